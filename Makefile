@@ -49,13 +49,15 @@ setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-
 setup-lerobot: setup  ## LeRobot with ROS 2 beside it, in .venv-lerobot (LEROBOT_PYTHON=python3.12)
 	@$(LEROBOT_PYTHON) -m tools.setup.lerobot
 
-lint: setup  ## Style, types, import rules
+lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) ruff check .
+	@$(IN_WORKSPACE) ruff format --check --quiet .
 # Apart, because each package has a folder `test`.
 	@$(IN_WORKSPACE) for part in src/lerobot_bridge src/lerobot_robot_ros2 src/lerobot_teleoperator_ros2 \
-	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_inference src/robot_operator src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
+	  src/lite3_driver src/model_tools src/policy_client_cpp src/policy_inference src/robot_driver src/robot_operator src/robot_sim "$(wildcard bench test) tools examples conftest.py"; do \
 	  mypy $$part || exit 1; done
 	@$(IN_WORKSPACE) lint-imports
+	@$(IN_WORKSPACE) python -m tools.plain_english
 
 test: setup  ## The tests of all features, in minutes (PYTEST_ARGS="-k guard")
 	@$(call tests,not slow)
@@ -84,12 +86,15 @@ test-lerobot: setup-lerobot  ## The tests that need LeRobot
 	@$(IN_LEROBOT) -m pytest -p no:cacheprovider test/lerobot $(PYTEST_ARGS)
 
 acceptance: setup  ## The long tests of the whole suite
-	@$(IN_WORKSPACE) python -m pytest -m acceptance $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz" --hypothesis-profile long $(PYTEST_ARGS)
 
-sbom: setup  ## Name every package of the environments that are there, as CycloneDX in out/sbom
-	@mkdir -p out/sbom; for venv in .venv .venv-torch .venv-rknn .venv-lerobot; do \
-	  [ ! -d $$venv ] || .venv/bin/cyclonedx-py environment --output-reproducible \
-	    --output-file out/sbom/$${venv#.}.cdx.json $$venv || exit 1; done
+sbom: setup  ## Name every package of the locks for this Python, with its hashes, as CycloneDX in out/sbom
+# By the locks, since pip installs nothing else (a test holds environments to them), and they know hashes.
+	@$(IN_WORKSPACE) rm -rf out/sbom; mkdir -p out/sbom; \
+	python=$$(python -c 'import sys; print("py%d%d" % sys.version_info[:2])'); \
+	for lock in tools/setup/locks/*-$$python.txt tools/setup/requirements/pytorch-cpu.txt; do \
+	  cyclonedx-py requirements --output-reproducible \
+	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
 train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=10e6)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_lite3 \

@@ -33,15 +33,29 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
 
 
+if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
+    from hypothesis import HealthCheck, settings
+
+    # How much tests with made-up input try: the same each time here, and always something else in
+    # `make acceptance`, which asks for `long`. The clock of a loaded machine judges nothing.
+    _CALM = (HealthCheck.too_slow, HealthCheck.data_too_large)
+    _COMMON = settings(deadline=None, database=None, suppress_health_check=_CALM)
+    settings.register_profile("short", _COMMON, max_examples=50, derandomize=True)
+    settings.register_profile("long", _COMMON, max_examples=10_000, print_blob=True)
+    settings.load_profile("short")
+
+
 def pytest_configure() -> None:
     """Take signals that a shell or nohup ignores: tests send them to processes that they start.
 
     Processes that are started get the usual handler in the place of ours, and would inherit one
     that ignores. A terminal that closes ends no tests that nohup started.
     """
-    for number, handler in ((signal.SIGINT, signal.default_int_handler),
-                            (signal.SIGQUIT, signal.SIG_DFL),
-                            (signal.SIGHUP, lambda *_: None)):  # fmt: skip
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGQUIT, signal.SIG_DFL),
+        (signal.SIGHUP, lambda *_: None),
+    ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
 
@@ -55,8 +69,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         {item.path for item in items if item.get_closest_marker("ros")},
         {item.path for item in items if item.path.is_relative_to(ROOT / "test")},
     )
-    items.sort(key=lambda item: next(
-        (place for place, paths in enumerate(groups) if item.path in paths), len(groups)))
+    items.sort(
+        key=lambda item: next(
+            (place for place, paths in enumerate(groups) if item.path in paths), len(groups)
+        )
+    )
     if "acceptance" in config.option.markexpr:
         return
     long_items = [item for item in items if item.get_closest_marker("acceptance")]

@@ -23,8 +23,10 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     if shutil.which("joint_policy_node") is None:
-        _log.error("bench: joint_policy_node is not on the PATH; "
-                   ". .venv/bin/activate && . install/setup.bash")
+        _log.error(
+            "bench: joint_policy_node is not on the PATH; "
+            ". .venv/bin/activate && . install/setup.bash"
+        )
         return 1
     keep_to_machine()
     # Only now: the modules below need ROS.
@@ -55,7 +57,7 @@ def main() -> int:
         ("processor time", lambda: [nodes.processor_time()]),
         *jitter.rows(given.seconds or jitter.SECONDS),
         ("rows from a recording of an hour", calibrate.measure),
-        ("pictures into the back end's buffers", preprocessing.measure),
+        ("images into the back end's buffers", preprocessing.measure),
         ("chunks that take 300 ms", chunks.measure),
         ("a recording to a dataset", convert.measure),
         ("the driver of the Lite3", lite3.measure),

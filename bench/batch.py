@@ -28,11 +28,20 @@ def measure() -> list[Figure]:
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
         path = folder / "service.sock"
-        opened.enter_context(serving(path, "--framed-socket", str(path), "--batch", str(_ROBOTS),
-                                     bundle=_for_several(folder / "bundle")))
+        opened.enter_context(
+            serving(
+                path,
+                "--framed-socket",
+                str(path),
+                "--batch",
+                str(_ROBOTS),
+                bundle=_for_several(folder / "bundle"),
+            )
+        )
         try:
-            four, one = (opened.enter_context(connect(str(path), Hello(rows=rows)))
-                         for rows in (_ROBOTS, 1))
+            four, one = (
+                opened.enter_context(connect(str(path), Hello(rows=rows))) for rows in (_ROBOTS, 1)
+            )
             return [_compare(four, one)]
         except PolicyError as error:
             raise BenchError(str(error)) from error
@@ -66,7 +75,6 @@ def _for_several(folder: Path) -> Path:
     del model.graph.value_info[:]
     onnx.save(model, file)
     contract = yaml.safe_load(contract_file.read_text("utf-8"))
-    contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(
-        file.read_bytes()).hexdigest()
+    contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
     contract_file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return folder

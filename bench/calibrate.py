@@ -24,8 +24,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from bench.figures import Figure, Summary
 from bench.processes import BUNDLE, running
-from model_tools.bags.source import BagSource
-from policy_inference.bundle.joint_values import per_joint
+from model_tools.files.row_files import BagSource
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
 _HOURS, _RATE_HZ, _SAMPLES, _REPETITIONS, _PATIENCE_S = 1.0, 200, 2048, 3, 300.0
@@ -44,12 +44,22 @@ def measure() -> list[Figure]:
         _record(bag)
         runs = [{what: _run(what, bag) for what in _WHAT} for _ in range(_REPETITIONS)]
     seconds = {what: [Summary(value=run[what][0]) for run in runs] for what in _WHAT}
-    figures = [Figure(name=name, unit="s", ours=seconds[name], baseline=seconds["all_messages"],
-                      wanted=wanted) for name, wanted in ratios.items()]  # fmt: skip
+    figures = [
+        Figure(
+            name=name, unit="s", ours=seconds[name], baseline=seconds["all_messages"], wanted=wanted
+        )
+        for name, wanted in ratios.items()
+    ]
     megabytes = {what: [Summary(value=run[what][1]) for run in runs] for what in _WHAT}
-    return [*figures, Figure(name="calibrate_memory_mb", unit="MB",
-                             ours=megabytes["calibrate_2048_ratio"],
-                             baseline=megabytes["all_messages"])]  # fmt: skip
+    return [
+        *figures,
+        Figure(
+            name="calibrate_memory_mb",
+            unit="MB",
+            ours=megabytes["calibrate_2048_ratio"],
+            baseline=megabytes["all_messages"],
+        ),
+    ]
 
 
 def _run(what: str, bag: Path) -> tuple[float, float]:
@@ -63,8 +73,10 @@ def _record(bag: Path) -> None:
     types = get_typestore(Stores.ROS2_JAZZY)
     streams = list(zip(_joint_states(types), _imus(types), strict=True))
     with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        channels = [writer.add_connection(topic, kind, typestore=types) for topic, kind in
-                    (("/joint_states", _JOINT_STATE), ("/imu/data", _IMU))]  # fmt: skip
+        channels = [
+            writer.add_connection(topic, kind, typestore=types)
+            for topic, kind in (("/joint_states", _JOINT_STATE), ("/imu/data", _IMU))
+        ]
         for turn in range(round(_HOURS * 3600 * _RATE_HZ)):
             stamp_ns = _START_NS + turn * 1_000_000_000 // _RATE_HZ
             for channel, data in zip(channels, streams[turn % _DIFFERENT], strict=True):
@@ -74,34 +86,55 @@ def _record(bag: Path) -> None:
 
 
 def _joint_states(types: Any) -> list[bytearray]:
-    contract = load_bundle(BUNDLE).contract
+    contract = load_bundle(BUNDLE, kind=JointBundle).contract
     names, make = contract.joints.on_robot(), types.types
-    random, stand = np.random.default_rng(1), per_joint(contract.stand.position, names)
+    random, stand = np.random.default_rng(1), contract.stand.position
     # One swing of all joints, over and over: positions must go where velocities say.
     phases = 2.0 * np.pi * np.arange(_DIFFERENT) / _DIFFERENT
     rate = 2.0 * np.pi * _RATE_HZ / _DIFFERENT
-    return [bytearray(types.serialize_cdr(make[_JOINT_STATE](
-        header=_header(types, "base"), name=list(names),
-        position=stand + 0.1 * np.sin(phase),
-        velocity=np.full(len(names), 0.1 * rate * np.cos(phase)),
-        effort=random.uniform(-5.0, 5.0, len(names))), _JOINT_STATE))
-        for phase in phases]  # fmt: skip
+    return [
+        bytearray(
+            types.serialize_cdr(
+                make[_JOINT_STATE](
+                    header=_header(types, "base"),
+                    name=list(names),
+                    position=stand + 0.1 * np.sin(phase),
+                    velocity=np.full(len(names), 0.1 * rate * np.cos(phase)),
+                    effort=random.uniform(-5.0, 5.0, len(names)),
+                ),
+                _JOINT_STATE,
+            )
+        )
+        for phase in phases
+    ]
 
 
 def _imus(types: Any) -> list[bytearray]:
     random, make, unknown = np.random.default_rng(2), types.types, np.zeros(9)
     vector = make["geometry_msgs/msg/Vector3"]
-    return [bytearray(types.serialize_cdr(make[_IMU](
-        header=_header(types, "imu_link"), orientation_covariance=unknown,
-        orientation=make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0),
-        angular_velocity=vector(*random.uniform(-0.5, 0.5, 3)),
-        angular_velocity_covariance=unknown, linear_acceleration=vector(0.0, 0.0, 9.81),
-        linear_acceleration_covariance=unknown), _IMU)) for _ in range(_DIFFERENT)]  # fmt: skip
+    return [
+        bytearray(
+            types.serialize_cdr(
+                make[_IMU](
+                    header=_header(types, "imu_link"),
+                    orientation_covariance=unknown,
+                    orientation=make["geometry_msgs/msg/Quaternion"](0.0, 0.0, 0.0, 1.0),
+                    angular_velocity=vector(*random.uniform(-0.5, 0.5, 3)),
+                    angular_velocity_covariance=unknown,
+                    linear_acceleration=vector(0.0, 0.0, 9.81),
+                    linear_acceleration_covariance=unknown,
+                ),
+                _IMU,
+            )
+        )
+        for _ in range(_DIFFERENT)
+    ]
 
 
 def _header(types: Any, frame: str) -> Any:
-    return types.types["std_msgs/msg/Header"](types.types["builtin_interfaces/msg/Time"](0, 0),
-                                              frame)  # fmt: skip
+    return types.types["std_msgs/msg/Header"](
+        types.types["builtin_interfaces/msg/Time"](0, 0), frame
+    )
 
 
 def _all_messages(bag: Path) -> None:
@@ -111,14 +144,14 @@ def _all_messages(bag: Path) -> None:
 
 
 def _samples(bag: Path) -> None:
-    source = BagSource(load_bundle(BUNDLE), bag)
+    source = BagSource(load_bundle(BUNDLE, kind=JointBundle), bag)
     assert source.count
     wanted = np.linspace(0, source.count - 1, _SAMPLES).round().astype(int).tolist()
     _keep(source, wanted)
 
 
 def _all_rows(bag: Path) -> None:
-    _keep(BagSource(load_bundle(BUNDLE), bag), None)
+    _keep(BagSource(load_bundle(BUNDLE, kind=JointBundle), bag), None)
 
 
 def _keep(source: BagSource, wanted: list[int] | None) -> None:

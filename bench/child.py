@@ -59,8 +59,9 @@ class PingPong:
         theirs, self._write = os.pipe()
         self._read, back = os.pipe()
         fds = [self._memory, theirs, back]
-        self._other = subprocess.Popen([sys.executable, "-m", __name__, *map(str, fds)],
-                                       pass_fds=fds, cwd=ROOT)
+        self._other = subprocess.Popen(
+            [sys.executable, "-m", __name__, *map(str, fds)], pass_fds=fds, cwd=ROOT
+        )
         os.close(theirs)
         os.close(back)
 
@@ -98,19 +99,19 @@ def measure() -> list[Figure]:
     backend, bare = ChildBackend(Copies, BUNDLE / "policy.onnx", [_OBS], [_ACTIONS]), PingPong()
     cores = os.sched_getaffinity(0)
     try:
-        return [_compare("child_ratio", backend, bare, min(cores), min(cores)),
-                _compare("child_two_cores_ratio", backend, bare, min(cores), max(cores))]
+        return [
+            _compare("child_ratio", backend, bare, min(cores), min(cores)),
+            _compare("child_two_cores_ratio", backend, bare, min(cores), max(cores)),
+        ]
     finally:
         os.sched_setaffinity(0, cores)
         backend.close()
         bare.close()
 
 
-def _compare(
-    name: str, backend: ChildBackend, bare: PingPong, here: int, there: int
-) -> Figure:
+def _compare(name: str, backend: ChildBackend, bare: PingPong, here: int, there: int) -> Figure:
     """Measure back to back, in blocks that alternate with the baseline's."""
-    # Else the scheduler decides anew in each block whether a byte wakes up another core.
+    # Otherwise the scheduler decides in each block whether a byte wakes up another core.
     os.sched_setaffinity(0, {here})
     for other in (bare.process, int(backend.details["process"].removeprefix("child "))):
         os.sched_setaffinity(other, {there})

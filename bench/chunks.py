@@ -22,16 +22,17 @@ from matplotlib.figure import Figure as Drawing
 from bench.figures import Figure, Summary
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
-from model_tools.drawing import COLOURS, STYLE
+from model_tools.files.drawing import COLOURS, STYLE
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import ChunkBundle, parse_any_contract
+from policy_inference.bundle.load import parse_contract
 from policy_inference.core.chunks.controller import camera_input, chunk_controller
-from policy_inference.core.chunks.inference import Inference
+from policy_inference.core.chunks.graphs import Inference
+from policy_inference.core.chunks.observation_sync import ObservationSync
 from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.snapshot import Senses
 from policy_inference.core.chunks.worker import Request, ThreadWorker
 from policy_inference.core.images import frame_of
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.state import StateVector
 from policy_inference.interfaces import F64, Mode, Tensor
 
@@ -44,7 +45,7 @@ _OUT = ROOT / "out" / "bench"
 
 
 class Sleeping:
-    """Takes as long as it is told, as an accelerator does; each chunk is a piece of a sine.
+    """Takes a given time, as an accelerator does; each chunk is a piece of a sine.
 
     The chunk of an observation begins where the sine is at that time, with an error of its own, as
     chunks of a trained policy have it.
@@ -56,9 +57,11 @@ class Sleeping:
         """Make the arrays of the policy's graph."""
         graph = contract.graphs[contract.policy_graph]
         self.inputs: Mapping[str, Tensor] = {
-            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()}
+            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()
+        }
         self.outputs: Mapping[str, Tensor] = {
-            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.outputs.items()}
+            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.outputs.items()
+        }
         self.details: Mapping[str, str] = {}
         self._duration_s = duration_s
         self._errors = np.random.default_rng(0)
@@ -96,9 +99,14 @@ class Trace:
     def summary(self) -> dict[str, float]:
         """Return count, share of late ones and percentiles of the time between two."""
         p50, p99, p999 = np.percentile(np.diff(self.time_s) * 1e3, (50, 99, 99.9)).tolist()
-        return {"ticks": len(self.time_s), "late": self.late,
-                "late_percent": 100.0 * self.late / len(self.time_s),
-                "p50_ms": p50, "p99_ms": p99, "p99_9_ms": p999}  # fmt: skip
+        return {
+            "ticks": len(self.time_s),
+            "late": self.late,
+            "late_percent": 100.0 * self.late / len(self.time_s),
+            "p50_ms": p50,
+            "p99_ms": p99,
+            "p99_9_ms": p999,
+        }
 
 
 def measure() -> list[Figure]:
@@ -107,23 +115,35 @@ def measure() -> list[Figure]:
     _write(ours, baseline)
     mine, theirs = ours.summary(), baseline.summary()
     return [
-        Figure(name="chunk_late_percent", unit="%", ours=[Summary(value=mine["late_percent"])],
-               baseline=[Summary(value=theirs["late_percent"])]),
-        Figure(name="chunk_interval_ms", unit="ms",
-               ours=[Summary(value=mine["p50_ms"], p99=mine["p99_ms"])],
-               baseline=[Summary(value=theirs["p50_ms"], p99=theirs["p99_ms"])]),
-        age("chunk_age_ratio", _INFERENCE_S), age("chunk_age_fast_ratio", _FAST_S),
+        Figure(
+            name="chunk_late_percent",
+            unit="%",
+            ours=[Summary(value=mine["late_percent"])],
+            baseline=[Summary(value=theirs["late_percent"])],
+        ),
+        Figure(
+            name="chunk_interval_ms",
+            unit="ms",
+            ours=[Summary(value=mine["p50_ms"], p99=mine["p99_ms"])],
+            baseline=[Summary(value=theirs["p50_ms"], p99=theirs["p99_ms"])],
+        ),
+        age("chunk_age_ratio", _INFERENCE_S),
+        age("chunk_age_fast_ratio", _FAST_S),
     ]
 
 
 def asynchronous() -> Trace:
     """Tick the controller in RUN at absolute deadlines, with two new frames in each period."""
     contract = contract_of()
-    pictures = [message(picture) for picture in frames()]
+    images = [message(image) for image in frames()]
     runtime = chunk_controller(
-        bundle_of(contract), {"graphs.act": Sleeping(contract, _INFERENCE_S)},
-        limits_in_force(contract, Tightening()), time.monotonic_ns,
-        ChunkSettings(mode="asynchronous"), inline=False)
+        bundle_of(contract),
+        {"graphs.act": Sleeping(contract, _INFERENCE_S)},
+        limits_in_force(contract, StricterLimits()),
+        time.monotonic_ns,
+        ChunkSettings(mode="asynchronous"),
+        inline=False,
+    )
     controller, state = runtime.controller, runtime.controller.state["joint_pos"]
     state[:] = 0.0
     times_s, positions, held = list[float](), list[float](), 0
@@ -133,8 +153,8 @@ def asynchronous() -> Trace:
         time.sleep(max(0, deadline_ns - time.monotonic_ns()) * 1e-9)
         now_ns = time.monotonic_ns()
         controller.inputs["joint_states"].accept(now_ns)
-        for (name, buffer), picture in zip(runtime.frames.items(), pictures, strict=True):
-            buffer.add(frame_of(picture, buffer.camera), now_ns)
+        for (name, buffer), image in zip(runtime.frames.items(), images, strict=True):
+            buffer.add(frame_of(image, buffer.camera), now_ns)
             controller.inputs[camera_input(name)].accept(now_ns)
         targets = controller.tick(now_ns, deadline_ns + _PERIOD_NS)
         if targets is not None:  # nothing is commanded before `stand`
@@ -163,15 +183,15 @@ def asynchronous() -> Trace:
 
 def synchronous() -> Trace:
     """Run the loop of the documents."""
-    pictures = frames()
-    buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in pictures]
+    images = frames()
+    buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
     errors, queue = np.random.default_rng(0), deque[float]()
     times_s, positions = list[float](), list[float]()
     while len(times_s) * _PERIOD_S < _DURATION_S:
         began_s = time.monotonic()
         if not queue:
-            for picture, buffer in zip(pictures, buffers, strict=True):
-                plain(picture, buffer)
+            for image, buffer in zip(images, buffers, strict=True):
+                plain(image, buffer)
             chunk = piece(errors)
             time.sleep(_INFERENCE_S)
             queue.extend(chunk[:_STEPS].tolist())
@@ -188,14 +208,14 @@ def age(name: str, inference_s: float) -> Figure:
     worker = ThreadWorker(inference.run, time.monotonic_ns)
     state = StateVector({"joint_pos": 1})
     state["joint_pos"][:] = 0.0
-    senses = Senses(contract, state, 0.05)
-    pictures = [message(picture) for picture in frames()]
+    senses = ObservationSync(contract, state, 0.05)
+    images = [message(image) for image in frames()]
 
     def arrive() -> Request:
         now_ns = time.monotonic_ns()
         senses.remember(now_ns)
-        for buffer, picture in zip(senses.frames.values(), pictures, strict=True):
-            buffer.add(frame_of(picture, buffer.camera), now_ns)
+        for buffer, image in zip(senses.frames.values(), images, strict=True):
+            buffer.add(frame_of(image, buffer.camera), now_ns)
         return Request(sensed=senses.sense(now_ns), generation=0, asked_ns=now_ns)
 
     def through_worker() -> None:
@@ -223,37 +243,78 @@ def age(name: str, inference_s: float) -> Figure:
     return Figure(name=name, unit="ms", ours=sides[0], baseline=sides[1], wanted=1.1)
 
 
-def message(picture: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> SimpleNamespace:
-    """Return a picture as a message in rgb8."""
-    return SimpleNamespace(encoding="rgb8", height=HEIGHT, width=WIDTH, step=3 * WIDTH,
-                           is_bigendian=0, data=picture.tobytes())
+def message(image: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]") -> SimpleNamespace:
+    """Return an image as a message in rgb8."""
+    return SimpleNamespace(
+        encoding="rgb8",
+        height=HEIGHT,
+        width=WIDTH,
+        step=3 * WIDTH,
+        is_bigendian=0,
+        data=image.tobytes(),
+    )
 
 
 def contract_of() -> ChunkContract:
     """Return the contract of an arm with one joint, two cameras of 640 x 480 and no encoder."""
-    statistics = {"mode": "mean_std", "mean": list(SCALING.mean or ()),
-                  "std": list(SCALING.std or ())}
-    contract = parse_any_contract(yaml.safe_dump({
-        "schema_version": 1, "kind": "chunk", "name": "sleeping", "version": "1.0.0", "rate_hz": 30,
-        "joints": {"names": ["pan"], "default_position": 0.0, "position_min": -2.0,
-                   "position_max": 2.0, "velocity_limit": 10.0, "effort_limit": 3.0,
-                   "stiffness": 20.0, "damping": 1.0},
-        "units": {"pan": {"unit": "radians"}},
-        "stand": {"position": 0.0, "stiffness": 20.0, "damping": 1.0, "duration_s": 0.2},
-        "damp": {"damping": 1.0},
-        "cameras": {name: {"feature": f"observation.images.{name}", "height": HEIGHT,
-                           "width": WIDTH, "normalisation": statistics, "tensor": name}
-                    for name in _CAMERAS},
-        "action": {"feature": "action", "tensor": "Actions", "joints": ["pan"],
-                   "normalisation": {"mode": "identity"}},
-        "chunk": {"size": _SIZE, "steps": _STEPS},
-        "graphs": {"act": {
-            "inputs": {name: {"shape": [1, 3, HEIGHT, WIDTH]} for name in _CAMERAS},
-            "outputs": {"Actions": {"shape": [1, _SIZE, 1]}},
-            "artifacts": {"onnx": {"file": "none", "sha256": "0" * 64, "precision": "fp32"}}}},
-        "safety": {"on_fault": "hold_measured", "damp_after_s": 2.0},
-        "provenance": {"source": "the bench", "licence": "Apache-2.0"},
-    }).encode(), "bench")  # fmt: skip
+    statistics = {
+        "mode": "mean_std",
+        "mean": list(SCALING.mean or ()),
+        "std": list(SCALING.std or ()),
+    }
+    contract = parse_contract(
+        yaml.safe_dump(
+            {
+                "schema_version": 1,
+                "kind": "chunk",
+                "name": "sleeping",
+                "version": "1.0.0",
+                "rate_hz": 30,
+                "joints": {
+                    "names": ["pan"],
+                    "default_position": 0.0,
+                    "position_min": -2.0,
+                    "position_max": 2.0,
+                    "velocity_limit": 10.0,
+                    "effort_limit": 3.0,
+                    "stiffness": 20.0,
+                    "damping": 1.0,
+                },
+                "units": {"pan": {"unit": "radians"}},
+                "stand": {"position": 0.0, "stiffness": 20.0, "damping": 1.0, "duration_s": 0.2},
+                "damp": {"damping": 1.0},
+                "cameras": {
+                    name: {
+                        "feature": f"observation.images.{name}",
+                        "height": HEIGHT,
+                        "width": WIDTH,
+                        "normalisation": statistics,
+                        "tensor": name,
+                    }
+                    for name in _CAMERAS
+                },
+                "action": {
+                    "feature": "action",
+                    "tensor": "Actions",
+                    "joints": ["pan"],
+                    "normalisation": {"mode": "identity"},
+                },
+                "chunk": {"size": _SIZE, "steps": _STEPS},
+                "graphs": {
+                    "act": {
+                        "inputs": {name: {"shape": [1, 3, HEIGHT, WIDTH]} for name in _CAMERAS},
+                        "outputs": {"Actions": {"shape": [1, _SIZE, 1]}},
+                        "artifacts": {
+                            "onnx": {"file": "none", "sha256": "0" * 64, "precision": "fp32"}
+                        },
+                    }
+                },
+                "safety": {"on_fault": "hold_measured", "damp_after_s": 2.0},
+                "provenance": {"source": "the bench", "licence": "Apache-2.0"},
+            }
+        ).encode(),
+        "bench",
+    )
     assert isinstance(contract, ChunkContract)
     return contract
 
@@ -271,15 +332,24 @@ def _write(ours: Trace, baseline: Trace) -> None:
     with mpl.rc_context(STYLE):
         drawing = Drawing(figsize=(10.0, 4.6), layout="constrained")
         position, interval = drawing.subplots(2, 1, sharex=True)
-        for trace, name, colour in ((baseline, "queue that computes when it is empty", COLOURS[1]),
-                                    (ours, "asynchronous", COLOURS[0])):
+        for trace, name, colour in (
+            (baseline, "queue that computes when it is empty", COLOURS[1]),
+            (ours, "asynchronous", COLOURS[0]),
+        ):
             shown = trace.time_s < _SHOWN_S
-            position.step(trace.time_s[shown], trace.position[shown], where="post", label=name,
-                          color=colour)
-            interval.step(trace.time_s[1:][shown[1:]], np.diff(trace.time_s)[shown[1:]] * 1e3,
-                          where="pre", color=colour)
-        position.set(title="Commands with an inference of 300 ms, chunks of 50 steps at 30 Hz",
-                     ylabel="position [rad]")
+            position.step(
+                trace.time_s[shown], trace.position[shown], where="post", label=name, color=colour
+            )
+            interval.step(
+                trace.time_s[1:][shown[1:]],
+                np.diff(trace.time_s)[shown[1:]] * 1e3,
+                where="pre",
+                color=colour,
+            )
+        position.set(
+            title="Commands with an inference of 300 ms, chunks of 50 steps at 30 Hz",
+            ylabel="position [rad]",
+        )
         interval.set(xlabel="time [s]", ylabel="time between\ncommands [ms]")
         drawing.legend(loc="outside upper right", ncols=2)
         drawing.savefig(_OUT / "chunks.svg")

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a dataset of a recording costs: two cameras of 640 x 480 at 30 Hz in JPEG, and joints.
 
-The baseline of the time is LeRobot's own way for a script: each picture becomes a PNG, and a video
+The baseline of the time is LeRobot's own way for a script: each image becomes a PNG, and a video
 of them when the episode is saved; the recording is read with rosbags' AnyReader. The videos are the
 same. The baseline of the memory is a quarter of the recording, that of the whole command is how
 long the recording is. `python -m bench.convert 600` measures one of ten minutes,
@@ -54,13 +54,27 @@ def measure(long_s: float = _LONG_S, repetitions: int = _REPETITIONS) -> list[Fi
         whole, command = _run("ours", long), _run("command", long)
     ours, theirs = ([turn[side] for turn in turns] for side in (0, 1))
     return [
-        Figure(name="convert_ratio", unit="s", wanted=1.0,
-               ours=[Summary(value=seconds) for seconds, _ in ours],
-               baseline=[Summary(value=seconds) for seconds, _ in theirs]),
-        Figure(name="convert_command_ratio", unit="s", wanted=1.0,
-               ours=[Summary(value=command[0])], baseline=[Summary(value=long_s)]),
-        Figure(name="convert_memory_ratio", unit="MB", wanted=1.1,
-               ours=[Summary(value=whole[1])], baseline=[Summary(value=ours[0][1])]),
+        Figure(
+            name="convert_ratio",
+            unit="s",
+            wanted=1.0,
+            ours=[Summary(value=seconds) for seconds, _ in ours],
+            baseline=[Summary(value=seconds) for seconds, _ in theirs],
+        ),
+        Figure(
+            name="convert_command_ratio",
+            unit="s",
+            wanted=1.0,
+            ours=[Summary(value=command[0])],
+            baseline=[Summary(value=long_s)],
+        ),
+        Figure(
+            name="convert_memory_ratio",
+            unit="MB",
+            wanted=1.1,
+            ours=[Summary(value=whole[1])],
+            baseline=[Summary(value=ours[0][1])],
+        ),
     ]
 
 
@@ -92,9 +106,14 @@ def _lerobot(bag: Path, folder: Path) -> Callable[[], None]:
     mapping = _mapping()
 
     def run() -> None:
-        dataset = LeRobotDataset.create("local/plain", RATE_HZ, dataset_features(mapping),
-                                        root=folder / "plain", vcodec="h264",
-                                        image_writer_threads=4)
+        dataset = LeRobotDataset.create(
+            "local/plain",
+            RATE_HZ,
+            dataset_features(mapping),
+            root=folder / "plain",
+            vcodec="h264",
+            image_writer_threads=4,
+        )
         for frame in _plain_frames(bag, mapping):
             dataset.add_frame({**frame, "task": "reach"})
         dataset.save_episode()
@@ -104,11 +123,14 @@ def _lerobot(bag: Path, folder: Path) -> Callable[[], None]:
 
 
 def _plain_frames(bag: Path, mapping: RobotMapping) -> Iterator[dict[str, Any]]:
-    """Yield a frame for each picture of the first camera, as a short script would make them."""
-    values = {f"/{source.topic}": (feature, SourceReader(mapping, source))
-              for feature, (source,) in mapping.vectors.items()}
-    cameras = {f"/{camera.topic}": f"observation.images.{name}"
-               for name, camera in mapping.cameras.items()}
+    """Yield a frame for each image of the first camera, as a short script would make them."""
+    values = {
+        f"/{source.topic}": (feature, SourceReader(mapping, source))
+        for feature, (source,) in mapping.vectors.items()
+    }
+    cameras = {
+        f"/{camera.topic}": f"observation.images.{name}" for name, camera in mapping.cameras.items()
+    }
     newest: dict[str, Any] = {}
     with AnyReader([bag]) as reader:
         for connection, _, data in reader.messages():
@@ -130,8 +152,16 @@ def _command(bag: Path, folder: Path) -> Callable[[], None]:
     mapping.write_text(yaml.safe_dump(mapping_content(_SIZE), sort_keys=False), "utf-8")
 
     def run() -> None:
-        words = ["convert", str(bag), "--mapping", str(mapping), "--task", "reach", "--output",
-                 str(folder / "dataset")]
+        words = [
+            "convert",
+            str(bag),
+            "--mapping",
+            str(mapping),
+            "--task",
+            "reach",
+            "--output",
+            str(folder / "dataset"),
+        ]
         if main(words) != 0:
             raise BenchError("the conversion failed")
 

@@ -3,8 +3,8 @@
 """Recordings of demonstrations: an arm, its leader, and two cameras that send JPEG.
 
 A clip is what a camera on a table sees: a ground with texture, two things that move on it, and the
-noise of a sensor (standard deviation 2 of 255). It is as long as it is told, and goes forth and
-back for the rest.
+noise of a sensor (standard deviation 2 of 255). Beyond its length it plays backwards
+and forwards.
 """
 
 from collections.abc import Iterator
@@ -28,17 +28,23 @@ _JOINT_STATE, _COMPRESSED = "sensor_msgs/msg/JointState", "sensor_msgs/msg/Compr
 
 
 def mapping_content(size: tuple[int, int]) -> dict[str, Any]:
-    """Return what a mapping file of these recordings says, of pictures of this height and width."""
+    """Return what a mapping file of these recordings says, of images of this height and width."""
     height, width = size
     source = {"type": _JOINT_STATE}
     return {
-        "schema_version": 1, "robot_type": "so101_follower", "rate_hz": RATE_HZ,
+        "schema_version": 1,
+        "robot_type": "so101_follower",
+        "rate_hz": RATE_HZ,
         "joints": {name: {"unit": "degrees"} for name in JOINTS[:-1]}
         | {"gripper": {"unit": "range_0_100", "low_rad": -0.174533, "high_rad": 1.745329}},
-        "vectors": {"observation.state": [{"topic": "joint_states", **source}],
-                    "action": [{"topic": "leader/joint_states", **source}]},
-        "cameras": {name: {"topic": f"{name}/image_raw/compressed", "height": height,
-                           "width": width} for name in CAMERAS},
+        "vectors": {
+            "observation.state": [{"topic": "joint_states", **source}],
+            "action": [{"topic": "leader/joint_states", **source}],
+        },
+        "cameras": {
+            name: {"topic": f"{name}/image_raw/compressed", "height": height, "width": width}
+            for name in CAMERAS
+        },
     }
 
 
@@ -49,13 +55,18 @@ def clip(frames: int, size: tuple[int, int], seed: int) -> list[Picture]:
     ground = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     found = []
     for number in range(frames):
-        picture, turn = ground.copy(), 2 * np.pi * number / max(frames, 60)
+        image, turn = ground.copy(), 2 * np.pi * number / max(frames, 60)
         centre = (int(width * (0.5 + 0.3 * np.cos(turn))), int(height * (0.5 + 0.3 * np.sin(turn))))
-        cv2.circle(picture, centre, height // 8, (220.0, 40.0, 40.0), -1, cv2.LINE_AA)
+        cv2.circle(image, centre, height // 8, (220.0, 40.0, 40.0), -1, cv2.LINE_AA)
         corner = (int(width * 0.1 + number % (width // 2)), height // 6)
-        cv2.rectangle(picture, corner, (corner[0] + width // 8, corner[1] + height // 5),
-                      (40.0, 80.0, 210.0), -1)
-        noisy = picture + rng.normal(0.0, _NOISE, picture.shape)
+        cv2.rectangle(
+            image,
+            corner,
+            (corner[0] + width // 8, corner[1] + height // 5),
+            (40.0, 80.0, 210.0),
+            -1,
+        )
+        noisy = image + rng.normal(0.0, _NOISE, image.shape)
         found.append(np.clip(noisy, 0, 255).astype(np.uint8))
     return found
 
@@ -66,39 +77,64 @@ def positions_rad(time_s: float) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def write_demonstration(
-    folder: Path, duration_s: float, *, size: tuple[int, int] = (480, 640), seed: int = 0,
+    folder: Path,
+    duration_s: float,
+    *,
+    size: tuple[int, int] = (480, 640),
+    seed: int = 0,
     clip_frames: int = 150,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a recording as `ros2 bag record` does; the leader is 50 ms ahead."""
-    pictures = {name: [_jpeg(one) for one in clip(clip_frames, size, seed + number)]
-                for number, name in enumerate(CAMERAS)}
+    images = {
+        name: [_jpeg(one) for one in clip(clip_frames, size, seed + number)]
+        for number, name in enumerate(CAMERAS)
+    }
     with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {topic: writer.add_connection(topic, kind, typestore=_TYPES) for topic, kind in
-                  [("/joint_states", _JOINT_STATE), ("/leader/joint_states", _JOINT_STATE),
-                   *((f"/{name}/image_raw/compressed", _COMPRESSED) for name in CAMERAS)]}
-        for time_ns, topic, message in _messages(duration_s, pictures):
-            writer.write(topics[topic], START_S * _S + time_ns,
-                         _TYPES.serialize_cdr(message, message.__msgtype__))
+        topics = {
+            topic: writer.add_connection(topic, kind, typestore=_TYPES)
+            for topic, kind in [
+                ("/joint_states", _JOINT_STATE),
+                ("/leader/joint_states", _JOINT_STATE),
+                *((f"/{name}/image_raw/compressed", _COMPRESSED) for name in CAMERAS),
+            ]
+        }
+        for time_ns, topic, message in _messages(duration_s, images):
+            writer.write(
+                topics[topic],
+                START_S * _S + time_ns,
+                _TYPES.serialize_cdr(message, message.__msgtype__),
+            )
     return folder
 
 
-def _messages(
-    duration_s: float, pictures: dict[str, list[Any]]
-) -> Iterator[tuple[int, str, Any]]:  # fmt: skip
+def _messages(duration_s: float, images: dict[str, list[Any]]) -> Iterator[tuple[int, str, Any]]:
     """Yield time since the start, topic and message, in time."""
     names, none = list(JOINTS), np.zeros(0)
     step_ns, frame = _S // JOINTS_HZ, 0
     for time_ns in range(0, round(duration_s * _S), step_ns):
         for topic, ahead_s in (("/joint_states", 0.0), ("/leader/joint_states", 0.05)):
-            yield time_ns, topic, _TYPES.types[_JOINT_STATE](
-                header=_header(time_ns), name=names, velocity=none, effort=none,
-                position=positions_rad(time_ns / _S + ahead_s))
+            yield (
+                time_ns,
+                topic,
+                _TYPES.types[_JOINT_STATE](
+                    header=_header(time_ns),
+                    name=names,
+                    velocity=none,
+                    effort=none,
+                    position=positions_rad(time_ns / _S + ahead_s),
+                ),
+            )
         while (begin_ns := frame * _S // RATE_HZ) < time_ns + step_ns:
-            for name, shots in pictures.items():
+            for name, shots in images.items():
                 there, back = divmod(frame, len(shots))[::-1]
                 shot = shots[-1 - there if back % 2 else there]
-                yield begin_ns, f"/{name}/image_raw/compressed", _TYPES.types[_COMPRESSED](
-                    header=_header(begin_ns), format="rgb8; jpeg compressed bgr8", data=shot)
+                yield (
+                    begin_ns,
+                    f"/{name}/image_raw/compressed",
+                    _TYPES.types[_COMPRESSED](
+                        header=_header(begin_ns), format="rgb8; jpeg compressed bgr8", data=shot
+                    ),
+                )
             frame += 1
 
 
@@ -107,6 +143,6 @@ def _header(time_ns: int) -> Any:
     return _TYPES.types["std_msgs/msg/Header"](stamp, "")
 
 
-def _jpeg(picture: Picture) -> Any:
+def _jpeg(image: Picture) -> Any:
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-    return cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), options)[1].ravel()
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].ravel()

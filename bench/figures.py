@@ -19,6 +19,7 @@ from bench.timing import timed_us
 _MANY = 1000
 _LOOP, _MATRIX, _SPEED_RUNS = 10_000, 64, 100
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """One repetition: its middle and, where samples were taken, their tail."""
@@ -51,8 +52,7 @@ class Figure:
     @property
     def ratios(self) -> list[float]:
         """Ours over the baseline, of each repetition whose baseline is not 0."""
-        return [a.value / b.value for a, b in zip(self.ours, self.baseline, strict=True)
-                if b.value]
+        return [a.value / b.value for a, b in zip(self.ours, self.baseline, strict=True) if b.value]
 
     @property
     def value(self) -> float:
@@ -89,29 +89,44 @@ def table(figures: Iterable[Figure]) -> str:
 
     The first line says how fast this processor is, so that tables of different ones compare.
     """
-    rows = [("figure", "value", "wanted", "ours (p99, p99.9)", "baseline (p99, p99.9)",
-             "ratio (range)")]  # fmt: skip
+    rows = [
+        ("figure", "value", "wanted", "ours (p99, p99.9)", "baseline (p99, p99.9)", "ratio (range)")
+    ]
     for figure in figures:
         ratios = figure.ratios
-        compared = (f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-                    if ratios else "")
-        rows.append((
-            figure.name, _number(figure.value),
-            "" if figure.wanted is None else f"<= {figure.wanted:g}",
-            _cell(_side(figure.ours), figure.unit), _cell(_side(figure.baseline), figure.unit),
-            compared,
-        ))  # fmt: skip
+        compared = (
+            f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+        )
+        rows.append(
+            (
+                figure.name,
+                _number(figure.value),
+                "" if figure.wanted is None else f"<= {figure.wanted:g}",
+                _cell(_side(figure.ours), figure.unit),
+                _cell(_side(figure.baseline), figure.unit),
+                compared,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join([_described(machine()), *(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )])
+    return "\n".join(
+        [
+            _described(machine()),
+            *(
+                "  ".join(
+                    cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+                ).rstrip()
+                for row in rows
+            ),
+        ]
+    )
 
 
 def _described(found: dict[str, Any]) -> str:
-    return (f"{found['cpu']}, {found['cores']} cores, Python {found['python']}: "
-            f"{found['python_loop_us']:.0f} us for a loop of {_LOOP} additions, "
-            f"{found['matrix_product_us']:.1f} us for a product of {_MATRIX} x {_MATRIX} matrices")
+    return (
+        f"{found['cpu']}, {found['cores']} cores, Python {found['python']}: "
+        f"{found['python_loop_us']:.0f} us for a loop of {_LOOP} additions, "
+        f"{found['matrix_product_us']:.1f} us for a product of {_MATRIX} x {_MATRIX} matrices"
+    )
 
 
 def _cell(side: dict[str, float], unit: str) -> str:
@@ -136,8 +151,9 @@ def machine() -> dict[str, Any]:
         "rmw": os.environ.get("RMW_IMPLEMENTATION", "default"),
         "load_average_1min": os.getloadavg()[0],
         "python_loop_us": _fastest_us(_python_loop),
-        "matrix_product_us": _fastest_us(partial(np.matmul, *np.ones((2, _MATRIX, _MATRIX),
-                                                                     np.float32))),
+        "matrix_product_us": _fastest_us(
+            partial(np.matmul, *np.ones((2, _MATRIX, _MATRIX), np.float32))
+        ),
     }
 
 

@@ -42,12 +42,18 @@ _log = logging.getLogger("bench")
 def rows(duration_s: float) -> list[tuple[str, Callable[[], list[Figure]]]]:
     """Return what can be measured, each for so long: what it is called, and what does it."""
     return [
-        (f"jitter without other work, {duration_s:g} s",
-         lambda: _measure("quiet", duration_s, loaded=False, priority=0)),
-        (f"jitter under load, {duration_s:g} s",
-         lambda: _measure("load", duration_s, loaded=True, priority=0)),
-        (f"jitter under load with real-time priority, {duration_s:g} s",
-         lambda: _measure("load_priority", duration_s, loaded=True, priority=_PRIORITY)),
+        (
+            f"jitter without other work, {duration_s:g} s",
+            lambda: _measure("quiet", duration_s, loaded=False, priority=0),
+        ),
+        (
+            f"jitter under load, {duration_s:g} s",
+            lambda: _measure("load", duration_s, loaded=True, priority=0),
+        ),
+        (
+            f"jitter under load with real-time priority, {duration_s:g} s",
+            lambda: _measure("load_priority", duration_s, loaded=True, priority=_PRIORITY),
+        ),
     ]
 
 
@@ -65,8 +71,9 @@ def _measure(name: str, duration_s: float, *, loaded: bool, priority: int) -> li
     ):
         robot.bring_to_run(node)
         if priority and f"the machine grants realtime.priority {priority}" not in node.output():
-            raise BenchError("the kernel refuses real-time priority; run as root, or see "
-                             "docs/performance.md")
+            raise BenchError(
+                "the kernel refuses real-time priority; run as root, or see docs/performance.md"
+            )
         with _other_work() if loaded else nullcontext():
             # The robot's clock is a little slower.
             bare_s = 1.01 * (_WARM_UP_S + duration_s)
@@ -74,22 +81,33 @@ def _measure(name: str, duration_s: float, *, loaded: bool, priority: int) -> li
                 stream_sensors(robot, _WARM_UP_S)
                 began_ns = time.monotonic_ns()
                 commands = stream_sensors(robot, duration_s)
-                turns_ns = [turn_ns for word in loop.wait(_WARM_UP_S + 0.1 * duration_s).split()
-                            if (turn_ns := int(word)) >= began_ns]
+                turns_ns = [
+                    turn_ns
+                    for word in loop.wait(_WARM_UP_S + 0.1 * duration_s).split()
+                    if (turn_ns := int(word)) >= began_ns
+                ]
     if commands[-1].mode not in (JointCommand.MODE_RUN, JointCommand.MODE_HOLD):
         raise BenchError("the node damped: its inputs or its ticks came too late")
-    ours = _regularity([each.stamp.sec * 1_000_000_000 + each.stamp.nanosec for each in commands],
-                       [each.sequence for each in commands])
+    ours = _regularity(
+        [each.stamp.sec * 1_000_000_000 + each.stamp.nanosec for each in commands],
+        [each.sequence for each in commands],
+    )
     bare = _regularity(turns_ns, range(len(turns_ns)))
-    p99, p999, missed = ([[Summary(value=value)] for value in pair]
-                         for pair in zip(ours, bare, strict=True))
+    p99, p999, missed = (
+        [[Summary(value=value)] for value in pair] for pair in zip(ours, bare, strict=True)
+    )
     wanted = 2.0 if priority or not loaded else None
     return [
-        Figure(name=f"jitter_{name}_p99_{'ratio' if wanted else 'us'}", unit="us", ours=p99[0],
-               baseline=p99[1], wanted=wanted),
+        Figure(
+            name=f"jitter_{name}_p99_{'ratio' if wanted else 'us'}",
+            unit="us",
+            ours=p99[0],
+            baseline=p99[1],
+            wanted=wanted,
+        ),
         Figure(name=f"jitter_{name}_p999_us", unit="us", ours=p999[0], baseline=p999[1]),
         Figure(name=f"jitter_{name}_missed", unit="ticks", ours=missed[0], baseline=missed[1]),
-    ]  # fmt: skip
+    ]
 
 
 def _regularity(times_ns: Sequence[int], numbers: Sequence[int]) -> tuple[float, float, float]:
@@ -120,10 +138,23 @@ def _other_work() -> Iterator[None]:
     if shutil.which("stress-ng") is None:
         raise BenchError("stress-ng is not there: apt install stress-ng")
     threads = threads_of(os.getpid())
-    with tempfile.TemporaryDirectory() as folder, running([
-        "stress-ng", "--cpu", "0", "--hdd", "1", "--hdd-bytes", "128M", "--temp-path", folder,
-        "--quiet",
-    ]):  # fmt: skip
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(
+            [
+                "stress-ng",
+                "--cpu",
+                "0",
+                "--hdd",
+                "1",
+                "--hdd-bytes",
+                "128M",
+                "--temp-path",
+                folder,
+                "--quiet",
+            ]
+        ),
+    ):
         if refused := set_realtime_priority(_ROBOT_PRIORITY, "bench: priority", threads):
             raise BenchError(refused[0])
         try:
@@ -135,8 +166,9 @@ def _other_work() -> Iterator[None]:
 def main() -> None:
     """Measure these rows alone."""
     parser = argparse.ArgumentParser(prog="python -m bench.jitter", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=SECONDS,
-                        help="of each row (default %(default)g)")
+    parser.add_argument(
+        "--seconds", type=float, default=SECONDS, help="of each row (default %(default)g)"
+    )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     keep_to_machine()

@@ -54,14 +54,21 @@ class Rig:
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
         self._joints: Sampled[JointState] = Sampled(
-            node, SampleGroup(), JointState, "joint_states", qos.COMMAND)
+            node, SampleGroup(), JointState, "joint_states", qos.COMMAND
+        )
         self._arrivals = Arrivals(node, [self._joints])
         self._commands = node.create_publisher(JointCommand, "joint_command", qos.COMMAND)
         size, zero = len(JOINT_NAMES), array("d", bytes(8 * len(JOINT_NAMES)))
         self._command = JointCommand(
-            names=list(JOINT_NAMES), valid_for=Duration(sec=1), position=FOLDED_RAD.tolist(),
-            velocity=zero, effort=array("d", zero), stiffness=zero, damping=[2.0] * size,
-            effort_limit=[20.0] * size)
+            names=list(JOINT_NAMES),
+            valid_for=Duration(sec=1),
+            position=FOLDED_RAD.tolist(),
+            velocity=zero,
+            effort=array("d", zero),
+            stiffness=zero,
+            damping=[2.0] * size,
+            effort_limit=[20.0] * size,
+        )
 
     def take_control(self) -> None:
         """Take control, as soon as the driver agrees, and have commands followed."""
@@ -84,7 +91,7 @@ class Rig:
         self._command.stiffness = [30.0] * len(JOINT_NAMES)
 
     def publish(self, mark: float) -> None:
-        """Publish a command that the first joint's effort tells from others."""
+        """Publish a command that the first joint's effort identifies."""
         self._command.sequence += 1
         self._command.effort[0] = mark
         self._commands.publish(self._command)
@@ -160,8 +167,11 @@ def _rig(command_rate_hz: float) -> Iterator[Rig]:
     parameters = {**host.parameters, "command_rate_hz": command_rate_hz, "state_timeout_s": 0.5}
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
     try:
-        with closing(host), running(["lite3_driver", "--ros-args", *words]) as child, \
-                closing(Rig(node, host, child)) as rig:
+        with (
+            closing(host),
+            running(["lite3_driver", "--ros-args", *words]) as child,
+            closing(Rig(node, host, child)) as rig,
+        ):
             rig.take_control()
             yield rig
     finally:
@@ -214,8 +224,12 @@ def pace(port: int, rate_hz: float) -> None:
 def measure() -> list[Figure]:
     """Measure latencies at 500 Hz, and gaps there and at 1000 Hz."""
     with _echoing() as answered, _rig(500.0) as rig:
-        ways = {"lite3_state_us": rig.state, "lite3_command_us": rig.command,
-                "lite3_loop_us": rig.loop, "echo": answered}
+        ways = {
+            "lite3_state_us": rig.state,
+            "lite3_command_us": rig.command,
+            "lite3_loop_us": rig.loop,
+            "echo": answered,
+        }
         took: dict[str, list[Summary]] = {name: [] for name in ways}
         for _ in range(_BLOCKS):
             for name, way in ways.items():
@@ -225,11 +239,20 @@ def measure() -> list[Figure]:
         gaps[1000.0] = rig.gaps_us()
     baseline = took.pop("echo")
     return [
-        *(Figure(name=name, unit="us", ours=ours, baseline=baseline, added=True)
-          for name, ours in took.items()),
-        *(Figure(name=f"lite3_gap_{rate_hz:g}_us", unit="us", ours=[ours],
-                 baseline=[_paced_us(rate_hz)]) for rate_hz, ours in gaps.items()),
-    ]  # fmt: skip
+        *(
+            Figure(name=name, unit="us", ours=ours, baseline=baseline, added=True)
+            for name, ours in took.items()
+        ),
+        *(
+            Figure(
+                name=f"lite3_gap_{rate_hz:g}_us",
+                unit="us",
+                ours=[ours],
+                baseline=[_paced_us(rate_hz)],
+            )
+            for rate_hz, ours in gaps.items()
+        ),
+    ]
 
 
 def _timed(name: str, rig: Rig, way: Callable[[float], int | None]) -> Summary:
@@ -253,8 +276,10 @@ def _timed(name: str, rig: Rig, way: Callable[[float], int | None]) -> Summary:
 
 def _paced_us(rate_hz: float) -> Summary:
     """Return the times between the frames of the bare loop."""
-    with closing(MotionHost()) as host, running(
-            _baseline("pace", host.socket, str(rate_hz))) as loop:  # fmt: skip
+    with (
+        closing(MotionHost()) as host,
+        running(_baseline("pace", host.socket, str(rate_hz))) as loop,
+    ):
         stamps_ns, wanted = list[int](), round(_GAPS_NS * 1e-9 * rate_hz)
         give_up_s = time.monotonic() + _GAPS_NS * 1e-9 + _PATIENCE_S
         while len(stamps_ns) < wanted and time.monotonic() < give_up_s:

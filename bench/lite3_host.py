@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The host's end of a Lite3's interface, without a robot: it lies folded, whatever it is told."""
+"""The host's end of a Lite3's interface, without a robot: it lies folded whatever is commanded."""
 
 import select
 import socket
@@ -16,13 +16,13 @@ FOLDED_RAD = np.tile([0.0, -1.35, 2.55], 4)
 _PERIOD_NS = 2_000_000
 _LARGEST_BYTES = 2048
 _SO_TIMESTAMPNS = 35
-"""Linux's asm-generic/socket.h: the kernel stamps what arrives, whoever sleeps meanwhile."""
+"""Linux's asm-generic/socket.h: the kernel stamps datagrams on arrival."""
 _TIMESPEC = struct.Struct("@ll")
 _EFFORT = wire.COMMAND_FIELDS.index("effort")
 
 
 class MotionHost:
-    """Sends a state frame each 2 ms, while somebody calls it; receives command frames.
+    """Sends a state frame each 2 ms while it is called; receives command frames.
 
     Attributes:
         socket: Where it listens.
@@ -41,10 +41,14 @@ class MotionHost:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What the driver has to be told."""
-        return {"host_address": "127.0.0.1", "host_port": self.socket.getsockname()[1],
-                "interface_address": "127.0.0.1", "state_port": self._client[1],
-                "angular_velocity_checked": True}
+        """The parameters that the driver needs."""
+        return {
+            "host_address": "127.0.0.1",
+            "host_port": self.socket.getsockname()[1],
+            "interface_address": "127.0.0.1",
+            "state_port": self._client[1],
+            "angular_velocity_checked": True,
+        }
 
     def keep_up(self) -> None:
         """Send what is due; call it every few ms."""
@@ -58,15 +62,24 @@ class MotionHost:
             time.sleep(max(0, min(self._next_ns, end_ns) - now_ns) * 1e-9)
 
     def frame(self, mark: float) -> bytes:
-        """Return the next state frame; the first joint's velocity tells it from others."""
+        """Return the next state frame; the first joint's velocity identifies it."""
         self._tick += 1
         velocity = np.zeros(12)
         velocity[0] = mark
-        return wire.write_state(wire.State(
-            tick=2 * self._tick, imu_stamp_ms=2 * self._tick, rpy=np.zeros(3),
-            ang_vel=np.zeros(3), lin_acc=np.array([0.0, 0.0, 9.81]), joint_pos=FOLDED_RAD,
-            joint_vel=velocity, joint_effort=np.zeros(12), temperature_c=np.full(12, 30.0),
-            contact_force=np.zeros((4, 3))))
+        return wire.write_state(
+            wire.Lite3State(
+                tick=2 * self._tick,
+                imu_stamp_ms=2 * self._tick,
+                rpy=np.zeros(3),
+                ang_vel=np.zeros(3),
+                lin_acc=np.array([0.0, 0.0, 9.81]),
+                joint_pos=FOLDED_RAD,
+                joint_vel=velocity,
+                joint_effort=np.zeros(12),
+                temperature_c=np.full(12, 30.0),
+                contact_force=np.zeros((4, 3)),
+            )
+        )
 
     def send(self, frame: bytes) -> None:
         """Send a frame; the next is due 2 ms later."""

@@ -12,15 +12,7 @@ from policy_msgs.msg import JointCommand
 
 from bench.baselines import PERIOD_NS
 from bench.figures import Figure, Summary, summarise
-from bench.processes import (
-    ROOT,
-    BenchError,
-    Child,
-    baseline,
-    in_namespace,
-    policy_node,
-    running,
-)
+from bench.processes import ROOT, BenchError, Child, baseline, in_namespace, policy_node, running
 from bench.robot import UprightRobot, upright_robot
 
 _REPETITIONS, _ANSWERS = 10, 100
@@ -43,8 +35,13 @@ def roundtrip() -> Figure:
     one second to the next, by more than they differ.
     """
     with ExitStack() as stack:
-        echo, policy = (_asked(stack, command, policy=policy) for command, policy in (
-            (baseline("echo"), False), (policy_node(trigger="joint_states"), True)))
+        echo, policy = (
+            _asked(stack, command, policy=policy)
+            for command, policy in (
+                (baseline("echo"), False),
+                (policy_node(trigger="joint_states"), True),
+            )
+        )
         pairs = [_answers(echo, policy) for _ in range(_REPETITIONS)]
     theirs, ours = zip(*pairs, strict=True)
     return Figure(name="roundtrip_ratio", unit="us", ours=ours, baseline=theirs, wanted=1.3)
@@ -79,8 +76,9 @@ def _answers(echo: UprightRobot, policy: UprightRobot) -> tuple[Summary, Summary
             deadline_ns = _sleep_until(deadline_ns + PERIOD_NS // 4)
             of_robot += _answer_us(robot)
         # Never catch up: a policy answers at its rate, not twice in a period.
-        deadline_ns = max(_sleep_until(deadline_ns + PERIOD_NS // 2),
-                          time.monotonic_ns() - PERIOD_NS // 4)
+        deadline_ns = max(
+            _sleep_until(deadline_ns + PERIOD_NS // 2), time.monotonic_ns() - PERIOD_NS // 4
+        )
     if (lost := _ANSWERS - min(map(len, took_us))) > _LOST_SHARE * _ANSWERS:
         raise BenchError(f"{lost} of {_ANSWERS} sensor messages were not answered")
     return summarise(took_us[0]), summarise(took_us[1])
@@ -123,17 +121,16 @@ def processor_time() -> Figure:
 def _share(command: Sequence[str], *, policy: bool) -> Summary:
     """Return a node's share of a core in per cent while sensors stream in."""
     namespace = next(_namespaces)
-    with (
-        upright_robot(namespace) as robot,
-        running(in_namespace(command, namespace)) as child,
-    ):
+    with upright_robot(namespace) as robot, running(in_namespace(command, namespace)) as child:
         _prepare(robot, child, policy=policy)
         began_ns, cpu_ns = time.monotonic_ns(), child.cpu_ns()
         commands = stream_sensors(robot, _LOAD_S)
         cpu_ns = child.cpu_ns() - cpu_ns
         share = 100.0 * cpu_ns / (time.monotonic_ns() - began_ns)
-    if len([each for each in commands if _from_policy(each)]) < (
-            1.0 - _LOST_SHARE) * _LOAD_S * 1e9 / PERIOD_NS:
+    if (
+        len([each for each in commands if _from_policy(each)])
+        < (1.0 - _LOST_SHARE) * _LOAD_S * 1e9 / PERIOD_NS
+    ):
         raise BenchError(f"received {len(commands)} commands in {_LOAD_S} s, expected 50 Hz")
     return Summary(value=share)
 

@@ -18,19 +18,25 @@ from policy_inference.interfaces import F32
 HEIGHT, WIDTH = 480, 640
 SCALING = Scaling(mode="mean_std", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 _BLOCKS, _CALLS = 10, 40
-_MEAN, _STD = (np.array(values, np.float32).reshape(3, 1, 1)
-               for values in (SCALING.mean, SCALING.std))
+_MEAN, _STD = (
+    np.array(values, np.float32).reshape(3, 1, 1) for values in (SCALING.mean, SCALING.std)
+)
 _TOLERANCE = 1e-6
 
 
 def camera(tensor: str) -> Camera:
-    """Return a camera of 640 x 480 pixels whose picture goes into this tensor."""
-    return Camera(feature=f"observation.images.{tensor}", height=HEIGHT, width=WIDTH,
-                  normalisation=SCALING, tensor=tensor)
+    """Return a camera of 640 x 480 pixels whose image goes into this tensor."""
+    return Camera(
+        feature=f"observation.images.{tensor}",
+        height=HEIGHT,
+        width=WIDTH,
+        normalisation=SCALING,
+        tensor=tensor,
+    )
 
 
 def frames() -> list[Picture]:
-    """Return two pictures of noise."""
+    """Return two images of noise."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(2)]
 
@@ -47,17 +53,17 @@ def measure() -> list[Figure]:
     Raises:
         BenchError: The results differ.
     """
-    pictures = frames()
-    buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in pictures]
+    images = frames()
+    buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
     normalisers = [PictureNormaliser(camera("images"), buffer) for buffer in buffers]
 
     def ours() -> None:
-        for normaliser, picture in zip(normalisers, pictures, strict=True):
-            normaliser.apply(picture)
+        for normaliser, image in zip(normalisers, images, strict=True):
+            normaliser.apply(image)
 
     def baseline() -> None:
-        for picture, buffer in zip(pictures, buffers, strict=True):
-            plain(picture, buffer)
+        for image, buffer in zip(images, buffers, strict=True):
+            plain(image, buffer)
 
     baseline()
     expected = [buffer.copy() for buffer in buffers]
@@ -69,5 +75,4 @@ def measure() -> list[Figure]:
     for _ in range(_BLOCKS):
         base.append(summarise(timed_us(_CALLS, 0.0, baseline)))
         measured.append(summarise(timed_us(_CALLS, 0.0, ours)))
-    return [Figure(name="preprocessing_ratio", unit="us", ours=measured, baseline=base,
-                   wanted=0.5)]
+    return [Figure(name="preprocessing_ratio", unit="us", ours=measured, baseline=base, wanted=0.5)]

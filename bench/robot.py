@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot without physics: publishes sensors, and its joints are wherever they are told to be."""
+"""A robot without physics: publishes sensors, and its joints are at their commanded positions."""
 
 import time
 from array import array
@@ -18,7 +18,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_srvs.srv import Trigger
 
 from bench.processes import BUNDLE, BenchError, Child
-from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 
@@ -35,23 +35,28 @@ class UprightRobot:
 
     def __init__(self, node: Node) -> None:
         """Create publishers, the subscription and the clients on a node."""
-        contract = load_bundle(BUNDLE).contract
+        contract = load_bundle(BUNDLE, kind=JointBundle).contract
         names = contract.joints.on_robot()
         self._joint_states = JointState(
-            name=list(names), position=per_joint(contract.stand.position, names).tolist(),
-            velocity=[0.0] * len(names), effort=[0.0] * len(names))  # fmt: skip
+            name=list(names),
+            position=contract.stand.position.tolist(),
+            velocity=[0.0] * len(names),
+            effort=[0.0] * len(names),
+        )
         self._imu = Imu()
         self._imu.orientation.w = 1.0
         self._imu.linear_acceleration.z = 9.81
         self._node = node
         self._joints: Publisher = node.create_publisher(
-            JointState, "joint_states", qos_profile_sensor_data)  # fmt: skip
-        self._inertia: Publisher = node.create_publisher(
-            Imu, "imu/data", qos_profile_sensor_data)  # fmt: skip
+            JointState, "joint_states", qos_profile_sensor_data
+        )
+        self._inertia: Publisher = node.create_publisher(Imu, "imu/data", qos_profile_sensor_data)
         self._commands = Sampled(node, SampleGroup(), JointCommand, "joint_command")
         self._arrivals = Arrivals(node, [self._commands])
-        self._clients = {name: node.create_client(Trigger, f"joint_policy_node/{name}")
-                         for name in ("stand", "run")}  # fmt: skip
+        self._clients = {
+            name: node.create_client(Trigger, f"joint_policy_node/{name}")
+            for name in ("stand", "run")
+        }
         self._executor = SingleThreadedExecutor(context=node.context)
         self._executor.add_node(node)
 

@@ -33,7 +33,9 @@ _START_TIMEOUT_S = 30.0
 
 
 _ECHOES: dict[str, Callable[[], Callable[[], None]]] = {
-    "bare": lambda: lambda: None, "model": lambda: BareCall().run}
+    "bare": lambda: lambda: None,
+    "model": lambda: BareCall().run,
+}
 """Servers of the baseline, by what they do for a request."""
 
 
@@ -130,11 +132,19 @@ def _alternating(
 
 
 def _figure(
-    name: str, served: npt.NDArray[np.float64], echoed: npt.NDArray[np.float64], model_us: float,
+    name: str,
+    served: npt.NDArray[np.float64],
+    echoed: npt.NDArray[np.float64],
+    model_us: float,
     wanted: float | None = None,
-) -> Figure:  # fmt: skip
-    return Figure(name=name, unit="us", ours=[summarise(block - model_us) for block in served],
-                  baseline=list(map(summarise, echoed)), wanted=wanted)
+) -> Figure:
+    return Figure(
+        name=name,
+        unit="us",
+        ours=[summarise(block - model_us) for block in served],
+        baseline=list(map(summarise, echoed)),
+        wanted=wanted,
+    )
 
 
 def _main(words: list[str]) -> None:

@@ -22,9 +22,11 @@ def measure() -> list[Figure]:
     """Measure where both ends may spin, each on a core of its own, and where they sleep."""
     program, cores = _built(), os.sched_getaffinity(0)
     here, there = min(cores), max(cores)
-    return [_compare(program, "shared_memory_spinning_ratio", _SPIN_US, here, there, wanted=0.5),
-            _compare(program, "shared_memory_us", 0, here, there),
-            _compare(program, "shared_memory_one_core_us", 0, here, here)]
+    return [
+        _compare(program, "shared_memory_spinning_ratio", _SPIN_US, here, there, wanted=0.5),
+        _compare(program, "shared_memory_us", 0, here, there),
+        _compare(program, "shared_memory_one_core_us", 0, here, here),
+    ]
 
 
 def _compare(
@@ -39,14 +41,29 @@ def _compare(
             sides: dict[str, list[Summary]] = {transport: [] for transport in spins_us}
             for block in range(_BLOCKS):
                 for transport in sorted(sides, reverse=bool(block % 2)):
-                    sides[transport].append(_run(
-                        program, f"{transport}:{path}", spins_us[transport], here, service))
+                    sides[transport].append(
+                        _run(program, f"{transport}:{path}", spins_us[transport], here, service)
+                    )
     return Figure(name=name, unit="us", ours=sides["shm"], baseline=sides["unix"], wanted=wanted)
 
 
 def _run(program: Path, source: str, spin_us: int, core: int, service: Child) -> Summary:
-    command = ["taskset", "-c", str(core), str(program), "--source", source, "--obs-dim", "45",
-               "--act-dim", "12", "--count", str(_CALLS), "--spin-us", str(spin_us)]
+    command = [
+        "taskset",
+        "-c",
+        str(core),
+        str(program),
+        "--source",
+        source,
+        "--obs-dim",
+        "45",
+        "--act-dim",
+        "12",
+        "--count",
+        str(_CALLS),
+        "--spin-us",
+        str(spin_us),
+    ]
     found = json.loads(_output(command))
     service.check()
     if found["failed"]:
@@ -58,16 +75,25 @@ def _built() -> Path:
     """Build the client's program in build/; what is built stays for the next time."""
     if shutil.which("cmake") is None:
         raise BenchError("cmake: not found; apt-get install cmake g++")
-    _output(["cmake", "-S", str(ROOT / "src" / "policy_client_cpp"), "-B", str(_BUILD),
-             "-DCMAKE_BUILD_TYPE=Release"])
+    _output(
+        [
+            "cmake",
+            "-S",
+            str(ROOT / "src" / "policy_client_cpp"),
+            "-B",
+            str(_BUILD),
+            "-DCMAKE_BUILD_TYPE=Release",
+        ]
+    )
     _output(["cmake", "--build", str(_BUILD), "--target", _TARGET])
     return _BUILD / _TARGET
 
 
 def _output(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S,
-                              check=True)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
+        )
     except subprocess.CalledProcessError as error:
         raise BenchError(f"{' '.join(command)}: {error.stdout}{error.stderr}") from error
     except (OSError, subprocess.TimeoutExpired) as error:

@@ -15,10 +15,10 @@ from bench.figures import Figure, Summary, summarise
 from bench.processes import BUNDLE, BenchError
 from bench.timing import in_turns_us, timed_us
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.core.joint_controller import joint_controller
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.policy import joint_controller
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import Mode
@@ -35,19 +35,22 @@ class WholeTick:
 
     def __init__(self, *, recorded: bool = False) -> None:
         """Open the bundle and let it stand up; `recorded`: under the flight recorder's ring."""
-        bundle = load_bundle(BUNDLE)
+        bundle = load_bundle(BUNDLE, kind=JointBundle)
         contract = bundle.contract
         backend, _ = open_backend(bundle, ["onnx"])
         tap = Tap(backend)
         self._now_ns, self._period_ns = 0, contract.period_ns
         self._controller = joint_controller(
-            bundle, tap if recorded else backend, limits_in_force(contract, Tightening()),
-            lambda: self._now_ns)  # fmt: skip
+            bundle,
+            tap if recorded else backend,
+            limits_in_force(contract, StricterLimits()),
+            lambda: self._now_ns,
+        )
         self._ring = Ring(self._controller, tap, _RING_TICKS) if recorded else None
         tap.show(self._ring)
         names, state = contract.joints.on_robot(), self._controller.state
         self._sensors = [
-            (state["joint_pos"], per_joint(contract.stand.position, names)),
+            (state["joint_pos"], contract.stand.position),
             (state["joint_vel"], np.zeros(len(names))),
             (state["quat_xyzw"], np.array([0.0, 0.0, 0.0, 1.0])),
             (state["ang_vel_body"], np.zeros(3)),
@@ -63,7 +66,7 @@ class WholeTick:
             self()
             if self._controller.mode is Mode.READY:
                 break
-        # Joints that are where they were told to be never ask for too much torque.
+        # Joints at their commanded positions never need too much torque.
         self._sensors[0] = (self._sensors[0][0], self._command[0])
         self._controller.run()
         for _ in range(100):
@@ -81,8 +84,9 @@ class WholeTick:
         assert targets is not None
         self._command[:] = targets.block
         if self._ring is not None:
-            self._ring.record(now_ns=now_ns, stamp_ns=now_ns, duration_ns=0, wire=_WIRE,
-                              sent=targets, sequence=0)  # fmt: skip
+            self._ring.record(
+                now_ns=now_ns, stamp_ns=now_ns, duration_ns=0, wire=_WIRE, sent=targets, sequence=0
+            )
 
     def check(self) -> None:
         """Raise BenchError if the policy does not run any more."""
@@ -99,7 +103,7 @@ class BareCall:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        _, file = load_bundle(BUNDLE).artifact("onnx")
+        _, file = load_bundle(BUNDLE, kind=JointBundle).artifact("onnx")
         self._session = onnxruntime.InferenceSession(
             str(file), options, providers=["CPUExecutionProvider"]
         )
@@ -133,33 +137,48 @@ def measure() -> list[Figure]:
 
 def _protocol(bare: BareCall) -> Figure:
     """What the protocol adds to the runtime's call, in blocks that alternate with it."""
-    backend, _ = open_backend(load_bundle(BUNDLE), ["onnx"])
+    backend, _ = open_backend(load_bundle(BUNDLE, kind=JointBundle), ["onnx"])
     ours, baseline = [], []
     for _ in range(_PROTOCOL_BLOCKS):
         baseline.append(summarise(timed_us(_HOT_CALLS, 0.0, bare.run)))
         ours.append(summarise(timed_us(_HOT_CALLS, 0.0, backend.run)))
     backend.close()
-    return Figure(name="protocol_added_us", unit="us", ours=ours, baseline=baseline, wanted=2.0,
-                  added=True)
+    return Figure(
+        name="protocol_added_us", unit="us", ours=ours, baseline=baseline, wanted=2.0, added=True
+    )
 
 
 def _back_to_back(
-    name: str, wanted: float, baseline: Callable[[], object], ours: Callable[[], object], *,
+    name: str,
+    wanted: float,
+    baseline: Callable[[], object],
+    ours: Callable[[], object],
+    *,
     added: bool = False,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Compare two calls with warm caches, in blocks that alternate."""
-    blocks = [[summarise(timed_us(_HOT_CALLS, 0.0, call)) for call in (baseline, ours)]
-              for _ in range(_BLOCKS)]
+    blocks = [
+        [summarise(timed_us(_HOT_CALLS, 0.0, call)) for call in (baseline, ours)]
+        for _ in range(_BLOCKS)
+    ]
     return _figure(name, wanted, blocks, added=added)
 
 
 def _in_turns(
-    name: str, wanted: float, baseline: Callable[[], object], ours: Callable[[], object], *,
-    period_s: float = 0.0, before: Callable[[], object] = lambda: None, added: bool = False,
-) -> Figure:  # fmt: skip
+    name: str,
+    wanted: float,
+    baseline: Callable[[], object],
+    ours: Callable[[], object],
+    *,
+    period_s: float = 0.0,
+    before: Callable[[], object] = lambda: None,
+    added: bool = False,
+) -> Figure:
     """Compare two calls that find cold caches, call by call."""
-    blocks = [[summarise(took_us) for took_us in
-               in_turns_us(_TURNS, period_s, (baseline, ours), before)] for _ in range(_BLOCKS)]
+    blocks = [
+        [summarise(took_us) for took_us in in_turns_us(_TURNS, period_s, (baseline, ours), before)]
+        for _ in range(_BLOCKS)
+    ]
     return _figure(name, wanted, blocks, added=added)
 
 

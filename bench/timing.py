@@ -20,9 +20,11 @@ def timed_us(calls: int, period_s: float, call: Callable[[], object]) -> list[fl
 
 
 def in_turns_us(
-    turns: int, period_s: float, calls: Sequence[Callable[[], object]],
+    turns: int,
+    period_s: float,
+    calls: Sequence[Callable[[], object]],
     before: Callable[[], object] = lambda: None,
-) -> list[list[float]]:  # fmt: skip
+) -> list[list[float]]:
     """Return how long each of some calls took, which take turns: each meets the same noise.
 
     What a machine does besides changes from one second to the next, by more than calls differ.

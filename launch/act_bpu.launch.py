@@ -15,11 +15,17 @@ from launch.substitutions import LaunchConfiguration
 
 def generate_launch_description() -> LaunchDescription:
     """Take the board's defaults into act_policy.launch.py, which has the other arguments."""
-    return LaunchDescription([
-        DeclareLaunchArgument(
-            "backend", default_value="bpu,onnx",
-            description="What runs the graphs; several in order of preference; only the BPU: bpu"),
-        IncludeLaunchDescription(
-            str(Path(__file__).with_name("act_policy.launch.py")),
-            launch_arguments=[("backend", LaunchConfiguration("backend"))]),
-    ])  # fmt: skip
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "backend",
+                default_value="bpu,onnx",
+                description="What runs the graphs; several in order of preference; "
+                "only the BPU: bpu",
+            ),
+            IncludeLaunchDescription(
+                str(Path(__file__).with_name("act_policy.launch.py")),
+                launch_arguments=[("backend", LaunchConfiguration("backend"))],
+            ),
+        ]
+    )

@@ -2,19 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chunk policy such as ACT on an arm: the policy node, its USB cameras, a simulated arm.
 
-It ends when the policy node or the simulated arm ends; a camera that ends leaves a policy that
-holds. Two arms: launch it twice, with two namespaces.
+It ends when the policy node or the simulated arm ends; without a camera the policy holds.
+Two arms: launch it twice, with two namespaces.
 """
 
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-    Shutdown,
-)
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
@@ -35,53 +30,86 @@ SIMULATED = "so101_reach"
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "bundle", default_value="",
+        "bundle",
+        default_value="",
         description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION; with "
-        "robot:=sim so101_reach"),
+        "robot:=sim so101_reach",
+    ),
     DeclareLaunchArgument(
-        "public_key", default_value="",
-        description="PEM file or folder of keys, one of which must have signed the bundle"),
+        "public_key",
+        default_value="",
+        description="PEM file or folder of keys, one of which must have signed the bundle",
+    ),
     DeclareLaunchArgument(
-        "backend", default_value="onnx",
-        description="What runs the graphs; several in order of preference: bpu,onnx"),
+        "backend",
+        default_value="onnx",
+        description="What runs the graphs; several in order of preference: bpu,onnx",
+    ),
     DeclareLaunchArgument(
-        "mode", default_value="",
-        description="How chunks are executed: asynchronous, synchronous, ensemble; empty: what "
-        "params_file says"),
+        "mode",
+        default_value="",
+        description="How chunks are executed: asynchronous, synchronous, ensemble; empty: as in "
+        "params_file",
+    ),
     DeclareLaunchArgument(
-        "backend_options", default_value="",
-        description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes"),
+        "backend_options",
+        default_value="",
+        description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes",
+    ),
     DeclareLaunchArgument(
-        "robot", default_value="none", choices=["sim", "none"],
-        description="What to start beside the policy: a simulated SO-101 with cameras, or nothing"),
+        "robot",
+        default_value="none",
+        choices=["sim", "none"],
+        description="What to start beside the policy: a simulated SO-101 with cameras, or nothing",
+    ),
     DeclareLaunchArgument(
-        "cameras", default_value="",
-        description="USB cameras to start, by name: laptop=/dev/video0,phone=/dev/video2"),
+        "cameras",
+        default_value="",
+        description="USB cameras to start, by name: laptop=/dev/video0,phone=/dev/video2",
+    ),
     DeclareLaunchArgument(
-        "image_transport", default_value="raw", choices=["raw", "compressed"],
-        description="How pictures come: NAME/image_raw, or NAME/image_raw/compressed"),
+        "image_transport",
+        default_value="raw",
+        choices=["raw", "compressed"],
+        description="Topics of the images: NAME/image_raw, or NAME/image_raw/compressed",
+    ),
     DeclareLaunchArgument(
-        "params_file", default_value=str(CONFIG / "nodes" / "act_policy.yaml"),
-        description="Parameters of the nodes; those given as arguments here do not count"),
+        "params_file",
+        default_value=str(CONFIG / "nodes" / "act_policy.yaml"),
+        description="Parameters of the nodes; the arguments here replace those in the file",
+    ),
     DeclareLaunchArgument(
-        "namespace", default_value="", description="Namespace of all nodes, topics and services"),
+        "namespace", default_value="", description="Namespace of all nodes, topics and services"
+    ),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=BOOLEANS,
-        description="Tick on /clock; the simulated arm then waits for each command (lockstep)"),
+        "use_sim_time",
+        default_value="false",
+        choices=BOOLEANS,
+        description="Tick on /clock; the simulated arm then waits for each command (lockstep)",
+    ),
     DeclareLaunchArgument(
-        "log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
-        description="What the nodes log at least"),
-]  # fmt: skip
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Lowest level that the nodes log",
+    ),
+]
 # By rcl, not by `parameters`, which would only warn of a file that is not there.
-ROS_ARGUMENTS = ["--ros-args", "--params-file", LaunchConfiguration("params_file"),
-                 "--log-level", LaunchConfiguration("log_level")]  # fmt: skip
+ROS_ARGUMENTS = [
+    "--ros-args",
+    "--params-file",
+    LaunchConfiguration("params_file"),
+    "--log-level",
+    LaunchConfiguration("log_level"),
+]
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Return what keeps a robot in this computer to it, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
-    return [SetEnvironmentVariable(*one)
-            for one in discovery_of(robot, context.environment).items()]
+    return [
+        SetEnvironmentVariable(*one) for one in discovery_of(robot, context.environment).items()
+    ]
 
 
 def bundle_of(context: LaunchContext) -> str:
@@ -93,14 +121,18 @@ def bundle_of(context: LaunchContext) -> str:
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
     if given or robot == "sim":
         return given or SIMULATED
-    raise PolicyError("bundle: expected bundle:=FOLDER or the name of an installed one, found "
-                      f"none; robot:=sim alone takes {SIMULATED}")
+    raise PolicyError(
+        "bundle: expected bundle:=FOLDER or the name of an installed one, found "
+        f"none; robot:=sim alone takes {SIMULATED}"
+    )
 
 
 def cameras(context: LaunchContext) -> list[Node]:
-    """Return a node for each USB camera, with the size that the contract wants of it."""
-    given = {name: LaunchConfiguration(name).perform(context)
-             for name in ("cameras", "image_transport", "namespace")}
+    """Return a node for each USB camera, with the size in the contract."""
+    given = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ("cameras", "image_transport", "namespace")
+    }
     if not given["cameras"]:
         return []
     contract = contract_of(bundle_of(context))
@@ -119,45 +151,64 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the simulated arm, if one is asked for, with pictures as the contract wants them."""
-    given = {name: LaunchConfiguration(name).perform(context)
-             for name in ("robot", "image_transport", "namespace", "use_sim_time")}
+    """Return the simulated arm, if it is requested, with images as the contract states them."""
+    given = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ("robot", "image_transport", "namespace", "use_sim_time")
+    }
     if given["robot"] != "sim":
         return []
-    return [Node(
-        package="robot_sim",
-        executable="arm_sim_node",
-        name="arm_sim_node",
-        namespace=given["namespace"],
-        arguments=ROS_ARGUMENTS,
-        parameters=[{"lockstep": given["use_sim_time"] == "true",
-                     "compressed": given["image_transport"] == "compressed",
-                     **simulated_cameras(contract_of(bundle_of(context)))}],
-        output="screen",
-        on_exit=Shutdown(reason="the simulated arm ended"),
-    )]
+    return [
+        Node(
+            package="robot_sim",
+            executable="arm_sim_node",
+            name="arm_sim_node",
+            namespace=given["namespace"],
+            arguments=ROS_ARGUMENTS,
+            parameters=[
+                {
+                    "lockstep": given["use_sim_time"] == "true",
+                    "compressed": given["image_transport"] == "compressed",
+                    **simulated_cameras(contract_of(bundle_of(context))),
+                }
+            ],
+            output="screen",
+            on_exit=Shutdown(reason="the simulated arm ended"),
+        )
+    ]
 
 
 def policy(context: LaunchContext) -> list[Node]:
     """Return the policy's node; its mode is left to the file of parameters unless it was given."""
-    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str)
-             for name in ("public_key", "backend", "backend_options", "image_transport")}
+    texts = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=str)
+        for name in ("public_key", "backend", "backend_options", "image_transport")
+    }
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
-    return [Node(
-        package="policy_inference",
-        executable="act_policy_node",
-        name="act_policy_node",
-        namespace=LaunchConfiguration("namespace"),
-        arguments=ROS_ARGUMENTS,
-        parameters=[{"bundle": ParameterValue(bundle_of(context), value_type=str), **texts,
-                     "use_sim_time": use_sim_time, **({"mode": mode} if mode else {})}],
-        output="screen",
-        on_exit=Shutdown(reason="the policy node ended"),
-    )]
+    return [
+        Node(
+            package="policy_inference",
+            executable="act_policy_node",
+            name="act_policy_node",
+            namespace=LaunchConfiguration("namespace"),
+            arguments=ROS_ARGUMENTS,
+            parameters=[
+                {
+                    "bundle": ParameterValue(bundle_of(context), value_type=str),
+                    **texts,
+                    "use_sim_time": use_sim_time,
+                    **({"mode": mode} if mode else {}),
+                }
+            ],
+            output="screen",
+            on_exit=Shutdown(reason="the policy node ended"),
+        )
+    ]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    return LaunchDescription([
-        *ARGUMENTS, *(OpaqueFunction(function=part) for part in (discovery, cameras, arm, policy))])
+    return LaunchDescription(
+        [*ARGUMENTS, *(OpaqueFunction(function=part) for part in (discovery, cameras, arm, policy))]
+    )

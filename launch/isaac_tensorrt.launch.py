@@ -11,14 +11,22 @@ from launch.substitutions import LaunchConfiguration
 
 def generate_launch_description() -> LaunchDescription:
     """Take the Jetson's defaults into joint_policy.launch.py, which has the other arguments."""
-    return LaunchDescription([
-        DeclareLaunchArgument(
-            "bundle",
-            description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
-        DeclareLaunchArgument(
-            "backend", default_value="tensorrt",
-            description="What runs the model; several in order of preference: tensorrt,onnx"),
-        IncludeLaunchDescription(
-            str(Path(__file__).with_name("joint_policy.launch.py")),
-            launch_arguments=[(name, LaunchConfiguration(name)) for name in ("bundle", "backend")]),
-    ])  # fmt: skip
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "bundle",
+                description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION",
+            ),
+            DeclareLaunchArgument(
+                "backend",
+                default_value="tensorrt",
+                description="What runs the model; several in order of preference: tensorrt,onnx",
+            ),
+            IncludeLaunchDescription(
+                str(Path(__file__).with_name("joint_policy.launch.py")),
+                launch_arguments=[
+                    (name, LaunchConfiguration(name)) for name in ("bundle", "backend")
+                ],
+            ),
+        ]
+    )

@@ -1,21 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy on a robot: the policy node, a Lite3 or one in its place, and who drives it.
+"""A joint policy on a robot: the policy node, a real or simulated Lite3, and its teleoperation.
 
-The launch files of single robots include this one and differ in what they take by default. It ends
-when one of its nodes ends, less the operator's: a robot without one stands, since the policy lets
-a velocity fade that nobody repeats. Two robots: launch it twice, with two namespaces.
+The launch files of single robots include this one and differ in their defaults. It ends when one of
+its nodes ends, except the operator's: a robot without one stands, because the policy fades a
+velocity that is not repeated. Two robots: launch it twice, with two namespaces.
 """
 
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import (
-    DeclareLaunchArgument,
-    OpaqueFunction,
-    SetEnvironmentVariable,
-    Shutdown,
-)
+from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
 from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
@@ -28,56 +23,86 @@ BOOLEANS = ["true", "false"]
 
 ARGUMENTS = [
     DeclareLaunchArgument(
-        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
+        "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"
+    ),
     DeclareLaunchArgument(
-        "public_key", default_value="",
-        description="PEM file or folder of keys, one of which must have signed the bundle"),
+        "public_key",
+        default_value="",
+        description="PEM file or folder of keys, one of which must have signed the bundle",
+    ),
     DeclareLaunchArgument(
-        "backend", default_value="onnx",
-        description="What runs the model; several in order of preference: tensorrt,onnx"),
+        "backend",
+        default_value="onnx",
+        description="What runs the model; several in order of preference: tensorrt,onnx",
+    ),
     DeclareLaunchArgument(
-        "backend_options", default_value="",
-        description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes"),
+        "backend_options",
+        default_value="",
+        description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes",
+    ),
     DeclareLaunchArgument(
-        "robot", default_value="none", choices=["lite3", "lite3_emulator", "sim", "none"],
+        "robot",
+        default_value="none",
+        choices=["lite3", "lite3_emulator", "sim", "none"],
         description="What to start beside the policy: the driver of a Lite3; that and an emulated "
-        "motion host; a simulated Lite3; nothing"),
+        "motion host; a simulated Lite3; nothing",
+    ),
     DeclareLaunchArgument(
-        "operator", default_value="none", choices=["joystick", "none"],
-        description="Who drives: a joystick; nobody, which is whoever publishes cmd_vel"),
+        "operator",
+        default_value="none",
+        choices=["joystick", "none"],
+        description="Teleoperation to start: joystick, or none if another node publishes cmd_vel",
+    ),
     DeclareLaunchArgument(
-        "joy_node", default_value="true", choices=BOOLEANS,
-        description="With operator:=joystick: whether to start the node that reads it, too, of the "
-        "package joy (apt install ros-$ROS_DISTRO-joy)"),
+        "joy_node",
+        default_value="true",
+        choices=BOOLEANS,
+        description="With operator:=joystick: whether to start the joystick's node of package joy "
+        "(apt install ros-$ROS_DISTRO-joy)",
+    ),
     DeclareLaunchArgument(
-        "params_file", default_value=str(CONFIG / "joint_policy.yaml"),
-        description="Parameters of the policy node and of the simulated Lite3; those given as "
-        "arguments here do not count"),
+        "params_file",
+        default_value=str(CONFIG / "joint_policy.yaml"),
+        description="Parameters of the policy node and of the simulated Lite3; the arguments here "
+        "replace those in the file",
+    ),
     DeclareLaunchArgument(
-        "robot_params_file", default_value=str(CONFIG / "lite3.yaml"),
-        description="Parameters of the Lite3's driver and of the emulated motion host"),
+        "robot_params_file",
+        default_value=str(CONFIG / "lite3.yaml"),
+        description="Parameters of the Lite3's driver and of the emulated motion host",
+    ),
     DeclareLaunchArgument(
-        "operator_params_file", default_value=str(CONFIG / "operator.yaml"),
-        description="Parameters of the operator, and of the node that reads the joystick"),
+        "operator_params_file",
+        default_value=str(CONFIG / "operator.yaml"),
+        description="Parameters of the operator, and of the node that reads the joystick",
+    ),
     DeclareLaunchArgument(
-        "namespace", default_value="", description="Namespace of all nodes, topics and services"),
+        "namespace", default_value="", description="Namespace of all nodes, topics and services"
+    ),
     DeclareLaunchArgument(
-        "use_sim_time", default_value="false", choices=BOOLEANS,
-        description="Tick on /clock; the simulated robot then waits for each command (lockstep)"),
+        "use_sim_time",
+        default_value="false",
+        choices=BOOLEANS,
+        description="Tick on /clock; the simulated robot then waits for each command (lockstep)",
+    ),
     DeclareLaunchArgument(
-        "log_level", default_value="info", choices=["debug", "info", "warn", "error", "fatal"],
-        description="What the nodes log at least"),
-]  # fmt: skip
+        "log_level",
+        default_value="info",
+        choices=["debug", "info", "warn", "error", "fatal"],
+        description="Lowest level that the nodes log",
+    ),
+]
 EMULATED = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
-"""Where the driver finds an emulated host, whatever the file says of the real one."""
+"""Where the driver finds an emulated host; the file has the address of the real one."""
 TEXTS = ("bundle", "public_key", "backend", "backend_options")
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
     """Return what keeps a robot in this computer to it, unless the user has chosen."""
     robot = LaunchConfiguration("robot").perform(context)
-    return [SetEnvironmentVariable(*one)
-            for one in discovery_of(robot, context.environment).items()]
+    return [
+        SetEnvironmentVariable(*one) for one in discovery_of(robot, context.environment).items()
+    ]
 
 
 def given(**values: list[str]) -> IfCondition:
@@ -94,12 +119,22 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
     With `ends`, the reason, the launch ends when the node does.
     """
     return Node(
-        package=package, executable=name, name=name, namespace=LaunchConfiguration("namespace"),
+        package=package,
+        executable=name,
+        name=name,
+        namespace=LaunchConfiguration("namespace"),
         # By rcl, not by `parameters`, which would only warn of a file that is not there.
-        arguments=["--ros-args", "--params-file", LaunchConfiguration(file),
-                   "--log-level", LaunchConfiguration("log_level")],
-        output="screen", on_exit=Shutdown(reason=ends) if ends else None, **more,
-    )  # fmt: skip
+        arguments=[
+            "--ros-args",
+            "--params-file",
+            LaunchConfiguration(file),
+            "--log-level",
+            LaunchConfiguration("log_level"),
+        ],
+        output="screen",
+        on_exit=Shutdown(reason=ends) if ends else None,
+        **more,
+    )
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -107,21 +142,51 @@ def generate_launch_description() -> LaunchDescription:
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     driver = ("lite3_driver", "lite3_driver", "robot_params_file")
-    return LaunchDescription([
-        *ARGUMENTS,
-        OpaqueFunction(function=discovery),
-        # First of all: where the package joy is missing, nothing else may have been started.
-        node("joy", "joy_node", "operator_params_file",
-             condition=given(operator=["joystick"], joy_node=["true"])),
-        node("robot_operator", "operator_node", "operator_params_file",
-             condition=given(operator=["joystick"])),
-        node("robot_sim", "sim_node", "params_file", ends="the simulated robot ended",
-             condition=given(robot=["sim"]), parameters=[{"lockstep": use_sim_time}]),
-        node("robot_sim", "lite3_emulator", "robot_params_file", ends="the emulated host ended",
-             condition=given(robot=["lite3_emulator"])),
-        node(*driver, ends="the driver ended", condition=given(robot=["lite3"])),
-        node(*driver, ends="the driver ended", condition=given(robot=["lite3_emulator"]),
-             parameters=[EMULATED]),
-        node("policy_inference", "joint_policy_node", "params_file", ends="the policy node ended",
-             parameters=[{**texts, "use_sim_time": use_sim_time}]),
-    ])  # fmt: skip
+    return LaunchDescription(
+        [
+            *ARGUMENTS,
+            OpaqueFunction(function=discovery),
+            # First of all: where the package joy is missing, nothing else may have been started.
+            node(
+                "joy",
+                "joy_node",
+                "operator_params_file",
+                condition=given(operator=["joystick"], joy_node=["true"]),
+            ),
+            node(
+                "robot_operator",
+                "operator_node",
+                "operator_params_file",
+                condition=given(operator=["joystick"]),
+            ),
+            node(
+                "robot_sim",
+                "sim_node",
+                "params_file",
+                ends="the simulated robot ended",
+                condition=given(robot=["sim"]),
+                parameters=[{"lockstep": use_sim_time}],
+            ),
+            node(
+                "robot_sim",
+                "lite3_emulator",
+                "robot_params_file",
+                ends="the emulated host ended",
+                condition=given(robot=["lite3_emulator"]),
+            ),
+            node(*driver, ends="the driver ended", condition=given(robot=["lite3"])),
+            node(
+                *driver,
+                ends="the driver ended",
+                condition=given(robot=["lite3_emulator"]),
+                parameters=[EMULATED],
+            ),
+            node(
+                "policy_inference",
+                "joint_policy_node",
+                "params_file",
+                ends="the policy node ended",
+                parameters=[{**texts, "use_sim_time": use_sim_time}],
+            ),
+        ]
+    )

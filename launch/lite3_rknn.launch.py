@@ -14,19 +14,30 @@ from launch.substitutions import LaunchConfiguration
 
 def generate_launch_description() -> LaunchDescription:
     """Take the Lite3's defaults into joint_policy.launch.py, which has the other arguments."""
-    return LaunchDescription([
-        DeclareLaunchArgument(
-            "bundle", default_value="lite3_walk",
-            description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"),
-        DeclareLaunchArgument(
-            "backend", default_value="rknn",
-            description="What runs the model; several in order of preference: rknn,onnx"),
-        DeclareLaunchArgument(
-            "robot", default_value="lite3", choices=["lite3", "lite3_emulator", "sim", "none"],
-            description="What to start beside the policy: the driver of a Lite3; that and an "
-            "emulated motion host; a simulated Lite3; nothing"),
-        IncludeLaunchDescription(
-            str(Path(__file__).with_name("joint_policy.launch.py")),
-            launch_arguments=[(name, LaunchConfiguration(name))
-                              for name in ("bundle", "backend", "robot")]),
-    ])  # fmt: skip
+    return LaunchDescription(
+        [
+            DeclareLaunchArgument(
+                "bundle",
+                default_value="lite3_walk",
+                description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION",
+            ),
+            DeclareLaunchArgument(
+                "backend",
+                default_value="rknn",
+                description="What runs the model; several in order of preference: rknn,onnx",
+            ),
+            DeclareLaunchArgument(
+                "robot",
+                default_value="lite3",
+                choices=["lite3", "lite3_emulator", "sim", "none"],
+                description="What to start beside the policy: the driver of a Lite3; that and an "
+                "emulated motion host; a simulated Lite3; nothing",
+            ),
+            IncludeLaunchDescription(
+                str(Path(__file__).with_name("joint_policy.launch.py")),
+                launch_arguments=[
+                    (name, LaunchConfiguration(name)) for name in ("bundle", "backend", "robot")
+                ],
+            ),
+        ]
+    )

@@ -19,8 +19,9 @@ def seed(text: str) -> int:
     """Return what seeds generators: a whole number from 0 to 2^31 - 1."""
     value = _whole(text)
     if not 0 <= value < 1 << 31:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 0 to 2^31 - 1, found "
-                                         f"{text!r}")  # fmt: skip
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 0 to 2^31 - 1, found {text!r}"
+        )
     return value
 
 

@@ -63,8 +63,11 @@ def main() -> int:
 def _start(robot: Processes, folder: Path) -> None:
     ports = {"host_address": _HERE, "host_port": _HOST_PORT, "state_port": _STATE_PORT}
     robot.start("lite3_emulator", {**ports, "state_address": _HERE}, folder / "emulator.log")
-    robot.start("lite3_driver", {**ports, "interface_address": _HERE,
-                                 "angular_velocity_checked": True}, folder / "driver.log")
+    robot.start(
+        "lite3_driver",
+        {**ports, "interface_address": _HERE, "angular_velocity_checked": True},
+        folder / "driver.log",
+    )
     robot.start("joint_policy_node", {"bundle": "lite3_walk"}, folder / "policy.log")
 
 
@@ -86,7 +89,7 @@ async def _walk(node: OperatorNode) -> str:
 
 
 def _next(node: OperatorNode) -> str:
-    """Return the next step, with what speaks against it."""
+    """Return the next step, with the reasons that prevent it."""
     step, _, rest = dict(node.view().lines).get("next", "").partition(" (")
     return f"{step} ({rest}" if ": " in rest else step
 

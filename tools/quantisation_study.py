@@ -24,11 +24,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from model_tools.compilers.onnx import quantise
-from model_tools.compilers.samples import FEWEST
-from model_tools.row_files import read_rows
+from model_tools.files.row_files import read_rows
+from model_tools.prove.calibration.calibration_files import FEWEST
+from model_tools.ship.compilers.onnx import quantise
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.open_loop import Difference, difference
 from policy_inference.comparison.rows import Rows, evenly, play
 from policy_inference.errors import PolicyError
@@ -53,17 +54,19 @@ class Figures:
         return float(np.median(self.rmse)), float(np.median(self.cosine_min))
 
 
-def study(bundle: Bundle, rollout: Path, rows: int = FEWEST, draws: int = DRAWS) -> list[Figures]:
+def study(
+    bundle: JointBundle, rollout: Path, rows: int = FEWEST, draws: int = DRAWS
+) -> list[Figures]:
     """Measure the three calibrations.
 
     Args:
-        bundle: Bundle with the reference model.
+        bundle: JointBundle with the reference model.
         rollout: Recorded rows of its inputs, more than `rows`.
         rows: Rows to calibrate on.
         draws: Draws from N(0, 1), seeds 0, 1, ...
 
     Raises:
-        PolicyError: Bundle or rollout do not fit.
+        PolicyError: JointBundle or rollout do not fit.
     """
     recorded = read_rows(rollout, bundle)
     chosen = evenly(len(recorded), rows)
@@ -80,21 +83,26 @@ def study(bundle: Bundle, rollout: Path, rows: int = FEWEST, draws: int = DRAWS)
 
 def _noise(like: Samples, seed: int) -> Samples:
     random = np.random.default_rng(seed)
-    return {name: random.standard_normal(array.shape).astype(array.dtype)
-            for name, array in like.items()}
+    return {
+        name: random.standard_normal(array.shape).astype(array.dtype)
+        for name, array in like.items()
+    }
 
 
-def _measure(bundle: Bundle, name: str, draws: Sequence[Samples], kept: Samples) -> Figures:
+def _measure(bundle: JointBundle, name: str, draws: Sequence[Samples], kept: Samples) -> Figures:
     _, model = bundle.artifact("onnx")
     action = bundle.contract.action.output
     expected = _outputs(bundle, model, kept)[action]
     found = [_difference(bundle, model, samples, kept, expected) for samples in draws]
-    return Figures(calibration=name, rmse=tuple(one.rmse for one in found),
-                   cosine_min=tuple(float(one.cosine.min()) for one in found))
+    return Figures(
+        calibration=name,
+        rmse=tuple(one.rmse for one in found),
+        cosine_min=tuple(float(one.cosine.min()) for one in found),
+    )
 
 
 def _difference(
-    bundle: Bundle, model: Path, samples: Samples, kept: Samples, expected: Tensor
+    bundle: JointBundle, model: Path, samples: Samples, kept: Samples, expected: Tensor
 ) -> Difference:
     action = bundle.contract.action.output
     with tempfile.TemporaryDirectory() as scratch:
@@ -104,7 +112,7 @@ def _difference(
     return difference(action, tuple(map(str, range(found[0].size))), found, expected)
 
 
-def _outputs(bundle: Bundle, file: Path, rows: Samples) -> dict[str, Tensor]:
+def _outputs(bundle: JointBundle, file: Path, rows: Samples) -> dict[str, Tensor]:
     contract, model = bundle.contract, bundle.contract.model
     backend = OnnxBackend(file, model.input_specs, model.output_specs)
     try:
@@ -120,25 +128,36 @@ def table(found: Sequence[Figures], rows: int) -> Table:
         shown.add_column(column)
     for one in found:
         rmse, cosine = one.medians
-        shown.add_row(one.calibration, f"{rmse:.3f}", f"{cosine:.3f}",
-                      f"{min(one.rmse):.3f} to {max(one.rmse):.3f}" if len(one.rmse) > 1 else "")
+        shown.add_row(
+            one.calibration,
+            f"{rmse:.3f}",
+            f"{cosine:.3f}",
+            f"{min(one.rmse):.3f} to {max(one.rmse):.3f}" if len(one.rmse) > 1 else "",
+        )
     return shown
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    parser = argparse.ArgumentParser(prog="quantisation_study", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="quantisation_study",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--rollout", type=Path, required=True, help="recorded rows, .npz")
-    parser.add_argument("--rows", type=int, default=FEWEST,
-                        help=f"rows to calibrate on (default {FEWEST})")
-    parser.add_argument("--draws", type=int, default=DRAWS,
-                        help=f"draws from N(0, 1) (default {DRAWS})")
+    parser.add_argument(
+        "--rows", type=int, default=FEWEST, help=f"rows to calibrate on (default {FEWEST})"
+    )
+    parser.add_argument(
+        "--draws", type=int, default=DRAWS, help=f"draws from N(0, 1) (default {DRAWS})"
+    )
     given = parser.parse_args(args)
     try:
-        found = study(load_bundle(given.bundle), given.rollout, given.rows, given.draws)
+        found = study(
+            load_bundle(given.bundle, kind=JointBundle), given.rollout, given.rows, given.draws
+        )
     except (PolicyError, OSError) as error:
         _log.error("quantisation_study: %s", error)
         return 1

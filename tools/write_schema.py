@@ -18,8 +18,10 @@ CONTRACTS = Path(__file__).resolve().parent.parent / "config" / "bundles"
 
 def schemas() -> dict[Path, Mapping[str, Any]]:
     """Return what each schema file must hold."""
-    return {CONTRACTS / "policy.schema.json": contract_schema(),
-            MAPPINGS / "mapping.schema.json": mapping_schema()}
+    return {
+        CONTRACTS / "policy.schema.json": contract_schema(),
+        MAPPINGS / "mapping.schema.json": mapping_schema(),
+    }
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from robot_sim.drives import DriveCommand
-from robot_sim.figures import JOINT_NAMES, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.world import NS_PER_S, World
 
 DEFAULT = np.array([0.0, -0.65, 1.3] * 4)
@@ -29,7 +29,7 @@ def make() -> Lite3:
 
 
 class Lite3:
-    """A Lite3 on a flat floor that shall walk at a velocity drawn anew in each episode."""
+    """A Lite3 on a flat floor that shall walk at a new random velocity in each episode."""
 
     def __init__(self) -> None:
         """Make floor and robot; `reset` begins."""
@@ -63,18 +63,31 @@ class Lite3:
         return self._observe(), reward, self._world.fallen, self._ticks >= EPISODE_TICKS, {}
 
     def _drive(self, position: Array) -> None:
-        self._world.apply(DriveCommand(
-            joint_names=JOINT_NAMES, position=position, velocity=np.zeros(12), effort=np.zeros(12),
-            stiffness=np.full(12, 30.0), damping=np.full(12, 1.0),
-            effort_limit=np.full(12, 36.0), valid_for_ns=2 * PERIOD_NS,
-        ))  # fmt: skip
+        self._world.apply(
+            DriveCommand(
+                joint_names=LITE3.joint_names,
+                position=position,
+                velocity=np.zeros(12),
+                effort=np.zeros(12),
+                stiffness=np.full(12, 30.0),
+                damping=np.full(12, 1.0),
+                effort_limit=np.full(12, 36.0),
+                valid_for_ns=2 * PERIOD_NS,
+            )
+        )
         self._world.step(PERIOD_NS)
 
     def _observe(self) -> Array:
         sensed = self._world.sense()
         x, y, z, w = sensed.quat_xyzw
         gravity = np.array([2 * (w * y - x * z), -2 * (w * x + y * z), 2 * (x * x + y * y) - 1])
-        return np.concatenate([
-            0.25 * sensed.ang_vel_body, gravity, self._command, sensed.joint_pos - DEFAULT,
-            0.05 * sensed.joint_vel, self._action,
-        ])  # fmt: skip
+        return np.concatenate(
+            [
+                0.25 * sensed.ang_vel_body,
+                gravity,
+                self._command,
+                sensed.joint_pos - DEFAULT,
+                0.05 * sensed.joint_vel,
+                self._action,
+            ]
+        )

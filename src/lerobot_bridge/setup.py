@@ -41,6 +41,6 @@ setup(
             "episode_operator = lerobot_bridge.nodes.episode_operator:main",
             "episode_recorder = lerobot_bridge.nodes.start:episode_recorder",
             "lerobot_bridge = lerobot_bridge.cli:main",
-        ],
+        ]
     },
 )

@@ -36,9 +36,5 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/environment", files("environment/*")),
     ],
-    entry_points={
-        "console_scripts": [
-            "lite3_driver = lite3_driver.nodes.start:lite3_driver",
-        ],
-    },
+    entry_points={"console_scripts": ["lite3_driver = lite3_driver.nodes.start:lite3_driver"]},
 )

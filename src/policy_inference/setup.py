@@ -30,8 +30,16 @@ setup(
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     package_data={"": ["py.typed", "*.json"]},
     zip_safe=False,
-    install_requires=["setuptools", "cryptography", "numpy", "onnxruntime",
-                      "opencv-python-headless", "prometheus-client", "PyYAML", "rosbags"],
+    install_requires=[
+        "setuptools",
+        "cryptography",
+        "numpy",
+        "onnxruntime",
+        "opencv-python-headless",
+        "prometheus-client",
+        "PyYAML",
+        "rosbags",
+    ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `testing`: what the tests need that other packages' back ends inherit.
     extras_require={"test": ["pytest"], "testing": ["onnx", "pytest"]},

@@ -40,6 +40,6 @@ setup(
         "console_scripts": [
             "operator_node = robot_operator.nodes.start:operator_node",
             "robot_operator = robot_operator.nodes.start:robot_operator",
-        ],
+        ]
     },
 )

@@ -26,9 +26,17 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["py.typed"]},
+    package_data={"": ["py.typed"], PACKAGE: ["robots/*/figures.yaml"]},
     zip_safe=False,
-    install_requires=["setuptools", "imageio-ffmpeg", "matplotlib", "mujoco", "numpy", "pillow"],
+    install_requires=[
+        "setuptools",
+        "imageio-ffmpeg",
+        "matplotlib",
+        "mujoco",
+        "numpy",
+        "pillow",
+        "pyyaml",
+    ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     extras_require={"test": ["pytest"]},
     data_files=[
@@ -44,6 +52,6 @@ setup(
             "robot_sim_demo = robot_sim.demo.main:main",
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
             "sim_node = robot_sim.nodes.start:sim_node",
-        ],
+        ]
     },
 )

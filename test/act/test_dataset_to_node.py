@@ -28,12 +28,12 @@ from std_srvs.srv import Trigger
 
 from lerobot_bridge.cli import main as lerobot_bridge
 from lerobot_bridge.open_loop.predict import OpenLoop
-from model_tools.chunk_rows.dataset_source import DatasetSource
+from model_tools.files.observation_sources import DatasetSource
 from policy_inference.backends.registry import open_graphs
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
-from policy_inference.core.chunks.units import Units
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.chunks.normalise import Units
 from policy_inference.interfaces import F64, Tensor
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
@@ -79,12 +79,18 @@ class Player(Node):  # type: ignore[misc]  # rclpy has no types
         self.chunks: dict[int, ActionChunk] = {}
         self._clock = self.create_publisher(Clock, "/clock", 10)
         with AnyReader([bag]) as reader:
-            self._topics = {name: self.create_publisher(_class(info.msgtype or ""), name, 10)
-                            for name, info in reader.topics.items()}
-            said = [(log_ns, connection.topic, bytes(data))
-                    for connection, log_ns, data in reader.messages()]
-        self._frames = [(time_ns, [(topic, data) for _, topic, data in each])
-                        for time_ns, each in groupby(said, key=lambda entry: entry[0])]
+            self._topics = {
+                name: self.create_publisher(_class(info.msgtype or ""), name, 10)
+                for name, info in reader.topics.items()
+            }
+            said = [
+                (log_ns, connection.topic, bytes(data))
+                for connection, log_ns, data in reader.messages()
+            ]
+        self._frames = [
+            (time_ns, [(topic, data) for _, topic, data in each])
+            for time_ns, each in groupby(said, key=lambda entry: entry[0])
+        ]
         self.left = len(self._frames)
         self.create_subscription(JointCommand, "joint_command", self.commands.append, 10)
         self.create_subscription(ActionChunk, "action_chunk", self._keep, 10)
@@ -127,8 +133,14 @@ class Player(Node):  # type: ignore[misc]  # rclpy has no types
 
     def is_met(self) -> None:
         """Play until the node holds the arm, as it is asked to."""
-        self.until(lambda: all(one.get_subscription_count() for name, one in self._topics.items()
-                               if not name.startswith("/leader")), "the node's subscriptions")
+        self.until(
+            lambda: all(
+                one.get_subscription_count()
+                for name, one in self._topics.items()
+                if not name.startswith("/leader")
+            ),
+            "the node's subscriptions",
+        )
         while not self._answer("damp").success:
             self.show()
             for _ in range(10):
@@ -155,18 +167,37 @@ def executor() -> Iterator[SingleThreadedExecutor]:
 def test_a_played_dataset_gives_the_chunks_of_replay(
     tmp_path: Path, executor: SingleThreadedExecutor
 ) -> None:
-    bundle = load_chunk_bundle(BUNDLE)
+    bundle = load_bundle(BUNDLE, kind=ChunkBundle)
     contract = bundle.contract
     dataset = write(bundle, tmp_path / "dataset")
     (tmp_path / "mapping.yaml").write_text(MAPPING, "utf-8")
-    assert lerobot_bridge(["to-bag", str(dataset), "--mapping", str(tmp_path / "mapping.yaml"),
-                           "--output", str(tmp_path / "session")]) == 0
+    assert (
+        lerobot_bridge(
+            [
+                "to-bag",
+                str(dataset),
+                "--mapping",
+                str(tmp_path / "mapping.yaml"),
+                "--output",
+                str(tmp_path / "session"),
+            ]
+        )
+        == 0
+    )
     node = ActPolicyNode()
     player = Player(executor, tmp_path / "session" / "episode_0000")
     executor.add_node(node)
-    node.set_parameters([Parameter(name, value=value) for name, value in {
-        "bundle": str(BUNDLE), "use_sim_time": True, "mode": "synchronous",
-        "n_action_steps": 1}.items()])  # fmt: skip
+    node.set_parameters(
+        [
+            Parameter(name, value=value)
+            for name, value in {
+                "bundle": str(BUNDLE),
+                "use_sim_time": True,
+                "mode": "synchronous",
+                "n_action_steps": 1,
+            }.items()
+        ]
+    )
     try:
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
@@ -200,25 +231,33 @@ def write(bundle: ChunkBundle, folder: Path) -> Path:
     contract, golden = bundle.contract, bundle.golden()
     joints = contract.action.joints
     names = list(contract.joints.names)
-    stand: F64 = per_joint(contract.stand.position, names)[[names.index(one) for one in joints]]
+    stand: F64 = contract.stand.position[[names.index(one) for one in joints]]
     moved = np.maximum(0, np.arange(RESTING + MOVING) - RESTING)[:, np.newaxis]
     state = Units(contract.units, joints).of_rad(
-        stand + math.radians(0.4) * moved * np.array([1, 1, -1, 1, 1, 0.5]))
-    pictures = {f"observation.images.{name}": moving(golden[f"cameras.{name}"], moved[:, 0])
-                for name in contract.cameras}
-    columns = {"observation.state": state.astype(np.float32), "action": state.astype(np.float32),
-               **pictures}
+        stand + math.radians(0.4) * moved * np.array([1, 1, -1, 1, 1, 0.5])
+    )
+    pictures = {
+        f"observation.images.{name}": moving(golden[f"cameras.{name}"], moved[:, 0])
+        for name in contract.cameras
+    }
+    columns = {
+        "observation.state": state.astype(np.float32),
+        "action": state.astype(np.float32),
+        **pictures,
+    }
     names = [f"{joint}.pos" for joint in joints]
-    dataset: Path = small.write_frames(folder, [columns],
-                                       {"observation.state": names, "action": names})
+    dataset: Path = small.write_frames(
+        folder, [columns], {"observation.state": names, "action": names}
+    )
     return dataset
 
 
 def moving(pictures: Tensor, moved: npt.NDArray[np.int64]) -> Tensor:
     """Return a frame of the golden pictures for each, going over from the first to the second."""
     first, second = pictures[0], pictures[1]
-    return np.stack([cv2.addWeighted(first, 1 - share, second, share, 0.0)
-                     for share in moved / MOVING])
+    return np.stack(
+        [cv2.addWeighted(first, 1 - share, second, share, 0.0) for share in moved / MOVING]
+    )
 
 
 def replayed(bundle: ChunkBundle, dataset: Path) -> F64:

@@ -15,15 +15,17 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 
-from model_tools.act.export import Request, export_act
+from model_tools.make.act.act_contract import ActRequest
+from model_tools.make.act.act_export import export_act
 from policy_inference.backends.registry import open_graphs
-from policy_inference.bundle.load import ChunkBundle, load_chunk_bundle
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller
 from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
+from policy_inference.core.chunks.normalise import Units
 from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.units import Units
 from policy_inference.core.images import Picture, frame_of
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, Backend
 
 pytestmark = pytest.mark.real_data
@@ -57,9 +59,17 @@ def inputs(act: Path) -> ModuleType:
 @pytest.fixture(scope="module")
 def bundle(act: Path, tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
     folder = tmp_path_factory.mktemp("act") / "so100"
-    export_act(Request(checkpoint=act / "so100_new", output=folder, robot="so100",
-                       units="degrees", rate_hz=30.0, name="so100"))  # fmt: skip
-    return load_chunk_bundle(folder)
+    export_act(
+        ActRequest(
+            checkpoint=act / "so100_new",
+            output=folder,
+            robot="so100",
+            units="degrees",
+            rate_hz=30.0,
+            name="so100",
+        )
+    )
+    return load_bundle(folder, kind=ChunkBundle)
 
 
 @pytest.fixture(scope="module")
@@ -71,15 +81,17 @@ def backends(bundle: ChunkBundle) -> Iterator[Mapping[str, Backend]]:
 
 
 def pictures(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Picture]:
-    return {name: inputs.image(place, seed, step)
-            for place, name in enumerate(("laptop", "phone"))}  # fmt: skip
+    return {name: inputs.image(place, seed, step) for place, name in enumerate(("laptop", "phone"))}
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_inputs_features_and_chunks_are_lerobots(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
-    golden: Mapping[str, F64], seed: int,
-) -> None:  # fmt: skip
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    inputs: ModuleType,
+    golden: Mapping[str, F64],
+    seed: int,
+) -> None:
     graphs = ChunkGraphs(bundle.contract, backends)
     shown = pictures(inputs, seed)
     graphs.write(Observation(pictures=shown, state=golden[f"s{seed}_state"]))
@@ -92,21 +104,24 @@ def test_inputs_features_and_chunks_are_lerobots(
         features = golden[f"s{seed}_{name}_features"]
         found = policy.inputs[camera.tensor].astype(np.float64)
         assert np.abs(found - features).max() <= FEATURES * np.abs(features).max()
-    np.testing.assert_allclose(graphs.predict(), golden[f"s{seed}_chunk"][0], rtol=0,
-                               atol=IN_UNITS)
+    np.testing.assert_allclose(graphs.predict(), golden[f"s{seed}_chunk"][0], rtol=0, atol=IN_UNITS)
 
 
 def test_the_last_camera_leaves_its_normalised_picture(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    inputs: ModuleType,
     golden: Mapping[str, F64],
-) -> None:  # fmt: skip
+) -> None:
     ChunkGraphs(bundle.contract, backends).write(
-        Observation(pictures=pictures(inputs, 0), state=golden["s0_state"]))
+        Observation(pictures=pictures(inputs, 0), state=golden["s0_state"])
+    )
     encoder = bundle.contract.cameras["phone"].encoder
     (shown,) = backends[f"graphs.{encoder}"].inputs.values()
     found = shown[0].astype(np.float64)
-    np.testing.assert_allclose(found[:, ::16, ::16], golden["s0_phone_norm_sub16"], rtol=0,
-                               atol=NORMALISED)
+    np.testing.assert_allclose(
+        found[:, ::16, ::16], golden["s0_phone_norm_sub16"], rtol=0, atol=NORMALISED
+    )
     np.testing.assert_allclose(found.mean(axis=(1, 2)), golden["s0_phone_norm_mean"], atol=1e-5)
 
 
@@ -118,13 +133,19 @@ class Playing:
     ) -> None:
         self._now_ns = 1_000_000_000
         # These weights jump from step to step, which no servo can follow and the node would clip.
-        joints = replace(bundle.contract.joints, velocity_limit=1e3)
+        joints = bundle.contract.joints
+        joints = replace(joints, velocity_limit=np.full(len(joints.names), 1e3))
         contract = replace(bundle.contract, joints=joints)
         bundle = replace(bundle, contract=contract)
         self._units = Units(contract.units, contract.action.joints)
         self._runtime: ChunkRuntime = chunk_controller(
-            bundle, backends, limits_in_force(contract, Tightening()), lambda: self._now_ns,
-            settings, inline=True)
+            bundle,
+            backends,
+            limits_in_force(contract, StricterLimits()),
+            lambda: self._now_ns,
+            settings,
+            inline=True,
+        )
         self._policy = self._runtime.policy
         self._policy.reset()
 
@@ -134,8 +155,9 @@ class Playing:
         self._runtime.controller.state["joint_pos"][:] = self._units.to_rad(state)
         for name, picture in shown.items():
             height, width, _ = picture.shape
-            message = SimpleNamespace(encoding="rgb8", height=height, width=width, step=3 * width,
-                                      data=picture.tobytes())
+            message = SimpleNamespace(
+                encoding="rgb8", height=height, width=width, step=3 * width, data=picture.tobytes()
+            )
             buffer = self._runtime.frames[name]
             buffer.add(frame_of(message, buffer.camera), self._now_ns)
         assert self._policy.infer()
@@ -147,9 +169,11 @@ class Playing:
 
 
 def played(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    inputs: ModuleType,
     settings: ChunkSettings,
-) -> tuple[F64, list[int]]:  # fmt: skip
+) -> tuple[F64, list[int]]:
     """Return the actions [steps, 6] of the sequence, and the steps at which the network ran."""
     playing, actions, ran = Playing(bundle, backends, settings), [], []
     for step in range(STEPS):
@@ -161,9 +185,11 @@ def played(
 
 
 def test_synchronous_is_lerobots_select_action_step_for_step(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    inputs: ModuleType,
     golden: Mapping[str, F64],
-) -> None:  # fmt: skip
+) -> None:
     found, ran = played(bundle, backends, inputs, ChunkSettings(mode="synchronous"))
     assert ran == golden["seq_queue_inference_steps"].tolist() == [0, 50, 100]
     np.testing.assert_allclose(found, golden["seq_queue_actions"], rtol=0, atol=IN_UNITS)
@@ -171,9 +197,11 @@ def test_synchronous_is_lerobots_select_action_step_for_step(
 
 @pytest.mark.slow
 def test_the_ensemble_is_lerobots(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    inputs: ModuleType,
     golden: Mapping[str, F64],
-) -> None:  # fmt: skip
+) -> None:
     settings = ChunkSettings(mode="ensemble", ensemble_coeff=0.01)
     found, ran = played(bundle, backends, inputs, settings)
     assert ran == list(range(STEPS))
@@ -181,9 +209,11 @@ def test_the_ensemble_is_lerobots(
 
 
 def test_exchanged_cameras_are_seen(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], inputs: ModuleType,
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    inputs: ModuleType,
     golden: Mapping[str, F64],
-) -> None:  # fmt: skip
+) -> None:
     graphs, shown = ChunkGraphs(bundle.contract, backends), pictures(inputs, 0)
     swapped = {"laptop": shown["phone"], "phone": shown["laptop"]}
     found = graphs.run(Observation(pictures=swapped, state=golden["s0_state"]))

@@ -24,10 +24,10 @@ from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
 
 from model_tools.cli import main as model_tools
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.bundle.load import load_chunk_bundle
-from policy_inference.core.chunks.units import Units
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.chunks.normalise import Units
 from policy_inference.interfaces import F64
 from policy_inference.nodes.act_policy_node import ActPolicyNode
 
@@ -48,15 +48,18 @@ class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
         executor.add_node(self)
         self.names = list(contract.joints.names)
         self.now_ns, self.period_ns = 1_000_000_000, contract.period_ns
-        self.position: list[float] = per_joint(contract.stand.position, self.names).tolist()
-        self.pictures = {name: np.zeros((camera.height, camera.width, 3), np.uint8)
-                         for name, camera in contract.cameras.items()}
+        self.position: list[float] = contract.stand.position.tolist()
+        self.pictures = {
+            name: np.zeros((camera.height, camera.width, 3), np.uint8)
+            for name, camera in contract.cameras.items()
+        }
         self.commands: list[JointCommand] = []
         self.chunks: list[ActionChunk] = []
         self._clock = self.create_publisher(Clock, "/clock", 10)
         self._joints = self.create_publisher(JointState, "joint_states", 10)
-        self._cameras = {name: self.create_publisher(Image, f"{name}/image_raw", 1)
-                         for name in self.pictures}  # fmt: skip
+        self._cameras = {
+            name: self.create_publisher(Image, f"{name}/image_raw", 1) for name in self.pictures
+        }
         self.create_subscription(JointCommand, "joint_command", self.commands.append, 10)
         self.create_subscription(ActionChunk, "action_chunk", self.chunks.append, 10)
 
@@ -87,8 +90,13 @@ class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
         self._joints.publish(joints)
         for name, picture in self.pictures.items():
             height, width, _ = picture.shape
-            image = Image(height=height, width=width, encoding="rgb8", step=3 * width,
-                          data=array("B", picture.tobytes()))
+            image = Image(
+                height=height,
+                width=width,
+                encoding="rgb8",
+                step=3 * width,
+                data=array("B", picture.tobytes()),
+            )
             image.header.stamp = clock.clock
             self._cameras[name].publish(image)
         self._clock.publish(clock)
@@ -129,9 +137,25 @@ def inputs(shared_data: Path) -> Any:
 def bundle(shared_data: Path, tmp_path: Path) -> Path:
     """The checkpoint as a bundle."""
     folder = tmp_path / "so100"
-    assert model_tools(["export", "act", "--act-path", str(shared_data / "act" / "so100_new"),
-                        "--export-path", str(folder), "--units", "degrees", "--robot", "so100",
-                        "--fps", "30"]) == 0  # fmt: skip
+    assert (
+        model_tools(
+            [
+                "export",
+                "act",
+                "--act-path",
+                str(shared_data / "act" / "so100_new"),
+                "--export-path",
+                str(folder),
+                "--units",
+                "degrees",
+                "--robot",
+                "so100",
+                "--fps",
+                "30",
+            ]
+        )
+        == 0
+    )
     return folder
 
 
@@ -147,12 +171,20 @@ def executor() -> Iterator[SingleThreadedExecutor]:
 def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
     shared_data: Path, bundle: Path, inputs: Any, executor: SingleThreadedExecutor
 ) -> None:
-    contract = load_chunk_bundle(bundle).contract
+    contract = load_bundle(bundle, kind=ChunkBundle).contract
     node, feeder = ActPolicyNode(), Feeder(executor, contract)
     executor.add_node(node)
-    node.set_parameters([Parameter(name, value=value) for name, value in {
-        "bundle": str(bundle), "use_sim_time": True, "mode": "synchronous",
-        "n_action_steps": 1}.items()])  # fmt: skip
+    node.set_parameters(
+        [
+            Parameter(name, value=value)
+            for name, value in {
+                "bundle": str(bundle),
+                "use_sim_time": True,
+                "mode": "synchronous",
+                "n_action_steps": 1,
+            }.items()
+        ]
+    )
     try:
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
@@ -178,7 +210,8 @@ def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
     chunk = feeder.chunks[-1]
 
     found = Units(contract.units, chunk.names).of_rad(
-        np.array(chunk.data).reshape(chunk.steps, len(chunk.names)))
+        np.array(chunk.data).reshape(chunk.steps, len(chunk.names))
+    )
     golden = np.load(shared_data / "act" / "golden.npz")[f"s{SEED}_chunk"][0]
     assert found.shape == golden.shape
     assert np.abs(found - golden).max() < TOLERANCE
@@ -187,8 +220,7 @@ def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
 def show_golden(feeder: Feeder, contract: ChunkContract, inputs: Any) -> None:
     """Show the golden observation: cameras in the order of training, the state in rad."""
     for k, (name, picture) in enumerate(feeder.pictures.items()):
-        feeder.pictures[name] = np.asarray(
-            inputs.image(k, SEED, 0, *picture.shape[:2]), np.uint8)
+        feeder.pictures[name] = np.asarray(inputs.image(k, SEED, 0, *picture.shape[:2]), np.uint8)
     assert contract.state is not None
     joints = contract.state.joints
     state: F64 = np.asarray(inputs.state(len(joints), SEED, 0), np.float64).reshape(-1)

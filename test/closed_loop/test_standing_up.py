@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.closed_loop.controlled import drive_command
+from model_tools.simulation.controlled import drive_command
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.bundle.load import read_contract
+from policy_inference.bundle.load import load_bundle
 from policy_inference.core.motions import Stand
 from policy_inference.interfaces import F64
 from robot_sim.world import World
@@ -28,7 +28,7 @@ VENDORS_NM = 6.6
 def torques(contract: JointContract, friction: float = 1.0) -> F64:
     """Let a folded robot stand up; return |torque| [steps, joints], N m, and half a second on."""
     names = contract.joints.names
-    stand = Stand(contract, per_joint(contract.joints.effort_limit, names))
+    stand = Stand(contract, contract.joints.effort_limit)
     world = World(friction=friction)
     stand.begin(world.sense().joint_pos, world.time_ns)
     ends_ns = round(contract.stand.longest_s * 1e9) + SETTLE_NS
@@ -45,7 +45,7 @@ def torques(contract: JointContract, friction: float = 1.0) -> F64:
 
 @pytest.mark.parametrize("name", ["lite3_walk", "lite3_deeprobotics"])
 def test_a_folded_robot_draws_its_legs_in_and_needs_half_of_the_torque(name: str) -> None:
-    contract = read_contract(ROOT / "config" / "bundles" / name / "policy.yaml")
+    contract = load_bundle(ROOT / "config" / "bundles" / name, kind=JointBundle).contract
     straight = dataclasses.replace(contract, stand=dataclasses.replace(contract.stand, via=()))
     drawn_in, through_nothing = torques(contract), torques(straight)
     assert drawn_in.max() < VENDORS_NM + 0.1
@@ -57,5 +57,5 @@ def test_a_folded_robot_draws_its_legs_in_and_needs_half_of_the_torque(name: str
 
 @pytest.mark.parametrize("friction", [0.5, 1.2])
 def test_other_floors_change_little_of_that(friction: float) -> None:
-    contract = read_contract(ROOT / "config" / "bundles" / "lite3_walk" / "policy.yaml")
+    contract = load_bundle(ROOT / "config" / "bundles" / "lite3_walk", kind=JointBundle).contract
     assert torques(contract, friction).max() < VENDORS_NM + 0.8

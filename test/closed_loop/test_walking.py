@@ -9,17 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.closed_loop.case import Case, Limits, steady
-from model_tools.closed_loop.controlled import ControlledPolicy
-from model_tools.closed_loop.trial import Outcome, try_case
-from model_tools.completion.complete import Completion, make_bundle
-from model_tools.completion.simulated import simulated
-from model_tools.replaying.replay import Judgement
+from model_tools.make.complete import Completion, make_bundle
+from model_tools.make.unrecorded import simulated_walks
+from model_tools.prove.replaying.replay import Judgement
+from model_tools.prove.trial import WalkOutcome, try_case
+from model_tools.simulation.controlled import ControlledPolicy
+from model_tools.simulation.robot import WalkCase, WalkLimits, steady
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.core.joint_check import JointCheck
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, Mode
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import walk
@@ -34,24 +35,24 @@ BUNDLES = ROOT / "config" / "bundles"
 OURS, VENDORS = BUNDLES / "lite3_walk", BUNDLES / "lite3_deeprobotics"
 
 
-def named(cases: Sequence[Case]) -> list[object]:
+def named(cases: Sequence[WalkCase]) -> list[object]:
     return [pytest.param(case, id=case.name) for case in cases]
 
 
 class Walker:
     """A bundle that can be tried."""
 
-    def __init__(self, bundle: Bundle, backend: BackendBase) -> None:
+    def __init__(self, bundle: JointBundle, backend: BackendBase) -> None:
         self._bundle, self._backend = bundle, backend
 
-    def try_case(self, case: Case) -> Outcome:
+    def try_case(self, case: WalkCase) -> WalkOutcome:
         return try_case(self._bundle, self._backend, case)[0]
 
 
 @pytest.fixture(scope="module")
 def ours() -> Iterator[Walker]:
     """The policy that ships with the suite."""
-    bundle = load_bundle(OURS)
+    bundle = load_bundle(OURS, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     yield Walker(bundle, backend)
     backend.close()
@@ -61,34 +62,41 @@ def ours() -> Iterator[Walker]:
 def vendors(shared_data: Path, tmp_path: Path) -> Path:
     """The robot maker's policy, a whole bundle under the contract that ships with the suite."""
     weights = shared_data / "legged" / "lite3" / "policy.onnx"
-    return make_bundle(VENDORS, weights, tmp_path / "vendors",
-                       Completion(measure=simulated)).path
+    return make_bundle(
+        VENDORS, weights, tmp_path / "vendors", Completion(measure=simulated_walks)
+    ).path
 
 
 @pytest.mark.parametrize("case", named(steady_cases()))
-def test_our_policy_follows_every_command_in_good_posture(ours: Walker, case: Case) -> None:
+def test_our_policy_follows_every_command_in_good_posture(ours: Walker, case: WalkCase) -> None:
     outcome = ours.try_case(case)
     assert outcome.passed, outcome
 
 
 @pytest.mark.parametrize("case", named(push_cases()))
-def test_our_policy_survives_pushes(ours: Walker, case: Case) -> None:
+def test_our_policy_survives_pushes(ours: Walker, case: WalkCase) -> None:
     outcome = ours.try_case(case)
     assert outcome.passed, outcome
 
 
 def test_the_guard_leaves_healthy_walks_alone(ours: Walker) -> None:
-    walk = Case(name="healthy", group="", schedule=steady(-0.5, 0.2, 0.6), friction=0.6,
-                latency_ms=5, limits=Limits(altered_share=0.001))  # fmt: skip
+    walk = WalkCase(
+        name="healthy",
+        group="",
+        schedule=steady(-0.5, 0.2, 0.6),
+        friction=0.6,
+        latency_ms=5,
+        limits=WalkLimits(altered_share=0.001),
+    )
     assert ours.try_case(walk).passed
 
 
 @pytest.mark.parametrize("velocity", [(0.8, 0.0, 0.0), (-0.5, 0.2, 0.6)])
 def test_no_sample_of_a_healthy_walk_is_refused(velocity: tuple[float, float, float]) -> None:
-    bundle = load_bundle(OURS)
+    bundle = load_bundle(OURS, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     policy = ControlledPolicy(bundle, backend)
-    timeout_ns = limits_in_force(bundle.contract, Tightening()).state_timeout_ns
+    timeout_ns = limits_in_force(bundle.contract, StricterLimits()).state_timeout_ns
     now_ns, seen = [0], list[str]()
     check = JointCheck(bundle.contract, timeout_ns, lambda: now_ns[0])
     state = policy.controller.state

@@ -19,15 +19,7 @@ from onnx import helper
 
 from policy_inference.testing.models import save
 from robot_sim.arm_expert import ReachExpert
-from robot_sim.arm_figures import (
-    ARM_JOINT_NAMES,
-    DAMPING,
-    HOME_RAD,
-    LOWER_RAD,
-    STALL_NM,
-    STIFFNESS,
-    UPPER_RAD,
-)
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_world import JOINTS, PICTURE_SIZE, ArmWorld
 from robot_sim.driven import NS_PER_S
@@ -40,46 +32,73 @@ _FITTED = 60
 _PER_RED = 0.05
 _GRIPPER = "gripper"
 _VECTOR: Mapping[str, Any] = {
-    "joints": list(ARM_JOINT_NAMES), "normalisation": {"mode": "identity"}}
-_DEGREES = np.where(np.array(ARM_JOINT_NAMES) == _GRIPPER, 0.0, 180.0 / np.pi)
+    "joints": list(SO101.joint_names),
+    "normalisation": {"mode": "identity"},
+}
+_DEGREES = np.where(np.array(SO101.joint_names) == _GRIPPER, 0.0, 180.0 / np.pi)
 
 
 def contract(sha256: str) -> dict[str, Any]:
     """Return the contract of the policy, in LeRobot's units."""
-    names, height, width = list(ARM_JOINT_NAMES), *PICTURE_SIZE
+    names, height, width = list(SO101.joint_names), *PICTURE_SIZE
     units: dict[str, Any] = {name: {"unit": "degrees"} for name in names}
-    units[_GRIPPER] = {"unit": "range_0_100", "low_rad": float(LOWER_RAD[-1]),
-                       "high_rad": float(UPPER_RAD[-1])}
+    units[_GRIPPER] = {
+        "unit": "range_0_100",
+        "low_rad": float(SO101.lower_rad[-1]),
+        "high_rad": float(SO101.upper_rad[-1]),
+    }
     return {
-        "schema_version": 1, "kind": "chunk", "name": "red", "version": "1.0.0", "rate_hz": 30,
+        "schema_version": 1,
+        "kind": "chunk",
+        "name": "red",
+        "version": "1.0.0",
+        "rate_hz": 30,
         "joints": {
-            "names": names, "default_position": HOME_RAD.tolist(),
-            "position_min": LOWER_RAD.tolist(), "position_max": UPPER_RAD.tolist(),
-            "velocity_limit": 6.0, "effort_limit": STALL_NM, "stiffness": STIFFNESS,
-            "damping": DAMPING,
+            "names": names,
+            "default_position": SO101.home_rad.tolist(),
+            "position_min": SO101.lower_rad.tolist(),
+            "position_max": SO101.upper_rad.tolist(),
+            "velocity_limit": 6.0,
+            "effort_limit": SO101.servo.stall_nm,
+            "stiffness": SO101.servo.stiffness,
+            "damping": SO101.servo.damping,
         },
         "units": units,
-        "stand": {"position": HOME_RAD.tolist(), "stiffness": STIFFNESS, "damping": DAMPING,
-                  "duration_s": 1.5},
+        "stand": {
+            "position": SO101.home_rad.tolist(),
+            "stiffness": SO101.servo.stiffness,
+            "damping": SO101.servo.damping,
+            "duration_s": 1.5,
+        },
         "damp": {"damping": 2.0},
         "cameras": {
-            name: {"feature": f"observation.images.{name}", "height": height, "width": width,
-                   "normalisation": {"mode": "identity"}, "tensor": name}
+            name: {
+                "feature": f"observation.images.{name}",
+                "height": height,
+                "width": width,
+                "normalisation": {"mode": "identity"},
+                "tensor": name,
+            }
             for name in POLICY_CAMERAS
         },
         "state": {"feature": "observation.state", "tensor": "states", **_VECTOR},
         "action": {"feature": "action", "tensor": "Actions", "grippers": [_GRIPPER], **_VECTOR},
         "chunk": {"size": SIZE, "steps": SIZE},
-        "graphs": {"policy": {
-            "inputs": {"states": {"shape": [1, JOINTS]},
-                       **{name: {"shape": [1, 3, height, width]} for name in POLICY_CAMERAS}},
-            "outputs": {"Actions": {"shape": [1, SIZE, JOINTS]}},
-            "artifacts": {"onnx": {
-                "file": "policy.onnx", "sha256": sha256, "precision": "fp32"}},
-        }},
+        "graphs": {
+            "policy": {
+                "inputs": {
+                    "states": {"shape": [1, JOINTS]},
+                    **{name: {"shape": [1, 3, height, width]} for name in POLICY_CAMERAS},
+                },
+                "outputs": {"Actions": {"shape": [1, SIZE, JOINTS]}},
+                "artifacts": {
+                    "onnx": {"file": "policy.onnx", "sha256": sha256, "precision": "fp32"}
+                },
+            }
+        },
         "safety": {"on_fault": "hold_measured", "damp_after_s": 0.5},
         "provenance": {"source": "a test", "licence": "Apache-2.0"},
-    }  # fmt: skip
+    }
 
 
 def write_reach(folder: Path, *, needs_red: float = _PER_RED) -> Path:
@@ -98,7 +117,7 @@ def _fitted() -> Array:
     rows, goals = [], []
     for seed in range(1, 1 + _FITTED):
         world.reset(seed=seed)
-        world.show(np.array([*HOME_RAD, *world.pose[JOINTS:]]))
+        world.show(np.array([*SO101.home_rad, *world.pose[JOINTS:]]))
         rows.append(_terms(world.render(POLICY_CAMERAS[0])))
         expert = ReachExpert(world)
         goals.append(expert.target(10 * NS_PER_S) * _DEGREES)
@@ -158,13 +177,27 @@ def _save(file: Path, polynomial: Array, needs_red: float) -> Path:
     part = np.minimum(np.arange(1, SIZE + 1) / 60.0, 1.0)  # 2 s, then it stays
     smooth = part**2 * (3.0 - 2.0 * part)
     inputs = {"states": (1, JOINTS), **dict.fromkeys(POLICY_CAMERAS, (1, 3, height, width))}
-    return save(file, nodes, inputs, {"Actions": (1, SIZE, JOINTS)}, constants={
-        "first": np.array([0]), "second": np.array([1]), "third": np.array([2]),
-        "two": np.float32(2.0), "per_red": np.float32(needs_red), "nothing": np.float32(0.0),
-        "flat": np.array([1, -1]), "columns": _columns().astype(np.float32),
-        "as_a": np.array([1, 3, 1, 1]), "as_b": np.array([1, 1, 3, 1]),
-        "as_c": np.array([1, 1, 1, 3]), "as_terms": np.array([1, 27]),
-        "as_row": np.array([1, 1, JOINTS]), "polynomial": polynomial.astype(np.float32),
-        "moved": (_DEGREES > 0).astype(np.float32),
-        "part": smooth.astype(np.float32).reshape(1, SIZE, 1),
-    })  # fmt: skip
+    return save(
+        file,
+        nodes,
+        inputs,
+        {"Actions": (1, SIZE, JOINTS)},
+        constants={
+            "first": np.array([0]),
+            "second": np.array([1]),
+            "third": np.array([2]),
+            "two": np.float32(2.0),
+            "per_red": np.float32(needs_red),
+            "nothing": np.float32(0.0),
+            "flat": np.array([1, -1]),
+            "columns": _columns().astype(np.float32),
+            "as_a": np.array([1, 3, 1, 1]),
+            "as_b": np.array([1, 1, 3, 1]),
+            "as_c": np.array([1, 1, 1, 3]),
+            "as_terms": np.array([1, 27]),
+            "as_row": np.array([1, 1, JOINTS]),
+            "polynomial": polynomial.astype(np.float32),
+            "moved": (_DEGREES > 0).astype(np.float32),
+            "part": smooth.astype(np.float32).reshape(1, SIZE, 1),
+        },
+    )

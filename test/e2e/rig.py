@@ -37,9 +37,14 @@ class Rig:
     """Sim, policy node and operator in one ROS 2 domain, in lockstep unless told otherwise."""
 
     def __init__(
-        self, folder: Path, *, bundle: str = "lite3_walk", lockstep: bool = True,
-        sim: Mapping[str, Any] | None = None, drives: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *,
+        bundle: str = "lite3_walk",
+        lockstep: bool = True,
+        sim: Mapping[str, Any] | None = None,
+        drives: bool = True,
+    ) -> None:
         """Start both processes.
 
         Args:
@@ -56,8 +61,12 @@ class Rig:
             nodes = opened.enter_context(Processes())
             self.sim = nodes.start(
                 "sim_node",
-                {"lockstep": lockstep, "lockstep_speed": _SPEED,
-                 "trace_file": str(self.trace_file), **(sim or {})},
+                {
+                    "lockstep": lockstep,
+                    "lockstep_speed": _SPEED,
+                    "trace_file": str(self.trace_file),
+                    **(sim or {}),
+                },
                 folder / "sim_node.log",
             )
             self.policy = nodes.start(
@@ -129,8 +138,9 @@ class Rig:
 
     def set_faults(self, *faults: str) -> None:
         """Replace the planned faults."""
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY,
-                               string_array_value=list(faults) or [""])  # fmt: skip
+        value = ParameterValue(
+            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
+        )
         request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
         self.wait_until(self._parameters.service_is_ready, "the parameter service of the sim node")
         future = self._parameters.call_async(request)
@@ -154,8 +164,9 @@ class Rig:
 
     def wait_for_latched_damp(self) -> None:
         """Wait for DAMP by a fault, in the status and in the commands."""
-        self.wait_until(lambda: self.operator.status.latched and self.operator.mode == "DAMP",
-                        "DAMP, latched")  # fmt: skip
+        self.wait_until(
+            lambda: self.operator.status.latched and self.operator.mode == "DAMP", "DAMP, latched"
+        )
         self.wait_for_commanded(JointCommand.MODE_DAMP)
 
     def _on_command(self, message: JointCommand) -> None:

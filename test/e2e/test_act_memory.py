@@ -37,9 +37,16 @@ def test_memory_is_steady_over_half_an_hour(tmp_path: Path) -> None:
     bundle = write_reach(tmp_path / "red")
     with Processes() as nodes:
         nodes.start("arm_sim_node", {"lockstep": True, "compressed": True}, tmp_path / "arm.log")
-        policy = nodes.start("act_policy_node", {
-            "bundle": str(bundle), "mode": "asynchronous", "image_transport": "compressed",
-            "use_sim_time": True}, tmp_path / "policy.log")
+        policy = nodes.start(
+            "act_policy_node",
+            {
+                "bundle": str(bundle),
+                "mode": "asynchronous",
+                "image_transport": "compressed",
+                "use_sim_time": True,
+            },
+            tmp_path / "policy.log",
+        )
         with ArmOperator(use_sim_time=True, watch=nodes.check) as operator:
             operator.wait_for_robot()
             operator.stand_up()

@@ -77,32 +77,55 @@ def replace(old: str, new: str) -> Spoil:
     ("spoil", "parameters", "expected"),
     [
         pytest.param(shutil.rmtree, {}, "expected a bundle folder, found nothing", id="no folder"),
-        pytest.param(lambda bundle: (bundle / "policy.yaml").unlink(), {},
-                     "policy.yaml: expected a file, found nothing", id="no contract"),
-        pytest.param(replace("joints:", "joints: ]"), {}, "expected YAML, found line",
-                     id="no YAML"),
-        pytest.param(replace("term: joint_vel,", "term: joint_speed,"), {}, "joint_speed",
-                     id="unknown term"),
+        pytest.param(
+            lambda bundle: (bundle / "policy.yaml").unlink(),
+            {},
+            "policy.yaml: expected a file, found nothing",
+            id="no contract",
+        ),
+        pytest.param(
+            replace("joints:", "joints: ]"), {}, "expected YAML, found line", id="no YAML"
+        ),
+        pytest.param(
+            replace("term: joint_vel,", "term: joint_speed,"), {}, "joint_speed", id="unknown term"
+        ),
         pytest.param(replace("rate_hz: 50", "rate_hz: 0"), {}, "rate_hz: expected", id="no rate"),
-        pytest.param(lambda bundle: (bundle / "policy.onnx").write_bytes(b"else"), {},
-                     "policy.onnx: expected sha256", id="other weights"),
-        pytest.param(replace("obs: {shape: [1, 45]}", "obs: {shape: [1, 44]}"), {}, "44",
-                     id="other shape"),
+        pytest.param(
+            lambda bundle: (bundle / "policy.onnx").write_bytes(b"else"),
+            {},
+            "policy.onnx: expected sha256",
+            id="other weights",
+        ),
+        pytest.param(
+            replace("obs: {shape: [1, 45]}", "obs: {shape: [1, 44]}"), {}, "44", id="other shape"
+        ),
         pytest.param(replace("obs: {shape", "seen: {shape"), {}, "seen", id="other name"),
-        pytest.param(lambda bundle: None, {"backend": "tensorflow"}, "found 'tensorflow'",
-                     id="unknown backend"),
-        pytest.param(lambda bundle: None, {"output": "position_array"}, "on_fault: damp",
-                     id="output that cannot damp"),
+        pytest.param(
+            lambda bundle: None,
+            {"backend": "tensorflow"},
+            "found 'tensorflow'",
+            id="unknown backend",
+        ),
+        pytest.param(
+            lambda bundle: None,
+            {"output": "position_array"},
+            "on_fault: damp",
+            id="output that cannot damp",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bundle_that_cannot_be_used_ends_the_node_with_its_reason(
-    tmp_path: Path, commands: list[JointCommand], spoil: Spoil, parameters: dict[str, Any],
+    tmp_path: Path,
+    commands: list[JointCommand],
+    spoil: Spoil,
+    parameters: dict[str, Any],
     expected: str,
-) -> None:  # fmt: skip
+) -> None:
     bundle = shutil.copytree(WHOLE, tmp_path / "bundle")
     spoil(bundle)
-    node = NodeProcess("joint_policy_node", {"bundle": str(bundle), **parameters},
-                       tmp_path / "node.log")  # fmt: skip
+    node = NodeProcess(
+        "joint_policy_node", {"bundle": str(bundle), **parameters}, tmp_path / "node.log"
+    )
     assert node.wait() == 2
     problems = re.findall(r"^\[(?:ERROR|FATAL)\].*", node.output(), re.MULTILINE)
     assert any(expected in line for line in problems)
@@ -115,8 +138,9 @@ def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
 ) -> None:
     key, root = Ed25519PrivateKey.generate(), tmp_path / "models"
     public, private = tmp_path / "public.pem", tmp_path / "private.pem"
-    public.write_bytes(key.public_key().public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     assert model_tools(["install", str(WHOLE), "--activate", "--root", str(root)]) == 0
     monkeypatch.setenv("POLICY_INFERENCE_MODELS", str(root))

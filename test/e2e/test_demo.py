@@ -20,8 +20,9 @@ BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 def demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
     command = ["robot_sim_demo", "--lockstep", "--no-pictures", "--output", str(output)]
-    return subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    return subprocess.Popen(
+        [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def test_the_demo_walks_and_writes_its_summary(tmp_path: Path) -> None:

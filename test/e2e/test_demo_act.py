@@ -73,8 +73,9 @@ def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
-    status, output = demo(Path("so101_reach"), tmp_path, "--episodes", "1", "--seed", "3001",
-                          "--no-pictures")
+    status, output = demo(
+        Path("so101_reach"), tmp_path, "--episodes", "1", "--seed", "3001", "--no-pictures"
+    )
     assert status == 0, output
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["successes"] == 1

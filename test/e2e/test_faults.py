@@ -35,9 +35,7 @@ def test_a_dead_sensor_is_held_over_then_damped(walker: Rig, kind: str, stream: 
 
 @pytest.mark.parametrize("duration_ms", [20, 60, 100])
 @pytest.mark.parametrize("stream", ["joint_states", "imu"])
-def test_a_short_gap_in_a_sensor_is_walked_over(
-    walker: Rig, stream: str, duration_ms: int
-) -> None:
+def test_a_short_gap_in_a_sensor_is_walked_over(walker: Rig, stream: str, duration_ms: int) -> None:
     walker.fail(f"drop:{stream}+{duration_ms / 1e3}")
     walker.operator.wait(2.0)
     assert walker.operator.mode == "RUN"
@@ -45,9 +43,9 @@ def test_a_short_gap_in_a_sensor_is_walked_over(
 
 
 @pytest.mark.parametrize(
-    "field", ["joint_states.velocity", "joint_states.position", "imu.orientation",
-              "imu.angular_velocity"],
-)  # fmt: skip
+    "field",
+    ["joint_states.velocity", "joint_states.position", "imu.orientation", "imu.angular_velocity"],
+)
 def test_a_value_that_is_not_finite_damps_at_once(walker: Rig, field: str) -> None:
     start_ns = walker.fail(f"nan:{field}+0.02")
     walker.wait_for_latched_damp()
@@ -79,8 +77,9 @@ def test_a_push_is_survived(walker: Rig, side: str) -> None:
 
 
 def test_noise_and_latency_are_walked_through(walker: Rig) -> None:
-    walker.fail("noise:joint_states.velocity=0.2", "noise:imu.angular_velocity=0.05",
-                "latency:command=0.01")  # fmt: skip
+    walker.fail(
+        "noise:joint_states.velocity=0.2", "noise:imu.angular_velocity=0.05", "latency:command=0.01"
+    )
     walker.operator.wait(3.0)
     assert walker.operator.mode == "RUN"
     assert walker.height_m > STANDING_M

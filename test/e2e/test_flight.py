@@ -15,11 +15,11 @@ import pytest
 from policy_msgs.msg import JointCommand
 from std_srvs.srv import SetBool, Trigger
 
-from model_tools.bags.bag import Bag
-from model_tools.bags.source import BagSource
+from model_tools.files.bags.bag import Bag
+from model_tools.files.row_files import BagSource
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.installed import bundle_folder
-from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
 from robot_sim.nodes.messages import nanoseconds
 
 from .conftest import WALKING_MPS
@@ -83,9 +83,11 @@ def _asked(rig: Rig, service: type[Any], name: str, request: Any) -> Path:
 
 @pytest.mark.parametrize(
     ("fault", "rule", "reason"),
-    [("nan:joint_states.velocity+0.02", "not_finite", "not_finite: joint_vel"),
-     ("drop:imu", "held_too_long", "stale_state: imu/data: ")],
-)  # fmt: skip
+    [
+        ("nan:joint_states.velocity+0.02", "not_finite", "not_finite: joint_vel"),
+        ("drop:imu", "held_too_long", "stale_state: imu/data: "),
+    ],
+)
 def test_fault_is_recorded_with_its_reason_and_ticks_before_and_after(
     walker: Rig, recorded: Callable[[], Path], fault: str, rule: str, reason: str
 ) -> None:
@@ -141,17 +143,20 @@ def test_model_gives_the_recorded_answers_to_the_recorded_inputs(
 ) -> None:
     walker.fail("nan:joint_states.velocity+0.02")
     bag = Bag(recorded())
-    backend, _ = open_backend(load_bundle(bundle_folder("lite3_walk")), ["onnx"])
+    backend, _ = open_backend(load_bundle(bundle_folder("lite3_walk"), kind=JointBundle), ["onnx"])
     asked = [tick for _, tick in bag.messages("/policy_tick") if tick.outputs]
     assert len(asked) > 50
     for tick in asked:
         for tensor in tick.inputs:
             backend.inputs[tensor.name][...] = np.frombuffer(
-                tensor.data.tobytes(), tensor.dtype).reshape(tensor.shape)
+                tensor.data.tobytes(), tensor.dtype
+            ).reshape(tensor.shape)
         backend.run()
         for tensor in tick.outputs:
-            np.testing.assert_array_equal(backend.outputs[tensor.name].reshape(-1),
-                                          np.frombuffer(tensor.data.tobytes(), tensor.dtype))
+            np.testing.assert_array_equal(
+                backend.outputs[tensor.name].reshape(-1),
+                np.frombuffer(tensor.data.tobytes(), tensor.dtype),
+            )
     backend.close()
 
 
@@ -166,7 +171,7 @@ def test_recording_can_be_replayed_like_that_of_any_robot(walking: Rig) -> None:
     had = {nanoseconds(tick.stamp): tick.inputs[0] for tick in ticks if tick.inputs}
     commanded_ns, _ = next(bag.messages("/cmd_vel"))
     first_ns, compared = nanoseconds(ticks[0].stamp), 0
-    for row in BagSource(load_bundle(bundle_folder("lite3_walk")), path).rows():
+    for row in BagSource(load_bundle(bundle_folder("lite3_walk"), kind=JointBundle), path).rows():
         time_ns = first_ns + round(row.time_s * 1e9)
         if time_ns >= commanded_ns and (tensor := had.get(time_ns)) is not None:
             compared += 1
@@ -192,9 +197,7 @@ def test_node_that_is_asked_to_end_writes_the_run_that_it_records(walking: Rig) 
 
 
 @pytest.mark.slow
-def test_node_that_is_killed_leaves_only_a_hidden_folder_that_says_what_it_is(
-    walking: Rig,
-) -> None:
+def test_node_that_is_killed_leaves_only_a_hidden_folder_that_says_what_it_is(walking: Rig) -> None:
     place = asked_to_record_a_run(walking)
     unfinished = f".unfinished-{place.name}-*"
     walking.wait_until(lambda: [*place.parent.glob(unfinished)], "the recording to begin")

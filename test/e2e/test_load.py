@@ -28,7 +28,7 @@ FIELDS = ("mode", "position", "velocity", "effort", "stiffness", "damping", "eff
 def newer(tmp_path: Path) -> Path:
     """A version of the policy that ships, with another number."""
     bundle = shutil.copytree(SHIPPED, tmp_path / "newer")
-    change(bundle, r'^version: .*$', f'version: "{NEWEST}"')
+    change(bundle, r"^version: .*$", f'version: "{NEWEST}"')
     return bundle
 
 
@@ -98,8 +98,9 @@ def test_standing_robot_gets_another_version_and_does_not_move(stander: Rig, new
     seen = len(stander.commands) - 1
     response = load(stander, newer)
     assert response.success, response.message
-    stander.wait_until(lambda: stander.commands[-1].sequence >= before.sequence + 50,
-                       "commands of a second")
+    stander.wait_until(
+        lambda: stander.commands[-1].sequence >= before.sequence + 50, "commands of a second"
+    )
     commands = stander.commands[seen:]
     sequence = [command.sequence for command in commands]
     # One who listens beside the robot may lose some; they are numbered on.
@@ -113,11 +114,18 @@ def test_standing_robot_gets_another_version_and_does_not_move(stander: Rig, new
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("old", "new", "expected"), [
-    (r"^rate_hz: .*$", "rate_hz: 100", "rate_hz: expected 50"),
-    (r"^  duration_s: .*$", "  duration_s: 3.5", "stand.duration_s is another; ask for damp first"),
-    (r"file: policy.onnx", "file: other.onnx", "expected the file that policy.yaml names"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (r"^rate_hz: .*$", "rate_hz: 100", "rate_hz: expected 50"),
+        (
+            r"^  duration_s: .*$",
+            "  duration_s: 3.5",
+            "stand.duration_s is another; ask for damp first",
+        ),
+        (r"file: policy.onnx", "file: other.onnx", "expected the file that policy.yaml names"),
+    ],
+)
 def test_version_that_does_not_fit_leaves_the_robot_standing(
     stander: Rig, newer: Path, old: str, new: str, expected: str
 ) -> None:

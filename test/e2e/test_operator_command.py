@@ -40,12 +40,15 @@ class Driver:
 
     def __init__(self, node: Node) -> None:
         """Begin in LISTENING; refuse everything."""
-        self.answers = dict.fromkeys(("take_control", "release_control", "damp", "reset"),
-                                     (False, "the robot moves"))
+        self.answers = dict.fromkeys(
+            ("take_control", "release_control", "damp", "reset"), (False, "the robot moves")
+        )
         self.asked: list[str] = []
         self.status = node.create_publisher(
-            RobotStatus, "~/status",
-            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL))
+            RobotStatus,
+            "~/status",
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+        )
         self.is_in(RobotStatus.LISTENING)
         for name in self.answers:
             node.create_service(Trigger, f"~/{name}", partial(self._answer, name))
@@ -53,8 +56,13 @@ class Driver:
 
     def is_in(self, state: int) -> None:
         self._state = state
-        self.status.publish(RobotStatus(state=state, reason="asked for nothing yet",
-                                        obstacles=["the legs are not folded", "the robot moves"]))
+        self.status.publish(
+            RobotStatus(
+                state=state,
+                reason="asked for nothing yet",
+                obstacles=["the legs are not folded", "the robot moves"],
+            )
+        )
 
     def _on_estop(self, message: Bool) -> None:
         asked = f"estop {message.data}"
@@ -94,8 +102,9 @@ def driver() -> Iterator[Driver]:
 
 
 def operate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["robot_operator", "--sim-time", *arguments],
-                          capture_output=True, text=True)  # fmt: skip
+    return subprocess.run(
+        ["robot_operator", "--sim-time", *arguments], capture_output=True, text=True
+    )
 
 
 def shown(*arguments: str) -> str:
@@ -122,8 +131,17 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
         assert mode(shown("drive", "-0.5", "0", "0.1", "--seconds", "2")) == "RUN"
         inputs = [entry.name for entry in rig.operator.status.inputs]
         lines = [line.split()[0] for line in shown("status").splitlines()]
-        assert lines == ["mode", "reason", "runs", "rate", "latency", *inputs, "guard", "machine",
-                         "driver"]
+        assert lines == [
+            "mode",
+            "reason",
+            "runs",
+            "rate",
+            "latency",
+            *inputs,
+            "guard",
+            "machine",
+            "driver",
+        ]
         assert "-request" in shown("record")
         assert "lite3_walk 0.2.1" in shown("status")
         refused = operate("load", "lite3_walk")
@@ -147,7 +165,8 @@ def test_nobody_drives_beside_somebody_else_who_commands_velocities(tmp_path: Pa
         refused = operate("drive", "0.5", "0", "0", "--seconds", "1")
     assert refused.returncode == 1
     assert "/cmd_vel: expected /operator alone to command velocities, found /operator" in (
-        refused.stderr)
+        refused.stderr
+    )
 
 
 @pytest.mark.parametrize("action", ["take_control", "release_control"])
@@ -160,14 +179,14 @@ def test_the_driver_is_asked_and_its_answer_shown(action: str, driver: Driver) -
 
 
 @pytest.mark.slow
-def test_what_concerns_both_is_asked_of_the_driver_as_well(
-    tmp_path: Path, driver: Driver
-) -> None:
+def test_what_concerns_both_is_asked_of_the_driver_as_well(tmp_path: Path, driver: Driver) -> None:
     with Rig(tmp_path, drives=False, sim=IN_REAL_TIME):
         lines = [line.split(maxsplit=1) for line in shown("status").splitlines()]
         assert ["driver", "LISTENING: asked for nothing yet"] in lines
         assert [value for name, value in lines if name == "obstacle"] == [
-            "the legs are not folded", "the robot moves"]
+            "the legs are not folded",
+            "the robot moves",
+        ]
         refused = operate("stand")
         assert refused.returncode == 1
         assert "found /some_driver in LISTENING (asked for nothing yet)" in refused.stderr
@@ -189,7 +208,10 @@ def test_a_driver_without_a_policy_node_is_stopped_and_asked_all_the_same(driver
     for action in ("status", "damp", "estop", "reset"):
         assert any(line.startswith("driver  ") for line in shown(action).splitlines())
     assert [asked for asked in driver.asked if "False" not in asked] == [
-        "damp", "estop True", "reset"]
+        "damp",
+        "estop True",
+        "reset",
+    ]
     assert operate("stand", "--timeout", "0.5").returncode == 1
 
 
@@ -216,11 +238,14 @@ def test_a_timeout_that_is_none_is_refused(text: str) -> None:
     assert operate("status", "--timeout", text).returncode == 2
 
 
-@pytest.mark.parametrize(("numbers", "text"), [
-    (["nan", "0", "0"], "vx: expected a finite number, found nan"),
-    (["0", "0"], "required: wz"),
-    (["0", "0", "fast"], "wz: expected a finite number, found fast"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        (["nan", "0", "0"], "vx: expected a finite number, found nan"),
+        (["0", "0"], "required: wz"),
+        (["0", "0", "fast"], "wz: expected a finite number, found fast"),
+    ],
+)
 def test_a_velocity_that_is_none_is_refused(numbers: list[str], text: str) -> None:
     refused = operate("drive", *numbers, "--seconds", "1")
     assert refused.returncode == 2
@@ -235,12 +260,13 @@ def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_reco
         nodes.start("act_policy_node", {"bundle": "so101_reach"}, tmp_path / "act.log")
         found = operate("status", "--timeout", "60")
         assert found.returncode == 0, found.stderr
-        assert found.stderr == ("robot_operator: /act_policy_node; no driver found: whether a "
-                                "robot follows commands is not known\n")
+        assert found.stderr == (
+            "robot_operator: /act_policy_node; no driver found: whether a "
+            "robot follows commands is not known\n"
+        )
         assert "so101_reach" in found.stdout
         for arguments, remedy in (
             (("drive", "0.5", "0", "0", "--seconds", "1"), "it takes no velocity"),
-            (("load", "lite3_walk"), "start it with the other bundle"),
             (("record",), "ros2 bag record"),
             (("record_run", "on"), "ros2 bag record"),
         ):
@@ -248,6 +274,9 @@ def test_the_one_policy_node_is_found_and_a_chunk_policy_has_no_velocity_or_reco
             assert refused.returncode == 1
             assert f"{arguments[0]}: expected a node of joint policies" in refused.stderr
             assert remedy in refused.stderr
+        refused = operate("load", "lite3_walk")
+        assert refused.returncode == 1
+        assert "kind: expected chunk, found joint; joint_policy_node runs this" in refused.stderr
         nodes.start("joint_policy_node", {"bundle": "lite3_walk"}, tmp_path / "joint.log")
         shown("status", "--node", "joint_policy_node", "--timeout", "60")
         refused = operate("status")

@@ -40,12 +40,24 @@ class Evaluation:
         self.folder, self.session = folder, folder / "session"
         bundle = write_reach(folder / "red")
         nodes.start("arm_sim_node", {"lockstep": True}, folder / "arm.log")
-        nodes.start("act_policy_node", {"bundle": str(bundle), "mode": "synchronous",
-                                        "use_sim_time": True}, folder / "policy.log")
-        self.recorder = nodes.start("episode_recorder", {
-            "mapping": "so101_reach", "output": str(self.session), "task": "Reach the cube.",
-            "auto": False, "use_sim_time": True, "policy_node": "act_policy_node",
-            "extra_topics": "environment_state"}, folder / "recorder.log")
+        nodes.start(
+            "act_policy_node",
+            {"bundle": str(bundle), "mode": "synchronous", "use_sim_time": True},
+            folder / "policy.log",
+        )
+        self.recorder = nodes.start(
+            "episode_recorder",
+            {
+                "mapping": "so101_reach",
+                "output": str(self.session),
+                "task": "Reach the cube.",
+                "auto": False,
+                "use_sim_time": True,
+                "policy_node": "act_policy_node",
+                "extra_topics": "environment_state",
+            },
+            folder / "recorder.log",
+        )
 
     def ask(self, operator: ArmOperator, request: str) -> str:
         """Ask the recorder for something that must succeed."""
@@ -65,12 +77,18 @@ def test_evaluation_is_recorded_with_success_and_interventions(tmp_path: Path) -
             operator.wait(3.0)
             evaluation.ask(operator, "success")
             evaluation.ask(operator, "next")
-            operator.wait_until(lambda: "episode 1 begins" in evaluation.recorder.output(),
-                                "the second episode", _WITHIN_S)
+            operator.wait_until(
+                lambda: "episode 1 begins" in evaluation.recorder.output(),
+                "the second episode",
+                _WITHIN_S,
+            )
             operator.wait(1.0)
             operator.demand("damp")
-            operator.wait_until(lambda: "is driven by a person" in evaluation.recorder.output(),
-                                "the intervention", _WITHIN_S)
+            operator.wait_until(
+                lambda: "is driven by a person" in evaluation.recorder.output(),
+                "the intervention",
+                _WITHIN_S,
+            )
             operator.wait(0.5)
             evaluation.ask(operator, "finish")
         assert evaluation.recorder.end() == 0
@@ -78,14 +96,20 @@ def test_evaluation_is_recorded_with_success_and_interventions(tmp_path: Path) -
     first, second = (evaluation.session / f"episode_{number:04d}" for number in range(2))
     reached, damped = read_sidecar(first), read_sidecar(second)
     assert (reached.success, reached.interventions) == (True, ())
-    assert reached.policy == PolicyRan(node="/act_policy_node", bundle_name="red",
-                                       bundle_version="1.0.0")
+    assert reached.policy == PolicyRan(
+        node="/act_policy_node", bundle_name="red", bundle_version="1.0.0"
+    )
     assert (damped.success, damped.ended) == (None, "finish was asked for")
     for episode in (first, second):
         counts, times = recorded(episode)
         assert counts.keys() == {
-            "/joint_states", "/joint_command", "/front/image_raw", "/wrist/image_raw",
-            "/environment_state", "/act_policy_node/status"}
+            "/joint_states",
+            "/joint_command",
+            "/front/image_raw",
+            "/wrist/image_raw",
+            "/environment_state",
+            "/act_policy_node/status",
+        }
         # The simulation runs as fast as it can, and waits for the policy alone.
         assert min(counts[name] for name in counts if "status" not in name) > 10
     ((begin_ns, end_ns),) = damped.interventions or ()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from std_srvs.srv import Trigger
 
-from model_tools.replaying.replay import Judgement, Replayed, replay
+from model_tools.prove.replaying.replay import Judgement, ReplayedFlight, replay
 
 from .rig import Rig
 
@@ -23,7 +23,7 @@ def recordings() -> set[Path]:
     return {path for path in folder.glob("*") if not path.name.startswith(".")}
 
 
-def replayed(rig: Rig, before: set[Path]) -> Replayed:
+def replayed(rig: Rig, before: set[Path]) -> ReplayedFlight:
     """Wait for a new recording and replay it."""
     rig.wait_until(lambda: recordings() - before, "a recording")
     (path,) = recordings() - before
@@ -38,7 +38,7 @@ def replayed(rig: Rig, before: set[Path]) -> Replayed:
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
-)  # fmt: skip
+)
 def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> None:
     before = recordings()
     walker.fail(fault)

@@ -20,9 +20,14 @@ from rclpy.node import Node
 
 POLICY = Path(__file__).parents[2] / "src/policy_inference/security/robot.policy.xml"
 MAINTENANCE = {"load", "record", "record_run", "change_state", "set_parameters"}
-MOVES = {"/joint_policy_node/stand", "/joint_policy_node/run", "/joint_policy_node/load",
-         "/joint_policy_node/change_state", "/joint_policy_node/set_parameters",
-         "/lite3_driver/take_control"}  # fmt: skip
+MOVES = {
+    "/joint_policy_node/stand",
+    "/joint_policy_node/run",
+    "/joint_policy_node/load",
+    "/joint_policy_node/change_state",
+    "/joint_policy_node/set_parameters",
+    "/lite3_driver/take_control",
+}
 
 
 def allowed() -> dict[str, dict[str, set[str]]]:
@@ -68,22 +73,31 @@ def looking() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
 
 def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
     """Return the names that a node uses, as `allowed` does."""
-    return {kind: {used for used, _ in ask(name, "/")} for kind, ask in {
-        "publish": looker.get_publisher_names_and_types_by_node,
-        "subscribe": looker.get_subscriber_names_and_types_by_node,
-        "reply": looker.get_service_names_and_types_by_node,
-        "request": looker.get_client_names_and_types_by_node,
-    }.items()}
+    return {
+        kind: {used for used, _ in ask(name, "/")}
+        for kind, ask in {
+            "publish": looker.get_publisher_names_and_types_by_node,
+            "subscribe": looker.get_subscriber_names_and_types_by_node,
+            "reply": looker.get_service_names_and_types_by_node,
+            "request": looker.get_client_names_and_types_by_node,
+        }.items()
+    }
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize(("name", "last", "arguments"), [
-    ("joint_policy_node", ("publish", "/joint_command"), ("bundle:=lite3_walk",)),
-    ("act_policy_node", ("publish", "/joint_command"), ("bundle:=so101_reach",)),
-    ("lite3_driver", ("publish", "/joint_states"),
-     ("interface_address:=127.0.0.1", "host_address:=127.0.0.1", "state_port:={port}")),
-    ("operator_node", ("subscribe", "/joint_policy_node/status"), ()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "last", "arguments"),
+    [
+        ("joint_policy_node", ("publish", "/joint_command"), ("bundle:=lite3_walk",)),
+        ("act_policy_node", ("publish", "/joint_command"), ("bundle:=so101_reach",)),
+        (
+            "lite3_driver",
+            ("publish", "/joint_states"),
+            ("interface_address:=127.0.0.1", "host_address:=127.0.0.1", "state_port:={port}"),
+        ),
+        ("operator_node", ("subscribe", "/joint_policy_node/status"), ()),
+    ],
+)
 def test_policy_allows_what_a_node_does(
     name: str, last: tuple[str, str], arguments: tuple[str, ...]
 ) -> None:
@@ -95,8 +109,9 @@ def test_policy_allows_what_a_node_does(
         opened.enter_context(running(name, "--ros-args", *given))
         looker, executor = opened.enter_context(looking())
         ends_s = time.monotonic() + 30.0
-        while (name, "/") not in looker.get_node_names_and_namespaces() or \
-                last[1] not in graph_of(looker, name)[last[0]]:
+        while (name, "/") not in looker.get_node_names_and_namespaces() or last[1] not in graph_of(
+            looker, name
+        )[last[0]]:
             assert time.monotonic() < ends_s, f"{name} has no {last}"
             executor.spin_once(timeout_sec=0.1)
         found = graph_of(looker, name)
@@ -109,11 +124,18 @@ def test_policy_lets_policies_and_driver_alone_command() -> None:
     by_node = allowed()
 
     assert {node for node, kinds in by_node.items() if "/joint_command" in kinds["publish"]} == {
-        "joint_policy_node", "act_policy_node"}
+        "joint_policy_node",
+        "act_policy_node",
+    }
     assert {node for node, kinds in by_node.items() if kinds["request"] & MOVES} == {
-        "operator_node", "maintenance"}
-    assert not {name for name in by_node["operator_node"]["request"]
-                if name.rsplit("/", 1)[-1] in MAINTENANCE}
+        "operator_node",
+        "maintenance",
+    }
+    assert not {
+        name
+        for name in by_node["operator_node"]["request"]
+        if name.rsplit("/", 1)[-1] in MAINTENANCE
+    }
 
 
 def test_policy_has_no_wildcard() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from robot_sim.demo.summary import walked
-from robot_sim.figures import JOINT_NAMES, JOINTS
+from robot_sim.figures import LITE3
 from robot_sim.metrics import measure
 
 from .rig import Rig
@@ -21,7 +21,9 @@ pytestmark = pytest.mark.ros
 FORWARD_MPS = 0.8
 PATIENCE_S = 10.0
 LARGEST_ERROR, LARGEST_TILT_DEG = 0.1, 10.0
-OTHER_ORDER = [name for joint in JOINTS for name in reversed(JOINT_NAMES) if joint.part in name]
+OTHER_ORDER = [
+    name for joint in LITE3.joints for name in reversed(LITE3.joint_names) if joint.part in name
+]
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 
@@ -62,7 +64,7 @@ def test_our_policy_walks(ours: Path) -> None:
 
 @pytest.mark.slow
 def test_our_policy_walks_when_the_robot_orders_its_joints_otherwise(ours: Path) -> None:
-    assert list(JOINT_NAMES) != OTHER_ORDER
+    assert list(LITE3.joint_names) != OTHER_ORDER
     assert_it_walks(ours, sim={"joint_order": OTHER_ORDER})
 
 

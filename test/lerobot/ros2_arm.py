@@ -72,21 +72,29 @@ class Arm:
         rclpy.init(args=[], context=self._context)
         self.node = rclpy.create_node("listener", context=self._context)
         self.node.create_subscription(JointCommand, "joint_command", self.commands.append, 1000)
-        self.node.create_subscription(JointState, "joint_states", self._on_state,
-                                      qos_profile_sensor_data)
+        self.node.create_subscription(
+            JointState, "joint_states", self._on_state, qos_profile_sensor_data
+        )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin)
 
     def __enter__(self) -> Arm:
         self._thread.start()
-        self.start("arm_sim_node", {
-            "picture_height": HEIGHT, "picture_width": WIDTH, "camera_rate_hz": float(RATE_HZ),
-            "joint_state_rate_hz": 60.0})
+        self.start(
+            "arm_sim_node",
+            {
+                "picture_height": HEIGHT,
+                "picture_width": WIDTH,
+                "camera_rate_hz": float(RATE_HZ),
+                "joint_state_rate_hz": 60.0,
+            },
+        )
         self.start("arm_leader_node", {})
         self.wait_until(lambda: bool(self.positions), "the arm")
-        self.wait_until(lambda: self.node.count_publishers("leader/joint_states") == 1,
-                        "the leader")
+        self.wait_until(
+            lambda: self.node.count_publishers("leader/joint_states") == 1, "the leader"
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -99,8 +107,12 @@ class Arm:
 
     def start(self, module: str, parameters: Mapping[str, Any]) -> None:
         """Start a node of robot_sim."""
-        words = [sys.executable, "-c", f"from robot_sim.nodes.{module} import main; main()",
-                 "--ros-args"]
+        words = [
+            sys.executable,
+            "-c",
+            f"from robot_sim.nodes.{module} import main; main()",
+            "--ros-args",
+        ]
         for name, value in parameters.items():
             words += ["-p", f"{name}:={json.dumps(value)}"]
         with (self._folder / f"{module}.log").open("wb") as log:
@@ -130,17 +142,25 @@ class Arm:
         """
         (channel,) = mapping.command
         names = [mapping.ros_name(joint) for joint in mapping.joints_of(channel)]
-        rows = np.array([[message.position[message.names.index(name)] for name in names]
-                         for message in self.commands if message.mode == JointCommand.MODE_RUN])
+        rows = np.array(
+            [
+                [message.position[message.names.index(name)] for name in names]
+                for message in self.commands
+                if message.mode == JointCommand.MODE_RUN
+            ]
+        )
         new = np.append(True, np.any(np.diff(rows, axis=0) != 0.0, axis=1))
         return ToLeRobot(mapping, channel).of_ros(rows[new])
 
     def _on_state(self, message: JointState) -> None:
         self.positions = dict(zip(message.name, message.position, strict=True))
         self._first = self._first or self.positions
-        self.farthest_rad = max(self.farthest_rad, *(
-            abs(self.positions[name] - self._first[name]) for name in self._first))
+        self.farthest_rad = max(
+            self.farthest_rad,
+            *(abs(self.positions[name] - self._first[name]) for name in self._first),
+        )
 
     def _logs(self) -> str:
-        return "\n".join(file.read_text("utf-8", "replace")[-2000:]
-                         for file in self._folder.glob("*.log"))
+        return "\n".join(
+            file.read_text("utf-8", "replace")[-2000:] for file in self._folder.glob("*.log")
+        )

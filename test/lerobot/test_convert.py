@@ -37,7 +37,7 @@ from lerobot_bridge.episode import Episode, Frame
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import load_mapping
 from lerobot_bridge.sidecar import Sidecar, write_sidecar
-from model_tools.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.core.images import Picture
 
 SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
@@ -54,16 +54,30 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     content = yaml.safe_dump(mapping_content(SIZE), sort_keys=False)
     (folder / "mapping.yaml").write_text(content, "utf-8")
     for number, (length_s, task) in enumerate(zip(LENGTHS_S, TASKS, strict=True)):
-        bag = write_demonstration(folder / f"episode_{number:04}", length_s, size=SIZE,
-                                  seed=10 * number, clip_frames=60)
+        bag = write_demonstration(
+            folder / f"episode_{number:04}", length_s, size=SIZE, seed=10 * number, clip_frames=60
+        )
         write_sidecar(bag, Sidecar(number=number, task=task, rate_hz=RATE_HZ))
     return folder
 
 
 def converted(session: Path, output: Path, *more: str, processes: int = 2) -> int:
     """Convert with the command; return its exit status."""
-    return main(["convert", str(session), "--mapping", str(session / "mapping.yaml"), "--output",
-                 str(output), "--processes", str(processes), "--repo-id", "me/cubes", *more])
+    return main(
+        [
+            "convert",
+            str(session),
+            "--mapping",
+            str(session / "mapping.yaml"),
+            "--output",
+            str(output),
+            "--processes",
+            str(processes),
+            "--repo-id",
+            "me/cubes",
+            *more,
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +90,18 @@ def output(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def recorded(session: Path, number: int) -> list[Frame]:
     """Return the frames of a recording, with pictures of their own."""
-    frames = EpisodeFrames(load_mapping(session / "mapping.yaml"),
-                           Episode(bag=session / f"episode_{number:04}", task=""))
-    return [Frame(time_ns=frame.time_ns, vectors=frame.vectors,
-                  pictures={name: one.copy() for name, one in frame.pictures.items()})
-            for frame in frames.frames()]
+    frames = EpisodeFrames(
+        load_mapping(session / "mapping.yaml"),
+        Episode(bag=session / f"episode_{number:04}", task=""),
+    )
+    return [
+        Frame(
+            time_ns=frame.time_ns,
+            vectors=frame.vectors,
+            pictures={name: one.copy() for name, one in frame.pictures.items()},
+        )
+        for frame in frames.frames()
+    ]
 
 
 def psnr_db(found: Picture, expected: Picture) -> float:
@@ -115,19 +136,25 @@ def test_videos_show_each_frame_at_its_time_with_30_db(session: Path, output: Pa
         frames = recorded(session, episode.index)
         for camera in CAMERAS:
             shown = list(dataset.pictures(IMAGES + camera, episode))
-            ratios = [psnr_db(one, frame.pictures[camera])
-                      for one, frame in zip(shown, frames, strict=True)]
+            ratios = [
+                psnr_db(one, frame.pictures[camera])
+                for one, frame in zip(shown, frames, strict=True)
+            ]
             assert min(ratios) > 30.0
             # The clip moves: with the picture of another frame it would be less.
             assert psnr_db(shown[10], frames[11].pictures[camera]) < min(ratios)
 
 
-def test_lerobot_reads_it_with_other_moments_around_each_frame(
-    session: Path, output: Path
-) -> None:
+def test_lerobot_reads_it_with_other_moments_around_each_frame(session: Path, output: Path) -> None:
     period_s = 1 / RATE_HZ
-    dataset = LeRobotDataset("me/cubes", root=output, delta_timestamps={
-        f"{IMAGES}front": [-period_s, 0.0], ACTION: [0.0, period_s, 2 * period_s]})
+    dataset = LeRobotDataset(
+        "me/cubes",
+        root=output,
+        delta_timestamps={
+            f"{IMAGES}front": [-period_s, 0.0],
+            ACTION: [0.0, period_s, 2 * period_s],
+        },
+    )
     frames, begin = recorded(session, 1), round(LENGTHS_S[0] * RATE_HZ)
 
     assert len(dataset) == sum(LENGTHS_S) * RATE_HZ
@@ -135,8 +162,10 @@ def test_lerobot_reads_it_with_other_moments_around_each_frame(
 
     assert item["task"] == TASKS[1]
     assert item["timestamp"] == pytest.approx(10 * period_s)
-    np.testing.assert_array_equal(item[ACTION].numpy(), np.array(
-        [frames[10 + k].vectors[ACTION] for k in range(3)], np.float32))
+    np.testing.assert_array_equal(
+        item[ACTION].numpy(),
+        np.array([frames[10 + k].vectors[ACTION] for k in range(3)], np.float32),
+    )
     for k, shown in enumerate(item[f"{IMAGES}front"].numpy()):
         picture = (255 * shown).round().astype(np.uint8).transpose(1, 2, 0)
         assert psnr_db(picture, frames[9 + k].pictures["front"]) > 30.0
@@ -149,25 +178,45 @@ def test_statistics_are_those_of_the_rows(output: Path) -> None:
     stats = json.loads((output / "meta/stats.json").read_text())
 
     for name in (STATE, ACTION, "index", "episode_index", "task_index", "timestamp"):
-        rows = np.concatenate([dataset.rows(episode, [name])[name].reshape(episode.length, -1)
-                               for episode in dataset.episodes]).astype(np.float64)
+        rows = np.concatenate(
+            [
+                dataset.rows(episode, [name])[name].reshape(episode.length, -1)
+                for episode in dataset.episodes
+            ]
+        ).astype(np.float64)
         for stat in ("min", "max", "mean", "std"):
-            np.testing.assert_allclose(stats[name][stat], getattr(rows, stat)(axis=0), rtol=1e-4,
-                                       atol=1e-4)
+            np.testing.assert_allclose(
+                stats[name][stat], getattr(rows, stat)(axis=0), rtol=1e-4, atol=1e-4
+            )
     assert np.shape(stats[f"{IMAGES}front"]["mean"]) == (3, 1, 1)
 
 
 def test_lerobot_trains_two_steps(output: Path, tmp_path: Path) -> None:
-    words = ["--dataset.repo_id=me/cubes", f"--dataset.root={output}", "--policy.type=act",
-             "--policy.chunk_size=8", "--policy.n_action_steps=8", "--policy.dim_model=32",
-             "--policy.n_heads=2", "--policy.dim_feedforward=64", "--policy.n_encoder_layers=1",
-             "--policy.n_vae_encoder_layers=1", "--policy.pretrained_backbone_weights=null",
-             "--policy.device=cpu", "--policy.push_to_hub=false", "--wandb.enable=false",
-             "--steps=2", "--batch_size=2", "--num_workers=0", f"--output_dir={tmp_path / 'run'}"]
+    words = [
+        "--dataset.repo_id=me/cubes",
+        f"--dataset.root={output}",
+        "--policy.type=act",
+        "--policy.chunk_size=8",
+        "--policy.n_action_steps=8",
+        "--policy.dim_model=32",
+        "--policy.n_heads=2",
+        "--policy.dim_feedforward=64",
+        "--policy.n_encoder_layers=1",
+        "--policy.n_vae_encoder_layers=1",
+        "--policy.pretrained_backbone_weights=null",
+        "--policy.device=cpu",
+        "--policy.push_to_hub=false",
+        "--wandb.enable=false",
+        "--steps=2",
+        "--batch_size=2",
+        "--num_workers=0",
+        f"--output_dir={tmp_path / 'run'}",
+    ]
     command = [sys.executable, "-m", "lerobot.scripts.lerobot_train", *words]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False,
-                          cwd=tmp_path)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=200, check=False, cwd=tmp_path
+    )
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert (tmp_path / "run/checkpoints/000002/pretrained_model/model.safetensors").is_file()
@@ -177,7 +226,8 @@ def test_the_report_and_the_card_say_what_it_is_from(session: Path, output: Path
     report = json.loads((output / REPORT).read_text())
 
     assert [each["recording"] for each in report["episodes"]] == [
-        str(session / f"episode_{number:04}") for number in range(3)]
+        str(session / f"episode_{number:04}") for number in range(3)
+    ]
     assert report["episodes_left_out"] == report["skipped"] == []
     tags = yaml.safe_load((output / "README.md").read_text().split("---")[1])["tags"]
     assert tags == ["LeRobot", "so101", "table"]
@@ -190,8 +240,11 @@ def test_pictures_in_files_are_the_same_pixels(session: Path, tmp_path: Path) ->
     dataset = Dataset(tmp_path / "cubes")
     for episode in dataset.episodes:
         for camera in CAMERAS:
-            for shown, frame in zip(dataset.pictures(IMAGES + camera, episode),
-                                    recorded(session, episode.index), strict=True):
+            for shown, frame in zip(
+                dataset.pictures(IMAGES + camera, episode),
+                recorded(session, episode.index),
+                strict=True,
+            ):
                 np.testing.assert_array_equal(shown, frame.pictures[camera])
     item = LeRobotDataset("me/cubes", root=tmp_path / "cubes")[5]
     assert item[f"{IMAGES}wrist"].shape == (3, *SIZE)
@@ -204,20 +257,28 @@ def test_verdicts_and_interventions_become_features_of_all_episodes(
     shutil.copytree(session, judged)
     begin_ns = recorded(session, 0)[10].time_ns
     span = (begin_ns, recorded(session, 0)[20].time_ns)
-    write_sidecar(judged / "episode_0000", Sidecar(
-        number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)))
+    write_sidecar(
+        judged / "episode_0000",
+        Sidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)),
+    )
     for number in (1, 2):
-        write_sidecar(judged / f"episode_{number:04}", Sidecar(
-            number=number, task=TASKS[number], rate_hz=RATE_HZ, success=False, interventions=()))
+        write_sidecar(
+            judged / f"episode_{number:04}",
+            Sidecar(
+                number=number, task=TASKS[number], rate_hz=RATE_HZ, success=False, interventions=()
+            ),
+        )
 
     assert converted(judged, tmp_path / "cubes") == 0
 
     dataset = Dataset(tmp_path / "cubes")
-    rows = [dataset.rows(episode, ["next.success", "intervention"])
-            for episode in dataset.episodes]
+    rows = [dataset.rows(episode, ["next.success", "intervention"]) for episode in dataset.episodes]
     assert [np.flatnonzero(each["next.success"]).tolist() for each in rows] == [[59], [], []]
     assert [np.flatnonzero(each["intervention"]).tolist() for each in rows] == [
-        list(range(10, 20)), [], []]
+        list(range(10, 20)),
+        [],
+        [],
+    ]
     assert bool(LeRobotDataset("me/cubes", root=tmp_path / "cubes")[59]["next.success"])
 
 
@@ -226,10 +287,14 @@ def test_a_verdict_on_some_episodes_is_none_on_the_others(
 ) -> None:
     judged = tmp_path / "judged"
     shutil.copytree(session, judged)
-    write_sidecar(judged / "episode_0000", Sidecar(
-        number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()))
-    write_sidecar(judged / "episode_0001", Sidecar(
-        number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()))
+    write_sidecar(
+        judged / "episode_0000",
+        Sidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()),
+    )
+    write_sidecar(
+        judged / "episode_0001",
+        Sidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()),
+    )
 
     assert converted(judged, tmp_path / "cubes") == 0
 
@@ -239,10 +304,14 @@ def test_a_verdict_on_some_episodes_is_none_on_the_others(
 
 def with_a_second_arm(bag: Path, folder: Path) -> Path:
     """Write a recording again, with a second publisher whose messages came 3 ms late."""
-    with Reader(bag) as reader, Writer(folder, version=9,
-                                       storage_plugin=StoragePlugin.MCAP) as writer:
-        topics = {each.topic: writer.add_connection(each.topic, each.msgtype, typestore=TYPES)
-                  for each in reader.connections}
+    with (
+        Reader(bag) as reader,
+        Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        topics = {
+            each.topic: writer.add_connection(each.topic, each.msgtype, typestore=TYPES)
+            for each in reader.connections
+        }
         for connection, log_ns, data in reader.messages():
             writer.write(topics[connection.topic], log_ns, data)
             if connection.topic == "/joint_states":
@@ -251,8 +320,11 @@ def with_a_second_arm(bag: Path, folder: Path) -> Path:
                 if stamp.nanosec >= 3_000_000:
                     stamp.nanosec -= 3_000_000
                     message.position = message.position + 0.4
-                writer.write(topics[connection.topic], log_ns + 1000,
-                             TYPES.serialize_cdr(message, connection.msgtype))
+                writer.write(
+                    topics[connection.topic],
+                    log_ns + 1000,
+                    TYPES.serialize_cdr(message, connection.msgtype),
+                )
     return folder
 
 
@@ -284,8 +356,21 @@ def test_a_broken_recording_stops_no_pieces_of_others(session: Path, tmp_path: P
     data = next((broken / "episode_0000").glob("*.mcap"))
     data.write_bytes(data.read_bytes()[:5000])
 
-    assert main(["convert", str(broken), "--mapping", str(session / "mapping.yaml"), "--output",
-                 str(target), "--episodes", "0.5"]) == 1
+    assert (
+        main(
+            [
+                "convert",
+                str(broken),
+                "--mapping",
+                str(session / "mapping.yaml"),
+                "--output",
+                str(target),
+                "--episodes",
+                "0.5",
+            ]
+        )
+        == 1
+    )
 
     assert [episode.length for episode in Dataset(target).episodes] == [15, 15]
     report = json.loads((target / REPORT).read_text())
@@ -300,7 +385,7 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     shutil.copytree(session, broken)
     data = next((broken / "episode_0001").glob("*.mcap"))
     whole = data.read_bytes()
-    data.write_bytes(whole[:len(whole) // 2])
+    data.write_bytes(whole[: len(whole) // 2])
 
     assert converted(broken, target) == 1
 
@@ -326,8 +411,19 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
 
 def begun(session: Path, target: Path) -> subprocess.Popen[str]:
     """Start the command in a process of its own; return when its first episode is finished."""
-    command = [sys.executable, "-m", "lerobot_bridge", "convert", str(session), "--mapping",
-               str(session / "mapping.yaml"), "--output", str(target), "--processes", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "lerobot_bridge",
+        "convert",
+        str(session),
+        "--mapping",
+        str(session / "mapping.yaml"),
+        "--output",
+        str(target),
+        "--processes",
+        "1",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(parts_of(target).glob("episode_*/made.json")):
         with suppress(subprocess.TimeoutExpired):
@@ -375,13 +471,26 @@ def test_interrupted_it_says_where_it_goes_on_and_meanwhile_nobody_else_works_th
 def test_a_full_disk_is_said_and_leaves_what_is_finished(session: Path, tmp_path: Path) -> None:
     target = tmp_path / "cubes"
     # No file may be larger than a quarter of one video.
-    code = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000));"
-            "from lerobot_bridge.cli import main; sys.exit(main(sys.argv[1:]))")
-    words = ["convert", str(session), "--mapping", str(session / "mapping.yaml"), "--output",
-             str(target)]
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (15000, 15000));"
+        "from lerobot_bridge.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    words = [
+        "convert",
+        str(session),
+        "--mapping",
+        str(session / "mapping.yaml"),
+        "--output",
+        str(target),
+    ]
 
-    done = subprocess.run([sys.executable, "-c", code, *words], check=False, capture_output=True,
-                          text=True, timeout=200)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
 
     assert done.returncode == 1
     assert "File too large" in done.stderr
@@ -396,8 +505,9 @@ def test_it_has_the_features_columns_and_statistics_of_a_real_dataset(
 ) -> None:
     real = shared_data / SAMPLE
     ours, theirs = (json.loads((each / "meta/info.json").read_text()) for each in (output, real))
-    cameras = dict(zip((IMAGES + name for name in CAMERAS),
-                       (f"{IMAGES}laptop", f"{IMAGES}phone"), strict=True))
+    cameras = dict(
+        zip((IMAGES + name for name in CAMERAS), (f"{IMAGES}laptop", f"{IMAGES}phone"), strict=True)
+    )
 
     def renamed(names: Sequence[str]) -> set[str]:
         for mine, other in cameras.items():
@@ -407,18 +517,24 @@ def test_it_has_the_features_columns_and_statistics_of_a_real_dataset(
     own = ("robot_type", "total_episodes", "total_frames", "total_tasks", "splits", "features")
     assert ours.keys() == theirs.keys()
     assert {k: v for k, v in ours.items() if k not in own} == {
-        k: v for k, v in theirs.items() if k not in own}
+        k: v for k, v in theirs.items() if k not in own
+    }
     assert renamed(ours["features"]) == set(theirs["features"])
     for name, feature in ours["features"].items():
         other = dict(theirs["features"][cameras.get(name, name)])
         if name in cameras:  # pictures of another size
             height, width = other["shape"][:2]
             assert (height, width) == (48, 64)
-            other |= {"shape": [*SIZE, 3], "info": other["info"] | {
-                "video.height": SIZE[0], "video.width": SIZE[1]}}
+            other |= {
+                "shape": [*SIZE, 3],
+                "info": other["info"] | {"video.height": SIZE[0], "video.width": SIZE[1]},
+            }
         assert feature == other, name
-    for file in ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet",
-                 "meta/tasks.parquet"):
+    for file in (
+        "data/chunk-000/file-000.parquet",
+        "meta/episodes/chunk-000/file-000.parquet",
+        "meta/tasks.parquet",
+    ):
         mine, other = (pq.read_schema(each / file) for each in (output, real))
         assert renamed(mine.names) == set(other.names), file
         for column in other.names:
@@ -427,8 +543,9 @@ def test_it_has_the_features_columns_and_statistics_of_a_real_dataset(
             for name, own_name in named.items():
                 found = found.replace(name, own_name)
             assert mine.field(found).type == other.field(column).type, column
-    stats, real_stats = (json.loads((each / "meta/stats.json").read_text())
-                         for each in (output, real))
+    stats, real_stats = (
+        json.loads((each / "meta/stats.json").read_text()) for each in (output, real)
+    )
     assert renamed(stats) == set(real_stats)
     for name, each in stats.items():
         assert each.keys() == real_stats[cameras.get(name, name)].keys()

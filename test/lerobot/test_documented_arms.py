@@ -48,14 +48,21 @@ def lines_of(command: str) -> list[list[str]]:
 
 
 def test_each_line_begins_with_a_command_that_lerobot_installs() -> None:
-    installed = {entry.name for entry in entry_points(group="console_scripts")
-                 if entry.value.startswith("lerobot.")}
+    installed = {
+        entry.name
+        for entry in entry_points(group="console_scripts")
+        if entry.value.startswith("lerobot.")
+    }
     used = {shlex.split(line, comments=True)[0] for line in LINES}
 
     assert used <= installed
     assert used == ASKED_AT_THE_KEYBOARD | {
-        "lerobot-setup-motors", "lerobot-calibrate", "lerobot-teleoperate", "lerobot-record",
-        "lerobot-replay"}
+        "lerobot-setup-motors",
+        "lerobot-calibrate",
+        "lerobot-teleoperate",
+        "lerobot-record",
+        "lerobot-replay",
+    }
 
 
 def test_datasets_of_shipped_mappings_say_the_robot_that_lerobot_s_own_do() -> None:
@@ -73,15 +80,22 @@ def test_motors_are_set_up_of_devices_that_the_command_knows() -> None:
 
 
 def test_each_arm_is_calibrated_under_the_name_that_leads_and_records_with_it() -> None:
-    calibrated = {(config.device.type, config.device.id) for config in (
-        draccus.parse(CalibrateConfig, args=arguments)
-        for arguments in lines_of("lerobot-calibrate"))}
-    led = [draccus.parse(TeleoperateConfig, args=arguments)
-           for arguments in lines_of("lerobot-teleoperate")]
+    calibrated = {
+        (config.device.type, config.device.id)
+        for config in (
+            draccus.parse(CalibrateConfig, args=arguments)
+            for arguments in lines_of("lerobot-calibrate")
+        )
+    }
+    led = [
+        draccus.parse(TeleoperateConfig, args=arguments)
+        for arguments in lines_of("lerobot-teleoperate")
+    ]
 
     assert len(calibrated) == 4
-    assert {(device.type, device.id) for config in led
-            for device in (config.robot, config.teleop)} == calibrated
+    assert {
+        (device.type, device.id) for config in led for device in (config.robot, config.teleop)
+    } == calibrated
     for arguments in lines_of("lerobot-replay"):
         robot = draccus.parse(ReplayConfig, args=arguments).robot
         assert (robot.type, robot.id) in calibrated
@@ -95,13 +109,19 @@ def test_recordings_are_of_fifty_episodes_and_those_of_a_policy_of_ten(
     checkpoint.mkdir(parents=True)
     ACTConfig(device="cpu", push_to_hub=False).save_pretrained(checkpoint)
 
-    one, evaluation, two = (recorded(monkeypatch, arguments)
-                            for arguments in lines_of("lerobot-record"))
+    one, evaluation, two = (
+        recorded(monkeypatch, arguments) for arguments in lines_of("lerobot-record")
+    )
 
     for config in (one, two):
         dataset = config.dataset
-        assert (dataset.num_episodes, dataset.episode_time_s, dataset.reset_time_s, dataset.fps,
-                dataset.vcodec) == (50, 30, 1, 30, "h264")
+        assert (
+            dataset.num_episodes,
+            dataset.episode_time_s,
+            dataset.reset_time_s,
+            dataset.fps,
+            dataset.vcodec,
+        ) == (50, 30, 1, 30, "h264")
     assert one.dataset.tags == ["so101", "pick"]
     assert (evaluation.dataset.num_episodes, evaluation.dataset.episode_time_s) == (10, 180)
     assert evaluation.policy.type == "act"
@@ -127,8 +147,7 @@ def test_gains_that_lerobot_writes_are_those_that_the_guide_names() -> None:
             pass
 
         def write(self, register: str, motor: str, value: int) -> None:
-            assert register in ("Operating_Mode", "P_Coefficient", "I_Coefficient",
-                                "D_Coefficient")
+            assert register in ("Operating_Mode", "P_Coefficient", "I_Coefficient", "D_Coefficient")
             written[register] = value
 
     arm = SOFollower.__new__(SOFollower)

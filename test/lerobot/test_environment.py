@@ -8,16 +8,19 @@ import importlib.metadata
 
 from packaging.requirements import Requirement
 
-LEFT_OUT = {"cmake",  # builds a package that is no longer required
-            "torchcodec"}  # videos are read by torchvision
+LEFT_OUT = {
+    "cmake",  # builds a package that is no longer required
+    "torchcodec",
+}  # videos are read by torchvision
 LATER = {"torch", "torchvision", "opencv-python-headless"}
 """Those that are newer than LeRobot admits."""
 
 
 def required() -> dict[str, Requirement]:
     found = (Requirement(text) for text in importlib.metadata.requires("lerobot") or ())
-    return {one.name: one for one in found if one.marker is None or one.marker.evaluate(
-        {"extra": ""})}
+    return {
+        one.name: one for one in found if one.marker is None or one.marker.evaluate({"extra": ""})
+    }
 
 
 def test_all_that_lerobot_requires_is_installed() -> None:
@@ -27,7 +30,10 @@ def test_all_that_lerobot_requires_is_installed() -> None:
 
 
 def test_versions_are_those_that_lerobot_admits() -> None:
-    outside = {name for name, one in required().items() if name not in LEFT_OUT
-               and not one.specifier.contains(importlib.metadata.version(name))}
+    outside = {
+        name
+        for name, one in required().items()
+        if name not in LEFT_OUT and not one.specifier.contains(importlib.metadata.version(name))
+    }
 
     assert outside <= LATER

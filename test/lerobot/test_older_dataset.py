@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset import Dataset
 
 ACTION, FPS, LENGTHS = "action", 10, (5, 7)
 
@@ -33,28 +33,63 @@ def write_older(folder: Path) -> Path:
         columns: dict[str, Any] = {
             ACTION: pa.FixedSizeListArray.from_arrays(actions.ravel(), 1),
             "timestamp": np.arange(length, dtype=np.float32) / FPS,
-            "frame_index": np.arange(length), "episode_index": np.full(length, number),
-            "index": np.arange(begin, begin + length), "task_index": np.zeros(length, np.int64)}
+            "frame_index": np.arange(length),
+            "episode_index": np.full(length, number),
+            "index": np.arange(begin, begin + length),
+            "task_index": np.zeros(length, np.int64),
+        }
         pq.write_table(pa.table(columns), folder / f"data/chunk-000/episode_{number:06d}.parquet")
         episodes.append({"episode_index": number, "tasks": ["Reach"], "length": length})
-        statistics.append({"episode_index": number, "stats": {ACTION: {
-            "min": actions.min(0).tolist(), "max": actions.max(0).tolist(),
-            "mean": actions.mean(0).tolist(), "std": actions.std(0).tolist(), "count": [length]}}})
+        statistics.append(
+            {
+                "episode_index": number,
+                "stats": {
+                    ACTION: {
+                        "min": actions.min(0).tolist(),
+                        "max": actions.max(0).tolist(),
+                        "mean": actions.mean(0).tolist(),
+                        "std": actions.std(0).tolist(),
+                        "count": [length],
+                    }
+                },
+            }
+        )
         begin += length
-    for name, lines in (("episodes", episodes), ("episodes_stats", statistics),
-                        ("tasks", [{"task_index": 0, "task": "Reach"}])):
-        (folder / f"meta/{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n"
-                                                           for line in lines))
-    features: dict[str, Any] = {name: {"dtype": "int64", "shape": [1], "names": None}
-                for name in ("frame_index", "episode_index", "index", "task_index")}
-    features |= {"timestamp": {"dtype": "float32", "shape": [1], "names": None},
-                 ACTION: {"dtype": "float32", "shape": [1], "names": ["lift.pos"]}}
-    (folder / "meta/info.json").write_text(json.dumps({
-        "codebase_version": "v2.1", "robot_type": "arm", "total_episodes": len(LENGTHS),
-        "total_frames": sum(LENGTHS), "total_tasks": 1, "total_videos": 0, "total_chunks": 1,
-        "chunks_size": 1000, "fps": FPS, "splits": {"train": f"0:{len(LENGTHS)}"},
-        "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
-        "video_path": None, "features": features}))
+    for name, lines in (
+        ("episodes", episodes),
+        ("episodes_stats", statistics),
+        ("tasks", [{"task_index": 0, "task": "Reach"}]),
+    ):
+        (folder / f"meta/{name}.jsonl").write_text(
+            "".join(f"{json.dumps(line)}\n" for line in lines)
+        )
+    features: dict[str, Any] = {
+        name: {"dtype": "int64", "shape": [1], "names": None}
+        for name in ("frame_index", "episode_index", "index", "task_index")
+    }
+    features |= {
+        "timestamp": {"dtype": "float32", "shape": [1], "names": None},
+        ACTION: {"dtype": "float32", "shape": [1], "names": ["lift.pos"]},
+    }
+    (folder / "meta/info.json").write_text(
+        json.dumps(
+            {
+                "codebase_version": "v2.1",
+                "robot_type": "arm",
+                "total_episodes": len(LENGTHS),
+                "total_frames": sum(LENGTHS),
+                "total_tasks": 1,
+                "total_videos": 0,
+                "total_chunks": 1,
+                "chunks_size": 1000,
+                "fps": FPS,
+                "splits": {"train": f"0:{len(LENGTHS)}"},
+                "data_path": "data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet",
+                "video_path": None,
+                "features": features,
+            }
+        )
+    )
     return folder
 
 

@@ -38,9 +38,9 @@ from lerobot_bridge.features import dataset_features
 from lerobot_bridge.mapping import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
 from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig
-from policy_inference.core.chunks.units import Units
+from policy_inference.core.chunks.normalise import Units
 from policy_inference.errors import RobotError
-from robot_sim.arm_figures import ARM_JOINT_NAMES, HOME_RAD
+from robot_sim.arm_figures import SO101
 from robot_sim.demo.processes import own_domain
 
 from .ros2_arm import RATE_HZ, SOON_S, Arm, small_mapping
@@ -79,8 +79,11 @@ def run(monkeypatch: pytest.MonkeyPatch, mapping_file: Path) -> Callable[..., No
     """Return what runs a command of LeRobot's on the arm."""
 
     def run(main: Callable[[], None], *words: str) -> None:
-        monkeypatch.setattr(sys, "argv", [main.__module__, "--robot.type=ros2",
-                                          f"--robot.mapping={mapping_file}", *words])
+        monkeypatch.setattr(
+            sys,
+            "argv",
+            [main.__module__, "--robot.type=ros2", f"--robot.mapping={mapping_file}", *words],
+        )
         main()
 
     return run
@@ -92,11 +95,19 @@ def led(mapping_file: Path) -> list[str]:
 
 
 def recording(folder: Path, name: str, episodes: int = EPISODES) -> list[str]:
-    return [f"--dataset.repo_id=test/{name}", f"--dataset.root={folder}",
-            f"--dataset.single_task={TASK}", f"--dataset.fps={RATE_HZ}",
-            f"--dataset.num_episodes={episodes}", f"--dataset.episode_time_s={EPISODE_S}",
-            "--dataset.reset_time_s=0.5", "--dataset.push_to_hub=false", "--dataset.vcodec=h264",
-            "--dataset.streaming_encoding=true", "--play_sounds=false"]
+    return [
+        f"--dataset.repo_id=test/{name}",
+        f"--dataset.root={folder}",
+        f"--dataset.single_task={TASK}",
+        f"--dataset.fps={RATE_HZ}",
+        f"--dataset.num_episodes={episodes}",
+        f"--dataset.episode_time_s={EPISODE_S}",
+        "--dataset.reset_time_s=0.5",
+        "--dataset.push_to_hub=false",
+        "--dataset.vcodec=h264",
+        "--dataset.streaming_encoding=true",
+        "--play_sounds=false",
+    ]
 
 
 def test_lerobot_finds_both_by_itself() -> None:
@@ -113,15 +124,25 @@ def test_teleoperate_leads_the_arm(arm: Arm, run: Callable[..., None], led: list
 
 
 @pytest.fixture(scope="module")
-def dataset(arm: Arm, mapping_file: Path, tmp_path_factory: pytest.TempPathFactory
-            ) -> tuple[LeRobotDataset, Any]:
+def dataset(
+    arm: Arm, mapping_file: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[LeRobotDataset, Any]:
     """What `lerobot-record` makes of a led arm, and the actions that the arm was sent meanwhile."""
     arm.commands.clear()
     root = tmp_path_factory.mktemp("recorded") / "dataset"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [
-            "lerobot-record", "--robot.type=ros2", f"--robot.mapping={mapping_file}",
-            "--teleop.type=ros2", f"--teleop.mapping={mapping_file}", *recording(root, "reach")])
+        patch.setattr(
+            sys,
+            "argv",
+            [
+                "lerobot-record",
+                "--robot.type=ros2",
+                f"--robot.mapping={mapping_file}",
+                "--teleop.type=ros2",
+                f"--teleop.mapping={mapping_file}",
+                *recording(root, "reach"),
+            ],
+        )
         lerobot_record.main()
     return LeRobotDataset("test/reach", root=root), arm.sent(load_mapping(mapping_file))
 
@@ -157,8 +178,13 @@ def test_replay_sends_an_episode_again(
 ) -> None:
     written, _ = dataset
     arm.commands.clear()
-    run(lerobot_replay.main, "--dataset.repo_id=test/reach", f"--dataset.root={written.root}",
-        "--dataset.episode=1", "--play_sounds=false")
+    run(
+        lerobot_replay.main,
+        "--dataset.repo_id=test/reach",
+        f"--dataset.root={written.root}",
+        "--dataset.episode=1",
+        "--play_sounds=false",
+    )
     first = written.meta.episodes[1]["dataset_from_index"]
     last = actions_of(written)[first:][-1]
     sent = arm.sent(load_mapping(mapping_file))
@@ -170,8 +196,11 @@ def test_a_policy_drives_the_arm_and_is_recorded(
 ) -> None:
     written, _ = dataset
     arm.commands.clear()
-    run(lerobot_record.main, f"--policy.path={checkpoint(written, tmp_path)}",
-        *recording(tmp_path / "dataset", "eval_reach", episodes=1))
+    run(
+        lerobot_record.main,
+        f"--policy.path={checkpoint(written, tmp_path)}",
+        *recording(tmp_path / "dataset", "eval_reach", episodes=1),
+    )
     rolled_out = LeRobotDataset("test/eval_reach", root=tmp_path / "dataset")
     assert rolled_out.num_episodes == 1
     assert rolled_out.num_frames > RATE_HZ
@@ -181,14 +210,26 @@ def test_a_policy_drives_the_arm_and_is_recorded(
 def checkpoint(written: LeRobotDataset, folder: Path) -> Path:
     """Save a small ACT that has learnt nothing, with the dataset's statistics."""
     features = dataset_to_policy_features(written.meta.features)
-    outputs = {key: feature for key, feature in features.items()
-               if feature.type is FeatureType.ACTION}
-    inputs: dict[str, PolicyFeature] = {key: feature for key, feature in features.items()
-                                        if key not in outputs}
+    outputs = {
+        key: feature for key, feature in features.items() if feature.type is FeatureType.ACTION
+    }
+    inputs: dict[str, PolicyFeature] = {
+        key: feature for key, feature in features.items() if key not in outputs
+    }
     config = ACTConfig(
-        input_features=inputs, output_features=outputs, chunk_size=10, n_action_steps=10,
-        dim_model=64, n_heads=2, dim_feedforward=64, n_encoder_layers=1, use_vae=False,
-        pretrained_backbone_weights=None, device="cpu", push_to_hub=False)
+        input_features=inputs,
+        output_features=outputs,
+        chunk_size=10,
+        n_action_steps=10,
+        dim_model=64,
+        n_heads=2,
+        dim_feedforward=64,
+        n_encoder_layers=1,
+        use_vae=False,
+        pretrained_backbone_weights=None,
+        device="cpu",
+        push_to_hub=False,
+    )
     path = folder / "checkpoint"
     ACTPolicy(config).save_pretrained(path)
     for processor in make_pre_post_processors(config, dataset_stats=written.meta.stats):
@@ -208,9 +249,11 @@ def test_what_send_action_returns_is_what_the_arm_hears(arm: Arm, tmp_path: Path
         sent = robot.send_action(asked)
         arm.wait_until(lambda: bool(arm.commands), "the command")
     assert sent["shoulder_pan.pos"] == pytest.approx(
-        state["shoulder_pan.pos"] + np.rad2deg(0.2), abs=2.0)
-    np.testing.assert_allclose(arm.sent(load_mapping(file))[0],
-                               [sent[name] for name in robot.action_features], atol=1e-9)
+        state["shoulder_pan.pos"] + np.rad2deg(0.2), abs=2.0
+    )
+    np.testing.assert_allclose(
+        arm.sent(load_mapping(file))[0], [sent[name] for name in robot.action_features], atol=1e-9
+    )
     with pytest.raises(DeviceNotConnectedError):
         robot.get_observation()
 
@@ -230,8 +273,17 @@ def test_the_arm_is_left_safe_when_lerobot_is_ended(
     arm: Arm, mapping_file: Path, led: list[str]
 ) -> None:
     arm.commands.clear()
-    with subprocess.Popen([sys.executable, "-c", TELEOPERATE, "--robot.type=ros2",
-                           f"--robot.mapping={mapping_file}", *led, f"--fps={RATE_HZ}"]) as lerobot:
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            TELEOPERATE,
+            "--robot.type=ros2",
+            f"--robot.mapping={mapping_file}",
+            *led,
+            f"--fps={RATE_HZ}",
+        ]
+    ) as lerobot:
         try:
             arm.wait_until(lambda: bool(arm.commands), "commands of LeRobot")
             lerobot.terminate()
@@ -255,14 +307,16 @@ with Ros2Robot(Ros2RobotConfig(mapping=sys.argv[1])) as robot:
 
 def test_the_arm_damps_when_lerobot_is_killed(arm: Arm, mapping_file: Path) -> None:
     arm.commands.clear()
-    units = Units(load_mapping(mapping_file).joints, ARM_JOINT_NAMES)
-    home = zip(ARM_JOINT_NAMES, units.of_rad(np.array(HOME_RAD)).tolist(), strict=True)
+    units = Units(load_mapping(mapping_file).joints, SO101.joint_names)
+    home = zip(SO101.joint_names, units.of_rad(np.array(SO101.home_rad)).tolist(), strict=True)
     action = json.dumps({f"{joint}.pos": value for joint, value in home})
     lerobot = subprocess.Popen([sys.executable, "-c", LEROBOT_AT_WORK, str(mapping_file), action])
 
     def away() -> float:
         """Return how far the joint that is farthest from home is away from it, rad."""
-        return float(np.abs([arm.positions[name] for name in ARM_JOINT_NAMES] - HOME_RAD).max())
+        return float(
+            np.abs([arm.positions[name] for name in SO101.joint_names] - SO101.home_rad).max()
+        )
 
     try:
         arm.wait_until(lambda: bool(arm.commands) and away() < 0.1, "an arm at home")
@@ -288,10 +342,14 @@ def test_a_robot_that_goes_silent_ends_the_loop_with_its_topics(
     ending = Thread(target=end_the_arm)
     ending.start()
     with teleop, robot, pytest.raises(RobotError) as raised:
-        lerobot_teleoperate.teleop_loop(teleop, robot, RATE_HZ, *make_default_processors(),
-                                        duration=60.0)
+        lerobot_teleoperate.teleop_loop(
+            teleop, robot, RATE_HZ, *make_default_processors(), duration=60.0
+        )
     ending.join()
     assert "the robot's connection is lost" in str(raised.value)
     # Whichever is noticed first: all of them end with the arm.
-    assert re.search(r"(joint_states|image_raw|joint_command): expected .*, found (1\d\d\d ms old|"
-                     r"nobody)", str(raised.value))
+    assert re.search(
+        r"(joint_states|image_raw|joint_command): expected .*, found (1\d\d\d ms old|"
+        r"nobody)",
+        str(raised.value),
+    )

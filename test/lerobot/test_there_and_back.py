@@ -24,15 +24,20 @@ EXACT = 1e-6
 """rad; a dataset has its values in single precision."""
 PSNR_DB = 30.0
 MAPPING = {
-    "schema_version": 1, "robot_type": "arm", "rate_hz": 30,
-    "joints": {"pan": {"unit": "degrees", "sign": -1, "zero_rad": 0.1},
-               "flex": {"unit": "range_m100_100", "low_rad": -1.7, "high_rad": 1.6},
-               "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8}},
+    "schema_version": 1,
+    "robot_type": "arm",
+    "rate_hz": 30,
+    "joints": {
+        "pan": {"unit": "degrees", "sign": -1, "zero_rad": 0.1},
+        "flex": {"unit": "range_m100_100", "low_rad": -1.7, "high_rad": 1.6},
+        "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8},
+    },
     "vectors": {
         "observation.state": [{"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}],
-        "action": [{"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}]},
+        "action": [{"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}],
+    },
     "cameras": {"front": {"topic": "front/image_raw", "height": HEIGHT, "width": WIDTH}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("pictures", ["images", "video"])
@@ -41,10 +46,27 @@ def test_what_was_said_comes_back(tmp_path: Path, pictures: str) -> None:
     mapping, images = ("--mapping", str(tmp_path / "mapping.yaml")), pictures == "images"
     bag = record(tmp_path / "recorded")
 
-    assert main(["convert", str(bag), *mapping, "--task", "Stack", "--processes", "1", "--output",
-                 str(tmp_path / "dataset"), *(["--images"] if images else [])]) == 0
-    assert main(["to-bag", str(tmp_path / "dataset"), *mapping, "--output",
-                 str(tmp_path / "session")]) == 0
+    assert (
+        main(
+            [
+                "convert",
+                str(bag),
+                *mapping,
+                "--task",
+                "Stack",
+                "--processes",
+                "1",
+                "--output",
+                str(tmp_path / "dataset"),
+                *(["--images"] if images else []),
+            ]
+        )
+        == 0
+    )
+    assert (
+        main(["to-bag", str(tmp_path / "dataset"), *mapping, "--output", str(tmp_path / "session")])
+        == 0
+    )
 
     again = tmp_path / "session" / "episode_0000"
     for topic in ("/joint_states", "/leader/joint_states"):
@@ -65,12 +87,34 @@ def record(folder: Path) -> Path:
     for frame in range(FRAMES):
         time_ns = (31 + frame) * PERIOD_NS
         for topic in ("/joint_states", "/leader/joint_states"):
-            said.append((topic, time_ns, make["sensor_msgs/msg/JointState"](
-                header=small.header(time_ns), name=list(JOINTS), velocity=np.empty(0),
-                effort=np.empty(0), position=rng.uniform(-1.5, 1.5, len(JOINTS)))))
-        said.append(("/front/image_raw", time_ns, make["sensor_msgs/msg/Image"](
-            header=small.header(time_ns), height=HEIGHT, width=WIDTH, encoding="rgb8",
-            is_bigendian=0, step=3 * WIDTH, data=picture(frame).reshape(-1))))
+            said.append(
+                (
+                    topic,
+                    time_ns,
+                    make["sensor_msgs/msg/JointState"](
+                        header=small.header(time_ns),
+                        name=list(JOINTS),
+                        velocity=np.empty(0),
+                        effort=np.empty(0),
+                        position=rng.uniform(-1.5, 1.5, len(JOINTS)),
+                    ),
+                )
+            )
+        said.append(
+            (
+                "/front/image_raw",
+                time_ns,
+                make["sensor_msgs/msg/Image"](
+                    header=small.header(time_ns),
+                    height=HEIGHT,
+                    width=WIDTH,
+                    encoding="rgb8",
+                    is_bigendian=0,
+                    step=3 * WIDTH,
+                    data=picture(frame).reshape(-1),
+                ),
+            )
+        )
     recorded: Path = small.write_bag(folder, said)
     return recorded
 
@@ -88,12 +132,15 @@ def positions(bag: Path, topic: str) -> F64:
 
 
 def shown(bag: Path) -> Tensor:
-    return np.stack([message.data.reshape(HEIGHT, WIDTH, 3)
-                     for message in messages(bag, "/front/image_raw")])
+    return np.stack(
+        [message.data.reshape(HEIGHT, WIDTH, 3) for message in messages(bag, "/front/image_raw")]
+    )
 
 
 def messages(bag: Path, topic: str) -> list[Any]:
     with AnyReader([bag], default_typestore=small.TYPES) as reader:
         chosen = [one for one in reader.connections if one.topic == topic]
-        return [reader.deserialize(data, connection.msgtype)
-                for connection, _, data in reader.messages(connections=chosen)]
+        return [
+            reader.deserialize(data, connection.msgtype)
+            for connection, _, data in reader.messages(connections=chosen)
+        ]

@@ -12,14 +12,14 @@ import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.act.modeling_act import ACTPolicy
 
-from robot_sim.arm_figures import LOWER_RAD, UPPER_RAD
+from robot_sim.arm_figures import SO101
 from tools.train_act.dataset import write_dataset
 from tools.train_act.demonstrations import Episode, demonstrations, to_policy, to_rad
 from tools.train_act.narrow import WIDTHS, NarrowResNet
 from tools.train_act.policy import (
     ACTION,
     CHUNK,
-    PICTURES,
+    IMAGES,
     STATE,
     new_policy,
     save,
@@ -43,27 +43,27 @@ def encoder() -> NarrowResNet:
 
 @pytest.fixture(scope="module")
 def episodes() -> list[Episode]:
-    """Return two demonstrations with pictures."""
+    """Return two demonstrations with images."""
     return list(demonstrations(2))
 
 
 @torch.no_grad()
 def test_the_whole_network_gives_the_narrow_ones_features_and_zeros(encoder: NarrowResNet) -> None:
-    pictures = torch.randn(2, 3, 96, 128)
+    images = torch.randn(2, 3, 96, 128)
 
-    whole = new_policy(encoder).model.backbone(pictures)["feature_map"]
+    whole = new_policy(encoder).model.backbone(images)["feature_map"]
 
     assert whole.shape == (2, 512, 3, 4)
-    torch.testing.assert_close(whole[:, :WIDTHS[3]], encoder(pictures), rtol=1e-4, atol=1e-5)
-    assert whole[:, :WIDTHS[3]].abs().max() > 0.1
-    assert not whole[:, WIDTHS[3]:].any()
+    torch.testing.assert_close(whole[:, : WIDTHS[3]], encoder(images), rtol=1e-4, atol=1e-5)
+    assert whole[:, : WIDTHS[3]].abs().max() > 0.1
+    assert not whole[:, WIDTHS[3] :].any()
 
 
 def test_units_are_degrees_and_percent_and_come_back() -> None:
-    assert to_policy(LOWER_RAD)[-1] == 0.0
-    assert to_policy(UPPER_RAD)[-1] == pytest.approx(100.0)
+    assert to_policy(SO101.lower_rad)[-1] == 0.0
+    assert to_policy(SO101.upper_rad)[-1] == pytest.approx(100.0)
     assert to_policy(np.full(6, np.pi / 4))[:5] == pytest.approx(45.0)
-    pose = np.linspace(LOWER_RAD, UPPER_RAD, 7)
+    pose = np.linspace(SO101.lower_rad, SO101.upper_rad, 7)
     np.testing.assert_allclose(to_rad(to_policy(pose)), pose, atol=1e-6)
 
 
@@ -71,8 +71,8 @@ def test_scenes_show_the_cube_to_both_cameras() -> None:
     scenes = random_scenes(40, seed=5)
 
     for name in CAMERAS:
-        red = scenes.pictures[name][:, 0].astype(int) - scenes.pictures[name][:, 2] > 80
-        assert (red & (scenes.pictures[name][:, 1] < 60)).any(axis=(1, 2)).mean() > 0.5
+        red = scenes.images[name][:, 0].astype(int) - scenes.images[name][:, 2] > 80
+        assert (red & (scenes.images[name][:, 1] < 60)).any(axis=(1, 2)).mean() > 0.5
 
 
 def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
@@ -89,8 +89,8 @@ def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
         assert torch.equal(value, before[name])
     save(policy, stats, tmp_path / "checkpoint")
     again = ACTPolicy.from_pretrained(tmp_path / "checkpoint")
-    pictures = {key: torch.rand(1, 3, 96, 128) for key in PICTURES.values()}
-    batch = {STATE: torch.zeros(1, 6), **pictures}
+    images = {key: torch.rand(1, 3, 96, 128) for key in IMAGES.values()}
+    batch = {STATE: torch.zeros(1, 6), **images}
     chunk = again.predict_action_chunk(batch)
     assert chunk.shape == (1, CHUNK, 6)
     assert torch.equal(chunk, policy.predict_action_chunk(batch))
@@ -121,6 +121,6 @@ def test_demonstrations_are_a_dataset_that_lerobot_reads(
     assert len(read) == sum(lengths)
     frame = read[lengths[0] + 2]  # the second episode's third
     np.testing.assert_array_equal(frame[ACTION].numpy(), episodes[1].action[2])
-    for name, key in PICTURES.items():
-        sent = episodes[1].pictures[name][2] / 255.0
+    for name, key in IMAGES.items():
+        sent = episodes[1].images[name][2] / 255.0
         assert np.abs(frame[key].numpy() - sent).max() < 1e-6

@@ -23,7 +23,7 @@ from lerobot_bridge.writing.form import Form
 from lerobot_bridge.writing.join import join_parts
 from lerobot_bridge.writing.part import write_part
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset import Dataset
 
 EPISODE = Episode(bag=Path("wave"), task="wave")
 VIDEO = Path("videos/observation.images.front/chunk-000/file-000.mp4")
@@ -38,9 +38,11 @@ def frames(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[Frame]:
     pictures = clip(10, size, seed)
     for number in range(count):
         values = np.full(6, float(number))
-        yield Frame(time_ns=number * 1_000_000_000 // RATE_HZ, pictures=dict.fromkeys(
-            CAMERAS, pictures[number % 10]), vectors={"observation.state": values,
-                                                      "action": values})
+        yield Frame(
+            time_ns=number * 1_000_000_000 // RATE_HZ,
+            pictures=dict.fromkeys(CAMERAS, pictures[number % 10]),
+            vectors={"observation.state": values, "action": values},
+        )
 
 
 @pytest.fixture
@@ -56,8 +58,12 @@ def test_an_encoder_slower_than_its_frames_loses_none(tmp_path: Path) -> None:
     # LeRobot's own would drop those that wait for more than 0.1 s: 40 of 50 here.
     size = (720, 1280)
 
-    assert write_part(tmp_path / "part", mapping_of(size), EPISODE, frames(50, size),
-                      Form(encoder_threads=1)) == 50
+    assert (
+        write_part(
+            tmp_path / "part", mapping_of(size), EPISODE, frames(50, size), Form(encoder_threads=1)
+        )
+        == 50
+    )
 
     check_dataset(tmp_path / "part", [50])
 
@@ -97,29 +103,49 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
     check_dataset(tmp_path / "all", [12, 9] * 4)
     dataset = Dataset(tmp_path / "all")
     assert len({episode.data for episode in dataset.episodes}) > 1
-    assert 1 < len({episode.videos["observation.images.front"][0]
-                    for episode in dataset.episodes}) < 8
-    pictures = [list(dataset.pictures("observation.images.front", episode))
-                for episode in dataset.episodes]
+    assert (
+        1 < len({episode.videos["observation.images.front"][0] for episode in dataset.episodes}) < 8
+    )
+    pictures = [
+        list(dataset.pictures("observation.images.front", episode)) for episode in dataset.episodes
+    ]
     for number in range(2, 8):
         np.testing.assert_array_equal(pictures[number], pictures[number % 2])
 
 
-@pytest.mark.parametrize(("key", "change", "said"), [
-    ("robot_type", lambda kind: "other", "robot_type as in .*part_0, so101_follower, found other"),
-    ("rate_hz", lambda rate: 10, "fps as in .*part_0, 30, found 10"),
-    ("joints", lambda joints: dict(reversed(joints.items())),
-     r"observation\.state as in .*'shoulder_pan\.pos', .* found .* \['gripper\.pos', "),
-    ("cameras", lambda cameras: dict(reversed(cameras.items())),
-     r"features as in .*front', .*wrist', .* found .*wrist', .*front', "),
-])
+@pytest.mark.parametrize(
+    ("key", "change", "said"),
+    [
+        (
+            "robot_type",
+            lambda kind: "other",
+            "robot_type as in .*part_0, so101_follower, found other",
+        ),
+        ("rate_hz", lambda rate: 10, "fps as in .*part_0, 30, found 10"),
+        (
+            "joints",
+            lambda joints: dict(reversed(joints.items())),
+            r"observation\.state as in .*'shoulder_pan\.pos', .* found .* \['gripper\.pos', ",
+        ),
+        (
+            "cameras",
+            lambda cameras: dict(reversed(cameras.items())),
+            r"features as in .*front', .*wrist', .* found .*wrist', .*front', ",
+        ),
+    ],
+)
 def test_parts_of_other_features_are_not_joined(
     key: str, change: Callable[[Any], Any], said: str, tmp_path: Path, parts: list[Path]
-) -> None:  # fmt: skip
+) -> None:
     content = mapping_content((32, 48))
     content[key] = change(content[key])
-    write_part(tmp_path / "other", parse_mapping(content, "mapping.yaml"), EPISODE,
-               frames(9, (32, 48)), Form())
+    write_part(
+        tmp_path / "other",
+        parse_mapping(content, "mapping.yaml"),
+        EPISODE,
+        frames(9, (32, 48)),
+        Form(),
+    )
 
     with pytest.raises(ToolError, match=f"^{tmp_path / 'other'}: expected {said}"):
         join_parts([*parts, tmp_path / "other"], tmp_path / "all", "me/all")
@@ -151,8 +177,13 @@ def test_a_video_with_pictures_of_another_episode_is_found(parts: list[Path]) ->
 
 def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> None:
     content = mapping_content((32, 48)) | {"rate_hz": 10}
-    write_part(tmp_path / "slow", parse_mapping(content, "mapping.yaml"), EPISODE,
-               frames(12, (32, 48)), Form())
+    write_part(
+        tmp_path / "slow",
+        parse_mapping(content, "mapping.yaml"),
+        EPISODE,
+        frames(12, (32, 48)),
+        Form(),
+    )
     shutil.copy(tmp_path / "slow" / VIDEO, parts[0] / VIDEO)
 
     with pytest.raises(ToolError, match=r"expected frame 11 at 0\.3667 s, found it at 1\.1"):
@@ -160,10 +191,18 @@ def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> 
 
 
 def test_odd_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"cameras\.front: expected an even height and width .*"
-                                        r"found 31 and 48; --images"):
-        convert([EPISODE], mapping_of((31, 48)), tmp_path / "out", Settings(repo_id="me/out"),
-                lambda done: {})
+    with pytest.raises(
+        ToolError,
+        match=r"cameras\.front: expected an even height and width .*"
+        r"found 31 and 48; --images",
+    ):
+        convert(
+            [EPISODE],
+            mapping_of((31, 48)),
+            tmp_path / "out",
+            Settings(repo_id="me/out"),
+            lambda done: {},
+        )
     assert not list(tmp_path.iterdir())
 
 
@@ -174,5 +213,10 @@ def test_two_commands_do_not_convert_into_one_folder(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
         with pytest.raises(ToolError, match="expected no other command that converts"):
-            convert([EPISODE], mapping_of((32, 48)), tmp_path / "out", Settings(repo_id="me/out"),
-                    lambda done: {})
+            convert(
+                [EPISODE],
+                mapping_of((32, 48)),
+                tmp_path / "out",
+                Settings(repo_id="me/out"),
+                lambda done: {},
+            )

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lite3_driver.interfaces import Answer, Command, Phase, Settings
-from lite3_driver.link import Link
-from lite3_driver.wire import JOINT_NAMES, State
+from lite3_driver.figures import Lite3Settings
+from lite3_driver.robot import Lite3
+from lite3_driver.wire import JOINT_NAMES, Lite3State
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.core.joint_controller import joint_controller
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.policy import joint_controller
 from policy_inference.interfaces import F64, JointTargets, Mode
+from robot_driver.interfaces import DriverAnswer, DriverPhase, WireCommand
+from robot_driver.link import Link
 from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.lite3_host import Event, MotionHost
+from robot_sim.lite3_host import HostEvent, MotionHost
 from robot_sim.world import World
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
@@ -38,18 +41,18 @@ class Policy:
 
     def __init__(self) -> None:
         """Open the policy that ships with the suite."""
-        bundle = load_bundle(BUNDLE)
+        bundle = load_bundle(BUNDLE, kind=JointBundle)
         self._backend, _ = open_backend(bundle, ["onnx"])
         contract = bundle.contract
         self._now_ns, self._period_ns = 0, contract.period_ns
-        limits = limits_in_force(contract, Tightening())
+        limits = limits_in_force(contract, StricterLimits())
         self.controller = joint_controller(bundle, self._backend, limits, lambda: self._now_ns)
         self._to_wire = [contract.joints.names.index(name) for name in JOINT_NAMES]
         self._from_wire = [JOINT_NAMES.index(name) for name in contract.joints.names]
         self.stalls, self.velocity = False, (0.0, 0.0, 0.0)
         self._sequence = 0
 
-    def tick(self, now_ns: int, state: State | None) -> Command | None:
+    def tick(self, now_ns: int, state: Lite3State | None) -> WireCommand | None:
         """Return what is commanded now; `state` is None where none has come since the last tick."""
         if self.stalls or now_ns % self._period_ns:
             return None
@@ -70,12 +73,17 @@ class Policy:
         """Close the back end."""
         self._backend.close()
 
-    def _command(self, targets: JointTargets) -> Command:
+    def _command(self, targets: JointTargets) -> WireCommand:
         self._sequence += 1
         rows = targets.block[:, self._to_wire]
-        return Command(sequence=self._sequence, mode=int(targets.mode), valid_for_ns=VALID_FOR_NS,
-                       values=rows[:5].T.copy(), effort_limit=rows[5].copy(),
-                       received_ns=self._now_ns)
+        return WireCommand(
+            sequence=self._sequence,
+            mode=int(targets.mode),
+            valid_for_ns=VALID_FOR_NS,
+            values=rows[:5].T.copy(),
+            effort_limit=rows[5].copy(),
+            received_ns=self._now_ns,
+        )
 
 
 class Robot:
@@ -86,8 +94,9 @@ class Robot:
         answers: To requests for control.
     """
 
-    def __init__(self, policy: Policy, *, faults: Sequence[HostFault] = (),
-                 in_full: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, *, faults: Sequence[HostFault] = (), in_full: bool = False
+    ) -> None:
         """Put a robot on the floor, legs folded, and let the driver listen.
 
         Args:
@@ -97,24 +106,28 @@ class Robot:
                 the robot, whose legs are folded, is trusted to keep them so within 0.2 s.
         """
         self._in_full = in_full
-        settings = Settings(host_address=HOST[0]) if in_full else Settings(
-            host_address=HOST[0], angular_velocity_checked=True, fold_s=0.2)
-        self.events: list[Event] = []
-        self.answers: list[Answer] = []
+        settings = (
+            Lite3Settings(host_address=HOST[0])
+            if in_full
+            else Lite3Settings(host_address=HOST[0], angular_velocity_checked=True, fold_s=0.2)
+        )
+        self.events: list[HostEvent] = []
+        self.answers: list[DriverAnswer] = []
         self.world = World()
         self.plan = HostFaultPlan(faults)
-        self.host = MotionHost(self.world, watchdog_s=WATCHDOG_S, plan=self.plan.robot,
-                               on_event=self.events.append)
+        self.host = MotionHost(
+            self.world, watchdog_s=WATCHDOG_S, plan=self.plan.robot, on_event=self.events.append
+        )
         self.policy = policy
-        self.link = Link(settings, self.world.time_ns)
-        self._newest: State | None = None
+        self.link = Link(Lite3(settings), self.world.time_ns)
+        self._newest: Lite3State | None = None
 
     @property
     def happened(self) -> list[str]:
         """What happened to the host, without times and without datagrams that changed nothing."""
         return [event.what for event in self.events if event.what != "ignored"]
 
-    def phase(self) -> Phase:
+    def phase(self) -> DriverPhase:
         """Who is in control."""
         return self.link.phase
 
@@ -144,7 +157,7 @@ class Robot:
                 answer = self.link.report(now_ns).answer
                 assert answer is not None
                 self.answers.append(answer)
-                self.link.answer_told()
+                self.link.answer_delivered()
 
     def take_control(self) -> None:
         """Take control; where that is done in full, the robot is turned by hand first."""
@@ -182,5 +195,11 @@ class Robot:
 def _quat_xyzw(rpy: F64) -> F64:
     """Return rotations about z, then y, then x as a quaternion x, y, z, w."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(rpy / 2), np.sin(rpy / 2)
-    return np.array([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
-                     cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy])
+    return np.array(
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ]
+    )

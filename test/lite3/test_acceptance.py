@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.closed_loop.case import PUSH_N, PUSH_S, Limits, mixed
-from policy_inference.bundle.joint_values import per_joint
+from model_tools.simulation.robot import PUSH_N, PUSH_S, WalkLimits, mixed
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
@@ -71,12 +71,12 @@ def walked(robot: Stack) -> Trace:
 
 def figures(robot: Stack) -> WalkMetrics:
     """End everything and measure the walk."""
-    contract = load_bundle(BUNDLE).contract
+    contract = load_bundle(BUNDLE, kind=JointBundle).contract
     (term,) = contract.action.terms
-    return measure(walked(robot), action_scale=per_joint(term.scale, contract.joints.names))
+    return measure(walked(robot), action_scale=term.scale)
 
 
-def limits_of(case: int) -> Limits:
+def limits_of(case: int) -> WalkLimits:
     """Return the limits of a steady case."""
     limits = steady_cases()[case].limits
     assert limits is not None
@@ -101,8 +101,14 @@ def test_steady_walks_hold_the_gates(tmp_path: Path) -> None:
         tilts.append(found.max_tilt_deg)
         shares.append((found.torque_limit_share, altered))
         changes.append(found.segments[-1].mean_action_change)
-        _log.info("run %d: errors %s, tilt %.1f, torque limit and guard %s, standing %.4f", run,
-                  np.round(errors[-1], 3).tolist(), tilts[-1], shares[-1], changes[-1])
+        _log.info(
+            "run %d: errors %s, tilt %.1f, torque limit and guard %s, standing %.4f",
+            run,
+            np.round(errors[-1], 3).tolist(),
+            tilts[-1],
+            shares[-1],
+            changes[-1],
+        )
     limits, still = limits_of(0), limits_of(-1)
     assert np.median(errors, axis=0).max() <= limits.error + MORE
     assert np.median(tilts) <= limits.tilt_deg
@@ -146,25 +152,37 @@ def endure(robot: Stack, largest_gap_s: Callable[[], float]) -> None:
     """Walk for ten minutes, and look at what that has cost."""
     robot.walk(0.0, for_s=1.0)
     # A recording, as a moment's HOLD brings it about, loads what only recordings need.
-    robot.operator.demand("record")
-    calm = [(at_s, (0.6 * vx, 0.6 * vy, 0.6 * wz))
-            for at_s, (vx, vy, wz) in mixed(600.0, LONG_SEED)]
+    robot.operator.record()
+    calm = [
+        (at_s, (0.6 * vx, 0.6 * vy, 0.6 * wz)) for at_s, (vx, vy, wz) in mixed(600.0, LONG_SEED)
+    ]
     drive(robot, calm[:15], 60.0)
     # The emulator keeps the rows of its trace: 540 s of 50 rows of some 130 numbers in arrays.
-    allowed_mib = {robot.emulator.pid: 80.0, robot.driver.pid: 4.0, robot.link_pid(): 4.0,
-                   robot.policy.pid: 4.0}
+    allowed_mib = {
+        robot.emulator.pid: 80.0,
+        robot.driver.pid: 4.0,
+        robot.link_pid(): 4.0,
+        robot.policy.pid: 4.0,
+    }
     before = [used(pid) for pid in allowed_mib]
     drive(robot, [(at_s - 60.0, velocity) for at_s, velocity in calm[15:]], 540.0)
     bare_gap_s = largest_gap_s()
     after = [used(pid) for pid in allowed_mib]
     details, status = robot.details(), robot.driver_status
     assert status is not None
-    _log.info("MiB and descriptors after 1 and 10 minutes: %s, %s; longest gap %.1f ms, of a bare "
-              "loop %.1f ms; %s", before, after, 1e3 * status.largest_gap_s, 1e3 * bare_gap_s,
-              details)
+    _log.info(
+        "MiB and descriptors after 1 and 10 minutes: %s, %s; longest gap %.1f ms, of a bare "
+        "loop %.1f ms; %s",
+        before,
+        after,
+        1e3 * status.largest_gap_s,
+        1e3 * bare_gap_s,
+        details,
+    )
     assert [event.event for event in robot.events()][3:] == []
     for (memory_mib, files), (later_mib, later_files), more_mib in zip(
-            before, after, allowed_mib.values(), strict=True):
+        before, after, allowed_mib.values(), strict=True
+    ):
         assert later_files <= files
         assert later_mib - memory_mib < more_mib
     assert details["dropped"] == "0"
@@ -175,8 +193,9 @@ def endure(robot: Stack, largest_gap_s: Callable[[], float]) -> None:
 @contextmanager
 def bare_loop() -> Iterator[Callable[[], float]]:
     """Run a loop of 500 Hz beside; yield what ends it and returns its longest gap, s."""
-    loop = subprocess.Popen([sys.executable, bare.__file__, "500"], stdin=subprocess.PIPE,
-                            stdout=subprocess.PIPE)  # fmt: skip
+    loop = subprocess.Popen(
+        [sys.executable, bare.__file__, "500"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     with loop:
         yield lambda: float(loop.communicate()[0])
 

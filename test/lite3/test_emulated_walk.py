@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from lite3_driver import wire
-from model_tools.closed_loop.controlled import ControlledPolicy
+from model_tools.simulation.controlled import ControlledPolicy
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import Mode
 from robot_sim.lite3_host import Address, MotionHost
@@ -46,11 +47,17 @@ class BehindTheWire:
         """Return the newest frame; what is not in it is the world's own."""
         assert self.frame is not None
         state = wire.read_state(self.frame)
-        assert isinstance(state, wire.State)
+        assert isinstance(state, wire.Lite3State)
         return dataclasses.replace(
-            self.host.world.sense(), time_ns=self.time_ns, joint_pos=state.joint_pos,
-            joint_vel=state.joint_vel, joint_effort=state.joint_effort,
-            quat_xyzw=_quat_of(state.rpy), ang_vel_body=state.ang_vel, lin_acc_body=state.lin_acc)
+            self.host.world.sense(),
+            time_ns=self.time_ns,
+            joint_pos=state.joint_pos,
+            joint_vel=state.joint_vel,
+            joint_effort=state.joint_effort,
+            quat_xyzw=_quat_of(state.rpy),
+            ang_vel_body=state.ang_vel,
+            lin_acc_body=state.lin_acc,
+        )
 
     def apply(self, drive: DriveCommand) -> None:
         order = [drive.joint_names.index(name) for name in wire.JOINT_NAMES]
@@ -65,14 +72,20 @@ class BehindTheWire:
 def _quat_of(rpy: np.ndarray) -> np.ndarray:
     """Return the rotation about z, then y, then x as x, y, z, w."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(rpy / 2), np.sin(rpy / 2)
-    return np.array([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
-                     cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy])
+    return np.array(
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
 def walks() -> tuple[Trace, Trace]:
     """The same walk, without the wire and through it: stand up, wait, go forward."""
-    bundle = load_bundle(BUNDLE)
+    bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     plain = World()
     plain.advance(1)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from lite3_driver.interfaces import Phase
 from policy_inference.interfaces import Mode
+from robot_driver.interfaces import DriverPhase
 from robot_sim.driven import NS_PER_S
 from robot_sim.host_faults import HostFault, HostFaultPlan
 
@@ -48,7 +48,12 @@ def test_a_robot_is_taken_walks_and_is_given_back(policy: Policy) -> None:
 
     assert [answer.success for answer in robot.answers] == [True]
     assert robot.happened == [
-        "folding", "control_taken", "following", "damped", "control_given_back"]
+        "folding",
+        "control_taken",
+        "following",
+        "damped",
+        "control_given_back",
+    ]
     assert robot.link.report(robot.world.time_ns).largest_gap_s <= 0.002
 
 
@@ -75,7 +80,7 @@ def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(polic
     policy.velocity = (0.0, 0.0, 0.0)
     robot.run(0.5)
     robot.stand_and_run()
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     assert walks(robot)
 
 
@@ -83,8 +88,9 @@ def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(polic
 @pytest.mark.parametrize("kind", ["loss=0.2", "reorder=0.2", "duplicate=0.2"])
 def test_a_poor_network_is_walked_over(policy: Policy, kind: str) -> None:
     name, _, share = kind.partition("=")
-    robot = Robot(policy, faults=[HostFault(kind=name, target=way, value=float(share))
-                                  for way in BOTH])
+    robot = Robot(
+        policy, faults=[HostFault(kind=name, target=way, value=float(share)) for way in BOTH]
+    )
     robot.take_control()
     robot.stand_and_run()
 
@@ -94,24 +100,36 @@ def test_a_poor_network_is_walked_over(policy: Policy, kind: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "target", "value", "duration_s"), [
-    ("forged", "state", 5000, 0.001),
-    ("forged", "state", 5000, 1.0),
-    ("forged", "state", 40, 0.001),
-    ("nan", "contact.force", 0.0, 1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "target", "value", "duration_s"),
+    [
+        ("forged", "state", 5000, 0.001),
+        ("forged", "state", 5000, 1.0),
+        ("forged", "state", 40, 0.001),
+        ("nan", "contact.force", 0.0, 1.0),
+    ],
+)
 def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walked_over(
-        policy: Policy, kind: str, target: str, value: float, duration_s: float) -> None:
+    policy: Policy, kind: str, target: str, value: float, duration_s: float
+) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan([
-        HostFault(kind=kind, target=target, value=value, duration_s=duration_s,
-                  start_s=robot.world.time_ns / NS_PER_S + 0.5)])
+    robot.plan = HostFaultPlan(
+        [
+            HostFault(
+                kind=kind,
+                target=target,
+                value=value,
+                duration_s=duration_s,
+                start_s=robot.world.time_ns / NS_PER_S + 0.5,
+            )
+        ]
+    )
     robot.host.plan = robot.plan.robot
 
     assert walks(robot)
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     assert "damped" not in robot.happened
 
 
@@ -127,21 +145,29 @@ def test_a_host_that_goes_silent_is_damped_and_left(policy: Policy) -> None:
     damped = next(event for event in robot.events if event.what == "damped")
     assert damped.time_ns - silent_ns <= 102 * MS
     assert robot.happened[-1] == "control_given_back"
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
 
 
 def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan([HostFault(kind="restart", target="host", duration_s=2.0,
-                                          start_s=robot.world.time_ns / NS_PER_S)])
+    robot.plan = HostFaultPlan(
+        [
+            HostFault(
+                kind="restart",
+                target="host",
+                duration_s=2.0,
+                start_s=robot.world.time_ns / NS_PER_S,
+            )
+        ]
+    )
     robot.run(4.0)
     policy.controller.reset()
     policy.controller.damp()
     robot.run(0.5)
 
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
     assert robot.happened[-1] == "started"
 
 
@@ -166,7 +192,7 @@ def test_a_fold_is_stopped_by_a_request_to_damp(policy: Policy) -> None:
     robot.run(2.1)
 
     assert robot.happened == ["folding", "control_taken", "control_given_back"]
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
     assert not robot.answers[0].success
 
 
@@ -174,20 +200,29 @@ def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan([HostFault(kind="deaf", target="command", duration_s=0.2,
-                                          start_s=robot.world.time_ns / NS_PER_S)])
+    robot.plan = HostFaultPlan(
+        [
+            HostFault(
+                kind="deaf",
+                target="command",
+                duration_s=0.2,
+                start_s=robot.world.time_ns / NS_PER_S,
+            )
+        ]
+    )
 
     robot.run(1.0)
 
     assert robot.happened[-2:] == ["watchdog", "damped"]
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert "does not obey" in robot.link.reason
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("joint", ["FL_HipX_joint", "FL_HipY_joint", "FL_Knee_joint"])
 def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
-        policy: Policy, joint: str) -> None:
+    policy: Policy, joint: str
+) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
@@ -197,7 +232,7 @@ def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
 
     robot.run(3.0)
 
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     assert "control_given_back" not in robot.happened
 
 
@@ -209,8 +244,8 @@ def test_an_imu_that_stands_still_while_ticks_run_on_is_a_lost_robot(policy: Pol
     robot.host.plan = robot.plan.robot
 
     robot.run(0.2)
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     robot.run(3.2)
 
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
     assert "`frozen_imu`" in robot.link.reason

@@ -20,23 +20,38 @@ def specs(sizes: Sizes) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(name=name, shape=shape) for name, shape in sizes.items())
 
 
-def save(file: Path, nodes: Sequence[onnx.NodeProto], inputs: Sizes, outputs: Sizes,
-         weights: Sizes, opset: int = 17) -> Path:
+def save(
+    file: Path,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sizes,
+    outputs: Sizes,
+    weights: Sizes,
+    opset: int = 17,
+) -> Path:
     """Save a graph with random weights of these sizes."""
+
     def values(sizes: Sizes) -> list[onnx.ValueInfoProto]:
-        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-                for name, shape in sizes.items()]
+        return [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in sizes.items()
+        ]
 
     random = np.random.default_rng(0)
-    constants = [numpy_helper.from_array(
-        random.normal(0.0, 0.3, size=shape).astype(np.float32), name)
-        for name, shape in weights.items()]
-    shapes = [numpy_helper.from_array(np.array(shape, np.int64), f"to_{'x'.join(map(str, shape))}")
-              for shape in ((1, 1, 8), (1, 8))]
-    graph = helper.make_graph(nodes, "small", values(inputs), values(outputs),
-                              [*constants, *shapes])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)],
-                                ir_version=8), str(file))  # fmt: skip
+    constants = [
+        numpy_helper.from_array(random.normal(0.0, 0.3, size=shape).astype(np.float32), name)
+        for name, shape in weights.items()
+    ]
+    shapes = [
+        numpy_helper.from_array(np.array(shape, np.int64), f"to_{'x'.join(map(str, shape))}")
+        for shape in ((1, 1, 8), (1, 8))
+    ]
+    graph = helper.make_graph(
+        nodes, "small", values(inputs), values(outputs), [*constants, *shapes]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8),
+        str(file),
+    )
     return file
 
 
@@ -50,14 +65,24 @@ def save_gru(file: Path) -> Path:
         helper.make_node("Gemm", ["obs", "w0"], ["hidden"]),
         helper.make_node("Reshape", ["hidden", "to_1x1x8"], ["step"]),
         helper.make_node("Reshape", ["h_in", "to_1x1x8"], ["h0"]),
-        helper.make_node("GRU", ["step", "w", "r", "b", "", "h0"], ["y", "h1"],
-                         hidden_size=8, linear_before_reset=1),
+        helper.make_node(
+            "GRU",
+            ["step", "w", "r", "b", "", "h0"],
+            ["y", "h1"],
+            hidden_size=8,
+            linear_before_reset=1,
+        ),
         helper.make_node("Reshape", ["h1", "to_1x8"], ["h_out"]),
         helper.make_node("Reshape", ["y", "to_1x8"], ["last"]),
         helper.make_node("Gemm", ["last", "w1"], ["actions"]),
     ]
-    return save(file, nodes, RECURRENT_IN, RECURRENT_OUT,
-                {"w0": (6, 8), "w": (1, 24, 8), "r": (1, 24, 8), "b": (1, 48), "w1": (8, 2)})
+    return save(
+        file,
+        nodes,
+        RECURRENT_IN,
+        RECURRENT_OUT,
+        {"w0": (6, 8), "w": (1, 24, 8), "r": (1, 24, 8), "b": (1, 48), "w1": (8, 2)},
+    )
 
 
 LSTM_IN: Sizes = {**RECURRENT_IN, "c_in": (1, 8)}
@@ -71,14 +96,20 @@ def save_lstm(file: Path) -> Path:
         helper.make_node("Reshape", ["hidden", "to_1x1x8"], ["step"]),
         helper.make_node("Reshape", ["h_in", "to_1x1x8"], ["h0"]),
         helper.make_node("Reshape", ["c_in", "to_1x1x8"], ["c0"]),
-        helper.make_node("LSTM", ["step", "w", "r", "b", "", "h0", "c0"], ["", "h1", "c1"],
-                         hidden_size=8),
+        helper.make_node(
+            "LSTM", ["step", "w", "r", "b", "", "h0", "c0"], ["", "h1", "c1"], hidden_size=8
+        ),
         helper.make_node("Reshape", ["h1", "to_1x8"], ["h_out"]),
         helper.make_node("Reshape", ["c1", "to_1x8"], ["c_out"]),
         helper.make_node("Gemm", ["h_out", "w1"], ["actions"]),
     ]
-    return save(file, nodes, LSTM_IN, LSTM_OUT,
-                {"w0": (6, 8), "w": (1, 32, 8), "r": (1, 32, 8), "b": (1, 64), "w1": (8, 2)})
+    return save(
+        file,
+        nodes,
+        LSTM_IN,
+        LSTM_OUT,
+        {"w0": (6, 8), "w": (1, 32, 8), "r": (1, 32, 8), "b": (1, 64), "w1": (8, 2)},
+    )
 
 
 DECODER_IN: Sizes = {"memory": (1, 10, 8)}
@@ -95,8 +126,9 @@ def save_decoder(file: Path) -> Path:
         helper.make_node("Softmax", ["scores"], ["shares"], axis=-1),
         helper.make_node("MatMul", ["shares", "v"], ["actions"]),
     ]
-    return save(file, nodes, DECODER_IN, DECODER_OUT,
-                {"queries": (1, 4, 8), "wk": (8, 8), "wv": (8, 8)})
+    return save(
+        file, nodes, DECODER_IN, DECODER_OUT, {"queries": (1, 4, 8), "wk": (8, 8), "wv": (8, 8)}
+    )
 
 
 IMAGE_IN: Sizes = {"state": (1, 5), "image": (1, 3, 16, 24)}
@@ -122,8 +154,11 @@ ELU_OUT: Sizes = {"actions": (1, 12)}
 
 def save_elu(file: Path, opset: int = 17) -> Path:
     """Save two layers with ELU between them."""
-    nodes = [helper.make_node("Gemm", ["obs", "w0"], ["h"]), helper.make_node("Elu", ["h"], ["e"]),
-             helper.make_node("Gemm", ["e", "w1"], ["actions"])]
+    nodes = [
+        helper.make_node("Gemm", ["obs", "w0"], ["h"]),
+        helper.make_node("Elu", ["h"], ["e"]),
+        helper.make_node("Gemm", ["e", "w1"], ["actions"]),
+    ]
     return save(file, nodes, ELU_IN, ELU_OUT, {"w0": (45, 64), "w1": (64, 12)}, opset)
 
 
@@ -133,11 +168,17 @@ NORMALISED_OUT: Sizes = {"actions": (1, 3)}
 
 def save_normalised(file: Path) -> Path:
     """Save a normaliser's Sub and Mul, and two layers; the first is square, stored by input."""
-    nodes = [helper.make_node("Sub", ["obs", "mean"], ["centred"]),
-             helper.make_node("Mul", ["centred", "factor"], ["normalised"]),
-             helper.make_node("Gemm", ["normalised", "w0", "b0"], ["hidden"]),
-             helper.make_node("Elu", ["hidden"], ["active"]),
-             helper.make_node("Gemm", ["active", "w1", "b1"], ["actions"])]
-    return save(file, nodes, NORMALISED_IN, NORMALISED_OUT,
-                {"mean": (12,), "factor": (12,), "w0": (12, 12), "b0": (12,), "w1": (12, 3),
-                 "b1": (3,)})
+    nodes = [
+        helper.make_node("Sub", ["obs", "mean"], ["centred"]),
+        helper.make_node("Mul", ["centred", "factor"], ["normalised"]),
+        helper.make_node("Gemm", ["normalised", "w0", "b0"], ["hidden"]),
+        helper.make_node("Elu", ["hidden"], ["active"]),
+        helper.make_node("Gemm", ["active", "w1", "b1"], ["actions"]),
+    ]
+    return save(
+        file,
+        nodes,
+        NORMALISED_IN,
+        NORMALISED_OUT,
+        {"mean": (12,), "factor": (12,), "w0": (12, 12), "b0": (12,), "w1": (12, 3), "b1": (3,)},
+    )

@@ -36,12 +36,15 @@ class TestConformance(BackendConformance, ChildConformance):
     @pytest.fixture
     def case(self) -> BackendCase:
         return BackendCase(
-            name="rknn_sim", backend=partial(ChildBackend, RknnSimBackend), package="rknn",
-            tolerance=0.03, tells_tensors=True,
+            name="rknn_sim",
+            backend=partial(ChildBackend, RknnSimBackend),
+            package="rknn",
+            tolerance=0.03,
+            tells_tensors=True,
             # A Python without the toolkit: our own.
             without_package=lambda monkeypatch: monkeypatch.setenv(VARIABLE, sys.executable),
             package_remedy="make setup-rknn",
-        )  # fmt: skip
+        )
 
 
 class TestQuantised(ConformanceFixtures):
@@ -50,12 +53,16 @@ class TestQuantised(ConformanceFixtures):
     @pytest.fixture
     def case(self) -> BackendCase:
         return BackendCase(
-            name="rknn_sim", backend=partial(ChildBackend, RknnSimBackend), package="rknn",
-            compile=_quantised, precision="w8a8", other_precision="w16a16i_dfp", tolerance=0.1,
-        )  # fmt: skip
+            name="rknn_sim",
+            backend=partial(ChildBackend, RknnSimBackend),
+            package="rknn",
+            compile=_quantised,
+            precision="w8a8",
+            other_precision="w16a16i_dfp",
+            tolerance=0.1,
+        )
 
     test_not_finite = BackendConformance.test_input_that_is_not_finite_is_not_hidden
     test_recovery = BackendConformance.test_backend_recovers_from_inputs_that_are_not_finite
-    test_precision = (
-        BackendConformance.test_file_in_another_precision_than_the_contracts_rejected)
+    test_precision = BackendConformance.test_file_in_another_precision_than_the_contracts_rejected
     test_cut_off = BackendConformance.test_file_that_was_cut_off_rejected

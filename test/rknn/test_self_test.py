@@ -25,6 +25,8 @@ def test_a_simulated_npu_is_judged_on_its_numbers_alone(
     assert told["artifact"]["precision"] == "fp16"
     assert 0.0 < told["parity"]["outputs"]["action"]["mae"] < 1e-3
     assert {check["what"] for check in told["verdict"]["checks"]} == {
-        "mean absolute error", "ticks with NaN or infinite outputs"}
+        "mean absolute error",
+        "ticks with NaN or infinite outputs",
+    }
     assert told["verdict"]["left_out"][0].startswith("latency and power")
     assert told["at_rate"]["processes"]["runtime"]["peak_bytes"] > 50e6

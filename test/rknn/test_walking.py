@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from model_tools.compilers.compiled_bundle import Request, compile_bundle
+from model_tools.ship.compilers.compiled_bundle import (
+    CompileRequest,
+    compile_bundle,
+)
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
@@ -22,9 +26,17 @@ Compile = Callable[[str], Path]
 def compile_ours(tmp_path: Path) -> Compile:
     def apply(precision: str) -> Path:
         samples = None if precision == "fp16" else OURS / "golden.npz"
-        return compile_bundle(Request(
-            compiler="rknn", bundle=OURS, precision=precision, target="rk3588", samples=samples,
-            rows=512, output=tmp_path / precision)).path  # fmt: skip
+        return compile_bundle(
+            CompileRequest(
+                compiler="rknn",
+                bundle=OURS,
+                precision=precision,
+                target="rk3588",
+                samples=samples,
+                rows=512,
+                output=tmp_path / precision,
+            )
+        ).path
 
     return apply
 
@@ -43,7 +55,7 @@ def test_on_the_simulated_robot_it_still_walks(compile_ours: Compile, precision:
 
 
 def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
-    backend, _ = open_backend(load_bundle(OURS), ["rknn_sim"])
+    backend, _ = open_backend(load_bundle(OURS, kind=JointBundle), ["rknn_sim"])
 
     assert backend.details["precision"] == "fp16"
     assert backend.details["built"].endswith("from policy.onnx")
@@ -51,20 +63,46 @@ def test_a_bundle_with_the_onnx_model_alone_is_simulated_in_fp16() -> None:
 
 
 def test_the_chip_that_is_simulated_is_an_option() -> None:
-    backend, _ = open_backend(load_bundle(OURS), ["rknn_sim"], {"rknn_sim": {"target": "rk3568"}})
+    backend, _ = open_backend(
+        load_bundle(OURS, kind=JointBundle), ["rknn_sim"], {"rknn_sim": {"target": "rk3568"}}
+    )
 
     assert backend.details["device"] == "simulated rk3568"
     backend.close()
 
 
 def test_what_the_simulator_builds_is_judged_in_the_precision_that_it_has() -> None:
-    assert cli.main(["compare", str(OURS), "--backends", "onnx,rknn_sim",
-                     "--backend-option", "rknn_sim.target=rk3576"]) == 0
+    assert (
+        cli.main(
+            [
+                "compare",
+                str(OURS),
+                "--backends",
+                "onnx,rknn_sim",
+                "--backend-option",
+                "rknn_sim.target=rk3576",
+            ]
+        )
+        == 0
+    )
 
 
 def test_what_was_compiled_is_replaced_only_by_force(tmp_path: Path) -> None:
-    again = ["compile", "rknn", "--bundle", str(OURS), "--precision", "w8a8", "--target", "rk3588",
-             "--samples", str(OURS / "golden.npz"), "--output", str(tmp_path / "w8a8"),
-             "--option", "accuracy_analysis=yes"]
+    again = [
+        "compile",
+        "rknn",
+        "--bundle",
+        str(OURS),
+        "--precision",
+        "w8a8",
+        "--target",
+        "rk3588",
+        "--samples",
+        str(OURS / "golden.npz"),
+        "--output",
+        str(tmp_path / "w8a8"),
+        "--option",
+        "accuracy_analysis=yes",
+    ]
 
     assert [cli.main(again), cli.main(again), cli.main([*again, "--force"])] == [0, 1, 0]

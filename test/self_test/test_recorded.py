@@ -11,27 +11,44 @@ import pytest
 import yaml
 
 from model_tools import cli
-from policy_inference.self_test.run import Found, Order, self_test
+from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 
 
 def integers(folder: Path, rows: int = 256) -> Path:
     """Compile the policy that ships to int8."""
-    assert cli.main(["compile", "onnx", "--bundle", str(OURS), "--precision", "int8",
-                     "--samples", str(OURS / "golden.npz"), "--count", str(rows),
-                     "--output", str(folder)]) == 0
+    assert (
+        cli.main(
+            [
+                "compile",
+                "onnx",
+                "--bundle",
+                str(OURS),
+                "--precision",
+                "int8",
+                "--samples",
+                str(OURS / "golden.npz"),
+                "--count",
+                str(rows),
+                "--output",
+                str(folder),
+            ]
+        )
+        == 0
+    )
     return folder
 
 
 def walked(folder: Path) -> int:
     """Compare it with the reference on short walks, and keep the report."""
-    return cli.main(["compare", str(OURS), str(folder), "--closed-loop", "--seconds", "4",
-                     "--record"])
+    return cli.main(
+        ["compare", str(OURS), str(folder), "--closed-loop", "--seconds", "4", "--record"]
+    )
 
 
-def outcome(folder: Path) -> Found:
-    return self_test(Order(folder=folder, backend="onnx", duration_s=0.2))
+def outcome(folder: Path) -> SelfTestResult:
+    return self_test(SelfTestRequest(folder=folder, backend="onnx", duration_s=0.2))
 
 
 def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
@@ -56,8 +73,9 @@ def test_a_walk_of_another_model_does_not(tmp_path: Path) -> None:
     folder, other = integers(tmp_path / "int8"), integers(tmp_path / "other", rows=64)
     walked(folder)
     contract = folder / "policy.yaml"
-    ours, others = (yaml.safe_load((made / "policy.yaml").read_text("utf-8"))
-                    for made in (folder, other))
+    ours, others = (
+        yaml.safe_load((made / "policy.yaml").read_text("utf-8")) for made in (folder, other)
+    )
     ours["model"]["artifacts"] = others["model"]["artifacts"]
     contract.write_text(yaml.safe_dump(ours), "utf-8")
     shutil.copy(other / others["model"]["artifacts"]["onnx"]["file"], folder)

@@ -57,8 +57,13 @@ def run_fleet(
     gc.freeze()
 
     def waiting(place: int) -> Waiting:
-        return Waiting(lambda begin_s: _ask(_asking(places[place], obs_dim, act_dim),
-                                            took_us[place], begin_s + place * PERIOD_S / 8))
+        return Waiting(
+            lambda begin_s: _ask(
+                _asking(places[place], obs_dim, act_dim),
+                took_us[place],
+                begin_s + place * PERIOD_S / 8,
+            )
+        )
 
     steady = [waiting(place) for place in range(len(places) - 1)]
     one_by_one = [waiting(len(places) - 1) for _ in range(kills + 1)]
@@ -75,8 +80,14 @@ def run_fleet(
     one_by_one[-1].kill()
     answered = took_us[:-1][took_us[:-1] > 0.0]
     p50, p99, p999 = np.percentile(answered, (50, 99, 99.9)).tolist()
-    return Fared(p50_us=p50, p99_us=p99, p999_us=p999, answered=answered.size,
-                 failed=ended_well.count(False), killed=kills)
+    return Fared(
+        p50_us=p50,
+        p99_us=p99,
+        p999_us=p999,
+        answered=answered.size,
+        failed=ended_well.count(False),
+        killed=kills,
+    )
 
 
 class Waiting:
@@ -121,10 +132,15 @@ def _asking(place: str, obs_dim: int, act_dim: int) -> Callable[[], object]:
     protocol, _, path = place.partition(":")
     observation = np.zeros(obs_dim, np.float32)
     if protocol != "raw":
-        client = connect(path, Hello(
-            obs_dim=obs_dim, act_dim=act_dim,
-            transport=Transport.SHARED_MEMORY if protocol == "shm" else Transport.STREAM,
-        ), timeout_s=_TIMEOUT_S)  # fmt: skip
+        client = connect(
+            path,
+            Hello(
+                obs_dim=obs_dim,
+                act_dim=act_dim,
+                transport=Transport.SHARED_MEMORY if protocol == "shm" else Transport.STREAM,
+            ),
+            timeout_s=_TIMEOUT_S,
+        )
         return lambda: client.infer(observation)
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(_TIMEOUT_S)
@@ -153,6 +169,17 @@ def _sleep_until(at_s: float) -> None:
 
 if __name__ == "__main__":
     obs_dim, act_dim, seconds, killed_every_s, *places = sys.argv[1:]
-    sys.stdout.write(json.dumps(asdict(run_fleet(
-        places, int(obs_dim), int(act_dim), seconds=float(seconds),
-        killed_every_s=float(killed_every_s)))) + "\n")
+    sys.stdout.write(
+        json.dumps(
+            asdict(
+                run_fleet(
+                    places,
+                    int(obs_dim),
+                    int(act_dim),
+                    seconds=float(seconds),
+                    killed_every_s=float(killed_every_s),
+                )
+            )
+        )
+        + "\n"
+    )

@@ -26,7 +26,9 @@ class Served:
         self.lines = list[str]()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "policy_inference.commands.main", "serve", *arguments],
-            stderr=subprocess.PIPE, text=True)
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         self._decided = threading.Event()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

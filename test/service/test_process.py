@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F32
@@ -25,21 +26,27 @@ SHARED = Transport.SHARED_MEMORY
 def golden() -> tuple[F32, F32]:
     """Observations as the model gets them [rows, obs], and the reference model's actions."""
     with np.load(BUNDLE / "golden.npz") as arrays:
-        contract = load_bundle(BUNDLE).contract
+        contract = load_bundle(BUNDLE, kind=JointBundle).contract
         (name,), output = contract.observations, contract.action.output
         return arrays[name].reshape(-1, OBS_DIM), arrays[output].reshape(-1, ACT_DIM)
 
 
-@pytest.mark.parametrize(("transport", "spin_us"),
-                         [(Transport.STREAM, 0), (SHARED, 20_000)])
+@pytest.mark.parametrize(("transport", "spin_us"), [(Transport.STREAM, 0), (SHARED, 20_000)])
 def test_golden_observations_get_the_reference_models_actions(
     tmp_path: Path, transport: Transport, spin_us: int
 ) -> None:
     place, (observations, actions) = str(tmp_path / "policy.sock"), golden()
-    hello = Hello(policy_sha256=bytes.fromhex(load_bundle(BUNDLE).sha256), obs_dim=OBS_DIM,
-                  act_dim=ACT_DIM, scaling=Scaling.NORMALISED, transport=transport)
-    with served("--framed-socket", place, "--spin-us", str(spin_us)), \
-            connect(place, hello) as client:
+    hello = Hello(
+        policy_sha256=bytes.fromhex(load_bundle(BUNDLE, kind=JointBundle).sha256),
+        obs_dim=OBS_DIM,
+        act_dim=ACT_DIM,
+        scaling=Scaling.NORMALISED,
+        transport=transport,
+    )
+    with (
+        served("--framed-socket", place, "--spin-us", str(spin_us)),
+        connect(place, hello) as client,
+    ):
         found = [client.infer(observation)[0] for observation in observations]
     np.testing.assert_allclose(found, actions, atol=1e-4)
 
@@ -54,8 +61,9 @@ def test_a_raw_client_needs_nothing_but_a_socket(tmp_path: Path) -> None:
     assert action.any()
 
 
-@pytest.mark.parametrize(("by", "transport"),
-                         [(signal.SIGTERM, Transport.STREAM), (signal.SIGINT, SHARED)])
+@pytest.mark.parametrize(
+    ("by", "transport"), [(signal.SIGTERM, Transport.STREAM), (signal.SIGINT, SHARED)]
+)
 def test_asked_to_end_it_says_so_and_leaves_nothing(
     tmp_path: Path, by: signal.Signals, transport: Transport
 ) -> None:

@@ -14,56 +14,53 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools.closed_loop.case import Case, Limits, mixed, steady
-from model_tools.closed_loop.trial import Outcome, try_case
-from model_tools.contract_text import set_section
-from model_tools.replaying.replay import Judgement
+from model_tools.files.contract_text import set_section
+from model_tools.prove.replaying.replay import Judgement
+from model_tools.prove.trial import WalkOutcome, try_case
+from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, steady
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Backend, Tensor
 from robot_sim.faults import Fault
 from robot_sim.ground import Ground
 from tools.acceptance.__main__ import main
-from tools.acceptance.accept import (
-    PAGE,
-    RECORDING,
-    REPORT,
-    record,
-    replay_recording,
-    try_recorded,
-)
+from tools.acceptance.accept import PAGE, RECORDING, REPORT, record, replay_recording, try_recorded
 from tools.acceptance.cases import all_cases, mixed_cases, push_cases
 from tools.acceptance.figures import read_figures, write_figures
 from tools.acceptance.tables import cases_table, gates_table, verdict
 
 OURS = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
-SHORT = Case(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
+SHORT = WalkCase(name="short", group="steady", schedule=steady(0.4, 0.0, 0.0), duration_s=3.0)
 
 UNMEASURED: dict[str, Any] = {
-    "error": (), "tilt_deg": 0.0, "torque_limit_share": 0.0, "action_change": 0.0,
+    "error": (),
+    "tilt_deg": 0.0,
+    "torque_limit_share": 0.0,
+    "action_change": 0.0,
     "altered_share": 0.0,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
-def bundle() -> Bundle:
-    return load_bundle(OURS)
+def bundle() -> JointBundle:
+    return load_bundle(OURS, kind=JointBundle)
 
 
 @pytest.fixture(scope="module")
-def backend(bundle: Bundle) -> Iterator[Backend]:
+def backend(bundle: JointBundle) -> Iterator[Backend]:
     opened, _ = open_backend(bundle, ["onnx"])
     yield opened
     opened.close()
 
 
 @pytest.fixture(scope="module")
-def outcome(bundle: Bundle, backend: Backend) -> Outcome:
+def outcome(bundle: JointBundle, backend: Backend) -> WalkOutcome:
     return try_case(bundle, backend, SHORT)[0]
 
 
-def test_a_walk_is_measured_after_it_has_settled(outcome: Outcome) -> None:
+def test_a_walk_is_measured_after_it_has_settled(outcome: WalkOutcome) -> None:
     assert outcome.passed
     assert outcome.survived
     assert max(outcome.error) < 0.2
@@ -73,9 +70,9 @@ def test_a_walk_is_measured_after_it_has_settled(outcome: Outcome) -> None:
 
 
 def test_a_walk_that_is_pushed_over_has_not_survived(
-    bundle: Bundle, backend: Backend, monkeypatch: pytest.MonkeyPatch
+    bundle: JointBundle, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("model_tools.closed_loop.case.PUSH_N", 2000.0)
+    monkeypatch.setattr("model_tools.simulation.robot.PUSH_N", 2000.0)
     case = dataclasses.replace(SHORT, push="left", duration_s=8.0)
     outcome, trace = try_case(bundle, backend, case)
     assert not outcome.survived
@@ -88,16 +85,21 @@ def test_a_walk_that_is_pushed_over_has_not_survived(
 @pytest.mark.parametrize(
     "limits",
     [
-        Limits(error=1e-4), Limits(tilt_deg=0.1), Limits(action_change=1e-3),
-        Limits(torque_limit_share=-1.0), Limits(altered_share=-1.0),
+        WalkLimits(error=1e-4),
+        WalkLimits(tilt_deg=0.1),
+        WalkLimits(action_change=1e-3),
+        WalkLimits(torque_limit_share=-1.0),
+        WalkLimits(altered_share=-1.0),
     ],
-)  # fmt: skip
-def test_every_limit_can_fail_a_walk(bundle: Bundle, backend: Backend, limits: Limits) -> None:
+)
+def test_every_limit_can_fail_a_walk(
+    bundle: JointBundle, backend: Backend, limits: WalkLimits
+) -> None:
     case = dataclasses.replace(SHORT, limits=limits, duration_s=2.5)
     assert try_case(bundle, backend, case)[0].passed is False
 
 
-def test_a_case_begins_when_the_policy_takes_over(bundle: Bundle, backend: Backend) -> None:
+def test_a_case_begins_when_the_policy_takes_over(bundle: JointBundle, backend: Backend) -> None:
     case = dataclasses.replace(SHORT, schedule=steady(0.0, 0.0, 0.0), duration_s=1.0)
     _, trace = try_case(bundle, backend, case)
     assert trace.time_s[0] < bundle.contract.stand.longest_s + 0.1
@@ -105,7 +107,7 @@ def test_a_case_begins_when_the_policy_takes_over(bundle: Bundle, backend: Backe
 
 
 def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
-    bundle: Bundle, backend: Backend, tmp_path: Path
+    bundle: JointBundle, backend: Backend, tmp_path: Path
 ) -> None:
     outcome, trace = try_case(bundle, backend, dataclasses.replace(SHORT, payload_kg=60.0))
     assert outcome.passed is False
@@ -138,7 +140,7 @@ class Still:
 
 
 def test_a_robot_that_only_stands_does_not_follow_mixed_commands(
-    bundle: Bundle, backend: Backend
+    bundle: JointBundle, backend: Backend
 ) -> None:
     case = dataclasses.replace(mixed_cases()[-1], schedule=mixed(16.0, seed=1), duration_s=16.0)
     outcome, _ = try_case(bundle, Still(backend), case)
@@ -147,7 +149,7 @@ def test_a_robot_that_only_stands_does_not_follow_mixed_commands(
     assert outcome.passed is False
 
 
-def test_a_controller_that_leaves_run_ends_the_walk(bundle: Bundle, backend: Backend) -> None:
+def test_a_controller_that_leaves_run_ends_the_walk(bundle: JointBundle, backend: Backend) -> None:
     lost = Still(backend)
     np.copyto(lost.outputs["action"], np.nan)
     outcome, _ = try_case(bundle, lost, SHORT)
@@ -156,9 +158,15 @@ def test_a_controller_that_leaves_run_ends_the_walk(bundle: Bundle, backend: Bac
     assert outcome.stopped_by
 
 
-def test_a_case_without_limits_is_only_measured(bundle: Bundle, backend: Backend) -> None:
-    case = dataclasses.replace(SHORT, limits=None, ground=Ground(slope_rad=0.05), payload_kg=1.0,
-                               schedule=steady(0.8, 0.0, 0.0), latency_ms=10)  # fmt: skip
+def test_a_case_without_limits_is_only_measured(bundle: JointBundle, backend: Backend) -> None:
+    case = dataclasses.replace(
+        SHORT,
+        limits=None,
+        ground=Ground(slope_rad=0.05),
+        payload_kg=1.0,
+        schedule=steady(0.8, 0.0, 0.0),
+        latency_ms=10,
+    )
     outcome, trace = try_case(bundle, backend, case)
     assert outcome.passed is None
     assert trace.pos_world[-1, 2] > trace.pos_world[100, 2] + 0.02
@@ -183,17 +191,24 @@ def test_names_are_unique_and_pushes_come_from_four_sides() -> None:
     assert all_cases()[0].faults(4.0) == []
 
 
-def outcomes() -> list[Outcome]:
+def outcomes() -> list[WalkOutcome]:
     """Return outcomes of all cases: all well, but one push."""
     found = [
-        Outcome(
-            name=case.name, group=case.group, passed=True if case.limits else None,
-            survived_s=case.duration_s, duration_s=case.duration_s, error=(0.01, 0.02, 0.03),
-            tilt_deg=5.0, torque_limit_share=0.001, action_change=0.2, altered_share=0.0,
+        WalkOutcome(
+            name=case.name,
+            group=case.group,
+            passed=True if case.limits else None,
+            survived_s=case.duration_s,
+            duration_s=case.duration_s,
+            error=(0.01, 0.02, 0.03),
+            tilt_deg=5.0,
+            torque_limit_share=0.001,
+            action_change=0.2,
+            altered_share=0.0,
             stopped_by="",
         )
         for case in all_cases()
-    ]  # fmt: skip
+    ]
     found[4] = dataclasses.replace(
         found[4], passed=False, survived_s=5.4, stopped_by="attitude: tilt 1.01 rad"
     )
@@ -216,7 +231,9 @@ def test_the_cases_are_a_table_that_marks_what_did_not_hold() -> None:
 
 
 def test_figures_are_read_back_as_they_were_written(tmp_path: Path) -> None:
-    write_figures(outcomes(), load_bundle(OURS).contract, tmp_path / "figures.json")
+    write_figures(
+        outcomes(), load_bundle(OURS, kind=JointBundle).contract, tmp_path / "figures.json"
+    )
     assert read_figures(tmp_path / "figures.json") == outcomes()
 
 
@@ -228,12 +245,14 @@ def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_policy_has_a_column_of_its_own(
-    backend: Backend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    backend: Backend,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
-    def accepted(folder: Path, output: Path, **_: int) -> list[Outcome]:
+) -> None:
+    def accepted(folder: Path, output: Path, **_: int) -> list[WalkOutcome]:
         """Walk for a short time only."""
-        try_recorded(load_bundle(folder), backend, SHORT, output / RECORDING)
+        try_recorded(load_bundle(folder, kind=JointBundle), backend, SHORT, output / RECORDING)
         return outcomes()
 
     caplog.set_level("INFO")
@@ -253,7 +272,7 @@ def test_every_policy_has_a_column_of_its_own(
 def test_recording_keeps_the_reports_of_other_artifacts(tmp_path: Path) -> None:
     folder = shutil.copytree(OURS, tmp_path / "bundle")
     contract = folder / "policy.yaml"
-    known = load_bundle(OURS).contract
+    known = load_bundle(OURS, kind=JointBundle).contract
     text = contract.read_text("utf-8")
     for key, entries in (("model.artifacts", known.model.artifacts), ("reports", known.reports)):
         stated = dataclasses.asdict(entries["onnx"]).items()
@@ -261,19 +280,19 @@ def test_recording_keeps_the_reports_of_other_artifacts(tmp_path: Path) -> None:
         text = set_section(text, key, {"onnx": entry, "rknn": dict(entry)})
     contract.write_text(text, "utf-8")
     record(folder, outcomes())
-    assert set(load_bundle(folder).contract.reports) == {"onnx", "rknn"}
+    assert set(load_bundle(folder, kind=JointBundle).contract.reports) == {"onnx", "rknn"}
 
 
 def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
     folder = shutil.copytree(OURS, tmp_path / "bundle")
     record(folder, outcomes())
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, kind=JointBundle)
     assert bundle.contract.reports["onnx"].file == str(REPORT)
     assert read_figures(folder / REPORT) == outcomes()
 
 
 def test_a_recorded_walk_is_judged_as_any_other_and_gives_the_same_commands_again(
-    bundle: Bundle, backend: Backend, tmp_path: Path
+    bundle: JointBundle, backend: Backend, tmp_path: Path
 ) -> None:
     plain, _ = try_case(bundle, backend, SHORT)
     assert try_recorded(bundle, backend, SHORT, tmp_path / RECORDING) == plain
@@ -284,8 +303,14 @@ def test_a_recorded_walk_is_judged_as_any_other_and_gives_the_same_commands_agai
     assert found.judgement is Judgement.EXACT
     assert found.replayer.stages["command"].judged == len(found.flight.time_s)
     assert found.flight.trip is None
-    for name, width in {"rpy_rad": 3, "ang_vel_body": 3, "lin_acc_body": 3, "joint_effort": 12,
-                        "forces": 4, "velocity": 3}.items():  # fmt: skip
+    for name, width in {
+        "rpy_rad": 3,
+        "ang_vel_body": 3,
+        "lin_acc_body": 3,
+        "joint_effort": 12,
+        "forces": 4,
+        "velocity": 3,
+    }.items():
         values = getattr(found.flight, name)
         assert values.shape == (len(found.flight.time_s), width)
         assert np.isfinite(values).all()
@@ -296,7 +321,7 @@ def test_a_recorded_walk_is_judged_as_any_other_and_gives_the_same_commands_agai
 
 
 def test_a_recording_does_not_replace_what_is_none(
-    bundle: Bundle, backend: Backend, tmp_path: Path
+    bundle: JointBundle, backend: Backend, tmp_path: Path
 ) -> None:
     (tmp_path / RECORDING).mkdir()
     (tmp_path / RECORDING / "mine.txt").write_text("mine", "utf-8")
@@ -305,15 +330,13 @@ def test_a_recording_does_not_replace_what_is_none(
     assert (tmp_path / RECORDING / "mine.txt").is_file()
 
 
-def test_a_bundle_that_is_none_is_refused(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_bundle_that_is_none_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     arguments = ["--bundle", str(tmp_path / "none"), "--output", str(tmp_path / "out")]
     assert main([*arguments, "--processes", "1"]) == 1
     assert "expected a bundle folder, found nothing" in caplog.text
 
 
-def test_a_robot_that_does_not_get_up_has_failed(bundle: Bundle, backend: Backend) -> None:
+def test_a_robot_that_does_not_get_up_has_failed(bundle: JointBundle, backend: Backend) -> None:
     case = dataclasses.replace(SHORT, ground=Ground(slope_rad=0.9))
     outcome, _ = try_case(bundle, backend, case)
     assert outcome.passed is False

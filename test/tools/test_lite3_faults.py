@@ -17,12 +17,22 @@ from tools.lite3_faults.trial import Ending
 
 pytestmark = pytest.mark.ros
 
-PLANNED = [text for case in cases() if case.group in ("robot", "network")
-           for text in re.findall(r"`([^`]+)`", case.what)]  # fmt: skip
-WELL = Ending(group="network", what="`loss:state=0.2`", ended="walks on", damped_ms=None,
-              as_wanted=True)  # fmt: skip
-SLOW = Ending(group="processes", what="driver killed", ended="watchdog | late", damped_ms=1003.2,
-              as_wanted=False)  # fmt: skip
+PLANNED = [
+    text
+    for case in cases()
+    if case.group in ("robot", "network")
+    for text in re.findall(r"`([^`]+)`", case.what)
+]
+WELL = Ending(
+    group="network", what="`loss:state=0.2`", ended="walks on", damped_ms=None, as_wanted=True
+)
+SLOW = Ending(
+    group="processes",
+    what="driver killed",
+    ended="watchdog | late",
+    damped_ms=1003.2,
+    as_wanted=False,
+)
 
 
 def test_every_planned_fault_is_one_that_the_emulator_knows() -> None:
@@ -31,8 +41,9 @@ def test_every_planned_fault_is_one_that_the_emulator_knows() -> None:
 
 def test_every_kind_of_fault_of_a_host_is_tried() -> None:
     tried = {text.split(":")[0] for text in PLANNED}
-    tried |= {text.split(":")[0] for start in bad_starts()
-              for text in start.emulator.get("faults", ())}  # fmt: skip
+    tried |= {
+        text.split(":")[0] for start in bad_starts() for text in start.emulator.get("faults", ())
+    }
     assert tried >= HOST_TARGETS.keys()
 
 

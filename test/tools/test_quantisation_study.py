@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from tools.quantisation_study import Figures, main, study
 
@@ -34,7 +35,7 @@ def folder(lite3: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder: Path, lite3: Path) -> list[Figures]:
-    return study(load_bundle(folder), lite3 / "rollout_50hz.npz")
+    return study(load_bundle(folder, kind=JointBundle), lite3 / "rollout_50hz.npz")
 
 
 def test_a_rollout_calibrates_better_than_noise_and_noise_than_zeros(found: list[Figures]) -> None:

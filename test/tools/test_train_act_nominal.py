@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import Mode
 from robot_sim.arm_trace import ArmTrace
 from tools.train_act.nominal import main
@@ -30,10 +31,16 @@ def write_trace(folder: Path, *, succeeded: bool = True) -> Path:
     to_and_fro = np.tile([0.0, 1.0], TICKS)[:, None]
     file = folder / "trace.npz"
     ArmTrace(
-        time_s=np.arange(2 * TICKS) / 30, pose=np.zeros((2 * TICKS, 13)),
-        target=distance * to_and_fro, mode=np.full(2 * TICKS, float(Mode.RUN)),
-        episode=np.repeat([0, 1], TICKS), seed=np.array([1, 2]),
-        succeeded=np.array([succeeded, False]), closest_m=np.zeros(2), took_s=np.ones(2)).save(file)
+        time_s=np.arange(2 * TICKS) / 30,
+        pose=np.zeros((2 * TICKS, 13)),
+        target=distance * to_and_fro,
+        mode=np.full(2 * TICKS, float(Mode.RUN)),
+        episode=np.repeat([0, 1], TICKS),
+        seed=np.array([1, 2]),
+        succeeded=np.array([succeeded, False]),
+        closest_m=np.zeros(2),
+        took_s=np.ones(2),
+    ).save(file)
     return file
 
 
@@ -42,14 +49,12 @@ def test_largest_steps_and_torques_of_healthy_episodes_are_written(
 ) -> None:
     assert main(["--bundle", str(bundle), str(write_trace(tmp_path))]) == 0
 
-    nominal = load_chunk_bundle(bundle).contract.nominal
+    nominal = load_bundle(bundle, kind=ChunkBundle).contract.nominal
     assert nominal is not None
     assert nominal.ticks == TICKS
     assert nominal.source == "1 healthy episodes of the policy on the simulated arm"
-    assert isinstance(nominal.target_step, dict)
-    assert isinstance(nominal.effort_demand, dict)
-    assert set(nominal.target_step.values()) == {0.2}
-    assert list(nominal.effort_demand.values()) == pytest.approx([0.2 * STIFFNESS] * 6)
+    assert set(nominal.target_step) == {0.2}
+    assert nominal.effort_demand == pytest.approx([0.2 * STIFFNESS] * 6)
 
 
 def test_traces_without_success_change_nothing(

@@ -9,11 +9,14 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,9 +29,15 @@ def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script in the checkout, as the shell does that runs the tests."""
     # ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
     inherited = {k: v for k, v in os.environ.items() if k != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
-    return subprocess.run(["bash", "-eo", "pipefail", "-c", script], cwd=ROOT, text=True,
-                          env=inherited | variables, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False)  # fmt: skip
+    return subprocess.run(
+        ["bash", "-eo", "pipefail", "-c", script],
+        cwd=ROOT,
+        text=True,
+        env=inherited | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
 
 
 def readme_lines() -> Iterator[str]:
@@ -36,7 +45,7 @@ def readme_lines() -> Iterator[str]:
     section = (ROOT / "README.md").read_text("utf-8").partition(HEADING)[2]
     block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)
     assert block is not None
-    for line in block[1].splitlines():
+    for line in block[1].replace("\\\n", " ").splitlines():
         command = line.partition("#")[0].strip()
         if command:
             yield command
@@ -52,25 +61,29 @@ def test_the_way_of_the_readme_leads_from_a_checkpoint_to_a_walking_robot(tmp_pa
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text("utf-8"))
     assert summary["falls"] == 0
     assert summary["distance_m"] > 5.0
-    reported = load_bundle(tmp_path / "bundle_int8").contract.reports["onnx"]
+    reported = load_bundle(tmp_path / "bundle_int8", kind=JointBundle).contract.reports["onnx"]
     assert json.loads((tmp_path / "bundle_int8" / reported.file).read_text("utf-8"))["artifacts"]
 
 
 def test_the_imported_contract_is_the_one_that_ships(tmp_path: Path) -> None:
     model = ROOT / "config" / "bundles" / "lite3_walk" / "policy.onnx"
     example = "examples/lite3_walk"
-    done = in_shell(f"model_tools import {example}/io_descriptor.yaml --model {model} "
-                    f"--answers {example}/answers.yaml --output {tmp_path}/bundle")
+    done = in_shell(
+        f"model_tools import {example}/io_descriptor.yaml --model {model} "
+        f"--answers {example}/answers.yaml --output {tmp_path}/bundle"
+    )
     assert done.returncode == 0, done.stdout
-    ours = load_bundle(model.parent).contract
-    imported = load_bundle(tmp_path / "bundle").contract
+    ours = load_bundle(model.parent, kind=JointBundle).contract
+    imported = load_bundle(tmp_path / "bundle", kind=JointBundle).contract
     assert imported.rate_hz == ours.rate_hz
     assert imported.joints.names == ours.joints.names
     assert imported.model.inputs == ours.model.inputs
     assert imported.model.outputs == ours.model.outputs
-    assert imported.observations == ours.observations
+    for name, observation in ours.observations.items():
+        np.testing.assert_equal(asdict(imported.observations[name]), asdict(observation))
     assert imported.velocity_command == ours.velocity_command
-    assert imported.stand.via == ours.stand.via
+    for found, stated in zip(imported.stand.via, ours.stand.via, strict=True):
+        np.testing.assert_equal(asdict(found), asdict(stated))
 
 
 def workflow(output: Path, **variables: str) -> list[tuple[str, subprocess.CompletedProcess[str]]]:

@@ -66,10 +66,14 @@ def batch(agent: Agent, reward: Tensor) -> Batch:
         policy = agent.policy(obs)
         action = policy.sample()
         return Batch(
-            obs=obs, critic_obs=critic_obs, action=action, mean=policy.mean,
-            log_prob=policy.log_prob(action).sum(-1), returns=reward,
+            obs=obs,
+            critic_obs=critic_obs,
+            action=action,
+            mean=policy.mean,
+            log_prob=policy.log_prob(action).sum(-1),
+            returns=reward,
             advantage=(action[:, 0] - policy.mean[:, 0]) * reward,
-        )  # fmt: skip
+        )
 
 
 def test_an_action_that_was_better_than_expected_becomes_likelier() -> None:

@@ -21,6 +21,7 @@ ROSDEP_KEYS = {
     "cryptography": "python3-cryptography",
     "cv2": "python3-opencv",
     "google": "python3-protobuf",
+    "hypothesis": "python3-hypothesis",
     "matplotlib": "python3-matplotlib",
     "numpy": "python3-numpy",
     "prometheus_client": "python3-prometheus-client",
@@ -49,8 +50,10 @@ def imported_packages(package: str, folder: str) -> set[str]:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_every_import_is_declared_in_package_xml(package: str) -> None:
     text = (SOURCE / package / "package.xml").read_text()
-    declared, for_tests = ({tag.text for tag in ElementTree.fromstring(text).iterfind(kind)}
-                           for kind in ("exec_depend", "test_depend"))
+    declared, for_tests = (
+        {tag.text for tag in ElementTree.fromstring(text).iterfind(kind)}
+        for kind in ("exec_depend", "test_depend")
+    )
     with_pip = re.findall(r"installed with pip: (.*)\. -->", text)[0].split(", ")
     folders = {package: declared, "launch": declared, f"{package}/{TESTING}": declared | for_tests}
     for folder, known in folders.items():

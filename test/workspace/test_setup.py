@@ -4,15 +4,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tools.setup import stamp
+from tools.setup.apart import FOR_CPU, install_torch
 from tools.setup.environment import (
     FOLDER,
     Origin,
@@ -24,7 +29,7 @@ from tools.setup.environment import (
 )
 from tools.setup.host import SetupError, run
 from tools.setup.layer import ensure_layer
-from tools.setup.lock import LOCKS, Lock
+from tools.setup.lock import LOCKS, PYTHONS, Lock
 from tools.setup.ros import Ros, find_ros, without_workspace
 from tools.setup.wheels import write_local_setup
 
@@ -120,8 +125,11 @@ def test_sourcing_the_wheels_twice_names_them_once(tmp_path: Path) -> None:
 
 
 def every_lock() -> list[object]:
-    return [pytest.param(lock, python, id=f"{lock.name}-{python}")
-            for lock in LOCKS for python in lock.pythons]
+    return [
+        pytest.param(lock, python, id=f"{lock.name}-{python}")
+        for lock in LOCKS
+        for python in lock.pythons
+    ]
 
 
 @pytest.mark.parametrize(("lock", "python"), every_lock())
@@ -132,8 +140,11 @@ def test_a_lock_pins_every_requirement_by_version_and_hash(lock: Lock, python: s
     entries = [line for line in text.replace(" \\\n", " ").splitlines() if line[0] != "#"]
     pinned = {name: rest for name, _, rest in (entry.partition("==") for entry in entries)}
     assert required_packages(lock) <= set(pinned)
-    assert [name for name, rest in pinned.items()
-            if not re.fullmatch(r"[\w.+!]+( +--hash=sha256:[0-9a-f]{64})+", rest)] == []
+    assert [
+        name
+        for name, rest in pinned.items()
+        if not re.fullmatch(r"[\w.+!]+( +--hash=sha256:[0-9a-f]{64})+", rest)
+    ] == []
 
 
 def test_there_is_no_other_lock() -> None:
@@ -141,35 +152,142 @@ def test_there_is_no_other_lock() -> None:
     assert set((FOLDER / "locks").iterdir()) == files
 
 
+ENVIRONMENTS = {
+    ".venv": ["jazzy", "kilted", "sourced"],
+    ".venv-torch": ["torch"],
+    ".venv-rknn": ["rknn"],
+    ".venv-lerobot": ["lerobot", "jazzy", "kilted"],
+}
+"""And the locks that what is in them may come from, besides those for all."""
+OURS = {"pip", "lerobot-robot-ros2", "lerobot-teleoperator-ros2"}
+"""pip comes with Python."""
+
+
+@pytest.mark.parametrize("name", ENVIRONMENTS)
+def test_an_environment_holds_what_the_locks_name_and_nothing_else(name: str) -> None:
+    venv = ROOT / name
+    if not venv.is_dir():
+        pytest.skip(f"no {name} here")
+    (site,) = (venv / "lib").glob("python3.*/site-packages")
+    python = site.parent.name.removeprefix("python")
+    locks = [lock_file(lock, python) for lock in ("builder", "pytorch", *ENVIRONMENTS[name])]
+    known = [pin for lock in (*locks, FOR_CPU) if lock.is_file() for pin in pins(lock)]
+    # What pip made; wheels of ROS 2 bring egg-info of their parts along.
+    installed = [info.stem.rpartition("-") for info in site.glob("*.dist-info")]
+    found = {(re.sub(r"[-_.]+", "-", each).lower(), version) for each, _, version in installed}
+    assert [one for one in sorted(found - set(known)) if one[0] not in OURS] == []
+
+
+def pins(lock: Path) -> list[tuple[str, str]]:
+    """Return name and version of what a lock has."""
+    found = re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE)
+    return [(str(name), str(version)) for name, version in found]
+
+
+@pytest.mark.slow
+def test_the_list_of_parts_names_each_package_with_its_version_and_hashes(tmp_path: Path) -> None:
+    """As `make sbom` writes it for each lock."""
+    for lock in (lock_file("torch", "3.11"), FOR_CPU):
+        file = tmp_path / f"{lock.stem}.cdx.json"
+        command = ["cyclonedx-py", "requirements", "--output-file", str(file), str(lock)]
+        subprocess.run(command, check=True, capture_output=True)
+        parts = json.loads(file.read_text())["components"]
+        assert [(part["name"], part["version"]) for part in parts] == pins(lock)
+        assert all(part["externalReferences"][0]["hashes"] for part in parts)
+
+
 def test_what_people_and_workflows_install_is_pinned() -> None:
     pages = [*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"), *ROOT.glob("src/*/README.md")]
-    unlocked = [f"{page.name}: {line.strip()}" for page in pages
-                for line in page.read_text("utf-8").replace("\\\n", " ").splitlines()
-                if re.search(r"pip (install|download)\b.*(-r |--requirement)", line)
-                and ("--require-hashes" not in line or "/locks/" not in line)]
+    unlocked = [
+        f"{page.name}: {line.strip()}"
+        for page in pages
+        for line in page.read_text("utf-8").replace("\\\n", " ").splitlines()
+        if re.search(r"pip (install|download)\b.*(-r |--requirement)", line)
+        and ("--require-hashes" not in line or "/locks/" not in line)
+    ]
     assert unlocked == []
-    uses = [line.split("uses:")[1] for workflow in ROOT.glob(".github/workflows/*")
-            for line in workflow.read_text("utf-8").splitlines() if "uses:" in line]
+    uses = [
+        line.split("uses:")[1]
+        for workflow in ROOT.glob(".github/workflows/*")
+        for line in workflow.read_text("utf-8").splitlines()
+        if "uses:" in line
+    ]
     pinned = re.compile(r" [\w./-]+@[0-9a-f]{40}  # v[\d.]+")
     assert uses
     assert [use for use in uses if not pinned.fullmatch(use)] == []
 
 
+def wheel(folder: Path, name: str, version: str) -> None:
+    """Write a package that is nothing but its name."""
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as file:
+        file.writestr(
+            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+        )
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+
+
+def pip_from(folder: Path, target: Path) -> list[str]:
+    """Return the command that installs what lies in a folder, and nothing else."""
+    pip = [sys.executable, "-m", "pip", "--isolated", "install", "--no-index"]
+    return [*pip, "--find-links", str(folder), "--target", str(target)]
+
+
 def test_pip_refuses_a_file_whose_hash_is_another_one(tmp_path: Path) -> None:
-    package = tmp_path / "wrong-1.0-py3-none-any.whl"
-    with zipfile.ZipFile(package, "w") as wheel:
-        wheel.writestr("wrong-1.0.dist-info/METADATA",
-                       "Metadata-Version: 2.1\nName: wrong\nVersion: 1.0\n")
-        wheel.writestr("wrong-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        wheel.writestr("wrong-1.0.dist-info/RECORD", "")
+    wheel(tmp_path, "wrong", "1.0")
     lock = tmp_path / "lock.txt"
     lock.write_text(f"wrong==1.0 --hash=sha256:{'0' * 64}\n")
-    command = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(tmp_path),
-               "--target", str(tmp_path / "target")]
-    found = subprocess.run([*command, *locked(lock)], capture_output=True, text=True, check=False)
+    command = [*pip_from(tmp_path, tmp_path / "target"), *locked(lock)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     assert found.returncode != 0
     assert "DO NOT MATCH THE HASHES" in found.stderr
     assert not (tmp_path / "target").exists()
+
+
+def test_another_pytorch_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the place of the one for CPUs nor of that for CUDA."""
+    for version in ("2.13.0", "2.13.0+cpu"):
+        wheel(tmp_path, "torch", version)
+    tried = list[list[str]]()
+
+    def note(command: list[str], **options: object) -> subprocess.CompletedProcess[bytes]:
+        tried.append([*command])
+        done: subprocess.CompletedProcess[bytes] = run_now(command, **options)
+        return done
+
+    run_now: Any = subprocess.run
+    monkeypatch.setattr("tools.setup.apart.subprocess.run", note)
+    monkeypatch.setattr("tools.setup.apart.CPU_INDEX", tmp_path.as_uri())
+    with pytest.raises(SetupError, match="failed with status"):
+        install_torch(pip_from(tmp_path, tmp_path / "target"), "3.11")
+    assert len(tried) >= 2
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_package_without_a_wheel_is_built_with_what_is_there(tmp_path: Path) -> None:
+    """With no index to fetch from, pip's own way of building fails."""
+    (tmp_path / "setup.py").write_text(
+        "from setuptools import setup; setup(name='built', version='1.0', py_modules=['built'])"
+    )
+    (tmp_path / "built.py").touch()
+    with tarfile.open(tmp_path / "built-1.0.tar.gz", "w:gz") as archive:
+        for name in ("setup.py", "built.py"):
+            archive.add(tmp_path / name, f"built-1.0/{name}")
+    digest = hashlib.sha256((tmp_path / "built-1.0.tar.gz").read_bytes()).hexdigest()
+    lock = tmp_path / "lock.txt"
+    lock.write_text(f"built==1.0 --hash=sha256:{digest}\n")
+    command = [*pip_from(tmp_path, tmp_path / "target"), *locked(lock)]
+    subprocess.run(command, check=True, capture_output=True)
+    assert (tmp_path / "target" / "built.py").is_file()
+
+
+def test_pytorch_for_cpus_is_pinned_as_the_other_one_is() -> None:
+    text = FOR_CPU.read_text().replace(" \\\n", " ")
+    (entry,) = [line for line in text.splitlines() if line[0] != "#"]
+    assert re.fullmatch(r"torch==[\d.]+\+cpu( +--hash=sha256:[0-9a-f]{64})+", entry)
+    version = entry.partition("+")[0]
+    assert all(f"{version} " in lock_file("pytorch", python).read_text() for python in PYTHONS)
 
 
 def test_a_python_without_a_lock_is_named_with_those_that_have_one() -> None:
@@ -179,8 +297,11 @@ def test_a_python_without_a_lock_is_named_with_those_that_have_one() -> None:
 
 def required_packages(lock: Lock) -> set[str]:
     names = [*lock.requirements, *([lock.alone] if lock.alone else [])]
-    lines = [line for name in names
-             for line in (FOLDER / "requirements" / f"{name}.in").read_text().splitlines()]
+    lines = [
+        line
+        for name in names
+        for line in (FOLDER / "requirements" / f"{name}.in").read_text().splitlines()
+    ]
     found = [re.split(r"[\[<>=]", line)[0] for line in lines if line and not line.startswith("#")]
     return {re.sub(r"[-_.]+", "-", name).lower() for name in found}
 
@@ -205,7 +326,7 @@ def test_a_layer_has_what_is_below_it(
     lock = tmp_path / "nothing.txt"
     lock.write_text("# nothing\n")
     monkeypatch.setattr("tools.setup.layer.known_lock", lambda *_: lock)
-    monkeypatch.setattr("tools.setup.layer.install_torch", lambda _: None)
+    monkeypatch.setattr("tools.setup.layer.install_torch", lambda *_: None)
     venv = tmp_path / ".venv-nothing"
     ensure_layer(venv, base, "nothing")
     code = "import below, linked_below; print(below.VALUE + linked_below.VALUE)"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup import apart, lerobot
+from tools.setup import apart, environment, lerobot
 from tools.setup.environment import lock_file
 from tools.setup.host import SetupError
 from tools.setup.lerobot import ensure_lerobot
@@ -30,9 +30,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
         if "venv" in words:
             (Path(words[-1]) / "lib/python3.11/site-packages").mkdir(parents=True)
 
-    for module in (lerobot, apart):
+    for module in (lerobot, environment, apart):
         monkeypatch.setattr(module, "run", note)
-    monkeypatch.setattr(lerobot, "install_torch", lambda pip: note([*pip, apart.TORCH]))
+    monkeypatch.setattr(lerobot, "install_torch", lambda pip, _: note([*pip, "PyTorch"]))
     return noted
 
 
@@ -43,9 +43,13 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
         ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
 
     assert [words[-1] for words in commands] == [
-        str(tmp_path / "venv"), apart.TORCH, str(lock_file("lerobot", "3.11")),
-        *map(str, lerobot.PLUGINS)]
-    assert {"--no-deps", "--require-hashes"} <= set(commands[2])
+        str(tmp_path / "venv"),
+        "PyTorch",
+        str(lock_file("builder", "3.11")),
+        str(lock_file("lerobot", "3.11")),
+        *map(str, lerobot.PLUGINS),
+    ]
+    assert {"--no-deps", "--require-hashes"} <= set(commands[3])
     hooks = list((tmp_path / "venv").rglob("torchvision_beside_cpu.*"))
     assert sorted(hook.suffix for hook in hooks) == [".pth", ".py"]
 
@@ -53,8 +57,8 @@ def test_lerobot_is_installed_once_alone_behind_pytorch_and_what_it_imports(
 def test_ros_comes_along_where_it_comes_from_wheels(tmp_path: Path, commands: Commands) -> None:
     ensure_lerobot(tmp_path / "venv", (3, 11), WHEELS)
 
-    assert {"--no-deps", "--require-hashes"} <= set(commands[3])
-    entries = Path(commands[3][-1]).read_text().splitlines()
+    assert {"--no-deps", "--require-hashes"} <= set(commands[4])
+    entries = Path(commands[4][-1]).read_text().splitlines()
     names = {entry.split("==")[0] for entry in entries}
     assert {"ros-jazzy-rclpy", "ros-jazzy-sensor-msgs"} <= names
     assert all(entry.startswith("ros-") and "--hash=sha256:" in entry for entry in entries)
@@ -78,8 +82,9 @@ def test_an_environment_with_the_plugins_of_another_checkout_is_made_anew(
     tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)
-    moved = tuple(Path(shutil.copytree(plugin, tmp_path / plugin.name))
-                  for plugin in lerobot.PLUGINS)
+    moved = tuple(
+        Path(shutil.copytree(plugin, tmp_path / plugin.name)) for plugin in lerobot.PLUGINS
+    )
     monkeypatch.setattr(lerobot, "PLUGINS", moved)
     commands.clear()
 

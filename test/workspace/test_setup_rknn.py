@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.setup import apart, rknn
+from tools.setup import apart, environment, rknn
 from tools.setup.environment import lock_file
 from tools.setup.host import SetupError
 from tools.setup.rknn import ensure_toolkit
@@ -27,9 +27,9 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
         if "venv" in words:
             Path(words[-1]).mkdir()
 
-    for module in (rknn, apart):
+    for module in (environment, apart):
         monkeypatch.setattr(module, "run", note)
-    monkeypatch.setattr(rknn, "install_torch", lambda pip: note([*pip, apart.TORCH]))
+    monkeypatch.setattr(rknn, "install_torch", lambda pip, _: note([*pip, "PyTorch"]))
     return noted
 
 
@@ -37,8 +37,11 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> Commands:
 def test_a_python_without_a_toolkit_is_refused_with_those_that_have_one(
     tmp_path: Path, commands: Commands, version: tuple[int, int]
 ) -> None:
-    with pytest.raises(SetupError, match=r"expected Python 3\.10, 3\.11, 3\.12, .* found 3\..*"
-                                         r"`make setup-rknn RKNN_PYTHON=python3\.12`"):
+    with pytest.raises(
+        SetupError,
+        match=r"expected Python 3\.10, 3\.11, 3\.12, .* found 3\..*"
+        r"`make setup-rknn RKNN_PYTHON=python3\.12`",
+    ):
         ensure_toolkit(tmp_path / "venv", version)
     assert not commands
 
@@ -50,8 +53,9 @@ def test_the_toolkit_is_installed_once_behind_what_it_needs(
         ensure_toolkit(tmp_path / "venv", (3, 12))
 
     installed = [words[-1] for words in commands]
-    assert installed == [str(tmp_path / "venv"), apart.TORCH, str(lock_file("rknn", "3.12"))]
-    assert {"--no-deps", "--require-hashes"} <= set(commands[-1])
+    locks = [str(lock_file(name, "3.12")) for name in ("builder", "rknn")]
+    assert installed == [str(tmp_path / "venv"), "PyTorch", *locks]
+    assert all({"--no-deps", "--require-hashes"} <= set(words) for words in commands[2:])
 
 
 def test_another_python_makes_it_anew(tmp_path: Path, commands: Commands) -> None:

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from model_tools.replaying.report import verdict as replay_verdict
+from model_tools.prove.replaying.replay_report import verdict as replay_verdict
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
@@ -47,7 +48,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _accept(given: argparse.Namespace) -> int:
     # Read before minutes are spent.
     others = {str(path): read_figures(path / REPORT) for path in given.beside}
-    contract, output = load_bundle(given.bundle).contract, given.output
+    contract, output = load_bundle(given.bundle, kind=JointBundle).contract, given.output
     output.mkdir(parents=True, exist_ok=True)
     outcomes = accept(given.bundle, output, processes=given.processes)
     gates = gates_table({str(given.bundle): outcomes} | others)
@@ -57,21 +58,33 @@ def _accept(given: argparse.Namespace) -> int:
     replayed = replay_recording(given.bundle, output)
     if given.record:
         record(given.bundle, outcomes)
-    _log.info("\n%s\n\n%s\nthe ten minutes, replayed: %s\n%s has every case, %s the ten minutes",
-              gates, verdict(outcomes), replay_verdict(replayed), output / "cases.md",
-              output / PAGE)  # fmt: skip
+    _log.info(
+        "\n%s\n\n%s\nthe ten minutes, replayed: %s\n%s has every case, %s the ten minutes",
+        gates,
+        verdict(outcomes),
+        replay_verdict(replayed),
+        output / "cases.md",
+        output / PAGE,
+    )
     return 0 if replayed and all(outcome.passed is not False for outcome in outcomes) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="acceptance", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="acceptance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
-    parser.add_argument("--beside", type=Path, nargs="*", default=[],
-                        help="folders of other bundles with a report, for columns beside it")
-    parser.add_argument("--record", action="store_true",
-                        help="write the figures into the bundle, as its report")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders of other bundles with a report, for columns beside it",
+    )
+    parser.add_argument(
+        "--record", action="store_true", help="write the figures into the bundle, as its report"
+    )
     parser.add_argument("--processes", type=positive_count, default=2, help="cases at a time")
     return parser
 

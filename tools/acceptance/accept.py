@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
-from model_tools.bags.bag import METADATA
-from model_tools.bundle_reports import keep_report
-from model_tools.closed_loop.case import Case
-from model_tools.closed_loop.trial import Outcome, try_case
-from model_tools.files import new_file, new_folder
-from model_tools.replaying.html import write_html
-from model_tools.replaying.replay import Replayed, replay
-from model_tools.replaying.report import write_json
+from model_tools.files.bags.bag import METADATA
+from model_tools.files.contract_text import keep_report
+from model_tools.files.outputs import new_file, new_folder
+from model_tools.prove.replaying.replay import ReplayedFlight, replay
+from model_tools.prove.replaying.replay_page import write_html
+from model_tools.prove.replaying.replay_report import write_json
+from model_tools.prove.trial import WalkOutcome, try_case
+from model_tools.simulation.robot import WalkCase
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.load import REPORT_FOLDER, Bundle, load_bundle
+from policy_inference.bundle.bundle import REPORT_FOLDER, JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.flight.message_types import message_types
 from policy_inference.interfaces import Backend
 from tools.acceptance.cases import all_cases
@@ -34,7 +35,7 @@ REPORT = Path(REPORT_FOLDER, "acceptance.json")
 _log = logging.getLogger("acceptance")
 
 
-def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcome]:
+def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[WalkOutcome]:
     """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`.
 
     Raises:
@@ -43,9 +44,9 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
         BrokenProcessPool: A process was killed.
     """
     # What is wrong with the bundle or missing for the recording is said here, once.
-    load_bundle(bundle)
+    load_bundle(bundle, kind=JointBundle)
     message_types()
-    cases, outcomes = all_cases(), dict[str, Outcome]()
+    cases, outcomes = all_cases(), dict[str, WalkOutcome]()
     # The longest first, so that all processes end together.
     queue = sorted(cases, key=lambda case: -case.duration_s)
     work = functools.partial(_try, bundle, recordings)
@@ -62,7 +63,7 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[Outcom
     return [outcomes[case.name] for case in cases]
 
 
-def replay_recording(bundle: Path, folder: Path) -> Replayed:
+def replay_recording(bundle: Path, folder: Path) -> ReplayedFlight:
     """Compute the recorded ten minutes again; write the report on them beside the recording.
 
     Returns:
@@ -78,20 +79,26 @@ def replay_recording(bundle: Path, folder: Path) -> Replayed:
     return found
 
 
-def record(bundle: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the figures into a bundle, in the place of its former report; other reports stay."""
-    contract = load_bundle(bundle).contract
-    keep_report(bundle, "onnx", REPORT.name, functools.partial(write_figures, outcomes, contract),
-                sha256=contract.model.artifacts["onnx"].sha256, force=True)
+def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
+    """Write the figures into a bundle, replacing its former report; other reports stay."""
+    contract = load_bundle(bundle, kind=JointBundle).contract
+    keep_report(
+        bundle,
+        "onnx",
+        REPORT.name,
+        functools.partial(write_figures, outcomes, contract),
+        sha256=contract.model.artifacts["onnx"].sha256,
+        force=True,
+    )
 
 
 def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _try(folder: Path, recordings: Path, case: Case) -> Outcome:
+def _try(folder: Path, recordings: Path, case: WalkCase) -> WalkOutcome:
     """Try one case, in a process of its own."""
-    bundle = load_bundle(folder)
+    bundle = load_bundle(folder, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     try:
         if case.group == "long":
@@ -101,7 +108,7 @@ def _try(folder: Path, recordings: Path, case: Case) -> Outcome:
         backend.close()
 
 
-def try_recorded(bundle: Bundle, backend: Backend, case: Case, place: Path) -> Outcome:
+def try_recorded(bundle: JointBundle, backend: Backend, case: WalkCase, place: Path) -> WalkOutcome:
     """Try a case and record it; the recording replaces one of before.
 
     Raises:

@@ -8,7 +8,13 @@ import dataclasses
 
 import numpy as np
 
-from model_tools.closed_loop.case import Case, Limits, Velocity, mixed, steady
+from model_tools.simulation.robot import (
+    Velocity,
+    WalkCase,
+    WalkLimits,
+    mixed,
+    steady,
+)
 from robot_sim.ground import Ground
 
 LATENCIES_MS = (0, 5, 10, 15, 20)
@@ -18,81 +24,134 @@ FOLLOWS = 0.2
 """Error on any axis up to which a robot follows jumping commands; one that stands has 0.35."""
 
 
-def steady_cases() -> list[Case]:
+def steady_cases() -> list[WalkCase]:
     """Return the gates of accuracy, posture and torque: one axis at a time, and standing."""
-    limits = Limits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001)
+    limits = WalkLimits(error=0.04, tilt_deg=8.0, torque_limit_share=0.005, altered_share=0.001)
     still = dataclasses.replace(limits, action_change=0.002)
     velocities: list[Velocity] = [(0.8, 0.0, 0.0), (0.0, 0.5, 0.0), (0.0, 0.0, 0.8), (0, 0, 0)]
     return [
-        Case(
-            name="({:g}, {:g}, {:g})".format(*velocity), group="steady",
-            schedule=steady(*velocity), limits=limits if any(velocity) else still,
+        WalkCase(
+            name="({:g}, {:g}, {:g})".format(*velocity),
+            group="steady",
+            schedule=steady(*velocity),
+            limits=limits if any(velocity) else still,
         )
         for velocity in velocities
-    ]  # fmt: skip
+    ]
 
 
-def push_cases() -> list[Case]:
+def push_cases() -> list[WalkCase]:
     """Return pushes from four sides, standing and walking."""
     return [
-        Case(name=f"pushed from {side} at {vx:g} m/s", group="pushes", push=side,
-             schedule=steady(vx, 0.0, 0.0), duration_s=10.0)
-        for vx in (0.0, 0.5) for side in SIDES
-    ]  # fmt: skip
+        WalkCase(
+            name=f"pushed from {side} at {vx:g} m/s",
+            group="pushes",
+            push=side,
+            schedule=steady(vx, 0.0, 0.0),
+            duration_s=10.0,
+        )
+        for vx in (0.0, 0.5)
+        for side in SIDES
+    ]
 
 
-def mixed_cases() -> list[Case]:
+def mixed_cases() -> list[WalkCase]:
     """Return jumping commands on slippery and on good ground, with five latencies each."""
     return [
-        Case(name=f"mixed, friction {friction:g}, {latency_ms} ms", group=f"mixed {friction:g}",
-             schedule=mixed(60.0, seed=1), duration_s=60.0, friction=friction,
-             latency_ms=latency_ms, limits=Limits(error=FOLLOWS))
-        for friction in (0.4, 1.0) for latency_ms in LATENCIES_MS
-    ]  # fmt: skip
+        WalkCase(
+            name=f"mixed, friction {friction:g}, {latency_ms} ms",
+            group=f"mixed {friction:g}",
+            schedule=mixed(60.0, seed=1),
+            duration_s=60.0,
+            friction=friction,
+            latency_ms=latency_ms,
+            limits=WalkLimits(error=FOLLOWS),
+        )
+        for friction in (0.4, 1.0)
+        for latency_ms in LATENCIES_MS
+    ]
 
 
-def long_cases() -> list[Case]:
+def long_cases() -> list[WalkCase]:
     """Return ten minutes of jumping commands; and others, since one draw may be a lucky one."""
-    limits = Limits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
-    first = Case(name="mixed, 10 minutes", group="long", schedule=mixed(600.0, seed=LONG_SEED),
-                 duration_s=600.0, limits=limits)  # fmt: skip
+    limits = WalkLimits(error=FOLLOWS, tilt_deg=20.0, altered_share=0.001)
+    first = WalkCase(
+        name="mixed, 10 minutes",
+        group="long",
+        schedule=mixed(600.0, seed=LONG_SEED),
+        duration_s=600.0,
+        limits=limits,
+    )
     return [first] + [
-        dataclasses.replace(first, name=f"mixed, 10 minutes, draw {seed}", group="long again",
-                            schedule=mixed(600.0, seed=seed), limits=None)
+        dataclasses.replace(
+            first,
+            name=f"mixed, 10 minutes, draw {seed}",
+            group="long again",
+            schedule=mixed(600.0, seed=seed),
+            limits=None,
+        )
         for seed in OTHER_SEEDS
-    ]  # fmt: skip
+    ]
 
 
-def beyond_cases() -> list[Case]:
+def beyond_cases() -> list[WalkCase]:
     """Return what no gate asks for: slopes, steps, payload, more latency."""
     slopes = [
-        Case(name=f"{vx:g} m/s, slope of {deg:g} degrees", group="beyond",
-             schedule=steady(vx, 0.0, 0.0), ground=Ground(slope_rad=float(np.radians(deg))),
-             limits=None)
-        for deg in (8.0, 12.0) for vx in (0.5, -0.5)
-    ]  # fmt: skip
+        WalkCase(
+            name=f"{vx:g} m/s, slope of {deg:g} degrees",
+            group="beyond",
+            schedule=steady(vx, 0.0, 0.0),
+            ground=Ground(slope_rad=float(np.radians(deg))),
+            limits=None,
+        )
+        for deg in (8.0, 12.0)
+        for vx in (0.5, -0.5)
+    ]
     steps = [
-        Case(name=f"mixed, steps of {step_m * 100:g} cm", group="beyond", duration_s=60.0,
-             schedule=mixed(60.0, seed=1), ground=Ground(step_m=step_m, seed=1), limits=None)
+        WalkCase(
+            name=f"mixed, steps of {step_m * 100:g} cm",
+            group="beyond",
+            duration_s=60.0,
+            schedule=mixed(60.0, seed=1),
+            ground=Ground(step_m=step_m, seed=1),
+            limits=None,
+        )
         for step_m in (0.02, 0.03)
-    ]  # fmt: skip
+    ]
     loads = [
-        Case(name=f"mixed, payload {kg:+g} kg", group="beyond", schedule=mixed(60.0, seed=1),
-             duration_s=60.0, payload_kg=kg, limits=None)
+        WalkCase(
+            name=f"mixed, payload {kg:+g} kg",
+            group="beyond",
+            schedule=mixed(60.0, seed=1),
+            duration_s=60.0,
+            payload_kg=kg,
+            limits=None,
+        )
         for kg in (2.0, -2.0)
     ] + [
-        Case(name=f"standing, payload {kg:+g} kg", group="beyond", schedule=steady(0.0, 0.0, 0.0),
-             payload_kg=kg, limits=None)
+        WalkCase(
+            name=f"standing, payload {kg:+g} kg",
+            group="beyond",
+            schedule=steady(0.0, 0.0, 0.0),
+            payload_kg=kg,
+            limits=None,
+        )
         for kg in (2.0, -2.0)
-    ]  # fmt: skip
+    ]
     late = [
-        Case(name=f"mixed, {ms} ms", group="beyond", schedule=mixed(60.0, seed=1),
-             duration_s=60.0, latency_ms=ms, limits=None)
+        WalkCase(
+            name=f"mixed, {ms} ms",
+            group="beyond",
+            schedule=mixed(60.0, seed=1),
+            duration_s=60.0,
+            latency_ms=ms,
+            limits=None,
+        )
         for ms in (30, 40)
-    ]  # fmt: skip
+    ]
     return slopes + steps + loads + late
 
 
-def all_cases() -> list[Case]:
+def all_cases() -> list[WalkCase]:
     """Return all cases in the order of the tables."""
     return [*steady_cases(), *push_cases(), *mixed_cases(), *long_cases(), *beyond_cases()]

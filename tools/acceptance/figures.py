@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from model_tools.closed_loop.trial import Outcome
-from model_tools.files import new_file
+from model_tools.files.outputs import new_file
+from model_tools.prove.trial import WalkOutcome
 from policy_inference.bundle.contract import JointContract
 from policy_inference.comparison.plain_json import plain
 from policy_inference.errors import PolicyError
@@ -30,7 +30,7 @@ _UNITS = {
 }
 
 
-def write_figures(outcomes: Sequence[Outcome], contract: JointContract, path: Path) -> None:
+def write_figures(outcomes: Sequence[WalkOutcome], contract: JointContract, path: Path) -> None:
     """Write all outcomes of a bundle; what was at `path` is replaced once the new file is whole."""
     head = {
         "policy": contract.name,
@@ -45,7 +45,7 @@ def write_figures(outcomes: Sequence[Outcome], contract: JointContract, path: Pa
         growing.write_text(text, "utf-8")
 
 
-def read_figures(path: Path) -> list[Outcome]:
+def read_figures(path: Path) -> list[WalkOutcome]:
     """Read a file written by `write_figures`.
 
     Raises:
@@ -54,16 +54,19 @@ def read_figures(path: Path) -> list[Outcome]:
     try:
         return [_outcome(row) for row in json.loads(path.read_text("utf-8"))["outcomes"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PolicyError(f"{path}: expected the figures of an acceptance, found {error!r}; "
-                          "write them with --record") from error
+        raise PolicyError(
+            f"{path}: expected the figures of an acceptance, found {error!r}; "
+            "write them with --record"
+        ) from error
 
 
-def _outcome(row: dict[str, Any]) -> Outcome:
+def _outcome(row: dict[str, Any]) -> WalkOutcome:
     """Return an outcome from its plain figures."""
+
     def measured(value: Any) -> Any:
         if isinstance(value, list):
             return tuple(map(measured, value))
         return float("nan") if value is None else value
 
     kept = {"passed": row["passed"]}  # null there means that it has no limits
-    return Outcome(**{name: measured(value) for name, value in row.items()} | kept)
+    return WalkOutcome(**{name: measured(value) for name, value in row.items()} | kept)

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from model_tools.closed_loop.case import Limits
-from model_tools.closed_loop.trial import Outcome
+from model_tools.prove.trial import WalkOutcome
+from model_tools.simulation.robot import WalkLimits
 from tools.acceptance.cases import long_cases, steady_cases
 
-Outcomes = Sequence[Outcome]
+Outcomes = Sequence[WalkOutcome]
 Cell = Callable[[Outcomes], tuple[str, bool]]
 """Shows the outcomes of one policy, and whether the gate holds."""
 
@@ -29,20 +29,36 @@ def gates_table(columns: Mapping[str, Outcomes]) -> str:
 
 def cases_table(outcomes: Outcomes) -> str:
     """Return all cases of one policy as a Markdown table."""
-    head = ("case", "held", "survived s", "error vx, vy, wz", "tilt deg", "torque limit %",
-            "action change", "guard %", "stopped by")  # fmt: skip
+    head = (
+        "case",
+        "held",
+        "survived s",
+        "error vx, vy, wz",
+        "tilt deg",
+        "torque limit %",
+        "action change",
+        "guard %",
+        "stopped by",
+    )
     return "\n".join([_line(head), _line(["---"] * len(head)), *map(case_row, outcomes)])
 
 
-def case_row(outcome: Outcome) -> str:
+def case_row(outcome: WalkOutcome) -> str:
     """Return one case as a row of that table."""
     held = {True: "yes", False: "**no**", None: "-"}[outcome.passed]
-    return _line([
-        outcome.name, held, f"{outcome.survived_s:.1f} of {outcome.duration_s:.0f}",
-        ", ".join(f"{value:.3f}" for value in outcome.error), f"{outcome.tilt_deg:.1f}",
-        f"{100.0 * outcome.torque_limit_share:.2f}", f"{outcome.action_change:.4f}",
-        f"{100.0 * outcome.altered_share:.2f}", outcome.stopped_by,
-    ])  # fmt: skip
+    return _line(
+        [
+            outcome.name,
+            held,
+            f"{outcome.survived_s:.1f} of {outcome.duration_s:.0f}",
+            ", ".join(f"{value:.3f}" for value in outcome.error),
+            f"{outcome.tilt_deg:.1f}",
+            f"{100.0 * outcome.torque_limit_share:.2f}",
+            f"{outcome.action_change:.4f}",
+            f"{100.0 * outcome.altered_share:.2f}",
+            outcome.stopped_by,
+        ]
+    )
 
 
 def verdict(outcomes: Outcomes) -> str:
@@ -58,7 +74,7 @@ def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _of(outcomes: Outcomes, *groups: str) -> list[Outcome]:
+def _of(outcomes: Outcomes, *groups: str) -> list[WalkOutcome]:
     return [outcome for outcome in outcomes if outcome.group in groups]
 
 
@@ -99,7 +115,8 @@ def _standing(limit: float) -> Cell:
 def _rows() -> list[tuple[str, str, Cell]]:
     """Return name, wanted and cell of every gate."""
     limits, still, long = (
-        case.limits or Limits() for case in (steady_cases()[0], steady_cases()[3], long_cases()[0])
+        case.limits or WalkLimits()
+        for case in (steady_cases()[0], steady_cases()[3], long_cases()[0])
     )
     errors = [
         (f"error at {case.name}", f"<= {limits.error:g} each", _error(index, limits.error))
@@ -108,22 +125,43 @@ def _rows() -> list[tuple[str, str, Cell]]:
     return [
         *errors,
         ("on its feet in these", "4 of 4", _survivors("steady")),
-        ("largest tilt in these, degrees", f"<= {limits.tilt_deg:g}",
-         _worst("tilt_deg", limits.tilt_deg, "steady", digits=1)),
-        ("samples at the torque limit, worst, %", f"<= {100 * limits.torque_limit_share:g}",
-         _worst("torque_limit_share", limits.torque_limit_share, "steady", digits=2, factor=100)),
-        ("mean action change, standing", f"<= {still.action_change:g}",
-         _standing(still.action_change)),
+        (
+            "largest tilt in these, degrees",
+            f"<= {limits.tilt_deg:g}",
+            _worst("tilt_deg", limits.tilt_deg, "steady", digits=1),
+        ),
+        (
+            "samples at the torque limit, worst, %",
+            f"<= {100 * limits.torque_limit_share:g}",
+            _worst("torque_limit_share", limits.torque_limit_share, "steady", digits=2, factor=100),
+        ),
+        (
+            "mean action change, standing",
+            f"<= {still.action_change:g}",
+            _standing(still.action_change),
+        ),
         ("pushes of 100 N for 0.1 s survived", "8 of 8", _survivors("pushes")),
         ("mixed 60 s, friction 0.4, 0 to 20 ms latency", "5 of 5", _survivors("mixed 0.4")),
         ("mixed 60 s, friction 1, 0 to 20 ms latency", "5 of 5", _survivors("mixed 1")),
         ("mixed 10 minutes, survived", "1 of 1", _survivors("long")),
-        ("largest tilt in it, degrees", f"<= {long.tilt_deg:g}",
-         _worst("tilt_deg", long.tilt_deg, "long", digits=1)),
-        ("error in mixed walks, worst axis", f"<= {long.error:g}",
-         _worst("error", long.error, "mixed 0.4", "mixed 1", "long", digits=3)),
-        ("ticks altered by the guard, worst, %", f"<= {100 * long.altered_share:g}",
-         _worst("altered_share", long.altered_share, "steady", "long", digits=3, factor=100)),
-        ("four other draws of the 10 minutes, survived", "no gate",
-         _survivors("long again", gate=False)),
-    ]  # fmt: skip
+        (
+            "largest tilt in it, degrees",
+            f"<= {long.tilt_deg:g}",
+            _worst("tilt_deg", long.tilt_deg, "long", digits=1),
+        ),
+        (
+            "error in mixed walks, worst axis",
+            f"<= {long.error:g}",
+            _worst("error", long.error, "mixed 0.4", "mixed 1", "long", digits=3),
+        ),
+        (
+            "ticks altered by the guard, worst, %",
+            f"<= {100 * long.altered_share:g}",
+            _worst("altered_share", long.altered_share, "steady", "long", digits=3, factor=100),
+        ),
+        (
+            "four other draws of the 10 minutes, survived",
+            "no gate",
+            _survivors("long again", gate=False),
+        ),
+    ]

@@ -45,8 +45,10 @@ def main(args: Sequence[str] | None = None) -> int:
     trials = _trials()
     chosen = {name for name in trials if re.search(given.only, ": ".join(name))}
     if not chosen:
-        _log.error("lite3_faults: --only %s: expected a part of a case's name, found no such case",
-                   given.only)
+        _log.error(
+            "lite3_faults: --only %s: expected a part of a case's name, found no such case",
+            given.only,
+        )
         return 2
     os.environ.update(own_domain(seed=os.getpid()))
     file = given.output / "endings.json"
@@ -57,9 +59,15 @@ def main(args: Sequence[str] | None = None) -> int:
         ending = _tried(*name, trial, given.output / f"{number:02d}")
         endings[name] = ending
         time_ms = "" if ending.damped_ms is None else f"damped after {ending.damped_ms:.0f} ms; "
-        _log.info("%d of %d: %s%s: %s%s", number, len(trials),
-                  "" if ending.as_wanted else "NOT AS IT SHOULD: ", ending.what, time_ms,
-                  ending.ended)
+        _log.info(
+            "%d of %d: %s%s: %s%s",
+            number,
+            len(trials),
+            "" if ending.as_wanted else "NOT AS IT SHOULD: ",
+            ending.what,
+            time_ms,
+            ending.ended,
+        )
         _write(file, endings.values())
     known = [endings[name] for name in trials if name in endings]
     if given.page is not None:
@@ -102,13 +110,20 @@ def _write(file: Path, endings: Iterable[Ending]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="lite3_faults", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="lite3_faults",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--page", type=Path, help="file for the page")
-    parser.add_argument("--only", default="", metavar="PATTERN",
-                        help="regular expression: cases whose `group: name` has it; the others "
-                             "stay as they ended before in this folder")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="PATTERN",
+        help="regular expression: cases whose `group: name` has it; the others "
+        "stay as they ended before in this folder",
+    )
     return parser
 
 

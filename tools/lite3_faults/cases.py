@@ -71,36 +71,66 @@ def bad_starts() -> list[BadStart]:
     """Return all that has to keep control from being taken."""
     return [
         BadStart(what="another program has the port", occupies_port=True, says="in use"),
-        BadStart(what="an interface address that this machine does not have",
-                 driver={"interface_address": "192.0.2.1"}, says="192.0.2.1"),
-        BadStart(what="a host to which there is no route", driver={"host_address": "192.0.2.1"},
-                 says="no state"),
-        BadStart(what="another controller is in charge", emulator={"faults": ["occupied:host"]},
-                 says="another controller"),
-        BadStart(what="another firmware: frames of another code",
-                 emulator={"faults": ["firmware:state"]}, says="0x0A06"),
-        BadStart(what="frames of another length", emulator={"faults": ["length:state"]},
-                 says="wrong_length"),
-        BadStart(what="angles outside the joints' limits",
-                 emulator={"faults": ["order:joint_states"]}, says="the position of"),
-        BadStart(what="angular velocities in degrees/s, and turned by hand",
-                 emulator={"angular_velocity_unit": "deg/s"}, turned=True,
-                 says="angular_velocity_unit: deg/s"),
-    ]  # fmt: skip
+        BadStart(
+            what="an interface address that this machine does not have",
+            driver={"interface_address": "192.0.2.1"},
+            says="192.0.2.1",
+        ),
+        BadStart(
+            what="a host to which there is no route",
+            driver={"host_address": "192.0.2.1"},
+            says="no state",
+        ),
+        BadStart(
+            what="another controller is in charge",
+            emulator={"faults": ["occupied:host"]},
+            says="another controller",
+        ),
+        BadStart(
+            what="another firmware: frames of another code",
+            emulator={"faults": ["firmware:state"]},
+            says="0x0A06",
+        ),
+        BadStart(
+            what="frames of another length",
+            emulator={"faults": ["length:state"]},
+            says="wrong_length",
+        ),
+        BadStart(
+            what="angles outside the joints' limits",
+            emulator={"faults": ["order:joint_states"]},
+            says="the position of",
+        ),
+        BadStart(
+            what="angular velocities in degrees/s, and turned by hand",
+            emulator={"angular_velocity_unit": "deg/s"},
+            turned=True,
+            says="angular_velocity_unit: deg/s",
+        ),
+    ]
 
 
 def _of_the_robot() -> list[Case]:
     """Return the faults of robot_sim."""
     fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
-    damped = [*(f"drop:{stream}" for stream in _STREAMS),
-              "freeze:joint_states", "freeze:imu",
-              *(f"nan:{field}" for field in fields if field not in _UNREAD), "order:joint_states"]
-    walked = ["drop:joint_states+0.03", "freeze:joint_states+0.03", "freeze:contact",
-              *(f"nan:{field}" for field in _UNREAD),
-              *(f"nan:{field}+0.02" for field in fields),
-              *(f"noise:{field}={sigma:g}" for field, sigma in zip(fields, _NOISE, strict=True)),
-              "latency:command=0.01", "latency:command=0.02",
-              *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right"))]
+    damped = [
+        *(f"drop:{stream}" for stream in _STREAMS),
+        "freeze:joint_states",
+        "freeze:imu",
+        *(f"nan:{field}" for field in fields if field not in _UNREAD),
+        "order:joint_states",
+    ]
+    walked = [
+        "drop:joint_states+0.03",
+        "freeze:joint_states+0.03",
+        "freeze:contact",
+        *(f"nan:{field}" for field in _UNREAD),
+        *(f"nan:{field}+0.02" for field in fields),
+        *(f"noise:{field}={sigma:g}" for field, sigma in zip(fields, _NOISE, strict=True)),
+        "latency:command=0.01",
+        "latency:command=0.02",
+        *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right")),
+    ]
     legs = ("motor_off:FL_HipY_joint", "motor_off:FL_Knee_joint", "motor_off:FR_Knee_joint")
     return [
         *(_planned("robot", text) for text in damped),
@@ -110,26 +140,37 @@ def _of_the_robot() -> list[Case]:
 
 
 def _of_the_network() -> list[Case]:
-    lossy = [f"loss:{direction}={share:g}" for direction in ("state", "command")
-             for share in (0.01, 0.05, 0.1, 0.2)]
-    both = [f"{kind}:{{}}={share:g}" for kind, share in
-            (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))]
+    lossy = [
+        f"loss:{direction}={share:g}"
+        for direction in ("state", "command")
+        for share in (0.01, 0.05, 0.1, 0.2)
+    ]
+    both = [
+        f"{kind}:{{}}={share:g}"
+        for kind, share in (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))
+    ]
     down = ("silent:state", "deaf:command")
     return [
         *(_planned("network", text, walks_on=True) for text in lossy),
-        *(_planned("network", text.format("state"), text.format("command"), walks_on=True)
-          for text in both),
+        *(
+            _planned("network", text.format("state"), text.format("command"), walks_on=True)
+            for text in both
+        ),
         _planned("network", "foreign:state", walks_on=True),
-        *(_planned("network", f"forged:state+{for_s}", walks_on=True)
-          for for_s in ("0.001=5000", "1=5000", "0.001=40")),
+        *(
+            _planned("network", f"forged:state+{for_s}", walks_on=True)
+            for for_s in ("0.001=5000", "1=5000", "0.001=40")
+        ),
         _planned("network", "occupied:host", walks_on=True),
         _planned("network", "length:state"),
         _planned("network", "firmware:state"),
         _planned("network", "silent:state"),
         _planned("network", "restart:host+0.5"),
-        *(_planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
-          for for_s in (0.03, 0.5, 3.0)),
-    ]  # fmt: skip
+        *(
+            _planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
+            for for_s in (0.03, 0.5, 3.0)
+        ),
+    ]
 
 
 def _of_processes() -> list[Case]:
@@ -138,14 +179,19 @@ def _of_processes() -> list[Case]:
 
     return [
         add("driver: its node killed (SIGKILL)", lambda robot: robot.kill(robot.driver.pid)),
-        add("driver: the process of the socket killed",
-            lambda robot: robot.kill(robot.link_pid())),
-        add("driver: both killed at once",
-            lambda robot: robot.kill(robot.link_pid(), robot.driver.pid)),
-        add("driver: its node hangs (SIGSTOP)",
-            lambda robot: robot.signal(signal.SIGSTOP, robot.driver.pid)),
-        add("driver: the process of the socket hangs",
-            lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid())),
+        add("driver: the process of the socket killed", lambda robot: robot.kill(robot.link_pid())),
+        add(
+            "driver: both killed at once",
+            lambda robot: robot.kill(robot.link_pid(), robot.driver.pid),
+        ),
+        add(
+            "driver: its node hangs (SIGSTOP)",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.driver.pid),
+        ),
+        add(
+            "driver: the process of the socket hangs",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid()),
+        ),
         add("driver: Ctrl-C", lambda robot: _group(robot, "driver", signal.SIGINT)),
         add("driver: SIGTERM", lambda robot: _group(robot, "driver", signal.SIGTERM)),
         add("policy node killed", lambda robot: robot.kill(robot.policy.pid)),

@@ -64,9 +64,13 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Path, *, emulator: Mapping[str, Any] | None = None,
-        driver: Mapping[str, Any] | None = None, bundle: str = "lite3_walk",
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *,
+        emulator: Mapping[str, Any] | None = None,
+        driver: Mapping[str, Any] | None = None,
+        bundle: str = "lite3_walk",
+    ) -> None:
         """Start everything; nothing moves yet.
 
         Args:
@@ -79,21 +83,33 @@ class Stack:
         self._folder, self._bundle, self._started = folder, bundle, itertools.count()
         host_port, state_port = _free_ports()
         self._driver_parameters = {
-            "host_address": HERE, "interface_address": HERE, "host_port": host_port,
-            "state_port": state_port, "angular_velocity_checked": True, "status_rate_hz": 20.0,
+            "host_address": HERE,
+            "interface_address": HERE,
+            "host_port": host_port,
+            "state_port": state_port,
+            "angular_velocity_checked": True,
+            "status_rate_hz": 20.0,
             **(driver or {}),
-        }  # fmt: skip
+        }
         self.driver_status: RobotStatus | None
         with ExitStack() as opened:
             self._nodes = opened.enter_context(Processes())
-            self.emulator = self._start("lite3_emulator", {
-                "host_address": HERE, "host_port": host_port, "state_address": HERE,
-                "state_port": state_port, "trace_file": str(self.trace_file),
-                "event_file": str(self._event_file), **(emulator or {}),
-            })  # fmt: skip
+            self.emulator = self._start(
+                "lite3_emulator",
+                {
+                    "host_address": HERE,
+                    "host_port": host_port,
+                    "state_address": HERE,
+                    "state_port": state_port,
+                    "trace_file": str(self.trace_file),
+                    "event_file": str(self._event_file),
+                    **(emulator or {}),
+                },
+            )
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
-                Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check))
+                Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check)
+            )
             self._listen()
             self._opened = opened.pop_all()
 
@@ -102,9 +118,11 @@ class Stack:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """End everything."""
         self.end()
 
@@ -125,8 +143,9 @@ class Stack:
 
     def start_policy(self) -> NodeProcess:
         """Start a policy node; it is `policy` from now on."""
-        self.policy = self._start("joint_policy_node",
-                                  {"bundle": self._bundle, "status_rate_hz": 20.0})
+        self.policy = self._start(
+            "joint_policy_node", {"bundle": self._bundle, "status_rate_hz": 20.0}
+        )
         return self.policy
 
     @property
@@ -160,9 +179,13 @@ class Stack:
             OperatorError: The driver refused.
         """
         self.wait_until(
-            lambda: self.driver_status is not None and not self.driver_status.obstacles
-            and self.driver_status.state == RobotStatus.LISTENING,
-            "the driver to see no obstacle")
+            lambda: (
+                self.driver_status is not None
+                and not self.driver_status.obstacles
+                and self.driver_status.state == RobotStatus.LISTENING
+            ),
+            "the driver to see no obstacle",
+        )
         taken, message = self.ask_driver("take_control")
         if not taken:
             raise OperatorError(f"take_control: {message}")
@@ -180,9 +203,11 @@ class Stack:
         self.operator.wait(for_s)
         newest = self.events()[-1].event
         if newest != "following":
-            raise OperatorError(f"walk: expected a robot that walks, found the host {newest}, the "
-                                f"driver {self.phase} and the policy node {self.operator.mode} "
-                                f"({self.operator.status.reason})")
+            raise OperatorError(
+                f"walk: expected a robot that walks, found the host {newest}, the "
+                f"driver {self.phase} and the policy node {self.operator.mode} "
+                f"({self.operator.status.reason})"
+            )
 
     def fail(self, *faults: str) -> int:
         """Plan faults written without a start, to begin in a moment.
@@ -199,8 +224,9 @@ class Stack:
 
     def set_faults(self, *faults: str) -> None:
         """Replace the planned faults."""
-        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY,
-                               string_array_value=list(faults) or [""])
+        value = ParameterValue(
+            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
+        )
         request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
         self.wait_until(self._parameters.service_is_ready, "the parameters of the emulator")
         future = self._parameters.call_async(request)
@@ -249,8 +275,9 @@ class Stack:
     def link_pid(self) -> int:
         """Return the number of the driver's process that owns the socket."""
         threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
-        (child,) = (int(word) for thread in threads
-                    for word in (thread / "children").read_text().split())
+        (child,) = (
+            int(word) for thread in threads for word in (thread / "children").read_text().split()
+        )
         return child
 
     def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:

@@ -42,8 +42,11 @@ def page(endings: Sequence[Ending]) -> str:
 def verdict(endings: Sequence[Ending]) -> str:
     """Return in one line whether all ended as they should."""
     wrong = [ending.what for ending in endings if not ending.as_wanted]
-    return (f"{len(wrong)} of {len(endings)} did not end as they should: {'; '.join(wrong)}"
-            if wrong else f"all {len(endings)} ended as they should")
+    return (
+        f"{len(wrong)} of {len(endings)} did not end as they should: {'; '.join(wrong)}"
+        if wrong
+        else f"all {len(endings)} ended as they should"
+    )
 
 
 def _table(rows: Sequence[Ending], *, damped: bool) -> str:

@@ -56,15 +56,21 @@ def try_case(case: Case, folder: Path) -> Ending:
         if damped_ns is not None:
             robot.operator.wait(QUIET_S)
         again = damped_ns is not None and any(
-            event.event == "following" for event in robot.events_since(damped_ns))
+            event.event == "following" for event in robot.events_since(damped_ns)
+        )
         said = _said(robot, began_ns)
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
     wanted = walks if case.walks_on else damped_ns is not None and not again
     first = ["moved again"] if again else ["walks on"] if walks else []
     return Ending(
-        group=case.group, what=case.what, as_wanted=wanted, ended="; ".join([*first, *said]),
-        damped_ms=None if damped_ns is None else max(
-            0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS))
+        group=case.group,
+        what=case.what,
+        as_wanted=wanted,
+        ended="; ".join([*first, *said]),
+        damped_ms=None
+        if damped_ns is None
+        else max(0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS),
+    )
 
 
 def try_bad_start(start: BadStart, folder: Path) -> Ending:
@@ -78,24 +84,35 @@ def try_bad_start(start: BadStart, folder: Path) -> Ending:
         taken.bind((HERE, 0))
         port = {"state_port": taken.getsockname()[1]} if start.occupies_port else {}
         robot = opened.enter_context(
-            Stack(folder, emulator=start.emulator, driver={**start.driver, **port}))
+            Stack(folder, emulator=start.emulator, driver={**start.driver, **port})
+        )
         robot.expect_deaths()
         if start.turned:
             robot.turn_by_hand()
         success, message = _ask_for_control(robot)
-        events = [event.event for event in robot.events()
-                  if event.event in ("folding", "following") and "another" not in event.who]
+        events = [
+            event.event
+            for event in robot.events()
+            if event.event in ("folding", "following") and "another" not in event.who
+        ]
     as_wanted = not success and start.says in message and not events
-    return Ending(group="start", what=start.what, damped_ms=None, as_wanted=as_wanted,
-                  ended=f"{message}{''.join(f'; {what}' for what in events)}")
+    return Ending(
+        group="start",
+        what=start.what,
+        damped_ms=None,
+        as_wanted=as_wanted,
+        ended=f"{message}{''.join(f'; {what}' for what in events)}",
+    )
 
 
 def _ask_for_control(robot: Stack) -> tuple[bool, str]:
     """Return what the driver answers, or its last line where it has ended instead."""
     driver = robot.driver
     try:
-        robot.wait_until(lambda: robot.driver_status is not None or driver.status is not None,
-                         "a status of the driver, or its end")
+        robot.wait_until(
+            lambda: robot.driver_status is not None or driver.status is not None,
+            "a status of the driver, or its end",
+        )
         if driver.status is None:
             # What is wrong shows after some frames.
             robot.operator.wait(_READY_S)
@@ -134,9 +151,12 @@ def _said(robot: Stack, began_ns: int) -> list[str]:
 
 
 _TOLD = {
-    "control_given_back": "control given back", "watchdog": "watchdog",
-    "stopped": "switched off", "started": "switched on", "control_refused": "refused another",
-}  # fmt: skip
+    "control_given_back": "control given back",
+    "watchdog": "watchdog",
+    "stopped": "switched off",
+    "started": "switched on",
+    "control_refused": "refused another",
+}
 
 
 def _last_words(node: NodeProcess) -> str:
@@ -146,5 +166,6 @@ def _last_words(node: NodeProcess) -> str:
 
 def failed(group: str, what: str, error: OperatorError | SimError) -> Ending:
     """Return the ending of a case that could not be tried."""
-    return Ending(group=group, what=what, ended=f"not tried: {error}", damped_ms=None,
-                  as_wanted=False)
+    return Ending(
+        group=group, what=what, ended=f"not tried: {error}", damped_ms=None, as_wanted=False
+    )

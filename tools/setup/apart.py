@@ -10,11 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.setup.environment import install_into
+from tools.setup.environment import FOLDER, install_into, known_lock, locked
 from tools.setup.host import SetupError, run
 
-TORCH = "torch==2.13.0"
-_CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+FOR_CPU = FOLDER / "requirements" / "pytorch-cpu.txt"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +33,10 @@ def make_anew(venv: Path, mark: str) -> list[str]:
         SetupError: A foreign folder, or a link to one, is in the way.
     """
     if venv.is_symlink():
-        raise SetupError(f"{venv} leads to {venv.resolve()}, whose owner may need it as it is; "
-                         "remove the link and try again")
+        raise SetupError(
+            f"{venv} leads to {venv.resolve()}, whose owner may need it as it is; "
+            "remove the link and try again"
+        )
     if venv.exists() and not (venv / mark).exists():
         raise SetupError(f"{venv} was not made by this command; move it away and try again")
     shutil.rmtree(venv, ignore_errors=True)
@@ -43,15 +45,18 @@ def make_anew(venv: Path, mark: str) -> list[str]:
     return install_into(venv)
 
 
-def install_torch(pip: list[str]) -> None:
+def install_torch(pip: list[str], python: str) -> None:
     """Install PyTorch: a build for CPUs, alone, where there is such a build.
 
-    It is in no lock: builds for CPUs are on an index of their own, and neither that nor which one
-    a machine gets is known before. Nothing that runs on a robot needs it.
+    Such builds are on an index of their own, which not every machine reaches.
+
+    Args:
+        pip: As `install_into` returns it.
+        python: Version, `3.11`.
     """
-    for source in ([], ["--index-url", _CPU_INDEX]):
-        command = [*pip, "--no-deps", "--retries", "1", f"{TORCH}+cpu", *source]
+    for source in ([], ["--index-url", CPU_INDEX]):
+        command = [*pip, "--retries", "1", *locked(FOR_CPU), *source]
         if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return
-    _log.warning("setup: no %s for CPUs was found; taking the one for CUDA", TORCH)
-    run([*pip, TORCH])
+    _log.warning("setup: no PyTorch for CPUs of %s was found; taking the one for CUDA", FOR_CPU)
+    run([*pip, *locked(known_lock("pytorch", python))])

@@ -70,7 +70,7 @@ def ensure_environment(venv: Path, ros: Ros) -> str:
         return key
     _make(venv, origin, ros.label)
     _log.info("setup: installing packages into %s (about a minute on first use)", venv)
-    run([*install_into(venv), *locked(lock)])
+    install_locks(install_into(venv), _python_version(), lock)
     if ros.prefix is None:
         repair_cmake_files(venv)
         write_local_setup(venv, ros.distro)
@@ -98,13 +98,35 @@ def known_lock(name: str, python: str) -> Path:
 
 def install_into(venv: Path) -> list[str]:
     """Return the command that installs into an environment, without what."""
-    return [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "install",
-            "--quiet"]
+    return [
+        str(venv / "bin/python"),
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "--quiet",
+    ]
+
+
+def install_locks(pip: list[str], python: str, *locks: Path) -> None:
+    """Install what locks have, and before it what pip builds packages with that have no wheel.
+
+    Args:
+        pip: As `install_into` returns it.
+        python: Version, `3.11`.
+        locks: Their paths.
+    """
+    for lock in (known_lock("builder", python), *locks):
+        run([*pip, *locked(lock)])
 
 
 def locked(lock: Path) -> list[str]:
-    """Return what to install for a lock: its files and nothing else, each by its hash."""
-    return ["--no-deps", "--require-hashes", "-r", str(lock)]
+    """Return what to install for a lock: its files and nothing else, each by its hash.
+
+    A package without a wheel is built with what the environment has; left to itself, pip would
+    fetch the newest setuptools, which no lock covers.
+    """
+    return ["--no-deps", "--require-hashes", "--no-build-isolation", "-r", str(lock)]
 
 
 def _python_version() -> str:

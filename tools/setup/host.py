@@ -43,9 +43,7 @@ def _missing_tools() -> dict[str, str]:
 
 
 def run(
-    command: Iterable[str | Path],
-    env: Mapping[str, str] | None = None,
-    folder: Path | None = None,
+    command: Iterable[str | Path], env: Mapping[str, str] | None = None, folder: Path | None = None
 ) -> None:
     """Run `command` to its end, with the environment and in the folder of the caller by default.
 

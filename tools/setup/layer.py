@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import install_torch
-from tools.setup.environment import FOLDER, install_into, known_lock, locked
+from tools.setup.apart import FOR_CPU, install_torch
+from tools.setup.environment import FOLDER, install_into, install_locks, known_lock
 from tools.setup.host import SetupError, run
 
 _BASE_PTH = "workspace-base.pth"
@@ -25,10 +25,11 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     Raises:
         SetupError: A foreign folder is in the way, or pip failed.
     """
-    lock = known_lock(name, f"{sys.version_info.major}.{sys.version_info.minor}")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    lock = known_lock(name, python)
     base_site = next((base / "lib").glob("python3.*/site-packages"))
     config = (base / "pyvenv.cfg").read_text(encoding="utf-8")
-    key = stamp.digest([lock, *FOLDER.glob("*.py")], extra=f"{base_site}\0{config}")
+    key = stamp.digest([lock, FOR_CPU, *FOLDER.glob("*.py")], extra=f"{base_site}\0{config}")
     if stamp.matches(venv, key):
         return
     if venv.exists() and not _is_ours(venv):
@@ -42,8 +43,8 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     pth = next((venv / "lib").glob("python3.*/site-packages")) / _BASE_PTH
     pth.write_text(f"import site; site.addsitedir({str(base_site)!r})\n", encoding="utf-8")
     pip = install_into(venv)
-    install_torch(pip)
-    run([*pip, *locked(lock)])
+    install_torch(pip, python)
+    install_locks(pip, python, lock)
     stamp.write(venv, key)
 
 

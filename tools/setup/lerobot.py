@@ -16,8 +16,8 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import install_torch, make_anew
-from tools.setup.environment import FOLDER, known_lock, locked, read_origin
+from tools.setup.apart import FOR_CPU, install_torch, make_anew
+from tools.setup.environment import FOLDER, install_locks, known_lock, locked, read_origin
 from tools.setup.host import SetupError, run
 from tools.setup.ros import Ros, find_ros
 from tools.setup.workspace import ROOT
@@ -45,22 +45,26 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     """
     if version not in PYTHONS:
         offered = ", ".join(f"{major}.{minor}" for major, minor in PYTHONS)
-        raise SetupError(f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
-                         f"at {sys.executable}; name one with "
-                         "`make setup-lerobot LEROBOT_PYTHON=python3.12`")
+        raise SetupError(
+            f"expected Python {offered} for LeRobot, found {version[0]}.{version[1]} "
+            f"at {sys.executable}; name one with "
+            "`make setup-lerobot LEROBOT_PYTHON=python3.12`"
+        )
     python = f"{version[0]}.{version[1]}"
     lock = known_lock("lerobot", python)
     wheels = "" if ros.prefix else _ros_wheels(known_lock(ros.distro, python))
     manifests = [plugin / "pyproject.toml" for plugin in PLUGINS]
     # With the places of the plugins, which are used from there: another checkout has its own.
-    key = stamp.digest([lock, HOOK, *FOLDER.glob("*.py"), *manifests],
-                       extra=f"{sys.executable}{version}{wheels}{PLUGINS}")
+    key = stamp.digest(
+        [lock, FOR_CPU, HOOK, *FOLDER.glob("*.py"), *manifests],
+        extra=f"{sys.executable}{version}{wheels}{PLUGINS}",
+    )
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)
     pip = make_anew(venv, _OURS)
-    install_torch(pip)
-    run([*pip, *locked(lock)])
+    install_torch(pip, python)
+    install_locks(pip, python, lock)
     if wheels:
         ros_lock = venv / "ros.txt"
         ros_lock.write_text(wheels, encoding="utf-8")

@@ -45,6 +45,7 @@ class Lock:
         requirements: Names of requirements files.
         alone: Name of a requirements file whose packages come without what they require.
         beside_ros: Whether the constraints of a sourced ROS 2 hold.
+        with_torch: Whether PyTorch is part of it, and not installed by itself before.
         pythons: One file for each.
         machines: Architectures.
     """
@@ -54,6 +55,7 @@ class Lock:
     requirements: tuple[str, ...]
     alone: str = ""
     beside_ros: bool = False
+    with_torch: bool = False
     pythons: tuple[str, ...] = PYTHONS
     machines: tuple[str, ...] = ("x86_64",)
 
@@ -61,24 +63,71 @@ class Lock:
 _EVERY_ROBOT = ("x86_64", "aarch64")
 # The wheels of ROS 2, of MuJoCo and of the training environments that are used are of x86_64.
 LOCKS = (
-    *(Lock(name=distro, what=f"The workspace with ROS 2 {distro.capitalize()} from wheels",
-           requirements=(*REQUIREMENTS, f"ros-{distro}")) for distro in WHEEL_DISTROS),
-    Lock(name="sourced", what="The workspace beside a ROS 2 that is sourced",
-         requirements=REQUIREMENTS, beside_ros=True, pythons=("3.10", "3.12"),
-         machines=_EVERY_ROBOT),
-    Lock(name="robot", what="What runs on a robot", requirements=("run",), beside_ros=True,
-         pythons=("3.10", "3.11", "3.12"), machines=_EVERY_ROBOT),
-    Lock(name="robot-tools", what="What runs, simulates and compares on a robot's board",
-         requirements=("run", "sim", "tools"), beside_ros=True, pythons=("3.10", "3.11", "3.12"),
-         machines=_EVERY_ROBOT),
-    Lock(name="build", what="What builds the workspace where colcon is not there",
-         requirements=("build",), beside_ros=True, pythons=("3.10", "3.11", "3.12"),
-         machines=_EVERY_ROBOT),
+    *(
+        Lock(
+            name=distro,
+            what=f"The workspace with ROS 2 {distro.capitalize()} from wheels",
+            requirements=(*REQUIREMENTS, f"ros-{distro}"),
+        )
+        for distro in WHEEL_DISTROS
+    ),
+    Lock(
+        name="sourced",
+        what="The workspace beside a ROS 2 that is sourced",
+        requirements=REQUIREMENTS,
+        beside_ros=True,
+        pythons=("3.10", "3.12"),
+        machines=_EVERY_ROBOT,
+    ),
+    Lock(
+        name="robot",
+        what="What runs on a robot",
+        requirements=("run",),
+        beside_ros=True,
+        pythons=("3.10", "3.11", "3.12"),
+        machines=_EVERY_ROBOT,
+    ),
+    Lock(
+        name="robot-tools",
+        what="What runs, simulates and compares on a robot's board",
+        requirements=("run", "sim", "tools"),
+        beside_ros=True,
+        pythons=("3.10", "3.11", "3.12"),
+        machines=_EVERY_ROBOT,
+    ),
+    Lock(
+        name="build",
+        what="What builds the workspace where colcon is not there",
+        requirements=("build",),
+        beside_ros=True,
+        pythons=("3.10", "3.11", "3.12"),
+        machines=_EVERY_ROBOT,
+    ),
+    Lock(
+        name="builder",
+        what="What pip builds packages with that have no wheel",
+        requirements=("builder",),
+    ),
+    Lock(
+        name="pytorch",
+        what="PyTorch with CUDA, where none for CPUs can be had",
+        requirements=("pytorch",),
+        with_torch=True,
+    ),
     Lock(name="torch", what="Training, beside PyTorch", requirements=("torch",)),
-    Lock(name="rknn", what="RKNN Toolkit2, beside PyTorch", requirements=("rknn",),
-         alone="rknn-alone", pythons=("3.10", "3.11", "3.12")),
-    Lock(name="lerobot", what="LeRobot, beside PyTorch", requirements=("lerobot",),
-         alone="lerobot-alone"),
+    Lock(
+        name="rknn",
+        what="RKNN Toolkit2, beside PyTorch",
+        requirements=("rknn",),
+        alone="rknn-alone",
+        pythons=("3.10", "3.11", "3.12"),
+    ),
+    Lock(
+        name="lerobot",
+        what="LeRobot, beside PyTorch",
+        requirements=("lerobot",),
+        alone="lerobot-alone",
+    ),
 )
 
 
@@ -95,15 +144,18 @@ def write_locks(uv: Path) -> None:
         for python in lock.pythons:
             _log.info("lock: %s, Python %s", lock.name, python)
             verified = (lock.name, python) in VERIFIED
-            state = ("built and tested" if verified
-                     else "resolved, not verified by a full run of the tests")
+            state = (
+                "built and tested"
+                if verified
+                else "resolved, not verified by a full run of the tests"
+            )
             header = _HEADER.format(what=lock.what, python=python, state=state)
             lock_file(lock.name, python).write_text(header + _resolve(uv, lock, python), "utf-8")
 
 
 def _resolve(uv: Path, lock: Lock, python: str) -> str:
     """Return the lines of a lock; the first architecture decides on the versions."""
-    options = ["--override", str(_input("pytorch-apart.txt"))]
+    options = [] if lock.with_torch else ["--override", str(_input("pytorch-apart.txt"))]
     if lock.beside_ros:
         options += ["-c", str(_input("sourced-constraints.txt"))]
     files = [str(_input(f"{name}.in")) for name in lock.requirements]
@@ -114,8 +166,14 @@ def _resolve(uv: Path, lock: Lock, python: str) -> str:
         with tempfile.NamedTemporaryFile("w", suffix=".txt") as chosen:
             chosen.writelines(f"{name}=={version}\n" for name, version in versions.items())
             chosen.flush()
-            where = ["--python-version", python,
-                     "--python-platform", f"{machine}-manylinux_2_28", "-c", chosen.name]
+            where = [
+                "--python-version",
+                python,
+                "--python-platform",
+                f"{machine}-manylinux_2_28",
+                "-c",
+                chosen.name,
+            ]
             found = _compile(uv, [*options, *where, *files])
             if alone:
                 found += _compile(uv, ["--no-deps", *where, *alone])
@@ -123,7 +181,8 @@ def _resolve(uv: Path, lock: Lock, python: str) -> str:
             versions[package["name"]] = package["version"]
             sources = package.get("wheels") or [package["sdist"]]
             hashes.setdefault(package["name"], set()).update(
-                source["hashes"]["sha256"] for source in sources)
+                source["hashes"]["sha256"] for source in sources
+            )
     return "".join(_entry(name, versions[name], sorted(hashes[name])) for name in sorted(versions))
 
 
@@ -132,8 +191,16 @@ def _input(name: str) -> Path:
 
 
 def _compile(uv: Path, arguments: Sequence[str]) -> list[dict[str, Any]]:
-    command = [str(uv), "pip", "compile", "--no-config", "--quiet", "--format", "pylock.toml",
-               *arguments]
+    command = [
+        str(uv),
+        "pip",
+        "compile",
+        "--no-config",
+        "--quiet",
+        "--format",
+        "pylock.toml",
+        *arguments,
+    ]
     text = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     # Not in the standard library of Python 3.10, for which the rest is written.
     packages: list[dict[str, Any]] = importlib.import_module("tomllib").loads(text)["packages"]

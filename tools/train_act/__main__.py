@@ -41,9 +41,12 @@ def run(given: argparse.Namespace) -> None:
     if not given.state_only:
         encoder, curve = train_encoder(given.scenes, given.encoder_steps, given.seed)
         _write(output / "encoder.csv", ("step", "front_error_m", "wrist_error_m"), curve)
-    episodes = list(demonstrations(given.episodes, pictures=encoder is not None))
-    _log.info("policy: %d demonstrations, %d frames", len(episodes),
-              sum(len(episode.state) for episode in episodes))
+    episodes = list(demonstrations(given.episodes, images=encoder is not None))
+    _log.info(
+        "policy: %d demonstrations, %d frames",
+        len(episodes),
+        sum(len(episode.state) for episode in episodes),
+    )
     policy, stats = new_policy(encoder), statistics(episodes)
     curve = train(policy, encoder, episodes, stats, steps=given.steps, seed=given.seed)
     _write(output / "policy.csv", ("step", "l1"), curve)
@@ -54,8 +57,12 @@ def run(given: argparse.Namespace) -> None:
     outcomes = judge(runner, range(1, given.judged + 1), runner.reset)
     names = [field.name for field in fields(Outcome)]
     _write(output / "episodes.csv", names, map(astuple, outcomes))
-    _log.info("%d of %d episodes succeeded; %s", sum(one.succeeded for one in outcomes),
-              len(outcomes), output / CHECKPOINT)
+    _log.info(
+        "%d of %d episodes succeeded; %s",
+        sum(one.succeeded for one in outcomes),
+        len(outcomes),
+        output / CHECKPOINT,
+    )
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -64,8 +71,9 @@ def main(args: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(args)
     for folder in (given.output, given.dataset_only):
         if folder is not None and folder.exists():
-            _log.error("train_act: %s: expected no such folder yet, found one; choose another",
-                       folder)
+            _log.error(
+                "train_act: %s: expected no such folder yet, found one; choose another", folder
+            )
             return 1
     try:
         if given.dataset_only is not None:
@@ -87,11 +95,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--output", type=Path, help="folder to make")
-    what.add_argument("--dataset-only", type=Path, metavar="FOLDER",
-                      help="write the demonstrations as a LeRobot dataset instead")
+    what.add_argument(
+        "--dataset-only",
+        type=Path,
+        metavar="FOLDER",
+        help="write the demonstrations as a LeRobot dataset instead",
+    )
     parser.add_argument("--seed", type=seed, default=1, help="of everything random (default 1)")
-    parser.add_argument("--state-only", action="store_true",
-                        help="tell the policy where the cube is, in the place of pictures")
+    parser.add_argument(
+        "--state-only",
+        action="store_true",
+        help="give the policy the position of the cube instead of images",
+    )
     for name, default, help_text in (
         ("scenes", 10_000, "random scenes for the encoder"),
         ("encoder-steps", 900, "updates of the encoder"),
@@ -100,8 +115,13 @@ def _parser() -> argparse.ArgumentParser:
         ("judged", 40, "episodes to judge it by"),
         ("threads", 1, "of PyTorch"),
     ):
-        parser.add_argument(f"--{name}", type=positive_count, default=default, metavar="N",
-                            help=f"{help_text} (default {default})")
+        parser.add_argument(
+            f"--{name}",
+            type=positive_count,
+            default=default,
+            metavar="N",
+            help=f"{help_text} (default {default})",
+        )
     return parser
 
 

@@ -7,28 +7,51 @@ from pathlib import Path
 
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
-from robot_sim.arm_figures import ARM_JOINT_NAMES
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import PICTURE_SIZE
 from tools.train_act.demonstrations import RATE_HZ, TASK, Episode
-from tools.train_act.policy import ACTION, CUBE, PICTURES, STATE
+from tools.train_act.policy import ACTION, CUBE, IMAGES, STATE
 
 
 def write_dataset(episodes: Iterable[Episode], folder: Path) -> None:
-    """Write a LeRobotDataset v3 with pictures as PNG; the folder must not exist yet."""
-    joints = {"dtype": "float32", "shape": (len(ARM_JOINT_NAMES),),
-              "names": [f"{name}.pos" for name in ARM_JOINT_NAMES]}
-    features = {STATE: joints, ACTION: joints,
-                CUBE: {"dtype": "float32", "shape": (3,), "names": ["x", "y", "z"]}}
-    for key in PICTURES.values():
-        features[key] = {"dtype": "image", "shape": (*PICTURE_SIZE, 3),
-                         "names": ["height", "width", "channels"]}
-    dataset = LeRobotDataset.create(f"local/{folder.name}", RATE_HZ, features, root=folder,
-                                    robot_type="so_follower", use_videos=False)
+    """Write a LeRobotDataset v3 with images as PNG; the folder must not exist yet."""
+    joints = {
+        "dtype": "float32",
+        "shape": (len(SO101.joint_names),),
+        "names": [f"{name}.pos" for name in SO101.joint_names],
+    }
+    features = {
+        STATE: joints,
+        ACTION: joints,
+        CUBE: {"dtype": "float32", "shape": (3,), "names": ["x", "y", "z"]},
+    }
+    for key in IMAGES.values():
+        features[key] = {
+            "dtype": "image",
+            "shape": (*PICTURE_SIZE, 3),
+            "names": ["height", "width", "channels"],
+        }
+    dataset = LeRobotDataset.create(
+        f"local/{folder.name}",
+        RATE_HZ,
+        features,
+        root=folder,
+        robot_type="so_follower",
+        use_videos=False,
+    )
     for episode in episodes:
         for row in range(len(episode.state)):
-            pictures = {key: episode.pictures[name][row].transpose(1, 2, 0)
-                        for name, key in PICTURES.items()}
-            dataset.add_frame({STATE: episode.state[row], ACTION: episode.action[row],
-                               CUBE: episode.cube[row], **pictures, "task": TASK})
+            images = {
+                key: episode.images[name][row].transpose(1, 2, 0) for name, key in IMAGES.items()
+            }
+            dataset.add_frame(
+                {
+                    STATE: episode.state[row],
+                    ACTION: episode.action[row],
+                    CUBE: episode.cube[row],
+                    **images,
+                    "task": TASK,
+                }
+            )
         dataset.save_episode()
     dataset.finalize()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_sim.arm_expert import ReachExpert, cube_top, minimum_jerk, solve
-from robot_sim.arm_figures import LOWER_RAD, UPPER_RAD
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import JOINTS, ArmSensors, ArmWorld, arm_command
 from robot_sim.driven import NS_PER_S
 from tools.train_act.scenes import CAMERAS
@@ -31,20 +31,22 @@ class Episode:
         state: Measured positions [frames, 6], degrees, gripper 0 to 100.
         action: Commanded positions [frames, 6], likewise.
         cube: Centre of the cube [frames, 3], m.
-        pictures: By camera, uint8 [frames, 3, height, width], RGB.
+        images: By camera, uint8 [frames, 3, height, width], RGB.
     """
 
     state: Array
     action: Array
     cube: Array
-    pictures: dict[str, npt.NDArray[np.uint8]]
+    images: dict[str, npt.NDArray[np.uint8]]
 
 
 def to_policy(position_rad: npt.ArrayLike) -> Array:
     """Return positions [..., 6] in degrees, the gripper (last) as 0 to 100 of its range."""
     rad = np.asarray(position_rad, dtype=np.float64)
     units = np.rad2deg(rad)
-    units[..., -1] = 100.0 * (rad[..., -1] - LOWER_RAD[-1]) / (UPPER_RAD[-1] - LOWER_RAD[-1])
+    units[..., -1] = (
+        100.0 * (rad[..., -1] - SO101.lower_rad[-1]) / (SO101.upper_rad[-1] - SO101.lower_rad[-1])
+    )
     return units.astype(np.float32)
 
 
@@ -52,11 +54,13 @@ def to_rad(units: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Return positions [..., 6], rad; the inverse of `to_policy`."""
     values = np.asarray(units, dtype=np.float64)
     rad = np.deg2rad(values)
-    rad[..., -1] = LOWER_RAD[-1] + values[..., -1] / 100.0 * (UPPER_RAD[-1] - LOWER_RAD[-1])
+    rad[..., -1] = SO101.lower_rad[-1] + values[..., -1] / 100.0 * (
+        SO101.upper_rad[-1] - SO101.lower_rad[-1]
+    )
     return rad
 
 
-def demonstrations(count: int, *, pictures: bool = True) -> Iterator[Episode]:
+def demonstrations(count: int, *, images: bool = True) -> Iterator[Episode]:
     """Yield episodes of the expert; some begin where a wrong movement has led."""
     with closing(ArmWorld()) as world:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
@@ -64,7 +68,7 @@ def demonstrations(count: int, *, pictures: bool = True) -> Iterator[Episode]:
             world.reset(seed=seed)
             if random.random() < _ASTRAY_SHARE:
                 _go_astray(world, random)
-            yield _demonstrate(world, pictures)
+            yield _demonstrate(world, images)
 
 
 def advance_period(world: ArmWorld, command_rad: npt.ArrayLike) -> None:
@@ -73,7 +77,7 @@ def advance_period(world: ArmWorld, command_rad: npt.ArrayLike) -> None:
     world.advance(world.steps_per_s // RATE_HZ)
 
 
-def _demonstrate(world: ArmWorld, pictures: bool) -> Episode:
+def _demonstrate(world: ArmWorld, images: bool) -> Episode:
     """Record the expert from where the world is."""
     expert, began_ns = ReachExpert(world), world.time_ns
     rows: list[tuple[ArmSensors, npt.NDArray[np.float64]]] = []
@@ -81,14 +85,14 @@ def _demonstrate(world: ArmWorld, pictures: bool) -> Episode:
     while world.time_ns - began_ns < (expert.duration_s + STAY_S) * NS_PER_S:
         target = expert.target(world.time_ns)
         rows.append((world.sense(), target))
-        for name in CAMERAS if pictures else ():
+        for name in CAMERAS if images else ():
             shots[name].append(world.render(name).transpose(2, 0, 1))
         advance_period(world, target)
     return Episode(
         state=to_policy([sensed.joint_pos for sensed, _ in rows]),
         action=to_policy([target for _, target in rows]),
         cube=np.array([sensed.cube_world for sensed, _ in rows], np.float32),
-        pictures={name: np.array(shot) for name, shot in shots.items() if shot},
+        images={name: np.array(shot) for name, shot in shots.items() if shot},
     )
 
 
@@ -102,8 +106,8 @@ def _go_astray(world: ArmWorld, random: np.random.Generator) -> None:
     part, periods = random.uniform(0.2, 1.0), round(RATE_HZ * random.uniform(1.0, 2.0))
     for period in range(1, periods + 1):
         command = start + part * minimum_jerk(period / periods) * (goal - start)
-        command[:JOINTS - 2] += random.normal(0.0, 0.01, JOINTS - 2)
-        advance_period(world, np.clip(command, LOWER_RAD, UPPER_RAD))
+        command[: JOINTS - 2] += random.normal(0.0, 0.01, JOINTS - 2)
+        advance_period(world, np.clip(command, SO101.lower_rad, SO101.upper_rad))
 
 
 def _within_reach(point: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a picture encoder to tell where the cube is."""
+"""Trains an image encoder to find the cube."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from tools.train_act.narrow import WIDTHS, NarrowResNet
 from tools.train_act.scenes import CAMERAS, Scenes, random_scenes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pictures, by which LeRobot normalises cameras unless told otherwise."""
+"""Of ImageNet's images, by which LeRobot normalises cameras by default."""
 _CELLS, _CENTRE_M, _SCALE_M = 3 * 4, (0.2, 0.0, 0.015), 0.05
 _BATCH, _RATE, _WARM = 64, 2e-3, 50
 _log = logging.getLogger("train_act")
@@ -29,9 +29,9 @@ class Locator(nn.Module):
         self.encoder = NarrowResNet()
         self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[3] * _CELLS, 6) for name in CAMERAS})
 
-    def forward(self, pictures: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+    def forward(self, images: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """Return by camera the place [n, 3], m, and the logarithm of its spread [n, 3]."""
-        maps = self.encoder(torch.cat([normalised(pictures[name]) for name in CAMERAS]))
+        maps = self.encoder(torch.cat([normalised(images[name]) for name in CAMERAS]))
         guesses = {}
         for name, part in zip(CAMERAS, maps.chunk(len(CAMERAS)), strict=True):
             place, spread = self.heads[name](part.flatten(1)).chunk(2, 1)
@@ -39,10 +39,10 @@ class Locator(nn.Module):
         return guesses
 
 
-def normalised(pictures: Tensor) -> Tensor:
-    """Return uint8 pictures [n, 3, h, w] as the network takes them."""
+def normalised(images: Tensor) -> Tensor:
+    """Return uint8 images [n, 3, h, w] as the network takes them."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
-    return (pictures.float() / 255.0 - mean) / std
+    return (images.float() / 255.0 - mean) / std
 
 
 def _centre(camera: str) -> Tensor:
@@ -74,8 +74,13 @@ def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, lis
         schedule.step()
         if step % 200 == 0 or step == steps:
             curve.append([step, *_errors(locator, unseen)])
-            _log.info("encoder: step %d, front %.1f mm, wrist %.1f mm, %.0f s", step,
-                      1e3 * curve[-1][1], 1e3 * curve[-1][2], time.monotonic() - began)
+            _log.info(
+                "encoder: step %d, front %.1f mm, wrist %.1f mm, %.0f s",
+                step,
+                1e3 * curve[-1][1],
+                1e3 * curve[-1][2],
+                time.monotonic() - began,
+            )
     return locator.encoder.eval(), curve
 
 
@@ -85,7 +90,7 @@ def _cosine(part: float) -> float:
 
 def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:
     """Return the negative log likelihood under Laplace distributions: hidden cubes count little."""
-    guesses = locator({name: torch.from_numpy(scenes.pictures[name][rows]) for name in CAMERAS})
+    guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
     total = torch.zeros(())
     for name, (place, spread) in guesses.items():
         miss = (place - torch.from_numpy(scenes.places[name][rows])).abs() / _SCALE_M
@@ -99,7 +104,7 @@ def _errors(locator: Locator, scenes: Scenes) -> list[float]:
     locator.eval()
     errors: dict[str, list[Tensor]] = {name: [] for name in CAMERAS}
     for rows in np.split(np.arange(len(scenes.places[CAMERAS[0]])), 10):
-        guesses = locator({name: torch.from_numpy(scenes.pictures[name][rows]) for name in CAMERAS})
+        guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
         for name, (place, _) in guesses.items():
             errors[name].append((place - torch.from_numpy(scenes.places[name][rows])).norm(dim=1))
     locator.train()

@@ -25,12 +25,15 @@ def write_golden(runner: Runner, file: Path) -> None:
         expert = ReachExpert(world)
         for period in range(round(_MOMENTS_S[-1] * RATE_HZ) + 1):
             if period / RATE_HZ in _MOMENTS_S:
-                row = {GOLDEN_STATE: to_policy(world.sense().joint_pos),
-                       GOLDEN_CHUNK: runner.chunk(world)}
+                row = {
+                    GOLDEN_STATE: to_policy(world.sense().joint_pos),
+                    GOLDEN_CHUNK: runner.chunk(world),
+                }
                 row |= {GOLDEN_CAMERA + name: world.render(name) for name in CAMERAS}
                 for key, value in row.items():
                     rows.setdefault(key, []).append(value)
             advance_period(world, expert.target(world.time_ns))
     world.close()
-    np.savez_compressed(file, allow_pickle=False,
-                        **{key: np.array(values) for key, values in rows.items()})
+    np.savez_compressed(
+        file, allow_pickle=False, **{key: np.array(values) for key, values in rows.items()}
+    )

@@ -29,9 +29,9 @@ class NarrowResNet(nn.Module):
             before, stride = widths[max(index - 1, 0)], 1 if index == 0 else 2
             setattr(self, f"layer{index + 1}", _stage(before, width, stride))
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the feature maps [n, widths[3], h / 32, w / 32] of normalised pictures."""
-        x = torch.relu(self.bn1(self.conv1(pictures)))
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the feature maps [n, widths[3], h / 32, w / 32] of normalised images."""
+        x = torch.relu(self.bn1(self.conv1(images)))
         x = nn.functional.max_pool2d(x, 3, 2, 1)
         for index in range(4):
             x = self.get_submodule(f"layer{index + 1}")(x)
@@ -42,8 +42,9 @@ def _stage(before: int, width: int, stride: int) -> nn.Sequential:
     """Return two blocks; the first one changes size and channels."""
     change = None
     if stride != 1 or before != width:
-        change = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False),
-                               nn.BatchNorm2d(width))
+        change = nn.Sequential(
+            nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+        )
     return nn.Sequential(BasicBlock(before, width, stride, change), BasicBlock(width, width))
 
 

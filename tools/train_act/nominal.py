@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from model_tools.act.nominal import asked_for
-from model_tools.contract_text import set_section
-from policy_inference.bundle.load import CONTRACT_FILE, load_chunk_bundle
+from model_tools.files.contract_text import set_section
+from model_tools.make.act.demonstrated import asked_for
+from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, Mode
 from robot_sim.arm_trace import ArmTrace
@@ -39,18 +40,30 @@ def write_nominal(bundle: Path, files: Sequence[Path]) -> int:
         PolicyError: The bundle or a trace cannot be used, or nothing moved.
         OSError: A file cannot be read or written.
     """
-    contract = load_chunk_bundle(bundle).contract
+    contract = load_bundle(bundle, kind=ChunkBundle).contract
     episodes = list(healthy(map(ArmTrace.load, files)))
-    nominal = asked_for(contract, episodes,
-                        f"{len(episodes)} healthy episodes of the policy on the simulated arm")
+    nominal = asked_for(
+        contract, episodes, f"{len(episodes)} healthy episodes of the policy on the simulated arm"
+    )
     if nominal is None:
-        raise PolicyError(f"{', '.join(map(str, files))}: expected episodes that succeeded, found "
-                          "none")
+        raise PolicyError(
+            f"{', '.join(map(str, files))}: expected episodes that succeeded, found none"
+        )
     file = bundle / CONTRACT_FILE
-    file.write_text(set_section(file.read_text("utf-8"), "nominal", {
-        "source": nominal.source, "ticks": nominal.ticks, "target_step": nominal.target_step,
-        "effort_demand": nominal.effort_demand}), "utf-8")
-    load_chunk_bundle(bundle)
+    file.write_text(
+        set_section(
+            file.read_text("utf-8"),
+            "nominal",
+            {
+                "source": nominal.source,
+                "ticks": nominal.ticks,
+                "target_step": nominal.target_step,
+                "effort_demand": nominal.effort_demand,
+            },
+        ),
+        "utf-8",
+    )
+    load_bundle(bundle, kind=ChunkBundle)
     return len(episodes)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot's ACT: made, trained on cached picture features, saved as any user's checkpoint."""
+"""LeRobot's ACT: made, trained on cached image features, saved as any user's checkpoint."""
 
 import logging
 import math
@@ -23,7 +23,7 @@ from tools.train_act.narrow import NarrowResNet, widened
 from tools.train_act.scenes import CAMERAS
 
 STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
-PICTURES = {name: f"observation.images.{name}" for name in CAMERAS}
+IMAGES = {name: f"observation.images.{name}" for name in CAMERAS}
 CHUNK = 60
 EVERY = 3
 """Frames from one that is learned from to the next; those between look alike."""
@@ -33,28 +33,40 @@ Statistics = dict[str, dict[str, Tensor]]
 
 
 def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
-    """Return an untrained ACT that sees through `encoder`, or is told where the cube is.
+    """Return an untrained ACT that sees through `encoder`, or gets the position of the cube.
 
     Args:
-        encoder: Picture encoder, or None for a policy of the environment's state.
+        encoder: Image encoder, or None for a policy of the environment's state.
         steps: How many steps of a chunk are executed.
     """
     inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
     if encoder is None:
         inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
     else:
-        inputs |= {key: PolicyFeature(FeatureType.VISUAL, (3, *PICTURE_SIZE))
-                   for key in PICTURES.values()}
-    policy = ACTPolicy(ACTConfig(
-        input_features=inputs,
-        output_features={ACTION: PolicyFeature(FeatureType.ACTION, (JOINTS,))},
-        device="cpu", push_to_hub=False, pretrained_backbone_weights=None, chunk_size=CHUNK,
-        n_action_steps=steps, dim_model=128, n_heads=4, dim_feedforward=512, n_encoder_layers=3,
-        use_vae=False, dropout=0.0,
-        # LeRobot leaves the environment's state as it is unless told otherwise.
-        normalization_mapping=dict.fromkeys(
-            ("VISUAL", "STATE", "ENV", "ACTION"), NormalizationMode.MEAN_STD),
-    ))  # fmt: skip
+        inputs |= {
+            key: PolicyFeature(FeatureType.VISUAL, (3, *PICTURE_SIZE)) for key in IMAGES.values()
+        }
+    policy = ACTPolicy(
+        ACTConfig(
+            input_features=inputs,
+            output_features={ACTION: PolicyFeature(FeatureType.ACTION, (JOINTS,))},
+            device="cpu",
+            push_to_hub=False,
+            pretrained_backbone_weights=None,
+            chunk_size=CHUNK,
+            n_action_steps=steps,
+            dim_model=128,
+            n_heads=4,
+            dim_feedforward=512,
+            n_encoder_layers=3,
+            use_vae=False,
+            dropout=0.0,
+            # By default LeRobot does not normalise the environment's state.
+            normalization_mapping=dict.fromkeys(
+                ("VISUAL", "STATE", "ENV", "ACTION"), NormalizationMode.MEAN_STD
+            ),
+        )
+    )
     if encoder is not None:
         backbone = policy.model.backbone
         backbone.load_state_dict(widened(encoder.state_dict(), backbone.state_dict()))
@@ -63,23 +75,29 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
 
 
 def statistics(episodes: list[Episode]) -> Statistics:
-    """Return mean and standard deviation of every feature; ImageNet's for pictures."""
+    """Return mean and standard deviation of every feature; ImageNet's for images."""
     found: Statistics = {}
     for key, part in ((STATE, "state"), (ACTION, "action"), (CUBE, "cube")):
         values = torch.from_numpy(np.concatenate([getattr(one, part) for one in episodes]))
         # The cube's height never changes; a deviation of 1 mm leaves it near 0.
         std = values.std(0, correction=0).clamp(min=1e-3)
         found[key] = {"mean": values.mean(0), "std": std}
-    colours = {name: torch.tensor(values).view(3, 1, 1)
-               for name, values in (("mean", MEAN), ("std", STD))}
-    found |= dict.fromkeys(PICTURES.values(), colours)
+    colours = {
+        name: torch.tensor(values).view(3, 1, 1) for name, values in (("mean", MEAN), ("std", STD))
+    }
+    found |= dict.fromkeys(IMAGES.values(), colours)
     return found
 
 
 def train(
-    policy: ACTPolicy, encoder: NarrowResNet | None, episodes: list[Episode], stats: Statistics,
-    *, steps: int, seed: int,
-) -> list[list[float]]:  # fmt: skip
+    policy: ACTPolicy,
+    encoder: NarrowResNet | None,
+    episodes: list[Episode],
+    stats: Statistics,
+    *,
+    steps: int,
+    seed: int,
+) -> list[list[float]]:
     """Train the policy by LeRobot's own loss, the frozen encoder's features computed once.
 
     Returns:
@@ -91,8 +109,12 @@ def train(
         policy.model.backbone = _Cached(backbone.conv1.weight.shape[0] * 8)
     learned = [value for value in policy.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=_RATE, weight_decay=_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: min(
-        (step + 1) / _WARM, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(
+            (step + 1) / _WARM, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))
+        ),
+    )
     random, curve, losses = np.random.default_rng(seed), [], []
     policy.train()
     began = time.monotonic()
@@ -118,7 +140,8 @@ def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
     """Write the policy and its processors by LeRobot's own API."""
     wanted = {**policy.config.input_features, **policy.config.output_features}
     before, after = make_act_pre_post_processors(
-        policy.config, {key: values for key, values in stats.items() if key in wanted})
+        policy.config, {key: values for key, values in stats.items() if key in wanted}
+    )
     for part in (policy, before, after):
         part.save_pretrained(folder)
 
@@ -148,16 +171,18 @@ class _Frames:
         self._action = values("action", ACTION)
         ends = np.cumsum([len(one.state) for one in episodes])
         begins = ends - [len(one.state) for one in episodes]
-        self._at = torch.cat([torch.arange(begin, end, EVERY)
-                              for begin, end in zip(begins, ends, strict=True)])
+        self._at = torch.cat(
+            [torch.arange(begin, end, EVERY) for begin, end in zip(begins, ends, strict=True)]
+        )
         self._last = torch.from_numpy(ends[np.searchsorted(ends, self._at, "right")] - 1)
         self._inputs = {STATE: values("state", STATE)[self._at]}
         if encoder is None:
             self._inputs[CUBE] = values("cube", CUBE)[self._at]
         else:
-            for name, key in PICTURES.items():
-                self._inputs[key] = torch.cat([_features(encoder, one.pictures[name][::EVERY])
-                                               for one in episodes])
+            for name, key in IMAGES.items():
+                self._inputs[key] = torch.cat(
+                    [_features(encoder, one.images[name][::EVERY]) for one in episodes]
+                )
         self.count = len(self._at)
 
     def batch(self, rows: np.ndarray) -> dict[str, Any]:
@@ -165,12 +190,16 @@ class _Frames:
         ahead = self._at[rows][:, None] + torch.arange(CHUNK)
         last = self._last[rows][:, None]
         inputs = {key: values[rows].float() for key, values in self._inputs.items()}
-        return {**inputs, ACTION: self._action[torch.minimum(ahead, last)],
-                "action_is_pad": ahead > last}
+        return {
+            **inputs,
+            ACTION: self._action[torch.minimum(ahead, last)],
+            "action_is_pad": ahead > last,
+        }
 
 
 @torch.no_grad()
-def _features(encoder: NarrowResNet, pictures: np.ndarray) -> Tensor:
-    """Return the feature maps of an episode's pictures, in half precision."""
-    return torch.cat([encoder(normalised(part)).half()
-                      for part in torch.from_numpy(pictures).split(64)])
+def _features(encoder: NarrowResNet, images: np.ndarray) -> Tensor:
+    """Return the feature maps of an episode's images, in half precision."""
+    return torch.cat(
+        [encoder(normalised(part)).half() for part in torch.from_numpy(images).split(64)]
+    )

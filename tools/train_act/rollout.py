@@ -17,7 +17,7 @@ from lerobot.processor.converters import policy_action_to_transition, transition
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_world import ArmWorld
 from tools.train_act.demonstrations import advance_period, to_policy, to_rad
-from tools.train_act.policy import CUBE, PICTURES, STATE
+from tools.train_act.policy import CUBE, IMAGES, STATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +43,14 @@ class Runner:
         self._policy = ACTPolicy.from_pretrained(folder)
         self._policy.config.n_action_steps = steps or self._policy.config.n_action_steps
         self._before: Any = PolicyProcessorPipeline.from_pretrained(
-            folder, config_filename="policy_preprocessor.json")
+            folder, config_filename="policy_preprocessor.json"
+        )
         self._after: Any = PolicyProcessorPipeline.from_pretrained(
-            folder, config_filename="policy_postprocessor.json",
-            to_transition=policy_action_to_transition, to_output=transition_to_policy_action)
+            folder,
+            config_filename="policy_postprocessor.json",
+            to_transition=policy_action_to_transition,
+            to_output=transition_to_policy_action,
+        )
 
     def reset(self) -> None:
         """Forget the queue, as before every episode."""
@@ -70,15 +74,16 @@ class Runner:
         observation = {STATE: torch.from_numpy(to_policy(sensed.joint_pos))}
         if CUBE in wanted:
             observation[CUBE] = torch.from_numpy(sensed.cube_world.astype(np.float32))
-        for name, key in PICTURES.items():
+        for name, key in IMAGES.items():
             if key in wanted:
-                picture = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
-                observation[key] = torch.from_numpy(picture)
+                image = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
+                observation[key] = torch.from_numpy(image)
         return self._before(observation)
 
 
-def judge(policy: Callable[[ArmWorld], np.ndarray], seeds: Iterable[int],
-          reset: Callable[[], None]) -> list[Outcome]:  # fmt: skip
+def judge(
+    policy: Callable[[ArmWorld], np.ndarray], seeds: Iterable[int], reset: Callable[[], None]
+) -> list[Outcome]:
     """Run one episode per seed."""
     outcomes = []
     with closing(ArmWorld()) as world:
@@ -88,6 +93,12 @@ def judge(policy: Callable[[ArmWorld], np.ndarray], seeds: Iterable[int],
             eye = ReachJudge()
             while not eye.look(world.sense()) and world.time_ns < EPISODE_NS:
                 advance_period(world, policy(world))
-            outcomes.append(Outcome(seed=seed, succeeded=eye.succeeded, closest_m=eye.closest_m,
-                                    duration_s=world.time_ns / 1e9))
+            outcomes.append(
+                Outcome(
+                    seed=seed,
+                    succeeded=eye.succeeded,
+                    closest_m=eye.closest_m,
+                    duration_s=world.time_ns / 1e9,
+                )
+            )
     return outcomes

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Single pictures of random scenes: the arm anywhere on its way to any cube."""
+"""Single images of random scenes: the arm anywhere on its way to any cube."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_sim.arm_expert import CLEARANCE_M, solve
-from robot_sim.arm_figures import HOME_RAD, LOWER_RAD, UPPER_RAD
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_model import CUBE_HALF_M
 from robot_sim.arm_world import CUBE_BEARING_RAD, CUBE_DISTANCE_M, JOINTS, PICTURE_SIZE, ArmWorld
 from robot_sim.errors import SimError
@@ -21,15 +21,15 @@ _NEAR_SHARE, _NEAR_M, _POSE_RAD, _WIDER = 0.7, 0.03, 0.06, 0.03
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenes:
-    """Pictures and what is to be told from them.
+    """Images, and the positions to find in them.
 
     Attributes:
-        pictures: By camera, uint8 [scenes, 3, height, width], RGB.
+        images: By camera, uint8 [scenes, 3, height, width], RGB.
         places: By camera, the cube [scenes, 3], m: from the front camera in the world, from the
             wrist's in the frame of the tip.
     """
 
-    pictures: dict[str, npt.NDArray[np.uint8]]
+    images: dict[str, npt.NDArray[np.uint8]]
     places: dict[str, npt.NDArray[np.float32]]
 
 
@@ -38,7 +38,7 @@ def random_scenes(count: int, seed: int) -> Scenes:
     random, model = np.random.default_rng(seed), ArmWorld().model
     data, camera = mujoco.MjData(model), Offscreen(model, shadows=False)
     height, width = PICTURE_SIZE
-    pictures = {name: np.empty((count, 3, height, width), np.uint8) for name in CAMERAS}
+    images = {name: np.empty((count, 3, height, width), np.uint8) for name in CAMERAS}
     places = {name: np.empty((count, 3), np.float32) for name in CAMERAS}
     tip = model.site("tip").id
     pan = np.array([model.body("shoulder").pos[0], 0.0])
@@ -53,10 +53,10 @@ def random_scenes(count: int, seed: int) -> Scenes:
         places["wrist"][row] = data.site_xmat[tip].reshape(3, 3).T @ (at - data.site_xpos[tip])
         for name in CAMERAS:
             view = fixed_view(model, name)
-            picture = camera.picture(data, view, width=width, height=height)
-            pictures[name][row] = picture.transpose(2, 0, 1)
+            image = camera.picture(data, view, width=width, height=height)
+            images[name][row] = image.transpose(2, 0, 1)
     camera.close()
-    return Scenes(pictures=pictures, places=places)
+    return Scenes(images=images, places=places)
 
 
 def _place(random: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -75,11 +75,11 @@ def _pose(
     """Return a pose [6], rad, on the way to this cube, or to another one."""
     near = random.random() < _NEAR_SHARE
     goal = cube + random.normal(0.0, _NEAR_M, 2) if near else pan + _place(random)
-    start = HOME_RAD + random.uniform(-0.15, 0.15, JOINTS)
+    start = SO101.home_rad + random.uniform(-0.15, 0.15, JOINTS)
     height_m = 2 * CUBE_HALF_M + CLEARANCE_M + abs(random.normal(0.0, 0.02))
     try:
         end = solve(model, np.array([*goal, height_m]), start_rad=start)
     except SimError:  # out of reach: such a scene ends where it began
         end = start
     pose = start + random.uniform(0.0, 1.0) * (end - start) + random.normal(0, _POSE_RAD, JOINTS)
-    return np.clip(pose, LOWER_RAD, UPPER_RAD)
+    return np.clip(pose, SO101.lower_rad, SO101.upper_rad)

@@ -52,16 +52,24 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
-    source = (f"PPO in MuJoCo from scratch: make train SEED={given.seed} SAMPLES={given.samples}"
-              + (f", with --robots {given.robots}" if given.robots != ROBOTS else ""))  # fmt: skip
+    source = f"PPO in MuJoCo from scratch: make train SEED={given.seed} SAMPLES={given.samples}" + (
+        f", with --robots {given.robots}" if given.robots != ROBOTS else ""
+    )
     if given.output.exists():
-        _log.error("train_lite3: %s: expected no such folder yet, found one; choose another "
-                   "--output", given.output)  # fmt: skip
+        _log.error(
+            "train_lite3: %s: expected no such folder yet, found one; choose another --output",
+            given.output,
+        )
         return 1
     try:
         given.output.mkdir(parents=True)
-        train(given.output, seed=given.seed, samples=given.samples,
-                      robots=given.robots, threads=given.threads)  # fmt: skip
+        train(
+            given.output,
+            seed=given.seed,
+            samples=given.samples,
+            robots=given.robots,
+            threads=given.threads,
+        )
         export(given.output)
     except (PolicyError, SimError, OSError) as error:
         _log.error("train_lite3: %s", error)
@@ -77,23 +85,42 @@ def _bundle(output: Path, source: str) -> int:
     try:
         bundle = make_bundle(output, source=source)
     except (PolicyError, SimError, OSError) as error:
-        _log.error("train_lite3: no bundle: %s. Curve, checkpoint and model are in %s; a policy "
-                   "that does not walk yet needs more samples", error, output)  # fmt: skip
+        _log.error(
+            "train_lite3: no bundle: %s. Curve, checkpoint and model are in %s; a policy "
+            "that does not walk yet needs more samples",
+            error,
+            output,
+        )
         return 1
-    _log.info("%s\nnow: python -m tools.acceptance --bundle '%s' --output '%s'", bundle.path,
-              bundle.path, output / "acceptance")  # fmt: skip
+    _log.info(
+        "%s\nnow: python -m tools.acceptance --bundle '%s' --output '%s'",
+        bundle.path,
+        bundle.path,
+        output / "acceptance",
+    )
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="train_lite3", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="train_lite3",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seed", type=seed, default=1, help="of all that is random")
-    parser.add_argument("--samples", type=positive_count, default=10_000_000,
-                        help="policy steps of single robots to learn from")
+    parser.add_argument(
+        "--samples",
+        type=positive_count,
+        default=10_000_000,
+        help="policy steps of single robots to learn from",
+    )
     parser.add_argument("--robots", type=positive_count, default=ROBOTS, help="simulated at a time")
-    parser.add_argument("--threads", type=positive_count, default=1,
-                        help="of physics and of learning; several seeds at once use cores better")
+    parser.add_argument(
+        "--threads",
+        type=positive_count,
+        default=1,
+        help="of physics and of learning; several seeds at once use cores better",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     return parser
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The learning curve: a CSV file on the way, a picture at the end, a line of progress."""
+"""The learning curve: a CSV file during the training, a chart at the end, a line of progress."""
 
 from __future__ import annotations
 
@@ -62,12 +62,13 @@ class Curve:
 def read_curve(file: Path) -> Rows:
     """Read a `curve.csv`."""
     with file.open(encoding="utf-8", newline="") as stream:
-        return [{name: float(value) for name, value in row.items()}
-                for row in csv.DictReader(stream)]  # fmt: skip
+        return [
+            {name: float(value) for name, value in row.items()} for row in csv.DictReader(stream)
+        ]
 
 
 def draw(curves: Mapping[str, Rows], path: Path) -> None:
-    """Draw curves, by the name of their run, into one picture."""
+    """Draw curves, by the name of their run, into one chart."""
     figure = Figure(figsize=(10.0, 6.0), layout="constrained")
     for axis, (title, names) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS, strict=True):
         for colour, (run, rows) in enumerate(curves.items()):
@@ -85,10 +86,10 @@ def draw(curves: Mapping[str, Rows], path: Path) -> None:
 
 
 def main() -> None:
-    """Draw several trainings into one picture: `python -m tools.train_lite3.curve --help`."""
-    parser = argparse.ArgumentParser(prog="curve", description="Draw trainings into one picture.")
+    """Draw several trainings into one chart: `python -m tools.train_lite3.curve --help`."""
+    parser = argparse.ArgumentParser(prog="curve", description="Draw trainings into one chart.")
     parser.add_argument("runs", type=Path, nargs="+", help="folders with a curve.csv")
-    parser.add_argument("--output", type=Path, required=True, help="the picture")
+    parser.add_argument("--output", type=Path, required=True, help="the chart")
     given = parser.parse_args()
     draw({run.name: read_curve(run / "curve.csv") for run in given.runs}, given.output)
 

@@ -10,14 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import (
-    FOOT_RADIUS,
-    LEGS,
-    SHANK_LENGTH,
-    STANDING_RAD,
-    THIGH_LENGTH,
-    Array,
-)
+from robot_sim.figures import LITE3, Array
 from tools.train_lite3.layout import ACTION_SIZE, ANG_VEL_SCALE, JOINT_VEL_SCALE
 from tools.train_lite3.physics import DECIMATION, Dynamics
 
@@ -34,19 +27,19 @@ SLOPED_SHARE, SLOPE_RAD = 0.6, 0.14
 NOISE: Array = np.repeat(
     [0.2 * ANG_VEL_SCALE, 0.03, 0.0, 0.01, 1.0 * JOINT_VEL_SCALE, 0.0], [3, 3, 3, 12, 12, 12]
 )
-_BENDING: Array = np.tile([0.0, -0.5, 1.0], len(LEGS))
-_WIDENING: Array = np.array([[-np.sign(leg.mount[1]), 0.0, 0.0] for leg in LEGS]).ravel()
+_BENDING: Array = np.tile([0.0, -0.5, 1.0], len(LITE3.legs))
+_WIDENING: Array = np.array([[-np.sign(leg.mount[1]), 0.0, 0.0] for leg in LITE3.legs]).ravel()
 Bools = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.int_]
 
 
 def standing_height_m(joint_pos: Array) -> Array:
     """Return how high the bases of level robots are [robots] that stand like this [robots, 12]."""
-    hip_x, hip_y, knee = np.moveaxis(joint_pos.reshape(-1, len(LEGS), 3), -1, 0)
-    below_hip = THIGH_LENGTH * np.cos(hip_y) + SHANK_LENGTH * np.cos(hip_y + knee)
-    sideways = np.array([leg.thigh_offset[1] for leg in LEGS])
+    hip_x, hip_y, knee = np.moveaxis(joint_pos.reshape(-1, len(LITE3.legs), 3), -1, 0)
+    below_hip = LITE3.thigh_length_m * np.cos(hip_y) + LITE3.shank_length_m * np.cos(hip_y + knee)
+    sideways = np.array([leg.thigh_offset[1] for leg in LITE3.legs])
     feet = below_hip * np.cos(hip_x) + sideways * np.sin(hip_x)
-    return np.asarray(FOOT_RADIUS + feet.max(axis=1))
+    return np.asarray(LITE3.foot.radius_m + feet.max(axis=1))
 
 
 class Draws:
@@ -130,7 +123,7 @@ class Draws:
         quat_wxyz = np.column_stack([np.cos(yaw * np.pi / 2), lean, np.sin(yaw * np.pi / 2)])
         qpos[:, 3:7] = quat_wxyz / np.linalg.norm(quat_wxyz, axis=1, keepdims=True)
         bent, wide = handed * random.uniform(0.0, 1.0, (2, n))
-        qpos[:, 7:] = STANDING_RAD + reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
+        qpos[:, 7:] = LITE3.standing_rad + reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
         qpos[:, 7:] += np.outer(bent, BENT_RAD * _BENDING) + np.outer(wide, WIDE_RAD * _WIDENING)
         thrown_m = 0.35 + random.uniform(-0.02, 0.02, n)
         qpos[:, 2] = np.where(handed, standing_height_m(qpos[:, 7:]), thrown_m)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import FOOT_NAMES, STANDING_RAD, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
 from tools.train_lite3.draws import Bools, Draws, Rows
 from tools.train_lite3.layout import ACTION_SCALE_RAD, ACTION_SIZE, OBS_SIZE, observe
@@ -37,8 +37,8 @@ class Step:
         obs: What the policy sees next [robots, 45].
         critic_obs: What the critic sees next [robots, CRITIC_SIZE].
         reward: Of the period [robots].
-        terminated: Robots that fell, and started anew.
-        truncated: Robots whose time was over, and started anew.
+        terminated: Robots that fell, and were reset.
+        truncated: Robots whose time was over, and were reset.
         final_critic_obs: As `critic_obs`, but before any new start.
     """
 
@@ -82,10 +82,10 @@ class Environment:
         self._robots = Robots(count, rough=rough, threads=threads)
         # The latest three outputs, newest first: a late command is an earlier one.
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
-        self._targets: Array = np.tile(STANDING_RAD, (3, count, 1))
+        self._targets: Array = np.tile(LITE3.standing_rad, (3, count, 1))
         self._command, self._drift = np.zeros((2, count, 3))
-        self._air_s: Array = np.zeros((count, len(FOOT_NAMES)))
-        self._touch: Bools = np.ones((count, len(FOOT_NAMES)), dtype=bool)
+        self._air_s: Array = np.zeros((count, len(LITE3.foot_names)))
+        self._touch: Bools = np.ones((count, len(LITE3.foot_names)), dtype=bool)
         self._delay, self._age = np.zeros((2, count), dtype=int)
         self._draw_dynamics()
 
@@ -96,7 +96,7 @@ class Environment:
         return self._observations()
 
     def randomise(self) -> tuple[Array, Array]:
-        """Draw the dynamics of every robot anew; those on rough ground, which moves, start again.
+        """Draw new dynamics for every robot; those on rough ground, which moves, start again.
 
         Returns:
             What policy and critic see now.
@@ -109,7 +109,7 @@ class Environment:
         """Apply the policy's outputs [robots, 12] for a period; finished robots start again."""
         robots = self._robots
         self._actions = np.stack([action.astype(np.float64), *self._actions[:2]])
-        targets = STANDING_RAD + self._actions[0] * ACTION_SCALE_RAD
+        targets = LITE3.standing_rad + self._actions[0] * ACTION_SCALE_RAD
         self._targets = np.stack([targets, *self._targets[:2]])
         sent = delayed(self._targets, self._delay)
         joint_vel_before = robots.qvel[:, 6:].copy()
@@ -125,9 +125,13 @@ class Environment:
         self._start(np.flatnonzero(fallen | truncated))
         obs, critic_obs = self._observations()
         return Step(
-            obs=obs, critic_obs=critic_obs, reward=reward, terminated=fallen,
-            truncated=truncated, final_critic_obs=np.nan_to_num(final),
-        )  # fmt: skip
+            obs=obs,
+            critic_obs=critic_obs,
+            reward=reward,
+            terminated=fallen,
+            truncated=truncated,
+            final_critic_obs=np.nan_to_num(final),
+        )
 
     def _draw_dynamics(self) -> None:
         """Draw the dynamics of every robot and the rough ground."""
@@ -150,18 +154,27 @@ class Environment:
         self._update_drift(velocity)
         up = np.broadcast_to([0.0, 0.0, 1.0], lin_vel.shape)
         return Motion(
-            command=self._command, velocity=velocity, drift=self._drift,
-            lin_vel_z=lin_vel[:, 2], ang_vel_xy=robots.qvel[:, 3:5],
+            command=self._command,
+            velocity=velocity,
+            drift=self._drift,
+            lin_vel_z=lin_vel[:, 2],
+            ang_vel_xy=robots.qvel[:, 3:5],
             floor_normal_xy=rotate_inverse(quat, up)[:, :2],
             height_m=robots.qpos[:, 2] - ground.mean(axis=1),
-            joint_pos=robots.qpos[:, 7:], joint_vel=robots.qvel[:, 6:],
+            joint_pos=robots.qpos[:, 7:],
+            joint_vel=robots.qvel[:, 6:],
             joint_vel_before=joint_vel_before,
             torque_squared=mean_square_torque(sent, *robots.joint_path),
-            target=self._targets[0], action=self._actions[0], action_before=self._actions[1],
-            action_two_before=self._actions[2], touch=touch, landed=landed,
-            air_s=np.where(landed, air_s, self._air_s), foot_height_m=feet[..., 2] - ground,
+            target=self._targets[0],
+            action=self._actions[0],
+            action_before=self._actions[1],
+            action_two_before=self._actions[2],
+            touch=touch,
+            landed=landed,
+            air_s=np.where(landed, air_s, self._air_s),
+            foot_height_m=feet[..., 2] - ground,
             foot_speed=np.linalg.norm(foot_vel[..., :2], axis=2),
-        )  # fmt: skip
+        )
 
     def _update_drift(self, velocity: Array) -> None:
         """Smooth the error of steady walking; until a robot has settled, and when kicked, it is 0.
@@ -192,16 +205,25 @@ class Environment:
         """Return what the policy sees (noisy) and what the critic sees (exact, with extras)."""
         robots, quat = self._robots, self._quat_xyzw()
         exact = observe(
-            quat, robots.gravity_unit, robots.qvel[:, 3:6], self._command, robots.qpos[:, 7:],
-            robots.qvel[:, 6:], self._actions[0],
-        )  # fmt: skip
+            quat,
+            robots.gravity_unit,
+            robots.qvel[:, 3:6],
+            self._command,
+            robots.qpos[:, 7:],
+            robots.qvel[:, 6:],
+            self._actions[0],
+        )
         up = np.broadcast_to([0.0, 0.0, 1.0], (self.count, 3))
         extras = [
-            rotate_inverse(quat, robots.qvel[:, :3]), rotate_inverse(quat, up)[:, :2],
-            robots.qpos[:, 2:3] - robots.ground_m(robots.qpos[:, None, :2]), self._touch,
-            self._drift, self._dynamics.friction[:, None], self._dynamics.payload_kg[:, None],
+            rotate_inverse(quat, robots.qvel[:, :3]),
+            rotate_inverse(quat, up)[:, :2],
+            robots.qpos[:, 2:3] - robots.ground_m(robots.qpos[:, None, :2]),
+            self._touch,
+            self._drift,
+            self._dynamics.friction[:, None],
+            self._dynamics.payload_kg[:, None],
             self._delay[:, None] / DECIMATION,
-        ]  # fmt: skip
+        ]
         noisy = exact + self._draws.noise(self.difficulty)
         return noisy, np.concatenate([exact, *extras], axis=1)
 
@@ -217,7 +239,7 @@ class Environment:
         self._drift[rows] = 0.0
 
     def _start(self, rows: Rows) -> None:
-        """Let the given robots begin anew: handed over standing, or thrown near the same pose."""
+        """Reset the given robots: handed over standing, or thrown near the same pose."""
         draws, n = self._draws, len(rows)
         handed = draws.handed_over(n, self.difficulty)
         qpos, qvel = draws.poses(handed)

@@ -10,15 +10,17 @@ from pathlib import Path
 
 import torch
 
-from model_tools.checkpoints.config import ExportConfig
-from model_tools.completion.complete import Completion
-from model_tools.completion.complete import make_bundle as make_whole
-from model_tools.completion.simulated import simulated
-from model_tools.contract_text import remove_section, set_section
-from model_tools.exporting.export import Request
-from model_tools.exporting.export import export as export_checkpoint
-from model_tools.files import new_file
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle
+from model_tools.files.contract_text import remove_section, set_section
+from model_tools.files.outputs import new_file
+from model_tools.make.checkpoints.checkpoint_export import ExportRequest
+from model_tools.make.checkpoints.checkpoint_export import (
+    export as export_checkpoint,
+)
+from model_tools.make.checkpoints.network_config import ExportConfig
+from model_tools.make.complete import Completion
+from model_tools.make.complete import make_bundle as make_whole
+from model_tools.make.unrecorded import simulated_walks
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.bundle.verified import sha256_of
 from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
 from tools.train_lite3.ppo import HIDDEN, Agent
@@ -28,8 +30,7 @@ CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
 """What a training's folder holds at the end."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
 OPSET = 17
-NETWORK = ExportConfig(obs_dim=OBS_SIZE, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN,
-                       activation="elu")
+NETWORK = ExportConfig(obs_dim=OBS_SIZE, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN, activation="elu")
 LICENCE = "Apache-2.0"
 
 
@@ -50,12 +51,14 @@ def export(run: Path) -> None:
         PolicyError: What was made is not the same function.
         OSError: It cannot be written.
     """
-    export_checkpoint(Request(
-        checkpoint=run / CHECKPOINT_FILE, config=NETWORK, output=run / MODEL_FILE, opset=OPSET,
-    ))  # fmt: skip
+    export_checkpoint(
+        ExportRequest(
+            checkpoint=run / CHECKPOINT_FILE, config=NETWORK, output=run / MODEL_FILE, opset=OPSET
+        )
+    )
 
 
-def make_bundle(run: Path, *, source: str) -> Bundle:
+def make_bundle(run: Path, *, source: str) -> JointBundle:
     """Make the folder `bundle` in a training's folder, from its `policy.onnx` and `agent.pt`.
 
     Args:
@@ -67,15 +70,21 @@ def make_bundle(run: Path, *, source: str) -> Bundle:
     """
     model = run / MODEL_FILE
     provenance = {
-        "source": source, "licence": LICENCE, "checkpoint_sha256": sha256_of(run / CHECKPOINT_FILE),
+        "source": source,
+        "licence": LICENCE,
+        "checkpoint_sha256": sha256_of(run / CHECKPOINT_FILE),
         "exporter": f"torch {torch.__version__}, opset {OPSET}",
         "date": datetime.date.today().isoformat(),
-    }  # fmt: skip
+    }
     text = CONTRACT.read_text(encoding="utf-8")
     for name in ("nominal", "reports", "model.golden"):
         text = remove_section(text, name)
-    artifact = {"file": model.name, "sha256": sha256_of(model), "precision": "fp32",
-                "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}"}  # fmt: skip
+    artifact = {
+        "file": model.name,
+        "sha256": sha256_of(model),
+        "precision": "fp32",
+        "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}",
+    }
     text = set_section(text, "model.artifacts.onnx", artifact)
     text = set_section(text, "provenance", provenance)
     for name, value in _NEW.items():
@@ -84,4 +93,4 @@ def make_bundle(run: Path, *, source: str) -> Bundle:
         contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
         contract.mkdir()
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=simulated))
+        return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=simulated_walks))

@@ -6,21 +6,30 @@ from __future__ import annotations
 
 import numpy as np
 
-from robot_sim.figures import JOINT_NAMES, LEGS, STANDING_RAD, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.rotation import rotate_inverse
 
-ACTION_SCALE_RAD: Array = np.tile([0.125, 0.25, 0.25], len(LEGS))
+ACTION_SCALE_RAD: Array = np.tile([0.125, 0.25, 0.25], len(LITE3.legs))
 ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
-ACTION_SIZE, OBS_SIZE = len(JOINT_NAMES), 9 + 3 * len(JOINT_NAMES)
+ACTION_SIZE, OBS_SIZE = len(LITE3.joint_names), 9 + 3 * len(LITE3.joint_names)
 
 
 def observe(
-    quat_xyzw: Array, gravity_unit: Array, ang_vel_body: Array, command: Array, joint_pos: Array,
-    joint_vel: Array, last_action: Array,
-) -> Array:  # fmt: skip
+    quat_xyzw: Array,
+    gravity_unit: Array,
+    ang_vel_body: Array,
+    command: Array,
+    joint_pos: Array,
+    joint_vel: Array,
+    last_action: Array,
+) -> Array:
     """Return the policy's inputs [robots, 45]."""
     parts = [
-        ang_vel_body * ANG_VEL_SCALE, rotate_inverse(quat_xyzw, gravity_unit), command,
-        joint_pos - STANDING_RAD, joint_vel * JOINT_VEL_SCALE, last_action,
-    ]  # fmt: skip
+        ang_vel_body * ANG_VEL_SCALE,
+        rotate_inverse(quat_xyzw, gravity_unit),
+        command,
+        joint_pos - LITE3.standing_rad,
+        joint_vel * JOINT_VEL_SCALE,
+        last_action,
+    ]
     return np.concatenate(parts, axis=-1)

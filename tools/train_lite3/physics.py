@@ -14,7 +14,7 @@ import numpy.typing as npt
 from mujoco import rollout
 
 from robot_sim.drives import write_pd_law
-from robot_sim.figures import EFFORT_LIMIT_NM, FOOT_NAMES, JOINT_NAMES, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.ground import LEVEL, PERIOD_M, TILE_M, Ground, add_ground, tile_heights_m
 from robot_sim.model import TORSO_NAME, build_spec
 
@@ -25,7 +25,7 @@ NOMINAL_FRICTION = 0.8
 # Robots that walk on one period of tiles are put back by a period when they leave it; a margin of
 # tiles beyond it keeps feet off the edge.
 _REACH_M = PERIOD_M / 2.0 + 2.0 * TILE_M
-_FEET = len(FOOT_NAMES)
+_FEET = len(LITE3.foot_names)
 # Behind the accelerometer's three values: three per foot of robot_sim's contact sensors, then of
 # those that `training_model` adds.
 _FORCE, _POSITION, _VELOCITY = (
@@ -66,7 +66,7 @@ def training_model(ground: Ground = LEVEL) -> Model:
     spec = build_spec(friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
     # Half the time of elliptic cones; what acceptance measures has those.
     spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
-    touching = {"floor", "torso_hull", *FOOT_NAMES}
+    touching = {"floor", "torso_hull", *LITE3.foot_names}
     for geom in list(spec.geoms):
         geom.material = ""
         if geom.name not in touching:
@@ -75,7 +75,7 @@ def training_model(ground: Ground = LEVEL) -> Model:
         spec.delete(item)
     sensor, obj = mujoco.mjtSensor, mujoco.mjtObj
     for kind in (sensor.mjSENS_FRAMEPOS, sensor.mjSENS_FRAMELINVEL):
-        for name in FOOT_NAMES:
+        for name in LITE3.foot_names:
             spec.add_sensor(type=kind, objtype=obj.mjOBJ_XBODY, objname=name)
     add_ground(spec, ground, friction=NOMINAL_FRICTION)
     return spec.compile()
@@ -139,11 +139,14 @@ class Robots:
         model.body_ipos[torso] = nominal.body_ipos[torso] + dynamics.com_offset_m[row]
         model.dof_armature[6:] = dynamics.armature_kgm2[row]
         model.opt.gravity = np.linalg.norm(nominal.opt.gravity) * dynamics.gravity_unit[row]
-        ones = np.ones(len(JOINT_NAMES))
+        ones = np.ones(len(LITE3.joint_names))
         write_pd_law(
-            model, bias=0.0 * ones, stiffness=KP * dynamics.stiffness[row] * ones,
-            damping=KD * dynamics.damping[row] * ones, effort_limit_nm=EFFORT_LIMIT_NM,
-        )  # fmt: skip
+            model,
+            bias=0.0 * ones,
+            stiffness=KP * dynamics.stiffness[row] * ones,
+            damping=KD * dynamics.damping[row] * ones,
+            effort_limit_nm=LITE3.effort_limit_nm,
+        )
         mujoco.mj_setConst(model, mujoco.MjData(model))
 
     def step(self, targets: Array) -> None:
@@ -154,9 +157,15 @@ class Robots:
         """
         for rows, models, datas in self._groups:
             self._pool.rollout(
-                models, datas, self._state[rows], targets[rows], skip_checks=True,
-                nstep=DECIMATION, state=self._trajectory[rows], sensordata=self._sensors[rows],
-            )  # fmt: skip
+                models,
+                datas,
+                self._state[rows],
+                targets[rows],
+                skip_checks=True,
+                nstep=DECIMATION,
+                state=self._trajectory[rows],
+                sensordata=self._sensors[rows],
+            )
         self._joint_path = np.concatenate([self._state[:, None], self._trajectory[:, :-1]], axis=1)
         self._state[:] = self._trajectory[:, -1]
 

@@ -148,9 +148,11 @@ def _loss(agent: Agent, part: Batch, policy: Normal, entropy_weight: float) -> T
     value_loss = (agent.critic(part.critic_obs) - part.returns).pow(2)
     asymmetry = (mirror_action(agent.actor(mirror_obs(part.obs))) - policy.mean).pow(2)
     return (
-        value_loss.mean() - surrogate.mean() + MIRROR_WEIGHT * asymmetry.mean()
+        value_loss.mean()
+        - surrogate.mean()
+        + MIRROR_WEIGHT * asymmetry.mean()
         - entropy_weight * policy.entropy().sum(-1).mean()
-    )  # fmt: skip
+    )
 
 
 def to_tensor(array: npt.NDArray[np.generic]) -> Tensor:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import EFFORT_LIMIT_NM, JOINTS, LEGS, STANDING_RAD, Array
+from robot_sim.figures import LITE3, Array
 from tools.train_lite3.physics import KD, KP, POLICY_DT_S
 
 HEIGHT_TARGET_M, SWING_TARGET_M = 0.32, 0.085
 LONGEST_SWING_S = 0.4
 # A guard would clip targets beyond the joint's range, and a policy shall not need to be clipped.
 _MARGIN_RAD = 0.05
-_RANGES = [(joint.lower + _MARGIN_RAD, joint.upper - _MARGIN_RAD) for joint in JOINTS]
+_RANGES = [(joint.lower + _MARGIN_RAD, joint.upper - _MARGIN_RAD) for joint in LITE3.joints]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -69,7 +69,9 @@ class Motion:
 def mean_square_torque(targets: Array, joint_pos: Array, joint_vel: Array) -> Array:
     """Return mean squares [robots, 12] of the torques at each physics step, [robots, steps, 12]."""
     torque = KP * (targets - joint_pos) - KD * joint_vel
-    return np.asarray(np.mean(np.clip(torque, -EFFORT_LIMIT_NM, EFFORT_LIMIT_NM) ** 2, axis=1))
+    return np.asarray(
+        np.mean(np.clip(torque, -LITE3.effort_limit_nm, LITE3.effort_limit_nm) ** 2, axis=1)
+    )
 
 
 def tracking(motion: Motion) -> tuple[Array, Array]:
@@ -94,7 +96,7 @@ def reward_terms(motion: Motion, difficulty: float) -> dict[str, Array]:
         _following(motion, difficulty)
         | _smoothness(motion, difficulty)
         | _gait(motion, moving, difficulty)
-        | {"pose": -0.1 * difficulty * np.abs(motion.joint_pos - STANDING_RAD).sum(axis=1)}
+        | {"pose": -0.1 * difficulty * np.abs(motion.joint_pos - LITE3.standing_rad).sum(axis=1)}
         | {"stand": -(1.0 - moving) * min(1.0, 0.2 + 2.0 * difficulty) * _unrest(motion)}
     )
 
@@ -112,7 +114,7 @@ def _following(motion: Motion, difficulty: float) -> dict[str, Array]:
         "ang_xy": -0.1 * (motion.ang_vel_xy**2).sum(axis=1),
         "tilt": -(5.0 + 25.0 * difficulty) * (motion.floor_normal_xy**2).sum(axis=1),
         "height": -15.0 * (motion.height_m - HEIGHT_TARGET_M) ** 2,
-    }  # fmt: skip
+    }
 
 
 def _accuracy(squared: Array) -> Array:
@@ -136,7 +138,7 @@ def _smoothness(motion: Motion, difficulty: float) -> dict[str, Array]:
 
 def _beyond_range(target: Array) -> Array:
     """Return how far targets [robots, 12] are beyond where the joints may go, rad."""
-    lower, upper = (np.tile(limit, len(LEGS)) for limit in zip(*_RANGES, strict=True))
+    lower, upper = (np.tile(limit, len(LITE3.legs)) for limit in zip(*_RANGES, strict=True))
     return np.asarray(np.maximum(lower - target, 0.0) + np.maximum(target - upper, 0.0))
 
 
@@ -144,24 +146,25 @@ def _gait(motion: Motion, moving: Array, difficulty: float) -> dict[str, Array]:
     """Trot with feet that clear the ground, legs below their hips."""
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
-    hips = np.abs(motion.joint_pos - STANDING_RAD)[:, 0::3]
+    hips = np.abs(motion.joint_pos - LITE3.standing_rad)[:, 0::3]
     clearance = (motion.foot_height_m - SWING_TARGET_M) ** 2 * motion.foot_speed
     return {
-        "air_time": 5.0 * moving
+        "air_time": 5.0
+        * moving
         * (motion.landed * (np.minimum(motion.air_s, 0.3) - 0.1)).sum(axis=1),
         "swing": -10.0 * moving * clearance.sum(axis=1),
         "slip": -0.05 * (touch * motion.foot_speed**2).sum(axis=1),
         "trot": (1.0 - 0.5 * difficulty) * moving * pairs,
         "hop": -1.0 * moving * ((motion.air_s > LONGEST_SWING_S) & ~touch).sum(axis=1),
         "hip": -0.2 * hips.sum(axis=1),
-    }  # fmt: skip
+    }
 
 
 def _unrest(motion: Motion) -> Array:
     """Return how far from standing still in the default pose each robot is."""
     change = motion.action - motion.action_before
     return np.asarray(
-        0.4 * np.abs(motion.joint_pos - STANDING_RAD).sum(axis=1)
+        0.4 * np.abs(motion.joint_pos - LITE3.standing_rad).sum(axis=1)
         + 1.0 * (~motion.touch).sum(axis=1)
         + 0.15 * (change**2).sum(axis=1)
         + 0.005 * np.minimum((motion.joint_vel**2).sum(axis=1), 400.0)

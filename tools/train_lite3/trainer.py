@@ -110,12 +110,18 @@ class Trainer:
             policy, value = self.agent.policy(self._obs), self.agent.critic(self._critic_obs)
             action = policy.sample()
             step = self.environment.step(action.numpy())
-            rows.append({
-                "obs": self._obs, "critic_obs": self._critic_obs, "action": action,
-                "mean": policy.mean, "log_prob": policy.log_prob(action).sum(-1), "value": value,
-                "reward": self._with_bootstrap(step),
-                "alive": to_tensor(~(step.terminated | step.truncated)),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "obs": self._obs,
+                    "critic_obs": self._critic_obs,
+                    "action": action,
+                    "mean": policy.mean,
+                    "log_prob": policy.log_prob(action).sum(-1),
+                    "value": value,
+                    "reward": self._with_bootstrap(step),
+                    "alive": to_tensor(~(step.terminated | step.truncated)),
+                }
+            )
             log.append(self.environment.means | _outcome(step))
             self._obs, self._critic_obs = to_tensor(step.obs), to_tensor(step.critic_obs)
         stacked = {name: torch.stack([row[name] for row in rows]) for name in rows[0]}

@@ -76,9 +76,13 @@ class EpisodeCheck:
 
 
 def check_episode(
-    mapping: RobotMapping, episode: Episode, topics: Mapping[str, str], *, split: bool = False,
+    mapping: RobotMapping,
+    episode: Episode,
+    topics: Mapping[str, str],
+    *,
+    split: bool = False,
     pixels: bool = False,
-) -> EpisodeCheck:  # fmt: skip
+) -> EpisodeCheck:
     """Read an episode as a conversion does.
 
     Args:
@@ -125,8 +129,12 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
         newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
         ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
         yield InputCheck(
-            name=name, topic=heard.topic, messages=heard.count, rate_hz=heard.rate_hz,
-            age_mean_s=float(ages_s.mean()), age_max_s=float(ages_s.max()),
+            name=name,
+            topic=heard.topic,
+            messages=heard.count,
+            rate_hz=heard.rate_hz,
+            age_mean_s=float(ages_s.mean()),
+            age_max_s=float(ages_s.max()),
             left_out=missing.frames if missing else 0,
             longest_gap_s=missing.longest_s if missing else 0.0,
             clock_offset_s=heard.offset_ns * 1e-9,
@@ -141,38 +149,49 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
     first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
     late_s = float(frames.parts[0][0] - begins[first]) * 1e-9
     if late_s > _LATE_S:
-        yield (f"frames begin {late_s:.1f} s after the first message of {first}, when "
-               f"{late} began")
+        yield (f"frames begin {late_s:.1f} s after the first message of {first}, when {late} began")
     end = max(heard, key=lambda each: int(each.times_ns[-1]))
     early = min(heard, key=lambda each: int(each.times_ns[-1]))
     early_s = float(end.times_ns[-1] - frames.parts[-1][-1]) * 1e-9
     if early_s > _LATE_S:
-        yield (f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
-               f"{early.topic} ended")
+        yield (
+            f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
+            f"{early.topic} ended"
+        )
     yield from skewed_clocks(list(heard), _SKEWED * mapping.period_ns, mapping.period_ns)
     for name, each in frames.heard.items():
         times = each.times_ns[len(each.times_ns) - each.new :]
         period_s = float(np.median(np.diff(times))) * 1e-9 if len(times) > 1 else 0.0
         if _SLOW * period_s * mapping.rate_hz > 1.0:
             drops = frames.inputs[name].source.resample == "drop"
-            yield (f"{each.topic} has {1 / period_s:.1f} messages per second for "
-                   f"{mapping.rate_hz} frames: "
-                   f"{'frames without one are left out' if drops else 'values repeat'}")
+            yield (
+                f"{each.topic} has {1 / period_s:.1f} messages per second for "
+                f"{mapping.rate_hz} frames: "
+                f"{'frames without one are left out' if drops else 'values repeat'}"
+            )
         if each.new < _NEW * each.count:
-            yield (f"{each.topic} has {each.count} messages of {each.new} different "
-                   "stamps: those of a stamp that was there already are left out")
+            yield (
+                f"{each.topic} has {each.count} messages of {each.new} different "
+                "stamps: those of a stamp that was there already are left out"
+            )
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
     """Yield what the messages in frames tell, once these were read."""
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
-            yield (f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
-                   f"{each.messages} messages, at the most {each.worst:.4g}")
+            yield (
+                f"{name}: {each.name} is outside of {each.low:.4g} to {each.high:.4g} in "
+                f"{each.messages} messages, at the most {each.worst:.4g}"
+            )
     still = [name for name, motion in frames.motions.items() if motion.is_still]
     if still:
-        yield (f"{' and '.join(still)} do{'' if len(still) > 1 else 'es'} not move: each value "
-               f"stays within {STILL:g} in all frames")
+        yield (
+            f"{' and '.join(still)} do{'' if len(still) > 1 else 'es'} not move: each value "
+            f"stays within {STILL:g} in all frames"
+        )
     if frames.unreadable:
-        yield (f"{len(frames.unreadable)} messages could not be read and count as missing; the "
-               f"first: {frames.unreadable[0]}")
+        yield (
+            f"{len(frames.unreadable)} messages could not be read and count as missing; the "
+            f"first: {frames.unreadable[0]}"
+        )

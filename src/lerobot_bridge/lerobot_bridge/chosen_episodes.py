@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:  # commands import this for `add_episodes`, and a dataset needs pyarrow and more
-    from model_tools.lerobot.dataset import Dataset, Episode
+    from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 
 ALL = "all"
 _PART = re.compile(r"(\d+)(?:-(\d+))?")
@@ -20,11 +20,15 @@ _PART = re.compile(r"(\d+)(?:-(\d+))?")
 
 def add_episodes(parser: argparse.ArgumentParser) -> None:
     """Declare `--episodes`."""
-    parser.add_argument("--episodes", default=ALL, metavar="0,2,5-8",
-                        help="their numbers, by comma, or `all` (default)")
+    parser.add_argument(
+        "--episodes",
+        default=ALL,
+        metavar="0,2,5-8",
+        help="their numbers, by comma, or `all` (default)",
+    )
 
 
-def chosen_episodes(dataset: Dataset, text: str) -> Sequence[Episode]:
+def chosen_episodes(dataset: Dataset, text: str) -> Sequence[DatasetEpisode]:
     """Return the episodes that `--episodes` names, in the order of the dataset.
 
     Raises:
@@ -36,12 +40,16 @@ def chosen_episodes(dataset: Dataset, text: str) -> Sequence[Episode]:
     for part in text.split(","):
         match = _PART.fullmatch(part.strip())
         if match is None:
-            raise ToolError(f"--episodes: expected numbers or ranges by comma, such as 0,2,5-8, or "
-                            f"{ALL}, found {text!r}")
+            raise ToolError(
+                f"--episodes: expected numbers or ranges by comma, such as 0,2,5-8, or "
+                f"{ALL}, found {text!r}"
+            )
         wanted.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     known = {episode.index: episode for episode in dataset.episodes}
     strangers = sorted(wanted - known.keys())
     if strangers or not wanted:
-        raise ToolError(f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, "
-                        f"found --episodes {text}")
+        raise ToolError(
+            f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, "
+            f"found --episodes {text}"
+        )
     return [known[index] for index in sorted(wanted)]

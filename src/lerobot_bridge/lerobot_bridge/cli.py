@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from lerobot_bridge.commands import check, convert, replay, to_bag
 from policy_inference.command_line import Verb, run_command
 
-COMMANDS: dict[str, Verb] = {"check": check, "convert": convert, "replay": replay,
-                             "to-bag": to_bag}
+COMMANDS: dict[str, Verb] = {"check": check, "convert": convert, "replay": replay, "to-bag": to_bag}
 
 
 def main(args: Sequence[str] | None = None) -> int:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.bags.bag import Bag
-from model_tools.bags.blocks import Block, Times
-from model_tools.bags.streams import Extract, newest_times_ns
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.blocks import Block, Times
+from model_tools.files.bags.streams import Extract, newest_times_ns
 
 AGREE_NS = 500_000_000
 """Messages are logged so much later at most than others of the same stamp."""
@@ -83,17 +83,25 @@ class _Noted:
             return None
         logged, backs, steps = map(np.concatenate, (self._logged, self._backs, self._steps))
         return Heard(
-            topic=topic, times_ns=np.concatenate(self._times), count=len(logged), new=self._new,
+            topic=topic,
+            times_ns=np.concatenate(self._times),
+            count=len(logged),
+            new=self._new,
             logged_ns=(int(logged[0]), int(logged[-1])) if len(logged) else (0, 0),
-            offset_ns=min(self._offsets), back=len(backs), back_ns=-int(steps.min(initial=0)),
+            offset_ns=min(self._offsets),
+            back=len(backs),
+            back_ns=-int(steps.min(initial=0)),
             back_at_ns=int(backs[0]) if len(backs) else 0,
         )
 
 
 def hear(
-    bag: Bag, topics: Mapping[str, str], extract: Extract,
-    look: Callable[[str, Block, Times], None], begin_ns: int,
-) -> dict[str, Heard]:  # fmt: skip
+    bag: Bag,
+    topics: Mapping[str, str],
+    extract: Extract,
+    look: Callable[[str, Block, Times], None],
+    begin_ns: int,
+) -> dict[str, Heard]:
     """Return when the messages of each input were.
 
     Args:
@@ -120,8 +128,9 @@ def hear(
     heard = {name: each.heard(topics[name]) for name, each in noted.items()}
     missing = [topics[name] for name, each in heard.items() if each is None]
     if missing:
-        raise ToolError(f"{bag.path}: expected messages of {', '.join(missing)} during the "
-                        "episode, found none")
+        raise ToolError(
+            f"{bag.path}: expected messages of {', '.join(missing)} during the episode, found none"
+        )
     return {name: each for name, each in heard.items() if each is not None}
 
 
@@ -160,9 +169,11 @@ def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> lis
     if abs(apart_s) <= AGREE_NS * 1e-9:
         return []
     where = "behind" if apart_s > 0 else "ahead of"
-    return [f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
-            f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping names "
-            f"{wrong}, or record with one clock"]
+    return [
+        f"{path}: {wrong}: expected stamps on the clock of {right}, found them "
+        f"{abs(apart_s):.3f} s {where} it; write `stamp: received` where the mapping names "
+        f"{wrong}, or record with one clock"
+    ]
 
 
 def skewed_clocks(heard: Sequence[Heard], longest_ns: int, period_ns: int) -> Iterator[str]:
@@ -178,16 +189,17 @@ def skewed_clocks(heard: Sequence[Heard], longest_ns: int, period_ns: int) -> It
         right = _right(clocks)
         apart_ns = offset_ns - clocks[right]
         if abs(apart_ns) > longest_ns:
-            yield (f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
-                   f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
-                   f"{abs(apart_ns) / period_ns:.1f} frames, by when they came: if that is no "
-                   "delay on the way, frames pair what was not at one time; set the clocks by "
-                   f"each other (NTP, PTP), or write `stamp: received` for {topic}")
+            yield (
+                f"{topic} has stamps {abs(apart_ns) * 1e-9:.3f} s "
+                f"{'behind' if apart_ns > 0 else 'ahead of'} those of {right}, "
+                f"{abs(apart_ns) / period_ns:.1f} frames, by when they came: if that is no "
+                "delay on the way, frames pair what was not at one time; set the clocks by "
+                f"each other (NTP, PTP), or write `stamp: received` for {topic}"
+            )
 
 
 def _offsets_ns(heard: Sequence[Heard]) -> dict[str, int]:
-    return {each.topic: each.offset_ns for each in heard
-            if max(each.count, len(each.times_ns)) > 1}
+    return {each.topic: each.offset_ns for each in heard if max(each.count, len(each.times_ns)) > 1}
 
 
 def _right(clocks: Mapping[str, int]) -> str:

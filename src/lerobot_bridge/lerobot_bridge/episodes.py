@@ -15,8 +15,8 @@ from lerobot_bridge.episode import SIDECAR, Episode, Found, Skipped, Span
 from lerobot_bridge.marks import MARKS, marked_episodes
 from lerobot_bridge.recording.folder import UNFINISHED
 from lerobot_bridge.sidecar import read_sidecar
-from model_tools.bags.bag import Bag, is_bag
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag, is_bag
 from policy_inference.errors import BundleError
 
 How = Literal["bag", "marks"] | float
@@ -30,9 +30,13 @@ _log = logging.getLogger("lerobot_bridge")
 
 
 def find_episodes(
-    paths: Sequence[Path], how: How = "bag", *, task: str = "", tags: Sequence[str] = (),
+    paths: Sequence[Path],
+    how: How = "bag",
+    *,
+    task: str = "",
+    tags: Sequence[str] = (),
     marks: str = MARKS,
-) -> Found:  # fmt: skip
+) -> Found:
     """Return the episodes of recordings.
 
     A recording that is broken, or lacks the marks that are asked for, is one with a `problem`.
@@ -60,8 +64,10 @@ def find_episodes(
                 found.episodes.append(replace(whole, problem=str(error)))
     for episode in found.episodes:
         if not episode.task and not episode.problem:
-            raise ToolError(f"{episode.name}: expected the task that was to be done, found none "
-                            f"in its {'marks' if how == 'marks' else SIDECAR}; say it with --task")
+            raise ToolError(
+                f"{episode.name}: expected the task that was to be done, found none "
+                f"in its {'marks' if how == 'marks' else SIDECAR}; say it with --task"
+            )
     return found
 
 
@@ -72,13 +78,18 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
     if is_bag(path):
         yield path
         return
-    finished, unfinished = ([each for each in sorted(folder.glob("*")) if is_bag(each)]
-                            for folder in (path, path / UNFINISHED))
-    skipped += [Skipped(name=str(each), why="its recording was not finished")
-                for each in unfinished]
+    finished, unfinished = (
+        [each for each in sorted(folder.glob("*")) if is_bag(each)]
+        for folder in (path, path / UNFINISHED)
+    )
+    skipped += [
+        Skipped(name=str(each), why="its recording was not finished") for each in unfinished
+    ]
     if not finished:
-        raise ToolError(f"{path}: expected a rosbag2 recording, or a folder of recordings, found "
-                        f"none{', only unfinished ones' if unfinished else ''}")
+        raise ToolError(
+            f"{path}: expected a rosbag2 recording, or a folder of recordings, found "
+            f"none{', only unfinished ones' if unfinished else ''}"
+        )
     yield from finished
 
 
@@ -99,14 +110,22 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
     except BundleError as error:
         return Episode(bag=bag, task=task, tags=tuple(tags), problem=str(error))
     if said.lost:
-        _log.warning("%s: %d messages are missing that came faster than they could be recorded",
-                     bag, said.lost)
+        _log.warning(
+            "%s: %d messages are missing that came faster than they could be recorded",
+            bag,
+            said.lost,
+        )
     interventions = said.interventions
     return Episode(
-        bag=bag, task=said.task or task, tags=_together(said.tags, tags), success=said.success,
-        number=said.number, problems=said.problems,
-        interventions=None if interventions is None else tuple(Span(*each)
-                                                               for each in interventions),
+        bag=bag,
+        task=said.task or task,
+        tags=_together(said.tags, tags),
+        success=said.success,
+        number=said.number,
+        problems=said.problems,
+        interventions=None
+        if interventions is None
+        else tuple(Span(*each) for each in interventions),
     )
 
 
@@ -123,16 +142,23 @@ def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
     """Return parts of a recording that are so long, the last one maybe shorter."""
     found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
     if bag.duration_ns > _MOST * length_ns:
-        raise ToolError(f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
-                        f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, "
-                        "the clock was set forward in it: cut the recording there")
+        raise ToolError(
+            f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "
+            f"recording of {bag.duration_ns * 1e-9:.0f} s; if it is shorter than that, "
+            "the clock was set forward in it: cut the recording there"
+        )
     for number, begin_ns in enumerate(range(bag.start_ns, end_ns, length_ns)):
         span = Span(begin_ns, min(begin_ns + length_ns, end_ns))
         episode = replace(whole, span=span, number=number)
         if number and span.end_ns - span.begin_ns < _SHORTEST_REST * length_ns:
             rest_s = (span.end_ns - span.begin_ns) * 1e-9
-            found.skipped.append(Skipped(name=episode.name, why=f"the last {rest_s:.3f} s of the "
-                                         f"recording are less than half of {length_s:g} s"))
+            found.skipped.append(
+                Skipped(
+                    name=episode.name,
+                    why=f"the last {rest_s:.3f} s of the "
+                    f"recording are less than half of {length_s:g} s",
+                )
+            )
         else:
             found.episodes.append(episode)
     if not found.episodes:

@@ -24,11 +24,21 @@ def dataset_features(
         videos: Whether pictures become videos, or a file each.
         judged: SUCCESS, INTERVENTION, both or neither.
     """
-    vectors = {name: {"dtype": "float32", "shape": (len(mapping.names(name)),),
-                      "names": list(mapping.names(name))} for name in mapping.vectors}
-    cameras = {IMAGES + name: {"dtype": "video" if videos else "image",
-                               "shape": (camera.height, camera.width, 3),
-                               "names": ["height", "width", "channels"]}
-               for name, camera in mapping.cameras.items()}
+    vectors = {
+        name: {
+            "dtype": "float32",
+            "shape": (len(mapping.names(name)),),
+            "names": list(mapping.names(name)),
+        }
+        for name in mapping.vectors
+    }
+    cameras = {
+        IMAGES + name: {
+            "dtype": "video" if videos else "image",
+            "shape": (camera.height, camera.width, 3),
+            "names": ["height", "width", "channels"],
+        }
+        for name, camera in mapping.cameras.items()
+    }
     verdicts = {name: {"dtype": "bool", "shape": (1,), "names": None} for name in sorted(judged)}
     return {**vectors, **cameras, **verdicts}

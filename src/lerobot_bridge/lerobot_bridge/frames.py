@@ -22,11 +22,10 @@ from lerobot_bridge.one_publisher import OnePublisher
 from lerobot_bridge.plausible import Motion, Ranges
 from lerobot_bridge.reading import Read, picture_from, values_of
 from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
-from model_tools.bags.bag import Bag
-from model_tools.bags.blocks import Times
-from model_tools.bags.source import refuse_set_back
-from model_tools.bags.streams import Arrival, Extract, in_time
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag, refuse_set_back
+from model_tools.files.bags.blocks import Times
+from model_tools.files.bags.streams import Arrival, Extract, in_time
 
 FEWEST = 2
 """Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
@@ -72,24 +71,36 @@ class EpisodeFrames:
         if episode.problem:
             raise ToolError(episode.problem)
         if episode.problems:
-            raise ToolError(f"{episode.name}: expected a recording without problems, found in its "
-                            f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "
-                            "`problems` there to take it as it is")
+            raise ToolError(
+                f"{episode.name}: expected a recording without problems, found in its "
+                f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "
+                "`problems` there to take it as it is"
+            )
         self._bag = Bag(episode.bag)
         self.inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
         self._topics = {name: each.topic for name, each in self.inputs.items()}
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
         one = OnePublisher(mapping, self._bag, self.inputs.values())
-        self.heard: Mapping[str, Heard] = hear(self._bag, self._topics, self._extract, one.look,
-                                               self.begin_ns)
-        wrong = [*stamps_back(self._bag.path, list(self.heard.values())), *one.problems,
-                 *several_clocks(self._bag.path, list(self.heard.values()),
-                                 with_log=bool(episode.span or episode.interventions))]
+        self.heard: Mapping[str, Heard] = hear(
+            self._bag, self._topics, self._extract, one.look, self.begin_ns
+        )
+        wrong = [
+            *stamps_back(self._bag.path, list(self.heard.values())),
+            *one.problems,
+            *several_clocks(
+                self._bag.path,
+                list(self.heard.values()),
+                with_log=bool(episode.span or episode.interventions),
+            ),
+        ]
         if wrong:
             raise ToolError("\n  ".join(wrong))
-        self.ranges = {each.name: Ranges(mapping, each.source) for each in self.inputs.values()
-                       if isinstance(each.source, Source)}
+        self.ranges = {
+            each.name: Ranges(mapping, each.source)
+            for each in self.inputs.values()
+            if isinstance(each.source, Source)
+        }
         self.motions = {name: Motion() for name in (STATE, ACTION) if name in mapping.vectors}
         self.unreadable: list[str] = []
         found = self._resampled()
@@ -99,8 +110,10 @@ class EpisodeFrames:
         self.left_out: Sequence[LeftOut] = found.left_out
         if not self.parts:
             raise self._too_short(sum(map(len, parts)))
-        self.closed_up = sum(round(float(part[-1] - part[0]) / mapping.period_ns) + 1 - len(part)
-                             for part in self.parts)
+        self.closed_up = sum(
+            round(float(part[-1] - part[0]) / mapping.period_ns) + 1 - len(part)
+            for part in self.parts
+        )
         self._moments = sum(map(len, self.parts)) + self.closed_up
 
     @property
@@ -122,15 +135,19 @@ class EpisodeFrames:
                 f"{self.episode.name}: expected frames without gaps, found one from "
                 f"{begin * 1e-9:.3f} s to {end * 1e-9:.3f} s: most likely the clock was set "
                 "forward; set it (NTP) before recording, or take --gaps split, which makes an "
-                "episode of each part")
-        missing = "; ".join(f"{self._topics[each.name]} for {each.longest_s:.3f} s at "
-                            f"{each.at_ns * 1e-9:.3f} s" for each in self.left_out)
+                "episode of each part"
+            )
+        missing = "; ".join(
+            f"{self._topics[each.name]} for {each.longest_s:.3f} s at {each.at_ns * 1e-9:.3f} s"
+            for each in self.left_out
+        )
         raise ToolError(
             f"{self.episode.name}: expected frames without gaps of more than "
             f"{self._mapping.max_gap_frames}, found {len(self.parts) - 1}, the first "
             f"{(end - begin) * 1e-9:.3f} s long at {begin * 1e-9:.3f} s, since messages were "
             f"missing: {missing}; --gaps split makes an episode of each part, a higher "
-            "tolerance_s or max_gap_frames in the mapping closes them up")
+            "tolerance_s or max_gap_frames in the mapping closes them up"
+        )
 
     def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[Frame]:
         """Yield the frames of a part, whose arrays live until the next one.
@@ -164,16 +181,18 @@ class EpisodeFrames:
                 before_ns = tick
                 continue
             if tick - before_ns > self._mapping.max_gap_frames * period_ns:
-                raise ToolError("\n  ".join(text for name, text in wrong.items()
-                                            if name not in values))
+                raise ToolError(
+                    "\n  ".join(text for name, text in wrong.items() if name not in values)
+                )
             self.closed_up += 1
             self._refuse_closed_up()
 
     def _newest(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
         """Yield for each frame what came since the one before: one message may serve several."""
         slack = slack_ns(self._mapping.period_ns)
-        arrivals = in_time(self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack,
-                           self._extract)
+        arrivals = in_time(
+            self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack, self._extract
+        )
         arrival = next(arrivals, None)
         for tick in ticks:
             newest: dict[str, Arrival] = {}
@@ -183,21 +202,29 @@ class EpisodeFrames:
             yield newest
 
     def _readers(self, *, pixels: bool) -> dict[str, Read]:
-        return {name: picture_from(self._bag, each, pixels=pixels)
-                if isinstance(each.source, Camera)
-                else values_of(self._mapping, self._bag, each, self.ranges[name])
-                for name, each in self.inputs.items()}
+        return {
+            name: picture_from(self._bag, each, pixels=pixels)
+            if isinstance(each.source, Camera)
+            else values_of(self._mapping, self._bag, each, self.ranges[name])
+            for name, each in self.inputs.items()
+        }
 
     def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
-        vectors = {feature: np.concatenate([values[name] for name in names])
-                   for feature, names in self._features.items()}
+        vectors = {
+            feature: np.concatenate([values[name] for name in names])
+            for feature, names in self._features.items()
+        }
         for name, motion in self.motions.items():
             motion.look(vectors[name])
         spans = self.episode.interventions or ()
         return Frame(
-            time_ns=tick, vectors=vectors,
-            pictures={name: picture for name in self._mapping.cameras
-                      if (picture := values[f"cameras.{name}"]) is not None},
+            time_ns=tick,
+            vectors=vectors,
+            pictures={
+                name: picture
+                for name in self._mapping.cameras
+                if (picture := values[f"cameras.{name}"]) is not None
+            },
             intervention=any(begin <= tick < end for begin, end in spans),
         )
 
@@ -205,8 +232,10 @@ class EpisodeFrames:
     def _features(self) -> dict[str, list[str]]:
         """By feature, the names of its inputs."""
         names = [name for name, each in self.inputs.items() if isinstance(each.source, Source)]
-        return {feature: list(group) for feature, group in
-                groupby(names, key=lambda name: name.partition("[")[0])}
+        return {
+            feature: list(group)
+            for feature, group in groupby(names, key=lambda name: name.partition("[")[0])
+        }
 
     def _read(self) -> Extract:
         span = self.episode.span
@@ -214,8 +243,11 @@ class EpisodeFrames:
         if span is None:
             return Extract(received=received)
         # A message from before may be the newest one when the episode begins.
-        begins = {name: max(0, span.begin_ns - int(each.limit_ns))
-                  for name, each in self.inputs.items() if each.source.resample != "hold"}
+        begins = {
+            name: max(0, span.begin_ns - int(each.limit_ns))
+            for name, each in self.inputs.items()
+            if each.source.resample != "hold"
+        }
         return Extract(begins_ns=begins, end_ns=span.end_ns, received=received)
 
     def _resampled(self) -> Resampled:
@@ -223,7 +255,8 @@ class EpisodeFrames:
         return resample(
             {name: each.times_ns for name, each in self.heard.items()},
             {name: each.limit_ns for name, each in self.inputs.items()},
-            self._mapping.period_ns, None if span is None else span.begin_ns,
+            self._mapping.period_ns,
+            None if span is None else span.begin_ns,
         )
 
     def _refuse_closed_up(self) -> None:
@@ -231,23 +264,36 @@ class EpisodeFrames:
             return
         why = [self._why_missing(each) for each in self.left_out]
         if self.unreadable:
-            why.append(f"{len(self.unreadable)} messages could not be read, the first: "
-                       f"{self.unreadable[0]}")
-        raise ToolError(f"{self.episode.name}: expected up to {100 * MOST_CLOSED_UP:g} % of the "
-                        f"frames missing between others, since motion becomes as much faster, "
-                        f"found {self.closed_up} of {self._moments}: {'; '.join(why)}")
+            why.append(
+                f"{len(self.unreadable)} messages could not be read, the first: "
+                f"{self.unreadable[0]}"
+            )
+        raise ToolError(
+            f"{self.episode.name}: expected up to {100 * MOST_CLOSED_UP:g} % of the "
+            f"frames missing between others, since motion becomes as much faster, "
+            f"found {self.closed_up} of {self._moments}: {'; '.join(why)}"
+        )
 
     def _why_missing(self, missing: LeftOut) -> str:
         heard, source = self.heard[missing.name], self.inputs[missing.name].source
-        remedy = ("resample: as_of, which repeats messages" if source.resample == "drop"
-                  else "a higher tolerance_s")
-        return (f"{heard.topic} has {heard.rate_hz:.1f} messages per second for "
-                f"{self._mapping.rate_hz} frames, and none that counts in {missing.frames}: take a "
-                f"lower rate_hz in the mapping, or for this topic {remedy}")
+        remedy = (
+            "resample: as_of, which repeats messages"
+            if source.resample == "drop"
+            else "a higher tolerance_s"
+        )
+        return (
+            f"{heard.topic} has {heard.rate_hz:.1f} messages per second for "
+            f"{self._mapping.rate_hz} frames, and none that counts in {missing.frames}: take a "
+            f"lower rate_hz in the mapping, or for this topic {remedy}"
+        )
 
     def _too_short(self, count: int) -> ToolError:
-        why = "; ".join(f"{self._topics[each.name]} is missing or too old in {each.frames}"
-                        for each in self.left_out)
-        return ToolError(f"{self.episode.name}: expected {FEWEST} frames in a row with a message "
-                         f"of each source and camera, found {count}: "
-                         f"{why or 'it is shorter than that'}")
+        why = "; ".join(
+            f"{self._topics[each.name]} is missing or too old in {each.frames}"
+            for each in self.left_out
+        )
+        return ToolError(
+            f"{self.episode.name}: expected {FEWEST} frames in a row with a message "
+            f"of each source and camera, found {count}: "
+            f"{why or 'it is shorter than that'}"
+        )

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from lerobot_bridge.mapping import Camera, RobotMapping, Source
-from model_tools.bags.bag import Bag
-from model_tools.bags.topics import find_topics
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.topics import find_topics
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +49,12 @@ def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> l
         types[source.topic] = source.types if isinstance(source, Camera) else (source.type,)
     absolute = {topic: topic for topic in types if topic.startswith("/")}
     found = find_topics(bag, types, {**absolute, **topics}, optional=())
-    return [Input(name=name, source=source, topic=found[source.topic],
-                  limit_ns=limit_ns(mapping, source)) for name, source in wanted.items()]
+    return [
+        Input(
+            name=name, source=source, topic=found[source.topic], limit_ns=limit_ns(mapping, source)
+        )
+        for name, source in wanted.items()
+    ]
 
 
 def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | Camera]]:

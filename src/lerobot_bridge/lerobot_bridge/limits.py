@@ -40,14 +40,19 @@ class Limits:
                 observation.state does not have that.
         """
         self.names = mapping.names(ACTION) if ACTION in mapping.vectors else mapping.command_names
-        self._bounds = {name: bound for channel in mapping.command
-                        for name, bound in _bounds(mapping, channel).items()}
+        self._bounds = {
+            name: bound
+            for channel in mapping.command
+            for name, bound in _bounds(mapping, channel).items()
+        }
         measured = mapping.names(STATE) if STATE in mapping.vectors else ()
         for name, bound in self._bounds.items():
             if math.isfinite(bound.step) and name not in measured:
-                raise RobotError(f"joints.{name.removesuffix('.pos')}.max_relative_target: "
-                                 f"expected {name} in {STATE}, to measure from, found "
-                                 f"{', '.join(measured) or 'nothing'}")
+                raise RobotError(
+                    f"joints.{name.removesuffix('.pos')}.max_relative_target: "
+                    f"expected {name} in {STATE}, to measure from, found "
+                    f"{', '.join(measured) or 'nothing'}"
+                )
 
     def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
         """Return what is sent for an action.
@@ -75,14 +80,21 @@ class Limits:
         missing = [name for name in self.names if name not in action]
         unknown = [name for name in action if name not in self.names]
         if missing or unknown:
-            found = [f"{what}: {', '.join(names)}" for what, names in
-                     (("missing", missing), ("unknown", unknown)) if names]
-            raise RobotError(f"action: expected a value for each of {', '.join(self.names)}, found "
-                             f"{'; '.join(found)}")
+            found = [
+                f"{what}: {', '.join(names)}"
+                for what, names in (("missing", missing), ("unknown", unknown))
+                if names
+            ]
+            raise RobotError(
+                f"action: expected a value for each of {', '.join(self.names)}, found "
+                f"{'; '.join(found)}"
+            )
         for name in self.names:
             if not math.isfinite(action[name]):
-                raise RobotError(f"action: expected a finite value for {name}, found "
-                                 f"{float(action[name])}; nothing is sent")
+                raise RobotError(
+                    f"action: expected a finite value for {name}, found "
+                    f"{float(action[name])}; nothing is sent"
+                )
 
 
 class _Bound(NamedTuple):
@@ -106,13 +118,19 @@ def _bounds(mapping: RobotMapping, channel: Command) -> dict[str, _Bound]:
     units = ToLeRobot(mapping, channel)
     low, high, step = (
         np.array([_or(getattr(mapping.joints[joint], name), other) for joint in joints])
-        for name, other in (("position_min", -math.inf), ("position_max", math.inf),
-                            ("max_relative_target", math.inf)))
+        for name, other in (
+            ("position_min", -math.inf),
+            ("position_max", math.inf),
+            ("max_relative_target", math.inf),
+        )
+    )
     ends = np.sort([units.of_ros(low), units.of_ros(high)], axis=0)
     zero = units.of_ros(np.zeros(len(joints)))
     steps = abs(units.of_ros(step) - zero)
-    return {f"{joint}.pos": _Bound(*map(float, row))
-            for joint, row in zip(joints, np.stack([*ends, steps], axis=1), strict=True)}
+    return {
+        f"{joint}.pos": _Bound(*map(float, row))
+        for joint, row in zip(joints, np.stack([*ends, steps], axis=1), strict=True)
+    }
 
 
 def _or(value: float | None, other: float) -> float:

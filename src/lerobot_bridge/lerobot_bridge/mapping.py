@@ -57,9 +57,10 @@ class Joint(JointUnit):
     position_min: float | None = entry("lowest position that is commanded, rad", default=None)
     position_max: float | None = entry("highest position that is commanded, rad", default=None)
     max_relative_target: float | None = entry(
-        "largest distance of a commanded position from the measured one, rad", default=None,
+        "largest distance of a commanded position from the measured one, rad",
+        default=None,
         exclusiveMinimum=0,
-    )  # fmt: skip
+    )
     stiffness: float | None = entry("gain for JointCommand, N·m/rad", default=None, minimum=0)
     damping: float | None = entry("gain for JointCommand, N·m·s/rad", default=None, minimum=0)
     effort_limit: float | None = entry("torque for JointCommand, N·m", default=None, minimum=0)
@@ -73,12 +74,14 @@ class Channel:
     type: str = entry("type of its messages: sensor_msgs/msg/JointState", pattern=_TYPE)
     joints: tuple[str, ...] | None = entry(
         "joints, in the order of the values; all if neither these nor fields are given",
-        default=None, minItems=1,
-    )  # fmt: skip
+        default=None,
+        minItems=1,
+    )
     fields: dict[str, str] | None = entry(
         "fields of the message by the name of the value: {x.vel: twist.linear.x}; in ROS's units",
-        default=None, minProperties=1,
-    )  # fmt: skip
+        default=None,
+        minProperties=1,
+    )
     degrees: tuple[str, ...] = entry(
         "values of `fields` that LeRobot counts in degrees or degrees/s, ROS in rad or rad/s",
         default=(),
@@ -117,8 +120,9 @@ class Command(Channel):
     limits: dict[str, tuple[float, ...]] = entry(
         "lowest and highest value that is sent of `fields`, in LeRobot's units: "
         "{x.vel: [-0.3, 0.3]}; needed for all of a Twist, which nothing else limits",
-        default={}, length=2,
-    )  # fmt: skip
+        default={},
+        length=2,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,9 +155,7 @@ class RobotMapping:
     schema_version: Literal[1] = entry("1")
     robot_type: str = entry("robot_type of datasets: so_follower", pattern=_NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
-    joints: dict[str, Joint] = entry(
-        "joints by LeRobot's names, without .pos", default={}
-    )
+    joints: dict[str, Joint] = entry("joints by LeRobot's names, without .pos", default={})
     vectors: dict[str, tuple[Source, ...]] = entry(
         "features of numbers: observation.state, action, others", minProperties=1
     )
@@ -169,8 +171,11 @@ class RobotMapping:
 
     def names(self, feature: str) -> tuple[str, ...]:
         """Return the names of a feature's values, in their order."""
-        return tuple(name for source in self.vectors[feature]
-                     for name in self.values_of(source, source.quantity))
+        return tuple(
+            name
+            for source in self.vectors[feature]
+            for name in self.values_of(source, source.quantity)
+        )
 
     @property
     def command_names(self) -> tuple[str, ...]:
@@ -217,8 +222,15 @@ def load_mapping(file: str | Path) -> RobotMapping:
     known = shipped()
     path = known.get(str(file), Path(file))
     if not path.exists():
-        raise BundleError([Problem(file=str(file), found="nothing", expected="a mapping file, or "
-                                   f"one that comes along ({', '.join(known)})")])
+        raise BundleError(
+            [
+                Problem(
+                    file=str(file),
+                    found="nothing",
+                    expected=f"a mapping file, or one that comes along ({', '.join(known)})",
+                )
+            ]
+        )
     return parse_mapping(load_yaml(path), path)
 
 
@@ -259,8 +271,10 @@ def _what_fits(content: object) -> RobotMapping | None:
     if not isinstance(content, Mapping):
         return None
     sections = {name: content.get(name, {}) for name in ("joints", "vectors", "cameras")}
-    if not all(isinstance(each, Mapping) and all(isinstance(name, str) for name in each)
-               for each in sections.values()):
+    if not all(
+        isinstance(each, Mapping) and all(isinstance(name, str) for name in each)
+        for each in sections.values()
+    ):
         return None
 
     def read(kind: Any, value: object) -> Any:
@@ -269,17 +283,26 @@ def _what_fits(content: object) -> RobotMapping | None:
         return None if reader.problems else found
 
     def unknown(name: str) -> Joint:
-        return Joint(unit="radians", ros_name=f"unknown {name}", stiffness=0.0, damping=0.0,
-                     effort_limit=0.0)
+        return Joint(
+            unit="radians", ros_name=f"unknown {name}", stiffness=0.0, damping=0.0, effort_limit=0.0
+        )
 
     joints, vectors, cameras = sections.values()
     return RobotMapping(
-        schema_version=1, robot_type="unknown", rate_hz=1,
+        schema_version=1,
+        robot_type="unknown",
+        rate_hz=1,
         joints={name: read(Joint, each) or unknown(name) for name, each in joints.items()},
-        vectors={name: found for name, each in vectors.items()
-                 if (found := read(tuple[Source, ...], each)) is not None},
-        cameras={name: found for name, each in cameras.items()
-                 if (found := read(Camera, each)) is not None},
+        vectors={
+            name: found
+            for name, each in vectors.items()
+            if (found := read(tuple[Source, ...], each)) is not None
+        },
+        cameras={
+            name: found
+            for name, each in cameras.items()
+            if (found := read(Camera, each)) is not None
+        },
         command=read(tuple[Command, ...], content.get("command", [])) or (),
     )
 
@@ -323,17 +346,29 @@ class _Validator:
         for i, source in enumerate(sources):
             self._channel(f"{key}[{i}]", source)
             if source.quantity != "position" and source.fields is not None:
-                self._problem(f"{key}[{i}].quantity", "nothing, since the fields say it",
-                              source.quantity)
+                self._problem(
+                    f"{key}[{i}].quantity", "nothing, since the fields say it", source.quantity
+                )
             if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
-                self._problem(f"{key}[{i}].quantity", "position, all that the type has",
-                              source.quantity)
+                self._problem(
+                    f"{key}[{i}].quantity", "position, all that the type has", source.quantity
+                )
             for joint in self._known(source) if source.quantity == "velocity" else ():
                 if self._mapping.joints[joint].unit not in ("radians", "degrees"):
-                    self._problem(f"{key}[{i}].quantity", f"position, since the joint {joint} "
-                                  "counts in a range", source.quantity)
-        self._once(key, [name for source in sources if self._is_known(source)
-                         for name in self._mapping.values_of(source, source.quantity)])
+                    self._problem(
+                        f"{key}[{i}].quantity",
+                        f"position, since the joint {joint} counts in a range",
+                        source.quantity,
+                    )
+        self._once(
+            key,
+            [
+                name
+                for source in sources
+                if self._is_known(source)
+                for name in self._mapping.values_of(source, source.quantity)
+            ],
+        )
 
     def _channel(self, key: str, channel: Channel) -> None:
         mapping = self._mapping
@@ -341,30 +376,43 @@ class _Validator:
             self._problem(key, "joints or fields", Found("both"))
         for joint in channel.joints or ():
             if joint not in mapping.joints:
-                self._problem(f"{key}.joints", f"one of {', '.join(mapping.joints) or 'no joints'}",
-                              joint)
-        of_joints = {f"{joint}.{suffix}" for joint in mapping.joints for suffix in
-                     SUFFIXES.values()}
+                self._problem(
+                    f"{key}.joints", f"one of {', '.join(mapping.joints) or 'no joints'}", joint
+                )
+        of_joints = {
+            f"{joint}.{suffix}" for joint in mapping.joints for suffix in SUFFIXES.values()
+        }
         for name, field in (channel.fields or {}).items():
             if not _FIELD.fullmatch(field):
-                self._problem(f"{key}.fields.{name}", "a field like twist.linear.x or data[2]",
-                              field)
+                self._problem(
+                    f"{key}.fields.{name}", "a field like twist.linear.x or data[2]", field
+                )
             if name in of_joints:
-                self._problem(f"{key}.fields.{name}", "a name that is not a value of a joint, "
-                              "whose unit and limits fields lack", name)
+                self._problem(
+                    f"{key}.fields.{name}",
+                    "a name that is not a value of a joint, whose unit and limits fields lack",
+                    name,
+                )
         for name in channel.degrees:
             if name not in (channel.fields or {}):
                 self._problem(f"{key}.degrees", "values of `fields`; joints have a unit", name)
         if channel.fields is None:
             if channel.type not in (*NAMED, *ARRAYS):
-                self._problem(f"{key}.fields", f"fields of {channel.type}, which names no joints",
-                              Found("nothing"))
+                self._problem(
+                    f"{key}.fields",
+                    f"fields of {channel.type}, which names no joints",
+                    Found("nothing"),
+                )
             elif not mapping.joints:
-                self._problem(f"{key}.joints", "joints, which the mapping lists under `joints`",
-                              Found("none"))
+                self._problem(
+                    f"{key}.joints", "joints, which the mapping lists under `joints`", Found("none")
+                )
             elif channel.type in ARRAYS and channel.joints is None:
-                self._problem(f"{key}.joints", "the joints in the order of the array, which names "
-                              "none", Found("nothing"))
+                self._problem(
+                    f"{key}.joints",
+                    "the joints in the order of the array, which names none",
+                    Found("nothing"),
+                )
         self._once(f"{key}.joints", [mapping.ros_name(joint) for joint in self._known(channel)])
 
     def _command(self) -> None:
@@ -375,24 +423,35 @@ class _Validator:
             if channel.type not in SENT:
                 self._problem(f"{key}.type", f"one of {', '.join(SENT)}", channel.type)
             if channel.type in NAMED and channel.fields is not None:
-                self._problem(f"{key}.fields", "joints, since a command must name them",
-                              Found("fields"))
+                self._problem(
+                    f"{key}.fields", "joints, since a command must name them", Found("fields")
+                )
             self._limits(key, channel)
             if channel.type == JOINT_COMMAND:
                 for joint in self._known(channel):
                     for name in ("stiffness", "damping", "effort_limit"):
                         if getattr(mapping.joints[joint], name) is None:
-                            self._problem(f"joints.{joint}.{name}", f"a value, since {key} sends "
-                                          "JointCommand", Found("nothing"))
-        names = [name for channel in mapping.command if self._is_known(channel)
-                 for name in mapping.values_of(channel)]
+                            self._problem(
+                                f"joints.{joint}.{name}",
+                                f"a value, since {key} sends JointCommand",
+                                Found("nothing"),
+                            )
+        names = [
+            name
+            for channel in mapping.command
+            if self._is_known(channel)
+            for name in mapping.values_of(channel)
+        ]
         self._once("command", names)
         self._once("command", [channel.topic for channel in mapping.command])
         if mapping.command and ACTION in mapping.vectors and not self._reader.problems:
             action = mapping.names(ACTION)
             if set(names) != set(action):
-                self._problem("command", f"the values of the action, {', '.join(action)}",
-                              Found(", ".join(names)))
+                self._problem(
+                    "command",
+                    f"the values of the action, {', '.join(action)}",
+                    Found(", ".join(names)),
+                )
 
     def _limits(self, key: str, channel: Command) -> None:
         fields, stops = channel.fields or {}, channel.type in TWISTS
@@ -406,16 +465,23 @@ class _Validator:
                 self._problem(where, "limits about 0, with which it stops", Found([low, high]))
         for name in fields if stops else ():
             if name not in channel.limits:
-                self._problem(f"{key}.limits.{name}", "the lowest and highest value that is sent, "
-                              "since nothing else limits a Twist", Found("nothing"))
+                self._problem(
+                    f"{key}.limits.{name}",
+                    "the lowest and highest value that is sent, since nothing else limits a Twist",
+                    Found("nothing"),
+                )
 
     def _types(self) -> None:
         """Check that a topic has one type."""
         types: dict[str, str] = {}
         for key, channel in self._channels():
             if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
-                self._problem(f"{key}.type", f"{types[channel.topic.lstrip('/')]}, as where the "
-                              f"topic {channel.topic} is named first", channel.type)
+                self._problem(
+                    f"{key}.type",
+                    f"{types[channel.topic.lstrip('/')]}, as where the "
+                    f"topic {channel.topic} is named first",
+                    channel.type,
+                )
         for name, camera in self._mapping.cameras.items():
             if camera.topic.lstrip("/") in types:
                 self._problem(f"cameras.{name}.topic", "a topic of its own", camera.topic)
@@ -429,8 +495,9 @@ class _Validator:
             yield f"command[{i}]", channel
 
     def _known(self, channel: Channel) -> list[str]:
-        return [joint for joint in self._mapping.joints_of(channel)
-                if joint in self._mapping.joints]
+        return [
+            joint for joint in self._mapping.joints_of(channel) if joint in self._mapping.joints
+        ]
 
     def _is_known(self, channel: Channel) -> bool:
         return len(self._known(channel)) == len(self._mapping.joints_of(channel))

@@ -11,9 +11,9 @@ from typing import Any
 
 from lerobot_bridge.clocks import AGREE_NS
 from lerobot_bridge.episode import Episode, Found, Mark, Skipped, Span
-from model_tools.bags.bag import Bag
-from model_tools.bags.topics import find_topics
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.topics import find_topics
 
 MARKS = "episode_marks"
 """Topic of the marks, in any namespace."""
@@ -42,15 +42,18 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
     reader = _MarkReader(replace(whole, interventions=() if watched else None))
     for time_ns, mark in marks:
         if mark.kind not in list(Mark):
-            raise bag.problem(full, time_ns, f"expected a kind of 0 to {max(Mark)}, found "
-                              f"{mark.kind}")
+            raise bag.problem(
+                full, time_ns, f"expected a kind of 0 to {max(Mark)}, found {mark.kind}"
+            )
     for time_ns, mark in _by_stamp(marks, f"{bag.path}: {full}"):
         reader.take(time_ns, mark)
     reader.drop("the recording ends before its STOP")
     if not reader.found.episodes:
         why = "; ".join(f"{each.name}: {each.why}" for each in reader.found.skipped)
-        raise ToolError(f"{bag.path}: expected an episode between START and STOP on {full}, found "
-                        f"none among {len(marks)} marks{': ' if why else ''}{why}")
+        raise ToolError(
+            f"{bag.path}: expected an episode between START and STOP on {full}, found "
+            f"none among {len(marks)} marks{': ' if why else ''}{why}"
+        )
     return reader.found
 
 
@@ -61,15 +64,27 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
     """
     stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
     # At least one was logged as it came.
-    delay_ns = min((time_ns - stamp_ns for (time_ns, _), stamp_ns
-                    in zip(marks, stamps_ns, strict=True) if stamp_ns), default=0)
+    delay_ns = min(
+        (
+            time_ns - stamp_ns
+            for (time_ns, _), stamp_ns in zip(marks, stamps_ns, strict=True)
+            if stamp_ns
+        ),
+        default=0,
+    )
     if abs(delay_ns) > AGREE_NS:
-        _log.warning("%s: expected stamps on the clock of the recording, found them %.3f s %s it; "
-                     "the times of the recording are taken", place, abs(delay_ns) * 1e-9,
-                     "behind" if delay_ns > 0 else "ahead of")
+        _log.warning(
+            "%s: expected stamps on the clock of the recording, found them %.3f s %s it; "
+            "the times of the recording are taken",
+            place,
+            abs(delay_ns) * 1e-9,
+            "behind" if delay_ns > 0 else "ahead of",
+        )
         return list(marks)
-    timed = [(stamp_ns or time_ns, mark) for (time_ns, mark), stamp_ns
-             in zip(marks, stamps_ns, strict=True)]
+    timed = [
+        (stamp_ns or time_ns, mark)
+        for (time_ns, mark), stamp_ns in zip(marks, stamps_ns, strict=True)
+    ]
     return sorted(timed, key=lambda each: each[0])
 
 
@@ -113,8 +128,13 @@ class _MarkReader:
     def _start(self, time_ns: int, mark: Any) -> None:
         self._begin_ns, whole = time_ns, self._whole
         self._running = replace(
-            whole, span=Span(time_ns, time_ns), number=mark.episode, task=mark.task or whole.task,
-            tags=tuple(dict.fromkeys((*mark.tags, *whole.tags))), success=None)
+            whole,
+            span=Span(time_ns, time_ns),
+            number=mark.episode,
+            task=mark.task or whole.task,
+            tags=tuple(dict.fromkeys((*mark.tags, *whole.tags))),
+            success=None,
+        )
 
     def _stop(self, time_ns: int) -> None:
         self._note_driven_until(time_ns)
@@ -139,8 +159,12 @@ class _MarkReader:
             episodes[places[-1]] = replace(episodes[places[-1]], success=success)
         else:
             name = replace(self._whole, span=Span(0, 0), number=number).name
-            self.found.skipped.append(Skipped(name=name, why=f"its {kind.name} is of an episode "
-                                              "that was not started, or not kept"))
+            self.found.skipped.append(
+                Skipped(
+                    name=name,
+                    why=f"its {kind.name} is of an episode that was not started, or not kept",
+                )
+            )
 
     def _note_driven_until(self, time_ns: int) -> None:
         """Note that a person drove the running episode until then, maybe since before it."""

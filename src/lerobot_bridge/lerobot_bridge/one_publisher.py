@@ -13,8 +13,8 @@ import numpy as np
 from lerobot_bridge.inputs import Input
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
-from model_tools.bags.bag import Bag
-from model_tools.bags.blocks import Block, Times
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.blocks import Block, Times
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
 
@@ -28,8 +28,8 @@ part of it is left after the next one, and such a share of the jumps is."""
 class OnePublisher:
     """Looks at neighbouring messages of joints' positions.
 
-    `model_tools.bags.mixed` compares positions with velocities, which commands and leaders have
-    not. Where two arms take turns, each step from one to the other is taken back by the next;
+    `model_tools.files.bags.topics` compares positions with velocities, which commands and leaders
+    have not. Where two arms take turns, each step from one to the other is taken back by the next;
     however fast an arm moves or trembles, its steps are not.
     """
 
@@ -40,8 +40,11 @@ class OnePublisher:
         self._reads: dict[str, Callable[[bytes], F64]] = {}
         for each in inputs:
             source = each.source
-            if isinstance(source, Source) and source.fields is None \
-                    and source.quantity == "position":
+            if (
+                isinstance(source, Source)
+                and source.fields is None
+                and source.quantity == "position"
+            ):
                 self._topics[each.name] = each.topic
                 self._reads[each.name] = _reads(mapping, source, bag.decoder(each.topic))
 
@@ -63,12 +66,17 @@ class OnePublisher:
                 continue  # told by who reads the frames
             if jump_rad := _to_and_fro_rad(positions):
                 topic = self._topics[name]
-                self._found[topic] = str(self._bag.problem(
-                    topic, int(times[first]), "expected the messages of one publisher, found "
-                    f"positions that jump to and fro by {jump_rad:.2g} rad from message to "
-                    "message: most likely two publishers are on the topic (`ros2 topic info "
-                    "--verbose` names them), as two robots of one ROS_DOMAIN_ID are; record one "
-                    "of them"))
+                self._found[topic] = str(
+                    self._bag.problem(
+                        topic,
+                        int(times[first]),
+                        "expected the messages of one publisher, found "
+                        f"positions that jump to and fro by {jump_rad:.2g} rad from message to "
+                        "message: most likely two publishers are on the topic (`ros2 topic info "
+                        "--verbose` names them), as two robots of one ROS_DOMAIN_ID are; "
+                        "record one of them",
+                    )
+                )
                 return
 
 

@@ -45,9 +45,13 @@ class Outgoing:
     """
 
     def __init__(
-        self, mapping: RobotMapping, channels: Sequence[Channel], empty: Empty, *,
+        self,
+        mapping: RobotMapping,
+        channels: Sequence[Channel],
+        empty: Empty,
+        *,
         valid_for_s: float = 0.2,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Prepare.
 
         Args:
@@ -60,17 +64,22 @@ class Outgoing:
             RobotError: These values do not make a message of the type.
         """
         self.topic, self.type = channels[0].topic, channels[0].type
-        self.names = tuple(name for channel in channels
-                           for name in mapping.values_of(channel, _quantity(channel)))
+        self.names = tuple(
+            name for channel in channels for name in mapping.values_of(channel, _quantity(channel))
+        )
         self._empty = empty
         self._fields = _fields(mapping, channels)
-        self._units = [(slice(begin, begin + len(channel.fields)), ToLeRobot(mapping, channel))
-                       for channel, begin in _spans(mapping, channels) if channel.fields]
+        self._units = [
+            (slice(begin, begin + len(channel.fields)), ToLeRobot(mapping, channel))
+            for channel, begin in _spans(mapping, channels)
+            if channel.fields
+        ]
         trial = empty(self.type)
         for path, _ in self._fields:
             _set_field(trial, path, 0.0)
-        joints = list(dict.fromkeys(joint for channel in channels
-                                    for joint in mapping.joints_of(channel)))
+        joints = list(
+            dict.fromkeys(joint for channel in channels for joint in mapping.joints_of(channel))
+        )
         self._columns = _columns(mapping, channels, joints)
         self._write: _Write | None = None
         if joints:
@@ -90,8 +99,11 @@ class Outgoing:
             name = self.names[int(np.argmin(np.isfinite(values)))]
             raise RobotError(f"{name}: expected a finite value to send, found NaN or infinity")
         message = self._empty(self.type)
-        stamp = message.header.stamp if hasattr(message, "header") else (
-            getattr(message, "stamp", None))
+        stamp = (
+            message.header.stamp
+            if hasattr(message, "header")
+            else (getattr(message, "stamp", None))
+        )
         if stamp is not None:
             stamp.sec, stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
         if self._write is not None:
@@ -135,8 +147,14 @@ def _columns(
     for channel, begin in _spans(mapping, channels):
         mine, quantity = mapping.joints_of(channel), _quantity(channel)
         if mine:
-            parts.append((quantity, [joints.index(joint) for joint in mine],
-                          slice(begin, begin + len(mine)), ToLeRobot(mapping, channel, quantity)))
+            parts.append(
+                (
+                    quantity,
+                    [joints.index(joint) for joint in mine],
+                    slice(begin, begin + len(mine)),
+                    ToLeRobot(mapping, channel, quantity),
+                )
+            )
 
     def columns(values: F64) -> _Columns:
         found: dict[str, F64] = {}
@@ -186,8 +204,10 @@ def _trajectory(names: list[str], empty: Empty, period_ns: int) -> _Write:
 def _joint_command(
     mapping: RobotMapping, joints: Sequence[str], names: list[str], valid_for_s: float
 ) -> _Write:
-    gains = {gain: np.array([_gain(mapping, joint, gain) for joint in joints])
-             for gain in ("stiffness", "damping", "effort_limit")}
+    gains = {
+        gain: np.array([_gain(mapping, joint, gain) for joint in joints])
+        for gain in ("stiffness", "damping", "effort_limit")
+    }
     zero, sequence = np.zeros(len(joints)), count()
 
     def write(message: Any, columns: _Columns) -> None:
@@ -206,16 +226,23 @@ def _joint_command(
 def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
     value: float | None = getattr(mapping.joints[joint], gain)
     if value is None:
-        raise RobotError(f"joints.{joint}.{gain}: expected a value, since a JointCommand is to be "
-                         "made, found nothing")
+        raise RobotError(
+            f"joints.{joint}.{gain}: expected a value, since a JointCommand is to be "
+            "made, found nothing"
+        )
     return value
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
     """Write numbers as what the class uses: rclpy's are arrays, those of recordings numpy's."""
     old = getattr(message, field)
-    setattr(message, field, values.astype(old.dtype) if isinstance(old, np.ndarray)
-            else array(old.typecode, values.tolist()))
+    setattr(
+        message,
+        field,
+        values.astype(old.dtype)
+        if isinstance(old, np.ndarray)
+        else array(old.typecode, values.tolist()),
+    )
 
 
 def _set_duration(duration: Any, ns: int) -> None:
@@ -239,5 +266,6 @@ def _set_field(message: Any, steps: Sequence[tuple[str, int | None]], value: flo
         else:
             raise RobotError(f"field {path}: expected values for all elements before it as well")
     except (AttributeError, IndexError, TypeError, ValueError) as error:
-        raise RobotError(f"field {path}: expected a number in the message, found none ({error})"
-                         ) from error
+        raise RobotError(
+            f"field {path}: expected a number in the message, found none ({error})"
+        ) from error

@@ -52,9 +52,16 @@ class Ranges:
     @property
     def outside(self) -> list[Outside]:
         """Values that were outside of their ranges so far."""
-        return [Outside(name=self._names[i], messages=int(self._outside[i]),
-                        worst=float(self._worst[i]), low=float(self._low[i]),
-                        high=float(self._high[i])) for i in np.flatnonzero(self._outside)]
+        return [
+            Outside(
+                name=self._names[i],
+                messages=int(self._outside[i]),
+                worst=float(self._worst[i]),
+                low=float(self._low[i]),
+                high=float(self._high[i]),
+            )
+            for i in np.flatnonzero(self._outside)
+        ]
 
     def check(self, values: F64) -> None:
         """Judge values [names].
@@ -72,7 +79,8 @@ class Ranges:
                 f"{self._names[i]}: expected a position between {self._low[i]:.4g} and "
                 f"{self._high[i]:.4g} in LeRobot's units, found {values[i]:.4g}: most likely the "
                 "topic does not count in rad as ROS does, or the mapping's range or limits of the "
-                "joint are wrong")
+                "joint are wrong"
+            )
         out = far > _MARGIN
         self._outside += out
         worse = out & (far > np.abs(self._worst - self._centre) / self._half)
@@ -95,8 +103,11 @@ class Motion:
     @property
     def is_still(self) -> bool:
         """Whether there were values, and none of them moved."""
-        return (self._low is not None and self._high is not None
-                and bool((self._high - self._low < STILL).all()))
+        return (
+            self._low is not None
+            and self._high is not None
+            and bool((self._high - self._low < STILL).all())
+        )
 
 
 def _ends_rad(joint: Joint) -> tuple[float, float]:

@@ -17,9 +17,9 @@ from lerobot_bridge.mapping import Camera, RobotMapping
 from lerobot_bridge.pictures import picture_of
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.values import SourceReader
-from model_tools.bags.bag import Bag
-from model_tools.bags.streams import Arrival
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.streams import Arrival
 from policy_inference.core.images import frame_of
 from policy_inference.errors import PolicyError, RobotError
 from policy_inference.interfaces import F64
@@ -68,8 +68,11 @@ def first_pictures(mapping: RobotMapping, path: Path, topics: Mapping[str, str])
         for name, camera in mapping.cameras.items():
             one = replace(mapping, vectors={}, cameras={name: camera})
             with suppress(ToolError):
-                (entry,) = find_inputs(one, bag, {topic: other for topic, other in topics.items()
-                                                  if topic == camera.topic})
+                (entry,) = find_inputs(
+                    one,
+                    bag,
+                    {topic: other for topic, other in topics.items() if topic == camera.topic},
+                )
                 with bag.blocks() as blocks_of:
                     block = next(blocks_of(entry.topic))
                 first = Arrival(int(block.log_ns[0]), name, block.data(0))
@@ -85,13 +88,21 @@ def _problem(read: Read, arrival: Arrival) -> str:
     return ""
 
 
-def _read(bag: Bag, topic: str, decode: Callable[[bytes], Any], read: Callable[[Any], Any],
-          arrival: Arrival) -> Any:  # fmt: skip
+def _read(
+    bag: Bag,
+    topic: str,
+    decode: Callable[[bytes], Any],
+    read: Callable[[Any], Any],
+    arrival: Arrival,
+) -> Any:
     try:
         return read(decode(arrival.data))
     except (RobotError, struct.error, ValueError) as error:
-        text = (error if isinstance(error, RobotError)
-                else f"expected a whole message, found a broken one ({error})")
+        text = (
+            error
+            if isinstance(error, RobotError)
+            else f"expected a whole message, found a broken one ({error})"
+        )
         raise bag.problem(topic, arrival.time_ns, text) from error
 
 

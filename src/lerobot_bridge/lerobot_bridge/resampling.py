@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from model_tools.bags.blocks import Times
+from model_tools.files.bags.blocks import Times
 
 SILENT_NS = 3_600_000_000_000
 """Frames are not looked for where no input says anything for so long: the clock was set forward."""
@@ -65,9 +65,11 @@ def slack_ns(period_ns: int) -> int:
 
 
 def resample(
-    times_ns: Mapping[str, Times], limits_ns: Mapping[str, float], period_ns: int,
+    times_ns: Mapping[str, Times],
+    limits_ns: Mapping[str, float],
+    period_ns: int,
     begin_ns: int | None = None,
-) -> Resampled:  # fmt: skip
+) -> Resampled:
     """Return the frames: from the first moment at which each input has a message, to the last.
 
     Args:
@@ -82,12 +84,17 @@ def resample(
     ticks = _ticks(times_ns, first, period_ns)
     ends = ticks + slack_ns(period_ns)
     newest = {name: np.searchsorted(times, ends, "right") - 1 for name, times in times_ns.items()}
-    fresh = {name: ticks - times_ns[name][places] <= limits_ns[name]
-             for name, places in newest.items()}  # fmt: skip
-    left_out = (_left_out(name, times_ns[name], newest[name][~each], last)
-                for name, each in fresh.items() if not each.all())
-    return Resampled(ticks_ns=ticks, left_out=tuple(left_out),
-                     kept=np.logical_and.reduce(list(fresh.values())))
+    fresh = {
+        name: ticks - times_ns[name][places] <= limits_ns[name] for name, places in newest.items()
+    }
+    left_out = (
+        _left_out(name, times_ns[name], newest[name][~each], last)
+        for name, each in fresh.items()
+        if not each.all()
+    )
+    return Resampled(
+        ticks_ns=ticks, left_out=tuple(left_out), kept=np.logical_and.reduce(list(fresh.values()))
+    )
 
 
 def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
@@ -98,8 +105,12 @@ def _ticks(times_ns: Mapping[str, Times], first: int, period_ns: int) -> Times:
     runs = np.split(said, cuts)
     # Rounded up, so that all are on the grid of the first.
     begins = [first - (first - int(run[0])) // period_ns * period_ns for run in runs]
-    return np.concatenate([np.arange(begin, int(run[-1]) + 1, period_ns, dtype=np.int64)
-                           for begin, run in zip(begins, runs, strict=True)])
+    return np.concatenate(
+        [
+            np.arange(begin, int(run[-1]) + 1, period_ns, dtype=np.int64)
+            for begin, run in zip(begins, runs, strict=True)
+        ]
+    )
 
 
 def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) -> LeftOut:
@@ -107,5 +118,9 @@ def _left_out(name: str, times: Times, newest: npt.NDArray[np.intp], last: int) 
     begins = times[newest]
     lengths = np.append(times, last)[newest + 1] - begins
     longest = int(np.argmax(lengths))
-    return LeftOut(name=name, frames=len(newest), longest_s=float(lengths[longest]) * 1e-9,
-                   at_ns=int(begins[longest]))
+    return LeftOut(
+        name=name,
+        frames=len(newest),
+        longest_s=float(lengths[longest]) * 1e-9,
+        at_ns=int(begins[longest]),
+    )

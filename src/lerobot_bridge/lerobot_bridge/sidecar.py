@@ -36,8 +36,9 @@ class Sidecar:
     success: bool | None = entry("whether that was reached; null: nobody said", default=None)
     interventions: tuple[tuple[int, ...], ...] | None = entry(
         "[begin, end) of each time that a person drove in the policy's place, ns of the log; null: "
-        "nobody watched for it", default=None,
-    )  # fmt: skip
+        "nobody watched for it",
+        default=None,
+    )
     rate_hz: int = entry("frames per second of the mapping", minimum=1)
     policy: PolicyRan | None = entry("what drove; null: a person", default=None)
     ended: str = entry("why it ended", default="")

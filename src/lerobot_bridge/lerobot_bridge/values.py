@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lerobot_bridge.mapping import ARRAYS, TRAJECTORY, Channel, RobotMapping, Source, field_steps
-from policy_inference.core.chunks.units import Units
+from policy_inference.core.chunks.normalise import Units
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
@@ -57,8 +57,9 @@ class ToLeRobot:
         """Compute the factors of a channel's joints or fields, in its order."""
         if channel.fields is not None:
             self._zero: F64 = np.zeros(len(channel.fields))
-            self._scale: F64 = np.array([180.0 / np.pi if name in channel.degrees else 1.0
-                                         for name in channel.fields])
+            self._scale: F64 = np.array(
+                [180.0 / np.pi if name in channel.degrees else 1.0 for name in channel.fields]
+            )
             return
         joints = mapping.joints_of(channel)
         units = Units(mapping.joints, joints)
@@ -116,9 +117,11 @@ class _Joints:
         if self._type == TRAJECTORY:
             # Which of several is the action of a moment depends on when the controller got them.
             if len(message.points) != 1:
-                raise RobotError("expected a trajectory of one point, the action of its moment, "
-                                 f"found {len(message.points)} points; record where the joints "
-                                 "are led to, such as the controller's reference, in its place")
+                raise RobotError(
+                    "expected a trajectory of one point, the action of its moment, "
+                    f"found {len(message.points)} points; record where the joints "
+                    "are led to, such as the controller's reference, in its place"
+                )
             return message.joint_names, np.asarray(message.points[0].positions, np.float64)
         names = message.name if hasattr(message, "name") else message.names
         return names, np.asarray(getattr(message, self._quantity), np.float64)
@@ -132,8 +135,10 @@ def _getter(path: str) -> Callable[[Any], float]:
         value = message
         for name, index in parts:
             if not hasattr(value, name):
-                raise RobotError(f"expected a number in the field {path}, found no {name} among "
-                                 f"the fields {', '.join(_fields_of(value)) or 'of a number'}")
+                raise RobotError(
+                    f"expected a number in the field {path}, found no {name} among "
+                    f"the fields {', '.join(_fields_of(value)) or 'of a number'}"
+                )
             value = getattr(value, name)
             if index is not None:
                 value = _item(path, name, value, index)
@@ -141,8 +146,10 @@ def _getter(path: str) -> Callable[[Any], float]:
             return float(value)
         except (TypeError, ValueError):
             inner = ", ".join(_fields_of(value))
-            raise RobotError(f"expected a number in the field {path}, found "
-                             f"{f'one with the fields {inner}' if inner else 'none'}") from None
+            raise RobotError(
+                f"expected a number in the field {path}, found "
+                f"{f'one with the fields {inner}' if inner else 'none'}"
+            ) from None
 
     return get
 
@@ -151,8 +158,9 @@ def _item(path: str, name: str, values: Any, index: int) -> Any:
     if not hasattr(values, "__len__") or isinstance(values, str):
         raise RobotError(f"expected a number in the field {path}, found {name} to be no list")
     if index >= len(values):
-        raise RobotError(f"expected a number in the field {path}, found {len(values)} values in "
-                         f"{name}")
+        raise RobotError(
+            f"expected a number in the field {path}, found {len(values)} values in {name}"
+        )
     return values[index]
 
 

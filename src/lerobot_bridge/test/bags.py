@@ -28,8 +28,9 @@ MESSAGES = Path(__file__).resolve().parents[2] / "policy_msgs" / "msg"
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 for _name in ("JointCommand", "EpisodeMark"):
-    TYPES.register(get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(),
-                                      f"policy_msgs/msg/{_name}"))
+    TYPES.register(
+        get_types_from_msg((MESSAGES / f"{_name}.msg").read_text(), f"policy_msgs/msg/{_name}")
+    )
 
 Said = tuple[str, int, Any]
 """Topic, time in the log (ns), message."""
@@ -40,10 +41,18 @@ LEADER = {"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}
 def mapping_of(**changes: Any) -> RobotMapping:
     """Return a mapping at 20 Hz: pan in degrees, the gripper 0 to 100, one camera of 24 x 16."""
     content: dict[str, Any] = {
-        "schema_version": 1, "robot_type": "arm", "rate_hz": 20,
-        "joints": {"pan": {"unit": "degrees", "ros_name": "pan_joint", "position_min": -2.0,
-                           "position_max": 2.0},
-                   "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0}},
+        "schema_version": 1,
+        "robot_type": "arm",
+        "rate_hz": 20,
+        "joints": {
+            "pan": {
+                "unit": "degrees",
+                "ros_name": "pan_joint",
+                "position_min": -2.0,
+                "position_max": 2.0,
+            },
+            "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0},
+        },
         "vectors": {"observation.state": [STATE], "action": [LEADER]},
         "cameras": {"front": {"topic": "front/image_raw", "height": 16, "width": 24}},
     }
@@ -57,70 +66,120 @@ def times(period_ms: float, last_ms: float, first_ms: float = 0) -> list[int]:
 
 
 def joints(
-    times_ns: Sequence[int], topic: str = "/joint_states", *, offset_rad: float = 0.0,
-    stamp_ns: int = START_NS, **changes: Any,
-) -> list[Said]:  # fmt: skip
+    times_ns: Sequence[int],
+    topic: str = "/joint_states",
+    *,
+    offset_rad: float = 0.0,
+    stamp_ns: int = START_NS,
+    **changes: Any,
+) -> list[Said]:
     """Say t s after the start that pan is t / 10 rad plus the offset, and the gripper half open."""
     make, said = TYPES.types["sensor_msgs/msg/JointState"], []
     for time_ns in times_ns:
         pan = time_ns / S / 10 + offset_rad
-        fields = {"name": NAMES, "position": np.array([1.0, 9.0, pan]),
-                  "velocity": np.array([0.0, 0.0, 0.1]), "effort": np.array([0.0, 0.0, pan]),
-                  **changes}
-        said.append((topic, START_NS + time_ns,
-                     make(header=header(stamp_ns + time_ns), **fields)))
+        fields = {
+            "name": NAMES,
+            "position": np.array([1.0, 9.0, pan]),
+            "velocity": np.array([0.0, 0.0, 0.1]),
+            "effort": np.array([0.0, 0.0, pan]),
+            **changes,
+        }
+        said.append((topic, START_NS + time_ns, make(header=header(stamp_ns + time_ns), **fields)))
     return said
 
 
 def images(
-    times_ns: Sequence[int], topic: str = "/front/image_raw", *, size: tuple[int, int] = (16, 24),
-    encoding: str = "rgb8", stamp_ns: int = START_NS,
-) -> list[Said]:  # fmt: skip
+    times_ns: Sequence[int],
+    topic: str = "/front/image_raw",
+    *,
+    size: tuple[int, int] = (16, 24),
+    encoding: str = "rgb8",
+    stamp_ns: int = START_NS,
+) -> list[Said]:
     """Say pictures whose red is the time in 10 ms, green 50, blue 100."""
     said = []
     for time_ns in times_ns:
         colour = [time_ns // (10 * MS) % 256, 50, 100]
         pixels = np.full((*size, 3), colour if encoding == "rgb8" else colour[::-1], np.uint8)
-        said.append((topic, START_NS + time_ns, TYPES.types["sensor_msgs/msg/Image"](
-            header=header(stamp_ns + time_ns), height=size[0], width=size[1], encoding=encoding,
-            is_bigendian=0, step=3 * size[1], data=pixels.reshape(-1))))
+        said.append(
+            (
+                topic,
+                START_NS + time_ns,
+                TYPES.types["sensor_msgs/msg/Image"](
+                    header=header(stamp_ns + time_ns),
+                    height=size[0],
+                    width=size[1],
+                    encoding=encoding,
+                    is_bigendian=0,
+                    step=3 * size[1],
+                    data=pixels.reshape(-1),
+                ),
+            )
+        )
     return said
 
 
 def compressed(
-    times_ns: Sequence[int], topic: str = "/front/image_raw", *, end: str = ".png",
+    times_ns: Sequence[int],
+    topic: str = "/front/image_raw",
+    *,
+    end: str = ".png",
     size: tuple[int, int] = (16, 24),
-) -> list[Said]:  # fmt: skip
+) -> list[Said]:
     """Say the same pictures as PNG, or as JPEG."""
     said = []
     for time_ns in times_ns:
         pixels = np.full((*size, 3), [100, 50, time_ns // (10 * MS) % 256], np.uint8)
         data = np.frombuffer(cv2.imencode(end, pixels)[1].tobytes(), np.uint8)
-        said.append((topic, START_NS + time_ns, TYPES.types["sensor_msgs/msg/CompressedImage"](
-            header=header(START_NS + time_ns), format=end[1:], data=data)))
+        said.append(
+            (
+                topic,
+                START_NS + time_ns,
+                TYPES.types["sensor_msgs/msg/CompressedImage"](
+                    header=header(START_NS + time_ns), format=end[1:], data=data
+                ),
+            )
+        )
     return said
 
 
 def mark(
-    time_ns: int, kind: str, *, topic: str = "/episode_marks", episode: int = 0, task: str = "",
-    tags: Sequence[str] = (), stamp_ns: int | None = None,
-) -> Said:  # fmt: skip
+    time_ns: int,
+    kind: str,
+    *,
+    topic: str = "/episode_marks",
+    episode: int = 0,
+    task: str = "",
+    tags: Sequence[str] = (),
+    stamp_ns: int | None = None,
+) -> Said:
     """Say where an episode begins or ends, or what is to be said of it.
 
     Its stamp is of that time, too, unless another one is given (0: none).
     """
     make = TYPES.types["policy_msgs/msg/EpisodeMark"]
     sec, nanosec = divmod(START_NS + time_ns if stamp_ns is None else stamp_ns, S)
-    return topic, START_NS + time_ns, make(
-        stamp=TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec), kind=getattr(make, kind),
-        episode=episode, task=task, tags=list(tags))
+    return (
+        topic,
+        START_NS + time_ns,
+        make(
+            stamp=TYPES.types["builtin_interfaces/msg/Time"](sec, nanosec),
+            kind=getattr(make, kind),
+            episode=episode,
+            task=task,
+            tags=list(tags),
+        ),
+    )
 
 
 def twist(time_ns: int, x: float, topic: str = "/cmd_vel") -> Said:
     """Say a velocity, without a stamp."""
     vector = TYPES.types["geometry_msgs/msg/Vector3"]
-    return topic, START_NS + time_ns, TYPES.types["geometry_msgs/msg/Twist"](
-        vector(x, 0.0, 0.0), vector(0.0, 0.0, 0.0))
+    return (
+        topic,
+        START_NS + time_ns,
+        TYPES.types["geometry_msgs/msg/Twist"](vector(x, 0.0, 0.0), vector(0.0, 0.0, 0.0)),
+    )
 
 
 def header(time_ns: int) -> Any:
@@ -131,15 +190,19 @@ def header(time_ns: int) -> Any:
 
 def arm(last_ms: float = 1000) -> list[Said]:
     """Say everything of the mapping until then: joints every 10 ms, pictures every 50 ms."""
-    return [*joints(times(10, last_ms)),
-            *joints(times(10, last_ms), "/leader/joint_states", offset_rad=0.05),
-            *images(times(50, last_ms))]
+    return [
+        *joints(times(10, last_ms)),
+        *joints(times(10, last_ms), "/leader/joint_states", offset_rad=0.05),
+        *images(times(50, last_ms)),
+    ]
 
 
 def write_bag(
-    folder: Path, said: Sequence[Said], storage: StoragePlugin = StoragePlugin.MCAP,
+    folder: Path,
+    said: Sequence[Said],
+    storage: StoragePlugin = StoragePlugin.MCAP,
     compression: CompressionMode = CompressionMode.NONE,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a recording, in the order of its times; a topic has the type of its messages."""
     writer = Writer(folder, version=9, storage_plugin=storage)
     writer.set_compression(compression, CompressionFormat.ZSTD)
@@ -156,8 +219,9 @@ def write_bag(
 def split_bag(folder: Path, said: Sequence[Said], at_ms: float) -> Path:
     """Write a recording in two files, the second of which begins at a time."""
     first = write_bag(folder, [each for each in said if each[1] < START_NS + at_ms * MS])
-    second = write_bag(folder.with_name("rest"),
-                       [each for each in said if each[1] >= START_NS + at_ms * MS])
+    second = write_bag(
+        folder.with_name("rest"), [each for each in said if each[1] >= START_NS + at_ms * MS]
+    )
     (second / "rest.mcap").rename(first / "rest.mcap")
     metadata = yaml.safe_load((first / "metadata.yaml").read_text())
     metadata["rosbag2_bagfile_information"]["relative_file_paths"].append("rest.mcap")
@@ -173,8 +237,11 @@ def episode_of(bag: Path, **changes: Any) -> Episode:
 
 def without(said: Sequence[Said], topic: str, begin_ms: float, end_ms: float) -> list[Said]:
     """Leave out what a topic said in a time."""
-    return [each for each in said if each[0] != topic or not
-            begin_ms * MS <= each[1] - START_NS < end_ms * MS]
+    return [
+        each
+        for each in said
+        if each[0] != topic or not begin_ms * MS <= each[1] - START_NS < end_ms * MS
+    ]
 
 
 def changed(**fields: Any) -> Mapping[str, Any]:

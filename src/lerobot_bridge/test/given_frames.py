@@ -22,9 +22,14 @@ Columns = Mapping[str, Tensor]
 
 
 def write_frames(
-    folder: Path, episodes: Sequence[Columns], names: Mapping[str, Sequence[str]], *,
-    fps: int = 30, tasks: Sequence[str] = ("Stack",), **info: Any,
-) -> Path:  # fmt: skip
+    folder: Path,
+    episodes: Sequence[Columns],
+    names: Mapping[str, Sequence[str]],
+    *,
+    fps: int = 30,
+    tasks: Sequence[str] = ("Stack",),
+    **info: Any,
+) -> Path:
     """Write a dataset.
 
     Args:
@@ -37,24 +42,44 @@ def write_frames(
     """
     lengths = [len(next(iter(columns.values()))) for columns in episodes]
     begins = np.concatenate([[0], np.cumsum(lengths)]).tolist()
-    rows = pa.concat_tables([_rows(columns, i, length, begins[i], fps)
-                             for i, (columns, length) in enumerate(zip(episodes, lengths,
-                                                                       strict=True))])
-    entries = [{"episode_index": i, "tasks": [tasks[i % len(tasks)]], "length": length,
-                "data/chunk_index": 0, "data/file_index": 0, "dataset_from_index": begins[i],
-                "dataset_to_index": begins[i + 1]} for i, length in enumerate(lengths)]
-    files = {"data/chunk-000/file-000.parquet": rows,
-             "meta/episodes/chunk-000/file-000.parquet": pa.Table.from_pylist(entries)}
+    rows = pa.concat_tables(
+        [
+            _rows(columns, i, length, begins[i], fps)
+            for i, (columns, length) in enumerate(zip(episodes, lengths, strict=True))
+        ]
+    )
+    entries = [
+        {
+            "episode_index": i,
+            "tasks": [tasks[i % len(tasks)]],
+            "length": length,
+            "data/chunk_index": 0,
+            "data/file_index": 0,
+            "dataset_from_index": begins[i],
+            "dataset_to_index": begins[i + 1],
+        }
+        for i, length in enumerate(lengths)
+    ]
+    files = {
+        "data/chunk-000/file-000.parquet": rows,
+        "meta/episodes/chunk-000/file-000.parquet": pa.Table.from_pylist(entries),
+    }
     for file, table in files.items():
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / file)
     described = {
-        "codebase_version": "v3.0", "robot_type": "so100_follower", "fps": fps,
-        "total_episodes": len(episodes), "total_frames": sum(lengths), "total_tasks": len(tasks),
+        "codebase_version": "v3.0",
+        "robot_type": "so100_follower",
+        "fps": fps,
+        "total_episodes": len(episodes),
+        "total_frames": sum(lengths),
+        "total_tasks": len(tasks),
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
-        "video_path": None, "features": dict(_feature(name, column, names.get(name))
-                                             for name, column in episodes[0].items()),
-    } | info  # fmt: skip
+        "video_path": None,
+        "features": dict(
+            _feature(name, column, names.get(name)) for name, column in episodes[0].items()
+        ),
+    } | info
     (folder / "meta/info.json").write_text(json.dumps(described), "utf-8")
     return folder
 
@@ -69,8 +94,10 @@ def _rows(columns: Columns, episode: int, length: int, begin: int, fps: int) -> 
     }
     for name, column in columns.items():
         if name.startswith(IMAGES):
-            table[name] = pa.array([{"bytes": _png(one), "path": None} for one in column],
-                                   pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+            table[name] = pa.array(
+                [{"bytes": _png(one), "path": None} for one in column],
+                pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
+            )
         elif column.ndim == 1:
             table[name] = pa.array(column)
         else:
@@ -86,8 +113,14 @@ def _png(picture: Tensor) -> bytes:
 
 def _feature(name: str, column: Tensor, names: Sequence[str] | None) -> tuple[str, dict[str, Any]]:
     if name.startswith(IMAGES):
-        return name, {"dtype": "image", "shape": list(column.shape[1:]),
-                      "names": ["height", "width", "channels"]}
+        return name, {
+            "dtype": "image",
+            "shape": list(column.shape[1:]),
+            "names": ["height", "width", "channels"],
+        }
     dtype = "float32" if column.ndim > 1 else str(column.dtype)
-    return name, {"dtype": dtype, "shape": list(column.shape[1:]) or [1],
-                  "names": list(names) if names else None}
+    return name, {
+        "dtype": dtype,
+        "shape": list(column.shape[1:]) or [1],
+        "names": list(names) if names else None,
+    }

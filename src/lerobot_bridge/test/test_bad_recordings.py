@@ -76,9 +76,13 @@ def test_a_topic_of_another_clock_is_named(tmp_path: Path, offset_s: float) -> N
     said = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS + round(offset_s * S)))
     where = "ahead of" if offset_s > 0 else "behind"
 
-    refuse(tmp_path, said, f"bag: {PICTURES}: expected stamps on the clock of {STATES}, found them "
-           f"{abs(offset_s):.3f} s {where} it; write `stamp: received` where the mapping names "
-           f"{PICTURES}, or record with one clock")
+    refuse(
+        tmp_path,
+        said,
+        f"bag: {PICTURES}: expected stamps on the clock of {STATES}, found them "
+        f"{abs(offset_s):.3f} s {where} it; write `stamp: received` where the mapping names "
+        f"{PICTURES}, or record with one clock",
+    )
 
 
 def test_clocks_that_differ_by_the_way_of_a_message_are_one(tmp_path: Path) -> None:
@@ -89,48 +93,68 @@ def test_clocks_that_differ_by_the_way_of_a_message_are_one(tmp_path: Path) -> N
 
 def test_one_clock_need_not_be_that_of_the_log(tmp_path: Path) -> None:
     """As in a simulation."""
-    said = [*joints(times(10, 1000), stamp_ns=S), *joints(times(10, 1000), LEADERS, stamp_ns=S),
-            *images(times(50, 1000), stamp_ns=S)]
+    said = [
+        *joints(times(10, 1000), stamp_ns=S),
+        *joints(times(10, 1000), LEADERS, stamp_ns=S),
+        *images(times(50, 1000), stamp_ns=S),
+    ]
 
     assert read(tmp_path, said).parts[0].tolist() == [S + t for t in times(50, 1000)]
 
 
 @pytest.mark.parametrize("by", ["span", "interventions", "twist"])
 def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
-    said = [*joints(times(10, 1000), stamp_ns=S), *joints(times(10, 1000), LEADERS, stamp_ns=S),
-            *images(times(50, 1000), stamp_ns=S), *(twist(t, 0.0) for t in times(10, 1000))]
+    said = [
+        *joints(times(10, 1000), stamp_ns=S),
+        *joints(times(10, 1000), LEADERS, stamp_ns=S),
+        *images(times(50, 1000), stamp_ns=S),
+        *(twist(t, 0.0) for t in times(10, 1000)),
+    ]
     span = Span(START_NS, START_NS + S)
     given = {"span": span} if by == "span" else {"interventions": (span,)}
     base = {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"}}
     mapping = mapping_of(vectors={"observation.state": [STATE], "action": [base]})
     clock = "/cmd_vel" if by == "twist" else "the log"
 
-    refuse(tmp_path, said, f"expected stamps on the clock of {clock}, found them 999.000 s behind",
-           **({"mapping": mapping} if by == "twist" else given))
+    refuse(
+        tmp_path,
+        said,
+        f"expected stamps on the clock of {clock}, found them 999.000 s behind",
+        **({"mapping": mapping} if by == "twist" else given),
+    )
 
 
 def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
     anew = joints(times(10, 1000, 500), stamp_ns=START_NS - 100 * S)
-    refuse(tmp_path, replaced(STATES, *anew, begin_ms=500),
-           f"{STATES} at 900.500 s: expected stamps that go on, found one 99.990 s before the "
-           "last; the clock began anew: cut the recording there")
+    refuse(
+        tmp_path,
+        replaced(STATES, *anew, begin_ms=500),
+        f"{STATES} at 900.500 s: expected stamps that go on, found one 99.990 s before the "
+        "last; the clock began anew: cut the recording there",
+    )
 
 
 def interleaved(topic: str, *, late_ms: float, stamp_late_ms: float) -> list[Said]:
     """Two arms on one topic, a rad apart, of which the second is logged and stamped later."""
     other = [round(t + late_ms * MS) for t in times(20, 1000)]
     late_ns = round((stamp_late_ms - late_ms) * MS)
-    return [*joints(times(20, 1000), topic),
-            *joints(other, topic, position=np.array([0.2, 9.0, 1.5]), stamp_ns=START_NS + late_ns)]
+    return [
+        *joints(times(20, 1000), topic),
+        *joints(other, topic, position=np.array([0.2, 9.0, 1.5]), stamp_ns=START_NS + late_ns),
+    ]
 
 
 @pytest.mark.parametrize("topic", [STATES, LEADERS])
 def test_two_publishers_whose_stamps_run_to_and_fro_are_refused(tmp_path: Path, topic: str) -> None:
     said = replaced(topic, *interleaved(topic, late_ms=4, stamp_late_ms=-7))
 
-    refuse(tmp_path, said, f"{topic} at 999.993 s: expected stamps that go on, found 51 of 102 "
-           "before that of the message before, by up to 0.007 s: most likely two publishers are "
-           "on the topic .*; record one of them, or, .* `stamp: received`")
+    refuse(
+        tmp_path,
+        said,
+        f"{topic} at 999.993 s: expected stamps that go on, found 51 of 102 "
+        "before that of the message before, by up to 0.007 s: most likely two publishers are "
+        "on the topic .*; record one of them, or, .* `stamp: received`",
+    )
 
 
 @pytest.mark.parametrize("topic", [STATES, LEADERS])
@@ -143,27 +167,41 @@ def test_two_publishers_whose_stamps_go_on_are_refused(
         if hasattr(message, "velocity"):
             message.velocity = np.array(velocity)
 
-    refuse(tmp_path, said, f"{topic} at 1000.000 s: expected the messages of one publisher, found "
-           r"positions that jump to and fro by 1\.\d rad from message to message: .*; record one")
+    refuse(
+        tmp_path,
+        said,
+        f"{topic} at 1000.000 s: expected the messages of one publisher, found "
+        r"positions that jump to and fro by 1\.\d rad from message to message: .*; record one",
+    )
 
 
 def test_stamps_of_one_publisher_that_go_back_need_not_count(tmp_path: Path) -> None:
-    said = replaced(STATES, *joints(times(10, 1000, 500), stamp_ns=START_NS - 20 * MS),
-                    begin_ms=500)
-    received = mapping_of(vectors={"observation.state": [changed(stamp="received")],
-                                   "action": [LEADER]})
+    said = replaced(
+        STATES, *joints(times(10, 1000, 500), stamp_ns=START_NS - 20 * MS), begin_ms=500
+    )
+    received = mapping_of(
+        vectors={"observation.state": [changed(stamp="received")], "action": [LEADER]}
+    )
 
     refuse(tmp_path / "stamped", said, "found 1 of 101 before that of the message before")
     assert len(read(tmp_path / "logged", said, received).parts[0]) == 21
 
 
-@pytest.mark.parametrize("pan", [lambda t: 1.5 * math.sin(12 * t),  # as fast as arms are
-                                 lambda t: 0.2 * math.sin(987 * t * t)])  # trembling
+@pytest.mark.parametrize(
+    "pan",
+    [
+        lambda t: 1.5 * math.sin(12 * t),  # as fast as arms are
+        lambda t: 0.2 * math.sin(987 * t * t),
+    ],
+)  # trembling
 def test_one_arm_that_moves_is_not_taken_for_two(
     tmp_path: Path, pan: Callable[[float], float]
 ) -> None:
-    said = [each for t in times(33, 2000)
-            for each in joints([t], position=np.array([1.0 + pan(t / S) / 2, 9.0, pan(t / S)]))]
+    said = [
+        each
+        for t in times(33, 2000)
+        for each in joints([t], position=np.array([1.0 + pan(t / S) / 2, 9.0, pan(t / S)]))
+    ]
 
     assert len(read(tmp_path, [*without(arm(2000), STATES, 0, 3000), *said]).parts[0]) == 41
 
@@ -182,21 +220,34 @@ def test_a_log_whose_clock_was_set_back_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_gap_is_named_with_its_topic_and_what_to_do(tmp_path: Path) -> None:
-    refuse(tmp_path, without(arm(), PICTURES, 400, 700),
-           "bag: expected frames without gaps of more than 1, found 1, the first 0.250 s long at "
-           f"1000.450 s, since messages were missing: {PICTURES} for 0.350 s at 1000.350 s; "
-           "--gaps split makes an episode of each part, a higher tolerance_s or max_gap_frames in "
-           "the mapping closes them up")
+    refuse(
+        tmp_path,
+        without(arm(), PICTURES, 400, 700),
+        "bag: expected frames without gaps of more than 1, found 1, the first 0.250 s long at "
+        f"1000.450 s, since messages were missing: {PICTURES} for 0.350 s at 1000.350 s; "
+        "--gaps split makes an episode of each part, a higher tolerance_s or max_gap_frames in "
+        "the mapping closes them up",
+    )
 
 
-@pytest.mark.parametrize(("said", "message"), [
-    (images(times(50, 1000), encoding="bayer_rggb8"),
-     "expected one of the encodings rgb8, .*, found 'bayer_rggb8'"),
-    (images(times(50, 1000), size=(32, 24)),
-     "expected a picture of 24 x 16 pixels, found 24 x 32; set the camera to that size, or let its "
-     "entry in the contract or mapping say `resize: true`"),
-    (compressed(times(50, 1000), end=".bmp"), "expected a JPEG or a PNG, found .* something else"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            images(times(50, 1000), encoding="bayer_rggb8"),
+            "expected one of the encodings rgb8, .*, found 'bayer_rggb8'",
+        ),
+        (
+            images(times(50, 1000), size=(32, 24)),
+            "expected a picture of 24 x 16 pixels, found 24 x 32; set the camera to that size, or "
+            "let its entry in the contract or mapping say `resize: true`",
+        ),
+        (
+            compressed(times(50, 1000), end=".bmp"),
+            "expected a JPEG or a PNG, found .* something else",
+        ),
+    ],
+)
 def test_pictures_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, said: Sequence[Said], message: str
 ) -> None:
@@ -206,8 +257,11 @@ def test_pictures_that_are_not_as_the_mapping_says_are_named(
 def test_a_picture_size_that_changes_is_named(tmp_path: Path) -> None:
     larger = images(times(50, 1000, 500), size=(32, 48))
 
-    refuse(tmp_path, replaced(PICTURES, *larger, begin_ms=500),
-           f"{PICTURES} at 1000.550 s: expected a picture of 24 x 16 pixels, found 48 x 32")
+    refuse(
+        tmp_path,
+        replaced(PICTURES, *larger, begin_ms=500),
+        f"{PICTURES} at 1000.550 s: expected a picture of 24 x 16 pixels, found 48 x 32",
+    )
 
 
 def broken(said: Said) -> Said:
@@ -219,8 +273,7 @@ def broken(said: Said) -> Said:
 
 
 def test_a_single_picture_that_is_broken_is_left_out(tmp_path: Path) -> None:
-    said = [broken(each) if i == 8 else each
-            for i, each in enumerate(compressed(times(50, 1000)))]
+    said = [broken(each) if i == 8 else each for i, each in enumerate(compressed(times(50, 1000)))]
 
     frames = read(tmp_path, replaced(PICTURES, *said))
 
@@ -229,27 +282,43 @@ def test_a_single_picture_that_is_broken_is_left_out(tmp_path: Path) -> None:
 
 
 def test_broken_pictures_in_a_row_are_refused(tmp_path: Path) -> None:
-    said = [broken(each) if i in (8, 9) else each
-            for i, each in enumerate(compressed(times(50, 1000)))]
+    said = [
+        broken(each) if i in (8, 9) else each for i, each in enumerate(compressed(times(50, 1000)))
+    ]
 
     refuse(tmp_path, replaced(PICTURES, *said), f"{PICTURES} at 1000.450 s: expected a PNG of 24")
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"position": np.array([1.0, 9.0, np.nan])}, r"pan\.pos: expected a finite value, found NaN"),
-    ({"name": ["gripper", "wheel", "shoulder"]},
-     "expected each joint once, found missing: pan_joint; the message has gripper, wheel, "
-     "shoulder"),
-    ({"name": ["gripper", "pan_joint", "pan_joint"]},
-     "expected each joint once, found named twice: pan_joint"),
-    ({"position": np.array([1.0, 9.0])}, "expected 3 values, one per name, found 2"),
-    ({"position": np.empty(0)}, "expected a position for each joint, found none"),
-    ({"position": np.array([1.0, 9.0, 45.0])},
-     r"pan\.pos: expected a position between -114.6 and 114.6 in LeRobot's units, found 2578: most "
-     "likely the topic does not count in rad as ROS does, or the mapping's range or limits"),
-    ({"position": np.array([60.0, 9.0, 0.0])},
-     r"gripper\.pos: expected a position between 0 and 100 in LeRobot's units, found 3000"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"position": np.array([1.0, 9.0, np.nan])},
+            r"pan\.pos: expected a finite value, found NaN",
+        ),
+        (
+            {"name": ["gripper", "wheel", "shoulder"]},
+            "expected each joint once, found missing: pan_joint; the message has gripper, wheel, "
+            "shoulder",
+        ),
+        (
+            {"name": ["gripper", "pan_joint", "pan_joint"]},
+            "expected each joint once, found named twice: pan_joint",
+        ),
+        ({"position": np.array([1.0, 9.0])}, "expected 3 values, one per name, found 2"),
+        ({"position": np.empty(0)}, "expected a position for each joint, found none"),
+        (
+            {"position": np.array([1.0, 9.0, 45.0])},
+            r"pan\.pos: expected a position between -114.6 and 114.6 in LeRobot's units, "
+            r"found 2578: most "
+            "likely the topic does not count in rad as ROS does, or the mapping's range or limits",
+        ),
+        (
+            {"position": np.array([60.0, 9.0, 0.0])},
+            r"gripper\.pos: expected a position between 0 and 100 in LeRobot's units, found 3000",
+        ),
+    ],
+)
 def test_joints_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
@@ -277,22 +346,43 @@ def test_values_a_little_outside_of_their_range_are_told(tmp_path: Path) -> None
     assert (outside.low, outside.high) == (0.0, 100.0)
 
 
-@pytest.mark.parametrize(("said", "message"), [
-    (without(arm(), LEADERS, 0, 2000),
-     r"expected messages of the input leader/joint_states \(sensor_msgs/msg/JointState\), found "
-     f"those of {PICTURES}, {STATES}; it may be --topic leader/joint_states={STATES}"),
-    ([*without(arm(), LEADERS, 0, 2000), twist(0, 0.0, LEADERS)],
-     f"{LEADERS}: expected sensor_msgs/msg/JointState for the input leader/joint_states, found "
-     "geometry_msgs/msg/Twist"),
-    ([(f"/{robot}{topic}", log_ns, message) for robot in ("left", "right")
-      for topic, log_ns, message in arm()],
-     "expected one topic for the input joint_states, found /left/joint_states, "),
-    ([("/right" + topic if topic == PICTURES else topic, log_ns, message)
-      for topic, log_ns, message in arm()],
-     "expected one topic for the input joint_states, found /joint_states, /leader/joint_states"),
-    (arm(0), "bag: expected 2 frames in a row with a message of each source and camera, found 1: "
-     "it is shorter than that"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            without(arm(), LEADERS, 0, 2000),
+            r"expected messages of the input leader/joint_states "
+            r"\(sensor_msgs/msg/JointState\), found "
+            f"those of {PICTURES}, {STATES}; it may be --topic leader/joint_states={STATES}",
+        ),
+        (
+            [*without(arm(), LEADERS, 0, 2000), twist(0, 0.0, LEADERS)],
+            f"{LEADERS}: expected sensor_msgs/msg/JointState for the input leader/joint_states, "
+            "found geometry_msgs/msg/Twist",
+        ),
+        (
+            [
+                (f"/{robot}{topic}", log_ns, message)
+                for robot in ("left", "right")
+                for topic, log_ns, message in arm()
+            ],
+            "expected one topic for the input joint_states, found /left/joint_states, ",
+        ),
+        (
+            [
+                ("/right" + topic if topic == PICTURES else topic, log_ns, message)
+                for topic, log_ns, message in arm()
+            ],
+            "expected one topic for the input joint_states, "
+            "found /joint_states, /leader/joint_states",
+        ),
+        (
+            arm(0),
+            "bag: expected 2 frames in a row with a message of each source and camera, found 1: "
+            "it is shorter than that",
+        ),
+    ],
+)
 def test_recordings_of_something_else_are_refused(
     tmp_path: Path, said: Sequence[Said], message: str
 ) -> None:
@@ -315,8 +405,12 @@ def test_an_empty_recording_is_refused(tmp_path: Path) -> None:
 def test_an_episode_without_messages_is_refused(tmp_path: Path) -> None:
     span = Span(START_NS + 5 * S, START_NS + 6 * S)
 
-    refuse(tmp_path, [*arm(), *joints(times(10, 7000))], f"{LEADERS}, {PICTURES} during the "
-           "episode, found none", span=span)
+    refuse(
+        tmp_path,
+        [*arm(), *joints(times(10, 7000))],
+        f"{LEADERS}, {PICTURES} during the episode, found none",
+        span=span,
+    )
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
@@ -328,8 +422,11 @@ def test_a_recording_that_was_not_written_to_its_end_is_refused(
     content = file.read_bytes()
     file.write_bytes(content[: len(content) // 2])
 
-    with pytest.raises(ToolError, match=f"{bag}: expected a whole rosbag2 recording, found a "
-                                        r"broken one .*; `ros2 bag reindex` or `mcap recover`"):
+    with pytest.raises(
+        ToolError,
+        match=f"{bag}: expected a whole rosbag2 recording, found a "
+        r"broken one .*; `ros2 bag reindex` or `mcap recover`",
+    ):
         list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
 
 
@@ -345,8 +442,12 @@ def test_a_mapping_of_absolute_topics_takes_no_others(tmp_path: Path) -> None:
     said = [("/robot" + topic, log_ns, message) for topic, log_ns, message in arm()]
     vectors = {"observation.state": [changed(topic="/joint_states")], "action": [LEADER]}
 
-    refuse(tmp_path, said, "expected messages on /joint_states, found them on /robot/front",
-           mapping=mapping_of(vectors=vectors))
+    refuse(
+        tmp_path,
+        said,
+        "expected messages on /joint_states, found them on /robot/front",
+        mapping=mapping_of(vectors=vectors),
+    )
 
 
 def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path: Path) -> None:
@@ -358,8 +459,11 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
 
     assert len(list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())) == 21
     (episode,) = find_episodes([bag], "marks").episodes
-    with pytest.raises(ToolError, match="/episode_marks: expected a definition of "
-                                        "policy_msgs/msg/EpisodeMark in the recording, found none"):
+    with pytest.raises(
+        ToolError,
+        match="/episode_marks: expected a definition of "
+        "policy_msgs/msg/EpisodeMark in the recording, found none",
+    ):
         EpisodeFrames(mapping_of(), episode)
 
 
@@ -376,8 +480,11 @@ def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> 
     frames = EpisodeFrames(mapping_of(), episode_of(bag))
 
     assert [len(list(frames.frames(part))) for part in range(len(frames.parts))] == [21, 21]
-    with pytest.raises(ToolError, match=rf"bag: .* one from 1001.000 s to {1000 + ahead_s}.000 s: "
-                                        "most likely the clock was set forward; set it"):
+    with pytest.raises(
+        ToolError,
+        match=rf"bag: .* one from 1001.000 s to {1000 + ahead_s}.000 s: "
+        "most likely the clock was set forward; set it",
+    ):
         frames.refuse_gaps()
 
 
@@ -385,25 +492,33 @@ def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
     said = [*without(arm(4000), PICTURES, 0, 5000), *images(times(100, 4000))]
     camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
 
-    refuse(tmp_path, said, "bag: expected up to 5 % of the frames missing between others, since "
-           f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
-           "second for 20 frames, and none that counts in 40: take a lower rate_hz in the mapping, "
-           "or for this topic resample: as_of, which repeats messages",
-           mapping=mapping_of(cameras={"front": camera}))
+    refuse(
+        tmp_path,
+        said,
+        "bag: expected up to 5 % of the frames missing between others, since "
+        f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
+        "second for 20 frames, and none that counts in 40: take a lower rate_hz in the mapping, "
+        "or for this topic resample: as_of, which repeats messages",
+        mapping=mapping_of(cameras={"front": camera}),
+    )
 
 
 def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Path) -> None:
-    said = [broken(each) if i % 2 else each
-            for i, each in enumerate(compressed(times(50, 4000)))]
+    said = [broken(each) if i % 2 else each for i, each in enumerate(compressed(times(50, 4000)))]
 
-    refuse(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said],
-           "found 6 of 81: 6 messages could not be read, the first: .* at 1000.050 s: expected a "
-           "PNG of 24")
+    refuse(
+        tmp_path,
+        [*without(arm(4000), PICTURES, 0, 5000), *said],
+        "found 6 of 81: 6 messages could not be read, the first: .* at 1000.050 s: expected a "
+        "PNG of 24",
+    )
 
 
 def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
-    said = [broken(each) if i in (8, 20, 30) else each
-            for i, each in enumerate(compressed(times(50, 4000)))]
+    said = [
+        broken(each) if i in (8, 20, 30) else each
+        for i, each in enumerate(compressed(times(50, 4000)))
+    ]
 
     frames = read(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said])
 

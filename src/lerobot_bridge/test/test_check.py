@@ -43,13 +43,23 @@ from .bags import (
 @pytest.fixture
 def mapping_file(tmp_path: Path) -> Path:
     file = tmp_path / "arm.yaml"
-    file.write_text(yaml.safe_dump({
-        "schema_version": 1, "robot_type": "arm", "rate_hz": 20,
-        "joints": {"pan": {"unit": "degrees", "ros_name": "pan_joint"},
-                   "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0}},
-        "vectors": {"observation.state": [STATE], "action": [LEADER]},
-        "cameras": {"front": {"topic": "front/image_raw", "height": 16, "width": 24}},
-    }, sort_keys=False), "utf-8")
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "schema_version": 1,
+                "robot_type": "arm",
+                "rate_hz": 20,
+                "joints": {
+                    "pan": {"unit": "degrees", "ros_name": "pan_joint"},
+                    "gripper": {"unit": "range_0_100", "low_rad": 0.0, "high_rad": 2.0},
+                },
+                "vectors": {"observation.state": [STATE], "action": [LEADER]},
+                "cameras": {"front": {"topic": "front/image_raw", "height": 16, "width": 24}},
+            },
+            sort_keys=False,
+        ),
+        "utf-8",
+    )
     return file
 
 
@@ -96,16 +106,34 @@ def test_a_report_says_what_a_recording_has(mapping_file: Path, tmp_path: Path) 
     write_bag(tmp_path / "session" / "one", arm(2000))
     report = tmp_path / "report.json"
 
-    assert main(["check", "--mapping", str(mapping_file), str(tmp_path / "session"),
-                 "--report", str(report)]) == 0
+    assert (
+        main(
+            [
+                "check",
+                "--mapping",
+                str(mapping_file),
+                str(tmp_path / "session"),
+                "--report",
+                str(report),
+            ]
+        )
+        == 0
+    )
 
     (episode,) = json.loads(report.read_text())["episodes"]
     assert (episode["name"], episode["frames"], episode["problems"]) == ("one", [41], [])
     front = {each["name"]: each for each in episode["inputs"]}["cameras.front"]
     assert front == {
-        "name": "cameras.front", "topic": "/front/image_raw", "messages": 41, "rate_hz": 20.0,
-        "age_mean_s": 0.0, "age_max_s": 0.0, "left_out": 0, "longest_gap_s": 0.0,
-        "clock_offset_s": 0.0}
+        "name": "cameras.front",
+        "topic": "/front/image_raw",
+        "messages": 41,
+        "rate_hz": 20.0,
+        "age_mean_s": 0.0,
+        "age_max_s": 0.0,
+        "left_out": 0,
+        "longest_gap_s": 0.0,
+        "clock_offset_s": 0.0,
+    }
 
 
 def test_what_would_be_left_out_is_the_exit_status(
@@ -127,19 +155,37 @@ def test_a_recording_without_marks_stops_no_others(
 ) -> None:
     caplog.set_level(logging.INFO)
     write_bag(tmp_path / "session" / "one", arm())
-    write_bag(tmp_path / "session" / "two", [
-        *arm(), mark(100 * MS, "START", task="wave"), mark(900 * MS, "STOP")])
+    write_bag(
+        tmp_path / "session" / "two",
+        [*arm(), mark(100 * MS, "START", task="wave"), mark(900 * MS, "STOP")],
+    )
 
-    assert main(["check", "--mapping", str(mapping_file), str(tmp_path / "session"),
-                 "--episodes", "marks"]) == 1
+    assert (
+        main(
+            [
+                "check",
+                "--mapping",
+                str(mapping_file),
+                str(tmp_path / "session"),
+                "--episodes",
+                "marks",
+            ]
+        )
+        == 1
+    )
     assert "session/one: expected messages of the input episode_marks" in caplog.text
     assert "1 of 2 episodes fit the mapping" in caplog.text
 
 
 def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:
-    found = checked(tmp_path, [
-        *joints(times(10, 1000)), *joints(times(10, 1000), "/leader/joint_states"),
-        *without(images(times(50, 1000, 20)), "/front/image_raw", 400, 550)])
+    found = checked(
+        tmp_path,
+        [
+            *joints(times(10, 1000)),
+            *joints(times(10, 1000), "/leader/joint_states"),
+            *without(images(times(50, 1000, 20)), "/front/image_raw", 400, 550),
+        ],
+    )
 
     front = next(each for each in found.inputs if each.name == "cameras.front")
     assert (found.frames, found.closed_up) == ([19], 1)
@@ -159,8 +205,10 @@ def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> Non
         said.append((topic, log_ns, message))
     write_bag(tmp_path / "bag", said)
 
-    quick, whole = (check_episode(mapping_of(), episode_of(tmp_path / "bag"), {}, pixels=pixels)
-                    for pixels in (False, True))
+    quick, whole = (
+        check_episode(mapping_of(), episode_of(tmp_path / "bag"), {}, pixels=pixels)
+        for pixels in (False, True)
+    )
 
     assert not quick.problems
     assert "expected a PNG of 24 x 16 pixels" in whole.problems[0]
@@ -168,35 +216,48 @@ def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> Non
 
 def test_all_reasons_are_told_and_pictures_judged_though_none_is_decoded(tmp_path: Path) -> None:
     pictures = images(times(50, 1000), size=(32, 24))
-    others = [*without(joints(times(10, 1000)), "/joint_states", 400, 700),
-              *joints(times(10, 1000), "/leader/joint_states", name=["gripper", "wheel", "tilt"])]
+    others = [
+        *without(joints(times(10, 1000)), "/joint_states", 400, 700),
+        *joints(times(10, 1000), "/leader/joint_states", name=["gripper", "wheel", "tilt"]),
+    ]
 
     gap, message = checked(tmp_path / "gap", [*others, *pictures]).problems
 
     assert "expected frames without gaps of more than 1, found 1" in gap
-    assert [line.partition(": expected ")[2].partition(",")[0] for line in message.splitlines()
-            ] == ["each joint once", "a picture of 24 x 16 pixels"]
+    assert [
+        line.partition(": expected ")[2].partition(",")[0] for line in message.splitlines()
+    ] == ["each joint once", "a picture of 24 x 16 pixels"]
 
 
-@pytest.mark.parametrize(("pictures", "words"), [
-    (images(times(50, 1000), size=(32, 24)), "expected a picture of 24 x 16 pixels, found 24 x 32"),
-    (images(times(50, 1000), encoding="bayer_rggb8"), "found 'bayer_rggb8'"),
-])
+@pytest.mark.parametrize(
+    ("pictures", "words"),
+    [
+        (
+            images(times(50, 1000), size=(32, 24)),
+            "expected a picture of 24 x 16 pixels, found 24 x 32",
+        ),
+        (images(times(50, 1000), encoding="bayer_rggb8"), "found 'bayer_rggb8'"),
+    ],
+)
 def test_pictures_are_judged_where_frames_are_not(
     tmp_path: Path, pictures: list[Said], words: str
 ) -> None:
     topics, picture = checked(tmp_path, [*joints(times(10, 1000), "/other"), *pictures]).problems
 
-    assert [line.partition(" of the input ")[2].partition(" ")[0] for line in topics.splitlines()
-            ] == ["joint_states", "leader/joint_states"]
+    assert [
+        line.partition(" of the input ")[2].partition(" ")[0] for line in topics.splitlines()
+    ] == ["joint_states", "leader/joint_states"]
     assert "/front/image_raw at 1000.000 s: expected " in picture
     assert words in picture
 
 
 def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> None:
-    said = [*joints(times(10, 1000)), *joints(times(10, 1000), "/leader/joint_states"),
-            *joints(times(10, 1000, 4), stamp_ns=START_NS - 20 * MS),
-            *images(times(50, 1000), stamp_ns=START_NS - 9 * S)]
+    said = [
+        *joints(times(10, 1000)),
+        *joints(times(10, 1000), "/leader/joint_states"),
+        *joints(times(10, 1000, 4), stamp_ns=START_NS - 20 * MS),
+        *images(times(50, 1000), stamp_ns=START_NS - 9 * S),
+    ]
 
     (problem,) = checked(tmp_path, said).problems
 
@@ -206,8 +267,7 @@ def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> N
 
 def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
     leader = joints(times(10, 3000), "/leader/joint_states", position=np.array([2.5, 9.0, 0.0]))
-    found = checked(tmp_path, [*joints(times(10, 6000)), *leader,
-                               *images(times(90, 6000, 1500))])
+    found = checked(tmp_path, [*joints(times(10, 6000)), *leader, *images(times(90, 6000, 1500))])
 
     assert not found.problems
     assert found.warnings == [
@@ -216,13 +276,17 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
         "ended",
         "/front/image_raw has 11.1 messages per second for 20 frames: values repeat",
         "action: gripper.pos is outside of 0 to 100 in 31 messages, at the most 125",
-        "action does not move: each value stays within 0.001 in all frames"]
+        "action does not move: each value stays within 0.001 in all frames",
+    ]
 
 
-@pytest.mark.parametrize(("topics", "words"), [
-    (["/joint_states", "/leader/joint_states"], "observation.state and action do"),
-    (["/joint_states"], "observation.state does"),
-])
+@pytest.mark.parametrize(
+    ("topics", "words"),
+    [
+        (["/joint_states", "/leader/joint_states"], "observation.state and action do"),
+        (["/joint_states"], "observation.state does"),
+    ],
+)
 def test_an_episode_in_which_nothing_moves_is_told(
     tmp_path: Path, topics: list[str], words: str
 ) -> None:
@@ -233,13 +297,15 @@ def test_an_episode_in_which_nothing_moves_is_told(
             said += joints([t], topic, position=np.array([1.0, 9.0, 0.5 + 1e-12 * t / S]))
 
     assert checked(tmp_path, said).warnings == [
-        f"{words} not move: each value stays within 0.001 in all frames"]
+        f"{words} not move: each value stays within 0.001 in all frames"
+    ]
 
 
 def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", arm(6000))
-    mapping = mapping_of(vectors={"observation.state": [STATE],
-                                  "action": [{**LEADER, "resample": "hold"}]})
+    mapping = mapping_of(
+        vectors={"observation.state": [STATE], "action": [{**LEADER, "resample": "hold"}]}
+    )
 
     for begin_s in (0, 2, 4):
         span = Span(START_NS + begin_s * S, START_NS + (begin_s + 2) * S)
@@ -251,10 +317,13 @@ def test_a_piece_of_a_recording_is_counted_from_its_beginning(tmp_path: Path) ->
 
 
 def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> None:
-    said = [*without(arm(4000), "/leader/joint_states", 0, 5000),
-            *joints(times(10, 500), "/leader/joint_states")]
-    mapping = mapping_of(vectors={"observation.state": [STATE],
-                                  "action": [{**LEADER, "resample": "hold"}]})
+    said = [
+        *without(arm(4000), "/leader/joint_states", 0, 5000),
+        *joints(times(10, 500), "/leader/joint_states"),
+    ]
+    mapping = mapping_of(
+        vectors={"observation.state": [STATE], "action": [{**LEADER, "resample": "hold"}]}
+    )
     span = Span(START_NS + 2 * S, START_NS + 4 * S)
 
     found = check_episode(mapping, episode_of(write_bag(tmp_path / "bag", said), span=span), {})
@@ -272,18 +341,21 @@ def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
     state = next(each for each in found.inputs if each.name == "observation.state")
     assert state.messages == 101
     assert state.rate_hz == pytest.approx(100)
-    assert found.warnings == ["/joint_states has 101 messages of 51 different stamps: those of a "
-                              "stamp that was there already are left out"]
+    assert found.warnings == [
+        "/joint_states has 101 messages of 51 different stamps: those of a "
+        "stamp that was there already are left out"
+    ]
 
 
 @pytest.mark.parametrize("skew_ms", [300, -300])
 @pytest.mark.parametrize("topic", ["/joint_states", "/front/image_raw"])
-def test_stamps_that_are_some_frames_off_are_told(
-    tmp_path: Path, topic: str, skew_ms: int
-) -> None:
+def test_stamps_that_are_some_frames_off_are_told(tmp_path: Path, topic: str, skew_ms: int) -> None:
     stamp_ns = START_NS + skew_ms * MS
-    off = (joints(times(10, 4000), stamp_ns=stamp_ns) if topic == "/joint_states"
-           else images(times(50, 4000), stamp_ns=stamp_ns))
+    off = (
+        joints(times(10, 4000), stamp_ns=stamp_ns)
+        if topic == "/joint_states"
+        else images(times(50, 4000), stamp_ns=stamp_ns)
+    )
     right = "/leader/joint_states" if topic == "/joint_states" else "/joint_states"
 
     found = checked(tmp_path, [*without(arm(4000), topic, 0, 5000), *off])
@@ -291,17 +363,23 @@ def test_stamps_that_are_some_frames_off_are_told(
     assert not found.problems
     assert [warning.partition(", by when")[0] for warning in found.warnings] == [
         f"{topic} has stamps 0.300 s {'ahead of' if skew_ms > 0 else 'behind'} those of {right}, "
-        "6.0 frames"]
+        "6.0 frames"
+    ]
 
 
 def test_a_topic_that_drops_frames_does_not_repeat_values(tmp_path: Path) -> None:
     camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
-    found = checked(tmp_path, [*without(arm(400), "/front/image_raw", 0, 500),
-                               *images(times(100, 400))], mapping_of(cameras={"front": camera}))
+    found = checked(
+        tmp_path,
+        [*without(arm(400), "/front/image_raw", 0, 500), *images(times(100, 400))],
+        mapping_of(cameras={"front": camera}),
+    )
 
     assert (found.frames, found.closed_up, found.problems) == ([5], 4, [])
-    assert found.warnings == ["/front/image_raw has 10.0 messages per second for 20 frames: frames "
-                              "without one are left out"]
+    assert found.warnings == [
+        "/front/image_raw has 10.0 messages per second for 20 frames: frames "
+        "without one are left out"
+    ]
 
 
 def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
@@ -334,5 +412,7 @@ def test_a_mapping_that_is_given_as_a_recording_is_told(
     mapping_file: Path, more: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(["check", str(mapping_file), *more]) == 1
-    assert ("arm.yaml: expected a recording, or a folder of recordings, found what looks like a "
-            f"mapping; that is given with --mapping {mapping_file}") in caplog.text
+    assert (
+        "arm.yaml: expected a recording, or a folder of recordings, found what looks like a "
+        f"mapping; that is given with --mapping {mapping_file}"
+    ) in caplog.text

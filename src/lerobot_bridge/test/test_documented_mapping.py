@@ -29,7 +29,8 @@ def test_example_is_accepted_by_reader_and_schema_and_has_the_names_that_are_tol
 
 
 def test_faults_are_told_as_the_guide_shows_them() -> None:
-    told = GUIDE.split("told at once:\n\n```\n")[1].partition("\n```")[0].splitlines()
+    block = GUIDE.split("reported at once:\n\n```\n")[1].partition("\n```")[0]
+    told = block.replace("\n    ", " ").splitlines()
     content = copy.deepcopy(EXAMPLE)
     del content["joints"]["elbow"]["low_rad"]
     content["vectors"]["action"][0]["joints"] = ["wrist"]

@@ -38,17 +38,32 @@ def test_each_recording_is_an_episode(tmp_path: Path) -> None:
 
 def test_the_file_beside_a_recording_says_what_it_is(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", arm(100))
-    write_sidecar(bag, Sidecar(number=3, task="stack", tags=("cubes",), success=False,
-                               interventions=((5, 7),), rate_hz=30))
+    write_sidecar(
+        bag,
+        Sidecar(
+            number=3,
+            task="stack",
+            tags=("cubes",),
+            success=False,
+            interventions=((5, 7),),
+            rate_hz=30,
+        ),
+    )
 
     (episode,) = find_episodes([bag], task="wave", tags=["x", "cubes"]).episodes
 
-    assert episode == Episode(bag=bag, task="stack", tags=("cubes", "x"), success=False,
-                              interventions=(Span(5, 7),), number=3)
+    assert episode == Episode(
+        bag=bag,
+        task="stack",
+        tags=("cubes", "x"),
+        success=False,
+        interventions=(Span(5, 7),),
+        number=3,
+    )
 
 
 def test_the_episodes_of_a_session_are_in_order_and_unfinished_ones_are_named(
-    tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     for name in ("episode_0010", "episode_0002", ".unfinished/episode_0011"):
         write_bag(tmp_path / name, arm(100))
@@ -58,7 +73,8 @@ def test_the_episodes_of_a_session_are_in_order_and_unfinished_ones_are_named(
 
     assert [episode.bag.name for episode in found.episodes] == ["episode_0002", "episode_0010"]
     assert [(each.name, each.why) for each in found.skipped] == [
-        (str(tmp_path / ".unfinished" / "episode_0011"), "its recording was not finished")]
+        (str(tmp_path / ".unfinished" / "episode_0011"), "its recording was not finished")
+    ]
 
 
 def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None:
@@ -66,21 +82,37 @@ def test_marks_say_where_episodes_are_and_how_they_ended(tmp_path: Path) -> None
         tmp_path,
         mark(1000, "STOP"),  # of one that began before the recording
         mark(1000 * MS, "START", episode=4, task="stack", tags=["cubes"]),
-        mark(1200 * MS, "INTERVENTION_BEGINS"), mark(1300 * MS, "INTERVENTION_ENDS"),
+        mark(1200 * MS, "INTERVENTION_BEGINS"),
+        mark(1300 * MS, "INTERVENTION_ENDS"),
         mark(1900 * MS, "INTERVENTION_BEGINS"),
-        mark(2000 * MS, "STOP"), mark(2100 * MS, "SUCCESS", episode=4),
-        mark(3000 * MS, "START", episode=5), mark(3500 * MS, "FAILURE", episode=5),
-        mark(4000 * MS, "STOP"))
+        mark(2000 * MS, "STOP"),
+        mark(2100 * MS, "SUCCESS", episode=4),
+        mark(3000 * MS, "START", episode=5),
+        mark(3500 * MS, "FAILURE", episode=5),
+        mark(4000 * MS, "STOP"),
+    )
 
     found = find_episodes([bag], "marks", task="wave")
 
     first, second = found.episodes
     assert first == Episode(
-        bag=bag, span=span(1000, 2000), task="stack", tags=("cubes",), success=True, number=4,
-        interventions=(span(1200, 1300), span(1900, 2000)))
+        bag=bag,
+        span=span(1000, 2000),
+        task="stack",
+        tags=("cubes",),
+        success=True,
+        number=4,
+        interventions=(span(1200, 1300), span(1900, 2000)),
+    )
     # The person still drove when it began.
-    assert second == Episode(bag=bag, span=span(3000, 4000), task="wave", success=False, number=5,
-                             interventions=(span(3000, 4000),))
+    assert second == Episode(
+        bag=bag,
+        span=span(3000, 4000),
+        task="wave",
+        success=False,
+        number=5,
+        interventions=(span(3000, 4000),),
+    )
     assert first.name == "bag[4]"
 
 
@@ -88,7 +120,8 @@ def test_mark_that_was_recorded_late_counts_from_its_stamp(tmp_path: Path) -> No
     bag = marked(
         tmp_path,
         mark(2000 * MS, "START", episode=4, stamp_ns=START_NS + 500 * MS),
-        mark(3000 * MS, "STOP", stamp_ns=START_NS + 2990 * MS))
+        mark(3000 * MS, "STOP", stamp_ns=START_NS + 2990 * MS),
+    )
 
     (episode,) = find_episodes([bag], "marks", task="wave").episodes
 
@@ -103,14 +136,20 @@ def test_mark_without_a_stamp_counts_from_when_it_was_recorded(tmp_path: Path) -
     assert episode.span == span(1000, 2000)
 
 
-@pytest.mark.parametrize(("off_ms", "said"), [(-3000, "3.000 s behind it"),
-                                              (700, "0.700 s ahead of it")])
+@pytest.mark.parametrize(
+    ("off_ms", "said"), [(-3000, "3.000 s behind it"), (700, "0.700 s ahead of it")]
+)
 def test_marks_of_another_clock_count_from_when_they_were_recorded(
     tmp_path: Path, off_ms: int, said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     times_ns = {"START": 4000 * MS, "STOP": 5000 * MS}
-    bag = marked(tmp_path, *(mark(time_ns, kind, stamp_ns=START_NS + time_ns + off_ms * MS)
-                             for kind, time_ns in times_ns.items()))
+    bag = marked(
+        tmp_path,
+        *(
+            mark(time_ns, kind, stamp_ns=START_NS + time_ns + off_ms * MS)
+            for kind, time_ns in times_ns.items()
+        ),
+    )
 
     (episode,) = find_episodes([bag], "marks", task="wave").episodes
 
@@ -121,51 +160,70 @@ def test_marks_of_another_clock_count_from_when_they_were_recorded(
 def test_episodes_that_were_not_kept_are_named(tmp_path: Path) -> None:
     bag = marked(
         tmp_path,
-        mark(1000 * MS, "START", episode=0), mark(2000 * MS, "DISCARD", episode=0),
-        mark(3000 * MS, "START", episode=1), mark(4000 * MS, "STOP", episode=1),
+        mark(1000 * MS, "START", episode=0),
+        mark(2000 * MS, "DISCARD", episode=0),
+        mark(3000 * MS, "START", episode=1),
+        mark(4000 * MS, "STOP", episode=1),
         mark(4100 * MS, "DISCARD", episode=0),
-        mark(5000 * MS, "START", episode=2), mark(5500 * MS, "STOP", episode=2),
+        mark(5000 * MS, "START", episode=2),
+        mark(5500 * MS, "STOP", episode=2),
         mark(5600 * MS, "DISCARD", episode=2),
-        mark(6000 * MS, "START", episode=3), mark(7000 * MS, "START", episode=4))
+        mark(6000 * MS, "START", episode=3),
+        mark(7000 * MS, "START", episode=4),
+    )
 
     found = find_episodes([bag], "marks", task="wave")
 
     assert [episode.number for episode in found.episodes] == [1]
     assert found.episodes[0].interventions is None
     assert [(each.name, each.why) for each in found.skipped] == [
-        ("bag[0]", "it was discarded"), ("bag[2]", "it was discarded"),
+        ("bag[0]", "it was discarded"),
+        ("bag[2]", "it was discarded"),
         ("bag[3]", "another one began before its STOP"),
-        ("bag[4]", "the recording ends before its STOP")]
+        ("bag[4]", "the recording ends before its STOP"),
+    ]
 
 
 def test_a_verdict_is_of_the_episode_that_it_names(tmp_path: Path) -> None:
     bag = marked(
         tmp_path,
-        mark(1000 * MS, "START", episode=0), mark(2000 * MS, "STOP", episode=0),
-        mark(3000 * MS, "START", episode=1), mark(3100 * MS, "SUCCESS", episode=0),
-        mark(4000 * MS, "STOP", episode=1), mark(4100 * MS, "FAILURE", episode=0),
-        mark(5000 * MS, "START", episode=2), mark(5500 * MS, "DISCARD", episode=2),
-        mark(5600 * MS, "SUCCESS", episode=2))
+        mark(1000 * MS, "START", episode=0),
+        mark(2000 * MS, "STOP", episode=0),
+        mark(3000 * MS, "START", episode=1),
+        mark(3100 * MS, "SUCCESS", episode=0),
+        mark(4000 * MS, "STOP", episode=1),
+        mark(4100 * MS, "FAILURE", episode=0),
+        mark(5000 * MS, "START", episode=2),
+        mark(5500 * MS, "DISCARD", episode=2),
+        mark(5600 * MS, "SUCCESS", episode=2),
+    )
 
     found = find_episodes([bag], "marks", task="wave")
 
     assert [episode.success for episode in found.episodes] == [False, None]
     assert [(each.name, each.why) for each in found.skipped] == [
         ("bag[2]", "it was discarded"),
-        ("bag[2]", "its SUCCESS is of an episode that was not started, or not kept")]
+        ("bag[2]", "its SUCCESS is of an episode that was not started, or not kept"),
+    ]
 
 
 def test_a_recording_whose_clock_was_set_forward_is_not_cut_into_millions(tmp_path: Path) -> None:
     ahead = joints(times(100, 9000), stamp_ns=START_NS + 30 * 86400 * S)
-    bag = write_bag(tmp_path / "bag", [
-        *joints(times(100, 9000)),
-        *((topic, log_ns + 30 * 86400 * S, message) for topic, log_ns, message in ahead)])
+    bag = write_bag(
+        tmp_path / "bag",
+        [
+            *joints(times(100, 9000)),
+            *((topic, log_ns + 30 * 86400 * S, message) for topic, log_ns, message in ahead),
+        ],
+    )
     other = write_bag(tmp_path / "other", joints(times(100, 9000)))
 
     broken, *episodes = find_episodes([bag, other], 4.5, task="wave").episodes
 
-    assert f"{bag}: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s" \
+    assert (
+        f"{bag}: expected at most 10000 episodes of 4.5 s, found a recording of 2592009 s"
         in broken.problem
+    )
     assert [episode.span for episode in episodes] == [span(0, 4500), span(4500, 9000)]
 
 
@@ -176,15 +234,22 @@ def test_recordings_are_cut_by_time(tmp_path: Path) -> None:
 
     assert [episode.span for episode in found.episodes] == [span(0, 4000), span(4000, 8000)]
     assert [(each.name, each.why) for each in found.skipped] == [
-        ("bag[2]", "the last 1.000 s of the recording are less than half of 4 s")]
+        ("bag[2]", "the last 1.000 s of the recording are less than half of 4 s")
+    ]
 
 
-@pytest.mark.parametrize(("how", "message"), [
-    ("bag", f"bag: expected the task that was to be done, found none in its {SIDECAR}; say it "
-     "with --task"),
-    (0.0, "expected a length of episodes of more than 0 s, found 0"),
-    (math.nan, "expected a length of episodes of more than 0 s, found nan"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (
+            "bag",
+            f"bag: expected the task that was to be done, found none in its {SIDECAR}; say it "
+            "with --task",
+        ),
+        (0.0, "expected a length of episodes of more than 0 s, found 0"),
+        (math.nan, "expected a length of episodes of more than 0 s, found nan"),
+    ],
+)
 def test_recordings_without_what_is_asked_for_are_refused(
     tmp_path: Path, how: str | float, message: str
 ) -> None:
@@ -201,7 +266,8 @@ def test_marks_without_an_episode_are_refused(tmp_path: Path) -> None:
 
     assert episode.problem == (
         f"{bag}: expected an episode between START and STOP on /episode_marks, found none among 1 "
-        "marks: bag[7]: the recording ends before its STOP")
+        "marks: bag[7]: the recording ends before its STOP"
+    )
 
 
 def truncated(bag: Path) -> Path:
@@ -221,7 +287,8 @@ def test_a_broken_recording_is_left_out_and_the_others_are_not(
     first, second, *others = find_episodes([tmp_path], how, task="wave").episodes
 
     assert [(each.bag.name, each.number, each.problem) for each in others] == [
-        ("c", number, "") for number in numbers]
+        ("c", number, "") for number in numbers
+    ]
     assert (first.bag, second.bag) == (broken, unmarked)
     assert "expected a whole rosbag2 recording, found a broken one" in first.problem
     assert f"{unmarked}: expected messages" in second.problem
@@ -234,11 +301,17 @@ def test_a_folder_without_recordings_is_refused(tmp_path: Path) -> None:
         find_episodes([tmp_path / "gone"])
 
 
-@pytest.mark.parametrize(("said", "message"), [
-    ('{"schema_version": 1, "task": 3}', r"episode\.json: task: "),
-    ('{"schema_version": 1, "number": 1, "task": "wave", "rate_hz": 20, '
-     '"interventions": [[9, 2]]}', r"episode\.json: interventions\[0\]: expected .*\[9, 2\]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ('{"schema_version": 1, "task": 3}', r"episode\.json: task: "),
+        (
+            '{"schema_version": 1, "number": 1, "task": "wave", "rate_hz": 20, '
+            '"interventions": [[9, 2]]}',
+            r"episode\.json: interventions\[0\]: expected .*\[9, 2\]",
+        ),
+    ],
+)
 @pytest.mark.parametrize("how", ["bag", 0.1])
 def test_a_file_beside_a_recording_that_does_not_fit_refuses_this_one_alone(
     tmp_path: Path, how: Any, said: str, message: str

@@ -35,16 +35,24 @@ from .bags import (
 )
 
 
-@pytest.mark.parametrize(("storage", "compression"), [
-    (StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.NONE),
-    (StoragePlugin.MCAP, CompressionMode.STORAGE), (StoragePlugin.SQLITE3, CompressionMode.FILE),
-    (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("storage", "compression"),
+    [
+        (StoragePlugin.MCAP, CompressionMode.NONE),
+        (StoragePlugin.SQLITE3, CompressionMode.NONE),
+        (StoragePlugin.MCAP, CompressionMode.STORAGE),
+        (StoragePlugin.SQLITE3, CompressionMode.FILE),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE),
+    ],
+)
 def test_a_frame_has_the_newest_of_everything(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
-    said = [*joints(times(10, 1000)), *images(times(30, 1000, 7)),
-            *joints(times(20, 1000, 5), "/leader/joint_states", offset_rad=0.05)]
+    said = [
+        *joints(times(10, 1000)),
+        *images(times(30, 1000, 7)),
+        *joints(times(20, 1000, 5), "/leader/joint_states", offset_rad=0.05),
+    ]
     bag = write_bag(tmp_path / "bag", said, storage, compression)
 
     frames = EpisodeFrames(mapping_of(), episode_of(bag))
@@ -56,10 +64,12 @@ def test_a_frame_has_the_newest_of_everything(
         assert frame.time_ns == START_NS + ms * MS
         # An eighth of a period is 6.25 ms: the message 3 ms after the moment belongs to it.
         state, leader = ms + 3, ms + 6 - (ms + 1) % 20
-        np.testing.assert_allclose(frame.vectors["observation.state"],
-                                   [math.degrees(state / 1e4), 50.0], atol=1e-9)
-        np.testing.assert_allclose(frame.vectors["action"],
-                                   [math.degrees(leader / 1e4 + 0.05), 50.0], atol=1e-9)
+        np.testing.assert_allclose(
+            frame.vectors["observation.state"], [math.degrees(state / 1e4), 50.0], atol=1e-9
+        )
+        np.testing.assert_allclose(
+            frame.vectors["action"], [math.degrees(leader / 1e4 + 0.05), 50.0], atol=1e-9
+        )
         picture = frame.pictures["front"]
         assert picture.shape == (16, 24, 3)
         assert picture[3, 4].tolist() == [(ms - (ms - 7) % 30) // 10, 50, 100]
@@ -68,8 +78,11 @@ def test_a_frame_has_the_newest_of_everything(
 def test_each_picture_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> None:
     """The first one is neither early nor late, and those after it are, by up to 3 ms."""
     trembles = [round((i / 20 + 0.003 * math.sin(i)) * S) for i in range(100)]
-    said = [*joints(times(10, 5000)), *joints(times(10, 5000), "/leader/joint_states"),
-            *images(trembles)]
+    said = [
+        *joints(times(10, 5000)),
+        *joints(times(10, 5000), "/leader/joint_states"),
+        *images(trembles),
+    ]
 
     frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
 
@@ -91,8 +104,9 @@ def test_pictures_may_be_compressed_and_of_another_size(tmp_path: Path, end: str
     said += compressed(times(50, 1000), end=end, size=(32, 48))
     camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resize": True}
 
-    frames = EpisodeFrames(mapping_of(cameras={"front": camera}),
-                           episode_of(write_bag(tmp_path / "bag", said)))
+    frames = EpisodeFrames(
+        mapping_of(cameras={"front": camera}), episode_of(write_bag(tmp_path / "bag", said))
+    )
 
     pictures = [frame.pictures["front"].copy() for frame in frames.frames()]
     for i, picture in enumerate(pictures):
@@ -104,8 +118,9 @@ def test_messages_go_by_the_time_that_the_mapping_says(tmp_path: Path) -> None:
     """An hour ahead on a clock of its own, the leader still is what came last."""
     leader = joints(times(10, 1000), "/leader/joint_states", stamp_ns=START_NS + 3600 * S)
     bag = write_bag(tmp_path / "bag", [*joints(times(10, 1000)), *images(times(50, 1000)), *leader])
-    mapping = mapping_of(vectors={"observation.state": [STATE],
-                                  "action": [{**LEADER, "stamp": "received"}]})
+    mapping = mapping_of(
+        vectors={"observation.state": [STATE], "action": [{**LEADER, "stamp": "received"}]}
+    )
 
     found = list(EpisodeFrames(mapping, episode_of(bag)).frames())
 
@@ -117,15 +132,19 @@ def test_messages_go_by_the_time_that_the_mapping_says(tmp_path: Path) -> None:
 def test_what_has_no_stamp_counts_when_it_came(tmp_path: Path) -> None:
     said = [*arm(), *(twist(t, t / S) for t in times(25, 1000))]
     fields = {"x.vel": "linear.x", "theta.vel": "angular.z"}
-    mapping = mapping_of(vectors={
-        "observation.state": [STATE],
-        "action": [LEADER, {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist",
-                            "fields": fields}]})
+    mapping = mapping_of(
+        vectors={
+            "observation.state": [STATE],
+            "action": [
+                LEADER,
+                {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": fields},
+            ],
+        }
+    )
 
     found = list(EpisodeFrames(mapping, episode_of(write_bag(tmp_path / "bag", said))).frames())
 
-    assert [round(frame.vectors["action"][2], 6) for frame in found] == [
-        i / 20 for i in range(21)]
+    assert [round(frame.vectors["action"][2], 6) for frame in found] == [i / 20 for i in range(21)]
 
 
 def test_velocities_and_efforts_are_values_too(tmp_path: Path) -> None:
@@ -134,8 +153,9 @@ def test_velocities_and_efforts_are_values_too(tmp_path: Path) -> None:
 
     found = list(EpisodeFrames(mapping, episode_of(write_bag(tmp_path / "bag", arm()))).frames())
 
-    np.testing.assert_allclose(found[10].vectors["observation.state"],
-                               [math.degrees(0.1), 0.05, 0.0])
+    np.testing.assert_allclose(
+        found[10].vectors["observation.state"], [math.degrees(0.1), 0.05, 0.0]
+    )
 
 
 @pytest.mark.parametrize("namespace", ["", "/left", "/cell_1/left"])
@@ -148,34 +168,44 @@ def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -
 
 
 def test_topics_may_have_other_names(tmp_path: Path) -> None:
-    said = [("/head/rgb" if topic == "/front/image_raw" else topic, log_ns, message)
-            for topic, log_ns, message in arm()]
+    said = [
+        ("/head/rgb" if topic == "/front/image_raw" else topic, log_ns, message)
+        for topic, log_ns, message in arm()
+    ]
 
-    frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)),
-                           {"front/image_raw": "/head/rgb"})
+    frames = EpisodeFrames(
+        mapping_of(),
+        episode_of(write_bag(tmp_path / "bag", said)),
+        {"front/image_raw": "/head/rgb"},
+    )
 
     assert len(list(frames.frames())) == 21
 
 
-@pytest.mark.parametrize(("rule", "missing"), [
-    ({"resample": "as_of"}, 2),  # two periods: 100 ms
-    ({"resample": "as_of", "tolerance_s": 0.15}, 1),
-    ({"resample": "drop"}, 4),
-    ({"resample": "hold"}, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "missing"),
+    [
+        ({"resample": "as_of"}, 2),  # two periods: 100 ms
+        ({"resample": "as_of", "tolerance_s": 0.15}, 1),
+        ({"resample": "drop"}, 4),
+        ({"resample": "hold"}, 0),
+    ],
+)
 def test_a_frame_without_a_message_of_everything_is_left_out(
     tmp_path: Path, rule: dict[str, object], missing: int
 ) -> None:
     bag = write_bag(tmp_path / "bag", without(arm(), "/leader/joint_states", 410, 645))
-    mapping = mapping_of(vectors={"observation.state": [STATE], "action": [{**LEADER, **rule}]},
-                         max_gap_frames=4)
+    mapping = mapping_of(
+        vectors={"observation.state": [STATE], "action": [{**LEADER, **rule}]}, max_gap_frames=4
+    )
 
     frames = EpisodeFrames(mapping, episode_of(bag))
 
     assert len(list(frames.frames())) == 21 - missing
     assert frames.closed_up == missing
     assert [(each.name, each.frames) for each in frames.left_out] == (
-        [("action", missing)] if missing else [])
+        [("action", missing)] if missing else []
+    )
     for each in frames.left_out:
         assert each.longest_s == pytest.approx(0.25)
         assert each.at_ns == START_NS + 400 * MS
@@ -187,10 +217,13 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
     frames = EpisodeFrames(mapping_of(), episode_of(bag))
 
     assert [((part - START_NS) // MS).tolist() for part in frames.parts] == [
-        list(range(0, 451, 50)), list(range(700, 1001, 50))]
+        list(range(0, 451, 50)),
+        list(range(700, 1001, 50)),
+    ]
     assert frames.closed_up == 0
     assert [frame.pictures["front"][0, 0, 0] for frame in frames.frames(1)] == [
-        70 + 5 * i for i in range(7)]
+        70 + 5 * i for i in range(7)
+    ]
 
 
 def test_a_recording_may_be_split(tmp_path: Path) -> None:
@@ -199,28 +232,43 @@ def test_a_recording_may_be_split(tmp_path: Path) -> None:
     found = list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
 
     assert [frame.pictures["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
-    np.testing.assert_allclose([frame.vectors["observation.state"][0] for frame in found],
-                               np.degrees(np.arange(21) / 200), atol=1e-9)
+    np.testing.assert_allclose(
+        [frame.vectors["observation.state"][0] for frame in found],
+        np.degrees(np.arange(21) / 200),
+        atol=1e-9,
+    )
 
 
-@pytest.mark.parametrize(("storage", "compression"), [
-    (StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.FILE)])
+@pytest.mark.parametrize(
+    ("storage", "compression"),
+    [(StoragePlugin.MCAP, CompressionMode.NONE), (StoragePlugin.SQLITE3, CompressionMode.FILE)],
+)
 def test_an_episode_is_what_happened_in_its_span(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
     """The newest picture before it counts, and what a held topic said long before."""
-    said = [*joints(times(10, 1000)), *images(times(60, 1000)),
-            *joints(times(1, 100), "/leader/joint_states")]
+    said = [
+        *joints(times(10, 1000)),
+        *images(times(60, 1000)),
+        *joints(times(1, 100), "/leader/joint_states"),
+    ]
     span = Span(START_NS + 410 * MS, START_NS + 610 * MS)
-    mapping = mapping_of(vectors={"observation.state": [STATE],
-                                  "action": [{**LEADER, "resample": "hold"}]})
+    mapping = mapping_of(
+        vectors={"observation.state": [STATE], "action": [{**LEADER, "resample": "hold"}]}
+    )
 
     bag = write_bag(tmp_path / "bag", said, storage, compression)
 
     frames = EpisodeFrames(mapping, episode_of(bag, span=span))
 
-    found = [((frame.time_ns - START_NS) // MS, frame.pictures["front"][0, 0, 0],
-              frame.vectors["action"][0]) for frame in frames.frames()]
+    found = [
+        (
+            (frame.time_ns - START_NS) // MS,
+            frame.pictures["front"][0, 0, 0],
+            frame.vectors["action"][0],
+        )
+        for frame in frames.frames()
+    ]
     assert [(ms, red) for ms, red, _ in found] == [(410, 36), (460, 42), (510, 48), (560, 54)]
     assert [action for _, _, action in found] == [pytest.approx(math.degrees(0.01))] * 4
 
@@ -228,8 +276,18 @@ def test_an_episode_is_what_happened_in_its_span(
 def test_interventions_are_marked(tmp_path: Path) -> None:
     spans = (Span(START_NS + 100 * MS, START_NS + 200 * MS),)
 
-    frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", arm(400)),
-                                                    interventions=spans))
+    frames = EpisodeFrames(
+        mapping_of(), episode_of(write_bag(tmp_path / "bag", arm(400)), interventions=spans)
+    )
 
     assert [frame.intervention for frame in frames.frames()] == [
-        False, False, True, True, False, False, False, False, False]
+        False,
+        False,
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+        False,
+    ]

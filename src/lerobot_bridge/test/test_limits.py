@@ -12,12 +12,20 @@ from policy_inference.errors import RobotError
 
 def mapping_of(joint: dict[str, Any], **more: Any) -> RobotMapping:
     state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
-    return parse_mapping({
-        "schema_version": 1, "robot_type": "arm", "rate_hz": 20, "joints": {"lift": joint},
-        "vectors": {"observation.state": [state]},
-        "command": [{"topic": "command", "type": "std_msgs/msg/Float64MultiArray",
-                     "joints": ["lift"]}], **more,
-    }, "mapping.yaml")
+    return parse_mapping(
+        {
+            "schema_version": 1,
+            "robot_type": "arm",
+            "rate_hz": 20,
+            "joints": {"lift": joint},
+            "vectors": {"observation.state": [state]},
+            "command": [
+                {"topic": "command", "type": "std_msgs/msg/Float64MultiArray", "joints": ["lift"]}
+            ],
+            **more,
+        },
+        "mapping.yaml",
+    )
 
 
 def sent(joint: dict[str, Any], asked: float, measured: float) -> tuple[Any, bool]:
@@ -59,27 +67,41 @@ def test_a_joint_beyond_its_limits_is_led_back_in_steps() -> None:
     assert sent(joint, 300.0, 220.0) == (pytest.approx(210.0), True)
 
 
-@pytest.mark.parametrize(("asked", "expected"), [
-    ({"x.vel": 1e6, "turn.vel": -1e6}, {"x.vel": 0.5, "turn.vel": -90.0}),
-    ({"x.vel": -0.25, "turn.vel": 45.0}, {"x.vel": -0.25, "turn.vel": 45.0}),
-])
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"x.vel": 1e6, "turn.vel": -1e6}, {"x.vel": 0.5, "turn.vel": -90.0}),
+        ({"x.vel": -0.25, "turn.vel": 45.0}, {"x.vel": -0.25, "turn.vel": 45.0}),
+    ],
+)
 def test_fields_end_at_their_limits_in_lerobot_s_units(
     asked: dict[str, float], expected: dict[str, float]
 ) -> None:
-    mapping = mapping_of(DEGREES, command=[{
-        "topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "degrees": ["turn.vel"],
-        "fields": {"x.vel": "linear.x", "turn.vel": "angular.z"},
-        "limits": {"x.vel": [-0.25, 0.5], "turn.vel": [-90, 90]}}])
+    mapping = mapping_of(
+        DEGREES,
+        command=[
+            {
+                "topic": "cmd_vel",
+                "type": "geometry_msgs/msg/Twist",
+                "degrees": ["turn.vel"],
+                "fields": {"x.vel": "linear.x", "turn.vel": "angular.z"},
+                "limits": {"x.vel": [-0.25, 0.5], "turn.vel": [-90, 90]},
+            }
+        ],
+    )
     values, clipped = Limits(mapping).apply(asked, {})
     assert values == expected
     assert set(clipped) == {name for name in asked if asked[name] != expected[name]}
 
 
-@pytest.mark.parametrize(("action", "found"), [
-    ({}, "missing: lift.pos"),
-    ({"lift.pos": 0.0, "pan.pos": 0.0}, "unknown: pan.pos"),
-    ({"lift": 0.0}, "missing: lift.pos; unknown: lift"),
-])
+@pytest.mark.parametrize(
+    ("action", "found"),
+    [
+        ({}, "missing: lift.pos"),
+        ({"lift.pos": 0.0, "pan.pos": 0.0}, "unknown: pan.pos"),
+        ({"lift": 0.0}, "missing: lift.pos; unknown: lift"),
+    ],
+)
 def test_names_must_be_those_of_the_action(action: dict[str, float], found: str) -> None:
     with pytest.raises(RobotError, match=f"expected a value for each of lift.pos, found {found}"):
         Limits(mapping_of(DEGREES)).apply(action, {})
@@ -92,10 +114,14 @@ def test_what_is_not_finite_is_never_sent(value: float) -> None:
 
 
 def test_a_limited_step_needs_a_measured_position() -> None:
-    velocity = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState",
-                "quantity": "velocity"}
-    mapping = mapping_of({"unit": "degrees", "max_relative_target": 0.1},
-                         vectors={"observation.state": [velocity]})
+    velocity = {
+        "topic": "joint_states",
+        "type": "sensor_msgs/msg/JointState",
+        "quantity": "velocity",
+    }
+    mapping = mapping_of(
+        {"unit": "degrees", "max_relative_target": 0.1}, vectors={"observation.state": [velocity]}
+    )
     with pytest.raises(RobotError, match=r"lift\.max_relative_target: expected lift\.pos in"):
         Limits(mapping)
 

@@ -24,10 +24,21 @@ from policy_inference.flight.message_types import message_types
 
 STAMP_NS = 12_000_000_345
 JOINTS = {
-    "pan": {"unit": "degrees", "ros_name": "Rotation", "stiffness": 17.0, "damping": 1.0,
-            "effort_limit": 2.0},
-    "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8, "stiffness": 9.0,
-                "damping": 0.5, "effort_limit": 1.0},
+    "pan": {
+        "unit": "degrees",
+        "ros_name": "Rotation",
+        "stiffness": 17.0,
+        "damping": 1.0,
+        "effort_limit": 2.0,
+    },
+    "gripper": {
+        "unit": "range_0_100",
+        "low_rad": -0.2,
+        "high_rad": 1.8,
+        "stiffness": 9.0,
+        "damping": 0.5,
+        "effort_limit": 1.0,
+    },
 }
 
 
@@ -52,33 +63,50 @@ def empty(request: pytest.FixtureRequest) -> Empty:
 
 
 def mapping_of(*sources: dict[str, Any]) -> RobotMapping:
-    return parse_mapping({
-        "schema_version": 1, "robot_type": "arm", "rate_hz": 20, "joints": JOINTS,
-        "vectors": {f"observation.part{i}": [source] for i, source in enumerate(sources)},
-    }, "mapping.yaml")
+    return parse_mapping(
+        {
+            "schema_version": 1,
+            "robot_type": "arm",
+            "rate_hz": 20,
+            "joints": JOINTS,
+            "vectors": {f"observation.part{i}": [source] for i, source in enumerate(sources)},
+        },
+        "mapping.yaml",
+    )
 
 
 def sources_of(mapping: RobotMapping) -> list[Source]:
     return [source for sources in mapping.vectors.values() for source in sources]
 
 
-@pytest.mark.parametrize("source", [
-    {"type": "sensor_msgs/msg/JointState"},
-    {"type": "sensor_msgs/msg/JointState", "joints": ["gripper"]},
-    {"type": "sensor_msgs/msg/JointState", "joints": ["gripper", "pan"], "quantity": "effort"},
-    {"type": "sensor_msgs/msg/JointState", "joints": ["pan"], "quantity": "velocity"},
-    {"type": "policy_msgs/msg/JointCommand"},
-    {"type": "trajectory_msgs/msg/JointTrajectory", "joints": ["gripper", "pan"]},
-    {"type": "std_msgs/msg/Float64MultiArray", "joints": ["gripper", "pan"]},
-    {"type": "std_msgs/msg/Float32MultiArray", "joints": ["gripper", "pan"]},
-    {"type": "std_msgs/msg/Float64MultiArray", "fields": {"b.pos": "data[1]", "a.pos": "data[0]"}},
-    {"type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
-    {"type": "geometry_msgs/msg/Twist", "degrees": ["w.vel"],
-     "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
-    {"type": "geometry_msgs/msg/TwistStamped", "fields": {"x.vel": "twist.linear.x"}},
-    {"type": "nav_msgs/msg/Odometry",
-     "fields": {"x.vel": "twist.twist.linear.x", "c": "pose.covariance[3]"}},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"type": "sensor_msgs/msg/JointState"},
+        {"type": "sensor_msgs/msg/JointState", "joints": ["gripper"]},
+        {"type": "sensor_msgs/msg/JointState", "joints": ["gripper", "pan"], "quantity": "effort"},
+        {"type": "sensor_msgs/msg/JointState", "joints": ["pan"], "quantity": "velocity"},
+        {"type": "policy_msgs/msg/JointCommand"},
+        {"type": "trajectory_msgs/msg/JointTrajectory", "joints": ["gripper", "pan"]},
+        {"type": "std_msgs/msg/Float64MultiArray", "joints": ["gripper", "pan"]},
+        {"type": "std_msgs/msg/Float32MultiArray", "joints": ["gripper", "pan"]},
+        {
+            "type": "std_msgs/msg/Float64MultiArray",
+            "fields": {"b.pos": "data[1]", "a.pos": "data[0]"},
+        },
+        {"type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x", "w.vel": "angular.z"}},
+        {
+            "type": "geometry_msgs/msg/Twist",
+            "degrees": ["w.vel"],
+            "fields": {"x.vel": "linear.x", "w.vel": "angular.z"},
+        },
+        {"type": "geometry_msgs/msg/TwistStamped", "fields": {"x.vel": "twist.linear.x"}},
+        {
+            "type": "nav_msgs/msg/Odometry",
+            "fields": {"x.vel": "twist.twist.linear.x", "c": "pose.covariance[3]"},
+        },
+    ],
+)
 def test_what_is_sent_is_read_again(source: dict[str, Any], empty: Empty) -> None:
     mapping = mapping_of({"topic": "t", **source})
     (mine,) = sources_of(mapping)
@@ -93,8 +121,11 @@ def test_what_is_sent_is_read_again(source: dict[str, Any], empty: Empty) -> Non
 
 def test_sources_of_one_topic_share_a_message(empty: Empty) -> None:
     state = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
-    mapping = mapping_of({**state, "joints": ["pan"]}, {**state, "joints": ["gripper"]},
-                         {**state, "joints": ["pan"], "quantity": "velocity"})
+    mapping = mapping_of(
+        {**state, "joints": ["pan"]},
+        {**state, "joints": ["gripper"]},
+        {**state, "joints": ["pan"], "quantity": "velocity"},
+    )
     sources = sources_of(mapping)
     message = Outgoing(mapping, sources, empty).message(np.array([90.0, 50.0, 180.0]), 0)
     assert list(message.name) == ["Rotation", "gripper"]
@@ -115,8 +146,13 @@ def test_a_joint_command_is_complete(empty: Empty) -> None:
     assert (message.valid_for.sec, message.valid_for.nanosec) == (1, 500_000_000)
     assert message.mode == 3
     rows: dict[str, list[float]] = {
-        "position": [np.pi / 2, 0.8], "velocity": [0, 0], "effort": [0, 0], "stiffness": [17, 9],
-        "damping": [1, 0.5], "effort_limit": [2, 1]}
+        "position": [np.pi / 2, 0.8],
+        "velocity": [0, 0],
+        "effort": [0, 0],
+        "stiffness": [17, 9],
+        "damping": [1, 0.5],
+        "effort_limit": [2, 1],
+    }
     for field, expected in rows.items():
         np.testing.assert_allclose(getattr(message, field), expected)
 
@@ -146,23 +182,29 @@ def test_nan_is_refused(empty: Empty) -> None:
 
 
 def test_a_field_that_the_message_lacks_is_named(empty: Empty) -> None:
-    mapping = mapping_of({"topic": "t", "type": "geometry_msgs/msg/Twist",
-                          "fields": {"x.vel": "linear.u"}})
+    mapping = mapping_of(
+        {"topic": "t", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.u"}}
+    )
     with pytest.raises(RobotError, match=r"field linear\.u: expected a number"):
         Outgoing(mapping, sources_of(mapping), empty)
 
 
 def test_gaps_in_an_array_are_refused(empty: Empty) -> None:
-    mapping = mapping_of({"topic": "t", "type": "std_msgs/msg/Float64MultiArray",
-                          "fields": {"b.pos": "data[1]"}})
+    mapping = mapping_of(
+        {"topic": "t", "type": "std_msgs/msg/Float64MultiArray", "fields": {"b.pos": "data[1]"}}
+    )
     with pytest.raises(RobotError, match=r"field data\[1\]: expected values for all elements"):
         Outgoing(mapping, sources_of(mapping), empty)
 
 
 def test_a_joint_command_without_gains_is_refused(empty: Empty) -> None:
-    content = {"schema_version": 1, "robot_type": "arm", "rate_hz": 20,
-               "joints": {"pan": {"unit": "degrees", "stiffness": 1.0, "damping": 1.0}},
-               "vectors": {"action": [{"topic": "t", "type": "policy_msgs/msg/JointCommand"}]}}
+    content = {
+        "schema_version": 1,
+        "robot_type": "arm",
+        "rate_hz": 20,
+        "joints": {"pan": {"unit": "degrees", "stiffness": 1.0, "damping": 1.0}},
+        "vectors": {"action": [{"topic": "t", "type": "policy_msgs/msg/JointCommand"}]},
+    }
     mapping = parse_mapping(content, "mapping.yaml")
     with pytest.raises(RobotError, match=r"joints\.pan\.effort_limit: expected a value"):
         Outgoing(mapping, sources_of(mapping), empty)

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from lerobot_bridge.mapping import ACTION, STATE, Joint, load_mapping, shipped
-from model_tools.act.robots import read_arm, units_of
+from model_tools.make.act.robots import read_arm, units_of
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import JointUnit
-from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.bundle.load import load_bundle
 
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 REACH = Path(__file__).resolve().parents[3] / "config" / "bundles" / "so101_reach"
@@ -21,13 +22,21 @@ VALUES = tuple(f"{joint}.pos" for joint in ARM)
 
 def _as_units(joints: dict[str, Joint]) -> dict[str, JointUnit]:
     names = [field.name for field in dataclasses.fields(JointUnit)]
-    return {key: JointUnit(**{name: getattr(joint, name) for name in names})
-            for key, joint in joints.items()}
+    return {
+        key: JointUnit(**{name: getattr(joint, name) for name in names})
+        for key, joint in joints.items()
+    }
 
 
 def test_the_guide_s_mappings_are_there() -> None:
-    assert set(shipped()) == {"lekiwi", "so100", "so101", "so101_dual", "so101_policy",
-                              "so101_reach"}
+    assert set(shipped()) == {
+        "lekiwi",
+        "so100",
+        "so101",
+        "so101_dual",
+        "so101_policy",
+        "so101_reach",
+    }
 
 
 @pytest.mark.parametrize("name", shipped())
@@ -51,7 +60,7 @@ def test_nothing_is_sent_without_limits(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["so100", "so101", "so101_policy", "so101_reach"])
 def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bundles(
-    name: str
+    name: str,
 ) -> None:
     mapping, robot = load_mapping(name), read_arm("so100" if name == "so100" else "so101")
 
@@ -65,10 +74,14 @@ def test_arm_has_lerobot_s_names_and_the_units_ranges_and_gains_of_exported_bund
 def test_two_arms_are_one_arm_twice_left_first() -> None:
     one, two = load_mapping("so101"), load_mapping("so101_dual")
 
-    assert two.names(STATE) == tuple(f"{side}_{name}" for side in ("left", "right")
-                                     for name in VALUES)
-    assert two.joints == {f"{side}_{name}": dataclasses.replace(joint, ros_name=name)
-                          for side in ("left", "right") for name, joint in one.joints.items()}
+    assert two.names(STATE) == tuple(
+        f"{side}_{name}" for side in ("left", "right") for name in VALUES
+    )
+    assert two.joints == {
+        f"{side}_{name}": dataclasses.replace(joint, ros_name=name)
+        for side in ("left", "right")
+        for name, joint in one.joints.items()
+    }
     assert list(two.cameras) == ["front", "left_wrist", "right_wrist"]
 
 
@@ -81,10 +94,11 @@ def test_what_a_policy_sends_differs_from_what_a_leader_shows_by_its_source_alon
 
 
 def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> None:
-    mapping, contract = load_mapping("so101_reach"), load_chunk_bundle(REACH).contract
+    mapping, contract = load_mapping("so101_reach"), load_bundle(REACH, kind=ChunkBundle).contract
 
     assert {name: (camera.height, camera.width) for name, camera in mapping.cameras.items()} == {
-        name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
+        name: (camera.height, camera.width) for name, camera in contract.cameras.items()
+    }
     assert mapping.rate_hz == contract.rate_hz
     assert contract.state is not None
     assert tuple(f"{name}.pos" for name in contract.state.joints) == VALUES

@@ -40,8 +40,14 @@ def read(message: object, **more: Any) -> np.ndarray[Any, Any]:
 
 
 def joint_state(**changes: Any) -> object:
-    fields = {"header": _header(), "name": list(JOINTS), "position": RAD, "velocity": 2 * RAD,
-              "effort": 3 * RAD, **changes}
+    fields = {
+        "header": _header(),
+        "name": list(JOINTS),
+        "position": RAD,
+        "velocity": 2 * RAD,
+        "effort": 3 * RAD,
+        **changes,
+    }
     return TYPES[JOINT_STATE](**fields)
 
 
@@ -50,8 +56,15 @@ def test_joints_are_found_by_name_and_converted() -> None:
 
 
 def test_names_of_joints_may_have_dashes() -> None:
-    mapping = mapping_of(changed(**{"command": [], "joints/left-knee": {"unit": "radians"},
-                                    "vectors/observation.effort/0/joints": ["left-knee"]}))
+    mapping = mapping_of(
+        changed(
+            **{
+                "command": [],
+                "joints/left-knee": {"unit": "radians"},
+                "vectors/observation.effort/0/joints": ["left-knee"],
+            }
+        )
+    )
     message = joint_state(name=["left-knee", *JOINTS[1:]])
 
     found = SourceReader(mapping, source(joints=("left-knee",))).read(message)
@@ -91,8 +104,7 @@ def test_efforts_stay_as_they_are() -> None:
 def test_sent_commands_are_read_by_name() -> None:
     message = SimpleNamespace(names=list(JOINTS), position=RAD)
 
-    np.testing.assert_allclose(read(message, kind="policy_msgs/msg/JointCommand"), SEEN,
-                               atol=1e-12)
+    np.testing.assert_allclose(read(message, kind="policy_msgs/msg/JointCommand"), SEEN, atol=1e-12)
 
 
 def test_trajectory_means_its_point() -> None:
@@ -114,30 +126,44 @@ def test_fields_are_read_by_their_paths_and_angles_in_degrees_where_asked() -> N
     message = twist(linear=turn(x=0.25, y=0.0, z=0.0), angular=turn(x=0.0, y=0.0, z=np.pi / 2))
     fields = {"theta.vel": "angular.z", "x.vel": "linear.x"}
 
-    np.testing.assert_allclose(read(message, kind="geometry_msgs/msg/Twist", fields=fields),
-                               [np.pi / 2, 0.25])
-    np.testing.assert_allclose(read(message, kind="geometry_msgs/msg/Twist", fields=fields,
-                                    degrees=("theta.vel",)), [90.0, 0.25])
+    np.testing.assert_allclose(
+        read(message, kind="geometry_msgs/msg/Twist", fields=fields), [np.pi / 2, 0.25]
+    )
+    np.testing.assert_allclose(
+        read(message, kind="geometry_msgs/msg/Twist", fields=fields, degrees=("theta.vel",)),
+        [90.0, 0.25],
+    )
 
 
 def test_field_may_be_a_place_in_an_array_or_true_or_false() -> None:
     fields = {"b": "data[1]", "a": "data[0]"}
 
-    np.testing.assert_array_equal(read(_array(np.array([3.0, 4.0])), kind=ARRAY, fields=fields),
-                                  [4.0, 3.0])
     np.testing.assert_array_equal(
-        read(TYPES["std_msgs/msg/Bool"](data=True), kind="std_msgs/msg/Bool",
-             fields={"closed": "data"}), [1.0])
+        read(_array(np.array([3.0, 4.0])), kind=ARRAY, fields=fields), [4.0, 3.0]
+    )
+    np.testing.assert_array_equal(
+        read(
+            TYPES["std_msgs/msg/Bool"](data=True),
+            kind="std_msgs/msg/Bool",
+            fields={"closed": "data"},
+        ),
+        [1.0],
+    )
 
 
-@pytest.mark.parametrize(("path", "found"), [
-    ("data[2]", "found 2 values in data"), ("data", "found none"),
-    ("speed", "found no speed among the fields layout, data"),
-    ("layout.dims", "found no dims among the fields dim, data_offset"),
-    ("data[0].x", "found no x among the fields of a number"),
-    ("layout", "found one with the fields dim, data_offset"), ("layout[0]", "layout to be no list"),
-    ("layout.dim[0]", "found 0 values in dim"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("data[2]", "found 2 values in data"),
+        ("data", "found none"),
+        ("speed", "found no speed among the fields layout, data"),
+        ("layout.dims", "found no dims among the fields dim, data_offset"),
+        ("data[0].x", "found no x among the fields of a number"),
+        ("layout", "found one with the fields dim, data_offset"),
+        ("layout[0]", "layout to be no list"),
+        ("layout.dim[0]", "found 0 values in dim"),
+    ],
+)
 def test_field_without_a_number_is_named(path: str, found: str) -> None:
     with pytest.raises(RobotError, match=found) as caught:
         read(_array(np.array([3.0, 4.0])), kind=ARRAY, fields={"a": path})
@@ -145,14 +171,17 @@ def test_field_without_a_number_is_named(path: str, found: str) -> None:
     assert f"the field {path}" in str(caught.value)
 
 
-@pytest.mark.parametrize(("changes", "found"), [
-    ({"name": ["gripper", "elbow", "hip", "spare"]}, "missing: joint_1"),
-    ({"name": ["gripper", "elbow", "joint_1", "elbow"]}, "named twice: elbow"),
-    ({"position": np.array([])}, "expected a position for each joint, found none"),
-    ({"position": RAD[:3]}, "expected 4 values, one per name, found 3"),
-    ({"position": np.array([0.0, np.nan, 0.0, 0.0])}, "elbow.pos: expected a finite value"),
-    ({"position": np.array([0.0, 0.0, np.inf, 0.0])}, "shoulder.pos: expected a finite value"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"name": ["gripper", "elbow", "hip", "spare"]}, "missing: joint_1"),
+        ({"name": ["gripper", "elbow", "joint_1", "elbow"]}, "named twice: elbow"),
+        ({"position": np.array([])}, "expected a position for each joint, found none"),
+        ({"position": RAD[:3]}, "expected 4 values, one per name, found 3"),
+        ({"position": np.array([0.0, np.nan, 0.0, 0.0])}, "elbow.pos: expected a finite value"),
+        ({"position": np.array([0.0, 0.0, np.inf, 0.0])}, "shoulder.pos: expected a finite value"),
+    ],
+)
 def test_message_that_lacks_a_joint_s_value_is_refused(
     changes: Mapping[str, Any], found: str
 ) -> None:
@@ -174,15 +203,21 @@ def test_array_of_another_length_is_refused() -> None:
 @pytest.mark.parametrize("points", [0, 2])
 def test_trajectory_of_another_number_of_points_is_refused(points: int) -> None:
     """The first of several is most often where the arm is already."""
-    with pytest.raises(RobotError, match="expected a trajectory of one point, the action of its "
-                                         f"moment, found {points} points; record where"):
+    with pytest.raises(
+        RobotError,
+        match="expected a trajectory of one point, the action of its "
+        f"moment, found {points} points; record where",
+    ):
         read(_trajectory(*[RAD] * points), kind=TRAJECTORY)
 
 
 def test_field_that_is_not_finite_is_named() -> None:
     with pytest.raises(RobotError, match=r"cube\.z: expected a finite value"):
-        read(_array(np.array([1.0, np.nan])), kind=ARRAY,
-             fields={"cube.x": "data[0]", "cube.z": "data[1]"})
+        read(
+            _array(np.array([1.0, np.nan])),
+            kind=ARRAY,
+            fields={"cube.x": "data[0]", "cube.z": "data[1]"},
+        )
 
 
 @pytest.mark.parametrize("quantity", ["position", "velocity", "effort"])
@@ -196,13 +231,19 @@ def test_conversion_of_joints_goes_both_ways(quantity: str) -> None:
 def test_ends_of_a_range_are_its_positions_in_either_direction() -> None:
     units = ToLeRobot(mapping_of(), source())
 
-    np.testing.assert_allclose(units.to_ros(np.array([[0, -100, 0], [90, 100, 100]])),
-                               [[0.5, 2.0, -0.5], [0.5 - np.pi / 2, -2.0, 1.5]])
+    np.testing.assert_allclose(
+        units.to_ros(np.array([[0, -100, 0], [90, 100, 100]])),
+        [[0.5, 2.0, -0.5], [0.5 - np.pi / 2, -2.0, 1.5]],
+    )
 
 
 def test_conversion_of_fields_goes_both_ways() -> None:
-    channel = Channel(topic="cmd_vel", type="geometry_msgs/msg/Twist", degrees=("theta.vel",),
-                      fields={"x.vel": "linear.x", "theta.vel": "angular.z"})
+    channel = Channel(
+        topic="cmd_vel",
+        type="geometry_msgs/msg/Twist",
+        degrees=("theta.vel",),
+        fields={"x.vel": "linear.x", "theta.vel": "angular.z"},
+    )
     units = ToLeRobot(mapping_of(), channel)
 
     np.testing.assert_allclose(units.of_ros(np.array([0.5, np.pi])), [0.5, 180.0])
@@ -219,15 +260,20 @@ def test_messages_of_ros_2_read_as_those_of_recordings() -> None:
     rad = RAD.tolist()
     state = JointState(name=list(JOINTS), position=rad)
     command = JointCommand(names=list(JOINTS), position=rad)
-    trajectory = JointTrajectory(joint_names=list(JOINTS),
-                                 points=[JointTrajectoryPoint(positions=rad)])
+    trajectory = JointTrajectory(
+        joint_names=list(JOINTS), points=[JointTrajectoryPoint(positions=rad)]
+    )
     array = Float64MultiArray(data=rad[:3])
 
-    for kind, message in ((JOINT_STATE, state), (TRAJECTORY, trajectory),
-                          ("policy_msgs/msg/JointCommand", command)):
+    for kind, message in (
+        (JOINT_STATE, state),
+        (TRAJECTORY, trajectory),
+        ("policy_msgs/msg/JointCommand", command),
+    ):
         np.testing.assert_allclose(read(message, kind=kind), SEEN, atol=1e-12)
     np.testing.assert_allclose(
-        read(array, kind=ARRAY, joints=("gripper", "elbow", "shoulder")), SEEN[::-1], atol=1e-12)
+        read(array, kind=ARRAY, joints=("gripper", "elbow", "shoulder")), SEEN[::-1], atol=1e-12
+    )
     np.testing.assert_array_equal(read(array, kind=ARRAY, fields={"a": "data[2]"}), [-0.5])
 
 
@@ -241,18 +287,30 @@ def test_joint_state_of_ros_2_without_positions_is_refused() -> None:
 
 def _header() -> Any:
     return TYPES["std_msgs/msg/Header"](
-        stamp=TYPES["builtin_interfaces/msg/Time"](sec=1, nanosec=0), frame_id="")
+        stamp=TYPES["builtin_interfaces/msg/Time"](sec=1, nanosec=0), frame_id=""
+    )
 
 
 def _array(data: np.ndarray[Any, Any], kind: str = ARRAY) -> object:
     return TYPES[kind](
-        layout=TYPES["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0), data=data)
+        layout=TYPES["std_msgs/msg/MultiArrayLayout"](dim=[], data_offset=0), data=data
+    )
 
 
 def _trajectory(*points: np.ndarray[Any, Any]) -> object:
     none, at = np.array([]), TYPES["builtin_interfaces/msg/Duration"](sec=0, nanosec=0)
     point = TYPES["trajectory_msgs/msg/JointTrajectoryPoint"]
     return TYPES[TRAJECTORY](
-        header=_header(), joint_names=list(JOINTS),
-        points=[point(positions=positions, velocities=none, accelerations=none, effort=none,
-                      time_from_start=at) for positions in points])
+        header=_header(),
+        joint_names=list(JOINTS),
+        points=[
+            point(
+                positions=positions,
+                velocities=none,
+                accelerations=none,
+                effort=none,
+                time_from_start=at,
+            )
+            for positions in points
+        ],
+    )

@@ -38,12 +38,16 @@ class Ros2Robot(Robot):
         super().__init__(config)
         self.config = config
         self.mapping = load_mapping(config.mapping)
-        for key, found in (("vectors", STATE in self.mapping.vectors),
-                           ("command", self.mapping.command)):
+        for key, found in (
+            ("vectors", STATE in self.mapping.vectors),
+            ("command", self.mapping.command),
+        ):
             if not found:
-                raise RobotError(f"{config.mapping}: {key}: expected "
-                                 f"{STATE if key == 'vectors' else 'topics to send actions to'}, "
-                                 "found nothing")
+                raise RobotError(
+                    f"{config.mapping}: {key}: expected "
+                    f"{STATE if key == 'vectors' else 'topics to send actions to'}, "
+                    "found nothing"
+                )
         # Datasets are called after it, whether they are recorded here or converted.
         self.name = self.robot_type = self.mapping.robot_type
         self.cameras = self.mapping.cameras
@@ -54,9 +58,13 @@ class Ros2Robot(Robot):
     @property
     def observation_features(self) -> dict[str, Any]:
         """Values by name, and shapes [height, width, 3] of pictures by camera."""
-        return {**dict.fromkeys(self.mapping.names(STATE), float),
-                **{name: (camera.height, camera.width, 3)
-                   for name, camera in self.mapping.cameras.items()}}
+        return {
+            **dict.fromkeys(self.mapping.names(STATE), float),
+            **{
+                name: (camera.height, camera.width, 3)
+                for name, camera in self.mapping.cameras.items()
+            },
+        }
 
     @property
     def action_features(self) -> dict[str, Any]:
@@ -78,8 +86,14 @@ class Ros2Robot(Robot):
         if self._link is not None:
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
-            self.mapping, name="lerobot_robot", features=[STATE], cameras=True, commands=True,
-            timeout_s=self.config.connect_timeout_s, hold_s=self.config.hold_s)
+            self.mapping,
+            name="lerobot_robot",
+            features=[STATE],
+            cameras=True,
+            commands=True,
+            timeout_s=self.config.connect_timeout_s,
+            hold_s=self.config.hold_s,
+        )
 
     @property
     def is_calibrated(self) -> bool:
@@ -115,8 +129,9 @@ class Ros2Robot(Robot):
         new = set(sent.clipped) - self._told
         if new:
             self._told |= new
-            _log.warning("%s: limited to what the mapping allows (told once)",
-                         ", ".join(sorted(new)))
+            _log.warning(
+                "%s: limited to what the mapping allows (told once)", ", ".join(sorted(new))
+            )
         return sent.values
 
     def disconnect(self) -> None:

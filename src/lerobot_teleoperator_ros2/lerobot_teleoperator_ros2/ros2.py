@@ -32,8 +32,10 @@ class Ros2Teleoperator(Teleoperator):
         self.config = config
         self.mapping = load_mapping(config.mapping)
         if ACTION not in self.mapping.vectors:
-            raise RobotError(f"{config.mapping}: vectors.{ACTION}: expected the topics that a "
-                             "person moves the robot by, found nothing")
+            raise RobotError(
+                f"{config.mapping}: vectors.{ACTION}: expected the topics that a "
+                "person moves the robot by, found nothing"
+            )
         self._link: RobotLink | None = None
 
     @property
@@ -61,8 +63,13 @@ class Ros2Teleoperator(Teleoperator):
         if self._link is not None:
             raise DeviceAlreadyConnectedError(f"{self} is connected already")
         self._link = RobotLink(
-            self.mapping, name="lerobot_teleoperator", features=[ACTION], cameras=False,
-            commands=False, timeout_s=self.config.connect_timeout_s)
+            self.mapping,
+            name="lerobot_teleoperator",
+            features=[ACTION],
+            cameras=False,
+            commands=False,
+            timeout_s=self.config.connect_timeout_s,
+        )
 
     @property
     def is_calibrated(self) -> bool:

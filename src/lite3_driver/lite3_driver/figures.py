@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the robot: limits and poses, in the order of the wire."""
+"""What is known of the robot, in the order of the wire, and what its driver can be set to."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from lite3_driver.wire import F64
+from lite3_driver.wire import F64, HOST_PORT, JOINT_NAMES, STATE_PORT
+from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
 
 LEGS: Final = 4
 
@@ -15,19 +17,56 @@ def _each_leg(hip_x: float, hip_y: float, knee: float) -> F64:
     return np.array([hip_x, hip_y, knee] * LEGS)
 
 
-# DeepRoboticsLab/URDF_model fea2482, Lite3/Lite3_urdf/urdf/Lite3.urdf: rad, N m, rad/s.
-LOWEST_RAD: Final = _each_leg(-0.523, -2.67, 0.524)
-HIGHEST_RAD: Final = _each_leg(0.523, 0.314, 2.792)
-LARGEST_TORQUE_NM: Final = _each_leg(24.0, 24.0, 36.0)
-FASTEST_RAD_S: Final = _each_leg(26.2, 26.2, 17.3)
-LARGEST_STIFFNESS: Final = 300.0
-LARGEST_DAMPING: Final = 20.0
-"""N m/rad and N m s/rad: three and four times the most that published controllers of this robot ask
-for (100 and 5)."""
-POSITION_MARGIN_RAD: Final = 0.1
-"""By how much a joint may leave its range: stops give way, encoders have offsets."""
+FIGURES: Final = DriveFigures(
+    joint_names=JOINT_NAMES,
+    # DeepRoboticsLab/URDF_model fea2482, Lite3/Lite3_urdf/urdf/Lite3.urdf: rad, N m, rad/s.
+    lowest_rad=_each_leg(-0.523, -2.67, 0.524),
+    highest_rad=_each_leg(0.523, 0.314, 2.792),
+    largest_torque_nm=_each_leg(24.0, 24.0, 36.0),
+    fastest_rad_s=_each_leg(26.2, 26.2, 17.3),
+    position_margin_rad=0.1,
+    # Three and four times the most that published controllers of this robot ask for (100 and 5).
+    largest_stiffness=300.0,
+    largest_damping=20.0,
+    first_torque_nm=5.0,
+    demand_nm=10.0,
+    # What legs that are braked give beyond what brakes them is another controller's.
+    foreign_nm=10.0,
+    state_rate_hz=(200.0, 5000.0),
+    # Of the watchdogs that documents tell of, the longest: then the host has control again.
+    watchdog_s=1.0,
+    rest_mode=MODE_DAMP,
+    # As the vendor's client brakes before it gives control back.
+    rest_s=2.0,
+)
 
 # Where the legs of the folded robot are, with room for what each robot's encoders say: the
 # vendor's simulator starts at 0, -1.35453, 2.54948 (DeepRoboticsLab/Lite3_rl_deploy 7871b47).
 FOLDED_LOWEST_RAD: Final = _each_leg(-0.6, -1.9, 2.3)
-FOLDED_HIGHEST_RAD: Final = _each_leg(0.6, -0.8, float(HIGHEST_RAD[2]) + POSITION_MARGIN_RAD)
+FOLDED_HIGHEST_RAD: Final = _each_leg(
+    0.6, -0.8, float(FIGURES.highest_rad[2]) + FIGURES.position_margin_rad
+)
+LEVEL_RAD: Final = 0.35
+"""Largest tilt of a robot that lies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lite3Settings(DriverSettings):
+    """Settings beside those of every driver; the node's parameters of these names.
+
+    Attributes:
+        host_address, host_port: Where the motion host listens; frames from elsewhere do not count.
+        interface_address, state_port: Where its state is received.
+        angular_velocity_unit: In which the host sends angular velocities: `rad/s` or `deg/s`.
+        angular_velocity_checked: Whether that was found right on this robot, so that it need
+            not be turned before control is taken.
+        fold_s: Time that the robot takes to fold its legs.
+    """
+
+    host_address: str = "192.168.1.120"
+    host_port: int = HOST_PORT
+    interface_address: str = "0.0.0.0"
+    state_port: int = STATE_PORT
+    angular_velocity_unit: str = "rad/s"
+    angular_velocity_checked: bool = False
+    fold_s: float = 7.0

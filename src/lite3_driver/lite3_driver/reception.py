@@ -4,37 +4,47 @@
 
 import numpy as np
 
-from lite3_driver.checks import implausible, jump
-from lite3_driver.interfaces import Settings
-from lite3_driver.meters import NS_PER_S, Rate
+from lite3_driver.figures import FIGURES, Lite3Settings
 from lite3_driver.wire import (
     IMU_BYTES,
     STATE,
     TICKS,
     TICKS_PER_S,
+    Lite3State,
     Oddity,
-    State,
     code_of,
     read_state,
 )
+from robot_driver.interfaces import NS_PER_S
+from robot_driver.reception import Source, StateBounds, StateReception
 
+# IMUs of such robots measure to 2000 deg/s and 16 g; which unit the host sends is not known before
+# the robot was turned, so that the limit is in deg/s. Yaw may count turns: no document says.
+_BOUNDS = StateBounds(
+    FIGURES,
+    [
+        ("angular velocity", float(np.degrees(50.0))),
+        ("acceleration", 20.0 * 9.81),
+        ("angle", 100.0 * 2.0 * np.pi),
+    ],
+)
 _AHEAD_SHARE = 0.5
 """Of `state_timeout_s`: how far a tick may be ahead of the time that has passed. A frame with a
 wrong tick within it makes the host's own frames old for that long, which ends before they would
 count as lost."""
 _CODES_KEPT = 8
 _FROZEN_S = 0.05
-"""An IMU tells something new 100 times a second at least."""
+"""An IMU has something new 100 times a second at least."""
 
 
-def in_si(state: State, angular_velocity_unit: str) -> State:
+def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
     """Return a state whose angular velocity is in rad/s, whatever the host sends."""
-    if angular_velocity_unit == "rad/s":
+    if settings.angular_velocity_unit == "rad/s":
         return state
     return state._replace(ang_vel=np.radians(state.ang_vel))
 
 
-class Reception:
+class Lite3Reception(StateReception[Lite3State]):
     """Believes the configured host only, and only what is newer than what it said before.
 
     A port of the host is kept to for as long as frames come from it. Ticks must rise (modulo
@@ -45,95 +55,82 @@ class Reception:
     where none can have got to since the frame before. UDP has no authentication: who sends from
     the host's address and port, with the next tick and legs near the true ones, is believed.
 
+    `missed` counts ticks that never came, `contact_not_finite` frames among the received whose
+    contact forces are no numbers. `restarted` says that the tick fell.
+
     Attributes:
-        state: The newest, angular velocity in rad/s; None before the first.
-        state_ns: When it came.
-        counts: Of datagrams, by what they were; `missed` are ticks that never came, and
-            `contact_not_finite` frames among the received whose contact forces are no numbers.
-        restarted: Whether its tick fell: the host has been switched off and on.
-        instead: As what the newest datagram counts, and why, where it is no state; else empty.
         other_codes: Of datagrams from the host that are no state: the first few different ones.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Lite3Settings) -> None:
         """Begin with nothing."""
+        own = ["missed", "contact_not_finite", "foreign", "old", "frozen_imu", "implausible"]
+        super().__init__(settings, [*own, *(oddity.value for oddity in Oddity)])
         self._settings = settings
         self._port = -1
         self._imu, self._imu_ns = b"", 0
-        self.state: State | None = None
-        self.state_ns = 0
-        self.rate = Rate()
-        self.counts = {"received": 0, "missed": 0, "contact_not_finite": 0, "foreign": 0, "old": 0,
-                       "frozen_imu": 0, "implausible": 0,
-                       **{oddity.value: 0 for oddity in Oddity}}
-        self.restarted, self.instead = False, ""
         self.other_codes: list[int] = []
 
-    def receive(self, data: bytes, source: tuple[str, int], now_ns: int) -> State | None:
+    def receive(self, data: bytes, source: Source, now_ns: int) -> Lite3State | None:
         """Return the state where the datagram is one, and the robot's newest."""
         address, port = source
         fresh = self.fresh(now_ns)
         if address != self._settings.host_address:
-            return self._reject("foreign")
+            return self.reject("foreign")
         state = read_state(data)
         if isinstance(state, Oddity):
             self._note_code(data if state is Oddity.CODE else b"")
-            return self._reject(state.value)
+            return self.reject(state.value)
         if fresh and port != self._port:
-            return self._reject("foreign")
+            return self.reject("foreign")
         ahead = (state.tick - self.state.tick) % TICKS if self.state is not None else 1
         if ahead == 0 or (fresh and ahead >= TICKS // 2):
-            return self._reject("old")
-        if problem := implausible(state) or (self._leap(state, ahead, now_ns) if fresh else ""):
-            return self._reject("implausible", problem)
+            return self.reject("old")
+        problem = _BOUNDS.implausible(state, state.ang_vel, state.lin_acc, state.rpy)
+        if problem := problem or (self._leap(state, ahead, now_ns) if fresh else ""):
+            return self.reject("implausible", problem)
         if self._imu_stands_still(data, now_ns):
-            return self._reject("frozen_imu")
+            return self.reject("frozen_imu")
         self.restarted = ahead >= TICKS // 2
         if fresh:
             self.counts["missed"] += ahead - 1
-        self.state = in_si(state, self._settings.angular_velocity_unit)
-        self.state_ns, self._port, self.instead = now_ns, port, ""
-        self.counts["received"] += 1
+        self._port = port
         self.counts["contact_not_finite"] += not np.isfinite(state.contact_force).all()
-        self.rate.add(now_ns)
-        return self.state
-
-    def age_s(self, now_ns: int) -> float:
-        """Return for how long there has been no state; infinite before the first."""
-        return float("inf") if self.state is None else (now_ns - self.state_ns) / NS_PER_S
-
-    def fresh(self, now_ns: int) -> bool:
-        """Return whether the newest state may still be gone by."""
-        return self.age_s(now_ns) <= self._settings.state_timeout_s
+        return self.accept(in_si(state, self._settings), now_ns)
 
     def silence(self, now_ns: int) -> str:
         """Return that no state comes, and what comes instead."""
         settings = self._settings
         if self.state is not None:
-            return (f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
-                    "s: " + (f"what comes counts as {self.instead}" if self.instead
-                             else "is the host's motion program running?"))
+            return (
+                f"no state has come from {settings.host_address} for {self.age_s(now_ns):.1f} "
+                "s: "
+                + (
+                    f"what comes counts as {self.instead}"
+                    if self.instead
+                    else "is the host's motion program running?"
+                )
+            )
         if self.other_codes:
-            told = ", ".join(f"0x{code:04X}" for code in self.other_codes)
-            return (f"{settings.host_address} sends no state frames (code 0x{STATE:04X}), "
-                    f"only codes {told}: another firmware, which this driver does not know")
+            codes = ", ".join(f"0x{code:04X}" for code in self.other_codes)
+            return (
+                f"{settings.host_address} sends no state frames (code 0x{STATE:04X}), "
+                f"only codes {codes}: another firmware, which this driver does not know"
+            )
         place = f"{settings.interface_address}:{settings.state_port}"
-        return (f"no state has come from {settings.host_address} to {place}: "
-                + (f"what comes counts as {self.instead}" if self.instead else
-                   "the address of this machine and this port belong into the host's network.toml "
-                   "(docs/lite3.md)"))
+        return f"no state has come from {settings.host_address} to {place}: " + (
+            f"what comes counts as {self.instead}"
+            if self.instead
+            else "the address of this machine and this port belong into the host's network.toml "
+            "(docs/lite3.md)"
+        )
 
-    def _reject(self, what: str, why: str = "") -> State | None:
-        self.counts[what] += 1
-        self.instead = f"`{what}`: {why}" if why else f"`{what}`"
-        return None
-
-    def _leap(self, state: State, ahead: int, now_ns: int) -> str:
+    def _leap(self, state: Lite3State, ahead: int, now_ns: int) -> str:
         """Return why a state cannot follow the newest one so soon: a sentence, or nothing."""
         passed_s = self.age_s(now_ns)
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
-        return "" if self.state is None else jump(self.state, state, passed_s)
+        return "" if self.state is None else _BOUNDS.jump(self.state, state, passed_s)
 
     def _imu_stands_still(self, data: bytes, now_ns: int) -> bool:
         imu = data[IMU_BYTES]

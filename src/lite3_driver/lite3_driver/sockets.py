@@ -3,7 +3,7 @@
 """The two UDP sockets of a client of the motion host, and what their errors mean.
 
 One receives where the host sends its state. The other sends from a port of its own, as the vendor's
-client does: what the host may answer there is nobody's.
+client does: what the host may answer there is ignored.
 """
 
 import errno
@@ -11,9 +11,11 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Collection, Iterator, Sequence
 
-from lite3_driver.interfaces import Settings
-from policy_inference.errors import PolicyError
+from lite3_driver.figures import FIGURES, Lite3Settings
+from robot_driver.interfaces import DriverError
+from robot_driver.robot import Datagram, RobotTransport
 
 _IP_RECVERR = 11
 """Linux's linux/in.h: a refusal by the host's machine is an error of the socket that sent."""
@@ -21,27 +23,133 @@ _ERROR = struct.Struct("=I")
 _LARGEST_DATAGRAM_BYTES = 4096
 _RECEIVE_BUFFER_BYTES = 1 << 20
 _LOOKS_AGAIN_S = 0.05
+_AFTER_REST_S = 1.0
+"""So long beyond the time of rest the process of a driver that was killed may need the port."""
+_AT_ONCE = 8
+_SO_RXQ_OVFL = 40
+"""Linux's asm-generic/socket.h; the module `socket` does not name it."""
+_DROPPED = struct.Struct("=I")
 
 
-class LinkError(PolicyError):
-    """The motion host's interface cannot be used, or the process that uses it has been lost."""
+class _InUseError(DriverError):
+    """Another program has the port."""
 
 
-class _InUseError(LinkError):
-    """Somebody else has the port."""
+class UdpTransport(RobotTransport):
+    """Both sockets of a client; the port is the link process's alone: where it ends, so does it."""
+
+    def __init__(
+        self, settings: Lite3Settings, receiver: socket.socket, sender: socket.socket
+    ) -> None:
+        """Take sockets that are open."""
+        self._settings, self._receiver, self._sender = settings, receiver, sender
+        self._host = settings.host_address, settings.host_port
+        self.counts = {"dropped": 0}
+
+    @classmethod
+    def open(cls, settings: Lite3Settings) -> "UdpTransport":
+        """Open both; a port that is in use is waited for.
+
+        Raises:
+            DriverError: Another program has the port, or an address is none of this machine's.
+        """
+        receiver = _open_receiver(settings)
+        try:
+            return cls(settings, receiver, _open_sender(settings))
+        except DriverError:
+            receiver.close()
+            raise
+
+    @classmethod
+    def adopt(cls, settings: Lite3Settings, descriptors: Sequence[int]) -> "UdpTransport":
+        """Return the transport of these descriptors, in the link process."""
+        receiver, sender = (socket.socket(fileno=number) for number in descriptors)
+        for each in (receiver, sender):
+            each.setblocking(False)
+        receiver.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
+        return cls(settings, receiver, sender)
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """Those of the sockets that receive and send."""
+        return self._receiver.fileno(), self._sender.fileno()
+
+    def watched(self) -> Sequence[int]:
+        """Return both: what the host's machine refuses is heard on the socket that sends."""
+        return self.descriptors
+
+    def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
+        """Return some of what has come, and count what the kernel dropped.
+
+        Raises:
+            DriverError: The host's machine refused something.
+        """
+        if self._receiver.fileno() in ready:
+            yield from self._received()
+        if self._sender.fileno() in ready:
+            self._hear_refusal()
+
+    def send(self, data: bytes) -> None:
+        """Send one frame.
+
+        Raises:
+            DriverError: It cannot be sent.
+        """
+        try:
+            self._sender.sendto(data, self._host)
+        except OSError as error:
+            raise DriverError(_error_text(error, self._settings)) from None
+
+    def problems(self) -> tuple[str, ...]:
+        """Return why the host cannot be reached: a sentence, or nothing. Nothing is sent."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind((self._settings.interface_address, 0))
+                probe.connect(self._host)
+            except OSError as error:
+                return (_error_text(error, self._settings),)
+        return ()
+
+    def keep_sending_half(self) -> None:
+        """Close the socket that receives."""
+        self._receiver.close()
+
+    def close(self) -> None:
+        """Close both."""
+        self._receiver.close()
+        self._sender.close()
+
+    def _received(self) -> Iterator[Datagram]:
+        for _ in range(_AT_ONCE):
+            try:
+                data, ancillary, _, source = self._receiver.recvmsg(
+                    _LARGEST_DATAGRAM_BYTES, socket.CMSG_SPACE(_DROPPED.size)
+                )
+            except BlockingIOError:
+                return
+            received_ns = time.time_ns()
+            for _, kind, content in ancillary:
+                if kind == _SO_RXQ_OVFL:
+                    self.counts["dropped"] = _DROPPED.unpack(content)[0]
+            yield Datagram(data, source, received_ns)
+
+    def _hear_refusal(self) -> None:
+        """Raise what the host's machine says to what was sent; answers mean nothing."""
+        try:
+            refusal = _taken_refusal(self._sender)
+            if refusal is None:
+                self._sender.recv(_LARGEST_DATAGRAM_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            refusal = error
+        if refusal is not None:
+            raise DriverError(_error_text(refusal, self._settings))
 
 
-def open_receiver(settings: Settings, patience_s: float) -> socket.socket:
-    """Return the socket on which the host's state arrives.
-
-    Args:
-        settings: Of the driver.
-        patience_s: For how long a port that somebody else has is waited for.
-
-    Raises:
-        LinkError: Somebody else has the port, or the address is none of this machine's.
-    """
-    ends_s = time.monotonic() + patience_s
+def _open_receiver(settings: Lite3Settings) -> socket.socket:
+    """Return the socket on which the host's state arrives."""
+    ends_s = time.monotonic() + FIGURES.rest_s + _AFTER_REST_S
     while True:
         try:
             receiver = _bound(settings.interface_address, settings.state_port)
@@ -54,60 +162,48 @@ def open_receiver(settings: Settings, patience_s: float) -> socket.socket:
     return receiver
 
 
-def open_sender(settings: Settings) -> socket.socket:
-    """Return the socket that sends to the host.
-
-    Raises:
-        LinkError: An address is none, or none of this machine's.
-    """
+def _open_sender(settings: Lite3Settings) -> socket.socket:
+    """Return the socket that sends to the host."""
     try:
         socket.inet_pton(socket.AF_INET, settings.host_address)
     except OSError:
-        raise LinkError("host_address: expected an IPv4 address, as 192.168.1.120, found "
-                        f"{settings.host_address!r}") from None
+        raise DriverError(
+            "host_address: expected an IPv4 address, as 192.168.1.120, found "
+            f"{settings.host_address!r}"
+        ) from None
     sender = _bound(settings.interface_address, 0)
     sender.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
     return sender
 
 
-def host_of(settings: Settings) -> tuple[str, int]:
-    """Return where the host listens."""
-    return settings.host_address, settings.host_port
-
-
-def route_problems(settings: Settings) -> tuple[str, ...]:
-    """Return why the host cannot be reached: a sentence, or nothing. Nothing is sent."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((settings.interface_address, 0))
-            probe.connect(host_of(settings))
-        except OSError as error:
-            return (error_text(error, settings),)
-    return ()
-
-
-def taken_refusal(sender: socket.socket) -> OSError | None:
+def _taken_refusal(sender: socket.socket) -> OSError | None:
     """Return what a machine on the way said to a datagram of this socket, and forget it."""
     try:
-        _, ancillary, _, _ = sender.recvmsg(_LARGEST_DATAGRAM_BYTES, _LARGEST_DATAGRAM_BYTES,
-                                            socket.MSG_ERRQUEUE)
+        _, ancillary, _, _ = sender.recvmsg(
+            _LARGEST_DATAGRAM_BYTES, _LARGEST_DATAGRAM_BYTES, socket.MSG_ERRQUEUE
+        )
     except BlockingIOError:
         return None
     # struct sock_extended_err of linux/errqueue.h begins with the number of the error.
-    numbers = [_ERROR.unpack_from(content)[0] for level, kind, content in ancillary
-               if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR)]
+    numbers = [
+        _ERROR.unpack_from(content)[0]
+        for level, kind, content in ancillary
+        if (level, kind) == (socket.IPPROTO_IP, _IP_RECVERR)
+    ]
     return OSError(numbers[0], os.strerror(numbers[0])) if numbers else None
 
 
-def error_text(error: OSError, settings: Settings) -> str:
+def _error_text(error: OSError, settings: Lite3Settings) -> str:
     """Return what an error of the socket that sends means."""
     place = f"{settings.host_address}:{settings.host_port}"
     if error.errno == errno.ECONNREFUSED:
         return f"nothing listens on {place}: is the host's motion program running?"
     # Linux says EINVAL where the address of this machine has no way to the other one.
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EINVAL):
-        return (f"there is no route to {place}: is the cable plugged in, and has this machine an "
-                "address in the robot's network?")
+        return (
+            f"there is no route to {place}: is the cable plugged in, and has this machine an "
+            "address in the robot's network?"
+        )
     return f"{place}: {error.strerror}"
 
 
@@ -117,16 +213,20 @@ def _bound(address: str, port: int) -> socket.socket:
         opened.bind((address, port))
     except OSError as error:
         opened.close()
-        kind = _InUseError if error.errno == errno.EADDRINUSE else LinkError
+        kind = _InUseError if error.errno == errno.EADDRINUSE else DriverError
         raise kind(_bind_text(error, address, port)) from None
     return opened
 
 
 def _bind_text(error: OSError, address: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return (f"state_port: expected a free UDP port, found {port} in use at {address}: another "
-                "driver or the vendor's client receives the robot's state there; end it")
+        return (
+            f"state_port: expected a free UDP port, found {port} in use at {address}: another "
+            "driver or the vendor's client receives the robot's state there; end it"
+        )
     if error.errno == errno.EADDRNOTAVAIL:
-        return (f"interface_address: expected an address of this machine, found {address}; give "
-                "the one that the robot's host sends to, or 0.0.0.0")
+        return (
+            f"interface_address: expected an address of this machine, found {address}; give "
+            "the one that the robot's host sends to, or 0.0.0.0"
+        )
     return f"interface_address, state_port: cannot use {address}:{port}: {error.strerror}"

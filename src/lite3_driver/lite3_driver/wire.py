@@ -3,11 +3,11 @@
 """The joint-level UDP interface of the Lite3's motion host, byte for byte.
 
 All numbers are little-endian. A datagram is a header of 12 bytes (code u32; value or size u32;
-type u8, 0 = the value alone, 1 = a payload of `size` bytes follows; a counter u24, which nobody
-uses) and its payload. There is no checksum, no sequence number, and nothing is ever answered.
+type u8, 0 = the value alone, 1 = a payload of `size` bytes follows; a counter u24, which is not
+used) and its payload. There is no checksum, no sequence number, and nothing is ever answered.
 
 Source: measured at the vendor's SDK client (DeepRoboticsLab/Lite3_MotionSDK b30a3ec), meanings from
-its headers and README; docs/lite3.md says what nobody has measured on a robot.
+its headers and README; docs/lite3.md lists what is not measured on a robot.
 """
 
 import struct
@@ -24,30 +24,44 @@ FOLD, TAKE_CONTROL, GIVE_BACK = 0x31010C05, 0x0114, 0x0113
 COMMAND, STATE = 0x0111, 0x0906
 """Codes of the frames with payload: joint commands to the host, the robot's state from it."""
 
-JOINT_NAMES = tuple(f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR")
-                    for part in ("HipX", "HipY", "Knee"))
+JOINT_NAMES = tuple(
+    f"{leg}_{part}_joint" for leg in ("FL", "FR", "HL", "HR") for part in ("HipX", "HipY", "Knee")
+)
 FOOT_NAMES = ("FL_foot", "FR_foot", "HL_foot", "HR_foot")
 """Order of joints and feet on the wire. Angles are those of the URDF: no sign, no offset."""
 
 _HEADER = struct.Struct("<III")
 _VALUE, _PAYLOAD = 0, 1
-_JOINT_COMMAND = np.dtype([
-    ("position", "<f4"), ("velocity", "<f4"), ("effort", "<f4"),
-    ("stiffness", "<f4"), ("damping", "<f4"),
-])
+_JOINT_COMMAND = np.dtype(
+    [
+        ("position", "<f4"),
+        ("velocity", "<f4"),
+        ("effort", "<f4"),
+        ("stiffness", "<f4"),
+        ("damping", "<f4"),
+    ]
+)
 COMMAND_FIELDS = _JOINT_COMMAND.names or ()
 """Columns of a joint command: rad, rad/s, N m, N m/rad, N m s/rad."""
-_STATE = np.dtype([
-    ("header", "<u4", 3), ("tick", "<u4"), ("imu_stamp_ms", "<i4"),
-    ("rpy_deg", "<f4", 3), ("ang_vel", "<f4", 3), ("lin_acc", "<f4", 3),
-    ("joints", "<f4", (12, 4)), ("_padding", "V4"), ("contact_force", "<f8", (4, 3)),
-])
+_STATE = np.dtype(
+    [
+        ("header", "<u4", 3),
+        ("tick", "<u4"),
+        ("imu_stamp_ms", "<i4"),
+        ("rpy_deg", "<f4", 3),
+        ("ang_vel", "<f4", 3),
+        ("lin_acc", "<f4", 3),
+        ("joints", "<f4", (12, 4)),
+        ("_padding", "V4"),
+        ("contact_force", "<f8", (4, 3)),
+    ]
+)
 TICKS, TICKS_PER_S = 1 << 32, 1000
-"""The host's tick, where it begins anew and how fast it is."""
+"""The host's tick, where it starts again at 0 and how fast it is."""
 COMMAND_BYTES = _HEADER.size + len(JOINT_NAMES) * _JOINT_COMMAND.itemsize
 STATE_BYTES = _STATE.itemsize
 IMU_BYTES = slice(16, 56)
-"""Where a state frame has what its IMU tells, with its stamp."""
+"""Where a state frame has the values of its IMU, with their stamp."""
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -63,7 +77,7 @@ class Oddity(str, Enum):
     NOT_FINITE = "not_finite"
 
 
-class State(NamedTuple):
+class Lite3State(NamedTuple):
     """A state frame. Arrays are float64, C-contiguous; angles are turned into rad, nothing else is.
 
     Attributes:
@@ -118,8 +132,8 @@ def code_of(data: bytes) -> int | None:
     return _HEADER.unpack_from(data)[0] if len(data) >= _HEADER.size else None
 
 
-def read_state(data: bytes) -> State | Oddity:
-    """Return what the host tells, or why this is no state frame.
+def read_state(data: bytes) -> Lite3State | Oddity:
+    """Return the state that the host sends, or why this is no state frame.
 
     Temperatures and contact forces may be not finite: nothing that keeps a robot on its legs reads
     them. All else has to be right.
@@ -143,11 +157,21 @@ def read_state(data: bytes) -> State | Oddity:
     position, velocity, effort, temperature_c = joints
     if not all(np.isfinite(values).all() for values in (joints[:3], *inertial)):
         return Oddity.NOT_FINITE
-    return State(int(frame["tick"]), int(frame["imu_stamp_ms"]), np.radians(rpy_deg), ang_vel,
-                 lin_acc, position, velocity, effort, temperature_c, force)
+    return Lite3State(
+        int(frame["tick"]),
+        int(frame["imu_stamp_ms"]),
+        np.radians(rpy_deg),
+        ang_vel,
+        lin_acc,
+        position,
+        velocity,
+        effort,
+        temperature_c,
+        force,
+    )
 
 
-def write_state(state: State) -> bytes:
+def write_state(state: Lite3State) -> bytes:
     """Return the state frame of a motion host."""
     frame: Any = np.zeros((), _STATE)
     frame["header"] = STATE, STATE_BYTES - _HEADER.size, _PAYLOAD
@@ -155,7 +179,8 @@ def write_state(state: State) -> bytes:
     frame["rpy_deg"] = np.degrees(state.rpy)
     frame["ang_vel"], frame["lin_acc"] = state.ang_vel, state.lin_acc
     frame["joints"] = np.stack(
-        [state.joint_pos, state.joint_vel, state.joint_effort, state.temperature_c], axis=1)
+        [state.joint_pos, state.joint_vel, state.joint_effort, state.temperature_c], axis=1
+    )
     frame["contact_force"] = state.contact_force
     return bytes(frame.tobytes())
 

@@ -9,9 +9,11 @@ from dataclasses import replace
 import numpy as np
 
 from lite3_driver import wire
-from lite3_driver.interfaces import Answer, Command, Phase, Settings
-from lite3_driver.link import Link
-from lite3_driver.wire import F64, State
+from lite3_driver.figures import Lite3Settings
+from lite3_driver.robot import Lite3
+from lite3_driver.wire import F64, Lite3State
+from robot_driver.interfaces import DriverAnswer, DriverPhase, WireCommand
+from robot_driver.link import Link
 
 MS = 1_000_000
 HOST = "10.0.0.1"
@@ -25,24 +27,47 @@ FRAME_MS, STEP_MS = 4, 2
 FOLD_S = 0.6
 """Of the robots here, unless a test is about that; no real one folds so soon."""
 
-LYING = State(
-    tick=0, imu_stamp_ms=0, rpy=np.zeros(3), ang_vel=np.zeros(3),
-    lin_acc=np.array([0.0, 0.0, 9.81]), joint_pos=FOLDED, joint_vel=np.zeros(12),
-    joint_effort=np.zeros(12), temperature_c=np.arange(30.0, 42.0), contact_force=np.zeros((4, 3)))
+LYING = Lite3State(
+    tick=0,
+    imu_stamp_ms=0,
+    rpy=np.zeros(3),
+    ang_vel=np.zeros(3),
+    lin_acc=np.array([0.0, 0.0, 9.81]),
+    joint_pos=FOLDED,
+    joint_vel=np.zeros(12),
+    joint_effort=np.zeros(12),
+    temperature_c=np.arange(30.0, 42.0),
+    contact_force=np.zeros((4, 3)),
+)
 
 
-def command(sequence: int, mode: int, received_ns: int, *, position: F64 = FOLDED,
-            velocity: float = 0.0, effort: float = 0.0,
-            stiffness: float | F64 | None = None, damping: float = 1.0, effort_limit: float = 24.0,
-            valid_for_ns: int = 100 * MS) -> Command:
+def command(
+    sequence: int,
+    mode: int,
+    received_ns: int,
+    *,
+    position: F64 = FOLDED,
+    velocity: float = 0.0,
+    effort: float = 0.0,
+    stiffness: float | F64 | None = None,
+    damping: float = 1.0,
+    effort_limit: float = 24.0,
+    valid_for_ns: int = 100 * MS,
+) -> WireCommand:
     """Return a command; unless it is given, one in MODE_DAMP has no stiffness."""
     values = np.zeros((12, 5))
     values[:, 0] = position
     values[:, 1], values[:, 2] = velocity, effort
     values[:, 3] = (0.0 if mode == DAMP else 30.0) if stiffness is None else stiffness
     values[:, 4] = damping
-    return Command(sequence=sequence, mode=mode, valid_for_ns=valid_for_ns, values=values,
-                   effort_limit=np.full(12, effort_limit), received_ns=received_ns)
+    return WireCommand(
+        sequence=sequence,
+        mode=mode,
+        valid_for_ns=valid_for_ns,
+        values=values,
+        effort_limit=np.full(12, effort_limit),
+        received_ns=received_ns,
+    )
 
 
 class Lockstep:
@@ -55,22 +80,26 @@ class Lockstep:
 
     def __init__(self, **settings: object) -> None:
         """Begin with a robot that lies folded, and nobody who commands."""
-        settings = {"host_address": HOST, "angular_velocity_checked": True, "fold_s": FOLD_S,
-                    **settings}
-        self.link = Link(replace(Settings(), **settings), 0)  # type: ignore[arg-type]
+        settings = {
+            "host_address": HOST,
+            "angular_velocity_checked": True,
+            "fold_s": FOLD_S,
+            **settings,
+        }
+        self.link = Link(Lite3(replace(Lite3Settings(), **settings)), 0)  # type: ignore[arg-type]
         self.now_ms = 0
-        self.state: State | None = LYING
+        self.state: Lite3State | None = LYING
         self.mode: int | None = None
         self.position: F64 = FOLDED
         self.sequence = 0
         self.sent: list[tuple[int, bytes]] = []
-        self.answers: list[Answer] = []
+        self.answers: list[DriverAnswer] = []
 
     @property
     def now_ns(self) -> int:
         return self.now_ms * MS
 
-    def phase(self) -> Phase:
+    def phase(self) -> DriverPhase:
         """Return who is in control."""
         return self.link.phase
 
@@ -84,10 +113,9 @@ class Lockstep:
                 self.command(self.mode, position=self.position)
             self.step()
 
-    def tell(self, state: State, source: tuple[str, int] = (HOST, PORT)) -> State | None:
+    def tell(self, state: Lite3State, source: tuple[str, int] = (HOST, PORT)) -> Lite3State | None:
         """Let the host send a frame, with the tick of the present time."""
-        frame = wire.write_state(state._replace(
-            tick=self.now_ms, imu_stamp_ms=self.now_ms))
+        frame = wire.write_state(state._replace(tick=self.now_ms, imu_stamp_ms=self.now_ms))
         return self.link.receive(frame, source, self.now_ns)
 
     def command(self, mode: int, **numbers: object) -> None:
@@ -106,7 +134,7 @@ class Lockstep:
             answer = self.link.report(self.now_ns).answer
             assert answer is not None
             self.answers.append(answer)
-            self.link.answer_told()
+            self.link.answer_delivered()
 
     def take(self) -> None:
         """Ask for control, of a robot that has been seen for a second."""
@@ -118,13 +146,13 @@ class Lockstep:
         """Take control and, where a mode is given, let the policy go through MODE_DAMP to it."""
         self.take()
         self.run(FOLD_S + 0.6)
-        assert self.phase() is Phase.DAMPING, self.link.reason
+        assert self.phase() is DriverPhase.DAMPING, self.link.reason
         if mode is not None:
             self.mode = DAMP
             self.run(0.1)
             self.mode = mode
             self.run(0.1)
-            assert self.phase() is Phase.FOLLOWING, self.link.reason
+            assert self.phase() is DriverPhase.FOLLOWING, self.link.reason
         self.sent.clear()
         self.answers.clear()
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lite3_driver import wire
-from lite3_driver.interfaces import Phase
 from lite3_driver.wire import COMMAND_FIELDS
+from robot_driver.interfaces import DriverPhase
 
 from .lockstep import (
     DAMP,
@@ -37,11 +37,11 @@ def test_following_waits_for_a_command_in_damp() -> None:
 
     robot.mode = RUN
     robot.run(0.5)
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert braking(robot.newest)
     robot.mode = DAMP
     robot.run(0.04)
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     assert "which damps" in robot.link.reason
     robot.mode = RUN
     robot.run(0.04)
@@ -72,10 +72,13 @@ def test_an_expired_command_is_never_sent_again() -> None:
 
     robot.run(1.0)
 
-    stiff_ms = [at_ms for at_ms, data in robot.sent
-                if not braking(wire.read_command(data).astype(float))]  # type: ignore[union-attr]
+    stiff_ms = [
+        at_ms
+        for at_ms, data in robot.sent
+        if not braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+    ]
     assert max(stiff_ms) < last_ms + 100
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert "expired" in robot.link.reason
     assert np.diff(robot.command_times_ms()).max() <= 2
 
@@ -104,23 +107,25 @@ def _another_policy_ahead(robot: Lockstep) -> None:
     robot.sequence += 200
 
 
-@pytest.mark.parametrize("event", [_estop, _policy_stalls, _state_lost, _policy_restarts,
-                                   _another_policy_ahead])
+@pytest.mark.parametrize(
+    "event", [_estop, _policy_stalls, _state_lost, _policy_restarts, _another_policy_ahead]
+)
 def test_after_a_stop_a_running_policy_is_not_followed_until_it_has_damped(
-        event: Callable[[Lockstep], None]) -> None:
+    event: Callable[[Lockstep], None],
+) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
 
     event(robot)
     robot.run(0.3)
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert braking(robot.newest)
 
     robot.mode = DAMP
     robot.run(0.1)
     robot.mode = RUN
     robot.run(0.1)
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
 
 
 def test_a_sender_in_damp_does_not_let_another_one_through() -> None:
@@ -140,8 +145,11 @@ def test_a_sender_in_damp_does_not_let_another_one_through() -> None:
         running = robot.sequence
         robot.run(0.01)
 
-    assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
-               for at_ms, data in robot.sent if at_ms > robot.now_ms - 900)
+    assert all(
+        braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+        for at_ms, data in robot.sent
+        if at_ms > robot.now_ms - 900
+    )
     assert "another sender" in robot.link.reason
 
 
@@ -152,7 +160,7 @@ def test_a_few_lost_commands_are_no_other_sender() -> None:
     robot.sequence += 90
     robot.run(0.1)
 
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
 
 
 def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender() -> None:
@@ -166,7 +174,7 @@ def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender
 
     robot.command(DAMP)
 
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
 
 
 def test_after_a_silence_a_sequence_that_nobody_can_have_counted_is_another_sender() -> None:
@@ -178,7 +186,7 @@ def test_after_a_silence_a_sequence_that_nobody_can_have_counted_is_another_send
 
     robot.command(DAMP)
 
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert "another sender" in robot.link.reason
 
 
@@ -201,7 +209,7 @@ def test_a_first_command_far_from_the_pose_is_not_followed() -> None:
     robot.mode, robot.position = RUN, FOLDED + np.eye(12)[2] * -0.4
     robot.run(0.1)
 
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert "FL_Knee_joint 0.40 rad" in robot.link.reason
 
 
@@ -211,11 +219,11 @@ def test_each_joint_begins_near_its_pose() -> None:
     robot.mode = None
 
     robot.command(STAND, stiffness=np.eye(12)[0] * 1e-6)
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     robot.command(STAND, position=STANDING)
     robot.run(0.002)
 
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert braking(robot.newest)
     assert "the first command with so much stiffness" in robot.link.reason
 
@@ -227,7 +235,7 @@ def test_stiffness_that_grows_begins_near_the_pose(stiffness: float) -> None:
     robot.mode = None
 
     robot.command(STAND, stiffness=stiffness)
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     robot.command(STAND, position=STANDING, stiffness=100.0)
     robot.run(0.002)
 
@@ -235,9 +243,15 @@ def test_stiffness_that_grows_begins_near_the_pose(stiffness: float) -> None:
     assert "the first command with so much stiffness" in robot.link.reason
 
 
-@pytest.mark.parametrize("numbers", [
-    {"velocity": 20.0, "damping": 5.0}, {"effort": 6.0}, {"stiffness": 0.0, "effort": -6.0},
-    {"stiffness": 0.9, "effort": 6.0}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"velocity": 20.0, "damping": 5.0},
+        {"effort": 6.0},
+        {"stiffness": 0.0, "effort": -6.0},
+        {"stiffness": 0.9, "effort": 6.0},
+    ],
+)
 def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float]) -> None:
     robot = Lockstep()
     robot.in_control(DAMP)
@@ -247,28 +261,32 @@ def test_a_joint_does_not_begin_with_velocity_or_effort(numbers: dict[str, float
     robot.command(RUN, **numbers)
     robot.run(0.01)
 
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert "by velocity and effort" in robot.link.reason
 
 
-@pytest.mark.parametrize(("numbers", "words"), [
-    ({"position": np.full(12, np.nan)}, "not finite"),
-    ({"position": np.full(12, 1e39), "stiffness": 0.0}, "not finite"),
-    ({"velocity": -1e39}, "not finite"),
-    ({"damping": np.inf}, "not finite"),
-    ({"stiffness": 1e39}, "not finite"),
-    ({"stiffness": 301.0}, "largest stiffness is 301"),
-    ({"damping": 20.5}, "damping 20.5, expected at most 300.0 and 20.0"),
-    ({"effort": 73.0}, "effort of 73 N m"),
-    ({"position": OUTSIDE}, "FR_Knee_joint is sent to 3.00 rad"),
-    ({"damping": -1.0}, "negative"),
-    ({"effort_limit": -1.0}, "negative"),
-    ({"effort_limit": np.inf}, "not finite"),
-    ({"valid_for_ns": 0}, "valid_for"),
-    ({"valid_for_ns": 1001 * MS}, "valid_for"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("numbers", "words"),
+    [
+        ({"position": np.full(12, np.nan)}, "not finite"),
+        ({"position": np.full(12, 1e39), "stiffness": 0.0}, "not finite"),
+        ({"velocity": -1e39}, "not finite"),
+        ({"damping": np.inf}, "not finite"),
+        ({"stiffness": 1e39}, "not finite"),
+        ({"stiffness": 301.0}, "largest stiffness is 301"),
+        ({"damping": 20.5}, "damping 20.5, expected at most 300.0 and 20.0"),
+        ({"effort": 73.0}, "effort of 73 N m"),
+        ({"position": OUTSIDE}, "FR_Knee_joint is sent to 3.00 rad"),
+        ({"damping": -1.0}, "negative"),
+        ({"effort_limit": -1.0}, "negative"),
+        ({"effort_limit": np.inf}, "not finite"),
+        ({"valid_for_ns": 0}, "valid_for"),
+        ({"valid_for_ns": 1001 * MS}, "valid_for"),
+    ],
+)
 def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
-        numbers: dict[str, object], words: str) -> None:
+    numbers: dict[str, object], words: str
+) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
     robot.mode = None
@@ -279,12 +297,13 @@ def test_a_command_that_is_wrong_is_refused_and_the_one_before_stays(
     report = robot.link.report(robot.now_ns)
     assert report.details["command_refused"] == 1
     assert words in str(report.details["command_refusal"])
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     assert robot.newest[:, 0] == pytest.approx(FOLDED)
 
 
-@pytest.mark.parametrize("numbers", [
-    {"stiffness": 1.0}, {"effort": 1.0}, {"velocity": 1.0}, {"damping": 1e38}])
+@pytest.mark.parametrize(
+    "numbers", [{"stiffness": 1.0}, {"effort": 1.0}, {"velocity": 1.0}, {"damping": 1e38}]
+)
 def test_a_command_in_damp_that_is_wrong_brakes(numbers: dict[str, float]) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
@@ -297,12 +316,17 @@ def test_a_command_in_damp_that_is_wrong_brakes(numbers: dict[str, float]) -> No
     assert "a command in MODE_DAMP was refused: " in robot.link.reason
     robot.mode = RUN
     robot.run(0.1)
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
 
 
-@pytest.mark.parametrize("numbers", [
-    {"stiffness": 0.0, "damping": 0.0}, {"stiffness": 0.0, "damping": 1e-9},
-    {"effort_limit": 0.0, "position": FOLDED - 0.1}])
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"stiffness": 0.0, "damping": 0.0},
+        {"stiffness": 0.0, "damping": 1e-9},
+        {"effort_limit": 0.0, "position": FOLDED - 0.1},
+    ],
+)
 def test_what_would_leave_the_robot_limp_is_sent_as_braking(numbers: dict[str, object]) -> None:
     robot = Lockstep()
     robot.in_control(RUN)
@@ -327,8 +351,11 @@ def test_the_effort_limit_is_kept_and_nothing_is_added(effort: float) -> None:
     robot.command(RUN, position=FOLDED - 0.5, effort_limit=10.0, effort=effort)
     sent = robot.newest
 
-    law = (sent[:, STIFFNESS] * (sent[:, 0] - FOLDED) + sent[:, 4] * (sent[:, 1] - velocity)
-           + sent[:, EFFORT])
+    law = (
+        sent[:, STIFFNESS] * (sent[:, 0] - FOLDED)
+        + sent[:, 4] * (sent[:, 1] - velocity)
+        + sent[:, EFFORT]
+    )
     wanted = 30.0 * -0.5 - 1.0 * velocity + effort
     assert law == pytest.approx(np.clip(wanted, -10.0, 10.0), abs=1e-4)
     assert (np.abs(sent[:, STIFFNESS:]) <= [30.0, 1.0]).all()
@@ -347,7 +374,7 @@ def test_a_state_that_cannot_be_pushes_nobody() -> None:
     assert robot.newest[2] == pytest.approx([FOLDED[2], 0.0, 0.0, 30.0, 1.0])
     assert robot.link.report(robot.now_ns).details["implausible"] == 12
     robot.run(0.1)
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
 
 
 def test_latency_is_from_receipt_to_the_first_frame() -> None:

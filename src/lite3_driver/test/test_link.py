@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lite3_driver import wire
-from lite3_driver.interfaces import Phase
-from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL, State
+from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL, Lite3State
+from robot_driver.interfaces import DriverPhase
 
 from .lockstep import FOLD_S, HOST, LYING, OUTSIDE, PORT, RUN, STAND, STANDING, Lockstep, braking
 
@@ -23,7 +23,7 @@ def test_nothing_is_sent_before_control_is_asked_for() -> None:
     robot.run(3.0)
 
     assert robot.sent == []
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
 
 
 def test_the_robot_is_given_its_time_to_fold_before_control_is_taken() -> None:
@@ -35,7 +35,7 @@ def test_the_robot_is_given_its_time_to_fold_before_control_is_taken() -> None:
 
     assert robot.requests == [(asked_ms, FOLD)]
     assert robot.command_times_ms() == []
-    assert robot.phase() is Phase.TAKING
+    assert robot.phase() is DriverPhase.TAKING
     robot.run(0.02)
     taken_ms = asked_ms + 7000
     assert robot.requests == [(asked_ms, FOLD), (taken_ms, TAKE_CONTROL), (taken_ms, TAKE_CONTROL)]
@@ -93,10 +93,13 @@ def test_giving_back_brakes_for_two_seconds_first() -> None:
     asked_ms = robot.now_ms
     robot.run(1.99)
 
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert robot.requests == []
-    assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
-               for at_ms, data in robot.sent if at_ms > asked_ms)
+    assert all(
+        braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+        for at_ms, data in robot.sent
+        if at_ms > asked_ms
+    )
     robot.run(0.02)
     assert robot.requests == [(asked_ms + 2000, GIVE_BACK)]
     assert [(each.request, each.success) for each in robot.answers] == [("release_control", True)]
@@ -116,15 +119,18 @@ def test_giving_back_what_nobody_has_is_in_order_and_sends_nothing() -> None:
     assert robot.sent == []
 
 
-@pytest.mark.parametrize(("state", "words"), [
-    (LYING._replace(joint_pos=OUTSIDE), "FR_Knee_joint is at 3.00 rad"),
-    (LYING._replace(joint_pos=STANDING), "does not lie folded"),
-    (LYING._replace(joint_vel=np.full(12, 0.4)), "the robot moves"),
-    (LYING._replace(ang_vel=np.array([0.0, 0.3, 0.0])), "the robot moves"),
-    (LYING._replace(rpy=np.array([0.5, 0.0, 0.0])), "tilted by 0.50 rad"),
-    (None, "network.toml"),
-])  # fmt: skip
-def test_control_is_refused(state: State | None, words: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (LYING._replace(joint_pos=OUTSIDE), "FR_Knee_joint is at 3.00 rad"),
+        (LYING._replace(joint_pos=STANDING), "does not lie folded"),
+        (LYING._replace(joint_vel=np.full(12, 0.4)), "the robot moves"),
+        (LYING._replace(ang_vel=np.array([0.0, 0.3, 0.0])), "the robot moves"),
+        (LYING._replace(rpy=np.array([0.5, 0.0, 0.0])), "tilted by 0.50 rad"),
+        (None, "network.toml"),
+    ],
+)
+def test_control_is_refused(state: Lite3State | None, words: str) -> None:
     robot = Lockstep()
     robot.state = state
 
@@ -145,8 +151,14 @@ def test_all_that_speaks_against_control_is_said_at_once() -> None:
     robot.link.take(("somebody else publishes joint_command",), robot.now_ns)
     robot.step()
 
-    for words in ("FL_HipY_joint", "HR_Knee_joint", "the robot moves", "turn the robot with the",
-                  "not in MODE_DAMP", "somebody else publishes"):
+    for words in (
+        "FL_HipY_joint",
+        "HR_Knee_joint",
+        "the robot moves",
+        "turn the robot with the",
+        "not in MODE_DAMP",
+        "somebody else publishes",
+    ):
         assert words in robot.answers[0].message
 
 
@@ -155,8 +167,12 @@ def test_a_turn_that_is_heard_of_late_passes_all_the_same() -> None:
     robot.run(1.0)
     for i in range(1000):
         # All within 20 ms, after a second in which this machine did something else.
-        turning = LYING._replace(tick=robot.now_ms + i, imu_stamp_ms=i, ang_vel=np.eye(3)[2],
-                                 rpy=np.array([0.0, 0.0, i / 1000]))
+        turning = LYING._replace(
+            tick=robot.now_ms + i,
+            imu_stamp_ms=i,
+            ang_vel=np.eye(3)[2],
+            rpy=np.array([0.0, 0.0, i / 1000]),
+        )
         robot.link.receive(wire.write_state(turning), (HOST, PORT), robot.now_ns + i * 20_000)
 
     assert robot.link.report(robot.now_ns).details["yaw_rate_ratio"] == pytest.approx(1.0, abs=0.02)
@@ -204,32 +220,39 @@ def _robot_stands_up(robot: Lockstep) -> None:
     robot.run(3.0)
 
 
-@pytest.mark.parametrize(("event", "words"), [
-    (_asked_to_give_back, "given back"),
-    (_asked_to_damp, "e-stop"),
-    (_host_falls_silent, "no state has come"),
-    (_host_restarts, "restarted"),
-    (_host_refuses, "nothing listens there"),
-    (_robot_stands_up, "does not lie folded"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (_asked_to_give_back, "given back"),
+        (_asked_to_damp, "e-stop"),
+        (_host_falls_silent, "no state has come"),
+        (_host_restarts, "restarted"),
+        (_host_refuses, "nothing listens there"),
+        (_robot_stands_up, "does not lie folded"),
+    ],
+)
 def test_whatever_ends_the_fold_brakes_the_legs_and_gives_control_back(
-        event: Callable[[Lockstep], None], words: str) -> None:
+    event: Callable[[Lockstep], None], words: str
+) -> None:
     robot = Lockstep(fold_s=3.0)
     robot.take()
     robot.run(0.3)
 
     event(robot)
     robot.step()
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert [(each.request, each.success) for each in robot.answers] == [("take_control", False)]
     assert words in robot.answers[0].message
     robot.run(2.1)
 
     assert [code for _, code in robot.requests] == [FOLD, TAKE_CONTROL, TAKE_CONTROL, GIVE_BACK]
     assert len(robot.command_times_ms()) == 1000
-    assert all(braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
-               for _, data in robot.sent if wire.code_of(data) == wire.COMMAND)
-    assert robot.phase() is Phase.LISTENING
+    assert all(
+        braking(wire.read_command(data).astype(float))  # type: ignore[union-attr]
+        for _, data in robot.sent
+        if wire.code_of(data) == wire.COMMAND
+    )
+    assert robot.phase() is DriverPhase.LISTENING
     assert words in robot.link.reason
 
 
@@ -251,7 +274,7 @@ def test_torques_that_stay_show_that_another_controller_is_in_charge() -> None:
     robot.take()
     robot.run(FOLD_S + 0.6)
 
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert "another controller is in charge" in robot.answers[0].message
     robot.run(2.0)
     assert robot.requests[-1][1] == GIVE_BACK

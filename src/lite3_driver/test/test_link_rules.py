@@ -11,19 +11,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lite3_driver import wire
-from lite3_driver.interfaces import Phase
 from lite3_driver.wire import COMMAND, FOLD, GIVE_BACK, TAKE_CONTROL
+from robot_driver.interfaces import DriverPhase
 
 from .lockstep import DAMP, FOLD_S, FOLDED, LYING, RUN, STAND, STEP_MS, Lockstep, braking
 
 VALID_FOR_MS = 100
-EVENTS = ("take", "release", "estop", "silent", "talks", "moves", "no policy", "damp", "stand",
-          "run", "new policy", "nonsense")
-beginnings = st.sampled_from([
-    [],
-    [("take", 1200)],
-    [("take", 1200), ("damp", 100), ("run", 100)],
-])
+EVENTS = (
+    "take",
+    "release",
+    "estop",
+    "silent",
+    "talks",
+    "moves",
+    "no policy",
+    "damp",
+    "stand",
+    "run",
+    "new policy",
+    "nonsense",
+)
+beginnings = st.sampled_from([[], [("take", 1200)], [("take", 1200), ("damp", 100), ("run", 100)]])
 happenings = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 300)), max_size=12)
 
 
@@ -85,7 +93,7 @@ def test_the_rules_hold(begun: list[tuple[str, int]], happened: list[tuple[str, 
     robot.link.release("at last", robot.now_ns)
     robot.run(2.1)
 
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
     _check_who_is_in_control(robot)
     _check_what_is_followed(robot)
 
@@ -129,7 +137,9 @@ def _check_what_is_followed(robot: Watched) -> None:
         stops = [ms for ms in robot.stopped_ms if ms < at_ms]
         last_damp_ms = max(ms for ms in robot.damp_ms if ms <= at_ms)
         assert not stops or last_damp_ms >= max(stops)
-        commands = sorted(ms for ms in (*robot.stiff_ms, *robot.damp_ms)
-                          if last_damp_ms <= ms <= at_ms)
-        assert all(later - earlier < VALID_FOR_MS + STEP_MS
-                   for earlier, later in pairwise(commands))
+        commands = sorted(
+            ms for ms in (*robot.stiff_ms, *robot.damp_ms) if last_damp_ms <= ms <= at_ms
+        )
+        assert all(
+            later - earlier < VALID_FOR_MS + STEP_MS for earlier, later in pairwise(commands)
+        )

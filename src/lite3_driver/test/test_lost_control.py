@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lite3_driver import wire
-from lite3_driver.interfaces import Phase
 from lite3_driver.wire import GIVE_BACK
+from robot_driver.interfaces import DriverPhase
 
 from .lockstep import DAMP, FOLD_S, FOLDED, HOST, LYING, PORT, RUN, Lockstep
 
@@ -20,12 +20,12 @@ def test_a_host_that_is_gone_for_a_second_ends_control() -> None:
 
     robot.state = None
     robot.run(0.9)
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     robot.run(0.2)
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     robot.run(2.0)
 
-    assert robot.phase() is Phase.LISTENING
+    assert robot.phase() is DriverPhase.LISTENING
     assert robot.requests[-1][1] == GIVE_BACK
     robot.state = LYING
     robot.mode = DAMP
@@ -44,7 +44,7 @@ def test_a_host_that_was_restarted_has_to_be_asked_for_control_again() -> None:
     robot.link.receive(wire.write_state(restarted), (HOST, PORT), robot.now_ns)
     robot.run(0.1)
 
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert "restarted" in robot.link.reason
     robot.run(2.0)
     assert robot.requests[-1][1] == GIVE_BACK
@@ -58,7 +58,7 @@ def test_a_link_that_was_held_up_for_a_second_has_lost_control(mode: int) -> Non
     robot.now_ms += 1000
     robot.run(0.05)
 
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert "no command has gone out for 1.0 s" in robot.link.reason
     robot.run(2.0)
     assert robot.requests[-1][1] == GIVE_BACK
@@ -72,10 +72,10 @@ def test_a_host_that_does_not_obey_is_left() -> None:
     robot.position = ignored
     robot.state = LYING._replace(joint_effort=np.tile([0.0, 0.0, 6.0], 4))
     robot.run(0.28)
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
     robot.run(0.06)
 
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert "does not obey" in robot.link.reason
 
 
@@ -88,10 +88,10 @@ def test_a_host_that_drives_legs_which_should_be_braked_is_left(mode: int | None
 
     robot.state = LYING._replace(joint_effort=np.tile([0.0, 0.0, 20.0], 4))
     robot.run(0.2)
-    assert robot.phase() is not Phase.RELEASING
+    assert robot.phase() is not DriverPhase.RELEASING
     robot.run(0.2)
 
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
     assert "does not obey" in robot.link.reason
 
 
@@ -106,16 +106,20 @@ def test_nothing_is_known_of_a_host_that_is_silent_while_it_is_found_out() -> No
     robot.run(0.4)
 
     assert not robot.answers[0].success
-    assert robot.phase() is Phase.RELEASING
+    assert robot.phase() is DriverPhase.RELEASING
 
 
-@pytest.mark.parametrize(("asked", "given", "settings"), [
-    ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
-    ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
-    ([0.0, 0.0, -0.5], [0.0, 0.0, 0.0], {"obeyed_torque_nm": 0.0}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("asked", "given", "settings"),
+    [
+        ([0.0, 0.0, -0.3], [0.0, 0.0, 0.0], {}),
+        ([0.0, 0.0, -0.5], [0.0, 0.0, -8.0], {}),
+        ([0.0, 0.0, -0.5], [0.0, 0.0, 0.0], {"obeyed_torque_nm": 0.0}),
+    ],
+)
 def test_a_host_that_may_obey_is_kept(
-        asked: list[float], given: list[float], settings: dict[str, float]) -> None:
+    asked: list[float], given: list[float], settings: dict[str, float]
+) -> None:
     robot = Lockstep(**settings)
     robot.in_control(RUN)
     assert robot.state is not None
@@ -124,7 +128,7 @@ def test_a_host_that_may_obey_is_kept(
     robot.position = FOLDED + np.tile(asked, 4)
     robot.run(1.0)
 
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
 
 
 def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
@@ -134,7 +138,7 @@ def test_one_drive_that_has_failed_is_no_host_that_does_not_obey() -> None:
     robot.position = FOLDED + np.eye(12)[2] * -0.5
     robot.run(1.0)
 
-    assert robot.phase() is Phase.FOLLOWING
+    assert robot.phase() is DriverPhase.FOLLOWING
 
 
 def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
@@ -146,7 +150,7 @@ def test_a_state_that_is_lost_is_not_taken_for_disobedience() -> None:
     robot.state = None
     robot.run(0.9)
 
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
 
 
 @pytest.mark.parametrize("unit_factor", [np.degrees(1.0), np.radians(1.0)])
@@ -156,9 +160,11 @@ def test_a_turn_that_shows_another_unit_brakes(unit_factor: float) -> None:
     rate = 0.5
 
     for step in range(250):
-        robot.state = LYING._replace(rpy=np.array([0.0, 0.0, rate * 0.004 * step]),
-                                     ang_vel=np.array([0.0, 0.0, rate * unit_factor]))
+        robot.state = LYING._replace(
+            rpy=np.array([0.0, 0.0, rate * 0.004 * step]),
+            ang_vel=np.array([0.0, 0.0, rate * unit_factor]),
+        )
         robot.run(0.004)
 
-    assert robot.phase() is Phase.DAMPING
+    assert robot.phase() is DriverPhase.DAMPING
     assert "angular_velocity_unit" in robot.link.reason

@@ -10,25 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lite3_driver import wire
-from lite3_driver.interfaces import Settings
-from lite3_driver.reception import Reception
-from lite3_driver.wire import State
+from lite3_driver.figures import Lite3Settings
+from lite3_driver.reception import Lite3Reception
+from lite3_driver.wire import Lite3State
 
 from .lockstep import HOST, LYING, MS, PORT, STANDING
 
-SETTINGS = Settings(host_address=HOST)
+SETTINGS = Lite3Settings(host_address=HOST)
 
 
 def frame(tick: int) -> bytes:
     return wire.write_state(LYING._replace(tick=tick, imu_stamp_ms=tick & 0xFFFF))
 
 
-def received(reception: Reception) -> dict[str, int]:
+def received(reception: Lite3Reception) -> dict[str, int]:
     return {name: count for name, count in reception.counts.items() if count}
 
 
 def test_ticks_rise_also_over_the_end_of_the_counter() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for i, tick in enumerate([2**32 - 2, 2**32 - 1, 0, 1]):
         assert reception.receive(frame(tick), (HOST, PORT), i * MS) is not None
@@ -37,7 +37,7 @@ def test_ticks_rise_also_over_the_end_of_the_counter() -> None:
 
 
 def test_doubled_and_late_frames_are_dropped_and_lost_ones_counted() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for i, tick in enumerate([10, 11, 11, 14, 13, 15]):
         reception.receive(frame(tick), (HOST, PORT), i * MS)
@@ -46,7 +46,7 @@ def test_doubled_and_late_frames_are_dropped_and_lost_ones_counted() -> None:
 
 
 def test_other_addresses_are_not_believed() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     assert reception.receive(frame(1), ("10.0.0.2", PORT), 0) is None
 
@@ -55,7 +55,7 @@ def test_other_addresses_are_not_believed() -> None:
 
 
 def test_another_port_of_the_host_is_believed_once_the_first_is_silent() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
     reception.receive(frame(1), (HOST, PORT), 0)
 
     assert reception.receive(frame(2), (HOST, PORT + 1), 50 * MS) is None
@@ -65,7 +65,7 @@ def test_another_port_of_the_host_is_believed_once_the_first_is_silent() -> None
 
 
 def test_a_host_that_restarts_is_believed_once_its_old_frames_are_stale() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
     reception.receive(frame(100_000), (HOST, PORT), 0)
 
     assert reception.receive(frame(5), (HOST, PORT), 90 * MS) is None
@@ -73,7 +73,7 @@ def test_a_host_that_restarts_is_believed_once_its_old_frames_are_stale() -> Non
 
 
 def test_a_tick_that_stands_still_is_no_restart() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for i in range(1000):
         reception.receive(frame(7), (HOST, PORT), i * MS)
@@ -83,7 +83,7 @@ def test_a_tick_that_stands_still_is_no_restart() -> None:
 
 
 def test_a_robot_whose_imu_stands_still_is_not_seen() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for tick in range(1000):
         data = frame(tick)
@@ -95,17 +95,19 @@ def test_a_robot_whose_imu_stands_still_is_not_seen() -> None:
     assert reception.receive(frame(1001), (HOST, PORT), 1001 * MS) is not None
 
 
-@pytest.mark.parametrize(("nonsense", "words"), [
-    ({"joint_pos": np.full(12, 3.4)}, "the position of FL_HipX_joint is 3.4, expected -"),
-    ({"joint_vel": np.full(12, -53.0)}, "the velocity of FL_HipX_joint is -53,"),
-    ({"joint_effort": np.full(12, 110.0)}, "the torque of FL_HipX_joint is 110,"),
-    ({"ang_vel": np.array([0.0, 0.0, 1e30])}, "the angular velocity of axis z is 1e+30,"),
-    ({"lin_acc": np.array([0.0, 200.0, 0.0])}, "the acceleration of axis y is 200,"),
-    ({"rpy": np.array([1e30, 0.0, 0.0])}, "the angle of axis x is 1e+30,"),
-])  # fmt: skip
-def test_what_no_robot_can_send_is_no_news_of_it(
-        nonsense: dict[str, wire.F64], words: str) -> None:
-    reception = Reception(SETTINGS)
+@pytest.mark.parametrize(
+    ("nonsense", "words"),
+    [
+        ({"joint_pos": np.full(12, 3.4)}, "the position of FL_HipX_joint is 3.4, expected -"),
+        ({"joint_vel": np.full(12, -53.0)}, "the velocity of FL_HipX_joint is -53,"),
+        ({"joint_effort": np.full(12, 110.0)}, "the torque of FL_HipX_joint is 110,"),
+        ({"ang_vel": np.array([0.0, 0.0, 1e30])}, "the angular velocity of axis z is 1e+30,"),
+        ({"lin_acc": np.array([0.0, 200.0, 0.0])}, "the acceleration of axis y is 200,"),
+        ({"rpy": np.array([1e30, 0.0, 0.0])}, "the angle of axis x is 1e+30,"),
+    ],
+)
+def test_what_no_robot_can_send_is_no_news_of_it(nonsense: dict[str, wire.F64], words: str) -> None:
+    reception = Lite3Reception(SETTINGS)
     odd = LYING._replace(tick=1, imu_stamp_ms=1, **nonsense)
 
     assert reception.receive(wire.write_state(odd), (HOST, PORT), 0) is None
@@ -115,7 +117,7 @@ def test_what_no_robot_can_send_is_no_news_of_it(
 
 
 def test_one_frame_from_the_future_does_not_make_the_others_old() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for i, tick in enumerate([1, 2, 2**30, 3, 4]):
         reception.receive(frame(tick), (HOST, PORT), i * MS)
@@ -126,8 +128,9 @@ def test_one_frame_from_the_future_does_not_make_the_others_old() -> None:
 @settings(deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 90))
 def test_one_forged_tick_never_makes_the_hosts_own_frames_count_as_lost(
-        ahead: int, at_ms: int) -> None:
-    reception = Reception(SETTINGS)
+    ahead: int, at_ms: int
+) -> None:
+    reception = Lite3Reception(SETTINGS)
 
     for now_ms in range(100, 400):
         reception.receive(frame(now_ms), (HOST, PORT), now_ms * MS)
@@ -142,7 +145,7 @@ def test_one_forged_tick_never_makes_the_hosts_own_frames_count_as_lost(
 
 @pytest.mark.parametrize("ahead", [51, 1000, 5000])
 def test_a_forged_stream_with_ticks_that_cannot_have_come_is_never_believed(ahead: int) -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for now_ms in range(1000):
         forged = frame(now_ms + ahead)
@@ -155,7 +158,7 @@ def test_a_forged_stream_with_ticks_that_cannot_have_come_is_never_believed(ahea
 
 @pytest.mark.parametrize("ahead", [1, 2, 50])
 def test_a_forged_stream_that_shows_legs_elsewhere_is_never_believed(ahead: int) -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for now_ms in range(2, 1000):
         lie = LYING._replace(tick=now_ms + ahead, imu_stamp_ms=now_ms, joint_pos=STANDING)
@@ -167,7 +170,7 @@ def test_a_forged_stream_that_shows_legs_elsewhere_is_never_believed(ahead: int)
 
 @pytest.mark.parametrize("lost_ms", [2, 10, 60, 80])
 def test_a_joint_at_its_rated_speed_is_seen_after_a_gap(lost_ms: int) -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
     moved = LYING.joint_pos + np.tile([0.0, 0.0262, -0.0173], 4) * lost_ms
     reception.receive(frame(1), (HOST, PORT), 0)
 
@@ -177,7 +180,7 @@ def test_a_joint_at_its_rated_speed_is_seen_after_a_gap(lost_ms: int) -> None:
 
 
 def test_legs_that_stay_elsewhere_are_believed_before_the_state_is_lost() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
     reception.receive(frame(0), (HOST, PORT), 0)
 
     for now_ms in range(1, 101):
@@ -189,7 +192,7 @@ def test_legs_that_stay_elsewhere_are_believed_before_the_state_is_lost() -> Non
 
 
 def test_a_burst_after_a_pause_of_the_network_is_believed() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for tick in range(10):
         reception.receive(frame(tick), (HOST, PORT), tick * MS)
@@ -200,7 +203,7 @@ def test_a_burst_after_a_pause_of_the_network_is_believed() -> None:
 
 
 def test_contact_forces_that_are_no_numbers_are_counted_and_lose_nothing_else() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     state = LYING._replace(tick=1, contact_force=np.full((4, 3), np.nan))
 
@@ -209,17 +212,20 @@ def test_contact_forces_that_are_no_numbers_are_counted_and_lose_nothing_else() 
 
 
 def test_a_robot_that_is_driven_hard_is_seen() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
     hard = LYING._replace(
-        joint_vel=np.tile([26.0, -26.0, 17.0], 4), joint_effort=np.tile([24.0, -24.0, 36.0], 4),
+        joint_vel=np.tile([26.0, -26.0, 17.0], 4),
+        joint_effort=np.tile([24.0, -24.0, 36.0], 4),
         # A quick turn by hand, by a host that sends deg/s.
-        ang_vel=np.array([0.0, 0.0, 180.0]), lin_acc=np.array([0.0, 80.0, 100.0]))
+        ang_vel=np.array([0.0, 0.0, 180.0]),
+        lin_acc=np.array([0.0, 80.0, 100.0]),
+    )
 
     assert reception.receive(wire.write_state(hard), (HOST, PORT), 0) is not None
 
 
 def test_degrees_become_radians_where_the_host_sends_those() -> None:
-    reception = Reception(Settings(host_address=HOST, angular_velocity_unit="deg/s"))
+    reception = Lite3Reception(Lite3Settings(host_address=HOST, angular_velocity_unit="deg/s"))
     turning = wire.write_state(LYING._replace(ang_vel=np.array([0.0, 0.0, 90.0])))
 
     state = reception.receive(turning, (HOST, PORT), 0)
@@ -229,7 +235,7 @@ def test_degrees_become_radians_where_the_host_sends_those() -> None:
 
 
 def test_codes_of_other_frames_are_kept_for_the_operator() -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     for code in [0x0901, 0x0901, *range(0x1000, 0x1100)]:
         reception.receive(code.to_bytes(4, "little") + bytes(20), (HOST, PORT), 0)
@@ -242,15 +248,18 @@ def test_codes_of_other_frames_are_kept_for_the_operator() -> None:
 heads = st.sampled_from([b"", frame(1)[:12], frame(1)[:20], wire.request(wire.FOLD)])
 odd = st.one_of(
     st.builds(lambda head, tail: head + tail, heads, st.binary(max_size=400)),
-    st.builds(lambda at, byte: frame(9)[:at] + byte + frame(9)[at + 1:],
-              st.integers(0, wire.STATE_BYTES - 1), st.binary(min_size=1, max_size=1)),
-)  # fmt: skip
+    st.builds(
+        lambda at, byte: frame(9)[:at] + byte + frame(9)[at + 1 :],
+        st.integers(0, wire.STATE_BYTES - 1),
+        st.binary(min_size=1, max_size=1),
+    ),
+)
 
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(odd, max_size=20))
 def test_nothing_crashes_it_and_what_it_believes_is_finite(datagrams: list[bytes]) -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
     states = [reception.receive(data, (HOST, PORT), i * MS) for i, data in enumerate(datagrams)]
 
@@ -258,7 +267,7 @@ def test_nothing_crashes_it_and_what_it_believes_is_finite(datagrams: list[bytes
     notes = seen["missed"] + seen["contact_not_finite"]
     assert sum(seen.values()) - notes == len(datagrams)
     for state in filter(None, states):
-        assert isinstance(state, State)
+        assert isinstance(state, Lite3State)
         moves = state._replace(temperature_c=np.zeros(1), contact_force=np.zeros(1))
         assert all(np.isfinite(part).all() for part in moves)
 
@@ -266,10 +275,12 @@ def test_nothing_crashes_it_and_what_it_believes_is_finite(datagrams: list[bytes
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60))
 def test_whatever_the_network_does_believed_ticks_rise(arrivals: list[tuple[int, bool]]) -> None:
-    reception = Reception(SETTINGS)
+    reception = Lite3Reception(SETTINGS)
 
-    states = [reception.receive(frame(tick), (HOST, PORT if ours else 9), i * MS)
-              for i, (tick, ours) in enumerate(arrivals)]
+    states = [
+        reception.receive(frame(tick), (HOST, PORT if ours else 9), i * MS)
+        for i, (tick, ours) in enumerate(arrivals)
+    ]
 
     ticks = [state.tick for state in states if state is not None]
     assert ticks == sorted(set(ticks))

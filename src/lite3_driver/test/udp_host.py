@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from lite3_driver import wire
-from lite3_driver.host_link import HostLink
-from lite3_driver.interfaces import Answer, Command, Phase, Report, Settings
-from lite3_driver.wire import State
+from lite3_driver.figures import Lite3Settings
+from lite3_driver.robot import Lite3
+from lite3_driver.wire import Lite3State
+from robot_driver.interfaces import DriverAnswer, DriverPhase, DriverReport, WireCommand
+from robot_driver.supervisor import LinkSupervisor
 
 from .lockstep import DAMP, LYING, command
 
@@ -29,12 +31,19 @@ _TIMESPEC = struct.Struct("@ll")
 _NUMBERS = itertools.count(1)
 
 
-def own_settings(**changes: Any) -> Settings:
+def own_settings(**changes: Any) -> Lite3Settings:
     """Return settings with addresses that no other test uses meanwhile, of a quick robot."""
     network = f"127.{64 + os.getpid() % 128}.{next(_NUMBERS) % 250}"
-    return Settings(**{
-        "host_address": f"{network}.1", "interface_address": f"{network}.2", "fold_s": 0.2,
-        "angular_velocity_checked": True, "state_timeout_s": 5.0, **changes})
+    return Lite3Settings(
+        **{
+            "host_address": f"{network}.1",
+            "interface_address": f"{network}.2",
+            "fold_s": 0.2,
+            "angular_velocity_checked": True,
+            "state_timeout_s": 5.0,
+            **changes,
+        }
+    )
 
 
 class UdpHost:
@@ -47,7 +56,7 @@ class UdpHost:
         pause: Frames are sent while this is not set.
     """
 
-    def __init__(self, settings: Settings, *, deaf: bool = False) -> None:
+    def __init__(self, settings: Lite3Settings, *, deaf: bool = False) -> None:
         """Begin to talk; a deaf one has no socket where commands are sent."""
         self._settings = settings
         self.heard: list[tuple[bytes, tuple[str, int]]] = []
@@ -70,10 +79,12 @@ class UdpHost:
         """Return what was asked for, without the commands."""
         return [code for code in self.codes() if code != wire.COMMAND]
 
-    def tell(self, state: State, tick: int) -> None:
+    def tell(self, state: Lite3State, tick: int) -> None:
         """Send one frame."""
-        self._socket.sendto(wire.write_state(state._replace(tick=tick, imu_stamp_ms=tick)),
-                            (self._settings.interface_address, self._settings.state_port))
+        self._socket.sendto(
+            wire.write_state(state._replace(tick=tick, imu_stamp_ms=tick)),
+            (self._settings.interface_address, self._settings.state_port),
+        )
 
     def close(self) -> None:
         """Fall silent."""
@@ -97,7 +108,8 @@ class UdpHost:
         while not self._end.is_set():
             try:
                 data, [(_, _, stamp)], _, source = self._socket.recvmsg(
-                    4096, socket.CMSG_SPACE(_TIMESPEC.size))
+                    4096, socket.CMSG_SPACE(_TIMESPEC.size)
+                )
             except ConnectionError:
                 continue
             seconds, ns = _TIMESPEC.unpack(stamp)
@@ -114,29 +126,33 @@ class Node:
         lost: What was said where the process ended by itself.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Lite3Settings) -> None:
         """Start the process."""
         self.settings = settings
-        self.states: list[tuple[State, int]] = []
-        self.reports: list[Report] = []
+        self.states: list[tuple[Lite3State, int]] = []
+        self.reports: list[DriverReport] = []
         self.lost: list[str] = []
         self.hangs = threading.Event()
         self.goes_on = threading.Event()
         self._sequence = 0
-        self.link = HostLink(settings, on_state=self._on_state, on_report=self.reports.append,
-                             on_lost=self.lost.append)
+        self.link = LinkSupervisor(
+            Lite3(settings),
+            on_state=self._on_state,
+            on_report=self.reports.append,
+            on_lost=self.lost.append,
+        )
 
-    def _on_state(self, state: State, receipt_ns: int) -> None:
+    def _on_state(self, state: Lite3State, receipt_ns: int) -> None:
         if self.hangs.is_set():
             self.goes_on.wait(PATIENCE_S)
         self.states.append((state, receipt_ns))
 
     @property
-    def report(self) -> Report:
+    def report(self) -> DriverReport:
         return self.reports[-1]
 
     @property
-    def answers(self) -> list[Answer]:
+    def answers(self) -> list[DriverAnswer]:
         return [report.answer for report in list(self.reports) if report.answer is not None]
 
     def in_control(self, mode: int = DAMP) -> None:
@@ -151,11 +167,11 @@ class Node:
 
         A busy machine may let a command expire: then it is damped first.
         """
-        is_followed = self.report.phase is Phase.FOLLOWING
+        is_followed = self.report.phase is DriverPhase.FOLLOWING
         self.link.follow(self.made(mode if is_followed else DAMP))
         return is_followed
 
-    def taken(self) -> Answer:
+    def taken(self) -> DriverAnswer:
         """Ask for control until it is not refused at once; return how that ended.
 
         On a busy machine frames may come too slowly for a while.
@@ -169,7 +185,7 @@ class Node:
                 return answer
             self.reports.clear()
 
-    def made(self, mode: int) -> Command:
+    def made(self, mode: int) -> WireCommand:
         """Return the next command, valid for as long as may be."""
         self._sequence += 1
         return command(self._sequence, mode, time.monotonic_ns(), valid_for_ns=10**9)
@@ -184,7 +200,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def connected(settings: Settings) -> Iterator[tuple[UdpHost, Node]]:
+def connected(settings: Lite3Settings) -> Iterator[tuple[UdpHost, Node]]:
     """Let a host and a node run."""
     host = UdpHost(settings)
     try:

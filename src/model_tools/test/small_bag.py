@@ -47,8 +47,13 @@ def joint_states(
     said = []
     for time_ns in times_ns:
         t = time_ns / S
-        fields = {"name": list(JOINTS), "position": np.array([10 * t, t]),
-                  "velocity": np.array([10 * t + 100, t + 100]), "effort": np.empty(0), **changes}
+        fields = {
+            "name": list(JOINTS),
+            "position": np.array([10 * t, t]),
+            "velocity": np.array([10 * t + 100, t + 100]),
+            "effort": np.empty(0),
+            **changes,
+        }
         message = TYPES.types["sensor_msgs/msg/JointState"](header=header(time_ns), **fields)
         said.append((topic, time_ns + log_ns, message))
     return said
@@ -60,11 +65,22 @@ def imus(
     """Say at each time t, in s, that the robot turns about x by t rad/s."""
     make, zeros = TYPES.types, np.zeros(9)
     vector = make["geometry_msgs/msg/Vector3"]
-    return [(topic, time_ns, make["sensor_msgs/msg/Imu"](
-        header=header(time_ns, "imu_link"), orientation=make["geometry_msgs/msg/Quaternion"](*quat),
-        orientation_covariance=zeros, angular_velocity=vector(time_ns / S, 0.0, 0.0),
-        angular_velocity_covariance=zeros, linear_acceleration=vector(0.0, 0.0, 9.81),
-        linear_acceleration_covariance=zeros)) for time_ns in times_ns]  # fmt: skip
+    return [
+        (
+            topic,
+            time_ns,
+            make["sensor_msgs/msg/Imu"](
+                header=header(time_ns, "imu_link"),
+                orientation=make["geometry_msgs/msg/Quaternion"](*quat),
+                orientation_covariance=zeros,
+                angular_velocity=vector(time_ns / S, 0.0, 0.0),
+                angular_velocity_covariance=zeros,
+                linear_acceleration=vector(0.0, 0.0, 9.81),
+                linear_acceleration_covariance=zeros,
+            ),
+        )
+        for time_ns in times_ns
+    ]
 
 
 def command(time_ns: int, vx: float, topic: str = "/cmd_vel", *, stamped: bool = False) -> Said:

@@ -19,19 +19,33 @@ import pytest
 
 from model_tools import cli
 from model_tools.errors import ToolError
-from model_tools.files import new_file
+from model_tools.files.outputs import new_file
 
-HEAVY = ("torch", "onnx", "onnxruntime", "onnxsim", "mujoco", "matplotlib", "rosbags", "pandas",
-         "scipy", "rich", "numpy")
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "onnxsim",
+    "mujoco",
+    "matplotlib",
+    "rosbags",
+    "pandas",
+    "scipy",
+    "rich",
+    "numpy",
+)
 Run = Callable[[Callable[[], int]], int]
 
 
-@pytest.mark.parametrize("args", [["--help"], *([verb, "--help"] for verb in cli.COMMANDS)],
-                         ids=" ".join)  # fmt: skip
+@pytest.mark.parametrize(
+    "args", [["--help"], *([verb, "--help"] for verb in cli.COMMANDS)], ids=" ".join
+)
 def test_help_loads_nothing_heavy(args: list[str]) -> None:
-    code = ("import sys\nfrom model_tools import cli\n"
-            f"try:\n    cli.main({args})\nexcept SystemExit as end:\n    assert end.code == 0\n"
-            f"print('loaded', [name for name in {HEAVY} if name in sys.modules])\n")
+    code = (
+        "import sys\nfrom model_tools import cli\n"
+        f"try:\n    cli.main({args})\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        f"print('loaded', [name for name in {HEAVY} if name in sys.modules])\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert "usage: model_tools" in done.stdout
     assert done.stdout.splitlines()[-1] == "loaded []"
@@ -51,9 +65,11 @@ def test_unknown_arguments_are_told_under_the_usage_of_the_verb(
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run the command with a verb that does this."""
+
     def main(does: Callable[[], int]) -> int:
-        command: Any = SimpleNamespace(__doc__="Try.", add_arguments=no_arguments,
-                                       run=lambda _: does())  # fmt: skip
+        command: Any = SimpleNamespace(
+            __doc__="Try.", add_arguments=no_arguments, run=lambda _: does()
+        )
         monkeypatch.setitem(cli.COMMANDS, "try", command)
         return cli.main(["try"])
 
@@ -64,13 +80,21 @@ def no_arguments(_: argparse.ArgumentParser) -> None:
     """Declare nothing."""
 
 
-@pytest.mark.parametrize(("error", "words"), [
-    (ToolError("x: expected y, found z"), "x: expected y, found z"),
-    (OSError(errno.ENOSPC, "No space left on device", "/out"),
-     "/out: expected a path that can be read or written, found: No space left on device"),
-    (OSError(errno.ENOSPC, "No space left on device"),
-     "expected files that can be read and written, found: [Errno 28] No space left on device"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ToolError("x: expected y, found z"), "x: expected y, found z"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "/out"),
+            "/out: expected a path that can be read or written, found: No space left on device",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "expected files that can be read and written, found: "
+            "[Errno 28] No space left on device",
+        ),
+    ],
+)
 def test_an_error_that_a_user_can_mend_is_one_line(
     run: Run, error: Exception, words: str, caplog: pytest.LogCaptureFixture
 ) -> None:

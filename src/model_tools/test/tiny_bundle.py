@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from model_tools.files.terms import term_columns
+from policy_inference.bundle.contract import JointContract
 from policy_inference.interfaces import F32
 
 OBSERVATIONS, HIDDEN, JOINTS = 6, 16, ("hip", "knee")
@@ -70,8 +72,10 @@ def weights() -> dict[str, F32]:
     """Return weights and biases of two layers."""
     random = np.random.default_rng(0)
     shapes = {"w0": (OBSERVATIONS, HIDDEN), "b0": (HIDDEN,), "w1": (HIDDEN, 2), "b1": (2,)}
-    return {name: random.normal(0.0, 0.3, size=shape).astype(np.float32)
-            for name, shape in shapes.items()}  # fmt: skip
+    return {
+        name: random.normal(0.0, 0.3, size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
 
 
 def make_bundle(
@@ -104,9 +108,15 @@ def make_bundle(
     edit(arrays)
     save_model(folder / "policy.onnx", arrays, opset, recurrent=recurrent)
     state = ", {0}: {{shape: [1, 2]}}" if recurrent else ""
-    words = {"MODEL": sha256(folder / "policy.onnx"), "GOLDEN": sha256(folder / "golden.npz"),
-             "INPUTS": state.format("h_in"), "OUTPUTS": state.format("h_out"), "LIMITS": limits,
-             "LAST": last, "STATE": "state: [{input: h_in, output: h_out}]" if recurrent else ""}
+    words = {
+        "MODEL": sha256(folder / "policy.onnx"),
+        "GOLDEN": sha256(folder / "golden.npz"),
+        "INPUTS": state.format("h_in"),
+        "OUTPUTS": state.format("h_out"),
+        "LIMITS": limits,
+        "LAST": last,
+        "STATE": "state: [{input: h_in, output: h_out}]" if recurrent else "",
+    }
     text = CONTRACT
     for word, value in words.items():
         text = text.replace(word, value)
@@ -126,19 +136,27 @@ def save_model(
 ) -> None:
     """Save ``actions = elu(obs @ w0 + b0) @ w1 + b1``, plus `h_in` if recurrent."""
     last = "product" if recurrent else "actions"
-    nodes = [helper.make_node("Gemm", ["obs", "w0", "b0"], ["hidden"], name="first"),
-             helper.make_node("Elu", ["hidden"], ["active"], name="elu"),
-             helper.make_node("Gemm", ["active", "w1", "b1"], [last], name="second")]
+    nodes = [
+        helper.make_node("Gemm", ["obs", "w0", "b0"], ["hidden"], name="first"),
+        helper.make_node("Elu", ["hidden"], ["active"], name="elu"),
+        helper.make_node("Gemm", ["active", "w1", "b1"], [last], name="second"),
+    ]
     constants = dict(arrays)
     if recurrent:
-        nodes += [helper.make_node("Add", ["product", "h_in"], ["actions"], name="add"),
-                  helper.make_node("Mul", ["actions", "half"], ["h_out"], name="halve")]
+        nodes += [
+            helper.make_node("Add", ["product", "h_in"], ["actions"], name="add"),
+            helper.make_node("Mul", ["actions", "half"], ["h_out"], name="halve"),
+        ]
         constants["half"] = np.array([0.5], np.float32)
     tensors = {"obs": OBSERVATIONS, "h_in": 2}, {"actions": 2, "h_out": 2}
     inputs, outputs = (_values(sizes, 2 if recurrent else 1) for sizes in tensors)
-    graph = helper.make_graph(nodes, "tiny", inputs, outputs,
-                              [numpy_helper.from_array(array, name)
-                               for name, array in constants.items()])  # fmt: skip
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        inputs,
+        outputs,
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
     opsets = [helper.make_opsetid("", opset)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(file))
 
@@ -151,31 +169,49 @@ def make_counting_bundle(folder: Path, frames: int | None) -> Path:
         frames: Of a motion, a constant table that `t` chooses a row of; None: a slow sine of `t`.
     """
     make_bundle(folder)
-    moving = [helper.make_node("Mul", ["t", "slow"], ["angle"]),
-              helper.make_node("Sin", ["angle"], ["frame"])]
+    moving = [
+        helper.make_node("Mul", ["t", "slow"], ["angle"]),
+        helper.make_node("Sin", ["angle"], ["frame"]),
+    ]
     constants = {"w": weights()["w0"][:, :2], "slow": np.array([0.001], np.float32)}
     if frames is not None:
-        moving = [helper.make_node("Min", ["t", "last"], ["kept"]),
-                  helper.make_node("Cast", ["kept"], ["row"], to=TensorProto.INT64),
-                  helper.make_node("Squeeze", ["row", "axis"], ["place"]),
-                  helper.make_node("Gather", ["motion", "place"], ["frame"])]
+        moving = [
+            helper.make_node("Min", ["t", "last"], ["kept"]),
+            helper.make_node("Cast", ["kept"], ["row"], to=TensorProto.INT64),
+            helper.make_node("Squeeze", ["row", "axis"], ["place"]),
+            helper.make_node("Gather", ["motion", "place"], ["frame"]),
+        ]
         motion = np.linspace(-1.0, 1.0, 2 * frames).astype(np.float32).reshape(frames, 2)
-        constants |= {"last": np.array([frames - 1], np.float32), "motion": motion,
-                      "axis": np.array([0], np.int64)}
-    nodes = [*moving, helper.make_node("MatMul", ["obs", "w"], ["product"]),
-             helper.make_node("Add", ["product", "frame"], ["actions"])]
+        constants |= {
+            "last": np.array([frames - 1], np.float32),
+            "motion": motion,
+            "axis": np.array([0], np.int64),
+        }
+    nodes = [
+        *moving,
+        helper.make_node("MatMul", ["obs", "w"], ["product"]),
+        helper.make_node("Add", ["product", "frame"], ["actions"]),
+    ]
     graph = helper.make_graph(
-        nodes, "counting", _values({"obs": OBSERVATIONS, "t": 1}, 2), _values({"actions": 2}, 1),
-        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+        nodes,
+        "counting",
+        _values({"obs": OBSERVATIONS, "t": 1}, 2),
+        _values({"actions": 2}, 1),
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
     file, contract = folder / "policy.onnx", folder / "policy.yaml"
     before = sha256(file)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
-              str(file))
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8),
+        str(file),
+    )
     lines = [line for line in contract.read_text("utf-8").splitlines() if "golden" not in line]
     (folder / "golden.npz").unlink()
     text = "\n".join(lines).replace(before, sha256(file))
-    for old, more in (("obs: {shape: [1, 6]}", ", t: {shape: [1, 1]}"),
-                      ("{term: last_action}]}", ", t: {terms: [{term: tick}]}")):
+    for old, more in (
+        ("obs: {shape: [1, 6]}", ", t: {shape: [1, 1]}"),
+        ("{term: last_action}]}", ", t: {terms: [{term: tick}]}"),
+    ):
         text = text.replace(old, old + more)
     contract.write_text(text, "utf-8")
     return folder
@@ -198,5 +234,12 @@ def sha256(file: Path) -> str:
 
 
 def _values(sizes: Mapping[str, int], count: int) -> Sequence[onnx.ValueInfoProto]:
-    return [helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size))
-            for name, size in list(sizes.items())[:count]]  # fmt: skip
+    return [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, (1, size))
+        for name, size in list(sizes.items())[:count]
+    ]
+
+
+def columns(contract: JointContract, input_name: str) -> dict[str, slice]:
+    """Return the columns of each term of a model input, by its name."""
+    return {found.name: found.where for found in term_columns(contract, input_name)}

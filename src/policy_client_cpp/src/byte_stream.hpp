@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -43,12 +42,11 @@ class ByteStream {
   /// What to poll for after Io::again; `writing`: bytes wait to be written.
   virtual pollfd wanted(bool writing) const noexcept = 0;
 
-  /// Whether descriptors may come with the bytes that are read; else the connection fails, and they
-  /// stay where they are until it is closed. Reading may wait where more come than are taken.
-  virtual void take_descriptors_with_bytes(bool) noexcept {}
-  /// Those that came, taken over by the caller.
-  using Descriptors = std::array<Descriptor, 3>;
-  virtual Descriptors take_descriptors() noexcept { return {}; }
+  /// Whether a descriptor may come with the bytes that are read; else the connection fails, and it
+  /// stays where it is until that is closed. Reading may wait where more than one come.
+  virtual void take_descriptor_with_bytes(bool) noexcept {}
+  /// The one that came, taken over by the caller.
+  virtual Descriptor take_descriptor() noexcept { return {}; }
 };
 
 /// A Unix or TCP socket.
@@ -76,15 +74,14 @@ class SocketStream : public ByteStream {
   Io write(const std::byte* data, std::size_t size, std::size_t& count, Message&) noexcept override;
   void close() noexcept override;
   pollfd wanted(bool writing) const noexcept override;
-  void take_descriptors_with_bytes(bool taken) noexcept override { takes_descriptors_ = taken; }
-  Descriptors take_descriptors() noexcept override { return std::move(received_); }
+  void take_descriptor_with_bytes(bool taken) noexcept override { takes_descriptor_ = taken; }
+  Descriptor take_descriptor() noexcept override { return std::move(received_); }
 
  private:
   Io start(Message& message) noexcept;
   Io finish(Message& message) noexcept;
   ssize_t receive(std::byte* data, std::size_t room) noexcept;
-  ssize_t receive_with_descriptors(std::byte* data, std::size_t room) noexcept;
-  void keep_descriptors(msghdr& message) noexcept;
+  ssize_t receive_with_descriptor(std::byte* data, std::size_t room) noexcept;
 
   std::string name_;
   std::vector<Address> addresses_;
@@ -93,8 +90,8 @@ class SocketStream : public ByteStream {
   std::size_t next_address_ = 0;
   Descriptor socket_;
   bool open_ = false;
-  bool takes_descriptors_ = false;
-  Descriptors received_;
+  bool takes_descriptor_ = false;
+  Descriptor received_;
 };
 
 /// HOST of HOST:PORT, without the brackets of an IPv6 address.

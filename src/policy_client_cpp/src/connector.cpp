@@ -9,9 +9,6 @@
 namespace policy_client {
 namespace {
 
-/// The pipe of shared memory has room for 8192 wakes: at least so many in each of these.
-constexpr std::chrono::milliseconds between_drains{100};
-
 /// Signals are for the threads of the application, which began without this one.
 class NoSignals {
  public:
@@ -97,8 +94,7 @@ void Connector::run(Work& work) noexcept {
 bool Connector::wait_for_turn(Work& work) noexcept {
   while (work.turn.load(std::memory_order_acquire) == Turn::control) {
     if (work.ending) return false;
-    wait_for(work.to_thread, work.link.drain() ? Clock::now() + between_drains
-                                               : Clock::time_point::max());
+    wait_for(work.to_thread, Clock::time_point::max());
   }
   return !work.ending;
 }

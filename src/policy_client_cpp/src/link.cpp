@@ -12,6 +12,9 @@ std::size_t value_bytes(std::uint32_t rows, std::uint32_t dim) {
   return sizeof(float) * std::size_t{rows} * dim;
 }
 
+/// Beside shared memory, a byte that wakes the other end.
+constexpr std::byte wake_byte{0};
+
 bool other(std::uint32_t asked, std::uint32_t found) { return asked != 0 && asked != found; }
 
 }  // namespace
@@ -29,7 +32,7 @@ Link::Link(std::unique_ptr<ByteStream> stream, const Options& options, bool shar
 void Link::connect(Bell& wake, const std::atomic<bool>& ending) noexcept {
   const auto give_up_at = Clock::now() + options_.answer_limit;
   keep_to(give_up_at);
-  stream_->take_descriptors_with_bytes(shared_memory_);
+  stream_->take_descriptor_with_bytes(shared_memory_);
   state_ = State::opening;
   while (!ending) {
     if (state_ == State::opening) open();
@@ -45,7 +48,7 @@ void Link::connect(Bell& wake, const std::atomic<bool>& ending) noexcept {
     poll_until(both, 2, give_up_at);
     wake.clear();
   }
-  stream_->take_descriptors_with_bytes(false);
+  stream_->take_descriptor_with_bytes(false);
   // What is down is closed later: the reason shall be known first.
   if (state_ == State::refused) close();
 }
@@ -91,7 +94,7 @@ void Link::judge_greeting(const Frame& frame) noexcept {
                  welcome.obs_dim, welcome.act_dim, welcome.rows);
     return refuse();
   }
-  if (shared_memory_ && !memory_.attach(stream_->take_descriptors(), welcome, message_)) {
+  if (shared_memory_ && !memory_.attach(stream_->take_descriptor(), welcome, message_)) {
     return drop();
   }
   welcome_.assign(frame.payload, frame.payload + length);
@@ -105,11 +108,16 @@ void Link::keep_to(Clock::time_point deadline) noexcept {
 }
 
 void Link::send(const Header& header, const float* values) noexcept {
-  if (shared_memory_) return memory_.send(header, values);
-  std::memcpy(out_.data(), &header, sizeof(header));
-  std::memcpy(out_.data() + sizeof(header), values, header.length);
+  if (shared_memory_) {
+    if (!memory_.send(header, values)) return;
+    out_[0] = wake_byte;
+    out_size_ = 1;
+  } else {
+    std::memcpy(out_.data(), &header, sizeof(header));
+    std::memcpy(out_.data() + sizeof(header), values, header.length);
+    out_size_ = sizeof(header) + header.length;
+  }
   out_sent_ = 0;
-  out_size_ = sizeof(header) + header.length;
   flush();
 }
 
@@ -148,7 +156,9 @@ bool Link::receive_from_stream(Frame& frame) noexcept {
   std::memmove(in_.data(), in_.data() + in_taken_, in_size_ - in_taken_);
   in_size_ -= in_taken_;
   in_taken_ = 0;
+  bool is_drained = false;
   while (true) {
+    if (memory_.attached()) skip_wakes();
     if (in_size_ >= sizeof(Header)) {
       std::memcpy(&frame.header, in_.data(), sizeof(Header));
       if (!is_sound(frame.header)) return false;
@@ -159,7 +169,9 @@ bool Link::receive_from_stream(Frame& frame) noexcept {
       }
     }
     std::size_t count = 0;
-    const Io io = stream_->read(in_.data() + in_size_, in_.size() - in_size_, count, message_);
+    const std::size_t room = in_.size() - in_size_;
+    const Io io = is_drained ? Io::again
+                             : stream_->read(in_.data() + in_size_, room, count, message_);
     if (io == Io::failed) drop();
     if (io != Io::done) {
       // Beyond the deadline nothing was looked at.
@@ -167,7 +179,16 @@ bool Link::receive_from_stream(Frame& frame) noexcept {
       return false;
     }
     in_size_ += count;
+    is_drained = memory_.attached() && count < room;  // mostly one byte: not asked for more
   }
+}
+
+/// What woke this end is no part of a frame, none of which begins with that byte.
+void Link::skip_wakes() noexcept {
+  std::size_t wakes = 0;
+  while (wakes < in_size_ && in_[wakes] == wake_byte) ++wakes;
+  std::memmove(in_.data(), in_.data() + wakes, in_size_ - wakes);
+  in_size_ -= wakes;
 }
 
 bool Link::is_sound(const Header& header) noexcept {

@@ -30,8 +30,6 @@ class Link {
   void connect(Bell& wake, const std::atomic<bool>& ending) noexcept;
   /// Gives all descriptors and the memory back.
   void close() noexcept;
-  /// Empties the pipe of shared memory, while the other thread is at work; false where there is none.
-  bool drain() noexcept { return memory_.drain(); }
 
   // Of the thread that controls, while ready. None of these waits, or goes on beyond the deadline.
 
@@ -72,6 +70,7 @@ class Link {
   void flush() noexcept;
   bool receive_from_memory(Frame& frame) noexcept;
   bool receive_from_stream(Frame& frame) noexcept;
+  void skip_wakes() noexcept;
   bool is_sound(const Header& header) noexcept;
 
   const Options options_;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "factory.hpp"
+#include "model_file.hpp"
 
 namespace policy_client {
 namespace {
@@ -38,7 +39,7 @@ class OnnxModel : public Model {
  public:
   OnnxModel(const std::string& file, const Options& options)
       : environment_(ORT_LOGGING_LEVEL_WARNING, "policy_client"),
-        session_(environment_, file.c_str(), single_thread()),
+        session_(open(environment_, file)),
         input_(std::size_t{options.rows} * options.obs_dim),
         output_(std::size_t{options.rows} * options.act_dim) {
     if (session_.GetInputCount() != 1 || session_.GetOutputCount() != 1) {
@@ -74,12 +75,22 @@ class OnnxModel : public Model {
   }
 
  private:
-  static Ort::SessionOptions single_thread() {
+  static Ort::Session open(const Ort::Env& environment, const std::string& file) {
+    const std::string model = read_model(file);
+    require_whole(file, model);
+    return {environment, model.data(), model.size(), settings()};
+  }
+
+  static Ort::SessionOptions settings() {
     // A policy is small: more threads cost more than they bring, and take cores from the control.
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(1);
     options.SetInterOpNumThreads(1);
     options.SetGraphOptimizationLevel(ORT_ENABLE_ALL);
+    // What was checked is protobuf, so that must be what is parsed; files outside, of which there are
+    // none then, would be looked for where no file can be.
+    options.AddConfigEntry("session.load_model_format", "ONNX");
+    options.AddConfigEntry("session.model_external_initializers_file_folder_path", "/dev/null");
     return options;
   }
 

@@ -2,12 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <rknn_api.h>
 
-#include <fstream>
-#include <iterator>
 #include <stdexcept>
 #include <vector>
 
 #include "factory.hpp"
+#include "model_file.hpp"
 
 namespace policy_client {
 namespace {
@@ -15,9 +14,7 @@ namespace {
 class Context {
  public:
   explicit Context(const std::string& file) {
-    std::ifstream stream(file, std::ios::binary);
-    std::vector<char> model{std::istreambuf_iterator<char>(stream), {}};
-    if (!stream || model.empty()) throw std::runtime_error(file + ": cannot be read");
+    std::string model = read_model(file);
     const int code =
         rknn_init(&context_, model.data(), static_cast<std::uint32_t>(model.size()), 0, nullptr);
     if (code != RKNN_SUCC) {

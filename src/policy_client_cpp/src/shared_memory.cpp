@@ -4,17 +4,13 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
-#include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/vfs.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 
 #if !defined(F_SEAL_FUTURE_WRITE)
@@ -33,9 +29,6 @@ constexpr std::size_t request_at = 256;
 constexpr std::size_t alignment = 64;
 constexpr std::size_t least_answer_bytes = 512;
 constexpr int looks_per_clock = 32;
-constexpr int signals = 64;
-/// A pipe that was not drained in time is full, and the wake that did not fit is lost.
-constexpr std::chrono::milliseconds longest_sleep{1};
 
 std::uint64_t* counter(std::byte* memory, std::size_t offset) {
   return reinterpret_cast<std::uint64_t*>(memory + offset);
@@ -51,16 +44,6 @@ void relax() noexcept {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-/// Whether a descriptor is of that kind, as the kernel names it. Even to poll a file of a file system
-/// in user space waits for it. Its names begin with a slash, those that are asked for here do not.
-bool is_kind(int fd, const char* kind) noexcept {
-  char path[32];
-  char target[32]{};
-  std::snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-  return ::readlink(path, target, sizeof(target)) > 0 &&
-         std::strncmp(target, kind, std::strlen(kind)) == 0;
 }
 
 /// Memory that the service cuts off later would end the process with SIGBUS, and so would a huge
@@ -82,39 +65,7 @@ bool keeps_pages(int fd) noexcept {
 
 }  // namespace
 
-bool EventSignal::open(Descriptor event) noexcept {
-  close();
-  event_ = std::move(event);
-  nothing_.reset(::memfd_create("policy_client", MFD_CLOEXEC));
-  return nothing_ && ::syscall(SYS_io_setup, signals, &context_) == 0;
-}
-
-void EventSignal::ring() noexcept {
-  char byte = 0;
-  iocb nothing{};
-  nothing.aio_lio_opcode = IOCB_CMD_PREAD;
-  nothing.aio_fildes = static_cast<std::uint32_t>(nothing_.get());
-  nothing.aio_buf = reinterpret_cast<std::uintptr_t>(&byte);
-  nothing.aio_flags = IOCB_FLAG_RESFD;
-  nothing.aio_resfd = static_cast<std::uint32_t>(event_.get());
-  iocb* one = &nothing;
-  // Each is done when the call returns, and there is room for so many until they are taken note of.
-  if (::syscall(SYS_io_submit, context_, 1, &one) == 1) return;
-  io_event done[signals];
-  timespec now{};
-  ::syscall(SYS_io_getevents, context_, 0, signals, done, &now);
-  ::syscall(SYS_io_submit, context_, 1, &one);
-}
-
-void EventSignal::close() noexcept {
-  if (context_ != 0) ::syscall(SYS_io_destroy, context_);
-  context_ = 0;
-  nothing_.reset();
-  event_.reset();
-}
-
-bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& welcome,
-                          Message& message) noexcept {
+bool SharedMemory::attach(Descriptor memory, const Welcome& welcome, Message& message) noexcept {
   detach();
   const std::uint64_t request_bytes =
       sizeof(Header) + sizeof(float) * std::uint64_t{welcome.rows} * welcome.obs_dim;
@@ -129,29 +80,18 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
                 static_cast<unsigned long long>(least), welcome.shared_bytes);
     return false;
   }
-  if (!descriptors[0] || !descriptors[1] || !descriptors[2]) {
-    message.set("shared memory: it came without its three descriptors; has this process too many "
-                "open files?");
+  if (!memory) {
+    message.set("shared memory: it came without its descriptor; has this process too many open "
+                "files?");
     return false;
   }
-  const int memory = descriptors[0].get();
-  if (!keeps_size(memory, welcome.shared_bytes)) {
+  if (!keeps_size(memory.get(), welcome.shared_bytes)) {
     message.set("shared memory: expected a memfd of %u bytes that is sealed against shrinking",
                 welcome.shared_bytes);
     return false;
   }
-  if (!is_kind(descriptors[1].get(), "anon_inode:[eventfd]") ||
-      !is_kind(descriptors[2].get(), "pipe:[")) {
-    message.set("shared memory: expected an eventfd and a pipe with it, found something else");
-    return false;
-  }
-  if (!wake_service_.open(std::move(descriptors[1])) || !watch(std::move(descriptors[2]))) {
-    message.set("shared memory: no asynchronous read or epoll: %s; use unix: instead",
-                std::strerror(errno));
-    return false;
-  }
   // Of all that there is, only what is used: the application may lock what is mapped.
-  void* mapped = ::mmap(nullptr, least, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
+  void* mapped = ::mmap(nullptr, least, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
   if (mapped == MAP_FAILED) {
     message.set("shared memory: cannot map %llu bytes: %s", static_cast<unsigned long long>(least),
                 std::strerror(errno));
@@ -159,7 +99,7 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
   }
   memory_ = static_cast<std::byte*>(mapped);
   bytes_ = least;
-  if (!keeps_pages(memory)) {
+  if (!keeps_pages(memory.get())) {
     message.set("shared memory: expected a memfd that the client may seal, found: %s",
                 std::strerror(errno));
     return false;
@@ -168,31 +108,9 @@ bool SharedMemory::attach(ByteStream::Descriptors descriptors, const Welcome& we
   return true;
 }
 
-bool SharedMemory::watch(Descriptor pipe) noexcept {
-  pipe_ = std::move(pipe);
-  new_wakes_.reset(::epoll_create1(EPOLL_CLOEXEC));
-  epoll_event wanted{};
-  wanted.events = EPOLLIN | EPOLLET;
-  return new_wakes_ && ::epoll_ctl(new_wakes_.get(), EPOLL_CTL_ADD, pipe_.get(), &wanted) == 0;
-}
-
-bool SharedMemory::drain() noexcept {
-  if (!attached()) return false;
-  std::byte wakes[65536];
-  int there = 0;
-  if (::ioctl(pipe_.get(), FIONREAD, &there) == 0 && there > 1) {
-    const auto most = std::min(static_cast<std::size_t>(there - 1), sizeof(wakes));
-    [[maybe_unused]] const ssize_t got = ::read(pipe_.get(), wakes, most);
-  }
-  return true;
-}
-
 void SharedMemory::detach() noexcept {
   if (memory_ != nullptr) ::munmap(memory_, bytes_);
   memory_ = nullptr;
-  wake_service_.close();
-  new_wakes_.reset();
-  pipe_.reset();
   requested_ = answered_ = 0;
 }
 
@@ -201,14 +119,12 @@ void SharedMemory::detach() noexcept {
 // looks at the counter afterwards; a full fence between the two on either side means that at least
 // one sees the other. Release and acquire alone would not do: on x86-64 as on aarch64 a load may be
 // done before an earlier store to another word is seen.
-void SharedMemory::send(const Header& header, const float* values) noexcept {
+bool SharedMemory::send(const Header& header, const float* values) noexcept {
   std::memcpy(memory_ + request_at, &header, sizeof(header));
   std::memcpy(memory_ + request_at + sizeof(header), values, header.length);
   __atomic_store_n(counter(memory_, requested_at), ++requested_, __ATOMIC_RELEASE);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (__atomic_load_n(flag(memory_, service_sleeps_at), __ATOMIC_RELAXED) != 0) {
-    wake_service_.ring();
-  }
+  return __atomic_load_n(flag(memory_, service_sleeps_at), __ATOMIC_RELAXED) != 0;
 }
 
 bool SharedMemory::has_answer() const noexcept {
@@ -240,13 +156,7 @@ void SharedMemory::wait(Clock::time_point until, Clock::time_point spin_until,
   }
   __atomic_store_n(flag(memory_, client_sleeps_at), 1U, __ATOMIC_RELAXED);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (!has_answer()) {
-    pollfd both[] = {{new_wakes_.get(), POLLIN, 0}, socket};
-    poll_until(both, 2, std::min(until, Clock::now() + longest_sleep));
-    socket.revents = both[1].revents;
-    epoll_event seen{};
-    if (both[0].revents != 0) ::epoll_wait(new_wakes_.get(), &seen, 1, 0);
-  }
+  if (!has_answer()) poll_until(&socket, 1, until);
   __atomic_store_n(flag(memory_, client_sleeps_at), 0U, __ATOMIC_RELAXED);
 }
 

@@ -16,8 +16,6 @@
 namespace policy_client {
 namespace {
 
-constexpr std::size_t most_descriptors = 3;
-
 std::size_t colon_of(const std::string& host_and_port) {
   const std::size_t colon = host_and_port.rfind(':');
   if (colon == std::string::npos || colon == 0 || colon + 1 == host_and_port.size()) {
@@ -134,7 +132,7 @@ Io SocketStream::read(std::byte* data, std::size_t room, std::size_t& count,
                       Message& message) noexcept {
   if (Clock::now() >= deadline_) return Io::again;
   const ssize_t got =
-      takes_descriptors_ ? receive_with_descriptors(data, room) : receive(data, room);
+      takes_descriptor_ ? receive_with_descriptor(data, room) : receive(data, room);
   if (got > 0) {
     count = static_cast<std::size_t>(got);
     return Io::done;
@@ -165,33 +163,23 @@ ssize_t SocketStream::receive(std::byte* data, std::size_t room) noexcept {
   return ::recv(socket_.get(), data, static_cast<std::size_t>(got), 0);
 }
 
-ssize_t SocketStream::receive_with_descriptors(std::byte* data, std::size_t room) noexcept {
+ssize_t SocketStream::receive_with_descriptor(std::byte* data, std::size_t room) noexcept {
   iovec bytes{data, room};
-  alignas(cmsghdr) std::byte control[CMSG_SPACE(most_descriptors * sizeof(int))];
+  alignas(cmsghdr) std::byte control[CMSG_SPACE(sizeof(int))];
   msghdr header{};
   header.msg_iov = &bytes;
   header.msg_iovlen = 1;
   header.msg_control = control;
-  header.msg_controllen = sizeof(control);
+  header.msg_controllen = CMSG_LEN(sizeof(int));  // no room for a second one in the padding
   const ssize_t got = ::recvmsg(socket_.get(), &header, MSG_CMSG_CLOEXEC);
-  if (got > 0) keep_descriptors(header);
-  return got;
-}
-
-void SocketStream::keep_descriptors(msghdr& header) noexcept {
-  for (cmsghdr* part = CMSG_FIRSTHDR(&header); part != nullptr; part = CMSG_NXTHDR(&header, part)) {
-    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-    const std::size_t count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (std::size_t i = 0; i < count; ++i) {
-      int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(part) + i * sizeof(int), sizeof(int));
-      if (i < received_.size()) {
-        received_[i].reset(fd);
-      } else {
-        ::close(fd);
-      }
-    }
+  const cmsghdr* part = got > 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+  if (part != nullptr && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS &&
+      part->cmsg_len == CMSG_LEN(sizeof(int))) {
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(part), sizeof(fd));
+    received_.reset(fd);
   }
+  return got;
 }
 
 Io SocketStream::write(const std::byte* data, std::size_t size, std::size_t& count,
@@ -210,7 +198,7 @@ Io SocketStream::write(const std::byte* data, std::size_t size, std::size_t& cou
 void SocketStream::close() noexcept {
   socket_.reset();
   open_ = false;
-  received_ = {};
+  received_.reset();
 }
 
 pollfd SocketStream::wanted(bool writing) const noexcept {

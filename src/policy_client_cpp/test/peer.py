@@ -21,7 +21,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, F_SETFL, fcntl
+from fcntl import F_ADD_SEALS, F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, fcntl
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ OBS_DIM, ACT_DIM = 3, 2
 HEADER = struct.Struct("<IBBHIIQQQ")
 HELLO_PAYLOAD = struct.Struct("<32sIIIHHHH")
 ANSWER_NOW, AREA = 64, 256
+WAKE = b"\0"
 HUGE, VAST = 2**21, 2**32 - 1
 
 
@@ -44,8 +45,17 @@ class Request(NamedTuple):
     payload: bytes
 
 
-def frame(kind: int, payload: bytes = b"", *, rows: int = 0, sequence: int = 0, stamp_ns: int = 0,
-          magic: int = MAGIC, version: int = VERSION, length: int | None = None) -> bytes:
+def frame(
+    kind: int,
+    payload: bytes = b"",
+    *,
+    rows: int = 0,
+    sequence: int = 0,
+    stamp_ns: int = 0,
+    magic: int = MAGIC,
+    version: int = VERSION,
+    length: int | None = None,
+) -> bytes:
     size = len(payload) if length is None else length
     return HEADER.pack(magic, version, kind, 0, size, rows, sequence, stamp_ns, 7) + payload
 
@@ -58,8 +68,14 @@ def text(data: bytes) -> bytes:
     return struct.pack("<H", len(data)) + data
 
 
-def welcome(*, obs_dim: int = OBS_DIM, act_dim: int = ACT_DIM, rows: int = 1,
-            shared_bytes: int = 0, tail: bytes | None = None) -> bytes:
+def welcome(
+    *,
+    obs_dim: int = OBS_DIM,
+    act_dim: int = ACT_DIM,
+    rows: int = 1,
+    shared_bytes: int = 0,
+    tail: bytes | None = None,
+) -> bytes:
     if tail is None:
         tail = text(b"walk") + text(b"1.2.3") + struct.pack("<H", 2) + text(b"hip") + text(b"knee")
     numbers = struct.pack("<32sIIIId", bytes(range(32)), obs_dim, act_dim, rows, shared_bytes, 50.0)
@@ -68,7 +84,7 @@ def welcome(*, obs_dim: int = OBS_DIM, act_dim: int = ACT_DIM, rows: int = 1,
 
 def values(request: Request) -> bytes:
     numbers = struct.unpack(f"<{len(request.payload) // 4}f", request.payload)
-    rows = [numbers[at:at + OBS_DIM] for at in range(0, len(numbers), OBS_DIM)]
+    rows = [numbers[at : at + OBS_DIM] for at in range(0, len(numbers), OBS_DIM)]
     return b"".join(struct.pack("<2f", sum(row), len(row)) for row in rows)
 
 
@@ -117,12 +133,12 @@ ANSWERS: dict[str, Callable[[Request], bytes]] = {
     "long_error": lambda request: error(11, b"x" * 60000, sequence=request.sequence),
 }
 CLOSES_AFTER = {"half", "ending", "bad_frame"}
-# What comes in the place of the pipe beside shared memory.
-NO_PIPES: dict[str, Callable[[], int]] = {
+# What comes in the place of the memory.
+NO_MEMORIES: dict[str, Callable[[], int]] = {
     "memory_directory": lambda: os.open("/", os.O_RDONLY | os.O_CLOEXEC),
     "memory_device": lambda: os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC),
     "memory_socket": lambda: socket.socket().detach(),
-    "memory_event": lambda: os.eventfd(0, os.EFD_CLOEXEC),
+    "memory_pipe": lambda: os.pipe2(os.O_CLOEXEC)[0],
 }
 UNREAD: list[socket.socket] = []
 
@@ -176,8 +192,9 @@ def take_hello(connection: socket.socket) -> tuple[int, int]:
     magic, version, kind, flags, length, *rest = HEADER.unpack(take(connection, HEADER.size))
     assert (magic, version, kind, flags, rest) == (MAGIC, VERSION, HELLO, 0, [0, 0, 0, 0])
     payload = take(connection, length)
-    (sha256, obs_dim, act_dim, rows, scaling, answer, transport,
-     token) = HELLO_PAYLOAD.unpack_from(payload)
+    (sha256, obs_dim, act_dim, rows, scaling, answer, transport, token) = HELLO_PAYLOAD.unpack_from(
+        payload
+    )
     assert (sha256, obs_dim, act_dim) == (bytes(32), OBS_DIM, ACT_DIM)
     assert (scaling, answer, token) == (1, 0, len(payload) - HELLO_PAYLOAD.size)
     assert rows >= 1
@@ -255,15 +272,9 @@ def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
     if behaviour != "memory_unsealed":
         last = F_SEAL_SEAL if behaviour == "memory_last_seal" else 0
         fcntl(memory, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | last)
-    service = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-    hears, bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    descriptors = [memory, service, hears]
-    if behaviour == "memory_pipe":
-        descriptors[1:] = bell, hears
-    if behaviour in NO_PIPES:
-        descriptors[2] = NO_PIPES[behaviour]()
+    passed = [NO_MEMORIES[behaviour]() if behaviour in NO_MEMORIES else memory]
     if behaviour == "memory_missing":
-        descriptors = []
+        passed = []
     if behaviour not in {"memory_huge", "memory_short"}:
         # Before the client has it, because memory that it has sealed cannot be mapped again.
         shared = mmap.mmap(memory, size)
@@ -272,34 +283,49 @@ def serve_shared(connection: socket.socket, behaviour: str, rows: int) -> None:
     said = {"memory_small": 64, "memory_vast": VAST}.get(behaviour, size)
     greeting = welcome(rows=rows, shared_bytes=said)
     if behaviour == "memory_lingering":
-        send_with(connection, greeting, *map(os.dup, descriptors), lingering())
+        send_with(connection, greeting, os.dup(memory), lingering())
         hold_lingering()
     else:
-        socket.send_fds(connection, [greeting], descriptors)
-    if behaviour in {"memory_unsealed", "memory_pipe", "memory_missing", "memory_small",
-                     "memory_short", "memory_huge", "memory_last_seal", *NO_PIPES}:
+        socket.send_fds(connection, [greeting], passed)
+    if behaviour in {
+        "memory_unsealed",
+        "memory_missing",
+        "memory_small",
+        "memory_short",
+        "memory_huge",
+        "memory_last_seal",
+        *NO_MEMORIES,
+    }:
         with suppress(EOFError):
             take(connection, 1)
         return
     with shared:
-        answer_shared(connection, behaviour, rows, shared, descriptors, bell, answer_at)
+        answer_shared(connection, behaviour, rows, shared, answer_at)
 
 
-def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: mmap.mmap,
-                  descriptors: list[int], bell: int, answer_at: int) -> None:
-    done, (_, service, hears, *_) = 0, descriptors
+def answer_shared(
+    connection: socket.socket,
+    behaviour: str,
+    rows: int,
+    shared: mmap.mmap,
+    answer_at: int,
+) -> None:
+    done = 0
     while True:
-        ready, _, _ = select.select([service, connection.fileno()], [], [])
-        if connection.fileno() in ready:
-            assert connection.recv(1) == b"", "a word over the socket beside shared memory"
-            return
-        os.eventfd_read(service)
+        if behaviour == "memory_deaf":
+            while struct.unpack_from("<Q", shared, 0)[0] == done and not is_closed(connection):
+                pass
+        elif said := connection.recv(4096):
+            assert not said.strip(WAKE), "a word over the socket beside shared memory"
         requested = struct.unpack_from("<Q", shared, 0)[0]
+        if requested == done:
+            return
         assert requested == done + 1, "a request before the answer to the last"
         done = requested
-        header = bytes(shared[AREA:AREA + HEADER.size])
-        request = checked(header, rows, lambda size: bytes(
-            shared[AREA + HEADER.size:AREA + HEADER.size + size]))
+        header = bytes(shared[AREA : AREA + HEADER.size])
+        request = checked(
+            header, rows, lambda size: bytes(shared[AREA + HEADER.size : AREA + HEADER.size + size])
+        )
         if behaviour == "memory_ending":
             connection.sendall(error(12, b"the service ends"))
             return
@@ -307,29 +333,27 @@ def answer_shared(connection: socket.socket, behaviour: str, rows: int, shared: 
             return
         if behaviour == "memory_mute":
             continue
-        if behaviour == "memory_blocking_pipe":
-            # Flags belong to the open file, which is the client's as well.
-            fcntl(hears, F_SETFL, 0)
-            continue
-        if behaviour == "memory_blocking_event":
-            fcntl(service, F_SETFL, 0)
-            os.eventfd_write(service, 2**64 - 2)
+        if behaviour == "memory_flood":
+            while True:
+                connection.sendall(WAKE * 65536)
         if behaviour == "memory_says_lingering":
             send_with(connection, error(11), lingering())
             with suppress(EOFError):
                 take(connection, 1)
             return
         reply = ANSWERS.get(behaviour, action)(request)
-        shared[answer_at:answer_at + len(reply)] = reply
+        shared[answer_at : answer_at + len(reply)] = reply
         count = done + 5 if behaviour == "memory_jump" else done
         shared[64:72] = struct.pack("<Q", count)
         if struct.unpack_from("<I", shared, 128)[0]:
             with suppress(BlockingIOError):
-                os.write(bell, bytes(8))
-        if behaviour == "memory_blocking_event":
-            with suppress(EOFError):
-                take(connection, 1)
-            return
+                connection.send(WAKE, socket.MSG_DONTWAIT)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    with select.epoll() as poll:
+        poll.register(connection, select.EPOLLRDHUP)
+        return bool(poll.poll(0))
 
 
 def say(word: str) -> None:

@@ -27,10 +27,12 @@ def write_model(file: Path) -> None:
     inputs = [helper.make_tensor_value_info("obs", TensorProto.FLOAT, ["n", 3])]
     outputs = [helper.make_tensor_value_info("action", TensorProto.FLOAT, ["n", 2])]
     node = helper.make_node("MatMul", ["obs", "weights"], ["action"])
-    graph = helper.make_graph([node], "sum", inputs, outputs,
-                              [numpy_helper.from_array(weights, "weights")])
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)],
-                                ir_version=8), file)
+    graph = helper.make_graph(
+        [node], "sum", inputs, outputs, [numpy_helper.from_array(weights, "weights")]
+    )
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), file
+    )
 
 
 def write_certificates(folder: Path) -> None:
@@ -44,23 +46,37 @@ def write_certificates(folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, who)])
         write_certificate(folder / f"{who}.pem", name, key, ca_name, ca_key)
-        private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                    serialization.NoEncryption())
+        private = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
         file = folder / f"{who}.key"
         file.touch(mode=0o600)
         file.write_bytes(private)
 
 
-def write_certificate(file: Path, name: x509.Name, key: ec.EllipticCurvePrivateKey,
-                      signer: x509.Name, signer_key: ec.EllipticCurvePrivateKey) -> None:
+def write_certificate(
+    file: Path,
+    name: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    signer: x509.Name,
+    signer_key: ec.EllipticCurvePrivateKey,
+) -> None:
     now = datetime.datetime.now(datetime.timezone.utc)
-    builder = (x509.CertificateBuilder().subject_name(name).issuer_name(signer)
-               .public_key(key.public_key()).serial_number(x509.random_serial_number())
-               .not_valid_before(now - datetime.timedelta(days=1))
-               .not_valid_after(now + datetime.timedelta(days=1))
-               .add_extension(x509.BasicConstraints(ca=name == signer, path_length=None), True)
-               .add_extension(x509.SubjectAlternativeName(
-                   [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False))
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(signer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=name == signer, path_length=None), True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+    )
     certificate = builder.sign(signer_key, hashes.SHA256())
     file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 

@@ -4,7 +4,6 @@
 #include <doctest/doctest.h>
 #include <fcntl.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -106,10 +105,6 @@ class ServiceMemory {
   ServiceMemory() : memory_(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
     REQUIRE(::ftruncate(memory_.get(), bytes) == 0);
     REQUIRE(::fcntl(memory_.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
-    int ends[2];
-    REQUIRE(::pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0);
-    pipe_ = Descriptor(ends[1]);
-    read_end_ = ends[0];
     at_ = static_cast<std::byte*>(
         ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_.get(), 0));
     Welcome welcome;
@@ -117,10 +112,8 @@ class ServiceMemory {
     welcome.act_dim = act_dim;
     welcome.rows = 1;
     welcome.shared_bytes = bytes;
-    ByteStream::Descriptors passed{Descriptor(::dup(memory_.get())),
-                                   Descriptor(::eventfd(0, EFD_CLOEXEC)), Descriptor(read_end_)};
     Message message;
-    const bool attached = client_.attach(std::move(passed), welcome, message);
+    const bool attached = client_.attach(Descriptor(::dup(memory_.get())), welcome, message);
     INFO(message.text());
     REQUIRE(attached);
   }
@@ -130,8 +123,6 @@ class ServiceMemory {
 
   SharedMemory& client() { return client_; }
   int file() const { return memory_.get(); }
-  int pipe() const { return pipe_.get(); }
-  int read_end() const { return read_end_; }
 
   template <typename T>
   void set(std::size_t offset, T value) {
@@ -140,8 +131,6 @@ class ServiceMemory {
 
  private:
   Descriptor memory_;
-  Descriptor pipe_;
-  int read_end_ = -1;
   std::byte* at_ = nullptr;
   SharedMemory client_;
 };
@@ -219,18 +208,6 @@ TEST_CASE("no page can be taken out of memory that is mapped") {
   ServiceMemory memory;
   CHECK(::fallocate(memory.file(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 4096) == -1);
   CHECK(errno == EPERM);
-}
-
-TEST_CASE("the pipe of wakes is drained down to one, whatever its flags") {
-  ServiceMemory memory;
-  const char wake[8]{};
-  while (::write(memory.pipe(), wake, sizeof(wake)) > 0) {
-  }
-  REQUIRE(::fcntl(memory.read_end(), F_SETFL, 0) == 0);
-  for (int i = 0; i < 3; ++i) REQUIRE(memory.client().drain());
-  int left = 0;
-  REQUIRE(::ioctl(memory.read_end(), FIONREAD, &left) == 0);
-  CHECK(left == 1);
 }
 
 TEST_SUITE_END();

@@ -73,8 +73,12 @@ def run_command(
         except (Exception, KeyboardInterrupt) as error:
             # Some libraries make an error of their own out of an interruption.
             if came or isinstance(error, KeyboardInterrupt):
-                log.error("%s %s: interrupted; %s", name, given.verb,
-                          getattr(given, "left", "nothing was left half-written"))
+                log.error(
+                    "%s %s: interrupted; %s",
+                    name,
+                    given.verb,
+                    getattr(given, "left", "nothing was left half-written"),
+                )
                 return SIGNALLED + (came or [signal.SIGINT])[0]
             if isinstance(error, PolicyError):
                 log.error("%s %s: %s", name, given.verb, error)
@@ -153,8 +157,11 @@ def _signals_that_interrupt() -> Iterator[list[int]]:
         came.append(number)
         raise _Interrupted
 
-    before = {number: signal.signal(number, interrupt) for number in INTERRUPTING
-              if signal.getsignal(number) is not signal.SIG_IGN}  # fmt: skip
+    before = {
+        number: signal.signal(number, interrupt)
+        for number in INTERRUPTING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         with signals_watched(partial(_end_what_hangs, came)):
             yield came
@@ -205,8 +212,12 @@ def _parsed(
     choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, does in verbs.items():
         text = does.__doc__ or ""
-        added = choices.add_parser(verb, help=text.splitlines()[0], description=text,
-                                   formatter_class=argparse.RawDescriptionHelpFormatter)
+        added = choices.add_parser(
+            verb,
+            help=text.splitlines()[0],
+            description=text,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         does.add_arguments(added)
         added.set_defaults(run=does.run, parser=added)
     given, unknown = parser.parse_known_args(args)

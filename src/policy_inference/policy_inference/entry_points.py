@@ -10,9 +10,7 @@ from typing import Any
 from policy_inference.errors import PolicyError
 
 
-def registered(
-    group: str, kind: str, error: type[PolicyError]
-) -> dict[str, metadata.EntryPoint]:
+def registered(group: str, kind: str, error: type[PolicyError]) -> dict[str, metadata.EntryPoint]:
     """Return the entry points of a group by name.
 
     Args:
@@ -27,8 +25,10 @@ def registered(
     for entry in sorted(metadata.entry_points(group=group), key=lambda entry: entry.name):
         known = found.setdefault(entry.name, entry)
         if known.value != entry.value:
-            raise error(f"{kind} {entry.name!r} is registered twice, by {_package(known)} and by "
-                        f"{_package(entry)}; uninstall one of the packages")
+            raise error(
+                f"{kind} {entry.name!r} is registered twice, by {_package(known)} and by "
+                f"{_package(entry)}; uninstall one of the packages"
+            )
     return found
 
 
@@ -42,8 +42,9 @@ def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
         return entry.load()
     except (Exception, SystemExit) as cause:  # a module runs whatever its package pleases
         what = f"{type(cause).__name__}: {cause}"
-        raise error(f"{_package(entry)} does not load: {what}; install a version of the package "
-                    "that fits") from cause
+        raise error(
+            f"{_package(entry)} does not load: {what}; install a version of the package that fits"
+        ) from cause
 
 
 def _package(entry: metadata.EntryPoint) -> str:

@@ -7,6 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+MOST_LINES = 200
+"""Of the message of a `BundleError`."""
+_LONGEST = 600
+"""Characters of a part of a problem: a hostile file has names of a million."""
+
 
 class PolicyError(Exception):
     """Base of every error that has a cause outside this code: a file, a device, a robot."""
@@ -26,23 +31,34 @@ class Problem:
     remedy: str = ""
 
     def __str__(self) -> str:
-        """Return the problem as one line."""
-        place = f"{self.file}: {self.key}" if self.key else self.file
+        """Return the problem as one line that a terminal shows as it is."""
+        place = f"{self.file}: {_shown(self.key)}" if self.key else self.file
         remedy = f"; {self.remedy}" if self.remedy else ""
-        return f"{place}: expected {self.expected}, found {self.found}{remedy}"
+        return f"{place}: expected {_shown(self.expected)}, found {_shown(self.found)}{remedy}"
 
 
 class BundleError(PolicyError):
     """A bundle cannot be used; `problems` holds everything that is wrong, in file order."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        """Join the problems to a message of one line each."""
+        """Join the problems to a message of one line each; of very many it has the first."""
         self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, problems)))
+        lines = [str(problem) for problem in problems[:MOST_LINES]]
+        if len(problems) > MOST_LINES:
+            lines.append(f"and {len(problems) - MOST_LINES} more")
+        super().__init__("\n".join(lines))
 
     def __reduce__(self) -> tuple[type[BundleError], tuple[tuple[Problem, ...]]]:
         """Keep the problems where the error crosses to another process."""
         return BundleError, (self.problems,)
+
+
+def _shown(text: str) -> str:
+    """Return a text that a file may have chosen, with escapes and without most of its length."""
+    cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    if cut.isprintable():
+        return cut
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 class BackendError(PolicyError):

@@ -95,8 +95,15 @@ class JointTargets:
     """
 
     __slots__ = (
-        "block", "damping", "effort", "effort_limit", "mode", "position", "stiffness", "velocity",
-    )  # fmt: skip
+        "block",
+        "damping",
+        "effort",
+        "effort_limit",
+        "mode",
+        "position",
+        "stiffness",
+        "velocity",
+    )
 
     def __init__(self, joints: int) -> None:
         """Start with targets that command no torque."""

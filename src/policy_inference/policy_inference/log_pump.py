@@ -50,6 +50,7 @@ def pump_log() -> None:
     if os.isatty(_ERR):  # which ROS colours its lines for
         os.environ.setdefault("RCUTILS_COLORIZED_OUTPUT", "1")
     with contextlib.ExitStack() as unneeded:
+
         def pipe() -> tuple[int, int]:
             read, write = os.pipe()
             unneeded.callback(os.close, read)
@@ -61,8 +62,9 @@ def pump_log() -> None:
             del pipes[_OUT]  # what goes to one place keeps its order
         asking, asked = socket.socketpair()
         unneeded.callback(asked.close)
-        _pumps.append((_started(asked.fileno(), {fd: read for fd, (read, _) in pipes.items()}),
-                       asking))
+        _pumps.append(
+            (_started(asked.fileno(), {fd: read for fd, (read, _) in pipes.items()}), asking)
+        )
         for fd in streams:
             _, write = pipes.get(fd) or pipes[_ERR]
             os.set_blocking(write, False)
@@ -93,8 +95,10 @@ def log_problem() -> str:
     for pump, _ in _pumps:
         status = pump.poll()
         if status is not None:
-            return (f"the log is lost: its process log_pump (pid {pump.pid}) has ended with status "
-                    f"{status}; start this process anew")
+            return (
+                f"the log is lost: its process log_pump (pid {pump.pid}) has ended with status "
+                f"{status}; start this process anew"
+            )
     return ""
 
 
@@ -109,10 +113,12 @@ def _started(asked: int, sources: Mapping[int, int]) -> subprocess.Popen[bytes]:
     """Start the pump from each source to the descriptor that it belongs to."""
     pairs = [f"{source}:{sink}" for sink, source in sources.items()]
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", __file__, *pairs], stdin=asked, pass_fds=[*sources.values()],
+        [sys.executable, "-I", "-S", __file__, *pairs],
+        stdin=asked,
+        pass_fds=[*sources.values()],
         # A Ctrl-C is for the process that logs: what that says then is passed on, too.
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def _may_wait(fd: int) -> bool:
@@ -142,7 +148,7 @@ class _Stream:
         room = _MOST_BYTES - len(self.waiting)
         if len(data) > room:
             kept = data[: data.rfind(b"\n", 0, room) + 1]
-            lost = data[len(kept):]
+            lost = data[len(kept) :]
             self._lost += lost.count(b"\n") + (not lost.endswith(b"\n"))
             self._in_lost_line = not lost.endswith(b"\n")
             data = kept

@@ -44,17 +44,27 @@ def _message(name: str, leaves: str, **inside: str) -> tuple[str, _Message]:
 
 # Of onnx.proto up to IR version 13. A field that is not here is refused: a runtime that knows it
 # may find weights in it.
-_MESSAGES = dict((
-    _message("Model", "1-6 8 14 26", f7="Graph", f20="Training", f25="Function"),
-    _message("Training", "3 4", f1="Graph", f2="Graph"),
-    _message("Function", "1 4-6 8-10 12-14", f7="Node", f11="Attribute"),
-    _message("Graph", "2 10-14 16", f1="Node", f5="Tensor", f15="Sparse"),
-    _message("Node", "1-4 6-10", f5="Attribute"),
-    _message("Attribute", "1-4 7-9 13-15 20 21", f5="Tensor", f6="Graph", f10="Tensor",
-             f11="Graph", f22="Sparse", f23="Sparse"),
-    _message("Sparse", "3", f1="Tensor", f2="Tensor"),
-    _message("Tensor", "1-12 16"),
-))
+_MESSAGES = dict(
+    (
+        _message("Model", "1-6 8 14 26", f7="Graph", f20="Training", f25="Function"),
+        _message("Training", "3 4", f1="Graph", f2="Graph"),
+        _message("Function", "1 4-6 8-10 12-14", f7="Node", f11="Attribute"),
+        _message("Graph", "2 10-14 16", f1="Node", f5="Tensor", f15="Sparse"),
+        _message("Node", "1-4 6-10", f5="Attribute"),
+        _message(
+            "Attribute",
+            "1-4 7-9 13-15 20 21",
+            f5="Tensor",
+            f6="Graph",
+            f10="Tensor",
+            f11="Graph",
+            f22="Sparse",
+            f23="Sparse",
+        ),
+        _message("Sparse", "3", f1="Tensor", f2="Tensor"),
+        _message("Tensor", "1-12 16"),
+    )
+)
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 """Of a tensor: where its values are, and whether they are there."""
 
@@ -72,20 +82,25 @@ def require_whole(file: Path, model: bytes) -> None:
     try:
         whole = _is_whole(model)
     except (ValueError, IndexError) as error:
-        raise BackendError(f"{file}: expected an ONNX model, found {_found(error)}; copy or export "
-                           "it again") from error
+        raise BackendError(
+            f"{file}: expected an ONNX model, found {_found(error)}; copy or export it again"
+        ) from error
     if not whole:
-        raise BackendError(f"{file}: expected all weights in this file, found some in a second "
-                           "one, which no hash covers; on a machine with the package onnx "
-                           f"this merges them: {merge_command(file)} ; the contract then "
-                           "needs the sha256 of the new file")
+        raise BackendError(
+            f"{file}: expected all weights in this file, found some in a second "
+            "one, which no hash covers; on a machine with the package onnx "
+            f"this merges them: {merge_command(file)} ; the contract then "
+            "needs the sha256 of the new file"
+        )
 
 
 def merge_command(model: Path) -> str:
     """Return the command line that merges weights in a second file, into a file where it runs."""
     merged = f"{model.stem}_merged{model.suffix}"
-    return ('python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
-            f"{shlex.join([str(model), merged])}")
+    return (
+        'python3 -c "import onnx, sys; onnx.save(onnx.load(sys.argv[1]), sys.argv[2])" '
+        f"{shlex.join([str(model), merged])}"
+    )
 
 
 def _found(error: Exception) -> str:
@@ -112,8 +127,10 @@ def _is_whole(model: bytes) -> bool:
                 open_parts.append((_MESSAGES[message.inside[number]], begin, at, depth + 1))
             elif number not in message.leaves and number not in message.inside:
                 if message.name != "Tensor" or number not in (_EXTERNAL_DATA, _DATA_LOCATION):
-                    raise ValueError(f"the field {number} of a {message.name}, which no ONNX has "
-                                     "that this version knows")
+                    raise ValueError(
+                        f"the field {number} of a {message.name}, which no ONNX has "
+                        "that this version knows"
+                    )
                 if number == _EXTERNAL_DATA or value:
                     return False
         if at != end:

@@ -20,7 +20,8 @@ class PrivateFolder:
             OSError: There is no place for it.
         """
         self._folder = tempfile.TemporaryDirectory(
-            prefix="policy_inference_", ignore_cleanup_errors=True)
+            prefix="policy_inference_", ignore_cleanup_errors=True
+        )
         _folders.add(self._folder)
 
     @property

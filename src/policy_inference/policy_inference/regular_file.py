@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import IO
 
 
-def open_regular(
-    path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None
-) -> int:
+def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
     """Open a regular file, and nothing else; return its descriptor.
 
     Args:
@@ -25,8 +23,7 @@ def open_regular(
         OSError: It cannot be opened, or is something else.
     """
     # Not to wait for somebody who writes into a pipe; regular files take no notice.
-    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644,
-                     dir_fd=dir_fd)
+    handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=dir_fd)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
         return handle

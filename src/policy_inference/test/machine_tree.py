@@ -55,7 +55,8 @@ ORIN: Files = {
 }
 S100: Files = {
     "/proc/device-tree/model": "D-Robotics RDK S100 V1P0\0",
-    "/dev/bpu": "", "/dev/bpu_core0": "",
+    "/dev/bpu": "",
+    "/dev/bpu_core0": "",
     "/sys/devices/system/bpu/bpu0/ratio": "37",
     "/sys/devices/system/bpu/bpu0/devfreq/28108000.bpu/cur_freq": "1000000000",
     "/sys/devices/system/bpu/bpu0/devfreq/28108000.bpu/min_freq": "500000000",
@@ -65,7 +66,7 @@ S100: Files = {
     "/sys/class/thermal/thermal_zone0/temp": "52719",
     "/sys/class/thermal/thermal_zone4/type": "pvt_bpu_pvtc1_t1",
     "/sys/class/thermal/thermal_zone4/temp": "53271",
-}  # fmt: skip
+}
 X5: Files = {
     "/proc/device-tree/model": "D-Robotics RDK X5 V1.0\0",
     "/sys/devices/system/bpu/bpu0/ratio": "12",
@@ -111,6 +112,7 @@ def installed(folder: Path, module: str, distribution: str, version: str) -> Pat
     (folder / module / "__init__.py").write_text("raise ImportError('doctor imports nothing')\n")
     info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\n"
-                                   f"Version: {version}\n")
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+    )
     return folder

@@ -44,29 +44,36 @@ def said(process: Process) -> tuple[list[str], list[str]]:
 
 
 def test_lines_come_in_their_order_and_whole(start: Callable[..., Process]) -> None:
-    process = start("import os\nfor number in range(2000):\n"
-                    "    os.write(2, b'line %d\\n' % number)\n    print('out', number)")
+    process = start(
+        "import os\nfor number in range(2000):\n"
+        "    os.write(2, b'line %d\\n' % number)\n    print('out', number)"
+    )
     out, err = said(process)
     assert err == [f"line {number}" for number in range(2000)]
     assert out == [f"out {number}" for number in range(2000)]
 
 
 def test_two_streams_that_go_to_one_place_keep_their_order(start: Callable[..., Process]) -> None:
-    process = start("import os\nfor number in range(500):\n"
-                    "    os.write(1 + number % 2, b'line %d\\n' % number)",
-                    stderr=subprocess.STDOUT)
+    process = start(
+        "import os\nfor number in range(500):\n"
+        "    os.write(1 + number % 2, b'line %d\\n' % number)",
+        stderr=subprocess.STDOUT,
+    )
     out, _ = process.communicate(timeout=TIMEOUT_S)
     assert out.decode().splitlines() == [f"line {number}" for number in range(500)]
 
 
 def test_process_never_waits_for_a_reader_who_is_told_how_many_lines_are_lost(
-    start: Callable[..., Process]
+    start: Callable[..., Process],
 ) -> None:
-    process = start("import os, sys\nleft = " + str(MANY) + "\nwhile left:\n    try:\n"
-                    f"        os.write(2, b'{LINE}\\n')\n        left -= 1\n"
-                    "    except BlockingIOError:\n"  # faster than the pump: nothing is counted
-                    "        os.sched_yield()\n"
-                    "print('done', flush=True)\nsys.stdin.read()", stdin=subprocess.PIPE)
+    process = start(
+        "import os, sys\nleft = " + str(MANY) + "\nwhile left:\n    try:\n"
+        f"        os.write(2, b'{LINE}\\n')\n        left -= 1\n"
+        "    except BlockingIOError:\n"  # faster than the pump: nothing is counted
+        "        os.sched_yield()\n"
+        "print('done', flush=True)\nsys.stdin.read()",
+        stdin=subprocess.PIPE,
+    )
     assert process.stdout
     assert process.stdin
     assert process.stdout.readline() == b"done\n"  # though nobody has read stderr
@@ -75,13 +82,15 @@ def test_process_never_waits_for_a_reader_who_is_told_how_many_lines_are_lost(
     _, err = said(process)
     lost = [int(line.split()[0]) for line in err if line != LINE]
     assert {line.partition(" ")[2] for line in err if line != LINE} == {
-        "lines are lost: the log was not read"}
+        "lines are lost: the log was not read"
+    }
     assert err.count(LINE) + sum(lost) == MANY
     assert err.count(LINE) > 5000
 
 
-@pytest.mark.parametrize("end", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)",
-                                 "os.abort()", "sys.exit(3)"])
+@pytest.mark.parametrize(
+    "end", ["os._exit(3)", "os.kill(os.getpid(), signal.SIGKILL)", "os.abort()", "sys.exit(3)"]
+)
 def test_last_words_of_a_process_that_ends_in_any_way_come_out(
     start: Callable[..., Process], end: str
 ) -> None:
@@ -98,9 +107,11 @@ def test_last_words_are_there_when_the_process_has_ended(start: Callable[..., Pr
 
 
 def test_interruption_of_the_whole_group_ends_no_pump(start: Callable[..., Process]) -> None:
-    process = start("import os, signal\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
-                    "os.killpg(0, signal.SIGINT)\nos.write(2, b'goes on\\n')",
-                    start_new_session=True)
+    process = start(
+        "import os, signal\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
+        "os.killpg(0, signal.SIGINT)\nos.write(2, b'goes on\\n')",
+        start_new_session=True,
+    )
     assert said(process) == ([], ["goes on"])
     assert process.returncode == 0
 
@@ -108,8 +119,10 @@ def test_interruption_of_the_whole_group_ends_no_pump(start: Callable[..., Proce
 def test_reader_that_has_gone_harms_nobody(start: Callable[..., Process]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    process = start("import os\nfor _ in range(1000):\n    os.write(2, b'for nobody\\n')\n"
-                    "print('done')", stderr=writing)
+    process = start(
+        "import os\nfor _ in range(1000):\n    os.write(2, b'for nobody\\n')\nprint('done')",
+        stderr=writing,
+    )
     os.close(writing)
     out, _ = process.communicate(timeout=TIMEOUT_S)
     assert out == b"done\n"
@@ -120,8 +133,9 @@ def test_child_that_outlives_the_process_is_heard(start: Callable[..., Process])
     process = start(
         "import os, signal, subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-c', 'import os, sys; sys.stdin.read(); "
-        "os.write(2, b\"child\\\\n\")'], stdin=0)\nos.kill(os.getpid(), signal.SIGKILL)",
-        stdin=subprocess.PIPE)
+        'os.write(2, b"child\\\\n")\'], stdin=0)\nos.kill(os.getpid(), signal.SIGKILL)',
+        stdin=subprocess.PIPE,
+    )
     assert process.wait(TIMEOUT_S) == -signal.SIGKILL
     assert process.stdin
     process.stdin.close()
@@ -141,17 +155,22 @@ def test_pump_that_has_ended_is_told_of(
         "    pump = int(children.read())\n"
         f"os.kill(pump, {number.value})\nos.waitid(os.P_PID, pump, os.WEXITED | os.WNOWAIT)\n"
         f"with open({str(told)!r}, 'w') as file:\n"
-        "    print(before, pump, log_problem(), log_problem(), sep='\\n', file=file)")
+        "    print(before, pump, log_problem(), log_problem(), sep='\\n', file=file)"
+    )
     assert process.wait(TIMEOUT_S) == 0
     before, pump, *problems = told.read_text("utf-8").splitlines()
     assert before == ""
-    assert problems == 2 * [f"the log is lost: its process log_pump (pid {pump}) has ended with "
-                            f"status {-number}; start this process anew"]
+    assert problems == 2 * [
+        f"the log is lost: its process log_pump (pid {pump}) has ended with "
+        f"status {-number}; start this process anew"
+    ]
 
 
 def test_file_is_written_without_a_pump(start: Callable[..., Process]) -> None:
-    process = start("import os\nprint(os.path.exists('/proc/self/fd/2'))\n"
-                    "print(os.get_blocking(2))", stderr=subprocess.DEVNULL)
+    process = start(
+        "import os\nprint(os.path.exists('/proc/self/fd/2'))\nprint(os.get_blocking(2))",
+        stderr=subprocess.DEVNULL,
+    )
     assert process.communicate(timeout=TIMEOUT_S)[0] == b"True\nTrue\n"
 
 
@@ -159,13 +178,15 @@ def test_file_is_written_without_a_pump(start: Callable[..., Process]) -> None:
 def test_closed_standard_stream_is_no_pipe_s_number(
     start: Callable[..., Process], closed: tuple[int, ...]
 ) -> None:
-    lines = ("import os, sys\nos.write(2, b'said\\n')\nprint('out')\nsys.exit(3)\n")
+    lines = "import os, sys\nos.write(2, b'said\\n')\nprint('out')\nsys.exit(3)\n"
     process = start(
         "import subprocess, sys\n"
         "code = 'from policy_inference.log_pump import pump_log\\npump_log()\\n' + "
         f"{lines!r}\n"
-        "closing = ' '.join(f'{fd}>&-' for fd in " f"{closed!r})\n"
+        "closing = ' '.join(f'{fd}>&-' for fd in "
+        f"{closed!r})\n"
         "sys.exit(subprocess.run(['sh', '-c', 'exec \"$0\" -c \"$1\" ' + closing, "
-        "sys.executable, code]).returncode)")
+        "sys.executable, code]).returncode)"
+    )
     assert said(process) == (["out"], [] if 2 in closed else ["said"])
     assert process.returncode == 3

@@ -6,10 +6,10 @@ import argparse
 import math
 from collections.abc import Sequence
 
-from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, Request
+from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OperatorRequest
 
 RECORD, STATUS = "record", "status"
-REQUESTS = tuple(request.value for request in Request if request not in OF_DRIVER)
+REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER)
 _ABOUT = """Ask a policy node for modes, recordings, another policy; drive.
 
 Without an action it is the operator's node, with its screen, in this terminal.
@@ -20,38 +20,56 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     """Return what was given; `args`: those of the process if None."""
     # Suppressed defaults let these stand before or after the action.
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
-    options.add_argument("--node", help="name of the policy node (default: the one there is, "
-                                        "of whatever kind)")  # fmt: skip
+    options.add_argument(
+        "--node", help="name of the policy node (default: the one there is, of whatever kind)"
+    )
     options.add_argument("--driver", help="name of the robot's driver (default: the one there is)")
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")
-    options.add_argument("--timeout", type=_positive, metavar="SECONDS",
-                         help="how long to wait for the policy node to answer "
-                              f"(default: {ANSWER_TIMEOUT_S:g})")  # fmt: skip
+    options.add_argument(
+        "--timeout",
+        type=_positive,
+        metavar="SECONDS",
+        help=f"how long to wait for the policy node to answer (default: {ANSWER_TIMEOUT_S:g})",
+    )
     parser = argparse.ArgumentParser(prog="robot_operator", description=_ABOUT, parents=[options])
-    parser.add_argument("--params-file", metavar="FILE",
-                        help="of the screen's node, for example a copy of operator.yaml")
+    parser.add_argument(
+        "--params-file",
+        metavar="FILE",
+        help="of the screen's node, for example a copy of operator.yaml",
+    )
     actions = parser.add_subparsers(dest="action", metavar="action")
     for name in sorted(request.value for request in OF_DRIVER):
-        actions.add_parser(name, parents=[options],
-                           help=f"ask the driver for '{name}', wait until that is done")
+        actions.add_parser(
+            name, parents=[options], help=f"ask the driver for '{name}', wait until that is done"
+        )
     for name in REQUESTS:
-        request = actions.add_parser(name, parents=[options],
-                                     help=f"ask for '{name}', wait for its effect")
-        if name in (Request.STAND.value, Request.RUN.value):
-            request.add_argument("--without-driver", action="store_true", default=False,
-                                 help="do not require that a driver or simulator is found")
-    actions.add_parser(STATUS, parents=[options],
-                       help="print mode, reason, rate, latency, inputs, guard; the driver's state, "
-                            "and its obstacles to taking control")  # fmt: skip
+        request = actions.add_parser(
+            name, parents=[options], help=f"ask for '{name}', wait for its effect"
+        )
+        if name in (OperatorRequest.STAND.value, OperatorRequest.RUN.value):
+            request.add_argument(
+                "--without-driver",
+                action="store_true",
+                default=False,
+                help="do not require that a driver or simulator is found",
+            )
+    actions.add_parser(
+        STATUS,
+        parents=[options],
+        help="print mode, reason, rate, latency, inputs, guard; the driver's state, "
+        "and its obstacles to taking control",
+    )
     actions.add_parser(RECORD, parents=[options], help="write what the flight recorder has")
-    record_run = actions.add_parser("record_run", parents=[options],
-                                    help="record everything from now on, or end that")
+    record_run = actions.add_parser(
+        "record_run", parents=[options], help="record everything from now on, or end that"
+    )
     record_run.add_argument("switch", choices=("on", "off"))
     load = actions.add_parser("load", parents=[options], help="let the node take another bundle")
     load.add_argument("bundle", help="folder, NAME or NAME@VERSION, on the machine of the node")
     load.add_argument("--backend", default="", help="as before if not given")
-    drive = actions.add_parser("drive", parents=[options],
-                               help="command a velocity for some time, then zero")  # fmt: skip
+    drive = actions.add_parser(
+        "drive", parents=[options], help="command a velocity for some time, then zero"
+    )
     for name, unit in (("vx", "m/s"), ("vy", "m/s"), ("wz", "rad/s")):
         drive.add_argument(name, type=_finite, help=f"{unit}, body frame")
     drive.add_argument("--seconds", type=_positive, required=True, help="how long")

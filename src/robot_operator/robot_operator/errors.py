@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The error of this package for what whoever operates a robot can set right."""
+"""The error of this package: something that the operator of a robot can correct."""
 
 from policy_inference.errors import PolicyError
 

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from robot_operator.requests import MOVING, Request
+from robot_operator.requests import MOVING, OperatorRequest
 from robot_operator.velocity import STILL, Velocity
 
 NO_BUTTON = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class JoystickLayout:
     """Where things are on the joystick: indices into the axes and buttons of its messages."""
 
     axis_vx: int
@@ -24,7 +24,7 @@ class Layout:
     deadband: float
     """Share of an axis, in 0..1, that counts as its middle."""
     button_deadman: int
-    buttons: Mapping[Request, int]
+    buttons: Mapping[OperatorRequest, int]
     """Of each request; NO_BUTTON where it has none."""
 
     def problems(self) -> list[str]:
@@ -32,23 +32,30 @@ class Layout:
         names: dict[int, list[str]] = {}
         for name, index in self._named():
             names.setdefault(index, []).append(f"button_{name}")
-        return [f"{' and '.join(twice)}: expected buttons of their own, found {index} for each"
-                for index, twice in names.items() if len(twice) > 1]
+        return [
+            f"{' and '.join(twice)}: expected buttons of their own, found {index} for each"
+            for index, twice in names.items()
+            if len(twice) > 1
+        ]
 
     def missing(self, axes: int, buttons: int) -> str:
         """Return what a joystick with so many axes and buttons lacks; empty if nothing."""
-        lacking = [f"axis {axis}" for axis in (self.axis_vx, self.axis_vy, self.axis_wz)
-                   if axis >= axes]
-        lacking += [f"button {index} ({name})" for name, index in self._named()
-                    if index >= buttons]
+        lacking = [
+            f"axis {axis}" for axis in (self.axis_vx, self.axis_vy, self.axis_wz) if axis >= axes
+        ]
+        lacking += [f"button {index} ({name})" for name, index in self._named() if index >= buttons]
         if not lacking:
             return ""
-        return (f"the joystick has {axes} axes and {buttons} buttons, expected also "
-                f"{', '.join(lacking)}; set the parameters axis_* and button_*")
+        return (
+            f"the joystick has {axes} axes and {buttons} buttons, expected also "
+            f"{', '.join(lacking)}; set the parameters axis_* and button_*"
+        )
 
     def _named(self) -> list[tuple[str, int]]:
-        pairs = [("deadman", self.button_deadman),
-                 *((request.value, index) for request, index in self.buttons.items())]
+        pairs = [
+            ("deadman", self.button_deadman),
+            *((request.value, index) for request, index in self.buttons.items()),
+        ]
         return [(name, index) for name, index in pairs if index != NO_BUTTON]
 
 
@@ -60,7 +67,7 @@ class Joystick:
     is pushed when the switch is pressed: with the switch held it must be seen in the middle first.
     """
 
-    def __init__(self, layout: Layout, timeout_ns: int, unchanged_ns: int) -> None:
+    def __init__(self, layout: JoystickLayout, timeout_ns: int, unchanged_ns: int) -> None:
         """Begin without a joystick.
 
         Args:
@@ -71,16 +78,16 @@ class Joystick:
         """
         self._layout, self._timeout_ns, self._unchanged_ns = layout, timeout_ns, unchanged_ns
         self._heard_ns: int | None = None
-        self._told: tuple[Sequence[float], Sequence[int]] | None = None
-        self._told_ns = 0
+        self._newest: tuple[Sequence[float], Sequence[int]] | None = None
+        self._changed_ns = 0
         self._shares = STILL
-        self._pressed: frozenset[Request] | None = None
+        self._pressed: frozenset[OperatorRequest] | None = None
         self._held = self._released_once = self._centred = False
         self.deadman = False
         """Whether the dead-man's switch is held, and counts."""
         self.trouble = ""
         """Why the joystick may not drive, for a person."""
-        self.unheard: frozenset[Request] = frozenset()
+        self.unheard: frozenset[OperatorRequest] = frozenset()
         """What the last message's buttons would have asked for with the dead-man's switch held."""
 
     @property
@@ -97,53 +104,61 @@ class Joystick:
     def hint(self) -> str:
         """What a person has to do before it drives; empty while it may."""
         if not self.deadman:
-            return ("release the dead-man's switch once" if self._held else
-                    "hold the dead-man's switch")
+            return (
+                "release the dead-man's switch once" if self._held else "hold the dead-man's switch"
+            )
         return "" if self._centred else "sticks to the middle first"
 
     def hear(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
-    ) -> list[Request]:
+    ) -> list[OperatorRequest]:
         """Take a message; return what its buttons ask for, each once when it is pressed.
 
         Args:
             axes: Each in -1..1.
             buttons: 0 or 1 each.
             now_ns: Time of receipt, steady clock.
-            trouble: What else speaks against being driven by it.
+            trouble: Another reason not to be driven by it; empty where there is none.
         """
         layout = self._layout
         self._heard_ns = now_ns
-        told = tuple(axes), tuple(buttons)
-        if told != self._told:
-            self._told, self._told_ns = told, now_ns
+        newest = tuple(axes), tuple(buttons)
+        if newest != self._newest:
+            self._newest, self._changed_ns = newest, now_ns
         self.trouble = trouble or layout.missing(len(axes), len(buttons)) or _odd(axes)
-        pressed = frozenset(request for request, index in layout.buttons.items()
-                            if 0 <= index < len(buttons) and buttons[index])
+        pressed = frozenset(
+            request
+            for request, index in layout.buttons.items()
+            if 0 <= index < len(buttons) and buttons[index]
+        )
         # Held since before it could be seen, a button is no request; but for the e-stop.
-        before = pressed - {Request.ESTOP} if self._pressed is None else self._pressed
+        before = pressed - {OperatorRequest.ESTOP} if self._pressed is None else self._pressed
         self._pressed = pressed
         asked = pressed - before
         self.unheard = frozenset()
         if self.trouble:
             self.let_go()
-            return [request for request in asked if request is Request.ESTOP]
+            return [request for request in asked if request is OperatorRequest.ESTOP]
         held = 0 <= layout.button_deadman < len(buttons) and bool(buttons[layout.button_deadman])
         self._held = held
         self._released_once = self._released_once or not held
         self.deadman = held and self._released_once
         chosen = (axes[layout.axis_vx], axes[layout.axis_vy], axes[layout.axis_wz])
-        vx, vy, wz = (_share(-value if inverted else value, layout.deadband)
-                      for value, inverted in zip(chosen, layout.inverted, strict=True))
+        vx, vy, wz = (
+            _share(-value if inverted else value, layout.deadband)
+            for value, inverted in zip(chosen, layout.inverted, strict=True)
+        )
         self._shares = vx, vy, wz
-        if held and self._shares != STILL and now_ns - self._told_ns > self._unchanged_ns:
-            self.trouble = ("it has been pushed in the very same way for "
-                            f"{self._unchanged_ns / 1e9:g} s: out of reach? Release the dead-man's "
-                            "switch (joy_unchanged_s)")
+        if held and self._shares != STILL and now_ns - self._changed_ns > self._unchanged_ns:
+            self.trouble = (
+                "it has been pushed in the very same way for "
+                f"{self._unchanged_ns / 1e9:g} s: out of reach? Release the dead-man's "
+                "switch (joy_unchanged_s)"
+            )
             self.let_go()
         self._centred = self.deadman and (self._centred or self._shares == STILL)
         self.unheard = frozenset() if self.deadman else asked & MOVING
-        return [request for request in Request if request in asked - self.unheard]
+        return [request for request in OperatorRequest if request in asked - self.unheard]
 
     def centre(self) -> None:
         """Drive no longer, until the sticks are seen in the middle."""

@@ -4,20 +4,30 @@
 
 from collections import deque
 
-from robot_operator.requests import MOVING, Request
+from robot_operator.requests import MOVING, OperatorRequest
 from robot_operator.velocity import STILL, Velocity
 
 ASKING = {
-    "t": Request.TAKE_CONTROL, "s": Request.STAND, "w": Request.RUN, "d": Request.DAMP,
-    "g": Request.RELEASE_CONTROL, "c": Request.RESET, "e": Request.ESTOP, "escape": Request.ESTOP,
-}  # fmt: skip
+    "t": OperatorRequest.TAKE_CONTROL,
+    "s": OperatorRequest.STAND,
+    "w": OperatorRequest.RUN,
+    "d": OperatorRequest.DAMP,
+    "g": OperatorRequest.RELEASE_CONTROL,
+    "c": OperatorRequest.RESET,
+    "e": OperatorRequest.ESTOP,
+    "escape": OperatorRequest.ESTOP,
+}
 """By name of the key, whatever Caps Lock says. What is MOVING needs CONFIRM as well."""
 STOP = "space"
 CONFIRM = "enter"
 _DRIVING = {
-    "up": (0, 1.0), "down": (0, -1.0), "comma": (1, 1.0), "full_stop": (1, -1.0),
-    "left": (2, 1.0), "right": (2, -1.0),
-}  # fmt: skip
+    "up": (0, 1.0),
+    "down": (0, -1.0),
+    "comma": (1, 1.0),
+    "full_stop": (1, -1.0),
+    "left": (2, 1.0),
+    "right": (2, -1.0),
+}
 """Axis (vx, vy, wz) and direction by name of the key."""
 _SHARES = {"plus": 0.1, "minus": -0.1}
 _SMALLEST_SHARE = 0.1
@@ -42,9 +52,9 @@ class Keys:
         self._held: dict[int, tuple[float, int]] = {}
         self._barred_until_ns: int | None = None
         self._driven_ns: deque[int] = deque(maxlen=_BURST)
-        self._wish: tuple[Request, int] | None = None
+        self._wish: tuple[OperatorRequest, int] | None = None
 
-    def press(self, key: str, now_ns: int) -> Request | None:
+    def press(self, key: str, now_ns: int) -> OperatorRequest | None:
         """Take a key, once or as its repetition; return what it asks for, if anything.
 
         Args:
@@ -64,7 +74,7 @@ class Keys:
         self._wish = asked, now_ns
         return None
 
-    def wish(self, now_ns: int) -> Request | None:
+    def wish(self, now_ns: int) -> OperatorRequest | None:
         """Return what will be asked for if the next key is CONFIRM."""
         request, pressed_ns = self._wish or (None, 0)
         return request if now_ns <= pressed_ns + _CONFIRM_WITHIN_NS else None
@@ -97,7 +107,7 @@ class Keys:
         return direction * self.share if now_ns - pressed_ns <= self._timeout_ns else 0.0
 
 
-def keys_of(request: Request) -> str:
+def keys_of(request: OperatorRequest) -> str:
     """Return the keys that ask for something, for a person."""
     key = next(key for key, asked in ASKING.items() if asked is request)
     return f"{key}, Enter" if request in MOVING else key

@@ -5,10 +5,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robot_operator.joystick import Joystick, Layout
+from robot_operator.joystick import Joystick, JoystickLayout
 from robot_operator.keys import STOP, Keys
-from robot_operator.requests import Request
-from robot_operator.velocity import STILL, Limits, Velocity
+from robot_operator.requests import STOPPING, OperatorRequest
+from robot_operator.velocity import STILL, Velocity, VelocityLimits
 
 _NS_PER_S = 1e9
 _LONGEST_STEP_S = 0.2
@@ -21,8 +21,8 @@ _LATE_NS = 300_000_000
 class Habits:
     """How the pilot is to act."""
 
-    limits: Limits
-    layout: Layout
+    limits: VelocityLimits
+    layout: JoystickLayout
     joy_timeout_s: float
     joy_unchanged_s: float
     estop_if_lost: bool
@@ -37,8 +37,11 @@ class Pilot:
     def __init__(self, habits: Habits) -> None:
         """Begin still."""
         self._habits = habits
-        self.joystick = Joystick(habits.layout, round(habits.joy_timeout_s * _NS_PER_S),
-                                 round(habits.joy_unchanged_s * _NS_PER_S))
+        self.joystick = Joystick(
+            habits.layout,
+            round(habits.joy_timeout_s * _NS_PER_S),
+            round(habits.joy_unchanged_s * _NS_PER_S),
+        )
         self.keys = Keys(round(habits.key_timeout_s * _NS_PER_S), habits.key_share)
         self.velocity = STILL
         """Commanded at the last step."""
@@ -46,13 +49,13 @@ class Pilot:
 
     def hear_joystick(
         self, axes: Sequence[float], buttons: Sequence[int], now_ns: int, *, trouble: str = ""
-    ) -> list[Request]:
+    ) -> list[OperatorRequest]:
         """Take a message of the joystick; return what it asks for. See `Joystick.hear`."""
         asked = self.joystick.hear(axes, buttons, now_ns, trouble=trouble)
         self._heed(asked, now_ns)
         return asked
 
-    def press(self, key: str, now_ns: int) -> list[Request]:
+    def press(self, key: str, now_ns: int) -> list[OperatorRequest]:
         """Take a key; return what it asks for. See `Keys.press`."""
         self._heed_lateness(now_ns)
         if key == STOP:
@@ -66,13 +69,13 @@ class Pilot:
         self.joystick.let_go()
         self.keys.let_go(now_ns)
 
-    def lost(self, now_ns: int) -> tuple[bool, list[Request]]:
+    def lost(self, now_ns: int) -> tuple[bool, list[OperatorRequest]]:
         """Return whether the joystick has just been lost, and what that asks for."""
         lost = self.joystick.lost(now_ns)
         if not (lost and self._habits.estop_if_lost):
             return lost, []
         self.stop(now_ns)
-        return True, [Request.ESTOP]
+        return True, [OperatorRequest.ESTOP]
 
     def step(self, now_ns: int, *, driving: bool) -> Velocity:
         """Return the velocity to command now.
@@ -97,9 +100,9 @@ class Pilot:
         self.velocity = limits.towards(self.velocity, limits.scaled(shares), duration_s)
         return self.velocity
 
-    def _heed(self, asked: Sequence[Request], now_ns: int) -> None:
-        """Let nothing drive on through a damp, an e-stop or a release."""
-        if {Request.DAMP, Request.ESTOP, Request.RELEASE_CONTROL} & {*asked}:
+    def _heed(self, asked: Sequence[OperatorRequest], now_ns: int) -> None:
+        """Let nothing drive on through what ends any motion."""
+        if STOPPING & {*asked}:
             self.stop(now_ns)
 
     def _heed_lateness(self, now_ns: int) -> None:

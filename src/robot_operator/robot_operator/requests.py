@@ -5,7 +5,7 @@
 from enum import Enum
 
 
-class Request(Enum):
+class OperatorRequest(Enum):
     """One request; the value is the name of the service that grants it."""
 
     TAKE_CONTROL = "take_control"
@@ -17,9 +17,13 @@ class Request(Enum):
     ESTOP = "estop"
 
 
-MOVING = frozenset((Request.TAKE_CONTROL, Request.STAND, Request.RUN))
+MOVING = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.STAND, OperatorRequest.RUN))
 """What lets a robot move that lay still: never asked for by accident."""
-OF_DRIVER = frozenset((Request.TAKE_CONTROL, Request.RELEASE_CONTROL))
-"""Granted by the robot's driver; all others by the policy node."""
+STOPPING = frozenset((OperatorRequest.DAMP, OperatorRequest.ESTOP, OperatorRequest.RELEASE_CONTROL))
+"""What ends any motion."""
+OF_DRIVER = frozenset((OperatorRequest.TAKE_CONTROL, OperatorRequest.RELEASE_CONTROL))
+"""Granted by the robot's driver; all others by the policy node (at least)."""
+OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
+"""Granted by the policy node, and by the driver as well."""
 ANSWER_TIMEOUT_S = 10.0
 """How long to wait for a service, an answer or the first status."""

@@ -90,9 +90,7 @@ class Screen(App[None]):
     #help { height: 2; color: gray; }
     """
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("q,Q,ctrl+c", "quit", "quit", priority=True),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q,Q,ctrl+c", "quit", "quit", priority=True)]
 
     def __init__(self, cockpit: Cockpit) -> None:
         """Show this one."""
@@ -141,6 +139,11 @@ class Screen(App[None]):
 def _table(lines: Sequence[tuple[str, str]], width: int) -> list[str]:
     """Return names and values in columns, wrapped to rows of a width."""
     column = max((len(name) for name, _ in lines), default=0) + 1
-    return [row for name, value in lines
-            for row in textwrap.wrap(value, width, initial_indent=name.ljust(column),
-                                     subsequent_indent=" " * column) or [name]]
+    return [
+        row
+        for name, value in lines
+        for row in textwrap.wrap(
+            value, width, initial_indent=name.ljust(column), subsequent_indent=" " * column
+        )
+        or [name]
+    ]

@@ -11,7 +11,7 @@ STILL: Velocity = (0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class VelocityLimits:
     """Bounds of a commanded velocity and of its change, all > 0."""
 
     max_vx_mps: float
@@ -35,8 +35,9 @@ class Limits:
         """
         faster = (self.acceleration_mps2, self.acceleration_mps2, self.acceleration_radps2)
         slower = (self.deceleration_mps2, self.deceleration_mps2, self.deceleration_radps2)
-        vx, vy, wz = (_towards(*axis, duration_s)
-                      for axis in zip(now, wanted, faster, slower, strict=True))
+        vx, vy, wz = (
+            _towards(*axis, duration_s) for axis in zip(now, wanted, faster, slower, strict=True)
+        )
         return vx, vy, wz
 
 

@@ -10,24 +10,50 @@ from dataclasses import replace
 
 import pytest
 
-from robot_operator.joystick import NO_BUTTON, Layout
+from robot_operator.joystick import NO_BUTTON, JoystickLayout
 from robot_operator.keys import ASKING, keys_of
 from robot_operator.pilot import Habits, Pilot
-from robot_operator.requests import MOVING, Request
-from robot_operator.velocity import STILL, Limits, Velocity
+from robot_operator.requests import MOVING, OperatorRequest
+from robot_operator.velocity import STILL, Velocity, VelocityLimits
 
 PERIOD_NS = 50_000_000
 DEADMAN = 4
-BUTTONS: Mapping[Request, int] = {
-    Request.STAND: 0, Request.ESTOP: 1, Request.DAMP: 2, Request.RUN: 3,
-    Request.RELEASE_CONTROL: 6, Request.TAKE_CONTROL: 7, Request.RESET: NO_BUTTON,
-}  # fmt: skip
-LIMITS = Limits(max_vx_mps=0.5, max_vy_mps=0.3, max_wz_radps=0.8, acceleration_mps2=1.0,
-                deceleration_mps2=4.0, acceleration_radps2=2.0, deceleration_radps2=8.0)
-LAYOUT = Layout(axis_vx=1, axis_vy=0, axis_wz=3, inverted=(False, False, False), deadband=0.1,
-                button_deadman=DEADMAN, buttons=BUTTONS)
-HABITS = Habits(limits=LIMITS, layout=LAYOUT, joy_timeout_s=0.5, joy_unchanged_s=10.0,
-                estop_if_lost=False, key_timeout_s=0.6, key_share=0.5)
+BUTTONS: Mapping[OperatorRequest, int] = {
+    OperatorRequest.STAND: 0,
+    OperatorRequest.ESTOP: 1,
+    OperatorRequest.DAMP: 2,
+    OperatorRequest.RUN: 3,
+    OperatorRequest.RELEASE_CONTROL: 6,
+    OperatorRequest.TAKE_CONTROL: 7,
+    OperatorRequest.RESET: NO_BUTTON,
+}
+LIMITS = VelocityLimits(
+    max_vx_mps=0.5,
+    max_vy_mps=0.3,
+    max_wz_radps=0.8,
+    acceleration_mps2=1.0,
+    deceleration_mps2=4.0,
+    acceleration_radps2=2.0,
+    deceleration_radps2=8.0,
+)
+LAYOUT = JoystickLayout(
+    axis_vx=1,
+    axis_vy=0,
+    axis_wz=3,
+    inverted=(False, False, False),
+    deadband=0.1,
+    button_deadman=DEADMAN,
+    buttons=BUTTONS,
+)
+HABITS = Habits(
+    limits=LIMITS,
+    layout=LAYOUT,
+    joy_timeout_s=0.5,
+    joy_unchanged_s=10.0,
+    estop_if_lost=False,
+    key_timeout_s=0.6,
+    key_share=0.5,
+)
 
 
 class Operated:
@@ -37,7 +63,7 @@ class Operated:
         self.pilot, self.now_ns = Pilot(habits), 0
         self.axes, self.pressed = [0.0] * 6, set[int]()
         self.joystick_speaks = True
-        self.asked: list[Request] = []
+        self.asked: list[OperatorRequest] = []
 
     def step(self, *, driving: bool = True) -> Velocity:
         self.now_ns += PERIOD_NS
@@ -63,7 +89,7 @@ class Operated:
         self.holds(DEADMAN)
         self.speak()
 
-    def presses(self, key: str) -> list[Request]:
+    def presses(self, key: str) -> list[OperatorRequest]:
         return self.pilot.press(key, self.now_ns)
 
     def drives_by_key(self, key: str, duration_s: float) -> Velocity:
@@ -210,7 +236,7 @@ def test_lost_joystick_is_one_estop_by_choice() -> None:
     operated = Operated(replace(HABITS, estop_if_lost=True)).drives_forward()
     operated.joystick_speaks = False
     operated.steps(2.0)
-    assert operated.asked == [Request.ESTOP]
+    assert operated.asked == [OperatorRequest.ESTOP]
 
 
 def test_joystick_that_never_was_there_is_not_lost() -> None:
@@ -235,7 +261,9 @@ def test_joystick_that_comes_back_drives_only_after_its_deadman_was_released() -
 
 
 @pytest.mark.parametrize("request_", [one for one in BUTTONS if BUTTONS[one] != NO_BUTTON])
-def test_button_asks_once_and_for_motion_only_with_the_deadman_held(request_: Request) -> None:
+def test_button_asks_once_and_for_motion_only_with_the_deadman_held(
+    request_: OperatorRequest,
+) -> None:
     operated = Operated()
     operated.step()
     operated.holds(BUTTONS[request_])
@@ -256,44 +284,55 @@ def test_button_without_number_asks_for_nothing() -> None:
     operated.step()
     operated.holds(*range(11))
     operated.steps(0.3)
-    assert Request.RESET not in operated.asked
+    assert OperatorRequest.RESET not in operated.asked
 
 
 def test_button_held_since_before_the_start_asks_for_nothing_but_an_estop() -> None:
     operated = Operated()
     operated.holds(*BUTTONS.values())
     operated.steps(0.3)
-    assert operated.asked == [Request.ESTOP]
+    assert operated.asked == [OperatorRequest.ESTOP]
 
 
-@pytest.mark.parametrize(("axes", "buttons", "words"), [
-    ([0.0, 0.0], [0] * 11, "axis 3"),
-    ([0.0] * 6, [0] * 5, "button 7 (take_control)"),
-    ([0.0, math.nan, 0.0, 0.0], [0] * 11, "found NaN"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("axes", "buttons", "words"),
+    [
+        ([0.0, 0.0], [0] * 11, "axis 3"),
+        ([0.0] * 6, [0] * 5, "button 7 (take_control)"),
+        ([0.0, math.nan, 0.0, 0.0], [0] * 11, "found NaN"),
+    ],
+)
 def test_joystick_that_does_not_fit_says_so_and_only_its_estop_counts(
     axes: list[float], buttons: list[int], words: str
 ) -> None:
     operated = Operated().drives_forward()
     held = [int(index in (DEADMAN, *BUTTONS.values())) for index in range(len(buttons))]
     asked = operated.pilot.hear_joystick(axes, held, operated.now_ns)
-    assert asked == [Request.ESTOP]
+    assert asked == [OperatorRequest.ESTOP]
     assert words in operated.pilot.joystick.trouble
     operated.joystick_speaks = False
     assert operated.steps(0.2) == STILL
 
 
 def test_two_meanings_of_one_button_are_named() -> None:
-    layout = replace(LAYOUT, buttons={**BUTTONS, Request.STAND: DEADMAN})
+    layout = replace(LAYOUT, buttons={**BUTTONS, OperatorRequest.STAND: DEADMAN})
     assert layout.problems() == [
-        "button_deadman and button_stand: expected buttons of their own, found 4 for each"]
+        "button_deadman and button_stand: expected buttons of their own, found 4 for each"
+    ]
     assert LAYOUT.problems() == []
 
 
-@pytest.mark.parametrize(("key", "velocity"), [
-    ("up", (0.25, 0.0, 0.0)), ("down", (-0.25, 0.0, 0.0)), ("comma", (0.0, 0.15, 0.0)),
-    ("full_stop", (0.0, -0.15, 0.0)), ("left", (0.0, 0.0, 0.4)), ("right", (0.0, 0.0, -0.4)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("key", "velocity"),
+    [
+        ("up", (0.25, 0.0, 0.0)),
+        ("down", (-0.25, 0.0, 0.0)),
+        ("comma", (0.0, 0.15, 0.0)),
+        ("full_stop", (0.0, -0.15, 0.0)),
+        ("left", (0.0, 0.0, 0.4)),
+        ("right", (0.0, 0.0, -0.4)),
+    ],
+)
 def test_held_key_drives_and_its_silence_stops(key: str, velocity: Velocity) -> None:
     operated = Operated()
     operated.joystick_speaks = False
@@ -378,7 +417,7 @@ def test_estop_typed_while_the_pilot_was_held_up_counts() -> None:
     operated = Operated()
     operated.step()
     operated.now_ns += 5_000_000_000
-    assert operated.presses("e") == [Request.ESTOP]
+    assert operated.presses("e") == [OperatorRequest.ESTOP]
 
 
 @pytest.mark.parametrize("key", ASKING)
@@ -393,8 +432,8 @@ def test_key_asks_whatever_caps_lock_says_and_for_motion_only_with_enter(key: st
         asked += operated.presses("enter")
         assert asked == [request]
         assert operated.presses("enter") == []
-    assert keys_of(Request.ESTOP) == "e"
-    assert {*ASKING.values()} == {*Request}
+    assert keys_of(OperatorRequest.ESTOP) == "e"
+    assert {*ASKING.values()} == {*OperatorRequest}
 
 
 @pytest.mark.parametrize("between", ["nothing", "another key", "too long", "a stop"])
@@ -402,7 +441,7 @@ def test_motion_is_not_asked_for_by_what_was_pasted_or_is_old(between: str) -> N
     operated = Operated()
     operated.step()
     operated.presses("w")
-    assert operated.pilot.keys.wish(operated.now_ns) is Request.RUN
+    assert operated.pilot.keys.wish(operated.now_ns) is OperatorRequest.RUN
     if between != "nothing":
         operated.steps(6.0 if between == "too long" else 0.2)
     if between == "another key":

@@ -18,8 +18,11 @@ from robot_operator.screen import Screen
 
 COLUMN_WIDTH = 12.2
 """In a picture of the screen."""
-LINES = [("reason", "standing"), ("next", "run (w, Enter)"),
-         *((f"line {n}", str(n)) for n in range(12))]
+LINES = [
+    ("reason", "standing"),
+    ("next", "run (w, Enter)"),
+    *((f"line {n}", str(n)) for n in range(12)),
+]
 
 
 class Recorded:
@@ -97,8 +100,23 @@ def test_text_that_looks_like_markup_is_shown_as_it_is() -> None:
     on_screen(act)
 
 
-@pytest.mark.parametrize("key", [*ASKING, "E", "enter", "space", "up", "down", "left", "right",
-                                 "comma", "full_stop", "plus", "minus"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        *ASKING,
+        "E",
+        "enter",
+        "space",
+        "up",
+        "down",
+        "left",
+        "right",
+        "comma",
+        "full_stop",
+        "plus",
+        "minus",
+    ],
+)
 def test_keys_reach_the_cockpit_by_the_names_that_it_knows(key: str) -> None:
     async def act(screen: Screen, cockpit: Recorded, hands: Hands[None]) -> None:
         await hands.press(key)

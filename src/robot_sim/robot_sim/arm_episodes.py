@@ -65,8 +65,12 @@ class Episodes:
 
     def _end(self, judge: ReachJudge, now_ns: int) -> Result:
         """Keep the result of the episode under way."""
-        result = Result(seed=self._seed, succeeded=judge.succeeded, closest_m=judge.closest_m,
-                        took_s=(now_ns - self._began_ns) / NS_PER_S)
+        result = Result(
+            seed=self._seed,
+            succeeded=judge.succeeded,
+            closest_m=judge.closest_m,
+            took_s=(now_ns - self._began_ns) / NS_PER_S,
+        )
         self._judge = None
         self.results.append(result)
         return result

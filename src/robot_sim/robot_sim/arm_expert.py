@@ -8,7 +8,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.arm_figures import LOWER_RAD, STIFFNESS, UPPER_RAD
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_model import CUBE_HALF_M
 from robot_sim.arm_world import JOINTS, ArmSensors, ArmWorld
 from robot_sim.driven import NS_PER_S
@@ -68,7 +68,12 @@ class JointMove:
     """
 
     def __init__(
-        self, model: mujoco.MjModel, *, start_rad: Array, goal_rad: Array, began_ns: int,
+        self,
+        model: mujoco.MjModel,
+        *,
+        start_rad: Array,
+        goal_rad: Array,
+        began_ns: int,
         duration_s: float,
     ) -> None:
         """Plan a move of an arm's model from one pose [6] to another."""
@@ -79,7 +84,7 @@ class JointMove:
     def target(self, time_ns: int) -> Array:
         """Return joint positions to command [6], rad, for a time of the world."""
         position = self._from + minimum_jerk(self._part(time_ns)) * (self.goal_rad - self._from)
-        return np.clip(position + self._sag(position), LOWER_RAD, UPPER_RAD)
+        return np.clip(position + self._sag(position), SO101.lower_rad, SO101.upper_rad)
 
     def is_over(self, time_ns: int) -> bool:
         """Return whether the goal is commanded at this time."""
@@ -93,7 +98,7 @@ class JointMove:
         data = self._kinematics
         data.qpos[:JOINTS] = position
         mujoco.mj_forward(self._model, data)
-        return np.asarray(data.qfrc_bias[:JOINTS] / STIFFNESS)
+        return np.asarray(data.qfrc_bias[:JOINTS] / SO101.servo.stiffness)
 
 
 class ReachExpert(JointMove):
@@ -113,10 +118,12 @@ class ReachExpert(JointMove):
         goal = cube_top(sensed) + np.array([0.0, 0.0, CLEARANCE_M])
         distance_m = float(np.linalg.norm(goal - sensed.tip_world))
         super().__init__(
-            model, start_rad=sensed.joint_pos,
+            model,
+            start_rad=sensed.joint_pos,
             began_ns=sensed.time_ns if began_ns is None else began_ns,
             goal_rad=solve(model, goal, start_rad=sensed.joint_pos),
-            duration_s=float(np.clip(distance_m / MEAN_SPEED_M_PER_S, *DURATION_S)))
+            duration_s=float(np.clip(distance_m / MEAN_SPEED_M_PER_S, *DURATION_S)),
+        )
 
 
 def minimum_jerk(part: float) -> float:
@@ -159,18 +166,22 @@ def solve(model: mujoco.MjModel, tip_world: Array, *, start_rad: Array) -> Array
         if np.linalg.norm(miss) < _ENOUGH_M and np.abs(step).max() < 1e-4:
             break
         step *= min(1.0, _STEP_RAD / max(float(np.abs(step).max()), 1e-12))
-        data.qpos[_ARM] = np.clip(data.qpos[_ARM] + step, LOWER_RAD[_ARM], UPPER_RAD[_ARM])
+        data.qpos[_ARM] = np.clip(
+            data.qpos[_ARM] + step, SO101.lower_rad[_ARM], SO101.upper_rad[_ARM]
+        )
     found = np.array(data.qpos[:JOINTS])
     if np.linalg.norm(miss) > 1e-3:
-        raise SimError(f"reach: expected a point within the arm's reach, got {tip_world.round(3)}, "
-                       f"which it misses by {1e3 * float(np.linalg.norm(miss)):.0f} mm")
+        raise SimError(
+            f"reach: expected a point within the arm's reach, got {tip_world.round(3)}, "
+            f"which it misses by {1e3 * float(np.linalg.norm(miss)):.0f} mm"
+        )
     return found
 
 
 def _free(position: Array, step: Array) -> npt.NDArray[np.bool_]:
     """Return which joints [4] are not at a limit that the step would leave behind."""
-    low = (position <= LOWER_RAD[_ARM]) & (step < 0.0)
-    high = (position >= UPPER_RAD[_ARM]) & (step > 0.0)
+    low = (position <= SO101.lower_rad[_ARM]) & (step < 0.0)
+    high = (position >= SO101.upper_rad[_ARM]) & (step > 0.0)
     return ~(low | high)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from enum import Enum
 
 from robot_sim.arm_expert import EPISODE_NS, JointMove, ReachExpert, ReachJudge
-from robot_sim.arm_figures import HOME_RAD
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import ArmWorld
 from robot_sim.figures import Array
 
@@ -14,7 +14,7 @@ HOME_S = 2.0
 """Time of the way home."""
 
 
-class Moment(Enum):
+class LeaderMoment(Enum):
     """What has just happened to a demonstration."""
 
     BEGAN, SUCCEEDED, FAILED = range(3)
@@ -53,7 +53,7 @@ class Leader:
         """Reach for the cube as soon as it is where it goes, at home for instance."""
         self._judge, self._wanted = None, True
 
-    def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> Moment | None:
+    def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> LeaderMoment | None:
         """Look at one moment and go on to it; a repetition changes nothing.
 
         Args:
@@ -69,8 +69,13 @@ class Leader:
         """
         if self._move is None or now_ns < self._now_ns:
             self._judge = None
-            self._move = JointMove(self._world.model, start_rad=joint_pos, goal_rad=HOME_RAD,
-                                   began_ns=now_ns, duration_s=HOME_S)
+            self._move = JointMove(
+                self._world.model,
+                start_rad=joint_pos,
+                goal_rad=SO101.home_rad,
+                began_ns=now_ns,
+                duration_s=HOME_S,
+            )
         self._now_ns = now_ns
         if cube_world is None:
             return None
@@ -82,16 +87,16 @@ class Leader:
         self._wanted = False
         self._move = ReachExpert(self._world, began_ns=now_ns)
         self._judge, self._began_ns = ReachJudge(), now_ns
-        return Moment.BEGAN
+        return LeaderMoment.BEGAN
 
     def target(self) -> Array:
         """Return where the leader arm is at the moment of the last look [6], rad."""
         assert self._move is not None  # somebody has looked
         return self._move.target(self._now_ns)
 
-    def _judged(self, judge: ReachJudge) -> Moment | None:
+    def _judged(self, judge: ReachJudge) -> LeaderMoment | None:
         sensed = dataclasses.replace(self._world.sense(), time_ns=self._now_ns)
         if not judge.look(sensed) and self._now_ns - self._began_ns < EPISODE_NS:
             return None
         self._judge = None
-        return Moment.SUCCEEDED if judge.succeeded else Moment.FAILED
+        return LeaderMoment.SUCCEEDED if judge.succeeded else LeaderMoment.FAILED

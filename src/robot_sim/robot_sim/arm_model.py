@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A MuJoCo model of the SO-101 on a table, from published figures with shapes of our own.
 
-The arm is made of some thirty boxes and cylinders: its meshes have 322 000 faces, and rendering
-them takes most of the time. A physics step is 1/480 s, so that control at 60, 30, 20, 15 and 10 Hz
+A physics step is 1/480 s, so that control at 60, 30, 20, 15 and 10 Hz
 is a whole number of steps.
 """
 
@@ -11,15 +10,7 @@ from typing import Any
 
 import mujoco
 
-from robot_sim.arm_figures import (
-    BACK_DRIVE_NMS,
-    FRICTION_NM,
-    LINKS,
-    ROTOR_INERTIA,
-    STALL_NM,
-    TIP,
-    ArmLink,
-)
+from robot_sim.arm_figures import SO101, ArmLink
 from robot_sim.figures import Vec3
 
 STEPS_PER_S = 480
@@ -41,40 +32,6 @@ _TABLE_BIT, _CUBE_BIT = 1, 2
 _GEOM = mujoco.mjtGeom
 Spec = Any
 Body = Any
-# Boxes of each link in its frame: material, centre, half size, m. Servos are true to size.
-_BOXES: dict[str, tuple[tuple[str, Vec3, Vec3], ...]] = {
-    "base": (
-        (SHELL, (0.021, 0.0, 0.012), (0.0435, 0.0555, 0.012)),
-        (SHELL, (0.010, 0.0, 0.044), (0.036, 0.024, 0.022)),
-        (SERVO, (0.0263, 0.0, 0.0441), (0.0227, 0.0245, 0.0198)),
-    ),
-    "shoulder": (
-        (SERVO, (-0.0304, 0.0, -0.0417), (0.0124, 0.0198, 0.0227)),
-        (SHELL, (-0.0316, 0.0012, -0.024), (0.019, 0.0275, 0.014)),
-        (SHELL, (-0.0177, 0.0, 0.0041), (0.0299, 0.023, 0.012)),
-    ),
-    "upper_arm": (
-        (SERVO, (-0.1126, -0.0155, 0.0183), (0.0124, 0.0227, 0.0198)),
-        (SHELL, (-0.055, 0.0, 0.0183), (0.066, 0.0115, 0.018)),
-    ),
-    "lower_arm": (
-        (SHELL, (-0.055, 0.0, 0.0183), (0.066, 0.0115, 0.018)),
-        (SERVO, (-0.1224, 0.0052, 0.0183), (0.0227, 0.0124, 0.0198)),
-    ),
-    "wrist": (
-        (SERVO, (0.0, -0.0428, 0.0306), (0.0124, 0.0198, 0.0227)),
-        (SHELL, (-0.002, -0.027, 0.0181), (0.0178, 0.034, 0.016)),
-    ),
-    "gripper": (
-        (SERVO, (0.0077, 0.0005, -0.0234), (0.0227, 0.0198, 0.0124)),
-        (SHELL, (0.0, 0.0, -0.026), (0.021, 0.0185, 0.022)),
-        (SHELL, (-0.0095, 0.0, -0.074), (0.007, 0.0095, 0.030)),
-    ),
-    "moving_jaw": (
-        (SHELL, (-0.0035, -0.012, 0.0189), (0.010, 0.018, 0.015)),
-        (SHELL, (-0.009, -0.052, 0.0189), (0.006, 0.0295, 0.0095)),
-    ),
-}
 
 
 def build_arm_model() -> mujoco.MjModel:
@@ -82,7 +39,7 @@ def build_arm_model() -> mujoco.MjModel:
 
     Returns:
         A model whose first 6 joints and degrees of freedom, and whose actuators, are in the order
-        of `ARM_JOINT_NAMES`; the cube's free joint follows. x points away from the arm's base.
+        of `SO101.joint_names`; the cube's free joint follows. x points away from the arm's base.
     """
     spec = mujoco.MjSpec()
     spec.compiler.degree = False
@@ -93,9 +50,9 @@ def build_arm_model() -> mujoco.MjModel:
     _add_scene(spec)
     parent = spec.worldbody.add_body(name="base")
     _add_shapes(parent)
-    for link in LINKS:
+    for link in SO101.links:
         parent = _add_link(spec, parent, link)
-    spec.body("gripper").add_site(name="tip", pos=TIP)
+    spec.body("gripper").add_site(name="tip", pos=SO101.tip)
     _add_cube(spec)
     _add_cameras(spec)
     return spec.compile()
@@ -105,20 +62,45 @@ def _add_scene(spec: Spec) -> None:
     """Add light, sky, floor and table."""
     texture = mujoco.mjtTexture
     spec.add_texture(
-        name="sky", type=texture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
-        rgb1=[0.55, 0.64, 0.74], rgb2=[0.88, 0.90, 0.93], width=64, height=384,
-    )  # fmt: skip
+        name="sky",
+        type=texture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.55, 0.64, 0.74],
+        rgb2=[0.88, 0.90, 0.93],
+        width=64,
+        height=384,
+    )
     for name, rgba in COLOURS.items():
         spec.add_material(name=name, rgba=rgba, specular=0.2, shininess=0.3)
     world, box = spec.worldbody, _GEOM.mjGEOM_BOX
-    world.add_geom(name="floor", type=_GEOM.mjGEOM_PLANE, pos=[0, 0, -0.70], size=[4, 4, 0.1],
-                   material=FLOOR, contype=0, conaffinity=0)
-    world.add_geom(name="table", type=box, pos=[0.20, 0, -0.02], size=[0.32, 0.42, 0.02],
-                   material=TABLE, contype=_TABLE_BIT, conaffinity=0, friction=[0.8, 0.01, 0.001])
+    world.add_geom(
+        name="floor",
+        type=_GEOM.mjGEOM_PLANE,
+        pos=[0, 0, -0.70],
+        size=[4, 4, 0.1],
+        material=FLOOR,
+        contype=0,
+        conaffinity=0,
+    )
+    world.add_geom(
+        name="table",
+        type=box,
+        pos=[0.20, 0, -0.02],
+        size=[0.32, 0.42, 0.02],
+        material=TABLE,
+        contype=_TABLE_BIT,
+        conaffinity=0,
+        friction=[0.8, 0.01, 0.001],
+    )
     world.add_light(
-        name="lamp", pos=[0.3, -0.5, 1.2], dir=[-0.1, 0.4, -1.0], castshadow=False,
-        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, diffuse=[0.6] * 3, specular=[0.1] * 3,
-    )  # fmt: skip
+        name="lamp",
+        pos=[0.3, -0.5, 1.2],
+        dir=[-0.1, 0.4, -1.0],
+        castshadow=False,
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        diffuse=[0.6] * 3,
+        specular=[0.1] * 3,
+    )
     head = spec.visual.headlight
     head.ambient, head.diffuse, head.specular = [0.40] * 3, [0.25] * 3, [0.0] * 3
     spec.visual.quality.offsamples = 0  # multisampling in software costs more than all the rest
@@ -134,27 +116,43 @@ def _add_link(spec: Spec, parent: Body, link: ArmLink) -> Body:
     body.mass, body.ipos, body.fullinertia = link.mass_kg, link.com, link.inertia
     _add_shapes(body)
     body.add_joint(
-        name=link.joint, type=mujoco.mjtJoint.mjJNT_HINGE, axis=[0, 0, 1], limited=True,
-        range=[link.lower, link.upper], armature=ROTOR_INERTIA, damping=BACK_DRIVE_NMS,
-        frictionloss=FRICTION_NM,
-    )  # fmt: skip
+        name=link.joint,
+        type=mujoco.mjtJoint.mjJNT_HINGE,
+        axis=[0, 0, 1],
+        limited=True,
+        range=[link.lower, link.upper],
+        armature=SO101.servo.rotor_inertia,
+        damping=SO101.servo.back_drive_nms,
+        frictionloss=SO101.servo.friction_nm,
+    )
     spec.add_actuator(
-        name=link.joint, target=link.joint, trntype=mujoco.mjtTrn.mjTRN_JOINT,
-        gaintype=mujoco.mjtGain.mjGAIN_FIXED, biastype=mujoco.mjtBias.mjBIAS_AFFINE,
-        gainprm=[0.0] * mujoco.mjNGAIN, biasprm=[0.0] * mujoco.mjNBIAS,
-        forcelimited=True, forcerange=[-STALL_NM, STALL_NM],
-    )  # fmt: skip
+        name=link.joint,
+        target=link.joint,
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        gaintype=mujoco.mjtGain.mjGAIN_FIXED,
+        biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        gainprm=[0.0] * mujoco.mjNGAIN,
+        biasprm=[0.0] * mujoco.mjNBIAS,
+        forcelimited=True,
+        forcerange=[-SO101.servo.stall_nm, SO101.servo.stall_nm],
+    )
     return body
 
 
 def _add_shapes(body: Body) -> None:
     """Add what is seen of a link, and what touches table and cube."""
-    for material, centre, half_size in _BOXES[body.name]:
-        body.add_geom(
-            type=_GEOM.mjGEOM_BOX, pos=centre, size=half_size, material=material, mass=0.0,
-            contype=0, conaffinity=0 if body.name == "base" else _TABLE_BIT | _CUBE_BIT,
-            friction=[1.0, 0.01, 0.001],
-        )  # fmt: skip
+    for box in SO101.boxes:
+        if box.body == body.name:
+            body.add_geom(
+                type=_GEOM.mjGEOM_BOX,
+                pos=box.at,
+                size=box.half_size,
+                material=box.material,
+                mass=0.0,
+                contype=0,
+                conaffinity=0 if body.name == "base" else _TABLE_BIT | _CUBE_BIT,
+                friction=[1.0, 0.01, 0.001],
+            )
 
 
 def _add_cube(spec: Spec) -> None:
@@ -162,13 +160,20 @@ def _add_cube(spec: Spec) -> None:
     cube = spec.worldbody.add_body(name="cube", pos=[0.22, 0, CUBE_HALF_M])
     cube.add_freejoint(name="cube")
     cube.add_geom(
-        name="cube", type=_GEOM.mjGEOM_BOX, size=[CUBE_HALF_M] * 3, mass=CUBE_MASS_KG,
-        material=CUBE, contype=_CUBE_BIT, conaffinity=_TABLE_BIT, friction=[1.0, 0.01, 0.001],
-    )  # fmt: skip
+        name="cube",
+        type=_GEOM.mjGEOM_BOX,
+        size=[CUBE_HALF_M] * 3,
+        mass=CUBE_MASS_KG,
+        material=CUBE,
+        contype=_CUBE_BIT,
+        conaffinity=_TABLE_BIT,
+        friction=[1.0, 0.01, 0.001],
+    )
 
 
 def _add_cameras(spec: Spec) -> None:
     """Add the two cameras of the policy and one that shows all to people."""
+
     def add(parent: Body, name: str, pos: Vec3, right: Vec3, up: Vec3, fovy_deg: float) -> None:
         camera = parent.add_camera(name=name, pos=pos, fovy=fovy_deg)
         camera.alt.type = mujoco.mjtOrientation.mjORIENTATION_XYAXES
@@ -176,4 +181,5 @@ def _add_cameras(spec: Spec) -> None:
 
     add(spec.worldbody, "front", (0.58, 0.0, 0.42), (0, 1, 0), (-0.707, 0, 0.707), 46.0)
     add(spec.worldbody, "outside", (0.50, -0.50, 0.36), (0.77, 0.64, 0), (-0.30, 0.36, 0.88), 42.0)
-    add(spec.body("gripper"), "wrist", (0.0, 0.06, -0.03), (1, 0, 0), (0, 0.93, -0.36), 75.0)
+    for own in SO101.cameras:
+        add(spec.body(own.body), own.name, own.at, own.right, own.up, own.fovy_deg)

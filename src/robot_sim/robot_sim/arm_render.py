@@ -25,9 +25,12 @@ _Rows = npt.NDArray[np.intp]
 
 
 def write_episodes(
-    trace: ArmTrace, path: Path, *, picture_size: tuple[int, int],
+    trace: ArmTrace,
+    path: Path,
+    *,
+    picture_size: tuple[int, int],
     on_picture: Callable[[int, int], None] = lambda done, total: None,
-) -> None:  # fmt: skip
+) -> None:
     """Write an H.264 video (`.mp4`) of all episodes in real time, less what lies between them.
 
     Args:
@@ -42,8 +45,15 @@ def write_episodes(
     """
     rows = shown(trace)
     rate_hz = round(1.0 / float(np.median(np.diff(trace.time_s))), 3)
-    write_frames(_pictures(trace, rows, picture_size), path, total=len(rows), rate_hz=rate_hz,
-                 width=WIDTH, height=HEIGHT, on_picture=on_picture)  # fmt: skip
+    write_frames(
+        _pictures(trace, rows, picture_size),
+        path,
+        total=len(rows),
+        rate_hz=rate_hz,
+        width=WIDTH,
+        height=HEIGHT,
+        on_picture=on_picture,
+    )
 
 
 def write_ends(

@@ -57,8 +57,9 @@ class ArmTrace:
         with np.load(path, allow_pickle=False) as stored:
             missing = set(names) - set(stored.files)
             if missing:
-                raise SimError(f"{path}: expected a trace of an arm, missing "
-                               f"{', '.join(sorted(missing))}")
+                raise SimError(
+                    f"{path}: expected a trace of an arm, missing {', '.join(sorted(missing))}"
+                )
             return cls(**{name: stored[name] for name in names})
 
 
@@ -88,10 +89,13 @@ class ArmRecorder:
         """Return all rows so far, with the results of the episodes."""
         time_s, pose, target, mode, episode = zip(*self._rows, strict=True)
         return ArmTrace(
-            time_s=np.array(time_s), pose=np.stack(pose), target=np.stack(target),
-            mode=np.array(mode), episode=np.array(episode),
+            time_s=np.array(time_s),
+            pose=np.stack(pose),
+            target=np.stack(target),
+            mode=np.array(mode),
+            episode=np.array(episode),
             seed=np.array([each.seed for each in results], dtype=np.int64),
             succeeded=np.array([each.succeeded for each in results], dtype=bool),
             closest_m=np.array([each.closest_m for each in results], dtype=float),
             took_s=np.array([each.took_s for each in results], dtype=float),
-        )  # fmt: skip
+        )

@@ -8,14 +8,7 @@ import mujoco
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.arm_figures import (
-    ARM_JOINT_NAMES,
-    DAMPING,
-    HOME_RAD,
-    LOWER_RAD,
-    STIFFNESS,
-    UPPER_RAD,
-)
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_model import CAMERAS, CUBE_HALF_M, build_arm_model
 from robot_sim.driven import DrivenWorld
 from robot_sim.drives import DriveCommand, position_command
@@ -23,7 +16,7 @@ from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.offscreen import Frame, Offscreen, fixed_view
 
-JOINTS = len(ARM_JOINT_NAMES)
+JOINTS = len(SO101.joint_names)
 PICTURE_SIZE = (96, 128)
 """Height and width of the policy's pictures if nothing else is asked for."""
 CUBE_DISTANCE_M = (0.15, 0.26)
@@ -76,8 +69,10 @@ class ArmWorld(DrivenWorld):
         super().__init__(build_arm_model())
         limit = self.model.vis.global_.offheight, self.model.vis.global_.offwidth
         if not (0 < picture_size[0] <= limit[0] and 0 < picture_size[1] <= limit[1]):
-            raise SimError(f"picture_size: expected height and width of 1 to {limit[0]} and "
-                           f"{limit[1]}, got {picture_size[0]} and {picture_size[1]}")
+            raise SimError(
+                f"picture_size: expected height and width of 1 to {limit[0]} and "
+                f"{limit[1]}, got {picture_size[0]} and {picture_size[1]}"
+            )
         self.picture_size = picture_size
         self._views = {name: fixed_view(self.model, name) for name in CAMERAS}
         self._offscreen: Offscreen | None = None
@@ -86,7 +81,7 @@ class ArmWorld(DrivenWorld):
         self.reset(seed=seed)
 
     def reset(self, *, seed: int = 0) -> None:
-        """Begin an episode at time 0: the arm near `HOME_RAD`, the cube somewhere in its reach.
+        """Begin an episode at time 0: the arm near its home, the cube somewhere in its reach.
 
         Args:
             seed: Says where; 0 is the exact home and a cube straight ahead.
@@ -94,7 +89,7 @@ class ArmWorld(DrivenWorld):
         self._start_again()
         home, cube = _places(self.model, seed)
         self._data.qpos[:] = [*home, *cube]
-        self._drives.hold(home, stiffness=STIFFNESS, damping=DAMPING)
+        self._drives.hold(home, stiffness=SO101.servo.stiffness, damping=SO101.servo.damping)
         mujoco.mj_forward(self.model, self._data)
 
     def move_cube(self, seed: int) -> None:
@@ -118,7 +113,7 @@ class ArmWorld(DrivenWorld):
         data = self._data
         return ArmSensors(
             time_ns=self.time_ns,
-            joint_names=ARM_JOINT_NAMES,
+            joint_names=SO101.joint_names,
             joint_pos=data.qpos[:JOINTS].copy(),
             joint_vel=data.qvel[:JOINTS].copy(),
             joint_effort=data.qfrc_actuator[:JOINTS].copy(),
@@ -155,24 +150,39 @@ class ArmWorld(DrivenWorld):
 
 def arm_command(position: npt.ArrayLike, *, valid_for_ns: int = 200_000_000) -> DriveCommand:
     """Return a command to hold `position` (rad, [6]) with the servos' gains."""
-    return position_command(position, stiffness=STIFFNESS, damping=DAMPING,
-                            joint_names=ARM_JOINT_NAMES, valid_for_ns=valid_for_ns)
+    return position_command(
+        position,
+        stiffness=SO101.servo.stiffness,
+        damping=SO101.servo.damping,
+        joint_names=SO101.joint_names,
+        valid_for_ns=valid_for_ns,
+    )
 
 
 def _places(model: mujoco.MjModel, seed: int) -> tuple[Array, Array]:
     """Return joint positions [6], and the cube's position and orientation w x y z [7]."""
-    home, distance_m = HOME_RAD, float(np.mean(CUBE_DISTANCE_M))
+    home, distance_m = SO101.home_rad, float(np.mean(CUBE_DISTANCE_M))
     bearing_rad = turn_rad = 0.0
     if seed:
         random = np.random.default_rng(seed)
-        home = np.clip(HOME_RAD + random.uniform(-HOME_JITTER_RAD, HOME_JITTER_RAD, JOINTS),
-                       LOWER_RAD, UPPER_RAD)
+        home = np.clip(
+            SO101.home_rad + random.uniform(-HOME_JITTER_RAD, HOME_JITTER_RAD, JOINTS),
+            SO101.lower_rad,
+            SO101.upper_rad,
+        )
         # Uniform over the area, not over the distance.
         distance_m = float(np.sqrt(random.uniform(*np.square(CUBE_DISTANCE_M))))
         bearing_rad = random.uniform(*CUBE_BEARING_RAD)
         turn_rad = random.uniform(0.0, np.pi / 2.0)
     pan_x = model.body("shoulder").pos[0]
-    return home, np.array([
-        pan_x + distance_m * np.cos(bearing_rad), distance_m * np.sin(bearing_rad), CUBE_HALF_M,
-        np.cos(turn_rad / 2.0), 0.0, 0.0, np.sin(turn_rad / 2.0),
-    ])  # fmt: skip
+    return home, np.array(
+        [
+            pan_x + distance_m * np.cos(bearing_rad),
+            distance_m * np.sin(bearing_rad),
+            CUBE_HALF_M,
+            np.cos(turn_rad / 2.0),
+            0.0,
+            0.0,
+            np.sin(turn_rad / 2.0),
+        ]
+    )

@@ -99,8 +99,10 @@ class DrivenWorld:
         """
         count = round(duration_ns * self.steps_per_s / NS_PER_S)
         if count < 1 or abs(count * NS_PER_S - duration_ns * self.steps_per_s) > self.steps_per_s:
-            raise SimError(f"duration_ns: expected a positive multiple of "
-                           f"{round(NS_PER_S / self.steps_per_s)}, got {duration_ns}")
+            raise SimError(
+                f"duration_ns: expected a positive multiple of "
+                f"{round(NS_PER_S / self.steps_per_s)}, got {duration_ns}"
+            )
         return count
 
     def step(self, duration_ns: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_sim.errors import SimError
-from robot_sim.figures import JOINT_NAMES, Array
+from robot_sim.figures import LITE3, Array
 
 DAMPING_ON_EXPIRY = 5.0
 _FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
@@ -53,7 +53,7 @@ def position_command(
     *,
     stiffness: float,
     damping: float,
-    joint_names: tuple[str, ...] = JOINT_NAMES,
+    joint_names: tuple[str, ...] = LITE3.joint_names,
     valid_for_ns: int = 200_000_000,
 ) -> DriveCommand:
     """Return a command to hold `position` (rad, [n]) with equal gains on every joint.

@@ -23,7 +23,7 @@ Examples: `nan:joint_states.velocity@3.0+0.02`, `push:left@5.0+0.1=100`, `drop:i
 import dataclasses
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
@@ -31,16 +31,12 @@ import numpy as np
 
 from robot_sim.driven import MAX_LATENCY_NS, NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.figures import JOINT_NAMES, JOINTS, LEGS
+from robot_sim.figures import LEG_JOINTS, LITE3
 from robot_sim.rotation import turn, yaw_rad
 from robot_sim.world import Sensors, World
 
 STREAM_FIELDS = {
-    "joint_states": {
-        "position": "joint_pos",
-        "velocity": "joint_vel",
-        "effort": "joint_effort",
-    },
+    "joint_states": {"position": "joint_pos", "velocity": "joint_vel", "effort": "joint_effort"},
     "imu": {
         "orientation": "quat_xyzw",
         "angular_velocity": "ang_vel_body",
@@ -64,13 +60,12 @@ TARGETS = {
     "noise": _FIELD_TARGETS,
     "order": ("joint_states",),
     "latency": ("command",),
-    "motor_off": JOINT_NAMES,
+    "motor_off": (),
     "push": tuple(_PUSH_DIRECTION),
 }
-"""Kinds of faults and the targets of each."""
+"""Kinds of faults and the targets of each; the joints are the robot's, which a plan knows."""
 WITH_VALUE = ("noise", "latency", "push")
 """Kinds that take a value; the others take none."""
-_BY_PART = np.arange(len(JOINT_NAMES)).reshape(len(LEGS), len(JOINTS)).T.ravel()
 _NUMBER = r"[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?"
 _TEXT = re.compile(
     rf"(?P<kind>\w+):(?P<target>[\w.]+)(?:@(?P<start>{_NUMBER}))?"
@@ -110,9 +105,8 @@ class Fault:
         """
         if self.kind not in self.targets:
             raise SimError(f"fault: unknown kind '{self.kind}'; known: {', '.join(self.targets)}")
-        if self.target not in self.targets[self.kind]:
-            known = ", ".join(self.targets[self.kind])
-            raise SimError(f"fault {self.kind}: unknown target '{self.target}'; known: {known}")
+        if self.targets[self.kind]:
+            _require(self, self.targets[self.kind])
         if self.kind == "latency" and self.value * NS_PER_S > MAX_LATENCY_NS:
             limit_s = MAX_LATENCY_NS / NS_PER_S
             raise SimError(f"fault latency: expected at most {limit_s} s, got {self.value}")
@@ -143,9 +137,7 @@ class Fault:
         )
 
     @classmethod
-    def parse_all(
-        cls: type[AnyFault], texts: Iterable[str], *, now_ns: int = 0
-    ) -> list[AnyFault]:
+    def parse_all(cls: type[AnyFault], texts: Iterable[str], *, now_ns: int = 0) -> list[AnyFault]:
         """Parse faults; empty texts are ignored.
 
         Args:
@@ -209,26 +201,47 @@ class Streams:
 class FaultPlan:
     """Faults to come: `act` gives them to the world, `apply` to what the sensors show."""
 
-    def __init__(self, faults: Iterable[Fault] = (), *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        faults: Iterable[Fault] = (),
+        *,
+        seed: int = 0,
+        joint_names: Sequence[str] = LITE3.joint_names,
+    ) -> None:
         """Plan faults.
 
         Args:
             faults: In the order in which those of one stream are applied.
             seed: Of the noise.
+            joint_names: Of the robot.
+
+        Raises:
+            SimError: The robot has no such joint.
         """
         self.faults = tuple(faults)
+        for fault in self.faults:
+            if fault.kind == "motor_off":
+                _require(fault, joint_names)
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}
         self._begun: set[Fault] = set()
 
     @classmethod
-    def parse(cls, texts: Iterable[str], *, seed: int = 0, now_ns: int = 0) -> "FaultPlan":
+    def parse(
+        cls,
+        texts: Iterable[str],
+        *,
+        seed: int = 0,
+        now_ns: int = 0,
+        joint_names: Sequence[str] = LITE3.joint_names,
+    ) -> "FaultPlan":
         """Plan faults given as texts, as `Fault.parse_all` reads them; `seed` is the noise's.
 
         Raises:
-            SimError: A text cannot be understood, or the fault is over.
+            SimError: A text cannot be understood, the fault is over, or the robot has no such
+                joint.
         """
-        return cls(Fault.parse_all(texts, now_ns=now_ns), seed=seed)
+        return cls(Fault.parse_all(texts, now_ns=now_ns), seed=seed, joint_names=joint_names)
 
     def act(self, world: World) -> None:
         """Begin and end the faults of motors, pushes and latency that are due.
@@ -270,7 +283,8 @@ class FaultPlan:
         stream, _, field = fault.target.partition(".")
         if fault.kind == "order":
             fields = STREAM_FIELDS[stream].values()
-            swapped: dict[str, Any] = {name: getattr(sensors, name)[_BY_PART] for name in fields}
+            by_part = np.arange(len(sensors.joint_names)).reshape(-1, LEG_JOINTS).T.ravel()
+            swapped: dict[str, Any] = {name: getattr(sensors, name)[by_part] for name in fields}
             return dataclasses.replace(sensors, **swapped)
         if fault.kind not in ("nan", "noise"):
             return sensors
@@ -282,6 +296,13 @@ class FaultPlan:
             values += self._rng.normal(0.0, fault.value, values.shape)
         changed: dict[str, Any] = {name: values}
         return dataclasses.replace(sensors, **changed)
+
+
+def _require(fault: Fault, targets: Sequence[str]) -> None:
+    """Raise SimError unless a fault has one of these targets."""
+    if fault.target not in targets:
+        known = ", ".join(targets)
+        raise SimError(f"fault {fault.kind}: unknown target '{fault.target}'; known: {known}")
 
 
 def _begin(fault: Fault, world: World) -> None:

@@ -81,7 +81,13 @@ def _add_tile(spec: Spec, top: Array, ground: Ground, friction: float) -> None:
     shade = 0.26 + 4.0 * top[2]  # higher tiles are lighter
     floor = spec.geom("floor")
     spec.worldbody.add_geom(
-        type=mujoco.mjtGeom.mjGEOM_BOX, pos=turned, quat=ground.quat_wxyz,
-        size=[TILE_M / 2.0, TILE_M / 2.0, centre[2]], rgba=[shade, shade * 1.15, shade * 1.3, 1.0],
-        contype=1, conaffinity=0, friction=[friction, 0.01, 0.01], solref=floor.solref,
-    )  # fmt: skip
+        type=mujoco.mjtGeom.mjGEOM_BOX,
+        pos=turned,
+        quat=ground.quat_wxyz,
+        size=[TILE_M / 2.0, TILE_M / 2.0, centre[2]],
+        rgba=[shade, shade * 1.15, shade * 1.3, 1.0],
+        contype=1,
+        conaffinity=0,
+        friction=[friction, 0.01, 0.01],
+        solref=floor.solref,
+    )

@@ -33,7 +33,7 @@ from lite3_driver import wire
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.faults import TARGETS, WITH_VALUE, Fault, FaultPlan
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.lite3_host import Address, MotionHost
 
 Direction = Literal["state", "command"]
@@ -129,8 +129,11 @@ class HostFaultPlan:
         self.state: Impaired[bytes] = Impaired("state", self.faults, seed=seed)
         self.command: Impaired[tuple[bytes, Address]] = Impaired("command", self.faults, seed=seed)
         self._of_host = [fault for fault in self.faults if fault.target == "host"]
-        self._of_frames = [fault for fault in self.faults
-                           if fault.kind in ("length", "firmware", "foreign", "forged")]
+        self._of_frames = [
+            fault
+            for fault in self.faults
+            if fault.kind in ("length", "firmware", "foreign", "forged")
+        ]
         self._begun: set[HostFault] = set()
 
     def act(self, host: MotionHost) -> None:
@@ -179,6 +182,6 @@ class HostFaultPlan:
 def _lie(frame: bytes, ahead: int) -> bytes:
     """Return a state frame so many ticks later, of a robot in another pose."""
     state = wire.read_state(frame)
-    if not isinstance(state, wire.State):
+    if not isinstance(state, wire.Lite3State):
         return frame
-    return wire.write_state(state._replace(tick=state.tick + ahead, joint_pos=STANDING_RAD))
+    return wire.write_state(state._replace(tick=state.tick + ahead, joint_pos=LITE3.standing_rad))

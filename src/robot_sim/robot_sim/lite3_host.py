@@ -25,7 +25,7 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan, Streams
-from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.rotation import roll_pitch_yaw
 from robot_sim.world import World
 
@@ -49,7 +49,7 @@ measured on any drive: they let temperatures change as a reader of them expects.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class HostEvent:
     """Something that happened to the host.
 
     Attributes:
@@ -78,9 +78,13 @@ class MotionHost:
     """
 
     def __init__(
-        self, world: World, *, watchdog_s: float = 1.0,
-        angular_velocity_unit: AngularVelocityUnit = "rad/s", plan: FaultPlan | None = None,
-        on_event: Callable[[Event], None] = lambda event: None,
+        self,
+        world: World,
+        *,
+        watchdog_s: float = 1.0,
+        angular_velocity_unit: AngularVelocityUnit = "rad/s",
+        plan: FaultPlan | None = None,
+        on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Switch on; nobody has control, and the drives damp.
 
@@ -97,8 +101,9 @@ class MotionHost:
         if not watchdog_s > 0.0:
             raise SimError(f"watchdog_s: expected a time > 0, got {watchdog_s}")
         if angular_velocity_unit not in ("rad/s", "deg/s"):
-            raise SimError("angular_velocity_unit: expected rad/s or deg/s, "
-                           f"got '{angular_velocity_unit}'")
+            raise SimError(
+                f"angular_velocity_unit: expected rad/s or deg/s, got '{angular_velocity_unit}'"
+            )
         self.world, self.plan = world, plan or FaultPlan()
         self.controller: Address | None = None
         self.target: Array | None = None
@@ -110,7 +115,7 @@ class MotionHost:
         self._on, self._started_ns = True, world.time_ns
         self._heard_ns, self._following = 0, False
         self._fold: tuple[int, Array] | None = None
-        self._temperature_c = np.full(len(JOINT_NAMES), _AIR_C)
+        self._temperature_c = np.full(len(LITE3.joint_names), _AIR_C)
 
     def receive(self, data: bytes, source: Address) -> None:
         """Take a datagram from a sender."""
@@ -196,9 +201,15 @@ class MotionHost:
             return
         position, velocity, effort, stiffness, damping = values.T.copy()
         command = DriveCommand(
-            joint_names=JOINT_NAMES, position=position, velocity=velocity, effort=effort,
-            stiffness=stiffness, damping=damping, effort_limit=EFFORT_LIMIT_NM,
-            valid_for_ns=_FOREVER_NS)
+            joint_names=LITE3.joint_names,
+            position=position,
+            velocity=velocity,
+            effort=effort,
+            stiffness=stiffness,
+            damping=damping,
+            effort_limit=LITE3.effort_limit_nm,
+            valid_for_ns=_FOREVER_NS,
+        )
         try:
             self.world.apply(command)
         except SimError as error:
@@ -224,14 +235,17 @@ class MotionHost:
         began_ns, start = self._fold
         part = (now_ns - began_ns) / FOLD_NS
         target = start + min(part, 1.0) * (FOLDED_RAD - start)
-        self.world.apply(position_command(
-            target, stiffness=_FOLD_STIFFNESS, damping=_FOLD_DAMPING, valid_for_ns=_FOREVER_NS))
+        self.world.apply(
+            position_command(
+                target, stiffness=_FOLD_STIFFNESS, damping=_FOLD_DAMPING, valid_for_ns=_FOREVER_NS
+            )
+        )
         if part >= 1.0:
             self._fold = None
 
     def _warm(self, effort_nm: Array) -> None:
         """Let the drives' temperatures follow the torques' squares, by one step."""
-        goal_c = _AIR_C + _RATED_RISE_C * (effort_nm / EFFORT_LIMIT_NM) ** 2
+        goal_c = _AIR_C + _RATED_RISE_C * (effort_nm / LITE3.effort_limit_nm) ** 2
         share = 1.0 / (_WARMING_S * self.world.steps_per_s)
         self._temperature_c += share * (goal_c - self._temperature_c)
 
@@ -239,13 +253,20 @@ class MotionHost:
         joints, imu, contact = streams.joint_states, streams.imu, streams.contact
         if joints is None or imu is None or contact is None:
             return None
-        return wire.write_state(wire.State(
-            tick=(joints.time_ns - self._started_ns) // 1_000_000,
-            imu_stamp_ms=(imu.time_ns - self._started_ns) // 1_000_000,
-            rpy=roll_pitch_yaw(imu.quat_xyzw), ang_vel=imu.ang_vel_body * self._rate_scale,
-            lin_acc=imu.lin_acc_body, joint_pos=joints.joint_pos, joint_vel=joints.joint_vel,
-            joint_effort=joints.joint_effort, temperature_c=self._temperature_c,
-            contact_force=contact.foot_force_world))
+        return wire.write_state(
+            wire.Lite3State(
+                tick=(joints.time_ns - self._started_ns) // 1_000_000,
+                imu_stamp_ms=(imu.time_ns - self._started_ns) // 1_000_000,
+                rpy=roll_pitch_yaw(imu.quat_xyzw),
+                ang_vel=imu.ang_vel_body * self._rate_scale,
+                lin_acc=imu.lin_acc_body,
+                joint_pos=joints.joint_pos,
+                joint_vel=joints.joint_vel,
+                joint_effort=joints.joint_effort,
+                temperature_c=self._temperature_c,
+                contact_force=contact.foot_force_world,
+            )
+        )
 
     def _ignore(self, kind: str, source: Address, what: str) -> None:
         """Count a datagram that changes nothing, and tell of the first of each sort."""
@@ -256,7 +277,7 @@ class MotionHost:
             self._say("ignored", f"{sort} from {_text(source)}")
 
     def _say(self, what: str, who: str) -> None:
-        self._on_event(Event(time_ns=self.world.time_ns, what=what, who=who))
+        self._on_event(HostEvent(time_ns=self.world.time_ns, what=what, who=who))
 
 
 def _kind_of(data: bytes) -> str:

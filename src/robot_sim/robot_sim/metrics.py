@@ -12,10 +12,10 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import EFFORT_LIMIT_NM, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.rotation import rotate, tilt_rad, turn, yaw_rad
 from robot_sim.trace import Trace
-from robot_sim.world import FALLEN_HEIGHT_M, UPRIGHT_TILT_RAD
+from robot_sim.world import UPRIGHT_TILT_RAD
 
 SETTLE_S = 2.0
 # A trotting base sways by some millimetres at each step; points this far apart do not count that.
@@ -79,9 +79,12 @@ class WalkMetrics:
 
 
 def measure(
-    trace: Trace, *, action_scale: npt.ArrayLike = 1.0,
-    effort_limit_nm: npt.ArrayLike = EFFORT_LIMIT_NM, fallen_height_m: float = FALLEN_HEIGHT_M,
-) -> WalkMetrics:  # fmt: skip
+    trace: Trace,
+    *,
+    action_scale: npt.ArrayLike = 1.0,
+    effort_limit_nm: npt.ArrayLike = LITE3.effort_limit_nm,
+    fallen_height_m: float = LITE3.fallen_height_m,
+) -> WalkMetrics:
     """Measure a walk. A robot that starts lying has not fallen: only the way down counts.
 
     Args:
@@ -118,7 +121,7 @@ def velocity_yaw_aligned(trace: Trace) -> Array:
 
 
 def fallen(
-    quat_xyzw: Array, pos_world: Array, fallen_height_m: float = FALLEN_HEIGHT_M
+    quat_xyzw: Array, pos_world: Array, fallen_height_m: float = LITE3.fallen_height_m
 ) -> npt.NDArray[np.bool_]:
     """Return for each row [...] of [..., 4] and [..., 3] whether the robot is down.
 

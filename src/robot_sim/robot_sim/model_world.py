@@ -24,8 +24,10 @@ from robot_sim.world import Sensors, WalkingWorld
 
 _LONGEST_STEP_S = 0.001
 _IMU, _ACCELEROMETER, _BASE = "policy_inference imu", "policy_inference accelerometer", "base"
-_FREE, _DRIVABLE = mujoco.mjtJoint.mjJNT_FREE, (mujoco.mjtJoint.mjJNT_HINGE,
-                                                 mujoco.mjtJoint.mjJNT_SLIDE)
+_FREE, _DRIVABLE = (
+    mujoco.mjtJoint.mjJNT_FREE,
+    (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE),
+)
 _GROUND = (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_HFIELD)
 _EVERY_BIT = 0x7FFFFFFF
 _ABOVE_M, _SEARCH_M, _NEAR_M = 1e-3, 5e-3, 1e-5
@@ -44,9 +46,16 @@ class ModelWorld(WalkingWorld):
     """
 
     def __init__(
-        self, file: Path, joint_names: Sequence[str], standing_rad: Array, effort_limit_nm: Array,
-        *, free_base: bool, rate_hz: float, imu: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        file: Path,
+        joint_names: Sequence[str],
+        standing_rad: Array,
+        effort_limit_nm: Array,
+        *,
+        free_base: bool,
+        rate_hz: float,
+        imu: str = "",
+    ) -> None:
         """Load a model and put the robot where it stands.
 
         Args:
@@ -69,8 +78,9 @@ class ModelWorld(WalkingWorld):
         spec.option.timestep = 1.0 / rate_hz / ceil(1.0 / rate_hz / _LONGEST_STEP_S - 1e-9)
         super().__init__(self._without_own_contacts(spec, joint_names))
         model, joints = self.model, [self.model.joint(name) for name in joint_names]
-        self._qpos, self._dofs = (np.array([getattr(joint, key)[0] for joint in joints])
-                                  for key in ("qposadr", "dofadr"))
+        self._qpos, self._dofs = (
+            np.array([getattr(joint, key)[0] for joint in joints]) for key in ("qposadr", "dofadr")
+        )
         self._site = model.site(_IMU).id
         self._base = int(model.body_rootid[model.jnt_bodyid[joints[0].id]])
         self.effort_limit_nm = model.actuator_forcerange[:, 1].copy()
@@ -95,13 +105,18 @@ class ModelWorld(WalkingWorld):
         site = mujoco.mjtObj.mjOBJ_SITE
         mujoco.mj_objectVelocity(self.model, data, site, self._site, velocity, 1)
         return Sensors(
-            time_ns=self.time_ns, joint_names=self.joint_names,
-            joint_pos=data.qpos[self._qpos].copy(), joint_vel=data.qvel[self._dofs].copy(),
-            joint_effort=data.qfrc_actuator[self._dofs].copy(), quat_xyzw=self._quat_xyzw(),
-            ang_vel_body=velocity[:3].copy(), lin_acc_body=data.sensor(_ACCELEROMETER).data.copy(),
-            lin_vel_body=velocity[3:].copy(), pos_world=data.xpos[self._base].copy(),
+            time_ns=self.time_ns,
+            joint_names=self.joint_names,
+            joint_pos=data.qpos[self._qpos].copy(),
+            joint_vel=data.qvel[self._dofs].copy(),
+            joint_effort=data.qfrc_actuator[self._dofs].copy(),
+            quat_xyzw=self._quat_xyzw(),
+            ang_vel_body=velocity[:3].copy(),
+            lin_acc_body=data.sensor(_ACCELEROMETER).data.copy(),
+            lin_vel_body=velocity[3:].copy(),
+            pos_world=data.xpos[self._base].copy(),
             foot_force_world=np.zeros((0, 3)),
-        )  # fmt: skip
+        )
 
     def _quat_xyzw(self) -> Array:
         quat_wxyz = np.zeros(4)
@@ -118,15 +133,22 @@ class ModelWorld(WalkingWorld):
         for name, value in zip(joint_names, self._standing, strict=True):
             data.joint(name).qpos[0] = value
         mujoco.mj_forward(model, data)
-        pairs = sorted({tuple(sorted(int(model.geom_bodyid[geom]) for geom in contact.geom))
-                        for contact in data.contact if contact.dist < 0.0
-                        and model.body_weldid[model.geom_bodyid[contact.geom]].all()})
+        pairs = sorted(
+            {
+                tuple(sorted(int(model.geom_bodyid[geom]) for geom in contact.geom))
+                for contact in data.contact
+                if contact.dist < 0.0 and model.body_weldid[model.geom_bodyid[contact.geom]].all()
+            }
+        )
         names = [(model.body(first).name, model.body(second).name) for first, second in pairs]
         for first, second in names:
             spec.add_exclude(bodyname1=first, bodyname2=second)
         if names:
-            _log.info("%s: links that overlap where the robot stands do not touch: %s", self._file,
-                      ", ".join(" and ".join(pair) for pair in names))
+            _log.info(
+                "%s: links that overlap where the robot stands do not touch: %s",
+                self._file,
+                ", ".join(" and ".join(pair) for pair in names),
+            )
         return _compiled(spec, self._file) if names else model
 
     def _stand_on_the_ground(self, place: int) -> None:
@@ -141,14 +163,17 @@ class ModelWorld(WalkingWorld):
         while not self._touches(place, top_m - _SEARCH_M):
             top_m -= _SEARCH_M
             if top_m < -size_m:
-                raise SimError(f"{self._file}: expected shapes that collide with the ground, found "
-                               "none; give the feet a <collision> (URDF), or a geom with contype "
-                               "and conaffinity (MJCF)")
+                raise SimError(
+                    f"{self._file}: expected shapes that collide with the ground, found "
+                    "none; give the feet a <collision> (URDF), or a geom with contype "
+                    "and conaffinity (MJCF)"
+                )
         low_m, high_m = top_m - _SEARCH_M, top_m
         while high_m - low_m > _NEAR_M:
             middle_m = (low_m + high_m) / 2.0
-            low_m, high_m = ((middle_m, high_m) if self._touches(place, middle_m) else
-                             (low_m, middle_m))
+            low_m, high_m = (
+                (middle_m, high_m) if self._touches(place, middle_m) else (low_m, middle_m)
+            )
         self._touches(place, low_m)
         self._ground_m = min(float(contact.pos[2]) for contact in self._data.contact)
         self._data.qpos[place] = high_m + _ABOVE_M
@@ -164,13 +189,16 @@ class ModelWorld(WalkingWorld):
 
 def _loaded(file: Path) -> _Spec:
     if not file.is_file():
-        raise SimError(f"{file}: expected a robot model (MJCF or URDF), found "
-                       f"{'a folder' if file.is_dir() else 'nothing'}")
+        raise SimError(
+            f"{file}: expected a robot model (MJCF or URDF), found "
+            f"{'a folder' if file.is_dir() else 'nothing'}"
+        )
     try:
         return mujoco.MjSpec.from_file(str(file))
     except ValueError as error:
-        raise SimError(f"{file}: expected a robot model (MJCF or URDF), found "
-                       f"{' '.join(str(error).split())}") from error
+        raise SimError(
+            f"{file}: expected a robot model (MJCF or URDF), found {' '.join(str(error).split())}"
+        ) from error
 
 
 def _compiled(spec: _Spec, file: Path) -> mujoco.MjModel:
@@ -178,15 +206,20 @@ def _compiled(spec: _Spec, file: Path) -> mujoco.MjModel:
         return spec.compile()
     except ValueError as error:
         text = " ".join(str(error).split())
-        remedy = ("; put the meshes of its collision shapes where the model looks for them, as "
-                  "STL or OBJ, or take shapes without meshes" if "file" in text.lower() else "")
-        raise SimError(f"{file}: expected a model that MuJoCo can simulate, found: {text}{remedy}"
-                       ) from error
+        remedy = (
+            "; put the meshes of its collision shapes where the model looks for them, as "
+            "STL or OBJ, or take shapes without meshes"
+            if "file" in text.lower()
+            else ""
+        )
+        raise SimError(
+            f"{file}: expected a model that MuJoCo can simulate, found: {text}{remedy}"
+        ) from error
 
 
 def _prepare(
     spec: _Spec, file: Path, names: Sequence[str], effort_limit_nm: Array, free_base: bool, imu: str
-) -> bool:  # fmt: skip
+) -> bool:
     """Make drives, IMU and ground of what the model has; return whether its base is free."""
     _keep_what_acts(spec)
     joints = {joint.name: joint for joint in spec.joints}
@@ -204,8 +237,14 @@ def _prepare(
     _add_imu(spec, file, base, imu)
     if free and not any(geom.type in _GROUND for geom in spec.worldbody.geoms):
         spec.worldbody.add_geom(
-            name="policy_inference floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[0, 0, 0.05],
-            pos=[0, 0, 0], contype=_EVERY_BIT, conaffinity=_EVERY_BIT, friction=[1.0, 0.01, 0.01])
+            name="policy_inference floor",
+            type=mujoco.mjtGeom.mjGEOM_PLANE,
+            size=[0, 0, 0.05],
+            pos=[0, 0, 0],
+            contype=_EVERY_BIT,
+            conaffinity=_EVERY_BIT,
+            friction=[1.0, 0.01, 0.01],
+        )
     option = spec.option
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone, option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10.0
@@ -233,9 +272,11 @@ def _check_joints(file: Path, joints: dict[str, Any], names: Sequence[str]) -> N
     missing = [name for name in names if name not in joints]
     if missing:
         there = ", ".join(name for name, joint in joints.items() if joint.type in _DRIVABLE)
-        raise SimError(f"{file}: expected the policy's joints, missing {', '.join(missing)}; the "
-                       f"model has {there or 'none'}; `joints.robot_names` of the contract says "
-                       "what the robot calls them")
+        raise SimError(
+            f"{file}: expected the policy's joints, missing {', '.join(missing)}; the "
+            f"model has {there or 'none'}; `joints.robot_names` of the contract says "
+            "what the robot calls them"
+        )
     others = [name for name in names if joints[name].type not in _DRIVABLE]
     if others:
         raise SimError(f"{file}: expected hinges or slides, found others: {', '.join(others)}")
@@ -243,25 +284,34 @@ def _check_joints(file: Path, joints: dict[str, Any], names: Sequence[str]) -> N
 
 def _fix_the_others(spec: _Spec, file: Path, names: Sequence[str]) -> None:
     """Fix the joints that nothing drives where the model has them."""
-    others = [joint for joint in spec.joints
-              if joint.type != _FREE and joint.name not in names]  # fmt: skip
+    others = [joint for joint in spec.joints if joint.type != _FREE and joint.name not in names]
     names_of_others = [str(joint.name) for joint in others]
     for joint in others:
         spec.delete(joint)
     if others:
-        _log.info("%s: joints that the policy does not drive are fixed: %s", file,
-                  ", ".join(names_of_others))
+        _log.info(
+            "%s: joints that the policy does not drive are fixed: %s",
+            file,
+            ", ".join(names_of_others),
+        )
 
 
 def _add_drive(spec: _Spec, name: str, limit_nm: float) -> None:
     """Add an affine actuator of the joint's name, with nothing of the model's defaults."""
     spec.add_actuator(
-        name=name, target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT,
-        dyntype=mujoco.mjtDyn.mjDYN_NONE, gaintype=mujoco.mjtGain.mjGAIN_FIXED,
-        biastype=mujoco.mjtBias.mjBIAS_AFFINE, gainprm=[0.0] * mujoco.mjNGAIN,
-        biasprm=[0.0] * mujoco.mjNBIAS, gear=[1.0, 0, 0, 0, 0, 0], ctrllimited=False,
-        forcelimited=True, forcerange=[-limit_nm, limit_nm],
-    )  # fmt: skip
+        name=name,
+        target=name,
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        dyntype=mujoco.mjtDyn.mjDYN_NONE,
+        gaintype=mujoco.mjtGain.mjGAIN_FIXED,
+        biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        gainprm=[0.0] * mujoco.mjNGAIN,
+        biasprm=[0.0] * mujoco.mjNBIAS,
+        gear=[1.0, 0, 0, 0, 0, 0],
+        ctrllimited=False,
+        forcelimited=True,
+        forcerange=[-limit_nm, limit_nm],
+    )
 
 
 def _add_imu(spec: _Spec, file: Path, base: Any, name: str) -> None:
@@ -269,13 +319,19 @@ def _add_imu(spec: _Spec, file: Path, base: Any, name: str) -> None:
     sites = {site.name: site for site in spec.sites}
     bodies = {body.name: body for body in spec.bodies}
     if name and name not in sites and name not in bodies:
-        raise SimError(f"{file}: expected a site or body {name!r} for the IMU, found the sites "
-                       f"{', '.join(filter(None, sites)) or 'none'} and the bodies "
-                       f"{', '.join(filter(None, bodies))}")
+        raise SimError(
+            f"{file}: expected a site or body {name!r} for the IMU, found the sites "
+            f"{', '.join(filter(None, sites)) or 'none'} and the bodies "
+            f"{', '.join(filter(None, bodies))}"
+        )
     if name in sites:
         site = sites[name]
         site.parent.add_site(name=_IMU, pos=site.pos, quat=site.quat)
     else:
         bodies.get(name, base).add_site(name=_IMU)
-    spec.add_sensor(name=_ACCELEROMETER, type=mujoco.mjtSensor.mjSENS_ACCELEROMETER,
-                    objtype=mujoco.mjtObj.mjOBJ_SITE, objname=_IMU)
+    spec.add_sensor(
+        name=_ACCELEROMETER,
+        type=mujoco.mjtSensor.mjSENS_ACCELEROMETER,
+        objtype=mujoco.mjtObj.mjOBJ_SITE,
+        objname=_IMU,
+    )

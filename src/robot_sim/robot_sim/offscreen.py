@@ -46,9 +46,7 @@ class Offscreen:
         """Render what `view` sees: colours [height, width, 3], RGB."""
         self._context.make_current()
         category = mujoco.mjtCatBit.mjCAT_ALL
-        mujoco.mjv_updateScene(
-            self._model, data, self._option, None, view, category, self._scene
-        )
+        mujoco.mjv_updateScene(self._model, data, self._option, None, view, category, self._scene)
         frame = np.empty((height, width, 3), dtype=np.uint8)
         rect = mujoco.MjrRect(0, 0, width, height)
         mujoco.mjr_render(rect, self._scene, self._gl)

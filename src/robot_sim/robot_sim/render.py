@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from robot_sim.figures import Array
+from robot_sim.figures import LITE3, Array, Quadruped
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
 from robot_sim.offscreen import Frame, Offscreen
@@ -22,13 +22,21 @@ AZIMUTH_DEG, ELEVATION_DEG, DISTANCE_M = 135.0, -18.0, 1.25
 LOOK_AT_HEIGHT_M, FOLLOW_S = 0.20, 0.4
 
 
-class Camera:
+class FollowingCamera:
     """Renders poses of the robot with a camera that follows it. Use it in a `with` block."""
 
-    def __init__(self, *, width: int = 960, height: int = 540, ground: Ground = LEVEL) -> None:
+    def __init__(
+        self,
+        robot: Quadruped = LITE3,
+        *,
+        width: int = 960,
+        height: int = 540,
+        ground: Ground = LEVEL,
+    ) -> None:
         """Make a picture buffer.
 
         Args:
+            robot: Its figures.
             width: Of the pictures, at most 1920.
             height: Of the pictures, at most 1080.
             ground: That of the walk.
@@ -36,7 +44,7 @@ class Camera:
         Raises:
             SimError: Neither EGL nor OSMesa works on this machine.
         """
-        self._model = build_model(ground=ground)
+        self._model = build_model(robot, ground=ground)
         self._data = mujoco.MjData(self._model)
         self._offscreen = Offscreen(self._model, shadows=True)
         self._width, self._height = width, height
@@ -44,7 +52,7 @@ class Camera:
         self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
         self._view.distance = DISTANCE_M
 
-    def __enter__(self) -> "Camera":
+    def __enter__(self) -> "FollowingCamera":
         """Return itself."""
         return self
 
@@ -76,9 +84,13 @@ class Camera:
 
 
 def frames(
-    trace: Trace, *, rate_hz: float = 25.0, width: int = 960, height: int = 540,
+    trace: Trace,
+    *,
+    rate_hz: float = 25.0,
+    width: int = 960,
+    height: int = 540,
     ground: Ground = LEVEL,
-) -> Iterator[Frame]:  # fmt: skip
+) -> Iterator[Frame]:
     """Render a walk in real time, with time and command written into each picture.
 
     Args:
@@ -98,7 +110,7 @@ def frames(
     rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
     follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
     look_at = trace.pos_world[0, :2]
-    with Camera(width=width, height=height, ground=ground) as camera:
+    with FollowingCamera(width=width, height=height, ground=ground) as camera:
         for row in rows:
             look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
             frame = camera.picture(trace.qpos[row], look_at)
@@ -106,9 +118,14 @@ def frames(
 
 
 def write_video(
-    trace: Trace, path: Path, *, rate_hz: float = 25.0, width: int = 800, height: int = 448,
+    trace: Trace,
+    path: Path,
+    *,
+    rate_hz: float = 25.0,
+    width: int = 800,
+    height: int = 448,
     on_picture: Callable[[int, int], None] = lambda done, total: None,
-) -> None:  # fmt: skip
+) -> None:
     """Write an H.264 video (`.mp4`) of a walk in real time; the file is there once it is whole.
 
     Args:
@@ -124,8 +141,15 @@ def write_video(
         OSError: The file cannot be written.
     """
     pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
-    write_frames(pictures, path, total=len(_times_s(trace, rate_hz)), rate_hz=rate_hz,
-                 width=width, height=height, on_picture=on_picture)  # fmt: skip
+    write_frames(
+        pictures,
+        path,
+        total=len(_times_s(trace, rate_hz)),
+        rate_hz=rate_hz,
+        width=width,
+        height=height,
+        on_picture=on_picture,
+    )
 
 
 def write_animation(
@@ -145,8 +169,7 @@ def write_animation(
         OSError: The file cannot be written.
     """
     height = width * 9 // 16
-    large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height,
-                   ground=ground)  # fmt: skip
+    large = frames(trace, rate_hz=rate_hz, width=2 * width, height=2 * height, ground=ground)
     first, *rest = [Image.fromarray(frame).resize((width, height)) for frame in large]
     first.save(
         path,
@@ -168,7 +191,7 @@ def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int
     width, height = 480, 270
     chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
     sheet = Image.new("RGB", (columns * width, rows * height))
-    with Camera(width=2 * width, height=2 * height) as camera:
+    with FollowingCamera(width=2 * width, height=2 * height) as camera:
         for index, row in enumerate(chosen):
             frame = camera.picture(trace.qpos[row], trace.pos_world[row, :2])
             small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))

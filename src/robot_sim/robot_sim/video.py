@@ -14,9 +14,15 @@ from robot_sim.offscreen import Frame
 
 
 def write_frames(
-    pictures: Iterable[Frame], path: Path, *, total: int, rate_hz: float, width: int, height: int,
+    pictures: Iterable[Frame],
+    path: Path,
+    *,
+    total: int,
+    rate_hz: float,
+    width: int,
+    height: int,
     on_picture: Callable[[int, int], None] = lambda done, total: None,
-) -> None:  # fmt: skip
+) -> None:
     """Write an H.264 video (`.mp4`); the file is there once it is whole.
 
     Args:

@@ -64,8 +64,9 @@ def walk(
         raise SimError(f"schedule: expected ascending times, got {times_s}")
     recorder, start_ns, plan = TraceRecorder(), world.time_ns, faults or FaultPlan()
     if plan.faults and not isinstance(world, World):
-        raise SimError("faults: expected none, since only a Lite3 has them, found "
-                       f"{len(plan.faults)}")
+        raise SimError(
+            f"faults: expected none, since only a Lite3 has them, found {len(plan.faults)}"
+        )
     for _ in range(round(duration_s * rate_hz)):
         sensors = world.sense()
         command = _command_at(schedule, (world.time_ns - start_ns) / NS_PER_S)

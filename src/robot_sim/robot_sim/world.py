@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A Lite3 on the ground: deterministic, without ROS, stepped by its caller."""
+"""A quadruped on the ground: deterministic, without ROS, stepped by its caller."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import mujoco
 import numpy as np
@@ -12,25 +12,23 @@ import numpy.typing as npt
 from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
-from robot_sim.figures import (
-    EFFORT_LIMIT_NM,
-    FOOT_NAMES,
-    JOINT_NAMES,
-    STANDING_RAD,
-    TORSO,
-    Array,
-)
+from robot_sim.figures import LITE3, Array, Pose, Quadruped
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import TORSO_NAME, build_model
 from robot_sim.rotation import tilt_rad
 
-__all__ = ["NS_PER_S", "DriveCommand", "Pose", "Sensors", "WalkingWorld", "World",
-           "position_command"]
+__all__ = [
+    "NS_PER_S",
+    "DriveCommand",
+    "Pose",
+    "Sensors",
+    "WalkingWorld",
+    "World",
+    "position_command",
+]
 
-Pose = Literal["lying", "standing"]
 _XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
 UPRIGHT_TILT_RAD = np.pi / 3
-FALLEN_HEIGHT_M = 0.12
 # A hand's gains on the torso's heading, N m/rad and N m s/rad: far above the belly's friction.
 _HAND_STIFFNESS, _HAND_DAMPING = 1000.0, 50.0
 
@@ -42,7 +40,7 @@ class Sensors:
     Attributes:
         time_ns: Simulated time.
         joint_names: Order of the joint arrays.
-        joint_pos: Positions [n], rad; n is 12 in a Lite3.
+        joint_pos: Positions [n], rad; n is 12 in a quadruped.
         joint_vel: Velocities [n], rad/s.
         joint_effort: Torques of the drives [n], N m.
         quat_xyzw: Orientation [4], body to world.
@@ -118,13 +116,14 @@ class WalkingWorld(DrivenWorld):
 
 
 class World(WalkingWorld):
-    """A simulated Lite3. The same calls give the same results, bit for bit, on one machine.
+    """A simulated quadruped. The same calls give the same results, bit for bit, on one machine.
 
     The drives damp until the first command arrives and whenever the latest has expired.
     """
 
     def __init__(
         self,
+        robot: Quadruped = LITE3,
         *,
         friction: float = 1.0,
         ground: Ground = LEVEL,
@@ -135,6 +134,7 @@ class World(WalkingWorld):
         """Put the robot on the floor.
 
         Args:
+            robot: Its figures.
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
             payload_kg: Mass added at the torso's centre, or taken from it.
@@ -147,14 +147,14 @@ class World(WalkingWorld):
         """
         if friction < 0.0:
             raise SimError(f"friction: expected a number >= 0, got {friction}")
-        if payload_kg < -TORSO.mass_kg / 2.0:
-            raise SimError(
-                f"payload_kg: expected at least {-TORSO.mass_kg / 2.0:.1f}, got {payload_kg}"
-            )
-        self._ground = ground
-        super().__init__(build_model(friction=friction, ground=ground))
-        self.foot_names = FOOT_NAMES
-        self.effort_limit_nm, self.fallen_height_m = EFFORT_LIMIT_NM, FALLEN_HEIGHT_M
+        least_kg = -robot.torso.mass_kg / 2.0
+        if payload_kg < least_kg:
+            raise SimError(f"payload_kg: expected at least {least_kg:.1f}, got {payload_kg}")
+        self._ground, self._robot = ground, robot
+        super().__init__(build_model(robot, friction=friction, ground=ground))
+        self.foot_names = robot.foot_names
+        self.effort_limit_nm = robot.effort_limit_nm
+        self.fallen_height_m = robot.fallen_height_m
         self._torso = self.model.body(TORSO_NAME).id
         if payload_kg:
             self.model.body_mass[self._torso] += payload_kg
@@ -165,7 +165,7 @@ class World(WalkingWorld):
     def fallen(self) -> bool:
         """Whether the robot is tilted by 60 degrees or has its belly on the ground."""
         above = float(self._data.qpos[:3] @ self._ground.normal)
-        return not self.upright or above < FALLEN_HEIGHT_M
+        return not self.upright or above < self.fallen_height_m
 
     def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on.
@@ -176,7 +176,8 @@ class World(WalkingWorld):
         if pose not in get_args(Pose):
             raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         self._start_again()
-        joints, height_m = _START[pose]
+        start = self._robot.start(pose)
+        joints, height_m = start.joint_pos, start.height_m
         jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
         self._data.qpos[:3] = height_m * self._ground.normal
         self._data.qpos[3:7], self._data.qpos[7:] = self._ground.quat_wxyz, joints + jitter
@@ -192,7 +193,7 @@ class World(WalkingWorld):
         measured = data.sensordata.reshape(-1, 3)
         return Sensors(
             time_ns=self.time_ns,
-            joint_names=JOINT_NAMES,
+            joint_names=self.joint_names,
             joint_pos=data.qpos[7:].copy(),
             joint_vel=data.qvel[6:].copy(),
             joint_effort=data.qfrc_actuator[6:].copy(),
@@ -222,8 +223,11 @@ class World(WalkingWorld):
             duration_s: How long that takes, at an even rate.
         """
         now_ns = self.time_ns
-        self._turn = _Turn(rate_radps=angle_rad / duration_s, began_ns=now_ns,
-                           ends_ns=now_ns + round(duration_s * NS_PER_S))
+        self._turn = _Turn(
+            rate_radps=angle_rad / duration_s,
+            began_ns=now_ns,
+            ends_ns=now_ns + round(duration_s * NS_PER_S),
+        )
 
     def motor_off(self, joint_name: str) -> None:
         """Switch one motor off: it neither drives nor brakes.
@@ -243,7 +247,7 @@ class World(WalkingWorld):
 
     def motors_on(self) -> None:
         """Switch every motor on."""
-        for name in JOINT_NAMES:
+        for name in self.joint_names:
             self._drives.set_motor(name, on=True)
 
     def _before_step(self) -> None:
@@ -281,11 +285,3 @@ class _Turn:
     began_ns: int
     ends_ns: int
     turned_rad: float = 0.0
-
-
-# Joint positions (rad) and base height (m); the feet touch the floor. Lying is where damping drives
-# let the robot come to rest: belly on the floor, knees at their end stops, feet outward.
-_START: dict[Pose, tuple[Array, float]] = {
-    "lying": (np.array([-0.37, -1.197, 2.79, 0.37, -1.197, 2.79] * 2), 0.05),
-    "standing": (STANDING_RAD, 0.348),
-}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lite3_driver import wire
-from robot_sim.lite3_host import Address, Event, MotionHost
+from robot_sim.lite3_host import Address, HostEvent, MotionHost
 from robot_sim.world import Pose, World
 
 DRIVER: Address = ("127.0.0.1", 43897)
@@ -25,7 +25,7 @@ class Robot:
     """A host and what happened to it."""
 
     def __init__(self, *, pose: Pose = "lying", **options: Any) -> None:
-        self.events: list[Event] = []
+        self.events: list[HostEvent] = []
         self.host = MotionHost(World(pose=pose), on_event=self.events.append, **options)
 
     @property
@@ -36,7 +36,7 @@ class Robot:
     def send(self, data: bytes, source: Address = DRIVER) -> None:
         self.host.receive(data, source)
 
-    def run(self, seconds: float, command: bytes | None = None) -> wire.State:
+    def run(self, seconds: float, command: bytes | None = None) -> wire.Lite3State:
         """Go on, with a command every 2 ms; return the last state."""
         for step in range(round(seconds * 1000)):
             if command is not None and step % 2 == 0:
@@ -44,5 +44,5 @@ class Robot:
             frame = self.host.step()
         assert frame is not None
         state = wire.read_state(frame)
-        assert isinstance(state, wire.State), state
+        assert isinstance(state, wire.Lite3State), state
         return state

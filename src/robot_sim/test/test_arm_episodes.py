@@ -79,10 +79,15 @@ def trace() -> ArmTrace:
     rows = [(-1, STAND), (0, RUN), (0, RUN), (-1, RUN), (-1, STAND), (1, RUN), (1, RUN)]
     for row, (episode, mode) in enumerate(rows):
         world.move_cube(7 + max(0, episode))
-        recorder.append(time_s=row / 5.0, pose=world.pose, target=np.full(6, np.nan), mode=mode,
-                        episode=episode)
-    return recorder.trace([Result(seed=7, succeeded=True, closest_m=0.01, took_s=0.4),
-                           Result(seed=8, succeeded=False, closest_m=0.20, took_s=0.4)])
+        recorder.append(
+            time_s=row / 5.0, pose=world.pose, target=np.full(6, np.nan), mode=mode, episode=episode
+        )
+    return recorder.trace(
+        [
+            Result(seed=7, succeeded=True, closest_m=0.01, took_s=0.4),
+            Result(seed=8, succeeded=False, closest_m=0.20, took_s=0.4),
+        ]
+    )
 
 
 def test_a_trace_is_the_same_once_read_again(trace: ArmTrace, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from robot_sim.arm_expert import EPISODE_NS, cube_top
-from robot_sim.arm_figures import HOME_RAD
-from robot_sim.arm_leader import HOME_S, Leader, Moment
+from robot_sim.arm_figures import SO101
+from robot_sim.arm_leader import HOME_S, Leader, LeaderMoment
 from robot_sim.arm_world import ArmWorld, arm_command
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
@@ -19,7 +19,7 @@ STEPS = 16
 HOME_TICKS = round(HOME_S * 30)
 
 
-def follow(leader: Leader, world: ArmWorld, ticks: int) -> Iterator[tuple[int, Moment]]:
+def follow(leader: Leader, world: ArmWorld, ticks: int) -> Iterator[tuple[int, LeaderMoment]]:
     """Let the arm follow; yield each tick at which something happened."""
     for tick in range(ticks):
         sensed = world.sense()
@@ -37,7 +37,7 @@ def test_an_arm_that_follows_gets_home_and_to_the_cube(seed: int) -> None:
 
     (began, first), (ended, last) = follow(leader, world, 300)
 
-    assert (first, last) == (Moment.BEGAN, Moment.SUCCEEDED)
+    assert (first, last) == (LeaderMoment.BEGAN, LeaderMoment.SUCCEEDED)
     assert began == HOME_TICKS
     assert 60 < ended - began < 30 * EPISODE_NS // NS_PER_S
     assert not leader.demonstrating
@@ -49,9 +49,12 @@ def test_home_is_where_it_waits_until_a_demonstration_is_asked_for() -> None:
     world, leader = ArmWorld(seed=3), Leader()
 
     assert list(follow(leader, world, HOME_TICKS + 30)) == []
-    np.testing.assert_allclose(world.sense().joint_pos, HOME_RAD, atol=0.02)
+    np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=0.02)
     leader.demonstrate()
-    assert [moment for _, moment in follow(leader, world, 300)] == [Moment.BEGAN, Moment.SUCCEEDED]
+    assert [moment for _, moment in follow(leader, world, 300)] == [
+        LeaderMoment.BEGAN,
+        LeaderMoment.SUCCEEDED,
+    ]
 
 
 def test_from_home_it_reaches_at_once_and_goes_home_when_it_is_told_to() -> None:
@@ -64,7 +67,7 @@ def test_from_home_it_reaches_at_once_and_goes_home_when_it_is_told_to() -> None
     assert not leader.demonstrating
     assert list(follow(leader, world, HOME_TICKS + 30)) == []
 
-    np.testing.assert_allclose(world.sense().joint_pos, HOME_RAD, atol=0.02)
+    np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=0.02)
 
 
 def test_the_leader_begins_where_the_arm_is() -> None:
@@ -84,11 +87,11 @@ def test_a_look_that_is_repeated_changes_nothing() -> None:
     leader.look(0, sensed.joint_pos, sensed.cube_world)
     home_ns = round(HOME_S * NS_PER_S)
 
-    moments = [leader.look(home_ns, HOME_RAD, sensed.cube_world) for _ in range(3)]
+    moments = [leader.look(home_ns, SO101.home_rad, sensed.cube_world) for _ in range(3)]
     before = leader.target()
 
-    assert moments == [Moment.BEGAN, None, None]
-    leader.look(home_ns, HOME_RAD, sensed.cube_world)
+    assert moments == [LeaderMoment.BEGAN, None, None]
+    leader.look(home_ns, SO101.home_rad, sensed.cube_world)
     np.testing.assert_array_equal(leader.target(), before)
 
 
@@ -97,18 +100,23 @@ def test_an_arm_that_does_not_follow_has_failed_after_the_longest_time() -> None
     leader.demonstrate()
     sensed = world.sense()
 
-    happened = [(now_ns, moment) for now_ns in range(0, 9 * NS_PER_S, NS_PER_S // 10)
-                if (moment := leader.look(now_ns, sensed.joint_pos, sensed.cube_world))]
+    happened = [
+        (now_ns, moment)
+        for now_ns in range(0, 9 * NS_PER_S, NS_PER_S // 10)
+        if (moment := leader.look(now_ns, sensed.joint_pos, sensed.cube_world))
+    ]
 
     home_ns = round(HOME_S * NS_PER_S)
-    assert happened == [(home_ns, Moment.BEGAN), (home_ns + EPISODE_NS, Moment.FAILED)]
+    assert happened == [(home_ns, LeaderMoment.BEGAN), (home_ns + EPISODE_NS, LeaderMoment.FAILED)]
 
 
 def test_without_a_cube_it_stays_at_home() -> None:
     leader = Leader()
     leader.demonstrate()
 
-    moments = {leader.look(now_ns, HOME_RAD, None) for now_ns in range(0, 5 * NS_PER_S, 10**8)}
+    moments = {
+        leader.look(now_ns, SO101.home_rad, None) for now_ns in range(0, 5 * NS_PER_S, 10**8)
+    }
 
     assert moments == {None}
     assert not leader.demonstrating
@@ -117,13 +125,13 @@ def test_without_a_cube_it_stays_at_home() -> None:
 def test_a_cube_out_of_reach_is_an_error_and_the_leader_stays_at_home() -> None:
     leader, far = Leader(), np.array([2.0, 0.0, 0.0125])
     leader.demonstrate()
-    leader.look(0, HOME_RAD, far)
+    leader.look(0, SO101.home_rad, far)
 
     with pytest.raises(SimError):
-        leader.look(3 * NS_PER_S, HOME_RAD, far)
+        leader.look(3 * NS_PER_S, SO101.home_rad, far)
 
     at_home = leader.target()
-    assert leader.look(4 * NS_PER_S, HOME_RAD, far) is None
+    assert leader.look(4 * NS_PER_S, SO101.home_rad, far) is None
     np.testing.assert_array_equal(leader.target(), at_home)
 
 

@@ -11,13 +11,7 @@ import numpy.typing as npt
 import pytest
 
 from robot_sim.arm_expert import ReachExpert, ReachJudge, cube_top, solve
-from robot_sim.arm_figures import (
-    ARM_JOINT_NAMES,
-    HOME_RAD,
-    LOWER_RAD,
-    STALL_NM,
-    UPPER_RAD,
-)
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import CUBE_BEARING_RAD, CUBE_DISTANCE_M, ArmWorld, arm_command
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
@@ -26,7 +20,7 @@ from robot_sim.offscreen import Frame
 
 PERIOD_STEPS = 16  # 30 Hz
 MS = 1_000_000
-ELBOW = ARM_JOINT_NAMES.index("elbow_flex")
+ELBOW = SO101.joint_names.index("elbow_flex")
 
 
 @pytest.fixture
@@ -44,11 +38,14 @@ def hold(world: ArmWorld, position: Array, seconds: float) -> None:
         world.advance(PERIOD_STEPS)
 
 
-@pytest.mark.parametrize(("joints", "tip"), [
-    ((0.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.3914, 0.0, 0.2265)),
-    ((0.0, -1.2, 1.2, 0.8, 0.0, 0.0), (0.2146, 0.0, 0.0690)),
-    ((0.5, 0.3, -0.2, 0.4, 0.7, 0.2), (0.3540, -0.1780, 0.1258)),
-])
+@pytest.mark.parametrize(
+    ("joints", "tip"),
+    [
+        ((0.0, 0.0, 0.0, 0.0, 0.0, 0.0), (0.3914, 0.0, 0.2265)),
+        ((0.0, -1.2, 1.2, 0.8, 0.0, 0.0), (0.2146, 0.0, 0.0690)),
+        ((0.5, 0.3, -0.2, 0.4, 0.7, 0.2), (0.3540, -0.1780, 0.1258)),
+    ],
+)
 def test_the_tip_is_where_the_published_model_has_it(
     world: ArmWorld, joints: tuple[float, ...], tip: tuple[float, ...]
 ) -> None:
@@ -60,17 +57,20 @@ def test_the_tip_is_where_the_published_model_has_it(
 
 
 def test_joints_come_by_name_in_lerobots_order_with_their_ranges(world: ArmWorld) -> None:
-    assert world.joint_names == world.sense().joint_names == (
-        "shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
-    ranges = np.array([world.model.joint(name).range for name in ARM_JOINT_NAMES])
-    np.testing.assert_allclose(ranges, np.stack([LOWER_RAD, UPPER_RAD], axis=1))
+    assert (
+        world.joint_names
+        == world.sense().joint_names
+        == ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+    )
+    ranges = np.array([world.model.joint(name).range for name in SO101.joint_names])
+    np.testing.assert_allclose(ranges, np.stack([SO101.lower_rad, SO101.upper_rad], axis=1))
     assert ranges[-1].tolist() == [-0.174533, 1.745329]
 
 
 def test_the_same_episode_is_the_same_bit_for_bit() -> None:
     def run(seed: int) -> tuple[Array, Array]:
         world = ArmWorld(seed=seed)
-        hold(world, HOME_RAD + 0.2, 1.0)
+        hold(world, SO101.home_rad + 0.2, 1.0)
         sensed = world.sense()
         return sensed.joint_pos, sensed.cube_world
 
@@ -81,11 +81,11 @@ def test_the_same_episode_is_the_same_bit_for_bit() -> None:
 
 def test_a_reset_is_as_good_as_a_new_world() -> None:
     world, fresh = ArmWorld(seed=1), ArmWorld(seed=9)
-    hold(world, HOME_RAD, 0.5)
+    hold(world, SO101.home_rad, 0.5)
     world.reset(seed=9)
     assert world.time_ns == 0
     for one in (world, fresh):
-        hold(one, HOME_RAD, 0.5)
+        hold(one, SO101.home_rad, 0.5)
     assert np.array_equal(world.sense().joint_pos, fresh.sense().joint_pos)
 
 
@@ -103,9 +103,9 @@ def test_cubes_lie_on_the_table_within_their_range() -> None:
 
 
 def test_a_held_pose_sags_by_less_than_three_degrees_and_comes_to_rest(world: ArmWorld) -> None:
-    hold(world, HOME_RAD, 2.0)
+    hold(world, SO101.home_rad, 2.0)
     sensed = world.sense()
-    assert 0.0 < np.abs(sensed.joint_pos - HOME_RAD).max() < np.radians(3.0)
+    assert 0.0 < np.abs(sensed.joint_pos - SO101.home_rad).max() < np.radians(3.0)
     assert np.abs(sensed.joint_vel).max() < 1e-3
 
 
@@ -115,23 +115,23 @@ def test_the_arm_is_held_where_it_begins_until_the_first_command() -> None:
     world.step(5 * NS_PER_S)
     assert not world.damped
     assert 0.0 < np.abs(world.sense().joint_pos - before).max() < np.radians(3.0)
-    hold(world, HOME_RAD, 3.0)
-    np.testing.assert_allclose(world.sense().joint_pos, HOME_RAD, atol=np.radians(3.0))
+    hold(world, SO101.home_rad, 3.0)
+    np.testing.assert_allclose(world.sense().joint_pos, SO101.home_rad, atol=np.radians(3.0))
 
 
 def test_joints_stop_at_their_limits_and_drives_at_their_torque(world: ArmWorld) -> None:
-    far = np.where(np.arange(6) % 2, LOWER_RAD, UPPER_RAD) * 2.0
+    far = np.where(np.arange(6) % 2, SO101.lower_rad, SO101.upper_rad) * 2.0
     world.apply(arm_command(far))
     world.advance(1)
-    assert np.abs(world.sense().joint_effort).max() == pytest.approx(STALL_NM)
+    assert np.abs(world.sense().joint_effort).max() == pytest.approx(SO101.servo.stall_nm)
     hold(world, far, 2.0)
     position = world.sense().joint_pos
-    assert (position > LOWER_RAD - 0.05).all()
-    assert (position < UPPER_RAD + 0.05).all()
+    assert (position > SO101.lower_rad - 0.05).all()
+    assert (position < SO101.upper_rad + 0.05).all()
 
 
 def test_an_expired_command_leaves_the_arm_damped(world: ArmWorld) -> None:
-    world.apply(arm_command(HOME_RAD, valid_for_ns=100 * MS))
+    world.apply(arm_command(SO101.home_rad, valid_for_ns=100 * MS))
     world.advance(40)
     assert not world.damped
     before = world.sense().joint_pos
@@ -153,7 +153,7 @@ def test_thirty_periods_are_a_second_to_the_nanosecond(world: ArmWorld) -> None:
 
 def test_a_command_for_another_robot_is_refused(world: ArmWorld) -> None:
     wrong = arm_command(np.zeros(6))
-    object.__setattr__(wrong, "joint_names", (*ARM_JOINT_NAMES[:5], "jaw"))
+    object.__setattr__(wrong, "joint_names", (*SO101.joint_names[:5], "jaw"))
     with pytest.raises(SimError, match="6 joints once, found missing gripper; unknown jaw"):
         world.apply(wrong)
 
@@ -175,7 +175,7 @@ def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> No
 def test_the_wrist_camera_moves_with_the_gripper(world: ArmWorld) -> None:
     before = world.render("wrist").copy()
     assert reddish(before).any(), "the cube is straight ahead"
-    hold(world, HOME_RAD + np.eye(6)[0] * 1.8, 2.0)
+    hold(world, SO101.home_rad + np.eye(6)[0] * 1.8, 2.0)
     assert not reddish(world.render("wrist")).any(), "the gripper points elsewhere"
 
 
@@ -227,7 +227,7 @@ def test_a_tip_that_only_passes_by_has_not_reached(world: ArmWorld) -> None:
 
 def test_a_point_out_of_reach_is_refused(world: ArmWorld) -> None:
     with pytest.raises(SimError, match="within the arm's reach"):
-        solve(world.model, np.array([0.9, 0.0, 0.1]), start_rad=HOME_RAD)
+        solve(world.model, np.array([0.9, 0.0, 0.1]), start_rad=SO101.home_rad)
 
 
 def reddish(picture: Frame) -> npt.NDArray[np.bool_]:

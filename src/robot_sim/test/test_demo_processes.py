@@ -44,9 +44,18 @@ def test_parameters_arrive_as_ros_arguments(make_command: MakeCommand, tmp_path:
     process = NodeProcess(command, parameters, tmp_path / "log", remappings={"a": "b"})
     assert process.wait() == 0
     assert process.output().split("\n")[:-1] == [
-        "--ros-args", "-p", 'bundle:="2026"', "-p", "lockstep:=true", "-p", "rate_hz:=200.0",
-        "-p", 'faults:=["drop:imu"]', "-r", "a:=b",
-    ]  # fmt: skip
+        "--ros-args",
+        "-p",
+        'bundle:="2026"',
+        "-p",
+        "lockstep:=true",
+        "-p",
+        "rate_hz:=200.0",
+        "-p",
+        'faults:=["drop:imu"]',
+        "-r",
+        "a:=b",
+    ]
 
 
 def test_a_process_that_ends_is_reported_with_the_end_of_its_log(

@@ -15,36 +15,51 @@ import pytest
 from PIL import Image
 
 import robot_sim
-from robot_sim.arm_figures import ARM_JOINT_NAMES
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.act.main import main as act_main
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.main import main
 from robot_sim.demo.plots import GREY, write_plots
-from robot_sim.demo.summary import Reported, measured, shown, summarise, table, walked
+from robot_sim.demo.summary import ReportedTiming, measured, shown, summarise, table, walked
 from robot_sim.errors import SimError
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import World, position_command
 
 KEYS = [
-    "backend", "bundle", "duration_s", "distance_m", "mean_velocity_error_mps", "max_tilt_deg",
-    "falls", "guard_events", "ticks_since_activation", "ticks_missed_since_activation",
+    "backend",
+    "bundle",
+    "duration_s",
+    "distance_m",
+    "mean_velocity_error_mps",
+    "max_tilt_deg",
+    "falls",
+    "guard_events",
+    "ticks_since_activation",
+    "ticks_missed_since_activation",
     "latency_ms",
-]  # fmt: skip
+]
 DRAW = f"""
 import sys; sys.path.append({str(Path(robot_sim.__file__).parents[1])!r})
 from pathlib import Path
-from robot_sim.demo.pictures import draw
+from robot_sim.demo.plots import draw
 from robot_sim.trace import Trace
 draw(Trace.load(Path(sys.argv[1], "trace.npz")), Path(sys.argv[1]))
 """
-REPORTED = Reported(
-    bundle="some_bundle", backend="onnx", runs_on="a runtime, CPU", fallback="",
-    ticks=300, ticks_missed=1, latency_ms=(0.5, 1.0, 2.0),
-    guard_events={"stale_command": 2, "effort": 1}, left_run=False, reason="the policy runs",
-)  # fmt: skip
+REPORTED = ReportedTiming(
+    bundle="some_bundle",
+    backend="onnx",
+    runs_on="a runtime, CPU",
+    fallback="",
+    ticks=300,
+    ticks_missed=1,
+    latency_ms=(0.5, 1.0, 2.0),
+    guard_events={"stale_command": 2, "effort": 1},
+    left_run=False,
+    reason="the policy runs",
+)
 
 
 DAMP, RUN, HOLD = 0, 3, 4
@@ -53,17 +68,26 @@ DAMP, RUN, HOLD = 0, 3, 4
 def status(**changes: object) -> SimpleNamespace:
     """What a PolicyStatus tells."""
     counters = [SimpleNamespace(name="effort", count=2), SimpleNamespace(name="attitude", count=0)]
-    return SimpleNamespace(**{
-        "bundle": "/bundles/some", "backend": "onnx", "runs_on": "CPU", "fallback": "", "ticks": 9,
-        "ticks_missed": 0, "latency_p50_s": 0.0, "latency_max_s": 0.0, "guard_counters": counters,
-        **changes,
-    })  # fmt: skip
+    return SimpleNamespace(
+        **{
+            "bundle": "/bundles/some",
+            "backend": "onnx",
+            "runs_on": "CPU",
+            "fallback": "",
+            "ticks": 9,
+            "ticks_missed": 0,
+            "latency_p50_s": 0.0,
+            "latency_max_s": 0.0,
+            "guard_counters": counters,
+            **changes,
+        }
+    )
 
 
 @pytest.fixture(scope="module")
 def still() -> Trace:
     """A robot that stands for 5 s: DAMP, STAND and READY for a second each, then RUN, then DAMP."""
-    command = position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    command = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     trace = walk(World(pose="standing"), lambda *_: command, [], duration_s=5.0)
     mode = np.repeat([0.0, 1.0, 2.0, 3.0, 0.0], 50)
     return dataclasses.replace(trace, mode=mode)
@@ -149,7 +173,7 @@ def test_the_table_says_what_could_not_be_measured(still: Trace) -> None:
 def test_only_damp_that_was_not_asked_for_ends_run(running: int, latched: bool, left: bool) -> None:
     before = status(mode=running, latched=False, reason="before", latency_p99_s=0.002)
     after = status(mode=DAMP, latched=latched, reason="after", latency_p99_s=0.0)
-    reported = Reported.of(before, after)
+    reported = ReportedTiming.of(before, after)
     assert reported.left_run is left
     assert reported.reason == "after"
     assert reported.latency_ms[1] == pytest.approx(2.0)
@@ -177,15 +201,24 @@ def test_the_plots_of_an_arm_are_a_picture(tmp_path: Path, mode: int) -> None:
     target = pose[:, :6] + 0.1
     target[0] = np.nan  # before the first command
     trace = ArmTrace(
-        time_s=np.arange(ticks) / 30, pose=pose, target=target, mode=np.full(ticks, float(mode)),
-        episode=episode, seed=np.array([7, 8]), succeeded=np.array([True, False]),
-        closest_m=np.array([0.01, 0.1]), took_s=np.array([1.0, 2.0]))
+        time_s=np.arange(ticks) / 30,
+        pose=pose,
+        target=target,
+        mode=np.full(ticks, float(mode)),
+        episode=episode,
+        seed=np.array([7, 8]),
+        succeeded=np.array([True, False]),
+        closest_m=np.array([0.01, 0.1]),
+        took_s=np.array([1.0, 2.0]),
+    )
 
     write_arm_plots(trace, tmp_path / "plots.svg")
 
     drawn = (tmp_path / "plots.svg").read_text("utf-8")
-    assert all(f"<!-- {text} -->" in drawn for text in (
-        *ARM_JOINT_NAMES, "measured", "command", "seed 7", "seed 8"))
+    assert all(
+        f"<!-- {text} -->" in drawn
+        for text in (*SO101.joint_names, "measured", "command", "seed 7", "seed 8")
+    )
     assert (f"fill: {GREY}" in drawn) == (mode == HOLD)
 
 
@@ -194,9 +227,12 @@ def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
 ) -> None:
     still.save(tmp_path / "trace.npz")
     result = subprocess.run(
-        [sys.executable, "-c", DRAW, tmp_path], capture_output=True, text=True, check=True,
+        [sys.executable, "-c", DRAW, tmp_path],
+        capture_output=True,
+        text=True,
+        check=True,
         env={**os.environ, "PYTHONPATH": str(_broken_opengl(tmp_path / "broken"))},
-    )  # fmt: skip
+    )
     assert (tmp_path / "plots.png").exists()
     assert not (tmp_path / "walk.mp4").exists()
     assert "libosmesa6" in result.stderr

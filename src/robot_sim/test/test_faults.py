@@ -10,7 +10,7 @@ import pytest
 
 from robot_sim.errors import SimError
 from robot_sim.faults import STREAM_FIELDS, Fault, FaultPlan
-from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.world import Sensors, World, position_command
 
 MS = 1_000_000
@@ -66,7 +66,7 @@ def test_texts_mean_what_they_say(text: str, fault: Fault) -> None:
 )
 def test_bad_texts_are_refused_with_what_is_known(text: str, message: str) -> None:
     with pytest.raises(SimError, match=message):
-        Fault.parse(text)
+        FaultPlan.parse([text])
 
 
 def test_without_faults_everything_passes_unchanged(sensors: Sensors) -> None:
@@ -140,13 +140,13 @@ def run(plan: FaultPlan, seconds: float) -> World:
     world = World(pose="standing")
     for _ in range(round(seconds / 0.01)):
         plan.act(world)
-        world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+        world.apply(position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5))
         world.step(10 * MS)
     return world
 
 
 def test_a_motor_goes_off_and_comes_back() -> None:
-    joint = JOINT_NAMES.index("FL_Knee_joint")
+    joint = LITE3.joint_names.index("FL_Knee_joint")
     plan = FaultPlan.parse(["motor_off:FL_Knee_joint@0.1+0.1"])
     assert run(plan, 0.15).sense().joint_effort[joint] == 0.0
     plan = FaultPlan.parse(["motor_off:FL_Knee_joint@0.1+0.1"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.ground import PERIOD, TILE_M, Ground, tile_heights_m
 from robot_sim.model import build_model
 from robot_sim.world import Sensors, World, position_command
@@ -16,7 +16,7 @@ MS = 1_000_000
 
 def stand(world: World, duration_ms: int = 400) -> Sensors:
     for _ in range(duration_ms // 20):
-        world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+        world.apply(position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5))
         world.step(20 * MS)
     return world.sense()
 
@@ -74,7 +74,7 @@ def test_a_payload_that_takes_too_much_is_refused() -> None:
 
 def test_torque_limits_can_be_counted_from_now_on() -> None:
     world = World(pose="standing")
-    world.apply(position_command(STANDING_RAD + 9.0, stiffness=100.0, damping=1.0))
+    world.apply(position_command(LITE3.standing_rad + 9.0, stiffness=100.0, damping=1.0))
     world.step(20 * MS)
     assert world.saturated_share > 0.9
     world.reset_saturated_share()

@@ -7,7 +7,7 @@ import pytest
 from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.faults import Fault
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.host_faults import OTHER_CODE, HostFault, HostFaultPlan
 from robot_sim.lite3_host import MotionHost
 from robot_sim.world import World
@@ -22,9 +22,11 @@ def plan(*texts: str, seed: int = 0) -> HostFaultPlan:
 def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple[int, int]]:
     """Send a numbered datagram per ms; return (ms of arrival, number) of what arrives."""
     network = plan(*texts, seed=seed).command
-    return [(ms, int(data)) for ms in range(count + 50)
-            for data, _ in network.carry(
-                [(str(ms).encode(), ("", 0))] if ms < count else [], ms * MS)]
+    return [
+        (ms, int(data))
+        for ms in range(count + 50)
+        for data, _ in network.carry([(str(ms).encode(), ("", 0))] if ms < count else [], ms * MS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -119,20 +121,20 @@ class TestFrames:
         lie = plan("foreign:state").foreign(frame, 0)
         assert lie is not None
         told, true = wire.read_state(lie), wire.read_state(frame)
-        assert isinstance(told, wire.State)
-        assert isinstance(true, wire.State)
+        assert isinstance(told, wire.Lite3State)
+        assert isinstance(true, wire.Lite3State)
         assert told.tick > true.tick
-        assert told.joint_pos == pytest.approx(STANDING_RAD)
+        assert told.joint_pos == pytest.approx(LITE3.standing_rad)
         assert plan().foreign(frame, 0) is None
 
     def test_a_forged_frame_is_a_lie_so_many_ticks_ahead(self, frame: bytes) -> None:
         lie = plan("forged:state@0.5=5000").forged(frame, 600 * MS)
         assert lie is not None
         state, true = wire.read_state(lie), wire.read_state(frame)
-        assert isinstance(state, wire.State)
-        assert isinstance(true, wire.State)
+        assert isinstance(state, wire.Lite3State)
+        assert isinstance(true, wire.Lite3State)
         assert state.tick == true.tick + 5000
-        assert state.joint_pos == pytest.approx(STANDING_RAD)
+        assert state.joint_pos == pytest.approx(LITE3.standing_rad)
         assert plan("forged:state@0.5=5000").forged(frame, 400 * MS) is None
 
 
@@ -148,8 +150,11 @@ class TestHost:
     def test_a_restart_is_silence_then_tick_0(self) -> None:
         host = MotionHost(World())
         frames = self.run(host, plan("restart:host@0.01+0.02"), 0.04)
-        ticks = [state.tick if isinstance(state := wire.read_state(data), wire.State) else None
-                 for data in frames if data is not None]
+        ticks = [
+            state.tick if isinstance(state := wire.read_state(data), wire.Lite3State) else None
+            for data in frames
+            if data is not None
+        ]
         assert [frame is None for frame in frames].count(True) == 20
         assert ticks == [*range(1, 11), *range(1, 11)]
 

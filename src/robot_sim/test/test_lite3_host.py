@@ -8,7 +8,7 @@ import pytest
 from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import FOOT_NAMES, JOINT_NAMES, STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.lite3_host import FOLDED_RAD
 from robot_sim.rotation import yaw_rad
 from robot_sim.world import Pose, World
@@ -31,8 +31,8 @@ def taken(robot: Robot) -> Robot:
 
 class TestState:
     def test_order_is_that_of_the_robot(self) -> None:
-        assert wire.JOINT_NAMES == JOINT_NAMES
-        assert wire.FOOT_NAMES == FOOT_NAMES
+        assert LITE3.joint_names == wire.JOINT_NAMES
+        assert LITE3.foot_names == wire.FOOT_NAMES
 
     def test_frames_come_from_the_start_one_per_step(self, robot: Robot) -> None:
         ticks = [robot.run(0.001).tick for _ in range(5)]
@@ -61,8 +61,8 @@ class TestState:
 
     def test_drives_that_work_get_warm(self, taken: Robot) -> None:
         idle = taken.run(1.0, wire.damping_command(5.0)).temperature_c
-        knee = JOINT_NAMES.index("FL_Knee_joint")
-        assert taken.run(3.0, held(STANDING_RAD)).temperature_c[knee] > idle[knee] + 0.02
+        knee = LITE3.joint_names.index("FL_Knee_joint")
+        assert taken.run(3.0, held(LITE3.standing_rad)).temperature_c[knee] > idle[knee] + 0.02
 
     def test_unknown_unit_and_odd_watchdog_are_refused(self) -> None:
         with pytest.raises(SimError, match="expected rad/s or deg/s, got 'rpm'"):
@@ -74,8 +74,14 @@ class TestState:
 def _quat_of(rpy: np.ndarray) -> np.ndarray:
     """Return the rotation about z, then y, then x as x, y, z, w."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(rpy / 2), np.sin(rpy / 2)
-    return np.array([sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
-                     cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy])
+    return np.array(
+        [
+            sr * cp * cy - cr * sp * sy,
+            cr * sp * cy + sr * cp * sy,
+            cr * cp * sy - sr * sp * cy,
+            cr * cp * cy + sr * sp * sy,
+        ]
+    )
 
 
 class TestFolding:
@@ -113,20 +119,20 @@ class TestFolding:
 
 class TestControl:
     def test_commands_count_from_the_controller_alone(self, robot: Robot) -> None:
-        robot.run(0.1, held(STANDING_RAD))
+        robot.run(0.1, held(LITE3.standing_rad))
         assert robot.host.world.damped
         robot.send(wire.request(wire.TAKE_CONTROL))
-        robot.send(held(STANDING_RAD), INTRUDER)
+        robot.send(held(LITE3.standing_rad), INTRUDER)
         robot.run(0.1)
         assert robot.host.world.damped
-        robot.run(0.1, held(STANDING_RAD))
+        robot.run(0.1, held(LITE3.standing_rad))
         assert not robot.host.world.damped
         assert robot.happened == ["control_taken", "following"]
 
     def test_robot_stands_up_when_told_to(self, taken: Robot) -> None:
         start = taken.run(0.1, wire.damping_command(5.0)).joint_pos
         for part in np.linspace(0.0, 1.0, 100):
-            taken.run(0.02, held(start + part * (STANDING_RAD - start)))
+            taken.run(0.02, held(start + part * (LITE3.standing_rad - start)))
         assert taken.host.world.sense().pos_world[2] > 0.28
 
     def test_control_is_given_to_one_at_a_time(self, taken: Robot) -> None:
@@ -141,9 +147,9 @@ class TestControl:
         assert taken.host.controller == INTRUDER
 
     def test_giving_back_damps_and_nothing_is_followed(self, taken: Robot) -> None:
-        taken.run(0.1, held(STANDING_RAD))
+        taken.run(0.1, held(LITE3.standing_rad))
         taken.send(wire.request(wire.GIVE_BACK))
-        taken.run(0.1, held(STANDING_RAD))
+        taken.run(0.1, held(LITE3.standing_rad))
         assert taken.host.world.damped
         assert taken.happened[-2:] == ["control_given_back", "damped"]
 
@@ -151,7 +157,7 @@ class TestControl:
     def test_silence_ends_control_and_it_must_be_asked_for_again(self, watchdog_s: float) -> None:
         robot = Robot(watchdog_s=watchdog_s)
         robot.send(wire.request(wire.TAKE_CONTROL))
-        robot.run(0.1, held(STANDING_RAD))
+        robot.run(0.1, held(LITE3.standing_rad))
         silent_ns = robot.host.world.time_ns - 2_000_000
         robot.run(watchdog_s - 0.003)
         assert not robot.host.world.damped
@@ -159,10 +165,10 @@ class TestControl:
         assert robot.host.world.damped
         watchdog = next(event for event in robot.events if event.what == "watchdog")
         assert watchdog.time_ns - silent_ns == round(watchdog_s * 1e9)
-        robot.run(0.1, held(STANDING_RAD))
+        robot.run(0.1, held(LITE3.standing_rad))
         assert robot.host.world.damped
         robot.send(wire.request(wire.TAKE_CONTROL))
-        robot.run(0.1, held(STANDING_RAD))
+        robot.run(0.1, held(LITE3.standing_rad))
         assert not robot.host.world.damped
 
     def test_damping_commands_keep_control(self, taken: Robot) -> None:
@@ -171,14 +177,14 @@ class TestControl:
         assert taken.happened == ["control_taken"]
 
     def test_first_damping_after_following_is_an_event(self, taken: Robot) -> None:
-        taken.run(0.05, held(STANDING_RAD))
+        taken.run(0.05, held(LITE3.standing_rad))
         taken.run(0.05, wire.damping_command(5.0))
         assert taken.happened == ["control_taken", "following", "damped"]
         assert taken.events[-1].time_ns == 50_000_000
 
     @pytest.mark.parametrize("column", range(5))
     def test_commands_that_are_no_numbers_are_ignored(self, taken: Robot, column: int) -> None:
-        taken.run(0.01, held(STANDING_RAD))
+        taken.run(0.01, held(LITE3.standing_rad))
         values = np.zeros((12, 5))
         values[3, column] = np.nan
         taken.send(wire.command(values))
@@ -186,21 +192,25 @@ class TestControl:
         taken.run(0.01)
         assert not taken.host.world.damped
 
-    @pytest.mark.parametrize(("data", "kind", "told"), [
-        (b"", "no_header", "0 bytes"),
-        (b"\0", "no_header", "1 bytes 00"),
-        (wire.request(wire.TAKE_CONTROL)[:11], "no_header", "11 bytes 14 01"),
-        (bytes(12), "unknown_code", "12 bytes 00 00"),
-        (bytes(252), "unknown_code", "252 bytes 00 00"),
-        (wire.request(0x21010C0E), "unknown_code", "12 bytes 0e 0c 01 21"),
-        (held(STANDING_RAD)[:-1], "wrong_form", "251 bytes 11 01"),
-        (held(STANDING_RAD) + b"\0", "wrong_form", "253 bytes 11 01"),
-        (wire.request(wire.FOLD) + b"\0", "wrong_form", "13 bytes 05 0c"),
-        (held(STANDING_RAD), "not_in_control", "a joint command"),
-        (wire.request(wire.GIVE_BACK), "not_in_control", "a request to give control back"),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("data", "kind", "told"),
+        [
+            (b"", "no_header", "0 bytes"),
+            (b"\0", "no_header", "1 bytes 00"),
+            (wire.request(wire.TAKE_CONTROL)[:11], "no_header", "11 bytes 14 01"),
+            (bytes(12), "unknown_code", "12 bytes 00 00"),
+            (bytes(252), "unknown_code", "252 bytes 00 00"),
+            (wire.request(0x21010C0E), "unknown_code", "12 bytes 0e 0c 01 21"),
+            (held(LITE3.standing_rad)[:-1], "wrong_form", "251 bytes 11 01"),
+            (held(LITE3.standing_rad) + b"\0", "wrong_form", "253 bytes 11 01"),
+            (wire.request(wire.FOLD) + b"\0", "wrong_form", "13 bytes 05 0c"),
+            (held(LITE3.standing_rad), "not_in_control", "a joint command"),
+            (wire.request(wire.GIVE_BACK), "not_in_control", "a request to give control back"),
+        ],
+    )
     def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_told_once(
-            self, robot: Robot, data: bytes, kind: str, told: str) -> None:
+        self, robot: Robot, data: bytes, kind: str, told: str
+    ) -> None:
         for _ in range(3):
             robot.send(data)
         robot.run(0.01)
@@ -216,14 +226,15 @@ class TestControl:
         assert taken.host.ignored["not_in_control"] == 1
 
     def test_a_flood_of_odd_datagrams_is_counted_and_not_told_one_by_one(
-            self, robot: Robot) -> None:
+        self, robot: Robot
+    ) -> None:
         for code in range(0x1000, 0x2000):
             robot.send(wire.request(code))
         assert robot.host.ignored["unknown_code"] == 0x1000
         assert len(robot.events) == 32
 
     def test_torque_is_limited_to_what_the_drives_can(self, taken: Robot) -> None:
-        state = taken.run(0.01, held(STANDING_RAD, stiffness=10_000.0))
+        state = taken.run(0.01, held(LITE3.standing_rad, stiffness=10_000.0))
         assert np.abs(state.joint_effort).max() == pytest.approx(36.0)
 
 
@@ -251,7 +262,7 @@ class TestAnotherController:
 
 class TestOff:
     def test_a_host_that_is_off_is_silent_deaf_and_damps(self, taken: Robot) -> None:
-        taken.run(0.1, held(STANDING_RAD))
+        taken.run(0.1, held(LITE3.standing_rad))
         taken.host.stop()
         taken.send(wire.request(wire.TAKE_CONTROL))
         assert taken.host.step() is None
@@ -259,11 +270,11 @@ class TestOff:
         assert taken.host.controller is None
 
     def test_it_begins_anew_at_tick_0_without_a_controller(self, taken: Robot) -> None:
-        taken.run(0.1, held(STANDING_RAD))
+        taken.run(0.1, held(LITE3.standing_rad))
         taken.host.stop()
         taken.host.step()
         taken.host.start()
-        assert taken.run(0.003, held(STANDING_RAD)).tick == 3
+        assert taken.run(0.003, held(LITE3.standing_rad)).tick == 3
         assert taken.host.world.damped
         assert taken.happened[-3:] == ["stopped", "damped", "started"]
 
@@ -289,8 +300,8 @@ class TestFaultsOfTheRobot:
         robot = Robot(pose="standing")
         robot.host.plan = FaultPlan.parse(["push:left+0.1=100", "motor_off:FL_Knee_joint"])
         robot.send(wire.request(wire.TAKE_CONTROL))
-        state = robot.run(0.1, held(STANDING_RAD))
-        assert state.joint_effort[JOINT_NAMES.index("FL_Knee_joint")] == 0.0
+        state = robot.run(0.1, held(LITE3.standing_rad))
+        assert state.joint_effort[LITE3.joint_names.index("FL_Knee_joint")] == 0.0
         assert robot.host.world.sense().lin_vel_body[1] < -0.1
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lite3_driver import wire
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 
 from .host_robot import Robot
 
@@ -41,17 +41,24 @@ def test_control_sequence_of_the_vendors_client(packets: Path) -> None:
     send("cmd_0114_control_sdk")
     send("cmd_0111_standing")
     state = robot.run(0.05)
-    assert robot.host.target == pytest.approx(STANDING_RAD, abs=1e-6)
+    assert robot.host.target == pytest.approx(LITE3.standing_rad, abs=1e-6)
     assert np.abs(state.joint_effort).max() > 10.0
     send("cmd_0111_damping")
     robot.run(0.9)
     send("cmd_0113_control_robot")
-    assert robot.happened == ["folding", "control_taken", "following", "damped",
-                              "control_given_back"]
+    assert robot.happened == [
+        "folding",
+        "control_taken",
+        "following",
+        "damped",
+        "control_given_back",
+    ]
 
 
-@pytest.mark.parametrize("name", ["cmd_21010c0e_set0", "state_0906_ramp",
-                                  "state_0906_truncated_100", "state_0901_wrong_code"])
+@pytest.mark.parametrize(
+    "name",
+    ["cmd_21010c0e_set0", "state_0906_ramp", "state_0906_truncated_100", "state_0901_wrong_code"],
+)
 def test_other_datagrams_change_nothing(taken: Robot, packets: Path, name: str) -> None:
     taken.send((packets / f"{name}.bin").read_bytes())
     assert taken.happened == ["control_taken"]

@@ -26,9 +26,7 @@ def made_trace(seconds: float = 10.0, **columns: np.ndarray) -> Trace:
     rows = round(seconds * RATE_HZ)
     zeros = {"lin_vel_body": 3, "ang_vel_body": 3, "lin_acc_body": 3, "command": 3}
     zeros |= {"joint_pos": 12, "joint_vel": 12, "joint_effort": 12, "target": 12}
-    still: dict[str, np.ndarray] = {
-        name: np.zeros((rows, width)) for name, width in zeros.items()
-    }
+    still: dict[str, np.ndarray] = {name: np.zeros((rows, width)) for name, width in zeros.items()}
     still |= {
         "time_s": 3.0 + np.arange(rows) / RATE_HZ,
         "pos_world": np.tile([0.0, 0.0, 0.33], (rows, 1)),

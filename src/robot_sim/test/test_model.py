@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from robot_sim.drives import Drives, position_command
-from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, JOINTS, LEGS
+from robot_sim.figures import LITE3
 from robot_sim.model import build_model
 
 # Knees nearly straight: the lightest load a knee drive can have in the air.
@@ -48,15 +48,15 @@ def test_mass_is_the_sum_of_the_published_links() -> None:
 
 def test_joints_and_actuators_come_in_the_order_of_the_policy() -> None:
     model = build_model()
-    assert tuple(model.joint(1 + i).name for i in range(model.nu)) == JOINT_NAMES
-    assert tuple(model.joint(int(j)).name for j in model.actuator_trnid[:, 0]) == JOINT_NAMES
+    assert tuple(model.joint(1 + i).name for i in range(model.nu)) == LITE3.joint_names
+    assert tuple(model.joint(int(j)).name for j in model.actuator_trnid[:, 0]) == LITE3.joint_names
 
 
 def test_joint_limits_are_in_radians_and_efforts_in_newton_metres() -> None:
     model = build_model()
-    expected = np.tile([(joint.lower, joint.upper) for joint in JOINTS], (len(LEGS), 1))
+    expected = np.tile([(joint.lower, joint.upper) for joint in LITE3.joints], (len(LITE3.legs), 1))
     np.testing.assert_allclose(model.jnt_range[1:], expected)
-    np.testing.assert_allclose(model.actuator_forcerange[:, 1], EFFORT_LIMIT_NM)
+    np.testing.assert_allclose(model.actuator_forcerange[:, 1], LITE3.effort_limit_nm)
 
 
 def test_visible_shapes_weigh_and_touch_nothing() -> None:

@@ -62,8 +62,10 @@ ARM = """
 
 
 def quadruped(folder: Path, *, floor: str = "", base: str = "<freejoint/>", **words: str) -> Path:
-    legs = "".join(_LEG.format(leg=leg, x=0.15 if leg[0] == "f" else -0.15,
-                               y=0.1 if leg[1] == "l" else -0.1) for leg in LEGS)
+    legs = "".join(
+        _LEG.format(leg=leg, x=0.15 if leg[0] == "f" else -0.15, y=0.1 if leg[1] == "l" else -0.1)
+        for leg in LEGS
+    )
     text = QUADRUPED.format(floor=floor, base=base, legs=legs)
     for before, after in words.items():
         assert before in text
@@ -80,15 +82,23 @@ def arm(folder: Path, *, shape: str = "", effort: float = 100.0) -> Path:
 
 
 def world_of(file: Path, joints: tuple[str, ...] = JOINTS, **how: Any) -> ModelWorld:
-    settings = {"standing_rad": np.zeros(len(joints)), "effort_limit_nm": np.full(len(joints), 9.0),
-                "free_base": True, "rate_hz": 50.0, **how}  # fmt: skip
+    settings = {
+        "standing_rad": np.zeros(len(joints)),
+        "effort_limit_nm": np.full(len(joints), 9.0),
+        "free_base": True,
+        "rate_hz": 50.0,
+        **how,
+    }
     return ModelWorld(file, joints, **settings)
 
 
 def hold(world: ModelWorld, position: Any, ticks: int, stiffness: float = 40.0) -> None:
     for _ in range(ticks):
-        world.apply(position_command(position, stiffness=stiffness, damping=2.0,
-                                     joint_names=world.joint_names))  # fmt: skip
+        world.apply(
+            position_command(
+                position, stiffness=stiffness, damping=2.0, joint_names=world.joint_names
+            )
+        )
         world.step(PERIOD_NS)
 
 
@@ -97,8 +107,11 @@ def hold(world: ModelWorld, position: Any, ticks: int, stiffness: float = 40.0) 
 def test_the_robot_stands_on_the_model_s_ground_or_on_one_that_is_added(
     tmp_path: Path, angle_rad: float, ground_m: float | None
 ) -> None:
-    floor = "" if ground_m is None else (
-        f'<geom name="own" type="plane" size="5 5 1" pos="0 0 {ground_m}"/>')
+    floor = (
+        ""
+        if ground_m is None
+        else (f'<geom name="own" type="plane" size="5 5 1" pos="0 0 {ground_m}"/>')
+    )
     angles = angle_rad * np.array([1.0, 1.0, -1.0, -1.0])
     world = world_of(quadruped(tmp_path, floor=floor), standing_rad=angles)
     above_m = world.sense().pos_world[2] - (ground_m or 0.0)
@@ -113,9 +126,12 @@ def test_the_robot_stands_on_the_model_s_ground_or_on_one_that_is_added(
 
 def test_a_robot_without_a_command_falls_and_that_is_seen(tmp_path: Path) -> None:
     world = world_of(quadruped(tmp_path), standing_rad=np.array([0.3] * 4))
-    walk(world, lambda *_: position_command([1.0] * 4, stiffness=40.0, damping=1.0,
-                                            joint_names=JOINTS),
-         [], duration_s=3.0)  # fmt: skip
+    walk(
+        world,
+        lambda *_: position_command([1.0] * 4, stiffness=40.0, damping=1.0, joint_names=JOINTS),
+        [],
+        duration_s=3.0,
+    )
     assert world.fallen
     assert world.sense().pos_world[2] < 0.16
 
@@ -130,11 +146,10 @@ def test_joints_are_found_by_name_and_those_without_a_drive_are_fixed(tmp_path: 
     assert [world.model.joint(i).name for i in range(world.model.njnt)][1:] == list(JOINTS)
 
 
-@pytest.mark.parametrize(("imu", "up"), [("", [0.0, 0.0, 1.0]), ("trunk", [0.0, 0.0, 1.0]),
-                                         ("leaning", [1.0, 0.0, 0.0])])  # fmt: skip
-def test_the_imu_is_in_the_frame_that_is_named(
-    tmp_path: Path, imu: str, up: list[float]
-) -> None:
+@pytest.mark.parametrize(
+    ("imu", "up"), [("", [0.0, 0.0, 1.0]), ("trunk", [0.0, 0.0, 1.0]), ("leaning", [1.0, 0.0, 0.0])]
+)
+def test_the_imu_is_in_the_frame_that_is_named(tmp_path: Path, imu: str, up: list[float]) -> None:
     world = world_of(quadruped(tmp_path), imu=imu)
     hold(world, np.zeros(4), 50)
     np.testing.assert_allclose(world.sense().lin_acc_body, np.multiply(9.81, up), atol=0.2)
@@ -151,8 +166,9 @@ def test_a_base_is_free_where_the_model_or_the_caller_says_so(tmp_path: Path, ba
 
 
 def test_another_free_body_in_the_scene_does_not_free_the_robot(tmp_path: Path) -> None:
-    ball = ('<body name="ball" pos="3 0 2"><freejoint/><geom type="sphere" size="0.1" mass="1"/>'
-            "</body>")  # fmt: skip
+    ball = (
+        '<body name="ball" pos="3 0 2"><freejoint/><geom type="sphere" size="0.1" mass="1"/></body>'
+    )
     world = world_of(quadruped(tmp_path, base="", floor=ball), free_base=False)
     hold(world, np.zeros(4), 5)
     assert world.sense().pos_world.tolist() == [0.0, 0.0, 1.0]
@@ -160,21 +176,26 @@ def test_another_free_body_in_the_scene_does_not_free_the_robot(tmp_path: Path) 
 
 
 def test_a_urdf_on_its_base_is_driven_by_gains_in_closed_loop(tmp_path: Path) -> None:
-    world = world_of(arm(tmp_path), ("roll", "yaw"), free_base=False,
-                     standing_rad=np.array([0.2, -0.1]))  # fmt: skip
+    world = world_of(
+        arm(tmp_path), ("roll", "yaw"), free_base=False, standing_rad=np.array([0.2, -0.1])
+    )
     np.testing.assert_allclose(world.sense().joint_pos, [0.2, -0.1])
     hold(world, [0.5, 0.3], 150)
     np.testing.assert_allclose(world.sense().joint_pos, [0.5, 0.3], atol=1e-3)
 
 
-@pytest.mark.parametrize(("of_model", "of_contract", "expected"), [
-    (100.0, 0.5, 0.5), (0.25, 9.0, 0.25),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("of_model", "of_contract", "expected"), [(100.0, 0.5, 0.5), (0.25, 9.0, 0.25)]
+)
 def test_the_lower_effort_limit_of_contract_and_model_holds(
     tmp_path: Path, of_model: float, of_contract: float, expected: float
 ) -> None:
-    world = world_of(arm(tmp_path, effort=of_model), ("yaw",), free_base=False,
-                     effort_limit_nm=np.array([of_contract]))  # fmt: skip
+    world = world_of(
+        arm(tmp_path, effort=of_model),
+        ("yaw",),
+        free_base=False,
+        effort_limit_nm=np.array([of_contract]),
+    )
     world.apply(position_command([1.5], stiffness=1000.0, damping=0.0, joint_names=("yaw",)))
     world.step(PERIOD_NS)
     assert world.sense().joint_effort.tolist() == [expected]
@@ -199,20 +220,42 @@ def test_links_that_overlap_where_the_robot_stands_do_not_push_each_other(tmp_pa
 COLLISION = '<collision><geometry><mesh filename="package://x/hull.stl"/></geometry></collision>'
 
 
-@pytest.mark.parametrize(("make", "how", "message"), [
-    (lambda folder: folder / "none.xml", {}, "none.xml: expected a robot model .*, found nothing"),
-    (lambda folder: folder, {}, "expected a robot model .*, found a folder"),
-    (lambda folder: quadruped(folder, **{"</mujoco>": ""}), {}, "found XML Error|found .*XML"),
-    (quadruped, {"joints": ("fl_hip", "fl_knee")},
-     "missing fl_knee; the model has .*fl_hip.*; `joints.robot_names` of the contract says"),
-    (quadruped, {"imu": "head"},
-     "expected a site or body 'head' for the IMU, found the sites leaning and the bodies .*trunk"),
-    (lambda folder: quadruped(folder, **{'contype="2" conaffinity="2"':
-                                         'contype="0" conaffinity="0"'}), {},
-     "expected shapes that collide with the ground, found none; give the feet a <collision>"),
-    (lambda folder: arm(folder, shape=COLLISION), {"joints": ("yaw",), "free_base": False},
-     r"found: .*hull.stl.*; put the meshes of its collision shapes where the model looks for them"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "how", "message"),
+    [
+        (
+            lambda folder: folder / "none.xml",
+            {},
+            "none.xml: expected a robot model .*, found nothing",
+        ),
+        (lambda folder: folder, {}, "expected a robot model .*, found a folder"),
+        (lambda folder: quadruped(folder, **{"</mujoco>": ""}), {}, "found XML Error|found .*XML"),
+        (
+            quadruped,
+            {"joints": ("fl_hip", "fl_knee")},
+            "missing fl_knee; the model has .*fl_hip.*; `joints.robot_names` of the contract says",
+        ),
+        (
+            quadruped,
+            {"imu": "head"},
+            "expected a site or body 'head' for the IMU, "
+            "found the sites leaning and the bodies .*trunk",
+        ),
+        (
+            lambda folder: quadruped(
+                folder, **{'contype="2" conaffinity="2"': 'contype="0" conaffinity="0"'}
+            ),
+            {},
+            "expected shapes that collide with the ground, found none; give the feet a <collision>",
+        ),
+        (
+            lambda folder: arm(folder, shape=COLLISION),
+            {"joints": ("yaw",), "free_base": False},
+            r"found: .*hull.stl.*; put the meshes of its collision shapes where the model "
+            r"looks for them",
+        ),
+    ],
+)
 def test_a_model_that_cannot_be_used_gets_one_clear_error(
     tmp_path: Path, make: Any, how: dict[str, Any], message: str
 ) -> None:

@@ -9,8 +9,14 @@ import pytest
 from PIL import Image
 
 from robot_sim.errors import SimError
-from robot_sim.figures import STANDING_RAD
-from robot_sim.render import Camera, frames, write_animation, write_contact_sheet, write_video
+from robot_sim.figures import LITE3
+from robot_sim.render import (
+    FollowingCamera,
+    frames,
+    write_animation,
+    write_contact_sheet,
+    write_video,
+)
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import World, position_command
@@ -22,7 +28,7 @@ WHITE = 150  # the floor is darker
 @pytest.fixture(scope="module")
 def trace() -> Trace:
     """A robot that holds its stance for half a second."""
-    command = position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    command = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     return walk(World(pose="standing"), lambda *_: command, [], duration_s=0.5)
 
 
@@ -30,7 +36,7 @@ def trace() -> Trace:
 def _needs_opengl() -> None:
     """Skip where the machine cannot render at all."""
     try:
-        Camera(width=64, height=64).__exit__(None, None, None)
+        FollowingCamera(width=64, height=64).__exit__(None, None, None)
     except SimError as error:
         pytest.skip(str(error))
 
@@ -38,7 +44,7 @@ def _needs_opengl() -> None:
 def test_the_picture_shows_the_robot_and_follows_it(trace: Trace) -> None:
     far = trace.qpos[0].copy()
     far[0] += 20.0
-    with Camera(width=160, height=96) as camera:
+    with FollowingCamera(width=160, height=96) as camera:
         here = camera.picture(trace.qpos[0], trace.pos_world[0, :2])
         there = camera.picture(far, far[:2])
         away = camera.picture(far, trace.pos_world[0, :2])
@@ -57,8 +63,14 @@ def test_pictures_come_at_the_rate_asked_for(trace: Trace) -> None:
 
 def test_a_video_is_written(trace: Trace, tmp_path: Path) -> None:
     path, told = tmp_path / "walk.mp4", list[tuple[int, int]]()
-    write_video(trace, path, rate_hz=10.0, width=160, height=96,
-                on_picture=lambda *counts: told.append(counts))  # fmt: skip
+    write_video(
+        trace,
+        path,
+        rate_hz=10.0,
+        width=160,
+        height=96,
+        on_picture=lambda *counts: told.append(counts),
+    )
     assert path.read_bytes()[4:8] == b"ftyp"
     assert list(tmp_path.iterdir()) == [path]
     assert told == [(done, 5) for done in range(1, 6)]

@@ -12,7 +12,7 @@ import pytest
 
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.metrics import Segment, measure
 from robot_sim.rotation import rotate_inverse
 from robot_sim.walk import Policy, walk
@@ -24,7 +24,7 @@ FORWARD = (0.8, 0.0, 0.0)
 
 def stance(sensors: Sensors, command: np.ndarray) -> DriveCommand:
     """Hold the default stance, whatever is asked."""
-    return position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    return position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
 
 
 def test_the_policy_sees_commands_when_they_are_due() -> None:
@@ -38,17 +38,20 @@ def test_the_policy_sees_commands_when_they_are_due() -> None:
     trace = walk(World(pose="standing"), policy, schedule, duration_s=0.12)
     assert seen == [(0, 0.0), (20, 0.0), (40, 0.5), (60, 0.5), (80, 0.1), (100, 0.1)]
     np.testing.assert_array_equal(trace.command[:, 0], [command for _, command in seen])
-    np.testing.assert_array_equal(trace.target[0], STANDING_RAD)
+    np.testing.assert_array_equal(trace.target[0], LITE3.standing_rad)
 
 
 def test_targets_are_recorded_in_the_order_of_the_robot() -> None:
     def reversed_stance(sensors: Sensors, command: np.ndarray) -> DriveCommand:
         return position_command(
-            STANDING_RAD[::-1], stiffness=100.0, damping=2.5, joint_names=sensors.joint_names[::-1]
+            LITE3.standing_rad[::-1],
+            stiffness=100.0,
+            damping=2.5,
+            joint_names=sensors.joint_names[::-1],
         )
 
     trace = walk(World(pose="standing"), reversed_stance, [], duration_s=0.1)
-    np.testing.assert_array_equal(trace.target[-1], STANDING_RAD)
+    np.testing.assert_array_equal(trace.target[-1], LITE3.standing_rad)
 
 
 def test_the_truth_is_recorded_while_the_policy_sees_the_fault() -> None:
@@ -90,7 +93,7 @@ class OnnxPolicy:
     """A 45 -> 12 policy with the layout that both Lite3 policies share."""
 
     path: Path
-    default: np.ndarray = dataclasses.field(default_factory=lambda: STANDING_RAD)
+    default: np.ndarray = dataclasses.field(default_factory=lambda: LITE3.standing_rad)
     joint_vel_scale: float = 0.05
 
     def __post_init__(self) -> None:

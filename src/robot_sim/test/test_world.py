@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.figures import EFFORT_LIMIT_NM, JOINT_NAMES, JOINTS, LEGS, STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.world import DriveCommand, World, position_command
 
 MS = 1_000_000
@@ -17,7 +17,7 @@ TICK_NS = 20 * MS
 WEIGHT_N = 11.9376 * 9.81
 
 
-def hold(world: World, duration_ns: int, position: np.ndarray = STANDING_RAD) -> None:
+def hold(world: World, duration_ns: int, position: np.ndarray = LITE3.standing_rad) -> None:
     """Hold a pose with the gains of standing."""
     for _ in range(duration_ns // TICK_NS):
         world.apply(position_command(position, stiffness=100.0, damping=2.5))
@@ -28,7 +28,7 @@ def stand_up(world: World) -> None:
     """Move from the measured pose to the stance within 1.5 s, then hold it for half a second."""
     start = world.sense().joint_pos
     for share in np.linspace(0.0, 1.0, 75):
-        hold(world, TICK_NS, start + share * (STANDING_RAD - start))
+        hold(world, TICK_NS, start + share * (LITE3.standing_rad - start))
     hold(world, 500 * MS)
 
 
@@ -45,7 +45,7 @@ def test_a_lying_robot_stays_where_it_is() -> None:
 def test_a_lying_robot_is_within_its_joint_limits() -> None:
     world = World()
     world.step(1_000 * MS)
-    limits = np.tile([(joint.lower, joint.upper) for joint in JOINTS], (len(LEGS), 1))
+    limits = np.tile([(joint.lower, joint.upper) for joint in LITE3.joints], (len(LITE3.legs), 1))
     position = world.sense().joint_pos
     assert (position > limits[:, 0] - 0.01).all()
     assert (position < limits[:, 1] + 0.01).all()
@@ -130,7 +130,9 @@ def test_reset_starts_again_exactly() -> None:
 
 def test_an_expired_command_lets_the_drives_damp() -> None:
     world = World(pose="standing")
-    command = position_command(STANDING_RAD, stiffness=100.0, damping=2.5, valid_for_ns=100 * MS)
+    command = position_command(
+        LITE3.standing_rad, stiffness=100.0, damping=2.5, valid_for_ns=100 * MS
+    )
     world.apply(command)
     world.step(100 * MS)
     assert not world.damped
@@ -144,7 +146,7 @@ def test_an_expired_command_lets_the_drives_damp() -> None:
 def test_expire_damps_at_once_and_forgets_commands_on_the_way() -> None:
     world = World(pose="standing")
     world.latency_ns = 20 * MS
-    world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+    world.apply(position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5))
     world.expire()
     world.step(50 * MS)
     assert world.damped
@@ -162,7 +164,7 @@ def test_a_new_command_ends_damping() -> None:
 def test_commands_arrive_after_the_latency(latency_ms: int) -> None:
     world = World(pose="standing")
     world.latency_ns = latency_ms * MS
-    world.apply(position_command(STANDING_RAD, stiffness=100.0, damping=2.5))
+    world.apply(position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5))
     world.step(latency_ms * MS)
     assert world.damped
     world.step(1 * MS)
@@ -173,8 +175,8 @@ def test_joints_are_matched_by_name() -> None:
     ends = []
     for order in (slice(None), slice(None, None, -1)):
         world = World(pose="standing")
-        target = STANDING_RAD + np.linspace(-0.1, 0.1, 12)
-        names = JOINT_NAMES[order]
+        target = LITE3.standing_rad + np.linspace(-0.1, 0.1, 12)
+        names = LITE3.joint_names[order]
         world.apply(position_command(target[order], joint_names=names, stiffness=60.0, damping=2.0))
         world.step(TICK_NS)
         ends.append(world.sense().joint_pos)
@@ -183,7 +185,7 @@ def test_joints_are_matched_by_name() -> None:
 
 def test_effort_limits_of_the_command_bound_the_torque() -> None:
     world = World(pose="standing")
-    command = position_command(STANDING_RAD + 0.5, stiffness=100.0, damping=1.0)
+    command = position_command(LITE3.standing_rad + 0.5, stiffness=100.0, damping=1.0)
     world.apply(dataclasses.replace(command, effort_limit=np.full(12, 3.0)))
     world.step(1 * MS)
     assert np.abs(world.sense().joint_effort).max() == pytest.approx(3.0)
@@ -192,16 +194,16 @@ def test_effort_limits_of_the_command_bound_the_torque() -> None:
 
 def test_rated_torque_holds_whatever_the_command_allows() -> None:
     world = World(pose="standing")
-    command = position_command(STANDING_RAD + 3.0, stiffness=500.0, damping=1.0)
+    command = position_command(LITE3.standing_rad + 3.0, stiffness=500.0, damping=1.0)
     world.apply(dataclasses.replace(command, effort_limit=np.full(12, 1000.0)))
     world.step(1 * MS)
-    np.testing.assert_allclose(np.abs(world.sense().joint_effort), EFFORT_LIMIT_NM)
+    np.testing.assert_allclose(np.abs(world.sense().joint_effort), LITE3.effort_limit_nm)
 
 
 def test_feed_forward_and_velocity_targets_add_torque() -> None:
     world = World(pose="standing")
     zeros = np.zeros(12)
-    command = position_command(STANDING_RAD, stiffness=0.0, damping=0.0)
+    command = position_command(LITE3.standing_rad, stiffness=0.0, damping=0.0)
     world.apply(
         dataclasses.replace(command, effort=zeros + 2.0, damping=zeros + 1e-3, velocity=zeros + 1e3)
     )
@@ -213,7 +215,7 @@ def test_a_motor_that_is_off_gives_no_torque() -> None:
     world = World(pose="standing")
     world.motor_off("HR_Knee_joint")
     hold(world, 100 * MS)
-    effort = dict(zip(JOINT_NAMES, world.sense().joint_effort, strict=True))
+    effort = dict(zip(LITE3.joint_names, world.sense().joint_effort, strict=True))
     assert effort["HR_Knee_joint"] == 0.0
     assert abs(effort["HL_Knee_joint"]) > 1.0
     world.motors_on()
@@ -246,16 +248,16 @@ def test_a_slippery_floor_lets_the_robot_slide() -> None:
 
 def replaced(**changes: Any) -> DriveCommand:
     """Return a good command with changed fields."""
-    good = position_command(STANDING_RAD, stiffness=100.0, damping=2.5)
+    good = position_command(LITE3.standing_rad, stiffness=100.0, damping=2.5)
     return dataclasses.replace(good, **changes)
 
 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (replaced(joint_names=JOINT_NAMES[1:]), "missing FL_HipX_joint"),
-        (replaced(joint_names=(*JOINT_NAMES[:-1], "FL_HipX_joint")), "doubled FL_HipX_joint"),
-        (replaced(joint_names=(*JOINT_NAMES[:-1], "tail_joint")), "unknown tail_joint"),
+        (replaced(joint_names=LITE3.joint_names[1:]), "missing FL_HipX_joint"),
+        (replaced(joint_names=(*LITE3.joint_names[:-1], "FL_HipX_joint")), "doubled FL_HipX_joint"),
+        (replaced(joint_names=(*LITE3.joint_names[:-1], "tail_joint")), "unknown tail_joint"),
         (replaced(position=np.zeros(11)), r"command.position: expected shape \(12,\)"),
         (replaced(velocity=np.full(12, np.nan)), "command.velocity: expected finite"),
         (replaced(stiffness=np.full(12, -1.0)), "command.stiffness: expected no negative"),

@@ -10,10 +10,11 @@ import mujoco
 import numpy as np
 import pytest
 
-from model_tools.closed_loop.controlled import ControlledPolicy, RecordingBackend
+from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from robot_sim.figures import FOOT_NAMES, FOOT_RADIUS, STANDING_RAD, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.model import build_model
 from robot_sim.walk import walk
 from robot_sim.world import World
@@ -41,21 +42,33 @@ def environment(*, seed: int = 1, difficulty: float = 0.0) -> Environment:
 
 
 def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
-    bundle = load_bundle(BUNDLE)
+    bundle = load_bundle(BUNDLE, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
-    trace = walk(World(), ControlledPolicy(bundle, recorder), [(3.0, (0.5, 0.1, -0.3))],
-                 duration_s=5.0, until=None)  # fmt: skip
+    trace = walk(
+        World(),
+        ControlledPolicy(bundle, recorder),
+        [(3.0, (0.5, 0.1, -0.3))],
+        duration_s=5.0,
+        until=None,
+    )
     tensors = recorder.recorded()
     shown, actions = (tensors[name].astype(float) for name in ("obs", "action"))
     trace = trace.rows(slice(len(trace.time_s) - len(shown), None))
     last = np.concatenate([np.zeros((1, ACTION_SIZE)), actions[:-1]])
     down = np.tile([0.0, 0.0, -1.0], (len(last), 1))
-    trained = observe(trace.quat_xyzw, down, trace.ang_vel_body, trace.command, trace.joint_pos,
-                      trace.joint_vel, last)  # fmt: skip
+    trained = observe(
+        trace.quat_xyzw,
+        down,
+        trace.ang_vel_body,
+        trace.command,
+        trace.joint_pos,
+        trace.joint_vel,
+        last,
+    )
     backend.close()
     np.testing.assert_allclose(shown, trained, atol=2e-6)
-    targets = STANDING_RAD + actions * ACTION_SCALE_RAD
+    targets = LITE3.standing_rad + actions * ACTION_SCALE_RAD
     faded_in = slice(50, None)
     np.testing.assert_allclose(trace.target[faded_in], targets[faded_in], atol=1e-5)
 
@@ -65,8 +78,14 @@ def test_a_command_arrives_as_late_as_the_latency_says() -> None:
     latency = np.array([0, 1, DECIMATION - 1, DECIMATION, DECIMATION + 1, 2 * DECIMATION])
     sent = delayed(np.stack([now, before, long_before]), latency)
     ones = [1] * (DECIMATION - 1)
-    expected = [[0, *(0 for _ in ones)], [1, *(0 for _ in ones)], [*ones, 0], [*ones, 1],
-                [2, *ones], [2, *(2 for _ in ones)]]  # fmt: skip
+    expected = [
+        [0, *(0 for _ in ones)],
+        [1, *(0 for _ in ones)],
+        [*ones, 0],
+        [*ones, 1],
+        [2, *ones],
+        [2, *(2 for _ in ones)],
+    ]
     assert sent.shape == (6, DECIMATION, 12)
     np.testing.assert_array_equal(sent[..., 0], expected)
 
@@ -152,9 +171,9 @@ def test_a_robot_stands_as_high_as_its_legs_are_long() -> None:
     model = build_model()
     data = mujoco.MjData(model)
     random = np.random.default_rng(0)
-    joint_pos = STANDING_RAD + random.uniform(-0.2, 0.2, (8, ACTION_SIZE))
+    joint_pos = LITE3.standing_rad + random.uniform(-0.2, 0.2, (8, ACTION_SIZE))
     for row, height_m in zip(joint_pos, standing_height_m(joint_pos), strict=True):
         data.qpos[2], data.qpos[7:] = height_m, row
         mujoco.mj_kinematics(model, data)
-        soles_m = [data.body(name).xpos[2] - FOOT_RADIUS for name in FOOT_NAMES]
+        soles_m = [data.body(name).xpos[2] - LITE3.foot.radius_m for name in LITE3.foot_names]
         assert min(soles_m) == pytest.approx(0.0, abs=1e-9)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robot_sim.drives import position_command
-from robot_sim.figures import FOOT_NAMES, JOINT_NAMES, STANDING_RAD, Array
+from robot_sim.figures import LITE3, Array
 from robot_sim.ground import PERIOD_M
 from robot_sim.model import build_model
 from robot_sim.world import World
@@ -30,10 +30,14 @@ DOWN = np.array([0.0, 0.0, -1.0])
 def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
     ones = np.ones(count)
     values = {
-        "friction": ones, "payload_kg": 0.0 * ones, "com_offset_m": np.zeros((count, 3)),
-        "stiffness": ones, "damping": ones, "armature_kgm2": 0.0 * ones,
+        "friction": ones,
+        "payload_kg": 0.0 * ones,
+        "com_offset_m": np.zeros((count, 3)),
+        "stiffness": ones,
+        "damping": ones,
+        "armature_kgm2": 0.0 * ones,
         "gravity_unit": np.tile(DOWN, (count, 1)),
-    }  # fmt: skip
+    }
     return Dynamics(**values | changed)
 
 
@@ -46,19 +50,19 @@ def make(*, rough: int = 0, step_m: float = 0.0, count: int = COUNT, **changed: 
 
 def stand(robots: Robots, height_m: float = 0.345) -> None:
     qpos = np.zeros((robots.count, 19))
-    qpos[:, 2], qpos[:, 3], qpos[:, 7:] = height_m, 1.0, STANDING_RAD
+    qpos[:, 2], qpos[:, 3], qpos[:, 7:] = height_m, 1.0, LITE3.standing_rad
     robots.place(np.arange(robots.count), qpos, np.zeros((robots.count, 18)))
 
 
 def hold(robots: Robots, periods: int) -> None:
     for _ in range(periods):
-        robots.step(np.tile(STANDING_RAD, (robots.count, DECIMATION, 1)))
+        robots.step(np.tile(LITE3.standing_rad, (robots.count, DECIMATION, 1)))
 
 
 def test_the_training_model_is_robot_sims_robot() -> None:
     ours, theirs = training_model(), build_model()
-    assert [ours.joint(i + 1).name for i in range(ours.nu)] == list(JOINT_NAMES)
-    assert [ours.actuator(i).name for i in range(ours.nu)] == list(JOINT_NAMES)
+    assert [ours.joint(i + 1).name for i in range(ours.nu)] == list(LITE3.joint_names)
+    assert [ours.actuator(i).name for i in range(ours.nu)] == list(LITE3.joint_names)
     np.testing.assert_array_equal(ours.body_mass, theirs.body_mass)
     np.testing.assert_array_equal(ours.body_inertia, theirs.body_inertia)
     np.testing.assert_array_equal(ours.body_pos, theirs.body_pos)
@@ -70,7 +74,7 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
     """Same drives, other time step and contact solver: a fifth of a second on the feet."""
     robots, world = make(), World(pose="standing")
     stand(robots, height_m=float(world.sense().pos_world[2]))
-    target = STANDING_RAD + 0.1
+    target = LITE3.standing_rad + 0.1
     for _ in range(10):
         world.apply(position_command(target, stiffness=KP, damping=KD))
         world.step(round(POLICY_DT_S * 1e9))
@@ -93,12 +97,12 @@ def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
 def test_standing_feet_carry_the_robot() -> None:
     robots = make()
     stand(robots)
-    robots.step(np.tile(STANDING_RAD, (COUNT, DECIMATION, 1)))
+    robots.step(np.tile(LITE3.standing_rad, (COUNT, DECIMATION, 1)))
     hold(robots, 5)
     weight_n = robots.foot_force_n.mean(axis=1).sum(axis=1)
     expected_n = 9.81 * float(build_model().body_mass.sum())
     np.testing.assert_allclose(weight_n, expected_n, rtol=0.25)
-    assert robots.foot_force_n.shape == (COUNT, DECIMATION, len(FOOT_NAMES))
+    assert robots.foot_force_n.shape == (COUNT, DECIMATION, len(LITE3.foot_names))
 
 
 def test_feet_are_where_the_model_has_them() -> None:
@@ -138,7 +142,7 @@ def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
     highest = probes[3, int(np.argmax(heights[3]))]
     qpos = np.zeros((1, 19))
     qpos[0, :2], qpos[0, 2], qpos[0, 3] = highest, heights[3].max() + 0.345, 1.0
-    qpos[0, 7:] = STANDING_RAD
+    qpos[0, 7:] = LITE3.standing_rad
     robots.place(np.array([3]), qpos, np.zeros((1, 18)))
     hold(robots, 25)
     assert robots.foot_pos_world[3, :, 2].max() > 0.04

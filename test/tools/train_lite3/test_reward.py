@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from robot_sim.figures import STANDING_RAD, Array
+from robot_sim.figures import LITE3, Array
 from tools.train_lite3.reward import (
     HEIGHT_TARGET_M,
     Motion,
@@ -29,15 +29,27 @@ def motion(command: Array = FORWARD, **changed: Array) -> Motion:
     zeros, moving = np.zeros((1, 12)), command.any()
     touch = np.array([[True, not moving, not moving, True]])
     values = {
-        "command": command, "velocity": command, "drift": np.zeros((1, 3)),
-        "lin_vel_z": np.zeros(1), "ang_vel_xy": np.zeros((1, 2)),
-        "floor_normal_xy": np.zeros((1, 2)), "height_m": np.full(1, HEIGHT_TARGET_M),
-        "joint_pos": STANDING_RAD[None], "joint_vel": zeros, "joint_vel_before": zeros,
-        "torque_squared": zeros, "target": STANDING_RAD[None], "action": zeros,
-        "action_before": zeros, "action_two_before": zeros, "touch": touch,
-        "landed": np.zeros((1, 4), dtype=bool), "air_s": np.where(touch, 0.0, 0.1),
-        "foot_height_m": np.full((1, 4), 0.02), "foot_speed": np.zeros((1, 4)),
-    }  # fmt: skip
+        "command": command,
+        "velocity": command,
+        "drift": np.zeros((1, 3)),
+        "lin_vel_z": np.zeros(1),
+        "ang_vel_xy": np.zeros((1, 2)),
+        "floor_normal_xy": np.zeros((1, 2)),
+        "height_m": np.full(1, HEIGHT_TARGET_M),
+        "joint_pos": LITE3.standing_rad[None],
+        "joint_vel": zeros,
+        "joint_vel_before": zeros,
+        "torque_squared": zeros,
+        "target": LITE3.standing_rad[None],
+        "action": zeros,
+        "action_before": zeros,
+        "action_two_before": zeros,
+        "touch": touch,
+        "landed": np.zeros((1, 4), dtype=bool),
+        "air_s": np.where(touch, 0.0, 0.1),
+        "foot_height_m": np.full((1, 4), 0.02),
+        "foot_speed": np.zeros((1, 4)),
+    }
     return Motion(**values | changed)
 
 
@@ -58,12 +70,12 @@ CHANGES_FOR_THE_WORSE = {
     "straining": {"torque_squared": np.full((1, 12), 100.0)},
     "jerking its joints": {"joint_vel": np.full((1, 12), 5.0)},
     "jerking its commands": {"action": np.full((1, 12), 1.0)},
-    "commanding beyond the joints' range": {"target": STANDING_RAD[None] + 1.0},
+    "commanding beyond the joints' range": {"target": LITE3.standing_rad[None] + 1.0},
     "dragging a foot": {"foot_speed": np.full((1, 4), 1.0)},
     "hanging a foot in the air": {"air_s": np.array([[0.0, 0.5, 0.1, 0.0]])},
     "on one side": {"touch": np.array([[True, False, True, False]])},
-    "straddling": {"joint_pos": STANDING_RAD[None] + np.tile([0.3, 0.0, 0.0], 4)},
-    "far from its pose": {"joint_pos": STANDING_RAD[None] + np.tile([0.0, 0.5, 0.0], 4)},
+    "straddling": {"joint_pos": LITE3.standing_rad[None] + np.tile([0.3, 0.0, 0.0], 4)},
+    "far from its pose": {"joint_pos": LITE3.standing_rad[None] + np.tile([0.0, 0.5, 0.0], 4)},
 }
 
 
@@ -87,7 +99,7 @@ def test_a_landing_after_a_swing_is_worth_more_than_after_a_twitch() -> None:
         {"touch": np.array([[True, True, True, False]])},
         {"action": np.full((1, 12), 0.5)},
         {"joint_vel": np.full((1, 12), 1.0), "joint_vel_before": np.full((1, 12), 1.0)},
-        {"joint_pos": STANDING_RAD[None] + 0.2},
+        {"joint_pos": LITE3.standing_rad[None] + 0.2},
     ],
 )
 def test_standing_is_worth_less_when_restless(restless: dict[str, Array]) -> None:
@@ -105,17 +117,31 @@ def test_stepping_on_the_spot_is_worth_something_only_when_a_walk_is_asked_for()
 
 def test_left_is_worth_what_right_is() -> None:
     random = np.random.default_rng(0)
-    one = motion(**{
-        field.name: random.normal(0.0, 0.3, getattr(motion(), field.name).shape)
-        for field in dataclasses.fields(Motion)
-        if field.name not in ("touch", "landed")
-    })  # fmt: skip
+    one = motion(
+        **{
+            field.name: random.normal(0.0, 0.3, getattr(motion(), field.name).shape)
+            for field in dataclasses.fields(Motion)
+            if field.name not in ("touch", "landed")
+        }
+    )
     aside, about_x = np.array([1.0, -1.0, -1.0]), np.array([-1.0, 1.0])
-    mirrored = {"command": aside, "velocity": aside, "drift": aside, "ang_vel_xy": about_x,
-                "floor_normal_xy": -about_x}  # fmt: skip
+    mirrored = {
+        "command": aside,
+        "velocity": aside,
+        "drift": aside,
+        "ang_vel_xy": about_x,
+        "floor_normal_xy": -about_x,
+    }
     feet = ("touch", "landed", "air_s", "foot_height_m", "foot_speed")
-    joints = ("joint_pos", "joint_vel", "joint_vel_before", "target", "action", "action_before",
-              "action_two_before")  # fmt: skip
+    joints = (
+        "joint_pos",
+        "joint_vel",
+        "joint_vel_before",
+        "target",
+        "action",
+        "action_before",
+        "action_two_before",
+    )
     other = dataclasses.replace(
         one,
         **{name: getattr(one, name) * sign for name, sign in mirrored.items()},

@@ -64,6 +64,7 @@ def run(model: Path, rows: F32) -> F32:
 def shapes(model: Path) -> dict[str, list[int | str]]:
     """Return the axes of inputs and outputs."""
     graph = onnx.load(model).graph
-    return {value.name: [axis.dim_param or axis.dim_value
-                         for axis in value.type.tensor_type.shape.dim]
-            for value in (*graph.input, *graph.output)}
+    return {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in (*graph.input, *graph.output)
+    }

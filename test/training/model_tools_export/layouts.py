@@ -71,16 +71,26 @@ def rsl_rl_2() -> tuple[Content, Actions]:
     """rsl_rl 2.2 and 2.3: the normalisers beside the model."""
     content, actor = state_dict()
     norm = empirical(OBS)
-    whole = {"model_state_dict": content, "optimizer_state_dict": {"state": {}}, "iter": 7,
-             "infos": None, "obs_norm_state_dict": norm.state_dict(),
-             "privileged_obs_norm_state_dict": empirical(OBS).state_dict()}  # fmt: skip
+    whole = {
+        "model_state_dict": content,
+        "optimizer_state_dict": {"state": {}},
+        "iter": 7,
+        "infos": None,
+        "obs_norm_state_dict": norm.state_dict(),
+        "privileged_obs_norm_state_dict": empirical(OBS).state_dict(),
+    }
     return whole, lambda obs: actor((obs - norm._mean) / (norm._std + 1e-2))
 
 
 def rsl_rl_3() -> tuple[Content, Actions]:
     """rsl_rl 3: the normalisers in the model."""
-    model = Module(log_std=torch.zeros(ACT), actor=mlp(OBS, ACT), critic=mlp(OBS, 1),
-                   actor_obs_normalizer=empirical(OBS), critic_obs_normalizer=empirical(OBS))
+    model = Module(
+        log_std=torch.zeros(ACT),
+        actor=mlp(OBS, ACT),
+        critic=mlp(OBS, 1),
+        actor_obs_normalizer=empirical(OBS),
+        critic_obs_normalizer=empirical(OBS),
+    )
     norm = model.actor_obs_normalizer
     content = {"model_state_dict": model.state_dict(), "iter": 7, "infos": {}}
     return content, lambda obs: model.actor((obs - norm._mean) / (norm._std + 1e-2))
@@ -88,11 +98,19 @@ def rsl_rl_3() -> tuple[Content, Actions]:
 
 def rsl_rl_5() -> tuple[Content, Actions]:
     """rsl_rl 4 and 5: actor and critic apart."""
-    actor = Module(obs_normalizer=empirical(OBS), mlp=mlp(OBS, ACT),
-                   distribution=Module(std_param=torch.ones(ACT)))
+    actor = Module(
+        obs_normalizer=empirical(OBS),
+        mlp=mlp(OBS, ACT),
+        distribution=Module(std_param=torch.ones(ACT)),
+    )
     critic = Module(obs_normalizer=empirical(9), mlp=mlp(9, 1))
-    content = {"actor_state_dict": actor.state_dict(), "critic_state_dict": critic.state_dict(),
-               "optimizer_state_dict": {}, "iter": 7, "infos": None}
+    content = {
+        "actor_state_dict": actor.state_dict(),
+        "critic_state_dict": critic.state_dict(),
+        "optimizer_state_dict": {},
+        "iter": 7,
+        "infos": None,
+    }
     norm = actor.obs_normalizer
     return content, lambda obs: actor.mlp((obs - norm._mean) / (norm._std + 1e-2))
 
@@ -108,28 +126,43 @@ def skrl_separate() -> tuple[Content, Actions]:
     policy = Module(log_std_parameter=torch.zeros(ACT), net_container=mlp(OBS, ACT))
     value = Module(net_container=mlp(OBS, 1))
     scaler = scaler_of(OBS)
-    content = {"policy": policy.state_dict(), "value": value.state_dict(), "optimizer": {},
-               "state_preprocessor": scaler.state_dict(),
-               "value_preprocessor": scaler_of(1).state_dict()}
+    content = {
+        "policy": policy.state_dict(),
+        "value": value.state_dict(),
+        "optimizer": {},
+        "state_preprocessor": scaler.state_dict(),
+        "value_preprocessor": scaler_of(1).state_dict(),
+    }
     return content, lambda obs: policy.net_container(skrl_scaled(scaler, obs))
 
 
 def skrl_shared() -> tuple[Content, Actions]:
     """skrl 2.0: one container, a layer for each; the critic's states scaled too."""
     body = mlp(OBS, HIDDEN[-1], HIDDEN[:-1]).append(nn.ELU())
-    model = Module(log_std_parameter=torch.zeros(ACT), net_container=body,
-                   policy_layer=nn.Linear(HIDDEN[-1], ACT), value_layer=nn.Linear(HIDDEN[-1], 1))
+    model = Module(
+        log_std_parameter=torch.zeros(ACT),
+        net_container=body,
+        policy_layer=nn.Linear(HIDDEN[-1], ACT),
+        value_layer=nn.Linear(HIDDEN[-1], 1),
+    )
     scaler = scaler_of(OBS)
-    content = {"policy": model.state_dict(), "value": model.state_dict(), "optimizer": {},
-               "observation_preprocessor": scaler.state_dict(),
-               "state_preprocessor": scaler_of(9).state_dict()}
+    content = {
+        "policy": model.state_dict(),
+        "value": model.state_dict(),
+        "optimizer": {},
+        "observation_preprocessor": scaler.state_dict(),
+        "state_preprocessor": scaler_of(9).state_dict(),
+    }
     return content, lambda obs: model.policy_layer(body(skrl_scaled(scaler, obs)))
 
 
 def scaler_of(size: int) -> nn.Module:
     """skrl's RunningStandardScaler (1.4, 2.0)."""
-    values = {"running_mean": torch.randn(size), "running_variance": torch.rand(size) + 0.5,
-              "current_count": torch.tensor(1000.0)}
+    values = {
+        "running_mean": torch.randn(size),
+        "running_variance": torch.rand(size) + 0.5,
+        "current_count": torch.tensor(1000.0),
+    }
     return running(**{name: value.double() for name, value in values.items()})
 
 
@@ -142,21 +175,33 @@ def skrl_scaled(scaler: nn.Module, obs: Tensor) -> Tensor:
 def rl_games(*, compiled: bool = False) -> tuple[Content, Actions]:
     """rl_games 1.6, continuous actions, shared trunk; a numpy scalar beside it."""
     trunk = mlp(OBS, HIDDEN[-1], HIDDEN[:-1]).append(nn.ELU())
-    network = Module(sigma=torch.zeros(ACT), actor_mlp=trunk, value=nn.Linear(HIDDEN[-1], 1),
-                     mu=nn.Linear(HIDDEN[-1], ACT))
+    network = Module(
+        sigma=torch.zeros(ACT),
+        actor_mlp=trunk,
+        value=nn.Linear(HIDDEN[-1], 1),
+        mu=nn.Linear(HIDDEN[-1], ACT),
+    )
     norm = moments_of(OBS)
     model = Module(a2c_network=network, running_mean_std=norm, value_mean_std=moments_of(1))
     prefix = "_orig_mod." if compiled else ""
-    content = {"model": {f"{prefix}{name}": value for name, value in model.state_dict().items()},
-               "epoch": 50, "frame": 4096, "optimizer": {}, "env_state": None,
-               "last_mean_rewards": np.float32(12.5)}
+    content = {
+        "model": {f"{prefix}{name}": value for name, value in model.state_dict().items()},
+        "epoch": 50,
+        "frame": 4096,
+        "optimizer": {},
+        "env_state": None,
+        "last_mean_rewards": np.float32(12.5),
+    }
     return content, lambda obs: network.mu(trunk(rl_games_normalised(norm, obs)))
 
 
 def moments_of(size: int) -> nn.Module:
     """rl_games' RunningMeanStd (1.6)."""
-    return running(running_mean=torch.randn(size).double(), count=torch.tensor(1000),
-                   running_var=torch.rand(size).double() + 0.5)
+    return running(
+        running_mean=torch.randn(size).double(),
+        count=torch.tensor(1000),
+        running_var=torch.rand(size).double() + 0.5,
+    )
 
 
 def rl_games_normalised(norm: nn.Module, obs: Tensor) -> Tensor:
@@ -167,18 +212,26 @@ def rl_games_normalised(norm: nn.Module, obs: Tensor) -> Tensor:
 
 def rsl_rl_recurrent(kind: str) -> tuple[Content, Actions]:
     """rsl_rl 1.0 to 3: a memory for each of actor and critic."""
-    model = Module(std=torch.ones(ACT), actor=mlp(UNITS, ACT), critic=mlp(UNITS, 1),
-                   memory_a=Module(rnn=CELLS[kind](OBS, UNITS, LAYERS)),
-                   memory_c=Module(rnn=CELLS[kind](OBS, UNITS, LAYERS)))
-    return ({"model_state_dict": model.state_dict(), "iter": 7, "infos": None},
-            lambda obs: model.actor(model.memory_a.rnn(obs)[0]))
+    model = Module(
+        std=torch.ones(ACT),
+        actor=mlp(UNITS, ACT),
+        critic=mlp(UNITS, 1),
+        memory_a=Module(rnn=CELLS[kind](OBS, UNITS, LAYERS)),
+        memory_c=Module(rnn=CELLS[kind](OBS, UNITS, LAYERS)),
+    )
+    return (
+        {"model_state_dict": model.state_dict(), "iter": 7, "infos": None},
+        lambda obs: model.actor(model.memory_a.rnn(obs)[0]),
+    )
 
 
 def rsl_rl_5_recurrent(kind: str) -> tuple[Content, Actions]:
     """rsl_rl 4 and 5."""
     actor = Module(mlp=mlp(UNITS, ACT), rnn=Module(rnn=CELLS[kind](OBS, UNITS, LAYERS)))
-    return ({"actor_state_dict": actor.state_dict(), "critic_state_dict": {}, "iter": 7},
-            lambda obs: actor.mlp(actor.rnn.rnn(obs)[0]))
+    return (
+        {"actor_state_dict": actor.state_dict(), "critic_state_dict": {}, "iter": 7},
+        lambda obs: actor.mlp(actor.rnn.rnn(obs)[0]),
+    )
 
 
 def rl_games_recurrent(kind: str) -> tuple[Content, Actions]:
@@ -186,9 +239,13 @@ def rl_games_recurrent(kind: str) -> tuple[Content, Actions]:
     trunk = mlp(OBS, HIDDEN[-1], HIDDEN[:-1]).append(nn.ELU())
     memory = Module(rnn=CELLS[kind](HIDDEN[-1], UNITS, LAYERS))
     network = Module(
-        sigma=torch.zeros(ACT), actor_mlp=trunk, critic_mlp=mlp(OBS, HIDDEN[-1], HIDDEN[:-1]),
-        a_rnn=memory, c_rnn=Module(rnn=CELLS[kind](HIDDEN[-1], UNITS, LAYERS)),
-        mu=nn.Linear(UNITS, ACT), value=nn.Linear(UNITS, 1),
-    )  # fmt: skip
+        sigma=torch.zeros(ACT),
+        actor_mlp=trunk,
+        critic_mlp=mlp(OBS, HIDDEN[-1], HIDDEN[:-1]),
+        a_rnn=memory,
+        c_rnn=Module(rnn=CELLS[kind](HIDDEN[-1], UNITS, LAYERS)),
+        mu=nn.Linear(UNITS, ACT),
+        value=nn.Linear(UNITS, 1),
+    )
     content: Content = {"model": Module(a2c_network=network).state_dict()}
     return content, lambda obs: network.mu(memory.rnn(trunk(obs))[0])

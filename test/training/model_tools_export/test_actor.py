@@ -25,16 +25,26 @@ def same_as(export: Exporter, config: dict[str, object], content: object, actor:
         return bool(np.allclose(run(export(content, config), obs.numpy()), actor(obs), atol=1e-5))
 
 
-@pytest.mark.parametrize("names", [
-    ("policy", "target"), ("pi", "vf"), ("actor_critic.actor", "actor_critic.critic"),
-    ("student_net", "teacher_net"), ("net", "value_net"), ("actor", "net"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("policy", "target"),
+        ("pi", "vf"),
+        ("actor_critic.actor", "actor_critic.critic"),
+        ("student_net", "teacher_net"),
+        ("net", "value_net"),
+        ("actor", "net"),
+    ],
+)
 def test_of_two_networks_of_the_same_sizes_the_name_decides(
     export: Exporter, names: tuple[str, str]
 ) -> None:
     networks = [mlp(OBS, ACT), mlp(OBS, ACT)]
-    content = {f"{name}.{key}": value for name, network in zip(names, networks, strict=True)
-               for key, value in network.state_dict().items()}
+    content = {
+        f"{name}.{key}": value
+        for name, network in zip(names, networks, strict=True)
+        for key, value in network.state_dict().items()
+    }
     config = {**CONFIG, "ignore": ["net."] if names[1] == "net" else []}
     assert same_as(export, config, content, networks[0])
 
@@ -65,9 +75,11 @@ def test_half_precision_is_exported_as_float32(export: Exporter) -> None:
     assert same_as(export, CONFIG, content, actor.float())
 
 
-@pytest.mark.parametrize("change", [
-    torch.Tensor.to_sparse, lambda t: t.to(torch.complex64), lambda t: t.to("meta"),
-], ids=["sparse", "complex", "meta"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [torch.Tensor.to_sparse, lambda t: t.to(torch.complex64), lambda t: t.to("meta")],
+    ids=["sparse", "complex", "meta"],
+)
 def test_weights_that_are_not_simply_numbers_are_refused(
     export: Exporter, change: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
@@ -85,20 +97,29 @@ def test_an_output_activation_is_run(export: Exporter) -> None:
 def test_two_candidates_are_listed_and_the_user_decides(export: Exporter) -> None:
     first, second = mlp(OBS, ACT), mlp(OBS, ACT)
     content = Module(walk=first, turn=second).state_dict()
-    with pytest.raises(ToolError, match=r"found walk\.\*\.weight or turn\.\*\.weight, of "
-                                        r"walk\.\* \(6-16-8-3\), turn\.\* \(6-16-8-3\)"):
+    with pytest.raises(
+        ToolError,
+        match=r"found walk\.\*\.weight or turn\.\*\.weight, of "
+        r"walk\.\* \(6-16-8-3\), turn\.\* \(6-16-8-3\)",
+    ):
         export(content, CONFIG)
     assert same_as(export, {**CONFIG, "actor": ["turn."]}, content, second)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"hidden_sizes": [16, 9]}, r"\[16, 6\] \[9, 16\] \[3, 9\], found actor.\* \(6-16-8-3\), "
-                                r"critic.\* \(6-16-8-1\)"),
-    ({"obs_dim": 7}, r"\[16, 7\]"),
-    ({"act_dim": 1}, r"\[1, 8\], found actor"),  # which the critic fits
-    ({"rnn": {"type": "gru", **RNN}}, r"\[16, 5\]"),
-    ({"normaliser": "bake"}, "expected running statistics in the checkpoint, found none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"hidden_sizes": [16, 9]},
+            r"\[16, 6\] \[9, 16\] \[3, 9\], found actor.\* \(6-16-8-3\), "
+            r"critic.\* \(6-16-8-1\)",
+        ),
+        ({"obs_dim": 7}, r"\[16, 7\]"),
+        ({"act_dim": 1}, r"\[1, 8\], found actor"),  # which the critic fits
+        ({"rnn": {"type": "gru", **RNN}}, r"\[16, 5\]"),
+        ({"normaliser": "bake"}, "expected running statistics in the checkpoint, found none"),
+    ],
+)
 def test_a_configuration_of_another_network_is_refused(
     export: Exporter, change: dict[str, object], message: str
 ) -> None:
@@ -106,12 +127,18 @@ def test_a_configuration_of_another_network_is_refused(
         export(layouts.state_dict()[0], {**CONFIG, **change})
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"type": "gru"}, r"rnn: expected gru, 2 layers, weight_ih_l0 \[15, 6\], found "
-                      r"memory_a.rnn.weight_ih_l0 \[20, 6\], memory_c"),
-    ({"num_layers": 1}, "expected lstm, 1 layers"),
-    ({"position": "after_mlp"}, r"\[16, 6\] \[8, 16\] \[3, 5\], found actor"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"type": "gru"},
+            r"rnn: expected gru, 2 layers, weight_ih_l0 \[15, 6\], found "
+            r"memory_a.rnn.weight_ih_l0 \[20, 6\], memory_c",
+        ),
+        ({"num_layers": 1}, "expected lstm, 1 layers"),
+        ({"position": "after_mlp"}, r"\[16, 6\] \[8, 16\] \[3, 5\], found actor"),
+    ],
+)
 def test_other_recurrent_layers_are_refused(
     export: Exporter, change: dict[str, object], message: str
 ) -> None:
@@ -121,15 +148,19 @@ def test_other_recurrent_layers_are_refused(
 
 
 def test_recurrent_layers_that_nobody_mentions_are_shown(export: Exporter) -> None:
-    with pytest.raises(ToolError, match=r"rnn: expected in the configuration, .* add `rnn: "
-                                        r"{type: lstm, hidden_size: 5, num_layers: 2}` for "
-                                        r"memory_a.rnn.weight_ih_l0 \[20, 6\]"):
+    with pytest.raises(
+        ToolError,
+        match=r"rnn: expected in the configuration, .* add `rnn: "
+        r"{type: lstm, hidden_size: 5, num_layers: 2}` for "
+        r"memory_a.rnn.weight_ih_l0 \[20, 6\]",
+    ):
         export(layouts.rsl_rl_recurrent("lstm")[0], CONFIG)
 
 
 def test_where_recurrent_layers_stand_is_told_by_their_size(export: Exporter) -> None:
-    with pytest.raises(ToolError, match="type: gru, hidden_size: 5, num_layers: 2, position: "
-                                        "after_mlp"):
+    with pytest.raises(
+        ToolError, match="type: gru, hidden_size: 5, num_layers: 2, position: after_mlp"
+    ):
         export(layouts.rl_games_recurrent("gru")[0], CONFIG)
 
 
@@ -137,8 +168,11 @@ def test_layers_that_the_configuration_cannot_describe_are_refused(export: Expor
     actor = mlp(OBS, ACT)
     actor.insert(1, nn.LayerNorm(HIDDEN[0]))
     for ignored in ([], ["actor.1."]):
-        with pytest.raises(ToolError, match=r"actor.1: expected linear .* found actor.1.weight "
-                                            r"\[16\], actor.1.bias \[16\], as of a LayerNorm"):
+        with pytest.raises(
+            ToolError,
+            match=r"actor.1: expected linear .* found actor.1.weight "
+            r"\[16\], actor.1.bias \[16\], as of a LayerNorm",
+        ):
             export(Module(actor=actor).state_dict(), {**CONFIG, "ignore": ignored})
 
 
@@ -172,8 +206,10 @@ def test_statistics_that_nobody_mentions_are_refused(export: Exporter) -> None:
 
 
 def test_statistics_of_another_observation_are_refused(export: Exporter) -> None:
-    content = {"model_state_dict": layouts.state_dict()[0],
-               "obs_norm_state_dict": layouts.empirical(OBS + 1).state_dict()}
+    content = {
+        "model_state_dict": layouts.state_dict()[0],
+        "obs_norm_state_dict": layouts.empirical(OBS + 1).state_dict(),
+    }
     with pytest.raises(ToolError, match="expected statistics of obs_dim = 6 values, found 7"):
         export(content, {**CONFIG, "normaliser": "bake"})
 

@@ -19,10 +19,20 @@ from .layouts import ACT, CONFIG, LAYERS, OBS, RNN, UNITS
 
 Layout = Callable[[], tuple[layouts.Content, layouts.Actions]]
 BARE = (layouts.state_dict, layouts.wrapped, layouts.rsl_rl_student)
-NORMALISED = (layouts.rsl_rl_2, layouts.rsl_rl_3, layouts.rsl_rl_5, layouts.skrl_separate,
-              layouts.skrl_shared, layouts.rl_games, partial(layouts.rl_games, compiled=True))
-RECURRENT = ((layouts.rsl_rl_recurrent, "before_mlp"), (layouts.rsl_rl_5_recurrent, "before_mlp"),
-             (layouts.rl_games_recurrent, "after_mlp"))
+NORMALISED = (
+    layouts.rsl_rl_2,
+    layouts.rsl_rl_3,
+    layouts.rsl_rl_5,
+    layouts.skrl_separate,
+    layouts.skrl_shared,
+    layouts.rl_games,
+    partial(layouts.rl_games, compiled=True),
+)
+RECURRENT = (
+    (layouts.rsl_rl_recurrent, "before_mlp"),
+    (layouts.rsl_rl_5_recurrent, "before_mlp"),
+    (layouts.rl_games_recurrent, "after_mlp"),
+)
 
 
 def observations(rows: int = 50) -> torch.Tensor:
@@ -81,15 +91,18 @@ def test_epsilon_and_bound_of_the_training_can_be_said(export: Exporter) -> None
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
 @pytest.mark.parametrize(("layout", "position"), RECURRENT)
 def test_the_state_comes_out_and_goes_in_for_50_steps(
-    export: Exporter, kind: str, layout: Callable[[str], tuple[layouts.Content, layouts.Actions]],
+    export: Exporter,
+    kind: str,
+    layout: Callable[[str], tuple[layouts.Content, layouts.Actions]],
     position: str,
-) -> None:  # fmt: skip
+) -> None:
     content, actions = layout(kind)
     rnn = {"type": kind, "position": position, **RNN}
     model, obs = export(content, {**CONFIG, "rnn": rnn}), observations(50)
     axes, names = [LAYERS, 1, UNITS], ("h", "c") if kind == "lstm" else ("h",)
     assert shapes(model) == {
-        "obs": [1, OBS], "action": [1, ACT],
+        "obs": [1, OBS],
+        "action": [1, ACT],
         **{f"{name}_{way}": axes for name in names for way in ("in", "out")},
-    }  # fmt: skip
+    }
     assert run(model, obs.numpy()) == pytest.approx(expected(actions, obs), abs=1e-5)

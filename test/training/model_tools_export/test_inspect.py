@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from model_tools.errors import ToolError
-from model_tools.inspect.registry import inspect_path
-from model_tools.inspect.report import Report
+from model_tools.prove.inspect.inspection import InspectionReport
+from model_tools.prove.inspect.registry import inspect_path
 
 from . import layouts
 
@@ -25,12 +25,12 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "policy.pt"
 
 
-def inspected(file: Path, content: object) -> Report:
+def inspected(file: Path, content: object) -> InspectionReport:
     torch.save(content, file)
     return inspect_path(file)
 
 
-def values(report: Report, name: str) -> list[str]:
+def values(report: InspectionReport, name: str) -> list[str]:
     return [value for key, value in report.rows if key == name]
 
 
@@ -40,15 +40,26 @@ def values(report: Report, name: str) -> list[str]:
         (layouts.state_dict, "state dict", ["actor.* (6-16-8-3)"], ""),
         (layouts.wrapped, "state dict", ["actor.* (6-16-8-3)"], ""),
         (layouts.rsl_rl_2, "rsl_rl", ["actor.* (6-16-8-3)"], "obs_norm as of rsl_rl, 6 values"),
-        (layouts.rsl_rl_5, "rsl_rl", ["actor.mlp.* (6-16-8-3)"],
-         "actor.obs_normalizer as of rsl_rl, 6 values"),
-        (layouts.skrl_separate, "skrl", ["policy.net_container.* (6-16-8-3)"],
-         "state_preprocessor as of skrl, 6 values"),
-        (layouts.rl_games, "rl_games",
-         ["a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)"],
-         "running_mean_std as of rl_games, 6 values"),
+        (
+            layouts.rsl_rl_5,
+            "rsl_rl",
+            ["actor.mlp.* (6-16-8-3)"],
+            "actor.obs_normalizer as of rsl_rl, 6 values",
+        ),
+        (
+            layouts.skrl_separate,
+            "skrl",
+            ["policy.net_container.* (6-16-8-3)"],
+            "state_preprocessor as of skrl, 6 values",
+        ),
+        (
+            layouts.rl_games,
+            "rl_games",
+            ["a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)"],
+            "running_mean_std as of rl_games, 6 values",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_checkpoint_shows_its_layout_and_what_could_be_the_actor(
     file: Path, content: type, layout: str, actors: list[str], statistics: str
 ) -> None:
@@ -107,8 +118,10 @@ def test_objects_in_a_checkpoint_are_refused(file: Path) -> None:
 def test_torch_is_imported_for_checkpoints_only(tmp_path: Path, file: Path) -> None:
     np.savez(tmp_path / "rows.npz", obs=np.ones((2, 3)))
     torch.jit.script(nn.Linear(2, 2)).save(str(file))
-    code = ("import sys; from pathlib import Path; "
-            "from model_tools.inspect.registry import inspect_path; "
-            "[inspect_path(Path(name)) for name in sys.argv[1:]]; "
-            "assert 'torch' not in sys.modules")
+    code = (
+        "import sys; from pathlib import Path; "
+        "from model_tools.prove.inspect.registry import inspect_path; "
+        "[inspect_path(Path(name)) for name in sys.argv[1:]]; "
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code, tmp_path / "rows.npz", file], check=True)

@@ -11,13 +11,16 @@ from .exporting import Exporter
 from .layouts import CONFIG
 
 
-@pytest.mark.parametrize(("content", "found"), [
-    ({"weights": {"actor.0.weight": torch.ones(2, 2)}, "step": 3}, "found weights, step"),
-    ({"state_dict": {"actor.0.weight": torch.ones(2, 2), "lr": 0.1}}, "found state_dict"),
-    ({"model": {"actor.0.weight": torch.ones(2, 2)}}, "found model"),
-    ([torch.ones(2, 2)], "found list"),
-    ({}, "found dict"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        ({"weights": {"actor.0.weight": torch.ones(2, 2)}, "step": 3}, "found weights, step"),
+        ({"state_dict": {"actor.0.weight": torch.ones(2, 2), "lr": 0.1}}, "found state_dict"),
+        ({"model": {"actor.0.weight": torch.ones(2, 2)}}, "found model"),
+        ([torch.ones(2, 2)], "found list"),
+        ({}, "found dict"),
+    ],
+)
 def test_an_unknown_layout_lists_the_known_ones(
     export: Exporter, content: object, found: str
 ) -> None:

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from model_tools.checkpoints.load import load
 from model_tools.errors import ToolError
+from model_tools.make.checkpoints.load import load
 
 
 @pytest.fixture
@@ -30,9 +30,11 @@ def test_numpy_scalars_are_read(file: Path) -> None:
 
 def test_numpy_scalars_are_read_whichever_numpy_wrote_them(file: Path) -> None:
     torch.save({"f": np.float32(0.5)}, file, _use_new_zipfile_serialization=False)
-    written, other = ((b"numpy._core.multiarray", b"numpy.core.multiarray")
-                      if np.__version__ >= "2" else
-                      (b"numpy.core.multiarray", b"numpy._core.multiarray"))
+    written, other = (
+        (b"numpy._core.multiarray", b"numpy.core.multiarray")
+        if np.__version__ >= "2"
+        else (b"numpy.core.multiarray", b"numpy._core.multiarray")
+    )
     content = file.read_bytes()
     assert written in content
     file.write_bytes(content.replace(written, other))
@@ -67,7 +69,7 @@ def test_damage_anywhere_in_a_file_is_one_kind_of_error(file: Path, is_zip: bool
     content = file.read_bytes()
     refused = 0
     for place in range(0, len(content), 3):
-        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1:])
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
         try:
             load(file, trust_code=False)
         except ToolError as error:

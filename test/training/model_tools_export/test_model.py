@@ -61,8 +61,11 @@ def test_the_model_names_its_checkpoint(export: Exporter) -> None:
     found = {entry.key: entry.value for entry in model.metadata_props}
     checkpoint = (export.folder / "checkpoint.pt").read_bytes()
     assert model.producer_name == "model_tools with torch"
-    assert found == {"checkpoint": "checkpoint.pt", "format": "state dict",
-                     "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest()}
+    assert found == {
+        "checkpoint": "checkpoint.pt",
+        "format": "state dict",
+        "checkpoint_sha256": hashlib.sha256(checkpoint).hexdigest(),
+    }
 
 
 def test_given_rows_are_compared_and_the_table_says_what_was_found(
@@ -72,10 +75,21 @@ def test_given_rows_are_compared_and_the_table_says_what_was_found(
     np.savez(rows, obs=np.ones((17, OBS), np.float32))
     export(layouts.rl_games()[0], {**CONFIG, "normaliser": "bake"}, "--check", str(rows))
     shown = capsys.readouterr().out
-    for part in ("rl_games", "a2c_network.actor_mlp.* (6-16-8)", "a2c_network.mu (8-3)", "elu",
-                 "running_mean_std, within 5: in the model", "obs [1, 6]", "action [1, 3]",
-                 "random, 2 times the usual spread: ", "random, 50 times", "in 200 rows",
-                 "rows.npz: ", "in 17 rows", "policy.onnx"):
+    for part in (
+        "rl_games",
+        "a2c_network.actor_mlp.* (6-16-8)",
+        "a2c_network.mu (8-3)",
+        "elu",
+        "running_mean_std, within 5: in the model",
+        "obs [1, 6]",
+        "action [1, 3]",
+        "random, 2 times the usual spread: ",
+        "random, 50 times",
+        "in 200 rows",
+        "rows.npz: ",
+        "in 17 rows",
+        "policy.onnx",
+    ):
         assert part in shown
     assert "recorded actions" not in shown
 
@@ -98,17 +112,26 @@ def test_recorded_actions_tell_the_activation(
 def test_rows_far_out_are_no_reason_to_refuse(export: Exporter, last: str) -> None:
     hidden = [512, 256, 128]
     actor = layouts.mlp(45, 12, tuple(hidden))
-    export(layouts.Module(actor=actor).state_dict(), {
-        "obs_dim": 45, "act_dim": 12, "hidden_sizes": hidden, "activation": "elu",
-        "output_activation": last})
+    export(
+        layouts.Module(actor=actor).state_dict(),
+        {
+            "obs_dim": 45,
+            "act_dim": 12,
+            "hidden_sizes": hidden,
+            "activation": "elu",
+            "output_activation": last,
+        },
+    )
 
 
 @pytest.mark.parametrize(("epsilon", "floor"), [(0.01, {}), (0.0, {"std_floor": 5e-05})])
 def test_a_model_says_which_statistics_were_kept_beside_it(
     export: Exporter, epsilon: float, floor: dict[str, float]
 ) -> None:
-    content = {"model_state_dict": layouts.state_dict()[0],
-               "obs_norm_state_dict": layouts.empirical(OBS).state_dict()}
+    content = {
+        "model_state_dict": layouts.state_dict()[0],
+        "obs_norm_state_dict": layouts.empirical(OBS).state_dict(),
+    }
     content["obs_norm_state_dict"]["_std"][0, 1] = 1e-4
     export(content, {**CONFIG, "normaliser": "keep", "normaliser_epsilon": epsilon})
     digest = hashlib.sha256((export.folder / "obs_stats.npz").read_bytes()).hexdigest()

@@ -11,9 +11,12 @@ import onnx
 import pytest
 import torch
 
-from model_tools.checkpoints.config import read_config
-from model_tools.exporting.export import Request
-from model_tools.exporting.export import export as export_checkpoint
+from model_tools.make.checkpoints.checkpoint_export import ExportRequest
+from model_tools.make.checkpoints.checkpoint_export import (
+    export as export_checkpoint,
+)
+from model_tools.make.checkpoints.network_config import read_config
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
 from .exporting import Exporter, run
@@ -25,23 +28,31 @@ LITE3 = {"obs_dim": 45, "act_dim": 12, "activation": "elu"}
 
 def test_the_checkpoint_of_the_example_is_the_model_that_ships(tmp_path: Path) -> None:
     example, shipped = ROOT / "examples" / "lite3_walk", ROOT / "config" / "bundles" / "lite3_walk"
-    request = Request(checkpoint=example / "agent.pt", config=read_config(example / "network.yaml"),
-                      output=tmp_path / "policy.onnx", opset=17)  # fmt: skip
+    request = ExportRequest(
+        checkpoint=example / "agent.pt",
+        config=read_config(example / "network.yaml"),
+        output=tmp_path / "policy.onnx",
+        opset=17,
+    )
     export_checkpoint(request)
-    obs = load_bundle(shipped).golden()["obs"].astype(np.float32)
-    np.testing.assert_array_equal(run(tmp_path / "policy.onnx", obs),
-                                  run(shipped / "policy.onnx", obs))
+    obs = load_bundle(shipped, kind=JointBundle).golden()["obs"].astype(np.float32)
+    np.testing.assert_array_equal(
+        run(tmp_path / "policy.onnx", obs), run(shipped / "policy.onnx", obs)
+    )
 
 
 @pytest.mark.real_data
 def test_a_vendor_s_weights_give_its_actions(export: Exporter, shared_data: Path) -> None:
     folder = shared_data / "legged" / "lite3"
-    weights = [torch.from_numpy(onnx.numpy_helper.to_array(value).copy())
-               for value in onnx.load(folder / "policy.onnx").graph.initializer]
+    weights = [
+        torch.from_numpy(onnx.numpy_helper.to_array(value).copy())
+        for value in onnx.load(folder / "policy.onnx").graph.initializer
+    ]
     names = [f"actor.{2 * layer}.{kind}" for layer in range(4) for kind in ("weight", "bias")]
     content = {"model_state_dict": dict(zip(names, weights, strict=True)), "iter": 1}
     with np.load(folder / "golden.npz") as golden:
         obs, actions = golden["obs"], golden["actions"]
-    model = export(content, {**LITE3, "hidden_sizes": [512, 256, 128]},
-                   "--check", str(folder / "golden.npz"))
+    model = export(
+        content, {**LITE3, "hidden_sizes": [512, 256, 128]}, "--check", str(folder / "golden.npz")
+    )
     assert run(model, obs) == pytest.approx(actions, abs=1e-5)

@@ -58,8 +58,9 @@ class Memory(Perceptron):
             self.register_buffer(name, torch.zeros(LAYERS, 1, UNITS))
 
     def forward(self, obs: Tensor) -> Tensor:
-        x, (h, c) = self.rnn(self.normalizer(obs).unsqueeze(0),
-                             (self.hidden_state, self.cell_state))
+        x, (h, c) = self.rnn(
+            self.normalizer(obs).unsqueeze(0), (self.hidden_state, self.cell_state)
+        )
         self.hidden_state[:], self.cell_state[:] = h, c
         return self.actor(x.squeeze(0))
 
@@ -127,8 +128,9 @@ def test_a_state_inside_that_nobody_describes_is_found_out(export: Exporter) -> 
         export.file(saved(export, Memory()), BARE, TRUST)
 
 
-@pytest.mark.parametrize("change", [{"activation": "tanh"}, {"normaliser": "none"},
-                                    {"normaliser_epsilon": 0.5}])  # fmt: skip
+@pytest.mark.parametrize(
+    "change", [{"activation": "tanh"}, {"normaliser": "none"}, {"normaliser_epsilon": 0.5}]
+)
 def test_a_program_that_is_another_function_than_described_is_refused(
     export: Exporter, change: dict[str, object]
 ) -> None:
@@ -161,8 +163,11 @@ class Odd(nn.Module):
 
 @pytest.mark.parametrize("does", ["clamps what it sees", "clamps", "branches", "changes"])
 def test_a_program_that_does_more_than_its_layers_is_refused(export: Exporter, does: str) -> None:
-    with pytest.raises(ToolError, match=r"expected the checkpoint's actions, found .* the program "
-                                        r"does more than the configuration describes"):
+    with pytest.raises(
+        ToolError,
+        match=r"expected the checkpoint's actions, found .* the program "
+        r"does more than the configuration describes",
+    ):
         export.file(saved(export, Odd(does)), {**CONFIG, "ignore": ["calls"]}, TRUST)
 
 
@@ -182,11 +187,14 @@ def test_the_program_itself_gives_the_actions_for_given_rows(export: Exporter) -
         export.file(saved(export, Far()), CONFIG, TRUST, "--check", str(rows))
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"act_dim": 4}, r"expected an action of shape \[1, 4\], found \[1, 3\]"),
-    ({"obs_dim": 7}, r"expected a program of one observation \[1, 7\]"),
-    ({"normaliser": "bake"}, "hidden_sizes: expected the layers of the program"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"act_dim": 4}, r"expected an action of shape \[1, 4\], found \[1, 3\]"),
+        ({"obs_dim": 7}, r"expected a program of one observation \[1, 7\]"),
+        ({"normaliser": "bake"}, "hidden_sizes: expected the layers of the program"),
+    ],
+)
 def test_a_program_of_other_sizes_is_refused(
     export: Exporter, change: dict[str, object], message: str
 ) -> None:

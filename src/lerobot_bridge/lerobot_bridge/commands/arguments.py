@@ -20,9 +20,12 @@ SHORTEST_S = 0.1
 
 def add_mapping(parser: argparse.ArgumentParser) -> None:
     """Declare the mapping of recordings."""
-    parser.add_argument("--mapping", metavar="FILE|NAME",
-                        help="file that says which topic is which feature, or one that comes along "
-                             "(default: that of the recorded session)")
+    parser.add_argument(
+        "--mapping",
+        metavar="FILE|NAME",
+        help="file that says which topic is which feature, or one that comes along "
+        "(default: that of the recorded session)",
+    )
 
 
 def mapping_of(given: argparse.Namespace) -> RobotMapping:
@@ -38,30 +41,48 @@ def mapping_of(given: argparse.Namespace) -> RobotMapping:
 
     for path in given.recordings:
         if path.suffix in (".yaml", ".yml"):
-            raise ToolError(f"{path}: expected a recording, or a folder of recordings, found what "
-                            f"looks like a mapping; that is given with --mapping {path}")
+            raise ToolError(
+                f"{path}: expected a recording, or a folder of recordings, found what "
+                f"looks like a mapping; that is given with --mapping {path}"
+            )
     if given.mapping is not None:
         return load_mapping(given.mapping)
     places = [path / MAPPING for path in given.recordings]
     found = {file.read_bytes(): file for file in places if file.is_file()}
     if len(found) != 1:
         several = ", ".join(map(str, found.values()))
-        raise ToolError(f"--mapping: expected a file or a name, found none, and {MAPPING} of "
-                        f"{'several sessions that differ: ' + several if found else 'no session'}")
+        raise ToolError(
+            f"--mapping: expected a file or a name, found none, and {MAPPING} of "
+            f"{'several sessions that differ: ' + several if found else 'no session'}"
+        )
     file: Path = next(iter(found.values()))
     return load_mapping(file)
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
     """Declare what an episode is, and topics of other names."""
-    parser.add_argument("--episodes", type=_how, default="bag", metavar="bag|marks|SECONDS",
-                        help="an episode is a recording, what its marks say, or so long")
-    parser.add_argument("--topic", type=pair, action="append", default=[], metavar="TOPIC=TOPIC",
-                        help="topic of the mapping and what it is called in the recordings; may "
-                             "be given several times")
-    parser.add_argument("--gaps", choices=("leave-out", "split"), default="leave-out",
-                        help="what becomes of an episode with a gap: it is left out, or its parts "
-                             "become episodes")
+    parser.add_argument(
+        "--episodes",
+        type=_how,
+        default="bag",
+        metavar="bag|marks|SECONDS",
+        help="an episode is a recording, what its marks say, or so long",
+    )
+    parser.add_argument(
+        "--topic",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="TOPIC=TOPIC",
+        help="topic of the mapping and what it is called in the recordings; may "
+        "be given several times",
+    )
+    parser.add_argument(
+        "--gaps",
+        choices=("leave-out", "split"),
+        default="leave-out",
+        help="what becomes of an episode with a gap: it is left out, or its parts become episodes",
+    )
 
 
 def _how(text: str) -> str | float:
@@ -72,6 +93,7 @@ def _how(text: str) -> str | float:
     except ValueError:
         length_s = math.nan
     if not (math.isfinite(length_s) and length_s >= SHORTEST_S):
-        raise argparse.ArgumentTypeError("expected bag, marks, or a length of at least "
-                                         f"{SHORTEST_S} s, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected bag, marks, or a length of at least {SHORTEST_S} s, found {text!r}"
+        )
     return length_s

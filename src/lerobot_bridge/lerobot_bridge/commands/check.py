@@ -33,14 +33,23 @@ _log = logging.getLogger("lerobot_bridge")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("recordings", nargs="*", type=Path, metavar="PATH",
-                        help="rosbag2 recording, or folder of such")
+    parser.add_argument(
+        "recordings",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="rosbag2 recording, or folder of such",
+    )
     add_mapping(parser)
     add_reading(parser)
-    parser.add_argument("--images", action="store_true",
-                        help="for `convert --images`: pictures of odd sizes fit")
-    parser.add_argument("--pictures", action="store_true",
-                        help="decode each picture, as `convert` does; takes longer")
+    parser.add_argument(
+        "--images", action="store_true", help="for `convert --images`: pictures of odd sizes fit"
+    )
+    parser.add_argument(
+        "--pictures",
+        action="store_true",
+        help="decode each picture, as `convert` does; takes longer",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="report")
     parser.add_argument("--force", action="store_true", help="replace a report that exists")
 
@@ -50,8 +59,8 @@ def run(given: argparse.Namespace) -> int:
     from lerobot_bridge.checking import check_episode
     from lerobot_bridge.episodes import find_episodes
     from lerobot_bridge.writing.form import not_for_videos
-    from model_tools.files import new_file
-    from model_tools.progress import progress_bar
+    from model_tools.commands.arguments import progress_bar
+    from model_tools.files.outputs import new_file
 
     mapping = mapping_of(given)
     for line in _features(mapping):
@@ -69,16 +78,26 @@ def run(given: argparse.Namespace) -> int:
     with progress_bar("checking") as tell:
         for done, episode in enumerate(found.episodes):
             tell(done, len(found.episodes))
-            checks.append(check_episode(mapping, episode, dict(given.topic), pixels=given.pictures,
-                                        split=given.gaps == "split"))
+            checks.append(
+                check_episode(
+                    mapping,
+                    episode,
+                    dict(given.topic),
+                    pixels=given.pictures,
+                    split=given.gaps == "split",
+                )
+            )
             for line in _lines(checks[-1]):
                 _log.info("%s", line)
     refused = sum(bool(check.problems) for check in checks)
     _log.info("%d of %d episodes fit the mapping", len(checks) - refused, len(checks))
     if given.report is not None:
-        said = {"mapping": given.mapping or "", "problems": odd,
-                "skipped": [asdict(each) for each in found.skipped],
-                "episodes": [asdict(check) for check in checks]}
+        said = {
+            "mapping": given.mapping or "",
+            "problems": odd,
+            "skipped": [asdict(each) for each in found.skipped],
+            "episodes": [asdict(check) for check in checks],
+        }
         with new_file(given.report, force=given.force) as file:
             file.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
     return 1 if refused or odd else 0
@@ -101,7 +120,14 @@ def _lines(check: EpisodeCheck) -> Iterator[str]:
         yield _ROW.format("", "topic", "messages", "Hz", "age mean/max ms", "left out", "clock s")
     for each in check.inputs:
         ages = f"{1e3 * each.age_mean_s:.1f} / {1e3 * each.age_max_s:.1f}"
-        yield _ROW.format(each.name, each.topic, each.messages, f"{each.rate_hz:.1f}", ages,
-                          each.left_out, f"{each.clock_offset_s:+.3f}")
+        yield _ROW.format(
+            each.name,
+            each.topic,
+            each.messages,
+            f"{each.rate_hz:.1f}",
+            ages,
+            each.left_out,
+            f"{each.clock_offset_s:+.3f}",
+        )
     yield from (f"  warning: {warning}" for warning in check.warnings)
     yield from (f"  refused: {problem}" for problem in check.problems)

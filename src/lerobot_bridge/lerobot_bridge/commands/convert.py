@@ -30,22 +30,39 @@ _log = logging.getLogger("lerobot_bridge")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="PATH",
-                        help="rosbag2 recording, or folder of such")
+    parser.add_argument(
+        "recordings",
+        nargs="+",
+        type=Path,
+        metavar="PATH",
+        help="rosbag2 recording, or folder of such",
+    )
     add_mapping(parser)
     parser.add_argument("--output", required=True, type=Path, help="folder of the dataset")
-    parser.add_argument("--repo-id", metavar="USER/NAME",
-                        help="what it is called (default: local/NAME of the output)")
-    parser.add_argument("--task", default="",
-                        help="what was done, where the recording does not say")
+    parser.add_argument(
+        "--repo-id",
+        metavar="USER/NAME",
+        help="what it is called (default: local/NAME of the output)",
+    )
+    parser.add_argument(
+        "--task", default="", help="what was done, where the recording does not say"
+    )
     parser.add_argument("--tags", default="", help="words to find it by: arm,cube")
     add_reading(parser)
     parser.add_argument("--codec", choices=CODECS, default=CODECS[0], help="of the videos")
     parser.add_argument("--images", action="store_true", help="write each picture as a PNG")
-    parser.add_argument("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N",
-                        help="episodes at once (default: one for each core)")
-    parser.add_argument("--allow-left-out", action="store_true",
-                        help="exit with 0 also where episodes were left out")
+    parser.add_argument(
+        "--processes",
+        type=int,
+        default=len(os.sched_getaffinity(0)),
+        metavar="N",
+        help="episodes at once (default: one for each core)",
+    )
+    parser.add_argument(
+        "--allow-left-out",
+        action="store_true",
+        help="exit with 0 also where episodes were left out",
+    )
     parser.add_argument("--report", type=Path, metavar="FILE", help="report, .json or .html")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
@@ -57,8 +74,8 @@ def run(given: argparse.Namespace) -> int:
     from lerobot_bridge.converting.parts_folder import parts_of
     from lerobot_bridge.converting.report import document, lines, write_html
     from lerobot_bridge.episodes import find_episodes
-    from model_tools.files import new_file
-    from model_tools.progress import progress_bar
+    from model_tools.commands.arguments import progress_bar
+    from model_tools.files.outputs import new_file
 
     require_lerobot()
     output: Path = given.output
@@ -66,15 +83,19 @@ def run(given: argparse.Namespace) -> int:
         raise ToolError(f"--processes: expected at least 1, found {given.processes}")
     if given.report is not None:
         _check_place(given.report, output)
-    given.left = (f"finished episodes are in {parts_of(output)}, from where the same command goes "
-                  "on")
+    given.left = f"finished episodes are in {parts_of(output)}, from where the same command goes on"
     mapping = mapping_of(given)
     tags = [tag for tag in given.tags.split(",") if tag]
     found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)
     skipped = {each.name: each.why for each in found.skipped}
-    settings = Settings(repo_id=given.repo_id or f"local/{output.name}",
-                        codec=None if given.images else given.codec, topics=dict(given.topic),
-                        split=given.gaps == "split", processes=given.processes, force=given.force)
+    settings = Settings(
+        repo_id=given.repo_id or f"local/{output.name}",
+        codec=None if given.images else given.codec,
+        topics=dict(given.topic),
+        split=given.gaps == "split",
+        processes=given.processes,
+        force=given.force,
+    )
 
     def report(done: Conversion) -> dict[str, object]:
         return document(done, mapping, skipped)
@@ -82,8 +103,14 @@ def run(given: argparse.Namespace) -> int:
     place = nullcontext() if given.report is None else new_file(given.report, force=given.force)
     with place as file:  # before the work, so that a report that cannot be written is said first
         with progress_bar("converting") as tell:
-            done = convert(found.episodes, mapping, output, settings, report,
-                           lambda part, total: tell(round(1000 * part), 1000 * total))
+            done = convert(
+                found.episodes,
+                mapping,
+                output,
+                settings,
+                report,
+                lambda part, total: tell(round(1000 * part), 1000 * total),
+            )
         said = report(done)
         if file is not None and file.suffix == ".html":
             write_html(said, output.name, file)
@@ -93,8 +120,12 @@ def run(given: argparse.Namespace) -> int:
         _log.info("%s", line)
     _log.info("dataset in %s", output)
     if done.refused and not given.allow_left_out:
-        _log.error("%d of %d episodes were left out; the others are kept in %s for another try",
-                   len(done.refused), len(found.episodes), parts_of(output))
+        _log.error(
+            "%d of %d episodes were left out; the others are kept in %s for another try",
+            len(done.refused),
+            len(found.episodes),
+            parts_of(output),
+        )
         return 1
     return 0
 
@@ -103,5 +134,7 @@ def _check_place(report: Path, output: Path) -> None:
     if report.suffix not in (".json", ".html"):
         raise ToolError(f"--report: expected a file .json or .html, found {report}")
     if report.resolve().is_relative_to(output.resolve()):
-        raise ToolError(f"--report: expected a file outside of the dataset, which holds its own "
-                        f"report, found {report}")
+        raise ToolError(
+            f"--report: expected a file outside of the dataset, which holds its own "
+            f"report, found {report}"
+        )

@@ -34,11 +34,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_episodes(parser)
     parser.add_argument("--backend", default="onnx", help="back end (default onnx)")
     add_backend_options(parser)
-    parser.add_argument("--every", type=int, metavar="FRAMES",
-                        help="frames from chunk to chunk (default: chunk.steps of the policy; 1: "
-                             "the first step of each frame's chunk)")
-    parser.add_argument("--with-interventions", action="store_true",
-                        help="compare frames, too, in which a person drove in the policy's place")
+    parser.add_argument(
+        "--every",
+        type=int,
+        metavar="FRAMES",
+        help="frames from chunk to chunk (default: chunk.steps of the policy; 1: "
+        "the first step of each frame's chunk)",
+    )
+    parser.add_argument(
+        "--with-interventions",
+        action="store_true",
+        help="compare frames, too, in which a person drove in the policy's place",
+    )
     parser.add_argument("--report", type=Path, help="HTML file to write, with drawings")
     parser.add_argument("--json", type=Path, help="JSON file to write, with all figures")
     parser.add_argument("--force", action="store_true", help="replace files that exist")
@@ -50,12 +57,14 @@ def run(given: argparse.Namespace) -> int:
 
     from lerobot_bridge.open_loop import report
     from lerobot_bridge.open_loop.html import write_html
-    from model_tools.files import new_file
+    from model_tools.files.outputs import new_file
 
     with ExitStack() as stack:
         # Opened first: an output that cannot be written is found before the work, not after.
-        page, figures = (file and stack.enter_context(new_file(file, force=given.force))
-                         for file in (given.report, given.json))
+        page, figures = (
+            file and stack.enter_context(new_file(file, force=given.force))
+            for file in (given.report, given.json)
+        )
         found = _replayed(given)
         Console().print(report.table(found))
         for line in report.sentences(found):
@@ -74,13 +83,14 @@ def _replayed(given: argparse.Namespace) -> Replayed:
     from lerobot_bridge.open_loop.figures import measure
     from lerobot_bridge.open_loop.predict import OpenLoop
     from lerobot_bridge.open_loop.report import Replayed
-    from model_tools.chunk_rows.dataset_source import DatasetSource
+    from model_tools.commands.arguments import progress_bar
     from model_tools.errors import ToolError
-    from model_tools.progress import progress_bar
+    from model_tools.files.observation_sources import DatasetSource
     from policy_inference.backends.registry import artifacts_for, open_graphs, parse_options
-    from policy_inference.bundle.load import load_chunk_bundle
+    from policy_inference.bundle.bundle import ChunkBundle
+    from policy_inference.bundle.load import load_bundle
 
-    bundle = load_chunk_bundle(given.bundle)
+    bundle = load_bundle(given.bundle, kind=ChunkBundle)
     contract = bundle.contract
     source = DatasetSource(contract, given.dataset)
     episodes = chosen_episodes(source.dataset, given.episodes)
@@ -91,17 +101,28 @@ def _replayed(given: argparse.Namespace) -> Replayed:
         for backend in backends.values():
             stack.callback(backend.close)
         bar = stack.enter_context(progress_bar("episodes"))
-        loop, predicted = OpenLoop(
-            source, backends, every, interventions=given.with_interventions), []
+        loop, predicted = (
+            OpenLoop(source, backends, every, interventions=given.with_interventions),
+            [],
+        )
         for done, episode in enumerate(episodes, 1):
             predicted.append(loop.run(episode))
             bar(done, len(episodes))
     left_out = sum(int((~one.compared).sum()) for one in predicted)
     predicted = [one for one in predicted if one.compared.any()]
     if not predicted:
-        raise ToolError(f"{given.dataset}: expected frames in which the policy drove, found a "
-                        f"person in all {left_out}; --with-interventions compares them")
+        raise ToolError(
+            f"{given.dataset}: expected frames in which the policy drove, found a "
+            f"person in all {left_out}; --with-interventions compares them"
+        )
     return Replayed(
-        dataset=given.dataset, bundle=bundle, backend=given.backend, artifacts=artifacts,
-        every=every, episodes=predicted, each=[measure(contract, [one]) for one in predicted],
-        all=measure(contract, predicted), left_out=left_out)
+        dataset=given.dataset,
+        bundle=bundle,
+        backend=given.backend,
+        artifacts=artifacts,
+        every=every,
+        episodes=predicted,
+        each=[measure(contract, [one]) for one in predicted],
+        all=measure(contract, predicted),
+        left_out=left_out,
+    )

@@ -26,14 +26,22 @@ _log = logging.getLogger("lerobot_bridge")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
-    parser.add_argument("--mapping", required=True,
-                        help="mapping file, or the name of one that comes along")
+    parser.add_argument(
+        "--mapping", required=True, help="mapping file, or the name of one that comes along"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     add_episodes(parser)
-    parser.add_argument("--storage", choices=("mcap", "sqlite3"), default="mcap",
-                        help="kind of the files (default mcap)")
-    parser.add_argument("--compressed", action="store_true",
-                        help="compress messages (zstd); pictures lose nothing by it")
+    parser.add_argument(
+        "--storage",
+        choices=("mcap", "sqlite3"),
+        default="mcap",
+        help="kind of the files (default mcap)",
+    )
+    parser.add_argument(
+        "--compressed",
+        action="store_true",
+        help="compress messages (zstd); pictures lose nothing by it",
+    )
     parser.add_argument("--force", action="store_true", help="replace a session that exists")
 
 
@@ -43,20 +51,23 @@ def run(given: argparse.Namespace) -> int:
     from lerobot_bridge.mapping import load_mapping, shipped
     from lerobot_bridge.recording.folder import MAPPING
     from lerobot_bridge.to_bag.session import OWNED, SessionWriter
-    from model_tools.files import new_folder
-    from model_tools.lerobot.dataset import Dataset
-    from model_tools.progress import progress_bar
+    from model_tools.commands.arguments import progress_bar
+    from model_tools.files.lerobot.dataset import Dataset
+    from model_tools.files.outputs import new_folder
 
     mapping, dataset = load_mapping(given.mapping), Dataset(given.dataset)
     episodes = chosen_episodes(dataset, given.episodes)
     writer = SessionWriter(dataset, mapping, storage=given.storage, compressed=given.compressed)
     total, done = sum(episode.length for episode in episodes), count(1)
-    with (new_folder(given.output, marker=MAPPING, owned=OWNED, force=given.force) as folder,
-          progress_bar("frames") as bar):
+    with (
+        new_folder(given.output, marker=MAPPING, owned=OWNED, force=given.force) as folder,
+        progress_bar("frames") as bar,
+    ):
         file = shipped().get(given.mapping, Path(given.mapping))
         (folder / MAPPING).write_bytes(file.read_bytes())
         for episode in episodes:
-            writer.write(episode, folder / f"episode_{episode.index:04d}",
-                         lambda: bar(next(done), total))
+            writer.write(
+                episode, folder / f"episode_{episode.index:04d}", lambda: bar(next(done), total)
+            )
     _log.info("%d episodes, %d frames in %s", len(episodes), total, given.output)
     return 0

@@ -35,8 +35,8 @@ from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.writing.form import Form, not_for_videos
 from model_tools.errors import ToolError
-from model_tools.files import new_folder
-from model_tools.lerobot.dataset_info import INFO
+from model_tools.files.lerobot.dataset_info import INFO
+from model_tools.files.outputs import new_folder
 from policy_inference.bag_file import sync
 
 REPORT = "conversion_report.json"
@@ -87,10 +87,13 @@ class Conversion:
 
 
 def convert(
-    episodes: Sequence[Episode], mapping: RobotMapping, output: Path, settings: Settings,
+    episodes: Sequence[Episode],
+    mapping: RobotMapping,
+    output: Path,
+    settings: Settings,
     report: Callable[[Conversion], Mapping[str, Any]],
     tell: Callable[[float, int], None] = lambda done, total: None,
-) -> Conversion:  # fmt: skip
+) -> Conversion:
     """Write the dataset of some episodes.
 
     An episode whose recording does not fit is left out; then its parts are kept, too, for the next
@@ -117,8 +120,9 @@ def convert(
     with locked(folder):
         with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
             note_growing(folder, growing.parent)
-            found = _convert(_jobs(episodes, mapping, folder, settings), growing, folder, settings,
-                             tell)
+            found = _convert(
+                _jobs(episodes, mapping, folder, settings), growing, folder, settings, tell
+            )
             (growing / REPORT).write_text(json.dumps(report(found), indent=1) + "\n", "utf-8")
             sync_all(growing)
         sync(output.resolve().parent)
@@ -128,62 +132,91 @@ def convert(
 
 
 def _convert(
-    jobs: Mapping[str, EpisodeJob], growing: Path, folder: Path, settings: Settings,
+    jobs: Mapping[str, EpisodeJob],
+    growing: Path,
+    folder: Path,
+    settings: Settings,
     tell: Callable[[float, int], None],
-) -> Conversion:  # fmt: skip
+) -> Conversion:
     """Make what is missing of the parts, and join them."""
     total = len(jobs) + 1  # joining counts as one more
     done = _parts(jobs, settings.processes, folder / LOG, lambda part: tell(part, total))
     made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
     found = Conversion(
         made=[(jobs[name].episode, each) for name, each in made.items()],
-        refused=[(jobs[name].episode, each.why) for name, each in done.items()
-                 if isinstance(each, Refused)])
+        refused=[
+            (jobs[name].episode, each.why)
+            for name, each in done.items()
+            if isinstance(each, Refused)
+        ],
+    )
     if not found.made:
-        raise ToolError("\n  ".join(["expected an episode that can be converted, found none:",
-                                     *(why for _, why in found.refused)]))
+        raise ToolError(
+            "\n  ".join(
+                [
+                    "expected an episode that can be converted, found none:",
+                    *(why for _, why in found.refused),
+                ]
+            )
+        )
     growing.rmdir()  # LeRobot makes it
-    parts = tuple((jobs[name].folder / part, length) for name, each in made.items()
-                  for part, length in each["parts"])
-    _join(parts, growing, settings, found, folder / LOG,
-          lambda part: tell(len(jobs) + part, total))
+    parts = tuple(
+        (jobs[name].folder / part, length)
+        for name, each in made.items()
+        for part, length in each["parts"]
+    )
+    _join(parts, growing, settings, found, folder / LOG, lambda part: tell(len(jobs) + part, total))
     return found
 
 
 def _jobs(
     episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: Settings
-) -> dict[str, EpisodeJob]:  # fmt: skip
+) -> dict[str, EpisodeJob]:
     """Return the jobs, by the names of their folders."""
     at_once = min(settings.processes, len(episodes))
-    form = Form(codec=settings.codec, judged=_judged(episodes),
-                encoder_threads=1 if at_once > 1 else None)
+    form = Form(
+        codec=settings.codec, judged=_judged(episodes), encoder_threads=1 if at_once > 1 else None
+    )
     jobs = dict[str, EpisodeJob]()
     for episode in episodes:
         key = name_of(episode, mapping, settings.topics, settings.split, form)
         if key in jobs:
             raise ToolError(f"{episode.name}: expected each episode once, found it twice")
-        jobs[key] = EpisodeJob(mapping=mapping, episode=episode, topics=settings.topics,
-                               split=settings.split, form=form, folder=folder / key)
+        jobs[key] = EpisodeJob(
+            mapping=mapping,
+            episode=episode,
+            topics=settings.topics,
+            split=settings.split,
+            form=form,
+            folder=folder / key,
+        )
     return jobs
 
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
     """Return what is known of all episodes; a verdict on some alone would be one on all."""
     episodes = [each for each in episodes if not each.problem]
-    known = {SUCCESS: [each.success is not None for each in episodes],
-             INTERVENTION: [each.interventions is not None for each in episodes]}
+    known = {
+        SUCCESS: [each.success is not None for each in episodes],
+        INTERVENTION: [each.interventions is not None for each in episodes],
+    }
     for name, each in known.items():
         if any(each) and not all(each):
-            unknown = [episode.name for episode, said in zip(episodes, each, strict=True)
-                       if not said]
-            _log.warning("the dataset has no %s, since nothing is known of %s; episode.json beside "
-                         "a recording says it", name, ", ".join(unknown))
+            unknown = [
+                episode.name for episode, said in zip(episodes, each, strict=True) if not said
+            ]
+            _log.warning(
+                "the dataset has no %s, since nothing is known of %s; episode.json beside "
+                "a recording says it",
+                name,
+                ", ".join(unknown),
+            )
     return tuple(name for name, each in known.items() if episodes and all(each))
 
 
 def _parts(
     jobs: Mapping[str, EpisodeJob], processes: int, log: Path, tell: Callable[[float], None]
-) -> dict[str, dict[str, Any] | Refused]:  # fmt: skip
+) -> dict[str, dict[str, Any] | Refused]:
     """Make the parts that are not there yet; return what is said of all of them."""
     kept = {name: made for name, job in jobs.items() if (made := made_of(job.folder)) is not None}
     missing = {name: job for name, job in jobs.items() if name not in kept}
@@ -193,8 +226,14 @@ def _parts(
             shutil.rmtree(job.folder)
     remove_unfinished(log.parent)
     try:
-        found = run_apart(make_parts, missing, at_once=processes, needs=_WRITING, log=log,
-                          tell=lambda count: tell(len(kept) + count))
+        found = run_apart(
+            make_parts,
+            missing,
+            at_once=processes,
+            needs=_WRITING,
+            log=log,
+            tell=lambda count: tell(len(kept) + count),
+        )
     finally:
         remove_unfinished(log.parent)
     both = kept | found
@@ -202,15 +241,26 @@ def _parts(
 
 
 def _join(
-    parts: tuple[tuple[Path, int], ...], output: Path, settings: Settings, found: Conversion,
-    log: Path, tell: Callable[[float], None],
-) -> None:  # fmt: skip
+    parts: tuple[tuple[Path, int], ...],
+    output: Path,
+    settings: Settings,
+    found: Conversion,
+    log: Path,
+    tell: Callable[[float], None],
+) -> None:
     tags = dict.fromkeys(tag for episode, _ in found.made for tag in episode.tags)
     tasks = dict.fromkeys(episode.task for episode, _ in found.made)
-    description = (f"{len(parts)} episodes of ROS 2 recordings, converted with lerobot_bridge. "
-                   f"Tasks: {'; '.join(tasks)}")
-    job = JoinJob(parts=parts, output=output, repo_id=settings.repo_id, tags=tuple(tags),
-                  description=description)
+    description = (
+        f"{len(parts)} episodes of ROS 2 recordings, converted with lerobot_bridge. "
+        f"Tasks: {'; '.join(tasks)}"
+    )
+    job = JoinJob(
+        parts=parts,
+        output=output,
+        repo_id=settings.repo_id,
+        tags=tuple(tags),
+        description=description,
+    )
     done = run_apart(join, {"joining": job}, at_once=1, needs=_WRITING, log=log, tell=tell)
     for each in done.values():
         if isinstance(each, Refused):

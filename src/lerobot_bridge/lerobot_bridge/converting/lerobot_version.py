@@ -20,13 +20,18 @@ def require_lerobot() -> None:
     Raises:
         ToolError: It is missing, or another version.
     """
-    remedy = ("run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
-              f"`make setup-lerobot` makes, or `pip install lerobot=={VERSION}`")
+    remedy = (
+        "run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
+        f"`make setup-lerobot` makes, or `pip install lerobot=={VERSION}`"
+    )
     try:
         version = importlib.metadata.version("lerobot")
     except importlib.metadata.PackageNotFoundError as error:
-        raise ToolError(f"{sys.executable}: expected LeRobot, which writes datasets, found none; "
-                        f"{remedy}") from error
+        raise ToolError(
+            f"{sys.executable}: expected LeRobot, which writes datasets, found none; {remedy}"
+        ) from error
     if re.findall(r"\d+", version)[:3] != VERSION.split("."):
-        raise ToolError(f"{sys.executable}: expected LeRobot {VERSION}, whose writer of datasets "
-                        f"is known here, found {version}; {remedy}")
+        raise ToolError(
+            f"{sys.executable}: expected LeRobot {VERSION}, whose writer of datasets "
+            f"is known here, found {version}; {remedy}"
+        )

@@ -45,7 +45,7 @@ def parts_of(output: Path) -> Path:
 
 def name_of(
     episode: Episode, mapping: RobotMapping, topics: Mapping[str, str], split: bool, form: Form
-) -> str:  # fmt: skip
+) -> str:
     """Return a name that changes with all that decides what is in the parts of an episode.
 
     Raises:
@@ -55,8 +55,15 @@ def name_of(
     files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
     identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     # The mapping as it is written: the order of its joints and fields is that of the columns.
-    said = [_VERSION, identity, asdict(replace(episode, tags=())), asdict(mapping),
-            asdict(replace(form, encoder_threads=None)), sorted(topics.items()), split]
+    said = [
+        _VERSION,
+        identity,
+        asdict(replace(episode, tags=())),
+        asdict(mapping),
+        asdict(replace(form, encoder_threads=None)),
+        sorted(topics.items()),
+        split,
+    ]
     digest = hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()[:16]
     return f"{episode.bag.stem}_{episode.number:04}_{digest}"
 
@@ -79,8 +86,10 @@ def locked(folder: Path) -> Iterator[None]:
         except (BlockingIOError, FileNotFoundError):  # it has just ended, and removed the file
             alone = False
         if not alone:
-            raise ToolError(f"{folder}: expected no other command that converts into the same "
-                            "folder, found one; wait for it, or name another --output")
+            raise ToolError(
+                f"{folder}: expected no other command that converts into the same "
+                "folder, found one; wait for it, or name another --output"
+            )
         try:
             yield
         finally:
@@ -97,8 +106,10 @@ def _refuse_foreign(folder: Path) -> None:
         found = "a folder of somebody else's"
     else:
         return
-    raise ToolError(f"{folder}: expected nothing there, or what an earlier run of this command "
-                    f"left, found {found}; move it away, or name another --output")
+    raise ToolError(
+        f"{folder}: expected nothing there, or what an earlier run of this command "
+        f"left, found {found}; move it away, or name another --output"
+    )
 
 
 def finish(growing: Path, folder: Path, made: Mapping[str, Any]) -> None:
@@ -130,8 +141,9 @@ def made_of(folder: Path) -> dict[str, Any] | None:
 
 def _digest(folder: Path) -> str:
     files = sorted(file for file in folder.rglob("*") if file.is_file())
-    said = [[str(file.relative_to(folder)), sha256_of(file)] for file in files
-            if file != folder / _MADE]
+    said = [
+        [str(file.relative_to(folder)), sha256_of(file)] for file in files if file != folder / _MADE
+    ]
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 

@@ -28,8 +28,13 @@ Result = TypeVar("Result")
 Tell = Callable[[float], None]
 """Takes the share of the work that is done, 0 to 1."""
 
-_ALONE = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
-          "HF_HUB_OFFLINE": "1", "TQDM_DISABLE": "1"}
+_ALONE = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TQDM_DISABLE": "1",
+}
 """Processes are what is parallel, nothing is fetched from anywhere, and bars are ours."""
 
 
@@ -45,9 +50,14 @@ class _Running(NamedTuple):
 
 
 def run_apart(
-    work: Callable[[Job, Tell], Result], jobs: Mapping[str, Job], *, at_once: int, needs: str,
-    log: Path, tell: Callable[[float], None] = lambda jobs_done: None,
-) -> dict[str, Result | Refused]:  # fmt: skip
+    work: Callable[[Job, Tell], Result],
+    jobs: Mapping[str, Job],
+    *,
+    at_once: int,
+    needs: str,
+    log: Path,
+    tell: Callable[[float], None] = lambda jobs_done: None,
+) -> dict[str, Result | Refused]:
     """Do each job in a process of its own.
 
     Args:
@@ -80,9 +90,13 @@ class _Crew(Generic[Job, Result]):
     """The processes that work now, and what the finished ones found."""
 
     def __init__(
-        self, work: Callable[[Job, Tell], Result], jobs: Mapping[str, Job],
-        context: ForkServerContext, log: Path, tell: Callable[[float], None],
-    ) -> None:  # fmt: skip
+        self,
+        work: Callable[[Job, Tell], Result],
+        jobs: Mapping[str, Job],
+        context: ForkServerContext,
+        log: Path,
+        tell: Callable[[float], None],
+    ) -> None:
         self._work, self._jobs, self._context = work, jobs, context
         self._log, self._tell = log, tell
         self._running: dict[Connection, _Running] = {}
@@ -107,7 +121,8 @@ class _Crew(Generic[Job, Result]):
     def _start(self, name: str) -> None:
         receiver, sender = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_begin, args=(self._work, self._jobs[name], sender, str(self._log)))
+            target=_begin, args=(self._work, self._jobs[name], sender, str(self._log))
+        )
         process.start()
         sender.close()  # the process has its own: ours would keep the pipe open after its end
         self._running[receiver] = _Running(name, process)
@@ -135,14 +150,14 @@ class _Crew(Generic[Job, Result]):
         receiver.close()
         process.join()
         if name not in self.results:
-            raise ToolError(f"{name}: expected a process that finishes it, found one that ended "
-                            f"with status {process.exitcode}, {_reason(process.exitcode)}; what it "
-                            f"said is in {self._log}")
+            raise ToolError(
+                f"{name}: expected a process that finishes it, found one that ended "
+                f"with status {process.exitcode}, {_reason(process.exitcode)}; what it "
+                f"said is in {self._log}"
+            )
 
 
-def _begin(
-    work: Callable[[Job, Tell], Result], job: Job, sender: Connection, log: str
-) -> None:  # fmt: skip
+def _begin(work: Callable[[Job, Tell], Result], job: Job, sender: Connection, log: str) -> None:
     """Do a job in a new process, and say what became of it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that waits for it ends it
     _print_to(Path(log))
@@ -153,8 +168,7 @@ def _begin(
     except PolicyError as error:
         sender.send((Refused(str(error)),))
     except OSError as error:
-        sender.send(OSError(error.errno or errno.EIO, error.strerror or str(error),
-                            error.filename))
+        sender.send(OSError(error.errno or errno.EIO, error.strerror or str(error), error.filename))
 
 
 def _print_to(log: Path) -> None:

@@ -11,14 +11,14 @@ from typing import Any
 
 from lerobot_bridge.converting.convert import Conversion
 from lerobot_bridge.mapping import RobotMapping
-from model_tools.html_page import panel, table, write_page
+from model_tools.files.html_page import panel, table, write_page
 
 _WORDS = ("episode", "task", "recording", "success", "why", "warning", "missing messages")
 
 
 def document(
     found: Conversion, mapping: RobotMapping, skipped: Mapping[str, str]
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return everything that is known, for JSON.
 
     Args:
@@ -30,21 +30,33 @@ def document(
     for episode, made in found.made:
         for number, (_, frames) in enumerate(made["parts"]):
             first = number == 0  # of the whole episode, said once
-            episodes.append({
-                "episode_index": index, "name": episode.name, "recording": str(episode.bag),
-                "task": episode.task, "tags": list(episode.tags), "success": episode.success,
-                "part": number, "frames": frames, "seconds": frames / mapping.rate_hz,
-                "frames_closed_up": made["closed_up"] if first else 0,
-                "parts_too_short": made["too_short"] if first else 0,
-                "frames_left_out": made["left_out"] if first else [],
-                "warnings": made["warnings"] if first else [],
-            })  # fmt: skip
+            episodes.append(
+                {
+                    "episode_index": index,
+                    "name": episode.name,
+                    "recording": str(episode.bag),
+                    "task": episode.task,
+                    "tags": list(episode.tags),
+                    "success": episode.success,
+                    "part": number,
+                    "frames": frames,
+                    "seconds": frames / mapping.rate_hz,
+                    "frames_closed_up": made["closed_up"] if first else 0,
+                    "parts_too_short": made["too_short"] if first else 0,
+                    "frames_left_out": made["left_out"] if first else [],
+                    "warnings": made["warnings"] if first else [],
+                }
+            )
             index += 1
     return {
-        "schema_version": 1, "robot_type": mapping.robot_type, "rate_hz": mapping.rate_hz,
+        "schema_version": 1,
+        "robot_type": mapping.robot_type,
+        "rate_hz": mapping.rate_hz,
         "episodes": episodes,
-        "episodes_left_out": [{"name": episode.name, "recording": str(episode.bag), "why": why}
-                              for episode, why in found.refused],
+        "episodes_left_out": [
+            {"name": episode.name, "recording": str(episode.bag), "why": why}
+            for episode, why in found.refused
+        ],
         "skipped": [{"name": name, "why": why} for name, why in skipped.items()],
     }
 
@@ -52,8 +64,10 @@ def document(
 def lines(said: Mapping[str, Any]) -> list[str]:
     """Return a document in words: what is in the dataset, and each thing that is not."""
     frames = sum(each["frames"] for each in said["episodes"])
-    text = [f"{len(said['episodes'])} episodes, {frames} frames, "
-            f"{frames / said['rate_hz']:.1f} s at {said['rate_hz']} Hz"]
+    text = [
+        f"{len(said['episodes'])} episodes, {frames} frames, "
+        f"{frames / said['rate_hz']:.1f} s at {said['rate_hz']} Hz"
+    ]
     for each in said["episodes"]:
         if each["frames_left_out"]:
             text.append(f"{each['name']}: {_missing(each)}")
@@ -64,21 +78,43 @@ def lines(said: Mapping[str, Any]) -> list[str]:
 
 def write_html(said: Mapping[str, Any], title: str, file: Path) -> None:
     """Write a document as one page."""
-    rows = [[str(each["episode_index"]), each["name"], each["task"], _verdict(each["success"]),
-             str(each["frames"]), f"{each['seconds']:.1f}", _missing(each)]
-            for each in said["episodes"]]
-    body = [f"<h1>{escape(title)}</h1><p>{escape(lines(said)[0])}</p>",
-            panel(table(["#", "episode", "task", "success", "frames", "s", "missing messages"],
-                        rows, _WORDS))]
-    warnings = [[each["name"], warning] for each in said["episodes"]
-                for warning in each["warnings"]]
+    rows = [
+        [
+            str(each["episode_index"]),
+            each["name"],
+            each["task"],
+            _verdict(each["success"]),
+            str(each["frames"]),
+            f"{each['seconds']:.1f}",
+            _missing(each),
+        ]
+        for each in said["episodes"]
+    ]
+    body = [
+        f"<h1>{escape(title)}</h1><p>{escape(lines(said)[0])}</p>",
+        panel(
+            table(
+                ["#", "episode", "task", "success", "frames", "s", "missing messages"], rows, _WORDS
+            )
+        ),
+    ]
+    warnings = [
+        [each["name"], warning] for each in said["episodes"] for warning in each["warnings"]
+    ]
     if warnings:
         body += ["<h2>Warnings</h2>", panel(table(["episode", "warning"], warnings, _WORDS))]
     for head, key in (("Left out", "episodes_left_out"), ("Skipped", "skipped")):
         if said[key]:
-            body += [f"<h2>{head}</h2>",
-                     panel(table(["episode", "why"], [[each["name"], each["why"]]
-                                                      for each in said[key]], _WORDS))]
+            body += [
+                f"<h2>{head}</h2>",
+                panel(
+                    table(
+                        ["episode", "why"],
+                        [[each["name"], each["why"]] for each in said[key]],
+                        _WORDS,
+                    )
+                ),
+            ]
     write_page(file, title, body)
 
 
@@ -88,7 +124,9 @@ def _verdict(success: bool | None) -> str:
 
 def _missing(each: Mapping[str, Any]) -> str:
     """Return which frames are missing around or inside an episode, and since which message was."""
-    found = [f"{one['name']} in {one['frames']} frames, the longest time {one['longest_s']:.3f} s"
-             for one in each["frames_left_out"]]
+    found = [
+        f"{one['name']} in {one['frames']} frames, the longest time {one['longest_s']:.3f} s"
+        for one in each["frames_left_out"]
+    ]
     closed = each["frames_closed_up"]
     return "; ".join(found) + (f" ({closed} closed up)" if closed else "")

@@ -87,7 +87,9 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
             before += count
             parts.append((part.name, count))
         made = {
-            "parts": parts, "too_short": frames.too_short, "closed_up": frames.closed_up,
+            "parts": parts,
+            "too_short": frames.too_short,
+            "closed_up": frames.closed_up,
             "left_out": [asdict(each) for each in frames.left_out],
             "warnings": [*warnings_of_times(job.mapping, frames), *warnings_of_values(frames)],
         }
@@ -108,6 +110,12 @@ def join(job: JoinJob, tell: Callable[[float], None]) -> None:
     from lerobot_bridge.writing.check import check_dataset
     from lerobot_bridge.writing.join import join_parts
 
-    join_parts([folder for folder, _ in job.parts], job.output, job.repo_id, job.tags,
-               job.description, lambda count: tell(count / len(job.parts)))
+    join_parts(
+        [folder for folder, _ in job.parts],
+        job.output,
+        job.repo_id,
+        job.tags,
+        job.description,
+        lambda count: tell(count / len(job.parts)),
+    )
     check_dataset(job.output, [length for _, length in job.parts])

@@ -87,19 +87,24 @@ class CommandSender:
             self._publish_last([topic for topic in self._topics if topic.stops], measured)
             if not self._told:
                 self._told = True
-                _log.warning("no action for %.1f s: the base is stopped until the next one "
-                             "(told once)", idle_ns * 1e-9)
+                _log.warning(
+                    "no action for %.1f s: the base is stopped until the next one (told once)",
+                    idle_ns * 1e-9,
+                )
         if not self._holds or idle_ns < _REPEAT_NS:
             return
         repeated = [topic for topic in self._topics if topic.repeats]
         if troubles:
             self._holds = False
-            _log.warning("the last action is repeated no more, the arm damps until the next one:"
-                         "\n%s", "\n".join(troubles))
+            _log.warning(
+                "the last action is repeated no more, the arm damps until the next one:\n%s",
+                "\n".join(troubles),
+            )
         elif idle_ns > self._hold_s * 1e9:
             self._holds = False
-            _log.warning("no action for hold_s, %g s: the arm damps until the next one",
-                         self._hold_s)
+            _log.warning(
+                "no action for hold_s, %g s: the arm damps until the next one", self._hold_s
+            )
             self._publish_last(repeated, measured)
         else:
             for topic in repeated:
@@ -115,8 +120,9 @@ class CommandSender:
         Args:
             measured: Measured values by name, as far as they are known.
         """
-        leaving = [topic for topic in self._topics
-                   if topic.stops or (self._holds and not topic.trouble())]
+        leaving = [
+            topic for topic in self._topics if topic.stops or (self._holds and not topic.trouble())
+        ]
         for topic in self._publish_last(leaving if self._last else [], measured):
             # It would be lost with the publisher.
             topic.publisher.wait_for_all_acked(_LEAVING)
@@ -141,7 +147,8 @@ class _Topic:
         self._outgoing = Outgoing(mapping, [channel], empty_message, valid_for_s=VALID_FOR_S)
         self.repeats, self.stops = channel.type == JOINT_COMMAND, channel.type in TWISTS
         self.publisher = node.create_publisher(
-            message_class(channel.type), channel.topic, qos.COMMAND)
+            message_class(channel.type), channel.topic, qos.COMMAND
+        )
 
     def trouble(self) -> str:
         name = self.publisher.topic_name
@@ -149,9 +156,11 @@ class _Topic:
             return f"{name}: expected somebody who receives commands, found nobody"
         others = self._node.count_publishers(name) - 1
         if others > 0:
-            return (f"{name}: expected this process alone to send commands, found {others} more, "
-                    "with which it would fight over the robot; end them (one that was killed is "
-                    "counted for some 20 s)")
+            return (
+                f"{name}: expected this process alone to send commands, found {others} more, "
+                "with which it would fight over the robot; end them (one that was killed is "
+                "counted for some 20 s)"
+            )
         return ""
 
     def drives(self, values: Mapping[str, float]) -> bool:
@@ -160,7 +169,8 @@ class _Topic:
 
     def message(self, values: Mapping[str, float], stamp_ns: int) -> Any:
         return self._outgoing.message(
-            np.array([values[name] for name in self._outgoing.names]), stamp_ns)
+            np.array([values[name] for name in self._outgoing.names]), stamp_ns
+        )
 
     def last_message(self, measured: Mapping[str, float], stamp_ns: int) -> Any:
         """Return what is sent last; None: nothing."""

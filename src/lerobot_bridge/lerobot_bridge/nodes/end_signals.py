@@ -18,8 +18,11 @@ class EndSignals:
     def __init__(self) -> None:
         """Handle them, if this is the main thread: others cannot."""
         self._holds_back, self._has_raised, self._came = False, False, 0
-        self._numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if _is_main()
-                         and signal.getsignal(number) is signal.SIG_DFL]
+        self._numbers = [
+            number
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if _is_main() and signal.getsignal(number) is signal.SIG_DFL
+        ]
         for number in self._numbers:
             signal.signal(number, self._on_signal)
 

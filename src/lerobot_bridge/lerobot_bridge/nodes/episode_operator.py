@@ -45,19 +45,29 @@ def main(args: Sequence[str] | None = None) -> int:
         0; 1 where the recorder refused or did not answer.
     """
     parser = argparse.ArgumentParser("episode_operator", description=__doc__)
-    parser.add_argument("--node", default="episode_recorder", help="name of the recorder's node "
-                        "(default: %(default)s)")
+    parser.add_argument(
+        "--node",
+        default="episode_recorder",
+        help="name of the recorder's node (default: %(default)s)",
+    )
     actions = parser.add_subparsers(dest="action", required=True, metavar="action")
     for name, doc in REQUESTS.items():
         action = actions.add_parser(name, help=doc)
         action.set_defaults(act=_request)
         if name in _VERDICTS:
-            action.add_argument("number", type=int, nargs="?", metavar="N", help="of an episode "
-                                "that is over; without: the one that is being recorded, or the "
-                                "last one")
+            action.add_argument(
+                "number",
+                type=int,
+                nargs="?",
+                metavar="N",
+                help="of an episode "
+                "that is over; without: the one that is being recorded, or the "
+                "last one",
+            )
             action.set_defaults(act=_verdict)
-    action = actions.add_parser(_INTERVENTION, help="a person drives in the policy's place, or no "
-                                "longer does")
+    action = actions.add_parser(
+        _INTERVENTION, help="a person drives in the policy's place, or no longer does"
+    )
     action.add_argument("drives", choices=("on", "off"))
     action.set_defaults(act=_intervene)
     actions.add_parser(_STATUS, help="print state, time, rates, space").set_defaults(act=_status)
@@ -99,8 +109,10 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
     session = next(Path(entry.value) for entry in status.values if entry.key == "folder")
     folder = episode_folder(session, given.number)
     if not folder.is_dir():
-        return False, (f"{folder}: expected an episode that is over, on this machine, found none; "
-                       f"`{given.action}` without a number judges the one that is being recorded")
+        return False, (
+            f"{folder}: expected an episode that is over, on this machine, found none; "
+            f"`{given.action}` without a number judges the one that is being recorded"
+        )
     try:
         write_sidecar(folder, replace(read_sidecar(folder), success=_VERDICTS[given.action]))
     except (OSError, PolicyError) as error:
@@ -125,8 +137,10 @@ def _heard(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
 
 
 def _nobody(name: str) -> str:
-    return (f"{name}: expected an answer within {_TIMEOUT_S:g} s, found none; does it run, in this "
-            "ROS_DOMAIN_ID? --node names another one")
+    return (
+        f"{name}: expected an answer within {_TIMEOUT_S:g} s, found none; does it run, in this "
+        "ROS_DOMAIN_ID? --node names another one"
+    )
 
 
 def _until(node: Node, condition: Callable[[], bool]) -> bool:

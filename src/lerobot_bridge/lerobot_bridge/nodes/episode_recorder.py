@@ -50,30 +50,75 @@ from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_argum
 from policy_inference.nodes.process import take_end_signals
 
 PARAMETERS = (
-    Spec(name="mapping", type=str, required=True,
-         doc="Which topic is which feature: a file, or the name of one that comes along"),
-    Spec(name="output", type=str, required=True,
-         doc="Folder of the session; one of the same mapping is continued"),
+    Spec(
+        name="mapping",
+        type=str,
+        required=True,
+        doc="Which topic is which feature: a file, or the name of one that comes along",
+    ),
+    Spec(
+        name="output",
+        type=str,
+        required=True,
+        doc="Folder of the session; one of the same mapping is continued",
+    ),
     Spec(name="task", type=str, required=True, doc="What is to be done, in a sentence"),
     Spec(name="tags", type=str, default="", doc="Words to find the episodes by: red,left_arm"),
-    Spec(name="episodes", type=int, default=50, minimum=1,
-         doc="How many there shall be in the folder"),
-    Spec(name="warm_up_s", type=float, default=5.0, minimum=0.0,
-         doc="Before the first one, with auto, s"),
-    Spec(name="episode_s", type=float, default=30.0, minimum=0.1,
-         doc="Length of an episode, at most, s"),
+    Spec(
+        name="episodes",
+        type=int,
+        default=50,
+        minimum=1,
+        doc="How many there shall be in the folder",
+    ),
+    Spec(
+        name="warm_up_s",
+        type=float,
+        default=5.0,
+        minimum=0.0,
+        doc="Before the first one, with auto, s",
+    ),
+    Spec(
+        name="episode_s",
+        type=float,
+        default=30.0,
+        minimum=0.1,
+        doc="Length of an episode, at most, s",
+    ),
     Spec(name="reset_s", type=float, default=1.0, minimum=0.0, doc="Between two, s"),
-    Spec(name="auto", type=bool, default=True,
-         doc="Whether episodes follow each other by themselves once ~/start was asked for"),
-    Spec(name="extra_topics", type=str, default="",
-         doc="Topics to record beside those of the mapping: tf_static,wrench"),
-    Spec(name="policy_node", type=str, default="",
-         doc="Node of the policy that drives (evaluation); empty: a person drives"),
-    Spec(name="min_free_mb", type=float, default=500.0, minimum=0.0,
-         doc="Space that is left free on the disk, MB"),
-    Spec(name="buffer_mb", type=float, default=256.0, minimum=1.0,
-         doc="Messages that may wait in memory for a slow disk, MB"),
-)  # fmt: skip
+    Spec(
+        name="auto",
+        type=bool,
+        default=True,
+        doc="Whether episodes follow each other by themselves once ~/start was asked for",
+    ),
+    Spec(
+        name="extra_topics",
+        type=str,
+        default="",
+        doc="Topics to record beside those of the mapping: tf_static,wrench",
+    ),
+    Spec(
+        name="policy_node",
+        type=str,
+        default="",
+        doc="Node of the policy that drives (evaluation); empty: a person drives",
+    ),
+    Spec(
+        name="min_free_mb",
+        type=float,
+        default=500.0,
+        minimum=0.0,
+        doc="Space that is left free on the disk, MB",
+    ),
+    Spec(
+        name="buffer_mb",
+        type=float,
+        default=256.0,
+        minimum=1.0,
+        doc="Messages that may wait in memory for a slow disk, MB",
+    ),
+)
 _TICK_S = 0.05
 _STATUS_S = 0.5
 _LOOKED_EVERY_S = 0.2
@@ -82,15 +127,26 @@ _SWITCH_INTERVAL_S = 0.0005
 """How long another thread may keep the interpreter from the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
-    Mark.START: "begins", Mark.STOP: "is over", Mark.DISCARD: "is discarded",
-    Mark.SUCCESS: "is a success", Mark.FAILURE: "is a failure",
-    Mark.INTERVENTION_BEGINS: "is driven by a person", Mark.INTERVENTION_ENDS: "is the policy's",
-}  # fmt: skip
+    Mark.START: "begins",
+    Mark.STOP: "is over",
+    Mark.DISCARD: "is discarded",
+    Mark.SUCCESS: "is a success",
+    Mark.FAILURE: "is a failure",
+    Mark.INTERVENTION_BEGINS: "is driven by a person",
+    Mark.INTERVENTION_ENDS: "is the policy's",
+}
 _MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
-    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
-                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
-}  # fmt: skip
+    for name in (
+        "MODE_DAMP",
+        "MODE_STAND",
+        "MODE_READY",
+        "MODE_RUN",
+        "MODE_HOLD",
+        "MODE_HOLD_MEASURED",
+        "MODE_TORQUE_OFF",
+    )
+}
 
 
 class EpisodeRecorder(TimeGuard, Node):
@@ -102,8 +158,11 @@ class EpisodeRecorder(TimeGuard, Node):
         Raises:
             PolicyError: A parameter or the mapping is wrong, or the folder cannot be used.
         """
-        super().__init__("episode_recorder", automatically_declare_parameters_from_overrides=True,
-                         parameter_overrides=list(overrides))
+        super().__init__(
+            "episode_recorder",
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=list(overrides),
+        )
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "recorder"))
         values = self._table.read()
         file = shipped().get(values["mapping"], Path(values["mapping"]))
@@ -112,25 +171,43 @@ class EpisodeRecorder(TimeGuard, Node):
         try:
             self._folder = SessionFolder(output, mapping, file.read_bytes())
         except OSError as error:
-            raise PolicyError(f"{output}: expected a folder that can be written, found: "
-                              f"{error.strerror}; name another output") from error
+            raise PolicyError(
+                f"{output}: expected a folder that can be written, found: "
+                f"{error.strerror}; name another output"
+            ) from error
         node = values["policy_node"].rstrip("/")
         wanted = wanted_topics(mapping, _words(values["extra_topics"]), node)
         judges = judges_of(mapping)
-        watches = [Watch(each, self.resolve_topic_name(each.topic), time.monotonic_ns,
-                         judges.get(each.topic)) for each in wanted]
+        watches = [
+            Watch(
+                each, self.resolve_topic_name(each.topic), time.monotonic_ns, judges.get(each.topic)
+            )
+            for each in wanted
+        ]
         policy = PolicyWatch(self.resolve_topic_name(node), time.monotonic_ns) if node else None
         self._task, self._tags = values["task"], _words(values["tags"])
         self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
         self._disk = Disk(round(values["buffer_mb"] * 1e6))
         self.recorder = Recorder(
-            Course(**{name: values[name] for name in
-                      ("episodes", "warm_up_s", "episode_s", "reset_s", "auto")},
-                   judged=policy is not None),
-            Told(task=self._task, tags=self._tags, rate_hz=mapping.rate_hz,
-                 min_free_mb=values["min_free_mb"]),
-            self._folder, self._disk, {watch.name: watch for watch in watches}, policy,
-            self._mark)  # fmt: skip
+            Course(
+                **{
+                    name: values[name]
+                    for name in ("episodes", "warm_up_s", "episode_s", "reset_s", "auto")
+                },
+                judged=policy is not None,
+            ),
+            Told(
+                task=self._task,
+                tags=self._tags,
+                rate_hz=mapping.rate_hz,
+                min_free_mb=values["min_free_mb"],
+            ),
+            self._folder,
+            self._disk,
+            {watch.name: watch for watch in watches},
+            policy,
+            self._mark,
+        )
         self._status = RecorderStatus(self, self.recorder, self._folder, self._disk)
         self._create_requests()
         if policy:
@@ -152,8 +229,9 @@ class EpisodeRecorder(TimeGuard, Node):
             session.finish(self.now_ns(), "the node was ended")
         self._listening.close()
         if not self._disk.close():
-            self.get_logger().error(f"{self._folder.path}: no answer from the disk; what was to "
-                                    "be written is lost")
+            self.get_logger().error(
+                f"{self._folder.path}: no answer from the disk; what was to be written is lost"
+            )
         self._tick()
         self._folder.close()
 
@@ -166,23 +244,30 @@ class EpisodeRecorder(TimeGuard, Node):
         for unfinished in folder.unfinished:
             self.get_logger().warning(
                 f"{unfinished}: an earlier recording did not come to its end here; its messages "
-                "may be saved by `mcap recover`; nothing is deleted")
+                "may be saved by `mcap recover`; nothing is deleted"
+            )
         self.get_logger().info(
             f"{folder.path}: {session.done} of {session.course.episodes} episodes are there; "
-            f"{self.get_fully_qualified_name()}/start begins")
+            f"{self.get_fully_qualified_name()}/start begins"
+        )
 
     def _create_requests(self) -> None:
         requests: dict[str, Callable[[Session, int], str]] = {
-            "start": Session.start, "stop": Session.stop, "discard": Session.discard,
-            "next": Session.next, "finish": Session.finish,
+            "start": Session.start,
+            "stop": Session.stop,
+            "discard": Session.discard,
+            "next": Session.next,
+            "finish": Session.finish,
             "success": lambda session, now_ns: session.judge(True, now_ns),
             "failure": lambda session, now_ns: session.judge(False, now_ns),
         }
         for name, act in requests.items():
-            self.create_service(Trigger, f"~/{name}", partial(self._on_request, act),
-                                qos_profile=qos.REQUESTS)
-        self.create_service(SetBool, "~/intervention", self._on_intervention,
-                            qos_profile=qos.REQUESTS)
+            self.create_service(
+                Trigger, f"~/{name}", partial(self._on_request, act), qos_profile=qos.REQUESTS
+            )
+        self.create_service(
+            SetBool, "~/intervention", self._on_intervention, qos_profile=qos.REQUESTS
+        )
         self.create_subscription(Bool, "intervention", self._on_driving, 10)
 
     def _on_request(
@@ -214,8 +299,9 @@ class EpisodeRecorder(TimeGuard, Node):
     def _on_policy(self, status: PolicyStatus) -> None:
         mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may know more
         with self.recorder.at():
-            self.recorder.policy_said(mode, status.reason, status.bundle_name,
-                                      status.bundle_version, self.now_ns())
+            self.recorder.policy_said(
+                mode, status.reason, status.bundle_name, status.bundle_version, self.now_ns()
+            )
 
     def _arrived(self, topic: str, data: bytes) -> None:
         with self.recorder.at():
@@ -263,8 +349,9 @@ def main(args: Sequence[str] | None = None) -> None:
         while node.works and not ended.is_set():
             rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
         if not ended.is_set():
-            node.get_logger().fatal("a thread that takes or writes messages has ended; so does "
-                                    "the node")
+            node.get_logger().fatal(
+                "a thread that takes or writes messages has ended; so does the node"
+            )
             sys.exit(1)
     finally:
         node.halt()

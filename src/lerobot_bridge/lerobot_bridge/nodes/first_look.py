@@ -26,8 +26,9 @@ def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
     values: dict[str, list[Callable[[Any], object]]] = {}
     for source in (source for sources in mapping.vectors.values() for source in sources):
         values.setdefault(source.topic, []).append(partial(_check_values, mapping, source))
-    judges: dict[str, Judge] = {topic: partial(_judge_values, reads)
-                                for topic, reads in values.items()}
+    judges: dict[str, Judge] = {
+        topic: partial(_judge_values, reads) for topic, reads in values.items()
+    }
     for camera in mapping.cameras.values():
         judges[camera.topic] = partial(_judge_picture, partial(frame_of, camera=camera))
     return judges

@@ -34,7 +34,8 @@ class Listening:
         """Begin to listen; `arrived` is called by the thread."""
         self._topics = [_Topic(node, watch, arrived) for watch in watches]
         self._wait_set = rclpy_implementation.WaitSet(
-            len(watches), 0, 0, 0, 0, 0, node.context.handle)
+            len(watches), 0, 0, 0, 0, 0, node.context.handle
+        )
         self._ended = threading.Event()
         # It alone subscribes as well: nothing that it waits on is destroyed meanwhile.
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
@@ -105,10 +106,10 @@ class _Topic:
         if watch.trouble:
             return
         watch.becomes(kinds[0])
-        reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-                       for info in found)
-        latched = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
-                      for info in found)
+        reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in found)
+        latched = all(
+            info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in found
+        )
         if self._offered != (watch.kind, reliable, latched):
             self._subscribe(reliable, latched)
 
@@ -116,14 +117,18 @@ class _Topic:
         watch = self._watch
         allowed = watch.wanted.types
         if len(kinds) > 1 or (allowed and kinds[0] not in allowed):
-            return (f"{watch.name}: expected {' or '.join(allowed) or 'one type'}, found "
-                    f"{', '.join(kinds)}; correct the mapping, or stop that publisher")
+            return (
+                f"{watch.name}: expected {' or '.join(allowed) or 'one type'}, found "
+                f"{', '.join(kinds)}; correct the mapping, or stop that publisher"
+            )
         package, _, name = kinds[0].split("/")
         try:
             self._message = getattr(import_module(f"{package}.msg"), name)
         except (ImportError, AttributeError):
-            return (f"{watch.name}: expected the package {package} with {name}, found none; "
-                    "install it, and source its setup.bash")
+            return (
+                f"{watch.name}: expected the package {package} with {name}, found none; "
+                "install it, and source its setup.bash"
+            )
         return ""
 
     def _subscribe(self, reliable: bool, latched: bool) -> None:
@@ -137,9 +142,10 @@ class _Topic:
             depth=_PICTURES if watch.kind in (IMAGE, COMPRESSED_IMAGE) else _VALUES,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )  # fmt: skip
+        )
         self._subscription = self._node.create_subscription(
-            self._message, watch.name, _never_called, profile, callback_group=self._group)
+            self._message, watch.name, _never_called, profile, callback_group=self._group
+        )
 
     def take(self) -> None:
         """Take all that is there."""

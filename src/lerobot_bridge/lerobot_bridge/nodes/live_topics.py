@@ -95,16 +95,20 @@ class LiveTopic(ABC):
         """Return why the newest message may not be used; nothing if it may."""
         count = self._node.count_publishers(self._name)
         if count > 1:
-            return (f"{self._name}: expected one publisher, found {count} ({self._publishers()}), "
-                    "whose messages would take turns; stop all but one")
+            return (
+                f"{self._name}: expected one publisher, found {count} ({self._publishers()}), "
+                "whose messages would take turns; stop all but one"
+            )
         if self._input.age_ns(now_ns) is not None and not self._input.is_stale(now_ns):
             return ""
         _, _, state = self._input.describe(now_ns).partition(": ")
         state, _, _ = state.partition(", limit")  # what is expected says it
         others = sorted(set(self._published()) - set(self._types))
         of = f" of {', '.join(others)}" if others else ""
-        return (f"{self._name}: expected {self._expected()}, found {state}, {count} "
-                f"publisher{'' if count == 1 else 's'}{of}")
+        return (
+            f"{self._name}: expected {self._expected()}, found {state}, {count} "
+            f"publisher{'' if count == 1 else 's'}{of}"
+        )
 
     def _expected(self) -> str:
         limit_ns = self._input.timeout_ns
@@ -113,8 +117,9 @@ class LiveTopic(ABC):
 
     def _published(self) -> list[str]:
         """Return the types under which the topic is published."""
-        return sorted({info.topic_type for info in
-                       self._node.get_publishers_info_by_topic(self._name)})
+        return sorted(
+            {info.topic_type for info in self._node.get_publishers_info_by_topic(self._name)}
+        )
 
     def _publishers(self) -> str:
         found = self._node.get_publishers_info_by_topic(self._name)
@@ -139,8 +144,11 @@ class ValuesTopic(LiveTopic):
 
     def read(self, message: Any) -> dict[str, Any]:
         """Return the values of all sources."""
-        return {name: value for reader in self._readers
-                for name, value in zip(reader.names, reader.read(message).tolist(), strict=True)}
+        return {
+            name: value
+            for reader in self._readers
+            for name, value in zip(reader.names, reader.read(message).tolist(), strict=True)
+        }
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
         """Return what reads messages; the fast readers leave efforts out."""

@@ -20,8 +20,10 @@ def message_class(name: str) -> type[Any]:
     try:
         found: type[Any] = getattr(import_module(f"{package}.msg"), kind)
     except (ImportError, AttributeError) as error:
-        raise RobotError(f"{name}: expected the package {package} with this message, found none; "
-                         "install it, and source its setup.bash") from error
+        raise RobotError(
+            f"{name}: expected the package {package} with this message, found none; "
+            "install it, and source its setup.bash"
+        ) from error
     return found
 
 

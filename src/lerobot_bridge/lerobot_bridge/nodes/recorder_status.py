@@ -20,9 +20,10 @@ class RecorderStatus:
     def __init__(self, node: Node, recorder: Recorder, folder: SessionFolder, disk: Disk) -> None:
         """Create the publishers."""
         self._node, self._recorder, self._folder, self._disk = node, recorder, folder, disk
-        self._publishers = (node.create_publisher(DiagnosticArray, "~/status", qos.STATUS),
-                            node.create_publisher(DiagnosticArray, "/diagnostics",
-                                                  qos.DIAGNOSTICS))
+        self._publishers = (
+            node.create_publisher(DiagnosticArray, "~/status", qos.STATUS),
+            node.create_publisher(DiagnosticArray, "/diagnostics", qos.DIAGNOSTICS),
+        )
 
     def publish(self) -> None:
         """Say it once."""
@@ -34,32 +35,51 @@ class RecorderStatus:
 
     def _status(self, now_ns: int) -> DiagnosticStatus:
         with self._recorder.at() as session:
-            problems = [*self._recorder.problems.values(),
-                        *filter(None, [session.waits_for, self._recorder.gone])]
+            problems = [
+                *self._recorder.problems.values(),
+                *filter(None, [session.waits_for, self._recorder.gone]),
+            ]
             what = f"episode {session.number}: " if session.state is State.EPISODE else ""
             writing = f", {len(session.writing)} being written" if session.writing else ""
             seconds = session.seconds_left(now_ns)
             values = {
-                "state": session.state.value, "episode": str(session.number),
-                "done": str(session.done), "being_written": str(len(session.writing)),
+                "state": session.state.value,
+                "episode": str(session.number),
+                "done": str(session.done),
+                "being_written": str(len(session.writing)),
                 "episodes": str(session.course.episodes),
-                "seconds_left": f"{seconds:.1f}", "intervention": str(session.intervening),
+                "seconds_left": f"{seconds:.1f}",
+                "intervention": str(session.intervening),
                 "messages": str(self._recorder.messages),
-                "lost": str(self._disk.lost), "waiting_mb": f"{self._disk.waiting_bytes / 1e6:.1f}",
-                "free_mb": self._free_mb(), "folder": str(self._folder.path),
+                "lost": str(self._disk.lost),
+                "waiting_mb": f"{self._disk.waiting_bytes / 1e6:.1f}",
+                "free_mb": self._free_mb(),
+                "folder": str(self._folder.path),
                 "last": str(self._disk.last or ""),
-                **{f"rate_hz.{name}": f"{watch.rate_hz(now_ns):.1f}"
-                   for name, watch in self._recorder.watches.items()},
-                **{f"not_received.{name}": str(lost)
-                   for name, lost in self._recorder.not_received.items()},
-            }  # fmt: skip
-        text = f"{what}{session.state.value}, {seconds:.0f} s left" if seconds else (
-            f"{session.state.value}, {session.done} of {session.course.episodes} episodes{writing}")
+                **{
+                    f"rate_hz.{name}": f"{watch.rate_hz(now_ns):.1f}"
+                    for name, watch in self._recorder.watches.items()
+                },
+                **{
+                    f"not_received.{name}": str(lost)
+                    for name, lost in self._recorder.not_received.items()
+                },
+            }
+        text = (
+            f"{what}{session.state.value}, {seconds:.0f} s left"
+            if seconds
+            else (
+                f"{session.state.value}, {session.done} of {session.course.episodes} "
+                f"episodes{writing}"
+            )
+        )
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if problems else DiagnosticStatus.OK,
             name=f"{self._node.get_fully_qualified_name()}: episodes",
-            message="; ".join([text, *problems]), hardware_id="",
-            values=[KeyValue(key=key, value=value) for key, value in values.items()])
+            message="; ".join([text, *problems]),
+            hardware_id="",
+            values=[KeyValue(key=key, value=value) for key, value in values.items()],
+        )
 
     def _free_mb(self) -> str:
         try:

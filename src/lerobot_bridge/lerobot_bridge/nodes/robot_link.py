@@ -29,17 +29,26 @@ from policy_inference.nodes.sampling import Arrivals, SampleGroup
 
 _LOOK_NS = 50_000_000
 """So often publishers are looked for, and the robot is sent what it needs while no action comes."""
-_REMEDY = ("start what publishes it, or correct the mapping; `ros2 topic list -t` shows what there "
-           "is in the domain (ROS_DOMAIN_ID)")
+_REMEDY = (
+    "start what publishes it, or correct the mapping; `ros2 topic list -t` shows what there "
+    "is in the domain (ROS_DOMAIN_ID)"
+)
 
 
 class RobotLink:
     """A connection to the topics of a mapping; methods are for one thread."""
 
     def __init__(
-        self, mapping: RobotMapping, *, name: str, features: Sequence[str], cameras: bool,
-        commands: bool, timeout_s: float, hold_s: float = HOLD_S,
-    ) -> None:  # fmt: skip
+        self,
+        mapping: RobotMapping,
+        *,
+        name: str,
+        features: Sequence[str],
+        cameras: bool,
+        commands: bool,
+        timeout_s: float,
+        hold_s: float = HOLD_S,
+    ) -> None:
         """Join the domain, and wait until all topics have a message, and commands a receiver.
 
         Args:
@@ -60,7 +69,8 @@ class RobotLink:
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node: Node = rclpy.create_node(
-            name, context=self._context, start_parameter_services=False)
+            name, context=self._context, start_parameter_services=False
+        )
         self._changed, self._sending = threading.Condition(), threading.Lock()
         self._closed, self._failure = False, ""
         self._topics: list[LiveTopic] = []
@@ -92,8 +102,7 @@ class RobotLink:
             troubles = self._troubles()
             if troubles:
                 raise RobotError("\n".join(["the robot's connection is lost", *troubles, _REMEDY]))
-            return {name: value for topic in self._topics
-                    for name, value in topic.newest.items()}
+            return {name: value for topic in self._topics for name, value in topic.newest.items()}
 
     def send(self, values: Mapping[str, float]) -> None:
         """Publish an action, given by name in LeRobot's units, to all topics of the commands.
@@ -129,15 +138,26 @@ class RobotLink:
     def _measured(self) -> dict[str, Any]:
         """Return what is known for sure."""
         now_ns = time.monotonic_ns()
-        return {name: value for topic in self._topics if not topic.trouble(now_ns)
-                for name, value in topic.newest.items()}
+        return {
+            name: value
+            for topic in self._topics
+            if not topic.trouble(now_ns)
+            for name, value in topic.newest.items()
+        }
 
     def _wait(self, timeout_s: float) -> None:
         with self._changed:
             if self._changed.wait_for(lambda: not self._troubles(), timeout_s):
                 return
-            raise RobotError("\n".join([f"no connection to the robot within {timeout_s:g} s",
-                                        *self._troubles(), _REMEDY]))
+            raise RobotError(
+                "\n".join(
+                    [
+                        f"no connection to the robot within {timeout_s:g} s",
+                        *self._troubles(),
+                        _REMEDY,
+                    ]
+                )
+            )
 
     def _troubles(self) -> list[str]:
         if self._failure:
@@ -170,8 +190,11 @@ class RobotLink:
             return
         now_ns = time.monotonic_ns()
         # An arm may hold without pictures, but not without knowing where it is.
-        troubles = [trouble for topic in self._topics if isinstance(topic, ValuesTopic)
-                    and (trouble := topic.trouble(now_ns))]
+        troubles = [
+            trouble
+            for topic in self._topics
+            if isinstance(topic, ValuesTopic) and (trouble := topic.trouble(now_ns))
+        ]
         with self._sending:
             self._sender.bridge(self._measured(), [*troubles, *self._sender.troubles()])
 

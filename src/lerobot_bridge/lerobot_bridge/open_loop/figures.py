@@ -12,8 +12,7 @@ import numpy.typing as npt
 
 from lerobot_bridge.open_loop.predict import Predicted
 from policy_inference.bundle.chunk_contract import ChunkContract, JointVector, Scaling
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.core.chunks.units import Units
+from policy_inference.core.chunks.normalise import Units
 from policy_inference.interfaces import F64
 
 LARGEST_LAG_S = 0.5
@@ -92,18 +91,30 @@ class Figures:
 
 def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
     """Measure episodes together; each has frames to compare."""
-    recorded, predicted = (np.concatenate(parts) for parts in (
-        [one.actions[one.compared] for one in found],
-        [one.predicted[one.compared] for one in found]))
+    recorded, predicted = (
+        np.concatenate(parts)
+        for parts in (
+            [one.actions[one.compared] for one in found],
+            [one.predicted[one.compared] for one in found],
+        )
+    )
     # Without the joints that rest: nothing says how large an error of theirs is.
     recorded_rad = Units(contract.units, contract.action.joints).to_rad(recorded)
     moving, spread = np.ptp(recorded_rad, axis=0) > _MOVES_RAD, recorded.std(axis=0)
-    scaled = [(one.actions[run][:, moving] / spread[moving],
-               one.predicted[run][:, moving] / spread[moving])
-              for one in found for run in _runs(one)]
-    return Figures(joints=tuple(_joints(contract, found, recorded, predicted)),
-                   lag=_lag(contract, scaled) if moving.any() else None,
-                   by_step=_by_step(found, scaled), strange=tuple(_strange(contract, found)))
+    scaled = [
+        (
+            one.actions[run][:, moving] / spread[moving],
+            one.predicted[run][:, moving] / spread[moving],
+        )
+        for one in found
+        for run in _runs(one)
+    ]
+    return Figures(
+        joints=tuple(_joints(contract, found, recorded, predicted)),
+        lag=_lag(contract, scaled) if moving.any() else None,
+        by_step=_by_step(found, scaled),
+        strange=tuple(_strange(contract, found)),
+    )
 
 
 def _runs(one: Predicted) -> list[npt.NDArray[np.int64]]:
@@ -119,19 +130,24 @@ def _joints(
     units = Units(contract.units, names)
     errors = np.abs(predicted - recorded)
     errors_rad = np.abs(units.to_rad(predicted) - units.to_rad(recorded))
-    places = [(one.episode.index, int(frame))
-              for one in found for frame in np.flatnonzero(one.compared)]
+    places = [
+        (one.episode.index, int(frame)) for one in found for frame in np.flatnonzero(one.compared)
+    ]
     for i, name in enumerate(names):
         yield JointErrors(
-            name=name, unit=contract.units[name].unit, error=_spread(errors[:, i]),
+            name=name,
+            unit=contract.units[name].unit,
+            error=_spread(errors[:, i]),
             error_rad=_spread(errors_rad[:, i]),
             correlation=_correlation(recorded[:, i], predicted[:, i]),
-            worst=places[int(np.argmax(errors[:, i]))])
+            worst=places[int(np.argmax(errors[:, i]))],
+        )
 
 
 def _spread(errors: F64) -> Spread:
-    return Spread(mean=float(errors.mean()), p95=float(np.quantile(errors, 0.95)),
-                  largest=float(errors.max()))
+    return Spread(
+        mean=float(errors.mean()), p95=float(np.quantile(errors, 0.95)), largest=float(errors.max())
+    )
 
 
 def _correlation(a: F64, b: F64) -> float:
@@ -147,8 +163,13 @@ def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
     scaled = [(actions, predicted) for actions, predicted in scaled if len(actions) > 2 * most]
 
     def error(shift: int) -> float:
-        inside = [(actions[most + shift : len(actions) - most + shift],
-                   predicted[most : len(predicted) - most]) for actions, predicted in scaled]
+        inside = [
+            (
+                actions[most + shift : len(actions) - most + shift],
+                predicted[most : len(predicted) - most],
+            )
+            for actions, predicted in scaled
+        ]
         return float(np.mean(np.concatenate([np.abs(a - b) for a, b in inside])))
 
     errors = {shift: error(shift) for shift in range(-most, most + 1)}
@@ -158,8 +179,9 @@ def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
 
 def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F64:
     steps = np.concatenate([_steps(one)[one.compared] for one in found])
-    errors = np.concatenate([np.abs(a - b).mean(axis=1) if a.size else np.zeros(len(a))
-                             for a, b in scaled])
+    errors = np.concatenate(
+        [np.abs(a - b).mean(axis=1) if a.size else np.zeros(len(a)) for a, b in scaled]
+    )
     counts = np.bincount(steps)
     means: F64 = np.bincount(steps, errors) / np.where(counts > 0, counts, np.nan)
     return means
@@ -173,8 +195,9 @@ def _steps(one: Predicted) -> npt.NDArray[np.int64]:
 
 
 def _strange(contract: ChunkContract, found: Sequence[Predicted]) -> Iterator[str]:
-    yield from _of_other_units(contract, "action", contract.action,
-                               np.concatenate([one.actions for one in found]))
+    yield from _of_other_units(
+        contract, "action", contract.action, np.concatenate([one.actions for one in found])
+    )
     if contract.state is not None:
         state = [one.state for one in found if one.state is not None]
         yield from _of_other_units(contract, "state", contract.state, np.concatenate(state))
@@ -186,19 +209,23 @@ def _of_other_units(
     """Yield a line for each joint that is beyond its limits, and one if all hardly move."""
     body = contract.joints
     units, names = Units(contract.units, one.joints), list(body.names)
-    ends = units.of_rad(np.stack([per_joint(limit, names)[[names.index(it) for it in one.joints]]
-                                  for limit in (body.position_min, body.position_max)]))
+    places = [names.index(joint) for joint in one.joints]
+    ends = units.of_rad(np.stack([body.position_min, body.position_max])[:, places])
     low, high = ends.min(axis=0), ends.max(axis=0)
     margin = _BEYOND * (high - low)
     least, most = values.min(axis=0), values.max(axis=0)
     for i, joint in enumerate(one.joints):
         if least[i] < low[i] - margin[i] or most[i] > high[i] + margin[i]:
-            yield (f"{what}: {joint}: expected {low[i]:.4g} to {high[i]:.4g}, its limits in "
-                   f"{contract.units[joint].unit}, found {least[i]:.4g} to {most[i]:.4g}; {_ASKED}")
+            yield (
+                f"{what}: {joint}: expected {low[i]:.4g} to {high[i]:.4g}, its limits in "
+                f"{contract.units[joint].unit}, found {least[i]:.4g} to {most[i]:.4g}; {_ASKED}"
+            )
     usual, largest = _usual(one.normalisation), np.abs(values).max(axis=0)
     if usual is not None and (largest < _LITTLE * usual).all():
-        yield (f"{what}: expected values as in the training, up to about {usual.max():.3g}, found "
-               f"none above {largest.max():.3g}; {_ASKED}")
+        yield (
+            f"{what}: expected values as in the training, up to about {usual.max():.3g}, found "
+            f"none above {largest.max():.3g}; {_ASKED}"
+        )
 
 
 def _usual(of: Scaling) -> F64 | None:

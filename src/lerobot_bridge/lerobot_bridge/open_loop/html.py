@@ -19,7 +19,7 @@ from lerobot_bridge.open_loop.report import (
     number,
     sentences,
 )
-from model_tools.html_page import facts, panel, table, write_page
+from model_tools.files.html_page import facts, panel, table, write_page
 
 DRAWN = 12
 """Episodes whose courses are drawn, those with the largest errors: a page must open."""
@@ -29,31 +29,43 @@ def write_html(found: Replayed, file: Path) -> None:
     """Write the report."""
     contract = found.bundle.contract
     title = f"{contract.name} against {found.dataset.resolve().name}"
-    write_page(file, title, [
-        f"<h1>{escape(title)}</h1>",
-        "<p>Actions that the policy predicts from recorded observations, open loop, against those "
-        "that were recorded.</p>",
-        f'<div class="cards">{_policy(found)}{_fit(found)}{_strange(found)}</div>',
-        "<h2>Errors by joint</h2>", panel(table(*joint_rows(found.all), WORDS)),
-        f"<p>{UNMEASURED}.</p>" if UNMEASURED in sentences(found) else "",
-        panel(plots.error_by_step(found.all)) if found.every > 1 else "",
-        "<h2>Episodes</h2>", panel(_episodes(found)), *_courses(found),
-    ])  # fmt: skip
+    write_page(
+        file,
+        title,
+        [
+            f"<h1>{escape(title)}</h1>",
+            "<p>Actions that the policy predicts from recorded observations, open loop, against "
+            "those that were recorded.</p>",
+            f'<div class="cards">{_policy(found)}{_fit(found)}{_strange(found)}</div>',
+            "<h2>Errors by joint</h2>",
+            panel(table(*joint_rows(found.all), WORDS)),
+            f"<p>{UNMEASURED}.</p>" if UNMEASURED in sentences(found) else "",
+            panel(plots.error_by_step(found.all)) if found.every > 1 else "",
+            "<h2>Episodes</h2>",
+            panel(_episodes(found)),
+            *_courses(found),
+        ],
+    )
 
 
 def _policy(found: Replayed) -> str:
     contract = found.bundle.contract
     precisions = ", ".join(dict.fromkeys(one.precision for one in found.artifacts))
-    rows = [("version", contract.version), ("back end", f"{found.backend}, {precisions}"),
-            ("chunk", f"{contract.chunk.size} steps, a new one every {found.every}"),
-            ("rate", f"{contract.rate_hz:g} Hz")]
+    rows = [
+        ("version", contract.version),
+        ("back end", f"{found.backend}, {precisions}"),
+        ("chunk", f"{contract.chunk.size} steps, a new one every {found.every}"),
+        ("rate", f"{contract.rate_hz:g} Hz"),
+    ]
     return f'<div class="card plain"><b>{escape(contract.name)}</b>{facts(rows)}</div>'
 
 
 def _fit(found: Replayed) -> str:
     counted, fit, *_ = sentences(found)
-    return (f'<div class="card plain"><b>{escape(found.dataset.resolve().name)}</b>'
-            f"<p>{escape(counted)}.</p><p>{escape(fit[0].upper() + fit[1:])}.</p></div>")
+    return (
+        f'<div class="card plain"><b>{escape(found.dataset.resolve().name)}</b>'
+        f"<p>{escape(counted)}.</p><p>{escape(fit[0].upper() + fit[1:])}.</p></div>"
+    )
 
 
 def _strange(found: Replayed) -> str:
@@ -66,12 +78,20 @@ def _strange(found: Replayed) -> str:
 def _episodes(found: Replayed) -> str:
     names = [joint.name for joint in found.all.joints]
     head = ["episode", "task", "frames", *names, "lag, frames"]
-    rows = [[str(one.episode.index), "; ".join(one.episode.tasks), str(one.compared.sum()),
-             *(number(joint.error.mean) for joint in figures.joints),
-             "-" if figures.lag is None else str(figures.lag.frames)]
-            for one, figures in zip(found.episodes, found.each, strict=True)]
-    return ("<p>Mean error of each joint, in the units of the dataset. Lag -: no joint moves.</p>"
-            + table(head, rows, WORDS))
+    rows = [
+        [
+            str(one.episode.index),
+            "; ".join(one.episode.tasks),
+            str(one.compared.sum()),
+            *(number(joint.error.mean) for joint in figures.joints),
+            "-" if figures.lag is None else str(figures.lag.frames),
+        ]
+        for one, figures in zip(found.episodes, found.each, strict=True)
+    ]
+    return (
+        "<p>Mean error of each joint, in the units of the dataset. Lag -: no joint moves.</p>"
+        + table(head, rows, WORDS)
+    )
 
 
 def _courses(found: Replayed) -> Iterator[str]:
@@ -84,8 +104,10 @@ def _courses(found: Replayed) -> Iterator[str]:
         units = [joint.unit for joint in figures.joints]
         names = [joint.name for joint in figures.joints]
         drawn = plots.course(one, names, units, found.bundle.contract.rate_hz)
-        yield (f"<details{opened}><summary>episode {one.episode.index}: "
-               f"{escape('; '.join(one.episode.tasks))}</summary>{panel(drawn)}</details>")
+        yield (
+            f"<details{opened}><summary>episode {one.episode.index}: "
+            f"{escape('; '.join(one.episode.tasks))}</summary>{panel(drawn)}</details>"
+        )
 
 
 def _error(pair: tuple[Predicted, Figures]) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from lerobot_bridge.open_loop.figures import Figures
 from lerobot_bridge.open_loop.predict import Predicted
 from lerobot_bridge.open_loop.report import UNITS
-from model_tools.drawing import COLOURS, GREY, STYLE, figure, svg
+from model_tools.files.drawing import COLOURS, GREY, STYLE, figure, svg
 
 _COLUMNS = 2
 
@@ -25,11 +25,18 @@ def course(one: Predicted, names: Sequence[str], units: Sequence[str], rate_hz: 
         drawn, axes = figure(-(-len(names) // _COLUMNS), min(_COLUMNS, len(names)), 2.0)
         for i, (name, unit, axis) in enumerate(zip(names, units, axes, strict=False)):
             axis.plot(times_s, one.actions[:, i], color=GREY, label="recorded")
-            axis.plot(times_s, one.predicted[:, i], color=COLOURS[1], label="predicted",
-                      linewidth=0.9)
+            axis.plot(
+                times_s, one.predicted[:, i], color=COLOURS[1], label="predicted", linewidth=0.9
+            )
             if marked:
-                axis.plot(times_s[begins], one.predicted[begins, i], ".", color=COLOURS[1],
-                          markersize=4, label="chunk begins")
+                axis.plot(
+                    times_s[begins],
+                    one.predicted[begins, i],
+                    ".",
+                    color=COLOURS[1],
+                    markersize=4,
+                    label="chunk begins",
+                )
             axis.set_title(f"{name}, {UNITS[unit]}")
         for axis in axes[len(names) :]:
             axis.set_visible(False)

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lerobot_bridge.features import INTERVENTION
-from model_tools.chunk_rows.dataset_source import DatasetSource, joint_places
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Episode
-from model_tools.lerobot.dataset_info import Feature
+from model_tools.files.lerobot.dataset import DatasetEpisode
+from model_tools.files.lerobot.dataset_info import DatasetFeature
+from model_tools.files.observation_sources import DatasetSource, joint_places
 from policy_inference.bundle.chunk_contract import JointVector
 from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
 from policy_inference.interfaces import F64, Backend
@@ -36,7 +36,7 @@ class Predicted:
         compared: Frames that count [frames]: not those in which a person drove in its place.
     """
 
-    episode: Episode
+    episode: DatasetEpisode
     begins: tuple[int, ...]
     actions: F64
     predicted: F64
@@ -52,9 +52,13 @@ class OpenLoop:
     """
 
     def __init__(
-        self, source: DatasetSource, backends: Mapping[str, Backend], every: int, *,
+        self,
+        source: DatasetSource,
+        backends: Mapping[str, Backend],
+        every: int,
+        *,
         interventions: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Check that the dataset's actions are those of the policy.
 
         Args:
@@ -69,15 +73,17 @@ class OpenLoop:
         """
         contract = source.contract
         if not 1 <= every <= contract.chunk.size:
-            raise ToolError(f"--every: expected 1 to {contract.chunk.size} frames, as many as a "
-                            f"chunk of {contract.name} has steps, found {every}")
+            raise ToolError(
+                f"--every: expected 1 to {contract.chunk.size} frames, as many as a "
+                f"chunk of {contract.name} has steps, found {every}"
+            )
         self._source, self._every = source, every
         self._graphs = ChunkGraphs(contract, backends)
         self._action = _Vector(source, contract.action)
         self._state = contract.state and _Vector(source, contract.state)
         self._all_count = interventions or INTERVENTION not in source.dataset.info.features
 
-    def run(self, episode: Episode) -> Predicted:
+    def run(self, episode: DatasetEpisode) -> Predicted:
         """Predict an episode.
 
         Raises:
@@ -89,15 +95,21 @@ class OpenLoop:
         predicted = np.empty_like(actions)
         for begin, seen in zip(begins, self._source.of_episode(episode, begins), strict=True):
             steps = predicted[begin : begin + self._every]
-            steps[:] = self._graphs.run(Observation(
-                pictures=seen.pictures, state=seen.state, environment=seen.environment_state,
-            ))[: len(steps)]  # fmt: skip
-        return Predicted(episode=episode, begins=tuple(begins), actions=actions,
-                         predicted=predicted,
-                         state=self._state.of(episode) if self._state else None,
-                         compared=self._compared(episode))
+            steps[:] = self._graphs.run(
+                Observation(
+                    pictures=seen.pictures, state=seen.state, environment=seen.environment_state
+                )
+            )[: len(steps)]
+        return Predicted(
+            episode=episode,
+            begins=tuple(begins),
+            actions=actions,
+            predicted=predicted,
+            state=self._state.of(episode) if self._state else None,
+            compared=self._compared(episode),
+        )
 
-    def _compared(self, episode: Episode) -> npt.NDArray[np.bool_]:
+    def _compared(self, episode: DatasetEpisode) -> npt.NDArray[np.bool_]:
         if self._all_count:
             return np.ones(episode.length, np.bool_)
         driven = self._source.dataset.rows(episode, [INTERVENTION])[INTERVENTION]
@@ -113,27 +125,37 @@ class _Vector:
         _check_names(source, feature, one.joints)
         self._places = joint_places(feature, one.joints)
 
-    def of(self, episode: Episode) -> F64:
+    def of(self, episode: DatasetEpisode) -> F64:
         rows = self._dataset.rows(episode, [self._name])[self._name]
         values: F64 = rows.astype(np.float64)[:, self._places]
         return values
 
 
-def _check_names(source: DatasetSource, feature: Feature, joints: Sequence[str]) -> None:
+def _check_names(source: DatasetSource, feature: DatasetFeature, joints: Sequence[str]) -> None:
     """Refuse names of which some are the policy's joints; others count in their order."""
     where, found = f"{source.dataset.info.file}: {feature.name}", feature.names
     contract = source.contract
     if feature.shape != (len(joints),):
-        raise ToolError(f"{where}: expected {len(joints)} values, {', '.join(joints)}, as "
-                        f"{contract.name} has, found {list(feature.shape)}: "
-                        f"{', '.join(found) or 'without names'}")
+        raise ToolError(
+            f"{where}: expected {len(joints)} values, {', '.join(joints)}, as "
+            f"{contract.name} has, found {list(feature.shape)}: "
+            f"{', '.join(found) or 'without names'}"
+        )
     plain = {name.removesuffix(".pos") for name in found}
     if plain == set(joints):
         return
     if plain & set(joints):
-        raise ToolError(f"{where}: expected the joints {', '.join(joints)}, as {contract.name} "
-                        f"has, found {', '.join(found)}; name the dataset of the training")
-    pairs = ", ".join(f"{name} is {joint}" for name, joint in
-                      zip(found or map(str, range(len(joints))), joints, strict=True))
-    _log.warning("%s: none of its names is a joint of %s; they count in their order: %s", where,
-                 contract.name, pairs)
+        raise ToolError(
+            f"{where}: expected the joints {', '.join(joints)}, as {contract.name} "
+            f"has, found {', '.join(found)}; name the dataset of the training"
+        )
+    pairs = ", ".join(
+        f"{name} is {joint}"
+        for name, joint in zip(found or map(str, range(len(joints))), joints, strict=True)
+    )
+    _log.warning(
+        "%s: none of its names is a joint of %s; they count in their order: %s",
+        where,
+        contract.name,
+        pairs,
+    )

@@ -15,18 +15,27 @@ from rich.table import Table
 
 from lerobot_bridge.open_loop.figures import Figures, JointErrors
 from lerobot_bridge.open_loop.predict import Predicted
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import ChunkBundle
 from policy_inference.comparison.plain_json import plain
 
 DIGITS = 6
 WORDS = ("joint", "unit", "episode", "task")
 """Heads of columns with words."""
-UNITS = {"radians": "rad", "degrees": "deg", "range_m100_100": "-100..100",
-         "range_0_100": "0..100"}
+UNITS = {"radians": "rad", "degrees": "deg", "range_m100_100": "-100..100", "range_0_100": "0..100"}
 """How tables write what a policy counts joints in."""
-_HEAD = ("joint", "unit", "mean", "p95", "max", "max rad", "correlation", "mean rad", "p95 rad",
-         "worst at")
+_HEAD = (
+    "joint",
+    "unit",
+    "mean",
+    "p95",
+    "max",
+    "max rad",
+    "correlation",
+    "mean rad",
+    "p95 rad",
+    "worst at",
+)
 _NARROW = _HEAD.index("mean rad")
 """Columns for which a terminal has room."""
 UNMEASURED = "-: recorded or predicted values of the joint do not change"
@@ -96,14 +105,17 @@ def sentences(found: Replayed) -> list[str]:
     if lag is None:
         said.append("no joint moves by more than 0.05 rad: neither errors nor a delay say much")
     elif lag.error > _CLEARLY * lag.error_unshifted or lag.frames == 0:
-        said.append("predicted actions are neither early nor late: mean error "
-                    f"{number(lag.error_unshifted)} standard deviations of the actions")
+        said.append(
+            "predicted actions are neither early nor late: mean error "
+            f"{number(lag.error_unshifted)} standard deviations of the actions"
+        )
     else:
         when = "later" if lag.frames > 0 else "earlier"
         said.append(
             f"predicted actions fit best those recorded {abs(lag.frames)} frames {when} "
             f"({abs(lag.frames) / fps:.3g} s): mean error {number(lag.error)} instead of "
-            f"{number(lag.error_unshifted)} standard deviations of the actions")
+            f"{number(lag.error_unshifted)} standard deviations of the actions"
+        )
     if any(math.isnan(one.correlation) for one in found.all.joints):
         said.append(UNMEASURED)
     return [*said, *found.all.strange]
@@ -112,18 +124,33 @@ def sentences(found: Replayed) -> list[str]:
 def document(found: Replayed) -> Any:
     """Return all figures in the types of JSON; what could not be measured is null."""
     contract = found.bundle.contract
-    return plain({
-        "dataset": str(found.dataset), "bundle": str(found.bundle.path),
-        "bundle_sha256": found.bundle.sha256, "policy": contract.name,
-        "version": contract.version, "backend": found.backend,
-        "precisions": [one.precision for one in found.artifacts], "every": found.every,
-        "rate_hz": contract.rate_hz, "frames": found.frames, "frames_left_out": found.left_out,
-        **_figures(found.all),
-        "episodes": [
-            {"episode": one.episode.index, "tasks": list(one.episode.tasks),
-             "frames": int(one.compared.sum()), "chunks": len(one.begins), **_figures(figures)}
-            for one, figures in zip(found.episodes, found.each, strict=True)],
-    }, DIGITS)  # fmt: skip
+    return plain(
+        {
+            "dataset": str(found.dataset),
+            "bundle": str(found.bundle.path),
+            "bundle_sha256": found.bundle.sha256,
+            "policy": contract.name,
+            "version": contract.version,
+            "backend": found.backend,
+            "precisions": [one.precision for one in found.artifacts],
+            "every": found.every,
+            "rate_hz": contract.rate_hz,
+            "frames": found.frames,
+            "frames_left_out": found.left_out,
+            **_figures(found.all),
+            "episodes": [
+                {
+                    "episode": one.episode.index,
+                    "tasks": list(one.episode.tasks),
+                    "frames": int(one.compared.sum()),
+                    "chunks": len(one.begins),
+                    **_figures(figures),
+                }
+                for one, figures in zip(found.episodes, found.each, strict=True)
+            ],
+        },
+        DIGITS,
+    )
 
 
 def write_json(found: Replayed, file: Path) -> None:
@@ -132,19 +159,32 @@ def write_json(found: Replayed, file: Path) -> None:
 
 
 def _row(one: JointErrors) -> list[str]:
-    figures = (one.error.mean, one.error.p95, one.error.largest, one.error_rad.largest,
-               one.correlation, one.error_rad.mean, one.error_rad.p95)
+    figures = (
+        one.error.mean,
+        one.error.p95,
+        one.error.largest,
+        one.error_rad.largest,
+        one.correlation,
+        one.error_rad.mean,
+        one.error_rad.p95,
+    )
     episode, frame = one.worst
     return [one.name, UNITS[one.unit], *map(number, figures), f"{episode}, frame {frame}"]
 
 
 def _figures(figures: Figures) -> dict[str, Any]:
     return {
-        "joints": {one.name: {
-            "unit": one.unit, "error": asdict(one.error), "error_rad": asdict(one.error_rad),
-            "correlation": one.correlation,
-            "worst": {"episode": one.worst[0], "frame": one.worst[1]},
-        } for one in figures.joints},
+        "joints": {
+            one.name: {
+                "unit": one.unit,
+                "error": asdict(one.error),
+                "error_rad": asdict(one.error_rad),
+                "correlation": one.correlation,
+                "worst": {"episode": one.worst[0], "frame": one.worst[1]},
+            }
+            for one in figures.joints
+        },
         "lag": asdict(figures.lag) if figures.lag else None,
-        "error_by_step": figures.by_step.tolist(), "strange": list(figures.strange),
-    }  # fmt: skip
+        "error_by_step": figures.by_step.tolist(),
+        "strange": list(figures.strange),
+    }

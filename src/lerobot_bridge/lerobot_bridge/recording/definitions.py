@@ -61,7 +61,9 @@ def _definition(package: str, name: str) -> Path:
     files = (Path(prefix, "share", package, "msg", f"{name}.msg") for prefix in prefixes)
     found = next((file for file in files if file.is_file()), None)
     if found is None:
-        raise PolicyError(f"{_PREFIXES}: expected a prefix with share/{package}/msg/{name}.msg, "
-                          f"found {os.pathsep.join(prefixes) or 'nothing'}; install {package} and "
-                          "source its setup.bash")
+        raise PolicyError(
+            f"{_PREFIXES}: expected a prefix with share/{package}/msg/{name}.msg, "
+            f"found {os.pathsep.join(prefixes) or 'nothing'}; install {package} and "
+            "source its setup.bash"
+        )
     return found

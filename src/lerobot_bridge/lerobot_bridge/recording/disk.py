@@ -161,8 +161,9 @@ class Disk:
         self.last = file.finish(sidecar)
         self._file = None
         lost = f"; {sidecar.lost} messages came too fast for the disk" if sidecar.lost else ""
-        self.news.append(News(f"{self.last}: kept, {file.size_bytes * 1e-6:.1f} MB{lost}",
-                              episode=self._number))
+        self.news.append(
+            News(f"{self.last}: kept, {file.size_bytes * 1e-6:.1f} MB{lost}", episode=self._number)
+        )
 
     def _discard(self) -> None:
         file, self._file = self._file, None

@@ -63,18 +63,24 @@ class SessionFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise PolicyError(f"{self.path}: expected a session that nobody records, found one "
-                              "that another recorder has open; end that, or name another "
-                              "output") from None
+            raise PolicyError(
+                f"{self.path}: expected a session that nobody records, found one "
+                "that another recorder has open; end that, or name another "
+                "output"
+            ) from None
         file = self.path / MAPPING
         if file.is_file():
             if load_mapping(file) != mapping:
-                raise PolicyError(f"{file}: expected the mapping of this session, found another "
-                                  "one asked for; name another output, or that file as mapping")
+                raise PolicyError(
+                    f"{file}: expected the mapping of this session, found another "
+                    "one asked for; name another output, or that file as mapping"
+                )
             return
         if foreign := sorted(entry.name for entry in self.path.iterdir()):
-            raise PolicyError(f"{self.path}: expected an empty folder, or a session with "
-                              f"{MAPPING}, found {', '.join(foreign[:6])}; name another output")
+            raise PolicyError(
+                f"{self.path}: expected an empty folder, or a session with "
+                f"{MAPPING}, found {', '.join(foreign[:6])}; name another output"
+            )
         with whole_file(file, mode=0o644) as opened:
             opened.write(mapping_text)
 

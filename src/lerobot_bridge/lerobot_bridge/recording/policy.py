@@ -36,12 +36,18 @@ class PolicyWatch:
     def problem(self) -> str:
         """Return why it does not drive; empty where it does."""
         if self.ran is None:
-            return (f"{self._node}: expected the status of a policy node, found none; does it run, "
-                    "in this ROS_DOMAIN_ID?")
+            return (
+                f"{self._node}: expected the status of a policy node, found none; does it run, "
+                "in this ROS_DOMAIN_ID?"
+            )
         if (age_ns := self._steady_ns() - self._heard_ns) > _SILENT_NS:
-            return (f"{self._node}: expected its status several times a second, found the newest "
-                    f"{age_ns * 1e-9:.1f} s old; has it ended?")
+            return (
+                f"{self._node}: expected its status several times a second, found the newest "
+                f"{age_ns * 1e-9:.1f} s old; has it ended?"
+            )
         if self._mode not in _DRIVES:
-            return (f"{self._node}: expected the mode {RUN}, found {self._mode} ({self._reason}); "
-                    "`robot_operator stand`, then `robot_operator run`")
+            return (
+                f"{self._node}: expected the mode {RUN}, found {self._mode} ({self._reason}); "
+                "`robot_operator stand`, then `robot_operator run`"
+            )
         return ""

@@ -48,9 +48,15 @@ class Recorder:
     """
 
     def __init__(
-        self, course: Course, told: Told, folder: SessionFolder, disk: Disk,
-        watches: Mapping[str, Watch], policy: PolicyWatch | None, marked: Marked,
-    ) -> None:  # fmt: skip
+        self,
+        course: Course,
+        told: Told,
+        folder: SessionFolder,
+        disk: Disk,
+        watches: Mapping[str, Watch],
+        policy: PolicyWatch | None,
+        marked: Marked,
+    ) -> None:
         """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
@@ -125,19 +131,26 @@ class Recorder:
 
     def _watch(self, now_ns: int) -> list[News]:
         """Return what has changed for the worse in the episode that is being recorded."""
-        found = {name: problem for name, watch in self.watches.items()
-                 if (problem := watch.problem(now_ns))}
+        found = {
+            name: problem
+            for name, watch in self.watches.items()
+            if (problem := watch.problem(now_ns))
+        }
         found |= {
             f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
-                            f"{self.watches[name].kind}; what follows of it is in the next one"
-            for name, kind in self._kinds.items() if kind != self.watches[name].kind}
+            f"{self.watches[name].kind}; what follows of it is in the next one"
+            for name, kind in self._kinds.items()
+            if kind != self.watches[name].kind
+        }
         self._note_crowds()
         found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
             found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
         if self._disk.lost:
-            found["disk"] = (f"{self._disk.lost} messages came faster than the disk takes them; "
-                             "record on a faster one, or send pictures compressed")
+            found["disk"] = (
+                f"{self._disk.lost} messages came faster than the disk takes them; "
+                "record on a faster one, or send pictures compressed"
+            )
         new = [text for name, text in found.items() if name not in self.problems]
         self.problems = found
         if room := self._room(self._disk.waiting_bytes):
@@ -153,15 +166,21 @@ class Recorder:
 
     def obstacle(self, now_ns: int) -> str:
         """Return why no episode can begin; empty where one can."""
-        found = [problem for watch in self.watches.values()
-                 for problem in (watch.problem(now_ns) or watch.unfit(), watch.crowd()) if problem]
+        found = [
+            problem
+            for watch in self.watches.values()
+            for problem in (watch.problem(now_ns) or watch.unfit(), watch.crowd())
+            if problem
+        ]
         kinds = {watch.kind for watch in self.watches.values() if watch.wanted.needed}
         found += [text for kind, text in self._disk.unknown.items() if kind in kinds]
         if self._policy is not None and (problem := self._policy.problem()):
             found.append(problem)
         if not now_ns:
-            found.append("/clock: expected simulated time (use_sim_time), found none yet; does the "
-                         "simulator run?")
+            found.append(
+                "/clock: expected simulated time (use_sim_time), found none yet; does the "
+                "simulator run?"
+            )
         rate = sum(watch.bytes_per_s(now_ns) for watch in self.watches.values())
         found += filter(None, [self._room(rate * self.session.course.episode_s)])
         return "\n".join(found)
@@ -175,8 +194,10 @@ class Recorder:
         need_mb = need_bytes / _MB + self._told.min_free_mb
         if free_mb >= need_mb:
             return ""
-        return (f"{self._folder.path}: expected {need_mb:.0f} MB of free space, found "
-                f"{free_mb:.0f}; move episodes away, or name another output")
+        return (
+            f"{self._folder.path}: expected {need_mb:.0f} MB of free space, found "
+            f"{free_mb:.0f}; move episodes away, or name another output"
+        )
 
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on, beginning with what holds."""
@@ -199,15 +220,25 @@ class Recorder:
         said = [*self._crowded(), *self._not_received(), *self._absent(), *self._silent()]
         if ended.fault:
             self._disk.news.append(News(f"episode {ended.number} ends here: {ended.why}", True))
-        self._disk.news += [news._replace(text=f"episode {ended.number}: {news.text}")
-                            for news in said]
+        self._disk.news += [
+            news._replace(text=f"episode {ended.number}: {news.text}") for news in said
+        ]
         told, spans = self._told, ended.interventions
-        self._disk.end(Sidecar(
-            number=ended.number, task=told.task, tags=told.tags, success=ended.success,
-            interventions=None if spans is None else tuple(tuple(span) for span in spans),
-            rate_hz=told.rate_hz, policy=self._policy.ran if self._policy else None,
-            ended=ended.why, lost=self._disk.lost, not_received=self.not_received,
-            problems=tuple(self._crowds.values())))
+        self._disk.end(
+            Sidecar(
+                number=ended.number,
+                task=told.task,
+                tags=told.tags,
+                success=ended.success,
+                interventions=None if spans is None else tuple(tuple(span) for span in spans),
+                rate_hz=told.rate_hz,
+                policy=self._policy.ran if self._policy else None,
+                ended=ended.why,
+                lost=self._disk.lost,
+                not_received=self.not_received,
+                problems=tuple(self._crowds.values()),
+            )
+        )
         return [news.text for news in said]
 
     @property
@@ -222,24 +253,30 @@ class Recorder:
 
     def _not_received(self) -> Iterator[News]:
         for name, count in self.not_received.items():
-            yield News(f"{name}: {count} messages were sent and did not come; send pictures "
-                       "compressed, record on the machine of the publisher, or let it keep more "
-                       "messages (QoS depth)", failed=True)
+            yield News(
+                f"{name}: {count} messages were sent and did not come; send pictures "
+                "compressed, record on the machine of the publisher, or let it keep more "
+                "messages (QoS depth)",
+                failed=True,
+            )
 
     def _silent(self) -> Iterator[News]:
         for name, watch in self.watches.items():
             allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
             if allowed_s is not None and silent_s > allowed_s:
                 leaves = "leaves" if silent_s > allowed_s + 1 / self._told.rate_hz else "may leave"
-                yield News(f"{name}: {silent_s:.2f} s without a message, of which the mapping "
-                           f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
-                           warns=True)
+                yield News(
+                    f"{name}: {silent_s:.2f} s without a message, of which the mapping "
+                    f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
+                    warns=True,
+                )
 
     def _absent(self) -> Iterator[News]:
         for name, watch in self.watches.items():
             if watch.wanted.needed and name not in self._kinds:
-                yield News(f"{name}: expected messages, found none in the whole episode",
-                           failed=True)
+                yield News(
+                    f"{name}: expected messages, found none in the whole episode", failed=True
+                )
 
     def discard(self) -> None:
         """Keep nothing of it."""

@@ -133,8 +133,10 @@ class Session:
         if self._running:
             raise RefusedError(f"episode {self.number} is being recorded; ask for stop or next")
         if self._enough:
-            raise RefusedError(f"all {self.course.episodes} episodes are there; for more, start "
-                               "the node anew with a larger number")
+            raise RefusedError(
+                f"all {self.course.episodes} episodes are there; for more, start "
+                "the node anew with a larger number"
+            )
         if obstacle := self._stage.obstacle(now_ns):
             raise RefusedError(obstacle)
         fresh = self.state in (State.IDLE, State.FINISHED)
@@ -163,10 +165,12 @@ class Session:
         """
         self._follow_clock(now_ns)
         if not self._running and self._last is not None:
-            raise RefusedError("expected an episode that is being recorded, found none "
-                               f"({self.state.value}); episode {self._last} is over and kept: to "
-                               f"be rid of it, delete {self._stage.place(self._last)} and start "
-                               "the node anew, which counts what is there")
+            raise RefusedError(
+                "expected an episode that is being recorded, found none "
+                f"({self.state.value}); episode {self._last} is over and kept: to "
+                f"be rid of it, delete {self._stage.place(self._last)} and start "
+                "the node anew, which counts what is there"
+            )
         number = self._require_running(now_ns)
         self._running = None
         self._stage.discard()
@@ -280,8 +284,7 @@ class Session:
             return
         if self._running:
             how = "back" if step_ns < 0 else "on at once"
-            self._end(before_ns, f"the clock went {how} by {abs(step_ns) * 1e-9:.3f} s",
-                      fault=True)
+            self._end(before_ns, f"the clock went {how} by {abs(step_ns) * 1e-9:.3f} s", fault=True)
             self._after(now_ns, goes_on=self.course.auto)
         else:
             self._until_ns += step_ns
@@ -289,8 +292,10 @@ class Session:
     def _require_running(self, now_ns: int) -> int:
         self._follow_clock(now_ns)
         if not self._running:
-            raise RefusedError("expected an episode that is being recorded, found none "
-                               f"({self.state.value}); to begin none, ask for finish")
+            raise RefusedError(
+                "expected an episode that is being recorded, found none "
+                f"({self.state.value}); to begin none, ask for finish"
+            )
         return self.number
 
     def _begin(self, now_ns: int) -> None:
@@ -308,9 +313,15 @@ class Session:
         if running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
         watched = self.course.judged or running.spans
-        wrong = self._stage.end(Ended(
-            number=running.number, success=running.success, why=why, fault=fault,
-            interventions=tuple(running.spans) if watched else None))
+        wrong = self._stage.end(
+            Ended(
+                number=running.number,
+                success=running.success,
+                why=why,
+                fault=fault,
+                interventions=tuple(running.spans) if watched else None,
+            )
+        )
         self._stage.mark(Mark.STOP, running.number, now_ns)
         self.writing.add(running.number)
         self._last, self.number = running.number, running.number + 1
@@ -336,8 +347,11 @@ class Session:
         elif running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
             running.since_ns = None
-        self._stage.mark(Mark.INTERVENTION_BEGINS if self._driving else Mark.INTERVENTION_ENDS,
-                         self.number, now_ns)
+        self._stage.mark(
+            Mark.INTERVENTION_BEGINS if self._driving else Mark.INTERVENTION_ENDS,
+            self.number,
+            now_ns,
+        )
 
     def _outlook(self) -> str:
         if self.state is State.RESET:

@@ -57,22 +57,42 @@ def wanted_topics(
     def add(each: Wanted) -> None:
         before = found.setdefault(each.topic, each)
         found[each.topic] = Wanted(
-            topic=each.topic, types=before.types, needed=before.needed or each.needed,
+            topic=each.topic,
+            types=before.types,
+            needed=before.needed or each.needed,
             timeout_s=_lesser(before.timeout_s, each.timeout_s),
-            gap_s=_lesser(before.gap_s, each.gap_s), holds=before.holds or each.holds,
-            alone=before.alone or each.alone)
+            gap_s=_lesser(before.gap_s, each.gap_s),
+            holds=before.holds or each.holds,
+            alone=before.alone or each.alone,
+        )
 
     for sources in mapping.vectors.values():
         for source in sources:
             holds = source.resample == "hold"
-            add(Wanted(topic=source.topic, types=(source.type,), needed=True, holds=holds,
-                       alone=True, gap_s=gap_s(mapping, source),
-                       timeout_s=None if holds else source.timeout_s))
+            add(
+                Wanted(
+                    topic=source.topic,
+                    types=(source.type,),
+                    needed=True,
+                    holds=holds,
+                    alone=True,
+                    gap_s=gap_s(mapping, source),
+                    timeout_s=None if holds else source.timeout_s,
+                )
+            )
     for camera in mapping.cameras.values():
         holds = camera.resample == "hold"
-        add(Wanted(topic=camera.topic, types=camera.types, needed=True, holds=holds,
-                   alone=True, gap_s=gap_s(mapping, camera),
-                   timeout_s=None if holds else camera.timeout_s))
+        add(
+            Wanted(
+                topic=camera.topic,
+                types=camera.types,
+                needed=True,
+                holds=holds,
+                alone=True,
+                gap_s=gap_s(mapping, camera),
+                timeout_s=None if holds else camera.timeout_s,
+            )
+        )
     for topic in extra:
         add(Wanted(topic=topic, needed=topic not in found))
     for channel in mapping.command:
@@ -164,8 +184,10 @@ class Watch:
             return self.trouble if wanted.needed else ""
         if not self.publishers:
             kinds = f" of {' or '.join(wanted.types)}" if wanted.types else ""
-            return (f"{self.name}: expected a publisher{kinds}, found none; start it, or look "
-                    "for its name with `ros2 topic list`")
+            return (
+                f"{self.name}: expected a publisher{kinds}, found none; start it, or look "
+                "for its name with `ros2 topic list`"
+            )
         if not wanted.types:
             return ""
         if self._newest_ns is None:
@@ -174,8 +196,10 @@ class Watch:
         # ROS time may go back.
         age_s = min(abs(now_ns - then_ns), self._steady_ns() - then_steady_ns) * 1e-9
         if wanted.timeout_s is not None and age_s > wanted.timeout_s:
-            return (f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
-                    f"newest {age_s:.1f} s old")
+            return (
+                f"{self.name}: expected a message within {wanted.timeout_s:g} s, found the "
+                f"newest {age_s:.1f} s old"
+            )
         return ""
 
     def unfit(self) -> str:
@@ -192,9 +216,11 @@ class Watch:
         """
         if not self.wanted.alone or len(self.publishers) < 2:
             return ""
-        return (f"{self.name}: expected one publisher, found {len(self.publishers)} "
-                f"({', '.join(self.publishers)}), whose messages take turns; stop all but one (one "
-                "that was killed is gone after some seconds)")
+        return (
+            f"{self.name}: expected one publisher, found {len(self.publishers)} "
+            f"({', '.join(self.publishers)}), whose messages take turns; stop all but one (one "
+            "that was killed is gone after some seconds)"
+        )
 
     def rate_hz(self, now_ns: int) -> float:
         """Return how many messages came a second, over the last two."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset import Dataset
 
 _OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
 """Features that no message carries."""
@@ -29,19 +29,27 @@ def places_of(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int]
     """
     info = dataset.info
     if info.fps != mapping.rate_hz:
-        raise ToolError(f"{info.file}: expected {mapping.rate_hz} frames per second, as rate_hz of "
-                        f"the mapping, found {info.fps:g}")
+        raise ToolError(
+            f"{info.file}: expected {mapping.rate_hz} frames per second, as rate_hz of "
+            f"the mapping, found {info.fps:g}"
+        )
     for name, camera in mapping.cameras.items():
         height, width = dataset.feature(IMAGES + name, camera=True).shape[:2]
         if (height, width) != (camera.height, camera.width) and not camera.resize:
-            raise ToolError(f"{info.file}: {IMAGES}{name}: expected pictures of {camera.width} x "
-                            f"{camera.height} pixels, as in the mapping, found {width} x {height}")
-    found = {feature: _places(dataset, feature, mapping.names(feature))
-             for feature in mapping.vectors}
+            raise ToolError(
+                f"{info.file}: {IMAGES}{name}: expected pictures of {camera.width} x "
+                f"{camera.height} pixels, as in the mapping, found {width} x {height}"
+            )
+    found = {
+        feature: _places(dataset, feature, mapping.names(feature)) for feature in mapping.vectors
+    }
     known = (*_OWN, *found, *(IMAGES + name for name in mapping.cameras))
     if others := [name for name in info.features if name not in known]:
-        _log.warning("%s: left out, since the mapping has no topic for them: %s", info.file,
-                     ", ".join(others))
+        _log.warning(
+            "%s: left out, since the mapping has no topic for them: %s",
+            info.file,
+            ", ".join(others),
+        )
     return found
 
 
@@ -51,7 +59,9 @@ def _places(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]
     plain = [name.removesuffix(_OF_A_POSITION) for name in one.names]
     wanted = [name.removesuffix(_OF_A_POSITION) for name in names]
     if one.shape != (len(names),) or sorted(plain) != sorted(wanted):
-        raise ToolError(f"{dataset.info.file}: {feature}: expected the values {', '.join(names)}, "
-                        f"as in the mapping, found {list(one.shape)}: "
-                        f"{', '.join(one.names) or 'without names'}")
+        raise ToolError(
+            f"{dataset.info.file}: {feature}: expected the values {', '.join(names)}, "
+            f"as in the mapping, found {list(one.shape)}: "
+            f"{', '.join(one.names) or 'without names'}"
+        )
     return [plain.index(name) for name in wanted]

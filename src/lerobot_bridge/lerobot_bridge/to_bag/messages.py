@@ -43,12 +43,17 @@ def types_of(mapping: RobotMapping) -> Typestore:
     """
     used = [source.type for sources in mapping.vectors.values() for source in sources]
     # What is of ROS 2 alone is written without ROS.
-    types = (message_types() if any(name.startswith(_OURS) for name in used)
-             else get_typestore(Stores.ROS2_HUMBLE))
+    types = (
+        message_types()
+        if any(name.startswith(_OURS) for name in used)
+        else get_typestore(Stores.ROS2_HUMBLE)
+    )
     for name in used:
         if name not in types.types:
-            raise ToolError(f"expected message types of ROS 2 or {_OURS.rstrip('/')}, found {name} "
-                            "in the mapping; leave its source out")
+            raise ToolError(
+                f"expected message types of ROS 2 or {_OURS.rstrip('/')}, found {name} "
+                "in the mapping; leave its source out"
+            )
     return types
 
 
@@ -65,8 +70,9 @@ class FrameMessages:
         topics = [_Topic(mapping, sources, empty) for sources in _by_topic(mapping)]
         self._sensed = [topic for topic in topics if not topic.is_action]
         self._done = [topic for topic in topics if topic.is_action]
-        self._cameras = {name: _camera(name, camera.topic, empty)
-                         for name, camera in mapping.cameras.items()}
+        self._cameras = {
+            name: _camera(name, camera.topic, empty) for name, camera in mapping.cameras.items()
+        }
 
     def of(
         self, vectors: Mapping[str, F64], pictures: Mapping[str, Picture], stamp_ns: int
@@ -115,8 +121,10 @@ class _Topic:
             raise ToolError(f"{topic}: {error}") from error
         self._name = _full(topic)
         sizes = [len(mapping.values_of(source, source.quantity)) for _, _, source in sources]
-        self._parts = [(feature, slice(begin, begin + size))
-                       for (feature, begin, _), size in zip(sources, sizes, strict=True)]
+        self._parts = [
+            (feature, slice(begin, begin + size))
+            for (feature, begin, _), size in zip(sources, sizes, strict=True)
+        ]
         # The same joint or field, if the features of two sources have it.
         keys = [key for _, _, source in sources for key in _keys(mapping, source)]
         self._doubled = [(keys.index(key), i) for i, key in enumerate(keys) if key in keys[:i]]
@@ -126,10 +134,12 @@ class _Topic:
         for one, other in self._doubled:
             if values[one] != values[other]:
                 features = ", ".join(dict.fromkeys(feature for feature, _ in self._parts))
-                raise RobotError(f"{self._name}: expected {self._outgoing.names[one]} to be the "
-                                 f"same in {features}, which one message carries, found "
-                                 f"{values[one]:.6g} and {values[other]:.6g}; give them topics of "
-                                 "their own in the mapping")
+                raise RobotError(
+                    f"{self._name}: expected {self._outgoing.names[one]} to be the "
+                    f"same in {features}, which one message carries, found "
+                    f"{values[one]:.6g} and {values[other]:.6g}; give them topics of "
+                    "their own in the mapping"
+                )
         return Said(self._name, self._outgoing.type, self._outgoing.message(values, stamp_ns))
 
 
@@ -152,8 +162,11 @@ def _camera(name: str, topic: str, empty: Empty) -> Callable[[Picture, int], Sai
 
     def compressed(picture: Picture, stamp_ns: int) -> Said:
         message = _stamped(empty, COMPRESSED_IMAGE, name, stamp_ns)
-        _, data = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
-                               [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        _, data = cv2.imencode(
+            ".jpg",
+            cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+            [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY],
+        )
         message.format, message.data = "jpeg", data.reshape(-1)
         return Said(full, COMPRESSED_IMAGE, message)
 

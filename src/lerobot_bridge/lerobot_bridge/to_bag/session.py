@@ -16,9 +16,9 @@ from lerobot_bridge.recording.folder import MAPPING
 from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from lerobot_bridge.to_bag.fitting import places_of
 from lerobot_bridge.to_bag.messages import FrameMessages, Said, types_of
-from model_tools.bags.bag import METADATA
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Dataset, Episode
+from model_tools.files.bags.bag import METADATA
+from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 from policy_inference.bag_file import BagFile, Storage
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Tensor
@@ -37,9 +37,13 @@ class SessionWriter:
     """
 
     def __init__(
-        self, dataset: Dataset, mapping: RobotMapping, *, storage: Storage = "mcap",
+        self,
+        dataset: Dataset,
+        mapping: RobotMapping,
+        *,
+        storage: Storage = "mcap",
         compressed: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Check that the dataset is one of the mapping's robot.
 
         Args:
@@ -58,7 +62,7 @@ class SessionWriter:
         self._first_ns = -(-round(_FIRST_S * 1e9) // mapping.period_ns) * mapping.period_ns
 
     def write(
-        self, episode: Episode, folder: Path, progress: Callable[[], object] = lambda: None
+        self, episode: DatasetEpisode, folder: Path, progress: Callable[[], object] = lambda: None
     ) -> None:
         """Write an episode into a folder, which is not there yet.
 
@@ -83,32 +87,40 @@ class SessionWriter:
         bag.finish()
         write_sidecar(folder, self._sidecar(episode))
 
-    def _said(self, episode: Episode) -> Iterator[tuple[int, Iterable[Said]]]:
+    def _said(self, episode: DatasetEpisode) -> Iterator[tuple[int, Iterable[Said]]]:
         """Yield the time of each frame, and its messages."""
         rows = self._dataset.rows(episode, list(self._places))
-        cameras = {name: self._dataset.pictures(IMAGES + name, episode)
-                   for name in self._mapping.cameras}
+        cameras = {
+            name: self._dataset.pictures(IMAGES + name, episode) for name in self._mapping.cameras
+        }
         for frame in range(episode.length):
-            vectors = {name: _ordered(rows[name][frame], places)
-                       for name, places in self._places.items()}
+            vectors = {
+                name: _ordered(rows[name][frame], places) for name, places in self._places.items()
+            }
             pictures = {name: next(each) for name, each in cameras.items()}
             try:
-                yield self._time_ns(frame), list(self._messages.of(vectors, pictures,
-                                                                   self._time_ns(frame)))
+                yield (
+                    self._time_ns(frame),
+                    list(self._messages.of(vectors, pictures, self._time_ns(frame))),
+                )
             except RobotError as error:
-                raise ToolError(f"{episode.data}: episode {episode.index}, frame {frame}: {error}"
-                                ) from error
+                raise ToolError(
+                    f"{episode.data}: episode {episode.index}, frame {frame}: {error}"
+                ) from error
 
     def _time_ns(self, frame: int) -> int:
         return self._first_ns + frame * self._mapping.period_ns
 
-    def _sidecar(self, episode: Episode) -> Sidecar:
+    def _sidecar(self, episode: DatasetEpisode) -> Sidecar:
         flags = [name for name in (SUCCESS, INTERVENTION) if name in self._dataset.info.features]
         rows = self._dataset.rows(episode, flags)
         return Sidecar(
-            number=episode.index, task="; ".join(episode.tasks), rate_hz=self._mapping.rate_hz,
+            number=episode.index,
+            task="; ".join(episode.tasks),
+            rate_hz=self._mapping.rate_hz,
             success=bool(rows[SUCCESS][-1]) if SUCCESS in rows else None,
-            interventions=self._spans(rows[INTERVENTION]) if INTERVENTION in rows else None)
+            interventions=self._spans(rows[INTERVENTION]) if INTERVENTION in rows else None,
+        )
 
     def _spans(self, flags: Tensor) -> tuple[tuple[int, int], ...]:
         """Return from when to when a flag is set, ns."""

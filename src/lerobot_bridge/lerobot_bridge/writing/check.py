@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.interfaces import F64
 
 TOLERANCE_S = 1e-4
@@ -38,36 +38,52 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
     for episode in dataset.episodes:
         count = np.arange(episode.length)
         rows = dataset.rows(episode, _ROWS)
-        expected = (count / dataset.info.fps, count, np.full(episode.length, episode.index),
-                    count + episode.first_frame)
+        expected = (
+            count / dataset.info.fps,
+            count,
+            np.full(episode.length, episode.index),
+            count + episode.first_frame,
+        )
         for name, values in zip(_ROWS, expected, strict=True):
             if np.abs(rows[name].ravel() - values).max() > TOLERANCE_S:
-                raise ToolError(f"{episode.data}: episode {episode.index}: expected {name} "
-                                f"{values[0]:g} to {values[-1]:g} in even steps, found others")
+                raise ToolError(
+                    f"{episode.data}: episode {episode.index}: expected {name} "
+                    f"{values[0]:g} to {values[-1]:g} in even steps, found others"
+                )
         for camera, (file, begin_s) in episode.videos.items():
             if file not in times_s:
                 times_s[file] = _times_s(file)
-            _check_video(file, f"{camera}: episode {episode.index}", times_s[file],
-                         begin_s + count / dataset.info.fps)
+            _check_video(
+                file,
+                f"{camera}: episode {episode.index}",
+                times_s[file],
+                begin_s + count / dataset.info.fps,
+            )
     _check_counts(times_s, dataset)
 
 
 def _check_video(file: Path, where: str, found_s: F64, expected_s: F64) -> None:
     begin = int(np.searchsorted(found_s, expected_s[0] - TOLERANCE_S))
-    part = found_s[begin:begin + len(expected_s)]
+    part = found_s[begin : begin + len(expected_s)]
     if len(part) != len(expected_s):
         raise ToolError(f"{file}: {where}: expected {len(expected_s)} pictures, found {len(part)}")
     if np.abs(part - expected_s).max() > TOLERANCE_S:
         worst = int(np.abs(part - expected_s).argmax())
-        raise ToolError(f"{file}: {where}: expected frame {worst} at {expected_s[worst]:.4f} s, "
-                        f"found it at {part[worst]:.4f} s")
+        raise ToolError(
+            f"{file}: {where}: expected frame {worst} at {expected_s[worst]:.4f} s, "
+            f"found it at {part[worst]:.4f} s"
+        )
 
 
 def _check_counts(times_s: dict[Path, F64], dataset: Dataset) -> None:
     """Check that the videos have no pictures beside those of the episodes."""
     for file, found_s in times_s.items():
-        expected = sum(episode.length for episode in dataset.episodes
-                       for video, _ in episode.videos.values() if video == file)
+        expected = sum(
+            episode.length
+            for episode in dataset.episodes
+            for video, _ in episode.videos.values()
+            if video == file
+        )
         if len(found_s) != expected:
             raise ToolError(f"{file}: expected {expected} pictures, found {len(found_s)}")
 
@@ -76,5 +92,10 @@ def _times_s(file: Path) -> F64:
     """Return the times of a video's pictures, rising."""
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
-        return np.sort([float(packet.pts * packet.time_base) for packet in container.demux(stream)
-                        if packet.pts is not None])
+        return np.sort(
+            [
+                float(packet.pts * packet.time_base)
+                for packet in container.demux(stream)
+                if packet.pts is not None
+            ]
+        )

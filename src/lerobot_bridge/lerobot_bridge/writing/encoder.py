@@ -34,8 +34,9 @@ class WaitingEncoder(StreamingVideoEncoder):  # type: ignore[misc]  # it carries
         try:
             super().feed_frame(video_key, image)
         except RuntimeError as error:
-            raise OSError(f"{video_key}: expected an encoder that writes its video, found: {error}"
-                          ) from error
+            raise OSError(
+                f"{video_key}: expected an encoder that writes its video, found: {error}"
+            ) from error
 
     def finish_episode(self) -> dict[str, tuple[Path, dict[str, Any] | None]]:
         """End the videos; return file and statistics of each.
@@ -58,6 +59,8 @@ class WaitingEncoder(StreamingVideoEncoder):  # type: ignore[misc]  # it carries
         with frames.not_full:
             while len(frames.queue) >= frames.maxsize:
                 if not encoder.is_alive():
-                    raise OSError(f"{key}: expected an encoder that writes its video, found it "
-                                  "ended; is there room on the disk?")
+                    raise OSError(
+                        f"{key}: expected an encoder that writes its video, found it "
+                        "ended; is there room on the disk?"
+                    )
                 frames.not_full.wait(_LOOK_S)

@@ -34,6 +34,8 @@ def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
     """Yield which cameras cannot be videos: these keep colours for each four pixels."""
     for name, camera in mapping.cameras.items():
         if camera.height % 2 or camera.width % 2:
-            yield (f"cameras.{name}: expected an even height and width for a video, found "
-                   f"{camera.height} and {camera.width}; --images writes pictures, resize in the "
-                   "mapping stretches them")
+            yield (
+                f"cameras.{name}: expected an even height and width for a video, found "
+                f"{camera.height} and {camera.width}; --images writes pictures, resize in the "
+                "mapping stretches them"
+            )

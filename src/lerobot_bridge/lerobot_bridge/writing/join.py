@@ -28,9 +28,13 @@ _PLACES = ("index", "episode_index", "task_index")
 
 
 def join_parts(
-    parts: Sequence[Path], output: Path, repo_id: str, tags: Sequence[str] = (),
-    description: str = "", tell: Callable[[int], None] = lambda count: None,
-) -> None:  # fmt: skip
+    parts: Sequence[Path],
+    output: Path,
+    repo_id: str,
+    tags: Sequence[str] = (),
+    description: str = "",
+    tell: Callable[[int], None] = lambda count: None,
+) -> None:
     """Write the dataset of all parts, in their order, and its card.
 
     Args:
@@ -47,32 +51,43 @@ def join_parts(
         OSError: It cannot be written.
     """
     first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
-    features = {name: {key: feature[key] for key in ("dtype", "shape", "names")}
-                for name, feature in first.features.items() if name not in DEFAULT_FEATURES}
+    features = {
+        name: {key: feature[key] for key in ("dtype", "shape", "names")}
+        for name, feature in first.features.items()
+        if name not in DEFAULT_FEATURES
+    }
     with _temporary_beside(output):
-        dataset = LeRobotDataset.create(repo_id, first.fps, features, root=output,
-                                        robot_type=first.robot_type,
-                                        use_videos=bool(first.video_keys))
+        dataset = LeRobotDataset.create(
+            repo_id,
+            first.fps,
+            features,
+            root=output,
+            robot_type=first.robot_type,
+            use_videos=bool(first.video_keys),
+        )
         for number, part in enumerate(parts):
             found = LeRobotDatasetMetadata(_name(part), root=part)
             _refuse_other(first, found)
             _append(dataset, number, found)
             tell(number + 1)
         dataset.finalize()
-    card = create_lerobot_dataset_card(list(tags), dataset.meta.info,
-                                       dataset_description=description)
+    card = create_lerobot_dataset_card(
+        list(tags), dataset.meta.info, dataset_description=description
+    )
     card.save(output / "README.md")
 
 
 def _refuse_other(first: LeRobotDatasetMetadata, part: LeRobotDatasetMetadata) -> None:
     for name, expected, found in (
-        ("robot_type", first.robot_type, part.robot_type), ("fps", first.fps, part.fps),
+        ("robot_type", first.robot_type, part.robot_type),
+        ("fps", first.fps, part.fps),
         ("features", list(first.features), list(part.features)),
         *((name, feature, part.features.get(name)) for name, feature in first.features.items()),
-    ):  # fmt: skip
+    ):
         if found != expected:
-            raise ToolError(f"{part.root}: expected {name} as in {first.root}, {expected}, found "
-                            f"{found}")
+            raise ToolError(
+                f"{part.root}: expected {name} as in {first.root}, {expected}, found {found}"
+            )
 
 
 def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) -> None:
@@ -87,7 +102,8 @@ def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) 
     columns["task_index"] = np.full(length, dataset.meta.get_task_index(tasks[0]))
     stats = part.stats | compute_episode_stats(
         {name: columns[name] for name in _PLACES},
-        {name: DEFAULT_FEATURES[name] for name in _PLACES})
+        {name: DEFAULT_FEATURES[name] for name in _PLACES},
+    )
     place = dataset._save_episode_data(columns)
     for key in part.video_keys:
         # LeRobot removes the folder of a video that it has taken.

@@ -24,9 +24,13 @@ _QUEUE = 8
 
 
 def write_part(
-    folder: Path, mapping: RobotMapping, episode: Episode, frames: Iterable[Frame], form: Form,
+    folder: Path,
+    mapping: RobotMapping,
+    episode: Episode,
+    frames: Iterable[Frame],
+    form: Form,
     tell: Callable[[int], None] = lambda count: None,
-) -> int:  # fmt: skip
+) -> int:
     """Write a dataset of one episode, with statistics.
 
     Args:
@@ -46,15 +50,27 @@ def write_part(
     """
     features = dataset_features(mapping, videos=form.codec is not None, judged=form.judged)
     dataset = LeRobotDataset.create(
-        f"local/{folder.name}", mapping.rate_hz, features, root=folder,
-        robot_type=mapping.robot_type, use_videos=form.codec is not None,
-        vcodec=form.codec or "h264", streaming_encoding=form.codec is not None,
-    )  # fmt: skip
+        f"local/{folder.name}",
+        mapping.rate_hz,
+        features,
+        root=folder,
+        robot_type=mapping.robot_type,
+        use_videos=form.codec is not None,
+        vcodec=form.codec or "h264",
+        streaming_encoding=form.codec is not None,
+    )
     if form.codec is not None and mapping.cameras:
         made = dataset._streaming_encoder  # LeRobot has no argument for another one
         dataset._streaming_encoder = WaitingEncoder(
-            mapping.rate_hz, made.vcodec, made.pix_fmt, made.g, made.crf, made.preset, _QUEUE,
-            form.encoder_threads)
+            mapping.rate_hz,
+            made.vcodec,
+            made.pix_fmt,
+            made.g,
+            made.crf,
+            made.preset,
+            _QUEUE,
+            form.encoder_threads,
+        )
     count = 0
     try:
         for frame in frames:
@@ -72,8 +88,9 @@ def write_part(
 
 
 def _entry(frame: Frame, task: str, form: Form) -> dict[str, Any]:
-    entry: dict[str, Any] = {name: np.asarray(values, np.float32)
-                             for name, values in frame.vectors.items()}
+    entry: dict[str, Any] = {
+        name: np.asarray(values, np.float32) for name, values in frame.vectors.items()
+    }
     entry |= {IMAGES + name: picture for name, picture in frame.pictures.items()}
     if INTERVENTION in form.judged:
         entry[INTERVENTION] = np.array([frame.intervention])

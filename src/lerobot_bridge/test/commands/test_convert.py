@@ -17,8 +17,9 @@ from ..bags import joints, times, write_bag
 
 
 def converted(tmp_path: Path, *more: str) -> int:
-    return main(["convert", str(tmp_path), "--mapping", "so101", "--output", str(tmp_path / "out"),
-                 *more])
+    return main(
+        ["convert", str(tmp_path), "--mapping", "so101", "--output", str(tmp_path / "out"), *more]
+    )
 
 
 def test_without_lerobot_it_says_how_to_get_it(
@@ -35,9 +36,18 @@ def test_without_lerobot_it_says_how_to_get_it(
     assert "pip install lerobot==0.4.4" in caplog.text
 
 
-@pytest.mark.parametrize(("version", "fits"), [
-    ("0.3.3", False), ("0.4.3", False), ("0.4.4", True), ("0.4.4.post1", True), ("0.4.5", False),
-    ("0.5.0rc1", False), ("0.6.2", False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("version", "fits"),
+    [
+        ("0.3.3", False),
+        ("0.4.3", False),
+        ("0.4.4", True),
+        ("0.4.4.post1", True),
+        ("0.4.5", False),
+        ("0.5.0rc1", False),
+        ("0.6.2", False),
+    ],
+)
 def test_a_lerobot_whose_writer_is_unknown_is_refused_by_its_version(
     version: str, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,30 +59,42 @@ def test_a_lerobot_whose_writer_is_unknown_is_refused_by_its_version(
         require_lerobot()
 
 
-@pytest.mark.parametrize(("words", "said"), [
-    (["--processes", "0"], "--processes: expected at least 1, found 0"),
-    (["--report", "report.pdf"], "--report: expected a file .json or .html, found report.pdf"),
-    ([], "expected a rosbag2 recording, or a folder of recordings, found none"),
-])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--processes", "0"], "--processes: expected at least 1, found 0"),
+        (["--report", "report.pdf"], "--report: expected a file .json or .html, found report.pdf"),
+        ([], "expected a rosbag2 recording, or a folder of recordings, found none"),
+    ],
+)
 def test_wrong_arguments_are_named(
-    words: list[str], said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.4.4")
 
     assert converted(tmp_path, *words) == 1
     assert said in caplog.text
 
 
-@pytest.mark.parametrize(("report", "said"), [
-    ("old.json", "old.json: expected nothing there yet, found a file; --force replaces it"),
-    ("old.json/new.json", "old.json: expected a folder that can be written, found: "),
-    ("out/new.json", "--report: expected a file outside of the dataset"),
-])
+@pytest.mark.parametrize(
+    ("report", "said"),
+    [
+        ("old.json", "old.json: expected nothing there yet, found a file; --force replaces it"),
+        ("old.json/new.json", "old.json: expected a folder that can be written, found: "),
+        ("out/new.json", "--report: expected a file outside of the dataset"),
+    ],
+)
 def test_a_report_that_cannot_be_written_is_said_before_the_work(
-    report: str, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    report: str,
+    said: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.4.4")
     tt = times(10, 1000)
     write_bag(tmp_path / "wave", [*joints(tt), *joints(tt, "/leader/joint_states")])
@@ -89,5 +111,6 @@ def test_a_length_of_episodes_is_a_number(
 ) -> None:
     with pytest.raises(SystemExit):
         converted(tmp_path, "--episodes", length)
-    assert ("expected bag, marks, or a length of at least 0.1 s, found "
-            f"{length!r}") in capsys.readouterr().err
+    assert (
+        f"expected bag, marks, or a length of at least 0.1 s, found {length!r}"
+    ) in capsys.readouterr().err

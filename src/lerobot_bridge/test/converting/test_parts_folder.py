@@ -89,8 +89,9 @@ def test_parts_count_as_finished_while_they_are_what_was_made(folder: Path) -> N
     assert names(folder) == {LOCK, LOG, NAME}
 
 
-@pytest.mark.parametrize("damage", [cut, changed, lost, half_written, zeros, another_kind,
-                                    unknown, shutil.rmtree])
+@pytest.mark.parametrize(
+    "damage", [cut, changed, lost, half_written, zeros, another_kind, unknown, shutil.rmtree]
+)
 def test_damaged_parts_count_as_not_made(damage: Callable[[Path], object], folder: Path) -> None:
     part = finished(folder)
     damage(part)
@@ -127,10 +128,14 @@ def a_folder(place: Path) -> None:
     (place / "notes.txt").touch()
 
 
-@pytest.mark.parametrize(("make", "said"), [
-    (a_link, "a link to .*elsewhere"), (Path.touch, "a file"),
-    (a_folder, "a folder of somebody else's"),
-])
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (a_link, "a link to .*elsewhere"),
+        (Path.touch, "a file"),
+        (a_folder, "a folder of somebody else's"),
+    ],
+)
 def test_what_is_somebody_elses_is_left_alone(
     make: Callable[[Path], object], said: str, tmp_path: Path
 ) -> None:
@@ -138,8 +143,10 @@ def test_what_is_somebody_elses_is_left_alone(
     make(place)
     before = sorted(tmp_path.rglob("*"))
 
-    with (pytest.raises(ToolError, match=f"parts: expected nothing there.*, found {said}; move"),
-          locked(place)):  # fmt: skip
+    with (
+        pytest.raises(ToolError, match=f"parts: expected nothing there.*, found {said}; move"),
+        locked(place),
+    ):
         pass
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -147,8 +154,10 @@ def test_what_is_somebody_elses_is_left_alone(
 def test_one_command_at_a_time_works_there(tmp_path: Path) -> None:
     folder = tmp_path / "cubes.parts"
     with locked(folder):
-        with (pytest.raises(ToolError, match="expected no other command that converts"),
-              locked(folder)):  # fmt: skip
+        with (
+            pytest.raises(ToolError, match="expected no other command that converts"),
+            locked(folder),
+        ):
             pass
         assert (folder / LOCK).is_file()
     with locked(folder):
@@ -169,8 +178,9 @@ def test_a_lock_that_was_removed_meanwhile_keeps_nobody_out(
 
 
 def test_what_a_killed_run_left_beside_the_output_goes(folder: Path, tmp_path: Path) -> None:
-    left, ours, theirs = (tmp_path / f".cubes.{name}"
-                          for name in ("killed_1", "now_is_2", "theirs"))
+    left, ours, theirs = (
+        tmp_path / f".cubes.{name}" for name in ("killed_1", "now_is_2", "theirs")
+    )
     for each in (left, ours, theirs):
         (each / "cubes").mkdir(parents=True)
 

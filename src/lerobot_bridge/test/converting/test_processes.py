@@ -71,9 +71,10 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def done(
     function: Callable[[Any, Any], Any], jobs: dict[str, Any], tmp_path: Path, **more: Any
-) -> dict[str, Any]:  # fmt: skip
-    return run_apart(function, jobs, at_once=2, needs="policy_inference.errors",
-                     log=tmp_path / "log.txt", **more)
+) -> dict[str, Any]:
+    return run_apart(
+        function, jobs, at_once=2, needs="policy_inference.errors", log=tmp_path / "log.txt", **more
+    )
 
 
 def test_each_job_has_its_result_or_the_reason_why_not(work: Any, tmp_path: Path) -> None:
@@ -99,8 +100,11 @@ def test_each_job_has_a_process_and_one_thread_for_its_mathematics(
 
 
 def test_a_process_that_is_killed_is_named_with_the_remedy(work: Any, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"^b: expected a process that finishes it, found one that "
-                                        r"ended with status -9, .* --processes takes fewer"):
+    with pytest.raises(
+        ToolError,
+        match=r"^b: expected a process that finishes it, found one that "
+        r"ended with status -9, .* --processes takes fewer",
+    ):
         done(work.killed, {"b": 0}, tmp_path)
 
 

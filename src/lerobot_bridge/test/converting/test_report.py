@@ -14,10 +14,17 @@ from ..bags import mapping_of
 
 
 def test_the_page_shows_warnings_and_what_was_left_out(tmp_path: Path) -> None:
-    made = {"parts": [["part_000", 20], ["part_001", 10]], "too_short": 0, "closed_up": 0,
-            "left_out": [], "warnings": ["action does not move <>", "values repeat"]}
-    found = Conversion(made=[(Episode(bag=Path("one"), task="wave"), made)],
-                       refused=[(Episode(bag=Path("two"), task="wave"), "two publishers")])
+    made = {
+        "parts": [["part_000", 20], ["part_001", 10]],
+        "too_short": 0,
+        "closed_up": 0,
+        "left_out": [],
+        "warnings": ["action does not move <>", "values repeat"],
+    }
+    found = Conversion(
+        made=[(Episode(bag=Path("one"), task="wave"), made)],
+        refused=[(Episode(bag=Path("two"), task="wave"), "two publishers")],
+    )
 
     write_html(document(found, mapping_of(), {}), "cubes", tmp_path / "report.html")
 

@@ -58,7 +58,8 @@ class Robot:
         self.statuses: list[DiagnosticArray] = []
         self.node.create_subscription(EpisodeMark, "episode_marks", self.marks.append, LATCHED)
         self.node.create_subscription(
-            DiagnosticArray, "episode_recorder/status", self.statuses.append, LATCHED)
+            DiagnosticArray, "episode_recorder/status", self.statuses.append, LATCHED
+        )
         self.silent: set[str] = set()
         self.sent, self.picture, self.joints = 0, PICTURE, ["pan", "lift"]
         self.publishers: dict[str, Any] = {}
@@ -68,14 +69,21 @@ class Robot:
         for topic in ("joint_states", "leader/joint_states"):
             self.publishers[topic] = self.node.create_publisher(JointState, topic, RELIABLE)
         self.publishers["front"] = self.node.create_publisher(
-            CompressedImage, "front/image_raw/compressed", SENSOR)
+            CompressedImage, "front/image_raw/compressed", SENSOR
+        )
 
     def recorder(self, folder: Path, **parameters: object) -> EpisodeRecorder:
         """Return a recorder of a session beside the mapping."""
         mapping = folder / "two_joints.yaml"
         mapping.write_text(MAPPING)
-        given = {"mapping": str(mapping), "output": str(folder / "session"), "task": "Wave.",
-                 "min_free_mb": 1.0, "auto": False, **parameters}
+        given = {
+            "mapping": str(mapping),
+            "output": str(folder / "session"),
+            "task": "Wave.",
+            "min_free_mb": 1.0,
+            "auto": False,
+            **parameters,
+        }
         node = EpisodeRecorder([Parameter(name, value=value) for name, value in given.items()])
         self.executor.add_node(node)
         self.recorders.append(node)
@@ -92,8 +100,9 @@ class Robot:
                 if topic == "front":
                     message: Any = CompressedImage(format="jpeg", data=array("B", self.picture))
                 else:
-                    message = JointState(name=self.joints,
-                                         position=array("d", [float(self.sent), 0.0]))
+                    message = JointState(
+                        name=self.joints, position=array("d", [float(self.sent), 0.0])
+                    )
                 message.header.stamp = stamp
                 publisher.publish(message)
 
@@ -182,5 +191,6 @@ def read(episode: Path) -> dict[str, list[tuple[int, Any]]]:
     with AnyReader([episode]) as reader:
         for connection, log_ns, data in reader.messages():
             found.setdefault(connection.topic, []).append(
-                (log_ns, reader.deserialize(data, connection.msgtype)))
+                (log_ns, reader.deserialize(data, connection.msgtype))
+            )
     return found

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.ros
 
 def test_marks_are_those_of_the_message() -> None:
     assert {kind.name: int(kind) for kind in Mark} == {
-        name: getattr(EpisodeMark, name) for name in Mark.__members__}
+        name: getattr(EpisodeMark, name) for name in Mark.__members__
+    }
 
 
 def test_episode_holds_the_messages_as_they_were_sent(robot: Robot, tmp_path: Path) -> None:
@@ -40,19 +41,27 @@ def test_episode_holds_the_messages_as_they_were_sent(robot: Robot, tmp_path: Pa
 
     episode = tmp_path / "session" / "episode_0000"
     messages = read(episode)
-    assert messages.keys() == {"/joint_states", "/leader/joint_states",
-                               "/front/image_raw/compressed"}
+    assert messages.keys() == {
+        "/joint_states",
+        "/leader/joint_states",
+        "/front/image_raw/compressed",
+    }
     numbers = [message.position[0] for _, message in messages["/joint_states"]]
     assert numbers == list(range(int(numbers[0]), int(numbers[-1]) + 1))
     assert {*range(first + 1, first + 21)} <= {*map(int, numbers)}
-    assert all(message.header.stamp.sec * 10**9 + message.header.stamp.nanosec <= log_ns
-               for log_ns, message in messages["/joint_states"])
+    assert all(
+        message.header.stamp.sec * 10**9 + message.header.stamp.nanosec <= log_ns
+        for log_ns, message in messages["/joint_states"]
+    )
     sidecar = read_sidecar(episode)
     assert (sidecar.task, sidecar.tags, sidecar.success) == ("Wave.", ("red", "left"), True)
     assert (sidecar.number, sidecar.rate_hz, sidecar.policy) == (0, 30, None)
     assert sidecar.ended == "stop was asked for"
     assert [mark.kind for mark in robot.marks] == [
-        EpisodeMark.START, EpisodeMark.SUCCESS, EpisodeMark.STOP]
+        EpisodeMark.START,
+        EpisodeMark.SUCCESS,
+        EpisodeMark.STOP,
+    ]
 
 
 def test_start_is_refused_with_the_names_of_what_is_missing(robot: Robot, tmp_path: Path) -> None:
@@ -64,13 +73,15 @@ def test_start_is_refused_with_the_names_of_what_is_missing(robot: Robot, tmp_pa
 
     robot.appears()
     robot.silent.add("front")
-    robot.until(lambda: "messages, found none yet" in robot.ask("start").message,
-                "the camera to be found")
+    robot.until(
+        lambda: "messages, found none yet" in robot.ask("start").message, "the camera to be found"
+    )
     robot.silent.clear()
     robot.is_ready()
     robot.silent.add("joint_states")
-    robot.until(lambda: node.recorder.obstacle(node.now_ns()), "the joints to be missed",
-                sends=True)
+    robot.until(
+        lambda: node.recorder.obstacle(node.now_ns()), "the joints to be missed", sends=True
+    )
     response = robot.ask("start")
     assert response.message.startswith("/joint_states: expected a message within 0.5 s, found")
 
@@ -83,8 +94,14 @@ def test_topic_of_another_type_is_refused(robot: Robot, tmp_path: Path) -> None:
     robot.node.destroy_publisher(robot.publishers.pop("leader/joint_states"))
     robot.node.create_publisher(Bool, "leader/joint_states", 1)
 
-    robot.until(lambda: "/leader/joint_states: expected sensor_msgs/msg/JointState, found "
-                "std_msgs/msg/Bool" in robot.ask("start").message, "the type", sends=True)
+    robot.until(
+        lambda: (
+            "/leader/joint_states: expected sensor_msgs/msg/JointState, found "
+            "std_msgs/msg/Bool" in robot.ask("start").message
+        ),
+        "the type",
+        sends=True,
+    )
 
 
 def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_path: Path) -> None:
@@ -95,14 +112,22 @@ def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_pa
     wanted = [
         "/joint_states: expected each joint once, found missing: lift",
         "/leader/joint_states: expected each joint once, found missing: lift",
-        "/front/image_raw/compressed: expected a picture of 6 x 4 pixels, found 8 x 6"]
-    robot.until(lambda: all(each in robot.ask("start").message for each in wanted),
-                "what is wrong", sends=True)
+        "/front/image_raw/compressed: expected a picture of 6 x 4 pixels, found 8 x 6",
+    ]
+    robot.until(
+        lambda: all(each in robot.ask("start").message for each in wanted),
+        "what is wrong",
+        sends=True,
+    )
 
     robot.picture, robot.joints = b"a picture of an unknown kind", ["pan", "lift"]
-    robot.until(lambda: robot.ask("start").message.startswith(
-        "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"), "the encoding",
-        sends=True)
+    robot.until(
+        lambda: robot.ask("start").message.startswith(
+            "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"
+        ),
+        "the encoding",
+        sends=True,
+    )
 
     robot.picture = PICTURE
     robot.begins()
@@ -119,9 +144,11 @@ def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_p
     robot.until(lambda: len(watch.publishers) == 2, "both", sends=True)
     robot.until(lambda: not robot.ask("start").message.count("\n"), "the others", sends=True)
     refused = robot.ask("start").message
-    assert refused == ("/leader/joint_states: expected one publisher, found 2 (/robot, "
-                       "/second_leader), whose messages take turns; stop all but one (one that "
-                       "was killed is gone after some seconds)")
+    assert refused == (
+        "/leader/joint_states: expected one publisher, found 2 (/robot, "
+        "/second_leader), whose messages take turns; stop all but one (one that "
+        "was killed is gone after some seconds)"
+    )
     second.destroy_node()
     del several
     robot.begins()
@@ -132,8 +159,11 @@ def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path
     robot.appears()
     robot.begins()
     second = robot.node.create_publisher(JointState, "joint_states", RELIABLE)
-    robot.until(lambda: "/joint_states: expected one publisher, found 2" in robot.log, "an error",
-                sends=True)
+    robot.until(
+        lambda: "/joint_states: expected one publisher, found 2" in robot.log,
+        "an error",
+        sends=True,
+    )
     robot.node.destroy_publisher(second)
     robot.is_ready()
     robot.is_told("stop")
@@ -152,10 +182,16 @@ def test_topic_that_dies_in_an_episode_is_told_at_once(robot: Robot, tmp_path: P
     robot.begins()
 
     robot.silent.add("front")
-    robot.until(lambda: "/front/image_raw/compressed: expected a message within 0.5 s, found" in
-                robot.log, "the camera to be missed", sends=True)
-    robot.until(lambda: "/front/image_raw/compressed: expected" in
-                robot.statuses[-1].status[0].message, "a status", sends=True)
+    robot.until(
+        lambda: "/front/image_raw/compressed: expected a message within 0.5 s, found" in robot.log,
+        "the camera to be missed",
+        sends=True,
+    )
+    robot.until(
+        lambda: "/front/image_raw/compressed: expected" in robot.statuses[-1].status[0].message,
+        "a status",
+        sends=True,
+    )
 
     assert robot.value("state") == "episode"
     assert robot.log.count("/front/image_raw/compressed: expected a message") == 1
@@ -173,10 +209,17 @@ def test_discarded_episode_leaves_nothing(robot: Robot, tmp_path: Path) -> None:
 
     session = tmp_path / "session"
     assert sorted(path.name for path in session.iterdir()) == [
-        ".unfinished", "episode_0000", "mapping.yaml"]
+        ".unfinished",
+        "episode_0000",
+        "mapping.yaml",
+    ]
     assert [*(session / ".unfinished").iterdir()] == []
     assert [mark.kind for mark in robot.marks] == [
-        EpisodeMark.START, EpisodeMark.DISCARD, EpisodeMark.START, EpisodeMark.STOP]
+        EpisodeMark.START,
+        EpisodeMark.DISCARD,
+        EpisodeMark.START,
+        EpisodeMark.STOP,
+    ]
 
 
 def test_success_afterwards_is_written_to_the_last_episode(robot: Robot, tmp_path: Path) -> None:
@@ -233,8 +276,11 @@ def test_policy_in_a_mode_that_nobody_knows_does_not_drive(robot: Robot, tmp_pat
     status = robot.node.create_publisher(PolicyStatus, "act/status", LATCHED)
     status.publish(PolicyStatus(mode=99, reason="new"))
 
-    robot.until(lambda: "/act: expected the mode RUN, found 99 (new)" in robot.ask("start").message,
-                "the mode", sends=True)
+    robot.until(
+        lambda: "/act: expected the mode RUN, found 99 (new)" in robot.ask("start").message,
+        "the mode",
+        sends=True,
+    )
 
 
 def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Path) -> None:
@@ -249,9 +295,7 @@ def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Pat
     assert [read_sidecar(session / f"episode_{number:04d}").number for number in range(2)] == [0, 1]
 
 
-def test_episode_that_is_recorded_when_the_node_ends_is_kept(
-    robot: Robot, tmp_path: Path
-) -> None:
+def test_episode_that_is_recorded_when_the_node_ends_is_kept(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()

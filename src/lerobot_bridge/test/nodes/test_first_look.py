@@ -18,11 +18,19 @@ from ..bags import LEADER, STATE, mapping_of
 
 pytestmark = pytest.mark.ros
 
-MAPPING = mapping_of(vectors={
-    "observation.state": [STATE],
-    "action": [LEADER, {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist",
-                        "fields": {"x.vel": "linear.x"}}],
-})  # fmt: skip
+MAPPING = mapping_of(
+    vectors={
+        "observation.state": [STATE],
+        "action": [
+            LEADER,
+            {
+                "topic": "cmd_vel",
+                "type": "geometry_msgs/msg/Twist",
+                "fields": {"x.vel": "linear.x"},
+            },
+        ],
+    }
+)
 
 
 def joints(pan_rad: float) -> JointState:
@@ -33,16 +41,27 @@ def picture(encoding: str, height: int = 16) -> Image:
     return Image(height=height, width=24, step=72, encoding=encoding, data=bytes(height * 72))
 
 
-@pytest.mark.parametrize(("topic", "message", "problem"), [
-    ("joint_states", joints(0.5), ""),
-    ("joint_states", joints(math.nan), "pan.pos: expected a finite value"),
-    ("leader/joint_states", joints(30.0), "found 1719: most likely the topic does not count in"),
-    ("leader/joint_states", JointState(name=["pan_joint"], position=[0.5]), "missing: gripper"),
-    ("cmd_vel", Twist(), ""),
-    ("front/image_raw", picture("rgb8"), ""),
-    ("front/image_raw", picture("16UC1"), "expected one of the encodings rgb8, "),
-    ("front/image_raw", picture("rgb8", 8), "expected a picture of 24 x 16 pixels, found 24 x 8"),
-])
+@pytest.mark.parametrize(
+    ("topic", "message", "problem"),
+    [
+        ("joint_states", joints(0.5), ""),
+        ("joint_states", joints(math.nan), "pan.pos: expected a finite value"),
+        (
+            "leader/joint_states",
+            joints(30.0),
+            "found 1719: most likely the topic does not count in",
+        ),
+        ("leader/joint_states", JointState(name=["pan_joint"], position=[0.5]), "missing: gripper"),
+        ("cmd_vel", Twist(), ""),
+        ("front/image_raw", picture("rgb8"), ""),
+        ("front/image_raw", picture("16UC1"), "expected one of the encodings rgb8, "),
+        (
+            "front/image_raw",
+            picture("rgb8", 8),
+            "expected a picture of 24 x 16 pixels, found 24 x 8",
+        ),
+    ],
+)
 def test_what_convert_would_refuse_is_named(topic: str, message: Any, problem: str) -> None:
     package = type(message).__module__.partition(".")[0]
     kind = f"{package}/msg/{type(message).__name__}"

@@ -32,14 +32,35 @@ def start(tmp_path: Path) -> Iterator[Start]:
     mapping.write_text(MAPPING)
 
     def apply(**parameters: object) -> subprocess.Popen[bytes]:
-        given = {"mapping": str(mapping), "output": str(tmp_path / "session"), "task": "Wave.",
-                 "auto": False, "min_free_mb": 1.0, **parameters}
-        words = [word for name, value in given.items() if value is not None
-                 for word in ("-p", f"{name}:={json.dumps(value)}")]
+        given = {
+            "mapping": str(mapping),
+            "output": str(tmp_path / "session"),
+            "task": "Wave.",
+            "auto": False,
+            "min_free_mb": 1.0,
+            **parameters,
+        }
+        words = [
+            word
+            for name, value in given.items()
+            if value is not None
+            for word in ("-p", f"{name}:={json.dumps(value)}")
+        ]
         with (tmp_path / "recorder.log").open("ab") as log:
-            running.append(subprocess.Popen(
-                [sys.executable, "-m", "lerobot_bridge.nodes.episode_recorder", "--ros-args",
-                 *words], stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+            running.append(
+                subprocess.Popen(
+                    [
+                        sys.executable,
+                        "-m",
+                        "lerobot_bridge.nodes.episode_recorder",
+                        "--ros-args",
+                        *words,
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+            )
         return running[-1]
 
     yield apply
@@ -59,16 +80,22 @@ def begins(robot: Robot) -> None:
     robot.until(lambda: robot.statuses, "its status", sends=True)
     client.call_async(Trigger.Request())
     timer = robot.node.create_timer(2.0, lambda: client.call_async(Trigger.Request()))
-    robot.until(lambda: robot.statuses and robot.value("state") == "episode",
-                "an episode to begin", sends=True)
+    robot.until(
+        lambda: robot.statuses and robot.value("state") == "episode",
+        "an episode to begin",
+        sends=True,
+    )
     robot.node.destroy_timer(timer)
     robot.node.destroy_client(client)
 
 
 def grows(robot: Robot, to: int = 3) -> None:
     """Send until the episode has more messages than that."""
-    robot.until(lambda: robot.value("state") == "episode" and int(robot.value("messages")) > to,
-                "messages", sends=True)
+    robot.until(
+        lambda: robot.value("state") == "episode" and int(robot.value("messages")) > to,
+        "messages",
+        sends=True,
+    )
 
 
 def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
@@ -97,7 +124,9 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
     assert "1 of 50 episodes are there" in log
     assert read_sidecar(session / "episode_0002").number == 2
     assert sorted(path.name for path in session.glob("episode_*")) == [
-        "episode_0000", "episode_0002"]
+        "episode_0000",
+        "episode_0002",
+    ]
     assert (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes() == left
 
 
@@ -116,8 +145,14 @@ def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
     robot.node.destroy_publisher(publishers.pop())
     publishers.append(robot.node.create_publisher(Float64, "extra", RELIABLE))
     timer = robot.node.create_timer(0.01, lambda: publishers[-1].publish(Float64(data=0.5)))
-    robot.until(lambda: "/extra: expected std_msgs/msg/Bool, as in this episode so far, found "
-                "std_msgs/msg/Float64" in log.read_text(), "the type to be told", sends=True)
+    robot.until(
+        lambda: (
+            "/extra: expected std_msgs/msg/Bool, as in this episode so far, found "
+            "std_msgs/msg/Float64" in log.read_text()
+        ),
+        "the type to be told",
+        sends=True,
+    )
     robot.is_told("stop")
     begins(robot)
     grows(robot, 60)
@@ -155,12 +190,15 @@ def test_signal_ends_it_and_the_episode_is_kept(
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize(("parameters", "said"), [
-    ({"mapping": "so102"}, "so102: expected a mapping file, or one that comes along (lekiwi, "),
-    ({"output": "/proc/session"}, "/proc/session: expected a folder that can be written"),
-    ({"task": None}, "parameter task"),
-    ({"episode_s": -1.0}, "episode_s"),
-])
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"mapping": "so102"}, "so102: expected a mapping file, or one that comes along (lekiwi, "),
+        ({"output": "/proc/session"}, "/proc/session: expected a folder that can be written"),
+        ({"task": None}, "parameter task"),
+        ({"episode_s": -1.0}, "episode_s"),
+    ],
+)
 def test_bad_parameters_end_with_status_2(
     parameters: dict[str, object], said: str, start: Start, tmp_path: Path
 ) -> None:
@@ -172,8 +210,11 @@ def test_bad_parameters_end_with_status_2(
 
 def operate(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the command `episode_operator`."""
-    return subprocess.run([sys.executable, "-m", "lerobot_bridge.nodes.episode_operator", *words],
-                          capture_output=True, text=True)  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-m", "lerobot_bridge.nodes.episode_operator", *words],
+        capture_output=True,
+        text=True,
+    )
 
 
 def test_operator_judges_an_episode_that_is_over(
@@ -196,8 +237,9 @@ def test_operator_judges_an_episode_that_is_over(
     robot.is_told("stop")
     robot.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
 
-    assert [read_sidecar(tmp_path / "session" / f"episode_{number:04d}").success
-            for number in range(3)] == [True, None, False]
+    assert [
+        read_sidecar(tmp_path / "session" / f"episode_{number:04d}").success for number in range(3)
+    ] == [True, None, False]
 
 
 def test_operator_says_that_a_person_drives(robot: Robot, start: Start, tmp_path: Path) -> None:
@@ -224,7 +266,9 @@ def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None
     begins(robot)
     stopped = operate("stop")
     assert (stopped.returncode, stopped.stdout) == (
-        0, "episode 0 is over and being written; 0 of 50 are there\n")
+        0,
+        "episode 0 is over and being written; 0 of 50 are there\n",
+    )
     robot.until(lambda: robot.value("done") == "1", "the episode to be kept")
     status = operate("status")
     assert status.stdout.startswith("idle, 1 of 50 episodes\n")

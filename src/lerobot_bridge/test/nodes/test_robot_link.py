@@ -31,19 +31,29 @@ from lerobot_bridge.nodes.robot_link import RobotLink  # noqa: E402
 SOON_S = 30.0
 STATE = {"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}
 CONTENT: dict[str, Any] = {
-    "schema_version": 1, "robot_type": "arm", "rate_hz": 30,
-    "joints": {name: {"unit": "degrees", "stiffness": 1.0, "damping": 1.0, "effort_limit": 1.0}
-               for name in ("pan", "lift")},
-    "vectors": {"observation.state": [{**STATE, "timeout_s": 0.2}],
-                "observation.effort": [{**STATE, "quantity": "effort"}]},
+    "schema_version": 1,
+    "robot_type": "arm",
+    "rate_hz": 30,
+    "joints": {
+        name: {"unit": "degrees", "stiffness": 1.0, "damping": 1.0, "effort_limit": 1.0}
+        for name in ("pan", "lift")
+    },
+    "vectors": {
+        "observation.state": [{**STATE, "timeout_s": 0.2}],
+        "observation.effort": [{**STATE, "quantity": "effort"}],
+    },
     "cameras": {"front": {"topic": "front/image_raw", "height": 2, "width": 3, "timeout_s": 0.2}},
     "command": [
         {"topic": "joint_command", "type": "policy_msgs/msg/JointCommand"},
-        {"topic": "cmd_vel", "type": "geometry_msgs/msg/Twist", "fields": {"x.vel": "linear.x"},
-         "limits": {"x.vel": [-1, 1]}},
+        {
+            "topic": "cmd_vel",
+            "type": "geometry_msgs/msg/Twist",
+            "fields": {"x.vel": "linear.x"},
+            "limits": {"x.vel": [-1, 1]},
+        },
         {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "fields": {"grip": "data[0]"}},
     ],
-}  # fmt: skip
+}
 MAPPING = parse_mapping(CONTENT, "mapping.yaml")
 PICTURE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 
@@ -57,8 +67,11 @@ class Robot:
         self.node = rclpy.create_node("robot", context=self.context)
         self.publishes: dict[Any, Callable[[], Any]] = {}
         self.heard: dict[str, list[Any]] = {}
-        for topic, kind in (("joint_command", JointCommand), ("cmd_vel", Twist),
-                            ("grip", Float64MultiArray)):
+        for topic, kind in (
+            ("joint_command", JointCommand),
+            ("cmd_vel", Twist),
+            ("grip", Float64MultiArray),
+        ):
             self.heard[topic] = []
             self.node.create_subscription(kind, topic, self.heard[topic].append, 1000)
         self.node.create_timer(0.02, self._publish)
@@ -105,10 +118,18 @@ def robot() -> Iterator[Robot]:
 
 
 @contextmanager
-def linked(mapping: RobotMapping = MAPPING, timeout_s: float = SOON_S, hold_s: float = SOON_S
-           ) -> Iterator[RobotLink]:
-    link = RobotLink(mapping, name="link", features=list(mapping.vectors), cameras=True,
-                     commands=True, timeout_s=timeout_s, hold_s=hold_s)
+def linked(
+    mapping: RobotMapping = MAPPING, timeout_s: float = SOON_S, hold_s: float = SOON_S
+) -> Iterator[RobotLink]:
+    link = RobotLink(
+        mapping,
+        name="link",
+        features=list(mapping.vectors),
+        cameras=True,
+        commands=True,
+        timeout_s=timeout_s,
+        hold_s=hold_s,
+    )
     try:
         yield link
     finally:
@@ -143,8 +164,9 @@ def test_the_newest_values_and_pictures_by_their_names(robot: Robot) -> None:
     with linked() as link:
         newest = link.newest()
     np.testing.assert_array_equal(newest.pop("front"), PICTURE)
-    assert newest == pytest.approx({"pan.pos": np.rad2deg(-0.25), "lift.pos": np.rad2deg(0.5),
-                                    "pan.eff": 4.0, "lift.eff": 3.0})
+    assert newest == pytest.approx(
+        {"pan.pos": np.rad2deg(-0.25), "lift.pos": np.rad2deg(0.5), "pan.eff": 4.0, "lift.eff": 3.0}
+    )
 
 
 def test_what_is_missing_is_named_with_what_is_there(robot: Robot) -> None:
@@ -153,19 +175,25 @@ def test_what_is_missing_is_named_with_what_is_there(robot: Robot) -> None:
         pass
     text = str(raised.value)
     assert "no connection to the robot within 1 s" in text
-    assert ("/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms, found no "
-            "message, 0 publishers") in text
-    assert ("/front/image_raw: expected a sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage "
-            "of the last 200 ms, found no message, 1 publisher of sensor_msgs/msg/JointState"
-            ) in text
+    assert (
+        "/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms, found no "
+        "message, 0 publishers"
+    ) in text
+    assert (
+        "/front/image_raw: expected a sensor_msgs/msg/Image or sensor_msgs/msg/CompressedImage "
+        "of the last 200 ms, found no message, 1 publisher of sensor_msgs/msg/JointState"
+    ) in text
 
 
 def test_a_camera_of_another_size_is_told(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", lambda: Image(
-        height=1, width=3, step=9, encoding="rgb8", data=bytes(9)))
-    with pytest.raises(RobotError, match=r"front/image_raw: .*expected a picture of 3 x 2"
-                       ), linked(timeout_s=1.0):
+    robot.publish(
+        "front/image_raw", lambda: Image(height=1, width=3, step=9, encoding="rgb8", data=bytes(9))
+    )
+    with (
+        pytest.raises(RobotError, match=r"front/image_raw: .*expected a picture of 3 x 2"),
+        linked(timeout_s=1.0),
+    ):
         pass
 
 
@@ -176,8 +204,9 @@ def test_a_topic_that_goes_silent_is_named_with_its_age(robot: Robot) -> None:
         del robot.publishes[state]
         text = error_of(link)
     assert "the robot's connection is lost" in text
-    assert ("/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms, found "
-            ) in text
+    assert (
+        "/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms, found "
+    ) in text
     assert "ms old, 1 publisher" in text
     assert "front" not in text
 
@@ -195,8 +224,14 @@ def test_commands_that_nobody_receives_are_no_connection(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
     robot.publish("front/image_raw", picture)
     nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}
-    with pytest.raises(RobotError, match=r"/elsewhere: expected somebody who receives commands, "
-                       "found nobody"), linked(parse_mapping(nobody, "mapping.yaml"), 1.0):
+    with (
+        pytest.raises(
+            RobotError,
+            match=r"/elsewhere: expected somebody who receives commands, "
+            "found nobody",
+        ),
+        linked(parse_mapping(nobody, "mapping.yaml"), 1.0),
+    ):
         pass
 
 

@@ -14,8 +14,9 @@ import pytest
 
 from lerobot_bridge.open_loop.figures import measure
 from lerobot_bridge.open_loop.predict import Predicted
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
@@ -25,7 +26,7 @@ FRAMES = 60
 @pytest.fixture
 def contract(tmp_path: Path) -> ChunkContract:
     """Pan and elbow in degrees, the elbow's backwards; the gripper 0 to 100 over 1.91986 rad."""
-    return load_chunk_bundle(write_chunk_bundle(tmp_path / "bundle")).contract
+    return load_bundle(write_chunk_bundle(tmp_path / "bundle"), kind=ChunkBundle).contract
 
 
 def course(frames: int = FRAMES, seed: int = 0) -> F64:
@@ -35,15 +36,24 @@ def course(frames: int = FRAMES, seed: int = 0) -> F64:
 
 
 def episode(
-    actions: F64, predicted: F64, every: int = 4, index: int = 0, state: F64 | None = None,
+    actions: F64,
+    predicted: F64,
+    every: int = 4,
+    index: int = 0,
+    state: F64 | None = None,
     driven: slice = slice(0),
-) -> Predicted:  # fmt: skip
+) -> Predicted:
     where: Any = SimpleNamespace(index=index, length=len(actions))
     compared = np.ones(len(actions), np.bool_)
     compared[driven] = False
-    return Predicted(episode=where, begins=tuple(range(0, len(actions), every)), actions=actions,
-                     predicted=predicted, state=actions if state is None else state,
-                     compared=compared)
+    return Predicted(
+        episode=where,
+        begins=tuple(range(0, len(actions), every)),
+        actions=actions,
+        predicted=predicted,
+        state=actions if state is None else state,
+        compared=compared,
+    )
 
 
 def test_errors_are_in_the_units_of_the_dataset_and_in_rad(contract: ChunkContract) -> None:
@@ -78,8 +88,9 @@ def test_correlation_is_that_of_the_courses(contract: ChunkContract) -> None:
 @pytest.mark.parametrize("lag", [0, 3, -5])
 def test_a_delay_is_found_over_all_episodes(contract: ChunkContract, lag: int) -> None:
     whole = [course(90, seed) for seed in (1, 2)]
-    episodes = [episode(one[10:80], one[10 + lag : 80 + lag], index=i)
-                for i, one in enumerate(whole)]
+    episodes = [
+        episode(one[10:80], one[10 + lag : 80 + lag], index=i) for i, one in enumerate(whole)
+    ]
 
     found = measure(contract, episodes).lag
 
@@ -176,7 +187,8 @@ def test_rad_in_the_place_of_degrees_is_named(contract: ChunkContract) -> None:
 
     assert measure(contract, [episode(actions, actions, state=large)]).strange == (
         f"action: expected values as in the training, up to about 75, found none above "
-        f"{np.abs(actions).max():.3g}; is the dataset in the units of the policy?",)
+        f"{np.abs(actions).max():.3g}; is the dataset in the units of the policy?",
+    )
 
 
 def test_values_beside_those_of_the_training_are_not_strange(contract: ChunkContract) -> None:

@@ -40,8 +40,9 @@ def golden(bundle: Path) -> dict[str, Tensor]:
 def replay(bundle: Path, tmp_path: Path) -> Replay:
     def run(dataset: Path, *arguments: str) -> tuple[int, Any]:
         file = tmp_path / "replay.json"
-        status = main(["replay", str(dataset), "--bundle", str(bundle), "--json", str(file),
-                       *arguments])
+        status = main(
+            ["replay", str(dataset), "--bundle", str(bundle), "--json", str(file), *arguments]
+        )
         return status, json.loads(file.read_text("utf-8")) if file.is_file() else None
 
     return run
@@ -49,9 +50,12 @@ def replay(bundle: Path, tmp_path: Path) -> Replay:
 
 def columns(golden: dict[str, Tensor], actions: Tensor) -> dict[str, Tensor]:
     """Return an episode of the golden observations."""
-    return {"observation.state": golden["state"], "action": actions,
-            "observation.images.laptop": golden["cameras.laptop"],
-            "observation.images.phone": golden["cameras.phone"]}
+    return {
+        "observation.state": golden["state"],
+        "action": actions,
+        "observation.images.laptop": golden["cameras.laptop"],
+        "observation.images.phone": golden["cameras.phone"],
+    }
 
 
 def followed(golden: dict[str, Tensor], every: int) -> Tensor:
@@ -97,8 +101,9 @@ def test_names_of_another_robot_count_in_their_order(
 ) -> None:
     names = {key: ["one", "two", "three"] for key in VECTORS}
 
-    status, found = replay(write_frames(tmp_path / "dataset",
-                                        [columns(golden, followed(golden, 4))], names))
+    status, found = replay(
+        write_frames(tmp_path / "dataset", [columns(golden, followed(golden, 4))], names)
+    )
 
     assert status == 0
     assert max(one["error"]["largest"] for one in found["joints"].values()) < 3e-4
@@ -110,8 +115,9 @@ def test_a_joint_of_another_name_is_refused(
 ) -> None:
     names = {**VECTORS, "action": [*NAMES[:2], "jaw.pos"]}
 
-    status, found = replay(write_frames(tmp_path / "dataset",
-                                        [columns(golden, followed(golden, 4))], names))
+    status, found = replay(
+        write_frames(tmp_path / "dataset", [columns(golden, followed(golden, 4))], names)
+    )
 
     assert (status, found) == (1, None)
     assert "action: expected the joints shoulder_pan, elbow_flex, gripper" in caplog.text
@@ -129,22 +135,30 @@ def test_episodes_are_chosen_by_number(
     assert [one["episode"] for one in found["episodes"]] == [0, 1, 3]
     assert [one["tasks"] for one in found["episodes"]] == [["Stack"], ["Sort"], ["Sort"]]
     assert [one["joints"]["gripper"]["error"]["mean"] for one in found["episodes"]] == (
-        pytest.approx([0, 1, 3], abs=3e-4))
+        pytest.approx([0, 1, 3], abs=3e-4)
+    )
     assert found["joints"]["gripper"]["error"]["mean"] == pytest.approx(4 / 3, abs=3e-4)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [
-    (["--episodes", "1"], "expected episodes from 0 to 0, found --episodes 1"),
-    (["--episodes", "0-7"], "expected episodes from 0 to 0, found --episodes 0-7"),
-    (["--episodes", "first"], "expected numbers or ranges by comma"),
-    (["--every", "9"], "--every: expected 1 to 8 frames"),
-    (["--every", "0"], "--every: expected 1 to 8 frames"),
-    (["--backend", "rknn"], "rknn"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--episodes", "1"], "expected episodes from 0 to 0, found --episodes 1"),
+        (["--episodes", "0-7"], "expected episodes from 0 to 0, found --episodes 0-7"),
+        (["--episodes", "first"], "expected numbers or ranges by comma"),
+        (["--every", "9"], "--every: expected 1 to 8 frames"),
+        (["--every", "0"], "--every: expected 1 to 8 frames"),
+        (["--backend", "rknn"], "rknn"),
+    ],
+)
 def test_what_cannot_be_is_refused(
-    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture,
-    arguments: list[str], said: str,
-) -> None:  # fmt: skip
+    golden: dict[str, Tensor],
+    tmp_path: Path,
+    replay: Replay,
+    caplog: pytest.LogCaptureFixture,
+    arguments: list[str],
+    said: str,
+) -> None:
     dataset = write_frames(tmp_path / "dataset", [columns(golden, followed(golden, 4))], VECTORS)
 
     assert replay(dataset, *arguments) == (1, None)
@@ -152,18 +166,28 @@ def test_what_cannot_be_is_refused(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "dataset"]
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"codebase_version": "v2.1"}, "expected a dataset of version v3.0, found v2.1"),
-    ({"fps": 50}, "expected 30 frames per second"),
-    ({"without": "observation.images.phone"},
-     "expected the camera observation.images.phone, found the cameras observation.images.laptop"),
-    ({"without": "action"}, "expected the vector action"),
-    ({"smaller": "observation.images.phone"}, "expected pictures of 16 x 12 pixels"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"codebase_version": "v2.1"}, "expected a dataset of version v3.0, found v2.1"),
+        ({"fps": 50}, "expected 30 frames per second"),
+        (
+            {"without": "observation.images.phone"},
+            "expected the camera observation.images.phone, found the cameras "
+            "observation.images.laptop",
+        ),
+        ({"without": "action"}, "expected the vector action"),
+        ({"smaller": "observation.images.phone"}, "expected pictures of 16 x 12 pixels"),
+    ],
+)
 def test_a_dataset_of_something_else_is_refused(
-    golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture,
-    change: dict[str, Any], said: str,
-) -> None:  # fmt: skip
+    golden: dict[str, Tensor],
+    tmp_path: Path,
+    replay: Replay,
+    caplog: pytest.LogCaptureFixture,
+    change: dict[str, Any],
+    said: str,
+) -> None:
     given = columns(golden, followed(golden, 4))
     given.pop(change.pop("without", ""), None)
     if smaller := change.pop("smaller", None):
@@ -184,8 +208,12 @@ def test_a_delay_is_said_in_frames_and_seconds(
     replay(write_frames(tmp_path / "late", [columns(golden, late)], VECTORS), "--every", "1")
     assert "fit best those recorded 1 frames later (0.0333 s): mean error" in caplog.text
 
-    replay(write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS), "--every", "1",
-           "--force")
+    replay(
+        write_frames(tmp_path / "in_time", [columns(golden, in_time)], VECTORS),
+        "--every",
+        "1",
+        "--force",
+    )
     assert "neither early nor late" in caplog.text
 
 
@@ -197,8 +225,10 @@ def test_frames_in_which_a_person_drove_are_left_out_and_counted(
     driven = np.zeros(len(actions), np.bool_)
     driven[1:3] = True
     actions = np.where(driven[:, np.newaxis], actions + 20, actions)
-    episodes = [{**columns(golden, actions), "intervention": flags}
-                for flags in (driven, np.ones_like(driven))]
+    episodes = [
+        {**columns(golden, actions), "intervention": flags}
+        for flags in (driven, np.ones_like(driven))
+    ]
     dataset = write_frames(tmp_path / "dataset", episodes, VECTORS)
 
     status, found = replay(dataset)
@@ -271,16 +301,41 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
 @pytest.mark.real_data
 def test_a_dataset_of_lerobot_through_its_checkpoint(shared_data: Path, tmp_path: Path) -> None:
     act, bundle, file = shared_data / "act", tmp_path / "so100", tmp_path / "replay.json"
-    assert model_tools(["export", "act", "--act-path", str(act / "so100_new"), "--export-path",
-                        str(bundle), "--units", "degrees", "--robot", "so100", "--fps", "30",
-                        "--resize"]) == 0  # fmt: skip
+    assert (
+        model_tools(
+            [
+                "export",
+                "act",
+                "--act-path",
+                str(act / "so100_new"),
+                "--export-path",
+                str(bundle),
+                "--units",
+                "degrees",
+                "--robot",
+                "so100",
+                "--fps",
+                "30",
+                "--resize",
+            ]
+        )
+        == 0
+    )
 
-    assert main(["replay", str(act / "dataset_v3"), "--bundle", str(bundle), "--json",
-                 str(file)]) == 0
+    assert (
+        main(["replay", str(act / "dataset_v3"), "--bundle", str(bundle), "--json", str(file)]) == 0
+    )
     found = json.loads(file.read_text("utf-8"))
 
     assert found["frames"] == 77
-    assert list(found["joints"]) == ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex",
-                                     "wrist_roll", "gripper"]
+    assert list(found["joints"]) == [
+        "shoulder_pan",
+        "shoulder_lift",
+        "elbow_flex",
+        "wrist_flex",
+        "wrist_roll",
+        "gripper",
+    ]
     assert [one["chunks"] for one in found["episodes"]] == [
-        -(-one["frames"] // 50) for one in found["episodes"]]
+        -(-one["frames"] // 50) for one in found["episodes"]
+    ]

@@ -37,9 +37,14 @@ class Fed:
     """A recorder whose clock and topic a test has in its hands; 100 messages a second."""
 
     def __init__(
-        self, folder: Path, *, buffer_mb: float = 64.0, min_free_mb: float = 0.0,
-        message_bytes: int = 64, **course: object,
-    ) -> None:  # fmt: skip
+        self,
+        folder: Path,
+        *,
+        buffer_mb: float = 64.0,
+        min_free_mb: float = 0.0,
+        message_bytes: int = 64,
+        **course: object,
+    ) -> None:
         self.folder = SessionFolder(folder, MAPPING, TEXT)
         self.disk = Disk(round(buffer_mb * 1e6))
         self.watch = Watch(wanted_topics(MAPPING)[0], TOPIC, lambda: self.now_ns)
@@ -49,8 +54,13 @@ class Fed:
         self.said: list[News] = []
         self.recorder = Recorder(
             Course(**{"auto": False, **course}),  # type: ignore[arg-type]  # a test's own
-            Told(task="Wave.", rate_hz=10, min_free_mb=min_free_mb), self.folder, self.disk,
-            {TOPIC: self.watch}, None, lambda *_: None)
+            Told(task="Wave.", rate_hz=10, min_free_mb=min_free_mb),
+            self.folder,
+            self.disk,
+            {TOPIC: self.watch},
+            None,
+            lambda *_: None,
+        )
 
     def send(self, count: int = 1) -> None:
         """Let time pass and messages come."""

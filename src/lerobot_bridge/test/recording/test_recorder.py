@@ -40,8 +40,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def count(episode: Path) -> int:
     """Return how many messages an episode has."""
     with AnyReader([episode]) as reader:
-        return len([reader.deserialize(data, connection.msgtype)
-                    for connection, _, data in reader.messages()])
+        return len(
+            [
+                reader.deserialize(data, connection.msgtype)
+                for connection, _, data in reader.messages()
+            ]
+        )
 
 
 def times(episode: Path) -> list[int]:
@@ -63,7 +67,8 @@ def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
     assert count(episode) == 20
     assert times(episode) == [*range(70 * MS, 270 * MS, 10 * MS)]
     assert read_sidecar(episode) == Sidecar(
-        number=0, task="Wave.", rate_hz=10, ended="stop was asked for")
+        number=0, task="Wave.", rate_hz=10, ended="stop was asked for"
+    )
 
 
 def test_episode_ends_with_the_last_message_before_its_end(tmp_path: Path) -> None:
@@ -110,8 +115,7 @@ def test_start_is_refused_until_there_is_simulated_time(tmp_path: Path) -> None:
 
 
 def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
-    fed = Fed(small_disk / "session", min_free_mb=4.0, message_bytes=10_000,
-              episode_s=2.0)
+    fed = Fed(small_disk / "session", min_free_mb=4.0, message_bytes=10_000, episode_s=2.0)
     fed.start()
     fed.send(10)
     fed.stop()
@@ -270,10 +274,14 @@ def test_messages_that_did_not_come_are_in_the_sidecar_by_episode(tmp_path: Path
 
 # At 10 Hz a message counts for 0.2 s, one frame may be missing, and a message may be late by an
 # eighth of a period: after 0.3125 s it depends on the moments of the frames.
-@pytest.mark.parametrize(("gap_ms", "said"), [
-    (310, ""),
-    (320, ": 0.32 s without a message, of which the mapping allows 0.31 s; convert may leave"),
-    (420, ": 0.42 s without a message, of which the mapping allows 0.31 s; convert leaves")])
+@pytest.mark.parametrize(
+    ("gap_ms", "said"),
+    [
+        (310, ""),
+        (320, ": 0.32 s without a message, of which the mapping allows 0.31 s; convert may leave"),
+        (420, ": 0.42 s without a message, of which the mapping allows 0.31 s; convert leaves"),
+    ],
+)
 def test_gap_of_more_than_the_mapping_allows_is_told_at_the_end(
     gap_ms: int, said: str, tmp_path: Path
 ) -> None:
@@ -315,7 +323,9 @@ def test_unfinished_episode_stays_and_its_number_is_not_used_again(tmp_path: Pat
 
     assert (left / "episode_0001.mcap").read_bytes() == b"the beginning"
     assert sorted(path.name for path in session.glob("episode_*")) == [
-        "episode_0000", "episode_0002"]
+        "episode_0000",
+        "episode_0002",
+    ]
     assert fed.recorder.session.done == 2
 
 

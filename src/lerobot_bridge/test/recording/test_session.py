@@ -83,14 +83,23 @@ def test_warm_up_episodes_and_resets_follow_each_other(auto: Session, desk: Desk
         states.append(auto.state)
 
     # 5 s of warm-up, then 30 s and 1 s by turns; after the last one nothing.
-    assert states == [State.WARM_UP] * 5 + [
-        *([State.EPISODE] * 30 + [State.RESET]) * 2, *[State.EPISODE] * 30
-    ] + [State.FINISHED] * 23
+    assert (
+        states
+        == [State.WARM_UP] * 5
+        + [*([State.EPISODE] * 30 + [State.RESET]) * 2, *[State.EPISODE] * 30]
+        + [State.FINISHED] * 23
+    )
     assert [(each.number, each.why) for each in desk.kept] == [
-        (number, "its time was over") for number in range(3)]
+        (number, "its time was over") for number in range(3)
+    ]
     assert [(kind, number, at // S) for kind, number, at in desk.marks] == [
-        (Mark.START, 0, 5), (Mark.STOP, 0, 35), (Mark.START, 1, 36), (Mark.STOP, 1, 66),
-        (Mark.START, 2, 67), (Mark.STOP, 2, 97)]
+        (Mark.START, 0, 5),
+        (Mark.STOP, 0, 35),
+        (Mark.START, 1, 36),
+        (Mark.STOP, 1, 66),
+        (Mark.START, 2, 67),
+        (Mark.STOP, 2, 97),
+    ]
 
 
 def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, desk: Desk) -> None:
@@ -135,13 +144,13 @@ def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Des
     desk.wrong = ["no leader", "no camera"]
     auto.start(0)
     auto.start(0)
-    assert auto.next(3 * S) == ("episode 0 is over and being written; episode 1 begins in 1 s\n"
-                                "no leader\nno camera")
+    assert auto.next(3 * S) == (
+        "episode 0 is over and being written; episode 1 begins in 1 s\nno leader\nno camera"
+    )
     auto.start(3 * S)
     assert auto.stop(4 * S).endswith("\nno leader\nno camera")
     auto.start(4 * S)
-    assert auto.finish(5 * S) == (
-        "0 episodes are there, 3 being written\nno leader\nno camera")
+    assert auto.finish(5 * S) == ("0 episodes are there, 3 being written\nno leader\nno camera")
 
 
 def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk: Desk) -> None:
@@ -152,8 +161,11 @@ def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk
         auto.start(0)
         auto.stop(0)
 
-    with pytest.raises(RefusedError, match=r"found none \(finished\); episode 2 is over and kept: "
-                       "to be rid of it, delete session/episode_0002 and"):
+    with pytest.raises(
+        RefusedError,
+        match=r"found none \(finished\); episode 2 is over and kept: "
+        "to be rid of it, delete session/episode_0002 and",
+    ):
         auto.discard(0)
     assert not desk.discarded
 
@@ -281,8 +293,12 @@ def test_interventions_are_spans_of_the_episode(desk: Desk) -> None:
 
     assert desk.kept[0].interventions == (Span(S, 2 * S), Span(4 * S, 8 * S))
     assert [kind for kind, _, _ in desk.marks] == [
-        Mark.START, Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS, Mark.INTERVENTION_BEGINS,
-        Mark.STOP]
+        Mark.START,
+        Mark.INTERVENTION_BEGINS,
+        Mark.INTERVENTION_ENDS,
+        Mark.INTERVENTION_BEGINS,
+        Mark.STOP,
+    ]
 
 
 @pytest.mark.parametrize(("judged", "expected"), [(True, ()), (False, None)])
@@ -296,8 +312,10 @@ def test_no_intervention_is_none_only_where_nobody_watched(
     assert desk.kept[0].interventions == expected
 
 
-@pytest.mark.parametrize(("now_s", "why"), [
-    (1, "the clock went back by 504.000 s"), (516, "the clock went on at once by 11.000 s")])
+@pytest.mark.parametrize(
+    ("now_s", "why"),
+    [(1, "the clock went back by 504.000 s"), (516, "the clock went on at once by 11.000 s")],
+)
 def test_episode_ends_where_its_clock_goes_back_or_leaps(
     now_s: int, why: str, auto: Session, desk: Desk
 ) -> None:
@@ -343,9 +361,7 @@ def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
     assert desk.begun == [0]
 
 
-def test_episode_that_could_not_be_written_ends_and_none_follows(
-    auto: Session, desk: Desk
-) -> None:
+def test_episode_that_could_not_be_written_ends_and_none_follows(auto: Session, desk: Desk) -> None:
     auto.start(0)
     auto.start(0)
 

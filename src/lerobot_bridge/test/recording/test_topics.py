@@ -26,15 +26,22 @@ def test_features_are_needed_and_commands_are_not() -> None:
     wanted = {each.topic: each for each in wanted_topics(load_mapping("so101"), ["wrench"])}
 
     assert [topic for topic, each in wanted.items() if each.needed] == [
-        "joint_states", "leader/joint_states", "front/image_raw", "wrist/image_raw", "wrench"]
+        "joint_states",
+        "leader/joint_states",
+        "front/image_raw",
+        "wrist/image_raw",
+        "wrench",
+    ]
     assert not wanted["joint_command"].needed
     assert wanted["joint_states"].timeout_s == 0.5
     assert wanted["wrench"].types == ()
 
 
 def test_policy_is_recorded_with_its_command() -> None:
-    wanted = {each.topic: each for each in
-              wanted_topics(load_mapping("so101_policy"), [], "act_policy_node")}
+    wanted = {
+        each.topic: each
+        for each in wanted_topics(load_mapping("so101_policy"), [], "act_policy_node")
+    }
 
     assert wanted["act_policy_node/status"].types == ("policy_msgs/msg/PolicyStatus",)
     assert wanted["joint_command"].needed  # it is the action
@@ -42,8 +49,9 @@ def test_policy_is_recorded_with_its_command() -> None:
 
 def test_what_holds_may_be_old_but_must_have_come() -> None:
     now_ns = 0
-    watch = Watch(Wanted(topic="mode", types=("a/msg/B",), needed=True, holds=True), "/mode",
-                  lambda: now_ns)
+    watch = Watch(
+        Wanted(topic="mode", types=("a/msg/B",), needed=True, holds=True), "/mode", lambda: now_ns
+    )
     watch.publishers = ["/robot"]
     assert "expected messages, found none" in watch.problem(0)
     watch.arrived(0, b"data")
@@ -65,9 +73,15 @@ def test_what_holds_is_forgotten_with_its_type() -> None:
     assert found == [b"data", None]
 
 
-@pytest.mark.parametrize(("changes", "gap_ms"), [
-    ({}, 100 + 6.25 + 50), ({"tolerance_s": 0.2}, 200 + 6.25 + 50),
-    ({"resample": "drop"}, 50 + 6.25 + 50), ({"resample": "hold"}, None)])
+@pytest.mark.parametrize(
+    ("changes", "gap_ms"),
+    [
+        ({}, 100 + 6.25 + 50),
+        ({"tolerance_s": 0.2}, 200 + 6.25 + 50),
+        ({"resample": "drop"}, 50 + 6.25 + 50),
+        ({"resample": "hold"}, None),
+    ],
+)
 def test_gaps_are_those_that_the_mapping_closes_up(
     changes: dict[str, object], gap_ms: float | None
 ) -> None:
@@ -87,25 +101,35 @@ def test_resampling_agrees_with_what_is_said_of_gaps(phase_ms: int) -> None:
     def parts(gap_s: float) -> int:
         """Return those of an episode whose leader is silent for so long, from such a moment."""
         begins = S + phase_ms * S // 1000
-        leader = np.r_[0:begins:S // 100, begins, begins + round(gap_s * S):4 * S:S // 100]
-        found = resample({"a": np.arange(0, 4 * S, S // 1000), "b": leader},
-                         {"a": math.inf, "b": mapping.tolerance_ns(mapping.cameras["front"])},
-                         mapping.period_ns)
+        leader = np.r_[0 : begins : S // 100, begins, begins + round(gap_s * S) : 4 * S : S // 100]
+        found = resample(
+            {"a": np.arange(0, 4 * S, S // 1000), "b": leader},
+            {"a": math.inf, "b": mapping.tolerance_ns(mapping.cameras["front"])},
+            mapping.period_ns,
+        )
         return len(found.parts((mapping.max_gap_frames + 1) * mapping.period_ns))
 
     assert parts(allowed_s) == 1
     assert parts(allowed_s + mapping.period_ns * 1e-9 + 1e-6) == 2
 
 
-@pytest.mark.parametrize(("ros_s", "steady_s", "silent"), [
-    (1.0, 1.0, True), (1.0, 0.1, False), (0.1, 1.0, False),
-    (-99.0, 1.0, True), (-99.0, 0.1, False)])
+@pytest.mark.parametrize(
+    ("ros_s", "steady_s", "silent"),
+    [
+        (1.0, 1.0, True),
+        (1.0, 0.1, False),
+        (0.1, 1.0, False),
+        (-99.0, 1.0, True),
+        (-99.0, 0.1, False),
+    ],
+)
 def test_topic_is_silent_where_both_clocks_say_so(
     ros_s: float, steady_s: float, silent: bool
 ) -> None:
     times = iter((0, round(steady_s * S)))
-    watch = Watch(Wanted(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5), "/x",
-                  lambda: next(times))
+    watch = Watch(
+        Wanted(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5), "/x", lambda: next(times)
+    )
     watch.publishers = ["/robot"]
     watch.arrived(0, b"")
 
@@ -114,9 +138,18 @@ def test_topic_is_silent_where_both_clocks_say_so(
 
 def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
     sidecar = Sidecar(
-        number=3, task="Größer", tags=("a",), success=False, interventions=((1, 2), (5, 5)),
-        rate_hz=30, ended="stop", lost=2, not_received={"/front": 5}, problems=("two leaders",),
-        policy=PolicyRan(node="/act", bundle_name="reach", bundle_version="1.0.0"))
+        number=3,
+        task="Größer",
+        tags=("a",),
+        success=False,
+        interventions=((1, 2), (5, 5)),
+        rate_hz=30,
+        ended="stop",
+        lost=2,
+        not_received={"/front": 5},
+        problems=("two leaders",),
+        policy=PolicyRan(node="/act", bundle_name="reach", bundle_version="1.0.0"),
+    )
 
     write_sidecar(tmp_path, sidecar)
 
@@ -124,9 +157,15 @@ def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [SIDECAR]
 
 
-@pytest.mark.parametrize("text", [
-    "{}", '{"number": 0, "task": "x", "rate_hz": 30, "interventions": [[5, 1]]}',
-    '{"number": 0, "task": "x", "rate_hz": 30, "sucess": true}', "{"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"number": 0, "task": "x", "rate_hz": 30, "interventions": [[5, 1]]}',
+        '{"number": 0, "task": "x", "rate_hz": 30, "sucess": true}',
+        "{",
+    ],
+)
 def test_broken_sidecar_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / SIDECAR).write_text(text)
 

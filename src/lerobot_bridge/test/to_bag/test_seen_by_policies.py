@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from lerobot_bridge.cli import main
-from model_tools.chunk_rows.observation import Observation
-from model_tools.chunk_rows.sources import open_source
+from model_tools.files.observation_sources import open_source
+from model_tools.files.rows import ChunkObservation
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F64, Tensor
 from policy_inference.testing.chunk_bundles import SIZES, write_chunk_bundle
 
@@ -30,38 +31,55 @@ FRAMES = 40
 @pytest.fixture
 def contract(tmp_path: Path) -> ChunkContract:
     bundle = write_chunk_bundle(tmp_path / "bundle", environment=2)
-    return load_chunk_bundle(bundle).contract
+    return load_bundle(bundle, kind=ChunkBundle).contract
 
 
 def mapping_of(contract: ChunkContract) -> dict[str, Any]:
     """Return the mapping of the robot that the policy drives."""
-    units = {name: {key: getattr(unit, key) for key in ("unit", "sign", "zero_rad", "low_rad",
-                                                       "high_rad")
-                    if getattr(unit, key) is not None} for name, unit in contract.units.items()}
+    units = {
+        name: {
+            key: getattr(unit, key)
+            for key in ("unit", "sign", "zero_rad", "low_rad", "high_rad")
+            if getattr(unit, key) is not None
+        }
+        for name, unit in contract.units.items()
+    }
     return {
-        "schema_version": 1, "robot_type": "small_arm", "rate_hz": round(contract.rate_hz),
+        "schema_version": 1,
+        "robot_type": "small_arm",
+        "rate_hz": round(contract.rate_hz),
         "joints": {name.removesuffix(".pos"): units[name.removesuffix(".pos")] for name in NAMES},
         "vectors": {
-            "observation.state": [{"topic": "joint_states",
-                                   "type": "sensor_msgs/msg/JointState"}],
-            "observation.environment_state": [{
-                "topic": "goal", "type": "std_msgs/msg/Float32MultiArray",
-                "fields": {"goal.x": "data[0]", "goal.y": "data[1]"}}],
+            "observation.state": [{"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}],
+            "observation.environment_state": [
+                {
+                    "topic": "goal",
+                    "type": "std_msgs/msg/Float32MultiArray",
+                    "fields": {"goal.x": "data[0]", "goal.y": "data[1]"},
+                }
+            ],
             "action": [{"topic": "leader/joint_states", "type": "sensor_msgs/msg/JointState"}],
         },
-        "cameras": {name: {"topic": f"{name}/image_raw", "height": height, "width": width}
-                    for name, (height, width) in SIZES.items()},
-    }  # fmt: skip
+        "cameras": {
+            name: {"topic": f"{name}/image_raw", "height": height, "width": width}
+            for name, (height, width) in SIZES.items()
+        },
+    }
 
 
 def columns() -> dict[str, Tensor]:
     rng = np.random.default_rng(3)
     vector = rng.uniform(0, 60, (FRAMES, 3)).astype(np.float32)
-    pictures = {f"observation.images.{name}": rng.integers(0, 256, (FRAMES, *size, 3)).astype(
-        np.uint8) for name, size in SIZES.items()}
-    return {"observation.state": vector, "action": vector[::-1].copy(),
-            "observation.environment_state": rng.uniform(-1, 3, (FRAMES, 2)).astype(np.float32),
-            **pictures}  # fmt: skip
+    pictures = {
+        f"observation.images.{name}": rng.integers(0, 256, (FRAMES, *size, 3)).astype(np.uint8)
+        for name, size in SIZES.items()
+    }
+    return {
+        "observation.state": vector,
+        "action": vector[::-1].copy(),
+        "observation.environment_state": rng.uniform(-1, 3, (FRAMES, 2)).astype(np.float32),
+        **pictures,
+    }
 
 
 def test_the_ticks_of_a_policy_are_the_frames_of_the_dataset(
@@ -71,12 +89,24 @@ def test_the_ticks_of_a_policy_are_the_frames_of_the_dataset(
     dataset = write_frames(tmp_path / "dataset", [columns()], names)
     mapping = tmp_path / "mapping.yaml"
     mapping.write_text(yaml.safe_dump(mapping_of(contract), sort_keys=False), "utf-8")
-    assert main(["to-bag", str(dataset), "--mapping", str(mapping), "--output",
-                 str(tmp_path / "session")]) == 0
+    assert (
+        main(
+            [
+                "to-bag",
+                str(dataset),
+                "--mapping",
+                str(mapping),
+                "--output",
+                str(tmp_path / "session"),
+            ]
+        )
+        == 0
+    )
 
     given = all_of(contract, dataset)
-    found = all_of(contract, tmp_path / "session" / "episode_0000",
-                   {"joint_states": "/joint_states"})
+    found = all_of(
+        contract, tmp_path / "session" / "episode_0000", {"joint_states": "/joint_states"}
+    )
 
     assert len(given) == len(found) == FRAMES
     for one, other in zip(given, found, strict=True):
@@ -88,12 +118,17 @@ def test_the_ticks_of_a_policy_are_the_frames_of_the_dataset(
 
 def all_of(
     contract: ChunkContract, place: Path, topics: Mapping[str, str] | None = None
-) -> list[Observation]:
+) -> list[ChunkObservation]:
     source = open_source(contract, place, topics)
-    return [Observation(number=one.number, state=one.state,
-                        environment_state=one.environment_state,
-                        pictures={name: picture.copy() for name, picture in one.pictures.items()})
-            for one in source.observations(range(source.count))]
+    return [
+        ChunkObservation(
+            number=one.number,
+            state=one.state,
+            environment_state=one.environment_state,
+            pictures={name: picture.copy() for name, picture in one.pictures.items()},
+        )
+        for one in source.observations(range(source.count))
+    ]
 
 
 def there(values: F64 | None) -> F64:

@@ -17,7 +17,7 @@ from lerobot_bridge.episode import Frame
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping, load_mapping
-from model_tools.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.interfaces import Tensor
 
 from ..given_frames import IMAGES, write_frames
@@ -30,8 +30,12 @@ JOINTS: dict[str, Any] = {
 }
 POSITIONS = [f"{joint}.pos" for joint in JOINTS]
 GAINS = {"stiffness": 10.0, "damping": 1.0, "effort_limit": 2.0}
-TYPES = ("sensor_msgs/msg/JointState", "policy_msgs/msg/JointCommand",
-         "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray")
+TYPES = (
+    "sensor_msgs/msg/JointState",
+    "policy_msgs/msg/JointCommand",
+    "trajectory_msgs/msg/JointTrajectory",
+    "std_msgs/msg/Float64MultiArray",
+)
 EXACT = 1e-6
 
 
@@ -44,8 +48,20 @@ def there_and_back(
 ) -> tuple[RobotMapping, list[list[Frame]]]:
     """Return the frames of all episodes, as they come from the recordings."""
     (folder / "given.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
-    assert main(["to-bag", str(dataset), "--mapping", str(folder / "given.yaml"), "--output",
-                 str(folder / "session"), *arguments]) == 0
+    assert (
+        main(
+            [
+                "to-bag",
+                str(dataset),
+                "--mapping",
+                str(folder / "given.yaml"),
+                "--output",
+                str(folder / "session"),
+                *arguments,
+            ]
+        )
+        == 0
+    )
     read = load_mapping(folder / "session" / "mapping.yaml")
     found = find_episodes([folder / "session"])
     assert not found.skipped
@@ -69,53 +85,91 @@ def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[Frame]
         for name, camera in mapping.cameras.items():
             if not camera.topic.endswith("compressed"):
                 pictures = given.pictures(IMAGES + name, episode)
-                assert all(np.array_equal(frame.pictures[name], picture)
-                           for frame, picture in zip(frames, pictures, strict=True))
+                assert all(
+                    np.array_equal(frame.pictures[name], picture)
+                    for frame, picture in zip(frames, pictures, strict=True)
+                )
 
 
 @pytest.mark.parametrize("kind", TYPES)
 @pytest.mark.parametrize("fps", [30, 7])
 def test_positions_in_every_unit_and_message(tmp_path: Path, kind: str, fps: int) -> None:
     rng = np.random.default_rng(fps)
-    columns: list[dict[str, Tensor]] = [{
-        "observation.state": rng.uniform(-90, 90, (frames, 4)).astype(np.float32),
-        "action": rng.uniform(-90, 90, (frames, 4)).astype(np.float32),
-        "observation.images.front": rng.integers(0, 256, (frames, 8, 12, 3)).astype(np.uint8),
-    } for frames in (95, 2, 40)]  # fmt: skip
+    columns: list[dict[str, Tensor]] = [
+        {
+            "observation.state": rng.uniform(-90, 90, (frames, 4)).astype(np.float32),
+            "action": rng.uniform(-90, 90, (frames, 4)).astype(np.float32),
+            "observation.images.front": rng.integers(0, 256, (frames, 8, 12, 3)).astype(np.uint8),
+        }
+        for frames in (95, 2, 40)
+    ]
     names = {"observation.state": POSITIONS, "action": POSITIONS}
     dataset = write_frames(tmp_path / "dataset", columns, names, fps=fps)
 
-    mapping, found = there_and_back(dataset, {
-        "schema_version": 1, "robot_type": "arm", "rate_hz": fps,
-        "joints": {name: {**joint, **GAINS} for name, joint in JOINTS.items()},
-        "vectors": {"observation.state": [source("joint_states", TYPES[0])],
-                    "action": [source("sent", kind, joints=list(JOINTS))]},
-        "cameras": {"front": {"topic": "front/image_raw", "height": 8, "width": 12}},
-    }, tmp_path)  # fmt: skip
+    mapping, found = there_and_back(
+        dataset,
+        {
+            "schema_version": 1,
+            "robot_type": "arm",
+            "rate_hz": fps,
+            "joints": {name: {**joint, **GAINS} for name, joint in JOINTS.items()},
+            "vectors": {
+                "observation.state": [source("joint_states", TYPES[0])],
+                "action": [source("sent", kind, joints=list(JOINTS))],
+            },
+            "cameras": {"front": {"topic": "front/image_raw", "height": 8, "width": 12}},
+        },
+        tmp_path,
+    )
 
     assert_same(dataset, mapping, found)
 
 
 def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
-    names = {"observation.state": ["pan.vel", "lift.vel", "lift.eff", "pan.eff"],
-             "action": ["x.vel", "theta.vel"], "observation.force": ["z", "sum"]}
-    columns = [{name: rng.uniform(-9, 9, (20, len(values))).astype(np.float32)
-                for name, values in names.items()}]
+    names = {
+        "observation.state": ["pan.vel", "lift.vel", "lift.eff", "pan.eff"],
+        "action": ["x.vel", "theta.vel"],
+        "observation.force": ["z", "sum"],
+    }
+    columns = [
+        {
+            name: rng.uniform(-9, 9, (20, len(values))).astype(np.float32)
+            for name, values in names.items()
+        }
+    ]
     dataset = write_frames(tmp_path / "dataset", columns, names)
 
-    mapping, found = there_and_back(dataset, {
-        "schema_version": 1, "robot_type": "base", "rate_hz": 30, "joints": JOINTS,
-        "vectors": {
-            "observation.state": [
-                source("joint_states", TYPES[0], joints=["pan", "lift"], quantity="velocity"),
-                source("joint_states", TYPES[0], joints=["lift", "pan"], quantity="effort")],
-            "action": [source("cmd_vel", "geometry_msgs/msg/Twist", fields={
-                "x.vel": "linear.x", "theta.vel": "angular.z"}, degrees=["theta.vel"])],
-            "observation.force": [
-                source("wrench", "geometry_msgs/msg/WrenchStamped", fields={"z": "wrench.force.z"}),
-                source("sum", "std_msgs/msg/Float64", fields={"sum": "data"})]},
-    }, tmp_path)  # fmt: skip
+    mapping, found = there_and_back(
+        dataset,
+        {
+            "schema_version": 1,
+            "robot_type": "base",
+            "rate_hz": 30,
+            "joints": JOINTS,
+            "vectors": {
+                "observation.state": [
+                    source("joint_states", TYPES[0], joints=["pan", "lift"], quantity="velocity"),
+                    source("joint_states", TYPES[0], joints=["lift", "pan"], quantity="effort"),
+                ],
+                "action": [
+                    source(
+                        "cmd_vel",
+                        "geometry_msgs/msg/Twist",
+                        fields={"x.vel": "linear.x", "theta.vel": "angular.z"},
+                        degrees=["theta.vel"],
+                    )
+                ],
+                "observation.force": [
+                    source(
+                        "wrench", "geometry_msgs/msg/WrenchStamped", fields={"z": "wrench.force.z"}
+                    ),
+                    source("sum", "std_msgs/msg/Float64", fields={"sum": "data"}),
+                ],
+            },
+        },
+        tmp_path,
+    )
 
     assert_same(dataset, mapping, found)
 
@@ -123,14 +177,29 @@ def test_velocities_efforts_and_any_field_of_any_message(tmp_path: Path) -> None
 def test_what_was_said_of_an_episode_comes_back(tmp_path: Path) -> None:
     flags = np.zeros(30, bool)
     flags[[0, 1, 2, 20, 29]] = True
-    columns: dict[str, Tensor] = {"observation.state": np.zeros((30, 4), np.float32),
-                                  "intervention": flags, "next.success": np.arange(30) == 29}
-    dataset = write_frames(tmp_path / "dataset", [columns, columns],
-                           {"observation.state": POSITIONS}, tasks=("Stack", "Sort"))
+    columns: dict[str, Tensor] = {
+        "observation.state": np.zeros((30, 4), np.float32),
+        "intervention": flags,
+        "next.success": np.arange(30) == 29,
+    }
+    dataset = write_frames(
+        tmp_path / "dataset",
+        [columns, columns],
+        {"observation.state": POSITIONS},
+        tasks=("Stack", "Sort"),
+    )
 
-    _, found = there_and_back(dataset, {
-        "schema_version": 1, "robot_type": "arm", "rate_hz": 30, "joints": JOINTS,
-        "vectors": {"observation.state": [source("joint_states", TYPES[0])]}}, tmp_path)
+    _, found = there_and_back(
+        dataset,
+        {
+            "schema_version": 1,
+            "robot_type": "arm",
+            "rate_hz": 30,
+            "joints": JOINTS,
+            "vectors": {"observation.state": [source("joint_states", TYPES[0])]},
+        },
+        tmp_path,
+    )
     episodes = find_episodes([tmp_path / "session"]).episodes
 
     assert [one.task for one in episodes] == ["Stack", "Sort"]
@@ -146,15 +215,28 @@ def test_a_dataset_of_lerobot(
     joints = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
     dataset = shared_data / "act" / "dataset_v3"
 
-    mapping, found = there_and_back(dataset, {
-        "schema_version": 1, "robot_type": "so100_follower", "rate_hz": 30,
-        "joints": {**{name: {"unit": "degrees"} for name in joints}, "gripper": {
-            "unit": "range_0_100", "low_rad": -0.17453, "high_rad": 1.74533}},
-        "vectors": {"observation.state": [source("joint_states", TYPES[0])],
-                    "action": [source("leader/joint_states", TYPES[0])]},
-        "cameras": {name: {"topic": f"{name}/image_raw", "height": 48, "width": 64}
-                    for name in ("laptop", "phone")},
-    }, tmp_path, *arguments)  # fmt: skip
+    mapping, found = there_and_back(
+        dataset,
+        {
+            "schema_version": 1,
+            "robot_type": "so100_follower",
+            "rate_hz": 30,
+            "joints": {
+                **{name: {"unit": "degrees"} for name in joints},
+                "gripper": {"unit": "range_0_100", "low_rad": -0.17453, "high_rad": 1.74533},
+            },
+            "vectors": {
+                "observation.state": [source("joint_states", TYPES[0])],
+                "action": [source("leader/joint_states", TYPES[0])],
+            },
+            "cameras": {
+                name: {"topic": f"{name}/image_raw", "height": 48, "width": 64}
+                for name in ("laptop", "phone")
+            },
+        },
+        tmp_path,
+        *arguments,
+    )
 
     assert sum(map(len, found)) == 77
     assert_same(dataset, mapping, found)

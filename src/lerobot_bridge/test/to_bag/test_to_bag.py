@@ -26,28 +26,55 @@ from ..given_frames import write_frames
 FPS, PERIOD_NS, FRAMES = 20, 50_000_000, 6
 STATE = ["pan.pos", "gripper.pos"]
 BASE = ["x.vel", "theta.vel"]
-VECTORS = {"observation.state": STATE, "action": [*STATE, *BASE], "observation.speed": ["pan.vel"],
-           "observation.height": ["height"], "observation.grip": ["gripper.pos"]}
+VECTORS = {
+    "observation.state": STATE,
+    "action": [*STATE, *BASE],
+    "observation.speed": ["pan.vel"],
+    "observation.height": ["height"],
+    "observation.grip": ["gripper.pos"],
+}
 MAPPING: dict[str, Any] = {
-    "schema_version": 1, "robot_type": "mobile_arm", "rate_hz": FPS,
-    "joints": {"pan": {"unit": "degrees", "ros_name": "Rotation", "sign": -1, "zero_rad": 0.1},
-               "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8}},
+    "schema_version": 1,
+    "robot_type": "mobile_arm",
+    "rate_hz": FPS,
+    "joints": {
+        "pan": {"unit": "degrees", "ros_name": "Rotation", "sign": -1, "zero_rad": 0.1},
+        "gripper": {"unit": "range_0_100", "low_rad": -0.2, "high_rad": 1.8},
+    },
     "vectors": {
         "observation.state": [{"topic": "joint_states", "type": "sensor_msgs/msg/JointState"}],
-        "action": [{"topic": "arm/joint_trajectory",
-                    "type": "trajectory_msgs/msg/JointTrajectory"},
-                   {"topic": "cmd_vel", "type": "geometry_msgs/msg/TwistStamped",
-                    "fields": {"x.vel": "twist.linear.x", "theta.vel": "twist.angular.z"}}],
-        "observation.speed": [{"topic": "joint_states", "type": "sensor_msgs/msg/JointState",
-                               "joints": ["pan"], "quantity": "velocity"}],
-        "observation.height": [{"topic": "odom", "type": "nav_msgs/msg/Odometry",
-                                "fields": {"height": "pose.pose.position.z"}}],
-        "observation.grip": [{"topic": "grip", "type": "std_msgs/msg/Float64MultiArray",
-                              "joints": ["gripper"]}],
+        "action": [
+            {"topic": "arm/joint_trajectory", "type": "trajectory_msgs/msg/JointTrajectory"},
+            {
+                "topic": "cmd_vel",
+                "type": "geometry_msgs/msg/TwistStamped",
+                "fields": {"x.vel": "twist.linear.x", "theta.vel": "twist.angular.z"},
+            },
+        ],
+        "observation.speed": [
+            {
+                "topic": "joint_states",
+                "type": "sensor_msgs/msg/JointState",
+                "joints": ["pan"],
+                "quantity": "velocity",
+            }
+        ],
+        "observation.height": [
+            {
+                "topic": "odom",
+                "type": "nav_msgs/msg/Odometry",
+                "fields": {"height": "pose.pose.position.z"},
+            }
+        ],
+        "observation.grip": [
+            {"topic": "grip", "type": "std_msgs/msg/Float64MultiArray", "joints": ["gripper"]}
+        ],
     },
-    "cameras": {"front": {"topic": "front/image_raw", "height": 24, "width": 32},
-                "wrist": {"topic": "wrist/image_raw/compressed", "height": 24, "width": 32}},
-}  # fmt: skip
+    "cameras": {
+        "front": {"topic": "front/image_raw", "height": 24, "width": 32},
+        "wrist": {"topic": "wrist/image_raw/compressed", "height": 24, "width": 32},
+    },
+}
 Said = list[tuple[int, str, Any]]
 ToBag = Callable[..., int]
 
@@ -66,14 +93,19 @@ def columns(seed: int = 0) -> dict[str, Tensor]:
         "observation.speed": rng.uniform(-9, 9, (FRAMES, 1)).astype(np.float32),
         "observation.height": rng.uniform(0, 1, (FRAMES, 1)).astype(np.float32),
         "observation.grip": rng.uniform(0, 100, (FRAMES, 1)).astype(np.float32),
-        "observation.images.front": pictures(seed), "observation.images.wrist": pictures(seed + 1),
-    }  # fmt: skip
+        "observation.images.front": pictures(seed),
+        "observation.images.wrist": pictures(seed + 1),
+    }
 
 
 def dataset_of(folder: Path, *episodes: dict[str, Tensor], **changes: Any) -> Path:
     names = changes.pop("names", VECTORS)
-    return write_frames(folder, episodes or [columns()], names,
-                        **{"fps": FPS, "tasks": ("Stack", "Sort"), **changes})
+    return write_frames(
+        folder,
+        episodes or [columns()],
+        names,
+        **{"fps": FPS, "tasks": ("Stack", "Sort"), **changes},
+    )
 
 
 @pytest.fixture
@@ -81,8 +113,17 @@ def to_bag(tmp_path: Path) -> ToBag:
     def run(dataset: Path, *arguments: str, mapping: dict[str, Any] = MAPPING) -> int:
         file = tmp_path / "given.yaml"
         file.write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
-        return main(["to-bag", str(dataset), "--mapping", str(file), "--output",
-                     str(tmp_path / "session"), *arguments])
+        return main(
+            [
+                "to-bag",
+                str(dataset),
+                "--mapping",
+                str(file),
+                "--output",
+                str(tmp_path / "session"),
+                *arguments,
+            ]
+        )
 
     return run
 
@@ -90,8 +131,10 @@ def to_bag(tmp_path: Path) -> ToBag:
 def said_in(folder: Path) -> Said:
     """Return time, topic and message of all that was recorded, in the order of the log."""
     with AnyReader([folder], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        return [(log_ns, connection.topic, reader.deserialize(data, connection.msgtype))
-                for connection, log_ns, data in reader.messages()]
+        return [
+            (log_ns, connection.topic, reader.deserialize(data, connection.msgtype))
+            for connection, log_ns, data in reader.messages()
+        ]
 
 
 def on(said: Said, topic: str) -> list[Any]:
@@ -104,8 +147,13 @@ def stamp_ns(message: Any) -> int:
 
 def rad(pan: Tensor, gripper: Tensor) -> F64:
     """Return what the mapping's units mean, by hand."""
-    return np.stack([-np.radians(pan.astype(np.float64)) + 0.1,
-                     -0.2 + 2.0 * gripper.astype(np.float64) / 100.0], axis=1)
+    return np.stack(
+        [
+            -np.radians(pan.astype(np.float64)) + 0.1,
+            -0.2 + 2.0 * gripper.astype(np.float64) / 100.0,
+        ],
+        axis=1,
+    )
 
 
 def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> None:
@@ -115,22 +163,31 @@ def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> Non
 
     states = on(said, "/joint_states")
     assert all(one.name == ["Rotation", "gripper"] for one in states)
-    np.testing.assert_allclose([one.position for one in states],
-                               rad(*given["observation.state"].T), atol=1e-12)
-    np.testing.assert_allclose([one.velocity[0] for one in states],
-                               -np.radians(given["observation.speed"][:, 0]), atol=1e-7)
+    np.testing.assert_allclose(
+        [one.position for one in states], rad(*given["observation.state"].T), atol=1e-12
+    )
+    np.testing.assert_allclose(
+        [one.velocity[0] for one in states],
+        -np.radians(given["observation.speed"][:, 0]),
+        atol=1e-7,
+    )
     assert all(math.isnan(one.velocity[1]) for one in states)
     trajectories = on(said, "/arm/joint_trajectory")
     assert all(one.joint_names == ["Rotation", "gripper"] for one in trajectories)
-    np.testing.assert_allclose([one.points[0].positions for one in trajectories],
-                               rad(*given["action"].T[:2]), atol=1e-12)
+    np.testing.assert_allclose(
+        [one.points[0].positions for one in trajectories], rad(*given["action"].T[:2]), atol=1e-12
+    )
     twists = [one.twist for one in on(said, "/cmd_vel")]
-    np.testing.assert_array_equal([[one.linear.x, one.angular.z] for one in twists],
-                                  given["action"][:, 2:])
-    np.testing.assert_array_equal([one.pose.pose.position.z for one in on(said, "/odom")],
-                                  given["observation.height"][:, 0])
-    np.testing.assert_allclose([one.data for one in on(said, "/grip")],
-                               -0.2 + 0.02 * given["observation.grip"].astype(np.float64))
+    np.testing.assert_array_equal(
+        [[one.linear.x, one.angular.z] for one in twists], given["action"][:, 2:]
+    )
+    np.testing.assert_array_equal(
+        [one.pose.pose.position.z for one in on(said, "/odom")], given["observation.height"][:, 0]
+    )
+    np.testing.assert_allclose(
+        [one.data for one in on(said, "/grip")],
+        -0.2 + 0.02 * given["observation.grip"].astype(np.float64),
+    )
 
 
 def test_pictures_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> None:
@@ -140,9 +197,11 @@ def test_pictures_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> 
 
     raw = on(said, "/front/image_raw")
     assert {(one.height, one.width, one.encoding, one.step) for one in raw} == {
-        (24, 32, "rgb8", 96)}
-    np.testing.assert_array_equal([one.data.reshape(24, 32, 3) for one in raw],
-                                  given["observation.images.front"])
+        (24, 32, "rgb8", 96)
+    }
+    np.testing.assert_array_equal(
+        [one.data.reshape(24, 32, 3) for one in raw], given["observation.images.front"]
+    )
     jpegs = on(said, "/wrist/image_raw/compressed")
     assert {one.format for one in jpegs} == {"jpeg"}
     found: list[Any] = [cv2.imdecode(one.data, cv2.IMREAD_COLOR) for one in jpegs]
@@ -156,32 +215,45 @@ def test_all_of_a_frame_have_its_stamp_and_the_action_comes_last(
     assert to_bag(dataset_of(tmp_path / "dataset")) == 0
     said = said_in(tmp_path / "session" / "episode_0000")
 
-    assert all(stamp_ns(message) == log_ns for log_ns, _, message in said
-               if hasattr(message, "header"))
+    assert all(
+        stamp_ns(message) == log_ns for log_ns, _, message in said if hasattr(message, "header")
+    )
     times = sorted({log_ns for log_ns, _, _ in said})
     assert times[0] == 1_000_000_000
     assert times[0] % PERIOD_NS == 0
     assert np.diff(times).tolist() == [PERIOD_NS] * (FRAMES - 1)
     assert [topic for log_ns, topic, _ in said if log_ns == times[2]] == [
-        "/joint_states", "/odom", "/grip", "/front/image_raw", "/wrist/image_raw/compressed",
-        "/arm/joint_trajectory", "/cmd_vel"]
+        "/joint_states",
+        "/odom",
+        "/grip",
+        "/front/image_raw",
+        "/wrist/image_raw/compressed",
+        "/arm/joint_trajectory",
+        "/cmd_vel",
+    ]
 
 
 def test_the_sidecar_says_what_the_dataset_says(tmp_path: Path, to_bag: ToBag) -> None:
-    flags = {"next.success": np.arange(FRAMES) == FRAMES - 1,
-             "intervention": np.array([1, 0, 0, 1, 1, 0], bool)}
+    flags = {
+        "next.success": np.arange(FRAMES) == FRAMES - 1,
+        "intervention": np.array([1, 0, 0, 1, 1, 0], bool),
+    }
     judged, failed = {**columns(0), **flags}, {**columns(1), **flags}
     failed["next.success"] = np.zeros(FRAMES, bool)
     assert to_bag(dataset_of(tmp_path / "dataset", judged, failed)) == 0
-    found = [json.loads((tmp_path / "session" / name / "episode.json").read_text("utf-8"))
-             for name in ("episode_0000", "episode_0001")]
+    found = [
+        json.loads((tmp_path / "session" / name / "episode.json").read_text("utf-8"))
+        for name in ("episode_0000", "episode_0001")
+    ]
 
     assert [one["task"] for one in found] == ["Stack", "Sort"]
     assert [one["number"] for one in found] == [0, 1]
     assert [one["success"] for one in found] == [True, False]
     begin = 1_000_000_000
-    assert found[0]["interventions"] == [[begin, begin + PERIOD_NS],
-                                         [begin + 3 * PERIOD_NS, begin + 5 * PERIOD_NS]]
+    assert found[0]["interventions"] == [
+        [begin, begin + PERIOD_NS],
+        [begin + 3 * PERIOD_NS, begin + 5 * PERIOD_NS],
+    ]
     assert found[0]["rate_hz"] == FPS
 
 
@@ -199,19 +271,23 @@ def test_the_mapping_lies_beside_the_chosen_episodes(tmp_path: Path, to_bag: ToB
     assert to_bag(dataset, "--episodes", "1-2") == 0
     session = tmp_path / "session"
 
-    assert sorted(path.name for path in session.iterdir()) == ["episode_0001", "episode_0002",
-                                                               "mapping.yaml"]
+    assert sorted(path.name for path in session.iterdir()) == [
+        "episode_0001",
+        "episode_0002",
+        "mapping.yaml",
+    ]
     assert yaml.safe_load((session / "mapping.yaml").read_text("utf-8")) == MAPPING
     np.testing.assert_array_equal(
         [one.twist.linear.x for one in on(said_in(session / "episode_0002"), "/cmd_vel")],
-        columns(2)["action"][:, 2])
+        columns(2)["action"][:, 2],
+    )
 
 
-@pytest.mark.parametrize("arguments", [["--compressed"], ["--storage", "sqlite3"],
-                                       ["--storage", "sqlite3", "--compressed"]])
-def test_every_storage_holds_the_same(
-    tmp_path: Path, to_bag: ToBag, arguments: list[str]
-) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["--compressed"], ["--storage", "sqlite3"], ["--storage", "sqlite3", "--compressed"]],
+)
+def test_every_storage_holds_the_same(tmp_path: Path, to_bag: ToBag, arguments: list[str]) -> None:
     dataset = dataset_of(tmp_path / "dataset")
     assert to_bag(dataset) == 0
     plain = said_in(tmp_path / "session" / "episode_0000")
@@ -220,9 +296,12 @@ def test_every_storage_holds_the_same(
     found = said_in(tmp_path / "session" / "episode_0000")
 
     assert sorted((log_ns, topic) for log_ns, topic, _ in found) == sorted(
-        (log_ns, topic) for log_ns, topic, _ in plain)
-    np.testing.assert_array_equal([one.data for one in on(found, "/front/image_raw")],
-                                  [one.data for one in on(plain, "/front/image_raw")])
+        (log_ns, topic) for log_ns, topic, _ in plain
+    )
+    np.testing.assert_array_equal(
+        [one.data for one in on(found, "/front/image_raw")],
+        [one.data for one in on(plain, "/front/image_raw")],
+    )
     suffix = ".db3" if "sqlite3" in arguments else ".mcap"
     assert (tmp_path / f"session/episode_0000/episode_0000{suffix}").is_file()
 
@@ -243,32 +322,82 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
     return [{"topic": topic, "type": kind, "fields": names}]
 
 
-@pytest.mark.parametrize(("mapping", "said"), [
-    (changed(rate_hz=30), "expected 30 frames per second, as rate_hz of the mapping, found 20"),
-    (changed(cameras__side={"topic": "side/image_raw", "height": 24, "width": 32}),
-     "expected the camera observation.images.side, found the cameras observation.images.front"),
-    (changed(cameras__front__height=48), "expected pictures of 32 x 48 pixels, as in the mapping"),
-    (changed(joints__wrist={"unit": "degrees"}),
-     "observation.state: expected the values pan.pos, gripper.pos, wrist.pos, as in the mapping, "
-     "found [2]: pan.pos, gripper.pos"),
-    ({**MAPPING, "vectors": {**MAPPING["vectors"], "observation.tactile":
-                             fields("touch", "std_msgs/msg/Float64", touch="data")}},
-     "expected the vector observation.tactile"),
-    ({**MAPPING, "vectors": {**MAPPING["vectors"], "observation.height":
-                             fields("odom", "my_msgs/msg/Height", height="height")}},
-     "expected message types of ROS 2 or policy_msgs, found my_msgs/msg/Height"),
-    ({**MAPPING, "vectors": {**MAPPING["vectors"], "observation.height":
-                             fields("odom", "nav_msgs/msg/Odometry", height="pose.height")}},
-     "odom: field pose.height: expected a number in the message"),
-    ({**MAPPING, "vectors": {**MAPPING["vectors"], "observation.grip": [
-        {"topic": "joint_states", "type": "sensor_msgs/msg/JointState", "joints": ["gripper"]}]}},
-     "episode 0, frame 0: /joint_states: expected gripper.pos to be the same in "
-     "observation.state, observation.speed, observation.grip, which one message carries"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        (changed(rate_hz=30), "expected 30 frames per second, as rate_hz of the mapping, found 20"),
+        (
+            changed(cameras__side={"topic": "side/image_raw", "height": 24, "width": 32}),
+            "expected the camera observation.images.side, "
+            "found the cameras observation.images.front",
+        ),
+        (
+            changed(cameras__front__height=48),
+            "expected pictures of 32 x 48 pixels, as in the mapping",
+        ),
+        (
+            changed(joints__wrist={"unit": "degrees"}),
+            "observation.state: expected the values pan.pos, gripper.pos, wrist.pos, as in the "
+            "mapping, found [2]: pan.pos, gripper.pos",
+        ),
+        (
+            {
+                **MAPPING,
+                "vectors": {
+                    **MAPPING["vectors"],
+                    "observation.tactile": fields("touch", "std_msgs/msg/Float64", touch="data"),
+                },
+            },
+            "expected the vector observation.tactile",
+        ),
+        (
+            {
+                **MAPPING,
+                "vectors": {
+                    **MAPPING["vectors"],
+                    "observation.height": fields("odom", "my_msgs/msg/Height", height="height"),
+                },
+            },
+            "expected message types of ROS 2 or policy_msgs, found my_msgs/msg/Height",
+        ),
+        (
+            {
+                **MAPPING,
+                "vectors": {
+                    **MAPPING["vectors"],
+                    "observation.height": fields(
+                        "odom", "nav_msgs/msg/Odometry", height="pose.height"
+                    ),
+                },
+            },
+            "odom: field pose.height: expected a number in the message",
+        ),
+        (
+            {
+                **MAPPING,
+                "vectors": {
+                    **MAPPING["vectors"],
+                    "observation.grip": [
+                        {
+                            "topic": "joint_states",
+                            "type": "sensor_msgs/msg/JointState",
+                            "joints": ["gripper"],
+                        }
+                    ],
+                },
+            },
+            "episode 0, frame 0: /joint_states: expected gripper.pos to be the same in "
+            "observation.state, observation.speed, observation.grip, which one message carries",
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused_and_leaves_nothing(
-    tmp_path: Path, to_bag: ToBag, caplog: pytest.LogCaptureFixture, mapping: dict[str, Any],
+    tmp_path: Path,
+    to_bag: ToBag,
+    caplog: pytest.LogCaptureFixture,
+    mapping: dict[str, Any],
     said: str,
-) -> None:  # fmt: skip
+) -> None:
     assert to_bag(dataset_of(tmp_path / "dataset"), mapping=mapping) == 1
     assert said in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "given.yaml"]
@@ -277,8 +406,19 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
 def test_features_of_one_topic_may_say_the_same(tmp_path: Path, to_bag: ToBag) -> None:
     given = columns()
     given["observation.grip"] = given["observation.state"][:, 1:]
-    mapping = {**MAPPING, "vectors": {**MAPPING["vectors"], "observation.grip": [
-        {"topic": "joint_states", "type": "sensor_msgs/msg/JointState", "joints": ["gripper"]}]}}
+    mapping = {
+        **MAPPING,
+        "vectors": {
+            **MAPPING["vectors"],
+            "observation.grip": [
+                {
+                    "topic": "joint_states",
+                    "type": "sensor_msgs/msg/JointState",
+                    "joints": ["gripper"],
+                }
+            ],
+        },
+    }
 
     assert to_bag(dataset_of(tmp_path / "dataset", given), mapping=mapping) == 0
 
@@ -290,8 +430,9 @@ def test_joints_without_an_ending_are_positions(tmp_path: Path, to_bag: ToBag) -
 
     states = on(said_in(tmp_path / "session" / "episode_0000"), "/joint_states")
 
-    np.testing.assert_allclose([one.position for one in states],
-                               rad(*given["observation.state"].T[::-1]), atol=1e-12)
+    np.testing.assert_allclose(
+        [one.position for one in states], rad(*given["observation.state"].T[::-1]), atol=1e-12
+    )
 
 
 def test_what_no_topic_carries_is_left_out_and_named(
@@ -301,7 +442,8 @@ def test_what_no_topic_carries_is_left_out_and_named(
 
     assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
     assert "left out, since the mapping has no topic for them: observation.environment_state" in (
-        caplog.text)
+        caplog.text
+    )
 
 
 def test_a_session_is_replaced_only_by_force(

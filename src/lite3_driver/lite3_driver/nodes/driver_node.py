@@ -12,219 +12,163 @@ Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer w
 Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
 """
 
-import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Sequence
 
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.clock import Clock, ClockType
-from std_srvs.srv import Trigger
+from policy_msgs.msg import ContactForces
+from sensor_msgs.msg import Imu, JointState
 
-from lite3_driver.host_link import HostLink, require_port
-from lite3_driver.interfaces import RELEASE, TAKE, Answer, Phase, Report
-from lite3_driver.nodes.answers import Answers
-from lite3_driver.nodes.commands import CommandTopic
-from lite3_driver.nodes.gate import Gate
-from lite3_driver.nodes.sensors import SensorTopics
-from lite3_driver.nodes.settings import PARAMETERS, settings_of
-from lite3_driver.nodes.status import StatusTopics
-from policy_inference.errors import RobotError
-from policy_inference.machine.scheduling import set_realtime_priority, threads_of
-from policy_inference.nodes import qos
-from policy_inference.nodes.estop import listen_to_estop
-from policy_inference.nodes.lifecycle import LifecycleBase
-from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
+from lite3_driver.figures import Lite3Settings
+from lite3_driver.robot import Lite3
+from lite3_driver.wire import FOOT_NAMES, JOINT_NAMES, Lite3State
+from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
+from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
+from robot_driver.nodes.sensors import (
+    ContactTemplate,
+    ImuTemplate,
+    JointStateTemplate,
+    SensorTopic,
+    quat_from_rpy,
+)
 
-_STOPS = "the node stops"
-_HANGS = ("the process that talks to the robot hangs, so that nothing could be asked of it: press "
-          "the hardware e-stop; unless it goes on, the driver ends within some seconds")
-_DAMPED = {
-    Phase.LISTENING: "nothing is sent to the robot: control was not taken",
-    Phase.TAKING: "control is not taken; the robot is braked and given back",
-    Phase.FOLLOWING: "the drives damp; commands are followed again from one in MODE_DAMP on",
-    Phase.DAMPING: "the drives damp; commands are followed again from one in MODE_DAMP on",
-    Phase.RELEASING: "the drives damp, and control is being given back",
-}
-"""What comes of a request to damp in each phase."""
+_DEFAULT = Lite3Settings()
+_MAX_PORT = 65535
+
+PARAMETERS = (
+    Spec(
+        name="host_address",
+        type=str,
+        default=_DEFAULT.host_address,
+        doc="IPv4 address of the motion host; frames from any other count as foreign",
+    ),
+    Spec(
+        name="host_port",
+        type=int,
+        default=_DEFAULT.host_port,
+        minimum=1,
+        maximum=_MAX_PORT,
+        doc="UDP port where the motion host listens",
+    ),
+    Spec(
+        name="interface_address",
+        type=str,
+        default=_DEFAULT.interface_address,
+        doc="IPv4 address of this machine to receive on; 0.0.0.0: all of them",
+    ),
+    Spec(
+        name="state_port",
+        type=int,
+        default=_DEFAULT.state_port,
+        minimum=1,
+        maximum=_MAX_PORT,
+        doc="UDP port to which the motion host is configured to send its state",
+    ),
+    Spec(
+        name="command_rate_hz",
+        type=float,
+        default=_DEFAULT.command_rate_hz,
+        minimum=500.0,
+        maximum=1000.0,
+        doc="Command frames while in control, steady, Hz",
+    ),
+    Spec(
+        name="joint_state_rate_hz",
+        type=float,
+        default=_DEFAULT.joint_state_rate_hz,
+        minimum=200.0,
+        maximum=500.0,
+        doc="Highest rate of joint_states, Hz",
+    ),
+    Spec(
+        name="imu_rate_hz",
+        type=float,
+        default=200.0,
+        minimum=1.0,
+        maximum=500.0,
+        doc="Rate of imu/data, Hz; at most that of joint_states",
+    ),
+    Spec(
+        name="contact_rate_hz",
+        type=float,
+        default=100.0,
+        minimum=1.0,
+        maximum=500.0,
+        doc="Rate of contact_forces, Hz; at most that of joint_states",
+    ),
+    Spec(
+        name="angular_velocity_unit",
+        type=str,
+        default=_DEFAULT.angular_velocity_unit,
+        choices=("rad/s", "deg/s"),
+        doc="In which unit the host sends angular velocities",
+    ),
+    Spec(
+        name="angular_velocity_checked",
+        type=bool,
+        default=_DEFAULT.angular_velocity_checked,
+        doc="That this unit was found right on this very robot: control may be taken without "
+        "turning it first",
+    ),
+    Spec(
+        name="fold_s",
+        type=float,
+        default=_DEFAULT.fold_s,
+        minimum=7.0,
+        maximum=60.0,
+        doc="Time that the robot gets to fold its legs, s",
+    ),
+    Spec(
+        name="damping",
+        type=float,
+        default=_DEFAULT.damping,
+        minimum=0.5,
+        maximum=10.0,
+        doc="Of the drives where nothing may be followed, N m s/rad",
+    ),
+    Spec(
+        name="obeyed_torque_nm",
+        type=float,
+        default=_DEFAULT.obeyed_torque_nm,
+        minimum=0.0,
+        maximum=24.0,
+        doc="Torque above which, while the drives should damp at rest, another controller drives "
+        "them, N m; 0: no such check",
+    ),
+    *COMMON_PARAMETERS,
+)
 
 
-class DriverNode(LifecycleBase):
-    """Thin adapter between topics and the process that owns the socket.
-
-    That process, and with it the port, is there while the node is active.
-    """
+class Lite3DriverNode(DriverNode):
+    """A driver of a Lite3."""
 
     def __init__(self) -> None:
-        """Declare the parameters; nothing else exists before configure."""
-        super().__init__("lite3_driver")
-        self._table = ParameterTable(self, PARAMETERS, lambda: self.configured)
-        self._closers, self._stoppers = ExitStack(), ExitStack()
-        self._answers = Answers()
-        # For the life of the node: only who releases an e-stop ends it, not a new configuration.
-        self._gate = Gate()
-        requests: dict[str, Callable[[], bool]] = {
-            TAKE: self._take,
-            RELEASE: lambda: self._link.release()}
-        for name, act in requests.items():
-            # Never destroyed while an answer is owed; and others are answered meanwhile.
-            self.create_service(Trigger, f"~/{name}", partial(self._request, name, act),
-                                qos_profile=qos.REQUESTS, callback_group=ReentrantCallbackGroup())
-
-    def set_up(self) -> None:
-        """Read the parameters and create all other entities; publish nothing.
-
-        Raises:
-            PolicyError: The port is taken, or there is no such address: where another driver runs,
-                publishers of the same topics would disturb its robot.
-        """
-        values = self._table.read()
-        self._settings = settings_of(values)
-        require_port(self._settings)
-        self._sensors = SensorTopics(
-            self, state_rate_hz=values["joint_state_rate_hz"], imu_rate_hz=values["imu_rate_hz"],
-            contact_rate_hz=values["contact_rate_hz"])
-        self._closers.callback(self._sensors.close)
-        commands = self._commands = CommandTopic(self)
-        self._closers.callback(commands.close)
-        self._status = StatusTopics(self, lambda: self._gate.reasons, lambda: commands.unfit)
-        self._closers.callback(self._status.close)
-        self._closers.callback(
-            self.destroy_service, self.create_service(
-                Trigger, "~/damp", self._on_damp, qos_profile=qos.REQUESTS))
-        self._closers.callback(
-            self.destroy_service, self.create_service(
-                Trigger, "~/reset", self._on_reset, qos_profile=qos.REQUESTS))
-        self._closers.callback(listen_to_estop(self, self._gate.press))
-        timer = self.create_timer(1.0 / values["status_rate_hz"], self._report,
-                                  clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._closers.callback(self.destroy_timer, timer)
-
-    def start(self) -> None:
-        """Listen to the robot, and send it nothing.
-
-        Raises:
-            PolicyError: The port is taken, or there is no such address.
-        """
-        self._status.start()
-        link = self._link = HostLink(self._settings, on_state=self._sensors.publish,
-                              on_report=self._on_report, on_lost=self._on_lost)
-        self._stoppers.callback(link.close)
-        self._gate.connect(link)
-        self._stoppers.callback(self._gate.connect, None)
-        self._commands.start(self._gate.follow)
-        self._stoppers.callback(self._commands.stop)
-        self._apply_priority()
-        self.get_logger().info(
-            f"listening on {self._settings.interface_address}:{self._settings.state_port} for "
-            f"{self._settings.host_address}")
-
-    def _apply_priority(self) -> None:
-        """Run all threads of the node right after the process of the socket, until `stop`.
-
-        They publish the robot's state and hand commands on: a policy whose inputs are late stops.
-        """
-        priority, option = self._settings.realtime.priority, "realtime.priority"
-        # A node that goes before the process of the socket would keep it from its frames.
-        if priority and not any(text.startswith(option) for text in self._link.refused):
-            for warning in set_realtime_priority(max(1, priority - 1), option, _threads()):
-                self.get_logger().warning(warning)
-            self._stoppers.callback(lambda: set_realtime_priority(0, option, _threads()))
-
-    def stop(self) -> None:
-        """Give control back, if there is any, and let go of the port."""
-        self._stoppers.close()
-        self._answers.give_up(_STOPS)
-
-    def tear_down(self) -> None:
-        """Close everything that was opened, the last first."""
-        self._closers.close()
-
-    async def _request(
-        self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        """Answer when it is done, or cannot be; other requests go on meanwhile."""
-        answer = self._refusal(name)
-        if answer is None:
-            self.answering += 1
-            try:
-                future = self._answers.await_one(name, self.executor)
-                if not act():
-                    self._answers.give(Answer(request=name, success=False, message=_HANGS))
-                answer = await future
-            finally:
-                self.answering -= 1
-        response.success, response.message = answer.success, answer.message
-        # rclpy refuses two severities from one line of code.
-        if answer.success:
-            self.get_logger().info(answer.message)
-        else:
-            self.get_logger().error(answer.message)
-        self._report()
-        return response
-
-    def _refusal(self, name: str) -> Answer | None:
-        reason = ""
-        if not self.running:
-            reason = "the node is not active; activate it first"
-        elif name == TAKE and self._answers.owes(TAKE):
-            reason = "control is being taken already; wait for its answer"
-        return Answer(request=name, success=False, message=reason) if reason else None
-
-    def _on_damp(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self.running:
-            response.message = "the node is not active; activate it first"
-            return response
-        phase = self._status.phase
-        if self._link.damp("asked for by service"):
-            response.success, response.message = phase is not Phase.LISTENING, _DAMPED[phase]
-        else:
-            response.message = _HANGS
-        return response
-
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._gate.release()
-        response.success, response.message = True, "the e-stop is released"
-        self._report()
-        return response
-
-    def _take(self) -> bool:
-        self._look_at_senders()
-        return self._gate.take()
-
-    def _look_at_senders(self) -> None:
-        self._gate.see_senders(self._commands.senders_problem())
-
-    def _on_report(self, report: Report) -> None:
-        # Several times a second, whatever the rate of ~/status.
-        self._look_at_senders()
-        self._status.update(report)
-        if report.answer is not None:
-            self._answers.give(report.answer)
-
-    def _on_lost(self, reason: str) -> None:
-        """End: there is no driver without the process of the socket."""
-        self._status.lose(reason)
-        self._answers.give_up(reason)
-
-        def fail() -> None:
-            raise RobotError(reason)
-
-        self.executor.create_task(fail)
-
-    def _report(self) -> None:
-        if self.running:
-            self._status.publish()
+        """Declare the parameters."""
+        super().__init__("lite3_driver", Lite3, PARAMETERS, _sensor_topics())
 
 
-def _threads() -> tuple[int, ...]:
-    """Return the threads that the node has now."""
-    return threads_of(os.getpid())
+def _sensor_topics() -> list[SensorTopic]:
+    joints = JointStateTemplate(JOINT_NAMES)
+    imu, contact = ImuTemplate(), ContactTemplate(FOOT_NAMES)
+
+    def fill_imu(state: Lite3State, stamp_ns: int) -> bytes:
+        return imu.fill(quat_from_rpy(state.rpy), state.ang_vel, state.lin_acc, stamp_ns)
+
+    def fill_contact(state: Lite3State, stamp_ns: int) -> bytes | None:
+        return contact.fill(state.contact_force, stamp_ns)
+
+    return [
+        SensorTopic(
+            message=JointState, name="joint_states", rate="joint_state_rate_hz", fill=joints.fill
+        ),
+        SensorTopic(message=Imu, name="imu/data", rate="imu_rate_hz", fill=fill_imu),
+        SensorTopic(
+            message=ContactForces, name="contact_forces", rate="contact_rate_hz", fill=fill_contact
+        ),
+    ]
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of the command `lite3_driver`."""
     refuse_arguments("lite3_driver", __doc__, PARAMETERS, args)
-    sys.exit(run_node(DriverNode, args))
+    sys.exit(run_node(Lite3DriverNode, args))

@@ -47,16 +47,26 @@ class Driver:
         self._clients = {
             request: stage.node.create_client(kind, f"/{name}/lite3_driver/{request}")
             for kind, request in (
-                (Trigger, "take_control"), (Trigger, "release_control"), (Trigger, "damp"),
+                (Trigger, "take_control"),
+                (Trigger, "release_control"),
+                (Trigger, "damp"),
                 (Trigger, "reset"),
-                (ChangeState, "change_state"))}
+                (ChangeState, "change_state"),
+            )
+        }
         self._log = folder / f"{name}.log"
-        words = [word for key, value in {**host.parameters, **parameters}.items()
-                 for word in ("-p", f"{key}:={json.dumps(value)}")]
+        words = [
+            word
+            for key, value in {**host.parameters, **parameters}.items()
+            for word in ("-p", f"{key}:={json.dumps(value)}")
+        ]
         with self._log.open("w") as log:
             self.process = subprocess.Popen(
                 ["lite3_driver", "--ros-args", "-r", f"__ns:=/{name}", *words],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
 
     @property
     def log(self) -> str:
@@ -78,8 +88,10 @@ class Driver:
 
     def may_be_taken(self) -> RobotStatus:
         """Spin until nothing speaks against taking control."""
-        return self.reports(lambda status: status.state == RobotStatus.LISTENING
-                            and not status.obstacles, "no obstacles")
+        return self.reports(
+            lambda status: status.state == RobotStatus.LISTENING and not status.obstacles,
+            "no obstacles",
+        )
 
     def asked(self, name: str, request: Any = None) -> Any:
         """Ask for something; return the future of the answer."""
@@ -136,8 +148,10 @@ class Driver:
 
     def damps(self, reason: str) -> None:
         """Spin until the robot is braked for this reason."""
-        self.reports(lambda status: status.state == RobotStatus.DAMPING and reason in status.reason,
-                     f"DAMPING, {reason}")
+        self.reports(
+            lambda status: status.state == RobotStatus.DAMPING and reason in status.reason,
+            f"DAMPING, {reason}",
+        )
         self.until(lambda: self.host.received[-1].damps, "a frame that damps")
 
     def ended(self) -> int:
@@ -215,8 +229,14 @@ def command(
 ) -> JointCommand:
     """Return a command that holds the folded pose, with fields changed."""
     fields = {
-        "position": FOLDED_RAD.tolist(), "velocity": [0.0] * 12, "effort": [0.0] * 12,
-        "stiffness": [30.0] * 12, "damping": [1.0] * 12, "effort_limit": [24.0] * 12,
-        "mode": JointCommand.MODE_STAND, **changes}
+        "position": FOLDED_RAD.tolist(),
+        "velocity": [0.0] * 12,
+        "effort": [0.0] * 12,
+        "stiffness": [30.0] * 12,
+        "damping": [1.0] * 12,
+        "effort_limit": [24.0] * 12,
+        "mode": JointCommand.MODE_STAND,
+        **changes,
+    }
     sec, nanosec = divmod(round(valid_for_s * 1e9), 1_000_000_000)
     return JointCommand(names=list(names), valid_for=Duration(sec=sec, nanosec=nanosec), **fields)

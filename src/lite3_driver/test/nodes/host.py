@@ -82,8 +82,12 @@ class Host:
     @property
     def parameters(self) -> dict[str, object]:
         """What a driver has to be told."""
-        return {"host_address": self.address, "host_port": self.port,
-                "interface_address": self.client_address, "state_port": self.state_port}
+        return {
+            "host_address": self.address,
+            "host_port": self.port,
+            "interface_address": self.client_address,
+            "state_port": self.state_port,
+        }
 
     def start(self) -> "Host":
         self._thread.start()
@@ -118,11 +122,18 @@ class Host:
             self.controller = None
         if self.silent:
             return
-        state = wire.State(
-            tick=3 * self._tick, imu_stamp_ms=3 * self._tick, rpy=self.rpy, ang_vel=self.ang_vel,
-            lin_acc=np.array([0.0, 0.0, 9.81]), joint_pos=self.position, joint_vel=self.velocity,
-            joint_effort=np.zeros(12), temperature_c=self.temperature_c,
-            contact_force=self.contact_force)
+        state = wire.Lite3State(
+            tick=3 * self._tick,
+            imu_stamp_ms=3 * self._tick,
+            rpy=self.rpy,
+            ang_vel=self.ang_vel,
+            lin_acc=np.array([0.0, 0.0, 9.81]),
+            joint_pos=self.position,
+            joint_vel=self.velocity,
+            joint_effort=np.zeros(12),
+            temperature_c=self.temperature_c,
+            contact_force=self.contact_force,
+        )
         self._socket.sendto(wire.write_state(state), (self.client_address, self.state_port))
 
     def _take(self, received: Received, source: tuple[str, int]) -> None:

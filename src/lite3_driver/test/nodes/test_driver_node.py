@@ -83,8 +83,9 @@ def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
     estop.publish(Bool(data=True))
     driver.damps("e-stop")
     braked = len(host.received)
-    commands = itertools.cycle((
-        {"mode": JointCommand.MODE_DAMP, "stiffness": [0.0] * 12, "damping": [2.0] * 12}, {}))
+    commands = itertools.cycle(
+        ({"mode": JointCommand.MODE_DAMP, "stiffness": [0.0] * 12, "damping": [2.0] * 12}, {})
+    )
     while len(host.received) < braked + 200:
         driver.send(**next(commands))
         stage.executor.spin_once(timeout_sec=0.02)
@@ -122,8 +123,7 @@ def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
     assert released.success, released.message
     driver.until(taking.done, "an answer to take_control")
     assert not taking.result().success
-    assert driver.host.codes() == [
-        wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
+    assert driver.host.codes() == [wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
 
 
 def test_second_sender_of_commands_is_named_and_control_refused(stage: Stage) -> None:
@@ -160,12 +160,15 @@ def test_command_that_does_not_fit_the_joints_is_counted_and_the_next_is_taken(
 ) -> None:
     driver = stage.driver()
     driver.may_be_taken()
-    driver.sends_until(lambda: "found also tail" in driver.log, "a refusal",
-                       names=[*wire.JOINT_NAMES, "tail"])
+    driver.sends_until(
+        lambda: "found also tail" in driver.log, "a refusal", names=[*wire.JOINT_NAMES, "tail"]
+    )
     driver.reports(lambda status: int(details(status)["command_unfit"]) > 0, "a count")
     driver.sends_until(
-        lambda: int(details(driver.statuses[-1])["command_received"]) > 0, "a command",
-        mode=JointCommand.MODE_DAMP)
+        lambda: int(details(driver.statuses[-1])["command_received"]) > 0,
+        "a command",
+        mode=JointCommand.MODE_DAMP,
+    )
 
 
 def test_nothing_is_damped_that_nobody_controls(stage: Stage) -> None:
@@ -212,19 +215,28 @@ def test_what_the_machine_refuses_of_realtime_is_a_warning(stage: Stage) -> None
 
 def scheduled(process: int) -> set[tuple[int, int]]:
     """Return policies and priorities of the threads of a process."""
-    return {(os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
-             os.sched_getparam(thread).sched_priority) for thread in threads_of(process)}
+    return {
+        (
+            os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
+            os.sched_getparam(thread).sched_priority,
+        )
+        for thread in threads_of(process)
+    }
 
 
 def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: Stage) -> None:
     driver = stage.driver("robot", None, **{"realtime.priority": 20})
     driver.may_be_taken()
     node = driver.process.pid
-    link, = (child for path in Path(f"/proc/{node}/task").glob("*/children")
-             for child in path.read_text().split())
+    (link,) = (
+        child
+        for path in Path(f"/proc/{node}/task").glob("*/children")
+        for child in path.read_text().split()
+    )
     if scheduled(int(link)) == {(os.SCHED_OTHER, 0)}:
-        driver.until(lambda: "realtime.priority 20: Operation not permitted" in driver.log,
-                     "a warning")
+        driver.until(
+            lambda: "realtime.priority 20: Operation not permitted" in driver.log, "a warning"
+        )
         # A node that was given what its process was refused would keep that from its frames.
         assert scheduled(node) == {(os.SCHED_OTHER, 0)}
         assert driver.log.count("Operation not permitted") == 1
@@ -233,16 +245,24 @@ def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: St
     assert scheduled(node) == {(os.SCHED_FIFO, 19)}
 
 
-@pytest.mark.parametrize(("parameters", "told"), [
-    ({"imu_rate_hz": 400.0, "joint_state_rate_hz": 250.0},
-     "imu_rate_hz: expected at most joint_state_rate_hz (250), found 400"),
-    ({"angular_velocity_unit": "rpm"}, "expected one of rad/s, deg/s, found 'rpm'"),
-    ({"command_rate_hz": 50.0}, "command_rate_hz"),
-    ({"fold_s": 1.0}, "fold_s"),
-    ({"realtime.cpus": "all"}, "parameter realtime.cpus: expected cores as in 4-7 or 0,2"),
-    ({"host_address": "robot"}, "expected an IPv4 address"),
-    ({"interface_address": "192.0.2.1"}, "expected an address of this machine, found 192.0.2.1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        (
+            {"imu_rate_hz": 400.0, "joint_state_rate_hz": 250.0},
+            "imu_rate_hz: expected at most joint_state_rate_hz (250), found 400",
+        ),
+        ({"angular_velocity_unit": "rpm"}, "expected one of rad/s, deg/s, found 'rpm'"),
+        ({"command_rate_hz": 50.0}, "command_rate_hz"),
+        ({"fold_s": 1.0}, "fold_s"),
+        ({"realtime.cpus": "all"}, "parameter realtime.cpus: expected cores as in 4-7 or 0,2"),
+        ({"host_address": "robot"}, "expected an IPv4 address"),
+        (
+            {"interface_address": "192.0.2.1"},
+            "expected an address of this machine, found 192.0.2.1",
+        ),
+    ],
+)
 def test_bad_parameter_ends_the_driver_with_the_reason(
     stage: Stage, parameters: dict[str, Any], told: str
 ) -> None:

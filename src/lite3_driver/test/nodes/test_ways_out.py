@@ -32,7 +32,8 @@ def assert_left_well(driver: Driver) -> None:
 def test_control_is_given_back_by_every_way_out(stage: Stage) -> None:
     """All at once, since it takes 7 s to take control."""
     interrupted, killed, halved, deactivated = drivers = [
-        stage.driver(name) for name in ("interrupted", "killed", "halved", "deactivated")]
+        stage.driver(name) for name in ("interrupted", "killed", "halved", "deactivated")
+    ]
     stage.take_control(*drivers)
     for driver in drivers:
         driver.follows(valid_for_s=1.0)

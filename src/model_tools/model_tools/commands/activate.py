@@ -12,7 +12,12 @@ from __future__ import annotations
 import argparse
 import logging
 
-from model_tools.commands.store_arguments import add_public_key, add_root, keys_of, root_of
+from model_tools.commands.arguments import (
+    add_public_key,
+    add_root,
+    keys_of,
+    root_of,
+)
 
 _log = logging.getLogger("model_tools")
 
@@ -27,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Activate; return the exit status."""
-    from model_tools.installing.activate import activate
+    from model_tools.ship.store.activation import activate
 
     activate(root_of(given), given.name, given.version, keys_of(given))
     _log.info("%s %s is in use", given.name, given.version)

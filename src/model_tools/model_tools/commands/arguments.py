@@ -1,25 +1,41 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that several verbs have."""
+"""Arguments and a progress bar that several verbs have."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from policy_inference.bundle.signature import TrustedKeys
 
 
 def add_topics(parser: argparse.ArgumentParser) -> None:
     """Declare `--topic`, which gives pairs of input and topic."""
-    parser.add_argument("--topic", type=pair, action="append", default=[], metavar="INPUT=TOPIC",
-                        help="topic of a recording that has not the name of the policy's input, "
-                             "such as joint_states=/robot/joints; may be given several times")
+    parser.add_argument(
+        "--topic",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="INPUT=TOPIC",
+        help="topic of a recording that has not the name of the policy's input, "
+        "such as joint_states=/robot/joints; may be given several times",
+    )
 
 
 def add_backend_options(parser: argparse.ArgumentParser) -> None:
     """Declare `--backend-option`, which `backends.registry.parse_options` reads."""
-    parser.add_argument("--backend-option", action="append", default=[],
-                        metavar="BACKEND.OPTION=VALUE",
-                        help="option of a back end, such as rknn_sim.target=rk3576; may be given "
-                             "several times")
+    parser.add_argument(
+        "--backend-option",
+        action="append",
+        default=[],
+        metavar="BACKEND.OPTION=VALUE",
+        help="option of a back end, such as rknn_sim.target=rk3576; may be given several times",
+    )
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -28,3 +44,51 @@ def pair(text: str) -> tuple[str, str]:
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
     return name, value
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """Declare `--root`."""
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="FOLDER",
+        help="folder of all installed bundles (default: POLICY_INFERENCE_MODELS, "
+        "else /opt/models); may be on the mounted disk of a robot",
+    )
+
+
+def add_public_key(parser: argparse.ArgumentParser) -> None:
+    """Declare `--public-key`."""
+    parser.add_argument(
+        "--public-key",
+        default="",
+        metavar="PEM",
+        help="file or folder with public keys of which one must have signed the "
+        "bundle, beside what POLICY_INFERENCE_PUBLIC_KEY demands",
+    )
+
+
+def root_of(given: argparse.Namespace) -> Path:
+    """Return the root that was asked for, else the usual one."""
+    from policy_inference.bundle.store import store_root
+
+    return store_root() if given.root is None else Path(given.root)
+
+
+def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
+    """Return the keys that are configured; None where bundles need no signature."""
+    from policy_inference.bundle.signature import trusted_keys
+
+    return trusted_keys(given.public_key)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Give what takes how much is done, and of how much where that is known."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -28,9 +28,9 @@ from model_tools.commands.arguments import add_topics
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:
-    from model_tools.calibration.collect import Selection
-    from model_tools.calibration.source import Source
-    from policy_inference.bundle.load import Bundle, ChunkBundle
+    from model_tools.files.rows import RowSource
+    from model_tools.prove.calibration.calibrate import Selection
+    from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 
 _ALL = "all"
 _LARGEST_BATCH = 65536
@@ -39,105 +39,195 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--bundle", type=Path, required=True,
-                        help="folder or name of the bundle")
-    parser.add_argument("--bag", type=Path, action="append", default=[],
-                        help="rosbag2 recording of the robot; may be given several times")
-    parser.add_argument("--live", action="store_true",
-                        help="topics, while a robot, a simulation or `ros2 bag play` runs; needs a "
-                             "sourced ROS 2")
-    parser.add_argument("--duration", type=float, metavar="SECONDS",
-                        help="of --live, on the clock of the stamps; without it until Ctrl-C, or "
-                             "until the publishers have left")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder or name of the bundle")
+    parser.add_argument(
+        "--bag",
+        type=Path,
+        action="append",
+        default=[],
+        help="rosbag2 recording of the robot; may be given several times",
+    )
+    parser.add_argument(
+        "--live",
+        action="store_true",
+        help="topics, while a robot, a simulation or `ros2 bag play` runs; needs a sourced ROS 2",
+    )
+    parser.add_argument(
+        "--duration",
+        type=float,
+        metavar="SECONDS",
+        help="of --live, on the clock of the stamps; without it until Ctrl-C, or "
+        "until the publishers have left",
+    )
     add_topics(parser)
-    parser.add_argument("--rows", type=Path, action="append", default=[], metavar="FILE",
-                        help="log or recorded rollout, .npz or .npy; may be given several times")
-    parser.add_argument("--env", metavar="MODULE:FUNCTION",
-                        help="makes an environment, from the current folder or installed")
-    parser.add_argument("--policy", metavar="MODULE:CLASS",
-                        help="acts in the environment instead of the bundle's model: is made with "
-                             "obs_dim and act_dim, and has act(obs)")
-    parser.add_argument("--dataset", type=Path, metavar="FOLDER",
-                        help="LeRobot dataset (v3.0), for a chunk policy")
-    parser.add_argument("--cal-num", type=_count, metavar="NUMBER",
-                        help="observations for a chunk policy (default 200, or all where there are "
-                             "fewer)")
-    parser.add_argument("--samples", type=_count_or_all, default=2048, metavar="NUMBER",
-                        help="rows to draw, or all (default 2048; 1000 to 4000 are usual)")
-    parser.add_argument("--batch", type=_batch, default=32,
-                        help="rows that are held in memory and written at once (default 32)")
-    parser.add_argument("--every", type=_count, default=1,
-                        help="only every so many ticks (default 1)")
-    parser.add_argument("--from", type=float, default=0.0, dest="from_s", metavar="SECONDS",
-                        help="only from then on, s since the first tick of each source")
-    parser.add_argument("--to", type=float, dest="to_s", metavar="SECONDS",
-                        help="only until then, s since the first tick of each source")
-    parser.add_argument("--seed", type=_seed, default=0,
-                        help="of the draw, and of an environment's first episode (default 0)")
-    parser.add_argument("--output", type=Path, required=True,
-                        help="file, .npz or .npy, or folder for a --format")
-    parser.add_argument("--format", choices=("npz", "npy", "rknn", "bpu_bin", "bpu_npy"),
-                        help="what is written: a folder for RKNN Toolkit2, or for the D-Robotics "
-                             "compilers of RDK X5 and Ultra (bpu_bin), S100 and S600 (bpu_npy)")
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="log or recorded rollout, .npz or .npy; may be given several times",
+    )
+    parser.add_argument(
+        "--env",
+        metavar="MODULE:FUNCTION",
+        help="makes an environment, from the current folder or installed",
+    )
+    parser.add_argument(
+        "--policy",
+        metavar="MODULE:CLASS",
+        help="acts in the environment instead of the bundle's model: is made with "
+        "obs_dim and act_dim, and has act(obs)",
+    )
+    parser.add_argument(
+        "--dataset", type=Path, metavar="FOLDER", help="LeRobot dataset (v3.0), for a chunk policy"
+    )
+    parser.add_argument(
+        "--cal-num",
+        type=_count,
+        metavar="NUMBER",
+        help="observations for a chunk policy (default 200, or all where there are fewer)",
+    )
+    parser.add_argument(
+        "--samples",
+        type=_count_or_all,
+        default=2048,
+        metavar="NUMBER",
+        help="rows to draw, or all (default 2048; 1000 to 4000 are usual)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_batch,
+        default=32,
+        help="rows that are held in memory and written at once (default 32)",
+    )
+    parser.add_argument(
+        "--every", type=_count, default=1, help="only every so many ticks (default 1)"
+    )
+    parser.add_argument(
+        "--from",
+        type=float,
+        default=0.0,
+        dest="from_s",
+        metavar="SECONDS",
+        help="only from then on, s since the first tick of each source",
+    )
+    parser.add_argument(
+        "--to",
+        type=float,
+        dest="to_s",
+        metavar="SECONDS",
+        help="only until then, s since the first tick of each source",
+    )
+    parser.add_argument(
+        "--seed",
+        type=_seed,
+        default=0,
+        help="of the draw, and of an environment's first episode (default 0)",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="file, .npz or .npy, or folder for a --format"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("npz", "npy", "rknn", "bpu_bin", "bpu_npy"),
+        help="what is written: a folder for RKNN Toolkit2, or for the D-Robotics "
+        "compilers of RDK X5 and Ultra (bpu_bin), S100 and S600 (bpu_npy)",
+    )
     parser.add_argument("--report", type=Path, metavar="FOLDER", help="folder for the report")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
-    parser.add_argument("--allow-poor", action="store_true",
-                        help="write rows that will not do, too; the file keeps the verdict")
+    parser.add_argument(
+        "--allow-poor",
+        action="store_true",
+        help="write rows that will not do, too; the file keeps the verdict",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
     """Collect; return the exit status."""
-    from policy_inference.bundle.installed import bundle_folder
-    from policy_inference.bundle.load import ChunkBundle, load_any_bundle
+    from policy_inference.bundle.bundle import ChunkBundle
+    from policy_inference.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
-    bundle = load_any_bundle(given.bundle)
+    bundle = load_bundle(given.bundle)
     if isinstance(bundle, ChunkBundle):
         return _run_chunks(given, bundle)
     if given.dataset is not None or given.cal_num is not None:
-        raise ToolError("expected a chunk policy for --dataset and --cal-num, found the joint "
-                        f"policy {bundle.contract.name}; use --bag or --rows, and --samples")
+        raise ToolError(
+            "expected a chunk policy for --dataset and --cal-num, found the joint "
+            f"policy {bundle.contract.name}; use --bag or --rows, and --samples"
+        )
     return _run_rows(given, bundle)
 
 
 def _run_chunks(given: argparse.Namespace, bundle: ChunkBundle) -> int:
-    from model_tools.chunk_rows.calibrate import calibrate_chunks
-    from model_tools.chunk_rows.sources import open_source
-    from model_tools.progress import progress_bar
+    from model_tools.commands.arguments import progress_bar
+    from model_tools.files.observation_sources import open_source
+    from model_tools.prove.calibration.chunk_calibrate import calibrate_chunks
 
-    options = {"--live": given.live, "--rows": given.rows, "--env": given.env,
-               "--report": given.report, "--from": given.from_s, "--to": given.to_s is not None,
-               "--every": given.every != 1}  # fmt: skip
+    options = {
+        "--live": given.live,
+        "--rows": given.rows,
+        "--env": given.env,
+        "--report": given.report,
+        "--from": given.from_s,
+        "--to": given.to_s is not None,
+        "--every": given.every != 1,
+    }
     refused = ", ".join(name for name, value in options.items() if value)
     if refused:
-        raise ToolError(f"expected other options for the chunk policy {bundle.contract.name}, "
-                        f"found {refused}; it takes --dataset or --bag, and --cal-num")
+        raise ToolError(
+            f"expected other options for the chunk policy {bundle.contract.name}, "
+            f"found {refused}; it takes --dataset or --bag, and --cal-num"
+        )
     sources = [*given.bag, *([given.dataset] if given.dataset else [])]
     if len(sources) != 1:
-        raise ToolError("expected one --dataset or --bag to calibrate a chunk policy with, found "
-                        f"{len(sources)}")
+        raise ToolError(
+            "expected one --dataset or --bag to calibrate a chunk policy with, found "
+            f"{len(sources)}"
+        )
     with progress_bar("samples") as progress:
-        calibrate_chunks(bundle, open_source(bundle.contract, sources[0], dict(given.topic)),
-                         given.cal_num, given.output, given.format or "npy",
-                         force=given.force, progress=progress)
+        calibrate_chunks(
+            bundle,
+            open_source(bundle.contract, sources[0], dict(given.topic)),
+            given.cal_num,
+            given.output,
+            given.format or "npy",
+            force=given.force,
+            progress=progress,
+        )
     _log.info("samples in %s", given.output)
     return 0
 
 
-def _run_rows(given: argparse.Namespace, bundle: Bundle) -> int:
+def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from model_tools.calibration.calibrate import Request, calibrate
-    from model_tools.calibration.collect import Selection
-    from model_tools.calibration.report import Calibrated, table
+    from model_tools.prove.calibration.calibrate import (
+        CalibrationRequest,
+        Selection,
+        calibrate,
+    )
+    from model_tools.prove.calibration.calibration_report import Calibrated, table
 
-    selection = Selection(samples=given.samples, every=given.every, from_s=given.from_s,
-                          to_s=given.to_s, seed=given.seed)
+    selection = Selection(
+        samples=given.samples,
+        every=given.every,
+        from_s=given.from_s,
+        to_s=given.to_s,
+        seed=given.seed,
+    )
     _check(given, selection)
-    request = Request(selection=selection, batch=given.batch, output=given.output,
-                      form=given.format, report=given.report, force=given.force,
-                      allow_poor=given.allow_poor)
+    request = CalibrationRequest(
+        selection=selection,
+        batch=given.batch,
+        output=given.output,
+        form=given.format,
+        report=given.report,
+        force=given.force,
+        allow_poor=given.allow_poor,
+    )
     console = Console(stderr=True)
     bar = Progress(console=console, transient=True, disable=not console.is_terminal)
     with bar:
@@ -151,8 +241,13 @@ def _run_rows(given: argparse.Namespace, bundle: Bundle) -> int:
             if given.report is not None:
                 _log.info("report in %s", given.report)
 
-        calibrate(bundle, _sources(given, bundle, selection), request,
-                  lambda seen, total: bar.update(task, completed=seen, total=total), show)
+        calibrate(
+            bundle,
+            _sources(given, bundle, selection),
+            request,
+            lambda seen, total: bar.update(task, completed=seen, total=total),
+            show,
+        )
     _log.info("rows in %s", given.output)
     return 0
 
@@ -162,8 +257,9 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
     if given.env is None and given.policy is not None:
         raise ToolError("--policy: expected an environment to act in, --env, found none")
     if not (given.bag or given.live or given.rows or given.env):
-        raise ToolError("expected where rows shall come from, found none of --bag, --live, --rows, "
-                        "--env")
+        raise ToolError(
+            "expected where rows shall come from, found none of --bag, --live, --rows, --env"
+        )
     if given.topic and not (given.bag or given.live):
         raise ToolError("--topic: expected a recording, --bag, or --live, found neither")
     if given.duration is not None and not given.live:
@@ -171,42 +267,56 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
     if given.duration is not None and not given.duration > 0:
         raise ToolError(f"--duration: expected a number above 0, s, found {given.duration:g}")
     if given.env is not None and (selection.samples is None or not selection.whole):
-        raise ToolError("--env: expected a number of --samples, and no --from or --to: an "
-                        "environment goes on for as long as one likes")
+        raise ToolError(
+            "--env: expected a number of --samples, and no --from or --to: an "
+            "environment goes on for as long as one likes"
+        )
 
 
 def _sources(
-    given: argparse.Namespace, bundle: Bundle, selection: Selection
-) -> Iterator[Source]:
+    given: argparse.Namespace, bundle: JointBundle, selection: Selection
+) -> Iterator[RowSource]:
     """Yield what the arguments name.
 
     Raises:
         PolicyError: One does not fit the bundle.
     """
-    from model_tools.bags.source import BagSource
-    from model_tools.calibration.rows_file import RowsFileSource
+    from model_tools.files.row_files import BagSource
+    from model_tools.prove.calibration.row_sources import RowsFileSource
 
     for path in given.bag:
-        yield BagSource(bundle, path, dict(given.topic), from_s=given.from_s,
-                        to_s=math.inf if given.to_s is None else given.to_s)
+        yield BagSource(
+            bundle,
+            path,
+            dict(given.topic),
+            from_s=given.from_s,
+            to_s=math.inf if given.to_s is None else given.to_s,
+        )
     for file in given.rows:
         yield RowsFileSource(bundle, file)
     if given.live:
         yield _live(bundle, dict(given.topic), given.duration)
     if given.env is not None:
-        from model_tools.calibration.environment import EnvironmentSource
+        from model_tools.prove.calibration.row_sources import EnvironmentSource
 
         assert selection.samples is not None  # checked
-        yield EnvironmentSource(bundle, given.env, steps=selection.samples * selection.every,
-                                policy=given.policy, seed=given.seed)
+        yield EnvironmentSource(
+            bundle,
+            given.env,
+            steps=selection.samples * selection.every,
+            policy=given.policy,
+            seed=given.seed,
+        )
 
 
-def _live(bundle: Bundle, topics: Mapping[str, str], duration_s: float | None) -> Source:
+def _live(bundle: JointBundle, topics: Mapping[str, str], duration_s: float | None) -> RowSource:
     try:
         from model_tools.nodes.live import LiveSource
     except ImportError as error:
-        raise ToolError(f"--live: expected a sourced ROS 2, found no {error.name}; source its "
-                        "setup.bash, or calibrate from a recording") from error
+        raise ToolError(
+            f"--live: expected a sourced ROS 2, found no {error.name}; source its "
+            "setup.bash, or calibrate from a recording"
+        ) from error
     return LiveSource(bundle, topics, duration_s=math.inf if duration_s is None else duration_s)
 
 
@@ -218,8 +328,9 @@ def _count(text: str) -> int:
 
 def _batch(text: str) -> int:
     if (count := _count(text)) > _LARGEST_BATCH:
-        raise argparse.ArgumentTypeError(f"expected at most {_LARGEST_BATCH} rows, which are held "
-                                         f"in memory, found {count}")
+        raise argparse.ArgumentTypeError(
+            f"expected at most {_LARGEST_BATCH} rows, which are held in memory, found {count}"
+        )
     return count
 
 

@@ -28,44 +28,72 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("compiler", help="name of an installed compiler: onnx, rknn, tensorrt, bpu")
-    parser.add_argument("--bundle", type=Path, required=True,
-                        help="folder or name of the bundle")
-    parser.add_argument("--precision", required=True,
-                        help="fp32, fp16, int8, w8a8, ...; one that is none lists the compiler's")
-    parser.add_argument("--target", help="chip, for compilers that have several: rk3588, nash-e, "
-                        "...; one that is none lists them")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder or name of the bundle")
+    parser.add_argument(
+        "--precision",
+        required=True,
+        help="fp32, fp16, int8, w8a8, ...; one that is none lists the compiler's",
+    )
+    parser.add_argument(
+        "--target",
+        help="chip, for compilers that have several: rk3588, nash-e, "
+        "...; one that is none lists them",
+    )
     given = parser.add_mutually_exclusive_group()
-    given.add_argument("--samples", type=Path,
-                       help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
-                            "rosbag2 recording; not used for precisions without calibration")
-    given.add_argument("--dataset", type=Path, dest="samples",
-                       help="LeRobot dataset to calibrate a chunk policy with; --samples takes one,"
-                            " too")
+    given.add_argument(
+        "--samples",
+        type=Path,
+        help="rows to calibrate with: a recorded rollout, .npz or .npy, or a "
+        "rosbag2 recording; not used for precisions without calibration",
+    )
+    given.add_argument(
+        "--dataset",
+        type=Path,
+        dest="samples",
+        help="LeRobot dataset to calibrate a chunk policy with; --samples takes one, too",
+    )
     add_topics(parser)
-    parser.add_argument("--option", type=pair, action="append", default=[], metavar="NAME=VALUE",
-                        help="option of the compiler; may be given several times")
-    parser.add_argument("--count", "--cal-num", type=int, dest="rows",
-                        help="samples to take, evenly spaced (default 512), at most half of all: "
-                             "compare judges the others; for a chunk policy of each camera "
-                             "(default 200, or all where there are fewer)")
+    parser.add_argument(
+        "--option",
+        type=pair,
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="option of the compiler; may be given several times",
+    )
+    parser.add_argument(
+        "--count",
+        "--cal-num",
+        type=int,
+        dest="rows",
+        help="samples to take, evenly spaced (default 512), at most half of all: "
+        "compare judges the others; for a chunk policy of each camera "
+        "(default 200, or all where there are fewer)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def run(given: argparse.Namespace) -> int:
     """Compile; return the exit status."""
-    from model_tools.compilers.compiled_bundle import Request, compile_bundle
-    from model_tools.compilers.compiled_chunks import compile_chunk_bundle
-    from model_tools.progress import progress_bar
-    from policy_inference.bundle.installed import bundle_folder
-    from policy_inference.bundle.load import BundleFolder, ChunkBundle, load_any_bundle
+    from model_tools.commands.arguments import progress_bar
+    from model_tools.ship.compilers.compiled_bundle import (
+        CompileRequest,
+        compile_bundle,
+    )
+    from model_tools.ship.compilers.compiled_chunks import compile_chunk_bundle
+    from policy_inference.bundle.bundle import Bundle, ChunkBundle
+    from policy_inference.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
     names = ("compiler", "bundle", "precision", "target", "samples", "rows", "output", "force")
-    request = Request(**{name: getattr(given, name) for name in names},
-                      topics=dict(given.topic), options=dict(given.option))
-    is_chunk = isinstance(load_any_bundle(given.bundle), ChunkBundle)
-    bundle: BundleFolder
+    request = CompileRequest(
+        **{name: getattr(given, name) for name in names},
+        topics=dict(given.topic),
+        options=dict(given.option),
+    )
+    is_chunk = isinstance(load_bundle(given.bundle), ChunkBundle)
+    bundle: Bundle
     if is_chunk:
         with progress_bar("samples") as progress:
             bundle = compile_chunk_bundle(request, progress)
@@ -74,6 +102,12 @@ def run(given: argparse.Namespace) -> int:
     for key, model in bundle.contract.models.items():
         for backend, artifact in model.artifacts.items():
             if artifact.precision == given.precision:
-                _log.info("%s: %s%s: %s (%s)", bundle.path, f"{key}: " if is_chunk else "", backend,
-                          artifact.made or "as it was", artifact.tool or "tool unknown")
+                _log.info(
+                    "%s: %s%s: %s (%s)",
+                    bundle.path,
+                    f"{key}: " if is_chunk else "",
+                    backend,
+                    artifact.made or "as it was",
+                    artifact.tool or "tool unknown",
+                )
     return 0

@@ -14,7 +14,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.completion_arguments import (
+from model_tools.commands.bundle_arguments import (
     add_completion_arguments,
     completion_of,
     note_suspicions,
@@ -26,22 +26,31 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("contract", type=Path, help="folder with the policy.yaml")
-    parser.add_argument("--model", type=Path,
-                        help="the reference model, ONNX, where it is not in that folder")
+    parser.add_argument(
+        "--model", type=Path, help="the reference model, ONNX, where it is not in that folder"
+    )
     add_completion_arguments(parser)
-    parser.add_argument("--output", type=Path, required=True,
-                        help="folder of the bundle; with --force it may be the contract's own")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        help="folder of the bundle; with --force it may be the contract's own",
+    )
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
 def run(given: argparse.Namespace) -> int:
     """Complete; return the exit status."""
-    from model_tools.completion.complete import make_bundle
+    from model_tools.make.complete import make_bundle
 
-    bundle = make_bundle(given.contract, given.model, given.output, completion_of(given),
-                         force=given.force)
+    bundle = make_bundle(
+        given.contract, given.model, given.output, completion_of(given), force=given.force
+    )
     nominal = bundle.contract.nominal
-    _log.info("%s: golden rows agree with the model; nominal figures: %s", bundle.path,
-              nominal.source if nominal else "none, only the limits of the joints guard")
+    _log.info(
+        "%s: golden rows agree with the model; nominal figures: %s",
+        bundle.path,
+        nominal.source if nominal else "none, only the limits of the joints guard",
+    )
     note_suspicions(bundle.path)
     return 0

@@ -14,15 +14,19 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.completion_arguments import (
+from model_tools.commands.bundle_arguments import (
     add_completion_arguments,
     completion_of,
     note_suspicions,
 )
 
 _ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
-_SHORT = {"name": "name", "version": "version", "licence": "provenance.licence",
-          "provenance": "provenance.source"}
+_SHORT = {
+    "name": "name",
+    "version": "version",
+    "licence": "provenance.licence",
+    "provenance": "provenance.source",
+}
 _log = logging.getLogger("model_tools")
 
 
@@ -30,25 +34,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("source", type=Path, help="file that training left behind (YAML or ONNX)")
     parser.add_argument("--output", type=Path, required=True, help="bundle folder to be")
-    parser.add_argument("--model", type=Path, help="the policy, ONNX; not for LEAPP and metadata, "
-                        "which name it")
+    parser.add_argument(
+        "--model", type=Path, help="the policy, ONNX; not for LEAPP and metadata, which name it"
+    )
     parser.add_argument("--format", help="name of the format, where content does not say it")
-    parser.add_argument("--joints", metavar="NAMES", help="joint names with commas between, or a "
-                        "URDF or MJCF file: in policy order for deploy.yaml, in the simulator's "
-                        "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree; "
-                        "refused where the source names its joints")
-    parser.add_argument("--joint-order", choices=_ORDERS, help="what the order of --joints is: as "
-                        "listed there or in the file; breadth_first: of the file's tree, as Isaac "
-                        "Lab has it; sdk: that of the SDK, which joint_ids_map maps")
-    parser.add_argument("--robot", type=Path, metavar="FILE", help="URDF or MJCF file for limits "
-                        "of joints that the source does not say")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="answers",
-                        help="answer, as joints.stiffness=25, 'observations.obs.terms[*].scale=1' "
-                        "or stand.position=@joints.default_position (a copy); may be repeated")
-    parser.add_argument("--answers", type=Path, metavar="YAML", dest="answer_file",
-                        help="file of such answers, KEY: VALUE; --set wins")
-    parser.add_argument("--drop", action="append", default=[], metavar="KEY", help="leave a key "
-                        "out, such as action.TODO; may be repeated")
+    parser.add_argument(
+        "--joints",
+        metavar="NAMES",
+        help="joint names with commas between, or a "
+        "URDF or MJCF file: in policy order for deploy.yaml, in the simulator's "
+        "for env.yaml; for deploy.yaml also go2, g1, h1 or h1_2 of unitree; "
+        "refused where the source names its joints",
+    )
+    parser.add_argument(
+        "--joint-order",
+        choices=_ORDERS,
+        help="what the order of --joints is: as "
+        "listed there or in the file; breadth_first: of the file's tree, as Isaac "
+        "Lab has it; sdk: that of the SDK, which joint_ids_map maps",
+    )
+    parser.add_argument(
+        "--robot",
+        type=Path,
+        metavar="FILE",
+        help="URDF or MJCF file for limits of joints that the source does not say",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="answers",
+        help="answer, as joints.stiffness=25, 'observations.obs.terms[*].scale=1' "
+        "or stand.position=@joints.default_position (a copy); may be repeated",
+    )
+    parser.add_argument(
+        "--answers",
+        type=Path,
+        metavar="YAML",
+        dest="answer_file",
+        help="file of such answers, KEY: VALUE; --set wins",
+    )
+    parser.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="leave a key out, such as action.TODO; may be repeated",
+    )
     for flag, key in _SHORT.items():
         parser.add_argument(f"--{flag}", help=f"answer for {key}")
     add_completion_arguments(parser)
@@ -57,16 +90,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Import; return 0 also with open questions, which are listed."""
-    from model_tools.importers.bundle_draft import Request, import_bundle
-    from model_tools.importers.draft import completing
+    from model_tools.make.importers.draft import completing
+    from model_tools.make.importers.import_bundle import (
+        ImportRequest,
+        import_bundle,
+    )
 
-    answers = [f"{key}={_quoted(value)}" for flag, key in _SHORT.items()
-               if (value := getattr(given, flag)) is not None]
+    answers = [
+        f"{key}={_quoted(value)}"
+        for flag, key in _SHORT.items()
+        if (value := getattr(given, flag)) is not None
+    ]
     draft = import_bundle(
-        Request(source=given.source, model=given.model, format=given.format, joints=given.joints,
-                joint_order=given.joint_order, robot=given.robot, dropped=given.drop,
-                answers=[*answers, *given.answers], answer_file=given.answer_file),
-        given.output, completion_of(given), force=given.force,
+        ImportRequest(
+            source=given.source,
+            model=given.model,
+            format=given.format,
+            joints=given.joints,
+            joint_order=given.joint_order,
+            robot=given.robot,
+            dropped=given.drop,
+            answers=[*answers, *given.answers],
+            answer_file=given.answer_file,
+        ),
+        given.output,
+        completion_of(given),
+        force=given.force,
     )
     if draft.todos() and (given.simulate or given.rollout or given.bag or given.golden):
         _log.warning("nothing was measured, since questions are open")
@@ -75,10 +124,15 @@ def run(given: argparse.Namespace) -> int:
     todos = draft.todos()
     for key, question in todos.items():
         _log.warning("TODO %s: %s", key, question)
-    _log.info("%s: %s", given.output, f"{len(todos)} questions are open, so that the bundle does "
-              "not load; answer them with --set, or in its policy.yaml, and then "
-              f"{completing(given.output)}" if todos else
-              "the contract holds, and golden rows agree with the model")
+    _log.info(
+        "%s: %s",
+        given.output,
+        f"{len(todos)} questions are open, so that the bundle does "
+        "not load; answer them with --set, or in its policy.yaml, and then "
+        f"{completing(given.output)}"
+        if todos
+        else "the contract holds, and golden rows agree with the model",
+    )
     if not todos:
         note_suspicions(given.output)
     return 0

@@ -17,15 +17,18 @@ from model_tools.errors import ToolError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("path", type=Path, help="file or folder of one of these kinds, "
-                        "or the name of an installed bundle")
+    parser.add_argument(
+        "path",
+        type=Path,
+        help="file or folder of one of these kinds, or the name of an installed bundle",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
     """Show it; return 0 also where something is suspicious."""
-    from model_tools.inspect.registry import inspect_path
-    from model_tools.inspect.table import show
-    from policy_inference.bundle.installed import bundle_folder
+    from model_tools.prove.inspect.inspection import show_report
+    from model_tools.prove.inspect.registry import inspect_path
+    from policy_inference.bundle.load import bundle_folder
     from policy_inference.errors import PolicyError
 
     path = given.path
@@ -33,7 +36,8 @@ def run(given: argparse.Namespace) -> int:
         try:
             path = bundle_folder(str(path))
         except PolicyError as error:
-            raise ToolError(f"{path}: expected a file or folder, found nothing; as a {error}"
-                            ) from error
-    show(inspect_path(path))
+            raise ToolError(
+                f"{path}: expected a file or folder, found nothing; as a {error}"
+            ) from error
+    show_report(inspect_path(path))
     return 0

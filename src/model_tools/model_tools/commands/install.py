@@ -15,7 +15,12 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.store_arguments import add_public_key, add_root, keys_of, root_of
+from model_tools.commands.arguments import (
+    add_public_key,
+    add_root,
+    keys_of,
+    root_of,
+)
 
 _SHOWN = 6
 _log = logging.getLogger("model_tools")
@@ -31,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Install; return the exit status."""
-    from model_tools.installing.activate import activate, warn_of_older
-    from model_tools.installing.install import install
+    from model_tools.ship.store.activation import activate, warn_of_older
+    from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
     done = install(given.source, root, trusted)
@@ -40,12 +45,19 @@ def run(given: argparse.Namespace) -> int:
     if not given.activate:
         warn_of_older(root / contract.name, contract.version)
     signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
-    _log.info("%s: %s%s", done.folder,
-              "installed" if done.is_new else "was installed before, with the same content", signed)
+    _log.info(
+        "%s: %s%s",
+        done.folder,
+        "installed" if done.is_new else "was installed before, with the same content",
+        signed,
+    )
     if done.left:
-        _log.warning("%s: left behind, since the signature does not cover them: %s%s", given.source,
-                     ", ".join(done.left[:_SHOWN]),
-                     f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "")
+        _log.warning(
+            "%s: left behind, since the signature does not cover them: %s%s",
+            given.source,
+            ", ".join(done.left[:_SHOWN]),
+            f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
+        )
     if given.activate:
         activate(root, contract.name, contract.version, trusted)
         _log.info("%s %s is in use", contract.name, contract.version)

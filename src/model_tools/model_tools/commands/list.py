@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from model_tools.commands.store_arguments import add_root, root_of
+from model_tools.commands.arguments import add_root, root_of
 
 _HEADS = ("name", "version", "", "signed by", "size", "installed")
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """List; return the exit status."""
-    from model_tools.installing.listing import listing
+    from model_tools.ship.store.inventory import listing
     from policy_inference.commands.output import show
 
     root = root_of(given)
@@ -52,8 +52,14 @@ def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...
     if name in model["way_back"][:1]:
         use = "way back"
     signed = (version["signed_by"] or "")[:12] or ("not checked" if version["is_signed"] else "-")
-    return (model["name"], name, use, signed, f"{version['size_bytes'] / 1e6:.1f} MB",
-            version["installed_time"] or "?")
+    return (
+        model["name"],
+        name,
+        use,
+        signed,
+        f"{version['size_bytes'] / 1e6:.1f} MB",
+        version["installed_time"] or "?",
+    )
 
 
 def _problems(models: list[dict[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from model_tools.commands.store_arguments import add_root, root_of
+from model_tools.commands.arguments import add_root, root_of
 
 _log = logging.getLogger("model_tools")
 
@@ -20,15 +20,20 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", help="name of the bundle")
-    parser.add_argument("--keep", type=int, default=3, metavar="N",
-                        help="how many versions stay, those that were installed last (default 3)")
+    parser.add_argument(
+        "--keep",
+        type=int,
+        default=3,
+        metavar="N",
+        help="how many versions stay, those that were installed last (default 3)",
+    )
     parser.add_argument("--force", action="store_true", help="remove them")
     add_root(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Prune; return the exit status."""
-    from model_tools.installing.prune import prune, surplus
+    from model_tools.ship.store.inventory import prune, surplus
 
     found = (prune if given.force else surplus)(root_of(given), given.name, given.keep)
     for path in (*found.versions, *found.leftovers):

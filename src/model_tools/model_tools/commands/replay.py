@@ -28,8 +28,11 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("recording", type=Path, help="folder of the recording, or its .mcap file")
-    parser.add_argument("--bundle", type=Path,
-                        help="folder of a bundle (default: the one that ran, where it is still)")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        help="folder of a bundle (default: the one that ran, where it is still)",
+    )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
     parser.add_argument("--output", type=Path, help="folder for the report")
@@ -41,29 +44,36 @@ def run(given: argparse.Namespace) -> int:
     """Replay; return the exit status."""
     from rich.console import Console
 
-    from model_tools.files import new_folder
-    from model_tools.replaying import report
-    from model_tools.replaying.html import write_html
-    from model_tools.replaying.replay import replay
+    from model_tools.files.outputs import new_folder
+    from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.replay import replay
+    from model_tools.prove.replaying.replay_page import write_html
     from policy_inference.backends.registry import parse_options
 
     # Opened first: an output that cannot be written is found before the work, not after.
-    output = nullcontext() if given.output is None else new_folder(
-        given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force)
+    output = (
+        nullcontext()
+        if given.output is None
+        else new_folder(
+            given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force
+        )
+    )
     with output as folder:
-        found = replay(given.recording, given.bundle, given.backend,
-                       parse_options(given.backend_option))
+        found = replay(
+            given.recording, given.bundle, given.backend, parse_options(given.backend_option)
+        )
         console = Console()
         if given.json:
-            console.print_json(json.dumps(report.document(found), allow_nan=False))
+            console.print_json(json.dumps(replay_report.document(found), allow_nan=False))
         else:
-            console.print(*report.lines(found), sep="\n", markup=False, highlight=False,
-                          soft_wrap=True)
-            console.print(report.table(found))
+            console.print(
+                *replay_report.lines(found), sep="\n", markup=False, highlight=False, soft_wrap=True
+            )
+            console.print(replay_report.table(found))
         if folder is not None:
-            report.write_json(found, folder / JSON_FILE)
+            replay_report.write_json(found, folder / JSON_FILE)
             write_html(found, folder / HTML_FILE)
     if given.output is not None:
         _log.info("report in %s", given.output)
-    (_log.info if found else _log.error)("%s", report.verdict(found))
+    (_log.info if found else _log.error)("%s", replay_report.verdict(found))
     return 0 if found else 1

@@ -32,13 +32,21 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("bundle", type=Path, help="folder or name of the bundle")
-    parser.add_argument("--env", required=True, metavar="MODULE:FUNCTION",
-                        help="makes the environment; from the current folder or installed")
+    parser.add_argument(
+        "--env",
+        required=True,
+        metavar="MODULE:FUNCTION",
+        help="makes the environment; from the current folder or installed",
+    )
     parser.add_argument("--steps", type=int, default=512, help="steps in all (default 512)")
     parser.add_argument("--backend", default="onnx", help="back end that acts (default onnx)")
     add_backend_options(parser)
-    parser.add_argument("--reference", type=Path, metavar="BUNDLE",
-                        help="bundle whose ONNX is the baseline (default: the bundle itself)")
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        metavar="BUNDLE",
+        help="bundle whose ONNX is the baseline (default: the bundle itself)",
+    )
     parser.add_argument("--seed", type=int, help="of the first episode")
     parser.add_argument("--output", type=Path, metavar="NPZ", help="file for a row per step")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
@@ -49,28 +57,36 @@ def run(given: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from model_tools.files import new_file
-    from model_tools.local_loop.judged import artifacts, run_and_judge
-    from model_tools.local_loop.table import show
+    from model_tools.files.outputs import new_file
+    from model_tools.prove.local_loop.judged import artifacts, run_and_judge, show_judged
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.installed import bundle_folder
+    from policy_inference.bundle.load import bundle_folder
 
     if given.steps < 1:
         raise ToolError(f"--steps: expected 1 or more, found {given.steps}")
     bundle = bundle_folder(str(given.bundle))
     reference_bundle = bundle_folder(str(given.reference)) if given.reference else None
-    model, reference = artifacts(bundle, given.backend, parse_options(given.backend_option),
-                                 reference_bundle)
+    model, reference = artifacts(
+        bundle, given.backend, parse_options(given.backend_option), reference_bundle
+    )
     console = Console(stderr=True)
-    steps = track(range(given.steps), given.env, console=console, transient=True,
-                  disable=not console.is_terminal)
+    steps = track(
+        range(given.steps),
+        given.env,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
     with ExitStack() as outputs:
-        growing = (outputs.enter_context(new_file(given.output, force=given.force))
-                   if given.output else None)
+        growing = (
+            outputs.enter_context(new_file(given.output, force=given.force))
+            if given.output
+            else None
+        )
         judged = run_and_judge(model, reference, given.env, steps, given.seed)
         if growing:
             judged.rollout.save(growing)
-    show(judged)
+    show_judged(judged)
     if given.output:
         _log.info("rows in %s", given.output)
     return 0 if judged else 1

@@ -24,14 +24,15 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("bundle", type=Path, help="folder of the bundle")
-    parser.add_argument("--key", type=Path, required=True, metavar="PEM",
-                        help="the private key, Ed25519")
+    parser.add_argument(
+        "--key", type=Path, required=True, metavar="PEM", help="the private key, Ed25519"
+    )
     parser.add_argument("--force", action="store_true", help="replace a signature that exists")
 
 
 def run(given: argparse.Namespace) -> int:
     """Sign; return the exit status."""
-    from model_tools.installing.sign import sign
+    from model_tools.ship.store.sign import sign
 
     name = sign(given.bundle, given.key, lambda: _password(given.key), force=given.force)
     _log.info("%s: signed by %s", given.bundle, name)

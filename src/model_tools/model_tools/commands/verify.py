@@ -13,7 +13,12 @@ from __future__ import annotations
 import argparse
 import logging
 
-from model_tools.commands.store_arguments import add_public_key, add_root, keys_of, root_of
+from model_tools.commands.arguments import (
+    add_public_key,
+    add_root,
+    keys_of,
+    root_of,
+)
 
 _log = logging.getLogger("model_tools")
 
@@ -21,15 +26,16 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", nargs="?", help="name of a bundle (default: all)")
-    parser.add_argument("version", nargs="?",
-                        help="a version of it, or current for the one in use (default: all)")
+    parser.add_argument(
+        "version", nargs="?", help="a version of it, or current for the one in use (default: all)"
+    )
     add_root(parser)
     add_public_key(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Verify; return the exit status."""
-    from model_tools.installing.verify import verify
+    from model_tools.ship.store.inventory import verify
 
     root = root_of(given)
     found = verify(root, given.name, given.version, keys_of(given))
@@ -37,8 +43,9 @@ def run(given: argparse.Namespace) -> int:
         if one.problem:
             _log.error("%s", one.problem)
         elif one.version:
-            _log.info("%s: whole%s", one.folder,
-                      f", signed by {one.signed_by}" if one.signed_by else "")
+            _log.info(
+                "%s: whole%s", one.folder, f", signed by {one.signed_by}" if one.signed_by else ""
+            )
         for note in one.notes:
             _log.warning("%s", note)
     if not found:

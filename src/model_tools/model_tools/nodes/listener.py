@@ -12,9 +12,9 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from model_tools.bags.ordering import Message
-from model_tools.bags.streams import WITHOUT_HEADER
 from model_tools.errors import ToolError
+from model_tools.files.bags.streams import WITHOUT_HEADER
+from model_tools.files.bags.tick_times import Message
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.graph import full_name
@@ -25,7 +25,7 @@ _DEPTH = 2000
 _log = logging.getLogger("model_tools")
 
 
-class Listener:
+class InputListener:
     """Subscribes as soon as there is a publisher, of its type and as reliably as it offers.
 
     Attributes:
@@ -67,8 +67,10 @@ class Listener:
     def _complain(self, publishers: Sequence[Any]) -> None:
         # A publisher may be known before its node is.
         nodes = sorted(full_name(info) for info in publishers if "UNKNOWN" not in info.node_name)
-        text = (f"{self.topic}: expected one publisher, found {len(publishers)}"
-                f"{': ' if nodes else ''}{', '.join(nodes)}")
+        text = (
+            f"{self.topic}: expected one publisher, found {len(publishers)}"
+            f"{': ' if nodes else ''}{', '.join(nodes)}"
+        )
         if self.name == COMMAND:
             _log.warning("%s", text)
         else:
@@ -77,20 +79,25 @@ class Listener:
     def _subscribe(self, publishers: Sequence[Any]) -> None:
         types = sorted({info.topic_type for info in publishers})
         if len(types) > 1 or types[0] not in self._types:
-            raise ToolError(f"{self.topic}: expected {' or '.join(self._types)} for the input "
-                            f"{self.name}, found {', '.join(types)}; it may have another name: "
-                            f"--topic {self.name}=/name")
+            raise ToolError(
+                f"{self.topic}: expected {' or '.join(self._types)} for the input "
+                f"{self.name}, found {', '.join(types)}; it may have another name: "
+                f"--topic {self.name}=/name"
+            )
         package, _, kind = types[0].split("/")
         self._message = getattr(import_module(f"{package}.msg"), kind)
         self._stamped = types[0] not in WITHOUT_HEADER
-        reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE
-                       for info in publishers)
+        reliable = all(
+            info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers
+        )
         profile = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=_DEPTH,
+            history=HistoryPolicy.KEEP_LAST,
+            depth=_DEPTH,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        )  # fmt: skip
+        )
         self._subscription = self._node.create_subscription(
-            self._message, self.topic, _never_called, profile)
+            self._message, self.topic, _never_called, profile
+        )
 
     def take(self) -> list[Message]:
         """Return what came since the last time."""

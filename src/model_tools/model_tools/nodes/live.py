@@ -19,13 +19,13 @@ from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from model_tools.bags.ordering import Ordering
-from model_tools.bags.replay import Replay, input_types
-from model_tools.bags.streams import Arrival
-from model_tools.calibration.source import Row
 from model_tools.errors import ToolError
-from model_tools.nodes.listener import Listener
-from policy_inference.bundle.load import Bundle
+from model_tools.files.bags.bag_replay import Replay, input_types
+from model_tools.files.bags.streams import Arrival
+from model_tools.files.bags.tick_times import Ordering
+from model_tools.files.rows import Row
+from model_tools.nodes.listener import InputListener
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode
 
@@ -47,9 +47,14 @@ class LiveSource:
     """
 
     def __init__(
-        self, bundle: Bundle, topics: Mapping[str, str] | None = None, *,
-        duration_s: float = math.inf, patience_s: float = 5.0, left_s: float = 1.0,
-    ) -> None:  # fmt: skip
+        self,
+        bundle: JointBundle,
+        topics: Mapping[str, str] | None = None,
+        *,
+        duration_s: float = math.inf,
+        patience_s: float = 5.0,
+        left_s: float = 1.0,
+    ) -> None:
         """Prepare; nothing is subscribed to yet.
 
         Args:
@@ -70,8 +75,10 @@ class LiveSource:
         self._types = input_types(bundle.contract)
         self._stop = threading.Event()
         if unknown := self._topics.keys() - self._types.keys():
-            raise ToolError(f"{self.name}: expected topics for inputs of the policy "
-                            f"({', '.join(self._types)}), found one for {', '.join(unknown)}")
+            raise ToolError(
+                f"{self.name}: expected topics for inputs of the policy "
+                f"({', '.join(self._types)}), found one for {', '.join(unknown)}"
+            )
 
     def stop(self) -> None:
         """End soon, from whatever thread or signal handler."""
@@ -90,8 +97,14 @@ class LiveSource:
         if wanted is not None:
             raise ValueError("live topics have no numbers of ticks that are known beforehand")
         with _node() as node, self._until_interrupted():
-            heard = _Topics(node, {name: self._topics.get(name, name) for name in self._types},
-                            self._types, self._stop, self._patience_s, self._left_s)
+            heard = _Topics(
+                node,
+                {name: self._topics.get(name, name) for name in self._types},
+                self._types,
+                self._stop,
+                self._patience_s,
+                self._left_s,
+            )
             replay, number = Replay(self._bundle, heard), -1
             for row in replay.rows():
                 if row.time_s > self._duration_s:
@@ -99,15 +112,24 @@ class LiveSource:
                 number = row.number
                 yield row
             heard.report()
-            late = ", ".join(f"{heard.topics[name]} is too old at {count}"
-                             for name, count in replay.ticks.stale.items())
+            late = ", ".join(
+                f"{heard.topics[name]} is too old at {count}"
+                for name, count in replay.ticks.stale.items()
+            )
             if number < 0:
                 why = heard.mixed() or heard.missing() or late or "they ended too soon"
-                raise ToolError(f"{self.name}: expected a tick at which each input of the policy "
-                                f"is there, found none: {why}")
+                raise ToolError(
+                    f"{self.name}: expected a tick at which each input of the policy "
+                    f"is there, found none: {why}"
+                )
             if replay.ticks.dropped:
-                _log.warning("%s: %d of %d ticks are left out: %s", self.name,
-                             replay.ticks.dropped, replay.ticks.dropped + number + 1, late)
+                _log.warning(
+                    "%s: %d of %d ticks are left out: %s",
+                    self.name,
+                    replay.ticks.dropped,
+                    replay.ticks.dropped + number + 1,
+                    late,
+                )
 
     @contextmanager
     def _until_interrupted(self) -> Iterator[None]:
@@ -132,8 +154,12 @@ def _node() -> Iterator[Node]:
     context = Context()
     rclpy.init(context=context, args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
-        node = Node("model_tools_calibrate", context=context, enable_rosout=False,
-                    start_parameter_services=False)  # fmt: skip
+        node = Node(
+            "model_tools_calibrate",
+            context=context,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
         try:
             yield node
         finally:
@@ -146,18 +172,25 @@ class _Topics:
     """What is said on topics, as a replay hears it."""
 
     def __init__(
-        self, node: Node, topics: Mapping[str, str], types: Mapping[str, Sequence[str]],
-        stop: threading.Event, patience_s: float, left_s: float,
-    ) -> None:  # fmt: skip
+        self,
+        node: Node,
+        topics: Mapping[str, str],
+        types: Mapping[str, Sequence[str]],
+        stop: threading.Event,
+        patience_s: float,
+        left_s: float,
+    ) -> None:
         self._node, self._stop = node, stop
         self._patience_s, self._left_s = patience_s, left_s
-        self._listeners = [Listener(node, name, topic, types[name])
-                           for name, topic in topics.items()]  # fmt: skip
+        self._listeners = [
+            InputListener(node, name, topic, types[name]) for name, topic in topics.items()
+        ]
         self.topics: Mapping[str, str] = {each.name: each.topic for each in self._listeners}
         self._ordering = Ordering([name for name in topics if name != COMMAND])
         self._look_at_s = self._present_s = self._began_s = time.monotonic()
         self._wait_set = rclpy_implementation.WaitSet(
-            len(topics), 0, 0, 0, 0, 0, node.context.handle)
+            len(topics), 0, 0, 0, 0, 0, node.context.handle
+        )
 
     def arrivals(self) -> Iterator[Arrival]:
         while self._goes_on():
@@ -212,12 +245,16 @@ class _Topics:
         names = self._ordering.missing
         if not names:
             return ""
-        present = sorted(f"{topic} ({', '.join(types)})"
-                         for topic, types in self._node.get_topic_names_and_types()
-                         if self._node.count_publishers(topic))
-        return (f"no messages on {', '.join(self.topics[name] for name in names)}; there are "
-                f"{', '.join(present) or 'no topics'}; name it with --topic {names[0]}=/name, or "
-                "look at ROS_DOMAIN_ID")
+        present = sorted(
+            f"{topic} ({', '.join(types)})"
+            for topic, types in self._node.get_topic_names_and_types()
+            if self._node.count_publishers(topic)
+        )
+        return (
+            f"no messages on {', '.join(self.topics[name] for name in names)}; there are "
+            f"{', '.join(present) or 'no topics'}; name it with --topic {names[0]}=/name, or "
+            "look at ROS_DOMAIN_ID"
+        )
 
     def report(self) -> None:
         """Warn of what did not come as it was published."""

@@ -20,8 +20,18 @@ COMMANDS = {
     "run": ["run", "NAME", "--env", "our_env:Env", "--steps", "2", "--reference", "NAME"],
     "compile": ["compile", "onnx", "--bundle", "NAME", "--precision", "fp16", "--output", "half"],
     "compare": ["compare", "NAME", "tiny"],
-    "calibrate": ["calibrate", "--bundle", "NAME", "--env", "our_env:Env", "--output", "rows.npz",
-                  "--allow-poor", "--samples", "16"],
+    "calibrate": [
+        "calibrate",
+        "--bundle",
+        "NAME",
+        "--env",
+        "our_env:Env",
+        "--output",
+        "rows.npz",
+        "--allow-poor",
+        "--samples",
+        "16",
+    ],
 }
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from model_tools import cli
-from model_tools.row_files import read_rows
+from model_tools.files.row_files import read_rows
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
 from ..small_bag import every, joint_states, write_bag
@@ -105,8 +106,9 @@ Run = Callable[..., int]
 def run(users_folder: Callable[[str], None]) -> Run:
     """Runs the command in a folder with the bundle `tiny` and the module `our_env`."""
     users_folder(ENVIRONMENT)
-    return lambda *args: cli.main(["calibrate", "--bundle", "tiny", "--output", "calib.npz",
-                                   *map(str, args)])
+    return lambda *args: cli.main(
+        ["calibrate", "--bundle", "tiny", "--output", "calib.npz", *map(str, args)]
+    )
 
 
 def only(text: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -123,11 +125,12 @@ def test_the_bundles_own_model_acts_in_an_environment(
 ) -> None:
     assert run("--env", f"our_env:{env}", "--samples", 600) == 0
 
-    rows = read_rows(Path("calib.npz"), load_bundle(Path("tiny")))
+    rows = read_rows(Path("calib.npz"), load_bundle(Path("tiny"), kind=JointBundle))
     assert len(rows) == 600
     assert len(rows.breaks) > 10
-    obs, actions = (np.asarray(array, np.float32)
-                    for array in (rows.inputs["obs"], rows.outputs["actions"]))
+    obs, actions = (
+        np.asarray(array, np.float32) for array in (rows.inputs["obs"], rows.outputs["actions"])
+    )
     np.testing.assert_allclose(actions, forward(obs, weights()), atol=1e-6)
     shown = capsys.readouterr().out
     assert "600, 600 different" in shown
@@ -141,7 +144,7 @@ def test_a_policy_of_the_user_acts_in_the_models_place(run: Run) -> None:
         follow = np.diff(rows["episode"]) == 0
         np.testing.assert_array_equal(rows["obs"][1:, 4:][follow], np.float32(0.25))
         np.testing.assert_allclose(rows["actions"], forward(rows["obs"], weights()), atol=1e-6)
-    assert len(read_rows(Path("calib.npz"), load_bundle(Path("tiny")))) == 200
+    assert len(read_rows(Path("calib.npz"), load_bundle(Path("tiny"), kind=JointBundle))) == 200
 
 
 def test_recurrent_states_are_those_that_the_model_carries(run: Run) -> None:
@@ -159,8 +162,9 @@ def test_recurrent_states_are_those_that_the_model_carries(run: Run) -> None:
 
 def test_a_seed_says_which_rows(run: Run) -> None:
     env = ("--env", "our_env:Env", "--samples", 64, "--force")
-    first, again, other = (run(*env, "--seed", seed) or Path("calib.npz").read_bytes()
-                           for seed in (3, 3, 4))
+    first, again, other = (
+        run(*env, "--seed", seed) or Path("calib.npz").read_bytes() for seed in (3, 3, 4)
+    )
     assert first == again
     assert first != other
 
@@ -194,8 +198,22 @@ def test_another_topic_of_a_recording(run: Run, tmp_path: Path) -> None:
 
 def test_what_calibrate_wrote_it_reads(run: Run) -> None:
     run("--env", "our_env:Env", "--samples", 600)
-    assert cli.main(["calibrate", "--bundle", "tiny", "--rows", "calib.npz", "--output", "less.npz",
-                     "--samples", "64"]) == 0
+    assert (
+        cli.main(
+            [
+                "calibrate",
+                "--bundle",
+                "tiny",
+                "--rows",
+                "calib.npz",
+                "--output",
+                "less.npz",
+                "--samples",
+                "64",
+            ]
+        )
+        == 0
+    )
     with np.load("less.npz") as rows:
         assert len(rows["obs"]) == 64
 
@@ -213,8 +231,23 @@ def test_inspect_and_compile_repeat_the_verdict(
     assert "will do, with gaps" in shown
     assert "100 different rows" in shown
 
-    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
-                     "calib.npz", "--output", "int8"]) == 0
+    assert (
+        cli.main(
+            [
+                "compile",
+                "onnx",
+                "--bundle",
+                "tiny",
+                "--precision",
+                "int8",
+                "--samples",
+                "calib.npz",
+                "--output",
+                "int8",
+            ]
+        )
+        == 0
+    )
     assert "calib.npz: 100 different rows" in caplog.text
     assert "not for" not in caplog.text
 
@@ -226,8 +259,23 @@ def test_compile_says_that_rows_were_made_for_another_bundle(
     contract = Path("tiny/policy.yaml")
     contract.write_text(contract.read_text("utf-8").replace("name: tiny", "name: other"), "utf-8")
 
-    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
-                     "calib.npz", "--output", "int8"]) == 0
+    assert (
+        cli.main(
+            [
+                "compile",
+                "onnx",
+                "--bundle",
+                "tiny",
+                "--precision",
+                "int8",
+                "--samples",
+                "calib.npz",
+                "--output",
+                "int8",
+            ]
+        )
+        == 0
+    )
     assert "calib.npz: rows for tiny, not for other" in caplog.text
 
 
@@ -238,13 +286,19 @@ def test_an_environment_that_stands_still_is_refused(
     only("joint_vel never changes: the recording lacks it, or nothing moved", caplog)
 
 
-@pytest.mark.parametrize(("env", "found"), [
-    ("large", "our_env:large: reset: obs: expected 6 values, as the model's input, found an array "
-              "[7]"),
-    ("fails", "our_env:fails: step 0: ZeroDivisionError"),
-    ("nan", "our_env:nan: reset: obs: expected finite values, found nan at [0]"),
-    ("nothing", "our_env:nothing: expected a function nothing in our_env, found none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("env", "found"),
+    [
+        (
+            "large",
+            "our_env:large: reset: obs: expected 6 values, as the model's input, found an array "
+            "[7]",
+        ),
+        ("fails", "our_env:fails: step 0: ZeroDivisionError"),
+        ("nan", "our_env:nan: reset: obs: expected finite values, found nan at [0]"),
+        ("nothing", "our_env:nothing: expected a function nothing in our_env, found none"),
+    ],
+)
 def test_an_environment_that_does_not_fit_is_one_clear_error(
     run: Run, caplog: pytest.LogCaptureFixture, env: str, found: str
 ) -> None:
@@ -252,12 +306,15 @@ def test_an_environment_that_does_not_fit_is_one_clear_error(
     only(found, caplog)
 
 
-@pytest.mark.parametrize(("policy", "found"), [
-    ("Wrong", "our_env:Wrong: act: actions: expected 2 values"),
-    ("Broken", "our_env:Broken: act: RuntimeError: no weights (our_env, line "),
-    ("Mute", "our_env:Mute: expected a policy with act(obs), found Mute without"),
-    ("nothing", "our_env:nothing: expected a function nothing in our_env, found none"),
-])
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [
+        ("Wrong", "our_env:Wrong: act: actions: expected 2 values"),
+        ("Broken", "our_env:Broken: act: RuntimeError: no weights (our_env, line "),
+        ("Mute", "our_env:Mute: expected a policy with act(obs), found Mute without"),
+        ("nothing", "our_env:nothing: expected a function nothing in our_env, found none"),
+    ],
+)
 def test_a_policy_that_does_not_fit_is_one_clear_error(
     run: Run, caplog: pytest.LogCaptureFixture, policy: str, found: str
 ) -> None:
@@ -265,17 +322,23 @@ def test_a_policy_that_does_not_fit_is_one_clear_error(
     only(found, caplog)
 
 
-@pytest.mark.parametrize(("args", "found"), [
-    ((), "expected where rows shall come from, found none of --bag, --live, --rows, --env"),
-    (("--policy", "our_env:Users"), "--policy: expected an environment to act in"),
-    (("--rows", "log.npz", "--topic", "a=/b"), "--topic: expected a recording, --bag, or --live"),
-    (("--rows", "log.npz", "--duration", "3"), "--duration: expected --live, found none"),
-    (("--live", "--duration", "nan"), "--duration: expected a number above 0, s, found nan"),
-    (("--env", "our_env:Env", "--samples", "all"), "--env: expected a number of --samples"),
-    (("--env", "our_env:Env", "--to", "3"), "--env: expected a number of --samples"),
-    (("--rows", "missing.npz"), "missing.npz: expected a path that can be read or written"),
-    (("--bag", "tiny"), "tiny: expected"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        ((), "expected where rows shall come from, found none of --bag, --live, --rows, --env"),
+        (("--policy", "our_env:Users"), "--policy: expected an environment to act in"),
+        (
+            ("--rows", "log.npz", "--topic", "a=/b"),
+            "--topic: expected a recording, --bag, or --live",
+        ),
+        (("--rows", "log.npz", "--duration", "3"), "--duration: expected --live, found none"),
+        (("--live", "--duration", "nan"), "--duration: expected a number above 0, s, found nan"),
+        (("--env", "our_env:Env", "--samples", "all"), "--env: expected a number of --samples"),
+        (("--env", "our_env:Env", "--to", "3"), "--env: expected a number of --samples"),
+        (("--rows", "missing.npz"), "missing.npz: expected a path that can be read or written"),
+        (("--bag", "tiny"), "tiny: expected"),
+    ],
+)
 def test_arguments_that_do_not_go_together_are_refused(
     run: Run, caplog: pytest.LogCaptureFixture, args: tuple[str, ...], found: str
 ) -> None:
@@ -283,9 +346,10 @@ def test_arguments_that_do_not_go_together_are_refused(
     only(found, caplog)
 
 
-@pytest.mark.parametrize(("option", "value"), [
-    ("--samples", "0"), ("--samples", "some"), ("--batch", "-1"), ("--every", "1.5"),
-])
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--samples", "0"), ("--samples", "some"), ("--batch", "-1"), ("--every", "1.5")],
+)
 def test_numbers_that_are_none_are_refused(
     run: Run, capsys: pytest.CaptureFixture[str], option: str, value: str
 ) -> None:
@@ -294,10 +358,13 @@ def test_numbers_that_are_none_are_refused(
     assert f"argument {option}: expected a whole number above 0" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("option", "value", "expected"), [
-    ("--seed", "-1", "expected a whole number from 0 on"),
-    ("--batch", "1000000000", "expected at most 65536 rows"),
-])
+@pytest.mark.parametrize(
+    ("option", "value", "expected"),
+    [
+        ("--seed", "-1", "expected a whole number from 0 on"),
+        ("--batch", "1000000000", "expected at most 65536 rows"),
+    ],
+)
 def test_numbers_that_are_out_of_range_are_refused(
     run: Run, capsys: pytest.CaptureFixture[str], option: str, value: str, expected: str
 ) -> None:
@@ -322,14 +389,25 @@ def test_a_half_written_file_of_rows_is_one_clear_error(
     only(f"log{suffix}: expected numpy arrays", caplog)
 
 
-@pytest.mark.parametrize(("arrays", "found"), [
-    ({"obs": np.zeros((50, 7))}, "log.npz: obs: expected numbers [50, 6], found float64[50, 7]"),
-    ({"obs": np.zeros((0, 6))}, "log.npz: obs: expected numbers ['rows', 6], found float64[0, 6]"),
-    ({"obs": np.full((50, 6), np.nan)}, "log.npz: obs: expected finite values"),
-    ({"other": np.zeros((50, 6))}, "log.npz: expected rows of the model's inputs obs"),
-    ({"obs": np.zeros((50, 6)), "actions": np.zeros((49, 2))}, "log.npz: actions: expected numbers "
-                                                               "[50, 2]"),
-])
+@pytest.mark.parametrize(
+    ("arrays", "found"),
+    [
+        (
+            {"obs": np.zeros((50, 7))},
+            "log.npz: obs: expected numbers [50, 6], found float64[50, 7]",
+        ),
+        (
+            {"obs": np.zeros((0, 6))},
+            "log.npz: obs: expected numbers ['rows', 6], found float64[0, 6]",
+        ),
+        ({"obs": np.full((50, 6), np.nan)}, "log.npz: obs: expected finite values"),
+        ({"other": np.zeros((50, 6))}, "log.npz: expected rows of the model's inputs obs"),
+        (
+            {"obs": np.zeros((50, 6)), "actions": np.zeros((49, 2))},
+            "log.npz: actions: expected numbers [50, 2]",
+        ),
+    ],
+)
 def test_rows_of_another_kind_are_one_clear_error(
     run: Run, caplog: pytest.LogCaptureFixture, arrays: dict[str, np.ndarray], found: str
 ) -> None:
@@ -343,9 +421,26 @@ def test_rows_of_another_kind_are_one_clear_error(
 def test_a_signal_leaves_nothing_under_the_final_name(with_: str, status: int) -> None:
     Path("calib.npz").write_bytes(b"old")
     done = subprocess.run(
-        [sys.executable, "-m", "model_tools", "calibrate", "--bundle", "tiny", "--env",
-         "our_env:killed", "--output", "calib.npz", "--force", "--report", "report"],
-        env=os.environ | {"WITH": with_}, capture_output=True, text=True, check=False)  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "model_tools",
+            "calibrate",
+            "--bundle",
+            "tiny",
+            "--env",
+            "our_env:killed",
+            "--output",
+            "calib.npz",
+            "--force",
+            "--report",
+            "report",
+        ],
+        env=os.environ | {"WITH": with_},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert done.returncode == status, done.stderr
     assert Path("calib.npz").read_bytes() == b"old"
@@ -353,4 +448,8 @@ def test_a_signal_leaves_nothing_under_the_final_name(with_: str, status: int) -
     if with_ != "SIGKILL":
         assert "interrupted; nothing was left half-written" in done.stderr
         assert {file.name for file in Path().iterdir()} <= {
-            "tiny", "our_env.py", "calib.npz", "__pycache__"}
+            "tiny",
+            "our_env.py",
+            "calib.npz",
+            "__pycache__",
+        }

@@ -15,7 +15,7 @@ import pytest
 from model_tools import cli
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
 
-from ..lerobot.small_dataset import write_dataset
+from ..files.lerobot.small_dataset import write_dataset
 from ..tiny_bundle import make_bundle
 
 SIZES = {"laptop": (48, 64), "phone": (48, 64)}
@@ -29,8 +29,20 @@ def calibrate(tmp_path: Path) -> Calibrate:
 
     def apply(*more: str, status: int = 0) -> Path:
         output = tmp_path / "calib"
-        found = cli.main(["calibrate", "--bundle", str(bundle), "--dataset", str(dataset),
-                          "--cal-num", "12", "--output", str(output), *more])
+        found = cli.main(
+            [
+                "calibrate",
+                "--bundle",
+                str(bundle),
+                "--dataset",
+                str(dataset),
+                "--cal-num",
+                "12",
+                "--output",
+                str(output),
+                *more,
+            ]
+        )
         assert found == status
         return output
 
@@ -43,17 +55,23 @@ def test_arrays_have_all_samples_of_each_input(calibrate: Calibrate) -> None:
     images = np.load(folder / ENCODER / "0_images.npy")
     assert images.shape == (24, 3, 48, 64)
     assert sorted(file.name for file in (folder / POLICY).iterdir()) == [
-        "0_states.npy", "1_laptop_features.npy", "2_phone_features.npy"]
+        "0_states.npy",
+        "1_laptop_features.npy",
+        "2_phone_features.npy",
+    ]
     assert np.load(folder / POLICY / "2_phone_features.npy").shape == (12, 2, 12, 16)
-    assert sorted(file.name for file in folder.iterdir()) == [
-        POLICY, ENCODER, "calibration.json"]
+    assert sorted(file.name for file in folder.iterdir()) == [POLICY, ENCODER, "calibration.json"]
 
 
 def test_the_folder_says_what_is_in_it(calibrate: Calibrate) -> None:
     said = json.loads((calibrate() / "calibration.json").read_text("utf-8"))
 
     assert (said["source"], said["bundle"], said["samples"], said["of"]) == (
-        "dataset", "small_arm", 12, 36)
+        "dataset",
+        "small_arm",
+        12,
+        36,
+    )
     images = said["graphs"][ENCODER]["images"]
     assert images["samples"] == 24
     assert -2.5 < images["min"] < 0.0 < images["max"] < 4.0
@@ -68,7 +86,10 @@ def test_files_of_the_bpu_are_named_as_in_its_workspace(
     encoder, policy = (folder / graph / f"calibration_data_{graph}" for graph in (ENCODER, POLICY))
     assert len(list(encoder.glob(f"laptop_*{suffix}"))) == 12
     assert {place.name: len(list(place.iterdir())) for place in policy.iterdir()} == {
-        "state": 12, "laptop": 12, "phone": 12}
+        "state": 12,
+        "laptop": 12,
+        "phone": 12,
+    }
     assert (policy / "state" / f"0000000011{suffix}").stat().st_size >= 12
 
 
@@ -95,12 +116,21 @@ def test_a_folder_that_is_there_is_replaced_by_force_alone(
     calibrate("--format", "rknn", "--force")
 
 
-@pytest.mark.parametrize(("more", "expected"), [
-    (("--format", "npz"), "expected a format among npy, rknn, bpu_bin, bpu_npy for a chunk policy"),
-    (("--bag", "walk"), "expected one --dataset or --bag to calibrate a chunk policy with"),
-    (("--every", "2", "--live"), "small_arm, found --live, --every; it takes --dataset or --bag"),
-    (("--topic", "a=b"), "--topic: expected a recording, found"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (
+            ("--format", "npz"),
+            "expected a format among npy, rknn, bpu_bin, bpu_npy for a chunk policy",
+        ),
+        (("--bag", "walk"), "expected one --dataset or --bag to calibrate a chunk policy with"),
+        (
+            ("--every", "2", "--live"),
+            "small_arm, found --live, --every; it takes --dataset or --bag",
+        ),
+        (("--topic", "a=b"), "--topic: expected a recording, found"),
+    ],
+)
 def test_options_of_joint_policies_are_refused(
     calibrate: Calibrate, caplog: pytest.LogCaptureFixture, more: tuple[str, ...], expected: str
 ) -> None:
@@ -118,9 +148,19 @@ def test_a_state_in_other_units_is_noticed(
     changes: dict[str, Any] = {"state.normalisation": statistics}
     bundle = write_chunk_bundle(tmp_path / "arm", sizes=SIZES, **changes)
 
-    cli.main(["calibrate", "--bundle", str(bundle), "--dataset",
-              str(write_dataset(tmp_path / "dataset")), "--cal-num", "12", "--output",
-              str(tmp_path / "calib")])
+    cli.main(
+        [
+            "calibrate",
+            "--bundle",
+            str(bundle),
+            "--dataset",
+            str(write_dataset(tmp_path / "dataset")),
+            "--cal-num",
+            "12",
+            "--output",
+            str(tmp_path / "calib"),
+        ]
+    )
 
     assert "are the joints in the units that the policy was trained with?" in caplog.text
 
@@ -128,9 +168,19 @@ def test_a_state_in_other_units_is_noticed(
 def test_a_dataset_is_not_for_joint_policies(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    status = cli.main(["calibrate", "--bundle", str(make_bundle(tmp_path / "tiny")), "--dataset",
-                       str(tmp_path), "--output", str(tmp_path / "calib.npz")])
+    status = cli.main(
+        [
+            "calibrate",
+            "--bundle",
+            str(make_bundle(tmp_path / "tiny")),
+            "--dataset",
+            str(tmp_path),
+            "--output",
+            str(tmp_path / "calib.npz"),
+        ]
+    )
 
     assert status == 1
     assert "expected a chunk policy for --dataset and --cal-num, found the joint policy tiny" in (
-        caplog.text)
+        caplog.text
+    )

@@ -9,24 +9,37 @@ from pathlib import Path
 
 import pytest
 
-from model_tools.act.graphs import POLICY, VISION
 from model_tools.cli import main
-from policy_inference.bundle.load import load_chunk_bundle
+from model_tools.make.act.graphs import POLICY, VISION
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
 
-from ..act.small_checkpoints import config_of, write_checkpoint
-from ..act.test_export import small_arm
-from ..lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
+from ..files.lerobot.small_dataset import HEIGHT, WIDTH, write_dataset
+from ..make.act.small_checkpoints import config_of, write_checkpoint
+from ..make.act.test_act_export import small_arm
 
 
 @pytest.fixture
 def asked(tmp_path: Path) -> list[str]:
     """Return the words that export a small policy."""
-    config = config_of(cameras={"laptop": (HEIGHT, WIDTH), "phone": (HEIGHT, WIDTH)}, state=3,
-                       action=3)
+    config = config_of(
+        cameras={"laptop": (HEIGHT, WIDTH), "phone": (HEIGHT, WIDTH)}, state=3, action=3
+    )
     checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
-    return ["export", "act", "--act-path", str(checkpoint), "--export-path", str(tmp_path / "arm"),
-            "--units", "degrees", "--robot", str(small_arm(tmp_path)), "--dataset",
-            str(write_dataset(tmp_path / "data"))]
+    return [
+        "export",
+        "act",
+        "--act-path",
+        str(checkpoint),
+        "--export-path",
+        str(tmp_path / "arm"),
+        "--units",
+        "degrees",
+        "--robot",
+        str(small_arm(tmp_path)),
+        "--dataset",
+        str(write_dataset(tmp_path / "data")),
+    ]
 
 
 def test_the_command_it_prints_takes_what_the_container_made(
@@ -43,7 +56,7 @@ def test_the_command_it_prints_takes_what_the_container_made(
 
     assert program == "model_tools"
     assert main(words) == 0
-    made = load_chunk_bundle(tmp_path / "arm_nash-e").contract
+    made = load_bundle(tmp_path / "arm_nash-e", kind=ChunkBundle).contract
     assert made.graphs[POLICY].artifacts["bpu"].target == "nash-e"
 
 
@@ -52,9 +65,27 @@ def test_a_model_that_is_too_new_is_to_be_exported_again(
 ) -> None:
     assert main(asked) == 0
 
-    assert main(["compile", "bpu", "--bundle", str(tmp_path / "arm"), "--precision", "int16",
-                 "--target", "bayes-e", "--dataset", str(tmp_path / "data"), "--option",
-                 f"workspace={tmp_path / 'work'}", "--output", str(tmp_path / "made")]) == 1
+    assert (
+        main(
+            [
+                "compile",
+                "bpu",
+                "--bundle",
+                str(tmp_path / "arm"),
+                "--precision",
+                "int16",
+                "--target",
+                "bayes-e",
+                "--dataset",
+                str(tmp_path / "data"),
+                "--option",
+                f"workspace={tmp_path / 'work'}",
+                "--output",
+                str(tmp_path / "made"),
+            ]
+        )
+        == 1
+    )
 
     (error,) = (one.getMessage() for one in caplog.records if one.levelname == "ERROR")
     assert "(to 11), found opset 19; export it again with --opset 11 (" in error
@@ -67,15 +98,26 @@ def test_pictures_of_another_size_are_stretched_where_that_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = config_of(cameras={"laptop": (HEIGHT // 2, WIDTH)}, state=3, action=3)
-    words = ["export", "act", "--act-path", str(write_checkpoint(tmp_path / "checkpoint", config)),
-             "--export-path", str(tmp_path / "arm"), "--units", "degrees", "--robot",
-             str(small_arm(tmp_path)), "--dataset", str(write_dataset(tmp_path / "data"))]
+    words = [
+        "export",
+        "act",
+        "--act-path",
+        str(write_checkpoint(tmp_path / "checkpoint", config)),
+        "--export-path",
+        str(tmp_path / "arm"),
+        "--units",
+        "degrees",
+        "--robot",
+        str(small_arm(tmp_path)),
+        "--dataset",
+        str(write_dataset(tmp_path / "data")),
+    ]
 
     assert main(words) == 1
     assert "(export act --resize)" in caplog.text
     assert main([*words, "--resize"]) == 0
 
-    bundle = load_chunk_bundle(tmp_path / "arm")
+    bundle = load_bundle(tmp_path / "arm", kind=ChunkBundle)
     assert bundle.contract.cameras["laptop"].resize
     assert bundle.golden()["cameras.laptop"].shape[1:3] == (HEIGHT // 2, WIDTH)
 
@@ -85,7 +127,22 @@ def test_nothing_is_warned_of_that_is_as_it_should_be(
 ) -> None:
     assert main(asked) == 0
 
-    assert main(["compile", "onnx", "--bundle", str(tmp_path / "arm"), "--precision", "int8",
-                 "--dataset", str(tmp_path / "data"), "--output", str(tmp_path / "int8")]) == 0
+    assert (
+        main(
+            [
+                "compile",
+                "onnx",
+                "--bundle",
+                str(tmp_path / "arm"),
+                "--precision",
+                "int8",
+                "--dataset",
+                str(tmp_path / "data"),
+                "--output",
+                str(tmp_path / "int8"),
+            ]
+        )
+        == 0
+    )
 
     assert "out-of-range" not in caplog.text

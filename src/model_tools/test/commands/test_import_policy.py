@@ -15,12 +15,13 @@ import yaml
 
 from model_tools.commands import import_policy
 from model_tools.errors import ToolError
-from model_tools.importers.joints import ORDERS
-from policy_inference.bundle.load import read_contract
+from model_tools.make.importers.joints import ORDERS
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 
-from ..importers.conftest import ANSWERS
-from ..importers.small_models import save_policy
-from ..importers.small_runs import DEPLOY, DEPLOY_WIDTH
+from ..make.importers.conftest import ANSWERS
+from ..make.importers.small_models import save_policy
+from ..make.importers.small_runs import DEPLOY, DEPLOY_WIDTH
 
 
 def run(*args: str) -> int:
@@ -34,8 +35,15 @@ def args(tmp_path: Path) -> list[str]:
     source = tmp_path / "deploy.yaml"
     source.write_text(yaml.safe_dump(DEPLOY, sort_keys=False), encoding="utf-8")
     model = save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2)
-    return [str(source), "--model", str(model), "--output", str(tmp_path / "bundle"),
-            "--joints", "hip,knee"]
+    return [
+        str(source),
+        "--model",
+        str(model),
+        "--output",
+        str(tmp_path / "bundle"),
+        "--joints",
+        "hip,knee",
+    ]
 
 
 def test_open_questions_are_listed_and_are_no_failure(
@@ -53,7 +61,7 @@ def test_answers_of_the_command_line_make_the_contract_hold(
     caplog.set_level(logging.INFO, logger="model_tools")
     given = [arg for answer in ANSWERS for arg in ("--set", answer)]
     assert run(*args, *given, "--version", "2.0.0", "--licence", "O'Reilly") == 0
-    contract = read_contract(tmp_path / "bundle" / "policy.yaml")
+    contract = load_bundle(tmp_path / "bundle", kind=JointBundle).contract
     assert contract.version == "1.0.0"
     assert contract.provenance.licence == "MIT"
     assert "the contract holds" in caplog.text
@@ -61,8 +69,10 @@ def test_answers_of_the_command_line_make_the_contract_hold(
 
 def test_the_verbs_load_nothing_heavy_before_they_run() -> None:
     heavy = ("torch", "onnx", "mujoco", "matplotlib", "rich", "numpy", "yaml")
-    code = ("import sys; import model_tools.commands.import_policy, model_tools.commands.inspect; "
-            f"print([name for name in {heavy} if name in sys.modules])")
+    code = (
+        "import sys; import model_tools.commands.import_policy, model_tools.commands.inspect; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "[]"
 
@@ -74,11 +84,14 @@ def torch_archive(file: Path, *members: str) -> Path:
     return file
 
 
-@pytest.mark.parametrize(("members", "said"), [
-    (("data.pkl", "data/0"), "found a checkpoint of PyTorch"),
-    (("code/actor.py", "data.pkl"), "found a TorchScript program"),
-    ((), "found a checkpoint of PyTorch"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        (("data.pkl", "data/0"), "found a checkpoint of PyTorch"),
+        (("code/actor.py", "data.pkl"), "found a TorchScript program"),
+        ((), "found a checkpoint of PyTorch"),
+    ],
+)
 @pytest.mark.parametrize("place", ["--model", "SOURCE"])
 def test_a_checkpoint_is_answered_with_the_command_that_exports_it(
     args: list[str], tmp_path: Path, members: tuple[str, ...], said: str, place: str
@@ -92,8 +105,9 @@ def test_a_checkpoint_is_answered_with_the_command_that_exports_it(
     with pytest.raises(ToolError, match=said) as caught:
         run(*args)
     trust = " --trust-code" if "Script" in said else ""
-    assert str(caught.value).endswith(f"model_tools export {file} --config network.yaml --output "
-                                      f"policy.onnx{trust}")
+    assert str(caught.value).endswith(
+        f"model_tools export {file} --config network.yaml --output policy.onnx{trust}"
+    )
 
 
 def test_the_orders_of_the_command_are_those_that_are_known() -> None:

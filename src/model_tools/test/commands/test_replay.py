@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from model_tools.closed_loop.recorded import RecordedPolicy
+from model_tools.prove.recorded_flight import RecordedPolicy
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from robot_sim.faults import Fault, FaultPlan
 from robot_sim.walk import walk
@@ -26,25 +27,35 @@ WALKER = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_wal
 @pytest.fixture(scope="module")
 def fall(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the recording of a simulated robot that is pushed over while it walks."""
-    bundle, place = load_bundle(WALKER), tmp_path_factory.mktemp("flights") / "fall"
+    bundle, place = (
+        load_bundle(WALKER, kind=JointBundle),
+        tmp_path_factory.mktemp("flights") / "fall",
+    )
     backend, _ = open_backend(bundle, ["onnx"])
     push = Fault(kind="push", target="left", start_s=3.0, duration_s=0.1, value=900.0)
     with RecordedPolicy(bundle, backend, place, "attitude: a test") as policy:
-        walk(World(), policy, [(0.0, (0.5, 0.0, 0.3))], duration_s=4.0, faults=FaultPlan([push]),
-             until=None)  # fmt: skip
+        walk(
+            World(),
+            policy,
+            [(0.0, (0.5, 0.0, 0.3))],
+            duration_s=4.0,
+            faults=FaultPlan([push]),
+            until=None,
+        )
     backend.close()
     return policy.place
 
 
 def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
-    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:  # fmt: skip
+    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "model_tools")
     output = tmp_path / "report"
     assert cli.main(["replay", str(fall), "--output", str(output)]) == 0
-    assert re.search(r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here",
-                     capsys.readouterr().out)
+    assert re.search(
+        r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here",
+        capsys.readouterr().out,
+    )
     assert "the same commands again, bit for bit" in caplog.text
     figures = json.loads((output / "replay.json").read_text("utf-8"))
     assert figures["replayed"]["same"] is True
@@ -54,10 +65,19 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     page = (output / "report.html").read_text("utf-8")
     headline = re.search("<h1>(.*?)</h1>", page)
     assert headline is not None
-    assert re.match(r"lite3_walk 0\.\S+: DAMP at 3\.\d\d s of 4\.0 s - attitude: tilt",
-                    headline.group(1))
-    for section in ("IMU", "Velocity", "Joint torques", "Foot forces", "Joint positions",
-                    "Ages and latency", "Computed again", "Settings"):  # fmt: skip
+    assert re.match(
+        r"lite3_walk 0\.\S+: DAMP at 3\.\d\d s of 4\.0 s - attitude: tilt", headline.group(1)
+    )
+    for section in (
+        "IMU",
+        "Velocity",
+        "Joint torques",
+        "Foot forces",
+        "Joint positions",
+        "Ages and latency",
+        "Computed again",
+        "Settings",
+    ):
         assert f"<h2>{section}</h2>" in page
     assert page.count("<svg") == 7
     assert not re.search(r"https?://|<link|<script|src=", page)

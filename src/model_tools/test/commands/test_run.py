@@ -69,8 +69,9 @@ def test_a_bundle_alone_shows_that_inference_is_deterministic(
 
     table = shown(capsys)
     assert table["steps"] == "50"
-    assert table["compared with"].startswith("the same file in a session of its own, which shows "
-                                             "only that it is deterministic")
+    assert table["compared with"].startswith(
+        "the same file in a session of its own, which shows only that it is deterministic"
+    )
     assert table["largest error"].startswith("0 at step 0")
     assert table["mean absolute error"] == "0, at most 1e-05: holds"
     assert Path("closed").exists()
@@ -93,8 +94,23 @@ def test_what_is_written_calibrates_and_compares(run: Run, tmp_path: Path) -> No
     again(tmp_path / "tiny", tmp_path / "same")
     assert run("tiny", "--steps", 80, "--output", "rollout.npz") == 0
 
-    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "int8", "--samples",
-                     "rollout.npz", "--output", "int8"]) == 0
+    assert (
+        cli.main(
+            [
+                "compile",
+                "onnx",
+                "--bundle",
+                "tiny",
+                "--precision",
+                "int8",
+                "--samples",
+                "rollout.npz",
+                "--output",
+                "int8",
+            ]
+        )
+        == 0
+    )
     assert cli.main(["compare", "tiny", "same", "--rows", "rollout.npz"]) == 0
     assert run("int8", "--reference", "tiny", "--steps", 64, "--output", "second.npz") == 0
     # What the reference said is what others are held against, whoever acted.
@@ -107,8 +123,10 @@ def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run("tiny", "--steps", 64, "--output", "rollout.npz") == 0
-    assert cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "fp16", "--output",
-                     "fp16"]) == 0  # fmt: skip
+    assert (
+        cli.main(["compile", "onnx", "--bundle", "tiny", "--precision", "fp16", "--output", "fp16"])
+        == 0
+    )
 
     assert run("fp16", "--steps", 64) == 1
 
@@ -133,17 +151,24 @@ def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
     assert run("tiny", "--output", "rollout.npz", env="our_env:fails") == 1
 
     assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 23)" in (
-        caplog.text)
+        caplog.text
+    )
     assert {path.name for path in set(tmp_path.iterdir()) - before} <= {"__pycache__", "closed"}
 
 
-@pytest.mark.parametrize(("args", "message"), [
-    (["tiny", "--steps", "0"], "--steps: expected 1 or more, found 0"),
-    (["tiny", "--output", "our_env.py"], "expected nothing there yet, found a file"),
-    (["absent"], "found 'absent', which is not in"),
-    (["tiny", "--backend", "rknn"], "no artifact for the backend 'rknn'; this bundle has onnx"),
-    (["tiny", "--reference", "recurrent"], "expected the same function as recurrent, found state"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["tiny", "--steps", "0"], "--steps: expected 1 or more, found 0"),
+        (["tiny", "--output", "our_env.py"], "expected nothing there yet, found a file"),
+        (["absent"], "found 'absent', which is not in"),
+        (["tiny", "--backend", "rknn"], "no artifact for the backend 'rknn'; this bundle has onnx"),
+        (
+            ["tiny", "--reference", "recurrent"],
+            "expected the same function as recurrent, found state",
+        ),
+    ],
+)
 def test_what_cannot_run_is_refused_before_the_environment_is_made(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, args: list[str], message: str
 ) -> None:
@@ -156,8 +181,10 @@ def test_what_cannot_run_is_refused_before_the_environment_is_made(
 
 
 def test_asking_for_help_loads_no_heavy_package() -> None:
-    code = ("import sys; from model_tools.commands import run; "
-            "print(*{'numpy', 'onnx', 'onnxruntime', 'mujoco', 'rich'} & sys.modules.keys())")
+    code = (
+        "import sys; from model_tools.commands import run; "
+        "print(*{'numpy', 'onnx', 'onnxruntime', 'mujoco', 'rich'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == ""

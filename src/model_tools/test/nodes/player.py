@@ -40,8 +40,10 @@ def main() -> None:
     rclpy.init()
     node = Node("player")
     with AnyReader([args.bag], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-        publishers = {name: publisher_of(node, name, info.msgtype or "", args.best_effort)
-                      for name, info in reader.topics.items()}  # fmt: skip
+        publishers = {
+            name: publisher_of(node, name, info.msgtype or "", args.best_effort)
+            for name, info in reader.topics.items()
+        }
         if not args.unheard:
             wait_for_listeners(publishers)
         began_s, start_ns = time.monotonic(), reader.start_time
@@ -61,8 +63,11 @@ def publisher_of(node: Node, topic: str, kind: str, best_effort: bool) -> Publis
     """Return a publisher whose messages are not lost on its side."""
     package, _, name = kind.split("/")
     policy = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
-    return node.create_publisher(getattr(importlib.import_module(f"{package}.msg"), name), topic,
-                                 QoSProfile(depth=2000, reliability=policy))
+    return node.create_publisher(
+        getattr(importlib.import_module(f"{package}.msg"), name),
+        topic,
+        QoSProfile(depth=2000, reliability=policy),
+    )
 
 
 def wait_for_listeners(publishers: dict[str, Publisher]) -> None:

@@ -22,11 +22,12 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
-from model_tools.bags.source import BagSource
-from model_tools.calibration.source import Source
 from model_tools.errors import ToolError
+from model_tools.files.row_files import BagSource
+from model_tools.files.rows import RowSource
 from model_tools.nodes.live import LiveSource
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 
 from ..small_bag import MS, Said, command, every, imus, joint_states, write_bag
 from ..tiny_bundle import make_bundle
@@ -41,24 +42,25 @@ Rows = list[dict[str, np.ndarray[Any, np.dtype[Any]]]]
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
+def bundle(tmp_path: Path) -> JointBundle:
     """A policy that sees its joints and its last action."""
-    return load_bundle(make_bundle(tmp_path / "tiny"))
+    return load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
 
 
 @pytest.fixture
-def walker(tmp_path: Path) -> Bundle:
+def walker(tmp_path: Path) -> JointBundle:
     """A policy that sees the IMU and the velocity command."""
     folder = make_bundle(tmp_path / "walker", limits=RANGE)
     file = folder / "policy.yaml"
     file.write_text(file.read_text("utf-8").replace(PLAIN, WALKER), "utf-8")
-    return load_bundle(folder)
+    return load_bundle(folder, kind=JointBundle)
 
 
 @contextmanager
 def played(bag: Path, *options: str) -> Iterator[subprocess.Popen[bytes]]:
-    player = subprocess.Popen([sys.executable, str(PLAYER), str(bag), *options],
-                              stdin=subprocess.PIPE)
+    player = subprocess.Popen(
+        [sys.executable, str(PLAYER), str(bag), *options], stdin=subprocess.PIPE
+    )
     try:
         yield player
     finally:
@@ -99,11 +101,16 @@ def _ends() -> Iterator[None]:
     timer.cancel()
 
 
-def rows_of(source: Source) -> Rows:
-    return [{"number": np.array(row.number), "time": np.array(row.time_s),
-             "begins": np.array(row.begins),
-             **{name: array.copy() for name, array in (*row.tensors.items(), *row.sensed.items())}}
-            for row in source.rows(None)]  # fmt: skip
+def rows_of(source: RowSource) -> Rows:
+    return [
+        {
+            "number": np.array(row.number),
+            "time": np.array(row.time_s),
+            "begins": np.array(row.begins),
+            **{name: array.copy() for name, array in (*row.tensors.items(), *row.sensed.items())},
+        }
+        for row in source.rows(None)
+    ]
 
 
 def assert_alike(found: Rows, expected: Rows) -> None:
@@ -116,14 +123,17 @@ def assert_alike(found: Rows, expected: Rows) -> None:
 
 def walk(last_ms: int) -> list[Said]:
     """Joints at 200 Hz, the IMU at 200 Hz, stamped commands at 20 Hz, each logged a bit late."""
-    said = [*joint_states(every(5, 1000, last_ms), log_ns=MS), *imus(every(5, 1002, last_ms)),
-            *(command(ms * MS, ms / last_ms, stamped=True) for ms in range(1004, last_ms, 50))]
+    said = [
+        *joint_states(every(5, 1000, last_ms), log_ns=MS),
+        *imus(every(5, 1002, last_ms)),
+        *(command(ms * MS, ms / last_ms, stamped=True) for ms in range(1004, last_ms, 50)),
+    ]
     return sorted(said, key=lambda entry: entry[1])
 
 
 @pytest.mark.parametrize("options", [(), ("--rate", "20")])
 def test_rows_are_those_of_the_recording(
-    walker: Bundle, tmp_path: Path, options: Sequence[str]
+    walker: JointBundle, tmp_path: Path, options: Sequence[str]
 ) -> None:
     bag = write_bag(tmp_path / "bag", walk(3500))
 
@@ -135,7 +145,7 @@ def test_rows_are_those_of_the_recording(
     assert np.ptp([row["velocity_command"][0] for row in found]) > 0.5
 
 
-def test_publishers_may_be_best_effort(walker: Bundle, tmp_path: Path) -> None:
+def test_publishers_may_be_best_effort(walker: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", walk(3500))
 
     with played(bag, "--rate", "5", "--best-effort"):
@@ -146,10 +156,13 @@ def test_publishers_may_be_best_effort(walker: Bundle, tmp_path: Path) -> None:
 
 
 def test_commands_without_stamps_come_between_the_stamps_that_are_published_around_them(
-    walker: Bundle, tmp_path: Path
+    walker: JointBundle, tmp_path: Path
 ) -> None:
-    said = [*joint_states(every(5, 1000, 3000)), *imus(every(5, 1000, 3000)),
-            *(command(ms * MS, ms / 3000) for ms in range(1010, 3000, 100))]
+    said = [
+        *joint_states(every(5, 1000, 3000)),
+        *imus(every(5, 1000, 3000)),
+        *(command(ms * MS, ms / 3000) for ms in range(1010, 3000, 100)),
+    ]
     bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
 
     with played(bag, "--rate", "4"):
@@ -159,7 +172,7 @@ def test_commands_without_stamps_come_between_the_stamps_that_are_published_arou
 
 
 def test_a_second_publisher_of_commands_is_reported(
-    walker: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    walker: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bag = write_bag(tmp_path / "bag", walk(1500))
     other = write_bag(tmp_path / "other", [command(1000 * MS, 0.5, stamped=True)])
@@ -174,7 +187,7 @@ def test_a_second_publisher_of_commands_is_reported(
 
 
 def test_the_policy_s_own_memory_and_gaps_are_those_of_the_recording(
-    bundle: Bundle, tmp_path: Path
+    bundle: JointBundle, tmp_path: Path
 ) -> None:
     said = joint_states([*every(5, 1000, 2000), *every(5, 2500, 4500)])
     bag = write_bag(tmp_path / "bag", said)
@@ -186,7 +199,7 @@ def test_the_policy_s_own_memory_and_gaps_are_those_of_the_recording(
     assert sum(row["begins"] for row in found) == 2
 
 
-def test_topics_may_have_other_names(bundle: Bundle, tmp_path: Path) -> None:
+def test_topics_may_have_other_names(bundle: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1500), "/robot/joints"))
     topics = {"joint_states": "/robot/joints"}
 
@@ -196,7 +209,7 @@ def test_topics_may_have_other_names(bundle: Bundle, tmp_path: Path) -> None:
     assert_alike(found, rows_of(BagSource(bundle, bag, topics)))
 
 
-def test_the_duration_is_one_of_recorded_time(bundle: Bundle, tmp_path: Path) -> None:
+def test_the_duration_is_one_of_recorded_time(bundle: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 6000)))
 
     with played(bag, "--rate", "4"):
@@ -205,7 +218,7 @@ def test_the_duration_is_one_of_recorded_time(bundle: Bundle, tmp_path: Path) ->
     assert_alike(found, rows_of(BagSource(bundle, bag))[:51])
 
 
-def test_an_interrupt_keeps_what_came(bundle: Bundle, tmp_path: Path) -> None:
+def test_an_interrupt_keeps_what_came(bundle: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 6000)))
     seen: Rows = []
 
@@ -220,7 +233,7 @@ def test_an_interrupt_keeps_what_came(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_a_player_that_starts_over_ends_the_rows(
-    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    bundle: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     once = joint_states(every(5, 5000, 8000))
     again = [(topic, log_ns + 3_010 * MS, message) for topic, log_ns, message in once]
@@ -233,17 +246,20 @@ def test_a_player_that_starts_over_ends_the_rows(
     assert "the stamps of /joint_states began anew" in caplog.text
 
 
-def test_a_topic_of_another_type_is_refused(walker: Bundle, tmp_path: Path) -> None:
+def test_a_topic_of_another_type_is_refused(walker: JointBundle, tmp_path: Path) -> None:
     said = [*joint_states(every(5, 1000, 1100)), *imus(every(5, 1000, 1100), "/cmd_vel")]
     bag = write_bag(tmp_path / "bag", said)
 
-    with played(bag, "--unheard", "--stay"), pytest.raises(
-        ToolError, match=r"/cmd_vel: expected geometry_msgs/msg/Twist or .*, found sensor_msgs"
+    with (
+        played(bag, "--unheard", "--stay"),
+        pytest.raises(
+            ToolError, match=r"/cmd_vel: expected geometry_msgs/msg/Twist or .*, found sensor_msgs"
+        ),
     ):
         rows_of(LiveSource(walker))
 
 
-def test_two_publishers_of_a_robot_s_state_are_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_two_publishers_of_a_robot_s_state_are_refused(bundle: JointBundle, tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
 
     options = ("--unheard", "--stay")
@@ -256,7 +272,7 @@ def test_two_publishers_of_a_robot_s_state_are_refused(bundle: Bundle, tmp_path:
 
 
 def test_what_is_missing_is_named_with_what_there_is(
-    walker: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    walker: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bag = write_bag(tmp_path / "bag", joint_states(every(5, 1000, 1100)))
     source = LiveSource(walker, patience_s=2.0)
@@ -275,6 +291,6 @@ def test_what_is_missing_is_named_with_what_there_is(
     assert "--topic imu/data=/name" in caplog.text
 
 
-def test_a_topic_for_no_input_is_refused(bundle: Bundle) -> None:
+def test_a_topic_for_no_input_is_refused(bundle: JointBundle) -> None:
     with pytest.raises(ToolError, match=r"\(joint_states\), found one for imu/data"):
         LiveSource(bundle, {"imu/data": "/imu"})

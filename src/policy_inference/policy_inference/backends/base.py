@@ -61,11 +61,17 @@ class BackendBase(ABC):
     many a run takes as long as it will; the first of them is part of opening."""
 
     def __init__(
-        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
-        precision: str = "fp32", target: str | None = None,
+        self,
+        file: Path,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        *,
+        precision: str = "fp32",
+        target: str | None = None,
         options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty, content: Path | None = None,
-    ) -> None:  # fmt: skip
+        place: Callable[[TensorSpec], Tensor] = TensorSpec.empty,
+        content: Path | None = None,
+    ) -> None:
         """Open the model and run it once on zeros, which proves that it runs; see `warm_up`.
 
         Args:
@@ -94,9 +100,11 @@ class BackendBase(ABC):
             _check_tensors(file, "output", outputs, found_outputs)
             self.inputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in inputs}
             self.outputs: Mapping[str, Tensor] = {spec.name: place(spec) for spec in outputs}
-            self._masks = [(name, array, np.zeros(array.shape, np.bool_))
-                           for name, array in self.inputs.items()
-                           if self.hides_nan() and array.dtype.kind == "f"]
+            self._masks = [
+                (name, array, np.zeros(array.shape, np.bool_))
+                for name, array in self.inputs.items()
+                if self.hides_nan() and array.dtype.kind == "f"
+            ]
             self._bind()
             began_s = time.perf_counter()
             self.run()
@@ -109,8 +117,10 @@ class BackendBase(ABC):
                 raise
             # Whatever a runtime raises: the next back end of a list may open.
             _log.debug("%s: while opening %s", self.name, file, exc_info=True)
-            raise BackendError(f"{self.name}: {file}: {type(error).__name__}: "
-                               + str(error).replace(str(content), str(file))) from error
+            raise BackendError(
+                f"{self.name}: {file}: {type(error).__name__}: "
+                + str(error).replace(str(content), str(file))
+            ) from error
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -175,9 +185,11 @@ class BackendBase(ABC):
         Raises:
             BackendError: It is no model, or this back end cannot tell.
         """
-        raise BackendError(f"{file}: expected a file whose tensors can be read, found one of "
-                           f"{cls.name}, which does not tell them; make a bundle of it, which "
-                           "states them (`model_tools import`)")
+        raise BackendError(
+            f"{file}: expected a file whose tensors can be read, found one of "
+            f"{cls.name}, which does not tell them; make a bundle of it, which "
+            "states them (`model_tools import`)"
+        )
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
@@ -234,8 +246,10 @@ class BackendBase(ABC):
             raise BackendError(f"{self.name}: run after close")
         for name, array, finite in self._masks:
             if not np.isfinite(array, out=finite).all():
-                raise BackendError(f"{self.name}: input {name}: expected finite values, found NaN "
-                                   "or infinity, which the integers of this model would hide")
+                raise BackendError(
+                    f"{self.name}: input {name}: expected finite values, found NaN "
+                    "or infinity, which the integers of this model would hide"
+                )
         self._run()
 
     def warm_up(self, limit_s: float = WARM_UP_S) -> None:
@@ -251,8 +265,13 @@ class BackendBase(ABC):
             BackendError: The runtime failed; the backend is closed then.
         """
         if self._first_run_s * self.warm_up_runs > _UNNOTICED_S:
-            _log.info("%s: %s: the first run took %.2g s; runs to warm up for %g s at most",
-                      self.name, self.file, self._first_run_s, limit_s)
+            _log.info(
+                "%s: %s: the first run took %.2g s; runs to warm up for %g s at most",
+                self.name,
+                self.file,
+                self._first_run_s,
+                limit_s,
+            )
         try:
             timed_runs(self.run, self.warm_up_runs - 1, limit_s)
         except BaseException:
@@ -312,13 +331,17 @@ def _check_tensors(
 ) -> None:
     by_name = {spec.name: spec for spec in found}
     if {spec.name for spec in expected} != set(by_name):
-        raise BackendError(f"{file}: {kind}s: expected {_names(expected)} as in policy.yaml, "
-                           f"found {_names(found)}; name the model's own tensors in `model`")
+        raise BackendError(
+            f"{file}: {kind}s: expected {_names(expected)} as in policy.yaml, "
+            f"found {_names(found)}; name the model's own tensors in `model`"
+        )
     for spec in expected:
         actual = by_name[spec.name]
         if not _fits(spec, actual):
-            raise BackendError(f"{file}: {kind} {spec.name}: expected {spec} as in policy.yaml, "
-                               f"found {actual}; export the model with these sizes")
+            raise BackendError(
+                f"{file}: {kind} {spec.name}: expected {spec} as in policy.yaml, "
+                f"found {actual}; export the model with these sizes"
+            )
 
 
 def _fits(spec: TensorSpec, actual: TensorSpec) -> bool:

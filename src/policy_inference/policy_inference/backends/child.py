@@ -38,11 +38,18 @@ class ChildBackend(BackendBase):
     """Stands for a backend of another process: same arrays, same errors."""
 
     def __init__(
-        self, cls: type[BackendBase], file: Path, inputs: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec], *, precision: str = "fp32", target: str | None = None,
-        options: Mapping[str, str] | None = None, content: Path | None = None,
+        self,
+        cls: type[BackendBase],
+        file: Path,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        *,
+        precision: str = "fp32",
+        target: str | None = None,
+        options: Mapping[str, str] | None = None,
+        content: Path | None = None,
         run_timeout_s: float = RUN_TIMEOUT_S,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Start the child and let it open the model; arguments as those of `BackendBase`.
 
         Args:
@@ -66,8 +73,16 @@ class ChildBackend(BackendBase):
         self._bell: Bell | None = None
         self._owes_answer, self._run_timeout_s = False, RUN_TIMEOUT_S
         self._arrays = SharedArrays([*inputs, *outputs])
-        super().__init__(file, inputs, outputs, precision=precision, target=target,
-                         options=options, place=self._arrays.place, content=content)
+        super().__init__(
+            file,
+            inputs,
+            outputs,
+            precision=precision,
+            target=target,
+            options=options,
+            place=self._arrays.place,
+            content=content,
+        )
         self._run_timeout_s = run_timeout_s
 
     @property
@@ -86,9 +101,11 @@ class ChildBackend(BackendBase):
         self._process, self._bell = self._start(file)
         answer = self._bell.wait(OPEN_TIMEOUT_S)
         if answer is None:
-            raise BackendError(f"{self.name}: expected the model to open within "
-                               f"{OPEN_TIMEOUT_S:g} s in a process of its own, found no answer"
-                               + self._last_words())
+            raise BackendError(
+                f"{self.name}: expected the model to open within "
+                f"{OPEN_TIMEOUT_S:g} s in a process of its own, found no answer"
+                + self._last_words()
+            )
         if answer != OK:
             raise self._failure(answer, f"opening {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
@@ -101,18 +118,22 @@ class ChildBackend(BackendBase):
         bell, fds = Bell(to_parent, from_parent), [self._arrays.fd, to_child, from_child]
         order = {
             "cls": f"{self._cls.__module__}:{self._cls.__qualname__}",
-            "file": str(self.file.resolve()), "content": str(file.resolve()),
+            "file": str(self.file.resolve()),
+            "content": str(file.resolve()),
             "inputs": list(map(asdict, self._tensors[0])),
-            "outputs": list(map(asdict, self._tensors[1])), "precision": self._precision,
-            "target": self._target, "options": self._given,
+            "outputs": list(map(asdict, self._tensors[1])),
+            "precision": self._precision,
+            "target": self._target,
+            "options": self._given,
             "fds": fds,
-        }  # fmt: skip
+        }
         try:
             return ChildProcess(interpreter, __name__, [json.dumps(order)], fds), bell
         except OSError as error:
             bell.close()
-            raise BackendError(f"{self.name}: expected to start {interpreter}, found: "
-                               f"{error}") from error
+            raise BackendError(
+                f"{self.name}: expected to start {interpreter}, found: {error}"
+            ) from error
         finally:
             os.close(to_child)
             os.close(from_child)
@@ -158,8 +179,10 @@ class ChildBackend(BackendBase):
         answer = self._bell.wait(self._run_timeout_s)
         self._owes_answer = answer is None
         if answer is None:
-            raise BackendError(f"{self.name}: expected the runtime's process to answer {what} "
-                               f"within {self._run_timeout_s:g} s, found no answer")
+            raise BackendError(
+                f"{self.name}: expected the runtime's process to answer {what} "
+                f"within {self._run_timeout_s:g} s, found no answer"
+            )
         return answer
 
     def _failure(self, answer: bytes, during: str, within_s: float = 0.0) -> BackendError:
@@ -174,8 +197,11 @@ class ChildBackend(BackendBase):
         status = self._process.status(within_s)
         # It closes its pipes before it has ended, and a run does not wait for that.
         what = "ended" if status is None else f"ended with status {status}"
-        return (f"{self.name}: the process of the runtime {what}"
-                + (f" during {during}" if during else "") + self._last_words(within_s))
+        return (
+            f"{self.name}: the process of the runtime {what}"
+            + (f" during {during}" if during else "")
+            + self._last_words(within_s)
+        )
 
     def _last_words(self, within_s: float = 0.0) -> str:
         assert self._process is not None
@@ -197,15 +223,24 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
     told = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]
-    inputs, outputs = ([TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in order[k]]
-                       for k in ("inputs", "outputs"))
+    inputs, outputs = (
+        [TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in order[k]]
+        for k in ("inputs", "outputs")
+    )
     arrays, bell = SharedArrays([*inputs, *outputs], memory), Bell(read_fd, write_fd)
     module, _, name = order["cls"].partition(":")
     try:
         cls: type[BackendBase] = getattr(importlib.import_module(module), name)
-        backend = cls(Path(order["file"]), inputs, outputs, precision=order["precision"],
-                      target=order["target"], options=order["options"], place=arrays.place,
-                      content=Path(order["content"]))
+        backend = cls(
+            Path(order["file"]),
+            inputs,
+            outputs,
+            precision=order["precision"],
+            target=order["target"],
+            options=order["options"],
+            place=arrays.place,
+            content=Path(order["content"]),
+        )
     except BackendError as error:
         arrays.text = str(error)
         bell.ring(FAILED)

@@ -31,7 +31,7 @@ class ChildProcess:
     """Runs a module with a private folder as its working and its temporary folder.
 
     A world-writable one would be the first place where Python looks for modules. What is printed
-    goes into a file, where `native_output.held_back` reads along, and after `talk_through` into a
+    goes into a file, where `capture_native_output` reads along, and after `talk_through` into a
     pipe, of which only the end is kept, since runs may print for ever.
     """
 
@@ -60,17 +60,21 @@ class ChildProcess:
             try:
                 self._process = subprocess.Popen(
                     [interpreter, "-m", module, str(lifeline), str(talking), *arguments],
-                    stdin=subprocess.DEVNULL, stdout=self._printed, stderr=self._printed,
-                    cwd=self.folder, env=_environment(interpreter, str(self.folder)),
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._printed,
+                    stderr=self._printed,
+                    cwd=self.folder,
+                    env=_environment(interpreter, str(self.folder)),
                     pass_fds=[*fds, lifeline, talking],
-                )  # fmt: skip
+                )
             finally:
                 os.close(lifeline)
                 os.close(talking)
             undo.pop_all()
         self._said = bytes(_SAID_BYTES)
-        self._reader = threading.Thread(target=self._listen, args=(output,), name="last words",
-                                        daemon=True)
+        self._reader = threading.Thread(
+            target=self._listen, args=(output,), name="last words", daemon=True
+        )
         self._reader.start()
 
     @property

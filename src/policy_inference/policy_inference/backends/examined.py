@@ -29,8 +29,17 @@ def examined(
     try:
         findings = list(cls.examine(machine, artifact))
     except Exception as error:  # noqa: BLE001  # of somebody's package; the others are looked at
-        return [Finding.error("examination", f"{type(error).__name__}: {error}",
-                              f"tell those who made the back end {cls.name}")]
-    return findings or [Finding.warning(
-        NOT_EXAMINED, "this back end does not say what it needs",
-        f"`policy_inference self-test --backend {cls.name}` opens it")]
+        return [
+            Finding.error(
+                "examination",
+                f"{type(error).__name__}: {error}",
+                f"tell those who made the back end {cls.name}",
+            )
+        ]
+    return findings or [
+        Finding.warning(
+            NOT_EXAMINED,
+            "this back end does not say what it needs",
+            f"`policy_inference self-test --backend {cls.name}` opens it",
+        )
+    ]

@@ -21,7 +21,7 @@ _log = logging.getLogger("policy_inference")
 
 
 @contextmanager
-def held_back(name: str) -> Iterator[Callable[[], str]]:
+def capture_native_output(name: str) -> Iterator[Callable[[], str]]:
     """Hold stdout and stderr of the process back; give what was written so far, log it at the end.
 
     What other threads write meanwhile is in it too; one thread at a time may do this, the others

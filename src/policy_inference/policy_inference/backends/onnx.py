@@ -35,22 +35,33 @@ class OnnxBackend(BackendBase):
         except ImportError as error:
             return [Finding.error("onnxruntime", str(error), "pip install onnxruntime")]
         providers = ", ".join(onnxruntime.get_available_providers())
-        return [Finding(name="onnxruntime", found=f"{onnxruntime.__version__} ({providers}; "
-                        "CPUExecutionProvider is used)"),
-                *(cls.cautions(machine, artifact) if artifact else ())]
+        return [
+            Finding(
+                name="onnxruntime",
+                found=f"{onnxruntime.__version__} ({providers}; CPUExecutionProvider is used)",
+            ),
+            *(cls.cautions(machine, artifact) if artifact else ()),
+        ]
 
     @classmethod
     def cautions(cls, machine: Machine, artifact: Artifact) -> Sequence[Finding]:
         """Return a warning where a program with usual settings would run an int8 model wrongly."""
-        if (artifact.precision != "int8" or artifact.integers == "unsigned"
-                or not _saturates(machine.cpu_flags())):
+        if (
+            artifact.precision != "int8"
+            or artifact.integers == "unsigned"
+            or not _saturates(machine.cpu_flags())
+        ):
             return []
-        return [Finding.warning(
-            "int8", f"{artifact.file}: {artifact.integers or 'unstated'} integers on a processor "
-            "without VNNI, where their sums saturate; they are made unsigned while it is opened "
-            "here, other programs compute something else",
-            "compile it again with `model_tools compile onnx --precision int8`, which makes "
-            "unsigned ones, exact on every processor")]
+        return [
+            Finding.warning(
+                "int8",
+                f"{artifact.file}: {artifact.integers or 'unstated'} integers on a processor "
+                "without VNNI, where their sums saturate; they are made unsigned while it is "
+                "opened here, other programs compute something else",
+                "compile it again with `model_tools compile onnx --precision int8`, which makes "
+                "unsigned ones, exact on every processor",
+            )
+        ]
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
@@ -83,7 +94,8 @@ class OnnxBackend(BackendBase):
         # of which there are none then, would be looked for where no file can be.
         options.add_session_config_entry("session.load_model_format", "ONNX")
         options.add_session_config_entry(
-            "session.model_external_initializers_file_folder_path", os.devnull)
+            "session.model_external_initializers_file_folder_path", os.devnull
+        )
         # Fatal ones only: errors come as exceptions, and not at the rate of the policy.
         options.log_severity_level = 4
         try:
@@ -101,7 +113,8 @@ class OnnxBackend(BackendBase):
             except Exception as error:  # the runtime's exceptions share no other base
                 raise BackendError(
                     f"{file}: not a model that ONNX Runtime {onnxruntime.__version__} loads: "
-                    + str(error).replace(place, str(file))) from error
+                    + str(error).replace(place, str(file))
+                ) from error
 
     def _bind(self) -> None:
         self._binding: Any = self._session.io_binding()
@@ -128,7 +141,7 @@ def _in_memory(content: bytes) -> Iterator[str]:
         with os.fdopen(os.dup(handle), "wb", buffering=0) as file:
             left = memoryview(content)
             while left:
-                left = left[file.write(left):]
+                left = left[file.write(left) :]
         yield f"/proc/self/fd/{handle}"
     finally:
         os.close(handle)
@@ -140,15 +153,18 @@ def _saturates(flags: Collection[str]) -> bool:
 
 
 def _tensors(file: Path, session: Any) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    return ([_spec(file, node) for node in session.get_inputs()],
-            [_spec(file, node) for node in session.get_outputs()])
+    return (
+        [_spec(file, node) for node in session.get_inputs()],
+        [_spec(file, node) for node in session.get_outputs()],
+    )
 
 
 def _spec(file: Path, node: Any) -> TensorSpec:
     """Describe a model tensor; axes without a fixed size are -1."""
     if node.type not in _DTYPES:
-        raise BackendError(f"{file}: tensor {node.name}: expected one of "
-                           f"{', '.join(_DTYPES)}, found {node.type}")
+        raise BackendError(
+            f"{file}: tensor {node.name}: expected one of {', '.join(_DTYPES)}, found {node.type}"
+        )
     shape = tuple(axis if isinstance(axis, int) else -1 for axis in node.shape)
     return TensorSpec(name=node.name, shape=shape, dtype=_DTYPES[node.type])
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from policy_inference.backends.base import THIS_MACHINE, BackendBase
 from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
+from policy_inference.bundle.bundle import Bundle, JointBundle, ModelFiles
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import Bundle, BundleFolder, ModelFiles
 from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
@@ -45,16 +45,21 @@ def parse_options(texts: Iterable[str]) -> Options:
         name, equals, value = text.partition("=")
         backend, dot, option = name.partition(".")
         if not (equals and dot and backend and option):
-            raise BackendError("backend options: expected BACKEND.OPTION=VALUE, such as "
-                               f"rknn.core_mask=0_1, found {text!r}")
+            raise BackendError(
+                "backend options: expected BACKEND.OPTION=VALUE, such as "
+                f"rknn.core_mask=0_1, found {text!r}"
+            )
         options.setdefault(backend, {})[option] = value
     return options
 
 
 def open_backend(
-    bundle: Bundle, names: Sequence[str], options: Options | None = None, *,
+    bundle: JointBundle,
+    names: Sequence[str],
+    options: Options | None = None,
+    *,
     run_timeout_s: float = RUN_TIMEOUT_S,
-) -> tuple[BackendBase, tuple[str, ...]]:  # fmt: skip
+) -> tuple[BackendBase, tuple[str, ...]]:
     """Open a joint policy's model with the first backend of the list that works.
 
     Arguments, errors and what is returned are those of `open_graphs`, with one backend.
@@ -65,9 +70,12 @@ def open_backend(
 
 
 def open_graphs(
-    bundle: BundleFolder, names: Sequence[str], options: Options | None = None, *,
+    bundle: Bundle,
+    names: Sequence[str],
+    options: Options | None = None,
+    *,
     run_timeout_s: float = RUN_TIMEOUT_S,
-) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:  # fmt: skip
+) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:
     """Open all models of a bundle with the first backend of the list that opens each of them.
 
     Args:
@@ -88,15 +96,20 @@ def open_graphs(
 
 
 def open_models(
-    models: Sequence[ModelFiles], names: Sequence[str], options: Options | None = None, *,
+    models: Sequence[ModelFiles],
+    names: Sequence[str],
+    options: Options | None = None,
+    *,
     run_timeout_s: float = RUN_TIMEOUT_S,
-) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:  # fmt: skip
+) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:
     """Open models that belong together, as `open_graphs`."""
     known, reasons, options = _known(models, names), list[str](), options or {}
     strangers = ", ".join(sorted(set(options) - set(names)))
     if strangers:
-        raise BackendError(f"expected options of {', '.join(names)}, which are to be opened, found "
-                           f"options of {strangers}")
+        raise BackendError(
+            f"expected options of {', '.join(names)}, which are to be opened, found "
+            f"options of {strangers}"
+        )
     _check_options(known, options)
     for name in names:
         try:
@@ -125,13 +138,13 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
     return cls.tensors(file)
 
 
-def artifact_for(bundle: Bundle, name: str) -> tuple[Artifact, Path]:
+def artifact_for(bundle: JointBundle, name: str) -> tuple[Artifact, Path]:
     """Return what a back end opens of a joint policy's bundle, as `artifacts_for` its model."""
     (opened,) = artifacts_for(bundle, name).values()
     return opened
 
 
-def artifacts_for(bundle: BundleFolder, name: str) -> dict[str, tuple[Artifact, Path]]:
+def artifacts_for(bundle: Bundle, name: str) -> dict[str, tuple[Artifact, Path]]:
     """Return what a back end opens of a bundle, verified, as `artifacts_of`.
 
     Raises:
@@ -142,7 +155,7 @@ def artifacts_for(bundle: BundleFolder, name: str) -> dict[str, tuple[Artifact, 
 
 
 def artifacts_of(
-    bundle: BundleFolder, name: str, cls: type[BackendBase]
+    bundle: Bundle, name: str, cls: type[BackendBase]
 ) -> dict[str, tuple[Artifact, Path]]:
     """Return what a class opens for each model, verified: its artifact, or what it builds from.
 
@@ -170,9 +183,11 @@ def _known(models: Sequence[ModelFiles], names: Sequence[str]) -> dict[str, Entr
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
         installed = ", ".join(known) or "none; build and source the workspace"
-        raise BackendError(f"expected names of installed backends ({installed}), "
-                           f"found {unknown or 'nothing'}; the bundle {models[0].folder} has "
-                           f"artifacts for {', '.join(models[0].model.artifacts)}")
+        raise BackendError(
+            f"expected names of installed backends ({installed}), "
+            f"found {unknown or 'nothing'}; the bundle {models[0].folder} has "
+            f"artifacts for {', '.join(models[0].model.artifacts)}"
+        )
     return known
 
 
@@ -187,7 +202,9 @@ def _check_options(known: Mapping[str, EntryPoint], options: Options) -> None:
 
 
 def _open_all(
-    models: Sequence[ModelFiles], entry: EntryPoint, options: Mapping[str, str],
+    models: Sequence[ModelFiles],
+    entry: EntryPoint,
+    options: Mapping[str, str],
     run_timeout_s: float,
 ) -> dict[str, BackendBase]:
     opened = dict[str, BackendBase]()
@@ -215,14 +232,21 @@ def _open(
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
         opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s) if apart else cls
-        return opened(file, model.model.input_specs, model.model.output_specs,
-                      precision=artifact.precision, target=artifact.target, options=options,
-                      content=content)  # fmt: skip
+        return opened(
+            file,
+            model.model.input_specs,
+            model.model.output_specs,
+            precision=artifact.precision,
+            target=artifact.target,
+            options=options,
+            content=content,
+        )
 
 
 def _private_folder(file: Path) -> PrivateFolder:
     try:
         return PrivateFolder()
     except OSError as error:
-        raise BackendError(f"{file}: expected a temporary folder for a copy, found: {error}; name "
-                           "one with TMPDIR") from error
+        raise BackendError(
+            f"{file}: expected a temporary folder for a copy, found: {error}; name one with TMPDIR"
+        ) from error

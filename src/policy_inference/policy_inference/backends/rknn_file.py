@@ -54,8 +54,9 @@ class RknnFile:
     @property
     def precisions(self) -> frozenset[str]:
         """Those of all inputs and outputs; of a quantised model some may be float16."""
-        return frozenset(tensor.precision for tensor in (*self.inputs.values(),
-                                                         *self.outputs.values()))
+        return frozenset(
+            tensor.precision for tensor in (*self.inputs.values(), *self.outputs.values())
+        )
 
 
 def read_rknn(path: Path) -> RknnFile:
@@ -69,18 +70,29 @@ def read_rknn(path: Path) -> RknnFile:
         try:
             version, text = _read(file, path.stat().st_size)
         except (struct.error, EOFError) as error:
-            raise BackendError(f"{path}: expected a whole .rknn file, found one that is cut off; "
-                               "copy it again") from error
+            raise BackendError(
+                f"{path}: expected a whole .rknn file, found one that is cut off; copy it again"
+            ) from error
         except ValueError as error:
-            raise BackendError(f"{path}: expected a .rknn file, found {error}; copy "
-                               "it again, or compile it with `model_tools compile rknn`") from error
+            raise BackendError(
+                f"{path}: expected a .rknn file, found {error}; copy "
+                "it again, or compile it with `model_tools compile rknn`"
+            ) from error
     try:
         return _described(version, json.loads(text))
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError,
-            ValueError) as error:
-        raise BackendError(f"{path}: expected a description as RKNN Toolkit2 2.5 writes it, found "
-                           f"another, of format version {version}; convert the model again with a "
-                           "newer toolkit") from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise BackendError(
+            f"{path}: expected a description as RKNN Toolkit2 2.5 writes it, found "
+            f"another, of format version {version}; convert the model again with a "
+            "newer toolkit"
+        ) from error
 
 
 def chip(name: str) -> str:
@@ -114,13 +126,17 @@ def _described(version: int, content: Any) -> RknnFile:
         return {str(tensor["url"]): _tensor(tensor) for tensor in found}
 
     return RknnFile(
-        format_version=version, toolkit=str(content["version"]),
+        format_version=version,
+        toolkit=str(content["version"]),
         source=str(content.get("ori_network_platform", "")),
-        targets=tuple(map(str, content["target_platform"])), inputs=side("input"),
+        targets=tuple(map(str, content["target_platform"])),
+        inputs=side("input"),
         outputs=side("output"),
-    )  # fmt: skip
+    )
 
 
 def _tensor(content: Any) -> RknnTensor:
-    return RknnTensor(shape=tuple(map(int, content["size"])),
-                      precision=str(content["dtype"]["qnt_type"]) or "float16")
+    return RknnTensor(
+        shape=tuple(map(int, content["size"])),
+        precision=str(content["dtype"]["qnt_type"]) or "float16",
+    )

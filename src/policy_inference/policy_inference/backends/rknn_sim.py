@@ -45,7 +45,8 @@ class RknnSimBackend(BackendBase):
     simulates = True
     builds_from, built_precision = "onnx", FLOAT
     options: Mapping[str, str] = {
-        "target": f"chip that is simulated where the model is an ONNX file (default {_TARGET})"}
+        "target": f"chip that is simulated where the model is an ONNX file (default {_TARGET})"
+    }
     warm_up_runs = 3
     _toolkit: Any = None
     _scratch: tempfile.TemporaryDirectory[str] | None = None
@@ -66,13 +67,22 @@ class RknnSimBackend(BackendBase):
             python = Path(toolkit_python())
         except BackendError as error:
             return [Finding.error("rknn-toolkit2", "no environment with it", str(error))]
-        asked = [str(python), "-c", "import importlib.metadata as all; "
-                 "print(all.version('rknn-toolkit2'))"]
+        asked = [
+            str(python),
+            "-c",
+            "import importlib.metadata as all; print(all.version('rknn-toolkit2'))",
+        ]
         try:
             told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
         except (OSError, subprocess.SubprocessError):
-            return [Finding.error("rknn-toolkit2", f"not in {python}", "`make setup-rknn` makes an "
-                                  f"environment with it; unset {VARIABLE} where it is set")]
+            return [
+                Finding.error(
+                    "rknn-toolkit2",
+                    f"not in {python}",
+                    "`make setup-rknn` makes an "
+                    f"environment with it; unset {VARIABLE} where it is set",
+                )
+            ]
         return [Finding(name="rknn-toolkit2", found=f"{told.stdout.strip()} ({python})")]
 
     def _open(
@@ -89,24 +99,34 @@ class RknnSimBackend(BackendBase):
         else:
             self._refuse_finished(file)
             inputs, outputs = read_tensors(file)
-            self._recipe = Recipe(target=self._given.get("target", _TARGET), precision=FLOAT,
-                                  inputs=tuple(inputs), outputs=tuple(outputs))
+            self._recipe = Recipe(
+                target=self._given.get("target", _TARGET),
+                precision=FLOAT,
+                inputs=tuple(inputs),
+                outputs=tuple(outputs),
+            )
         return self._recipe.inputs, self._recipe.outputs, {}
 
     def _refuse_finished(self, file: Path) -> None:
         with file.open("rb") as content:
             if content.read(len(MAGIC)) == MAGIC:
-                raise BackendError(f"{file}: expected the {_SUFFIX} that `model_tools compile rknn`"
-                                   " writes beside the .rknn, found the .rknn, which the toolkit "
-                                   "cannot simulate; name the other in policy.yaml")
+                raise BackendError(
+                    f"{file}: expected the {_SUFFIX} that `model_tools compile rknn`"
+                    " writes beside the .rknn, found the .rknn, which the toolkit "
+                    "cannot simulate; name the other in policy.yaml"
+                )
 
     def _check_recipe(self) -> None:
         if "target" in self._given:
-            raise BackendError(f"{self._file}: expected no option target, since the model was "
-                               f"compiled for {self._recipe.target}, found one")
+            raise BackendError(
+                f"{self._file}: expected no option target, since the model was "
+                f"compiled for {self._recipe.target}, found one"
+            )
         if self._precision != self._recipe.precision:
-            raise BackendError(f"{self._file}: expected {self._precision} as in policy.yaml, found "
-                               f"{self._recipe.precision}; compile the bundle again")
+            raise BackendError(
+                f"{self._file}: expected {self._precision} as in policy.yaml, found "
+                f"{self._recipe.precision}; compile the bundle again"
+            )
 
     def _bind(self) -> None:
         began, folder = time.monotonic(), self._folder
@@ -126,19 +146,24 @@ class RknnSimBackend(BackendBase):
             "device": f"simulated {self._recipe.target}",
             "precision": self._recipe.precision,
             "built": f"in {time.monotonic() - began:.1f} s from {self._file.name}",
-        }  # fmt: skip
+        }
 
     def _run(self) -> None:
         try:
-            found: list[Any] = call(self._toolkit.inference, "inference", inputs=self._ordered,
-                                    data_format=self._layouts)
+            found: list[Any] = call(
+                self._toolkit.inference,
+                "inference",
+                inputs=self._ordered,
+                data_format=self._layouts,
+            )
         except ToolkitError as error:
             raise BackendError(f"rknn_sim: {explain(error.stage, error.text)}") from error
         if [array.shape for array in found] != [array.shape for array in self._results]:
             raise BackendError(
                 f"{self._file}: expected the outputs {', '.join(map(str, self._recipe.outputs))}, "
                 f"found {len(found)}: {', '.join(str(list(a.shape)) for a in found)}; the toolkit "
-                "drops outputs that are the same value as another: export the model without them")
+                "drops outputs that are the same value as another: export the model without them"
+            )
         for place, array in zip(self._results, found, strict=True):
             np.copyto(place, array)
 

@@ -34,8 +34,9 @@ class SharedArrays:
             os.ftruncate(self.fd, whole)
         self._block = mmap.mmap(self.fd, whole)
         starts = np.cumsum([_TEXT_SIZE, *sizes])[:-1].tolist()
-        self._free = iter([self._array(spec, start) for spec, start in zip(specs, starts,
-                                                                            strict=True)])
+        self._free = iter(
+            [self._array(spec, start) for spec, start in zip(specs, starts, strict=True)]
+        )
 
     def place(self, spec: TensorSpec) -> Tensor:
         """Return the array of the next tensor; the order is that in which the block was made."""

@@ -157,10 +157,15 @@ def _fault(error: Exception) -> str:
 # YAML 1.1, which PyYAML follows, takes 1e-3 for text because it lacks the decimal point, 010 for
 # eight and 1:30 for ninety.
 StrictLoader.add_implicit_resolver(
-    _INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)\Z"), list("-+0123456789"))
+    _INT, re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+)\Z"), list("-+0123456789")
+)
 StrictLoader.add_implicit_resolver(
-    _FLOAT, re.compile(r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
-                       r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))\Z|\.(?:nan|NaN|NAN)\Z"),
-    list("-+.0123456789"))
+    _FLOAT,
+    re.compile(
+        r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
+        r"|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))\Z|\.(?:nan|NaN|NAN)\Z"
+    ),
+    list("-+.0123456789"),
+)
 StrictLoader.add_constructor(_INT, StrictLoader.construct_int)
 StrictLoader.add_constructor(_FLOAT, StrictLoader.construct_float)

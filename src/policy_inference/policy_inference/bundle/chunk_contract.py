@@ -108,17 +108,16 @@ class ChunkAction(JointVector):
     )
     max_relative_target: PerJoint | None = entry(
         "largest distance of a target from the measured position, rad; targets beyond are clipped",
-        default=None, exclusiveMinimum=0,
-    )  # fmt: skip
+        default=None,
+        exclusiveMinimum=0,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentState:
     """A vector from outside the robot."""
 
-    feature: str = entry(
-        "name of the feature in training", default="observation.environment_state"
-    )
+    feature: str = entry("name of the feature in training", default="observation.environment_state")
     tensor: str = entry("input of the policy's graph")
     topic: str = entry("relative topic, std_msgs/Float32MultiArray", pattern=RELATIVE_TOPIC)
     size: int = entry("length of the vector", minimum=1, maximum=1_000_000)
@@ -133,9 +132,11 @@ class Chunk:
     size: int = entry("steps that the policy predicts, one period each", minimum=1, maximum=10_000)
     steps: int = entry("how many of them are executed before the next chunk", minimum=1)
     ensemble_coeff: float | None = entry(
-        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first", default=None,
-        minimum=-LARGEST_ENSEMBLE_COEFF, maximum=LARGEST_ENSEMBLE_COEFF,
-    )  # fmt: skip
+        "weights exp(-coeff i) of temporal ensembling, the oldest prediction first",
+        default=None,
+        minimum=-LARGEST_ENSEMBLE_COEFF,
+        maximum=LARGEST_ENSEMBLE_COEFF,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,11 +11,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from policy_inference.bundle.expected import Limits, Nominal
-from policy_inference.bundle.joint_values import robot_names
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
+DEFAULT = "default_position"
+"""In the place of an offset: the default position of each joint."""
+MOST_VALUES = 100_000
+"""Of an input of the model, those of the past included; a depth image of 320 x 240 has 76,800. What
+a node makes of them takes milliseconds in one call, in which no other thread gets the interpreter.
+"""
 _SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
@@ -35,7 +40,10 @@ class Joints:
     """The joints of the policy in its order."""
 
     names: tuple[str, ...] = entry(
-        "joint names in policy order", minItems=1, maxItems=MOST_JOINTS, pattern=r"^\S+$",
+        "joint names in policy order",
+        minItems=1,
+        maxItems=MOST_JOINTS,
+        pattern=r"^\S+$",
         maxLength=LONGEST_NAME,
     )
     default_position: PerJoint = entry("default position, rad")
@@ -47,8 +55,9 @@ class Joints:
     damping: PerJoint = entry("gain while the policy runs, N·m·s/rad", minimum=0)
     robot_names: dict[str, str] = entry(
         "names of the robot's joints by name or pattern, where they are others; {name} stands for "
-        "the name here", default={},
-    )  # fmt: skip
+        "the name here",
+        default={},
+    )
 
     def on_robot(self, names: Sequence[str] | None = None) -> tuple[str, ...]:
         """Return what the robot calls joints, all in policy order unless `names` are given.
@@ -56,10 +65,7 @@ class Joints:
         Messages, drives and models of the robot go by these names; everything that a contract or
         a report says goes by the contract's own.
         """
-        every = robot_names(self.names, self.robot_names)
-        if names is None:
-            return every
-        return tuple(every[self.names.index(name)] for name in names)
+        return tuple(self.robot_names[name] for name in (self.names if names is None else names))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +73,9 @@ class Via:
     """A pose that standing up passes, at rest for an instant."""
 
     position: PerJoint = entry("pose to pass, rad")
-    duration_s: float = entry("time to reach the pose from the one before, s", exclusiveMinimum=0,
-                              maximum=3600)
+    duration_s: float = entry(
+        "time to reach the pose from the one before, s", exclusiveMinimum=0, maximum=3600
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +88,16 @@ class Stand:
         minimum=0,
     )
     damping: PerJoint = entry("gain while standing up, N·m·s/rad", minimum=0)
-    duration_s: float = entry("time to reach the pose, from the last of `via` where the way leads "
-                              "through it, s", exclusiveMinimum=0, maximum=3600)
+    duration_s: float = entry(
+        "time to reach the pose, from the last of `via` where the way leads through it, s",
+        exclusiveMinimum=0,
+        maximum=3600,
+    )
     via: tuple[Via, ...] = entry(
         "poses to pass on the way, in this order; one is left out unless it is nearer to the stand "
-        "pose than the measured pose is (Euclidean distance over all joints)", default=(),
-    )  # fmt: skip
+        "pose than the measured pose is (Euclidean distance over all joints)",
+        default=(),
+    )
     tolerance: PerJoint = entry(
         "largest distance from the pose for RUN, rad", default=0.35, exclusiveMinimum=0
     )
@@ -110,12 +121,16 @@ class PhaseStand:
 
     below: float = entry(
         "the robot stands while the norm of the command (vx, vy in m/s, yaw rate in rad/s) is "
-        "smaller", exclusiveMinimum=0,
-    )  # fmt: skip
+        "smaller",
+        exclusiveMinimum=0,
+    )
     phase: float | Literal["zero"] | None = entry(
         "phase of every offset meanwhile, in periods; zero makes sin and cos 0; absent, it is "
-        "that of the clock", default=None, minimum=0, maximum=1,
-    )  # fmt: skip
+        "that of the clock",
+        default=None,
+        minimum=0,
+        maximum=1,
+    )
     clock: Literal["runs", "stops", "restarts"] = entry(
         "whether the time of the phase goes on meanwhile, stops, or begins at 0 afterwards",
         default="runs",
@@ -131,38 +146,44 @@ class Term:
     clip: tuple[float, ...] | None = entry("lowest and highest value", default=None, length=2)
     joints: tuple[str, ...] | None = entry(
         "joints of a per-joint term, or patterns of them, in this order; all if absent",
-        default=None, minItems=1,
+        default=None,
+        minItems=1,
     )
     parts: tuple[str, ...] | None = entry(
         "values of a vector or a phase, in this order: vx, vy, wz of a velocity command, sin, cos "
-        "of a phase, x, y, z; all if absent", default=None, minItems=1,
-    )  # fmt: skip
+        "of a phase, x, y, z; all if absent",
+        default=None,
+        minItems=1,
+    )
     topic: str | None = entry(
         "relative topic of an external vector", default=None, pattern=RELATIVE_TOPIC
     )
     size: int | None = entry(
-        "length of an external vector", default=None, minimum=1, maximum=1_000_000
+        "length of an external vector", default=None, minimum=1, maximum=MOST_VALUES
     )
     timeout_s: float | None = entry(
         "age at which an external vector is too old, s; safety.state_timeout_s if absent",
-        default=None, exclusiveMinimum=0,
-    )  # fmt: skip
+        default=None,
+        exclusiveMinimum=0,
+    )
     output: str | None = entry(
         "output of the model that `last_output` repeats in the next tick", default=None
     )
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
     offsets: tuple[float, ...] | None = entry(
-        "start of each phase, one per foot, in periods; a single 0 if absent", default=None,
+        "start of each phase, one per foot, in periods; a single 0 if absent",
+        default=None,
         minItems=1,
-    )  # fmt: skip
+    )
     standing: PhaseStand | None = entry(
         "what a phase does while the robot is commanded to stand; it goes on if absent",
         default=None,
     )
     history_length: int | None = entry(
         "frames of this term, where the layout is per_term; the observation's if absent",
-        default=None, minimum=1,
-    )  # fmt: skip
+        default=None,
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,13 +224,14 @@ class Observation:
     )
     history: History = entry("frames in the vector", default=History())
     clip: float | None = entry(
-        "bound of the whole vector before normalisation, both sides", default=None,
+        "bound of the whole vector before normalisation, both sides",
+        default=None,
         exclusiveMinimum=0,
-    )  # fmt: skip
+    )
     normalisation: Normalisation | None = entry(
         "statistics applied on top of the scales; absent where the model has them inside",
         default=None,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,10 +243,8 @@ class ActionTerm:
     )
     kind: Literal["position", "velocity", "effort"] = entry("what is commanded")
     scale: PerJoint = entry("factor for each value", default=1.0)
-    offset: PerJoint | Literal["default_position"] = entry("target at output 0", default=0.0)
-    clip: tuple[float, ...] | None = entry(
-        "lowest and highest raw output", default=None, length=2
-    )
+    offset: PerJoint = entry("target at output 0", default=0.0, words=(DEFAULT,))
+    clip: tuple[float, ...] | None = entry("lowest and highest raw output", default=None, length=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,7 +305,9 @@ class Artifact:
     made: str | None = entry("how it was made", default=None)
     integers: Integers | None = entry(
         "kind of the integers of an int8 ONNX model: sums of unsigned ones are exact on every "
-        "processor, sums of signed ones saturate on x86 without VNNI", default=None)
+        "processor, sums of signed ones saturate on x86 without VNNI",
+        default=None,
+    )
     calibration: Calibration | None = entry("rows it was calibrated with", default=None)
     url: str | None = entry("where the file is published", default=None)
 
@@ -310,8 +332,10 @@ class Graph:
 
 
 def _specs(tensors: Mapping[str, Tensor]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=name, shape=tensor.shape, dtype=tensor.dtype)
-                 for name, tensor in tensors.items())
+    return tuple(
+        TensorSpec(name=name, shape=tensor.shape, dtype=tensor.dtype)
+        for name, tensor in tensors.items()
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,14 +357,18 @@ class Safety:
     )
     max_tilt_rad: float | None = entry(
         "largest angle between the body's up and the world's; absent for robots without IMU",
-        default=None, exclusiveMinimum=0, maximum=3.15,
-    )  # fmt: skip
-    state_timeout_s: float | None = entry(
-        "age of robot state that is too old, s; two periods if absent", default=None,
+        default=None,
         exclusiveMinimum=0,
-    )  # fmt: skip
-    damp_after_s: float = entry("HOLD that lasts longer is a fault, s", default=0.1, minimum=0,
-                                maximum=3600)
+        maximum=3.15,
+    )
+    state_timeout_s: float | None = entry(
+        "age of robot state that is too old, s; two periods if absent",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    damp_after_s: float = entry(
+        "HOLD that lasts longer is a fault, s", default=0.1, minimum=0, maximum=3600
+    )
     command_timeout_s: float = entry(
         "age at which the velocity command begins to fade, s", default=0.5, exclusiveMinimum=0
     )

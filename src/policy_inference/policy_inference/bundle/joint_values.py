@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 
 from policy_inference.bundle.name_pattern import SPECIAL, NamePattern, PatternError
-from policy_inference.bundle.schema import PerJoint
+from policy_inference.bundle.schema import PerJointYaml
 from policy_inference.interfaces import F64
 
 
-def per_joint(value: PerJoint, names: Sequence[str]) -> F64:
+def per_joint(value: PerJointYaml, names: Sequence[str]) -> F64:
     """Return one float64 per name.
 
     A map's keys are names, or patterns (`NamePattern`) that must match a whole name. A name takes
@@ -104,16 +104,15 @@ def _pattern(key: str) -> NamePattern:
     try:
         return _read_pattern(key)
     except PatternError as error:
-        raise ValueError("names or patterns of names (docs/bundle.md)",
-                         f"{_short(key)}: {error}") from error
+        raise ValueError(
+            "names or patterns of names (docs/bundle.md)", f"{_short(key)}: {error}"
+        ) from error
 
 
 _read_pattern = lru_cache(maxsize=256)(NamePattern)
 
 
-def _only_match(
-    name: str, patterns: Mapping[str, NamePattern], *, or_none: bool = False
-) -> str:
+def _only_match(name: str, patterns: Mapping[str, NamePattern], *, or_none: bool = False) -> str:
     """Return the only key that matches a name, or, where that is allowed, an empty one."""
     keys = [key for key, pattern in patterns.items() if pattern.matches(name)]
     if or_none and not keys:

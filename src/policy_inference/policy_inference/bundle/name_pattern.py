@@ -24,8 +24,10 @@ DEEPEST = 16
 _MOST_STEPS = 1024
 _REPETITIONS = ("*", "+", "?")
 SPECIAL = frozenset("\\.[](){}*+?|^$")
-_CLASSES = {"d": frozenset(string.digits),
-            "w": frozenset(string.ascii_letters + string.digits + "_")}
+_CLASSES = {
+    "d": frozenset(string.digits),
+    "w": frozenset(string.ascii_letters + string.digits + "_"),
+}
 _Test = Callable[[str], bool]
 
 
@@ -96,21 +98,26 @@ class NamePattern:
         while self._next() == "|":
             self._at += 1
             other = self._sequence()
-            whole = _Part(whole.first | other.first, whole.last | other.last,
-                          whole.may_be_empty or other.may_be_empty)
+            whole = _Part(
+                whole.first | other.first,
+                whole.last | other.last,
+                whole.may_be_empty or other.may_be_empty,
+            )
         return whole
 
     def _sequence(self) -> _Part:
         whole = _Part(0, 0, True)
         while self._next() not in ("", "|", ")"):
-            if self._text[self._at:] == "$":
+            if self._text[self._at :] == "$":
                 self._at += 1
                 break
             part = self._repeated()
             self._lead(whole.last, part.first)
-            whole = _Part(whole.first | (part.first if whole.may_be_empty else 0),
-                          part.last | (whole.last if part.may_be_empty else 0),
-                          whole.may_be_empty and part.may_be_empty)
+            whole = _Part(
+                whole.first | (part.first if whole.may_be_empty else 0),
+                part.last | (whole.last if part.may_be_empty else 0),
+                whole.may_be_empty and part.may_be_empty,
+            )
         return whole
 
     def _repeated(self) -> _Part:
@@ -144,7 +151,7 @@ class NamePattern:
         if self._text.startswith("?:", self._at):
             self._at += 2
         elif self._next() == "?":
-            raise PatternError(f"the group {self._text[self._at - 1:self._at + 2]!r}")
+            raise PatternError(f"the group {self._text[self._at - 1 : self._at + 2]!r}")
         self._depth += 1
         if self._depth > DEEPEST:
             raise PatternError(f"more than {DEEPEST} groups in each other")
@@ -168,7 +175,7 @@ class NamePattern:
         members, ranges = set[str](), list[tuple[str, str]]()
         while (sign := self._take(of="a class")) != "]":
             several = self._escaped() if sign == "\\" else frozenset(sign)
-            if self._next() == "-" and self._text[self._at + 1:self._at + 2] not in ("", "]"):
+            if self._next() == "-" and self._text[self._at + 1 : self._at + 2] not in ("", "]"):
                 self._at += 1
                 last = self._take()
                 if len(several) != 1 or last in "\\[" or last < min(several):
@@ -178,8 +185,10 @@ class NamePattern:
                 members |= several
         if not members and not ranges:
             raise PatternError("a class without characters")
-        return lambda character: negated != (
-            character in members or any(low <= character <= high for low, high in ranges))
+        return lambda character: (
+            negated
+            != (character in members or any(low <= character <= high for low, high in ranges))
+        )
 
     def _escaped(self) -> frozenset[str]:
         sign = self._take(of="an escape")
@@ -188,7 +197,7 @@ class NamePattern:
         return _CLASSES.get(sign, frozenset(sign))
 
     def _next(self) -> str:
-        return self._text[self._at:self._at + 1]
+        return self._text[self._at : self._at + 1]
 
     def _take(self, of: str = "a pattern") -> str:
         if not (sign := self._next()):

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.load import CONTRACT_FILE, AnyContract
+from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract
 from policy_inference.errors import BundleError, Problem
 from policy_inference.regular_file import read_at_most
 
@@ -38,8 +38,16 @@ def read_record(folder: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, RecursionError):
         found = "other content"
     if found:
-        raise BundleError([Problem(file=str(file), expected="the record of its installation",
-                                   found=found, remedy=REMEDY)])
+        raise BundleError(
+            [
+                Problem(
+                    file=str(file),
+                    expected="the record of its installation",
+                    found=found,
+                    remedy=REMEDY,
+                )
+            ]
+        )
     return dict(record)
 
 
@@ -62,9 +70,16 @@ def require_recorded(folder: Path, contract: AnyContract, sha256: str) -> dict[s
         (RECORD_FILE, recorded[:2], asked),
         (CONTRACT_FILE, (ALGORITHM + sha256,), recorded[2:]),
     )
-    problems = [Problem(file=str(folder / file), expected=" ".join(map(str, expected)),
-                        found=" ".join(map(str, found)), remedy=REMEDY)
-                for file, found, expected in checks if found != expected]  # fmt: skip
+    problems = [
+        Problem(
+            file=str(folder / file),
+            expected=" ".join(map(str, expected)),
+            found=" ".join(map(str, found)),
+            remedy=REMEDY,
+        )
+        for file, found, expected in checks
+        if found != expected
+    ]
     if problems:
         raise BundleError(problems)
     return record

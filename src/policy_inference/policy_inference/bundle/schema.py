@@ -12,15 +12,19 @@ import re
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from policy_inference.bundle.bounded_yaml import LARGEST_BYTES, YamlError, load_text
 from policy_inference.errors import BundleError, Problem
+from policy_inference.interfaces import F64
 from policy_inference.regular_file import read_at_most
 
-PerJoint = float | tuple[float, ...] | dict[str, float]
+PerJoint = F64
+"""One number per joint, in the policy's order. `Reader` leaves a `PerJointYaml` in its place, of
+which `bundle.resolve` makes the array."""
+PerJointYaml = float | Sequence[float] | Mapping[str, float]
 """One number for all joints, one per joint in order, or a map from name pattern to number."""
 
 _MISSING = object()
@@ -101,8 +105,11 @@ class Reader:
             return self.problem(key, f"a mapping with the keys of {cls.__name__}", value)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for unknown in [name for name in value if name not in fields]:
-            self.problem(_join(key, str(unknown)), f"one of the keys {', '.join(fields)}",
-                         Found("an unknown key"))
+            self.problem(
+                _join(key, str(unknown)),
+                f"one of the keys {', '.join(fields)}",
+                Found("an unknown key"),
+            )
         hints, before, values = get_type_hints(cls), len(self.problems), {}
         for name, field in fields.items():
             raw, where = value.get(name, _MISSING), _join(key, name)
@@ -176,6 +183,10 @@ class Reader:
             return self._list(float, value, key, {**rules, "length": None})
         if isinstance(value, Mapping):
             return self._map(float, value, key, rules)
+        if value in (words := rules["schema"].get("words", ())):
+            return value
+        if isinstance(value, str) and words:
+            return self.problem(key, f"one of {', '.join(words)}", value)
         return self._scalar(float, value, key, rules)
 
 
@@ -205,11 +216,17 @@ def json_schema(cls: type) -> dict[str, Any]:
 def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
     if kind == PerJoint:
         number = _schema_of(float, rules)
-        return {"anyOf": [number, {"type": "array", "items": number},
-                          {"type": "object", "additionalProperties": number}]}
+        return {
+            "anyOf": [
+                number,
+                {"type": "array", "items": number},
+                {"type": "object", "additionalProperties": number},
+                *({"const": word} for word in rules["schema"].get("words", ())),
+            ]
+        }
     origin, args = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return {"anyOf": [_schema_of(arg, rules) for arg in _alternatives(args)]}
+        return {"anyOf": [_schema_of(arg, rules) for arg in args]}
     if kind is type(None):
         return {"type": "null"}
     if origin is Literal:
@@ -218,25 +235,24 @@ def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
         return {"type": "array", "items": _schema_of(args[0], rules), **_count(rules)}
     if origin is dict:
         entries = rules.get("schema", {}).get("minProperties", 0)
-        return {"type": "object", "additionalProperties": _schema_of(args[1], rules),
-                **({"minProperties": entries} if entries else {})}
+        return {
+            "type": "object",
+            "additionalProperties": _schema_of(args[1], rules),
+            **({"minProperties": entries} if entries else {}),
+        }
     if dataclasses.is_dataclass(kind):
         return _object_schema(kind)
-    keywords = {k: v for k, v in rules.get("schema", {}).items()
-                if k not in ("minItems", "maxItems", "minProperties")}
+    keywords = {
+        k: v
+        for k, v in rules.get("schema", {}).items()
+        if k not in ("minItems", "maxItems", "minProperties", "words")
+    }
     return {"type": _JSON_TYPES[kind], **keywords}
-
-
-def _alternatives(args: tuple[Any, ...]) -> list[Any]:
-    """Return the members of a Union with those of `PerJoint` taken together."""
-    parts = get_args(PerJoint)
-    others = [arg for arg in args if arg not in parts]
-    return [PerJoint, *others] if set(parts) <= set(args) else list(args)
 
 
 def _choose(args: tuple[Any, ...], value: object) -> Any:
     """Return the member of a Union that a YAML value is meant for; text goes to a Literal."""
-    members = [arg for arg in _alternatives(args) if arg is not type(None)]
+    members = [arg for arg in args if arg is not type(None)]
     words = [arg for arg in members if get_origin(arg) is Literal]
     return words[0] if words and isinstance(value, str) else members[0]
 
@@ -245,12 +261,18 @@ def _object_schema(cls: Any) -> dict[str, Any]:
     hints, properties, required = get_type_hints(cls), {}, []
     for field in dataclasses.fields(cls):
         properties[field.name] = {
-            **_schema_of(hints[field.name], field.metadata), "description": field.metadata["doc"]
+            **_schema_of(hints[field.name], field.metadata),
+            "description": field.metadata["doc"],
         }
         if not _has_default(field):
             required.append(field.name)
-    return {"type": "object", "description": (cls.__doc__ or "").splitlines()[0],
-            "properties": properties, "required": required, "additionalProperties": False}
+    return {
+        "type": "object",
+        "description": (cls.__doc__ or "").splitlines()[0],
+        "properties": properties,
+        "required": required,
+        "additionalProperties": False,
+    }
 
 
 def _count(rules: Mapping[str, Any]) -> dict[str, int]:
@@ -262,8 +284,9 @@ def _count(rules: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _has_default(field: "dataclasses.Field[Any]") -> bool:
-    return (field.default is not dataclasses.MISSING
-            or field.default_factory is not dataclasses.MISSING)
+    return (
+        field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
+    )
 
 
 def _join(key: str, name: str) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from policy_inference.bundle.load import SIGNATURE_FILE
+from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.regular_file import reading
 
@@ -93,11 +93,18 @@ class TrustedKeys:
                 continue
             return fingerprint
         known = ", ".join(f"{fingerprint[:12]}..." for fingerprint in self.keys)
-        raise BundleError([Problem(
-            file=str(place), expected=f"a signature of {file.name} as it is, by a key of "
-            f"{self.source} ({known})", found="one that does not fit",
-            remedy="the file was altered or another key signed it: get the bundle again from its "
-            "source, or have it signed (`model_tools sign`)")])
+        raise BundleError(
+            [
+                Problem(
+                    file=str(place),
+                    expected=f"a signature of {file.name} as it is, by a key of "
+                    f"{self.source} ({known})",
+                    found="one that does not fit",
+                    remedy="the file was altered or another key signed it: get the bundle again "
+                    "from its source, or have it signed (`model_tools sign`)",
+                )
+            ]
+        )
 
 
 def trusted_keys(given: str = "") -> TrustedKeys | None:
@@ -113,16 +120,20 @@ def trusted_keys(given: str = "") -> TrustedKeys | None:
     """
     named = os.environ.get(PUBLIC_KEY_VARIABLE)
     if named == "":
-        raise PolicyError(f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
-                          "nothing; unset it where bundles need no signature")
+        raise PolicyError(
+            f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found "
+            "nothing; unset it where bundles need no signature"
+        )
     places = [place for place in (named, given) if place]
     if not places:
         return None
     sets = [read_public_keys(Path(place).expanduser()) for place in places]
     common = {name: key for name, key in sets[0].items() if all(name in keys for keys in sets)}
     if not common:
-        raise PolicyError(f"public key: expected one that is in {' and in '.join(places)}, since "
-                          "both are configured, found none")
+        raise PolicyError(
+            f"public key: expected one that is in {' and in '.join(places)}, since "
+            "both are configured, found none"
+        )
     return TrustedKeys(common, " and ".join(places))
 
 
@@ -170,11 +181,20 @@ def _public_key(file: Path, pem: bytes) -> Ed25519PublicKey:
 
 
 def _key_error(place: object, found: str) -> PolicyError:
-    return PolicyError(f"{place}: expected Ed25519 public keys in PEM, found {found}; "
-                       "`openssl pkey -in private.pem -pubout -out public.pem` writes one")
+    return PolicyError(
+        f"{place}: expected Ed25519 public keys in PEM, found {found}; "
+        "`openssl pkey -in private.pem -pubout -out public.pem` writes one"
+    )
 
 
 def _no_signature(place: Path, source: str, found: str) -> BundleError:
-    return BundleError([Problem(
-        file=str(place), expected=f"a signature in base64, since public keys are configured "
-        f"({source})", found=found, remedy="have the bundle signed (`model_tools sign`)")])
+    return BundleError(
+        [
+            Problem(
+                file=str(place),
+                expected=f"a signature in base64, since public keys are configured ({source})",
+                found=found,
+                remedy="have the bundle signed (`model_tools sign`)",
+            )
+        ]
+    )

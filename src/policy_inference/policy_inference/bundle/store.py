@@ -36,8 +36,11 @@ def versions_of(model: Path) -> list[str]:
     """
     if not model.is_dir():
         return []
-    names = [entry.name for entry in model.iterdir()
-             if re.fullmatch(VERSION, entry.name) and entry.is_dir() and not entry.is_symlink()]
+    names = [
+        entry.name
+        for entry in model.iterdir()
+        if re.fullmatch(VERSION, entry.name) and entry.is_dir() and not entry.is_symlink()
+    ]
     return sorted(names, key=_numbers)
 
 
@@ -57,9 +60,11 @@ def current_version(model: Path) -> str | None:
     # Relative, so that it means the same where the disk of a robot is mounted on a PC.
     if target not in versions_of(model):
         found = f"a link to {target}" if target else "something else"
-        raise PolicyError(f"{link}: expected a link to one of the versions beside it "
-                          f"({', '.join(versions_of(model)) or 'none'}), found {found}; remove it "
-                          "and choose one with `model_tools activate`")
+        raise PolicyError(
+            f"{link}: expected a link to one of the versions beside it "
+            f"({', '.join(versions_of(model)) or 'none'}), found {found}; remove it "
+            "and choose one with `model_tools activate`"
+        )
     return target
 
 
@@ -79,23 +84,31 @@ def installed_folder(name: str, version: str = "") -> Path | None:
             `current` is broken, or the folder cannot be read.
     """
     if not re.fullmatch(NAME, name):
-        raise PolicyError(f"bundle: expected the name of an installed bundle, text like {NAME}, "
-                          f"found {name!r}; `model_tools list` shows them")
+        raise PolicyError(
+            f"bundle: expected the name of an installed bundle, text like {NAME}, "
+            f"found {name!r}; `model_tools list` shows them"
+        )
     model = store_root() / name
     try:
         there, current = versions_of(model), None if version else current_version(model)
     except OSError as error:
-        raise PolicyError(f"{error.filename}: expected a folder that can be read, found: "
-                          f"{error.strerror}; let this user read it") from error
+        raise PolicyError(
+            f"{error.filename}: expected a folder that can be read, found: "
+            f"{error.strerror}; let this user read it"
+        ) from error
     if version and version not in there:
-        raise PolicyError(f"bundle: expected an installed version of {name} "
-                          f"({', '.join(there) or f'none in {model}'}), found "
-                          f"{version!r}; install it with `model_tools install`")
+        raise PolicyError(
+            f"bundle: expected an installed version of {name} "
+            f"({', '.join(there) or f'none in {model}'}), found "
+            f"{version!r}; install it with `model_tools install`"
+        )
     # Never another bundle of that name: a robot that lost its link stays where it is.
     if not version and there and current is None:
-        raise PolicyError(f"{model / CURRENT}: expected a link to the version in use, one of "
-                          f"{', '.join(there)}, found nothing; choose one with `model_tools "
-                          f"activate {name} {there[-1]}`")
+        raise PolicyError(
+            f"{model / CURRENT}: expected a link to the version in use, one of "
+            f"{', '.join(there)}, found nothing; choose one with `model_tools "
+            f"activate {name} {there[-1]}`"
+        )
     chosen = version or current
     return None if chosen is None else model / chosen
 

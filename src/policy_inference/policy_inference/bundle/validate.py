@@ -4,9 +4,9 @@
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 
 from policy_inference.bundle.contract import (
+    MOST_VALUES,
     Action,
     JointContract,
     Observation,
@@ -15,22 +15,19 @@ from policy_inference.bundle.contract import (
     VelocityCommand,
 )
 from policy_inference.bundle.expected import Nominal
-from policy_inference.bundle.joint_values import matched
 from policy_inference.bundle.schema import Found, Reader
-from policy_inference.bundle.terms import TERMS, TermSpec
+from policy_inference.bundle.terms import TERMS, TermSpec, term_names
 from policy_inference.bundle.validate_body import BodyValidator, listed
 
 # An external vector has its own type of message, so it cannot share a topic with these.
 _TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
 
 
-def validate(contract: JointContract, reader: Reader) -> JointContract:
-    """Return the contract with joints by their names; add to `reader` what is wrong in it."""
-    contract = _resolved(contract, reader)
+def validate(contract: JointContract, reader: Reader) -> None:
+    """Add to `reader` what is wrong between the fields of a resolved contract."""
     check = _Validator(contract, reader)
     check.joints()
-    check.stand_and_damp()
-    check.nominal()
+    check.stand()
     check.tensors()
     for name, observation in contract.observations.items():
         check.observation(f"observations.{name}", observation, contract.model.inputs.get(name))
@@ -40,66 +37,6 @@ def validate(contract: JointContract, reader: Reader) -> JointContract:
     if contract.nominal:
         check.observed(contract.nominal)
     check.files()
-    return contract
-
-
-def _resolved(contract: JointContract, reader: Reader) -> JointContract:
-    """Return the contract with names where terms have patterns of joints."""
-
-    def named(key: str, joints: tuple[str, ...]) -> tuple[str, ...]:
-        try:
-            return matched(joints, contract.joints.names)
-        except ValueError as error:
-            expected, found = error.args
-            reader.problem(f"{key}.joints", expected, Found(found))
-            return ()
-
-    def observed(key: str, observation: Observation) -> Observation:
-        return replace(observation, terms=tuple(
-            replace(term, joints=named(f"{key}.terms[{i}]", term.joints)) if term.joints else term
-            for i, term in enumerate(observation.terms)))
-
-    return replace(
-        contract,
-        observations={name: observed(f"observations.{name}", observation)
-                      for name, observation in contract.observations.items()},
-        action=replace(contract.action, terms=tuple(
-            replace(term, joints=named(f"action.terms[{i}]", term.joints))
-            for i, term in enumerate(contract.action.terms))))  # fmt: skip
-
-
-def term_names(term: Term, spec: TermSpec, contract: JointContract) -> Sequence[str]:
-    """Return a name for each value of a term."""
-    if spec.size == "joints":
-        return term.joints or contract.joints.names
-    if spec.size == "actions":
-        return [joint for action in contract.action.terms for joint in action.joints]
-    if term.parts and spec.parts:
-        feet = range(len(term.offsets or (0.0,)))
-        return [f"{term.term}[{part}{foot if len(feet) > 1 else ''}]"
-                for part in term.parts for foot in feet]  # fmt: skip
-    return [f"{term.term}[{i}]" for i in range(_size(term, spec, contract))]
-
-
-def _size(term: Term, spec: TermSpec, contract: JointContract) -> int:
-    """Return the number of values of a term that are neither joints' nor actions'."""
-    if spec.size == "phase":
-        return len(spec.parts) * len(term.offsets or (0.0,))
-    if spec.size == "output":
-        tensor = contract.model.outputs.get(term.output or "")
-        return math.prod(tensor.shape) if tensor else 0
-    return term.size or 0 if spec.size == "external" else int(spec.size)
-
-
-def term_places(term: Term, contract: JointContract) -> Sequence[int]:
-    """Return the place of each value of a term, which is valid, in its field of the state."""
-    spec, names = TERMS[term.term], contract.joints.names
-    if spec.size == "joints":
-        return [names.index(name) for name in term.joints or names]
-    if term.parts:
-        feet = len(term.offsets or (0.0,))
-        return [spec.parts.index(part) * feet + foot for part in term.parts for foot in range(feet)]
-    return spec.order or range(len(term_names(term, spec, contract)))
 
 
 class _Validator(BodyValidator):
@@ -111,16 +48,21 @@ class _Validator(BodyValidator):
 
     def free_joints(self) -> Collection[str]:
         """Return the joints that the action drives by velocity or effort."""
-        return [joint for term in self.contract.action.terms if term.kind != "position"
-                for joint in term.joints]  # fmt: skip
+        return [
+            joint
+            for term in self.contract.action.terms
+            if term.kind != "position"
+            for joint in term.joints
+        ]
 
     def tensors(self) -> None:
         """Check that every model input has one source and every named tensor exists."""
         model, states = self.contract.model, self.contract.state
         sources = [*self.contract.observations, *(pair.input for pair in states)]
         for name in sorted(model.inputs.keys() - set(sources)):
-            self.reader.problem(f"model.inputs.{name}", "an observation or a state that fills it",
-                                Found("nothing"))
+            self.reader.problem(
+                f"model.inputs.{name}", "an observation or a state that fills it", Found("nothing")
+            )
         for name in sorted(set(sources) - model.inputs.keys()):
             self.reader.problem("model.inputs", f"the input {name}", listed(model.inputs))
         self.unique("state", sources)
@@ -133,8 +75,10 @@ class _Validator(BodyValidator):
             into, out = model.inputs.get(pair.input), model.outputs.get(pair.output)
             if into and out and into != out:
                 self.reader.problem(
-                    f"state[{i}]", "an input and an output of equal shape and type",
-                    Found(f"{pair.input} {_text(into)} and {pair.output} {_text(out)}"))
+                    f"state[{i}]",
+                    "an input and an output of equal shape and type",
+                    Found(f"{pair.input} {_text(into)} and {pair.output} {_text(out)}"),
+                )
 
     def observation(self, key: str, observation: Observation, tensor: Tensor | None) -> None:
         """Check the terms and that their values fill the input exactly."""
@@ -145,34 +89,51 @@ class _Validator(BodyValidator):
                 self.reader.problem(f"{where}.term", f"one of {', '.join(TERMS)}", term.term)
                 size = None
                 continue
-            names = term_names(term, spec, self.contract)
-            self._term(where, term, spec, names, observation)
+            size_of_term = len(term_names(term, self.contract))
+            self._term(where, term, spec, observation)
             if tensor is not None and tensor.dtype.startswith("int") and spec.field != "tick":
-                self.reader.problem(where, f"the term tick, since the input is {tensor.dtype}",
-                                    term.term)
+                self.reader.problem(
+                    where, f"the term tick, since the input is {tensor.dtype}", term.term
+                )
             if size is not None:
-                size += len(names) * (term.history_length or observation.history.length)
+                size += size_of_term * (term.history_length or observation.history.length)
+        if size is not None and size > MOST_VALUES:
+            self.reader.problem(
+                f"{key}.terms",
+                f"at most {MOST_VALUES} values, those of the past included",
+                Found(f"{size}"),
+            )
         if tensor is not None and size not in {None, math.prod(tensor.shape)}:
-            self.reader.problem(f"{key}.terms", f"{math.prod(tensor.shape)} values for the input "
-                                f"{list(tensor.shape)}", Found(f"{size}"))
+            self.reader.problem(
+                f"{key}.terms",
+                f"{math.prod(tensor.shape)} values for the input {list(tensor.shape)}",
+                Found(f"{size}"),
+            )
 
-    def _term(
-        self, key: str, term: Term, spec: TermSpec, names: Sequence[str], observation: Observation
-    ) -> None:
+    def _term(self, key: str, term: Term, spec: TermSpec, observation: Observation) -> None:
         self.known(f"{key}.joints", term.joints or ())
-        self.values(f"{key}.scale", term.scale, names)
         self.ordered(f"{key}.clip", term.clip)
-        options = {"joints": spec.size == "joints", "topic": spec.size == "external",
-                   "size": spec.size == "external", "timeout_s": spec.size == "external",
-                   "output": spec.size == "output", "period_s": spec.size == "phase",
-                   "offsets": spec.size == "phase", "standing": spec.size == "phase",
-                   "parts": bool(spec.parts)}
+        options = {
+            "joints": spec.size == "joints",
+            "topic": spec.size == "external",
+            "size": spec.size == "external",
+            "timeout_s": spec.size == "external",
+            "output": spec.size == "output",
+            "period_s": spec.size == "phase",
+            "offsets": spec.size == "phase",
+            "standing": spec.size == "phase",
+            "parts": bool(spec.parts),
+        }
         required = ("topic", "size", "output", "period_s")
         for option, belongs in options.items():
             given = getattr(term, option) is not None
             if given and not belongs:
-                self.reader.problem(f"{key}.{option}", "nothing", Found(f"{option}"),
-                                    f"the term {term.term} has no such option")
+                self.reader.problem(
+                    f"{key}.{option}",
+                    "nothing",
+                    Found(f"{option}"),
+                    f"the term {term.term} has no such option",
+                )
             if belongs and not given and option in required:
                 self.reader.problem(f"{key}.{option}", f"a value for {term.term}", Found("nothing"))
         if spec.parts:
@@ -180,8 +141,12 @@ class _Validator(BodyValidator):
         if spec.size == "output" and term.output is not None:
             self._output(f"{key}.output", term.output)
         if term.history_length is not None and observation.history.layout != "per_term":
-            self.reader.problem(f"{key}.history_length", "nothing", term.history_length,
-                                "only the layout per_term has lengths of its own")
+            self.reader.problem(
+                f"{key}.history_length",
+                "nothing",
+                term.history_length,
+                "only the layout per_term has lengths of its own",
+            )
 
     def _parts(self, key: str, parts: Sequence[str], spec: TermSpec) -> None:
         for part in parts:
@@ -192,8 +157,9 @@ class _Validator(BodyValidator):
     def _output(self, key: str, name: str) -> None:
         model = self.contract.model
         if name == self.contract.action.output:
-            self.reader.problem(key, "an output beside the action", name,
-                                "the term last_action repeats the action")
+            self.reader.problem(
+                key, "an output beside the action", name, "the term last_action repeats the action"
+            )
         elif name not in model.outputs:
             self.reader.problem(key, f"one of the model's outputs ({listed(model.outputs)})", name)
 
@@ -204,24 +170,36 @@ class _Validator(BodyValidator):
             for i, term in enumerate(observation.terms):
                 key = f"observations.{name}.terms[{i}]"
                 if term.topic in _TOPICS_OF_ROBOTS:
-                    self.reader.problem(f"{key}.topic", "a topic of its own, since this one "
-                                        "carries the robot's own messages", term.topic)
+                    self.reader.problem(
+                        f"{key}.topic",
+                        "a topic of its own, since this one carries the robot's own messages",
+                        term.topic,
+                    )
                 if term.topic and sizes.setdefault(term.topic, term.size) != term.size:
-                    self.reader.problem(f"{key}.size", f"{sizes[term.topic]}, as where the topic "
-                                        f"{term.topic} is named first", term.size)
+                    self.reader.problem(
+                        f"{key}.size",
+                        f"{sizes[term.topic]}, as where the topic {term.topic} is named first",
+                        term.size,
+                    )
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
         """Check that a policy that is commanded states its range, and that it holds zero."""
         terms = [term for o in self.contract.observations.values() for term in o.terms]
         if command is None:
             if any(term.term == "velocity_command" or term.standing for term in terms):
-                self.reader.problem("velocity_command", "the range of commands in training, since "
-                                    "a term reads them", Found("nothing"))
+                self.reader.problem(
+                    "velocity_command",
+                    "the range of commands in training, since a term reads them",
+                    Found("nothing"),
+                )
             return
         for axis, low, high in zip(("vx", "vy", "yaw rate"), command.min, command.max, strict=True):
             if not low <= 0.0 <= high:
-                self.reader.problem("velocity_command", f"min <= 0 <= max for {axis}, since zero "
-                                    "commands a stop", [low, high])
+                self.reader.problem(
+                    "velocity_command",
+                    f"min <= 0 <= max for {axis}, since zero commands a stop",
+                    [low, high],
+                )
 
     def action(self, action: Action) -> None:
         """Check that the terms use up the output and command each joint once."""
@@ -229,20 +207,21 @@ class _Validator(BodyValidator):
         self.unique("action.terms", driven)
         for i, term in enumerate(action.terms):
             self.known(f"action.terms[{i}].joints", term.joints)
-            self.values(f"action.terms[{i}].scale", term.scale, term.joints)
-            if not isinstance(term.offset, str):
-                self.values(f"action.terms[{i}].offset", term.offset, term.joints)
-            elif term.kind != "position":
-                self.reader.problem(f"action.terms[{i}].offset", f"numbers for the kind "
-                                    f"{term.kind}", term.offset, "the default position is in rad")
             self.ordered(f"action.terms[{i}].clip", term.clip)
         tensor = self.contract.model.outputs.get(action.output)
         if tensor is not None and tensor.dtype.startswith("int"):
-            self.reader.problem(f"model.outputs.{action.output}.dtype", "float32 or float16 for "
-                                "the output that commands joints", tensor.dtype)
+            self.reader.problem(
+                f"model.outputs.{action.output}.dtype",
+                "float32 or float16 for the output that commands joints",
+                tensor.dtype,
+            )
         if tensor is not None and math.prod(tensor.shape) != len(driven):
-            self.reader.problem("action.terms", f"{math.prod(tensor.shape)} joints for the output "
-                                f"{action.output} {list(tensor.shape)}", Found(f"{len(driven)}"))
+            self.reader.problem(
+                "action.terms",
+                f"{math.prod(tensor.shape)} joints for the output "
+                f"{action.output} {list(tensor.shape)}",
+                Found(f"{len(driven)}"),
+            )
 
     def observed(self, nominal: Nominal) -> None:
         """Check the statistics of `nominal` by model input."""
@@ -256,8 +235,9 @@ class _Validator(BodyValidator):
             for key in ("mean", "std", "min", "max"):
                 found = len(getattr(statistics, key))
                 if found != size:
-                    self.reader.problem(f"{where}.{key}", f"{size} values, as the model's input",
-                                        Found(f"{found}"))
+                    self.reader.problem(
+                        f"{where}.{key}", f"{size} values, as the model's input", Found(f"{found}")
+                    )
             for i, (low, high) in enumerate(zip(statistics.min, statistics.max, strict=False)):
                 if low > high:
                     self.reader.problem(f"{where}.min[{i}]", f"at most the max {high:g}", low)
@@ -267,8 +247,11 @@ class _Validator(BodyValidator):
         contract = self.contract
         paths = {f"model.artifacts.{k}": a.file for k, a in contract.model.artifacts.items()}
         paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
-        paths |= {f"observations.{key}.normalisation": o.normalisation.file
-                  for key, o in contract.observations.items() if o.normalisation}
+        paths |= {
+            f"observations.{key}.normalisation": o.normalisation.file
+            for key, o in contract.observations.items()
+            if o.normalisation
+        }
         if contract.model.golden:
             paths["model.golden"] = contract.model.golden.file
         self.paths(paths)

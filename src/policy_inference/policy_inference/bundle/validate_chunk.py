@@ -17,11 +17,10 @@ _RANGES = ("range_m100_100", "range_0_100")
 
 
 def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
-    """Add to `reader` what is wrong between the fields of a contract."""
+    """Add to `reader` what is wrong between the fields of a resolved contract."""
     check = _Validator(contract, reader)
     check.joints()
-    check.stand_and_damp()
-    check.nominal()
+    check.stand()
     check.unguarded()
     check.units()
     check.vectors()
@@ -38,11 +37,19 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
     ends = (unit.low_rad, unit.high_rad)
     if unit.unit in _RANGES:
         if None in ends or unit.low_rad == unit.high_rad:
-            reader.problem(key, "two different positions low_rad and high_rad, since "
-                           f"{unit.unit} counts between them", list(ends))
+            reader.problem(
+                key,
+                "two different positions low_rad and high_rad, since "
+                f"{unit.unit} counts between them",
+                list(ends),
+            )
         if unit.sign != 1 or unit.zero_rad != 0.0:
-            reader.problem(key, "neither sign nor zero_rad", Found("one of them"),
-                           "exchange low_rad and high_rad where the range is reversed")
+            reader.problem(
+                key,
+                "neither sign nor zero_rad",
+                Found("one of them"),
+                "exchange low_rad and high_rad where the range is reversed",
+            )
     elif ends != (None, None):
         reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
 
@@ -59,11 +66,17 @@ class _Validator(BodyValidator):
     def unguarded(self) -> None:
         """Check that nothing is asked for that a chunk policy has no input to judge by."""
         if self.contract.safety.max_tilt_rad is not None:
-            self.reader.problem("safety.max_tilt_rad", "nothing, since a chunk policy reads no "
-                                "orientation", self.contract.safety.max_tilt_rad)
+            self.reader.problem(
+                "safety.max_tilt_rad",
+                "nothing, since a chunk policy reads no orientation",
+                self.contract.safety.max_tilt_rad,
+            )
         if self.contract.nominal is not None and self.contract.nominal.observation:
-            self.reader.problem("nominal.observation", "nothing for a chunk policy",
-                                listed(self.contract.nominal.observation))
+            self.reader.problem(
+                "nominal.observation",
+                "nothing for a chunk policy",
+                listed(self.contract.nominal.observation),
+            )
 
     def units(self) -> None:
         """Check that each joint of the policy has a unit that is complete."""
@@ -72,8 +85,11 @@ class _Validator(BodyValidator):
         used = {joint for joints in vectors for joint in joints}
         self.known("units", list(contract.units))
         for joint in sorted(used - contract.units.keys()):
-            self.reader.problem("units", f"the unit of {joint}, which the checkpoint does not say",
-                                listed(contract.units))
+            self.reader.problem(
+                "units",
+                f"the unit of {joint}, which the checkpoint does not say",
+                listed(contract.units),
+            )
         for joint, unit in contract.units.items():
             check_unit(f"units.{joint}", unit, self.reader)
 
@@ -93,9 +109,6 @@ class _Validator(BodyValidator):
         for joint in contract.action.grippers:
             if joint not in contract.action.joints:
                 self.reader.problem("action.grippers", "joints of the action", joint)
-        if contract.action.max_relative_target is not None:
-            self.values("action.max_relative_target", contract.action.max_relative_target,
-                        contract.action.joints)
 
     def _scaling(self, key: str, scaling: Scaling, names: Sequence[str]) -> None:
         wanted = _STATISTICS[scaling.mode]
@@ -103,11 +116,15 @@ class _Validator(BodyValidator):
             values = getattr(scaling, field)
             if field not in wanted:
                 if values is not None:
-                    self.reader.problem(f"{key}.{field}", f"nothing for {scaling.mode}",
-                                        list(values))
+                    self.reader.problem(
+                        f"{key}.{field}", f"nothing for {scaling.mode}", list(values)
+                    )
             elif values is None or len(values) != len(names):
-                self.reader.problem(f"{key}.{field}", f"{len(names)} values for {scaling.mode}",
-                                    Found("nothing" if values is None else f"{len(values)}"))
+                self.reader.problem(
+                    f"{key}.{field}",
+                    f"{len(names)} values for {scaling.mode}",
+                    Found("nothing" if values is None else f"{len(values)}"),
+                )
         if scaling.mode == "min_max" and scaling.min and scaling.max:
             for name, low, high in zip(names, scaling.min, scaling.max, strict=False):
                 if low > high:
@@ -123,23 +140,34 @@ class _Validator(BodyValidator):
             return
         graph = self.contract.graphs.get(camera.encoder)
         if graph is None:
-            self.reader.problem(f"{key}.encoder", f"one of the graphs "
-                                f"({listed(self.contract.graphs)})", camera.encoder)
+            self.reader.problem(
+                f"{key}.encoder",
+                f"one of the graphs ({listed(self.contract.graphs)})",
+                camera.encoder,
+            )
         elif (len(graph.inputs), len(graph.outputs)) != (1, 1):
-            self.reader.problem(f"graphs.{camera.encoder}", "one input and one output, for an "
-                                "encoder", Found(f"{len(graph.inputs)} and {len(graph.outputs)}"))
+            self.reader.problem(
+                f"graphs.{camera.encoder}",
+                "one input and one output, for an encoder",
+                Found(f"{len(graph.inputs)} and {len(graph.outputs)}"),
+            )
         else:
             picture = (1, 3, camera.height, camera.width)
             ((tensor, found),) = graph.inputs.items()
-            self._shape(f"graphs.{camera.encoder}.inputs.{tensor}", found.shape, picture,
-                        f"as the picture of {name}")
+            self._shape(
+                f"graphs.{camera.encoder}.inputs.{tensor}",
+                found.shape,
+                picture,
+                f"as the picture of {name}",
+            )
 
     def chunk(self) -> None:
         """Check the lengths."""
         chunk = self.contract.chunk
         if chunk.steps > chunk.size:
-            self.reader.problem("chunk.steps", f"at most the {chunk.size} steps of a chunk",
-                                chunk.steps)
+            self.reader.problem(
+                "chunk.steps", f"at most the {chunk.size} steps of a chunk", chunk.steps
+            )
         inputs = [*self.contract.cameras, *filter(None, [self.contract.environment_state])]
         if not inputs:
             self.reader.problem("cameras", "a camera, or an environment_state", Found("neither"))
@@ -148,8 +176,9 @@ class _Validator(BodyValidator):
         """Check that each tensor of the policy's graph has one source or use, of its size."""
         contract = self.contract
         if len(self._policies) != 1:
-            self.reader.problem("graphs", "one graph that is no camera's encoder",
-                                listed(self._policies))
+            self.reader.problem(
+                "graphs", "one graph that is no camera's encoder", listed(self._policies)
+            )
             return
         name = self._policies[0]
         graph, key = contract.graphs[name], f"graphs.{name}"
@@ -157,8 +186,9 @@ class _Validator(BodyValidator):
         names = [tensor for tensor, _, _ in self._sources()]
         self.unique(f"{key}.inputs", names)
         for tensor in sorted(graph.inputs.keys() - wanted.keys()):
-            self.reader.problem(f"{key}.inputs.{tensor}", "a camera or a vector that fills it",
-                                Found("nothing"))
+            self.reader.problem(
+                f"{key}.inputs.{tensor}", "a camera or a vector that fills it", Found("nothing")
+            )
         for tensor, shape in wanted.items():
             found = graph.inputs.get(tensor)
             if found is None:
@@ -168,16 +198,22 @@ class _Validator(BodyValidator):
         action = contract.action
         output = graph.outputs.get(action.tensor)
         if output is None:
-            self.reader.problem(f"{key}.outputs", f"the output {action.tensor}",
-                                listed(graph.outputs))
+            self.reader.problem(
+                f"{key}.outputs", f"the output {action.tensor}", listed(graph.outputs)
+            )
         else:
-            self._shape(f"{key}.outputs.{action.tensor}", output.shape,
-                        (1, contract.chunk.size, len(action.joints)), "as a chunk of actions")
+            self._shape(
+                f"{key}.outputs.{action.tensor}",
+                output.shape,
+                (1, contract.chunk.size, len(action.joints)),
+                "as a chunk of actions",
+            )
         for name, tensors in contract.graphs.items():
             for tensor, found in {**tensors.inputs, **tensors.outputs}.items():
                 if found.dtype.startswith("int"):
-                    self.reader.problem(f"graphs.{name}.{tensor}.dtype", "float32 or float16",
-                                        found.dtype)
+                    self.reader.problem(
+                        f"graphs.{name}.{tensor}.dtype", "float32 or float16", found.dtype
+                    )
 
     def _inputs(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:
         return ((tensor, shape) for tensor, shape, _ in self._sources())
@@ -196,26 +232,32 @@ class _Validator(BodyValidator):
             else:
                 yield camera.tensor, _features(contract.graphs.get(camera.encoder)), name
 
-    def _shape(
-        self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str
-    ) -> None:
+    def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
         if found != wanted:
             self.reader.problem(f"{key}.shape", f"{list(wanted)}, {why}", list(found))
 
     def topics(self) -> None:
         """Check that no topic is taken."""
         outside = self.contract.environment_state
-        taken = {*_TOPICS_OF_ROBOTS, *(f"{name}/image_raw{way}" for name in self.contract.cameras
-                                       for way in ("", "/compressed"))}
+        taken = {
+            *_TOPICS_OF_ROBOTS,
+            *(
+                f"{name}/image_raw{way}"
+                for name in self.contract.cameras
+                for way in ("", "/compressed")
+            ),
+        }
         if outside is not None and outside.topic in taken:
             self.reader.problem("environment_state.topic", "a topic of its own", outside.topic)
 
     def files(self) -> None:
         """Check that no path leaves the bundle, and that all graphs have the same back ends."""
         contract = self.contract
-        paths = {f"{key}.artifacts.{backend}": artifact.file
-                 for key, graph in contract.models.items()
-                 for backend, artifact in graph.artifacts.items()}
+        paths = {
+            f"{key}.artifacts.{backend}": artifact.file
+            for key, graph in contract.models.items()
+            for backend, artifact in graph.artifacts.items()
+        }
         paths |= {f"reports.{key}": report.file for key, report in contract.reports.items()}
         if contract.golden:
             paths["golden"] = contract.golden.file
@@ -223,13 +265,19 @@ class _Validator(BodyValidator):
         first = next(iter(contract.graphs.values())).artifacts
         for name, graph in contract.graphs.items():
             if graph.artifacts.keys() != first.keys():
-                self.reader.problem(f"graphs.{name}.artifacts", f"the same back ends as the other "
-                                    f"graphs ({listed(first)})", listed(graph.artifacts))
+                self.reader.problem(
+                    f"graphs.{name}.artifacts",
+                    f"the same back ends as the other graphs ({listed(first)})",
+                    listed(graph.artifacts),
+                )
             for backend in graph.artifacts.keys() & first.keys():
                 target, other = graph.artifacts[backend].target, first[backend].target
                 if target != other:
-                    self.reader.problem(f"graphs.{name}.artifacts.{backend}.target", f"{other}, as "
-                                        "of the other graphs", target)
+                    self.reader.problem(
+                        f"graphs.{name}.artifacts.{backend}.target",
+                        f"{other}, as of the other graphs",
+                        target,
+                    )
         self.reports(contract.reports, first)
 
 

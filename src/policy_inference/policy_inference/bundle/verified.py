@@ -52,8 +52,15 @@ def verified_bytes(folder: Path, entry: Artifact | File | Normalisation) -> byte
         blocks.append(block)
         size += len(block)
         if size > LARGEST_BYTES:
-            raise BundleError([Problem(file=str(folder / entry.file), found="a larger one",
-                                       expected=f"a file of at most {LARGEST_BYTES >> 20} MiB")])
+            raise BundleError(
+                [
+                    Problem(
+                        file=str(folder / entry.file),
+                        found="a larger one",
+                        expected=f"a file of at most {LARGEST_BYTES >> 20} MiB",
+                    )
+                ]
+            )
     return b"".join(blocks)
 
 
@@ -70,8 +77,10 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
         with copy.open("wb") as stream:
             stream.writelines(blocks)
     except OSError as error:
-        raise BackendError(f"{folder / entry.file}: expected room for a copy in {place.parent}, "
-                           f"found: {error.strerror}; name another folder with TMPDIR") from error
+        raise BackendError(
+            f"{folder / entry.file}: expected room for a copy in {place.parent}, "
+            f"found: {error.strerror}; name another folder with TMPDIR"
+        ) from error
     return copy
 
 
@@ -86,10 +95,24 @@ def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[by
                 yield block
     except OSError as error:
         found = "a folder" if file.is_dir() else error.strerror or str(error)
-        raise BundleError([Problem(file=str(file), expected="the file that policy.yaml names",
-                                   found="nothing" if isinstance(error, FileNotFoundError)
-                                   else found, remedy=remedy)]) from error
+        raise BundleError(
+            [
+                Problem(
+                    file=str(file),
+                    expected="the file that policy.yaml names",
+                    found="nothing" if isinstance(error, FileNotFoundError) else found,
+                    remedy=remedy,
+                )
+            ]
+        ) from error
     if digest.hexdigest() != entry.sha256:
-        raise BundleError([Problem(file=str(file), expected=f"sha256 {entry.sha256}",
-                                   found=digest.hexdigest(),
-                                   remedy="restore the file, or make the bundle anew")])
+        raise BundleError(
+            [
+                Problem(
+                    file=str(file),
+                    expected=f"sha256 {entry.sha256}",
+                    found=digest.hexdigest(),
+                    remedy="restore the file, or make the bundle anew",
+                )
+            ]
+        )

@@ -26,29 +26,66 @@ _NODE = "/act_policy_node"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.set_defaults(left="node and cameras have ended")
-    parser.add_argument("--bpu-act-path", "--bundle", required=True, metavar="BUNDLE",
-                        dest="bundle",
-                        help="folder of a chunk policy's bundle, or the name of an installed one")
-    parser.add_argument("--fps", type=float,
-                        help="the policy's rate, Hz; the contract states it, another is refused")
-    parser.add_argument("--n-action-steps", type=int, default=0, metavar="N",
-                        help="steps of a chunk that are executed (default: what the contract says)")
-    parser.add_argument("--inference-time", type=float, default=0.0, metavar="SECONDS",
-                        help="how long the policy runs; then the arm is held (default: no end)")
-    parser.add_argument("--backend",
-                        help="what runs the graphs, or several, comma-separated (default: bpu "
-                        "where the bundle has it, else onnx)")
-    parser.add_argument("--mode", default="", choices=["asynchronous", "synchronous", "ensemble"],
-                        help="how chunks are executed (default asynchronous)")
+    parser.add_argument(
+        "--bpu-act-path",
+        "--bundle",
+        required=True,
+        metavar="BUNDLE",
+        dest="bundle",
+        help="folder of a chunk policy's bundle, or the name of an installed one",
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        help="the policy's rate, Hz; the contract states it, another is refused",
+    )
+    parser.add_argument(
+        "--n-action-steps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="steps of a chunk that are executed (default: what the contract says)",
+    )
+    parser.add_argument(
+        "--inference-time",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="how long the policy runs; then the arm is held (default: no end)",
+    )
+    parser.add_argument(
+        "--backend",
+        help="what runs the graphs, or several, comma-separated (default: bpu "
+        "where the bundle has it, else onnx)",
+    )
+    parser.add_argument(
+        "--mode",
+        default="",
+        choices=["asynchronous", "synchronous", "ensemble"],
+        help="how chunks are executed (default asynchronous)",
+    )
     parser.add_argument("--output", default="", help="kind of message that commands the arm")
-    parser.add_argument("--camera", action="append", default=[], metavar="NAME=DEVICE",
-                        help="start a USB camera, such as laptop=/dev/video0; may be repeated "
-                        "(usb_camera --list tells them apart)")
-    parser.add_argument("--image-transport", default="raw", choices=["raw", "compressed"],
-                        help="of all cameras (default raw)")
-    parser.add_argument("--ros-args", nargs=argparse.REMAINDER, default=[],
-                        help="everything behind it goes to act_policy_node, such as "
-                        "-r joint_states:=follower/joint_states -p fade_s:=0.1")
+    parser.add_argument(
+        "--camera",
+        action="append",
+        default=[],
+        metavar="NAME=DEVICE",
+        help="start a USB camera, such as laptop=/dev/video0; may be repeated "
+        "(usb_camera --list tells them apart)",
+    )
+    parser.add_argument(
+        "--image-transport",
+        default="raw",
+        choices=["raw", "compressed"],
+        help="of all cameras (default raw)",
+    )
+    parser.add_argument(
+        "--ros-args",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="everything behind it goes to act_policy_node, such as "
+        "-r joint_states:=follower/joint_states -p fade_s:=0.1",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -62,28 +99,44 @@ def run(given: argparse.Namespace) -> int:
     _check(given, contract)
     cameras = cameras_of(given.camera, contract)
     if importlib.util.find_spec("rclpy") is None:
-        raise PolicyError("expected ROS 2, found no rclpy; source it: . /opt/ros/DISTRO/setup.bash,"
-                          " and the workspace's install/setup.bash")
+        raise PolicyError(
+            "expected ROS 2, found no rclpy; source it: . /opt/ros/DISTRO/setup.bash,"
+            " and the workspace's install/setup.bash"
+        )
     with Together() as processes:
         for name, device in cameras.items():
-            processes.start("policy_inference.nodes.usb_camera", ros_arguments(
-                camera_parameters(contract, name, device, given.image_transport),
-                ["-r", f"__ns:=/{name}"]))
-        processes.start("policy_inference.nodes.act_policy_node",
-                        ros_arguments(_parameters(given, contract), given.ros_args))
+            processes.start(
+                "policy_inference.nodes.usb_camera",
+                ros_arguments(
+                    camera_parameters(contract, name, device, given.image_transport),
+                    ["-r", f"__ns:=/{name}"],
+                ),
+            )
+        processes.start(
+            "policy_inference.nodes.act_policy_node",
+            ros_arguments(_parameters(given, contract), given.ros_args),
+        )
         show("once the node is ready, in another terminal (either of each two):")
-        for request, meaning in (("stand", "the arm goes to the pose in which the policy begins"),
-                                 ("run", "the policy takes over"), ("damp", "it is held again")):
-            show(f"robot_operator {request:<38}# {meaning}\n"
-                 f"ros2 service call {_NODE}/{request} std_srvs/srv/Trigger")
+        for request, meaning in (
+            ("stand", "the arm goes to the pose in which the policy begins"),
+            ("run", "the policy takes over"),
+            ("damp", "it is held again"),
+        ):
+            show(
+                f"robot_operator {request:<38}# {meaning}\n"
+                f"ros2 service call {_NODE}/{request} std_srvs/srv/Trigger"
+            )
         return processes.wait()
 
 
 def ros_arguments(parameters: Mapping[str, object], more: Sequence[str] = ()) -> list[str]:
     """Return the arguments of a node; the last of two values of a parameter counts."""
     # JSON is YAML, and keeps a text like "2026" a text.
-    given = [word for name, value in parameters.items()
-             for word in ("-p", f"{name}:={json.dumps(value)}")]
+    given = [
+        word
+        for name, value in parameters.items()
+        for word in ("-p", f"{name}:={json.dumps(value)}")
+    ]
     return ["--ros-args", *given, *more]
 
 
@@ -92,12 +145,16 @@ def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
     from policy_inference.errors import PolicyError
 
     if given.fps is not None and given.fps != contract.rate_hz:
-        raise PolicyError(f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
-                          f"(rate_hz in its policy.yaml), found {given.fps:g}; the steps of a "
-                          "chunk are another motion at another rate")
+        raise PolicyError(
+            f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
+            f"(rate_hz in its policy.yaml), found {given.fps:g}; the steps of a "
+            "chunk are another motion at another rate"
+        )
     if not 0 <= given.n_action_steps <= contract.chunk.size:
-        raise PolicyError(f"--n-action-steps: expected 1 to {contract.chunk.size}, the steps of a "
-                          f"chunk of {contract.name}, found {given.n_action_steps}")
+        raise PolicyError(
+            f"--n-action-steps: expected 1 to {contract.chunk.size}, the steps of a "
+            f"chunk of {contract.name}, found {given.n_action_steps}"
+        )
 
 
 def _parameters(given: argparse.Namespace, contract: ChunkContract) -> dict[str, object]:
@@ -105,7 +162,11 @@ def _parameters(given: argparse.Namespace, contract: ChunkContract) -> dict[str,
     graphs = contract.graphs.values()
     has_bpu = all("bpu" in graph.artifacts for graph in graphs)
     asked = {"mode": given.mode, "output": given.output}
-    return {"bundle": given.bundle, "backend": given.backend or ("bpu" if has_bpu else "onnx"),
-            "n_action_steps": given.n_action_steps, "run_for_s": given.inference_time,
-            "image_transport": given.image_transport,
-            **{name: value for name, value in asked.items() if value}}
+    return {
+        "bundle": given.bundle,
+        "backend": given.backend or ("bpu" if has_bpu else "onnx"),
+        "n_action_steps": given.n_action_steps,
+        "run_for_s": given.inference_time,
+        "image_transport": given.image_transport,
+        **{name: value for name, value in asked.items() if value},
+    }

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.installed import bundle_folder
-from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.errors import PolicyError
 
 
@@ -19,7 +19,7 @@ def contract_of(bundle: str) -> ChunkContract:
     Raises:
         PolicyError: There is none, or it is of another kind.
     """
-    return load_chunk_bundle(Path(bundle_folder(bundle))).contract
+    return load_bundle(Path(bundle_folder(bundle)), kind=ChunkBundle).contract
 
 
 def cameras_of(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
@@ -34,9 +34,11 @@ def cameras_of(texts: Iterable[str], contract: ChunkContract) -> dict[str, str]:
     for text in given:
         name, _, device = text.partition("=")
         if not device or name not in contract.cameras or name in found or device in found.values():
-            raise PolicyError(f"cameras: expected NAME=DEVICE with a name of the contract's "
-                              f"({', '.join(contract.cameras) or 'it has none'}), each name and "
-                              f"each device once, found {', '.join(given)}")
+            raise PolicyError(
+                f"cameras: expected NAME=DEVICE with a name of the contract's "
+                f"({', '.join(contract.cameras) or 'it has none'}), each name and "
+                f"each device once, found {', '.join(given)}"
+            )
         found[name] = device
     return found
 
@@ -46,8 +48,14 @@ def camera_parameters(
 ) -> dict[str, object]:
     """Return the parameters of the `usb_camera` that is a camera of the contract."""
     camera = contract.cameras[name]
-    return {"device": device, "width": camera.width, "height": camera.height,
-            "fps": contract.rate_hz, "frame_id": name, "image_transport": image_transport}
+    return {
+        "device": device,
+        "width": camera.width,
+        "height": camera.height,
+        "fps": contract.rate_hz,
+        "frame_id": name,
+        "image_transport": image_transport,
+    }
 
 
 def simulated_cameras(contract: ChunkContract) -> dict[str, object]:

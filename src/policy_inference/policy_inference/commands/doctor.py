@@ -13,10 +13,19 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="folder of a bundle, or name "
-                        "of an installed one: its files are held against this machine")
-    parser.add_argument("--backend", metavar="A,B", help="back ends to look at; without it, those "
-                        "that the bundle has a model for; without a bundle, all")
+    parser.add_argument(
+        "bundle",
+        nargs="?",
+        metavar="BUNDLE",
+        help="folder of a bundle, or name "
+        "of an installed one: its files are held against this machine",
+    )
+    parser.add_argument(
+        "--backend",
+        metavar="A,B",
+        help="back ends to look at; without it, those "
+        "that the bundle has a model for; without a bundle, all",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to a file")
     parser.add_argument("--force", action="store_true", help="replace that file")
 

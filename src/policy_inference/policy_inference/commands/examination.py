@@ -15,9 +15,9 @@ from pathlib import Path
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.examined import NOT_EXAMINED, examined
 from policy_inference.backends.registry import artifacts_of, available
+from policy_inference.bundle.bundle import Bundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.installed import open_any_bundle
-from policy_inference.bundle.load import BundleFolder
+from policy_inference.bundle.load import load_bundle
 from policy_inference.commands.findings_table import table
 from policy_inference.commands.json_file import refuse_unwritable, write_new
 from policy_inference.commands.output import show
@@ -43,31 +43,38 @@ def examine(given: argparse.Namespace) -> int:
     """
     if given.json:
         refuse_unwritable(given.json, given.force)
-    bundle = open_any_bundle(given.bundle) if given.bundle else None
+    bundle = load_bundle(given.bundle) if given.bundle else None
     known = available()
     names = _names(given.backend, bundle, known)
     machine = Machine()
-    groups = {"system": list(examine_system(machine)),
-              "ROS": list(examine_ros(machine, os.environ)),
-              **{name: examine_backend(machine, known[name], bundle) for name in names}}
-    results = {result: [name for name in names if _result(groups[name]) == result]
-               for result in RESULTS}
+    groups = {
+        "system": list(examine_system(machine)),
+        "ROS": list(examine_ros(machine, os.environ)),
+        **{name: examine_backend(machine, known[name], bundle) for name in names},
+    }
+    results = {
+        result: [name for name in names if _result(groups[name]) == result] for result in RESULTS
+    }
     show(f"{table(groups)}\n{_last_line(results)}")
     if given.json:
-        write_new(given.json, {
-            "schema_version": SCHEMA_VERSION, "kind": "doctor",
-            "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "policy_inference": installed_version("policy_inference"),
-            "asked": given.backend, **{word.replace(" ", "_"): of for word, of in results.items()},
-            "bundle": bundle and _about(bundle),
-            "findings": {name: _plain(findings) for name, findings in groups.items()},
-        }, given.force)  # fmt: skip
+        write_new(
+            given.json,
+            {
+                "schema_version": SCHEMA_VERSION,
+                "kind": "doctor",
+                "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+                "policy_inference": installed_version("policy_inference"),
+                "asked": given.backend,
+                **{word.replace(" ", "_"): of for word, of in results.items()},
+                "bundle": bundle and _about(bundle),
+                "findings": {name: _plain(findings) for name, findings in groups.items()},
+            },
+            given.force,
+        )
     return 0 if results[CAN_RUN] else 1
 
 
-def examine_backend(
-    machine: Machine, entry: EntryPoint, bundle: BundleFolder | None
-) -> list[Finding]:
+def examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None) -> list[Finding]:
     """Return what speaks for and against a back end here.
 
     Args:
@@ -86,35 +93,50 @@ def examine_backend(
                 findings.append(Finding(name="bundle", found=_of(bundle, artifact, file)))
                 artifacts.append(artifact)
         except BundleError as error:  # the same for each back end that uses the file
-            published = any(artifact.url for model in bundle.models
-                            for artifact in model.model.artifacts.values())
-            remedy = ("with the published file, `model_tools complete BUNDLE --model FILE --output "
-                      "OTHER` makes a whole bundle" if published else "copy the bundle again")
+            published = any(
+                artifact.url
+                for model in bundle.models
+                for artifact in model.model.artifacts.values()
+            )
+            remedy = (
+                "with the published file, `model_tools complete BUNDLE --model FILE --output "
+                "OTHER` makes a whole bundle"
+                if published
+                else "copy the bundle again"
+            )
             findings.append(Finding.error("bundle", str(error), remedy))
         except BackendError as error:
-            findings.append(Finding.error("bundle", str(error), "model_tools compile "
-                                          f"{_compiler(entry.name)} makes a bundle that has one"))
+            findings.append(
+                Finding.error(
+                    "bundle",
+                    str(error),
+                    f"model_tools compile {_compiler(entry.name)} makes a bundle that has one",
+                )
+            )
     # What was found for several graphs alike is told once.
     known: list[Artifact | None] = [*artifacts] or [None]
     told = [one for artifact in known for one in examined(cls, machine, artifact)]
     return [*findings, *dict.fromkeys(told)]
 
 
-def _names(
-    asked: str | None, bundle: BundleFolder | None, known: Mapping[str, EntryPoint]
-) -> list[str]:
+def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
     """Return which back ends to look at: those asked for, else the bundle's, else all."""
     if asked is None and bundle is None:
         return list(known)
     if asked is None and bundle is not None:
         artifacts = bundle.models[0].model.artifacts
-        return [name for name, entry in known.items()
-                if name in artifacts or _builds_from(entry) in artifacts]
+        return [
+            name
+            for name, entry in known.items()
+            if name in artifacts or _builds_from(entry) in artifacts
+        ]
     names = [name.strip() for name in (asked or "").split(",") if name.strip()]
     unknown = ", ".join(repr(name) for name in names if name not in known)
     if unknown or not names:
-        raise BackendError(f"--backend: expected names of installed back ends ({', '.join(known)}),"
-                           f" found {unknown or 'nothing'}")
+        raise BackendError(
+            f"--backend: expected names of installed back ends ({', '.join(known)}),"
+            f" found {unknown or 'nothing'}"
+        )
     return names
 
 
@@ -126,8 +148,14 @@ def _builds_from(entry: EntryPoint) -> str | None:
 
 def _compiler(name: str) -> str:
     """Return the compiler that makes a back end's models: a simulator's are those of its device."""
-    return next((entry.name for entry in available().values()
-                 if (cls := _class(entry)) is not None and cls.simulated_by == name), name)
+    return next(
+        (
+            entry.name
+            for entry in available().values()
+            if (cls := _class(entry)) is not None and cls.simulated_by == name
+        ),
+        name,
+    )
 
 
 def _class(entry: EntryPoint) -> type[BackendBase] | None:
@@ -139,17 +167,22 @@ def _class(entry: EntryPoint) -> type[BackendBase] | None:
     return cls
 
 
-def _of(bundle: BundleFolder, artifact: Artifact, file: Path) -> str:
+def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
     """Return what a back end opens: `lite3_walk 0.2.1: policy.onnx, fp32, runs in fp16`."""
     contract = bundle.contract
-    stored = next(entry.precision for model in bundle.models
-                  for entry in model.model.artifacts.values() if entry.file == artifact.file)
+    stored = next(
+        entry.precision
+        for model in bundle.models
+        for entry in model.model.artifacts.values()
+        if entry.file == artifact.file
+    )
     integers = f" with {artifact.integers} integers" if artifact.integers else ""
     runs = "" if artifact.precision == stored else f", runs in {artifact.precision}"
     made = f", made by {artifact.tool}" if artifact.tool else ""
     target = f" for {artifact.target}" if artifact.target else ""
-    return (f"{contract.name} {contract.version}: {file.name}, {stored}{integers}{target}{runs}"
-            f"{made}")
+    return (
+        f"{contract.name} {contract.version}: {file.name}, {stored}{integers}{target}{runs}{made}"
+    )
 
 
 def _result(findings: Sequence[Finding]) -> str:
@@ -164,9 +197,12 @@ def _last_line(results: Mapping[str, Sequence[str]]) -> str:
     return told or f"{CANNOT_RUN}: no back end is registered for this bundle"
 
 
-def _about(bundle: BundleFolder) -> dict[str, str]:
-    return {"name": bundle.contract.name, "version": bundle.contract.version,
-            "sha256": bundle.sha256}
+def _about(bundle: Bundle) -> dict[str, str]:
+    return {
+        "name": bundle.contract.name,
+        "version": bundle.contract.version,
+        "sha256": bundle.sha256,
+    }
 
 
 def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:

@@ -18,8 +18,9 @@ def table(groups: Mapping[str, Sequence[Finding]]) -> str:
     """Return a heading for each group, a line for each finding, and its remedy below."""
     names = [finding.name for findings in groups.values() for finding in findings]
     width = max(map(len, names), default=0)
-    return "\n".join(line for group, findings in groups.items()
-                     for line in (group, *_lines(findings, width), ""))
+    return "\n".join(
+        line for group, findings in groups.items() for line in (group, *_lines(findings, width), "")
+    )
 
 
 def _lines(findings: Sequence[Finding], width: int) -> Iterator[str]:
@@ -33,6 +34,11 @@ def _lines(findings: Sequence[Finding], width: int) -> Iterator[str]:
 def _wrapped(start: str, text: str) -> list[str]:
     """Return lines that all begin where the first does; words, such as paths, stay whole."""
     columns = max(shutil.get_terminal_size((_USUAL, 24)).columns, len(start) + _NARROWEST)
-    return textwrap.wrap(" ".join(text.split()), columns, initial_indent=start,
-                         subsequent_indent=" " * len(start), break_long_words=False,
-                         break_on_hyphens=False) or [start]
+    return textwrap.wrap(
+        " ".join(text.split()),
+        columns,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [start]

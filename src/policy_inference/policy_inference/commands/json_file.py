@@ -45,8 +45,10 @@ def refuse_unwritable(path: Path, force: bool) -> None:
         with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder):
             pass
     except OSError as error:
-        raise PolicyError(f"{folder}: expected a folder to write to, found none that can be "
-                          f"written: {error.strerror}") from error
+        raise PolicyError(
+            f"{folder}: expected a folder to write to, found none that can be "
+            f"written: {error.strerror}"
+        ) from error
 
 
 def _target(path: Path, force: bool) -> Path:
@@ -65,8 +67,10 @@ def _target(path: Path, force: bool) -> Path:
         kind = "folder" if target.is_dir() else "device, or something else that is no file"
         raise PolicyError(f"{path}: expected a file to write, found a {kind}; name another")
     if not force:
-        raise PolicyError(f"{path}: expected a file that is not there yet, found one; name "
-                          "another, or replace it with --force")
+        raise PolicyError(
+            f"{path}: expected a file that is not there yet, found one; name "
+            "another, or replace it with --force"
+        )
     return target
 
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from policy_inference.command_line import Verb, run_command
 from policy_inference.commands import act, doctor, self_test, serve
 
-COMMANDS: dict[str, Verb] = {"act": act, "doctor": doctor, "self-test": self_test,
-                             "serve": serve}
+COMMANDS: dict[str, Verb] = {"act": act, "doctor": doctor, "self-test": self_test, "serve": serve}
 
 
 def main(args: Sequence[str] | None = None) -> int:

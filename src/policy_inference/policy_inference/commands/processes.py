@@ -57,17 +57,25 @@ class Together:
         held, lifeline = os.pipe()
         self._lifelines.append(lifeline)
         try:
-            self._running.append(subprocess.Popen(
-                [sys.executable, "-m", _KEPT, str(held), module, *arguments],
-                stdin=subprocess.DEVNULL, start_new_session=True, pass_fds=[held]))  # fmt: skip
+            self._running.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", _KEPT, str(held), module, *arguments],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    pass_fds=[held],
+                )
+            )
         finally:
             os.close(held)
 
     def wait(self) -> int:
         """Wait for the first of them to end; return its exit status."""
         ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
-        statuses = [process.poll() for process in self._running
-                    if ended is None or process.pid == ended.si_pid]
+        statuses = [
+            process.poll()
+            for process in self._running
+            if ended is None or process.pid == ended.si_pid
+        ]
         return next((status for status in statuses if status is not None), 1)
 
 

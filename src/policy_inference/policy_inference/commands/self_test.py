@@ -22,38 +22,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     parser.add_argument("bundle", help="folder of a bundle, or the name of an installed one")
     parser.add_argument("--backend", required=True, help="the back end that is tested")
-    parser.add_argument("--backend-option", action="append", default=[],
-                        metavar="BACKEND.OPTION=VALUE",
-                        help="option of the back end, such as rknn.core_mask=0_1; may be repeated")
-    parser.add_argument("--seconds", type=_seconds, default=10.0,
-                        help="time at the policy's rate, s (default 10)")
-    parser.add_argument("--output", type=Path,
-                        help="the file (default self_test_BUNDLE_BACKEND.json, in this folder)")
+    parser.add_argument(
+        "--backend-option",
+        action="append",
+        default=[],
+        metavar="BACKEND.OPTION=VALUE",
+        help="option of the back end, such as rknn.core_mask=0_1; may be repeated",
+    )
+    parser.add_argument(
+        "--seconds", type=_seconds, default=10.0, help="time at the policy's rate, s (default 10)"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="the file (default self_test_BUNDLE_BACKEND.json, in this folder)",
+    )
     parser.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.installed import bundle_folder
+    from policy_inference.bundle.load import bundle_folder
     from policy_inference.commands.json_file import refuse_unwritable, write_new
     from policy_inference.commands.output import show
     from policy_inference.errors import BackendError
     from policy_inference.self_test.document import document
-    from policy_inference.self_test.run import Order, self_test
+    from policy_inference.self_test.run import SelfTestRequest, self_test
     from policy_inference.self_test.text import lines
 
     folder, options = bundle_folder(given.bundle), parse_options(given.backend_option)
     strangers = ", ".join(sorted(set(options) - {given.backend}))
     if strangers:
-        raise BackendError(f"--backend-option: expected options of {given.backend}, found options "
-                           f"of {strangers}")
+        raise BackendError(
+            f"--backend-option: expected options of {given.backend}, found options of {strangers}"
+        )
     called = Path(given.bundle).expanduser().resolve().name  # the folder of a version is a number
     name = f"self_test_{called}_{given.backend}.json"
     output = Path(name) if given.output is None else given.output
     refuse_unwritable(output, given.force)
-    found = self_test(Order(folder=folder, backend=given.backend, duration_s=given.seconds,
-                            options=options.get(given.backend, {})))
+    found = self_test(
+        SelfTestRequest(
+            folder=folder,
+            backend=given.backend,
+            duration_s=given.seconds,
+            options=options.get(given.backend, {}),
+        )
+    )
     try:
         write_new(output, document(found), given.force)
     finally:  # the terminal may be closed, and the disk full; not both
@@ -69,6 +84,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not SHORTEST_S <= value <= LONGEST_S:
-        raise argparse.ArgumentTypeError(f"expected a number of seconds from {SHORTEST_S:g} to "
-                                         f"{LONGEST_S:g}, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected a number of seconds from {SHORTEST_S:g} to {LONGEST_S:g}, found {text!r}"
+        )
     return value

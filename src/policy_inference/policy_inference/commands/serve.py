@@ -27,79 +27,158 @@ T = TypeVar("T")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
     policy = parser.add_argument_group("policy")
-    policy.add_argument("--bundle", default="",
-                        help="folder of a bundle, or the name of an installed one")
-    policy.add_argument("--model", type=Path, metavar="FILE",
-                        help="model without a contract, in the place of --bundle")
-    policy.add_argument("--obs-stats", type=Path, metavar="FILE",
-                        help="npz with mean and std, which normalise the observations of --model: "
-                        "(obs - mean) / max(std, 1e-3)")
-    policy.add_argument("--obs-dim", type=int, metavar="N",
-                        help="values of an observation of --model, where its file does not say")
-    policy.add_argument("--act-dim", type=int, metavar="N",
-                        help="values of its action, likewise")
-    policy.add_argument("--precision", default="fp32",
-                        help="of --model: fp32, fp16, w8a8, ... (default fp32)")
-    policy.add_argument("--public-key", default="", metavar="FILE",
-                        help="key that must have signed the bundle")
-    policy.add_argument("--backend", default="onnx", metavar="A,B",
-                        help="what runs the model, or several, of which the first that opens does "
-                        "(default onnx)")
-    policy.add_argument("--backend-option", action="append", default=[],
-                        metavar="BACKEND.OPTION=VALUE",
-                        help="option of a back end, such as rknn.core_mask=0_1; may be repeated")
-    policy.add_argument("--batch", type=_number(1, 4096), default=1, metavar="N",
-                        help="most robots in one inference; more than 1 needs a model with a "
-                        "dynamic batch axis (default 1)")
-    policy.add_argument("--warmup", type=int, default=32, metavar="N",
-                        help="inferences before the first client, if 5 s have room for them "
-                        "(default 32)")
+    policy.add_argument(
+        "--bundle", default="", help="folder of a bundle, or the name of an installed one"
+    )
+    policy.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="model without a contract, in the place of --bundle",
+    )
+    policy.add_argument(
+        "--obs-stats",
+        type=Path,
+        metavar="FILE",
+        help="npz with mean and std, which normalise the observations of --model: "
+        "(obs - mean) / max(std, 1e-3)",
+    )
+    policy.add_argument(
+        "--obs-dim",
+        type=int,
+        metavar="N",
+        help="values of an observation of --model, where its file does not say",
+    )
+    policy.add_argument("--act-dim", type=int, metavar="N", help="values of its action, likewise")
+    policy.add_argument(
+        "--precision", default="fp32", help="of --model: fp32, fp16, w8a8, ... (default fp32)"
+    )
+    policy.add_argument(
+        "--public-key", default="", metavar="FILE", help="key that must have signed the bundle"
+    )
+    policy.add_argument(
+        "--backend",
+        default="onnx",
+        metavar="A,B",
+        help="what runs the model, or several, of which the first that opens does (default onnx)",
+    )
+    policy.add_argument(
+        "--backend-option",
+        action="append",
+        default=[],
+        metavar="BACKEND.OPTION=VALUE",
+        help="option of a back end, such as rknn.core_mask=0_1; may be repeated",
+    )
+    policy.add_argument(
+        "--batch",
+        type=_number(1, 4096),
+        default=1,
+        metavar="N",
+        help="most robots in one inference; more than 1 needs a model with a "
+        "dynamic batch axis (default 1)",
+    )
+    policy.add_argument(
+        "--warmup",
+        type=int,
+        default=32,
+        metavar="N",
+        help="inferences before the first client, if 5 s have room for them (default 32)",
+    )
 
     places = parser.add_argument_group("endpoints")
     places.add_argument("--socket", type=Path, metavar="PATH", help="Unix socket, raw protocol")
     places.add_argument("--tcp", type=_place, metavar="HOST:PORT", help="TCP, raw protocol")
-    places.add_argument("--framed-socket", type=Path, metavar="PATH",
-                        help="Unix socket, framed protocol")
-    places.add_argument("--framed-tcp", type=_place, metavar="HOST:PORT",
-                        help="TCP, framed protocol")
-    places.add_argument("--socket-group", default="", metavar="GROUP",
-                        help="group whose members may connect to the Unix sockets (default: that "
-                        "of this process)")
-    places.add_argument("--clients", type=_number(1, 4096), default=64, metavar="N",
-                        help="most clients at once of one user or machine, over all endpoints; an "
-                        "eighth more is kept for others (default 64)")
-    places.add_argument("--token-file", type=_file, metavar="FILE",
-                        help="token that clients of the framed protocol must know; clients and "
-                        "others than owner and group must not be able to read the file; "
-                        "credential:NAME is that of systemd's LoadCredential=NAME:...")
-    places.add_argument("--tls-cert", type=_file, metavar="FILE",
-                        help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
-                        "--tls-client-ca or --token-file")
-    places.add_argument("--tls-key", type=_file, metavar="FILE",
-                        help="its key; private like the token, or credential:NAME")
-    places.add_argument("--tls-client-ca", type=_file, metavar="FILE",
-                        help="CA that must have signed a client's certificate")
-    places.add_argument("--spin-us", type=_number(0, 1_000_000), default=0, metavar="N",
-                        help="look so long for the next request through shared memory before "
-                        "sleeping: quicker answers, for a core that is busy (default 0)")
-    places.add_argument("--insecure-tcp", action="store_true",
-                        help="let --tcp be reached from other machines: no encryption, anybody "
-                        "may ask")
+    places.add_argument(
+        "--framed-socket", type=Path, metavar="PATH", help="Unix socket, framed protocol"
+    )
+    places.add_argument(
+        "--framed-tcp", type=_place, metavar="HOST:PORT", help="TCP, framed protocol"
+    )
+    places.add_argument(
+        "--socket-group",
+        default="",
+        metavar="GROUP",
+        help="group whose members may connect to the Unix sockets (default: that of this process)",
+    )
+    places.add_argument(
+        "--clients",
+        type=_number(1, 4096),
+        default=64,
+        metavar="N",
+        help="most clients at once of one user or machine, over all endpoints; an "
+        "eighth more is kept for others (default 64)",
+    )
+    places.add_argument(
+        "--token-file",
+        type=_file,
+        metavar="FILE",
+        help="token that clients of the framed protocol must know; clients and "
+        "others than owner and group must not be able to read the file; "
+        "credential:NAME is that of systemd's LoadCredential=NAME:...",
+    )
+    places.add_argument(
+        "--tls-cert",
+        type=_file,
+        metavar="FILE",
+        help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
+        "--tls-client-ca or --token-file",
+    )
+    places.add_argument(
+        "--tls-key",
+        type=_file,
+        metavar="FILE",
+        help="its key; private like the token, or credential:NAME",
+    )
+    places.add_argument(
+        "--tls-client-ca",
+        type=_file,
+        metavar="FILE",
+        help="CA that must have signed a client's certificate",
+    )
+    places.add_argument(
+        "--spin-us",
+        type=_number(0, 1_000_000),
+        default=0,
+        metavar="N",
+        help="look so long for the next request through shared memory before "
+        "sleeping: quicker answers, for a core that is busy (default 0)",
+    )
+    places.add_argument(
+        "--insecure-tcp",
+        action="store_true",
+        help="let --tcp be reached from other machines: no encryption, anybody may ask",
+    )
 
     operation = parser.add_argument_group("operation")
-    operation.add_argument("--cpus", type=_argument(parse_cpus), metavar="LIST",
-                           help="cores that the process keeps to, such as 4-7 or 0,2")
-    operation.add_argument("--priority", type=_argument(parse_priority), metavar="N",
-                           help="real-time priority (SCHED_FIFO) of the thread that answers, 1 to "
-                           "99")
-    operation.add_argument("--lock-memory", action="store_true",
-                           help="let the system swap none of the process out")
-    operation.add_argument("--metrics", type=_place, metavar="HOST:PORT",
-                           help="serve metrics for Prometheus, such as at 127.0.0.1:9464; who can "
-                           "reach it can read them")
+    operation.add_argument(
+        "--cpus",
+        type=_argument(parse_cpus),
+        metavar="LIST",
+        help="cores that the process keeps to, such as 4-7 or 0,2",
+    )
+    operation.add_argument(
+        "--priority",
+        type=_argument(parse_priority),
+        metavar="N",
+        help="real-time priority (SCHED_FIFO) of the thread that answers, 1 to 99",
+    )
+    operation.add_argument(
+        "--lock-memory", action="store_true", help="let the system swap none of the process out"
+    )
+    operation.add_argument(
+        "--metrics",
+        type=_place,
+        metavar="HOST:PORT",
+        help="serve metrics for Prometheus, such as at 127.0.0.1:9464; who can "
+        "reach it can read them",
+    )
 
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning",
-                        "error"], help="least that is logged (default info)")
+    parser.add_argument(
+        "--log-level",
+        default="info",
+        choices=["debug", "info", "warning", "error"],
+        help="least that is logged (default info)",
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -133,6 +212,7 @@ def _contradiction(given: argparse.Namespace) -> str:
 
 def _argument(parse: Callable[[str], T]) -> Callable[[str], T]:
     """Return what reads an argument as `parse` does, with its message where that refuses it."""
+
     def read(text: str) -> T:
         try:
             return parse(text)
@@ -149,12 +229,15 @@ def _file(text: str) -> Path:
         return Path(text)
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     if not folder:
-        raise argparse.ArgumentTypeError(f"expected CREDENTIALS_DIRECTORY in the environment for "
-                                         f"{text!r}, found none; say LoadCredential={name}:FILE "
-                                         "in the unit (systemd 247 or newer)")
+        raise argparse.ArgumentTypeError(
+            f"expected CREDENTIALS_DIRECTORY in the environment for "
+            f"{text!r}, found none; say LoadCredential={name}:FILE "
+            "in the unit (systemd 247 or newer)"
+        )
     if not name or name in (".", "..") or "/" in name:
-        raise argparse.ArgumentTypeError(f"expected credential:NAME, such as credential:token, "
-                                         f"found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected credential:NAME, such as credential:token, found {text!r}"
+        )
     return Path(folder, name)
 
 
@@ -163,17 +246,20 @@ def _place(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not bare or (":" in bare) != (bare != host) or not port.isdecimal() or int(port) > 65535:
-        raise argparse.ArgumentTypeError(f"expected HOST:PORT, such as 127.0.0.1:5555 or "
-                                         f"[::1]:5555, found {text!r}")
+        raise argparse.ArgumentTypeError(
+            f"expected HOST:PORT, such as 127.0.0.1:5555 or [::1]:5555, found {text!r}"
+        )
     return bare, int(port)
 
 
 def _number(lowest: int, highest: int) -> Callable[[str], int]:
     """Return what reads a number within these bounds."""
+
     def read(text: str) -> int:
         if not text.isdecimal() or not lowest <= int(text) <= highest:
-            raise argparse.ArgumentTypeError(f"expected a number from {lowest} to {highest}, found "
-                                             f"{text!r}")
+            raise argparse.ArgumentTypeError(
+                f"expected a number from {lowest} to {highest}, found {text!r}"
+            )
         return int(text)
 
     return read

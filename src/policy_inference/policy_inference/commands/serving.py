@@ -21,11 +21,7 @@ import numpy as np
 from policy_inference.backends.registry import parse_options
 from policy_inference.commands.stopping import stopped_by_signals
 from policy_inference.log_pump import pump_log
-from policy_inference.machine.scheduling import (
-    lock_memory,
-    set_cpu_affinity,
-    set_realtime_priority,
-)
+from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
 from policy_inference.service.credentials import read_token, server_context
 from policy_inference.service.endpoints import Asked, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
@@ -56,16 +52,35 @@ def serve(given: argparse.Namespace) -> int:
     notifier = Notifier()
     # Its handler interrupts the waits of close, not this process.
     signal.signal(INTERRUPTS_CLOSE, lambda *_: None)
-    with closing(notifier), closing(_open_model(given)) as model, _monitored(
-            given, model, notifier) as monitor:
+    with (
+        closing(notifier),
+        closing(_open_model(given)) as model,
+        _monitored(given, model, notifier) as monitor,
+    ):
         # Clients find the socket when the model can answer, not before.
-        listeners = open_listeners(Asked(
-            socket=given.socket, tcp=given.tcp, framed_socket=given.framed_socket,
-            framed_tcp=given.framed_tcp, socket_group=given.socket_group,
-            tls=tls, has_token=bool(token), insecure_tcp=given.insecure_tcp))
-        with ServiceLoop(model, listeners, clients=given.clients, token=token,
-                         spin_ns=1000 * given.spin_us, observer=monitor) as loop, \
-                stopped_by_signals(loop.stop):
+        listeners = open_listeners(
+            Asked(
+                socket=given.socket,
+                tcp=given.tcp,
+                framed_socket=given.framed_socket,
+                framed_tcp=given.framed_tcp,
+                socket_group=given.socket_group,
+                tls=tls,
+                has_token=bool(token),
+                insecure_tcp=given.insecure_tcp,
+            )
+        )
+        with (
+            ServiceLoop(
+                model,
+                listeners,
+                clients=given.clients,
+                token=token,
+                spin_ns=1000 * given.spin_us,
+                observer=monitor,
+            ) as loop,
+            stopped_by_signals(loop.stop),
+        ):
             sys.setswitchinterval(_SWITCH_INTERVAL_S)
             # What is not finite is refused with a reason; numpy's words would come beside it.
             np.seterr(all="ignore")
@@ -95,9 +110,14 @@ def _monitored(
             # Few ask for them, and prometheus_client takes 20 ms to import.
             from policy_inference.service.metrics import Metrics, MetricsServer
 
-            versions = {"service": version("policy_inference"), "policy": model.name,
-                        "policy_version": model.version, "policy_sha256": model.sha256.hex(),
-                        "backend": model.backend.name, **model.backend.details}
+            versions = {
+                "service": version("policy_inference"),
+                "policy": model.name,
+                "policy_version": model.version,
+                "policy_sha256": model.sha256.hex(),
+                "backend": model.backend.name,
+                **model.backend.details,
+            }
             metrics = Metrics(monitor.counts, model.counters, versions, lambda: monitor.telemetry)
             server = opened.enter_context(closing(MetricsServer(given.metrics, metrics)))
             _log.info("metrics: http://%s:%d/metrics", given.metrics[0], server.port)
@@ -127,29 +147,47 @@ def _client_group(given: argparse.Namespace) -> int | None:
 def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext | None:
     if given.tls_cert is None:
         return None
-    context, warnings = server_context(given.tls_cert, given.tls_key, given.tls_client_ca,
-                                       client_group)
+    context, warnings = server_context(
+        given.tls_cert, given.tls_key, given.tls_client_ca, client_group
+    )
     for warning in warnings:
         _log.warning("%s", warning)
     return context
 
 
 def _open_model(given: argparse.Namespace) -> ServedModel:
-    return open_served(Order(
-        bundle=given.bundle, model=given.model, obs_stats=given.obs_stats, obs_dim=given.obs_dim,
-        act_dim=given.act_dim, precision=given.precision, backends=given.backend.split(","),
-        options=parse_options(given.backend_option), public_key=given.public_key,
-        batch=given.batch, warmup=given.warmup))
+    return open_served(
+        Order(
+            bundle=given.bundle,
+            model=given.model,
+            obs_stats=given.obs_stats,
+            obs_dim=given.obs_dim,
+            act_dim=given.act_dim,
+            precision=given.precision,
+            backends=given.backend.split(","),
+            options=parse_options(given.backend_option),
+            public_key=given.public_key,
+            batch=given.batch,
+            warmup=given.warmup,
+        )
+    )
 
 
 def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:
     details = ", ".join(model.backend.details.values())
-    _log.info("serves %s %s (sha256 %s) on %s: %s", model.name, model.version,
-              model.sha256.hex(), model.backend.name, details)
+    _log.info(
+        "serves %s %s (sha256 %s) on %s: %s",
+        model.name,
+        model.version,
+        model.sha256.hex(),
+        model.backend.name,
+        details,
+    )
     _log.info("observation float32[%d], action float32[%d]", model.obs_dim, model.action_dim)
     for listener in listeners:
-        _log.info("%s: %s protocol%s", listener.where, listener.protocol,
-                  ", TLS" if listener.tls else "")
+        _log.info(
+            "%s: %s protocol%s", listener.where, listener.protocol, ", TLS" if listener.tls else ""
+        )
         if listener.warning:
             _log.warning("%s", listener.warning)
     _log.info("ready")

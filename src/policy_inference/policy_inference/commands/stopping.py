@@ -20,9 +20,7 @@ _log = logging.getLogger("policy_inference")
 
 
 @contextmanager
-def stopped_by_signals(
-    stop: Callable[[], None], within_s: float = ENDS_WITHIN_S
-) -> Iterator[None]:
+def stopped_by_signals(stop: Callable[[], None], within_s: float = ENDS_WITHIN_S) -> Iterator[None]:
     """Call `stop` on a signal, from another thread; with a second one, or too late, just end."""
     for number in INTERRUPTING:
         if signal.getsignal(number) is not signal.SIG_IGN:

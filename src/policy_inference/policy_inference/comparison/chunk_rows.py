@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
@@ -16,7 +17,6 @@ from policy_inference.bundle.chunk_contract import (
     GOLDEN_STATE,
     ChunkContract,
 )
-from policy_inference.bundle.load import ChunkBundle
 from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
 from policy_inference.interfaces import F64, Backend, Tensor
 
@@ -46,20 +46,27 @@ class ChunkRows:
 
     def first(self, count: int) -> ChunkRows:
         """Return the first rows, or all where there are fewer."""
-        return ChunkRows(source=self.source,
-                         observations={name: array[:count]
-                                       for name, array in self.observations.items()},
-                         chunks=None if self.chunks is None else self.chunks[:count])
+        return ChunkRows(
+            source=self.source,
+            observations={name: array[:count] for name, array in self.observations.items()},
+            chunks=None if self.chunks is None else self.chunks[:count],
+        )
 
     def row(self, row: int, swapped: tuple[str, str] | None = None) -> Observation:
         """Return an observation; the pictures of two cameras may be swapped."""
-        pictures = {name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
-                    for name, array in self.observations.items() if name.startswith(GOLDEN_CAMERA)}
+        pictures = {
+            name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
+            for name, array in self.observations.items()
+            if name.startswith(GOLDEN_CAMERA)
+        }
         if swapped:
             one, other = swapped
             pictures[one], pictures[other] = pictures[other], pictures[one]
-        return Observation(pictures=pictures, state=self._vector(GOLDEN_STATE, row),
-                           environment=self._vector(GOLDEN_ENVIRONMENT, row))
+        return Observation(
+            pictures=pictures,
+            state=self._vector(GOLDEN_STATE, row),
+            environment=self._vector(GOLDEN_ENVIRONMENT, row),
+        )
 
     def _vector(self, name: str, row: int) -> F64 | None:
         array = self.observations.get(name)
@@ -94,9 +101,11 @@ def golden_chunks(bundle: ChunkBundle) -> ChunkRows:
 
 
 def play_chunks(
-    contract: ChunkContract, backends: Mapping[str, Backend], rows: ChunkRows,
+    contract: ChunkContract,
+    backends: Mapping[str, Backend],
+    rows: ChunkRows,
     swapped: tuple[str, str] | None = None,
-) -> PlayedChunks:  # fmt: skip
+) -> PlayedChunks:
     """Run the graphs row by row, with the preprocessing that runs on a robot.
 
     Args:
@@ -110,8 +119,11 @@ def play_chunks(
     """
     graphs = ChunkGraphs(contract, backends)
     policy = backends[f"graphs.{contract.policy_graph}"]
-    eyes = {name: policy.inputs[camera.tensor] for name, camera in contract.cameras.items()
-            if camera.encoder is not None}
+    eyes = {
+        name: policy.inputs[camera.tensor]
+        for name, camera in contract.cameras.items()
+        if camera.encoder is not None
+    }
     seen: dict[str, list[Tensor]] = {name: [] for name in eyes}
     chunks, normalised = list[F64](), list[F64]()
     for i in range(len(rows)):
@@ -119,5 +131,8 @@ def play_chunks(
         normalised.append(policy.outputs[contract.action.tensor][0].astype(np.float64))
         for name, tensor in eyes.items():
             seen[name].append(tensor[0].copy())
-    return PlayedChunks(chunks=np.stack(chunks), normalised=np.stack(normalised),
-                        features={name: np.stack(each) for name, each in seen.items()})
+    return PlayedChunks(
+        chunks=np.stack(chunks),
+        normalised=np.stack(normalised),
+        features={name: np.stack(each) for name, each in seen.items()},
+    )

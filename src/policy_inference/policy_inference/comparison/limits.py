@@ -10,20 +10,29 @@ from dataclasses import dataclass
 from math import radians
 from typing import TypeVar
 
+from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.expected import ClosedLoopLimits, Limits
-from policy_inference.bundle.load import AnyContract
 from policy_inference.errors import BundleError, Problem
 
 _INT8 = Limits(rmse=0.1, cosine_min=0.9)
 # Measured with a 45-512-256-128-12 walking policy; float32 differs by the order of summation only.
 DEFAULTS = {
-    "fp32": Limits(mae=1e-5), "fp16": Limits(mae=1e-3), "int8": _INT8, "w8a8": _INT8,
-    "w16a16i_dfp": Limits(mae=1e-3), "w8a16": _INT8, "w4a16": _INT8,
-}  # fmt: skip
+    "fp32": Limits(mae=1e-5),
+    "fp16": Limits(mae=1e-3),
+    "int8": _INT8,
+    "w8a8": _INT8,
+    "w16a16i_dfp": Limits(mae=1e-3),
+    "w8a16": _INT8,
+    "w4a16": _INT8,
+}
 _LIKE_FLOATS = ("fp32", "fp16", "bf16", "w16a16i_dfp", "int16")
-CLOSED_LOOP = ClosedLoopLimits(velocity_error=0.03, max_tilt_rad=radians(10.0),
-                               torque_limit_share=0.02, standing_action_change=0.06)  # fmt: skip
+CLOSED_LOOP = ClosedLoopLimits(
+    velocity_error=0.03,
+    max_tilt_rad=radians(10.0),
+    torque_limit_share=0.02,
+    standing_action_change=0.06,
+)
 T = TypeVar("T", Limits, ClosedLoopLimits)
 
 
@@ -84,10 +93,17 @@ def open_loop_limits(
     stated = contract.limits.get(backend, Limits())
     limits = _merged(defaults.get(precision, Limits()), stated)
     if limits == Limits(closed_loop=limits.closed_loop):
-        raise BundleError([Problem(
-            file=contract.name, key=f"limits.{backend}", found="none",
-            expected=f"limits for the precision {precision}",
-            remedy=f"only {', '.join(defaults)} have limits of their own")])
+        raise BundleError(
+            [
+                Problem(
+                    file=contract.name,
+                    key=f"limits.{backend}",
+                    found="none",
+                    expected=f"limits for the precision {precision}",
+                    remedy=f"only {', '.join(defaults)} have limits of their own",
+                )
+            ]
+        )
     return limits
 
 
@@ -111,6 +127,11 @@ def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimit
 
 def _merged(default: T, stated: T) -> T:
     """Return the default limits with those that are stated in their place, key by key."""
-    return dataclasses.replace(default, **{
-        field.name: value for field in dataclasses.fields(stated)
-        if (value := getattr(stated, field.name)) is not None})
+    return dataclasses.replace(
+        default,
+        **{
+            field.name: value
+            for field in dataclasses.fields(stated)
+            if (value := getattr(stated, field.name)) is not None
+        },
+    )

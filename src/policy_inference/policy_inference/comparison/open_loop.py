@@ -54,8 +54,9 @@ class Difference:
     @property
     def worst_place(self) -> tuple[int, int]:
         """Where that value is in `found`."""
-        row, column = np.unravel_index(np.argmax(np.abs(self.found - self.expected)),
-                                       self.found.shape)  # fmt: skip
+        row, column = np.unravel_index(
+            np.argmax(np.abs(self.found - self.expected)), self.found.shape
+        )
         return int(row), int(column)
 
     @property
@@ -70,9 +71,11 @@ def joints(contract: JointContract) -> tuple[str, ...]:
 
 
 def differences(
-    contract: JointContract, found: Mapping[str, Tensor], expected: Mapping[str, Tensor],
+    contract: JointContract,
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     rows: npt.NDArray[np.int64] | None = None,
-) -> tuple[Difference, ...]:  # fmt: skip
+) -> tuple[Difference, ...]:
     """Measure every expected output of a model, the one that commands joints first.
 
     Args:
@@ -83,40 +86,57 @@ def differences(
     """
     action = contract.action.output
     return tuple(
-        difference(name, joints(contract) if name == action else
-                   [f"{name}[{i}]" for i in range(expected[name][0].size)],
-                   found[name], expected[name], rows)
+        difference(
+            name,
+            joints(contract)
+            if name == action
+            else [f"{name}[{i}]" for i in range(expected[name][0].size)],
+            found[name],
+            expected[name],
+            rows,
+        )
         for name in (action, *(other for other in expected if other != action))
-    )  # fmt: skip
+    )
 
 
 def difference(
-    output: str, names: Sequence[str], found: Tensor, expected: Tensor,
+    output: str,
+    names: Sequence[str],
+    found: Tensor,
+    expected: Tensor,
     rows: npt.NDArray[np.int64] | None = None,
-) -> Difference:  # fmt: skip
+) -> Difference:
     """Measure rows of an output [rows, ...] against the expected ones.
 
     Where one of them is not finite, the figures are not: NaN holds no limit. `rows` are their
     numbers in their source; 0, 1, ... if absent.
     """
     with np.errstate(invalid="ignore", over="ignore"):
-        return _measured(output, names, found, expected,
-                         np.arange(len(found)) if rows is None else rows)  # fmt: skip
+        return _measured(
+            output, names, found, expected, np.arange(len(found)) if rows is None else rows
+        )
 
 
 def _measured(
-    output: str, names: Sequence[str], found: Tensor, expected: Tensor,
-    rows: npt.NDArray[np.int64],
-) -> Difference:  # fmt: skip
+    output: str, names: Sequence[str], found: Tensor, expected: Tensor, rows: npt.NDArray[np.int64]
+) -> Difference:
     a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (found, expected))
     error = np.abs(a - b)
     return Difference(
-        output=output, names=tuple(names), rows=rows, expected=b, found=a,
-        mae=float(error.mean()), rmse=float(np.sqrt((error**2).mean())),
-        max_abs=float(error.max()), mae_each=error.mean(axis=0),
-        rmse_each=np.sqrt((error**2).mean(axis=0)), max_abs_each=error.max(axis=0),
-        cosine_each=_cosine(a.T, b.T), cosine=_cosine(a, b),
-    )  # fmt: skip
+        output=output,
+        names=tuple(names),
+        rows=rows,
+        expected=b,
+        found=a,
+        mae=float(error.mean()),
+        rmse=float(np.sqrt((error**2).mean())),
+        max_abs=float(error.max()),
+        mae_each=error.mean(axis=0),
+        rmse_each=np.sqrt((error**2).mean(axis=0)),
+        max_abs_each=error.max(axis=0),
+        cosine_each=_cosine(a.T, b.T),
+        cosine=_cosine(a, b),
+    )
 
 
 def judge(found: Difference, source: str, limits: Limits) -> tuple[Check, ...]:
@@ -129,12 +149,21 @@ def judge(found: Difference, source: str, limits: Limits) -> tuple[Check, ...]:
         ("RMSE", found.rmse, limits.rmse, f"{worst}; most in {most}"),
         ("largest error", found.max_abs, limits.max_abs, worst),
     )
-    judged = [Check(what=what, value=value, limit=limit, where=where)
-              for what, value, limit, where in checks if limit is not None]
+    judged = [
+        Check(what=what, value=value, limit=limit, where=where)
+        for what, value, limit, where in checks
+        if limit is not None
+    ]
     if limits.cosine_min is not None:
-        judged.append(Check(what="smallest cosine", value=float(found.cosine.min()),
-                            limit=limits.cosine_min, at_least=True,
-                            where=f"{source}: row {found.worst_direction}"))  # fmt: skip
+        judged.append(
+            Check(
+                what="smallest cosine",
+                value=float(found.cosine.min()),
+                limit=limits.cosine_min,
+                at_least=True,
+                where=f"{source}: row {found.worst_direction}",
+            )
+        )
     return tuple(judged)
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import StatePair
-from policy_inference.bundle.load import Bundle
 from policy_inference.core.recurrent import RecurrentState
 from policy_inference.interfaces import F64, Backend, Tensor
 
@@ -47,10 +47,10 @@ class Rows:
             sensed={name: array[first:end] for name, array in self.sensed.items()},
             inputs={name: array[first:end] for name, array in self.inputs.items()},
             outputs={name: array[first:end] for name, array in self.outputs.items()},
-        )  # fmt: skip
+        )
 
 
-def golden_rows(bundle: Bundle) -> Rows:
+def golden_rows(bundle: JointBundle) -> Rows:
     """Return the bundle's golden rows, each for itself: they do not follow one another.
 
     Raises:
@@ -58,9 +58,12 @@ def golden_rows(bundle: Bundle) -> Rows:
     """
     golden, model = bundle.golden(), bundle.contract.model
     count = len(next(iter(golden.values())))
-    return Rows(source="golden rows", inputs={name: golden[name] for name in model.inputs},
-                outputs={name: golden[name] for name in model.outputs},
-                breaks=tuple(range(1, count)))
+    return Rows(
+        source="golden rows",
+        inputs={name: golden[name] for name in model.inputs},
+        outputs={name: golden[name] for name in model.outputs},
+        breaks=tuple(range(1, count)),
+    )
 
 
 def play(backend: Backend, rows: Rows, state: Sequence[StatePair]) -> dict[str, Tensor]:
@@ -78,8 +81,10 @@ def play(backend: Backend, rows: Rows, state: Sequence[StatePair]) -> dict[str, 
     carried, begins = RecurrentState(state, backend), {0, *rows.breaks}
     states = {pair.input for pair in state}
     tensors = {**backend.inputs, **backend.outputs}
-    seen = {name: np.empty((len(rows), *array.shape[1:]), array.dtype)
-            for name, array in tensors.items()}
+    seen = {
+        name: np.empty((len(rows), *array.shape[1:]), array.dtype)
+        for name, array in tensors.items()
+    }
     for row in range(len(rows)):
         if row in begins:
             carried.reset()

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from policy_inference.bundle.contract import ActionTerm, JointContract
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.core.guard import Rule
 from policy_inference.interfaces import F64, JointTargets, Kind, Tensor
 
@@ -61,7 +60,7 @@ class ActionDecoder(RawAction):
         """Turn names into indices, once; `output` is read by each `decode`."""
         super().__init__(output, contract.action.terms)
         names = contract.joints.names
-        default = per_joint(contract.joints.default_position, names)
+        default = contract.joints.default_position
         self.kinds = [Kind.POSITION] * len(names)
         self._source = np.zeros(len(names), dtype=np.intp)
         self._scale, self._offset = np.zeros(len(names)), default.copy()
@@ -72,13 +71,15 @@ class ActionDecoder(RawAction):
         in_order = np.array_equal(self._source, np.arange(self.raw.size))
         self._gather = None if in_order else self._source
         kind = np.array([kind.value for kind in self.kinds])
-        is_kind = [(kind == value.value).astype(np.float64)
-                   for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)]  # fmt: skip
+        is_kind = [
+            (kind == value.value).astype(np.float64)
+            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
+        ]
         # As `JointTargets.block`, less the effort limits.
         self._rows: F64 = np.zeros((5, len(names)))
         self.gains: F64 = self._rows[3:]
-        self.gains[0] = per_joint(contract.joints.stiffness, names) * is_kind[0]
-        self.gains[1] = per_joint(contract.joints.damping, names) * (1.0 - is_kind[2])
+        self.gains[0] = contract.joints.stiffness * is_kind[0]
+        self.gains[1] = contract.joints.damping * (1.0 - is_kind[2])
         # A policy of positions alone, as nearly all are, is written with one copy.
         self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
         self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(names))
@@ -87,10 +88,8 @@ class ActionDecoder(RawAction):
     def _add(self, term: ActionTerm, start: int, contract: JointContract) -> None:
         joints = [contract.joints.names.index(name) for name in term.joints]
         self._source[joints] = np.arange(start, start + len(joints))
-        self._scale[joints] = per_joint(term.scale, term.joints)
-        if term.offset != "default_position":
-            assert not isinstance(term.offset, str)
-            self._offset[joints] = per_joint(term.offset, term.joints)
+        self._scale[joints] = term.scale
+        self._offset[joints] = term.offset
         for joint in joints:
             self.kinds[joint] = Kind(term.kind)
 

@@ -22,8 +22,9 @@ class CommandFader:
     def __init__(self, out: F64 | None, trained: VelocityCommand | None, limits: Limits) -> None:
         """Write into `out` [3] at each `update`; None where the policy takes no command."""
         self._out = out
-        self._low, self._high = (trained.min, trained.max) if trained else ((-math.inf,) * 3,
-                                                                            (math.inf,) * 3)
+        self._low, self._high = (
+            (trained.min, trained.max) if trained else ((-math.inf,) * 3, (math.inf,) * 3)
+        )
         self._limits = limits
         self.reset()
 

@@ -28,16 +28,18 @@ class JointCommandWriter:
             ValueError: It is in another encoding than the plain little-endian one.
         """
         if serialised[:2] != PLAIN_LITTLE_ENDIAN:
-            raise ValueError("expected plain little-endian CDR, found the encoding "
-                             f"{serialised[:2].hex()}")
+            raise ValueError(
+                f"expected plain little-endian CDR, found the encoding {serialised[:2].hex()}"
+            )
         self._message = bytearray(serialised)
         self._mode_at = START + _NUMBERS.size + _VALID_FOR.size
         names, end = read_strings(serialised, self._mode_at + _MODE.size)
         # Each array is a count and its numbers, which are aligned to 8.
         row = _DOUBLE * (1 + len(names))
         first = aligned(aligned(end, 4) + 4, _DOUBLE)
-        self._block: F64 = np.ndarray((_ROWS, len(names)), "<f8", self._message, first,
-                                      (row, _DOUBLE))
+        self._block: F64 = np.ndarray(
+            (_ROWS, len(names)), "<f8", self._message, first, (row, _DOUBLE)
+        )
 
     def write(self, block: F64, stamp_ns: int, sequence: int, mode: int) -> bytes:
         """Return the message with these numbers.

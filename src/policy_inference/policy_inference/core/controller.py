@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 from policy_inference.bundle.body import Body
 from policy_inference.core.command import CommandFader
-from policy_inference.core.fitness import Fitness
 from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Limits, effort_limit
 from policy_inference.core.motions import SafeTargets, Stand
+from policy_inference.core.prechecks import MotionPrechecks
 from policy_inference.core.run import Run
 from policy_inference.core.state import StateVector
 from policy_inference.errors import BackendError, NoTargetError, RefusedError
@@ -27,7 +27,7 @@ _LOCK_TIMEOUT_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Snapshot:
+class ControllerStatus:
     """What the status reports about the controller."""
 
     mode: Mode
@@ -47,9 +47,15 @@ class Controller:
     """
 
     def __init__(
-        self, body: Body, policy: Policy, state: StateVector, inputs: Mapping[str, Input],
-        command: CommandFader, limits: Limits, clock: Callable[[], int],
-    ) -> None:  # fmt: skip
+        self,
+        body: Body,
+        policy: Policy,
+        state: StateVector,
+        inputs: Mapping[str, Input],
+        command: CommandFader,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> None:
         """Tie the parts together; nothing is commanded before the first tick.
 
         Args:
@@ -71,7 +77,7 @@ class Controller:
         self._run = Run(body, policy, state, self._stand, limits, efforts)
         self._joint_pos = state["joint_pos"]
         self.joint_check = JointCheck(body, limits.state_timeout_ns, clock)
-        self._fitness = Fitness(body, state, inputs, limits.max_tilt_rad)
+        self._fitness = MotionPrechecks(body, state, inputs, limits.max_tilt_rad)
         self._counters = dict.fromkeys(Rule, 0)
         self._pose_source = self.inputs["joint_states"]
         self._lock = threading.Lock()
@@ -155,8 +161,9 @@ class Controller:
             RefusedError: One does.
         """
         if self.mode in (Mode.RUN, Mode.HOLD):
-            raise RefusedError(f"load refused: the mode is {self.mode.name}; ask for damp or stand "
-                               "first")
+            raise RefusedError(
+                f"load refused: the mode is {self.mode.name}; ask for damp or stand first"
+            )
 
     def require_stand_like(self, wanted: Stand) -> None:
         """Return if another policy may take over in this mode, as far as its stand says.
@@ -172,8 +179,10 @@ class Controller:
     def _require_pose_within_limits(self, before: Controller) -> None:
         # With the new limits the pose would be another one: the arm would move by itself.
         if before.mode is Mode.DAMP and (found := self._safe.beyond(before._safe)):
-            raise RefusedError(f"load refused: {'; '.join(found)}; move the arm within them first "
-                               "(stand, or by hand and damp)")
+            raise RefusedError(
+                f"load refused: {'; '.join(found)}; move the arm within them first "
+                "(stand, or by hand and damp)"
+            )
 
     def _require_calm(self, unknown: Sequence[str], now_ns: int) -> None:
         found = [f"{field} has not been measured so far" for field in unknown]
@@ -198,8 +207,11 @@ class Controller:
         # A fault holds the pose of the tick in which it is noticed, not one of long ago.
         self._safe.capture(self._joint_pos)
         if not 0 <= gap_ns <= self._longest_gap_ns:
-            return self._latch(Rule.CLOCK, f"{gap_ns * 1e-6:.0f} ms since the last tick, limit "
-                               f"{self._longest_gap_ns * 1e-6:.0f} ms")
+            return self._latch(
+                Rule.CLOCK,
+                f"{gap_ns * 1e-6:.0f} ms since the last tick, limit "
+                f"{self._longest_gap_ns * 1e-6:.0f} ms",
+            )
         if names := self._fitness.not_finite():
             return self._latch(Rule.NOT_FINITE, names)
         if why := self._fitness.stale(now_ns):
@@ -237,8 +249,10 @@ class Controller:
         if not self._run.is_finite:
             return self._latch(Rule.NOT_FINITE, "target of the policy")
         if self._run.clipped_ticks >= CLIPPED_TICKS_LIMIT:
-            return self._latch(Rule.CLIPPED_TOO_LONG, f"{CLIPPED_TICKS_LIMIT} ticks in a row: "
-                               + ", ".join(rule.value for rule in acted))
+            return self._latch(
+                Rule.CLIPPED_TOO_LONG,
+                f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted),
+            )
         return self._take(self._run.targets)
 
     def _take(self, targets: JointTargets) -> JointTargets:
@@ -363,11 +377,14 @@ class Controller:
         with self._between_ticks():
             now_ns = self._clock()
             if self.mode is Mode.DAMP and (
-                    self._safe.known or not self._pose_source.is_stale(now_ns)):
+                self._safe.known or not self._pose_source.is_stale(now_ns)
+            ):
                 self._safe.hold(self._joint_pos)
             if not self._safe.known:
-                raise RefusedError("DAMP refused: nothing is commanded, and there is no pose to "
-                                   f"hold: {'; '.join(self._fitness.problems(now_ns))}")
+                raise RefusedError(
+                    "DAMP refused: nothing is commanded, and there is no pose to "
+                    f"hold: {'; '.join(self._fitness.problems(now_ns))}"
+                )
             if not self._latched:
                 self._enter_damp(reason)
 
@@ -437,7 +454,7 @@ class Controller:
         if found:
             raise RefusedError(f"{wanted} refused: " + "; ".join(found))
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> ControllerStatus:
         """Return mode, reason and counters; never blocks, so a tick may fall in between."""
         counters = {rule.value: count for rule, count in self._counters.items()}
         if self._estop is not None and not self._estop_noted:
@@ -445,10 +462,16 @@ class Controller:
             mode, reason, latched = Mode.DAMP, f"{Rule.ESTOP.value}: {self._estop[0]}", True
         else:
             mode, reason, latched = self.mode, self._reason, self._latched
-        return Snapshot(mode=mode, reason="; ".join(filter(None, [reason, self._safe.silence])),
-                        latched=latched, counters=counters)
+        return ControllerStatus(
+            mode=mode,
+            reason="; ".join(filter(None, [reason, self._safe.silence])),
+            latched=latched,
+            counters=counters,
+        )
 
 
 def _refused_load(found: Sequence[str]) -> RefusedError:
-    return RefusedError(f"load refused: the robot stands, and with the new policy "
-                        f"{'; '.join(found)}; ask for damp first")
+    return RefusedError(
+        f"load refused: the robot stands, and with the new policy "
+        f"{'; '.join(found)}; ask for damp first"
+    )

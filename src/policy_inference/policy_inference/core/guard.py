@@ -8,7 +8,6 @@ from enum import Enum
 import numpy as np
 
 from policy_inference.bundle.body import Body
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.interfaces import F64, Command, Kind
 
 
@@ -70,7 +69,7 @@ class TargetBounds:
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
         """Compute the half widths and the weights of position and velocity, once."""
-        names, joints = body.joints.names, len(body.joints.names)
+        joints = len(body.joints.names)
         stiffness, damping = action.gains
         kinds = np.array([kind.value for kind in action.kinds])
         position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
@@ -80,9 +79,9 @@ class TargetBounds:
             self._of_velocity = np.where(position, damping / stiffness, 1.0 - effort)
             self._half = np.full((3, joints), np.inf)
             if body.nominal:
-                demand = margin * per_joint(body.nominal.effort_demand, names)
+                demand = margin * body.nominal.effort_demand
                 self._half[0] = demand / per_unit
-                self._half[1] = margin * per_joint(body.nominal.target_step, names)
+                self._half[1] = margin * body.nominal.target_step
         self._of_velocity[~np.isfinite(self._of_velocity)] = 0.0
         low, high = joint_limits(body, action)
         self._half[2] = (high - low) / 2.0
@@ -131,13 +130,8 @@ class TargetBounds:
 
 def joint_limits(body: Body, action: Command) -> tuple[F64, F64]:
     """Return the lowest and highest command of each joint in the unit of its kind."""
-    names, joints = body.joints.names, body.joints
-    speed, effort = per_joint(joints.velocity_limit, names), per_joint(joints.effort_limit, names)
-    low = per_joint(joints.position_min, names)
-    high = per_joint(joints.position_max, names)
-    for i, kind in enumerate(action.kinds):
-        if kind is Kind.VELOCITY:
-            low[i], high[i] = -speed[i], speed[i]
-        elif kind is Kind.EFFORT:
-            low[i], high[i] = -effort[i], effort[i]
-    return low, high
+    joints, kinds = body.joints, np.array([kind.value for kind in action.kinds])
+    is_position, is_effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
+    largest = np.where(is_effort, joints.effort_limit, joints.velocity_limit)
+    low = np.where(is_position, joints.position_min, -largest)
+    return low, np.where(is_position, joints.position_max, largest)

@@ -110,12 +110,16 @@ def frame_of(message: Any, camera: PictureSize) -> Frame:
     if (height, width) == (camera.height, camera.width):
         return frame
     if not camera.resize:
-        raise RobotError(f"expected a picture of {camera.width} x {camera.height} pixels, found "
-                         f"{width} x {height}; set the camera to that size, or let its "
-                         "entry in the contract or mapping say `resize: true`")
+        raise RobotError(
+            f"expected a picture of {camera.width} x {camera.height} pixels, found "
+            f"{width} x {height}; set the camera to that size, or let its "
+            "entry in the contract or mapping say `resize: true`"
+        )
     if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
-        raise RobotError(f"expected a picture of 1 to {_LARGEST} pixels in height and width, found "
-                         f"{width} x {height}")
+        raise RobotError(
+            f"expected a picture of 1 to {_LARGEST} pixels in height and width, found "
+            f"{width} x {height}"
+        )
     return frame
 
 
@@ -131,21 +135,27 @@ def decode(frame: Frame) -> Picture:
 def _raw(message: Any) -> Frame:
     known = _RAW.get(message.encoding)
     if known is None:
-        raise RobotError(f"expected one of the encodings {', '.join(_RAW)}, found "
-                         f"{message.encoding!r}")
+        raise RobotError(
+            f"expected one of the encodings {', '.join(_RAW)}, found {message.encoding!r}"
+        )
     height, width, step, data = message.height, message.width, message.step, message.data
     rows, columns = known.even
     if height % rows or width % columns:
         raise RobotError(f"expected an even size for {message.encoding}, found {width} x {height}")
     if step < width * known.channels:
-        raise RobotError(f"expected a step of at least {width * known.channels} bytes for "
-                         f"{width} pixels of {message.encoding}, found {step}")
+        raise RobotError(
+            f"expected a step of at least {width * known.channels} bytes for "
+            f"{width} pixels of {message.encoding}, found {step}"
+        )
     wanted = step * height * known.half_rows // 2
     if len(data) != wanted:
-        raise RobotError(f"expected {wanted} bytes for {height} rows of {message.encoding}, found "
-                         f"{len(data)}: the picture is truncated, or its header is wrong")
-    return Frame(encoding=message.encoding, height=height, width=width, step=step,
-                 data=memoryview(data))
+        raise RobotError(
+            f"expected {wanted} bytes for {height} rows of {message.encoding}, found "
+            f"{len(data)}: the picture is truncated, or its header is wrong"
+        )
+    return Frame(
+        encoding=message.encoding, height=height, width=width, step=step, data=memoryview(data)
+    )
 
 
 def _decode_raw(frame: Frame) -> Picture:
@@ -164,8 +174,10 @@ def _compressed(message: Any) -> Frame:
         if bytes(data[: len(start)]) == start:
             height, width = size_of(data)
             return Frame(encoding=encoding, height=height, width=width, step=0, data=data)
-    raise RobotError(f"expected a JPEG or a PNG, found {len(data)} bytes of something else "
-                     f"(format {message.format!r})")
+    raise RobotError(
+        f"expected a JPEG or a PNG, found {len(data)} bytes of something else "
+        f"(format {message.format!r})"
+    )
 
 
 def _jpeg_size(data: memoryview) -> tuple[int, int]:
@@ -192,8 +204,10 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
         if marker in _JPEG_FRAMES and at + _JPEG_SIZE.size <= len(data):
             size = _JPEG_SIZE.unpack_from(data, at)
         at += 2 + length
-    raise RobotError(f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before "
-                     f"its scan, found one of {len(data)} bytes that has more")
+    raise RobotError(
+        f"expected a JPEG with at most {_JPEG_STEPS} segments and fill bytes before "
+        f"its scan, found one of {len(data)} bytes that has more"
+    )
 
 
 def _png_size(data: memoryview) -> tuple[int, int]:
@@ -205,8 +219,9 @@ def _png_size(data: memoryview) -> tuple[int, int]:
 
 
 def _truncated(kind: str, data: memoryview) -> RobotError:
-    return RobotError(f"expected a whole {kind}, found one that is truncated after {len(data)} "
-                      "bytes")
+    return RobotError(
+        f"expected a whole {kind}, found one that is truncated after {len(data)} bytes"
+    )
 
 
 def _decode_compressed(frame: Frame) -> Picture:
@@ -218,9 +233,11 @@ def _decode_compressed(frame: Frame) -> Picture:
     except cv2.error:
         found = None
     if found is None or found.shape[:2] != (frame.height, frame.width):
-        raise RobotError(f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} "
-                         f"pixels, found one of {len(frame.data)} bytes that does not decode: "
-                         "bytes of it are wrong, or were lost on the way")
+        raise RobotError(
+            f"expected a {frame.encoding.upper()} of {frame.width} x {frame.height} "
+            f"pixels, found one of {len(frame.data)} bytes that does not decode: "
+            "bytes of it are wrong, or were lost on the way"
+        )
     return _checked(cv2.cvtColor(found, cv2.COLOR_BGR2RGB))
 
 

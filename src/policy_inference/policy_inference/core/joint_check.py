@@ -16,7 +16,6 @@ import numpy as np
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import Joints
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.interfaces import F64
 
 _BEYOND_LIMIT_RAD = 0.5
@@ -43,8 +42,7 @@ def turns_of(joints: Joints) -> F64:
 
     Their encoders may begin again after each turn.
     """
-    span = (per_joint(joints.position_max, joints.names)
-            - per_joint(joints.position_min, joints.names))
+    span = joints.position_max - joints.position_min
     turns: F64 = np.where(span > 2.0 * _TURN_RAD + _ROUNDED_RAD, _TURN_RAD, 0.0)
     return turns
 
@@ -83,12 +81,12 @@ class JointCheck:
         """
         joints, self._names = body.joints, body.joints.names
         self._turns = turns_of(joints)
-        low = per_joint(joints.position_min, self._names) - _BEYOND_LIMIT_RAD
-        high = per_joint(joints.position_max, self._names) + _BEYOND_LIMIT_RAD
-        self._speed = _REACH_FACTOR * per_joint(joints.velocity_limit, self._names)
+        low = joints.position_min - _BEYOND_LIMIT_RAD
+        high = joints.position_max + _BEYOND_LIMIT_RAD
+        self._speed = _REACH_FACTOR * joints.velocity_limit
         self._longest_ns, self._clock = longest_ns, clock
         # A wheel, which stands without a pose, turns on while its source is silent.
-        is_wheel = per_joint(body.stand.stiffness, self._names) == 0.0
+        is_wheel = body.stand.stiffness == 0.0
         self._farthest = np.where(is_wheel, np.inf, self._speed * (longest_ns * 1e-9))
         # Rows, each |sample - centre| <= half width: position, velocity, way from the pose believed
         # last, as far as joints come in no time at all: nearly always that is enough, and one
@@ -97,8 +95,9 @@ class JointCheck:
         self._positions, self._velocity = self._sample[::2], self._sample[1]
         self._centre = np.stack([(low + high) / 2.0, np.zeros_like(low), np.full_like(low, np.nan)])
         fastest = _SPEED_FACTOR / _REACH_FACTOR * self._speed
-        self._half = np.stack([(high - low) / 2.0, np.maximum(fastest, _NOISE_RAD_S),
-                               self._reached(0)])
+        self._half = np.stack(
+            [(high - low) / 2.0, np.maximum(fastest, _NOISE_RAD_S), self._reached(0)]
+        )
         self._excess, self._within = self._sample.copy(), np.zeros(self._sample.shape, bool)
         self._needed = max(_FEWEST, round(_CONFIRM_S * body.rate_hz))
         self.in_motion, self.replaced = False, 0
@@ -160,10 +159,13 @@ class JointCheck:
     def _beyond(self) -> str:
         """Name the first joint that is beyond what it can be."""
         row, joint = np.argwhere(~self._within[:2])[0].tolist()
-        found, centre, half = (each[row, joint] for each in
-                               (self._sample, self._centre, self._half))
-        return (f"{self._names[joint]} at {found:.3g} {('rad', 'rad/s')[row]}, expected within "
-                f"[{centre - half:.3g}, {centre + half:.3g}]")
+        found, centre, half = (
+            each[row, joint] for each in (self._sample, self._centre, self._half)
+        )
+        return (
+            f"{self._names[joint]} at {found:.3g} {('rad', 'rad/s')[row]}, expected within "
+            f"[{centre - half:.3g}, {centre + half:.3g}]"
+        )
 
     def _reached(self, since_ns: int) -> F64:
         """Return how far joints can have moved in a time [joints], rad; it grows with the time."""
@@ -186,8 +188,9 @@ class JointCheck:
 
         `jump` [joints], rad, is how much further it is than joints can have moved.
         """
-        follows = self._agreeing > 0 and (
-            self._way(position, self._seen) <= self._reached(gap_ns)).all()
+        follows = (
+            self._agreeing > 0 and (self._way(position, self._seen) <= self._reached(gap_ns)).all()
+        )
         self._agreeing = self._agreeing + 1 if follows else 1
         self._seen[:] = position
         if self._agreeing >= self._needed and not self.in_motion:
@@ -196,5 +199,7 @@ class JointCheck:
         if self._believed_ns is None:
             return f"{self._agreeing} of {self._needed} samples that agree"
         joint = int(jump.argmax())
-        return (f"{self._names[joint]} at {position[joint]:.3g} rad, {self._believed[joint]:.3g} "
-                "just before: it cannot move that fast")
+        return (
+            f"{self._names[joint]} at {position[joint]:.3g} rad, {self._believed[joint]:.3g} "
+            "just before: it cannot move that fast"
+        )

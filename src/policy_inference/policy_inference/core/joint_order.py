@@ -32,8 +32,9 @@ class JointOrder:
             self._index = self._indices(names)
             self._found = list(names)
         if len(values) != len(self._found):
-            raise RobotError(f"expected {len(self._found)} values, one per name, found "
-                             f"{len(values)}")
+            raise RobotError(
+                f"expected {len(self._found)} values, one per name, found {len(values)}"
+            )
         # mode="clip" spares the copy that the bounds check of take(out=) needs.
         values.take(self._index, None, out, "clip")
 
@@ -41,8 +42,11 @@ class JointOrder:
         counts = {name: list(names).count(name) for name in self._names}
         missing = [name for name, count in counts.items() if count == 0]
         doubled = [name for name, count in counts.items() if count > 1]
-        found = [f"{text}: {', '.join(joints)}"
-                 for text, joints in (("missing", missing), ("named twice", doubled)) if joints]
+        found = [
+            f"{text}: {', '.join(joints)}"
+            for text, joints in (("missing", missing), ("named twice", doubled))
+            if joints
+        ]
         if missing:
             found.append(f"the message has {', '.join(names) or 'none'}")
         if found:

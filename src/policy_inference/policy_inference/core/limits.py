@@ -6,13 +6,12 @@ from dataclasses import dataclass, fields
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tightening:
+class StricterLimits:
     """Operating limits from outside the bundle; None leaves the contract's value."""
 
     max_tilt_rad: float | None = None
@@ -43,7 +42,7 @@ class Limits:
         return self.state_timeout_ns + self.damp_after_ns
 
 
-def limits_in_force(body: Body, tightening: Tightening) -> Limits:
+def limits_in_force(body: Body, stricter_limits: StricterLimits) -> Limits:
     """Combine the contract's safety section with operating limits.
 
     Raises:
@@ -59,13 +58,15 @@ def limits_in_force(body: Body, tightening: Tightening) -> Limits:
         "effort_scale": 1.0,
     }
     problems = []
-    for field in fields(Tightening):
-        value, bound = getattr(tightening, field.name), ours[field.name]
+    for field in fields(StricterLimits):
+        value, bound = getattr(stricter_limits, field.name), ours[field.name]
         if value is None:
             continue
         if not value > 0.0 or (bound is not None and value > bound):
-            problems.append(f"{field.name}: expected a value in (0, {bound}], found {value}; "
-                            "parameters may tighten the contract's safety, never loosen it")
+            problems.append(
+                f"{field.name}: expected a value in (0, {bound}], found {value}; "
+                "parameters may tighten the contract's safety, never loosen it"
+            )
         ours[field.name] = value
     if problems:
         raise PolicyError("\n".join(problems))
@@ -84,7 +85,7 @@ def limits_in_force(body: Body, tightening: Tightening) -> Limits:
 def effort_limit(body: Body, limits: Limits) -> F64:
     """Return what the drives may use [joints], N·m."""
     joints = body.joints
-    return limits.effort_scale * per_joint(joints.effort_limit, joints.names)
+    return limits.effort_scale * joints.effort_limit
 
 
 def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:

@@ -76,8 +76,10 @@ class JointStateReader:
             if len(message.velocity) == 0:
                 raise RobotError("expected velocities, found none; the policy needs them measured")
             if len(message.position) != len(message.velocity):
-                raise RobotError(f"expected as many velocities as the {len(message.position)} "
-                                 f"positions, found {len(message.velocity)}")
+                raise RobotError(
+                    f"expected as many velocities as the {len(message.position)} "
+                    f"positions, found {len(message.velocity)}"
+                )
             self._order.take(message.name, np.asarray(message.velocity), velocity)
         self._order.take(message.name, np.asarray(message.position), self._read_position)
         if self._check and (problem := self._check.problem(self._read_position, velocity)):
@@ -102,9 +104,11 @@ class ImuReader:
         if self._quat is not None:
             q = message.orientation
             if not has_orientation(message):
-                raise RobotError("expected an orientation, found none (the quaternion is "
-                                 f"{q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); the IMU's driver must fuse "
-                                 "one")
+                raise RobotError(
+                    "expected an orientation, found none (the quaternion is "
+                    f"{q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); the IMU's driver must fuse "
+                    "one"
+                )
             _QUATERNION.pack_into(self._quat, 0, q.x, q.y, q.z, q.w)
         if self._ang_vel is not None:
             rate = message.angular_velocity
@@ -163,8 +167,11 @@ def velocity_of(message: Any) -> tuple[float, float, float]:
 
 def message_type(name: str) -> str:
     """Return the ROS type of an input that is robot state."""
-    known = {"joint_states": JointStateReader.message, "imu/data": ImuReader.message,
-             "odom": OdometryReader.message}  # fmt: skip
+    known = {
+        "joint_states": JointStateReader.message,
+        "imu/data": ImuReader.message,
+        "odom": OdometryReader.message,
+    }
     return known.get(name, VectorReader.message)
 
 

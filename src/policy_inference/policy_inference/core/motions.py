@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.bundle.body import Body
-from policy_inference.bundle.joint_values import per_joint
 from policy_inference.core.joint_check import JointCheck, nearest_turn, turns_of
 from policy_inference.interfaces import F64, JointTargets, OnFault
 
@@ -33,17 +32,17 @@ class Stand:
         """Prepare targets with the stand gains."""
         stand, names = body.stand, body.joints.names
         self.targets = JointTargets(len(names))
-        self.targets.stiffness[:] = per_joint(stand.stiffness, names)
-        self.targets.damping[:] = per_joint(stand.damping, names)
+        self.targets.stiffness[:] = stand.stiffness
+        self.targets.damping[:] = stand.damping
         self.targets.effort_limit[:] = effort_limit
         positions = [*(via.position for via in stand.via), stand.position]
         durations_s = [*(via.duration_s for via in stand.via), stand.duration_s]
-        self.poses: F64 = np.array([per_joint(position, names) for position in positions])
+        self.poses: F64 = np.array(positions)
         self.pose: F64 = self.poses[-1]
         self._durations_ns = [max(1, round(duration_s * 1e9)) for duration_s in durations_s]
         # A joint without stiffness, a wheel, stands where it is.
         self._posed = self.targets.stiffness > 0.0
-        self._tolerance: F64 = np.where(self._posed, per_joint(stand.tolerance, names), np.inf)
+        self._tolerance: F64 = np.where(self._posed, stand.tolerance, np.inf)
         self._names = names
         self.begin(self.pose, 0)
 
@@ -120,16 +119,16 @@ class SafeTargets:
         self.targets = JointTargets(len(names))
         self.targets.effort_limit[:] = effort_limit
         if self.on_fault is OnFault.DAMP:
-            self.targets.damping[:] = per_joint(body.damp.damping, names)
+            self.targets.damping[:] = body.damp.damping
         elif self._holds:
             # Not the policy's gains: those of a velocity or effort policy may hold nothing.
-            self.targets.stiffness[:] = per_joint(body.stand.stiffness, names)
-            self.targets.damping[:] = per_joint(body.stand.damping, names)
-        self._low = per_joint(body.joints.position_min, names)
-        self._high = per_joint(body.joints.position_max, names)
-        self._tolerance = per_joint(body.stand.tolerance, names)
+            self.targets.stiffness[:] = body.stand.stiffness
+            self.targets.damping[:] = body.stand.damping
+        self._low = body.joints.position_min
+        self._high = body.joints.position_max
+        self._tolerance = body.stand.tolerance
         self._turns = turns_of(body.joints)
-        self._speed: F64 = per_joint(body.joints.velocity_limit, names) * 1e-9
+        self._speed: F64 = body.joints.velocity_limit * 1e-9
         self._period_ns = body.period_ns
         self._goal, self._commanded, self._measured = np.zeros((3, len(names)))
         self._replaced = 0
@@ -169,8 +168,9 @@ class SafeTargets:
             commanded = np.where(np.isnan(self._commanded), joint_pos, self._commanded)
             pose = self._pose_of(joint_pos, commanded)
             begin = commanded if self.known else pose
-            self.targets.position[:] = np.clip(pose, np.minimum(self._low, begin),
-                                               np.maximum(self._high, begin))
+            self.targets.position[:] = np.clip(
+                pose, np.minimum(self._low, begin), np.maximum(self._high, begin)
+            )
             self._goal[:] = self.within_limits(self.targets.position)
             self._measured[:] = joint_pos
             self._requested = self.known = True
@@ -246,9 +246,11 @@ class SafeTargets:
         """Return the reasons why a motion cannot start where the joints are measured [joints]."""
         if not self._holds:
             return []
-        return [f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
-                f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
-                for i in np.flatnonzero(self._far(joint_pos) & self.known)]
+        return [
+            f"{self._names[i]} is measured at {joint_pos[i]:.2f} rad and held at "
+            f"{self.targets.position[i]:.2f} rad; ask for damp to hold what is measured"
+            for i in np.flatnonzero(self._far(joint_pos) & self.known)
+        ]
 
     def _far(self, joint_pos: F64) -> npt.NDArray[np.bool_]:
         """Return which joints are far from where they were held last [joints]."""
@@ -264,8 +266,11 @@ class SafeTargets:
     def beyond(self, before: SafeTargets) -> list[str]:
         """Return the joints that another one holds outside of these limits."""
         outside = (before._goal < self._low) | (before._goal > self._high)
-        return [f"{self._names[i]} is held at {before._goal[i]:.2f} rad, beyond the new limits "
-                f"[{self._low[i]:.2f}, {self._high[i]:.2f}]" for i in np.flatnonzero(outside)]
+        return [
+            f"{self._names[i]} is held at {before._goal[i]:.2f} rad, beyond the new limits "
+            f"[{self._low[i]:.2f}, {self._high[i]:.2f}]"
+            for i in np.flatnonzero(outside)
+        ]
 
     def continue_from(self, before: SafeTargets) -> None:
         """Hold the pose that another one of the same `on_fault` holds."""

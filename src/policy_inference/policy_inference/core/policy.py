@@ -1,9 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One tick of a policy: observations in, one command per joint out."""
+"""A joint policy, and its control path."""
 
-from policy_inference.bundle.load import Bundle
+from collections.abc import Callable
+
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.action import ActionDecoder
+from policy_inference.core.command import CommandFader
+from policy_inference.core.controller import Controller
+from policy_inference.core.freshness import Input
+from policy_inference.core.limits import Limits, input_timeouts_ns
 from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.recurrent import LastOutputs, RecurrentState
 from policy_inference.core.state import RobotState
@@ -17,21 +23,23 @@ class JointPolicy:
     action and recurrent state as they were.
     """
 
-    def __init__(self, bundle: Bundle, backend: Backend, state: RobotState) -> None:
+    def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
         """Tie state, observations, the backend's arrays and the action together."""
         contract = bundle.contract
         self.action = ActionDecoder(contract, backend.outputs[contract.action.output])
         self._state = state
         self._backend = backend
         self._observations = [
-            ObservationBuilder(observation, contract, state, backend.inputs[name],
-                               bundle.statistics.get(name))
+            ObservationBuilder(
+                observation, contract, state, backend.inputs[name], bundle.statistics.get(name)
+            )
             for name, observation in contract.observations.items()
-        ]  # fmt: skip
+        ]
         self._remembering = [each for each in self._observations if each.remembers]
         self._recurrent = RecurrentState(contract.state, backend)
-        self._fed_back = [each for each in (self._recurrent, LastOutputs(state, backend))
-                          if each.pairs]
+        self._fed_back = [
+            each for each in (self._recurrent, LastOutputs(state, backend)) if each.pairs
+        ]
         self._last_action = state["last_action"]
         self._tick = 0
         self.begins = True
@@ -72,3 +80,25 @@ class JointPolicy:
         for observation in self._remembering:
             observation.advance()
         return self.action.decode()
+
+
+def joint_controller(
+    bundle: JointBundle, backend: Backend, limits: Limits, clock: Callable[[], int]
+) -> Controller:
+    """Return the controller of a joint policy.
+
+    Args:
+        bundle: JointBundle whose contract holds.
+        backend: Opened backend of the bundle; stays the caller's to close.
+        limits: Limits in force.
+        clock: As for `Controller`.
+    """
+    contract = bundle.contract
+    state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
+    timeouts_ns = input_timeouts_ns(contract)
+    inputs = {
+        name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns)) for name in state.inputs
+    }
+    command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
+    policy = JointPolicy(bundle, backend, state)
+    return Controller(contract, policy, state, inputs, command, limits, clock)

@@ -16,8 +16,7 @@ class RecurrentState:
 
     def __init__(self, pairs: Sequence[StatePair], backend: Backend) -> None:
         """Keep the arrays of the pairs."""
-        self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output])
-                      for pair in pairs]  # fmt: skip
+        self.pairs = [(backend.inputs[pair.input], backend.outputs[pair.output]) for pair in pairs]
         """Input and output of each; none where there is nothing to do."""
         self.reset()
 
@@ -45,8 +44,9 @@ class LastOutputs:
 
     def __init__(self, state: RobotState, backend: Backend) -> None:
         """Find the arrays of the outputs that the state has a field of."""
-        self.pairs = [(field, backend.outputs[name].reshape(-1))
-                      for name, field in state.last_outputs.items()]  # fmt: skip
+        self.pairs = [
+            (field, backend.outputs[name].reshape(-1)) for name, field in state.last_outputs.items()
+        ]
         """Field and output of each; none where there is nothing to do."""
 
     def is_finite(self) -> bool:

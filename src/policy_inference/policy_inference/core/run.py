@@ -18,9 +18,14 @@ class Run:
     """Runs the policy; `targets` are those of the last `update`."""
 
     def __init__(
-        self, body: Body, policy: Policy, state: StateVector, stand: Stand,
-        limits: Limits, effort_limit: F64,
-    ) -> None:  # fmt: skip
+        self,
+        body: Body,
+        policy: Policy,
+        state: StateVector,
+        stand: Stand,
+        limits: Limits,
+        effort_limit: F64,
+    ) -> None:
         """Blend from the targets of `stand`, where its motion has ended."""
         self._policy, self._stand = policy, stand
         self._bounds = TargetBounds(body, policy.action, limits.margin)

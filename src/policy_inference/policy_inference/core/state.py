@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from policy_inference.bundle.contract import JointContract, Term
-from policy_inference.bundle.terms import TERMS
-from policy_inference.bundle.validate import term_names
+from policy_inference.bundle.terms import TERMS, term_names
 from policy_inference.core.phase import Phase, phase_name
 from policy_inference.core.rotation import gravity_body
 from policy_inference.interfaces import F64
@@ -26,8 +25,14 @@ _SOURCES = {
     "lin_vel_body": "odom",
     "velocity_command": "cmd_vel",
 }
-_SIZES = {"quat_xyzw": 4, "ang_vel_body": 3, "lin_vel_body": 3, "gravity_body": 3,
-          "velocity_command": 3, "tick": 1}  # fmt: skip
+_SIZES = {
+    "quat_xyzw": 4,
+    "ang_vel_body": 3,
+    "lin_vel_body": 3,
+    "gravity_body": 3,
+    "velocity_command": 3,
+    "tick": 1,
+}
 
 
 LAST_OUTPUT = "last_output:"
@@ -54,8 +59,9 @@ class StateVector:
         """Lay out the fields, in this order."""
         self.flat: F64 = np.full(sum(sizes.values()), np.nan)
         ends = np.cumsum(list(sizes.values())).tolist()
-        self.slices = {name: slice(end - sizes[name], end)
-                       for name, end in zip(sizes, ends, strict=True)}  # fmt: skip
+        self.slices = {
+            name: slice(end - sizes[name], end) for name, end in zip(sizes, ends, strict=True)
+        }
 
     def __getitem__(self, field: str) -> F64:
         """Return a view of the field; write into it."""
@@ -105,12 +111,17 @@ class RobotState(StateVector):
         """Lay out the fields that the contract's terms need, `orientation` where it is guarded."""
         super().__init__(dict(_needed(contract, orientation)))
         command = self.get("velocity_command")
-        self.phases = {name: Phase(term, self[name], contract.rate_hz, command)
-                       for term in _terms(contract)
-                       if (name := field_name(term)).startswith("phase:")}  # fmt: skip
+        self.phases = {
+            name: Phase(term, self[name], contract.rate_hz, command)
+            for term in _terms(contract)
+            if (name := field_name(term)).startswith("phase:")
+        }
         """The fields that are phases."""
-        self.last_outputs = {name.removeprefix(LAST_OUTPUT): self[name] for name in self.slices
-                             if name.startswith(LAST_OUTPUT)}  # fmt: skip
+        self.last_outputs = {
+            name.removeprefix(LAST_OUTPUT): self[name]
+            for name in self.slices
+            if name.startswith(LAST_OUTPUT)
+        }
         """Fields that repeat an output of the model, by its name."""
         self._commanded = [phase for phase in self.phases.values() if phase.is_commanded]
         self._orientation = "gravity_body" in self.slices
@@ -169,7 +180,7 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
             if term.standing:
                 yield "velocity_command", _SIZES["velocity_command"]
         elif name.startswith(LAST_OUTPUT):
-            yield name, len(term_names(term, TERMS[term.term], contract))
+            yield name, len(term_names(term, contract))
         elif name in _SIZES:
             yield name, _SIZES[name]
 

@@ -22,19 +22,14 @@ from policy_inference.core.cdr import (
     read_string,
     read_strings,
 )
-from policy_inference.core.messages import (
-    COMPRESSED_IMAGE,
-    IMAGE,
-    ImuReader,
-    JointStateReader,
-)
+from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE, ImuReader, JointStateReader
 from policy_inference.interfaces import F64
 
 Decode = Callable[[bytes], Any]
 
 JOINT_COMMAND = "policy_msgs/msg/JointCommand"
 _STAMP, _BIG_ENDIAN_STAMP = struct.Struct("<iI"), struct.Struct(">iI")
-_SIZE, _STEP = struct.Struct("<2I"), struct.Struct("<I")
+_SIZE, _BYTE, _STEP = struct.Struct("<2I"), struct.Struct("<B"), struct.Struct("<I")
 _IMU = struct.Struct("<5d64x3d")
 """Orientation, the first entry of its covariance, the others, angular velocity."""
 _COMMAND = struct.Struct("<iIQiIB")
@@ -255,8 +250,14 @@ class JointCommandDecoder:
         for _ in range(_COMMAND_ARRAYS):
             values, at = read_doubles(data, at)
             arrays.append(values)
-        return WireJointCommand(Stamp(sec, nanosec), sequence, Stamp(valid_sec, valid_nanosec),
-                                mode, self._names, *arrays)
+        return WireJointCommand(
+            Stamp(sec, nanosec),
+            sequence,
+            Stamp(valid_sec, valid_nanosec),
+            mode,
+            self._names,
+            *arrays,
+        )
 
 
 class ImageDecoder:
@@ -273,7 +274,8 @@ class ImageDecoder:
         at = aligned(end_of_string(data, START + _STAMP.size), 4)
         height, width = _SIZE.unpack_from(data, at)
         encoding, at = read_string(data, at + _SIZE.size)
-        is_bigendian, at = data[at], aligned(at + 1, 4)
+        (is_bigendian,) = _BYTE.unpack_from(data, at)
+        at = aligned(at + _BYTE.size, 4)
         (step,) = _STEP.unpack_from(data, at)
         pixels = read_bytes(data, at + _STEP.size)
         return WireImage(data, height, width, encoding, is_bigendian, step, pixels)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.interfaces import Backend
@@ -42,7 +42,7 @@ class Flight:
         valid_for_s: How long a command may be followed.
     """
 
-    bundle: Bundle
+    bundle: JointBundle
     contract_text: str
     backend: str
     runs_on: str
@@ -55,9 +55,15 @@ class Flight:
 
 
 def flight_of(
-    bundle: Bundle, backend: Backend, controller: Controller, topics: Sequence[Topic], *,
-    settings: Mapping[str, str], namespace: str = "/", valid_for_s: float = 0.1,
-) -> Flight:  # fmt: skip
+    bundle: JointBundle,
+    backend: Backend,
+    controller: Controller,
+    topics: Sequence[Topic],
+    *,
+    settings: Mapping[str, str],
+    namespace: str = "/",
+    valid_for_s: float = 0.1,
+) -> Flight:
     """Return what a controller's ticks are of.
 
     Args:
@@ -73,19 +79,26 @@ def flight_of(
         bundle=bundle,
         # Its bytes as they were read, line ends too: the text has the hash of what runs.
         contract_text=bundle.content.decode("utf-8"),
-        backend=backend.name, runs_on=", ".join(backend.details.values()), settings=settings,
-        topics=tuple(topics), inputs=tuple(controller.inputs),
-        state_sizes={name: part.stop - part.start
-                     for name, part in controller.state.slices.items()},
-        namespace=namespace, valid_for_s=valid_for_s,
-    )  # fmt: skip
+        backend=backend.name,
+        runs_on=", ".join(backend.details.values()),
+        settings=settings,
+        topics=tuple(topics),
+        inputs=tuple(controller.inputs),
+        state_sizes={
+            name: part.stop - part.start for name, part in controller.state.slices.items()
+        },
+        namespace=namespace,
+        valid_for_s=valid_for_s,
+    )
 
 
 def settings_of(limits: Limits, backend: Backend, machine: Machine | None = None) -> dict[str, str]:
     """Return limits in force, versions and machine as texts by name, the unit in the name."""
     machine = machine or Machine()
-    versions = {name: installed_version(name.replace("_", "-"), name)
-                for name in ("policy_inference", "numpy", "rosbags")}  # fmt: skip
+    versions = {
+        name: installed_version(name.replace("_", "-"), name)
+        for name in ("policy_inference", "numpy", "rosbags")
+    }
     system = {
         "system.python": platform.python_version(),
         "system.release": release(machine),

@@ -43,8 +43,9 @@ def definitions() -> Path:
     folder = _folder()
     for needed in _NEEDED:
         if not (folder / f"{needed}.msg").is_file():
-            raise PolicyError(f"{folder}: expected {needed}.msg, found none; build the package "
-                              f"{_PACKAGE} anew")
+            raise PolicyError(
+                f"{folder}: expected {needed}.msg, found none; build the package {_PACKAGE} anew"
+            )
     return folder
 
 
@@ -54,6 +55,8 @@ def _folder() -> Path:
         folder = Path(prefix, "share", _PACKAGE, "msg")
         if folder.is_dir():
             return folder
-    raise PolicyError(f"{_PREFIXES}: expected a prefix with share/{_PACKAGE}/msg, found "
-                      f"{os.pathsep.join(prefixes) or 'nothing'}; build {_PACKAGE} and source "
-                      "install/setup.bash")
+    raise PolicyError(
+        f"{_PREFIXES}: expected a prefix with share/{_PACKAGE}/msg, found "
+        f"{os.pathsep.join(prefixes) or 'nothing'}; build {_PACKAGE} and source "
+        "install/setup.bash"
+    )

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from policy_inference.core.controller import Controller
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
+from policy_inference.flight.recording_folder import RecordingFolder
+from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
 from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, Wire
-from policy_inference.flight.scribe import Cause, News, Scribe
-from policy_inference.flight.shelf import Shelf
 from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import JointTargets
 
@@ -57,9 +57,14 @@ class FlightRecorder:
     """
 
     def __init__(
-        self, controller: Controller, tap: Tap, flight: Flight,
-        types: Callable[[], Typestore], options: FlightOptions, news: News | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        controller: Controller,
+        tap: Tap,
+        flight: Flight,
+        types: Callable[[], Typestore],
+        options: FlightOptions,
+        news: News | None = None,
+    ) -> None:
         """Make the ring, and show the controller's runs to it.
 
         Args:
@@ -75,11 +80,11 @@ class FlightRecorder:
         self._after = round(options.after_s * rate_hz)
         spare = self._after + round(_SPARE_S * rate_hz)
         self._controller = controller
-        self._shelf = Shelf(options.folder, options.min_free_mb, types, flight)
+        self._shelf = RecordingFolder(options.folder, options.min_free_mb, types, flight)
         self.ring = Ring(controller, tap, self._before + spare)
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
-        self._scribe = Scribe(self.ring, self._shelf, self.news)
+        self._scribe = RecordingWriter(self.ring, self._shelf, self.news)
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
         self._seen, self._held_until = controller.tripped, 0
@@ -116,10 +121,11 @@ class FlightRecorder:
         self.load()
         self.ring.restart()
         self._seen, self._held_until = self._controller.tripped, self.ring.begin
-        before, self._scribe = self._scribe, Scribe(self.ring, self._shelf, self.news)
+        before, self._scribe = self._scribe, RecordingWriter(self.ring, self._shelf, self.news)
         self._scribe.last = before.last
-        self._thread = threading.Thread(target=self._scribe.work, name="flight recorder",
-                                        daemon=True)  # fmt: skip
+        self._thread = threading.Thread(
+            target=self._scribe.work, name="flight recorder", daemon=True
+        )
         self._thread.start()
 
     def stop(self, timeout_s: float = 3.0) -> None:
@@ -131,8 +137,10 @@ class FlightRecorder:
         self._scribe.end()
         thread.join(timeout_s)
         if thread.is_alive():
-            self._scribe.fail(f"{self._shelf.folder}: not written within {timeout_s:g} s; what "
-                              "there is lies in a hidden folder there")
+            self._scribe.fail(
+                f"{self._shelf.folder}: not written within {timeout_s:g} s; what "
+                "there is lies in a hidden folder there"
+            )
 
     def abandon(self) -> None:
         """Write what is due, wait for nothing."""
@@ -155,16 +163,33 @@ class FlightRecorder:
         return self._scribe.requested
 
     def record(
-        self, *, now_ns: int, stamp_ns: int, duration_ns: int, wire: Wire,
-        sent: JointTargets | None, sequence: int | None,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        now_ns: int,
+        stamp_ns: int,
+        duration_ns: int,
+        wire: Wire,
+        sent: JointTargets | None,
+        sequence: int | None,
+    ) -> None:
         """End a tick: see `Ring.record`."""
         left_out = self.ring.messages_left_out
-        self.ring.record(now_ns=now_ns, stamp_ns=stamp_ns, duration_ns=duration_ns, wire=wire,
-                         sent=sent, sequence=sequence)  # fmt: skip
+        self.ring.record(
+            now_ns=now_ns,
+            stamp_ns=stamp_ns,
+            duration_ns=duration_ns,
+            wire=wire,
+            sent=sent,
+            sequence=sequence,
+        )
         if not left_out and self.ring.messages_left_out:
-            self.news.append((True, f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
-                                    "a tick at most, found more; what is too large is left out"))
+            self.news.append(
+                (
+                    True,
+                    f"flight recorder: expected messages of {MAX_WIRE_BYTES} bytes "
+                    "a tick at most, found more; what is too large is left out",
+                )
+            )
         if self._controller.tripped is not self._seen:
             self.watch()
 
@@ -181,9 +206,16 @@ class FlightRecorder:
             self._held_until = self.ring.end + self._before
         # By ticks, since simulated time may begin anew.
         at = self.ring.end - 1
-        self._scribe.put(Cause(word=trip.rule.value, text=f"{trip.rule.value}: {trip.reason}",
-                               first=self._first(), at=at, due=at + self._after,
-                               latched=trip.latched))  # fmt: skip
+        self._scribe.put(
+            Cause(
+                word=trip.rule.value,
+                text=f"{trip.rule.value}: {trip.reason}",
+                first=self._first(),
+                at=at,
+                due=at + self._after,
+                latched=trip.latched,
+            )
+        )
 
     def request(self, who: str = "by hand") -> Path:
         """Have the ring written; return where it will be.
@@ -198,8 +230,10 @@ class FlightRecorder:
         self._require_work()
         _require_none(self._scribe.requested)
         place = self._shelf.place("request")
-        self._scribe.request(Cause(word="request", text=f"asked for {who}", first=self._first(),
-                                   end=self.ring.end), place)  # fmt: skip
+        self._scribe.request(
+            Cause(word="request", text=f"asked for {who}", first=self._first(), end=self.ring.end),
+            place,
+        )
         return place
 
     def begin_run(self, who: str = "by hand") -> Path:

@@ -55,8 +55,9 @@ class Recording:
         """Where it will be; where it is, once it is finished."""
         self._namespace = flight.namespace.rstrip("/")
         self._messages, self._reason = TickMessages(types, flight), reason
-        self._growing = Path(tempfile.mkdtemp(prefix=f"{UNFINISHED}{place.name}-",
-                                              dir=place.parent))  # fmt: skip
+        self._growing = Path(
+            tempfile.mkdtemp(prefix=f"{UNFINISHED}{place.name}-", dir=place.parent)
+        )
         self.ticks = 0
         """Number of ticks in it."""
         try:
@@ -70,9 +71,11 @@ class Recording:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None,
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
         traceback: TracebackType | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Finish, or discard after an error."""
         if error is None:
             self.finish()

@@ -92,8 +92,10 @@ class Ring:
         self._target: F64 = _touched((size, target.size))
         self._command: F64 = _touched((size, 6, target.size))
         self._given, self._answers = (
-            [(name, array, _touched((size, *array.shape), array.dtype))
-             for name, array in arrays.items()]
+            [
+                (name, array, _touched((size, *array.shape), array.dtype))
+                for name, array in arrays.items()
+            ]
             for arrays in (backend.inputs, backend.outputs)
         )
         self.size = size
@@ -125,9 +127,15 @@ class Ring:
         self._answered = True
 
     def record(
-        self, *, now_ns: int, stamp_ns: int, duration_ns: int, wire: Wire,
-        sent: JointTargets | None, sequence: int | None,
-    ) -> Moment:  # fmt: skip
+        self,
+        *,
+        now_ns: int,
+        stamp_ns: int,
+        duration_ns: int,
+        wire: Wire,
+        sent: JointTargets | None,
+        sequence: int | None,
+    ) -> Moment:
         """End a tick.
 
         Args:
@@ -153,12 +161,26 @@ class Ring:
         if sum([len(data) for data in wire if data is not None]) > MAX_WIRE_BYTES:
             wire = self._bounded(wire)
         # Quicker than by the names of 16 arguments.
-        moment = Moment._make((
-            number, number - self.begin, stamp_ns, now_ns, duration_ns, mode, reason,
-            tuple([age_ns(now_ns) for age_ns in self._ages]), wire,
-            asked, answered, taken, asked and run.begins, run.blend if taken else 0.0, sequence,
-            mode if sent is None else sent.mode,
-        ))  # fmt: skip
+        moment = Moment._make(
+            (
+                number,
+                number - self.begin,
+                stamp_ns,
+                now_ns,
+                duration_ns,
+                mode,
+                reason,
+                tuple([age_ns(now_ns) for age_ns in self._ages]),
+                wire,
+                asked,
+                answered,
+                taken,
+                asked and run.begins,
+                run.blend if taken else 0.0,
+                sequence,
+                mode if sent is None else sent.mode,
+            )
+        )
         self._moments[slot] = moment
         self._slot = (slot + 1) % self.size
         self._asked = self._answered = False
@@ -198,12 +220,13 @@ class Ring:
         if moment is None or moment.number != number:
             return None
         tick = FlightTick(
-            moment=moment, state=self._state[slot].copy(),
+            moment=moment,
+            state=self._state[slot].copy(),
             inputs=_copied(self._given, slot) if moment.asked else {},
             outputs=_copied(self._answers, slot) if moment.answered else {},
             target=self._target[slot].copy() if moment.taken else None,
             command=self._command[slot].copy() if moment.sequence is not None else None,
-        )  # fmt: skip
+        )
         return tick if self._moments[slot] is moment else None
 
 

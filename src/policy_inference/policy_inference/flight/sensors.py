@@ -35,19 +35,28 @@ class SensorMessages:
         self, stamp_ns: int, names: Sequence[str], position: F64, velocity: F64, effort: F64
     ) -> bytes:
         """Return a JointState: rad, rad/s and N·m of each joint."""
-        return self._bytes(JOINT_STATES, header=self._header(stamp_ns, ""), name=list(names),
-                           position=position, velocity=velocity, effort=effort)  # fmt: skip
+        return self._bytes(
+            JOINT_STATES,
+            header=self._header(stamp_ns, ""),
+            name=list(names),
+            position=position,
+            velocity=velocity,
+            effort=effort,
+        )
 
     def imu(self, stamp_ns: int, quat_xyzw: F64, ang_vel_body: F64, lin_acc_body: F64) -> bytes:
         """Return an Imu: rotation body to world, rad/s, and m/s^2 with gravity's reaction."""
         unknown = np.zeros(9)
         return self._bytes(
-            IMU, header=self._header(stamp_ns, "imu_link"),
+            IMU,
+            header=self._header(stamp_ns, "imu_link"),
             orientation=self._make("geometry_msgs/msg/Quaternion", **_named("xyzw", quat_xyzw)),
             orientation_covariance=unknown,
-            angular_velocity=self._vector(ang_vel_body), angular_velocity_covariance=unknown,
-            linear_acceleration=self._vector(lin_acc_body), linear_acceleration_covariance=unknown,
-        )  # fmt: skip
+            angular_velocity=self._vector(ang_vel_body),
+            angular_velocity_covariance=unknown,
+            linear_acceleration=self._vector(lin_acc_body),
+            linear_acceleration_covariance=unknown,
+        )
 
     def odometry(
         self, stamp_ns: int, pos_world: F64, quat_xyzw: F64, lin_vel_body: F64, ang_vel_body: F64
@@ -61,11 +70,14 @@ class SensorMessages:
         twist = self._twist(lin_vel_body, ang_vel_body)
         unknown = np.zeros(36)
         return self._bytes(
-            ODOMETRY, header=self._header(stamp_ns, "odom"), child_frame_id="base_link",
+            ODOMETRY,
+            header=self._header(stamp_ns, "odom"),
+            child_frame_id="base_link",
             pose=self._make("geometry_msgs/msg/PoseWithCovariance", pose=pose, covariance=unknown),
-            twist=self._make("geometry_msgs/msg/TwistWithCovariance", twist=twist,
-                             covariance=unknown),
-        )  # fmt: skip
+            twist=self._make(
+                "geometry_msgs/msg/TwistWithCovariance", twist=twist, covariance=unknown
+            ),
+        )
 
     def twist(self, velocity: Sequence[float]) -> bytes:
         """Return a Twist of vx, vy (m/s) and yaw rate (rad/s)."""
@@ -76,12 +88,14 @@ class SensorMessages:
     def contact_forces(self, stamp_ns: int, names: Sequence[str], forces_world: F64) -> bytes:
         """Return ContactForces [contacts, 3], N, in the world's frame."""
         forces = [self._vector(force) for force in forces_world]
-        return self._bytes(CONTACT_FORCES, header=self._header(stamp_ns, "world"),
-                           names=list(names), forces=forces)  # fmt: skip
+        return self._bytes(
+            CONTACT_FORCES, header=self._header(stamp_ns, "world"), names=list(names), forces=forces
+        )
 
     def _twist(self, linear: F64, angular: F64) -> Any:
-        return self._make("geometry_msgs/msg/Twist", linear=self._vector(linear),
-                          angular=self._vector(angular))  # fmt: skip
+        return self._make(
+            "geometry_msgs/msg/Twist", linear=self._vector(linear), angular=self._vector(angular)
+        )
 
     def _vector(self, values: F64) -> Any:
         return self._make("geometry_msgs/msg/Vector3", **_named("xyz", values))

@@ -42,24 +42,36 @@ class TickMessages:
         contract = flight.bundle.contract
         self._joints = list(contract.joints.on_robot())
         self._fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
-        self._valid_for = self._make("builtin_interfaces/msg/Duration",
-                                     **_time(round(flight.valid_for_s * _NS_PER_S)))  # fmt: skip
+        self._valid_for = self._make(
+            "builtin_interfaces/msg/Duration", **_time(round(flight.valid_for_s * _NS_PER_S))
+        )
         self._said: tuple[Mode, str] | None = None
 
     def info(self, reason: str) -> Entry:
         """Return the head of the recording."""
         flight, contract = self._flight, self._flight.bundle.contract
-        settings = [self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
-                    for key, value in flight.settings.items()]  # fmt: skip
+        settings = [
+            self._make("diagnostic_msgs/msg/KeyValue", key=key, value=value)
+            for key, value in flight.settings.items()
+        ]
         return self._entry(
-            "flight_info", INFO, reason=reason, bundle=str(flight.bundle.path.resolve()),
-            bundle_name=contract.name, bundle_version=contract.version,
-            bundle_sha256=flight.bundle.sha256, contract=flight.contract_text,
-            backend=flight.backend, runs_on=flight.runs_on, host=platform.node(), settings=settings,
-            inputs=list(flight.inputs), joints=self._joints,
+            "flight_info",
+            INFO,
+            reason=reason,
+            bundle=str(flight.bundle.path.resolve()),
+            bundle_name=contract.name,
+            bundle_version=contract.version,
+            bundle_sha256=flight.bundle.sha256,
+            contract=flight.contract_text,
+            backend=flight.backend,
+            runs_on=flight.runs_on,
+            host=platform.node(),
+            settings=settings,
+            inputs=list(flight.inputs),
+            joints=self._joints,
             state_fields=[*flight.state_sizes],
             state_sizes=np.array([*flight.state_sizes.values()], np.uint32),
-        )  # fmt: skip
+        )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
         """Yield the messages that came, the tick, and the command that was sent."""
@@ -75,13 +87,22 @@ class TickMessages:
         self._said = moment.mode, moment.reason
         ages_s = [math.inf if age is None else age / _NS_PER_S for age in moment.ages_ns]
         return self._entry(
-            "policy_tick", TICK, stamp=self._stamp(moment.stamp_ns), tick=moment.tick,
-            time_ns=moment.time_ns, duration_s=moment.duration_ns / _NS_PER_S,
-            mode=self._mode(moment.mode), reason="" if said == self._said else moment.reason,
-            ages_s=np.array(ages_s), state=tick.state, begins=moment.begins,
-            inputs=self._tensors(tick.inputs), outputs=self._tensors(tick.outputs),
-            target=np.empty(0) if tick.target is None else tick.target, blend=moment.blend,
-        )  # fmt: skip
+            "policy_tick",
+            TICK,
+            stamp=self._stamp(moment.stamp_ns),
+            tick=moment.tick,
+            time_ns=moment.time_ns,
+            duration_s=moment.duration_ns / _NS_PER_S,
+            mode=self._mode(moment.mode),
+            reason="" if said == self._said else moment.reason,
+            ages_s=np.array(ages_s),
+            state=tick.state,
+            begins=moment.begins,
+            inputs=self._tensors(tick.inputs),
+            outputs=self._tensors(tick.outputs),
+            target=np.empty(0) if tick.target is None else tick.target,
+            blend=moment.blend,
+        )
 
     def _command(self, tick: FlightTick) -> Entry:
         moment = tick.moment
@@ -89,21 +110,30 @@ class TickMessages:
         assert tick.command is not None
         rows = dict(zip(names, tick.command, strict=True))
         return self._entry(
-            "joint_command", COMMAND, stamp=self._stamp(moment.stamp_ns),
-            sequence=moment.sequence, valid_for=self._valid_for,
-            mode=self._mode(moment.command_mode), names=self._joints, **rows,
-        )  # fmt: skip
+            "joint_command",
+            COMMAND,
+            stamp=self._stamp(moment.stamp_ns),
+            sequence=moment.sequence,
+            valid_for=self._valid_for,
+            mode=self._mode(moment.command_mode),
+            names=self._joints,
+            **rows,
+        )
 
     def _mode(self, mode: Mode) -> int:
         return self._fault_mode if mode is Mode.DAMP else int(mode)
 
     def _tensors(self, tensors: Mapping[str, Tensor]) -> list[Any]:
         return [
-            self._make(_TENSOR, name=name, dtype=array.dtype.name,
-                       shape=np.array(array.shape, np.int64),
-                       data=array.reshape(-1).view(np.uint8))
+            self._make(
+                _TENSOR,
+                name=name,
+                dtype=array.dtype.name,
+                shape=np.array(array.shape, np.int64),
+                data=array.reshape(-1).view(np.uint8),
+            )
             for name, array in tensors.items()
-        ]  # fmt: skip
+        ]
 
     def _stamp(self, ns: int) -> Any:
         return self._make("builtin_interfaces/msg/Time", **_time(ns))
@@ -118,5 +148,3 @@ class TickMessages:
 def _time(ns: int) -> dict[str, int]:
     sec, nanosec = divmod(ns, _NS_PER_S)
     return {"sec": sec, "nanosec": nanosec}
-
-

@@ -13,8 +13,10 @@ _LOW_CLOCK, _BUSY_PERCENT, _HOT_C, _PREEMPTED = 0.9, 90.0, 85.0, 20
 
 Trip points: 85 degrees on RK3588 (Linux, rk3588-base.dtsi), 95 on RDK S100 (rdk_s_doc).
 """
-UNKNOWN = ("the device tells nothing; likely a clock governor that saves power, or another program "
-           "on the same processor or accelerator")
+UNKNOWN = (
+    "the device tells nothing; likely a clock governor that saves power, or another program "
+    "on the same processor or accelerator"
+)
 
 
 def likely_causes(telemetry: Mapping[str, str]) -> str:
@@ -23,8 +25,12 @@ def likely_causes(telemetry: Mapping[str, str]) -> str:
     Args:
         telemetry: Of machine and device, with the unit in the key.
     """
-    found = "; ".join([*_clocks(telemetry), *_loads(telemetry), *_heat(telemetry),
-                       *_preemptions(telemetry)]) or UNKNOWN
+    found = (
+        "; ".join(
+            [*_clocks(telemetry), *_loads(telemetry), *_heat(telemetry), *_preemptions(telemetry)]
+        )
+        or UNKNOWN
+    )
     return f"{found}; `policy_inference doctor` looks at clocks, governors and limits"
 
 
@@ -52,8 +58,10 @@ def _heat(telemetry: Mapping[str, str]) -> Iterator[str]:
 def _preemptions(telemetry: Mapping[str, str]) -> Iterator[str]:
     for thread, count in _values(telemetry, "_preemptions"):
         if count >= _PREEMPTED:
-            yield (f"the {thread}'s thread was preempted {count:.0f} times: other programs are on "
-                   "its core; --cpus and --priority keep them off")
+            yield (
+                f"the {thread}'s thread was preempted {count:.0f} times: other programs are on "
+                "its core; --cpus and --priority keep them off"
+            )
 
 
 def _values(telemetry: Mapping[str, str], unit: str) -> Iterator[tuple[str, float]]:

@@ -24,8 +24,11 @@ class Host:
 
     def read(self) -> Mapping[str, str]:
         """Return load since the last call, memory and temperature, with the unit in the key."""
-        return {**self._load(), **self._memory(),
-                **temperature_values(self._machine, "cpu", "cpu", "soc", "x86_pkg")}
+        return {
+            **self._load(),
+            **self._memory(),
+            **temperature_values(self._machine, "cpu", "cpu", "soc", "x86_pkg"),
+        }
 
     def _load(self) -> dict[str, str]:
         before, self._counted = self._counted, self._count()

@@ -26,8 +26,11 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
     distribution = environment.get("ROS_DISTRO")
     if not distribution or not module_found("rclpy"):
         rclpy = "there" if module_found("rclpy") else "not found"
-        yield Finding.warning("distribution", f"{distribution or 'none'}, rclpy {rclpy}", "source "
-                              "ROS 2's setup.bash; without it only what needs no ROS runs")
+        yield Finding.warning(
+            "distribution",
+            f"{distribution or 'none'}, rclpy {rclpy}",
+            "source ROS 2's setup.bash; without it only what needs no ROS runs",
+        )
         return
     yield Finding(name="distribution", found=distribution)
     yield _workspace()
@@ -35,8 +38,10 @@ def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Fi
     yield _domain(environment)
     yield _reach(machine, environment)
     if size := machine.number("/proc/sys/net/core/rmem_max"):
-        yield Finding(name="receive buffer", found=f"net.core.rmem_max {size / 1024:.0f} KiB "
-                      "(large camera images may want more)")
+        yield Finding(
+            name="receive buffer",
+            found=f"net.core.rmem_max {size / 1024:.0f} KiB (large camera images may want more)",
+        )
 
 
 def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
@@ -57,8 +62,11 @@ def discovery_of(robot: str, environment: Mapping[str, str]) -> dict[str, str]:
 def _workspace() -> Finding:
     if module_found("policy_msgs"):
         return Finding(name="workspace", found="policy_msgs found")
-    return Finding.error("workspace", "policy_msgs not found", "build the workspace, and source "
-                         "its install/setup.bash in this shell")
+    return Finding.error(
+        "workspace",
+        "policy_msgs not found",
+        "build the workspace, and source its install/setup.bash in this shell",
+    )
 
 
 def _middleware(environment: Mapping[str, str]) -> Finding:
@@ -66,19 +74,30 @@ def _middleware(environment: Mapping[str, str]) -> Finding:
     name, said = named or _DEFAULT_RMW, "" if named else " (default)"
     folders = [Path(p) for p in environment.get("AMENT_PREFIX_PATH", "").split(":") if p]
     # ROS distributions mark each package in this index.
-    if any((folder / "share/ament_index/resource_index/packages" / name).exists()
-           for folder in folders) or not named:
+    if (
+        any(
+            (folder / "share/ament_index/resource_index/packages" / name).exists()
+            for folder in folders
+        )
+        or not named
+    ):
         return Finding(name="middleware", found=f"{name}{said}")
-    return Finding.error("middleware", f"{name}, which is not installed", "install its package for "
-                         "this distribution, or unset RMW_IMPLEMENTATION")
+    return Finding.error(
+        "middleware",
+        f"{name}, which is not installed",
+        "install its package for this distribution, or unset RMW_IMPLEMENTATION",
+    )
 
 
 def _domain(environment: Mapping[str, str]) -> Finding:
     text = environment.get("ROS_DOMAIN_ID") or "0"
     if text.isascii() and text.isdigit() and int(text) <= _LAST_DOMAIN:
         return Finding(name="domain", found=f"ROS_DOMAIN_ID {text}")
-    return Finding.warning("domain", f"ROS_DOMAIN_ID {text}", "set a number from 0 to "
-                           f"{_LAST_DOMAIN}, the same on all computers")
+    return Finding.warning(
+        "domain",
+        f"ROS_DOMAIN_ID {text}",
+        f"set a number from 0 to {_LAST_DOMAIN}, the same on all computers",
+    )
 
 
 def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
@@ -86,8 +105,11 @@ def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
     alone = environment.get("ROS_LOCALHOST_ONLY") == "1"
     asked = environment.get(_RANGE) or "SUBNET"
     if asked not in _RANGES:
-        return Finding.warning("discovery", f"ROS_AUTOMATIC_DISCOVERY_RANGE {asked}",
-                               f"set one of {', '.join(_RANGES)}")
+        return Finding.warning(
+            "discovery",
+            f"ROS_AUTOMATIC_DISCOVERY_RANGE {asked}",
+            f"set one of {', '.join(_RANGES)}",
+        )
     if alone or asked in ("LOCALHOST", "OFF"):
         by = "ROS_LOCALHOST_ONLY=1" if alone else f"ROS_AUTOMATIC_DISCOVERY_RANGE={asked}"
         return Finding(name="discovery", found=f"this computer only ({by})")
@@ -96,13 +118,19 @@ def _reach(machine: Machine, environment: Mapping[str, str]) -> Finding:
     networks = _networks(machine)
     if networks and not (is_chosen or is_secured):
         return Finding.warning(
-            "discovery", f"DDS is open to the network ({', '.join(networks)}): each machine there "
-            "can command the robot", f"set {_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
-            "configure SROS 2: docs/hardening.md")
+            "discovery",
+            f"DDS is open to the network ({', '.join(networks)}): each machine there "
+            "can command the robot",
+            f"set {_RANGE}=LOCALHOST (Humble: ROS_LOCALHOST_ONLY=1), or "
+            "configure SROS 2: docs/hardening.md",
+        )
     return Finding(name="discovery", found=f"{asked.lower()}")
 
 
 def _networks(machine: Machine) -> list[str]:
     """Return the network interfaces that are not down, without the loopback."""
-    return [one.name for one in machine.glob("/sys/class/net/*")
-            if one.name != "lo" and machine.text(one / "operstate") not in (None, "down")]
+    return [
+        one.name
+        for one in machine.glob("/sys/class/net/*")
+        if one.name != "lo" and machine.text(one / "operstate") not in (None, "down")
+    ]

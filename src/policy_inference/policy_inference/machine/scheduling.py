@@ -46,8 +46,9 @@ def parse_cpus(text: str) -> tuple[int, ...]:
             raise PolicyError(f"expected cores as in 4-7 or 0,2, found {text[:20]!r}")
         ends = _bounded(first), _bounded(last or first)
         if not ends[0] <= ends[1] <= _HIGHEST_CORE:
-            raise PolicyError(f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found "
-                              f"{part[:20]!r}")
+            raise PolicyError(
+                f"expected cores from 0 to {_HIGHEST_CORE}, lower ones first, found {part[:20]!r}"
+            )
         chosen.update(range(ends[0], ends[1] + 1))
     return tuple(sorted(chosen))
 
@@ -58,8 +59,9 @@ def parse_priority(text: str) -> int:
     Raises:
         PolicyError: It is none.
     """
-    lowest, highest = (limit(os.SCHED_FIFO) for limit in
-                       (os.sched_get_priority_min, os.sched_get_priority_max))
+    lowest, highest = (
+        limit(os.SCHED_FIFO) for limit in (os.sched_get_priority_min, os.sched_get_priority_max)
+    )
     if not _is_number(text) or not lowest <= _bounded(text) <= highest:
         raise PolicyError(f"expected a priority from {lowest} to {highest}, found {text[:20]!r}")
     return int(text)
@@ -71,7 +73,7 @@ def _is_number(text: str) -> bool:
 
 def _bounded(number: str) -> int:
     """Return a number; for one of thousands of digits, which `int` refuses, one as unusable."""
-    return int(number) if len(number) <= _LONGEST else 10 ** _LONGEST
+    return int(number) if len(number) <= _LONGEST else 10**_LONGEST
 
 
 def threads_of(process: int) -> tuple[int, ...]:
@@ -99,14 +101,18 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
     except ProcessLookupError:  # it has ended
         return []
     except OSError as error:
-        return [f"{option} {named}: {_reason(error)}: runs on "
-                f"{','.join(map(str, sorted(os.sched_getaffinity(thread))))}; "
-                "this machine has no such cores, or cgroup or container forbid them: give more "
-                "(systemd: AllowedCPUs=, docker: --cpuset-cpus)"]
+        return [
+            f"{option} {named}: {_reason(error)}: runs on "
+            f"{','.join(map(str, sorted(os.sched_getaffinity(thread))))}; "
+            "this machine has no such cores, or cgroup or container forbid them: give more "
+            "(systemd: AllowedCPUs=, docker: --cpuset-cpus)"
+        ]
     if left_out := set(cores) - os.sched_getaffinity(thread):
-        return [f"{option} {named}: the kernel leaves out "
-                f"{','.join(map(str, sorted(left_out)))}: "
-                "not there, offline, or not in this process's cgroup (systemd: AllowedCPUs=)"]
+        return [
+            f"{option} {named}: the kernel leaves out "
+            f"{','.join(map(str, sorted(left_out)))}: "
+            "not there, offline, or not in this process's cgroup (systemd: AllowedCPUs=)"
+        ]
     return []
 
 
@@ -128,14 +134,17 @@ def set_realtime_priority(
         for thread in threads:
             # With RESET_ON_FORK no thread or process that this one starts competes with it.
             with suppress(ProcessLookupError):
-                os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK,
-                                      os.sched_param(priority))
+                os.sched_setscheduler(
+                    thread, policy | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
+                )
     except OSError as error:
         allowed = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
-        return [f"{option} {priority}: {_reason(error)}: runs without real-time priority; "
-                f"RLIMIT_RTPRIO is {allowed}: allow {priority} (systemd: LimitRTPRIO={priority}; "
-                f"login: 'rtprio {priority}' in /etc/security/limits.d; docker: "
-                "--cap-add SYS_NICE)"]
+        return [
+            f"{option} {priority}: {_reason(error)}: runs without real-time priority; "
+            f"RLIMIT_RTPRIO is {allowed}: allow {priority} (systemd: LimitRTPRIO={priority}; "
+            f"login: 'rtprio {priority}' in /etc/security/limits.d; docker: "
+            "--cap-add SYS_NICE)"
+        ]
     return []
 
 
@@ -151,8 +160,9 @@ def highest_realtime_priority() -> int:
         limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
         for priority in (os.sched_get_priority_max(os.SCHED_FIFO), limit):
             with suppress(OSError):
-                os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK,
-                                      os.sched_param(priority))
+                os.sched_setscheduler(
+                    0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority)
+                )
                 granted.append(priority)
                 return
 
@@ -192,9 +202,11 @@ def lock_memory(option: str) -> list[str]:
         return []
     number = ctypes.get_errno()
     allowed = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
-    return [f"{option}: {_reason(OSError(number, os.strerror(number)))}: pages may be swapped "
-            f"out; RLIMIT_MEMLOCK is {allowed} bytes: allow all (systemd: LimitMEMLOCK=infinity; "
-            "login: 'memlock unlimited' in /etc/security/limits.d; docker: --ulimit memlock=-1)"]
+    return [
+        f"{option}: {_reason(OSError(number, os.strerror(number)))}: pages may be swapped "
+        f"out; RLIMIT_MEMLOCK is {allowed} bytes: allow all (systemd: LimitMEMLOCK=infinity; "
+        "login: 'memlock unlimited' in /etc/security/limits.d; docker: --ulimit memlock=-1)"
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,8 +238,11 @@ class RealTime:
             cpus = parse_cpus(text) if text else ()
         except PolicyError as error:
             raise PolicyError(f"parameter realtime.cpus: {error}") from error
-        return RealTime(priority=values["realtime.priority"], cpus=cpus,
-                        lock_memory=values["realtime.lock_memory"])
+        return RealTime(
+            priority=values["realtime.priority"],
+            cpus=cpus,
+            lock_memory=values["realtime.lock_memory"],
+        )
 
     def apply(self, control: int, processes: Iterable[int]) -> list[str]:
         """Apply it; return what was refused, with the remedy.
@@ -240,20 +255,29 @@ class RealTime:
         if self.cpus:
             refused += set_cpu_affinity(self.cpus, "realtime.cpus", control)
         if self.priority:
-            others = [thread for process in processes for thread in threads_of(process)
-                      if thread != control]
-            refused += (set_realtime_priority(self.priority, "realtime.priority", [control])
-                        or set_realtime_priority(max(1, self.priority - 1), "realtime.priority",
-                                                 others))
+            others = [
+                thread
+                for process in processes
+                for thread in threads_of(process)
+                if thread != control
+            ]
+            refused += set_realtime_priority(
+                self.priority, "realtime.priority", [control]
+            ) or set_realtime_priority(max(1, self.priority - 1), "realtime.priority", others)
         return refused
 
     def granted(self, refused: Sequence[str]) -> list[str]:
         """Return what was asked for and is not among the refusals of `apply`, with its value."""
-        asked = {"realtime.priority": str(self.priority or ""),
-                 "realtime.cpus": ",".join(map(str, self.cpus)),
-                 "realtime.lock_memory": "true" if self.lock_memory else ""}
-        return [f"{option} {value}" for option, value in asked.items()
-                if value and not any(warning.startswith(option) for warning in refused)]
+        asked = {
+            "realtime.priority": str(self.priority or ""),
+            "realtime.cpus": ",".join(map(str, self.cpus)),
+            "realtime.lock_memory": "true" if self.lock_memory else "",
+        }
+        return [
+            f"{option} {value}"
+            for option, value in asked.items()
+            if value and not any(warning.startswith(option) for warning in refused)
+        ]
 
     def release(self, processes: Iterable[int]) -> None:
         """Give the priority up: what is done without a control thread is not urgent."""

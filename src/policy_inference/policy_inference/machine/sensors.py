@@ -50,19 +50,23 @@ def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
     steps = (machine.text(folder / "available_frequencies") or "").split()
     highest = max(filter(None, map(number_in, steps)), default=allowed)
     return DeviceClock(
-        frequency_mhz=now * 1e-6, highest_mhz=highest * 1e-6,
+        frequency_mhz=now * 1e-6,
+        highest_mhz=highest * 1e-6,
         lowest_allowed_mhz=(machine.number(folder / "min_freq") or 0.0) * 1e-6,
-        highest_allowed_mhz=allowed * 1e-6, governor=machine.text(folder / "governor") or "",
-    )  # fmt: skip
+        highest_allowed_mhz=allowed * 1e-6,
+        governor=machine.text(folder / "governor") or "",
+    )
 
 
 def clock_values(device: str, clock: DeviceClock | None) -> dict[str, str]:
     """Return a clock as telemetry of a device."""
     if clock is None:
         return {}
-    return {f"{device}_frequency_mhz": f"{clock.frequency_mhz:.0f}",
-            f"{device}_frequency_highest_mhz": f"{clock.highest_mhz:.0f}",
-            f"{device}_governor": clock.governor}
+    return {
+        f"{device}_frequency_mhz": f"{clock.frequency_mhz:.0f}",
+        f"{device}_frequency_highest_mhz": f"{clock.highest_mhz:.0f}",
+        f"{device}_governor": clock.governor,
+    }
 
 
 def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
@@ -78,13 +82,16 @@ def cpu_clock(machine: Machine, thread: int) -> dict[str, str]:
     _, _, fields = (machine.text(f"/proc/self/task/{thread}/stat") or "").rpartition(")")
     core = next(iter(fields.split()[36:37]), "")  # the first one after the name is field 3
     folder = machine.path(f"/sys/devices/system/cpu/cpu{core}/cpufreq")
-    now, highest = (machine.number(folder / file) for file in
-                    ("scaling_cur_freq", "cpuinfo_max_freq"))
+    now, highest = (
+        machine.number(folder / file) for file in ("scaling_cur_freq", "cpuinfo_max_freq")
+    )
     if not core or now is None or highest is None:
         return {}
-    return {"cpu_frequency_mhz": f"{now * 1e-3:.0f}",
-            "cpu_frequency_highest_mhz": f"{highest * 1e-3:.0f}",
-            "cpu_governor": machine.text(folder / "scaling_governor") or ""}
+    return {
+        "cpu_frequency_mhz": f"{now * 1e-3:.0f}",
+        "cpu_frequency_highest_mhz": f"{highest * 1e-3:.0f}",
+        "cpu_governor": machine.text(folder / "scaling_governor") or "",
+    }
 
 
 def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, str]:
@@ -97,8 +104,11 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
         device: Name of the device in the key.
         types: Parts of the zones' types, in lower case.
     """
-    zones = [zone for zone in machine.glob(_ZONES)
-             if any(part in (machine.text(zone / "type") or "").lower() for part in types)]
+    zones = [
+        zone
+        for zone in machine.glob(_ZONES)
+        if any(part in (machine.text(zone / "type") or "").lower() for part in types)
+    ]
     return hottest(device, [machine.number(zone / "temp") for zone in zones])
 
 
@@ -118,11 +128,16 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
     """
     if clock is None:
         return []
-    found = (f"{clock.frequency_mhz:.0f} of {clock.highest_mhz:.0f} MHz, governor "
-             f"{clock.governor or 'not known'}")
+    found = (
+        f"{clock.frequency_mhz:.0f} of {clock.highest_mhz:.0f} MHz, governor "
+        f"{clock.governor or 'not known'}"
+    )
     if clock.highest_allowed_mhz < clock.highest_mhz:
         found += f", held below {clock.highest_allowed_mhz:.0f} MHz"
     if clock.is_held_high:
         return [Finding(name=f"{device} clock", found=found)]
-    return [Finding.warning(f"{device} clock", found,
-                            f"short inferences may run on a slow clock: {remedy}")]
+    return [
+        Finding.warning(
+            f"{device} clock", found, f"short inferences may run on a slow clock: {remedy}"
+        )
+    ]

@@ -20,12 +20,17 @@ _CONTAINERS = ("/.dockerenv", "/run/.containerenv")
 
 def examine_system(machine: Machine) -> Iterator[Finding]:
     """Yield what the computer is, and what slows a control loop down."""
-    yield Finding(name="system", found=f"{release(machine) or 'unknown'}, Linux "
-                  f"{machine.text('/proc/sys/kernel/osrelease')}, {platform.machine()}")
+    yield Finding(
+        name="system",
+        found=f"{release(machine) or 'unknown'}, Linux "
+        f"{machine.text('/proc/sys/kernel/osrelease')}, {platform.machine()}",
+    )
     yield Finding(name="board", found=board(machine) or "unknown")
     if in_container(machine):
-        yield Finding(name="container", found="yes: devices and libraries of the host are those "
-                      "that it was started with")
+        yield Finding(
+            name="container",
+            found="yes: devices and libraries of the host are those that it was started with",
+        )
     yield _python()
     yield _processor(machine)
     if memory := memory_mib(machine):
@@ -37,8 +42,11 @@ def examine_system(machine: Machine) -> Iterator[Finding]:
 def board(machine: Machine) -> str | None:
     """Return the name of board or computer."""
     # The first where there is a device tree, the second where there is firmware of a PC.
-    return (machine.text("/proc/device-tree/model")
-            or machine.text("/sys/class/dmi/id/product_name") or None)
+    return (
+        machine.text("/proc/device-tree/model")
+        or machine.text("/sys/class/dmi/id/product_name")
+        or None
+    )
 
 
 def release(machine: Machine) -> str | None:
@@ -69,8 +77,12 @@ def _processor(machine: Machine) -> Finding:
     found = f"{cores} cores, governor {', '.join(governors) or 'not known'}"
     if governors in ([], ["performance"]):
         return Finding(name="processor", found=found)
-    return Finding.warning("processor", found, "a tick begins on a slow clock: echo performance | "
-                           "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor")
+    return Finding.warning(
+        "processor",
+        found,
+        "a tick begins on a slow clock: echo performance | "
+        "sudo tee /sys/devices/system/cpu/cpufreq/policy*/scaling_governor",
+    )
 
 
 def _memory(available_mib: float, total_mib: float) -> Finding:
@@ -83,16 +95,22 @@ def _memory(available_mib: float, total_mib: float) -> Finding:
 def _priority() -> Finding:
     """Return what the kernel grants `realtime.priority`, as tried; nothing here keeps it."""
     highest = highest_realtime_priority()
-    found = (f"up to {highest} (optional: parameter realtime.priority)" if highest else
-             "not permitted: realtime.priority would be refused (optional; systemd: LimitRTPRIO=, "
-             "docker: --cap-add SYS_NICE)")
+    found = (
+        f"up to {highest} (optional: parameter realtime.priority)"
+        if highest
+        else "not permitted: realtime.priority would be refused (optional; systemd: LimitRTPRIO=, "
+        "docker: --cap-add SYS_NICE)"
+    )
     return Finding(name="real-time priority", found=found)
 
 
 def _locked_memory() -> Finding:
     """Return what the kernel grants `realtime.lock_memory`, as tried."""
     limit = lockable_bytes()
-    found = ("unlimited (optional: parameter realtime.lock_memory)" if limit is None else
-             f"at most {limit / 2**20:.3g} MiB: realtime.lock_memory would be refused (optional; "
-             "systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)")
+    found = (
+        "unlimited (optional: parameter realtime.lock_memory)"
+        if limit is None
+        else f"at most {limit / 2**20:.3g} MiB: realtime.lock_memory would be refused (optional; "
+        "systemd: LimitMEMLOCK=infinity, docker: --ulimit memlock=-1)"
+    )
     return Finding(name="locked memory", found=found)

@@ -8,7 +8,8 @@ Subscribes (best effort, depth 1, as far as the contract needs them): `joint_sta
 (std_msgs/Float32MultiArray); `estop` (std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
-Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
+(policy_msgs/LoadBundle).
 No tick waits for an inference: see `core.chunks`.
 """
 
@@ -18,12 +19,10 @@ from dataclasses import fields
 from typing import Any
 
 from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.chunks.worker import Worker
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.camera_sampler import ChunkSampler, subscribe_chunks
+from policy_inference.nodes.chunk_kind import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.chunk_reports import ChunkReports
-from policy_inference.nodes.opened import Order
-from policy_inference.nodes.opening_chunks import OpenedChunks, open_chunks
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
@@ -33,46 +32,43 @@ from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import ACT_PARAMETERS
 
 
-class ActPolicyNode(PolicyNode[OpenedChunks]):
+class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
     """Runs a chunk policy."""
 
     def __init__(self) -> None:
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("act_policy_node", ACT_PARAMETERS)
         self._run_ends_ns: int | None = None
-        self._worker: Worker | None = None
 
-    def open(self, values: Mapping[str, Any]) -> OpenedChunks:
-        """Open the bundle that the parameters name."""
+    def kind_of(self, values: Mapping[str, Any]) -> ChunkKind:
+        """Return what opens chunk policies with the settings of the parameters."""
         self._run_for_ns = round(values["run_for_s"] * 1e9)
-        opened = open_chunks(
-            Order.of(values), settings_of(values), self.now_ns, self.get_logger(),
-            simulated_time=bool(self.get_parameter("use_sim_time").value))
-        self._worker = opened.runtime.worker
-        return opened
+        simulated_time = bool(self.get_parameter("use_sim_time").value)
+        return ChunkKind(settings_of(values), simulated_time=simulated_time)
 
     def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
         """Subscribe to joints, environment state and cameras."""
         return subscribe_chunks(self, group, self.policy.runtime, values["image_transport"])
 
-    def sampler_of(self, policy: OpenedChunks) -> Sampler:
+    def sampler_of(self, policy: OpenedChunkPolicy) -> Sampler:
         """Return what fills state and frames of the policy."""
         return ChunkSampler(self.topics, policy.runtime, policy.bundle.contract.joints.on_robot())
 
-    def companion_of(
-        self, policy: OpenedChunks, group: SampleGroup, values: Mapping[str, Any]
+    def observer_of(
+        self, policy: OpenedChunkPolicy, group: SampleGroup, values: Mapping[str, Any]
     ) -> ChunkReports:
-        """Return what tells of chunks."""
+        """Return what reports chunks."""
         return ChunkReports(self, policy)
 
-    def tell(self, policy: OpenedChunks) -> None:
+    def tell(self, policy: OpenedChunkPolicy) -> None:
         """Log what runs, how chunks are executed, and how long one takes."""
         super().tell(policy)
         contract, settings = policy.bundle.contract, policy.settings
         steps = settings.steps or contract.chunk.steps
         self.get_logger().info(
             f"{settings.mode}: {steps} of {contract.chunk.size} steps of a chunk, "
-            f"{steps / contract.rate_hz:.2f} s; a chunk takes {policy.inference_s * 1e3:.1f} ms")
+            f"{steps / contract.rate_hz:.2f} s; a chunk takes {policy.inference_s * 1e3:.1f} ms"
+        )
 
     def tick(self, tick: Tick) -> None:
         """Tick, and end a run whose time is over."""
@@ -86,16 +82,12 @@ class ActPolicyNode(PolicyNode[OpenedChunks]):
         elif tick.now_ns >= self._run_ends_ns:
             self.controller.damp(f"ran for {self._run_for_ns * 1e-9:g} s, as asked (run_for_s)")
 
-    @property
-    def left_behind(self) -> bool:
-        """Whether a thread cannot be ended: after `tear_down`, a run that hangs in a graph."""
-        return self._worker is not None and self._worker.busy
-
 
 def settings_of(values: Mapping[str, Any]) -> ChunkSettings:
     """Return what the parameters say of the execution of chunks."""
-    given = {field.name: values[field.name] for field in fields(ChunkSettings)
-             if field.name in values}  # fmt: skip
+    given = {
+        field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
+    }
     return ChunkSettings(**given, steps=values["n_action_steps"] or None)
 
 

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.core.chunks.controller import ChunkRuntime, camera_input
-from policy_inference.core.chunks.snapshot import FrameBuffer
+from policy_inference.core.chunks.observation_sync import FrameBuffer
 from policy_inference.core.freshness import Input
 from policy_inference.core.images import frame_of
 from policy_inference.core.messages import stamp_ns
@@ -38,7 +38,8 @@ def subscribe_chunks(
     message: type[Any] = Image if image_transport == RAW else CompressedImage
     pictures: dict[str, Sampled[Any]] = {
         entry: Sampled(node, group, message, f"{name}/{TRANSPORTS[image_transport]}")
-        for entry, name in cameras.items()}
+        for entry, name in cameras.items()
+    }
     return {**subscribe(node, group, others, stamped_command=False), **pictures}
 
 
@@ -50,11 +51,16 @@ class ChunkSampler(Sampler):
     ) -> None:
         """Prepare; arguments as for `Sampler`."""
         cameras = {camera_input(name): buffer for name, buffer in runtime.frames.items()}
-        super().__init__({name: sampled for name, sampled in topics.items()
-                          if name not in cameras}, runtime.controller, names)
+        super().__init__(
+            {name: sampled for name, sampled in topics.items() if name not in cameras},
+            runtime.controller,
+            names,
+        )
         self._runtime = runtime
-        self._cameras = [(runtime.controller.inputs[name], topics[name], buffer)
-                         for name, buffer in cameras.items()]
+        self._cameras = [
+            (runtime.controller.inputs[name], topics[name], buffer)
+            for name, buffer in cameras.items()
+        ]
 
     def sample(self, tick: Tick) -> None:
         """Take the newest message of each input; pictures are judged, and decoded by nobody."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a node tells of its chunks: each one as a message, and how they keep up.
+"""Report the chunks of a node: each one as a message, and how they keep up.
 
 Publishes: `action_chunk` (policy_msgs/ActionChunk, reliable, depth 10).
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from policy_msgs.msg import ActionChunk
 from rclpy.node import Node
@@ -18,12 +18,13 @@ from policy_inference.core.chunks.controller import camera_input
 from policy_inference.core.chunks.policy import Chunk
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.nodes import qos
-from policy_inference.nodes.opening_chunks import OpenedChunks
+from policy_inference.nodes.chunk_kind import OpenedChunkPolicy
 from policy_inference.nodes.outputs import set_stamp
 from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.tick_observer import Prepared
 
 _COUNTED = 10
-"""Chunks that the rate of inference is told from."""
+"""Chunks that the rate of inference is measured over."""
 
 
 class ChunkReports:
@@ -31,14 +32,25 @@ class ChunkReports:
 
     left_behind = False
 
-    def __init__(self, node: Node, policy: OpenedChunks) -> None:
+    def __init__(self, node: Node, policy: OpenedChunkPolicy) -> None:
         """Create the publisher."""
-        self._node, self._policy = node, policy
+        self._node = node
         self._publisher = node.create_publisher(ActionChunk, "action_chunk", qos.CHUNKS)
-        contract = policy.bundle.contract
-        self._message = ActionChunk(names=list(contract.joints.on_robot(contract.action.joints)),
-                                    period_s=1.0 / contract.rate_hz)
+        self.follow(policy, None)
+
+    def prepared(self, policy: OpenedChunkPolicy) -> Prepared:
+        """Return nothing to start: chunks of another policy need no preparation."""
+        return _Nothing()
+
+    def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
+        """Report the chunks of another policy from now on."""
+        contract, self._policy = policy.bundle.contract, policy
+        self._message = ActionChunk(
+            names=list(contract.joints.on_robot(contract.action.joints)),
+            period_s=1.0 / contract.rate_hz,
+        )
         self.start()
+        return _Nothing().start
 
     def start(self) -> None:
         """Count chunks anew."""
@@ -77,7 +89,7 @@ class ChunkReports:
         runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
         return "; ".join(self._policy.runtime.policy.oscillation.problems) if runs else ""
 
-    def told(self) -> Mapping[str, str]:
+    def diagnostics(self) -> Mapping[str, str]:
         """Return how long chunks take, how often they come, and how many steps are left."""
         runtime, latency = self._policy.runtime, self._policy.runtime.policy.latency.summary()
         runs = self._policy.controller.mode in (Mode.RUN, Mode.HOLD)
@@ -128,3 +140,13 @@ class ChunkReports:
     def close(self) -> None:
         """Destroy the publisher."""
         self._node.destroy_publisher(self._publisher)
+
+
+class _Nothing:
+    """There is nothing to prepare for the chunks of a policy."""
+
+    def start(self) -> None:
+        """Do nothing."""
+
+    def abandon(self) -> None:
+        """Do nothing."""

@@ -49,7 +49,8 @@ class _EstopTopic:
         self._readers = [self._reader(profile) for profile in qos.ESTOPS]
         self._latched: Any = None
         self._timer = node.create_timer(
-            _LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+            _LOOK_EVERY_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
         self._look()
 
     def close(self) -> None:
@@ -59,23 +60,32 @@ class _EstopTopic:
 
     def _reader(self, profile: QoSProfile) -> Any:
         return self._node.create_subscription(
-            Bool, "estop", self._hear, profile, raw=True,
-            callback_group=MutuallyExclusiveCallbackGroup(), event_callbacks=qos.NoEvents())
+            Bool,
+            "estop",
+            self._hear,
+            profile,
+            raw=True,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            event_callbacks=qos.NoEvents(),
+        )
 
     def _hear(self, data: bytes) -> None:
         try:
             pressed = self._decode(data).data
         except RobotError as error:
             pressed = True
-            self._node.get_logger().error(f"estop: {error}; it counts as pressed",
-                                          throttle_duration_sec=1.0)
+            self._node.get_logger().error(
+                f"estop: {error}; it counts as pressed", throttle_duration_sec=1.0
+            )
         if pressed:
             self._press()
 
     def _look(self) -> None:
         """Have the third reader where, and only where, a publisher matches it."""
-        kept = any(info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
-                   for info in self._node.get_publishers_info_by_topic(self._topic))
+        kept = any(
+            info.qos_profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
+            for info in self._node.get_publishers_info_by_topic(self._topic)
+        )
         if kept and self._latched is None:
             self._latched = self._reader(qos.LATCHED_ESTOP)
         elif not kept and self._latched is not None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The flight recorder of a node: its topics, its services, and what is told of it.
+"""The flight recorder of a node: its topics, its services, and its diagnostics.
 
 Subscribes (best effort, depth 1): `contact_forces` (policy_msgs/ContactForces), which is recorded
 and never read.
@@ -25,10 +25,10 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.description import Topic, flight_of, settings_of
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
-from policy_inference.flight.scribe import News
+from policy_inference.flight.recording_writer import News
 from policy_inference.interfaces import JointTargets
 from policy_inference.nodes import qos
-from policy_inference.nodes.opening import Opened
+from policy_inference.nodes.joint_kind import OpenedJointPolicy
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 
@@ -36,20 +36,34 @@ R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
 
 
-class Prepared(NamedTuple):
+class PreparedRecorder(NamedTuple):
     """A recorder that rests; None, and the problem, where there can be none."""
 
     recorder: FlightRecorder | None
     problem: str = ""
+
+    def start(self) -> None:
+        """Begin to record."""
+        if self.recorder is not None:
+            self.recorder.start()
+
+    def abandon(self) -> None:
+        """End without a recording."""
+        if self.recorder is not None:
+            self.recorder.abandon()
 
 
 class NodeRecorder:
     """Records the ticks of a node, which goes on in the same way where that is not possible."""
 
     def __init__(
-        self, node: Node, group: SampleGroup, topics: Mapping[str, Sampled[Any]], policy: Opened,
+        self,
+        node: Node,
+        group: SampleGroup,
+        topics: Mapping[str, Sampled[Any]],
+        policy: OpenedJointPolicy,
         values: Mapping[str, Any],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Make the recorder, unless it is off, and the services.
 
         Args:
@@ -69,72 +83,94 @@ class NodeRecorder:
         self._sampled = self._sampled_by(policy)
         self._services = [
             node.create_service(Trigger, "~/record", self._on_record, qos_profile=qos.REQUESTS),
-            node.create_service(SetBool, "~/record_run", self._on_record_run,
-                                qos_profile=qos.REQUESTS)]
-        self._use(self._tried(lambda: self._made_for(policy)) if self._wanted else Prepared(None))
+            node.create_service(
+                SetBool, "~/record_run", self._on_record_run, qos_profile=qos.REQUESTS
+            ),
+        ]
+        self._use(
+            self._tried(lambda: self._made_for(policy)) if self._wanted else PreparedRecorder(None)
+        )
 
-    def _sampled_by(self, policy: Opened) -> tuple[Sampled[Any], ...]:
+    def _sampled_by(self, policy: OpenedJointPolicy) -> tuple[Sampled[Any], ...]:
         """Return the subscriptions whose messages are recorded."""
         inputs = [self._topics[name] for name in policy.controller.inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
-    def _use(self, prepared: Prepared) -> None:
+    def _use(self, prepared: PreparedRecorder) -> None:
         self._recorder, self._problem = prepared
         if self._problem:
             self._node.get_logger().warning(self._problem)
 
-    def prepared(self, policy: Opened) -> Prepared:
+    def prepared(self, policy: OpenedJointPolicy) -> PreparedRecorder:
         """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
         if not self._wanted:
-            return Prepared(None)
+            return PreparedRecorder(None)
         return self._tried(lambda: _loaded(self._made_for(policy)))
 
-    def _tried(self, make: Callable[[], FlightRecorder]) -> Prepared:
+    def _tried(self, make: Callable[[], FlightRecorder]) -> PreparedRecorder:
         """Return what is made, or the problem."""
         try:
-            return Prepared(make())
+            return PreparedRecorder(make())
         except (PolicyError, OSError) as error:
-            return Prepared(None, f"flight recorder: {error}")
+            return PreparedRecorder(None, f"flight recorder: {error}")
         except Exception as error:  # noqa: BLE001  a robot must not fall over its recorder
             self._node.get_logger().error(traceback.format_exc())
-            return Prepared(None, f"flight recorder: {type(error).__name__}: {error}; the log has "
-                                  "the traceback")  # fmt: skip
+            return PreparedRecorder(
+                None, f"flight recorder: {type(error).__name__}: {error}; the log has the traceback"
+            )
 
-    def _made_for(self, policy: Opened) -> FlightRecorder:
+    def _made_for(self, policy: OpenedJointPolicy) -> FlightRecorder:
         definitions()  # what is missing there is said at once; `start` takes the time to read it
-        values = {**self._values, "bundle": policy.order.bundle,
-                  "backend": ",".join(policy.order.backends)}
+        values = {
+            **self._values,
+            "bundle": policy.request.bundle,
+            "backend": ",".join(policy.request.backends),
+        }
         flight = flight_of(
-            policy.bundle, policy.backend, policy.controller,
+            policy.bundle,
+            policy.backend,
+            policy.controller,
             [Topic(sampled.topic, sampled.type_name) for sampled in self._sampled_by(policy)],
-            settings={**settings_of(policy.limits, policy.backend),
-                      **{f"parameter.{name}": str(value) for name, value in values.items()
-                         if value is not None}},
-            namespace=self._node.get_namespace(), valid_for_s=values["command_valid_for_s"],
-        )  # fmt: skip
+            settings={
+                **settings_of(policy.limits, policy.backend),
+                **{
+                    f"parameter.{name}": str(value)
+                    for name, value in values.items()
+                    if value is not None
+                },
+            },
+            namespace=self._node.get_namespace(),
+            valid_for_s=values["command_valid_for_s"],
+        )
         options = FlightOptions(
-            duration_s=values["flight.duration_s"], after_s=values["flight.after_s"],
-            folder=_folder(values["flight.folder"]), min_free_mb=values["flight.min_free_mb"])
-        return FlightRecorder(policy.controller, policy.tap, flight, self._types, options,
-                              self._news)
+            duration_s=values["flight.duration_s"],
+            after_s=values["flight.after_s"],
+            folder=_folder(values["flight.folder"]),
+            min_free_mb=values["flight.min_free_mb"],
+        )
+        return FlightRecorder(
+            policy.controller, policy.tap, flight, self._types, options, self._news
+        )
 
     @property
     def problem(self) -> str:
         """Why nothing can be recorded, or was not when it should have been; or empty."""
         return self._problem or (self._recorder.problem if self._recorder else "")
 
-    def told(self) -> dict[str, str]:
+    def diagnostics(self) -> dict[str, str]:
         """Return what it has done so far."""
         recorder = self._recorder
         if recorder is None:
             return {"flight.recorder": "off" if not self._wanted else "does not work"}
         state = "records a run" if recorder.recording_run else "ready"
-        return {"flight.recorder": "does not work" if recorder.problem else state,
-                "flight.last": str(recorder.last or ""),
-                "flight.ticks_dropped": str(recorder.dropped),
-                "flight.messages_left_out": str(recorder.ring.messages_left_out)}
+        return {
+            "flight.recorder": "does not work" if recorder.problem else state,
+            "flight.last": str(recorder.last or ""),
+            "flight.ticks_dropped": str(recorder.dropped),
+            "flight.messages_left_out": str(recorder.ring.messages_left_out),
+        }
 
-    def follow(self, policy: Opened, prepared: Prepared) -> Callable[[], None]:
+    def follow(self, policy: OpenedJointPolicy, prepared: PreparedRecorder) -> Callable[[], None]:
         """Record another policy from now on; return what writes the rest of the one before.
 
         Args:
@@ -187,9 +223,13 @@ class NodeRecorder:
         try:
             contacts.take_wire()
             recorder.record(
-                now_ns=tick.now_ns, stamp_ns=tick.ros_now_ns, duration_ns=duration_ns,
-                wire=tuple([sampled.wire for sampled in self._sampled]), sent=sent,
-                sequence=sequence)
+                now_ns=tick.now_ns,
+                stamp_ns=tick.ros_now_ns,
+                duration_ns=duration_ns,
+                wire=tuple([sampled.wire for sampled in self._sampled]),
+                sent=sent,
+                sequence=sequence,
+            )
         except Exception:  # noqa: BLE001  a robot must not fall over its recorder
             self._give_up(traceback.format_exc())
 
@@ -219,8 +259,9 @@ class NodeRecorder:
     def _on_record(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         return self._answer(response, lambda it: f"writes {it.request('by service')}")
 
-    def _on_record_run(self, request: SetBool.Request, response: SetBool.Response
-                       ) -> SetBool.Response:
+    def _on_record_run(
+        self, request: SetBool.Request, response: SetBool.Response
+    ) -> SetBool.Response:
         if request.data:
             return self._answer(response, lambda it: f"writes {it.begin_run('by service')}")
         return self._answer(response, lambda it: f"ends {it.end_run()}")
@@ -256,8 +297,9 @@ def _folder(given: str) -> Path:
     try:
         return folder.expanduser()
     except RuntimeError as error:
-        raise PolicyError(f"{folder}: expected a home folder, found none ({error}); set "
-                          "flight.folder") from error
+        raise PolicyError(
+            f"{folder}: expected a home folder, found none ({error}); set flight.folder"
+        ) from error
 
 
 def _nothing() -> None:

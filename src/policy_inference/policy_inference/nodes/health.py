@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.core.controller import Snapshot
+from policy_inference.core.controller import ControllerStatus
+from policy_inference.core.distribution import DistributionWatch
 from policy_inference.core.guard import Rule
-from policy_inference.core.latency import LatencyWindow
-from policy_inference.core.observed import Observed
-from policy_inference.core.slowness import Slowness
+from policy_inference.core.latency import LatencyWindow, TickSlowness
 from policy_inference.interfaces import Mode
 from policy_inference.machine.causes import likely_causes
 from policy_inference.machine.host import Host
@@ -28,9 +27,13 @@ class Health:
     """
 
     def __init__(
-        self, rate_hz: float, backend: BackendBase, latency: LatencyWindow,
-        observed: Observed | None, logger: RcutilsLogger,
-    ) -> None:  # fmt: skip
+        self,
+        rate_hz: float,
+        backend: BackendBase,
+        latency: LatencyWindow,
+        observed: DistributionWatch | None,
+        logger: RcutilsLogger,
+    ) -> None:
         """Tie to what is looked at.
 
         Args:
@@ -41,9 +44,10 @@ class Health:
             logger: For what begins and ends.
         """
         self._latency, self._logger, self._observed = latency, logger, observed
-        self._slowness = Slowness(1.0 / rate_hz)
-        self._reader = TelemetryReader({
-            "machine": Host(Machine()).read, backend.name: backend.telemetry})
+        self._slowness = TickSlowness(1.0 / rate_hz)
+        self._reader = TelemetryReader(
+            {"machine": Host(Machine()).read, backend.name: backend.telemetry}
+        )
         self.telemetry: Mapping[str, str] = {}
         self.start()
 
@@ -57,13 +61,16 @@ class Health:
         self._reader.forget()
         self.problems: list[str] = []
 
-    def update(self, snapshot: Snapshot) -> None:
+    def update(self, snapshot: ControllerStatus) -> None:
         """Look once, and log what has begun or ended since the last look."""
         self.telemetry = self._read()
         causes = likely_causes(self.telemetry)
         slow, late, odd = self._slow(snapshot), self._came_late(snapshot), self._odd(snapshot.mode)
-        found = {"slow": slow and f"{slow}: {causes}", "late": late and f"{late}: {causes}",
-                 "odd": odd}
+        found = {
+            "slow": slow and f"{slow}: {causes}",
+            "late": late and f"{late}: {causes}",
+            "odd": odd,
+        }
         found = {kind: text for kind, text in found.items() if text}
         for kind in [kind for kind in found if kind not in self._told]:
             self._logger.warning(found[kind])
@@ -81,12 +88,12 @@ class Health:
             self._logger.warning(text)
         return found
 
-    def _slow(self, snapshot: Snapshot) -> str:
+    def _slow(self, snapshot: ControllerStatus) -> str:
         since, self._counted = self._counted, self._latency.count
         self._slowness.add(self._latency.since(since), snapshot.mode)
         return self._slowness.text
 
-    def _came_late(self, snapshot: Snapshot) -> str:
+    def _came_late(self, snapshot: ControllerStatus) -> str:
         before, self._late = self._late, snapshot.counters[Rule.INFERENCE_LATE.value]
         return "inference came too late" if 0 <= before < self._late else ""
 

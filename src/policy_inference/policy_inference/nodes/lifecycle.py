@@ -32,7 +32,8 @@ class TimeGuard:
         if msg_type is Clock:
             callback = partial(self._follow_clock, callback)
         return super().create_subscription(  # type: ignore[misc]  # the node's
-            msg_type, topic, callback, *args, **more)
+            msg_type, topic, callback, *args, **more
+        )
 
     def _follow_clock(self, follow: Callable[[Clock], None], message: Clock) -> None:
         if message.clock.sec >= 0:
@@ -41,7 +42,9 @@ class TimeGuard:
         shown_s = message.clock.sec + message.clock.nanosec * 1e-9
         self.get_logger().error(  # type: ignore[attr-defined]  # the node's
             f"/clock: expected a time of 0 s or later, found {shown_s:.3f} s; the message is "
-            "ignored", throttle_duration_sec=1.0)
+            "ignored",
+            throttle_duration_sec=1.0,
+        )
 
 
 class LifecycleBase(TimeGuard, LifecycleNode):

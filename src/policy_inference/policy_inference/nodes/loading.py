@@ -1,26 +1,158 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Opens a policy beside the executor, and closes one beside it: both may take long, or for ever."""
+"""`~/load`: open another policy beside the executor, and let it take over between two ticks.
+
+Serves: `~/load` (policy_msgs/LoadBundle).
+"""
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic
 
+from policy_msgs.srv import LoadBundle
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.task import Future
 
 from policy_inference.errors import PolicyError, RefusedError
-from policy_inference.nodes.opening import Opened
+from policy_inference.nodes import qos
+from policy_inference.nodes.opening import OpenedPolicy, P, open_replacement
+from policy_inference.nodes.tick_observer import Prepared
 
+if TYPE_CHECKING:  # which makes one of these
+    from policy_inference.nodes.policy_node import PolicyNode
+
+STOPS = "the node stops"
 _CLOSED_WITHIN_S = 1.0
+Found = tuple[OpenedPolicy[Any], Prepared]
 
 
-class Loading:
+class LoadService(Generic[P]):
+    """Answers `~/load` of a node, whose policy it replaces."""
+
+    def __init__(self, node: PolicyNode[P]) -> None:
+        """Create the service, which lives as long as the node.
+
+        It is never destroyed while an answer is owed, and a second request is answered meanwhile.
+        """
+        self._node = node
+        self._opening = _Opening(node.get_logger())
+        node.create_service(
+            LoadBundle,
+            "~/load",
+            self._load,
+            qos_profile=qos.REQUESTS,
+            callback_group=ReentrantCallbackGroup(),
+        )
+
+    def abandon(self, reason: str) -> None:
+        """Answer the client that waits for a load: there is none."""
+        self._opening.abandon(reason)
+
+    def end(self) -> None:
+        """Wait a moment for what is being closed; what hangs is left behind."""
+        self._opening.end()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread still opens or closes a model."""
+        return self._opening.left_behind
+
+    async def _load(
+        self, request: LoadBundle.Request, response: LoadBundle.Response
+    ) -> LoadBundle.Response:
+        """Answer when the new policy has taken over, or cannot; other requests go on meanwhile."""
+        node = self._node
+        node.answering += 1
+        try:
+            response.message = str(await self._replaced(request.bundle, request.backend))
+            response.success = True
+        except PolicyError as error:
+            response.message = str(error)
+        except Exception as error:  # noqa: BLE001  it would end the executor
+            node.get_logger().error(traceback.format_exc())
+            response.message = f"load failed: {type(error).__name__}: {error}"
+        finally:
+            node.answering -= 1
+        # Of a refusal the status has nothing to say, and many may come at once.
+        if response.success:
+            node.report()
+        else:
+            node.get_logger().error(response.message)
+        return response
+
+    async def _replaced(self, bundle: str, backend: str) -> P:
+        """Open another policy, and let it take over; return it.
+
+        Raises:
+            PolicyError: It cannot, and the one in use goes on as if nothing had happened.
+        """
+        self._require_rest()
+        node, logger = self._node, self._node.get_logger()
+        before, kind, observer = node.policy, node.kind, node.observer
+        request = before.request.for_bundle(bundle, backend)
+        logger.info(f"load: {bundle}, on {', '.join(request.backends)}")
+
+        def open_one() -> tuple[P, Prepared]:
+            opened = open_replacement(kind, request, before, node.now_ns, logger)
+            try:
+                return opened, observer.prepared(opened)
+            except BaseException:
+                opened.close()
+                raise
+
+        opening = self._opening.begin(open_one, node.executor)
+        if not node.running:  # another thread may have stopped the node just before that
+            self._opening.abandon(STOPS)
+        found: tuple[P, Prepared] | PolicyError = await opening
+        if isinstance(found, PolicyError):
+            raise found
+        opened, prepared = found
+        try:
+            self._require_rest()
+            end_observation = self._switch(opened, prepared)
+        except BaseException:
+            self._opening.close(opened.close)
+            raise
+        end_report = node.reporter.follow(opened)
+        # A runtime that hangs when it is closed must not hang the node.
+        self._opening.close(end_observation, end_report, before.close)
+        node.table.follow(bundle=bundle, backend=",".join(request.backends))
+        node.tell(opened)
+        node.apply_realtime()
+        # Of the one before, since only little is collected between ticks; the robot rests.
+        gc.collect()
+        return opened
+
+    def _require_rest(self) -> None:
+        """Raise RefusedError unless a policy may be replaced now; more is checked later."""
+        if not self._node.running:
+            raise RefusedError(
+                "the node is not active; activate it first, or configure it with the other bundle"
+            )
+        self._node.controller.require_rest()
+
+    def _switch(self, opened: P, prepared: Prepared) -> Callable[[], object]:
+        """Let another policy take over; return what ends the observation of the one before."""
+        node, sampler = self._node, self._node.sampler_of(opened)
+        prepared.start()
+        try:
+            with node.loop.between_ticks():
+                opened.controller.take_over(node.controller)
+                node.policy, node.controller, node.sampler = opened, opened.controller, sampler
+                return node.observer.follow(opened, prepared)
+        except PolicyError:
+            prepared.abandon()
+            raise
+
+
+class _Opening:
     """At most one policy that is being opened, and those that are being closed."""
 
     def __init__(self, logger: RcutilsLogger) -> None:
@@ -42,7 +174,7 @@ class Loading:
         """Whether something is still being opened or closed."""
         return self.busy or any(thread.is_alive() for thread in self._closing)
 
-    def begin(self, open_one: Callable[[], Opened], executor: Executor) -> Future:
+    def begin(self, open_one: Callable[[], Found], executor: Executor) -> Future:
         """Open a policy on a thread of its own.
 
         Args:
@@ -61,8 +193,9 @@ class Loading:
         self._future = Future(executor=executor)
         # This is what wakes the executor.
         self._future.add_done_callback(_nothing)
-        self._thread = threading.Thread(target=self._open, args=(open_one, self._future),
-                                        name="load", daemon=True)
+        self._thread = threading.Thread(
+            target=self._open, args=(open_one, self._future), name="load", daemon=True
+        )
         self._thread.start()
         return self._future
 
@@ -85,22 +218,23 @@ class Loading:
         for thread in self._closing:
             thread.join(max(0.0, ends_s - time.monotonic()))
 
-    def _open(self, open_one: Callable[[], Opened], future: Any) -> None:
-        found: Opened | PolicyError
+    def _open(self, open_one: Callable[[], Found], future: Any) -> None:
+        found: Found | PolicyError
         try:
             found = open_one()
         except PolicyError as error:
             found = error
         except BaseException as error:  # noqa: BLE001  a bundle's fault or ours: the old one runs
             self._logger.error(traceback.format_exc())
-            found = RefusedError(f"load failed: {type(error).__name__}: {error}; the log has the "
-                                 "traceback")
+            found = RefusedError(
+                f"load failed: {type(error).__name__}: {error}; the log has the traceback"
+            )
         with self._handing_over:
             wanted = not future.done()
             if wanted:
                 future.set_result(found)
-        if not wanted and isinstance(found, Opened):
-            found.close()
+        if not wanted and not isinstance(found, PolicyError):
+            found[0].close()
 
 
 def _call(*closers: Callable[[], object]) -> None:

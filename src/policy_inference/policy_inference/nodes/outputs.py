@@ -19,8 +19,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import AnyContract
 from policy_inference.core.command_writer import JointCommandWriter
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
@@ -50,9 +50,11 @@ class Output:
         """
         require_expressible(kind, contract)
         if valid_for_s < 2.0 / contract.rate_hz:
-            raise PolicyError(f"parameter command_valid_for_s: expected at least two periods "
-                              f"({2.0 / contract.rate_hz:g} s at {contract.rate_hz:g} Hz), found "
-                              f"{valid_for_s:g}; the drives would damp between commands")
+            raise PolicyError(
+                f"parameter command_valid_for_s: expected at least two periods "
+                f"({2.0 / contract.rate_hz:g} s at {contract.rate_hz:g} Hz), found "
+                f"{valid_for_s:g}; the drives would damp between commands"
+            )
         topic, message, make = OUTPUTS[kind]
         self.publisher: Publisher = node.create_publisher(message, topic, qos.COMMAND)
         self._make = partial(make, contract, valid_for_s)
@@ -84,12 +86,16 @@ def require_expressible(kind: str, contract: AnyContract) -> None:
     on_fault = contract.safety.on_fault
     others = sorted(_kinds(contract) - {"position"})
     if others:
-        raise PolicyError(f"output {kind!r} carries positions only, and the policy commands "
-                          f"{', '.join(others)}; use the output 'joint_command'")
+        raise PolicyError(
+            f"output {kind!r} carries positions only, and the policy commands "
+            f"{', '.join(others)}; use the output 'joint_command'"
+        )
     if on_fault != OnFault.HOLD_MEASURED.value:
-        raise PolicyError(f"output {kind!r} cannot express safety.on_fault: {on_fault} of the "
-                          "contract (it carries positions only, so it can only hold_measured); "
-                          "use the output 'joint_command'")
+        raise PolicyError(
+            f"output {kind!r} cannot express safety.on_fault: {on_fault} of the "
+            "contract (it carries positions only, so it can only hold_measured); "
+            "use the output 'joint_command'"
+        )
 
 
 def _kinds(contract: AnyContract) -> set[str]:
@@ -99,9 +105,7 @@ def _kinds(contract: AnyContract) -> set[str]:
     return {term.kind for term in contract.action.terms}
 
 
-def _joint_command(
-    contract: AnyContract, valid_for_s: float, sequence: "count[int]"
-) -> Builder:
+def _joint_command(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
     names = contract.joints.on_robot()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
@@ -109,8 +113,10 @@ def _joint_command(
     try:
         writer = JointCommandWriter(bytes(serialize_message(message)))
     except ValueError as error:
-        raise PolicyError(f"output 'joint_command': {error}; use another RMW_IMPLEMENTATION than "
-                          f"{get_rmw_implementation_identifier()}") from error
+        raise PolicyError(
+            f"output 'joint_command': {error}; use another RMW_IMPLEMENTATION than "
+            f"{get_rmw_implementation_identifier()}"
+        ) from error
     fault_mode = FAULT_MODES[OnFault(contract.safety.on_fault)]
 
     def build(targets: JointTargets, stamp_ns: int) -> bytes:
@@ -120,9 +126,7 @@ def _joint_command(
     return build
 
 
-def _position_array(
-    contract: AnyContract, valid_for_s: float, sequence: "count[int]"
-) -> Builder:
+def _position_array(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
     message = Float64MultiArray(data=_zeros(contract.joints.names))
     positions = _view(message.data)
 
@@ -133,12 +137,9 @@ def _position_array(
     return build
 
 
-def _joint_trajectory(
-    contract: AnyContract, valid_for_s: float, sequence: "count[int]"
-) -> Builder:
+def _joint_trajectory(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
     point = JointTrajectoryPoint(
-        positions=_zeros(contract.joints.names),
-        time_from_start=_duration(1.0 / contract.rate_hz),
+        positions=_zeros(contract.joints.names), time_from_start=_duration(1.0 / contract.rate_hz)
     )
     message = JointTrajectory(joint_names=list(contract.joints.on_robot()), points=[point])
     positions = _view(point.positions)

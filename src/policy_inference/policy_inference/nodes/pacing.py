@@ -73,8 +73,12 @@ class TimerPacer:
     def _tick(self, now_ns: int) -> Tick:
         missed = max(0, (now_ns - self._deadline_ns) // self._period_ns)
         self._deadline_ns += (missed + 1) * self._period_ns
-        return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns,
-                    ros_now_ns=time.time_ns(), missed=missed)
+        return Tick(
+            now_ns=now_ns,
+            next_deadline_ns=self._deadline_ns,
+            ros_now_ns=time.time_ns(),
+            missed=missed,
+        )
 
     def clock(self) -> int:
         """Return the steady clock."""
@@ -132,8 +136,12 @@ class TriggerPacer:
             self._deadline_ns = now_ns + self._period_ns // 2
         else:
             self._deadline_ns += (missed + 1) * self._period_ns
-        return Tick(now_ns=now_ns, next_deadline_ns=now_ns + self._period_ns,
-                    ros_now_ns=time.time_ns(), missed=missed)
+        return Tick(
+            now_ns=now_ns,
+            next_deadline_ns=now_ns + self._period_ns,
+            ros_now_ns=time.time_ns(),
+            missed=missed,
+        )
 
     def clock(self) -> int:
         """Return the steady clock."""
@@ -167,8 +175,13 @@ class SimulatedPacer:
         if now_ns is None:
             return None
         if now_ns == self._now_ns and self._deadline_ns is not None:
-            return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
-                        missed=0, repeated=True)
+            return Tick(
+                now_ns=now_ns,
+                next_deadline_ns=self._deadline_ns,
+                ros_now_ns=now_ns,
+                missed=0,
+                repeated=True,
+            )
         restarted = now_ns < self._now_ns
         deadline_ns = now_ns if restarted or self._deadline_ns is None else self._deadline_ns
         if now_ns < deadline_ns:
@@ -176,8 +189,13 @@ class SimulatedPacer:
         self._now_ns = now_ns
         missed = (now_ns - deadline_ns) // self._period_ns
         self._deadline_ns = deadline_ns + (missed + 1) * self._period_ns
-        return Tick(now_ns=now_ns, next_deadline_ns=self._deadline_ns, ros_now_ns=now_ns,
-                    missed=missed, restarted=restarted)
+        return Tick(
+            now_ns=now_ns,
+            next_deadline_ns=self._deadline_ns,
+            ros_now_ns=now_ns,
+            missed=missed,
+            restarted=restarted,
+        )
 
     def _shown_ns(self) -> int | None:
         """Return the time that was shown; None where there is none, or it cannot be meant.

@@ -65,14 +65,28 @@ class Spec:
 
 
 REALTIME = (
-    Spec(name="realtime.priority", type=int, default=0, minimum=0, maximum=99,
-         doc="Real-time priority (SCHED_FIFO) of the thread that commands the robot, 1 to 99, and "
-             "one less of all that it may wait for; 0: none"),
-    Spec(name="realtime.cpus", type=str, default="",
-         doc="Cores that this thread keeps to, such as 3 or 2-3; empty: all"),
-    Spec(name="realtime.lock_memory", type=bool, default=False,
-         doc="Let the system swap none of its process out"),
-)  # fmt: skip
+    Spec(
+        name="realtime.priority",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=99,
+        doc="Real-time priority (SCHED_FIFO) of the thread that commands the robot, 1 to 99, and "
+        "one less of all that it may wait for; 0: none",
+    ),
+    Spec(
+        name="realtime.cpus",
+        type=str,
+        default="",
+        doc="Cores that this thread keeps to, such as 3 or 2-3; empty: all",
+    ),
+    Spec(
+        name="realtime.lock_memory",
+        type=bool,
+        default=False,
+        doc="Let the system swap none of its process out",
+    ),
+)
 """What `machine.scheduling.RealTime` is made of, in every node that commands a robot."""
 
 
@@ -94,10 +108,14 @@ def refuse_arguments(
         given = remove_ros_args([command, *args] if args is not None else sys.argv)
     except RuntimeError:
         return  # what is wrong with those for ROS, rclpy says when it begins
-    described = [f"  {spec.name} ({'required' if spec.required else spec.initial}): {spec.about}"
-                 for spec in specs]  # fmt: skip
+    described = [
+        f"  {spec.name} ({'required' if spec.required else spec.initial}): {spec.about}"
+        for spec in specs
+    ]
     argparse.ArgumentParser(
-        command, usage=f"{command} [--ros-args -p NAME:=VALUE ...]", description=about,
+        command,
+        usage=f"{command} [--ros-args -p NAME:=VALUE ...]",
+        description=about,
         epilog="\n".join(["parameters:", *described]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(given[1:])
@@ -131,7 +149,9 @@ class ParameterTable:
                 found = given[spec.name].value
                 raise ParameterException(
                     f"expected a text, found {found!r}; quote one that looks like a number (-p "
-                    f"\"{spec.name}:='{found}'\")", spec.name) from error
+                    f"\"{spec.name}:='{found}'\")",
+                    spec.name,
+                ) from error
         node.add_on_set_parameters_callback(self._on_set)
 
     def read(self) -> dict[str, Any]:
@@ -143,8 +163,9 @@ class ParameterTable:
         """
         unknown = {name: self._describe(name) for name in self._unknown}
         values = {spec.name: self._value(spec) for spec in self._specs}
-        problems = [problem for spec in self._specs
-                    if (problem := _problem(spec, values[spec.name]))]  # fmt: skip
+        problems = [
+            problem for spec in self._specs if (problem := _problem(spec, values[spec.name]))
+        ]
         problems += [text for name, text in unknown.items() if name.startswith(_SAFETY)]
         if problems:
             raise PolicyError("\n".join(problems))
@@ -156,8 +177,9 @@ class ParameterTable:
         """Set parameters to what is in use now, though the node is configured."""
         self._following = True
         try:
-            self._node.set_parameters([Parameter(name, value=value)
-                                       for name, value in values.items()])
+            self._node.set_parameters(
+                [Parameter(name, value=value) for name, value in values.items()]
+            )
         finally:
             self._following = False
 
@@ -180,9 +202,13 @@ class ParameterTable:
             if spec is None and parameter.name != "use_sim_time":
                 continue
             if self._is_configured() and not self._following:
-                return SetParametersResult(successful=False, reason=(
-                    f"{parameter.name} is read when the node is configured; clean the node up "
-                    "first"))
+                return SetParametersResult(
+                    successful=False,
+                    reason=(
+                        f"{parameter.name} is read when the node is configured; clean the node up "
+                        "first"
+                    ),
+                )
             if spec and (problem := _problem(spec, spec.given(parameter.value))):
                 return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
@@ -201,22 +227,27 @@ def _problem(spec: Spec, value: Any) -> str:
     if spec.choices and value not in spec.choices:
         return f"parameter {spec.name}: expected one of {', '.join(spec.choices)}, found {value!r}"
     if spec.minimum is not None and not spec.minimum <= value <= spec.maximum:
-        return (f"parameter {spec.name}: expected a value in [{spec.minimum}, {spec.maximum}], "
-                f"found {value}")
+        return (
+            f"parameter {spec.name}: expected a value in [{spec.minimum}, {spec.maximum}], "
+            f"found {value}"
+        )
     return ""
 
 
 def _descriptor(spec: Spec) -> ParameterDescriptor:
     found = ParameterDescriptor(
         description=spec.about,
-        additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "")
+        additional_constraints=f"One of: {', '.join(spec.choices)}" if spec.choices else "",
+    )
     if spec.default is None and spec.minimum is not None:
         # ROS would refuse a NaN where it knows of a range.
         found.additional_constraints = f"NaN, or in [{spec.minimum:g}, {spec.maximum:g}]"
     elif spec.minimum is not None and spec.type is int:
-        found.integer_range = [IntegerRange(from_value=int(spec.minimum),
-                                            to_value=int(spec.maximum))]
+        found.integer_range = [
+            IntegerRange(from_value=int(spec.minimum), to_value=int(spec.maximum))
+        ]
     elif spec.minimum is not None:
-        found.floating_point_range = [FloatingPointRange(from_value=spec.minimum,
-                                                         to_value=spec.maximum)]
+        found.floating_point_range = [
+            FloatingPointRange(from_value=spec.minimum, to_value=spec.maximum)
+        ]
     return found

@@ -6,7 +6,8 @@ Subscribes: what the policy's contract needs (best effort, depth 1); `estop` (st
 Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
-Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`.
+Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
+(policy_msgs/LoadBundle).
 """
 
 import os
@@ -16,7 +17,7 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -28,12 +29,12 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
-from policy_inference.nodes.companion import Companion
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.lifecycle import LifecycleBase
-from policy_inference.nodes.opened import OpenedPolicy
+from policy_inference.nodes.loading import STOPS, LoadService
+from policy_inference.nodes.opening import OpenRequest, P, PolicyKind, open_policy
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
@@ -41,9 +42,8 @@ from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
+from policy_inference.nodes.tick_observer import TickObserver
 
-STOPS = "the node stops"
-P = TypeVar("P", bound=OpenedPolicy)
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
 _REPORTED_WITHIN_S = 1.0
@@ -52,13 +52,14 @@ _REPORTED_WITHIN_S = 1.0
 class PolicyNode(LifecycleBase, Generic[P]):
     """Thin adapter: sample, tick the controller, publish, report.
 
-    A subclass says what is opened, what is subscribed to, and what goes along with the ticks.
+    A subclass says which kind of policy it opens, what it subscribes to, and what observes ticks.
     """
 
+    kind: PolicyKind[Any, P]
     policy: P
     controller: Controller
     sampler: Sampler
-    companion: Companion
+    observer: TickObserver
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -69,14 +70,12 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._estop_pressed = False
         self._hangs = False
         self._stamp_ns = 0
+        self._closed: P | None = None
+        self._load_service = LoadService(self)
 
     @abstractmethod
-    def open(self, values: Mapping[str, Any]) -> P:
-        """Open what the parameters ask for; its controller's clock is `now_ns`.
-
-        Raises:
-            PolicyError: It cannot be used, with the reason.
-        """
+    def kind_of(self, values: Mapping[str, Any]) -> PolicyKind[Any, P]:
+        """Return what opens policies with these parameters."""
 
     @abstractmethod
     def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
@@ -87,17 +86,18 @@ class PolicyNode(LifecycleBase, Generic[P]):
         """Return what brings the newest messages into the controller of a policy."""
 
     @abstractmethod
-    def companion_of(
-        self, policy: P, group: SampleGroup, values: Mapping[str, Any]
-    ) -> Companion:
-        """Return what goes along with the ticks of a policy."""
+    def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
+        """Return what observes the ticks of a policy."""
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
         values = self.table.read()
         self._realtime = RealTime.of(values)
-        policy = self.policy = self.open(values)
-        self._closers.callback(lambda: self.policy.close())
+        self.kind = self.kind_of(values)
+        policy = self.policy = open_policy(
+            self.kind, OpenRequest.of(values), self.now_ns, self.get_logger()
+        )
+        self._closers.callback(self._close_policy)
         self.controller = policy.controller
         if self._estop_pressed:
             self.controller.estop("pressed before the node was configured anew")
@@ -111,15 +111,27 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
-        self.companion = self.companion_of(policy, group, values)
-        self._closers.callback(self.companion.close)
-        self.reporter = StatusReporter(self, Reported(
-            policy=policy, topics=self.topics, loop=self.loop, pacer=self._pacer,
-            companion=self.companion, senders_problem=self._senders_problem))
+        self.observer = self.observer_of(policy, group, values)
+        self._closers.callback(self.observer.close)
+        self.reporter = StatusReporter(
+            self,
+            Reported(
+                policy=policy,
+                topics=self.topics,
+                loop=self.loop,
+                pacer=self._pacer,
+                observer=self.observer,
+                senders_problem=self._senders_problem,
+            ),
+        )
         self._closers.callback(self.reporter.close)
         # Not by a timer of the executor, which would wake up in the middle of ticks.
-        self._reports = BetweenTicks(self.loop, contract.period_ns * 1e-9,
-                                     1.0 / values["status_rate_hz"], self._report_always)
+        self._reports = BetweenTicks(
+            self.loop,
+            contract.period_ns * 1e-9,
+            1.0 / values["status_rate_hz"],
+            self._report_always,
+        )
         self._create_requests()
         self.tell(policy)
 
@@ -129,8 +141,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
             self.get_logger().warning(line)
         self.get_logger().info(str(policy))
         if policy.bundle.contract.nominal is None:
-            self.get_logger().warning("the bundle has no `nominal`: steps and torques are not "
-                                      "bounded, only the contract's limits guard")
+            self.get_logger().warning(
+                "the bundle has no `nominal`: steps and torques are not "
+                "bounded, only the contract's limits guard"
+            )
 
     def now_ns(self) -> int:
         """Return the time on the clock of ticks, ns."""
@@ -145,8 +159,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
             return TimerPacer(period_ns)
         topics = self.topics
         if trigger not in topics:
-            raise PolicyError(f"parameter trigger: expected {TIMER} or an input of the contract "
-                              f"({', '.join(topics)}), found {trigger!r}")
+            raise PolicyError(
+                f"parameter trigger: expected {TIMER} or an input of the contract "
+                f"({', '.join(topics)}), found {trigger!r}"
+            )
         return TriggerPacer(period_ns, topics[trigger], Arrivals(self, [*topics.values()]))
 
     def _create_requests(self) -> None:
@@ -199,9 +215,11 @@ class PolicyNode(LifecycleBase, Generic[P]):
         count = self.get_node_names_and_namespaces().count(own)
         if count <= 1:
             return ""
-        return (f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one "
-                "alone: each request reaches all of them; give the others another name or "
-                "namespace; one that was killed is forgotten after some 20 s")
+        return (
+            f"{count} nodes are named {self.get_fully_qualified_name()}, expected this one "
+            "alone: each request reaches all of them; give the others another name or "
+            "namespace; one that was killed is forgotten after some 20 s"
+        )
 
     def _senders_problem(self) -> str:
         """Return who else commands the robot; empty where this node does so alone."""
@@ -209,9 +227,11 @@ class PolicyNode(LifecycleBase, Generic[P]):
         if self.count_publishers(topic) <= 1:
             return ""
         senders = sorted(map(full_name, self.get_publishers_info_by_topic(topic)))
-        return (f"{len(senders)} publishers on {topic}, expected this node alone "
-                f"({', '.join(senders)}); stop the others; one that was killed is forgotten "
-                "after some 20 s")
+        return (
+            f"{len(senders)} publishers on {topic}, expected this node alone "
+            f"({', '.join(senders)}); stop the others; one that was killed is forgotten "
+            "after some 20 s"
+        )
 
     def _remember_estop(self) -> None:
         """Only a reset clears an e-stop, not a new configuration."""
@@ -231,7 +251,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
             try:
                 if self.running:
                     self.reporter.report()
-                    self.companion.log()
+                    self.observer.log()
             finally:
                 self._reporting.release()
 
@@ -247,7 +267,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self.controller.start()
         self._output.start()
         self.reporter.start()
-        self.companion.start()
+        self.observer.start()
         self.loop.start()
         self._reports.start()
         self.apply_realtime()
@@ -279,17 +299,18 @@ class PolicyNode(LifecycleBase, Generic[P]):
         sent, sequence = self._publish(targets)
         duration_ns = time.monotonic_ns() - began_ns
         self.policy.latency.add(duration_ns)
-        self.companion.record(tick, duration_ns, sent, sequence)
+        self.observer.record(tick, duration_ns, sent, sequence)
 
     def _failed(self, error: BaseException) -> None:
         try:
             self.controller.fault(Rule.INTERNAL, f"{type(error).__name__}: {error}")
             self._publish(self.controller.safe_targets())
-            self.companion.watch()
+            self.observer.watch()
         except Exception:  # noqa: BLE001  the next tick may succeed; without one commands expire
             self.get_logger().fatal(traceback.format_exc(), throttle_duration_sec=1.0)
-        self.get_logger().error("".join(traceback.format_exception(error)),
-                                throttle_duration_sec=1.0)
+        self.get_logger().error(
+            "".join(traceback.format_exception(error)), throttle_duration_sec=1.0
+        )
 
     def _publish(self, targets: JointTargets | None) -> tuple[JointTargets | None, int | None]:
         """Publish, from any thread; after an e-stop nothing but the fault command goes out.
@@ -306,6 +327,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def stop(self) -> None:
         """End the loop, then send the fault command until it is acknowledged."""
+        self._load_service.abandon(STOPS)
         if self.loop.stop():
             self.controller.stop(STOPS)
         else:
@@ -319,15 +341,21 @@ class PolicyNode(LifecycleBase, Generic[P]):
         if not reported:
             self.get_logger().error("a status report does not return; its thread is left behind")
         self.reporter.log_edges()
-        self.companion.stop()
+        self.observer.stop()
         self._realtime.release(self._processes())
-        self._hangs = self.companion.left_behind or not reported
+        self._hangs = self.observer.left_behind or not reported
 
     def tear_down(self) -> None:
         """Close everything that was opened, the last first."""
         self._closers.close()
+        self._load_service.end()
+
+    def _close_policy(self) -> None:
+        self.policy.close()
+        self._closed = self.policy
 
     @property
     def left_behind(self) -> bool:
-        """Whether a thread cannot be ended."""
-        return self._hangs
+        """Whether a thread cannot be ended: it runs, opens or closes a model, or writes."""
+        hangs = self._closed is not None and self._closed.left_behind
+        return hangs or self._hangs or self._load_service.left_behind

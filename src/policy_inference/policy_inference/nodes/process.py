@@ -68,9 +68,11 @@ def wait_for_end(_: object, asked: socket.socket) -> None:
 
 
 def run_node(
-    make: Callable[[], N], args: Sequence[str] | None = None, *,
+    make: Callable[[], N],
+    args: Sequence[str] | None = None,
+    *,
     foreground: Callable[[N, socket.socket], None] = wait_for_end,
-) -> int:  # fmt: skip
+) -> int:
     """Run the node until one of END_SIGNALS comes; return the exit status.
 
     rclpy's own signal handlers are off: after them no message can be published any more, and
@@ -134,9 +136,12 @@ def _exit(status: int) -> None:
 
 
 def _serve(
-    executor: SingleThreadedExecutor, node: N, asked: socket.socket, asking: socket.socket,
+    executor: SingleThreadedExecutor,
+    node: N,
+    asked: socket.socket,
+    asking: socket.socket,
     foreground: Callable[[N, socket.socket], None],
-) -> bool:  # fmt: skip
+) -> bool:
     """Start and spin until asked to end, and halt; return whether it started.
 
     What a callback raises ends it too and is raised here.
@@ -180,5 +185,8 @@ def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threadi
 
 
 def _autostart(node: LifecycleBase, ending: threading.Event) -> bool:
-    return (node.trigger_configure() is TransitionCallbackReturn.SUCCESS and not ending.is_set()
-            and node.trigger_activate() is TransitionCallbackReturn.SUCCESS)
+    return (
+        node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        and not ending.is_set()
+        and node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    )

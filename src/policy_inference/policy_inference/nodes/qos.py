@@ -47,9 +47,11 @@ class NoEvents:
 
 
 STATUS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
+    history=HistoryPolicy.KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)  # fmt: skip
+)
 """Status: whoever comes late sees the newest one."""
 
 DIAGNOSTICS = QoSProfile(

@@ -50,8 +50,10 @@ def subscribe(
         stamped_command: Whether `cmd_vel` is a TwistStamped.
     """
     types = {COMMAND: TWIST_STAMPED if stamped_command else TWIST}
-    return {name: Sampled(node, group, _TYPES[types.get(name) or message_type(name)], name)
-            for name in names}
+    return {
+        name: Sampled(node, group, _TYPES[types.get(name) or message_type(name)], name)
+        for name in names
+    }
 
 
 class Sampler:

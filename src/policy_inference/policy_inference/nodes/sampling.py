@@ -57,9 +57,13 @@ class Sampled(Generic[M]):
     """
 
     def __init__(
-        self, node: Node, group: SampleGroup, message: type[M], topic: str,
+        self,
+        node: Node,
+        group: SampleGroup,
+        message: type[M],
+        topic: str,
         profile: QoSProfile = qos.SAMPLE,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Subscribe to the relative topic, with a profile of depth 1."""
         self.topic = topic
         self.resolved_topic: str = node.resolve_topic_name(topic)
@@ -164,8 +168,9 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
             return read(data)
         # Which exception depends on the byte that is wrong, and on the middleware.
         except Exception as error:
-            raise RobotError(f"expected a {name}, found {len(data)} bytes that cannot be read as "
-                             f"one ({error})") from error
+            raise RobotError(
+                f"expected a {name}, found {len(data)} bytes that cannot be read as one ({error})"
+            ) from error
 
     return decode
 

@@ -5,7 +5,7 @@
 from dataclasses import fields
 
 from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
-from policy_inference.core.limits import Tightening
+from policy_inference.core.limits import StricterLimits
 from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
 
@@ -16,84 +16,201 @@ TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
 
 
 def _valid_for(default_s: float) -> Spec:
-    return Spec(name="command_valid_for_s", type=float, default=default_s, minimum=0.001,
-                maximum=10.0, doc="How long a JointCommand may be followed after its receipt, s")
+    return Spec(
+        name="command_valid_for_s",
+        type=float,
+        default=default_s,
+        minimum=0.001,
+        maximum=10.0,
+        doc="How long a JointCommand may be followed after its receipt, s",
+    )
 
 
 _POLICY = (
-    Spec(name="bundle", type=str, required=True,
-         doc="Folder of the policy bundle, or the name of one that is installed: NAME, "
-             "NAME@VERSION"),
-    Spec(name="public_key", type=str, default="",
-         doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
-             "what POLICY_INFERENCE_PUBLIC_KEY demands"),
-    Spec(name="backend", type=str, default="onnx",
-         doc="Backend, or several in order of preference, comma-separated"),
-    Spec(name="backend_options", type=str, default="",
-         doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes"),
-    Spec(name="output", type=str, default="joint_command", choices=tuple(OUTPUTS),
-         doc="Kind of message that is published"),
-)  # fmt: skip
+    Spec(
+        name="bundle",
+        type=str,
+        required=True,
+        doc="Folder of the policy bundle, or the name of one that is installed: NAME, NAME@VERSION",
+    ),
+    Spec(
+        name="public_key",
+        type=str,
+        default="",
+        doc="PEM file (or a folder of such) with a key that must have signed the bundle, beside "
+        "what POLICY_INFERENCE_PUBLIC_KEY demands",
+    ),
+    Spec(
+        name="backend",
+        type=str,
+        default="onnx",
+        doc="Backend, or several in order of preference, comma-separated",
+    ),
+    Spec(
+        name="backend_options",
+        type=str,
+        default="",
+        doc="Options of backends, comma-separated: rknn.core_mask=0_1,tensorrt.build=yes",
+    ),
+    Spec(
+        name="output",
+        type=str,
+        default="joint_command",
+        choices=tuple(OUTPUTS),
+        doc="Kind of message that is published",
+    ),
+)
 _REPORTS = (
-    Spec(name="status_rate_hz", type=float, default=5.0, minimum=0.1, maximum=50.0,
-         doc="Rate of ~/status and /diagnostics, Hz"),
-    Spec(name="autostart", type=bool, default=True,
-         doc="Configure and activate at once; the robot never moves by itself"),
-)  # fmt: skip
+    Spec(
+        name="status_rate_hz",
+        type=float,
+        default=5.0,
+        minimum=0.1,
+        maximum=50.0,
+        doc="Rate of ~/status and /diagnostics, Hz",
+    ),
+    Spec(
+        name="autostart",
+        type=bool,
+        default=True,
+        doc="Configure and activate at once; the robot never moves by itself",
+    ),
+)
 _SAFETY = tuple(
-    Spec(name=f"safety.{field.name}", type=float, minimum=0.0,
-         doc=f"Tightens {field.name} of the contract; never loosens it")
-    for field in fields(Tightening)
-)  # fmt: skip
+    Spec(
+        name=f"safety.{field.name}",
+        type=float,
+        minimum=0.0,
+        doc=f"Tightens {field.name} of the contract; never loosens it",
+    )
+    for field in fields(StricterLimits)
+)
 
 PARAMETERS = (
     *_POLICY,
-    Spec(name="trigger", type=str, default=TIMER,
-         doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)"),
-    Spec(name="stamped_command", type=bool, default=False,
-         doc="Whether cmd_vel is a TwistStamped instead of a Twist"),
+    Spec(
+        name="trigger",
+        type=str,
+        default=TIMER,
+        doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)",
+    ),
+    Spec(
+        name="stamped_command",
+        type=bool,
+        default=False,
+        doc="Whether cmd_vel is a TwistStamped instead of a Twist",
+    ),
     _valid_for(0.1),
     *_REPORTS,
     *REALTIME,
-    Spec(name="flight.duration_s", type=float, default=20.0, minimum=0.0, maximum=600.0,
-         doc="How much the flight recorder keeps; nothing where 0, s"),
-    Spec(name="flight.after_s", type=float, default=1.0, minimum=0.0, maximum=60.0,
-         doc="How much of the time after a fault its recording has, s"),
-    Spec(name="flight.folder", type=str, default="",
-         doc="Where recordings go; empty: to flights below $ROS_HOME or ~/.ros"),
-    Spec(name="flight.min_free_mb", type=float, default=500.0, minimum=0.0,
-         doc="Nothing is recorded where less space is free, MB"),
+    Spec(
+        name="flight.duration_s",
+        type=float,
+        default=20.0,
+        minimum=0.0,
+        maximum=600.0,
+        doc="How much the flight recorder keeps; nothing where 0, s",
+    ),
+    Spec(
+        name="flight.after_s",
+        type=float,
+        default=1.0,
+        minimum=0.0,
+        maximum=60.0,
+        doc="How much of the time after a fault its recording has, s",
+    ),
+    Spec(
+        name="flight.folder",
+        type=str,
+        default="",
+        doc="Where recordings go; empty: to flights below $ROS_HOME or ~/.ros",
+    ),
+    Spec(
+        name="flight.min_free_mb",
+        type=float,
+        default=500.0,
+        minimum=0.0,
+        doc="Nothing is recorded where less space is free, MB",
+    ),
     *_SAFETY,
-)  # fmt: skip
+)
 """Of the joint policy node."""
 
 _CHUNKS = ChunkSettings()
 ACT_PARAMETERS = (
     *_POLICY,
-    Spec(name="mode", type=str, default=_CHUNKS.mode, choices=CHUNK_MODES,
-         doc="How chunks are executed: one after another, the next one while the last is executed, "
-             "or the mean of all"),
-    Spec(name="n_action_steps", type=int, default=0, minimum=0, maximum=10_000,
-         doc="Steps of a chunk that are executed; 0: what the contract says"),
-    Spec(name="refill_threshold", type=float, default=_CHUNKS.refill_threshold, minimum=0.0,
-         maximum=1.0,
-         doc="asynchronous: the next chunk is asked for once less than this share is left"),
-    Spec(name="fade_s", type=float, default=_CHUNKS.fade_s, minimum=0.0, maximum=10.0,
-         doc="asynchronous: time over which a new chunk takes the place of the old, s"),
-    Spec(name="realign", type=bool, default=_CHUNKS.realign,
-         doc="asynchronous: shift a new chunk so that it begins at the last command"),
-    Spec(name="frame_tolerance_s", type=float, default=_CHUNKS.frame_tolerance_s, minimum=0.0,
-         maximum=10.0, doc="Longest time between the cameras' frames of one observation, s"),
-    Spec(name="image_transport", type=str, default=RAW, choices=tuple(TRANSPORTS),
-         doc="How pictures come: raw: CAMERA/image_raw, compressed: CAMERA/image_raw/compressed"),
-    Spec(name="simulated_latency_s", type=float, default=_CHUNKS.simulated_latency_s, minimum=0.0,
-         maximum=60.0, doc="How long an inference takes under use_sim_time, s"),
-    Spec(name="run_for_s", type=float, default=0.0, minimum=0.0,
-         doc="After so long in RUN the robot is held; 0: no end, s"),
+    Spec(
+        name="mode",
+        type=str,
+        default=_CHUNKS.mode,
+        choices=CHUNK_MODES,
+        doc="How chunks are executed: one after another, the next one while the last is executed, "
+        "or the mean of all",
+    ),
+    Spec(
+        name="n_action_steps",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=10_000,
+        doc="Steps of a chunk that are executed; 0: what the contract says",
+    ),
+    Spec(
+        name="refill_threshold",
+        type=float,
+        default=_CHUNKS.refill_threshold,
+        minimum=0.0,
+        maximum=1.0,
+        doc="asynchronous: the next chunk is asked for once less than this share is left",
+    ),
+    Spec(
+        name="fade_s",
+        type=float,
+        default=_CHUNKS.fade_s,
+        minimum=0.0,
+        maximum=10.0,
+        doc="asynchronous: time over which a new chunk takes the place of the old, s",
+    ),
+    Spec(
+        name="realign",
+        type=bool,
+        default=_CHUNKS.realign,
+        doc="asynchronous: shift a new chunk so that it begins at the last command",
+    ),
+    Spec(
+        name="frame_tolerance_s",
+        type=float,
+        default=_CHUNKS.frame_tolerance_s,
+        minimum=0.0,
+        maximum=10.0,
+        doc="Longest time between the cameras' frames of one observation, s",
+    ),
+    Spec(
+        name="image_transport",
+        type=str,
+        default=RAW,
+        choices=tuple(TRANSPORTS),
+        doc="How pictures come: raw: CAMERA/image_raw, compressed: CAMERA/image_raw/compressed",
+    ),
+    Spec(
+        name="simulated_latency_s",
+        type=float,
+        default=_CHUNKS.simulated_latency_s,
+        minimum=0.0,
+        maximum=60.0,
+        doc="How long an inference takes under use_sim_time, s",
+    ),
+    Spec(
+        name="run_for_s",
+        type=float,
+        default=0.0,
+        minimum=0.0,
+        doc="After so long in RUN the robot is held; 0: no end, s",
+    ),
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
     *_REPORTS,
     *REALTIME,
     *_SAFETY,
-)  # fmt: skip
+)
 """Of the ACT policy node."""

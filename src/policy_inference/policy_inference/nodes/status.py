@@ -12,18 +12,18 @@ from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from policy_inference.core.controller import Snapshot
+from policy_inference.core.controller import ControllerStatus
 from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos
-from policy_inference.nodes.companion import Companion
 from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
-from policy_inference.nodes.opened import OpenedPolicy
+from policy_inference.nodes.opening import OpenedPolicy
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
+from policy_inference.nodes.tick_observer import TickObserver
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -35,12 +35,12 @@ _SLOW_SHARE = 0.95
 class Reported:
     """Everything that the status is put together from."""
 
-    policy: OpenedPolicy
+    policy: OpenedPolicy[Any]
     topics: Mapping[str, Sampled[Any]]
     """Subscription of each input."""
     loop: ControlLoop
     pacer: Pacer
-    companion: Companion
+    observer: TickObserver
     senders_problem: Callable[[], str]
     """Says who else commands the robot; empty where nobody does."""
 
@@ -58,11 +58,16 @@ class StatusReporter:
         self._health = self._health_of(reported.policy)
         self.start()
 
-    def _health_of(self, policy: OpenedPolicy) -> Health:
-        return Health(policy.bundle.contract.rate_hz, policy.backend, policy.latency,
-                      policy.observed(), self._node.get_logger())
+    def _health_of(self, policy: OpenedPolicy[Any]) -> Health:
+        return Health(
+            policy.bundle.contract.rate_hz,
+            policy.backend,
+            policy.latency,
+            policy.observed(),
+            self._node.get_logger(),
+        )
 
-    def follow(self, policy: OpenedPolicy) -> Callable[[], None]:
+    def follow(self, policy: OpenedPolicy[Any]) -> Callable[[], None]:
         """Report on another policy from now on; return what ends the look at the one before.
 
         That may take a moment, where a driver hangs.
@@ -120,8 +125,10 @@ class StatusReporter:
         silent_s = self._reported.loop.silent_s()
         if silent_s < _SILENT_S:
             return ""
-        return (f"no tick for {silent_s:.1f} s; the simulator's clock stands still, or the backend "
-                "hangs")
+        return (
+            f"no tick for {silent_s:.1f} s; the simulator's clock stands still, or the backend "
+            "hangs"
+        )
 
     def close(self) -> None:
         """Destroy the publishers, and read no more telemetry."""
@@ -160,26 +167,37 @@ class StatusReporter:
                 logger.info(text)
         self._slow = slow
 
-    def _compose(self, snapshot: Snapshot) -> PolicyStatus:
+    def _compose(self, snapshot: ControllerStatus) -> PolicyStatus:
         policy, loop = self._reported.policy, self._reported.loop
         bundle, latency = policy.bundle, policy.latency.summary()
         return PolicyStatus(
             stamp=self._node.get_clock().now().to_msg(),
-            mode=int(snapshot.mode), latched=snapshot.latched,
-            reason="; ".join(filter(None, [
-                snapshot.reason, self._silent, self._senders, self._log_lost])),
-            bundle=str(bundle.path), bundle_name=bundle.contract.name,
-            bundle_version=bundle.contract.version, bundle_sha256=bundle.sha256,
-            backend=policy.backend.name, runs_on=policy.runs_on, fallback="\n".join(policy.skipped),
+            mode=int(snapshot.mode),
+            latched=snapshot.latched,
+            reason="; ".join(
+                filter(None, [snapshot.reason, self._silent, self._senders, self._log_lost])
+            ),
+            bundle=str(bundle.path),
+            bundle_name=bundle.contract.name,
+            bundle_version=bundle.contract.version,
+            bundle_sha256=bundle.sha256,
+            backend=policy.backend.name,
+            runs_on=policy.runs_on,
+            fallback="\n".join(policy.skipped),
             nominal_known=bundle.contract.nominal is not None,
             rate_hz=bundle.contract.rate_hz,
             rate_reached_hz=0.0 if self._silent else self._rate_hz,
-            latency_p50_s=latency.p50_s, latency_p99_s=latency.p99_s, latency_max_s=latency.max_s,
-            ticks=loop.ticks, ticks_missed=loop.missed,
-            guard_counters=[GuardCounter(name=name, count=count)
-                            for name, count in snapshot.counters.items()],
-            inputs=self._inputs(), telemetry=_key_values(self._health.telemetry),
-        )  # fmt: skip
+            latency_p50_s=latency.p50_s,
+            latency_p99_s=latency.p99_s,
+            latency_max_s=latency.max_s,
+            ticks=loop.ticks,
+            ticks_missed=loop.missed,
+            guard_counters=[
+                GuardCounter(name=name, count=count) for name, count in snapshot.counters.items()
+            ],
+            inputs=self._inputs(),
+            telemetry=_key_values(self._health.telemetry),
+        )
 
     def _inputs(self) -> list[InputStatus]:
         now_ns, found = self._reported.pacer.clock(), []
@@ -192,9 +210,15 @@ class StatusReporter:
             if text and not text.startswith(name):
                 text = f"{name}: {text}"
             self._warn(name, publishers)
-            found.append(InputStatus(
-                name=name, age_s=math.inf if age_ns is None else age_ns * 1e-9,
-                publishers=publishers, ok=not text, text=text))  # fmt: skip
+            found.append(
+                InputStatus(
+                    name=name,
+                    age_s=math.inf if age_ns is None else age_ns * 1e-9,
+                    publishers=publishers,
+                    ok=not text,
+                    text=text,
+                )
+            )
         return found
 
     def _warn(self, name: str, publishers: int) -> None:
@@ -225,32 +249,50 @@ class StatusReporter:
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
         skipped = self._reported.policy.skipped
-        odd = [*self._health.problems, *(f"not on {why}" for why in skipped),
-               *filter(None, [self._reported.companion.problem])]
+        odd = [
+            *self._health.problems,
+            *(f"not on {why}" for why in skipped),
+            *filter(None, [self._reported.observer.problem]),
+        ]
         if bad or odd or self._slow or self._silent or self._log_lost:
-            reasons = [self._silent, self._log_lost, *bad, *odd,
-                       "rate not reached" if self._slow else ""]
+            reasons = [
+                self._silent,
+                self._log_lost,
+                *bad,
+                *odd,
+                "rate not reached" if self._slow else "",
+            ]
             level, text = DiagnosticStatus.WARN, "; ".join(filter(None, reasons))
         if status.latched or status.mode == Mode.HOLD or self._senders:
             level, text = DiagnosticStatus.ERROR, "; ".join([status.reason, *odd])
         values = {
-            "mode": Mode(status.mode).name, "reason": status.reason, "backend": status.backend,
-            "runs_on": status.runs_on, "fallback": status.fallback,
+            "mode": Mode(status.mode).name,
+            "reason": status.reason,
+            "backend": status.backend,
+            "runs_on": status.runs_on,
+            "fallback": status.fallback,
             "rate_hz": f"{status.rate_hz:g}",
             "rate_reached_hz": f"{status.rate_reached_hz:.1f}",
             "latency_p99_s": f"{status.latency_p99_s:.6f}",
-            "ticks_missed": str(status.ticks_missed), "bundle": status.bundle,
+            "ticks_missed": str(status.ticks_missed),
+            "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
-            **self._health.telemetry, **self._reported.companion.told(),
-        }  # fmt: skip
+            **self._health.telemetry,
+            **self._reported.observer.diagnostics(),
+        }
         return DiagnosticArray(
             header=_header(status),
-            status=[DiagnosticStatus(
-                level=level, name=f"{self._node.get_fully_qualified_name()}: policy",
-                message=text, hardware_id=status.bundle_version,
-                values=_key_values(values))],
-        )  # fmt: skip
+            status=[
+                DiagnosticStatus(
+                    level=level,
+                    name=f"{self._node.get_fully_qualified_name()}: policy",
+                    message=text,
+                    hardware_id=status.bundle_version,
+                    values=_key_values(values),
+                )
+            ],
+        )
 
 
 def _key_values(values: Mapping[str, str]) -> list[KeyValue]:

@@ -42,18 +42,30 @@ from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wa
 from policy_inference.nodes.usb_listing import list_cameras
 
 PARAMETERS = (
-    Spec(name="device", type=str, required=True,
-         doc="Device file, such as /dev/v4l/by-path/..., or N of /dev/videoN"),
-    Spec(name="width", type=int, default=640, minimum=1, maximum=8192,
-         doc="Of the picture, pixels"),
-    Spec(name="height", type=int, default=480, minimum=1, maximum=8192,
-         doc="Of the picture, pixels"),
-    Spec(name="fps", type=float, default=30.0, minimum=0.1, maximum=1000.0,
-         doc="Pictures per second"),
-    Spec(name="image_transport", type=str, default=RAW, choices=tuple(TRANSPORTS),
-         doc="raw: image_raw; compressed: image_raw/compressed, which needs a camera with MJPG"),
+    Spec(
+        name="device",
+        type=str,
+        required=True,
+        doc="Device file, such as /dev/v4l/by-path/..., or N of /dev/videoN",
+    ),
+    Spec(
+        name="width", type=int, default=640, minimum=1, maximum=8192, doc="Of the picture, pixels"
+    ),
+    Spec(
+        name="height", type=int, default=480, minimum=1, maximum=8192, doc="Of the picture, pixels"
+    ),
+    Spec(
+        name="fps", type=float, default=30.0, minimum=0.1, maximum=1000.0, doc="Pictures per second"
+    ),
+    Spec(
+        name="image_transport",
+        type=str,
+        default=RAW,
+        choices=tuple(TRANSPORTS),
+        doc="raw: image_raw; compressed: image_raw/compressed, which needs a camera with MJPG",
+    ),
     Spec(name="frame_id", type=str, default="camera", doc="Frame in the messages' headers"),
-)  # fmt: skip
+)
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 """Before a lost camera is looked for again; twice as long each time."""
 _LEAVE_WITHIN_S = 1.0
@@ -70,19 +82,26 @@ class UsbCamera(TimeGuard, Node):
         Raises:
             PolicyError: A parameter is wrong.
         """
-        super().__init__("usb_camera", automatically_declare_parameters_from_overrides=True,
-                         parameter_overrides=list(overrides))
+        super().__init__(
+            "usb_camera",
+            automatically_declare_parameters_from_overrides=True,
+            parameter_overrides=list(overrides),
+        )
         # What is asked of the camera is read once.
         self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_wanted"))
         values = self._table.read()
         transport = values["image_transport"]
         self._wanted = Wanted(
-            device=values["device"], width=values["width"], height=values["height"],
-            fps=values["fps"], compressed=transport == COMPRESSED)
+            device=values["device"],
+            width=values["width"],
+            height=values["height"],
+            fps=values["fps"],
+            compressed=transport == COMPRESSED,
+        )
         self._frame_id = values["frame_id"]
         self._publisher = self.create_publisher(
-            CompressedImage if self._wanted.compressed else Image, TRANSPORTS[transport],
-            qos.SAMPLE)
+            CompressedImage if self._wanted.compressed else Image, TRANSPORTS[transport], qos.SAMPLE
+        )
         self._gives = False
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="camera", daemon=True)
@@ -127,14 +146,17 @@ class UsbCamera(TimeGuard, Node):
                 self._gives = True
                 self.get_logger().info(
                     f"{self._wanted.path}: {self._wanted.width} x {self._wanted.height} at "
-                    f"{capture.fps:g} fps, {capture.format}, on {self._publisher.topic_name}")
+                    f"{capture.fps:g} fps, {capture.format}, on {self._publisher.topic_name}"
+                )
             self._publisher.publish(self._message(shot))
 
     def _words(self, error: Exception) -> str:
         if isinstance(error, CameraError):
             return str(error)
-        return (f"{self._wanted.path}: expected pictures, found {type(error).__name__}: {error}; "
-                "the camera is opened again")
+        return (
+            f"{self._wanted.path}: expected pictures, found {type(error).__name__}: {error}; "
+            "the camera is opened again"
+        )
 
     def _message(self, shot: Shot) -> Any:
         message = CompressedImage() if self._wanted.compressed else Image()
@@ -183,8 +205,9 @@ def main(args: Sequence[str] | None = None) -> None:
 def _list(given: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("usb_camera", description="One picture per camera.")
     parser.add_argument("--list", action="store_true", required=True)
-    parser.add_argument("--output", type=Path,
-                        help="folder for the pictures; without it none is written")
+    parser.add_argument(
+        "--output", type=Path, help="folder for the pictures; without it none is written"
+    )
     parser.add_argument("--force", action="store_true", help="replace pictures that exist")
     asked = parser.parse_args(given)
     try:

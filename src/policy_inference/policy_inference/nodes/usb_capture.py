@@ -22,9 +22,11 @@ _LOST_READS, _LOST_AFTER_S = 5, 2.0
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _OLDEST_S = 1.0
 """A picture of the driver that claims to be older is stamped by another clock than ours."""
-BANDWIDTH = ("if it works alone, two cameras on one USB bus ask for more than it has: put them on "
-             "different buses, ask for less (width, height, fps), or let the driver compute what "
-             "they need (sudo modprobe -r uvcvideo; sudo modprobe uvcvideo quirks=128)")
+BANDWIDTH = (
+    "if it works alone, two cameras on one USB bus ask for more than it has: put them on "
+    "different buses, ask for less (width, height, fps), or let the driver compute what "
+    "they need (sudo modprobe -r uvcvideo; sudo modprobe uvcvideo quirks=128)"
+)
 
 
 class CameraError(PolicyError):
@@ -95,16 +97,21 @@ class UsbCapture:
         capture.set(cv2.CAP_PROP_FPS, wanted.fps)
         self.format = _fourcc(capture.get(cv2.CAP_PROP_FOURCC))
         self.fps = float(capture.get(cv2.CAP_PROP_FPS))
-        width, height = (int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH,
-                                                             cv2.CAP_PROP_FRAME_HEIGHT))
+        width, height = (
+            int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
         if (width, height) != (wanted.width, wanted.height):
-            raise CameraError(f"{wanted.path}: expected pictures of {wanted.width} x "
-                              f"{wanted.height} pixels, found that the camera gives {width} x "
-                              f"{height}; set width and height to a size that it has (v4l2-ctl -d "
-                              f"{wanted.path} --list-formats-ext)")
+            raise CameraError(
+                f"{wanted.path}: expected pictures of {wanted.width} x "
+                f"{wanted.height} pixels, found that the camera gives {width} x "
+                f"{height}; set width and height to a size that it has (v4l2-ctl -d "
+                f"{wanted.path} --list-formats-ext)"
+            )
         if wanted.compressed and self.format != MJPG:
-            raise CameraError(f"{wanted.path}: expected a camera that gives {MJPG}, found "
-                              f"{self.format}; set image_transport to raw")
+            raise CameraError(
+                f"{wanted.path}: expected a camera that gives {MJPG}, found "
+                f"{self.format}; set image_transport to raw"
+            )
 
     def shoot(self) -> Shot | None:
         """Wait for the next picture; None where one was broken, or does not come yet.
@@ -123,8 +130,10 @@ class UsbCapture:
         if self._failed >= _LOST_READS or time.monotonic() - self._good_s > _LOST_AFTER_S:
             path = self._wanted.path
             if self._shots == 0:
-                raise CameraError(f"{path}: expected pictures, found a camera that opens and gives "
-                                  f"none; {BANDWIDTH}")
+                raise CameraError(
+                    f"{path}: expected pictures, found a camera that opens and gives "
+                    f"none; {BANDWIDTH}"
+                )
             raise CameraError(f"{path}: expected pictures, found none any more; is it plugged in?")
         return None
 
@@ -132,9 +141,11 @@ class UsbCapture:
         """Return a picture that is one, in colour and of the size asked for."""
         shape = (self._wanted.height, self._wanted.width, 3)
         if pixels.shape != shape or pixels.dtype != np.uint8:
-            raise CameraError(f"{self._wanted.path}: expected pictures of uint8 {list(shape)}, "
-                              f"found {pixels.dtype} {list(pixels.shape)}, other than what the "
-                              "camera agreed to; does another program change its settings?")
+            raise CameraError(
+                f"{self._wanted.path}: expected pictures of uint8 {list(shape)}, "
+                f"found {pixels.dtype} {list(pixels.shape)}, other than what the "
+                "camera agreed to; does another program change its settings?"
+            )
         return pixels
 
     def _age_s(self) -> float:
@@ -174,11 +185,17 @@ def _not_there(path: Path) -> str:
     """Say why a camera does not open."""
     if not path.exists():
         there = sorted(str(other) for other in Path("/dev").glob("video*"))
-        return (f"{path}: expected a camera, found nothing; there are {', '.join(there) or 'none'} "
-                "(usb_camera --list tells them apart)")
+        return (
+            f"{path}: expected a camera, found nothing; there are {', '.join(there) or 'none'} "
+            "(usb_camera --list tells them apart)"
+        )
     if not os.access(path, os.R_OK | os.W_OK):
-        return (f"{path}: expected a camera that may be read, found no permission; add the user to "
-                "the group video (sudo usermod -aG video $USER), and log in again")
-    return (f"{path}: expected a camera, found a device that does not open: another program has "
-            "it, or it gives no pictures (a camera may have several devices; usb_camera --list "
-            "tells them apart)")
+        return (
+            f"{path}: expected a camera that may be read, found no permission; add the user to "
+            "the group video (sudo usermod -aG video $USER), and log in again"
+        )
+    return (
+        f"{path}: expected a camera, found a device that does not open: another program has "
+        "it, or it gives no pictures (a camera may have several devices; usb_camera --list "
+        "tells them apart)"
+    )

@@ -29,16 +29,21 @@ def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
         CameraError: A picture is there already.
         OSError: A picture cannot be written.
     """
-    devices = sorted((number, path) for path in _DEVICES.glob("video*")
-                     if (number := device_number(path)) is not None)
+    devices = sorted(
+        (number, path)
+        for path in _DEVICES.glob("video*")
+        if (number := device_number(path)) is not None
+    )
     if not devices:
         yield "no camera: there is no /dev/video*"
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         there = [file for number, _ in devices if (file := _file(output, number)).exists()]
         if there and not force:
-            raise CameraError(f"{there[0]}: expected a file that is not there yet, found one; name "
-                              "another folder, or replace it with --force")
+            raise CameraError(
+                f"{there[0]}: expected a file that is not there yet, found one; name "
+                "another folder, or replace it with --force"
+            )
     for number, path in devices:
         yield f"{path} ({_called(number)}): {_looked_at(path, number, output)}"
         for link in sorted(_LINKS.glob("*")):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.machine.machine import Machine
 from policy_inference.self_test.clock import Clock
 from policy_inference.self_test.load import DeviceLoad, Usage, usage_of
@@ -33,7 +33,7 @@ class AtRate:
 
 
 def at_rate(
-    bundle: Bundle, backend: BackendBase, duration_s: float, clock: Clock, machine: Machine
+    bundle: JointBundle, backend: BackendBase, duration_s: float, clock: Clock, machine: Machine
 ) -> AtRate:
     """Run a policy at its rate, with an eye on device and processes.
 
@@ -74,5 +74,6 @@ def _usage(machine: Machine, backend: BackendBase) -> dict[str, Usage]:
     """Return what this process and that of the runtime have taken, as far as it can be read."""
     pids = {os.getpid(): "this"}
     pids.setdefault(backend.pid, "runtime")
-    return {name: taken for pid, name in pids.items()
-            if (taken := usage_of(machine, pid)) is not None}
+    return {
+        name: taken for pid, name in pids.items() if (taken := usage_of(machine, pid)) is not None
+    }

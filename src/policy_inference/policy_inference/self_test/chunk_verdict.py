@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import ChunkBundle
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.errors import BundleError
 from policy_inference.self_test.at_rate import AtRate
@@ -28,9 +28,12 @@ class MeasuredChunks:
 
 
 def judged_chunks(
-    bundle: ChunkBundle, cls: type[BackendBase], name: str, entries: Mapping[str, Artifact],
+    bundle: ChunkBundle,
+    cls: type[BackendBase],
+    name: str,
+    entries: Mapping[str, Artifact],
     found: MeasuredChunks,
-) -> Verdict:  # fmt: skip
+) -> Verdict:
     """Hold what was measured against the limits.
 
     Args:
@@ -46,14 +49,22 @@ def judged_chunks(
             checks += parity_checks(bundle, name, entries, one)
     except BundleError as error:
         missing.append(f"chunks: {error}")
-    checks.append(Check(what="chunks with NaN or infinite values", limit=0, where="all that ran",
-                        value=found.back_to_back.not_finite + found.at_rate.paced.not_finite))
+    checks.append(
+        Check(
+            what="chunks with NaN or infinite values",
+            limit=0,
+            where="all that ran",
+            value=found.back_to_back.not_finite + found.at_rate.paced.not_finite,
+        )
+    )
     if any(judged_by_walking(entry.precision) for entry in entries.values()):
-        left_out.append("closed loop: how often the task succeeds with this precision is not "
-                        "measured here")
+        left_out.append(
+            "closed loop: how often the task succeeds with this precision is not measured here"
+        )
     if cls.simulates:
-        left_out.append("latency and power: this back end simulates a device, and says nothing "
-                        "about its speed")
+        left_out.append(
+            "latency and power: this back end simulates a device, and says nothing about its speed"
+        )
         return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
     checks += _latency(bundle, found)
     rails = power(found.at_rate.load.series())
@@ -72,21 +83,31 @@ def _latency(bundle: ChunkBundle, found: MeasuredChunks) -> list[Check]:
     return [
         _p99("a chunk, p99, back to back, ms", found.back_to_back.whole, limit_ms),
         _p99("a chunk, p99, as often as one is needed, ms", paced.inference, limit_ms),
-        Check(what="chunks missed, share", value=paced.missed / wanted, limit=MISSED_LIMIT,
-              where=f"{paced.missed} of {wanted}"),
+        Check(
+            what="chunks missed, share",
+            value=paced.missed / wanted,
+            limit=MISSED_LIMIT,
+            where=f"{paced.missed} of {wanted}",
+        ),
         drift(found.at_rate),
     ]
 
 
 def _p99(what: str, durations: Durations, limit_ms: float) -> Check:
-    return Check(what=what, value=durations.percentile_s(99) * 1e3, limit=limit_ms,
-                 where=f"{len(durations)} chunks, median {durations.percentile_s(50) * 1e3:.3g} "
-                 "ms; the limit is the time that a chunk is executed")
+    return Check(
+        what=what,
+        value=durations.percentile_s(99) * 1e3,
+        limit=limit_ms,
+        where=f"{len(durations)} chunks, median {durations.percentile_s(50) * 1e3:.3g} "
+        "ms; the limit is the time that a chunk is executed",
+    )
 
 
 def _ensembling(bundle: ChunkBundle, inference: Durations) -> str:
     """Return whether a chunk per period is possible, which nothing else needs."""
     period_ms, p99_ms = bundle.contract.period_ns * 1e-6, inference.percentile_s(99) * 1e3
     word = "possible" if p99_ms <= period_ms else "not possible"
-    return (f"temporal ensembling needs a chunk in each period of {period_ms:.3g} ms: {word} here, "
-            f"p99 {p99_ms:.3g} ms")
+    return (
+        f"temporal ensembling needs a chunk in each period of {period_ms:.3g} ms: {word} here, "
+        f"p99 {p99_ms:.3g} ms"
+    )

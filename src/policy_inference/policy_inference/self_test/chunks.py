@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.backends.registry import artifacts_for
+from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import CONTRACT_FILE, ChunkBundle
 from policy_inference.comparison.chunk_rows import ChunkRows, golden_chunks, play_chunks
 from policy_inference.comparison.chunks import (
     chunk_checks,
@@ -23,7 +24,7 @@ from policy_inference.comparison.chunks import (
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.core.chunks.graphs import ChunkGraphs
-from policy_inference.errors import BundleError, Problem
+from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64
 from policy_inference.machine.machine import Machine
 from policy_inference.self_test.at_rate import AtRate, with_load
@@ -70,8 +71,13 @@ def chunk_parity(bundle: ChunkBundle, backends: Opened, after_runs: int = 0) -> 
     assert rows.chunks is not None  # golden rows have them
     expected = normalised_chunks(contract, rows.chunks)
     found = play_chunks(contract, backends, rows).normalised
-    return ChunkParity(rows=rows, after_runs=after_runs, found=found, expected=expected,
-                       differences=(chunk_difference(contract, found, expected),))
+    return ChunkParity(
+        rows=rows,
+        after_runs=after_runs,
+        found=found,
+        expected=expected,
+        differences=(chunk_difference(contract, found, expected),),
+    )
 
 
 def parity_checks(
@@ -82,15 +88,55 @@ def parity_checks(
     Raises:
         BundleError: Too few golden rows differ, or nothing is known of the precision.
     """
-    flat = [array.reshape(len(one.rows), -1) for array in one.rows.observations.values()]
-    different = min(len(one.rows), *(len(np.unique(array, axis=0)) for array in flat))
-    if different < FEWEST_ROWS:
-        raise BundleError([Problem(
-            file=str(bundle.path / CONTRACT_FILE), key="golden", found=str(different),
-            expected=f"at least {FEWEST_ROWS} golden rows in which every input differs",
-            remedy="`model_tools export act` writes them")])
+    _require_different(bundle, one.rows)
     limits = chunk_limits(bundle.contract, backend, coarsest(entries))
     return chunk_checks(one.differences[0], one.expected, one.found, one.source, limits)
+
+
+def require_enough_chunks(bundle: ChunkBundle) -> None:
+    """Raise BundleError unless there are golden rows, and enough of them differ."""
+    _require_different(bundle, golden_chunks(bundle))
+
+
+def _require_different(bundle: ChunkBundle, rows: ChunkRows) -> None:
+    flat = [array.reshape(len(rows), -1) for array in rows.observations.values()]
+    different = min(len(rows), *(len(np.unique(array, axis=0)) for array in flat))
+    if different < FEWEST_ROWS:
+        raise BundleError(
+            [
+                Problem(
+                    file=str(bundle.path / CONTRACT_FILE),
+                    key="golden",
+                    found=str(different),
+                    expected=f"at least {FEWEST_ROWS} golden rows in which every input differs",
+                    remedy="`model_tools export act` writes them",
+                )
+            ]
+        )
+
+
+def require_chunk_parity(bundle: ChunkBundle, backends: Opened) -> None:
+    """Raise unless opened graphs compute here what the bundle's golden rows say.
+
+    Args:
+        bundle: Has the golden rows and the limits.
+        backends: By graph, `graphs.NAME`; their arrays are overwritten.
+
+    Raises:
+        BundleError: There are no golden rows, too few of them, or no limits.
+        BackendError: A chunk is not what it should be, or the runtime failed.
+    """
+    name = next(iter(backends.values())).name
+    entries = {key: entry for key, (entry, _) in artifacts_for(bundle, name).items()}
+    checks = parity_checks(bundle, name, entries, chunk_parity(bundle, backends))
+    if failed := [check for check in checks if not check]:
+        raise BackendError(
+            "\n".join(
+                f"{bundle.path}: on {name}: {check}; the graphs are not the same function here: "
+                "make their files or the golden rows again"
+                for check in failed
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,10 +179,13 @@ class _Stopwatch:
     def found(self) -> TimedChunks:
         whole, graphs = np.array(self._whole), np.array(list(self._each.values()))
         return TimedChunks(
-            whole=Durations(self._whole), not_finite=self._not_finite,
+            whole=Durations(self._whole),
+            not_finite=self._not_finite,
             preprocessing=Durations((whole - graphs.sum(axis=0)).astype(np.float64)),
-            graphs={key.removeprefix("graphs."): Durations(each)
-                    for key, each in self._each.items()})
+            graphs={
+                key.removeprefix("graphs."): Durations(each) for key, each in self._each.items()
+            },
+        )
 
 
 def chunks_back_to_back(
@@ -182,8 +231,12 @@ def chunks_at_rate(
             missed += late
             deadline_ns += (late + 1) * interval_ns
         found = watch.found()
-        return Paced(wall_s=(clock.now_ns() - start_ns) * 1e-9, missed=missed,
-                     not_finite=found.not_finite, preprocessing=found.preprocessing,
-                     inference=found.whole)
+        return Paced(
+            wall_s=(clock.now_ns() - start_ns) * 1e-9,
+            missed=missed,
+            not_finite=found.not_finite,
+            preprocessing=found.preprocessing,
+            inference=found.whole,
+        )
 
     return with_load(ticks, policy, machine)

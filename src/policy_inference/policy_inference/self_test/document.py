@@ -8,91 +8,123 @@ import dataclasses
 from datetime import datetime, timezone
 from typing import Any
 
-from policy_inference.bundle.load import ChunkBundle
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
 from policy_inference.self_test.at_rate import AtRate
 from policy_inference.self_test.chunks import ChunkParity
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.parity import Parity
-from policy_inference.self_test.run import Found
+from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.verdict import Verdict
 
 SCHEMA_VERSION, DIGITS = 1, 6
 
 
-def document(found: Found) -> dict[str, Any]:
+def document(found: SelfTestResult) -> dict[str, Any]:
     """Return a self-test in the types of JSON; NaN is null."""
-    order, bundle = found.order, found.bundle
+    request, bundle = found.request, found.bundle
     whole: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION, "kind": "self_test",
+        "schema_version": SCHEMA_VERSION,
+        "kind": "self_test",
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "holds": bool(found), "error": found.error or None, "trace": found.trace or None,
-        "backend": order.backend, "options": dict(order.options), "seconds": order.duration_s,
+        "holds": bool(found),
+        "error": found.error or None,
+        "trace": found.trace or None,
+        "backend": request.backend,
+        "options": dict(request.options),
+        "seconds": request.duration_s,
         "system": dict(found.system),
-        "bundle": bundle and {
-            "name": bundle.contract.name, "version": bundle.contract.version,
-            "sha256": bundle.sha256, "rate_hz": bundle.contract.rate_hz},
+        "bundle": bundle
+        and {
+            "name": bundle.contract.name,
+            "version": bundle.contract.version,
+            "sha256": bundle.sha256,
+            "rate_hz": bundle.contract.rate_hz,
+        },
         **_artifacts(found),
-        "findings": [{**dataclasses.asdict(one), "verdict": one.verdict.value}
-                     for one in found.findings],
+        "findings": [
+            {**dataclasses.asdict(one), "verdict": one.verdict.value} for one in found.findings
+        ],
         "details": dict(found.details),
         "parity": found.parity and _parity(found.parity),
         "back_to_back": found.back_to_back and _durations(found.back_to_back),
-        **({"graphs": {name: _durations(one) for name, one in found.graphs.items()}}
-           if found.graphs else {}),
+        **(
+            {"graphs": {name: _durations(one) for name, one in found.graphs.items()}}
+            if found.graphs
+            else {}
+        ),
         "at_rate": found.at_rate and _at_rate(found.at_rate),
         "parity_again": found.parity_again and _parity(found.parity_again),
         "verdict": _verdict(found.verdict),
-    }  # fmt: skip
+    }
     return {name: plain(entry, DIGITS) for name, entry in whole.items()}
 
 
-def _artifacts(found: Found) -> dict[str, Any]:
+def _artifacts(found: SelfTestResult) -> dict[str, Any]:
     """Return the model that was opened, or the graphs of a chunk policy by their names."""
     if isinstance(found.bundle, ChunkBundle):
-        return {"artifacts": {key.removeprefix("graphs."): dataclasses.asdict(entry)
-                              for key, entry in found.entries.items()}}
+        return {
+            "artifacts": {
+                key.removeprefix("graphs."): dataclasses.asdict(entry)
+                for key, entry in found.entries.items()
+            }
+        }
     return {"artifact": next(map(dataclasses.asdict, found.entries.values()), None)}
 
 
 def _parity(found: Parity | ChunkParity) -> dict[str, Any]:
-    return {"rows": found.rows.source, "count": len(found.rows), "after_runs": found.after_runs,
-            "outputs": {one.output: difference_figures(one) for one in found.differences}}
+    return {
+        "rows": found.rows.source,
+        "count": len(found.rows),
+        "after_runs": found.after_runs,
+        "outputs": {one.output: difference_figures(one) for one in found.differences},
+    }
 
 
 def _at_rate(found: AtRate) -> dict[str, Any]:
     paced, load = found.paced, found.load
     return {
-        "ticks": len(paced.inference), "missed": paced.missed, "not_finite": paced.not_finite,
-        "wall_s": paced.wall_s, "inference": _durations(paced.inference),
+        "ticks": len(paced.inference),
+        "missed": paced.missed,
+        "not_finite": paced.not_finite,
+        "wall_s": paced.wall_s,
+        "inference": _durations(paced.inference),
         "inference_halves_p50_s": paced.inference.halves_p50_s(),
         "preprocessing": _durations(paced.preprocessing),
         "device": {
-            "samples": len(load), "unreadable": load.unreadable or None, "words": load.words(),
+            "samples": len(load),
+            "unreadable": load.unreadable or None,
+            "words": load.words(),
             "numbers": {name: dataclasses.asdict(one) for name, one in load.series().items()},
         },
         "processes": {
             name: {**dataclasses.asdict(one), "cpu_percent": _percent(one.cpu_s, paced.wall_s)}
             for name, one in found.usage.items()
         },
-    }  # fmt: skip
+    }
 
 
 def _durations(durations: Durations) -> dict[str, Any]:
     edges_s, counts = durations.histogram()
     return {
         "runs": len(durations),
-        **{f"{name}_s": durations.percentile_s(percent)
-           for name, percent in (("p50", 50), ("p99", 99), ("p999", 99.9), ("max", 100))},
+        **{
+            f"{name}_s": durations.percentile_s(percent)
+            for name, percent in (("p50", 50), ("p99", 99), ("p999", 99.9), ("max", 100))
+        },
         "histogram": {"edges_s": edges_s, "counts": counts},
-    }  # fmt: skip
+    }
 
 
 def _verdict(verdict: Verdict | None) -> dict[str, Any] | None:
     if verdict is None:
         return None
-    return {"holds": bool(verdict), "checks": check_figures(verdict.checks),
-            "missing": list(verdict.missing), "left_out": list(verdict.left_out)}
+    return {
+        "holds": bool(verdict),
+        "checks": check_figures(verdict.checks),
+        "missing": list(verdict.missing),
+        "left_out": list(verdict.left_out),
+    }
 
 
 def _percent(cpu_s: float, wall_s: float) -> float | None:

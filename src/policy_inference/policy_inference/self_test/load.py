@@ -64,17 +64,22 @@ class DeviceLoad:
             if len(values) == len(told):
                 middle = len(values) // 2
                 found[name] = Series(
-                    min=min(values), mean=_mean(values), max=max(values),
-                    first=_mean(values[:middle] or values), second=_mean(values[middle:]),
-                )  # fmt: skip
+                    min=min(values),
+                    mean=_mean(values),
+                    max=max(values),
+                    first=_mean(values[:middle] or values),
+                    second=_mean(values[middle:]),
+                )
         return found
 
     def words(self) -> dict[str, list[str]]:
         """Return what was told otherwise, by name, each word once and in its order."""
         numbers = self.series()
-        return {name: list(dict.fromkeys(sample[name] for sample in self._samples
-                                         if name in sample))
-                for name in self._names() if name not in numbers}  # fmt: skip
+        return {
+            name: list(dict.fromkeys(sample[name] for sample in self._samples if name in sample))
+            for name in self._names()
+            if name not in numbers
+        }
 
     def _names(self) -> list[str]:
         return sorted({name for sample in self._samples for name in sample})
@@ -96,8 +101,11 @@ class Usage:
 
     def since(self, before: Usage) -> Usage:
         """Return what was taken since then, and the largest memory of all times."""
-        return Usage(cpu_s=self.cpu_s - before.cpu_s, peak_bytes=self.peak_bytes,
-                     preempted=self.preempted - before.preempted)
+        return Usage(
+            cpu_s=self.cpu_s - before.cpu_s,
+            peak_bytes=self.peak_bytes,
+            preempted=self.preempted - before.preempted,
+        )
 
 
 def usage_of(machine: Machine, pid: int) -> Usage | None:

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from policy_inference.backends.child_process import ChildProcess, end_with_parent
-from policy_inference.bundle.installed import open_any_bundle
-from policy_inference.bundle.load import Bundle, ChunkBundle
+from policy_inference.bundle.bundle import ChunkBundle, JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import PolicyError, RefusedError
 
@@ -54,16 +54,20 @@ def rehearse(bundle: str, public_key: str, *, cpu_s: int = CPU_S) -> str:
         return said.split()[-1]
     if status == _REFUSED:
         raise RefusedError(said)
-    found = (f"none of it after {LIMIT_S:g} s" if status is None
-             else f"more than {cpu_s} s of computing" if status in _TOO_LONG
-             else f"a process that ended with status {status}: {said[-300:]}")
-    raise RefusedError(f"{bundle}: expected a bundle that is read within {cpu_s} s and "
-                       f"{LARGEST_BYTES >> 30} GiB, found {found}; what runs stays")
+    found = (
+        f"none of it after {LIMIT_S:g} s"
+        if status is None
+        else f"more than {cpu_s} s of computing"
+        if status in _TOO_LONG
+        else f"a process that ended with status {status}: {said[-300:]}"
+    )
+    raise RefusedError(
+        f"{bundle}: expected a bundle that is read within {cpu_s} s and "
+        f"{LARGEST_BYTES >> 30} GiB, found {found}; what runs stays"
+    )
 
 
-def _main(
-    lifeline: str, talk: str, cpu_s: str, folder: str, bundle: str, public_key: str
-) -> int:
+def _main(lifeline: str, talk: str, cpu_s: str, folder: str, bundle: str, public_key: str) -> int:
     end_with_parent(int(lifeline))
     os.close(int(talk))
     os.nice(_NICE)
@@ -72,7 +76,7 @@ def _main(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir(folder)
     try:
-        found = open_any_bundle(bundle, trusted_keys(public_key))
+        found = load_bundle(bundle, trusted_keys(public_key))
     except PolicyError as error:
         sys.stdout.write(str(error))
         return _REFUSED
@@ -81,7 +85,7 @@ def _main(
     return 0
 
 
-def _read_rows(bundle: Bundle | ChunkBundle) -> None:
+def _read_rows(bundle: JointBundle | ChunkBundle) -> None:
     with suppress(PolicyError):  # which is found again by who needs the rows
         bundle.golden()
 

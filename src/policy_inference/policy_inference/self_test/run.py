@@ -13,8 +13,9 @@ from pathlib import Path
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.examined import examined
 from policy_inference.backends.registry import artifacts_for, available, open_graphs
+from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import Bundle, ChunkBundle, load_any_bundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.machine.finding import Finding
@@ -38,7 +39,7 @@ _log = logging.getLogger("policy_inference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class SelfTestRequest:
     """What is tested: the model in a bundle's folder on a back end, for so long."""
 
     folder: Path
@@ -48,11 +49,11 @@ class Order:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Found:
+class SelfTestResult:
     """What was found; what a step that failed did not come to is None or empty.
 
     Attributes:
-        order: What was tested.
+        request: What was tested.
         system: Versions and hardware.
         bundle: The bundle, once it was loaded.
         entries: What the back end opens of it, by the key of the model in the contract.
@@ -68,9 +69,9 @@ class Found:
         trace: Where, for an error that nobody expected.
     """
 
-    order: Order
+    request: SelfTestRequest
     system: Mapping[str, str | None]
-    bundle: Bundle | ChunkBundle | None = None
+    bundle: JointBundle | ChunkBundle | None = None
     entries: Mapping[str, Artifact] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     details: Mapping[str, str] = field(default_factory=dict)
@@ -88,16 +89,18 @@ class Found:
         return bool(self.verdict)
 
 
-def self_test(order: Order, clock: Clock | None = None, machine: Machine | None = None) -> Found:
+def self_test(
+    request: SelfTestRequest, clock: Clock | None = None, machine: Machine | None = None
+) -> SelfTestResult:
     """Test a back end; whatever fails ends the test, and is told in the result.
 
     Args:
-        order: What is tested.
+        request: What is tested.
         clock: Of all durations; the machine's own if absent.
         machine: Where drivers and processes are looked up; this one if absent.
     """
     clock, machine = clock or SteadyClock(), machine or Machine()
-    found = Found(order=order, system=describe_system(machine))
+    found = SelfTestResult(request=request, system=describe_system(machine))
     try:
         _test(found, clock, machine)
     except (PolicyError, OSError) as error:
@@ -107,21 +110,26 @@ def self_test(order: Order, clock: Clock | None = None, machine: Machine | None 
     return found
 
 
-def _test(found: Found, clock: Clock, machine: Machine) -> None:
-    order, name = found.order, found.order.backend
-    found.bundle = bundle = load_any_bundle(order.folder)
-    found.entries = entries = {key: entry for key, (entry, _) in
-                               artifacts_for(bundle, name).items()}
+def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
+    request, name = found.request, found.request.backend
+    found.bundle = bundle = load_bundle(request.folder)
+    found.entries = entries = {
+        key: entry for key, (entry, _) in artifacts_for(bundle, name).items()
+    }
     cls: type[BackendBase] = loaded(available()[name], BackendError)
     # What was found for several graphs alike is told once.
-    found.findings = tuple(dict.fromkeys(
-        one for entry in entries.values() for one in examined(cls, machine, entry)))
-    backends, _ = open_graphs(bundle, [name], {name: order.options})
+    found.findings = tuple(
+        dict.fromkeys(one for entry in entries.values() for one in examined(cls, machine, entry))
+    )
+    backends, _ = open_graphs(bundle, [name], {name: request.options})
     try:
         for backend in backends.values():
             backend.warm_up()
-        found.details = {str(name): str(text) for backend in backends.values()
-                         for name, text in backend.details.items()}
+        found.details = {
+            str(name): str(text)
+            for backend in backends.values()
+            for name, text in backend.details.items()
+        }
         if isinstance(bundle, ChunkBundle):
             chunks = _measured_chunks(found, bundle, backends, clock, machine)
         else:
@@ -137,10 +145,10 @@ def _test(found: Found, clock: Clock, machine: Machine) -> None:
 
 
 def _measured(
-    found: Found, bundle: Bundle, backend: BackendBase, clock: Clock, machine: Machine
+    found: SelfTestResult, bundle: JointBundle, backend: BackendBase, clock: Clock, machine: Machine
 ) -> Measured:
     """Measure step by step, and note each result at once: a device may fail at the next."""
-    duration_s = found.order.duration_s
+    duration_s = found.request.duration_s
     _log.info("golden rows ...")
     found.parity = same = parity(bundle, backend)
     _log.info("without a pause, %g s at most ...", duration_s)
@@ -154,11 +162,14 @@ def _measured(
 
 
 def _measured_chunks(
-    found: Found, bundle: ChunkBundle, backends: Mapping[str, BackendBase], clock: Clock,
+    found: SelfTestResult,
+    bundle: ChunkBundle,
+    backends: Mapping[str, BackendBase],
+    clock: Clock,
     machine: Machine,
-) -> MeasuredChunks:  # fmt: skip
+) -> MeasuredChunks:
     """Measure a chunk policy step by step, as `_measured`."""
-    duration_s, contract = found.order.duration_s, bundle.contract
+    duration_s, contract = found.request.duration_s, bundle.contract
     _log.info("golden rows ...")
     found.parity = same = chunk_parity(bundle, backends)
     _log.info("chunks without a pause, %g s at most ...", duration_s)

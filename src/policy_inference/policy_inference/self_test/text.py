@@ -13,18 +13,18 @@ from policy_inference.self_test.at_rate import AtRate
 from policy_inference.self_test.chunks import ChunkParity
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.parity import Parity
-from policy_inference.self_test.run import Found
+from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.verdict import Verdict
 
 _BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
 
 
-def lines(found: Found) -> Iterator[str]:
+def lines(found: SelfTestResult) -> Iterator[str]:
     """Yield what was found, a title first, the verdict last."""
-    order, bundle = found.order, found.bundle
+    request, bundle = found.request, found.bundle
     precisions = ", ".join(dict.fromkeys(entry.precision for entry in found.entries.values()))
-    name = f"{bundle.contract.name} {bundle.contract.version}" if bundle else order.folder.name
-    yield f"{name} on {order.backend}" + (f" in {precisions}" if precisions else "")
+    name = f"{bundle.contract.name} {bundle.contract.version}" if bundle else request.folder.name
+    yield f"{name} on {request.backend}" + (f" in {precisions}" if precisions else "")
     for key, text in found.details.items():
         yield _line(key, text)
     for finding in found.findings:
@@ -38,8 +38,9 @@ def lines(found: Found) -> Iterator[str]:
     for name, durations in found.graphs.items():
         yield _line("  of which", f"{name}: {_durations(durations)}")
     if found.at_rate:
-        yield from _at_rate(found.at_rate, *(("chunks", "chunk") if found.graphs else
-                                             ("ticks", "inference")))
+        yield from _at_rate(
+            found.at_rate, *(("chunks", "chunk") if found.graphs else ("ticks", "inference"))
+        )
     if found.parity_again:
         yield _line("parity again", _parity(found.parity_again))
     if found.verdict is not None:
@@ -51,15 +52,19 @@ def lines(found: Found) -> Iterator[str]:
 def _parity(found: Parity | ChunkParity) -> str:
     action = found.differences[0]
     row, joint = action.worst
-    return (f"{len(found.rows)} {found.source}: MAE {action.mae:.3g}, RMSE {action.rmse:.3g}, "
-            f"largest {action.max_abs:.3g} ({joint}, row {row}), "
-            f"smallest cosine {action.cosine.min():.4g}")
+    return (
+        f"{len(found.rows)} {found.source}: MAE {action.mae:.3g}, RMSE {action.rmse:.3g}, "
+        f"largest {action.max_abs:.3g} ({joint}, row {row}), "
+        f"smallest cosine {action.cosine.min():.4g}"
+    )
 
 
 def _at_rate(found: AtRate, what: str, timed: str) -> Iterator[str]:
     paced = found.paced
-    yield _line("at its rate", f"{len(paced.inference)} {what} in {paced.wall_s:.3g} s, "
-                f"{paced.missed} missed")
+    yield _line(
+        "at its rate",
+        f"{len(paced.inference)} {what} in {paced.wall_s:.3g} s, {paced.missed} missed",
+    )
     yield _line(f"  {timed}", _durations(paced.inference))
     yield _line("  observation", _durations(paced.preprocessing))
     for name, one in found.load.series().items():
@@ -68,13 +73,17 @@ def _at_rate(found: AtRate, what: str, timed: str) -> Iterator[str]:
         yield _line("device", found.load.unreadable)
     for name, used in found.usage.items():
         share = f"CPU {100 * used.cpu_s / paced.wall_s:.3g} %, " if paced.wall_s > 0 else ""
-        yield _line("process" if name == "this" else name,
-                    f"{share}{used.peak_bytes / 2**20:.0f} MiB at most")
+        yield _line(
+            "process" if name == "this" else name,
+            f"{share}{used.peak_bytes / 2**20:.0f} MiB at most",
+        )
 
 
 def _durations(durations: Durations) -> str:
-    figures = ", ".join(f"{name} {durations.percentile_s(percent) * 1e3:.3g}" for name, percent in
-                        (("p50", 50), ("p99", 99), ("p99.9", 99.9), ("max", 100)))
+    figures = ", ".join(
+        f"{name} {durations.percentile_s(percent) * 1e3:.3g}"
+        for name, percent in (("p50", 50), ("p99", 99), ("p99.9", 99.9), ("max", 100))
+    )
     return f"{len(durations)} runs: {figures} ms"
 
 
@@ -97,8 +106,11 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
     for text in verdict.left_out:
         yield _line("left out", text)
     held = sum(map(bool, verdict.checks))
-    yield _line("verdict", f"{'holds' if verdict else 'fails'}: {held} of {len(verdict.checks)} "
-                "limits hold" + (f", {len(verdict.missing)} not judged" if verdict.missing else ""))
+    yield _line(
+        "verdict",
+        f"{'holds' if verdict else 'fails'}: {held} of {len(verdict.checks)} "
+        "limits hold" + (f", {len(verdict.missing)} not judged" if verdict.missing else ""),
+    )
 
 
 def _line(label: str, text: str) -> str:

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.joint_values import per_joint
-from policy_inference.bundle.load import Bundle
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import Backend, Tensor
@@ -71,7 +70,7 @@ class Paced:
 
 
 def paced(
-    bundle: Bundle,
+    bundle: JointBundle,
     backend: Backend,
     duration_s: float,
     clock: Clock,
@@ -107,8 +106,13 @@ def paced(
         late = max(0, (clock.now_ns() - deadline_ns) // period_ns)
         missed += late
         deadline_ns += (late + 1) * period_ns
-    return Paced(wall_s=(clock.now_ns() - start_ns) * 1e-9, missed=missed, not_finite=not_finite,
-                 preprocessing=Durations(preprocessing), inference=Durations(inference))
+    return Paced(
+        wall_s=(clock.now_ns() - start_ns) * 1e-9,
+        missed=missed,
+        not_finite=not_finite,
+        preprocessing=Durations(preprocessing),
+        inference=Durations(inference),
+    )
 
 
 def _tick(policy: JointPolicy, state: RobotState) -> bool:
@@ -124,7 +128,7 @@ def _standing(contract: JointContract) -> RobotState:
     """Return the state of a robot that stands upright in its default position, at rest."""
     state = RobotState(contract)
     state.flat[np.isnan(state.flat)] = 0.0
-    state["joint_pos"][:] = per_joint(contract.joints.default_position, contract.joints.names)
+    state["joint_pos"][:] = contract.joints.default_position
     quat_xyzw = state.get("quat_xyzw")
     if quat_xyzw is not None:
         quat_xyzw[3] = 1.0

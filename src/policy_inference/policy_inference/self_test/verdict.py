@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
 from policy_inference.errors import BundleError
@@ -55,7 +55,7 @@ class Measured:
 
 
 def judged(
-    bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact, found: Measured
+    bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact, found: Measured
 ) -> Verdict:
     """Hold what was measured against the limits.
 
@@ -69,8 +69,9 @@ def judged(
     checks, missing, left_out = list[Check](), list[str](), list[str]()
     need_the_bundle: dict[str, Callable[[], Sequence[Check]]] = {
         "rows": lambda: _enough(bundle, found.parity[0].rows),
-        "outputs": lambda: [check for one in found.parity
-                            for check in output_checks(bundle, name, entry, one)],
+        "outputs": lambda: [
+            check for one in found.parity for check in output_checks(bundle, name, entry, one)
+        ],
         "walking": lambda: _walking(bundle, cls, name, entry),
     }
     for what, judge_them in need_the_bundle.items():
@@ -78,11 +79,18 @@ def judged(
             checks += judge_them()
         except BundleError as error:
             missing.append(f"{what}: {error}")
-    checks.append(Check(what="ticks with NaN or infinite outputs", limit=0,
-                        value=found.at_rate.paced.not_finite, where="at the policy's rate"))
+    checks.append(
+        Check(
+            what="ticks with NaN or infinite outputs",
+            limit=0,
+            value=found.at_rate.paced.not_finite,
+            where="at the policy's rate",
+        )
+    )
     if cls.simulates:
-        left_out.append("latency and power: this back end simulates a device, and says nothing "
-                        "about its speed")
+        left_out.append(
+            "latency and power: this back end simulates a device, and says nothing about its speed"
+        )
     else:
         checks += _latency(found, bundle.contract.period_ns * 1e-6)
         rails = power(found.at_rate.load.series())
@@ -92,14 +100,14 @@ def judged(
     return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 
-def _enough(bundle: Bundle, rows: Rows) -> Sequence[Check]:
+def _enough(bundle: JointBundle, rows: Rows) -> Sequence[Check]:
     """Return no check, or raise what `require_enough` does."""
     require_enough(bundle, rows)
     return ()
 
 
 def _walking(
-    bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact
+    bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact
 ) -> Sequence[Check]:
     """Return the checks of the report on walking, where the precision needs one."""
     return walked(bundle, cls, name, entry) if judged_by_walking(entry.precision) else ()
@@ -113,41 +121,65 @@ def _latency(found: Measured, period_ms: float) -> list[Check]:
         _p99("inference, p99, back to back, ms", found.back_to_back, limit_ms, period_ms),
         _p99("inference, p99, at the policy's rate, ms", paced.inference, limit_ms, period_ms),
         _p99("preprocessing, p99, ms", paced.preprocessing, PREPROCESSING_LIMIT_MS, period_ms),
-        _p99("preprocessing and inference, p99, ms", paced.preprocessing.plus(paced.inference),
-             period_ms, period_ms),
-        Check(what="ticks missed, share", value=paced.missed / ticks, limit=MISSED_LIMIT,
-              where=f"{paced.missed} of {ticks} ticks"),
+        _p99(
+            "preprocessing and inference, p99, ms",
+            paced.preprocessing.plus(paced.inference),
+            period_ms,
+            period_ms,
+        ),
+        Check(
+            what="ticks missed, share",
+            value=paced.missed / ticks,
+            limit=MISSED_LIMIT,
+            where=f"{paced.missed} of {ticks} ticks",
+        ),
         drift(found.at_rate),
-    ]  # fmt: skip
+    ]
 
 
 def _p99(what: str, durations: Durations, limit_ms: float, period_ms: float) -> Check:
     median_ms = durations.percentile_s(50) * 1e3
     period = "; the limit is the policy's period" if limit_ms == period_ms else ""
-    return Check(what=what, value=durations.percentile_s(99) * 1e3, limit=limit_ms,
-                 where=f"{len(durations)} runs, median {median_ms:.3g} ms{period}")
+    return Check(
+        what=what,
+        value=durations.percentile_s(99) * 1e3,
+        limit=limit_ms,
+        where=f"{len(durations)} runs, median {median_ms:.3g} ms{period}",
+    )
 
 
 def drift(found: AtRate) -> Check:
     """Return the check of the second half's median, which names what could have slowed it."""
     first_ms, second_ms = (half_s * 1e3 for half_s in found.paced.inference.halves_p50_s())
-    return Check(what="inference, median of the second half, ms", value=second_ms,
-                 limit=max(DRIFT_FROM_MS, DRIFT_LIMIT * first_ms),
-                 where=f"{first_ms:.3g} ms in the first half; {_causes(found)}")
+    return Check(
+        what="inference, median of the second half, ms",
+        value=second_ms,
+        limit=max(DRIFT_FROM_MS, DRIFT_LIMIT * first_ms),
+        where=f"{first_ms:.3g} ms in the first half; {_causes(found)}",
+    )
 
 
 def _causes(found: AtRate) -> str:
     """Return clocks and temperatures in both halves, and how often the processor was taken away."""
     series = found.load.series()
     preempted = ", ".join(f"{name} {usage.preempted} times" for name, usage in found.usage.items())
-    return "; ".join((f"clock: {_changes(series, _CLOCKS)}",
-                      f"temperature: {_changes(series, _TEMPERATURES)}",
-                      f"preemption: {preempted or 'not told'}"))
+    return "; ".join(
+        (
+            f"clock: {_changes(series, _CLOCKS)}",
+            f"temperature: {_changes(series, _TEMPERATURES)}",
+            f"preemption: {preempted or 'not told'}",
+        )
+    )
 
 
 def _changes(series: dict[str, Series], units: tuple[str, ...]) -> str:
-    return ", ".join(f"{name} {one.first:g} to {one.second:g}"
-                     for name, one in _in_units(series, units).items()) or "not told"
+    return (
+        ", ".join(
+            f"{name} {one.first:g} to {one.second:g}"
+            for name, one in _in_units(series, units).items()
+        )
+        or "not told"
+    )
 
 
 def power(series: dict[str, Series]) -> list[Check]:
@@ -159,8 +191,14 @@ def power(series: dict[str, Series]) -> list[Check]:
     if not rails:
         return []
     name = max(rails, key=lambda rail: rails[rail].mean)
-    return [Check(what="power, mean, W", value=rails[name].mean, limit=POWER_LIMIT_W,
-                  where=f"{name}, {rails[name].max:.3g} W at most")]
+    return [
+        Check(
+            what="power, mean, W",
+            value=rails[name].mean,
+            limit=POWER_LIMIT_W,
+            where=f"{name}, {rails[name].max:.3g} W at most",
+        )
+    ]
 
 
 def _in_units(series: dict[str, Series], units: tuple[str, ...]) -> dict[str, Series]:

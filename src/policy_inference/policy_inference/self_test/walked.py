@@ -10,9 +10,9 @@ from math import degrees, isfinite, nan
 from typing import Any
 
 from policy_inference.backends.base import BackendBase
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.expected import ClosedLoopLimits
-from policy_inference.bundle.load import Bundle
 from policy_inference.comparison.limits import Check, closed_loop_limits, judged_by_walking
 from policy_inference.errors import BundleError, Problem
 
@@ -22,7 +22,7 @@ _Named = tuple[str, str]
 """What a check of walks is about, and in which walk; every walk where that is empty."""
 
 
-def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
+def walked(bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact) -> list[Check]:
     """Return the checks of walking from the report about a model.
 
     That is `reports/comparison_NAME.json`, as `model_tools compare --closed-loop --record` writes
@@ -51,8 +51,12 @@ def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -
         raise _problem(file, f"a report on walking, which judges {entry.precision}", "none", remedy)
     one = _about(report, where, about.sha256)
     if one is None:
-        raise _problem(file, f"a report about the model {about.sha256[:12]}", "one about another",
-                       f"{remedy}, with --force")
+        raise _problem(
+            file,
+            f"a report about the model {about.sha256[:12]}",
+            "one about another",
+            f"{remedy}, with --force",
+        )
     remedy += ", with --force"
     if not one.get("closed_loop") or not one.get("closed_loop_checks"):
         raise _problem(file, "walks", "a comparison without --closed-loop", remedy)
@@ -66,36 +70,47 @@ def walked(bundle: Bundle, cls: type[BackendBase], name: str, entry: Artifact) -
     if lacking:
         raise _problem(file, "all checks of walks", f"none of {lacking}", remedy)
     if judged_by_walking(str(report["artifacts"][0].get("precision"))):
-        raise _problem(file, "walks held against those of a model in floats", "another one, in "
-                       f"{report['artifacts'][0].get('precision')}", remedy)
+        raise _problem(
+            file,
+            "walks held against those of a model in floats",
+            f"another one, in {report['artifacts'][0].get('precision')}",
+            remedy,
+        )
     return held
 
 
-def _remedy(bundle: Bundle, backend: str) -> str:
+def _remedy(bundle: JointBundle, backend: str) -> str:
     compared = f"{bundle.path} --backends {_REFERENCE},{backend}"
     if backend == _REFERENCE:  # then the bundle has no other model to be compared with
         compared = f"FLOAT_BUNDLE {bundle.path}"
     return f"`model_tools compare {compared} --closed-loop --record` makes one"
 
 
-def _simulated(bundle: Bundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:
+def _simulated(bundle: JointBundle, cls: type[BackendBase], entry: Artifact) -> Artifact | None:
     """Return the simulator's model that was compiled in the same order as this one."""
     twin = bundle.contract.model.artifacts.get(cls.simulated_by or "")
-    if twin is None or dataclasses.replace(twin, file=entry.file, sha256=entry.sha256,
-                                           url=entry.url) != entry:  # fmt: skip
+    if (
+        twin is None
+        or dataclasses.replace(twin, file=entry.file, sha256=entry.sha256, url=entry.url) != entry
+    ):
         return None
     return twin
 
 
 def _about(report: Mapping[str, Any], backend: str, sha256: str) -> Mapping[str, Any] | None:
     artifacts: Sequence[Any] = report.get("artifacts") or ()
-    return next((one for one in artifacts if isinstance(one, dict)
-                 and (one.get("backend"), one.get("sha256")) == (backend, sha256)), None)
+    return next(
+        (
+            one
+            for one in artifacts
+            if isinstance(one, dict)
+            and (one.get("backend"), one.get("sha256")) == (backend, sha256)
+        ),
+        None,
+    )
 
 
-def _limits_now(
-    reference: Mapping[str, Any], limits: ClosedLoopLimits
-) -> dict[_Named, float]:
+def _limits_now(reference: Mapping[str, Any], limits: ClosedLoopLimits) -> dict[_Named, float]:
     """Return what each figure of walks may be; the reference says how well it followed.
 
     Raises:
@@ -103,14 +118,16 @@ def _limits_now(
     """
     now: dict[_Named, float | None] = {
         ("walks cut short", ""): 0.0,
-        ("largest tilt, degrees", ""):
-            None if limits.max_tilt_rad is None else degrees(limits.max_tilt_rad),
+        ("largest tilt, degrees", ""): None
+        if limits.max_tilt_rad is None
+        else degrees(limits.max_tilt_rad),
         ("share at the torque limit", ""): limits.torque_limit_share,
         ("mean |action change|, standing", ""): limits.standing_action_change,
-    }  # fmt: skip
+    }
     walks: dict[str, tuple[Any, Any]] = {
         "({:g}, {:g}, {:g})".format(*walk["command"]): (walk["command"], walk["error"])
-        for walk in reference["closed_loop"]}
+        for walk in reference["closed_loop"]
+    }
     commands = [command for command, _ in walks.values()]
     if all(map(any, commands)) or not all(map(any, zip(*commands, strict=True))):
         raise ValueError("walks in all directions, and one that stands")
@@ -131,10 +148,13 @@ def _check(stated: Mapping[str, Any], limit_now: float | None, file: str) -> Che
     value, limit, at_least = stated["value"], _figure(stated["limit"]), stated["at_least"]
     if not isinstance(at_least, bool) or (at_least and limit_now is not None):
         raise ValueError("at_least")
-    return Check(what=f"walking: {stated['what']}", at_least=at_least,
-                 value=nan if value is None else _figure(value),
-                 limit=limit if limit_now is None else min(limit, limit_now),
-                 where=", ".join(filter(None, (stated["where"], file))))  # fmt: skip
+    return Check(
+        what=f"walking: {stated['what']}",
+        at_least=at_least,
+        value=nan if value is None else _figure(value),
+        limit=limit if limit_now is None else min(limit, limit_now),
+        where=", ".join(filter(None, (stated["where"], file))),
+    )
 
 
 def _figure(value: Any) -> float:

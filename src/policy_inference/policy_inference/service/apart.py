@@ -23,9 +23,13 @@ _TOLERANCE = 1e-3
 
 
 def require_apart(
-    policy: ServedPolicy, alone: BackendBase, several: BackendBase, axes: Axes, rows: int,
+    policy: ServedPolicy,
+    alone: BackendBase,
+    several: BackendBase,
+    axes: Axes,
+    rows: int,
     golden: Mapping[str, Tensor],
-) -> None:  # fmt: skip
+) -> None:
     """Return if each robot of a batch is answered as it is alone, beside very different ones.
 
     An axis that is open need not be the batch: a model may also compute with it, be it with the
@@ -56,23 +60,27 @@ def require_apart(
             together, by_itself = _answers(lane), _answers(single)
             if not np.isfinite(by_itself).all():
                 continue  # no robot gets such an answer
-            largest = max(1.0, *(float(np.abs(values).max())
-                                 for values in (by_itself, *_entrances(single))))
+            largest = max(
+                1.0, *(float(np.abs(values).max()) for values in (by_itself, *_entrances(single)))
+            )
             if not np.allclose(together, by_itself, rtol=0.0, atol=_TOLERANCE * largest):
                 difference = np.abs(together - by_itself).max()
-                raise BackendError(f"{several.file}: expected each of {rows} robots of a batch to "
-                                   f"be answered as alone, found an answer in row {row} that "
-                                   f"differs by {difference:g}: the model computes with its open "
-                                   f"axis; {REMEDY}")
+                raise BackendError(
+                    f"{several.file}: expected each of {rows} robots of a batch to "
+                    f"be answered as alone, found an answer in row {row} that "
+                    f"differs by {difference:g}: the model computes with its open "
+                    f"axis; {REMEDY}"
+                )
 
 
-def _fill(
-    lane: Lane, kind: int, golden: Mapping[str, Tensor], random: np.random.Generator
-) -> None:
+def _fill(lane: Lane, kind: int, golden: Mapping[str, Tensor], random: np.random.Generator) -> None:
     """Write random values of a size into a row, or a golden row."""
     for array in _entrances(lane):
-        array[...] = (random.integers(0, 100, array.shape) if array.dtype.kind == "i"
-                      else _SIZES[kind] * random.standard_normal(array.shape))
+        array[...] = (
+            random.integers(0, 100, array.shape)
+            if array.dtype.kind == "i"
+            else _SIZES[kind] * random.standard_normal(array.shape)
+        )
     if kind == 0 and golden:
         number = random.integers(len(next(iter(golden.values()))))
         for one, array in lane.inputs:
@@ -85,5 +93,6 @@ def _entrances(lane: Lane) -> list[Tensor]:
 
 def _answers(lane: Lane) -> F64:
     lane.action.read()
-    return np.concatenate([lane.action.raw, *(out.astype(np.float64).ravel()
-                                              for _, out in lane.state)])
+    return np.concatenate(
+        [lane.action.raw, *(out.astype(np.float64).ravel() for _, out in lane.state)]
+    )

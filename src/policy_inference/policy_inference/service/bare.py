@@ -10,8 +10,8 @@ from pathlib import Path
 
 from policy_inference.backends.registry import tensors_of
 from policy_inference.bundle.arrays import read_statistics
+from policy_inference.bundle.bundle import ModelFiles
 from policy_inference.bundle.contract import Artifact, Graph, Normalisation, Observation, Tensor
-from policy_inference.bundle.load import ModelFiles
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
@@ -55,43 +55,59 @@ class BareModel:
         inputs, outputs = tensors_of(backend, file)
         if len(inputs) != 1 or len(outputs) != 1:
             found = ", ".join(map(str, (*inputs, *outputs)))
-            raise BackendError(f"{file}: expected one input and one output, found {found}; what "
-                               f"more there is a contract must say: {_BUNDLE}")
+            raise BackendError(
+                f"{file}: expected one input and one output, found {found}; what "
+                f"more there is a contract must say: {_BUNDLE}"
+            )
         observation = self._closed(inputs[0], self.obs_dim, "--obs-dim")
         action = self._closed(outputs[0], self.act_dim, "--act-dim")
         artifact = Artifact(file=file.name, sha256=sha256, precision=self.precision)
-        graph = Graph(inputs=_tensors(observation), outputs=_tensors(action),
-                      artifacts={backend: artifact})
+        graph = Graph(
+            inputs=_tensors(observation), outputs=_tensors(action), artifacts={backend: artifact}
+        )
         statistics = None
         if stats := self.obs_stats:
             entry = Normalisation(file=stats.name, sha256=sha256_of(stats))
             statistics = read_statistics(stats.parent, entry, observation.shape)
         filled = ModelInput(observation, Observation(terms=()), statistics=statistics)
-        policy = ServedPolicy(name=file.stem, sha256=bytes.fromhex(sha256), output=action.name,
-                              inputs=(filled,),
-                              watched=watched_with(statistics) if statistics else ())
+        policy = ServedPolicy(
+            name=file.stem,
+            sha256=bytes.fromhex(sha256),
+            output=action.name,
+            inputs=(filled,),
+            watched=watched_with(statistics) if statistics else (),
+        )
         return policy, ModelFiles(folder=file.parent, key="model", model=graph)
 
     def _closed(self, spec: TensorSpec, size: int | None, option: str) -> TensorSpec:
         """Return a tensor of one row whose axes are all fixed."""
         if spec.dtype not in _FLOATS:
-            raise BackendError(f"{self.file}: expected tensors of {' or '.join(_FLOATS)}, found "
-                               f"{spec}; what its integers mean a contract must say: {_BUNDLE}")
+            raise BackendError(
+                f"{self.file}: expected tensors of {' or '.join(_FLOATS)}, found "
+                f"{spec}; what its integers mean a contract must say: {_BUNDLE}"
+            )
         shape = list(spec.shape)
         if len(shape) > 1 and shape[0] == -1:
             shape[0] = 1  # the batch
         unknown = [axis for axis, known in enumerate(shape) if known == -1]
         if len(unknown) > 1 or (unknown and not size):
-            raise BackendError(f"{self.file}: expected a tensor of fixed size, found {spec}; say "
-                               f"how many values a robot has with {option}, or export it so")
+            raise BackendError(
+                f"{self.file}: expected a tensor of fixed size, found {spec}; say "
+                f"how many values a robot has with {option}, or export it so"
+            )
         if unknown and size:
             shape[unknown[0]] = size // -math.prod(shape)  # of the others: it holds one -1
         if size is not None and math.prod(shape) != size:
-            raise BackendError(f"{self.file}: expected {size} values as {option} says, found "
-                               f"{spec}; leave {option} out, or name the file that was meant")
+            raise BackendError(
+                f"{self.file}: expected {size} values as {option} says, found "
+                f"{spec}; leave {option} out, or name the file that was meant"
+            )
         return TensorSpec(name=spec.name, shape=tuple(shape), dtype=spec.dtype)
 
 
 def _tensors(spec: TensorSpec) -> dict[str, Tensor]:
-    return {spec.name: Tensor(shape=spec.shape,
-                              dtype="float16" if spec.dtype == "float16" else "float32")}
+    return {
+        spec.name: Tensor(
+            shape=spec.shape, dtype="float16" if spec.dtype == "float16" else "float32"
+        )
+    }

@@ -11,14 +11,16 @@ from itertools import chain
 from pathlib import Path
 
 from policy_inference.backends.registry import tensors_of
+from policy_inference.bundle.bundle import ModelFiles
 from policy_inference.bundle.contract import Graph, Tensor
-from policy_inference.bundle.load import ModelFiles
 from policy_inference.errors import BackendError
 
 Axes = Mapping[str, int]
 """By the name of a tensor: the axis that counts robots."""
-REMEDY = ("export it with `model_tools export --dynamic-batch`, or serve one robot per inference, "
-          "without --batch")
+REMEDY = (
+    "export it with `model_tools export --dynamic-batch`, or serve one robot per inference, "
+    "without --batch"
+)
 
 
 def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, int]:
@@ -38,9 +40,11 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
     axes = dict[str, int]()
     for spec in chain(*tensors_of(backend, file)):
         found = [axis for axis, size in enumerate(spec.shape) if size == -1]
-        if len(found) != 1 or (spec.name not in carried and math.prod(spec.shape[:found[0]]) != 1):
-            raise BackendError(f"{file}: expected one open axis in each tensor, the first, for a "
-                               f"batch of several robots, found {spec}; {REMEDY}")
+        if len(found) != 1 or (spec.name not in carried and math.prod(spec.shape[: found[0]]) != 1):
+            raise BackendError(
+                f"{file}: expected one open axis in each tensor, the first, for a "
+                f"batch of several robots, found {spec}; {REMEDY}"
+            )
         axes[spec.name] = found[0]
     return axes
 
@@ -54,15 +58,28 @@ def with_rows(model: ModelFiles, axes: Axes, rows: int) -> ModelFiles:
     graph = model.model
     for name, tensor in {**graph.inputs, **graph.outputs}.items():
         if tensor.shape[axes[name]] != 1:
-            raise BackendError(f"{model.folder}: expected {name} of one robot, with size 1 on axis "
-                               f"{axes[name]}, which counts robots, found {list(tensor.shape)}; "
-                               "serve it without --batch")
-    return replace(model, model=Graph(
-        inputs=_resized(graph.inputs, axes, rows), outputs=_resized(graph.outputs, axes, rows),
-        artifacts=graph.artifacts))
+            raise BackendError(
+                f"{model.folder}: expected {name} of one robot, with size 1 on axis "
+                f"{axes[name]}, which counts robots, found {list(tensor.shape)}; "
+                "serve it without --batch"
+            )
+    return replace(
+        model,
+        model=Graph(
+            inputs=_resized(graph.inputs, axes, rows),
+            outputs=_resized(graph.outputs, axes, rows),
+            artifacts=graph.artifacts,
+        ),
+    )
 
 
 def _resized(tensors: Mapping[str, Tensor], axes: Axes, rows: int) -> dict[str, Tensor]:
-    return {name: replace(tensor, shape=tuple(rows if axis == axes[name] else size
-                                              for axis, size in enumerate(tensor.shape)))
-            for name, tensor in tensors.items()}
+    return {
+        name: replace(
+            tensor,
+            shape=tuple(
+                rows if axis == axes[name] else size for axis, size in enumerate(tensor.shape)
+            ),
+        )
+        for name, tensor in tensors.items()
+    }

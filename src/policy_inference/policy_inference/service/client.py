@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import ssl
 import time
@@ -31,16 +30,19 @@ from policy_inference.service.protocol import (
     frame,
     read_header,
 )
-from policy_inference.service.shared_memory import ClientMemory
+from policy_inference.service.shared_memory import WAKE, ClientMemory
 
-_FILES, _LONGEST, _MANY_RINGS = 3, 1 << 20, 4096
+_LONGEST = 1 << 20
 _LATE = "the policy service does not answer in time"
 
 
 def connect(
-    address: str, hello: Hello | None = None, *, timeout_s: float = 1.0,
+    address: str,
+    hello: Hello | None = None,
+    *,
+    timeout_s: float = 1.0,
     tls: ssl.SSLContext | None = None,
-) -> PolicyClient:  # fmt: skip
+) -> PolicyClient:
     """Connect to a framed endpoint.
 
     Args:
@@ -54,8 +56,11 @@ def connect(
         PolicyError: Nobody is there.
     """
     try:
-        connection = (_connected_unix(address, timeout_s) if "/" in address
-                      else _connected_tcp(address, timeout_s, tls))
+        connection = (
+            _connected_unix(address, timeout_s)
+            if "/" in address
+            else _connected_tcp(address, timeout_s, tls)
+        )
     except (OSError, ValueError) as error:  # ValueError: what should be a port is none
         raise PolicyError(f"{address}: expected a policy service, found: {error}") from error
     return PolicyClient(connection, hello or Hello(), timeout_s=timeout_s)
@@ -104,7 +109,7 @@ class PolicyClient:
         try:
             self._stream.send(frame(Type.HELLO, hello.pack()), timeout_s)
             shared = hello.transport is Transport.SHARED_MEMORY
-            header, payload = self._stream.receive(files=_FILES if shared else 0)
+            header, payload = self._stream.receive(files=int(shared))
             if header.type != Type.WELCOME:
                 raise ServiceError(Code.BAD_FRAME, f"expected a WELCOME, found {header}")
             self.welcome = Welcome.unpack(payload)
@@ -118,8 +123,12 @@ class PolicyClient:
         """Return the client, which `with` closes."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 traceback: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         """Close the client."""
         self.close()
 
@@ -141,17 +150,29 @@ class PolicyClient:
         """
         rows = np.atleast_2d(np.asarray(observation, "<f4"))
         if rows.shape[1:] != (self.welcome.obs_dim,) or len(rows) > self.welcome.rows:
-            raise ValueError(f"observation: expected at most {self.welcome.rows} rows of "
-                             f"{self.welcome.obs_dim} values, found shape {list(rows.shape)}")
+            raise ValueError(
+                f"observation: expected at most {self.welcome.rows} rows of "
+                f"{self.welcome.obs_dim} values, found shape {list(rows.shape)}"
+            )
         self._sequence += 1
         self._through.send(
-            frame(Type.OBSERVATION, rows.tobytes(), flags=RESET if reset else 0, rows=len(rows),
-                  sequence=self._sequence, stamp_ns=stamp_ns), self._timeout_s)  # fmt: skip
+            frame(
+                Type.OBSERVATION,
+                rows.tobytes(),
+                flags=RESET if reset else 0,
+                rows=len(rows),
+                sequence=self._sequence,
+                stamp_ns=stamp_ns,
+            ),
+            self._timeout_s,
+        )
         header, payload = self._through.receive()
         expected = Type.ACTION, self._sequence, len(rows), 4 * len(rows) * self.welcome.act_dim
         if (header.type, header.sequence, header.rows, header.length) != expected:
-            raise ServiceError(Code.BAD_FRAME, f"expected action {self._sequence} of {len(rows)} "
-                               f"robots, found {header}")
+            raise ServiceError(
+                Code.BAD_FRAME,
+                f"expected action {self._sequence} of {len(rows)} robots, found {header}",
+            )
         return np.frombuffer(payload, "<f4").reshape(len(rows), -1).astype(np.float32)
 
     def close(self) -> None:
@@ -173,31 +194,37 @@ class _Stream:
             self.connection.settimeout(timeout_s)
             self.connection.sendall(data)
 
-    def left_s(self) -> float:
-        # 0 would mean: do not wait, which is another error than that of the time.
-        return max(1e-6, self.deadline_s - time.monotonic())
-
-    def receive(self, files: int = 0) -> tuple[Header, bytes]:
+    def receive(self, files: int = 0, begin: bytes = b"") -> tuple[Header, bytes]:
         """Return the next frame that is no ERROR, within the time of what was sent last."""
-        header = read_header(self._exactly(HEADER.size, files))
+        header = read_header(begin + self._exactly(HEADER.size - len(begin), files))
         if header.length > _LONGEST:
             raise ServiceError(Code.BAD_FRAME, f"expected at most {_LONGEST} bytes, found {header}")
         return _no_error(header, self._exactly(header.length))
 
+    def sleep(self) -> None:
+        """Return once the service wakes this client; raise what it says in an ERROR."""
+        said = self._some(HEADER.size).lstrip(WAKE)
+        if said:
+            self.receive(begin=said)
+
     def _exactly(self, size: int, files: int = 0) -> bytes:
         data = b""
         while len(data) < size:
-            with _as_errors():
-                self.connection.settimeout(self.left_s())
-                if files:
-                    part, found, _, _ = socket.recv_fds(self.connection, size - len(data), files)
-                    self.files += found
-                else:
-                    part = self.connection.recv(size - len(data))
-            if not part:
-                raise PolicyError("the policy service has closed the connection")
-            data += part
+            data += self._some(size - len(data), files)
         return data
+
+    def _some(self, size: int, files: int = 0) -> bytes:
+        with _as_errors():
+            # 0 would mean: do not wait, which is another error than that of the time.
+            self.connection.settimeout(max(1e-6, self.deadline_s - time.monotonic()))
+            if files:
+                part, found, _, _ = socket.recv_fds(self.connection, size, files)
+                self.files += found
+            else:
+                part = self.connection.recv(size)
+        if not part:
+            raise PolicyError("the policy service has closed the connection")
+        return part
 
     def close(self) -> None:
         for fd in self.files:
@@ -210,35 +237,32 @@ class _Shared:
     """Frames through shared memory; what ends the session still comes over the connection."""
 
     def __init__(self, stream: _Stream, welcome: Welcome) -> None:
-        if len(stream.files) != _FILES:
-            raise ServiceError(Code.BAD_FRAME, f"expected {_FILES} files with the WELCOME, found "
-                               f"{len(stream.files)}")
-        self._stream = stream
-        memory, bell, self._wakes = stream.files
-        self._memory = ClientMemory(memory, bell, welcome)
-        self._poll = select.poll()
-        for fd in (self._wakes, stream.connection.fileno()):
-            self._poll.register(fd, select.POLLIN)
+        if len(stream.files) != 1:
+            raise ServiceError(
+                Code.BAD_FRAME, f"expected a file with the WELCOME, found {len(stream.files)}"
+            )
+        self._stream, self._memory = stream, ClientMemory(stream.files[0], welcome)
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self._stream.deadline_s = time.monotonic() + timeout_s
-        self._memory.request(data)
+        if self._memory.request(data):
+            try:
+                self._stream.send(WAKE, timeout_s)
+            except ServiceError:
+                raise
+            except PolicyError:  # The service has ended: `receive` reads what it said before.
+                return
 
     def receive(self) -> tuple[Header, bytes]:
         while not self._memory.answered():
-            ready = self._poll.poll(1e3 * self._stream.left_s())
-            if not ready:
-                raise ServiceError(Code.TOO_LATE, _LATE)
-            if ready == [(self._wakes, select.POLLIN)]:
-                os.read(self._wakes, _MANY_RINGS)
-            else:  # the service says why it ends the session, or nothing more
-                self._stream.receive()
+            self._stream.sleep()
         answer = self._memory.take()
         header = read_header(answer)
         if header.length > len(answer) - HEADER.size:
-            raise ServiceError(Code.BAD_FRAME, f"expected a frame of {len(answer)} bytes, found "
-                               f"{header}")
-        return _no_error(header, answer[HEADER.size:HEADER.size + header.length])
+            raise ServiceError(
+                Code.BAD_FRAME, f"expected a frame of {len(answer)} bytes, found {header}"
+            )
+        return _no_error(header, answer[HEADER.size : HEADER.size + header.length])
 
     def close(self) -> None:
         self._memory.close()

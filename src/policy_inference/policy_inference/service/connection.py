@@ -15,7 +15,7 @@ from typing import TypeAlias
 from policy_inference.service.protocol import ServiceError
 from policy_inference.service.serving import ServedModel, Session
 from policy_inference.service.shared_memory import ServiceMemory
-from policy_inference.service.tls_stream import TlsStream
+from policy_inference.service.tls import TlsStream
 from policy_inference.service.unix_stream import UnixStream
 
 Stream: TypeAlias = socket.socket | TlsStream | UnixStream
@@ -126,8 +126,11 @@ class Connection(ABC):
         except OSError as error:
             raise Gone(error.strerror or str(error)) from None
         if not count:
-            raise Gone("closed by the client in the middle of a request" if self.is_incomplete
-                       else "closed by the client")
+            raise Gone(
+                "closed by the client in the middle of a request"
+                if self.is_incomplete
+                else "closed by the client"
+            )
         return count
 
     def _send_whole(self, data: memoryview | bytes, files: Sequence[int] = ()) -> None:
@@ -150,8 +153,9 @@ class Connection(ABC):
 def client_name(connected: socket.socket, address: object) -> str:
     """Return who is at the other end, for people."""
     if connected.family == socket.AF_UNIX:
-        pid, uid, _ = _CREDENTIALS.unpack(connected.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        pid, uid, _ = _CREDENTIALS.unpack(
+            connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        )
         return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
     return f"{address[0]}, port {address[1]}"
@@ -161,8 +165,11 @@ def source_of(client: str) -> str:
     """Return which user or machine a `client_name` is of: what shares a quota."""
     whose = client.partition(", ")[0]
     # One machine may have all addresses of such a network.
-    return str(ipaddress.ip_network((whose.partition("%")[0], 64), strict=False)) if (
-        ":" in whose) else whose
+    return (
+        str(ipaddress.ip_network((whose.partition("%")[0], 64), strict=False))
+        if (":" in whose)
+        else whose
+    )
 
 
 def set_options(connected: socket.socket) -> None:

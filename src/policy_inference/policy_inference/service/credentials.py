@@ -38,8 +38,10 @@ def read_token(file: Path, client_group: int | None = None) -> bytes:
     """
     token = _read_private(file, client_group).strip()
     if not SHORTEST_TOKEN <= len(token) <= LONGEST_TOKEN:
-        raise PolicyError(f"{file}: expected a token of {SHORTEST_TOKEN} to {LONGEST_TOKEN} bytes, "
-                          f"found {len(token)}; make one: openssl rand -hex 32")
+        raise PolicyError(
+            f"{file}: expected a token of {SHORTEST_TOKEN} to {LONGEST_TOKEN} bytes, "
+            f"found {len(token)}; make one: openssl rand -hex 32"
+        )
     return token
 
 
@@ -68,15 +70,18 @@ def server_context(
         # Asked for a passphrase, a service has nobody who would type one.
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as error:
-        raise PolicyError(f"{key}: expected the key of {certificate}, PEM without a passphrase, "
-                          f"found: {_words(error)}") from None
+        raise PolicyError(
+            f"{key}: expected the key of {certificate}, PEM without a passphrase, "
+            f"found: {_words(error)}"
+        ) from None
     if client_ca is not None:
         warnings += _check_dates(client_ca, one_is_enough=True)
         try:
             context.load_verify_locations(client_ca)
         except ssl.SSLError as error:
-            raise PolicyError(f"{client_ca}: expected certificates, PEM, found: "
-                              f"{_words(error)}") from None
+            raise PolicyError(
+                f"{client_ca}: expected certificates, PEM, found: {_words(error)}"
+            ) from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context, tuple(warnings)
 
@@ -86,12 +91,16 @@ def _read_private(file: Path, client_group: int | None) -> bytes:
     found = file.stat()
     mode = stat.S_IMODE(found.st_mode)
     if mode & stat.S_IRWXO:
-        raise PolicyError(f"{file}: expected a file that others than owner and group cannot read "
-                          f"or change, found mode {mode:04o}; chmod o= {file}")
+        raise PolicyError(
+            f"{file}: expected a file that others than owner and group cannot read "
+            f"or change, found mode {mode:04o}; chmod o= {file}"
+        )
     if mode & stat.S_IRWXG and found.st_gid == client_group:
-        raise PolicyError(f"{file}: expected a file that clients cannot read or change, found mode "
-                          f"{mode:04o} for the group {client_group}, which may connect to the "
-                          f"Unix socket; chmod g= {file}, or use another --socket-group")
+        raise PolicyError(
+            f"{file}: expected a file that clients cannot read or change, found mode "
+            f"{mode:04o} for the group {client_group}, which may connect to the "
+            f"Unix socket; chmod g= {file}, or use another --socket-group"
+        )
     return content
 
 
@@ -102,11 +111,16 @@ def _check_dates(file: Path, *, one_is_enough: bool = False) -> list[str]:
     invalid = [text for one in found if (text := _out_of_time(file, one, now))]
     if invalid and not (one_is_enough and len(invalid) < len(found)):
         raise PolicyError(invalid[0])
-    soon = [(one, ends) for one in found
-            if now <= (ends := _date(one, "not_valid_after")) < now + _WARNED_BEFORE]
+    soon = [
+        (one, ends)
+        for one in found
+        if now <= (ends := _date(one, "not_valid_after")) < now + _WARNED_BEFORE
+    ]
     return invalid + [
         f"{file}: expires at {ends:%Y-%m-%d %H:%M} UTC, in {(ends - now).days} days "
-        f"({one.subject.rfc4514_string()})" for one, ends in soon]
+        f"({one.subject.rfc4514_string()})"
+        for one, ends in soon
+    ]
 
 
 def _certificates(file: Path) -> list[x509.Certificate]:
@@ -114,8 +128,10 @@ def _certificates(file: Path) -> list[x509.Certificate]:
 
     # One by one: the cryptography of Ubuntu 22.04 has no function for several.
     try:
-        found = [x509.load_pem_x509_certificate(text)
-                 for text in _PEM.findall(read_at_most(file, _LARGEST_BYTES))]
+        found = [
+            x509.load_pem_x509_certificate(text)
+            for text in _PEM.findall(read_at_most(file, _LARGEST_BYTES))
+        ]
     except ValueError:
         found = []
     if not found:
@@ -128,12 +144,16 @@ def _out_of_time(file: Path, found: x509.Certificate, now: datetime) -> str:
     begins, ends = _date(found, "not_valid_before"), _date(found, "not_valid_after")
     name = found.subject.rfc4514_string()
     if now < begins:
-        return (f"{file}: expected a certificate that is valid now, found one that is from "
-                f"{begins:%Y-%m-%d %H:%M} UTC on; is the clock right "
-                f"({now:%Y-%m-%d %H:%M} UTC)? ({name})")
+        return (
+            f"{file}: expected a certificate that is valid now, found one that is from "
+            f"{begins:%Y-%m-%d %H:%M} UTC on; is the clock right "
+            f"({now:%Y-%m-%d %H:%M} UTC)? ({name})"
+        )
     if now > ends:
-        return (f"{file}: expected a certificate that is valid now, found one that expired at "
-                f"{ends:%Y-%m-%d %H:%M} UTC ({name}); renew it")
+        return (
+            f"{file}: expected a certificate that is valid now, found one that expired at "
+            f"{ends:%Y-%m-%d %H:%M} UTC ({name}); renew it"
+        )
     return ""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from policy_inference.core.slowness import Drift
+from policy_inference.core.latency import MedianDrift
 from policy_inference.machine.causes import likely_causes
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.sensors import cpu_clock
@@ -32,7 +32,7 @@ class LatencyDrift:
             machine: Whose clocks are read.
         """
         self._machine, self._durations_ns = machine or Machine(), list[int]()
-        self._drift = Drift(max(_SMALL_S, _SMALL_SHARE / rate_hz if rate_hz else 0.0))
+        self._drift = MedianDrift(max(_SMALL_S, _SMALL_SHARE / rate_hz if rate_hz else 0.0))
         self._preempted, self._slow = _preemptions(), False
         self.add = self._durations_ns.append
         """Takes how long an inference took, ns."""
@@ -60,12 +60,16 @@ class LatencyDrift:
             return ""
         clock = cpu_clock(self._machine, threading.get_native_id())
         known = {**clock, **telemetry, "service_preemptions": str(preemptions)}
-        frequency = (f"CPU at {clock['cpu_frequency_mhz']} of "
-                     f"{clock['cpu_frequency_highest_mhz']} MHz" if clock else
-                     "the CPU's frequency cannot be read")
-        return (f"inferences take {median_s * 1e3:.3f} ms (median of {count}), "
-                f"{self._drift.first_s * 1e3:.3f} ms at first; {frequency}, {preemptions} "
-                f"preemptions of the service's thread meanwhile; {likely_causes(known)}")
+        frequency = (
+            f"CPU at {clock['cpu_frequency_mhz']} of {clock['cpu_frequency_highest_mhz']} MHz"
+            if clock
+            else "the CPU's frequency cannot be read"
+        )
+        return (
+            f"inferences take {median_s * 1e3:.3f} ms (median of {count}), "
+            f"{self._drift.first_s * 1e3:.3f} ms at first; {frequency}, {preemptions} "
+            f"preemptions of the service's thread meanwhile; {likely_causes(known)}"
+        )
 
 
 def _preemptions() -> int:

@@ -62,9 +62,15 @@ class Listener:
     """
 
     def __init__(
-        self, listening: socket.socket, protocol: str, where: str, *, path: Path | None = None,
-        tls: ssl.SSLContext | None = None, warning: str = "",
-    ) -> None:  # fmt: skip
+        self,
+        listening: socket.socket,
+        protocol: str,
+        where: str,
+        *,
+        path: Path | None = None,
+        tls: ssl.SSLContext | None = None,
+        warning: str = "",
+    ) -> None:
         """Take over a socket that listens; `path` is its file."""
         listening.setblocking(False)
         self.socket, self.protocol, self.where = listening, protocol, where
@@ -78,9 +84,11 @@ class Listener:
         if self._path is None or self._is_lost or self._is_found(self._path):
             return
         self._is_lost = True
-        _log.error("%s: expected the socket of this service, found none or another one: clients "
-                   "that are connected are served, new ones cannot come; start it again",
-                   self._path)
+        _log.error(
+            "%s: expected the socket of this service, found none or another one: clients "
+            "that are connected are served, new ones cannot come; start it again",
+            self._path,
+        )
 
     def close(self) -> None:
         """Close it, and remove its file if that is still its own."""
@@ -142,14 +150,18 @@ def default_socket(environment: Mapping[str, str]) -> Path:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise PolicyError(f"{folder}: expected a folder for {SOCKET_NAME}, found: "
-                              f"{error.strerror}; name a path: --framed-socket") from error
+            raise PolicyError(
+                f"{folder}: expected a folder for {SOCKET_NAME}, found: "
+                f"{error.strerror}; name a path: --framed-socket"
+            ) from error
         return folder / SOCKET_NAME
     if os.access(_RUN, os.W_OK | os.X_OK):
         return _RUN / SOCKET_NAME
-    raise PolicyError("expected a runtime directory for the socket (RUNTIME_DIRECTORY, "
-                      f"XDG_RUNTIME_DIR, or {_RUN} that this user may write to), found none; name "
-                      "a path: --framed-socket")
+    raise PolicyError(
+        "expected a runtime directory for the socket (RUNTIME_DIRECTORY, "
+        f"XDG_RUNTIME_DIR, or {_RUN} that this user may write to), found none; name "
+        "a path: --framed-socket"
+    )
 
 
 def is_loopback(address: str) -> bool:
@@ -158,33 +170,55 @@ def is_loopback(address: str) -> bool:
 
 
 def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
-    where, listening, is_beyond = _listen_tcp("--tcp", place, needs_secret=not asked.insecure_tcp,
+    where, listening, is_beyond = listen_tcp(
+        "--tcp",
+        place,
+        needs_secret=not asked.insecure_tcp,
         remedy="the raw protocol knows neither encryption nor who asks: use --framed-tcp with TLS, "
-        "or say --insecure-tcp")  # fmt: skip
-    warning = (f"INSECURE: {where} speaks the raw protocol beyond this machine: whoever reaches "
-               "it may ask the policy, and see what others ask (--insecure-tcp)")
+        "or say --insecure-tcp",
+    )
+    warning = (
+        f"INSECURE: {where} speaks the raw protocol beyond this machine: whoever reaches "
+        "it may ask the policy, and see what others ask (--insecure-tcp)"
+    )
     return Listener(listening, "raw", where, warning=warning if is_beyond else "")
 
 
 def _framed_tcp(place: tuple[str, int], asked: Asked) -> Listener:
     knows_clients = asked.tls is not None and (
-        asked.tls.verify_mode is ssl.CERT_REQUIRED or asked.has_token)
-    where, listening, _ = _listen_tcp("--framed-tcp", place, needs_secret=not knows_clients,
-        remedy="say --tls-cert and --tls-key, and who may connect: --tls-client-ca or "
-        "--token-file")  # fmt: skip
+        asked.tls.verify_mode is ssl.CERT_REQUIRED or asked.has_token
+    )
+    where, listening, _ = listen_tcp(
+        "--framed-tcp",
+        place,
+        needs_secret=not knows_clients,
+        remedy="say --tls-cert and --tls-key, and who may connect: --tls-client-ca or --token-file",
+    )
     return Listener(listening, "framed", where, tls=asked.tls)
 
 
-def _listen_tcp(
-    option: str, place: tuple[str, int], *, needs_secret: bool, remedy: str
+def listen_tcp(
+    option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
 ) -> tuple[str, socket.socket, bool]:
-    """Listen; return where, the socket, and whether it is reached from beyond this machine."""
+    """Listen; return where, the socket, and whether it is reached from beyond this machine.
+
+    Args:
+        option: Asks for it, in messages.
+        place: Host and port; port 0 takes a free one.
+        needs_secret: Only this machine may reach it.
+        remedy: For one that others reach.
+
+    Raises:
+        PolicyError: It cannot be.
+    """
     host, port = place
     families = _addresses(option, host, port)
     is_beyond = not all(is_loopback(address[0]) for _, address in families)
     if is_beyond and needs_secret:
-        raise PolicyError(f"{option} {_written(host, port)}: expected an address of this machine "
-                          f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}")
+        raise PolicyError(
+            f"{option} {_written(host, port)}: expected an address of this machine "
+            f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}"
+        )
     # One address, of IPv4 where there is one: what the log says is all there is.
     family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
     listening = socket.socket(family)
@@ -195,9 +229,10 @@ def _listen_tcp(
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()
-        raise PolicyError(f"{option} {_written(host, port)}: expected an address and a port that "
-                          f"are free, found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
-                          ) from error
+        raise PolicyError(
+            f"{option} {_written(host, port)}: expected an address and a port that "
+            f"are free, found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
+        ) from error
     return _written(*listening.getsockname()[:2]), listening, is_beyond
 
 
@@ -212,8 +247,10 @@ def _addresses(option: str, host: str, port: int) -> list[tuple[int, tuple[str, 
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise PolicyError(f"{option} {_written(host, port)}: expected a host of this machine, "
-                          f"found: {getattr(error, 'strerror', None) or error}") from None
+        raise PolicyError(
+            f"{option} {_written(host, port)}: expected a host of this machine, "
+            f"found: {getattr(error, 'strerror', None) or error}"
+        ) from None
     return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
 
 

@@ -1,23 +1,37 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How clients come in: accepted a few at a time, and through TLS where their endpoint has it."""
+"""How clients come in: accepted a few at a time, through TLS where their endpoint has it.
+
+And how many there may be: a user or machine that takes all it can leaves room to others.
+"""
 
 from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from policy_inference.service.connection import Stream, client_name, set_options, source_of
+from policy_inference.service.connection import (
+    Connection,
+    Stream,
+    client_name,
+    set_options,
+    source_of,
+)
 from policy_inference.service.endpoints import Listener
-from policy_inference.service.handshakes import Handshake, Handshakes
 from policy_inference.service.observer import Observer
+from policy_inference.service.protocol import Code, ServiceError
+from policy_inference.service.tls import Handshake, Handshakes
 from policy_inference.service.unix_stream import Closer, UnixStream
 
 PAUSE_NS = 5_000_000
 """After which clients are accepted again where the system or the handshakes can take few."""
 LOOK_NS = 1_000_000_000
+IDLE_NS = 10_000_000_000
+"""A client that has asked nothing for so long makes room where there is none for the next one."""
+_KEPT_FOR_OTHERS = 8
+"""So many of a user's or machine's clients leave one place to others, which is one at least."""
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -29,9 +43,12 @@ class Entrance:
     """Takes clients from the listeners; all methods belong to the thread of the loop."""
 
     def __init__(
-        self, listeners: Sequence[Listener], let_in: LetIn, observer: Observer,
+        self,
+        listeners: Sequence[Listener],
+        let_in: LetIn,
+        observer: Observer,
         wake: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Begin.
 
         Args:
@@ -87,8 +104,11 @@ class Entrance:
 
     def _greet(self, listener: Listener, connected: socket.socket, address: Any) -> None:
         connected.setblocking(False)
-        stream = (UnixStream(connected, self._closer.close)
-                  if connected.family == socket.AF_UNIX else connected)
+        stream = (
+            UnixStream(connected, self._closer.close)
+            if connected.family == socket.AF_UNIX
+            else connected
+        )
         try:
             client = client_name(connected, address)
             source = source_of(client)
@@ -100,5 +120,50 @@ class Entrance:
             self._let_in(listener.protocol, stream, f"{listener.where}: {client}", source)
             return
         assert self._handshakes is not None
-        self._handshakes.begin(Handshake(connected=connected, context=listener.tls, client=client,
-                                         where=listener.where, address=source))
+        self._handshakes.begin(
+            Handshake(
+                connected=connected,
+                context=listener.tls,
+                client=client,
+                where=listener.where,
+                address=source,
+            )
+        )
+
+
+class Room:
+    """Places for clients.
+
+    Attributes:
+        most: Clients of all.
+        full: What one that finds no place is told.
+    """
+
+    def __init__(self, clients: int) -> None:
+        """Let so many of one user or machine in."""
+        self._clients, self.most = clients, clients + max(1, clients // _KEPT_FOR_OTHERS)
+        self.full = ServiceError(
+            Code.FULL,
+            f"expected at most {clients} clients of one user or "
+            f"machine and {self.most} of all, found as many; end one, or "
+            "allow more: --clients",
+        )
+
+    def crowd(self, source: str, there: Iterable[Connection]) -> list[Connection]:
+        """Return the clients of which one has to go before one of that source comes; else none."""
+        everyone = [*there]
+        own = [client for client in everyone if client.source == source]
+        if len(own) >= self._clients:
+            return own
+        return everyone if len(everyone) >= self.most else []
+
+
+def ended_for_others(
+    crowd: Iterable[Connection], now_ns: int
+) -> tuple[Connection, ServiceError] | None:
+    """Return the client that has been silent longest, and what it is told; None: none is silent."""
+    silent = min(crowd, key=lambda client: client.asked_ns)
+    if silent.asked_ns >= 0 and now_ns - silent.asked_ns <= IDLE_NS:
+        return None
+    since = "yet" if silent.asked_ns < 0 else f"for {IDLE_NS // 1_000_000_000} s"
+    return silent, ServiceError(Code.FULL, f"has asked nothing {since}, and others come")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import time
 
@@ -30,8 +31,8 @@ from policy_inference.service.protocol import (
     read_header,
 )
 from policy_inference.service.serving import ServedModel, Session
-from policy_inference.service.shared_memory import ServiceMemory
-from policy_inference.service.tls_stream import TlsStream
+from policy_inference.service.shared_memory import WAKE, ServiceMemory
+from policy_inference.service.tls import TlsStream
 from policy_inference.service.unix_stream import UnixStream
 
 _ITEM = 4
@@ -40,6 +41,8 @@ _OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
 _HEADER_BYTES = HEADER.size
 _OF_EACH = Header._fields.index("sequence")
 """Fields before this one are the same in each request of most clients."""
+_MOST_WAKES = 64
+"""Taken at once; of an honest client there is one, rarely two."""
 
 
 class FramedConnection(Connection):
@@ -65,15 +68,22 @@ class FramedConnection(Connection):
         self._header = Header(*[0] * len(Header._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
         self._usual: tuple[int, ...] = ()
+        self._wakes = memoryview(bytearray(_MOST_WAKES))
 
     def read(self) -> bool:
         """See `Connection`."""
+        if self.memory is not None:
+            self._take_wakes()
+            return self.read_memory()
         is_complete = self._take()
         # What is decrypted already no longer shows on the descriptor.
-        while not is_complete and isinstance(self._socket, TlsStream) and (
-                self._socket.pending()):
+        while not is_complete and isinstance(self._socket, TlsStream) and (self._socket.pending()):
             is_complete = self._take()
         return is_complete
+
+    def has_more(self) -> bool:
+        """See `Connection`; what wakes the service may come late."""
+        return self.memory is None and super().has_more()
 
     def answer(self) -> None:
         """Send ACTION; raise what speaks against it."""
@@ -83,20 +93,35 @@ class FramedConnection(Connection):
             raise session.problem
         rows = header.rows
         length = rows * self._answer_row_bytes
-        HEADER.pack_into(self._answer, 0, MAGIC, VERSION, _ACTION, 0, length, rows,
-                         header.sequence, header.stamp_ns, time.monotonic_ns())
-        said = self._answer[:_HEADER_BYTES + length]
+        HEADER.pack_into(
+            self._answer,
+            0,
+            MAGIC,
+            VERSION,
+            _ACTION,
+            0,
+            length,
+            rows,
+            header.sequence,
+            header.stamp_ns,
+            time.monotonic_ns(),
+        )
+        said = self._answer[: _HEADER_BYTES + length]
         if self.memory is None:
             self._send_whole(said)
-        else:
-            self.memory.answer(said)
+        elif self.memory.answer(said):
+            self._wake()
 
     def say(self, error: ServiceError) -> None:
         """Send ERROR, about the latest frame."""
-        said = error_frame(error, sequence=self._header.sequence, stamp_ns=self._header.stamp_ns,
-                           answered_ns=time.monotonic_ns())
-        if self.memory is not None and self.memory.owes:
-            self.memory.answer(said)
+        said = error_frame(
+            error,
+            sequence=self._header.sequence,
+            stamp_ns=self._header.stamp_ns,
+            answered_ns=time.monotonic_ns(),
+        )
+        if self.memory is not None and self.memory.owes and self.memory.answer(said):
+            self._wake()
         if self.memory is None or error.code.closes:
             self._send_whole(said)
 
@@ -119,9 +144,6 @@ class FramedConnection(Connection):
         """Do what `read` says, with one call of the system."""
         got = self._got
         got += self._receive(self._request[got:] if got else self._request)
-        if self.memory is not None:
-            raise ServiceError(Code.BAD_FRAME, "expected requests through shared memory, found "
-                               "bytes over the connection")
         self._got = got
         if got < _HEADER_BYTES:
             return False
@@ -134,10 +156,25 @@ class FramedConnection(Connection):
             raise ServiceError(Code.NOT_IN_TURN, "more bytes than one frame before its answer")
         self._got, session = 0, self.session
         if session is None:
-            self._greet(Hello.unpack(bytes(self._request[HEADER.size:size])))
+            self._greet(Hello.unpack(bytes(self._request[HEADER.size : size])))
             return False
         self._begin(session, header)
         return True
+
+    def _take_wakes(self) -> None:
+        """Take what woke the service."""
+        count = self._receive(self._wakes)
+        if any(self._wakes[:count]):
+            raise ServiceError(
+                Code.BAD_FRAME,
+                "expected requests through shared memory, found bytes over the connection",
+            )
+
+    def _wake(self) -> None:
+        """Wake a client that sleeps, which is the same to the system as an answer by the socket."""
+        # Full: it has been woken often enough. Broken: reading tells that it has gone.
+        with contextlib.suppress(OSError):
+            self._send(WAKE)
 
     def _begin(self, session: Session, header: Header) -> None:
         session.rows = header.rows
@@ -153,17 +190,27 @@ class FramedConnection(Connection):
             longest = LONGEST_HELLO - HEADER.size
             if header.type == Type.HELLO and header.length <= longest and not header.flags:
                 return
-            raise ServiceError(Code.BAD_FRAME, f"expected a HELLO of at most {longest} bytes with "
-                               f"flags 0 first, found a frame of type {header.type}, "
-                               f"{header.length} bytes, flags {header.flags}")
+            raise ServiceError(
+                Code.BAD_FRAME,
+                f"expected a HELLO of at most {longest} bytes with "
+                f"flags 0 first, found a frame of type {header.type}, "
+                f"{header.length} bytes, flags {header.flags}",
+            )
         rows, obs_dim = session.observation.shape
-        if (header.type == _OBSERVATION and 1 <= header.rows <= rows
-                and header.length == header.rows * obs_dim * _ITEM and header.flags in (0, RESET)):
+        if (
+            header.type == _OBSERVATION
+            and 1 <= header.rows <= rows
+            and header.length == header.rows * obs_dim * _ITEM
+            and header.flags in (0, RESET)
+        ):
             return
-        raise ServiceError(Code.BAD_FRAME, f"expected OBSERVATION of 1 to {rows} rows of "
-                           f"{obs_dim * _ITEM} bytes with flags 0 or {RESET}, found a frame of "
-                           f"type {header.type}, {header.rows} rows, {header.length} bytes, flags "
-                           f"{header.flags}")
+        raise ServiceError(
+            Code.BAD_FRAME,
+            f"expected OBSERVATION of 1 to {rows} rows of "
+            f"{obs_dim * _ITEM} bytes with flags 0 or {RESET}, found a frame of "
+            f"type {header.type}, {header.rows} rows, {header.length} bytes, flags "
+            f"{header.flags}",
+        )
 
     def _greet(self, hello: Hello) -> None:
         """Begin a session and say WELCOME."""
@@ -171,50 +218,80 @@ class FramedConnection(Connection):
         answer_dim = model.answer_dim(hello.answer)
         self._require_allowed(hello)
         _require_same_policy(hello, model, answer_dim)
-        if (hello.transport is Transport.SHARED_MEMORY
-                and not isinstance(self._socket, UnixStream)):
+        if hello.transport is Transport.SHARED_MEMORY and not isinstance(self._socket, UnixStream):
             raise ServiceError(Code.NOT_OFFERED, "shared memory: expected a Unix socket, found TCP")
         model.require_offered(hello)
         request = bytearray(HEADER.size + hello.rows * model.obs_dim * _ITEM + 1)
         answer = bytearray(HEADER.size + hello.rows * answer_dim * _ITEM)
-        self.session = model.open_session(hello, _rows(request, hello.rows, model.obs_dim),
-                                          _rows(answer, hello.rows, answer_dim))
+        self.session = model.open_session(
+            hello, _rows(request, hello.rows, model.obs_dim), _rows(answer, hello.rows, answer_dim)
+        )
         self._request, self._answer = memoryview(request), memoryview(answer)
         self._answer_row_bytes = answer_dim * _ITEM
-        self._usual = (MAGIC, VERSION, _OBSERVATION, 0, hello.rows * model.obs_dim * _ITEM,
-                       hello.rows)
+        self._usual = (
+            MAGIC,
+            VERSION,
+            _OBSERVATION,
+            0,
+            hello.rows * model.obs_dim * _ITEM,
+            hello.rows,
+        )
         if hello.transport is Transport.SHARED_MEMORY:
             self.memory = ServiceMemory(hello.rows, model.obs_dim, answer_dim)
-        self._welcome(Welcome(
-            policy_sha256=model.sha256, obs_dim=model.obs_dim, act_dim=answer_dim, rows=hello.rows,
-            shared_bytes=self.memory.bytes if self.memory else 0, rate_hz=model.rate_hz,
-            name=model.name, version=model.version, joints=model.joints))
+        self._welcome(
+            Welcome(
+                policy_sha256=model.sha256,
+                obs_dim=model.obs_dim,
+                act_dim=answer_dim,
+                rows=hello.rows,
+                shared_bytes=self.memory.bytes if self.memory else 0,
+                rate_hz=model.rate_hz,
+                name=model.name,
+                version=model.version,
+                joints=model.joints,
+            )
+        )
 
     def _welcome(self, welcome: Welcome) -> None:
-        said = frame(Type.WELCOME, welcome.pack(), sequence=self._header.sequence,
-                     stamp_ns=self._header.stamp_ns, answered_ns=time.monotonic_ns())
+        said = frame(
+            Type.WELCOME,
+            welcome.pack(),
+            sequence=self._header.sequence,
+            stamp_ns=self._header.stamp_ns,
+            answered_ns=time.monotonic_ns(),
+        )
         if self.memory is None:
             self._send_whole(said)
         else:
-            self._send_whole(said, self.memory.theirs)
+            self._send_whole(said, (self.memory.file,))
             self.memory.passed()
 
     def _require_allowed(self, hello: Hello) -> None:
         if self._token and not hmac.compare_digest(hello.token, self._token):
-            raise ServiceError(Code.NOT_ALLOWED, "expected the token of this service, found "
-                               + ("another one" if hello.token else "none"))
+            raise ServiceError(
+                Code.NOT_ALLOWED,
+                "expected the token of this service, found "
+                + ("another one" if hello.token else "none"),
+            )
 
 
 def _require_same_policy(hello: Hello, model: ServedModel, answer_dim: int) -> None:
     if hello.policy_sha256 not in (ANY, model.sha256):
-        raise ServiceError(Code.OTHER_POLICY, f"expected a client of {model.name} {model.version} "
-                           f"(sha256 {model.sha256.hex()}), found one that was built for "
-                           f"{hello.policy_sha256.hex()}")
-    for name, asked, there in (("obs_dim", hello.obs_dim, model.obs_dim),
-                               ("act_dim", hello.act_dim, answer_dim)):  # fmt: skip
+        raise ServiceError(
+            Code.OTHER_POLICY,
+            f"expected a client of {model.name} {model.version} "
+            f"(sha256 {model.sha256.hex()}), found one that was built for "
+            f"{hello.policy_sha256.hex()}",
+        )
+    for name, asked, there in (
+        ("obs_dim", hello.obs_dim, model.obs_dim),
+        ("act_dim", hello.act_dim, answer_dim),
+    ):
         if asked not in (0, there):
-            raise ServiceError(Code.OTHER_POLICY, f"expected {name} {there} of {model.name} "
-                               f"{model.version}, found {asked}")
+            raise ServiceError(
+                Code.OTHER_POLICY,
+                f"expected {name} {there} of {model.name} {model.version}, found {asked}",
+            )
 
 
 def _rows(buffer: bytearray, rows: int, columns: int) -> F32:

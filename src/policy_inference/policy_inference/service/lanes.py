@@ -26,9 +26,7 @@ class Lane:
         state: For each recurrent pair its row of the input and of the output.
     """
 
-    def __init__(
-        self, policy: ServedPolicy, backend: BackendBase, axes: Axes, row: int
-    ) -> None:
+    def __init__(self, policy: ServedPolicy, backend: BackendBase, axes: Axes, row: int) -> None:
         """Look at a row of each array."""
 
         def part(name: str, array: Tensor) -> Tensor:
@@ -36,12 +34,17 @@ class Lane:
             return array if axis is None else np.moveaxis(array, axis, 0)[row]
 
         contract = policy.contract
-        self.inputs = tuple((one, part(one.name, backend.inputs[one.name]).reshape(-1))
-                            for one in policy.inputs)
+        self.inputs = tuple(
+            (one, part(one.name, backend.inputs[one.name]).reshape(-1)) for one in policy.inputs
+        )
         output = part(policy.output, backend.outputs[policy.output]).reshape(-1)
-        self.state = tuple((part(pair.input, backend.inputs[pair.input]),
-                            part(pair.output, backend.outputs[pair.output]))
-                           for pair in (contract.state if contract else ()))
+        self.state = tuple(
+            (
+                part(pair.input, backend.inputs[pair.input]),
+                part(pair.output, backend.outputs[pair.output]),
+            )
+            for pair in (contract.state if contract else ())
+        )
         bounds = [term.clip for term in contract.action.terms] if contract else []
         is_plain = output.dtype == np.float32 and not any(bounds) and not self.state
         self.plain = output.data if is_plain else None
@@ -88,8 +91,6 @@ class Lane:
         return self._command, acted
 
 
-def lanes_of(
-    policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int
-) -> tuple[Lane, ...]:
+def lanes_of(policy: ServedPolicy, backend: BackendBase, axes: Axes, rows: int) -> tuple[Lane, ...]:
     """Return all rows of an opened model; `axes` is empty where its arrays are one row."""
     return tuple(Lane(policy, backend, axes, row) for row in range(rows))

@@ -13,14 +13,18 @@ from functools import partial
 from policy_inference.errors import BackendError
 from policy_inference.service.connection import Connection, Gone, Stream
 from policy_inference.service.endpoints import Listener
-from policy_inference.service.entrance import LOOK_NS, PAUSE_NS, Entrance
+from policy_inference.service.entrance import (
+    LOOK_NS,
+    PAUSE_NS,
+    Entrance,
+    Room,
+    ended_for_others,
+)
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
-from policy_inference.service.room import Room, ended_for_others
 from policy_inference.service.serving import ServedModel, Session
-from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.spinning import Spinning
 from policy_inference.service.waker import Waker
 
@@ -40,10 +44,16 @@ class ServiceLoop:
     """
 
     def __init__(
-        self, model: ServedModel, listeners: Sequence[Listener], *, clients: int = 64,
-        spin_ns: int = 0, token: bytes = b"", observer: Observer | None = None,
+        self,
+        model: ServedModel,
+        listeners: Sequence[Listener],
+        *,
+        clients: int = 64,
+        spin_ns: int = 0,
+        token: bytes = b"",
+        observer: Observer | None = None,
         clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Wait for clients.
 
         Args:
@@ -63,7 +73,7 @@ class ServiceLoop:
         self._paused = dict[Listener, int]()
         self._waiting = dict[Connection, Session]()
         self._poll = select.epoll()
-        self._most_events = 2 * self._room.most + len(listeners) + 1
+        self._most_events = self._room.most + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
         self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
@@ -98,12 +108,18 @@ class ServiceLoop:
         """
         # What begins to wait in this pass is not late in it.
         may_be_late = bool(self._incomplete or self._greeting or self._paused)
-        events = (self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
-                  if self._spinning.expected else [])
-        if not events:
-            events = self._poll.poll(self._until(timeout_s) if may_be_late else timeout_s,
-                                     self._most_events)
+        asking, events = (
+            self._spinning.wait(self._poll, self._most_events, timeout_s, self._clock)
+            if self._spinning.expected
+            else ((), [])
+        )
+        if not asking and not events:
+            events = self._poll.poll(
+                self._until(timeout_s) if may_be_late else timeout_s, self._most_events
+            )
         self._now_ns = now_ns = self._clock()
+        for client in asking:
+            self._read(client, client.read_memory)
         for fd, _ in events:
             if (connection := self._connections.get(fd)) is not None:
                 self._read(connection, connection.read)
@@ -156,7 +172,6 @@ class ServiceLoop:
             self._incomplete.pop(connection, None)
         if connection.session is not None and self._greeting.pop(connection, None) is not None:
             connection.asked_ns = self._now_ns
-            self._watch_memory(connection)
 
     def _answer(self) -> None:
         """Infer for all that wait, and answer them."""
@@ -177,7 +192,7 @@ class ServiceLoop:
                 now_ns = self._clock()
                 self._observer.answered(connection, now_ns - self._now_ns)
                 if connection.memory is not None:
-                    self._spinning.expect(connection.memory, now_ns)
+                    self._spinning.expect(connection, now_ns)
         for session in sessions:
             rows += session.rows
         self._observer.inferred(rows, took_ns)
@@ -186,11 +201,11 @@ class ServiceLoop:
         """End those that spoke on while the model computed their answer."""
         for fd, _ in events:
             connection = self._connections.get(fd)
-            if connection is None:
-                self._spinning.glance(fd)  # rings once: it has its turn in the next pass
-            elif connection in self._waiting and connection.has_more():
-                self._end(connection, ServiceError(
-                    Code.NOT_IN_TURN, "more bytes than one request before its answer"))
+            if connection in self._waiting and connection.has_more():
+                self._end(
+                    connection,
+                    ServiceError(Code.NOT_IN_TURN, "more bytes than one request before its answer"),
+                )
 
     def _fail(self, connection: Connection, error: ServiceError) -> None:
         """Tell a client why it gets no answer."""
@@ -212,7 +227,7 @@ class ServiceLoop:
             with contextlib.suppress(Gone):
                 connection.say(reason)
         del self._connections[connection.fileno()]
-        self._forget_memory(connection.memory)
+        self._spinning.forget(connection.memory)
         for clients in self._waiting, self._greeting, self._incomplete:
             clients.pop(connection, None)
         connection.close()
@@ -259,8 +274,11 @@ class ServiceLoop:
 
     def _until(self, timeout_s: float) -> float:
         """Return how long to wait: until the first that is late then, at most `timeout_s`."""
-        ends_ns = [next(iter(late.values())) for late in
-                   (self._incomplete, self._greeting, self._paused) if late]
+        ends_ns = [
+            next(iter(late.values()))
+            for late in (self._incomplete, self._greeting, self._paused)
+            if late
+        ]
         return min(timeout_s, max(0.0, (min(ends_ns) - self._clock()) * 1e-9))
 
     def _end_late_ones(self) -> None:
@@ -274,23 +292,9 @@ class ServiceLoop:
 
     # -- what wakes the loop
 
-    def _watch(self, fd: int, source: Callable[[], None], events: int = select.EPOLLIN) -> None:
+    def _watch(self, fd: int, source: Callable[[], None]) -> None:
         self._sources[fd] = source
-        self._poll.register(fd, events)
-
-    def _watch_memory(self, connection: Connection) -> None:
-        if isinstance(connection, FramedConnection) and connection.memory is not None:
-            self._spinning.add(connection.memory)
-            # Edge-triggered: nobody reads the eventfd, and each ring is one event.
-            read = partial(self._read, connection, connection.read_memory)
-            self._watch(connection.memory.wakes, read, select.EPOLLIN | select.EPOLLET)
-
-    def _forget_memory(self, memory: ServiceMemory | None) -> None:
-        if memory is not None and memory.wakes in self._sources:
-            # Closing it is not enough: the client has this eventfd as well, and may go on ringing.
-            self._poll.unregister(memory.wakes)
-            del self._sources[memory.wakes]
-            self._spinning.forget(memory)
+        self._poll.register(fd, select.EPOLLIN)
 
     def _woken(self) -> None:
         self._waker.awake()

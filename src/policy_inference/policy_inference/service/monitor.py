@@ -41,9 +41,12 @@ class Monitor(Observer):
     """
 
     def __init__(
-        self, model: ServedModel, notifier: Notifier, *,
+        self,
+        model: ServedModel,
+        notifier: Notifier,
+        *,
         clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Watch from now on.
 
         Args:
@@ -57,16 +60,21 @@ class Monitor(Observer):
         self._watches_any = bool(model.watched)
         self._events = EventLog(_log)
         self._drift = LatencyDrift(model.rate_hz)
-        self._reader = TelemetryReader({
-            "machine": Host(Machine()).read, model.backend.name: model.backend.telemetry})
+        self._reader = TelemetryReader(
+            {"machine": Host(Machine()).read, model.backend.name: model.backend.telemetry}
+        )
         self._watches = dict[Connection, ObservationWatch]()
         self._to_judge = dict[Connection, ObservationWatch]()
         self._failing = dict[Connection, Code]()
         self._left_ns = dict[str, int]()
         self._due_ns = self._now_ns = 0
         if notifier.watchdog_s is not None and notifier.watchdog_s < _LEAST_WATCHDOG_S:
-            _log.warning("WatchdogSec=%g: expected %g s or more: an idle service tells once per "
-                         "second that it is alive", notifier.watchdog_s, _LEAST_WATCHDOG_S)
+            _log.warning(
+                "WatchdogSec=%g: expected %g s or more: an idle service tells once per "
+                "second that it is alive",
+                notifier.watchdog_s,
+                _LEAST_WATCHDOG_S,
+            )
 
     def close(self) -> None:
         """Read no more telemetry, and say what was only counted so far."""
@@ -77,10 +85,12 @@ class Monitor(Observer):
         """Count, and say how long it was away if it was here before."""
         self.counts.opened(connection.protocol)
         left_ns = self._left_ns.pop(connection.peer, None)
-        away = ("" if left_ns is None else
-                f"; back after {(self._clock() - left_ns) * 1e-9:.1f} s")
-        self._say("connected", f"{connection.name}: connected, {connection.protocol} "
-                  f"protocol{away}", logging.INFO)
+        away = "" if left_ns is None else f"; back after {(self._clock() - left_ns) * 1e-9:.1f} s"
+        self._say(
+            "connected",
+            f"{connection.name}: connected, {connection.protocol} protocol{away}",
+            logging.INFO,
+        )
 
     def disconnected(self, connection: Connection, reason: str) -> None:
         """Count, and say why."""
@@ -108,8 +118,9 @@ class Monitor(Observer):
 
     def cannot_accept(self, where: str, reason: str) -> None:
         """Say that no client can come in for a moment."""
-        self._say("cannot accept", f"{where}: cannot accept clients: {reason}; tries again",
-                  logging.ERROR)
+        self._say(
+            "cannot accept", f"{where}: cannot accept clients: {reason}; tries again", logging.ERROR
+        )
 
     def inferred(self, rows: int, duration_ns: int) -> None:
         """Count."""
@@ -167,7 +178,8 @@ class Monitor(Observer):
             return
         if watch is None:
             watch = self._watches[connection] = ObservationWatch(
-                self._model.watched, session.scaling)
+                self._model.watched, session.scaling
+            )
         if watch.look(session.observation, session.rows, self._now_ns):
             self._to_judge[connection] = watch
 
@@ -177,11 +189,17 @@ class Monitor(Observer):
             return
         if text:
             self.counts.failed("NORMALISATION_MISMATCH")
-            self._say("normalisation mismatch", f"{connection.name}: normalisation mismatch: "
-                      f"observations are not what the policy was trained on: {text}")
+            self._say(
+                "normalisation mismatch",
+                f"{connection.name}: normalisation mismatch: "
+                f"observations are not what the policy was trained on: {text}",
+            )
         else:
-            self._say("observations fit", f"{connection.name}: observations are as in training "
-                      "again", logging.INFO)
+            self._say(
+                "observations fit",
+                f"{connection.name}: observations are as in training again",
+                logging.INFO,
+            )
 
     def _say(self, kind: str, text: str, level: int = logging.WARNING) -> None:
         self._events.add(kind, text, self._clock() * 1e-9, level)

@@ -39,8 +39,12 @@ class Notifier:
         try:
             self._socket.connect(address)
         except OSError as error:
-            _log.warning("NOTIFY_SOCKET %s: expected one that can be written to, found: %s; "
-                         "systemd is told nothing", environment["NOTIFY_SOCKET"], error.strerror)
+            _log.warning(
+                "NOTIFY_SOCKET %s: expected one that can be written to, found: %s; "
+                "systemd is told nothing",
+                environment["NOTIFY_SOCKET"],
+                error.strerror,
+            )
             self.close()
 
     def ready(self, status: str) -> None:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from policy_inference.bundle.load import Bundle
-from policy_inference.core.healthy import healthy_input, normalised_input
-from policy_inference.core.misfit import Misfit
-from policy_inference.core.scaling import Scaler
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.core.distribution import DistributionCheck, input_statistics, normalised_input
+from policy_inference.core.observation import Scaler
 from policy_inference.interfaces import F32, F64
 from policy_inference.service.protocol import Scaling
 
@@ -34,7 +33,7 @@ class Watched:
     """
 
     values: slice
-    misfit: Misfit
+    misfit: DistributionCheck
     scaler: Scaler | None = None
 
     def describe(self, looks: F64, scaling: Scaling) -> str:
@@ -48,7 +47,7 @@ class Watched:
         return self.misfit.describe(given)
 
 
-def watched_of(bundle: Bundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
+def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
     """Return what can be judged of a bundle's observations: where it has nominal statistics.
 
     Args:
@@ -57,11 +56,16 @@ def watched_of(bundle: Bundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
     """
     contract, start, found = bundle.contract, 0, list[Watched]()
     for name in contract.observations:
-        healthy = healthy_input(contract, name)
+        healthy = input_statistics(contract, name)
         size = math.prod(contract.model.inputs[name].shape)
         if healthy is not None:
-            found.append(Watched(values=slice(start, start + size), scaler=scalers[name],
-                                 misfit=Misfit(healthy, bundle.statistics.get(name))))
+            found.append(
+                Watched(
+                    values=slice(start, start + size),
+                    scaler=scalers[name],
+                    misfit=DistributionCheck(healthy, bundle.statistics.get(name)),
+                )
+            )
         start += size
     return found
 
@@ -69,8 +73,12 @@ def watched_of(bundle: Bundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
 def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
     """Return what can be judged of a bare model whose mean and divisor [size] are known."""
     mean, _ = statistics
-    return [Watched(values=slice(mean.size),
-                    misfit=Misfit(normalised_input(mean.size), statistics))]
+    return [
+        Watched(
+            values=slice(mean.size),
+            misfit=DistributionCheck(normalised_input(mean.size), statistics),
+        )
+    ]
 
 
 class ObservationWatch:

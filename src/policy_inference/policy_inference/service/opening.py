@@ -11,8 +11,8 @@ from pathlib import Path
 
 from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.backends.registry import Options, open_models
-from policy_inference.bundle.installed import open_any_bundle
-from policy_inference.bundle.load import Bundle, ModelFiles, of_kind
+from policy_inference.bundle.bundle import JointBundle, ModelFiles
+from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.interfaces import Tensor
@@ -86,26 +86,40 @@ def open_served(order: Order) -> ServedModel:
 
 
 def _open_bundle(order: Order, opened: list[BackendBase]) -> ServedModel:
-    bundle = of_kind(open_any_bundle(order.bundle, trusted_keys(order.public_key)), Bundle,
-                     "act_policy_node runs this policy; observations of cameras go by ROS topics")
+    bundle = load_bundle(
+        order.bundle,
+        trusted_keys(order.public_key),
+        kind=JointBundle,
+        instead="act_policy_node runs this policy; observations of cameras go by ROS topics",
+    )
     backend = _opened(bundle.models[0], order, order.backends, opened)
     golden: Mapping[str, Tensor] = {}
     if bundle.contract.model.golden:
         require_parity(bundle, backend)
         golden = bundle.golden() if order.batch > 1 else {}
     else:
-        _log.warning("%s: no golden rows, so nobody knows whether the model computes here what it "
-                     "should; `model_tools complete` adds them", bundle.path)
+        _log.warning(
+            "%s: no golden rows, so nobody knows whether the model computes here what it "
+            "should; `model_tools complete` adds them",
+            bundle.path,
+        )
     return _served(policy_of(bundle), bundle.models[0], order, backend, opened, golden)
 
 
 def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
     assert order.model is not None  # since there is no bundle
     if len(order.backends) != 1:
-        raise BackendError(f"expected one back end, since {order.model} is a file of one, found "
-                           f"{', '.join(order.backends) or 'none'}")
-    bare = BareModel(file=order.model, precision=order.precision, obs_stats=order.obs_stats,
-                     obs_dim=order.obs_dim, act_dim=order.act_dim)
+        raise BackendError(
+            f"expected one back end, since {order.model} is a file of one, found "
+            f"{', '.join(order.backends) or 'none'}"
+        )
+    bare = BareModel(
+        file=order.model,
+        precision=order.precision,
+        obs_stats=order.obs_stats,
+        obs_dim=order.obs_dim,
+        act_dim=order.act_dim,
+    )
     policy, files = bare.read(order.backends[0])
     backend = _opened(files, order, order.backends, opened)
     return _served(policy, files, order, backend, opened, {})
@@ -114,8 +128,11 @@ def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
 def _opened(
     files: ModelFiles, order: Order, names: Sequence[str], opened: list[BackendBase]
 ) -> BackendBase:
-    options = {name: given for name, given in order.options.items()
-               if name in names or name not in order.backends}
+    options = {
+        name: given
+        for name, given in order.options.items()
+        if name in names or name not in order.backends
+    }
     backends, skipped = open_models((files,), names, options)
     for reason in skipped:
         _log.warning("falls back to another back end: %s", reason)
@@ -126,9 +143,13 @@ def _opened(
 
 
 def _served(
-    policy: ServedPolicy, files: ModelFiles, order: Order, backend: BackendBase,
-    opened: list[BackendBase], golden: Mapping[str, Tensor],
-) -> ServedModel:  # fmt: skip
+    policy: ServedPolicy,
+    files: ModelFiles,
+    order: Order,
+    backend: BackendBase,
+    opened: list[BackendBase],
+    golden: Mapping[str, Tensor],
+) -> ServedModel:
     """Return the opened model, with its batch where one is asked for."""
     if order.batch == 1:
         return ServedModel(policy, backend)
@@ -144,14 +165,19 @@ def _require_consistent(order: Order) -> None:
     """Raise where options contradict each other."""
     if bool(order.bundle) == (order.model is not None):
         found = "both" if order.bundle else "neither"
-        raise OrderError(f"expected --bundle, or --model for a file without a contract, found "
-                          f"{found}")
+        raise OrderError(
+            f"expected --bundle, or --model for a file without a contract, found {found}"
+        )
     if order.batch < 1 or order.warmup < 0:
-        raise OrderError("expected --batch of at least 1 and --warmup of at least 0, found "
-                          f"{order.batch} and {order.warmup}")
+        raise OrderError(
+            "expected --batch of at least 1 and --warmup of at least 0, found "
+            f"{order.batch} and {order.warmup}"
+        )
     if order.bundle and order.obs_stats:
-        raise OrderError(f"--obs-stats: expected none, since the bundle says how observations are "
-                          f"normalised, found {order.obs_stats}; both would normalise twice")
+        raise OrderError(
+            f"--obs-stats: expected none, since the bundle says how observations are "
+            f"normalised, found {order.obs_stats}; both would normalise twice"
+        )
     sizes: Mapping[str, int | None] = {"--obs-dim": order.obs_dim, "--act-dim": order.act_dim}
     for option, size in sizes.items():
         if size is not None and (order.bundle or size < 1):

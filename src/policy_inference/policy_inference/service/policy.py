@@ -10,11 +10,10 @@ from functools import partial
 
 import numpy as np
 
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.bundle.contract import JointContract, Observation
-from policy_inference.bundle.load import CONTRACT_FILE, Bundle
 from policy_inference.bundle.terms import TERMS
-from policy_inference.core.normaliser import Normaliser
-from policy_inference.core.scaling import Scaler, vector_scaler
+from policy_inference.core.observation import Normaliser, Scaler, vector_scaler
 from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
 from policy_inference.service.observing import Watched, watched_of
@@ -35,9 +34,13 @@ class ModelInput:
     """One input of the model, and how the values of an observation get there."""
 
     def __init__(
-        self, spec: TensorSpec, observation: Observation, *,
-        statistics: tuple[F64, F64] | None = None, scaler: Scaler | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        spec: TensorSpec,
+        observation: Observation,
+        *,
+        statistics: tuple[F64, F64] | None = None,
+        scaler: Scaler | None = None,
+    ) -> None:
         """Keep what is applied.
 
         Args:
@@ -52,8 +55,11 @@ class ModelInput:
         kind = np.dtype(spec.dtype)
         self._largest = float((np.iinfo if kind.kind == "i" else np.finfo)(kind).max)
         is_float = kind == np.float32
-        self._as_they_are = {Scaling.PHYSICAL: False, Scaling.NORMALISED: is_float,
-                             Scaling.SCALED: is_float and not self._normaliser.changes}
+        self._as_they_are = {
+            Scaling.PHYSICAL: False,
+            Scaling.NORMALISED: is_float,
+            Scaling.SCALED: is_float and not self._normaliser.changes,
+        }
 
     def way(self, scaling: Scaling) -> Write:
         """Return what writes values of that kind into a row of the model's input."""
@@ -91,8 +97,10 @@ class ModelInput:
             return f"expected finite values, found {values[strange[0]]} at {strange[0]}"
         worst = int(np.abs(values).argmax())
         largest = min(LARGEST_SQUARE**0.5, self._largest)
-        return (f"expected values whose norm, before and after scaling, is at most {largest:.6g}, "
-                f"found {values[worst]:g} at {worst}")
+        return (
+            f"expected values whose norm, before and after scaling, is at most {largest:.6g}, "
+            f"found {values[worst]:g} at {worst}"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -120,7 +128,7 @@ class ServedPolicy:
     watched: Sequence[Watched] = ()
 
 
-def policy_of(bundle: Bundle) -> ServedPolicy:
+def policy_of(bundle: JointBundle) -> ServedPolicy:
     """Return what a bundle holds; terms in SI units already are relative to their offsets.
 
     Raises:
@@ -129,25 +137,41 @@ def policy_of(bundle: Bundle) -> ServedPolicy:
     contract = bundle.contract
     _require_action_alone(bundle)
     specs = {spec.name: spec for spec in contract.model.input_specs}
-    scalers = {name: vector_scaler(observation, contract)
-               for name, observation in contract.observations.items()}
-    inputs = tuple(ModelInput(specs[name], observation, statistics=bundle.statistics.get(name),
-                              scaler=scalers[name])
-                   for name, observation in contract.observations.items())
+    scalers = {
+        name: vector_scaler(observation, contract)
+        for name, observation in contract.observations.items()
+    }
+    inputs = tuple(
+        ModelInput(
+            specs[name], observation, statistics=bundle.statistics.get(name), scaler=scalers[name]
+        )
+        for name, observation in contract.observations.items()
+    )
     return ServedPolicy(
-        name=contract.name, version=contract.version, sha256=bytes.fromhex(bundle.sha256),
-        rate_hz=contract.rate_hz, inputs=inputs, output=contract.action.output, contract=contract,
-        watched=watched_of(bundle, scalers))
+        name=contract.name,
+        version=contract.version,
+        sha256=bytes.fromhex(bundle.sha256),
+        rate_hz=contract.rate_hz,
+        inputs=inputs,
+        output=contract.action.output,
+        contract=contract,
+        watched=watched_of(bundle, scalers),
+    )
 
 
-def _require_action_alone(bundle: Bundle) -> None:
+def _require_action_alone(bundle: JointBundle) -> None:
     problems = [
-        Problem(file=str(bundle.path / CONTRACT_FILE), key=f"observations.{name}.terms[{i}]",
-                expected="terms that a client of the service can fill", found=term.term,
-                remedy="a client gets no output but the action; run this policy with "
-                       "joint_policy_node, or make the output a pair of `state`")
+        Problem(
+            file=str(bundle.path / CONTRACT_FILE),
+            key=f"observations.{name}.terms[{i}]",
+            expected="terms that a client of the service can fill",
+            found=term.term,
+            remedy="a client gets no output but the action; run this policy with "
+            "joint_policy_node, or make the output a pair of `state`",
+        )
         for name, observation in bundle.contract.observations.items()
-        for i, term in enumerate(observation.terms) if TERMS[term.term].size == "output"
-    ]  # fmt: skip
+        for i, term in enumerate(observation.terms)
+        if TERMS[term.term].size == "output"
+    ]
     if problems:
         raise BundleError(problems)

@@ -120,8 +120,19 @@ class Hello:
 
     def pack(self) -> bytes:
         """Return the payload."""
-        return _HELLO.pack(self.policy_sha256, self.obs_dim, self.act_dim, self.rows, self.scaling,
-                           self.answer, self.transport, len(self.token)) + self.token
+        return (
+            _HELLO.pack(
+                self.policy_sha256,
+                self.obs_dim,
+                self.act_dim,
+                self.rows,
+                self.scaling,
+                self.answer,
+                self.transport,
+                len(self.token),
+            )
+            + self.token
+        )
 
     @classmethod
     def unpack(cls, payload: bytes) -> Hello:
@@ -131,18 +142,31 @@ class Hello:
             ServiceError: It is none.
         """
         if len(payload) < _HELLO.size:
-            raise ServiceError(Code.BAD_FRAME, f"HELLO: expected {_HELLO.size} bytes and a token, "
-                               f"found {len(payload)}")
-        sha256, obs_dim, act_dim, rows, scaling, answer, transport, size = (
-            _HELLO.unpack_from(payload))
-        token = payload[_HELLO.size:]
+            raise ServiceError(
+                Code.BAD_FRAME,
+                f"HELLO: expected {_HELLO.size} bytes and a token, found {len(payload)}",
+            )
+        sha256, obs_dim, act_dim, rows, scaling, answer, transport, size = _HELLO.unpack_from(
+            payload
+        )
+        token = payload[_HELLO.size :]
         if len(token) != size or size > LONGEST_TOKEN:
-            raise ServiceError(Code.BAD_FRAME, f"HELLO: expected a token of {size} bytes, at most "
-                               f"{LONGEST_TOKEN}, found {len(token)}")
+            raise ServiceError(
+                Code.BAD_FRAME,
+                f"HELLO: expected a token of {size} bytes, at most "
+                f"{LONGEST_TOKEN}, found {len(token)}",
+            )
         try:
-            return cls(policy_sha256=sha256, obs_dim=obs_dim, act_dim=act_dim, rows=rows,
-                       scaling=Scaling(scaling), answer=Answer(answer),
-                       transport=Transport(transport), token=token)
+            return cls(
+                policy_sha256=sha256,
+                obs_dim=obs_dim,
+                act_dim=act_dim,
+                rows=rows,
+                scaling=Scaling(scaling),
+                answer=Answer(answer),
+                transport=Transport(transport),
+                token=token,
+            )
         except ValueError as error:
             raise ServiceError(Code.BAD_FRAME, f"HELLO: {error}") from None
 
@@ -163,10 +187,20 @@ class Welcome:
 
     def pack(self) -> bytes:
         """Return the payload."""
-        texts = [_text(self.name), _text(self.version), _LENGTH.pack(len(self.joints)),
-                 *map(_text, self.joints)]
-        return _WELCOME.pack(self.policy_sha256, self.obs_dim, self.act_dim, self.rows,
-                             self.shared_bytes, self.rate_hz) + b"".join(texts)
+        texts = [
+            _text(self.name),
+            _text(self.version),
+            _LENGTH.pack(len(self.joints)),
+            *map(_text, self.joints),
+        ]
+        return _WELCOME.pack(
+            self.policy_sha256,
+            self.obs_dim,
+            self.act_dim,
+            self.rows,
+            self.shared_bytes,
+            self.rate_hz,
+        ) + b"".join(texts)
 
     @classmethod
     def unpack(cls, payload: bytes) -> Welcome:
@@ -186,26 +220,51 @@ class Welcome:
                 joints.append(joint)
         except (struct.error, UnicodeDecodeError) as error:
             raise ServiceError(Code.BAD_FRAME, f"WELCOME: {error}") from None
-        return cls(policy_sha256=sha256, obs_dim=obs_dim, act_dim=act_dim, rows=rows,
-                   shared_bytes=shared, rate_hz=rate_hz, name=name, version=version,
-                   joints=tuple(joints))
+        return cls(
+            policy_sha256=sha256,
+            obs_dim=obs_dim,
+            act_dim=act_dim,
+            rows=rows,
+            shared_bytes=shared,
+            rate_hz=rate_hz,
+            name=name,
+            version=version,
+            joints=tuple(joints),
+        )
 
 
 def frame(
-    kind: Type, payload: bytes = b"", *, flags: int = 0, rows: int = 0, sequence: int = 0,
-    stamp_ns: int = 0, answered_ns: int = 0,
-) -> bytes:  # fmt: skip
+    kind: Type,
+    payload: bytes = b"",
+    *,
+    flags: int = 0,
+    rows: int = 0,
+    sequence: int = 0,
+    stamp_ns: int = 0,
+    answered_ns: int = 0,
+) -> bytes:
     """Return a whole frame."""
-    return HEADER.pack(MAGIC, VERSION, kind, flags, len(payload), rows, sequence, stamp_ns,
-                       answered_ns) + payload
+    return (
+        HEADER.pack(
+            MAGIC, VERSION, kind, flags, len(payload), rows, sequence, stamp_ns, answered_ns
+        )
+        + payload
+    )
 
 
-def error_frame(error: ServiceError, *, sequence: int = 0, stamp_ns: int = 0,
-                answered_ns: int = 0) -> bytes:
+def error_frame(
+    error: ServiceError, *, sequence: int = 0, stamp_ns: int = 0, answered_ns: int = 0
+) -> bytes:
     """Return an ERROR; a longer text is cut."""
     text = str(error).encode("utf-8", "replace")[:LONGEST_TEXT].decode("utf-8", "ignore").encode()
-    return frame(Type.ERROR, text, rows=error.code, sequence=sequence, stamp_ns=stamp_ns,
-                 answered_ns=answered_ns)
+    return frame(
+        Type.ERROR,
+        text,
+        rows=error.code,
+        sequence=sequence,
+        stamp_ns=stamp_ns,
+        answered_ns=answered_ns,
+    )
 
 
 def read_header(buffer: bytes | bytearray | memoryview) -> Header:
@@ -216,11 +275,16 @@ def read_header(buffer: bytes | bytearray | memoryview) -> Header:
     """
     header = Header._make(HEADER.unpack_from(buffer))
     if header.magic != MAGIC:
-        raise ServiceError(Code.BAD_FRAME, f"expected a frame (magic {MAGIC:#x}), found "
-                           f"{header.magic:#x}; the raw protocol has an endpoint of its own")
+        raise ServiceError(
+            Code.BAD_FRAME,
+            f"expected a frame (magic {MAGIC:#x}), found "
+            f"{header.magic:#x}; the raw protocol has an endpoint of its own",
+        )
     if header.version != VERSION:
-        raise ServiceError(Code.OTHER_VERSION, f"expected version {VERSION} of the framed "
-                           f"protocol, found {header.version}")
+        raise ServiceError(
+            Code.OTHER_VERSION,
+            f"expected version {VERSION} of the framed protocol, found {header.version}",
+        )
     return header
 
 
@@ -234,4 +298,4 @@ def _read_text(payload: bytes, at: int) -> tuple[str, int]:
     begin = at + _LENGTH.size
     if begin + size > len(payload):
         raise struct.error(f"a text of {size} bytes ends after the payload")
-    return payload[begin:begin + size].decode(), begin + size
+    return payload[begin : begin + size].decode(), begin + size

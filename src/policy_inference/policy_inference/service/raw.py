@@ -28,8 +28,10 @@ class RawConnection(Connection):
         answer = bytearray(_ITEM * model.answer_dim(Answer.ACTION))
         self._request, self._answer = memoryview(buffer), memoryview(answer)
         self.session = model.open_session(
-            _HELLO, np.frombuffer(buffer, "<f4", model.obs_dim).reshape(1, -1),
-            np.frombuffer(answer, "<f4").reshape(1, -1))
+            _HELLO,
+            np.frombuffer(buffer, "<f4", model.obs_dim).reshape(1, -1),
+            np.frombuffer(answer, "<f4").reshape(1, -1),
+        )
 
     def read(self) -> bool:
         """See `Connection`."""
@@ -40,8 +42,9 @@ class RawConnection(Connection):
             return True
         self._got = got
         if got > self._size:
-            raise ServiceError(Code.NOT_IN_TURN, "more bytes than one request of "
-                               f"{self._size} before its answer")
+            raise ServiceError(
+                Code.NOT_IN_TURN, f"more bytes than one request of {self._size} before its answer"
+            )
         return False
 
     def answer(self) -> None:

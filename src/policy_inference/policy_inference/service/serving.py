@@ -54,11 +54,17 @@ class Session:
     def sit(self, place: Place) -> None:
         """Take a place; most clients have the same again and again."""
         lanes, start, rows = self.place = place
-        self.seats = [*zip(self.robots, lanes[start:start + rows])]  # noqa: B905  as many as asked
-        self.entries = [(one.way(self.scaling), part, into) for robot, lane in self.seats
-                        for part, (one, into) in zip(robot.parts, lane.inputs, strict=True)]
-        self.copies = [(lane.plain, robot.answer.data) for robot, lane in self.seats
-                       if lane.plain is not None and not self.wants_target]
+        self.seats = [*zip(self.robots, lanes[start : start + rows])]  # noqa: B905  as many as asked
+        self.entries = [
+            (one.way(self.scaling), part, into)
+            for robot, lane in self.seats
+            for part, (one, into) in zip(robot.parts, lane.inputs, strict=True)
+        ]
+        self.copies = [
+            (lane.plain, robot.answer.data)
+            for robot, lane in self.seats
+            if lane.plain is not None and not self.wants_target
+        ]
 
 
 class Robot:
@@ -70,8 +76,9 @@ class Robot:
         """Look at a row; its state is that of a lane, zeros at first."""
         self.observation, self.answer = observation, answer
         ends = np.cumsum([one.size for one in policy.inputs]).tolist()
-        self.parts = tuple(observation[end - one.size:end]
-                           for one, end in zip(policy.inputs, ends, strict=True))
+        self.parts = tuple(
+            observation[end - one.size : end] for one, end in zip(policy.inputs, ends, strict=True)
+        )
         self.state: tuple[Tensor, ...] = tuple(np.zeros_like(into) for into, _ in lane.state)
 
 
@@ -93,9 +100,11 @@ class ServedModel:
     """
 
     def __init__(
-        self, policy: ServedPolicy, backend: BackendBase,
+        self,
+        policy: ServedPolicy,
+        backend: BackendBase,
         batched: tuple[BackendBase, Axes, int] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Serve an opened model.
 
         Args:
@@ -112,12 +121,20 @@ class ServedModel:
         # Of both alike, so that the state of a robot fits into either.
         self._alone, self._together = (
             (one, lanes_of(policy, one, axes, rows))
-            for one, rows in ((backend, 1), (several, self.batch)))
+            for one, rows in ((backend, 1), (several, self.batch))
+        )
         self.obs_dim = sum(one.size for one in policy.inputs)
         self.action_dim = self._alone[1][0].action.raw.size
         self.joints = policy.contract.joints.on_robot() if policy.contract else ()
-        self.counters = {rule.value: 0 for rule in (Rule.NOT_FINITE, Rule.INFERENCE_ERROR,
-                                                    Rule.ACTION_CLIP, Rule.POSITION_LIMIT)}
+        self.counters = {
+            rule.value: 0
+            for rule in (
+                Rule.NOT_FINITE,
+                Rule.INFERENCE_ERROR,
+                Rule.ACTION_CLIP,
+                Rule.POSITION_LIMIT,
+            )
+        }
 
     @property
     def problem(self) -> str:
@@ -136,13 +153,19 @@ class ServedModel:
         """
         needs_bundle = hello.scaling is Scaling.PHYSICAL or hello.answer is Answer.TARGET
         if needs_bundle and self._policy.contract is None:
-            raise ServiceError(Code.NOT_OFFERED, "HELLO: expected SCALED or NORMALISED "
-                               "observations and the answer ACTION, since this service has no "
-                               f"bundle, found {hello.scaling.name} and {hello.answer.name}")
+            raise ServiceError(
+                Code.NOT_OFFERED,
+                "HELLO: expected SCALED or NORMALISED "
+                "observations and the answer ACTION, since this service has no "
+                f"bundle, found {hello.scaling.name} and {hello.answer.name}",
+            )
         if not 1 <= hello.rows <= self.batch:
-            raise ServiceError(Code.NOT_OFFERED, f"HELLO: expected 1 to {self.batch} robots in a "
-                               f"frame, found {hello.rows}; the option --batch of the service "
-                               "allows more")
+            raise ServiceError(
+                Code.NOT_OFFERED,
+                f"HELLO: expected 1 to {self.batch} robots in a "
+                f"frame, found {hello.rows}; the option --batch of the service "
+                "allows more",
+            )
 
     def open_session(self, hello: Hello, observation: F32, answer: F32) -> Session:
         """Return a session of a client.
@@ -158,8 +181,9 @@ class ServedModel:
         self.require_offered(hello)
         session = Session(hello, observation, answer)
         (lane,) = self._alone[1]
-        session.robots = [Robot(self._policy, lane, *row)
-                          for row in zip(observation, answer, strict=True)]
+        session.robots = [
+            Robot(self._policy, lane, *row) for row in zip(observation, answer, strict=True)
+        ]
         return session
 
     def infer(self, sessions: Sequence[Session]) -> None:
@@ -222,8 +246,11 @@ class ServedModel:
             if not write(part, into):
                 row, of_robot = divmod(number, len(self._policy.inputs))
                 one = self._policy.inputs[of_robot]
-                return self._not_finite(Code.OBSERVATION_NOT_FINITE, row,
-                                        f"observation of {one.name}: {one.wrong(part)}")
+                return self._not_finite(
+                    Code.OBSERVATION_NOT_FINITE,
+                    row,
+                    f"observation of {one.name}: {one.wrong(part)}",
+                )
         if self._has_state:
             for robot, lane in session.seats:
                 lane.put_state(robot.state)

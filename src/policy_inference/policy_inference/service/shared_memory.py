@@ -3,13 +3,14 @@
 """One request and one answer at a time in memory that the service shares with a client.
 
 docs/service_protocol.md has the layout. The service trusts nothing in it: the memory is sealed, so
-that it cannot shrink under its reader; a request is copied before anybody looks at it; the service
-never reads what wakes it, and cannot block where it wakes the client.
+that it cannot shrink under its reader; a request is copied before anybody looks at it.
+
+Who sleeps is woken by a byte over the connection. A pipe or an eventfd would be one open file that
+both have: its flags and locks would be in the other's hands, and a write could wait for ever.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import fcntl
 import mmap
@@ -20,8 +21,9 @@ from typing import NamedTuple
 from policy_inference.service.protocol import HEADER, LONGEST_TEXT, Code, ServiceError, Welcome
 
 _REQUEST, _ALIGNED = 256, 64
-_RING = (1).to_bytes(8, "little")
-_RINGS_IN_VAIN = 64
+WAKE = b"\0"
+"""Over the connection; the first byte of no frame."""
+_WAKES_IN_VAIN = 64
 _SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 """The client adds one of its own, F_SEAL_FUTURE_WRITE; none can be taken off again."""
 _FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
@@ -39,8 +41,7 @@ class _Side(NamedTuple):
 
 def _sides(request_bytes: int) -> tuple[_Side, _Side]:
     """Return the client's and the service's."""
-    return (_Side(0 // 8, 128 // 4, _REQUEST),
-            _Side(64 // 8, 192 // 4, _REQUEST + request_bytes))
+    return (_Side(0 // 8, 128 // 4, _REQUEST), _Side(64 // 8, 192 // 4, _REQUEST + request_bytes))
 
 
 class _Fence:
@@ -65,14 +66,21 @@ class _Fence:
     def __init__(self) -> None:
         number = _FUTEX_CALLS.get(platform.machine())
         if number is None or ctypes.sizeof(ctypes.c_void_p) != 8:
-            raise ServiceError(Code.FULL, "shared memory: expected a 64-bit "
-                               f"{', '.join(_FUTEX_CALLS)}, found {platform.machine()}; connect "
-                               "by the socket alone")
+            raise ServiceError(
+                Code.FULL,
+                "shared memory: expected a 64-bit "
+                f"{', '.join(_FUTEX_CALLS)}, found {platform.machine()}; connect "
+                "by the socket alone",
+            )
         self._word = ctypes.c_uint32()
         # PyDLL: letting other threads run meanwhile would take longer than the call.
         self._call = ctypes.PyDLL(None).syscall
-        self._arguments = (ctypes.c_long(number), ctypes.byref(self._word),
-                           ctypes.c_int(_FUTEX_WAKE_PRIVATE), ctypes.c_int(1))
+        self._arguments = (
+            ctypes.c_long(number),
+            ctypes.byref(self._word),
+            ctypes.c_int(_FUTEX_WAKE_PRIVATE),
+            ctypes.c_int(1),
+        )
 
     def __call__(self) -> None:
         self._call(*self._arguments)
@@ -102,12 +110,12 @@ class _End:
     def _read(self, into: memoryview) -> None:
         self._fence()
         begin = self._other.frame
-        into[:] = self._bytes[begin:begin + len(into)]
+        into[:] = self._bytes[begin : begin + len(into)]
 
     def _write(self, frame: bytes | bytearray | memoryview) -> bool:
         """Hand a frame over; return whether the other one has to be woken."""
         begin = self._own.frame
-        self._bytes[begin:begin + len(frame)] = frame
+        self._bytes[begin : begin + len(frame)] = frame
         self._fence()
         self.count += 1
         self._counters[self._own.counter] = self.count
@@ -126,8 +134,7 @@ class ServiceMemory(_End):
 
     Attributes:
         bytes: Size of the memory.
-        wakes: The eventfd that the client writes to, to be watched edge-triggered: nobody reads it.
-        theirs: What the client gets: the memory, that eventfd, the end of a pipe that wakes it.
+        file: Descriptor of the memory, which the client gets; until `passed`.
         owes: Whether a request was taken and not answered yet.
     """
 
@@ -142,35 +149,25 @@ class ServiceMemory(_End):
         answer = _rounded(HEADER.size + max(4 * rows * answer_dim, LONGEST_TEXT))
         self.bytes = _REQUEST + request + answer
         client, service = _sides(request)
-        self._made, self._in_vain = list[int](), 0
+        self.file, self.owes, self._in_vain = -1, False, 0
         try:
-            self._make(service, client)
+            self.file = os.memfd_create("policy_inference", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            os.ftruncate(self.file, self.bytes)
+            fcntl.fcntl(self.file, fcntl.F_ADD_SEALS, _SEALS)
+            super().__init__(self.file, self.bytes, service, client)
         except OSError as error:
-            self._close_files()
+            self.passed()
             raise ServiceError(Code.FULL, f"shared memory: {error.strerror}") from error
         except ServiceError:
-            self._close_files()
+            self.passed()
             raise
-        memory, self.wakes, listens, self._bell = self._made
-        self.theirs, self.owes = (memory, self.wakes, listens), False
         self.sleep()
 
-    def _make(self, own: _Side, other: _Side) -> None:
-        memory = os.memfd_create("policy_inference", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        self._made.append(memory)
-        os.ftruncate(memory, self.bytes)
-        fcntl.fcntl(memory, fcntl.F_ADD_SEALS, _SEALS)
-        self._made.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
-        # No second eventfd: its client could make the one open file of both blocking, and full.
-        self._made += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        super().__init__(memory, self.bytes, own, other)
-
     def passed(self) -> None:
-        """Close what only the client needs, once it has it."""
-        memory, _, listens = self.theirs
-        for fd in (memory, listens):
-            os.close(fd)
-            self._made.remove(fd)
+        """Close the file, which only the client needs, once it has it."""
+        if self.file >= 0:
+            os.close(self.file)
+            self.file = -1
 
     def stirs(self) -> bool:
         """Return whether there is something to `take`."""
@@ -191,66 +188,61 @@ class ServiceMemory(_End):
         """
         ahead = self._counters[self._other.counter] - self.count
         if ahead not in (0, 1):
-            raise ServiceError(Code.BAD_FRAME, f"shared memory: expected {self.count} requests or "
-                               f"one more, found {self.count + ahead}")
+            raise ServiceError(
+                Code.BAD_FRAME,
+                f"shared memory: expected {self.count} requests or "
+                f"one more, found {self.count + ahead}",
+            )
         if not ahead or self.owes:
             # Once is no fault: it may ask in the moment in which the service goes to sleep.
             self._in_vain += 1
-            if self._in_vain > _RINGS_IN_VAIN:
-                raise ServiceError(Code.BAD_FRAME, f"shared memory: woken {self._in_vain} times "
-                                   "without a request")
+            if self._in_vain > _WAKES_IN_VAIN:
+                raise ServiceError(
+                    Code.BAD_FRAME, f"shared memory: woken {self._in_vain} times without a request"
+                )
             return False
         self._in_vain, self.owes = 0, True
         self._read(into)
         return True
 
-    def answer(self, frame: bytes | bytearray | memoryview) -> None:
-        """Give the answer to the request, and wake the client where it sleeps."""
+    def answer(self, frame: bytes | bytearray | memoryview) -> bool:
+        """Give the answer to the request; return whether the client sleeps and is to be woken."""
         self.owes = False
-        if self._write(frame):
-            # Full: it has been woken often enough. Broken: its connection says that it has gone.
-            with contextlib.suppress(BlockingIOError, BrokenPipeError):
-                os.write(self._bell, _RING)
+        return self._write(frame)
 
     def stay_awake(self) -> None:
-        """Let the client not ring: somebody looks whether it `stirs`."""
+        """Let the client not wake the service: somebody looks whether it `stirs`."""
         self._flags[self._own.sleeps] = 0
 
     def sleep(self) -> None:
-        """Let the client ring; it may have asked before, so look once more."""
+        """Let the client wake the service; it may have asked before, so look once more."""
         self._flags[self._own.sleeps] = 1
         self._fence()
 
     def close(self) -> None:
-        """Give back the memory and all files."""
+        """Give back the memory and its file."""
         super().close()
-        self._close_files()
-
-    def _close_files(self) -> None:
-        while self._made:
-            os.close(self._made.pop())
+        self.passed()
 
 
 class ClientMemory(_End):
     """The client's end, for a `PolicyClient`, which sleeps until the answer is there."""
 
-    def __init__(self, memory: int, bell: int, welcome: Welcome) -> None:
+    def __init__(self, memory: int, welcome: Welcome) -> None:
         """Map the memory.
 
         Args:
             memory: That came with the WELCOME.
-            bell: The eventfd that came with it.
             welcome: What the memory is for.
         """
         client, service = _sides(_rounded(HEADER.size + 4 * welcome.rows * welcome.obs_dim))
         super().__init__(memory, welcome.shared_bytes, client, service)
-        self._bell, self._room = bell, welcome.shared_bytes - service.frame
+        self._room = welcome.shared_bytes - service.frame
         self._flags[client.sleeps] = 1
 
-    def request(self, frame: bytes) -> None:
-        """Hand a request over."""
-        if self._write(frame):
-            os.eventfd_write(self._bell, 1)
+    def request(self, frame: bytes) -> bool:
+        """Hand a request over; return whether the service sleeps and is to be woken."""
+        return self._write(frame)
 
     def answered(self) -> bool:
         """Return whether the answer to the latest request is there."""

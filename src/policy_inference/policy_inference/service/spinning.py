@@ -7,6 +7,8 @@ from __future__ import annotations
 import select
 from collections.abc import Callable
 
+from policy_inference.service.connection import Connection
+from policy_inference.service.framed import FramedConnection
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
@@ -14,43 +16,34 @@ _LOOKS = 16
 
 
 class Spinning:
-    """Memories, and those of them whose clients are expected to ask soon.
+    """Clients of shared memory that are expected to ask soon.
 
     Attributes:
-        expected: Until when, ns, by memory; empty where `wait` has nothing to look at.
+        expected: They, and until when, ns, by memory; empty where `wait` has nothing to look at.
     """
 
     def __init__(self, spin_ns: int) -> None:
         """Expect each one for so long after its last answer; 0: never."""
         self._spin_ns = spin_ns
-        self._memories = dict[int, ServiceMemory]()
-        self.expected = dict[ServiceMemory, int]()
+        self.expected = dict[ServiceMemory, tuple[FramedConnection, int]]()
 
-    def add(self, memory: ServiceMemory) -> None:
-        """Know a memory."""
-        self._memories[memory.wakes] = memory
+    def expect(self, connection: Connection, now_ns: int) -> None:
+        """Expect a request of a client that was answered now, where it asks through memory."""
+        if not (self._spin_ns and isinstance(connection, FramedConnection)):
+            return
+        if connection.memory is not None:
+            connection.memory.stay_awake()
+            self.expected[connection.memory] = connection, now_ns + self._spin_ns
 
-    def forget(self, memory: ServiceMemory) -> None:
-        """Know it no more: it is about to be closed."""
-        del self._memories[memory.wakes]
-        self.expected.pop(memory, None)
-
-    def expect(self, memory: ServiceMemory, now_ns: int) -> None:
-        """Expect a request of a client that was answered now."""
-        if self._spin_ns:
-            memory.stay_awake()
-            self.expected[memory] = now_ns + self._spin_ns
-
-    def glance(self, wakes: int) -> None:
-        """Look by and by, once at least, at a memory that rang; at what is none, do not."""
-        memory = self._memories.get(wakes)
+    def forget(self, memory: ServiceMemory | None) -> None:
+        """Expect nothing there any more: it is about to be closed."""
         if memory is not None:
-            self.expected.setdefault(memory, 0)
+            self.expected.pop(memory, None)
 
     def wait(
         self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
-    ) -> list[tuple[int, int]]:
-        """Return what has happened, requests in memory among it; nothing where none is expected.
+    ) -> tuple[list[FramedConnection], list[tuple[int, int]]]:
+        """Return who has asked, and what else has happened; nothing where nobody is expected.
 
         Args:
             poll: Everything else.
@@ -59,21 +52,22 @@ class Spinning:
             clock: Steady, ns.
         """
         while self.expected:
-            rung = [(wakes, select.EPOLLIN) for wakes in self._look(clock())]
-            events = rung + poll.poll(0, most_events)
-            if events or not timeout_s:
-                return events
-        return []
+            asking, events = self._look(clock()), poll.poll(0, most_events)
+            if asking or events or not timeout_s:
+                return asking, events
+        return [], []
 
-    def _look(self, now_ns: int) -> list[int]:
-        """Return what wakes for those with a request; those that were expected in vain sleep."""
-        until_ns = self.expected
+    def _look(self, now_ns: int) -> list[FramedConnection]:
+        """Return those with a request; those that were expected in vain sleep."""
+        expected = self.expected
         for _ in range(_LOOKS):
-            for memory in until_ns:
+            for memory in expected:
                 if memory.stirs():
-                    return [memory.wakes for memory in until_ns if memory.stirs()]
-        late = [memory for memory, end_ns in until_ns.items() if end_ns <= now_ns]
-        for memory in late:
-            del until_ns[memory]
+                    return [client for memory, (client, _) in expected.items() if memory.stirs()]
+        late = [
+            (memory, client) for memory, (client, end_ns) in expected.items() if end_ns <= now_ns
+        ]
+        for memory, _ in late:
+            del expected[memory]
             memory.sleep()
-        return [memory.wakes for memory in late if memory.stirs()]
+        return [client for memory, client in late if memory.stirs()]

@@ -40,8 +40,9 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
     """
     size = len(os.fsencode(path))
     if size > LONGEST_PATH_BYTES:
-        raise PolicyError(f"{path}: expected a path of a socket, at most {LONGEST_PATH_BYTES} "
-                          f"bytes, found {size}")
+        raise PolicyError(
+            f"{path}: expected a path of a socket, at most {LONGEST_PATH_BYTES} bytes, found {size}"
+        )
     listening = socket.socket(socket.AF_UNIX)
     try:
         # Two services that begin at once must not both take the same file for a dead one.
@@ -54,12 +55,14 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
             listening.listen(backlog)
     except FileNotFoundError as error:
         listening.close()
-        raise PolicyError(f"{path}: expected the folder {path.parent}, found none; make it, or "
-                          "name another place") from error
+        raise PolicyError(
+            f"{path}: expected the folder {path.parent}, found none; make it, or name another place"
+        ) from error
     except OSError as error:
         listening.close()
-        raise PolicyError(f"{path}: expected a path where a socket can be made, found: "
-                          f"{error.strerror or error}") from error
+        raise PolicyError(
+            f"{path}: expected a path where a socket can be made, found: {error.strerror or error}"
+        ) from error
     except BaseException:
         listening.close()
         raise
@@ -89,8 +92,11 @@ def _locked(folder: Path) -> Iterator[None]:
             except BlockingIOError:
                 if time.monotonic() > ends_s:
                     # Services hold it for a moment: this is somebody who can read the folder.
-                    _log.warning("%s: another process keeps this folder locked: two services that "
-                                 "begin at the same moment may take the same path", folder)
+                    _log.warning(
+                        "%s: another process keeps this folder locked: two services that "
+                        "begin at the same moment may take the same path",
+                        folder,
+                    )
                     break
                 time.sleep(_LOOK_AGAIN_S)
         yield
@@ -105,8 +111,10 @@ def _make_room(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise PolicyError(f"{path}: expected a free path or a socket that nobody uses any more, "
-                          "found another file, which stays")
+        raise PolicyError(
+            f"{path}: expected a free path or a socket that nobody uses any more, "
+            "found another file, which stays"
+        )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)
         answer = asking.connect_ex(str(path))
@@ -114,11 +122,15 @@ def _make_room(path: Path) -> None:
         _log.warning("%s: replaces the socket of a process that is gone", path)
         path.unlink()
     elif answer in (errno.EACCES, errno.EPERM):
-        raise PolicyError(f"{path}: expected a socket of this user, found one of user "
-                          f"{found.st_uid}, to which this one may not connect")
+        raise PolicyError(
+            f"{path}: expected a socket of this user, found one of user "
+            f"{found.st_uid}, to which this one may not connect"
+        )
     elif answer != errno.ENOENT:
-        raise PolicyError(f"{path}: expected a socket that nobody uses, found one in use by "
-                          "another process; end that one, or choose another path")
+        raise PolicyError(
+            f"{path}: expected a socket that nobody uses, found one in use by "
+            "another process; end that one, or choose another path"
+        )
 
 
 def _bind(listening: socket.socket, path: Path, group: str) -> None:
@@ -138,8 +150,11 @@ def _give(path: Path, group: str) -> None:
     try:
         shutil.chown(path, group=group)
     except LookupError:
-        raise PolicyError(f"--socket-group: expected a group of this machine, found "
-                          f"{group!r}") from None
+        raise PolicyError(
+            f"--socket-group: expected a group of this machine, found {group!r}"
+        ) from None
     except PermissionError as error:
-        raise PolicyError(f"--socket-group: expected a group that this user is in, found "
-                          f"{group!r}: {error.strerror}") from None
+        raise PolicyError(
+            f"--socket-group: expected a group that this user is in, found "
+            f"{group!r}: {error.strerror}"
+        ) from None

@@ -48,15 +48,19 @@ class UnixStream:
         """
         connected.setblocking(False)
         self._socket, self._close_elsewhere = connected, close_elsewhere
-        self._look, self._take, self.send = (connected.recvmsg_into, connected.recv_into,
-                                             connected.send)
+        self._look, self._take, self.send = (
+            connected.recvmsg_into,
+            connected.recv_into,
+            connected.send,
+        )
         self.recv_into: Callable[[memoryview], int] = (
-            connected.recv_into if _refuses_descriptors(connected) else self._look_and_take)
+            connected.recv_into if _refuses_descriptors(connected) else self._look_and_take
+        )
 
     def recv(self, size: int) -> bytes:
         """Receive as `recv_into` does."""
         into = bytearray(size)
-        return bytes(into[:self.recv_into(memoryview(into))])
+        return bytes(into[: self.recv_into(memoryview(into))])
 
     def send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
         """Send data and descriptors; return how many bytes."""
@@ -110,8 +114,9 @@ class Closer:
         self._sockets, self._closes = SimpleQueue[socket.socket | None](), threading.Event()
         self._is_ended = threading.Event()
         self._closing = threading.Thread(target=self._close, name="closer", daemon=True)
-        self._interrupting = threading.Thread(target=self._interrupt, name="interrupter",
-                                              daemon=True)
+        self._interrupting = threading.Thread(
+            target=self._interrupt, name="interrupter", daemon=True
+        )
 
     def close(self, connected: socket.socket) -> None:
         """Close a socket soon."""

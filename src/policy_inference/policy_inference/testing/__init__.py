@@ -8,7 +8,18 @@ Needs pytest and onnx, which nothing else of this package does: the extra `testi
 import pytest
 
 # Lets the asserts of the suite say what they compared.
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in (
-    "case", "conformance", "failing", "files", "fixtures", "in_child", "opening",
-    "running",
-)))  # fmt: skip
+pytest.register_assert_rewrite(
+    *(
+        f"{__name__}.{name}"
+        for name in (
+            "case",
+            "conformance",
+            "failing",
+            "files",
+            "fixtures",
+            "in_child",
+            "opening",
+            "running",
+        )
+    )
+)

@@ -38,8 +38,11 @@ def write_contract(file: Path, backend: str, precision: str, target: str | None 
     """
     path = file.parent / "policy.yaml"
     contract = yaml.safe_load(path.read_text("utf-8") if path.exists() else _CONTRACT)
-    artifact = {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
-                "precision": precision}  # fmt: skip
+    artifact = {
+        "file": file.name,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        "precision": precision,
+    }
     artifacts = contract["model"].setdefault("artifacts", {})
     artifacts[backend] = artifact if target is None else {**artifact, "target": target}
     path.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")

@@ -82,17 +82,21 @@ class BackendCase:
 
 def described(arrays: Mapping[str, Array]) -> list[TensorSpec]:
     """Return the specs that the arrays have."""
-    return [TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name)
-            for name, array in arrays.items()]  # fmt: skip
+    return [
+        TensorSpec(name=name, shape=array.shape, dtype=array.dtype.name)
+        for name, array in arrays.items()
+    ]
 
 
 def held_by_us(backend: BackendBase) -> int:
     """Return the bytes that this package and the back end's hold; tracemalloc is on."""
     ours = {policy_inference.__name__, type(backend).__module__.partition(".")[0]}
-    snapshot = tracemalloc.take_snapshot().filter_traces([
-        *(tracemalloc.Filter(True, _sources(sys.modules[name])) for name in ours),
-        tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # the tests'
-    ])  # fmt: skip
+    snapshot = tracemalloc.take_snapshot().filter_traces(
+        [
+            *(tracemalloc.Filter(True, _sources(sys.modules[name])) for name in ours),
+            tracemalloc.Filter(False, str(Path(__file__).with_name("*"))),  # the tests'
+        ]
+    )
     return sum(statistic.size for statistic in snapshot.statistics("filename"))
 
 

@@ -70,9 +70,14 @@ _STATISTICS = ([0.5, 0.4, 0.3], [0.25, 0.2, 0.22]), ([0.3, 0.35, 0.45], [0.3, 0.
 
 
 def write_chunk_bundle(
-    folder: Path, *, sizes: Mapping[str, Size] = SIZES, encoders: bool = True,
-    environment: int = 0, alike: bool = False, **changes: object,
-) -> Path:  # fmt: skip
+    folder: Path,
+    *,
+    sizes: Mapping[str, Size] = SIZES,
+    encoders: bool = True,
+    environment: int = 0,
+    alike: bool = False,
+    **changes: object,
+) -> Path:
     """Write the bundle into a folder, which is made, and return it.
 
     Args:
@@ -92,9 +97,15 @@ def write_chunk_bundle(
     contract["cameras"] = dict(_cameras(sizes, encoders))
     if environment:
         contract["environment_state"] = {
-            "tensor": "environment", "topic": "goal", "size": environment,
-            "normalisation": {"mode": "min_max", "min": [-1.0] * environment,
-                              "max": [3.0] * environment}}  # fmt: skip
+            "tensor": "environment",
+            "topic": "goal",
+            "size": environment,
+            "normalisation": {
+                "mode": "min_max",
+                "min": [-1.0] * environment,
+                "max": [3.0] * environment,
+            },
+        }
     contract["graphs"] = dict(_graphs(folder, contract, alike))
     np.savez(folder / "golden.npz", **_golden(folder, contract))  # type: ignore[arg-type]  # a flag
     contract["golden"] = {"file": "golden.npz", "sha256": _sha256(folder / "golden.npz")}
@@ -108,9 +119,13 @@ def _cameras(sizes: Mapping[str, Size], encoders: bool) -> Iterator[tuple[str, d
     one_size = len(set(sizes.values())) == 1
     for i, (name, (height, width)) in enumerate(sizes.items()):
         mean, std = _STATISTICS[i % len(_STATISTICS)]
-        camera = {"feature": f"observation.images.{name}", "height": height, "width": width,
-                  "normalisation": {"mode": "mean_std", "mean": mean, "std": std},
-                  "tensor": name}  # fmt: skip
+        camera = {
+            "feature": f"observation.images.{name}",
+            "height": height,
+            "width": width,
+            "normalisation": {"mode": "mean_std", "mean": mean, "std": std},
+            "tensor": name,
+        }
         if encoders:
             camera["encoder"] = ENCODER if one_size else f"{ENCODER}_{height}x{width}"
             camera["tensor"] = f"{name}_features"
@@ -129,8 +144,12 @@ def _graphs(
         maps[camera["tensor"]] = shape if encoder is None else feature_shape(shape)
         if encoder is not None and encoder not in made:
             save_encoder(_file(folder, encoder), shape)
-            yield encoder, _graph(folder, encoder, {"images": shape},
-                                  {"Vision_Features": feature_shape(shape)})
+            yield (
+                encoder,
+                _graph(
+                    folder, encoder, {"images": shape}, {"Vision_Features": feature_shape(shape)}
+                ),
+            )
             made.add(encoder)
     chunk = (_STEPS, _JOINTS)
     save_policy(_file(folder, POLICY), vectors, maps, chunk, alike=alike)
@@ -142,10 +161,13 @@ def _graph(
     folder: Path, name: str, inputs: Mapping[str, Shape], outputs: Mapping[str, Shape]
 ) -> dict[str, Any]:
     file = _file(folder, name)
-    return {"inputs": {tensor: {"shape": list(shape)} for tensor, shape in inputs.items()},
-            "outputs": {tensor: {"shape": list(shape)} for tensor, shape in outputs.items()},
-            "artifacts": {"onnx": {"file": f"{name}/{file.name}", "sha256": _sha256(file),
-                                   "precision": "fp32"}}}  # fmt: skip
+    return {
+        "inputs": {tensor: {"shape": list(shape)} for tensor, shape in inputs.items()},
+        "outputs": {tensor: {"shape": list(shape)} for tensor, shape in outputs.items()},
+        "artifacts": {
+            "onnx": {"file": f"{name}/{file.name}", "sha256": _sha256(file), "precision": "fp32"}
+        },
+    }
 
 
 def _file(folder: Path, graph: str) -> Path:
@@ -166,8 +188,10 @@ def _golden(folder: Path, contract: Mapping[str, Any]) -> dict[str, Tensor]:
         size = contract["environment_state"]["size"]
         rows["environment_state"] = rng.uniform(-1, 3, (_ROWS, size)).astype(np.float32)
     action = contract["action"]["normalisation"]
-    chunks = [_answer(folder, contract, {name: array[i] for name, array in rows.items()})
-              for i in range(_ROWS)]
+    chunks = [
+        _answer(folder, contract, {name: array[i] for name, array in rows.items()})
+        for i in range(_ROWS)
+    ]
     rows["chunk"] = (np.stack(chunks) * action["std"] + action["mean"]).astype(np.float32)
     return rows
 

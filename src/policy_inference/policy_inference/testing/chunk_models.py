@@ -20,14 +20,23 @@ _STRIDE, _CHANNELS = 4, 2
 
 def save_encoder(file: Path, picture: Shape) -> None:
     """Save ``Vision_Features`` = a convolution of ``images``, a picture [1, 3, height, width]."""
-    save(file, [_convolution("images", "Vision_Features")], {"images": picture},
-         {"Vision_Features": feature_shape(picture)}, {"kernel": _kernel()})
+    save(
+        file,
+        [_convolution("images", "Vision_Features")],
+        {"images": picture},
+        {"Vision_Features": feature_shape(picture)},
+        {"kernel": _kernel()},
+    )
 
 
 def save_policy(
-    file: Path, vectors: Mapping[str, int], maps: Mapping[str, Shape], chunk: Shape, *,
+    file: Path,
+    vectors: Mapping[str, int],
+    maps: Mapping[str, Shape],
+    chunk: Shape,
+    *,
     alike: bool = False,
-) -> None:  # fmt: skip
+) -> None:
     """Save ``Actions[t] = (t + 1) / steps x tanh(sum of the inputs @ their weights)``.
 
     Args:
@@ -48,12 +57,15 @@ def save_policy(
             shape = feature_shape(shape)
         nodes.append(helper.make_node("Flatten", [features], [f"{features}_flat"]))
         flat[f"{features}_flat"] = math.prod(shape)
-    constants |= {f"{name}_weights": _weights(size, actions, 0 if alike else i)
-                  for i, (name, size) in enumerate(flat.items())}
+    constants |= {
+        f"{name}_weights": _weights(size, actions, 0 if alike else i)
+        for i, (name, size) in enumerate(flat.items())
+    }
     constants["shape"] = np.array([1, 1, actions])
     constants["ramp"] = np.arange(1, steps + 1, dtype=np.float32).reshape(1, steps, 1) / steps
-    nodes += [helper.make_node("MatMul", [name, f"{name}_weights"], [f"{name}_part"])
-              for name in flat]
+    nodes += [
+        helper.make_node("MatMul", [name, f"{name}_weights"], [f"{name}_part"]) for name in flat
+    ]
     nodes += [
         helper.make_node("Sum", [f"{name}_part" for name in flat], ["sum"]),
         helper.make_node("Tanh", ["sum"], ["end"]),

@@ -17,9 +17,13 @@ class FailingConformance(ConformanceFixtures):
     """Tests of packages, devices and runtimes; see `conformance.BackendConformance`."""
 
     def test_missing_runtime_names_the_package_and_the_remedy(
-        self, open_file: Open, case: BackendCase, linear: Path, monkeypatch: pytest.MonkeyPatch,
+        self,
+        open_file: Open,
+        case: BackendCase,
+        linear: Path,
+        monkeypatch: pytest.MonkeyPatch,
         tmp_path: Path,
-    ) -> None:  # fmt: skip
+    ) -> None:
         file = case.compile(linear)
         if case.without_package is not None:
             case.without_package(monkeypatch)
@@ -65,9 +69,13 @@ class FailingConformance(ConformanceFixtures):
         open_model(linear).run()
 
     def test_close_that_fails_is_logged_and_done(
-        self, open_model: Open, case: BackendCase, linear: Path, monkeypatch: pytest.MonkeyPatch,
+        self,
+        open_model: Open,
+        case: BackendCase,
+        linear: Path,
+        monkeypatch: pytest.MonkeyPatch,
         caplog: pytest.LogCaptureFixture,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if case.failing_close is None:
             pytest.skip("releasing this runtime cannot fail")
         backend = open_model(linear)
@@ -86,7 +94,8 @@ def _hide(package: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     top = package.partition(".")[0]
     folder.mkdir()
     (folder / f"{top}.py").write_text(
-        f"raise ModuleNotFoundError(\"No module named '{top}'\", name='{top}')\n", "utf-8")
+        f"raise ModuleNotFoundError(\"No module named '{top}'\", name='{top}')\n", "utf-8"
+    )
     path = filter(None, (str(folder), os.environ.get("PYTHONPATH")))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setitem(sys.modules, package, None)

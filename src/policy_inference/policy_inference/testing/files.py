@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from policy_inference.backends.registry import open_backend, tensors_of
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import TensorSpec
@@ -29,8 +30,11 @@ from policy_inference.testing.models import save_linear
 class FileConformance(ConformanceFixtures):
     """Tests of files, contracts and options; see `conformance.BackendConformance`."""
 
-    @pytest.mark.parametrize("content", [None, b"", bytes(range(256)) * 4, b"a policy\n"],
-                             ids=["missing", "empty", "junk", "text"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "content",
+        [None, b"", bytes(range(256)) * 4, b"a policy\n"],
+        ids=["missing", "empty", "junk", "text"],
+    )
     def test_file_that_is_no_model_rejected(
         self, open_file: Open, case: BackendCase, linear: Path, content: bytes | None
     ) -> None:
@@ -76,7 +80,9 @@ class FileConformance(ConformanceFixtures):
         onnx, file = tiny_bundle
         folder = write_contract(file, case.name, case.precision, case.target)
 
-        backend, reasons = open_backend(load_bundle(folder), [case.name], {case.name: case.options})
+        backend, reasons = open_backend(
+            load_bundle(folder, kind=JointBundle), [case.name], {case.name: case.options}
+        )
         backend.inputs["obs"][:] = 1.0
         backend.run()
         backend.close()
@@ -92,7 +98,9 @@ class FileConformance(ConformanceFixtures):
         file.write_bytes(file.read_bytes() + b"\0")
 
         with pytest.raises(BundleError, match="sha256") as caught:
-            open_backend(load_bundle(folder), [case.name], {case.name: case.options})
+            open_backend(
+                load_bundle(folder, kind=JointBundle), [case.name], {case.name: case.options}
+            )
 
         assert str(file) in str(caught.value)
 
@@ -121,8 +129,11 @@ class FileConformance(ConformanceFixtures):
         if case.other_precision is None:
             pytest.skip("no file of this runtime tells its precision")
 
-        with pytest.raises(BackendError, match=rf"expected .*, found .*{case.other_precision}|"
-                                               rf"expected {case.other_precision}.*, found "):
+        with pytest.raises(
+            BackendError,
+            match=rf"expected .*, found .*{case.other_precision}|"
+            rf"expected {case.other_precision}.*, found ",
+        ):
             open_model(linear, precision=case.other_precision)
 
     def test_file_for_another_target_than_the_contracts_rejected(
@@ -143,34 +154,79 @@ class FileConformance(ConformanceFixtures):
     @pytest.mark.parametrize(
         ("inputs", "outputs", "expected", "found"),
         [
-            ([TensorSpec(name="observation", shape=(1, 5))], [ACTIONS], "observation float32[1, 5]",
-             "obs float32[1, 5]"),
-            ([OBS], [TensorSpec(name="act", shape=(1, 3))], "act float32[1, 3]",
-             "actions float32[1, 3]"),
+            (
+                [TensorSpec(name="observation", shape=(1, 5))],
+                [ACTIONS],
+                "observation float32[1, 5]",
+                "obs float32[1, 5]",
+            ),
+            (
+                [OBS],
+                [TensorSpec(name="act", shape=(1, 3))],
+                "act float32[1, 3]",
+                "actions float32[1, 3]",
+            ),
             ([], [ACTIONS], "none", "obs float32[1, 5]"),
             ([OBS], [], "none", "actions float32[1, 3]"),
             ([OBS, H_IN], [ACTIONS], "obs float32[1, 5], h_in float32[1, 3]", "obs float32[1, 5]"),
-            ([OBS], [ACTIONS, H_OUT], "actions float32[1, 3], h_out float32[1, 3]",
-             "actions float32[1, 3]"),
-            ([TensorSpec(name="obs", shape=(1, 6))], [ACTIONS], "obs float32[1, 6]",
-             "obs float32[1, 5]"),
-            ([TensorSpec(name="obs", shape=(5,))], [ACTIONS], "obs float32[5]",
-             "obs float32[1, 5]"),
-            ([TensorSpec(name="obs", shape=(1, 1, 5))], [ACTIONS], "obs float32[1, 1, 5]",
-             "obs float32[1, 5]"),
-            ([TensorSpec(name="obs", shape=(2, 5))], [ACTIONS], "obs float32[2, 5]",
-             "obs float32[1, 5]"),
-            ([TensorSpec(name="obs", shape=(1, 5), dtype="float16")], [ACTIONS],
-             "obs float16[1, 5]", "obs float32[1, 5]"),
-            ([OBS], [TensorSpec(name="actions", shape=(1, 4))], "actions float32[1, 4]",
-             "actions float32[1, 3]"),
-            ([OBS], [TensorSpec(name="actions", shape=(1, 3), dtype="int64")],
-             "actions int64[1, 3]", "actions float32[1, 3]"),
+            (
+                [OBS],
+                [ACTIONS, H_OUT],
+                "actions float32[1, 3], h_out float32[1, 3]",
+                "actions float32[1, 3]",
+            ),
+            (
+                [TensorSpec(name="obs", shape=(1, 6))],
+                [ACTIONS],
+                "obs float32[1, 6]",
+                "obs float32[1, 5]",
+            ),
+            (
+                [TensorSpec(name="obs", shape=(5,))],
+                [ACTIONS],
+                "obs float32[5]",
+                "obs float32[1, 5]",
+            ),
+            (
+                [TensorSpec(name="obs", shape=(1, 1, 5))],
+                [ACTIONS],
+                "obs float32[1, 1, 5]",
+                "obs float32[1, 5]",
+            ),
+            (
+                [TensorSpec(name="obs", shape=(2, 5))],
+                [ACTIONS],
+                "obs float32[2, 5]",
+                "obs float32[1, 5]",
+            ),
+            (
+                [TensorSpec(name="obs", shape=(1, 5), dtype="float16")],
+                [ACTIONS],
+                "obs float16[1, 5]",
+                "obs float32[1, 5]",
+            ),
+            (
+                [OBS],
+                [TensorSpec(name="actions", shape=(1, 4))],
+                "actions float32[1, 4]",
+                "actions float32[1, 3]",
+            ),
+            (
+                [OBS],
+                [TensorSpec(name="actions", shape=(1, 3), dtype="int64")],
+                "actions int64[1, 3]",
+                "actions float32[1, 3]",
+            ),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
-    )  # fmt: skip
+    )
     def test_tensors_other_than_the_contracts_rejected(
-        self, open_model: Open, linear: Path, inputs: Specs, outputs: Specs, expected: str,
+        self,
+        open_model: Open,
+        linear: Path,
+        inputs: Specs,
+        outputs: Specs,
+        expected: str,
         found: str,
     ) -> None:
         with pytest.raises(BackendError) as caught:

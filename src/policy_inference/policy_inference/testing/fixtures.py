@@ -18,9 +18,7 @@ class ConformanceFixtures:
     """Models, and a way to open them; see `conformance.BackendConformance`."""
 
     @pytest.fixture(autouse=True)
-    def _machine(
-        self, case: BackendCase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def _machine(self, case: BackendCase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         """Make the machine what the case wants, with a cache folder of the test's own."""
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         case.prepare(monkeypatch)
@@ -33,8 +31,12 @@ class ConformanceFixtures:
             def apply(
                 file: Path, inputs: Specs = (OBS,), outputs: Specs = (ACTIONS,), **changed: Any
             ) -> BackendBase:
-                stated = {"precision": case.precision, "target": case.target,
-                          "options": case.options, **changed}  # fmt: skip
+                stated = {
+                    "precision": case.precision,
+                    "target": case.target,
+                    "options": case.options,
+                    **changed,
+                }
                 backend = case.backend(file, inputs, outputs, **stated)
                 return stack.enter_context(closing(backend))
 

@@ -12,12 +12,7 @@ from policy_inference.backends import child_process
 from policy_inference.errors import BackendError
 from policy_inference.testing.case import BackendCase, Open
 from policy_inference.testing.fixtures import ConformanceFixtures
-from policy_inference.testing.process import (
-    child_of,
-    children,
-    has_ended,
-    private_memory_bytes,
-)
+from policy_inference.testing.process import child_of, children, has_ended, private_memory_bytes
 
 _RUNS = 5000
 

@@ -23,8 +23,13 @@ def weights(inputs: int, outputs: int) -> F32:
 def save_linear(file: Path, inputs: int, outputs: int, batch: int | str = 1) -> Path:
     """Save ``actions = obs @ weights``."""
     nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
-    return save(file, nodes, {"obs": (batch, inputs)}, {"actions": (batch, outputs)},
-                constants={"w": weights(inputs, outputs)})
+    return save(
+        file,
+        nodes,
+        {"obs": (batch, inputs)},
+        {"actions": (batch, outputs)},
+        constants={"w": weights(inputs, outputs)},
+    )
 
 
 def save_quantised(file: Path, inputs: int, outputs: int, scale: float = 0.02) -> Path:
@@ -34,9 +39,13 @@ def save_quantised(file: Path, inputs: int, outputs: int, scale: float = 0.02) -
         helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["rounded"]),
         helper.make_node("MatMul", ["rounded", "w"], ["actions"]),
     ]
-    return save(file, nodes, {"obs": (1, inputs)}, {"actions": (1, outputs)},
-                constants={"w": weights(inputs, outputs), "scale": np.float32(scale),
-                           "zero": np.int8(0)})  # fmt: skip
+    return save(
+        file,
+        nodes,
+        {"obs": (1, inputs)},
+        {"actions": (1, outputs)},
+        constants={"w": weights(inputs, outputs), "scale": np.float32(scale), "zero": np.int8(0)},
+    )
 
 
 def save_recurrent(file: Path, inputs: int, outputs: int) -> Path:
@@ -46,18 +55,24 @@ def save_recurrent(file: Path, inputs: int, outputs: int) -> Path:
         helper.make_node("Add", ["product", "h_in"], ["actions"]),
         helper.make_node("Identity", ["actions"], ["h_out"]),
     ]
-    return save(file, nodes, {"obs": (1, inputs), "h_in": (1, outputs)},
-                {"actions": (1, outputs), "h_out": (1, outputs)},
-                constants={"w": weights(inputs, outputs)})
+    return save(
+        file,
+        nodes,
+        {"obs": (1, inputs), "h_in": (1, outputs)},
+        {"actions": (1, outputs), "h_out": (1, outputs)},
+        constants={"w": weights(inputs, outputs)},
+    )
 
 
 def save_sum(file: Path, inputs: Mapping[str, str], size: int) -> Path:
     """Save ``actions`` = sum of inputs [1, size] of the given numpy dtypes, as float32."""
-    nodes = [helper.make_node("Cast", [name], [f"{name}_cast"], to=TensorProto.FLOAT)
-             for name in inputs]
+    nodes = [
+        helper.make_node("Cast", [name], [f"{name}_cast"], to=TensorProto.FLOAT) for name in inputs
+    ]
     nodes.append(helper.make_node("Sum", [f"{name}_cast" for name in inputs], ["actions"]))
-    return save(file, nodes, dict.fromkeys(inputs, (1, size)), {"actions": (1, size)},
-                dtypes=inputs)
+    return save(
+        file, nodes, dict.fromkeys(inputs, (1, size)), {"actions": (1, size)}, dtypes=inputs
+    )
 
 
 def save(
@@ -75,12 +90,15 @@ def save(
         return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(dtype), shape)
 
     graph = helper.make_graph(
-        nodes, "tiny",
+        nodes,
+        "tiny",
         [value(name, shape) for name, shape in inputs.items()],
         [value(name, shape) for name, shape in outputs.items()],
-        [numpy_helper.from_array(np.asarray(array), name)
-         for name, array in (constants or {}).items()],
-    )  # fmt: skip
+        [
+            numpy_helper.from_array(np.asarray(array), name)
+            for name, array in (constants or {}).items()
+        ],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(file))
     return file

@@ -23,12 +23,7 @@ from policy_inference.testing.case import (
 )
 from policy_inference.testing.fixtures import ConformanceFixtures
 from policy_inference.testing.models import save_linear
-from policy_inference.testing.process import (
-    children,
-    more_threads_than,
-    open_descriptors,
-    threads,
-)
+from policy_inference.testing.process import children, more_threads_than, open_descriptors, threads
 
 
 class OpeningConformance(ConformanceFixtures):
@@ -41,8 +36,10 @@ class OpeningConformance(ConformanceFixtures):
 
         assert described(backend.inputs) == [OBS]
         assert described(backend.outputs) == [ACTIONS]
-        assert all(array.flags.c_contiguous and array.flags.writeable
-                   for array in (*backend.inputs.values(), *backend.outputs.values()))
+        assert all(
+            array.flags.c_contiguous and array.flags.writeable
+            for array in (*backend.inputs.values(), *backend.outputs.values())
+        )
 
     def test_inputs_are_zero_before_the_first_run(self, open_model: Open, linear: Path) -> None:
         backend = open_model(linear)
@@ -155,8 +152,14 @@ class OpeningConformance(ConformanceFixtures):
         file = case.compile(linear)
 
         def open_run_close() -> BackendBase:
-            backend = case.backend(file, [OBS], [ACTIONS], precision=case.precision,
-                                   target=case.target, options=case.options)
+            backend = case.backend(
+                file,
+                [OBS],
+                [ACTIONS],
+                precision=case.precision,
+                target=case.target,
+                options=case.options,
+            )
             backend.run()
             backend.close()
             return backend

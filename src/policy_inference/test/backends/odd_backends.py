@@ -32,9 +32,11 @@ class Odd(BackendBase):
     name = "odd"
     holds_gil = True
     warm_up_runs = 1
-    options: Mapping[str, str] = {"factor": "what inputs are multiplied by",
-                                  "trace": "file that is made when it is closed",
-                                  "pid": "file that its number is written to when it is opened"}
+    options: Mapping[str, str] = {
+        "factor": "what inputs are multiplied by",
+        "trace": "file that is made when it is closed",
+        "pid": "file that its number is written to when it is opened",
+    }
 
     def _open(
         self, file: Path

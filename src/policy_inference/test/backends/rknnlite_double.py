@@ -54,10 +54,23 @@ def save_rknn(source: Path, precision: str = "fp16", target: str = "rk3588") -> 
         for place, value in enumerate(getattr(model.graph, side)):
             size = [axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim]
             graph.append({"left": side, "left_tensor_id": place, "right_tensor_id": len(tensors)})
-            tensors.append({"tensor_id": len(tensors), "url": value.name, "size": size,
-                            "dtype": {"qnt_type": kind}})
-    text = json.dumps({"version": "2.5.0", "target_platform": [target], "norm_tensor": tensors,
-                       "graph": graph, "ori_network_platform": "ONNX"}).encode()
+            tensors.append(
+                {
+                    "tensor_id": len(tensors),
+                    "url": value.name,
+                    "size": size,
+                    "dtype": {"qnt_type": kind},
+                }
+            )
+    text = json.dumps(
+        {
+            "version": "2.5.0",
+            "target_platform": [target],
+            "norm_tensor": tensors,
+            "graph": graph,
+            "ori_network_platform": "ONNX",
+        }
+    ).encode()
     compiled, file = source.read_bytes(), source.with_suffix(".rknn")
     head = struct.pack("<4s4xQQ40x", b"RKNN", 6, len(compiled))
     file.write_bytes(head + compiled + struct.pack("<Q", len(text)) + text)
@@ -89,22 +102,28 @@ class RKNNLite:
         return 0
 
     def init_runtime(
-        self, target: str | None = None, device_id: str | None = None, async_mode: bool = False,
+        self,
+        target: str | None = None,
+        device_id: str | None = None,
+        async_mode: bool = False,
         core_mask: int = 0,
-    ) -> int:  # fmt: skip
+    ) -> int:
         os.write(2, Board.printed.encode())
         if Board.raised is not None:
             raise Board.raised
         if Board.logged:
             return self._failed("Catch exception when init runtime!", Board.logged)
         if not self._content:
-            self._log.error("Model is not loaded yet, this interface should be called after "
-                            "load_rknn!")
+            self._log.error(
+                "Model is not loaded yet, this interface should be called after load_rknn!"
+            )
             return -1
         if not self._content.startswith(b"RKNN"):
             os.write(2, b"E RKNN: [10:00:00.000] parseRKNN: invalid RKNN_MAGIC!\n")
-            return self._failed("Catch exception when init runtime!",
-                                "RKNN init failed. error code: RKNN_ERR_MODEL_INVALID")
+            return self._failed(
+                "Catch exception when init runtime!",
+                "RKNN init failed. error code: RKNN_ERR_MODEL_INVALID",
+            )
         (size,) = struct.unpack_from("<Q", self._content, 16)
         described = json.loads(self._content[72 + size :])
         if core_mask and not _WITH_CORES.intersection(described["target_platform"]):
@@ -117,18 +136,25 @@ class RKNNLite:
     def _failed(self, what: str, why: str) -> int:
         """Log an exception as the runtime does; return -1."""
         self._log.error(what)
-        self._log.error('Traceback (most recent call last):\n  File "rknn_lite.py", line 1, in run'
-                        "\nException: %s\n", why)
+        self._log.error(
+            'Traceback (most recent call last):\n  File "rknn_lite.py", line 1, in run'
+            "\nException: %s\n",
+            why,
+        )
         return -1
 
     def get_sdk_version(self) -> str | None:
         return None if self._session is None else "\nAPI: 2.3.2 (429f97ae6b@2025-04-09)\nDRV: x\n"
 
     def inference(
-        self, inputs: list[Array], data_type: str | None = None,
-        data_format: list[str] | None = None, inputs_pass_through: list[int] | None = None,
-        get_frame_id: bool = False, reuse_outputs: bool = False,
-    ) -> list[Array] | None:  # fmt: skip
+        self,
+        inputs: list[Array],
+        data_type: str | None = None,
+        data_format: list[str] | None = None,
+        inputs_pass_through: list[int] | None = None,
+        get_frame_id: bool = False,
+        reuse_outputs: bool = False,
+    ) -> list[Array] | None:
         results = self._computed(inputs)
         if results is None or not reuse_outputs:
             return results
@@ -151,10 +177,13 @@ class RKNNLite:
         arrays = [np.moveaxis(a, -1, 1) if a.ndim == 4 else a for a in inputs]
         if self._integers:
             arrays = [np.nan_to_num(a, nan=0.0, posinf=1.0, neginf=-1.0) for a in arrays]
-        if [list(a.shape) for a in arrays] != [[axis if isinstance(axis, int) else 1
-                                                for axis in node.shape] for node in nodes]:
-            self._failed("Catch exception when setting inputs.",
-                         "Set inputs failed. error code: RKNN_ERR_INPUT_INVALID")
+        if [list(a.shape) for a in arrays] != [
+            [axis if isinstance(axis, int) else 1 for axis in node.shape] for node in nodes
+        ]:
+            self._failed(
+                "Catch exception when setting inputs.",
+                "Set inputs failed. error code: RKNN_ERR_INPUT_INVALID",
+            )
             return None
         fed = {node.name: a for node, a in zip(nodes, arrays, strict=True)}
         return list(self._session.run(None, fed))
@@ -166,8 +195,10 @@ class RKNNLite:
 def _wrong(inputs: object) -> str:
     """Return what the runtime says of inputs that are none."""
     if not isinstance(inputs, list):
-        return ("Inputs should be placed in a list, like [img1, img2], both the img1 and img2 are "
-                "ndarray.")
+        return (
+            "Inputs should be placed in a list, like [img1, img2], both the img1 and img2 are "
+            "ndarray."
+        )
     for place, array in enumerate(inputs):
         if not isinstance(array, np.ndarray):
             return f"Type of inputs[{place}] is not np.ndarray!"
@@ -180,9 +211,11 @@ class OlderLite(RKNNLite):
     """As 2.3: it cannot reuse its outputs."""
 
     def inference(  # type: ignore[override]  # an older interface
-        self, inputs: list[Array], data_type: str | None = None,
+        self,
+        inputs: list[Array],
+        data_type: str | None = None,
         data_format: list[str] | None = None,
-    ) -> list[Array] | None:  # fmt: skip
+    ) -> list[Array] | None:
         return self._computed(inputs)
 
 

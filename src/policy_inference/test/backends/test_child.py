@@ -38,8 +38,14 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
         def apply(deed: str, **options: str) -> ChildBackend:
             file = tmp_path / "model"
             file.write_text(deed, "utf-8")
-            backend = ChildBackend(module.Odd, file, [module.OBS], [module.ACTIONS],
-                                   options=options, run_timeout_s=limits_s.get(deed, 5.0))
+            backend = ChildBackend(
+                module.Odd,
+                file,
+                [module.OBS],
+                [module.ACTIONS],
+                options=options,
+                run_timeout_s=limits_s.get(deed, 5.0),
+            )
             return stack.enter_context(closing(backend))
 
         yield apply
@@ -81,8 +87,11 @@ def test_whatever_the_child_raises_while_opening_is_told(start: Start, tmp_path:
 
 
 def test_a_child_that_ends_while_opening_is_told_with_its_last_words(start: Start) -> None:
-    with pytest.raises(BackendError, match=r"odd: .* ended with status 3 during opening .*; it "
-                                           r"said: (.|\n)*no firmware"):
+    with pytest.raises(
+        BackendError,
+        match=r"odd: .* ended with status 3 during opening .*; it "
+        r"said: (.|\n)*no firmware",
+    ):
         start("end")
 
 
@@ -216,9 +225,11 @@ def test_a_child_ends_with_its_parent_even_while_it_opens(
         "signal.pause()\n"
     )
     # What a process leaves that is killed, goes with the test.
-    parent = subprocess.Popen([sys.executable, "-c", program],
-                              env={**os.environ, "TMPDIR": str(tmp_path)}, preexec_fn=partial(
-                                  signal.pthread_sigmask, signal.SIG_BLOCK, blocked))
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        preexec_fn=partial(signal.pthread_sigmask, signal.SIG_BLOCK, blocked),
+    )
     pid = int(pids.read_text())  # once it is opening
     ended = os.pidfd_open(pid)
     try:

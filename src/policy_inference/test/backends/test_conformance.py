@@ -30,33 +30,48 @@ def _raise(*_: object, **__: object) -> None:
 
 
 ONNX = BackendCase(
-    name="onnx", backend=OnnxBackend, package="onnxruntime", tells_tensors=True,
+    name="onnx",
+    backend=OnnxBackend,
+    package="onnxruntime",
+    tells_tensors=True,
     dtypes=("float32", "float16", "int64", "int32"),
-    failing_runs={"exception": lambda monkeypatch: monkeypatch.setattr(
-        onnxruntime.InferenceSession, "run_with_iobinding", _raise)},
-)  # fmt: skip
+    failing_runs={
+        "exception": lambda monkeypatch: monkeypatch.setattr(
+            onnxruntime.InferenceSession, "run_with_iobinding", _raise
+        )
+    },
+)
 BOARD, LITE = rknnlite_double.Board, rknnlite_double.RKNNLite
 RKNN = BackendCase(
-    name="rknn", backend=RknnBackend, package="rknnlite.api", tells_tensors=True,
+    name="rknn",
+    backend=RknnBackend,
+    package="rknnlite.api",
+    tells_tensors=True,
     prepare=lambda monkeypatch: rknnlite_double.install(monkeypatch=monkeypatch),
-    compile=partial(rknnlite_double.save_rknn, precision="w8a8"), dynamic_batch=False,
-    precision="w8a8", other_precision="fp16", target="rk3588", other_target="rk3568",
-    without_device={"no access to the NPU.*; check": lambda monkeypatch: monkeypatch.setattr(
-        BOARD, "logged", "failed to open rknpu module, need to insmod rknpu dirver!")},
+    compile=partial(rknnlite_double.save_rknn, precision="w8a8"),
+    dynamic_batch=False,
+    precision="w8a8",
+    other_precision="fp16",
+    target="rk3588",
+    other_target="rk3568",
+    without_device={
+        "no access to the NPU.*; check": lambda monkeypatch: monkeypatch.setattr(
+            BOARD, "logged", "failed to open rknpu module, need to insmod rknpu dirver!"
+        )
+    },
     failing_runs={
         "None": lambda monkeypatch: monkeypatch.setattr(BOARD, "lost", "RKNN_ERR_TIMEOUT"),
         "exception": lambda monkeypatch: monkeypatch.setattr(LITE, "inference", _raise),
     },
     failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _raise),
-)  # fmt: skip
+)
 CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT}
 VARIANTS = {
     # Any backend may run in a process of its own.
-    "onnx in a child": replace(
-        ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
+    "onnx in a child": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
     "bpu with pyeasy_dnn": PYEASY_IN_CHILD,
     **nvidia.MORE,
-}  # fmt: skip
+}
 IN_CHILDREN = ["onnx in a child", "bpu with pyeasy_dnn"]
 # Where the case of a back end is that needs more than `make setup` brings.
 ELSEWHERE = {"rknn_sim": "test/rknn/test_conformance.py"}
@@ -64,8 +79,11 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 def test_every_backend_of_the_package_has_a_case() -> None:
-    ours = {entry.name for entry in entry_points(group=GROUP)
-            if entry.value.startswith("policy_inference.")}  # fmt: skip
+    ours = {
+        entry.name
+        for entry in entry_points(group=GROUP)
+        if entry.value.startswith("policy_inference.")
+    }
 
     assert ours == CASES.keys() | ELSEWHERE.keys()
     for name, file in ELSEWHERE.items():

@@ -14,6 +14,7 @@ import pytest
 
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import Backend, TensorSpec
 
@@ -24,7 +25,7 @@ Rows = Mapping[str, npt.NDArray[Any]]
 
 
 def test_own_bundle_gives_its_golden_outputs() -> None:
-    bundle = load_bundle(BUNDLES / "lite3_walk")
+    bundle = load_bundle(BUNDLES / "lite3_walk", kind=JointBundle)
 
     with closing(open_backend(bundle, ["onnx"])[0]) as backend:
         golden = bundle.golden()
@@ -37,7 +38,7 @@ def test_vendors_bundle_gives_its_golden_outputs(shared_data: Path, tmp_path: Pa
     shutil.copy(BUNDLES / "lite3_deeprobotics" / "policy.yaml", tmp_path)
     shutil.copy(recorded / "policy.onnx", tmp_path)
 
-    with closing(open_backend(load_bundle(tmp_path), ["onnx"])[0]) as backend:
+    with closing(open_backend(load_bundle(tmp_path, kind=JointBundle), ["onnx"])[0]) as backend:
         _assert_golden(backend, _load(recorded), rows=256)
         _assert_first_actions(backend, [-9.674651, 7.3848023, -18.732538, 12.396891])
 

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from policy_inference.backends.registry import GROUP, open_backend
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.testing.bundles import write_contract
 from policy_inference.testing.distributions import register
@@ -37,12 +38,19 @@ class Refusing(OnnxBackend):
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JointBundle:
     """A bundle, and back ends in whose way somebody gets."""
     site = tmp_path / "site"
-    register(site, "swapping", GROUP, {
-        "swapping": "swapping:Swapping", "apart": "swapping:Apart",
-        "refusing": "swapping:Refusing"})
+    register(
+        site,
+        "swapping",
+        GROUP,
+        {
+            "swapping": "swapping:Swapping",
+            "apart": "swapping:Apart",
+            "refusing": "swapping:Refusing",
+        },
+    )
     (site / "swapping.py").write_text(SWAPPING, "utf-8")
     monkeypatch.delitem(sys.modules, "swapping", raising=False)
     monkeypatch.syspath_prepend(str(site))
@@ -53,12 +61,12 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bundle:
     model = save_linear(tmp_path / "bundle/policy.onnx", 2, 1)
     for name in ("swapping", "apart", "refusing"):
         write_contract(model, name, "fp32")
-    return load_bundle(tmp_path / "bundle")
+    return load_bundle(tmp_path / "bundle", kind=JointBundle)
 
 
 @pytest.mark.parametrize("name", ["swapping", "apart"])
 def test_file_that_is_swapped_after_it_was_hashed_is_not_the_one_that_runs(
-    bundle: Bundle, tmp_path: Path, name: str
+    bundle: JointBundle, tmp_path: Path, name: str
 ) -> None:
     with closing(open_backend(bundle, [name])[0]) as backend:
         assert (bundle.path / "policy.onnx").read_bytes() == b"another model"
@@ -74,7 +82,7 @@ def test_file_that_is_swapped_after_it_was_hashed_is_not_the_one_that_runs(
 
 @pytest.mark.parametrize("options", [{}, {"kind": "other"}])
 def test_errors_name_the_bundles_own_file(
-    bundle: Bundle, tmp_path: Path, options: dict[str, str]
+    bundle: JointBundle, tmp_path: Path, options: dict[str, str]
 ) -> None:
     with pytest.raises(BackendError) as caught:
         open_backend(bundle, ["refusing"], {"refusing": options})
@@ -83,14 +91,14 @@ def test_errors_name_the_bundles_own_file(
 
 
 def test_no_room_for_a_copy_is_one_error(
-    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bundle: JointBundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     with pytest.raises(BackendError, match=r"policy\.onnx: expected a temporary folder .*TMPDIR"):
         open_backend(bundle, ["swapping"])
 
 
-def test_pipe_in_the_place_of_a_model_is_never_waited_for(bundle: Bundle) -> None:
+def test_pipe_in_the_place_of_a_model_is_never_waited_for(bundle: JointBundle) -> None:
     (bundle.path / "policy.onnx").unlink()
     os.mkfifo(bundle.path / "policy.onnx")
     with pytest.raises(BundleError, match=r"policy\.onnx: expected the file .* no regular file"):

@@ -10,22 +10,22 @@ import threading
 
 import pytest
 
-from policy_inference.backends.native_output import held_back
+from policy_inference.backends.native_output import capture_native_output
 
 
 def test_output_held_back_by_one_thread_is_not_taken_by_another(
-    capfd: pytest.CaptureFixture[str]
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     entered, seen = threading.Event(), list[str]()
 
     def hold() -> None:
-        with held_back("one") as said:
+        with capture_native_output("one") as said:
             entered.set()
             os.write(2, b"second")
             seen.append(said())
 
     other = threading.Thread(target=hold)
-    with held_back("one") as said:
+    with capture_native_output("one") as said:
         other.start()
         os.write(2, b"first")
         assert not entered.wait(0.05)
@@ -39,9 +39,9 @@ def test_output_held_back_by_one_thread_is_not_taken_by_another(
 
 CRASH = """
 import os
-from policy_inference.backends.native_output import held_back
+from policy_inference.backends.native_output import capture_native_output
 os.write(2, b"before ")
-with held_back("one") as said:
+with capture_native_output("one") as said:
     os.write(1, b"last ")
     os.write(2, b"words ")
     os.write(2, said().encode())

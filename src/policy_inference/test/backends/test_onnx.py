@@ -36,8 +36,13 @@ def test_outputs_of_another_size_than_declared_are_found_when_opening(tmp_path: 
 
 def test_type_that_no_contract_can_state_is_named(tmp_path: Path) -> None:
     nodes = [helper.make_node("Identity", ["obs"], ["actions"])]
-    file = save(tmp_path / "double.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)},
-                dtypes={"obs": "float64", "actions": "float64"})  # fmt: skip
+    file = save(
+        tmp_path / "double.onnx",
+        nodes,
+        {"obs": (1, 4)},
+        {"actions": (1, 4)},
+        dtypes={"obs": "float64", "actions": "float64"},
+    )
 
     with pytest.raises(BackendError) as caught:
         OnnxBackend(file, [OBS], [ACTIONS])
@@ -58,8 +63,13 @@ def test_unknown_operator_is_named(tmp_path: Path) -> None:
 
 def test_failure_while_running_is_a_backend_error(tmp_path: Path) -> None:
     nodes = [helper.make_node("Gather", ["obs", "index"], ["actions"], axis=1)]
-    file = save(tmp_path / "gather.onnx", nodes, {"obs": (1, 4), "index": (4,)},
-                {"actions": (1, 4)}, dtypes={"index": "int64"})  # fmt: skip
+    file = save(
+        tmp_path / "gather.onnx",
+        nodes,
+        {"obs": (1, 4), "index": (4,)},
+        {"actions": (1, 4)},
+        dtypes={"index": "int64"},
+    )
     index = TensorSpec(name="index", shape=(4,), dtype="int64")
     backend = OnnxBackend(file, [OBS, index], [ACTIONS])
     backend.inputs["index"][:] = 99
@@ -95,10 +105,17 @@ def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
     """ONNX Runtime makes some number of it: outputs are finite."""
     quantised = ["scale", "zero"]
     constants: dict[str, Any] = {"scale": np.float32(0.1), "zero": np.int8(0)}
-    nodes = [helper.make_node("QuantizeLinear", ["obs", *quantised], ["q"]),
-             helper.make_node("DequantizeLinear", ["q", *quantised], ["actions"])]
-    file = save(tmp_path / "quantised.onnx", nodes, {"obs": (1, 4)}, {"actions": (1, 4)},
-                constants=constants)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["obs", *quantised], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", *quantised], ["actions"]),
+    ]
+    file = save(
+        tmp_path / "quantised.onnx",
+        nodes,
+        {"obs": (1, 4)},
+        {"actions": (1, 4)},
+        constants=constants,
+    )
     backends = [OnnxBackend(file, [OBS], [ACTIONS], precision=p) for p in ("fp32", "int8")]
     for backend in backends:
         backend.inputs["obs"][0, 1] = np.nan
@@ -113,17 +130,21 @@ def test_integers_do_not_hide_what_is_not_finite(tmp_path: Path) -> None:
     np.testing.assert_allclose(backends[1].outputs["actions"].astype(np.float32), 1.0, atol=0.05)
 
 
-@pytest.mark.parametrize(("flags", "precision", "integers", "warned"), [
-    ("fma avx2", "int8", None, True),
-    ("fma avx2", "int8", "signed", True),
-    ("fma avx2 avx512f avx512bw", "int8", "signed", True),
-    ("fma avx2", "int8", "unsigned", False),
-    ("fma avx2", "fp32", None, False),
-    ("fma avx2 avx_vnni", "int8", None, False),
-    ("avx2 avx512f avx512_vnni", "int8", "signed", False),
-    ("sse4_1 avx", "int8", None, False),
-    (None, "int8", None, False),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "precision", "integers", "warned"),
+    [
+        ("fma avx2", "int8", None, True),
+        ("fma avx2", "int8", "signed", True),
+        ("fma avx2 avx512f avx512bw", "int8", "signed", True),
+        ("fma avx2", "int8", "unsigned", False),
+        ("fma avx2", "fp32", None, False),
+        ("fma avx2 avx_vnni", "int8", None, False),
+        ("avx2 avx512f avx512_vnni", "int8", "signed", False),
+        ("sse4_1 avx", "int8", None, False),
+        (None, "int8", None, False),
+    ],
+    ids=str,
+)
 def test_signed_integers_are_warned_of_on_a_processor_where_their_sums_saturate(
     tmp_path: Path, flags: str | None, precision: str, integers: Integers | None, warned: bool
 ) -> None:

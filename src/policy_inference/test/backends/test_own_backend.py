@@ -22,10 +22,27 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
     for name, content in FILE.findall(guide):
         (folder / name).write_text(content, "utf-8")
 
-    _run(folder, "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-build-isolation",
-         "--target", str(site), ".")
-    said = _run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_conformance.py",
-                PYTHONPATH=os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]))
+    _run(
+        folder,
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "--target",
+        str(site),
+        ".",
+    )
+    said = _run(
+        folder,
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "test_conformance.py",
+        PYTHONPATH=os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")]),
+    )
 
     passed = re.search(r"(\d+) passed", said)
     assert passed is not None, said
@@ -33,8 +50,14 @@ def test_package_of_the_guide_installs_and_passes_the_conformance_suite(tmp_path
 
 
 def _run(folder: Path, *module: str, **variables: str) -> str:
-    done = subprocess.run([sys.executable, "-m", *module], cwd=folder, text=True, check=False,
-                          env=os.environ | variables, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", *module],
+        cwd=folder,
+        text=True,
+        check=False,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     assert done.returncode == 0, done.stdout
     return done.stdout

@@ -12,7 +12,8 @@ import pytest
 
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP, artifact_for, available, open_backend
-from policy_inference.bundle.load import Bundle, load_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
 from policy_inference.machine.machine import Machine
@@ -64,13 +65,17 @@ def vendor(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
+def bundle(tmp_path: Path) -> JointBundle:
     model, gone = (save_linear(tmp_path / f"policy.{suffix}", 2, 1) for suffix in ("onnx", "gone"))
-    for name, file, precision in (("onnx", model, "fp32"), ("vendor", model, "int8"),
-                                  ("broken", model, "int8"), ("gone", gone, "int8")):
+    for name, file, precision in (
+        ("onnx", model, "fp32"),
+        ("vendor", model, "int8"),
+        ("broken", model, "int8"),
+        ("gone", gone, "int8"),
+    ):
         write_contract(file, name, precision)
     gone.unlink()
-    return load_bundle(tmp_path)
+    return load_bundle(tmp_path, kind=JointBundle)
 
 
 def test_onnx_is_registered_by_the_installed_package() -> None:
@@ -86,7 +91,7 @@ def test_backend_of_another_package_is_found() -> None:
     assert {"onnx", "vendor"} <= available().keys()
 
 
-def test_model_is_opened_as_the_contract_describes_it(bundle: Bundle) -> None:
+def test_model_is_opened_as_the_contract_describes_it(bundle: JointBundle) -> None:
     backend, reasons = open_backend(bundle, ["onnx"])
     backend.inputs["obs"][:] = [[1.0, 2.0]]
 
@@ -104,7 +109,7 @@ def test_what_is_questionable_on_this_machine_is_said_when_it_is_opened(
     monkeypatch.setattr(Machine, "cpu_flags", lambda _: frozenset({"avx2"}))
     folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
 
-    open_backend(load_bundle(folder), ["onnx"])[0].close()
+    open_backend(load_bundle(folder, kind=JointBundle), ["onnx"])[0].close()
 
     (warning,) = caplog.records
     assert warning.levelname == "WARNING"
@@ -112,7 +117,7 @@ def test_what_is_questionable_on_this_machine_is_said_when_it_is_opened(
     assert "compile it again with `model_tools compile onnx --precision int8`" in warning.message
 
 
-def test_unknown_name_lists_the_installed_ones_and_the_artifacts(bundle: Bundle) -> None:
+def test_unknown_name_lists_the_installed_ones_and_the_artifacts(bundle: JointBundle) -> None:
     with pytest.raises(BackendError) as caught:
         open_backend(bundle, ["tensorflow"])
 
@@ -123,18 +128,18 @@ def test_unknown_name_lists_the_installed_ones_and_the_artifacts(bundle: Bundle)
     )
 
 
-def test_unknown_name_in_a_list_is_an_error_even_behind_one_that_opens(bundle: Bundle) -> None:
+def test_unknown_name_in_a_list_is_an_error_even_behind_one_that_opens(bundle: JointBundle) -> None:
     with pytest.raises(BackendError, match="found 'onxx', 'tensorflow'"):
         open_backend(bundle, ["onnx", "onxx", "tensorflow"])
 
 
-def test_empty_list_is_an_error(bundle: Bundle) -> None:
+def test_empty_list_is_an_error(bundle: JointBundle) -> None:
     with pytest.raises(BackendError, match=r"expected names of installed .*, found nothing"):
         open_backend(bundle, [])
 
 
 @pytest.mark.usefixtures("vendor")
-def test_first_backend_that_opens_wins(bundle: Bundle) -> None:
+def test_first_backend_that_opens_wins(bundle: JointBundle) -> None:
     backend, reasons = open_backend(bundle, ["onnx", "vendor"])
 
     assert (backend.name, reasons) == ("onnx", ())
@@ -142,7 +147,7 @@ def test_first_backend_that_opens_wins(bundle: Bundle) -> None:
 
 
 @pytest.mark.usefixtures("vendor")
-def test_reason_of_each_backend_that_did_not_open_is_reported(bundle: Bundle) -> None:
+def test_reason_of_each_backend_that_did_not_open_is_reported(bundle: JointBundle) -> None:
     backend, reasons = open_backend(bundle, ["vendor", "onnx"])
 
     assert backend.name == "onnx"
@@ -151,13 +156,13 @@ def test_reason_of_each_backend_that_did_not_open_is_reported(bundle: Bundle) ->
 
 
 @pytest.mark.usefixtures("vendor")
-def test_single_backend_that_does_not_open_raises_its_own_error(bundle: Bundle) -> None:
+def test_single_backend_that_does_not_open_raises_its_own_error(bundle: JointBundle) -> None:
     with pytest.raises(BackendError, match=r"^vendor: no device; connect one$"):
         open_backend(bundle, ["vendor"])
 
 
 @pytest.mark.usefixtures("vendor")
-def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: Install) -> None:
+def test_list_of_which_none_opens_gives_every_reason(bundle: JointBundle, install: Install) -> None:
     install("npu-backend", npu="vendor_backend:VendorBackend")
 
     with pytest.raises(BackendError) as caught:
@@ -172,7 +177,7 @@ def test_list_of_which_none_opens_gives_every_reason(bundle: Bundle, install: In
     ]
 
 
-def test_missing_model_ends_the_list(bundle: Bundle, install: Install) -> None:
+def test_missing_model_ends_the_list(bundle: JointBundle, install: Install) -> None:
     install("gone-backend", gone=ONNX)
 
     with pytest.raises(BundleError, match=r"policy\.gone: expected the file that"):
@@ -180,7 +185,9 @@ def test_missing_model_ends_the_list(bundle: Bundle, install: Install) -> None:
 
 
 @pytest.mark.parametrize("value", ["no_such_module:Backend", "policy_inference.backends.onnx:No"])
-def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, value: str) -> None:
+def test_package_that_does_not_load_is_named(
+    bundle: JointBundle, install: Install, value: str
+) -> None:
     install("broken-backend", broken=value)
 
     with pytest.raises(BackendError) as caught:
@@ -189,32 +196,52 @@ def test_package_that_does_not_load_is_named(bundle: Bundle, install: Install, v
     assert str(caught.value).startswith(f"broken-backend ({value}) does not load: ")
 
 
-@pytest.mark.parametrize("deed", [
-    "raise OSError('libnpu.so: cannot open')", "raise RuntimeError('boom')",
-    "import sys; sys.exit()", "def f(:", "1 / 0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "raise OSError('libnpu.so: cannot open')",
+        "raise RuntimeError('boom')",
+        "import sys; sys.exit()",
+        "def f(:",
+        "1 / 0",
+    ],
+)
 @pytest.mark.parametrize("when", ["imported", "opened"])
 def test_whatever_a_package_raises_ends_its_turn_only(
-    bundle: Bundle, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deed: str,
+    bundle: JointBundle,
+    install: Install,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    deed: str,
     when: str,
-) -> None:  # fmt: skip
+) -> None:
     install("vendor-backend", vendor="vendor_backend:VendorBackend")
-    code = deed if when == "imported" else NO_RUNTIME.replace(
-        'raise BackendError("vendor: no device; connect one")', f"exec({deed!r})")
+    code = (
+        deed
+        if when == "imported"
+        else NO_RUNTIME.replace(
+            'raise BackendError("vendor: no device; connect one")', f"exec({deed!r})"
+        )
+    )
     (tmp_path / "site" / "vendor_backend.py").write_text(code, "utf-8")
     monkeypatch.delitem(sys.modules, "vendor_backend", raising=False)
 
     backend, reasons = open_backend(bundle, ["vendor", "onnx"])
 
     assert backend.name == "onnx"
-    said = r"vendor: vendor-backend .* does not load" if when == "imported" else (
-        rf"vendor: vendor: {bundle.path}/policy.onnx")
-    assert re.match(rf"{said}: (OSError: libnpu|RuntimeError: boom|SystemExit|SyntaxError|ZeroDiv)",
-                    reasons[0])  # fmt: skip
+    said = (
+        r"vendor: vendor-backend .* does not load"
+        if when == "imported"
+        else (rf"vendor: vendor: {bundle.path}/policy.onnx")
+    )
+    assert re.match(
+        rf"{said}: (OSError: libnpu|RuntimeError: boom|SystemExit|SyntaxError|ZeroDiv)", reasons[0]
+    )
     backend.close()
 
 
 def test_two_packages_with_the_same_name_are_an_error_that_names_both(
-    bundle: Bundle, install: Install
+    bundle: JointBundle, install: Install
 ) -> None:
     install("one-backend", npu="one:Backend")
     install("other-backend", npu="other:Backend")
@@ -248,7 +275,9 @@ def builder(install: Install, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("builder")
-def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(bundle: Bundle) -> None:
+def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(
+    bundle: JointBundle,
+) -> None:
     artifact, file = artifact_for(bundle, "builder")
 
     assert (artifact.file, artifact.precision) == ("policy.onnx", "fp16")
@@ -257,22 +286,27 @@ def test_back_end_that_builds_is_served_by_the_artifact_that_it_builds_from(bund
     backend.close()
 
 
-def test_options_of_a_back_end_that_is_not_to_be_opened_are_an_error(bundle: Bundle) -> None:
+def test_options_of_a_back_end_that_is_not_to_be_opened_are_an_error(bundle: JointBundle) -> None:
     with pytest.raises(BackendError, match=r"expected options of onnx, .* found options of rknn"):
         open_backend(bundle, ["onnx"], {"rknn": {"core_mask": "0"}})
 
 
-@pytest.mark.parametrize(("name", "options", "found"), [
-    ("tensorrt", {"bild": "yes"}, "found bild"), ("tensorrt", {"build": "maybe"}, "'maybe'"),
-    ("rknn", {"core_mask": "9"}, "'9'"), ("bpu", {"priority": "high"}, "'high'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "options", "found"),
+    [
+        ("tensorrt", {"bild": "yes"}, "found bild"),
+        ("tensorrt", {"build": "maybe"}, "'maybe'"),
+        ("rknn", {"core_mask": "9"}, "'9'"),
+        ("bpu", {"priority": "high"}, "'high'"),
+    ],
+)
 def test_slip_in_an_option_is_no_reason_to_take_the_next_back_end(
-    bundle: Bundle, name: str, options: dict[str, str], found: str
+    bundle: JointBundle, name: str, options: dict[str, str], found: str
 ) -> None:
     with pytest.raises(BackendError, match=f"^{name}: .*{found}"):
         open_backend(bundle, [name, "onnx"], {name: options})
 
 
-def test_options_of_a_back_end_that_has_none_are_an_error(bundle: Bundle) -> None:
+def test_options_of_a_back_end_that_has_none_are_an_error(bundle: JointBundle) -> None:
     with pytest.raises(BackendError, match="onnx: expected no options, found cores"):
         open_backend(bundle, ["onnx"], {"onnx": {"cores": "2"}})

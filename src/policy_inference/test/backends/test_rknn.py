@@ -14,7 +14,7 @@ from onnx import helper
 
 from policy_inference.backends.rknn import backend as rknn
 from policy_inference.backends.rknn.backend import RknnBackend
-from policy_inference.backends.rknn.said import Said
+from policy_inference.backends.rknn.vendor_log import VendorLog
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.testing.case import Array
@@ -42,27 +42,41 @@ def start(board: Path, tmp_path: Path) -> Iterator[Start]:
     """Open a linear model, compiled as told, with the options given."""
     with ExitStack() as stack:
 
-        def apply(precision: str = "fp16", stated: str = "", target: str | None = "rk3588",
-                  made_for: str = "rk3588", **options: str) -> RknnBackend:
+        def apply(
+            precision: str = "fp16",
+            stated: str = "",
+            target: str | None = "rk3588",
+            made_for: str = "rk3588",
+            **options: str,
+        ) -> RknnBackend:
             file = save_rknn(save_linear(tmp_path / "policy.onnx", 5, 3), precision, made_for)
-            backend = RknnBackend(file, [OBS], [ACTIONS], precision=stated or precision,
-                                  target=target, options=options)
+            backend = RknnBackend(
+                file,
+                [OBS],
+                [ACTIONS],
+                precision=stated or precision,
+                target=target,
+                options=options,
+            )
             return stack.enter_context(closing(backend))
 
         yield apply
 
 
 def test_versions_and_device_are_reported(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Board, "printed",
-                        "I RKNN: [10:00:00.000] RKNN Driver Information, version: 0.9.6\n")
+    monkeypatch.setattr(
+        Board, "printed", "I RKNN: [10:00:00.000] RKNN Driver Information, version: 0.9.6\n"
+    )
 
     details = start(core_mask="0_1").details
 
     assert details == {
-        "precision": "fp16", "model": "made by RKNN Toolkit2 2.5.0",
+        "precision": "fp16",
+        "model": "made by RKNN Toolkit2 2.5.0",
         "runtime": "rknn-toolkit-lite2; API: 2.3.2 (429f97ae6b@2025-04-09) DRV: x",
-        "device": "NPU, core mask 0_1", "driver": "0.9.6",
-    }  # fmt: skip
+        "device": "NPU, core mask 0_1",
+        "driver": "0.9.6",
+    }
 
 
 @pytest.mark.parametrize("precision", ["fp16", "w8a8", "w16a16i_dfp"])
@@ -70,8 +84,9 @@ def test_files_of_every_precision_open(start: Start, precision: str) -> None:
     assert start(precision).details["precision"] == precision
 
 
-@pytest.mark.parametrize(("stated", "made"), [("fp16", "w8a8"), ("w8a8", "w16a16i_dfp"),
-                                              ("w16a16i_dfp", "w8a8")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stated", "made"), [("fp16", "w8a8"), ("w8a8", "w16a16i_dfp"), ("w16a16i_dfp", "w8a8")]
+)
 def test_a_file_of_another_precision_than_stated_is_refused(
     start: Start, stated: str, made: str
 ) -> None:
@@ -87,8 +102,11 @@ def test_a_file_for_another_chip_than_stated_is_refused(start: Start) -> None:
 def test_a_file_for_another_chip_than_the_boards_is_refused(start: Start, board: Path) -> None:
     board.write_bytes(b"radxa,zero3\0rockchip,rk3566\0")
 
-    with pytest.raises(BackendError, match=r"for this board \(rk3566\), found one for rk3588; "
-                                           "compile it with --target rk3568"):
+    with pytest.raises(
+        BackendError,
+        match=r"for this board \(rk3566\), found one for rk3588; "
+        "compile it with --target rk3568",
+    ):
         start()
 
 
@@ -131,34 +149,59 @@ def test_core_mask_reaches_the_runtime(
     assert masks == [getattr(RKNNLite, f"NPU_CORE_{name.upper()}")]
 
 
-@pytest.mark.parametrize(("chip", "mask"), [("rk3588", "3"), ("rk3576", "2"), ("rk3576", "0_1_2"),
-                                            ("rk3566", "0")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("chip", "mask"), [("rk3588", "3"), ("rk3576", "2"), ("rk3576", "0_1_2"), ("rk3566", "0")]
+)
 def test_a_core_that_the_chip_lacks_is_refused(start: Start, chip: str, mask: str) -> None:
     with pytest.raises(BackendError, match=f"core_mask: expected one of auto.*, found '{mask}'"):
         start(target=chip, made_for=chip, core_mask=mask)
 
 
-@pytest.mark.parametrize(("logged", "cause", "remedy"), [
-    ("Invalid RKNN model version 6", "a librknnrt.so that is older than the model",
-     "install the librknnrt.so"),
-    ("parseRKNN: invalid RKNN_MAGIC!", "a model that the library refuses", "copy the model again"),
-    ("failed to open rknpu module, need to insmod rknpu dirver!", "no access to the NPU",
-     "groups render and video"),
-    ("RKNN_ERR_TARGET_PLATFORM_UNMATCH", "a model for another chip", "for this board's chip"),
-    ("RKNN_ERR_MALLOC_FAIL", "not enough memory", "close other models"),
-    ("RKNN_ERR_DEVICE_UNAVAILABLE", "an NPU that is not available", "dmesg"),
-    ("RKNN_ERR_TIMEOUT", "an NPU that does not answer", "cores of their own"),
-    ("Please download the librknnrt.so from github and move it to directory /usr/lib/",
-     "no librknnrt.so", "copy the one of RKNN Toolkit2"),
-    ("docker run -v /dev/dri/renderD129:/dev/dri/renderD129", "a container without the NPU's",
-     "start it with -v /dev/dri"),
-    ("RKNN_ERR_DECRYPT_FAILED", "an encrypted model", "without encryption"),
-    ("RKNN_ERR_FAIL", "most often a library older than the model", "install the librknnrt.so"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("logged", "cause", "remedy"),
+    [
+        (
+            "Invalid RKNN model version 6",
+            "a librknnrt.so that is older than the model",
+            "install the librknnrt.so",
+        ),
+        (
+            "parseRKNN: invalid RKNN_MAGIC!",
+            "a model that the library refuses",
+            "copy the model again",
+        ),
+        (
+            "failed to open rknpu module, need to insmod rknpu dirver!",
+            "no access to the NPU",
+            "groups render and video",
+        ),
+        ("RKNN_ERR_TARGET_PLATFORM_UNMATCH", "a model for another chip", "for this board's chip"),
+        ("RKNN_ERR_MALLOC_FAIL", "not enough memory", "close other models"),
+        ("RKNN_ERR_DEVICE_UNAVAILABLE", "an NPU that is not available", "dmesg"),
+        ("RKNN_ERR_TIMEOUT", "an NPU that does not answer", "cores of their own"),
+        (
+            "Please download the librknnrt.so from github and move it to directory /usr/lib/",
+            "no librknnrt.so",
+            "copy the one of RKNN Toolkit2",
+        ),
+        (
+            "docker run -v /dev/dri/renderD129:/dev/dri/renderD129",
+            "a container without the NPU's",
+            "start it with -v /dev/dri",
+        ),
+        ("RKNN_ERR_DECRYPT_FAILED", "an encrypted model", "without encryption"),
+        ("RKNN_ERR_FAIL", "most often a library older than the model", "install the librknnrt.so"),
+    ],
+)
 @pytest.mark.parametrize("way", ["logged", "printed"])
 def test_reason_of_a_failure_and_its_remedy_are_told(
-    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, logged: str, cause: str,
-    remedy: str, way: str,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    logged: str,
+    cause: str,
+    remedy: str,
+    way: str,
 ) -> None:
     monkeypatch.setattr(Board, "logged", "failed" if way == "printed" else logged)
     if way == "printed":
@@ -175,11 +218,14 @@ def test_reason_of_a_failure_and_its_remedy_are_told(
     assert remedy in message
 
 
-@pytest.mark.parametrize(("raised", "cause"), [
-    (OSError("/usr/lib/librknnrt.so: invalid ELF header"), "perhaps a web page saved under"),
-    (OSError("/usr/lib/librknnrt.so: cannot open shared object file"), "no librknnrt.so"),
-    (AttributeError("'NoneType' object has no attribute 'format'"), "a machine without an NPU"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("raised", "cause"),
+    [
+        (OSError("/usr/lib/librknnrt.so: invalid ELF header"), "perhaps a web page saved under"),
+        (OSError("/usr/lib/librknnrt.so: cannot open shared object file"), "no librknnrt.so"),
+        (AttributeError("'NoneType' object has no attribute 'format'"), "a machine without an NPU"),
+    ],
+)
 def test_what_the_runtime_raises_is_told(
     start: Start, monkeypatch: pytest.MonkeyPatch, raised: Exception, cause: str
 ) -> None:
@@ -224,10 +270,13 @@ def test_integers_do_not_hide_what_is_not_finite(
         backend.run()
 
 
-@pytest.mark.parametrize(("result", "found"), [
-    (np.zeros((1, 4), np.float32), r"float32\[1, 4\]"),
-    (np.zeros((1, 3), np.int8), r"int8\[1, 3\]"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("result", "found"),
+    [
+        (np.zeros((1, 4), np.float32), r"float32\[1, 4\]"),
+        (np.zeros((1, 3), np.int8), r"int8\[1, 3\]"),
+    ],
+)
 def test_a_runtime_that_gives_other_sizes_or_types_is_refused(
     start: Start, monkeypatch: pytest.MonkeyPatch, result: Array, found: str
 ) -> None:
@@ -237,10 +286,15 @@ def test_a_runtime_that_gives_other_sizes_or_types_is_refused(
         start()
 
 
-@pytest.mark.parametrize("results", [
-    [np.zeros((1, 4), np.float32)], [np.zeros((1, 3), np.int8)], [],
-    [np.zeros((1, 3), np.float32)] * 2,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "results",
+    [
+        [np.zeros((1, 4), np.float32)],
+        [np.zeros((1, 3), np.int8)],
+        [],
+        [np.zeros((1, 3), np.float32)] * 2,
+    ],
+)
 def test_a_runtime_that_changes_its_results_while_it_runs_is_an_error_of_the_run(
     start: Start, monkeypatch: pytest.MonkeyPatch, results: list[Array]
 ) -> None:
@@ -271,7 +325,7 @@ def test_several_models_log_each_line_once(start: Start) -> None:
     assert len(streams) == 1
     for backend in (one, other, third):
         backend.close()
-    assert not any(isinstance(handler, Said) for handler in handlers)
+    assert not any(isinstance(handler, VendorLog) for handler in handlers)
 
 
 def test_an_older_runtime_is_run_without_what_it_lacks(

@@ -20,7 +20,9 @@ from policy_inference.backends.rknn_toolkit.recipe import Recipe
 RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
 
 
-@pytest.mark.parametrize(("stage", "text", "expected", "remedy"), [
+# A table: the step, what the toolkit says, what the sentence expects, and its remedy.
+# fmt: off
+WORDS = [
     ("import", "ModuleNotFoundError: No module named 'rknn'", "Toolkit2 in this", "setup-rknn"),
     ("import", "No module named 'pkg_resources'", "setuptools older than 81", "setup-rknn"),
     ("load_onnx", "AttributeError: module 'onnx' has no attribute 'mapping'", "onnx up to 1.18",
@@ -79,7 +81,11 @@ RECIPE = Recipe(target="rk3588", precision="fp16", inputs=(), outputs=())
     ("inference", "ValueError: The input shape (2, 45) is wrong, expect [1, 45]!",
      "the sizes of the inputs", "this policy"),
     ("accuracy_analysis", "something else", "to work", "log"),
-])  # fmt: skip
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("stage", "text", "expected", "remedy"), WORDS)
 def test_words_of_the_toolkit_become_a_sentence(
     stage: str, text: str, expected: str, remedy: str
 ) -> None:
@@ -114,10 +120,14 @@ class Toolkit:
         return call
 
 
-@pytest.mark.parametrize(("failing", "done"), [
-    ("config", ["config"]), ("load_onnx", ["config", "load_onnx"]),
-    ("build", ["config", "load_onnx", "build"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("failing", "done"),
+    [
+        ("config", ["config"]),
+        ("load_onnx", ["config", "load_onnx"]),
+        ("build", ["config", "load_onnx", "build"]),
+    ],
+)
 @pytest.mark.parametrize("how", ["raises", "gives -1"])
 def test_nothing_is_done_after_the_first_step_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, done: list[str], how: str

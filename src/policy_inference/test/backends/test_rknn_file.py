@@ -13,19 +13,32 @@ from policy_inference.errors import BackendError
 
 # Shortened from what RKNN Toolkit2 2.5.0 wrote for a model obs [1, 45] -> actions [1, 12], w8a8.
 DESCRIPTION = {
-    "version": "2.5.0", "target_platform": ["rk3588"], "ori_network_platform": "ONNX",
-    "input_num": 1, "output_num": 1,
+    "version": "2.5.0",
+    "target_platform": ["rk3588"],
+    "ori_network_platform": "ONNX",
+    "input_num": 1,
+    "output_num": 1,
     "norm_tensor": [
-        {"tensor_id": 0, "url": "obs", "size": [1, 45], "dim_num": 2,
-         "dtype": {"qnt_method": "layer", "qnt_type": "int8", "vx_type": "int8"}},
-        {"tensor_id": 1, "url": "actions", "size": [1, 12], "dim_num": 2,
-         "dtype": {"qnt_method": "", "qnt_type": "", "vx_type": ""}},
+        {
+            "tensor_id": 0,
+            "url": "obs",
+            "size": [1, 45],
+            "dim_num": 2,
+            "dtype": {"qnt_method": "layer", "qnt_type": "int8", "vx_type": "int8"},
+        },
+        {
+            "tensor_id": 1,
+            "url": "actions",
+            "size": [1, 12],
+            "dim_num": 2,
+            "dtype": {"qnt_method": "", "qnt_type": "", "vx_type": ""},
+        },
     ],
     "graph": [
         {"left": "input", "left_tensor_id": 0, "right": "norm_tensor", "right_tensor_id": 0},
         {"left": "output", "left_tensor_id": 0, "right": "norm_tensor", "right_tensor_id": 1},
     ],
-}  # fmt: skip
+}
 COMPILED = b"\x07" * 40
 
 
@@ -43,15 +56,20 @@ def file(tmp_path: Path) -> Path:
 def test_the_description_behind_the_compiled_part_is_read(file: Path) -> None:
     file.write_bytes(content())
     assert read_rknn(file) == RknnFile(
-        format_version=6, toolkit="2.5.0", source="ONNX", targets=("rk3588",),
+        format_version=6,
+        toolkit="2.5.0",
+        source="ONNX",
+        targets=("rk3588",),
         inputs={"obs": RknnTensor(shape=(1, 45), precision="int8")},
         outputs={"actions": RknnTensor(shape=(1, 12), precision="float16")},
-    )  # fmt: skip
+    )
 
 
 def test_several_inputs_keep_the_models_order(file: Path) -> None:
-    tensors = [{"tensor_id": i, "url": name, "size": [1], "dtype": {"qnt_type": ""}}
-               for i, name in enumerate(["second", "first"])]
+    tensors = [
+        {"tensor_id": i, "url": name, "size": [1], "dtype": {"qnt_type": ""}}
+        for i, name in enumerate(["second", "first"])
+    ]
     graph = [{"left": "input", "left_tensor_id": 1 - i, "right_tensor_id": i} for i in range(2)]
     file.write_bytes(content({**DESCRIPTION, "norm_tensor": tensors, "graph": graph}))
     assert list(read_rknn(file).inputs) == ["first", "second"]
@@ -68,24 +86,36 @@ def test_a_file_cut_off_anywhere_is_refused(file: Path) -> None:
 @pytest.mark.parametrize("junk", [b"", b"hello, this is no model at all", bytes(200)])
 def test_another_kind_of_file_is_refused(file: Path, junk: bytes) -> None:
     file.write_bytes(junk)
-    with pytest.raises(BackendError, match=r"policy.rknn: expected a .rknn file, found one that .*"
-                                           "; copy it again, or compile it with"):
+    with pytest.raises(
+        BackendError,
+        match=r"policy.rknn: expected a .rknn file, found one that .*"
+        "; copy it again, or compile it with",
+    ):
         read_rknn(file)
 
 
 def test_a_pointer_in_the_place_of_the_file_is_named(file: Path) -> None:
     file.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 9\n")
-    with pytest.raises(BackendError, match=r"expected a .rknn file, found a pointer of Git LFS, .*"
-                                           "; copy it again"):
+    with pytest.raises(
+        BackendError,
+        match=r"expected a .rknn file, found a pointer of Git LFS, .*"
+        "; copy it again",
+    ):
         read_rknn(file)
 
 
 @pytest.mark.parametrize(
     "description",
-    [[], "text", {}, {**DESCRIPTION, "graph": [{"left": "input"}]},
-     {**DESCRIPTION, "graph": [{"left": "input", "left_tensor_id": float("inf")}]},
-     {**DESCRIPTION, "norm_tensor": None}, {**DESCRIPTION, "target_platform": None}],
-)  # fmt: skip
+    [
+        [],
+        "text",
+        {},
+        {**DESCRIPTION, "graph": [{"left": "input"}]},
+        {**DESCRIPTION, "graph": [{"left": "input", "left_tensor_id": float("inf")}]},
+        {**DESCRIPTION, "norm_tensor": None},
+        {**DESCRIPTION, "target_platform": None},
+    ],
+)
 def test_a_description_of_another_layout_is_refused(file: Path, description: object) -> None:
     file.write_bytes(content(description, version=9))
     with pytest.raises(BackendError, match="found another, of format version 9; convert"):

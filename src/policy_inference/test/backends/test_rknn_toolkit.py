@@ -31,8 +31,14 @@ from policy_inference.testing.models import save, save_linear, save_recurrent, w
 
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
 SHAPES = {"obs": (1, 5), "actions": (1, 3), "h_in": (1, 3), "h_out": (1, 3)}
-RECIPE = Recipe(target="rk3588", precision="w8a8", inputs=(OBS,), outputs=(ACTIONS,),
-                settings={"optimization_level": 3}, tag="a test")  # fmt: skip
+RECIPE = Recipe(
+    target="rk3588",
+    precision="w8a8",
+    inputs=(OBS,),
+    outputs=(ACTIONS,),
+    settings={"optimization_level": 3},
+    tag="a test",
+)
 
 
 def obs_rows(count: int = 40) -> F32:
@@ -64,11 +70,18 @@ def test_the_same_recipe_gives_the_same_file(packed: Path, tmp_path: Path) -> No
     assert (tmp_path / "again.zip").read_bytes() == packed.read_bytes()
 
 
-@pytest.mark.parametrize(("name", "content"), [
-    ("recipe.json", b"{}"), ("recipe.json", b"no json"), ("recipe.json", b'{"version": 9}'),
-    ("recipe.json", b'{"version": 1, "inputs": 3}'), ("model.onnx", None), ("samples/0.npy", None),
-    ("recipe.json", None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("recipe.json", b"{}"),
+        ("recipe.json", b"no json"),
+        ("recipe.json", b'{"version": 9}'),
+        ("recipe.json", b'{"version": 1, "inputs": 3}'),
+        ("model.onnx", None),
+        ("samples/0.npy", None),
+        ("recipe.json", None),
+    ],
+)
 def test_a_recipe_that_lacks_something_is_refused(
     packed: Path, tmp_path: Path, name: str, content: bytes | None
 ) -> None:
@@ -113,8 +126,9 @@ def test_a_model_that_fits_is_the_same_function_when_prepared(tmp_path: Path) ->
 
 def test_weights_in_a_second_file_are_refused(tmp_path: Path) -> None:
     source = save_linear(tmp_path / "source.onnx", 5, 3)
-    onnx.save(onnx.load(source), source, save_as_external_data=True, size_threshold=0,
-              location="data")
+    onnx.save(
+        onnx.load(source), source, save_as_external_data=True, size_threshold=0, location="data"
+    )
 
     with pytest.raises(BackendError, match=r"source\.onnx: expected all weights in this file"):
         prepare(source, tmp_path / "prepared.onnx", SHAPES)
@@ -140,11 +154,15 @@ def test_weights_of_gemm_are_stored_output_by_output(
 ) -> None:
     """Else the toolkit multiplies a factor before them into the wrong axis."""
     random = np.random.default_rng(0)
-    constants: dict[str, Any] = {name: random.normal(size=size).astype(np.float32)
-                                 for name, size in (("m", 4), ("w", (4, 4)), ("b", 4))}
-    nodes = [helper.make_node("Mul", ["obs", "m"], ["n"]),
-             helper.make_node("Gemm", ["n", "w", "b"], ["h"], **given),
-             helper.make_node("Gemm", ["h", "w", "b"], ["actions"])]
+    constants: dict[str, Any] = {
+        name: random.normal(size=size).astype(np.float32)
+        for name, size in (("m", 4), ("w", (4, 4)), ("b", 4))
+    }
+    nodes = [
+        helper.make_node("Mul", ["obs", "m"], ["n"]),
+        helper.make_node("Gemm", ["n", "w", "b"], ["h"], **given),
+        helper.make_node("Gemm", ["h", "w", "b"], ["actions"]),
+    ]
     if stored == "Constant":
         weights = onnx.numpy_helper.from_array(constants.pop("w"))
         nodes.insert(0, helper.make_node("Constant", [], ["w"], value=weights))
@@ -154,13 +172,18 @@ def test_weights_of_gemm_are_stored_output_by_output(
     prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
 
     model = onnx.load(tmp_path / "prepared.onnx")
-    attributes = [{a.name: helper.get_attribute_value(a) for a in node.attribute}
-                  for node in model.graph.node if node.op_type == "Gemm"]
+    attributes = [
+        {a.name: helper.get_attribute_value(a) for a in node.attribute}
+        for node in model.graph.node
+        if node.op_type == "Gemm"
+    ]
     assert [each["transB"] for each in attributes] == [1, 1]
     assert sum(len(tensor.dims) == 2 for tensor in model.graph.initializer) == 1
     fed = {"obs": random.normal(size=(1, 4)).astype(np.float32)}
-    found, expected = (onnxruntime.InferenceSession(str(file)).run(None, fed)[0]
-                       for file in (tmp_path / "prepared.onnx", source))
+    found, expected = (
+        onnxruntime.InferenceSession(str(file)).run(None, fed)[0]
+        for file in (tmp_path / "prepared.onnx", source)
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -184,8 +207,11 @@ def test_an_opset_that_does_not_convert_is_refused_with_a_remedy(tmp_path: Path)
     model.opset_import[0].version = 20
     onnx.save(model, source)
 
-    with pytest.raises(BackendError, match=r"an opset up to 19, .* found 20, which does not conver"
-                                           r"t: (.|\n)*; export the model with --opset 17"):
+    with pytest.raises(
+        BackendError,
+        match=r"an opset up to 19, .* found 20, which does not conver"
+        r"t: (.|\n)*; export the model with --opset 17",
+    ):
         prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 5), "actions": (1, 5)})
 
 
@@ -198,9 +224,7 @@ def test_custom_operators_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(2, 5), (1, 6), (5,)])
-def test_other_sizes_than_the_contracts_are_refused(
-    tmp_path: Path, shape: tuple[int, ...]
-) -> None:
+def test_other_sizes_than_the_contracts_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     source = save_linear(tmp_path / "source.onnx", 5, 3)
 
     with pytest.raises(BackendError, match=r"obs: expected sizes .* found \[1, 5\]; export"):
@@ -223,8 +247,11 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
 def test_a_finished_file_is_not_simulated(tmp_path: Path) -> None:
     (tmp_path / "policy.rknn").write_bytes(b"RKNN" + bytes(60))
 
-    with pytest.raises(BackendError, match=r"policy.rknn: expected the .zip .*, found the .rknn, "
-                                           r"which the toolkit cannot simulate; name the other"):
+    with pytest.raises(
+        BackendError,
+        match=r"policy.rknn: expected the .zip .*, found the .rknn, "
+        r"which the toolkit cannot simulate; name the other",
+    ):
         RknnSimBackend(tmp_path / "policy.rknn", [OBS], [ACTIONS], precision="fp16")
 
 
@@ -267,8 +294,11 @@ def test_the_simulator_without_the_toolkit_says_so(
 def test_a_recipe_that_is_cut_off_is_refused(packed: Path) -> None:
     packed.write_bytes(packed.read_bytes()[:1000])
 
-    with pytest.raises(BackendError, match=r"policy.zip: expected a model for rknn_sim.* found: "
-                                           r".*; compile it again"):
+    with pytest.raises(
+        BackendError,
+        match=r"policy.zip: expected a model for rknn_sim.* found: "
+        r".*; compile it again",
+    ):
         RknnSimBackend(packed, [OBS], [ACTIONS], precision="w8a8")
 
 
@@ -279,13 +309,19 @@ def test_a_recipe_of_another_precision_than_stated_is_refused(packed: Path) -> N
 
 def test_layer_normalisation_states_its_epsilon(tmp_path: Path) -> None:
     constants = {name: np.ones(4, np.float32) for name in ("g", "b")}
-    nodes = [helper.make_node("LayerNormalization", ["obs", "g", "b"], ["h"]),
-             helper.make_node("LayerNormalization", ["h", "g", "b"], ["actions"], epsilon=1e-3)]
+    nodes = [
+        helper.make_node("LayerNormalization", ["obs", "g", "b"], ["h"]),
+        helper.make_node("LayerNormalization", ["h", "g", "b"], ["actions"], epsilon=1e-3),
+    ]
     sizes = {"obs": (1, 4)}, {"actions": (1, 4)}
     source = save(tmp_path / "source.onnx", nodes, *sizes, constants=constants)
 
     prepare(source, tmp_path / "prepared.onnx", {"obs": (1, 4), "actions": (1, 4)})
 
-    stated = [attribute.f for node in onnx.load(tmp_path / "prepared.onnx").graph.node
-              for attribute in node.attribute if attribute.name == "epsilon"]
+    stated = [
+        attribute.f
+        for node in onnx.load(tmp_path / "prepared.onnx").graph.node
+        for attribute in node.attribute
+        if attribute.name == "epsilon"
+    ]
     np.testing.assert_allclose(stated, [1e-5, 1e-3])

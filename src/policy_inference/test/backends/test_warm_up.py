@@ -140,8 +140,9 @@ def test_model_in_a_process_of_its_own_warms_up_as_its_class_says(
     file, trace = tmp_path / "model", tmp_path / "trace"
     file.write_text("", "utf-8")
 
-    with closing(ChildBackend(Noted, file, [OBS], [ACTIONS],
-                              options={"trace": str(trace)})) as backend:
+    with closing(
+        ChildBackend(Noted, file, [OBS], [ACTIONS], options={"trace": str(trace)})
+    ) as backend:
         opening = len(trace.read_text("utf-8").splitlines())
         backend.warm_up(ENOUGH_S)
 

@@ -46,9 +46,15 @@ def parsed(template: Path) -> dict[str, Any]:
 def chunk_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a chunk policy's bundle without fault, to be copied."""
     return write_chunk_bundle(
-        tmp_path_factory.mktemp("small_arm"), environment=4,
-        nominal={"source": "ten seconds of reaching", "ticks": 300, "target_step": 0.05,
-                 "effort_demand": [1.0, 2.0, 2.0]})  # fmt: skip
+        tmp_path_factory.mktemp("small_arm"),
+        environment=4,
+        nominal={
+            "source": "ten seconds of reaching",
+            "ticks": 300,
+            "target_step": 0.05,
+            "effort_demand": [1.0, 2.0, 2.0],
+        },
+    )
 
 
 @pytest.fixture(scope="session")

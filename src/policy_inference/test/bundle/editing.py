@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from policy_inference.bundle.load import read_any_contract
+from policy_inference.bundle.bundle import AnyContract
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import parse_contract
 from policy_inference.errors import BundleError
 
 CONTRACT = """
@@ -91,9 +93,19 @@ def sha256(file: Path) -> str:
 def problems_of(file: Path) -> list[str]:
     """Read a contract that is wrong; return its problems without the file's name."""
     with pytest.raises(BundleError) as caught:
-        read_any_contract(file)
+        any_contract(file)
     assert all(problem.file == str(file) for problem in caught.value.problems)
     return [line.removeprefix(f"{file}: ") for line in str(caught.value).splitlines()]
+
+
+def any_contract(file: Path) -> AnyContract:
+    """Read a contract that is valid, of any kind, without the files that it names."""
+    return parse_contract(file.read_bytes(), file)
+
+
+def joint_contract(file: Path) -> JointContract:
+    """Read a joint policy's contract that is valid, without the files that it names."""
+    return parse_contract(file.read_bytes(), file, kind=JointContract)
 
 
 def place(key: str) -> str:

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.load import read_any_contract
-
-from .editing import MISSING, Rejection, case_id, place, problems_of
+from .editing import MISSING, Rejection, any_contract, case_id, place, problems_of
 
 Edit = Callable[[Mapping[str, object]], Path]
 
 PHONE, POLICY = "cameras.phone", "graphs.BPU_ACTPolicy_TransformerLayers"
 ENCODER = "graphs.BPU_ACTPolicy_VisionEncoder_12x16"
 
+# A word each, read along the line; one on each would hide the tests behind 100 lines.
+# fmt: off
 REQUIRED_KEYS = [
     "schema_version", "name", "version", "rate_hz", "joints", "joints.names",
     "joints.default_position", "joints.position_min", "joints.position_max",
@@ -33,14 +33,15 @@ REQUIRED_KEYS = [
     "golden.sha256", "nominal.source", "nominal.ticks", "nominal.target_step",
     "nominal.effort_demand", "safety", "safety.on_fault", "provenance", "provenance.source",
     "provenance.licence",
-]  # fmt: skip
+]
 
 SECTIONS = [
     "joints", "units.gripper", "stand", "damp", PHONE, f"{PHONE}.normalisation", "state",
     "environment_state", "action", "action.normalisation", "chunk", POLICY,
     f"{POLICY}.inputs.states", f"{ENCODER}.artifacts.onnx", "golden", "nominal", "limits.onnx",
     "safety", "provenance",
-]  # fmt: skip
+]
+# fmt: on
 
 WRONG_TYPES: list[Rejection] = [
     ("rate_hz", "30", "expected a number, found '30'"),
@@ -107,11 +108,17 @@ WRONG_LENGTHS: list[Rejection] = [
 WRONG_WORDS: list[Rejection] = [
     ("schema_version", 2, "expected one of 1, found 2"),
     ("name", "Small Arm", "expected text like ^[a-z][a-z0-9_]*$, found 'Small Arm'"),
-    ("units.gripper.unit", "percent",
-     "expected one of radians, degrees, range_m100_100, range_0_100, found 'percent'"),
+    (
+        "units.gripper.unit",
+        "percent",
+        "expected one of radians, degrees, range_m100_100, range_0_100, found 'percent'",
+    ),
     ("units.elbow_flex.sign", 2, "expected one of 1, -1, found 2"),
-    (f"{PHONE}.normalisation.mode", "MEAN_STD",
-     "expected one of mean_std, min_max, identity, found 'MEAN_STD'"),
+    (
+        f"{PHONE}.normalisation.mode",
+        "MEAN_STD",
+        "expected one of mean_std, min_max, identity, found 'MEAN_STD'",
+    ),
     ("environment_state.topic", "/goal", "expected text like "),
     (f"{POLICY}.inputs.states.dtype", "uint8", "expected one of float32, float16, int64, int32"),
     (f"{ENCODER}.artifacts.onnx.sha256", "cafe", "expected text like ^[0-9a-f]{64}$, found "),
@@ -121,8 +128,11 @@ WRONG_WORDS: list[Rejection] = [
 
 @pytest.mark.parametrize("key", REQUIRED_KEYS)
 def test_missing_key_rejected(edit_chunk: Edit, key: str) -> None:
-    assert [p for p in problems_of(edit_chunk({key: MISSING}))
-            if p.startswith(f"{place(key)}: expected ") and p.endswith("found nothing")]
+    assert [
+        p
+        for p in problems_of(edit_chunk({key: MISSING}))
+        if p.startswith(f"{place(key)}: expected ") and p.endswith("found nothing")
+    ]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -152,12 +162,23 @@ def test_wrong_value_rejected(edit_chunk: Edit, case: Rejection) -> None:
 
 
 def test_all_wrong_values_are_reported_at_once_in_file_order(edit_chunk: Edit) -> None:
-    file = edit_chunk({"rate_hz": 0, "units.gripper.unit": "mm", f"{PHONE}.height": 0,
-                       "chunk.steps": 0, "golden.sha256": "0"})
+    file = edit_chunk(
+        {
+            "rate_hz": 0,
+            "units.gripper.unit": "mm",
+            f"{PHONE}.height": 0,
+            "chunk.steps": 0,
+            "golden.sha256": "0",
+        }
+    )
 
     assert [problem.partition(":")[0] for problem in problems_of(file)] == [
-        "rate_hz", "units.gripper.unit", f"{PHONE}.height", "chunk.steps", "golden.sha256",
-    ]  # fmt: skip
+        "rate_hz",
+        "units.gripper.unit",
+        f"{PHONE}.height",
+        "chunk.steps",
+        "golden.sha256",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["act", "Chunk", 2, True, ["chunk"], {"chunk": 1}])
@@ -175,13 +196,19 @@ def test_chunk_policy_that_says_it_is_a_joint_policy_rejected(edit_chunk: Edit) 
 
 
 def test_contract_without_fault_is_accepted(edit_chunk: Edit) -> None:
-    contract = read_any_contract(edit_chunk({}))
+    contract = any_contract(edit_chunk({}))
 
     assert (contract.kind, contract.period_ns) == ("chunk", 33_333_333)
 
 
 def test_contract_with_every_optional_key_left_out_is_accepted(edit_chunk: Edit) -> None:
-    optional = ["golden", "nominal", "chunk.ensemble_coeff", "action.grippers",
-                "units.elbow_flex.sign", "units.elbow_flex.zero_rad"]
+    optional = [
+        "golden",
+        "nominal",
+        "chunk.ensemble_coeff",
+        "action.grippers",
+        "units.elbow_flex.sign",
+        "units.elbow_flex.zero_rad",
+    ]
 
-    read_any_contract(edit_chunk(dict.fromkeys(optional, MISSING)))
+    any_contract(edit_chunk(dict.fromkeys(optional, MISSING)))

@@ -11,6 +11,8 @@ from .editing import MISSING, Rejection, case_id, place, problems_of
 
 Edit = Callable[[Mapping[str, object]], Path]
 
+# A word each, read along the line; one on each would hide the tests behind 100 lines.
+# fmt: off
 REQUIRED_KEYS = [
     "schema_version", "kind", "name", "version", "rate_hz", "joints", "joints.names",
     "joints.default_position", "joints.position_min", "joints.position_max",
@@ -26,7 +28,7 @@ REQUIRED_KEYS = [
     "model.artifacts.onnx.precision", "model.golden.file", "model.golden.sha256",
     "nominal.source", "nominal.ticks", "nominal.target_step", "nominal.effort_demand", "safety",
     "safety.on_fault", "provenance", "provenance.source", "provenance.licence",
-]  # fmt: skip
+]
 
 SECTIONS = [
     "joints", "stand", "stand.via.0", "damp", "observations.obs", "observations.obs.terms.0",
@@ -34,7 +36,8 @@ SECTIONS = [
     "velocity_command", "model", "model.inputs.obs", "model.outputs.actions",
     "model.artifacts.onnx", "model.golden", "nominal", "limits.onnx", "limits.onnx.closed_loop",
     "safety", "provenance",
-]  # fmt: skip
+]
+# fmt: on
 
 WRONG_TYPES: list[Rejection] = [
     ("schema_version", "1", "expected one of 1, found '1'"),
@@ -76,7 +79,7 @@ WRONG_TYPES: list[Rejection] = [
     ("model.artifacts", ["policy.onnx"], "expected a mapping with names as keys, found ['policy"),
     ("model.artifacts.onnx", "policy.onnx", "expected a mapping with the keys of Artifact, found "),
     ("nominal.ticks", 0.5, "expected a whole number, found 0.5"),
-]  # fmt: skip
+]
 
 OUT_OF_BOUNDS: list[Rejection] = [
     ("rate_hz", 0, "expected a number >= 0.1, found 0.0"),
@@ -130,7 +133,7 @@ OUT_OF_BOUNDS: list[Rejection] = [
     ("safety.command_ramp_s", -1, "expected a number >= 0, found -1.0"),
     ("safety.margin", 0.9, "expected a number >= 1, found 0.9"),
     ("safety.blend_s", -0.1, "expected a number >= 0, found -0.1"),
-]  # fmt: skip
+]
 
 WRONG_LENGTHS: list[Rejection] = [
     ("joints.names", [], "expected at least one value, found an empty list"),
@@ -178,8 +181,11 @@ WRONG_WORDS: list[Rejection] = [
 
 @pytest.mark.parametrize("key", REQUIRED_KEYS)
 def test_missing_key_rejected(edit: Edit, key: str) -> None:
-    assert [p for p in problems_of(edit({key: MISSING}))
-            if p.startswith(f"{place(key)}: expected ") and p.endswith("found nothing")]
+    assert [
+        p
+        for p in problems_of(edit({key: MISSING}))
+        if p.startswith(f"{place(key)}: expected ") and p.endswith("found nothing")
+    ]
 
 
 @pytest.mark.parametrize("section", SECTIONS)
@@ -221,8 +227,11 @@ def test_all_wrong_values_are_reported_at_once_in_file_order(edit: Edit) -> None
     file = edit({"rate_hz": 0, "joints.stiffness": -1, "stand.pose": 1.0, "safety.margin": 0})
 
     assert [problem.partition(":")[0] for problem in problems_of(file)] == [
-        "rate_hz", "joints.stiffness", "stand.pose", "safety.margin",
-    ]  # fmt: skip
+        "rate_hz",
+        "joints.stiffness",
+        "stand.pose",
+        "safety.margin",
+    ]
 
 
 def test_long_value_is_shortened_in_the_message(edit: Edit) -> None:

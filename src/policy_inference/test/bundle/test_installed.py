@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.bundle.installed import bundle_folder, open_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.errors import BundleError, PolicyError
 
 from .editing import sha256
@@ -39,9 +40,18 @@ def install(template: Path, folder: Path, **record: str) -> Path:
     file = folder / "policy.yaml"
     text = file.read_text("utf-8").replace("name: two_joints", f"name: {name}")
     file.write_text(re.sub(r'version: ".*"', f'version: "{version}"', text), "utf-8")
-    (folder / "model_version.json").write_text(json.dumps({
-        "model": name, "version": version, "policy_hash": f"sha256:{sha256(file)}", "files": {},
-        "installed_time": "2026-01-01T00:00:00Z", **record}))  # fmt: skip
+    (folder / "model_version.json").write_text(
+        json.dumps(
+            {
+                "model": name,
+                "version": version,
+                "policy_hash": f"sha256:{sha256(file)}",
+                "files": {},
+                "installed_time": "2026-01-01T00:00:00Z",
+                **record,
+            }
+        )
+    )
     return folder
 
 
@@ -132,7 +142,7 @@ def test_folder_in_the_place_of_the_link_is_never_taken(model: Path) -> None:
         bundle_folder("walk")
 
 
-@pytest.mark.parametrize("by", [bundle_folder, open_bundle])
+@pytest.mark.parametrize("by", [bundle_folder, load_bundle])
 def test_link_to_a_version_that_is_itself_a_link_is_refused(
     model: Path, tmp_path: Path, template: Path, by: Callable[[str], object]
 ) -> None:
@@ -152,7 +162,7 @@ def test_link_to_a_folder_that_is_no_version_is_refused(model: Path) -> None:
         bundle_folder("walk")
 
 
-@pytest.mark.parametrize("by", [bundle_folder, open_bundle])
+@pytest.mark.parametrize("by", [bundle_folder, load_bundle])
 def test_version_that_was_copied_there_by_hand_is_refused(
     model: Path, template: Path, by: Callable[[str], object]
 ) -> None:
@@ -166,9 +176,10 @@ def test_version_that_was_copied_there_by_hand_is_refused(
         by("walk")
 
 
-@pytest.mark.parametrize("by", [bundle_folder, open_bundle])
-@pytest.mark.parametrize("record", [{"model": "run"}, {"version": "1.0.0"},
-                                    {"policy_hash": "sha256:00"}])
+@pytest.mark.parametrize("by", [bundle_folder, load_bundle])
+@pytest.mark.parametrize(
+    "record", [{"model": "run"}, {"version": "1.0.0"}, {"policy_hash": "sha256:00"}]
+)
 def test_version_that_its_record_does_not_mean_is_refused(
     model: Path, template: Path, by: Callable[[str], object], record: dict[str, str]
 ) -> None:
@@ -190,8 +201,8 @@ def test_name_that_no_bundle_can_have_is_refused(
 def test_installed_version_is_loaded_and_a_path_needs_no_record(
     model: Path, template: Path
 ) -> None:
-    assert open_bundle("walk").contract.version == "1.9.0"
-    assert open_bundle(str(template)).path == template
+    assert load_bundle("walk", kind=JointBundle).contract.version == "1.9.0"
+    assert load_bundle(str(template), kind=JointBundle).path == template
 
 
 def test_file_in_the_place_of_the_bundles_folder_is_no_installed_bundle(

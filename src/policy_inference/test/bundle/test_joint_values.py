@@ -5,23 +5,27 @@
 import pytest
 
 from policy_inference.bundle.joint_values import matched, per_joint, robot_names
-from policy_inference.bundle.schema import PerJoint
+from policy_inference.bundle.schema import PerJointYaml
 
 NAMES = ("FL_hip", "FL_knee", "FR_hip", "FR_knee")
 
 
 @pytest.mark.parametrize(
     "value",
-    [(1.0, 2.0, 1.0, 2.0), {".*_hip": 1.0, ".*_knee": 2.0}, {"F[LR]_hip": 1.0, "F._knee": 2.0},
-     {"FR_knee": 2.0, "FL_hip": 1.0, "FR_hip": 1.0, "FL_knee": 2.0},
-     {"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0}],
-)  # fmt: skip
-def test_list_and_maps_give_equal_values(value: PerJoint) -> None:
+    [
+        (1.0, 2.0, 1.0, 2.0),
+        {".*_hip": 1.0, ".*_knee": 2.0},
+        {"F[LR]_hip": 1.0, "F._knee": 2.0},
+        {"FR_knee": 2.0, "FL_hip": 1.0, "FR_hip": 1.0, "FL_knee": 2.0},
+        {"FL_(hip)": 1.0, "FR_hip": 1.0, ".*knee": 2.0},
+    ],
+)
+def test_list_and_maps_give_equal_values(value: PerJointYaml) -> None:
     assert per_joint(value, NAMES).tolist() == [1.0, 2.0, 1.0, 2.0]
 
 
 @pytest.mark.parametrize("value", [3.0, 3, (3.0, 3.0, 3.0, 3.0), {".*": 3.0}])
-def test_one_number_is_every_joints(value: PerJoint) -> None:
+def test_one_number_is_every_joints(value: PerJointYaml) -> None:
     assert per_joint(value, NAMES).tolist() == [3.0, 3.0, 3.0, 3.0]
 
 
@@ -51,23 +55,33 @@ def test_result_is_an_array_of_its_own() -> None:
     assert per_joint(values, NAMES).tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
-@pytest.mark.parametrize(("entries", "expected"), [
-    ([".*"], NAMES), (["F._knee"], ("FL_knee", "FR_knee")),
-    (["FR_hip", "FL_.*"], ("FR_hip", "FL_hip", "FL_knee")),
-    (["FR_.*", "tail"], ("FR_hip", "FR_knee", "tail")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([".*"], NAMES),
+        (["F._knee"], ("FL_knee", "FR_knee")),
+        (["FR_hip", "FL_.*"], ("FR_hip", "FL_hip", "FL_knee")),
+        (["FR_.*", "tail"], ("FR_hip", "FR_knee", "tail")),
+    ],
+)
 def test_a_list_stands_for_names_entry_by_entry(
     entries: list[str], expected: tuple[str, ...]
 ) -> None:
     assert matched(entries, NAMES) == expected
 
 
-@pytest.mark.parametrize(("renamed", "expected"), [
-    ({}, NAMES),
-    ({".*": "{name}_joint"}, tuple(f"{name}_joint" for name in NAMES)),
-    ({"FR_hip": "front_right"}, ("FL_hip", "FL_knee", "front_right", "FR_knee")),
-    ({"FR_hip": "first", "F._hip": "leg/{name}"}, ("leg/FL_hip", "FL_knee", "first", "FR_knee")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("renamed", "expected"),
+    [
+        ({}, NAMES),
+        ({".*": "{name}_joint"}, tuple(f"{name}_joint" for name in NAMES)),
+        ({"FR_hip": "front_right"}, ("FL_hip", "FL_knee", "front_right", "FR_knee")),
+        (
+            {"FR_hip": "first", "F._hip": "leg/{name}"},
+            ("leg/FL_hip", "FL_knee", "first", "FR_knee"),
+        ),
+    ],
+)
 def test_a_joint_of_the_robot_has_the_name_that_is_stated_or_the_contract_s(
     renamed: dict[str, str], expected: tuple[str, ...]
 ) -> None:

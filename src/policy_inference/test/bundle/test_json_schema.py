@@ -12,10 +12,9 @@ import pytest
 import yaml
 
 from policy_inference.bundle.editor_schema import contract_schema
-from policy_inference.bundle.load import read_any_contract
 
 from . import test_chunk_contract as chunk
-from .editing import MISSING, Rejection, case_id, place, set_key
+from .editing import MISSING, Rejection, any_contract, case_id, place, set_key
 from .test_contract import (
     OUT_OF_BOUNDS,
     REQUIRED_KEYS,
@@ -31,14 +30,20 @@ BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 CONTRACTS = sorted(BUNDLES.glob("*/policy.yaml"))
 # In JSON 1.0 is a whole number, every key is text, and nothing is NaN or infinite; and Python's
 # jsonschema lets a pattern's $ stand before a line end.
-BEYOND_JSON = {"schema_version=1.0", "observations.obs.terms.5.size=2.0",
-               "chunk.size=8.0", "joints.stiffness={1: 30.0}", r"name='two_joints\n'"}
+BEYOND_JSON = {
+    "schema_version=1.0",
+    "observations.obs.terms.5.size=2.0",
+    "chunk.size=8.0",
+    "joints.stiffness={1: 30.0}",
+    r"name='two_joints\n'",
+}
 WRONG_VALUES, WRONG_CHUNK_VALUES = (
     [case for case in cases if "finite" not in case[2] and case_id(case) not in BEYOND_JSON]
     for cases in (
         [*WRONG_TYPES, *OUT_OF_BOUNDS, *WRONG_LENGTHS, *WRONG_WORDS],
-        [*chunk.WRONG_TYPES, *chunk.OUT_OF_BOUNDS, *chunk.WRONG_LENGTHS, *chunk.WRONG_WORDS])
-)  # fmt: skip
+        [*chunk.WRONG_TYPES, *chunk.OUT_OF_BOUNDS, *chunk.WRONG_LENGTHS, *chunk.WRONG_WORDS],
+    )
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +69,7 @@ def test_committed_bundles_are_found() -> None:
 def test_committed_contract_is_accepted_by_reader_and_schema(
     file: Path, validator: jsonschema.Draft202012Validator
 ) -> None:
-    assert read_any_contract(file).name == file.parent.name
+    assert any_contract(file).name == file.parent.name
     validator.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
@@ -85,7 +90,7 @@ def test_contract_of_the_guide_is_accepted_by_reader_and_schema(
     file = tmp_path / "policy.yaml"
     file.write_text(example.replace("<64 hex digits>", "'" + "0" * 64 + "'"), encoding="utf-8")
 
-    assert read_any_contract(file).kind == kind
+    assert any_contract(file).kind == kind
     validator.validate(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 

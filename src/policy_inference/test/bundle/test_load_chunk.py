@@ -9,18 +9,12 @@ import numpy as np
 import pytest
 
 from policy_inference.backends.registry import open_graphs
-from policy_inference.bundle.installed import open_any_bundle, open_bundle, open_chunk_bundle
-from policy_inference.bundle.load import (
-    load_any_bundle,
-    load_bundle,
-    load_chunk_bundle,
-    read_contract,
-    stated_hashes,
-)
+from policy_inference.bundle.bundle import ChunkBundle, JointBundle, stated_hashes
+from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
-from .editing import MISSING, sha256
+from .editing import MISSING, joint_contract, sha256
 
 Edit = Callable[[Mapping[str, object]], Path]
 
@@ -31,34 +25,40 @@ POLICY = "BPU_ACTPolicy_TransformerLayers"
 def test_bundle_of_the_other_kind_rejected(chunk_dir: Path, bundle_dir: Path) -> None:
     chunk, joint = chunk_dir / "policy.yaml", bundle_dir / "policy.yaml"
 
-    for refused in (load_bundle, lambda path: open_bundle(str(path)),
-                    lambda path: read_contract(path / "policy.yaml")):
+    for refused in (
+        lambda path: load_bundle(path, kind=JointBundle),
+        lambda path: load_bundle(str(path), kind=JointBundle),
+        lambda path: joint_contract(path / "policy.yaml"),
+    ):
         with pytest.raises(BundleError) as caught:
             refused(chunk_dir)
-        assert str(caught.value) == (f"{chunk}: kind: expected joint, found chunk; "
-                                     "act_policy_node runs this policy")
-    for refuses in (load_chunk_bundle, lambda path: open_chunk_bundle(str(path))):
+        assert str(caught.value) == (
+            f"{chunk}: kind: expected joint, found chunk; act_policy_node runs this policy"
+        )
+    for given in (bundle_dir, str(bundle_dir)):
         with pytest.raises(BundleError) as caught:
-            refuses(bundle_dir)
-        assert str(caught.value) == (f"{joint}: kind: expected chunk, found joint; "
-                                     "joint_policy_node runs this policy")
+            load_bundle(given, kind=ChunkBundle)
+        assert str(caught.value) == (
+            f"{joint}: kind: expected chunk, found joint; joint_policy_node runs this policy"
+        )
 
 
 def test_either_kind_is_what_its_contract_says(chunk_dir: Path, bundle_dir: Path) -> None:
-    assert load_any_bundle(chunk_dir).contract.name == "small_arm"
-    assert open_any_bundle(str(bundle_dir)).contract.name == "two_joints"
+    assert load_bundle(chunk_dir).contract.name == "small_arm"
+    assert load_bundle(str(bundle_dir)).contract.name == "two_joints"
 
 
 def test_models_are_the_graphs_in_the_order_of_the_contract(chunk_dir: Path) -> None:
-    bundle = load_chunk_bundle(chunk_dir)
+    bundle = load_bundle(chunk_dir, kind=ChunkBundle)
 
     assert [model.key for model in bundle.models] == [
-        f"graphs.{name}" for name in (LARGE, SMALL, POLICY)]
+        f"graphs.{name}" for name in (LARGE, SMALL, POLICY)
+    ]
     assert bundle.contract.policy_graph == POLICY
 
 
 def test_every_file_of_every_graph_has_its_hash(chunk_dir: Path) -> None:
-    bundle = load_chunk_bundle(chunk_dir)
+    bundle = load_bundle(chunk_dir, kind=ChunkBundle)
 
     files = [f"{name}/{name}.onnx" for name in (LARGE, SMALL, POLICY)] + ["golden.npz"]
     assert stated_hashes(bundle.contract) == {name: sha256(chunk_dir / name) for name in files}
@@ -69,7 +69,7 @@ def test_every_file_of_every_graph_has_its_hash(chunk_dir: Path) -> None:
 def test_changed_graph_is_found_by_verify_and_before_it_is_opened(
     chunk_dir: Path, name: str
 ) -> None:
-    bundle, file = load_chunk_bundle(chunk_dir), chunk_dir / name / f"{name}.onnx"
+    bundle, file = load_bundle(chunk_dir, kind=ChunkBundle), chunk_dir / name / f"{name}.onnx"
     file.write_bytes(file.read_bytes() + b"\0")
 
     for judge in (bundle.verify, lambda: open_graphs(bundle, ["onnx"])):
@@ -79,7 +79,7 @@ def test_changed_graph_is_found_by_verify_and_before_it_is_opened(
 
 
 def test_verify_reports_all_damaged_files_at_once(chunk_dir: Path) -> None:
-    bundle = load_chunk_bundle(chunk_dir)
+    bundle = load_bundle(chunk_dir, kind=ChunkBundle)
     (chunk_dir / SMALL / f"{SMALL}.onnx").unlink()
     (chunk_dir / "golden.npz").write_bytes(b"")
 
@@ -87,39 +87,57 @@ def test_verify_reports_all_damaged_files_at_once(chunk_dir: Path) -> None:
         bundle.verify()
 
     assert [Path(problem.file).name for problem in caught.value.problems] == [
-        f"{SMALL}.onnx", "golden.npz"]
+        f"{SMALL}.onnx",
+        "golden.npz",
+    ]
 
 
 def test_backend_without_artifact_rejected_with_the_graph(chunk_dir: Path) -> None:
     with pytest.raises(BackendError) as caught:
-        open_graphs(load_chunk_bundle(chunk_dir), ["rknn"])
+        open_graphs(load_bundle(chunk_dir, kind=ChunkBundle), ["rknn"])
 
     assert str(caught.value).endswith(
         f"no artifact for the backend 'rknn' in graphs.{LARGE}; this bundle has onnx; compile one "
-        "(`model_tools compile`), or choose another back end")
+        "(`model_tools compile`), or choose another back end"
+    )
 
 
 def test_graph_that_is_another_than_the_contract_says_is_not_opened(edit_chunk: Edit) -> None:
     other, file = f"{LARGE}/{LARGE}.onnx", edit_chunk({})
-    edit_chunk({f"graphs.{SMALL}.artifacts.onnx":
-                {"file": other, "sha256": sha256(file.parent / other), "precision": "fp32"}})
+    edit_chunk(
+        {
+            f"graphs.{SMALL}.artifacts.onnx": {
+                "file": other,
+                "sha256": sha256(file.parent / other),
+                "precision": "fp32",
+            }
+        }
+    )
 
-    with pytest.raises(BackendError, match=r"expected images float32\[1, 3, 12, 16\] as in .*, "
-                                           r"found images float32\[1, 3, 16, 24\]"):
-        open_graphs(load_chunk_bundle(file.parent), ["onnx"])
+    with pytest.raises(
+        BackendError,
+        match=r"expected images float32\[1, 3, 12, 16\] as in .*, "
+        r"found images float32\[1, 3, 16, 24\]",
+    ):
+        open_graphs(load_bundle(file.parent, kind=ChunkBundle), ["onnx"])
 
 
 def test_golden_rows_are_observations_and_chunks(chunk_dir: Path) -> None:
-    golden = load_chunk_bundle(chunk_dir).golden()
+    golden = load_bundle(chunk_dir, kind=ChunkBundle).golden()
 
     assert {name: (array.shape, array.dtype.name) for name, array in golden.items()} == {
-        "cameras.laptop": ((5, 16, 24, 3), "uint8"), "cameras.phone": ((5, 12, 16, 3), "uint8"),
-        "state": ((5, 3), "float32"), "environment_state": ((5, 4), "float32"),
-        "chunk": ((5, 8, 3), "float32")}  # fmt: skip
+        "cameras.laptop": ((5, 16, 24, 3), "uint8"),
+        "cameras.phone": ((5, 12, 16, 3), "uint8"),
+        "state": ((5, 3), "float32"),
+        "environment_state": ((5, 4), "float32"),
+        "chunk": ((5, 8, 3), "float32"),
+    }
 
 
 def test_golden_rows_have_only_what_the_policy_takes(tmp_path: Path) -> None:
-    bundle = load_chunk_bundle(write_chunk_bundle(tmp_path / "arm", sizes={}, environment=2))
+    bundle = load_bundle(
+        write_chunk_bundle(tmp_path / "arm", sizes={}, environment=2), kind=ChunkBundle
+    )
 
     assert list(bundle.golden()) == ["state", "environment_state", "chunk"]
 
@@ -128,33 +146,55 @@ def test_bundle_without_golden_rows_says_what_writes_them(edit_chunk: Edit) -> N
     file = edit_chunk({"golden": MISSING})
 
     with pytest.raises(BundleError) as caught:
-        load_chunk_bundle(file.parent).golden()
+        load_bundle(file.parent, kind=ChunkBundle).golden()
 
     assert str(caught.value) == (
         f"{file}: golden: expected a file of golden vectors, found nothing; `model_tools export "
-        "act` writes a bundle that has them")
+        "act` writes a bundle that has them"
+    )
 
 
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
         ("cameras.phone", lambda rows: None, "expected an array [5, 12, 16, 3], found nothing"),
-        ("cameras.phone", lambda rows: rows.transpose(0, 3, 1, 2),
-         "expected an array [5, 12, 16, 3], found uint8[5, 3, 12, 16]"),
-        ("cameras.phone", lambda rows: rows[:4],
-         "expected an array [5, 12, 16, 3], found uint8[4, 12, 16, 3]"),
-        ("cameras.phone", lambda rows: (rows / 255).astype(np.float32),
-         "expected a picture in uint8, found float32[5, 12, 16, 3]"),
-        ("state", lambda rows: rows.astype(np.int64),
-         "expected floating-point numbers, found int64[5, 3]"),
-        ("chunk", lambda rows: rows.astype("U8"),
-         "expected floating-point numbers, found <U8[5, 8, 3]"),
-        ("chunk", lambda rows: np.where(rows == rows.max(), np.nan, rows),
-         "expected finite values, found NaN or infinite ones"),
-        ("state", lambda rows: np.full_like(rows, np.inf),
-         "expected finite values, found NaN or infinite ones"),
+        (
+            "cameras.phone",
+            lambda rows: rows.transpose(0, 3, 1, 2),
+            "expected an array [5, 12, 16, 3], found uint8[5, 3, 12, 16]",
+        ),
+        (
+            "cameras.phone",
+            lambda rows: rows[:4],
+            "expected an array [5, 12, 16, 3], found uint8[4, 12, 16, 3]",
+        ),
+        (
+            "cameras.phone",
+            lambda rows: (rows / 255).astype(np.float32),
+            "expected a picture in uint8, found float32[5, 12, 16, 3]",
+        ),
+        (
+            "state",
+            lambda rows: rows.astype(np.int64),
+            "expected floating-point numbers, found int64[5, 3]",
+        ),
+        (
+            "chunk",
+            lambda rows: rows.astype("U8"),
+            "expected floating-point numbers, found <U8[5, 8, 3]",
+        ),
+        (
+            "chunk",
+            lambda rows: np.where(rows == rows.max(), np.nan, rows),
+            "expected finite values, found NaN or infinite ones",
+        ),
+        (
+            "state",
+            lambda rows: np.full_like(rows, np.inf),
+            "expected finite values, found NaN or infinite ones",
+        ),
     ],
-)  # fmt: skip
+)
 def test_golden_rows_that_do_not_fit_rejected(
     edit_chunk: Edit, name: str, change: Callable[[np.ndarray], np.ndarray | None], message: str
 ) -> None:
@@ -168,6 +208,6 @@ def test_golden_rows_that_do_not_fit_rejected(
     edit_chunk({"golden.sha256": sha256(file)})
 
     with pytest.raises(BundleError) as caught:
-        load_chunk_bundle(folder).golden()
+        load_bundle(folder, kind=ChunkBundle).golden()
 
     assert str(caught.value) == f"{file}: {name}: {message}"

@@ -96,8 +96,16 @@ def test_interruption_says_what_is_left_of_it(
 
 def test_arguments_of_a_node_keep_their_types() -> None:
     assert ros_arguments({"bundle": "2026", "run_for_s": 3.0, "realign": True}, ["-r", "a:=b"]) == [
-        "--ros-args", "-p", 'bundle:="2026"', "-p", "run_for_s:=3.0", "-p", "realign:=true",
-        "-r", "a:=b"]  # fmt: skip
+        "--ros-args",
+        "-p",
+        'bundle:="2026"',
+        "-p",
+        "run_for_s:=3.0",
+        "-p",
+        "realign:=true",
+        "-r",
+        "a:=b",
+    ]
 
 
 class TestTogether:
@@ -106,11 +114,13 @@ class TestTogether:
             "import pathlib, signal\n"
             f"signal.signal(signal.SIGTERM, lambda *_: pathlib.Path({str(tmp_path)!r}, 'left')"
             ".touch())\n"
-            f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\nsignal.pause()\n")  # fmt: skip
+            f"pathlib.Path({str(tmp_path)!r}, 'began').touch()\nsignal.pause()\n"
+        )
         (tmp_path / "ends.py").write_text(
             "import pathlib, sys, time\n"
             f"while not pathlib.Path({str(tmp_path)!r}, 'began').exists(): time.sleep(0.01)\n"
-            "sys.exit(3)\n")  # fmt: skip
+            "sys.exit(3)\n"
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
             with Together() as processes:
@@ -128,7 +138,11 @@ class Command:
         self.said = ""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "policy_inference.commands.main", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
         self._came = threading.Condition()
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -179,6 +193,7 @@ def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[Arm]:
 def start() -> Iterator[Callable[..., Command]]:
     """Start the command; it ends with the test."""
     with ExitStack() as commands:
+
         def start_one(*arguments: str) -> Command:
             command = Command(*arguments)
             commands.callback(command.close)
@@ -192,9 +207,22 @@ def start() -> Iterator[Callable[..., Command]]:
 def test_node_and_cameras_start_and_end_together(
     start: Callable[..., Command], bundle: Path, number: signal.Signals
 ) -> None:
-    command = start("act", "--bpu-act-path", str(bundle), "--fps", str(RATE_HZ),
-                    "--n-action-steps", "4", "--inference-time", "1000",
-                    "--camera", "front=/dev/video97", "--ros-args", "-p", "fade_s:=0.1")
+    command = start(
+        "act",
+        "--bpu-act-path",
+        str(bundle),
+        "--fps",
+        str(RATE_HZ),
+        "--n-action-steps",
+        "4",
+        "--inference-time",
+        "1000",
+        "--camera",
+        "front=/dev/video97",
+        "--ros-args",
+        "-p",
+        "fade_s:=0.1",
+    )
 
     command.hears("ros2 service call /act_policy_node/stand std_srvs/srv/Trigger")
     command.hears("asynchronous: 4 of 10 steps of a chunk, 0.20 s")

@@ -42,8 +42,13 @@ def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> N
     said = capsys.readouterr().out
 
     assert re.findall(r"^(\S.*)$", said, re.MULTILINE) == [
-        "system", "ROS", "onnx", "rknn_sim", "tensorrt",
-        "can run: onnx; cannot run: rknn_sim, tensorrt"]
+        "system",
+        "ROS",
+        "onnx",
+        "rknn_sim",
+        "tensorrt",
+        "can run: onnx; cannot run: rknn_sim, tensorrt",
+    ]
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, made by torch", said)
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, runs in fp16", said)
     assert re.search(r"ok +onnxruntime +\d+\.\d+.*CPUExecutionProvider", said)
@@ -150,8 +155,12 @@ def test_contract_without_its_published_model_says_how_to_make_a_bundle(
 def test_kind_of_the_integers_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_contract(save_linear(tmp_path / "policy.onnx", 2, 1), "onnx", "int8")
     contract = folder / "policy.yaml"
-    contract.write_text(contract.read_text("utf-8").replace(
-        "precision: int8", "precision: int8\n      integers: unsigned"), "utf-8")
+    contract.write_text(
+        contract.read_text("utf-8").replace(
+            "precision: int8", "precision: int8\n      integers: unsigned"
+        ),
+        "utf-8",
+    )
 
     main(["doctor", str(folder), "--backend", "onnx"])
     assert "policy.onnx, int8 with unsigned integers" in " ".join(capsys.readouterr().out.split())
@@ -219,11 +228,14 @@ def test_file_that_is_there_is_replaced_with_force_only(
     assert json.loads(file.read_text("utf-8"))["can_run"] == ["onnx"]
 
 
-@pytest.mark.parametrize(("args", "said"), [
-    (["--backend", "onnx,rkn"], "expected names of installed back ends"),
-    (["--backend", ""], "found nothing"),
-    (["no/such/bundle"], "expected a bundle folder"),
-])
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--backend", "onnx,rkn"], "expected names of installed back ends"),
+        (["--backend", ""], "found nothing"),
+        (["no/such/bundle"], "expected a bundle folder"),
+    ],
+)
 def test_wrong_arguments_are_named(
     args: list[str], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:

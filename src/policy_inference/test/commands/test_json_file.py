@@ -88,9 +88,7 @@ def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> N
         refuse_unwritable(tmp_path / folder / "a.json", force=False)
 
 
-def test_text_that_is_no_utf_8_and_values_that_are_no_json_are_kept_as_text(
-    tmp_path: Path,
-) -> None:
+def test_text_that_is_no_utf_8_and_values_that_are_no_json_are_kept_as_text(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
     write_new(file, {os.fsdecode(b"caf\xe9"): Path("a/b")}, force=False)
 

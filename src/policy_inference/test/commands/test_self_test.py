@@ -53,8 +53,10 @@ def test_the_report_is_named_after_bundle_and_back_end(
 def test_a_back_end_that_is_not_there_is_told_in_the_report(bundle: Path, backend: str) -> None:
     assert run(bundle, backend=backend) == 1
 
-    assert "expected names of installed backends" in read(
-        f"self_test_two_joints_{backend}.json")["error"]
+    assert (
+        "expected names of installed backends"
+        in read(f"self_test_two_joints_{backend}.json")["error"]
+    )
 
 
 def test_a_report_is_replaced_by_force_alone(

@@ -36,21 +36,27 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle")
 
 
-@pytest.mark.parametrize(("arguments", "reason"), [
-    (["--tls-cert", "a.pem", "--framed-tcp", "127.0.0.1:0"], "--tls-cert and --tls-key belong"),
-    (["--tls-key", "a.key", "--framed-tcp", "127.0.0.1:0"], "--tls-cert and --tls-key belong"),
-    (["--tls-client-ca", "a.pem"], "--tls-client-ca needs --tls-cert"),
-    (["--tls-cert", "a", "--tls-key", "b", "--tcp", "127.0.0.1:0"], "--tls-cert needs --framed"),
-    (["--insecure-tcp", "--framed-tcp", "0.0.0.0:0"], "--insecure-tcp needs --tcp"),
-    (["--token-file", "a", "--socket", "b"], "--token-file needs a framed endpoint"),
-    (["--socket", "a", "--framed-socket", "a"], "expected two paths, found one"),
-    (["--tcp", "5555"], "expected HOST:PORT"),
-    (["--tcp", "::1:5555"], "expected HOST:PORT"),
-    (["--tcp", "127.0.0.1:65536"], "expected HOST:PORT"),
-    (["--tcp", "127.0.0.1:x"], "expected HOST:PORT"),
-    (["--tcp", ":5555"], "expected HOST:PORT"),
-    (["--clients", "0"], "expected a number from 1 to 4096"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--tls-cert", "a.pem", "--framed-tcp", "127.0.0.1:0"], "--tls-cert and --tls-key belong"),
+        (["--tls-key", "a.key", "--framed-tcp", "127.0.0.1:0"], "--tls-cert and --tls-key belong"),
+        (["--tls-client-ca", "a.pem"], "--tls-client-ca needs --tls-cert"),
+        (
+            ["--tls-cert", "a", "--tls-key", "b", "--tcp", "127.0.0.1:0"],
+            "--tls-cert needs --framed",
+        ),
+        (["--insecure-tcp", "--framed-tcp", "0.0.0.0:0"], "--insecure-tcp needs --tcp"),
+        (["--token-file", "a", "--socket", "b"], "--token-file needs a framed endpoint"),
+        (["--socket", "a", "--framed-socket", "a"], "expected two paths, found one"),
+        (["--tcp", "5555"], "expected HOST:PORT"),
+        (["--tcp", "::1:5555"], "expected HOST:PORT"),
+        (["--tcp", "127.0.0.1:65536"], "expected HOST:PORT"),
+        (["--tcp", "127.0.0.1:x"], "expected HOST:PORT"),
+        (["--tcp", ":5555"], "expected HOST:PORT"),
+        (["--clients", "0"], "expected a number from 1 to 4096"),
+    ],
+)
 def test_arguments_that_contradict_end_with_status_2(
     bundle: Path, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,11 +78,14 @@ def test_a_token_that_others_can_read_ends_with_status_1_before_the_model_opens(
     assert f"{token}: expected a file that others" in caplog.text
 
 
-@pytest.mark.parametrize(("endpoint", "refused"), [
-    (["--framed-socket", "policy.sock"], "expected a file that clients cannot read"),
-    ([], "expected a file that clients cannot read"),
-    (["--framed-tcp", "127.0.0.1:0"], "no such bundle"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("endpoint", "refused"),
+    [
+        (["--framed-socket", "policy.sock"], "expected a file that clients cannot read"),
+        ([], "expected a file that clients cannot read"),
+        (["--framed-tcp", "127.0.0.1:0"], "no such bundle"),
+    ],
+)
 def test_a_token_that_clients_of_the_unix_socket_can_read_ends_with_status_1(
     tmp_path: Path, endpoint: list[str], refused: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -100,16 +109,22 @@ def test_a_credential_of_systemd_is_read_from_its_folder(
     assert f"{tmp_path}/token: expected a token of 16 to 256 bytes, found 9" in caplog.text
 
 
-@pytest.mark.parametrize(("folder", "name", "reason"), [
-    ("", "token", "LoadCredential=token:FILE"),
-    ("/run/credentials/x", "", "expected credential:NAME"),
-    ("/run/credentials/x", "../../etc/shadow", "expected credential:NAME"),
-    ("/run/credentials/x", "..", "expected credential:NAME"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("folder", "name", "reason"),
+    [
+        ("", "token", "LoadCredential=token:FILE"),
+        ("/run/credentials/x", "", "expected credential:NAME"),
+        ("/run/credentials/x", "../../etc/shadow", "expected credential:NAME"),
+        ("/run/credentials/x", "..", "expected credential:NAME"),
+    ],
+)
 def test_a_credential_that_is_none_ends_with_status_2(
-    folder: str, name: str, reason: str, monkeypatch: pytest.MonkeyPatch,
+    folder: str,
+    name: str,
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
 
     with pytest.raises(SystemExit) as ended:
@@ -131,9 +146,9 @@ def test_a_socket_in_use_ends_with_status_1(
     assert f"{path}: expected a socket that nobody uses, found one in use" in caplog.text
 
 
-@pytest.mark.parametrize("arguments", [
-    ["--tcp", "0.0.0.0:0"], ["--framed-tcp", "0.0.0.0:0"], ["--framed-tcp", "[::]:0"],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments", [["--tcp", "0.0.0.0:0"], ["--framed-tcp", "0.0.0.0:0"], ["--framed-tcp", "[::]:0"]]
+)
 def test_what_is_not_safe_ends_with_status_1(
     bundle: Path, arguments: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -152,8 +167,9 @@ def test_a_port_of_metrics_that_is_taken_ends_with_status_1(
     assert "choose another port" in caplog.text
 
 
-@pytest.mark.parametrize("arguments", [["--cpus", "4096"], ["--priority", "100"],
-                                       ["--metrics", "9464"]])
+@pytest.mark.parametrize(
+    "arguments", [["--cpus", "4096"], ["--priority", "100"], ["--metrics", "9464"]]
+)
 def test_cores_priorities_and_places_that_are_none_end_with_status_2(
     bundle: Path, arguments: list[str]
 ) -> None:
@@ -168,8 +184,18 @@ def test_systemd_hears_when_clients_are_answered_and_when_that_ends(
 ) -> None:
     path, notify = tmp_path / "raw.sock", tmp_path / "notify"
     environment = {**os.environ, "NOTIFY_SOCKET": str(notify), "WATCHDOG_USEC": "5000000"}
-    command = [sys.executable, "-m", "policy_inference.commands.main", "serve", "--bundle",
-               str(bundle), "--socket", str(path), "--metrics", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-m",
+        "policy_inference.commands.main",
+        "serve",
+        "--bundle",
+        str(bundle),
+        "--socket",
+        str(path),
+        "--metrics",
+        "127.0.0.1:0",
+    ]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(notify))
         manager.settimeout(60)
@@ -196,13 +222,22 @@ def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(
     path, notify = tmp_path / "raw.sock", tmp_path / "notify"
     reading, writing = os.pipe()
     os.write(writing, bytes(fcntl.fcntl(writing, fcntl.F_GETPIPE_SZ)))
-    command = [sys.executable, "-m", "policy_inference.commands.main", "serve", "--bundle",
-               str(bundle), "--socket", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "policy_inference.commands.main",
+        "serve",
+        "--bundle",
+        str(bundle),
+        "--socket",
+        str(path),
+    ]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(notify))
         manager.settimeout(60)
-        with subprocess.Popen(command, stderr=writing,
-                              env={**os.environ, "NOTIFY_SOCKET": str(notify)}) as process:
+        with subprocess.Popen(
+            command, stderr=writing, env={**os.environ, "NOTIFY_SOCKET": str(notify)}
+        ) as process:
             try:
                 assert manager.recv(4096).startswith(b"READY=1")
                 for _ in range(3):
@@ -220,7 +255,9 @@ def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(
 
 
 def test_what_only_tls_and_metrics_need_is_not_imported() -> None:
-    code = ("import sys, policy_inference.commands.serving\n"
-            "print(*{'cryptography', 'http', 'prometheus_client', 'rosbags'} & sys.modules.keys())")
+    code = (
+        "import sys, policy_inference.commands.serving\n"
+        "print(*{'cryptography', 'http', 'prometheus_client', 'rosbags'} & sys.modules.keys())"
+    )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "\n"

@@ -30,17 +30,23 @@ block = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, signal.valid
 
 
 @pytest.mark.parametrize("before", [None, block], ids=["as usual", "blocked by the parent"])
-@pytest.mark.parametrize(("signals", "within_s", "why"), [
-    ((signal.SIGTERM, signal.SIGINT), 600, "asked twice"),
-    ((signal.SIGTERM,), 0.1, "0.1 s after"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("signals", "within_s", "why"),
+    [
+        ((signal.SIGTERM, signal.SIGINT), 600, "asked twice"),
+        ((signal.SIGTERM,), 0.1, "0.1 s after"),
+    ],
+)
 def test_a_call_that_never_returns_keeps_no_service_from_ending(
-    signals: tuple[signal.Signals, ...], within_s: float, why: str,
+    signals: tuple[signal.Signals, ...],
+    within_s: float,
+    why: str,
     before: Callable[[], object] | None,
-) -> None:  # fmt: skip
+) -> None:
     command = [sys.executable, "-c", HANGS.format(within_s=within_s)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                          preexec_fn=before) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before
+    ) as process:
         assert process.stdout is not None
         try:
             for number, line in zip(signals, ("ready", "asked"), strict=False):
@@ -74,12 +80,16 @@ sys.exit(command_line.run_command("tool", "Tools.", {"hang": verb}, ["hang"]))
 
 @pytest.mark.parametrize("before", [None, block], ids=["as usual", "blocked by the parent"])
 def test_a_call_that_never_returns_keeps_no_command_from_ending(
-    before: Callable[[], object] | None
+    before: Callable[[], object] | None,
 ) -> None:
     """Such as of a model that never ends: self-test ignored every SIGTERM."""
-    with subprocess.Popen([sys.executable, "-c", COMMAND_HANGS], stdout=subprocess.PIPE, text=True,
-                          stderr=subprocess.PIPE,
-                          preexec_fn=before) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", COMMAND_HANGS],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.PIPE,
+        preexec_fn=before,
+    ) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline().strip() == "ready"

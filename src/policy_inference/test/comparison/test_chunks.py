@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.expected import Limits
-from policy_inference.bundle.load import load_chunk_bundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import (
     chunk_checks,
     chunk_difference,
@@ -30,7 +31,9 @@ LOOSE = Limits(max_abs=10.0)
 
 @pytest.fixture(scope="module")
 def contract(tmp_path_factory: pytest.TempPathFactory) -> ChunkContract:
-    return load_chunk_bundle(write_chunk_bundle(tmp_path_factory.mktemp("arm"))).contract
+    return load_bundle(
+        write_chunk_bundle(tmp_path_factory.mktemp("arm")), kind=ChunkBundle
+    ).contract
 
 
 @pytest.fixture
@@ -41,8 +44,10 @@ def chunks() -> F64:
 
 def checks(contract: ChunkContract, expected: F64, found: F64) -> dict[str, bool]:
     difference = chunk_difference(contract, found, expected)
-    return {check.what: bool(check)
-            for check in chunk_checks(difference, expected, found, "rows", LOOSE)}
+    return {
+        check.what: bool(check)
+        for check in chunk_checks(difference, expected, found, "rows", LOOSE)
+    }
 
 
 def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
@@ -61,15 +66,14 @@ def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
     assert difference.worst_direction == 4
 
 
-def test_a_degree_is_a_degree_and_a_gripper_is_no_angle_in_degrees(
-    contract: ChunkContract
-) -> None:
+def test_a_degree_is_a_degree_and_a_gripper_is_no_angle_in_degrees(contract: ChunkContract) -> None:
     zeros = np.zeros((1, 8, 3))
 
     difference = rad_difference(contract, zeros + 1.0, zeros)
 
     assert difference.max_abs_each == pytest.approx(
-        [np.pi / 180, np.pi / 180, (1.74533 + 0.17453) / 100])
+        [np.pi / 180, np.pi / 180, (1.74533 + 0.17453) / 100]
+    )
 
 
 def test_normalised_chunks_are_deviations_of_the_action(contract: ChunkContract) -> None:
@@ -89,12 +93,20 @@ def test_features_are_measured_by_channel() -> None:
     assert difference.worst == (1, "channel 2")
 
 
-@pytest.mark.parametrize(("precisions", "counts"), [
-    (("fp32", "fp32"), "fp32"), (("int8", "int16"), "int8"), (("fp32", "fp16"), "fp16"),
-    (("int8", "int3"), "int3")])
+@pytest.mark.parametrize(
+    ("precisions", "counts"),
+    [
+        (("fp32", "fp32"), "fp32"),
+        (("int8", "int16"), "int8"),
+        (("fp32", "fp16"), "fp16"),
+        (("int8", "int3"), "int3"),
+    ],
+)
 def test_coarsest_precision_counts(precisions: tuple[str, ...], counts: str) -> None:
-    entries = {str(i): Artifact(file="a", sha256="0" * 64, precision=precision)
-               for i, precision in enumerate(precisions)}
+    entries = {
+        str(i): Artifact(file="a", sha256="0" * 64, precision=precision)
+        for i, precision in enumerate(precisions)
+    }
 
     assert coarsest(entries) == counts
 
@@ -102,8 +114,9 @@ def test_coarsest_precision_counts(precisions: tuple[str, ...], counts: str) -> 
 def test_limits_of_an_unknown_precision_must_be_stated(
     contract: ChunkContract, tmp_path: Path
 ) -> None:
-    stated = load_chunk_bundle(write_chunk_bundle(
-        tmp_path / "arm", limits={"onnx": {"rmse": 0.2}})).contract
+    stated = load_bundle(
+        write_chunk_bundle(tmp_path / "arm", limits={"onnx": {"rmse": 0.2}}), kind=ChunkBundle
+    ).contract
 
     assert chunk_limits(stated, "onnx", "int3") == Limits(rmse=0.2)
     assert chunk_limits(stated, "onnx", "int8") == Limits(rmse=0.2, cosine_min=0.99)
@@ -113,8 +126,10 @@ def test_limits_of_an_unknown_precision_must_be_stated(
 
 def test_chunks_as_they_should_be_pass_every_check(contract: ChunkContract, chunks: F64) -> None:
     assert checks(contract, chunks, chunks) == {
-        "largest error": True, "values that a joint takes": True,
-        "share of the reference's answer to other observations": True}
+        "largest error": True,
+        "values that a joint takes": True,
+        "share of the reference's answer to other observations": True,
+    }
 
 
 def test_one_joint_that_takes_few_values_fails(contract: ChunkContract, chunks: F64) -> None:
@@ -136,7 +151,8 @@ def test_same_answer_to_every_observation_fails(contract: ChunkContract, chunks:
     found = np.broadcast_to(chunks.mean(axis=0), chunks.shape)
 
     assert not checks(contract, chunks, found)[
-        "share of the reference's answer to other observations"]
+        "share of the reference's answer to other observations"
+    ]
 
 
 def test_nan_holds_no_limit(contract: ChunkContract, chunks: F64) -> None:
@@ -146,11 +162,15 @@ def test_nan_holds_no_limit(contract: ChunkContract, chunks: F64) -> None:
     assert not checks(contract, chunks, found)["largest error"]
 
 
-@pytest.mark.parametrize(("as_is", "swapped", "holds", "said"), [
-    (0.0, 0.4, True, "swapping them changes chunks by 0.4"),
-    (0.05, 0.4, True, "swapping them changes chunks by 0.35"),
-    (0.4, 0.0, False, "swapping them changes chunks by 0.4"),
-    (0.0, 1e-6, True, "swapping them changes chunks by 1e-06 only, so this proves nothing")])
+@pytest.mark.parametrize(
+    ("as_is", "swapped", "holds", "said"),
+    [
+        (0.0, 0.4, True, "swapping them changes chunks by 0.4"),
+        (0.05, 0.4, True, "swapping them changes chunks by 0.35"),
+        (0.4, 0.0, False, "swapping them changes chunks by 0.4"),
+        (0.0, 1e-6, True, "swapping them changes chunks by 1e-06 only, so this proves nothing"),
+    ],
+)
 def test_cameras_are_swapped_where_that_fits_better(
     chunks: F64, as_is: float, swapped: float, holds: bool, said: str
 ) -> None:

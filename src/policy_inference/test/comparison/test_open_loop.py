@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import CLOSED_LOOP, closed_loop_limits, open_loop_limits
@@ -67,12 +68,15 @@ def test_the_cosine_of_nothing_is_one_with_nothing_and_zero_with_something() -> 
     assert found.cosine.tolist() == [1.0, 0.0]
 
 
-@pytest.mark.parametrize(("limits", "what"), [
-    ({"mae": 0.01}, "mean absolute error"),
-    ({"rmse": 0.1}, "RMSE"),
-    ({"max_abs": 1.9}, "largest error"),
-    ({"cosine_min": 0.99}, "smallest cosine"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        ({"mae": 0.01}, "mean absolute error"),
+        ({"rmse": 0.1}, "RMSE"),
+        ({"max_abs": 1.9}, "largest error"),
+        ({"cosine_min": 0.99}, "smallest cosine"),
+    ],
+)
 def test_each_limit_fails_by_itself_and_says_where(limits: dict[str, Any], what: str) -> None:
     (check,) = judge(perturbed(row=7, column=1, by=2.0), "rollout", Limits(**limits))
 
@@ -89,32 +93,41 @@ def test_limits_that_are_kept_hold() -> None:
 
 
 def test_outputs_that_are_not_numbers_fail_every_limit() -> None:
-    checks = judge(perturbed(row=7, column=1, by=np.nan), "rollout",
-                   Limits(mae=1e9, rmse=1e9, max_abs=1e9, cosine_min=-1.0))
+    checks = judge(
+        perturbed(row=7, column=1, by=np.nan),
+        "rollout",
+        Limits(mae=1e9, rmse=1e9, max_abs=1e9, cosine_min=-1.0),
+    )
 
     assert len(checks) == 4
     assert not any(checks)
 
 
-@pytest.mark.parametrize(("stated", "expected_limits"), [
-    ({}, Limits(mae=1e-5)),
-    ({"max_abs": 0.5}, Limits(mae=1e-5, max_abs=0.5)),
-    ({"mae": 0.5}, Limits(mae=0.5)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stated", "expected_limits"),
+    [
+        ({}, Limits(mae=1e-5)),
+        ({"max_abs": 0.5}, Limits(mae=1e-5, max_abs=0.5)),
+        ({"mae": 0.5}, Limits(mae=0.5)),
+    ],
+)
 def test_a_limit_of_the_bundle_replaces_its_own_of_the_precision_and_no_other(
     tmp_path: Path, stated: dict[str, float], expected_limits: Limits
 ) -> None:
-    bundle = load_bundle(write_bundle(tmp_path / "a", {"limits": {"onnx": stated}}))
+    bundle = load_bundle(
+        write_bundle(tmp_path / "a", {"limits": {"onnx": stated}}), kind=JointBundle
+    )
 
     assert open_loop_limits(bundle.contract, "onnx", "fp32") == expected_limits
 
 
 def test_limits_on_walking_are_replaced_one_by_one(tmp_path: Path) -> None:
     stated = {"onnx": {"closed_loop": {"max_tilt_rad": 0.5}}}
-    bundle = load_bundle(write_bundle(tmp_path / "a", {"limits": stated}))
+    bundle = load_bundle(write_bundle(tmp_path / "a", {"limits": stated}), kind=JointBundle)
 
     assert closed_loop_limits(bundle.contract, "onnx") == dataclasses.replace(
-        CLOSED_LOOP, max_tilt_rad=0.5)
+        CLOSED_LOOP, max_tilt_rad=0.5
+    )
     assert open_loop_limits(bundle.contract, "onnx", "fp32").mae == 1e-5
 
 
@@ -122,4 +135,4 @@ def test_a_precision_of_which_nothing_is_known_needs_limits(tmp_path: Path) -> N
     folder = write_bundle(tmp_path / "a")
 
     with pytest.raises(BundleError, match=r"limits\.onnx: expected limits .* precision fp8"):
-        open_loop_limits(load_bundle(folder).contract, "onnx", "fp8")
+        open_loop_limits(load_bundle(folder, kind=JointBundle).contract, "onnx", "fp8")

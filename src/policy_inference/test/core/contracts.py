@@ -3,16 +3,18 @@
 """Contracts for tests, made from one small valid one; no files."""
 
 import copy
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import Bundle
+from policy_inference.bundle.load import parse_contract
+from policy_inference.bundle.resolve import resolve
 from policy_inference.bundle.schema import Reader
-from policy_inference.bundle.terms import TERMS
-from policy_inference.bundle.validate import term_names, validate
+from policy_inference.bundle.terms import term_names
 from policy_inference.interfaces import F64
 
 JOINTS = ("hip", "knee", "ankle")
@@ -48,8 +50,9 @@ CONTRACT: Mapping[str, Any] = {
     "observations": {"obs": {"terms": list(TERMS_OF_A_WALKER)}},
     "action": {
         "output": "actions",
-        "terms": [{"joints": list(JOINTS), "kind": "position", "scale": 0.5,
-                   "offset": "default_position"}],
+        "terms": [
+            {"joints": list(JOINTS), "kind": "position", "scale": 0.5, "offset": "default_position"}
+        ],
     },
     "velocity_command": {"min": [-1.0, -0.5, -1.0], "max": [1.0, 0.5, 1.0]},
     "model": {
@@ -59,7 +62,7 @@ CONTRACT: Mapping[str, Any] = {
     },
     "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
     "provenance": {"source": "made for tests", "licence": "Apache-2.0"},
-}  # fmt: skip
+}
 NOMINAL = {"source": "made for tests", "ticks": 1, "target_step": 0.2, "effort_demand": 9.0}
 
 
@@ -78,34 +81,28 @@ def contract_of(changes: Mapping[str, object] | None = None) -> JointContract:
     given = raw["model"]["inputs"]
     sizes = {name: {"shape": [1, 1]} for name in raw["observations"]}
     raw["model"]["inputs"] = {**sizes, **given}
-    sketch = validate(Reader("sketch").section(JointContract, raw), Reader("sketch"))
+    sketch = resolve(Reader("sketch").section(JointContract, raw), Reader("sketch"))
     for name in sizes.keys() - given.keys():
         raw["model"]["inputs"][name] = {"shape": [1, _size(sketch, name)]}
     raw["model"]["outputs"]["actions"] = {
         "shape": [1, sum(len(term.joints) for term in sketch.action.terms)]
     }
-    reader = Reader("policy.yaml")
-    contract: JointContract = reader.section(JointContract, raw)
-    if contract is not None:
-        contract = validate(contract, reader)
-    assert not reader.problems, "\n".join(map(str, reader.problems))
-    return contract
+    return parse_contract(json.dumps(raw).encode(), "policy.yaml", kind=JointContract)
 
 
 def _size(contract: JointContract, name: str) -> int:
     observation = contract.observations[name]
     return sum(
-        len(term_names(term, TERMS[term.term], contract))
-        * (term.history_length or observation.history.length)
+        len(term_names(term, contract)) * (term.history_length or observation.history.length)
         for term in observation.terms
     )
 
 
 def bundle_of(
     contract: JointContract, statistics: Mapping[str, tuple[F64, F64]] | None = None
-) -> Bundle:
+) -> JointBundle:
     """Return a bundle without files."""
-    return Bundle(path=Path(), contract=contract, content=b"", statistics=statistics or {})
+    return JointBundle(path=Path(), contract=contract, content=b"", statistics=statistics or {})
 
 
 def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointContract:
@@ -113,15 +110,18 @@ def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointC
 
     An output that a term observes has two values.
     """
-    outputs = {f"model.outputs.{term['output']}": {"shape": [1, 2]}
-               for term in terms if "output" in term}  # fmt: skip
+    outputs = {
+        f"model.outputs.{term['output']}": {"shape": [1, 2]} for term in terms if "output" in term
+    }
     return contract_of({"observations": {"obs": {"terms": list(terms), **options}}, **outputs})
 
 
 def quat_xyzw(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:
     """Return the rotation body -> world of the angles (z-y-x), rad."""
-    (cr, sr), (cp, sp), (cy, sy) = (
-        (math.cos(a / 2), math.sin(a / 2)) for a in (roll, pitch, yaw)
+    (cr, sr), (cp, sp), (cy, sy) = ((math.cos(a / 2), math.sin(a / 2)) for a in (roll, pitch, yaw))
+    return (
+        sr * cp * cy - cr * sp * sy,
+        cr * sp * cy + sr * cp * sy,
+        cr * cp * sy - sr * sp * cy,
+        cr * cp * cy + sr * sp * sy,
     )
-    return (sr * cp * cy - cr * sp * sy, cr * sp * cy + sr * cp * sy,
-            cr * cp * sy - sr * sp * cy, cr * cp * cy + sr * sp * sy)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.guard import Rule
-from policy_inference.core.joint_controller import joint_controller
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.policy import joint_controller
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F64, JointTargets, Mode, OnFault, Tensor
 
@@ -34,10 +34,10 @@ class ScriptedBackend:
 
     def __init__(self, contract: JointContract) -> None:
         model = contract.model
-        self.inputs: Mapping[str, Tensor] = {
-            spec.name: spec.empty() for spec in model.input_specs}
+        self.inputs: Mapping[str, Tensor] = {spec.name: spec.empty() for spec in model.input_specs}
         self.outputs: Mapping[str, Tensor] = {
-            spec.name: spec.empty() for spec in model.output_specs}
+            spec.name: spec.empty() for spec in model.output_specs
+        }
         self.details: Mapping[str, str] = {}
         self.answers: dict[str, npt.ArrayLike] = {}
         self.during_run: Callable[[], None] = lambda: None
@@ -69,8 +69,11 @@ class Targets(SimpleNamespace):
 
     def torque(self, position: Sequence[float] | F64, velocity: float = 0.0) -> F64:
         """Return what a drive at this state makes of the targets, N·m."""
-        demand: F64 = (self.stiffness * (self.position - position)
-                       + self.damping * (self.velocity - velocity) + self.effort)
+        demand: F64 = (
+            self.stiffness * (self.position - position)
+            + self.damping * (self.velocity - velocity)
+            + self.effort
+        )
         return np.clip(demand, -self.effort_limit, self.effort_limit)
 
 
@@ -78,19 +81,24 @@ class Robot:
     """Feeds a controller with sensors, one tick of simulated time after the other."""
 
     def __init__(
-        self, changes: Mapping[str, object] | None = None, tightening: Tightening | None = None
+        self,
+        changes: Mapping[str, object] | None = None,
+        stricter_limits: StricterLimits | None = None,
     ) -> None:
         self.contract = contract_of(changes)
         self.backend = ScriptedBackend(self.contract)
         self.now_ns = 1_000_000_000
-        limits = limits_in_force(self.contract, tightening or Tightening())
+        limits = limits_in_force(self.contract, stricter_limits or StricterLimits())
         self.controller = joint_controller(
             bundle_of(self.contract), self.backend, limits, lambda: self.now_ns
         )
         self.sensed: dict[str, Sequence[float]] = {
-            "joint_pos": DEFAULT, "joint_vel": (0.0,) * 3, "quat_xyzw": UPRIGHT,
-            "ang_vel_body": (0.0,) * 3, "lin_vel_body": (0.0,) * 3,
-        }  # fmt: skip
+            "joint_pos": DEFAULT,
+            "joint_vel": (0.0,) * 3,
+            "quat_xyzw": UPRIGHT,
+            "ang_vel_body": (0.0,) * 3,
+            "lin_vel_body": (0.0,) * 3,
+        }
 
     def is_in(self, mode: Mode) -> bool:
         return self.controller.mode is mode
@@ -107,9 +115,12 @@ class Robot:
         return self.backend.inputs["obs"].astype(np.float64).ravel()
 
     def sense(
-        self, sensed: Fields | None = None, *, silent: Collection[str] = (),
+        self,
+        sensed: Fields | None = None,
+        *,
+        silent: Collection[str] = (),
         **fields: Sequence[float],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Bring a new message of every input, except the silent ones."""
         self.sensed.update({**(sensed or {}), **fields})
         for field, values in self.sensed.items():
@@ -120,9 +131,12 @@ class Robot:
                 entry.accept(self.now_ns)
 
     def tick(
-        self, sensed: Fields | None = None, *, silent: Collection[str] = (),
+        self,
+        sensed: Fields | None = None,
+        *,
+        silent: Collection[str] = (),
         **fields: Sequence[float],
-    ) -> Targets | None:  # fmt: skip
+    ) -> Targets | None:
         """Let a period pass, bring new messages and tick."""
         self.now_ns += PERIOD_NS
         self.sense(sensed, silent=silent, **fields)
@@ -135,9 +149,7 @@ class Robot:
         assert targets is not None
         return Targets.copied(targets)
 
-    def commanded(
-        self, *, silent: Collection[str] = (), **fields: Sequence[float]
-    ) -> Targets:
+    def commanded(self, *, silent: Collection[str] = (), **fields: Sequence[float]) -> Targets:
         """Tick; there must be targets."""
         targets = self.tick(fields, silent=silent)
         assert targets is not None
@@ -181,8 +193,9 @@ def assert_safe(targets: Targets | None, on_fault: OnFault = OnFault.DAMP) -> No
     np.testing.assert_array_equal(targets.effort, zero)
     if on_fault is not OnFault.HOLD_MEASURED:
         np.testing.assert_array_equal(targets.stiffness, zero)
-        np.testing.assert_array_equal(targets.damping,
-                                      zero + (5.0 if on_fault is OnFault.DAMP else 0.0))
+        np.testing.assert_array_equal(
+            targets.damping, zero + (5.0 if on_fault is OnFault.DAMP else 0.0)
+        )
 
 
 def assert_latched(robot: Robot, rule: Rule) -> None:

@@ -33,9 +33,12 @@ class Seen(Robot):
         self.sensed["joint_pos"] = TRUE
 
     def sense(
-        self, sensed: Mapping[str, Sequence[float]] | None = None, *,
-        silent: Collection[str] = (), **fields: Sequence[float],
-    ) -> None:  # fmt: skip
+        self,
+        sensed: Mapping[str, Sequence[float]] | None = None,
+        *,
+        silent: Collection[str] = (),
+        **fields: Sequence[float],
+    ) -> None:
         self.sensed.update({**(sensed or {}), **fields})
         joints = {name: self.sensed[name] for name in ("joint_pos", "joint_vel")}
         others = {name: values for name, values in self.sensed.items() if name not in joints}
@@ -44,8 +47,11 @@ class Seen(Robot):
         self.sensed = kept
         if "joint_states" in silent:
             return
-        message = SimpleNamespace(name=list(JOINTS), position=array("d", joints["joint_pos"]),
-                                  velocity=array("d", joints["joint_vel"]))
+        message = SimpleNamespace(
+            name=list(JOINTS),
+            position=array("d", joints["joint_pos"]),
+            velocity=array("d", joints["joint_vel"]),
+        )
         try:
             self._reader.read(message)
         except RobotError as error:

@@ -44,12 +44,15 @@ def test_target_is_offset_plus_scale_times_output() -> None:
     np.testing.assert_allclose(decoded(terms), [0.6, -0.8, 2.3])
 
 
-@pytest.mark.parametrize(("joints", "scale", "expected"), [
-    (["hip", "knee", "ankle"], 0.5, [0.5, -1.0, 2.0]),
-    ([".*"], 0.5, [0.5, -1.0, 2.0]),
-    ([".*[ek].*", "hip"], {".*": 0.5}, [2.0, 0.5, -1.0]),
-    (["ankle", ".*(ip|nee)"], {"ankle": 10.0, ".*(ip|nee)": 1.0}, [-2.0, 4.0, 10.0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("joints", "scale", "expected"),
+    [
+        (["hip", "knee", "ankle"], 0.5, [0.5, -1.0, 2.0]),
+        ([".*"], 0.5, [0.5, -1.0, 2.0]),
+        ([".*[ek].*", "hip"], {".*": 0.5}, [2.0, 0.5, -1.0]),
+        (["ankle", ".*(ip|nee)"], {"ankle": 10.0, ".*(ip|nee)": 1.0}, [-2.0, 4.0, 10.0]),
+    ],
+)
 def test_patterns_stand_for_their_joints_in_the_order_of_the_contract(
     joints: list[str], scale: object, expected: list[float]
 ) -> None:
@@ -65,11 +68,10 @@ def test_without_offset_output_zero_means_target_zero() -> None:
     assert decoded([term("hip", "knee", "ankle")], (0.0, 0.0, 0.0)).tolist() == [0.0, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("order", [("hip", "knee", "ankle"), ("knee", "ankle", "hip"),
-                                   ("ankle", "knee", "hip")])  # fmt: skip
-def test_values_reach_their_joints_whatever_the_order_of_the_output(
-    order: tuple[str, ...],
-) -> None:
+@pytest.mark.parametrize(
+    "order", [("hip", "knee", "ankle"), ("knee", "ankle", "hip"), ("ankle", "knee", "hip")]
+)
+def test_values_reach_their_joints_whatever_the_order_of_the_output(order: tuple[str, ...]) -> None:
     scale = {"hip": 1.0, "knee": 10.0, "ankle": 100.0}
     by_name = {name: scale[name] * value for name, value in zip(order, OUTPUT, strict=True)}
     expected = [by_name[name] for name in ("hip", "knee", "ankle")]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from policy_inference.core.command import CommandFader
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64
 
 from .contracts import contract_of
@@ -25,7 +25,7 @@ def out() -> F64:
 def fader(out: F64) -> CommandFader:
     """A fader with time-out 500 ms and ramp 500 ms."""
     contract = contract_of()
-    limits = limits_in_force(contract, Tightening())
+    limits = limits_in_force(contract, StricterLimits())
     return CommandFader(out, contract.velocity_command, limits)
 
 
@@ -54,7 +54,7 @@ def test_an_old_command_fades_linearly_to_zero(fader: CommandFader, out: F64) ->
 
 def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
     contract = contract_of({"safety.command_ramp_s": 0.0})
-    limits = limits_in_force(contract, Tightening())
+    limits = limits_in_force(contract, StricterLimits())
     fader = CommandFader(out, contract.velocity_command, limits)
     fader.set(WANTED, NOW_NS)
     assert at(fader, out, 501) == [0.0, 0.0, 0.0]
@@ -76,10 +76,14 @@ def test_a_new_command_ends_the_fading(fader: CommandFader, out: F64) -> None:
     assert not fader.fading
 
 
-@pytest.mark.parametrize(("wanted", "followed"), [
-    ((5.0, 5.0, 5.0), [1.0, 0.5, 1.0]), ((-5.0, -5.0, -5.0), [-1.0, -0.5, -1.0]),
-    ((0.3, 9.0, -0.3), [0.3, 0.5, -0.3]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("wanted", "followed"),
+    [
+        ((5.0, 5.0, 5.0), [1.0, 0.5, 1.0]),
+        ((-5.0, -5.0, -5.0), [-1.0, -0.5, -1.0]),
+        ((0.3, 9.0, -0.3), [0.3, 0.5, -0.3]),
+    ],
+)
 def test_a_command_is_clipped_to_the_trained_range(
     fader: CommandFader, out: F64, wanted: tuple[float, float, float], followed: list[float]
 ) -> None:
@@ -88,7 +92,7 @@ def test_a_command_is_clipped_to_the_trained_range(
 
 
 def test_a_command_without_trained_range_is_followed_as_it_is(out: F64) -> None:
-    fader = CommandFader(out, None, limits_in_force(contract_of(), Tightening()))
+    fader = CommandFader(out, None, limits_in_force(contract_of(), StricterLimits()))
     fader.set((5.0, -6.0, 7.0), NOW_NS)
     assert at(fader, out, 0) == [5.0, -6.0, 7.0]
 
@@ -124,6 +128,6 @@ def test_a_command_from_before_the_clock_began_anew_is_dropped(
 
 
 def test_a_policy_without_command_ignores_commands() -> None:
-    fader = CommandFader(None, None, limits_in_force(contract_of(), Tightening()))
+    fader = CommandFader(None, None, limits_in_force(contract_of(), StricterLimits()))
     assert fader.set(WANTED, NOW_NS)
     assert not fader.update(NOW_NS + 60_000 * MS)

@@ -154,9 +154,7 @@ def test_an_e_stop_on_top_of_another_fault_is_noted_once_and_cleared_with_it(rob
     robot.run()
 
 
-def test_an_e_stop_does_not_wait_for_a_tick_that_hangs(
-    robot: Robot, hanging: HangingTick
-) -> None:
+def test_an_e_stop_does_not_wait_for_a_tick_that_hangs(robot: Robot, hanging: HangingTick) -> None:
     at_once = robot.controller.estop("red button")
     assert at_once is not None
     assert_safe(Targets.copied(at_once))
@@ -175,9 +173,7 @@ def test_an_e_stop_of_an_arm_holds_the_pose_of_now_even_while_a_tick_hangs() -> 
     assert pose == [0.3, 0.2, 0.1]
 
 
-def test_the_status_does_not_wait_for_a_tick_that_hangs(
-    robot: Robot, hanging: HangingTick
-) -> None:
+def test_the_status_does_not_wait_for_a_tick_that_hangs(robot: Robot, hanging: HangingTick) -> None:
     assert robot.controller.snapshot().mode is Mode.RUN
     assert hanging.release() is not None
 

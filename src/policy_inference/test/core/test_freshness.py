@@ -80,10 +80,17 @@ def test_a_header_a_little_in_the_future_is_not_younger_than_its_arrival(entry: 
     assert entry.age_ns(STEADY_NS) == 0
 
 
-@pytest.mark.parametrize(("step_ns", "new"), [
-    (1, True), (20 * MS, True), (0, False), (-1, False), (-1_000 * MS, False),
-    (-1_000_000 * MS, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("step_ns", "new"),
+    [
+        (1, True),
+        (20 * MS, True),
+        (0, False),
+        (-1, False),
+        (-1_000 * MS, False),
+        (-1_000_000 * MS, False),
+    ],
+)
 def test_only_a_later_stamp_is_new_at_once(entry: Input, step_ns: int, new: bool) -> None:
     assert entry.is_new(ROS_NS, STEADY_NS)
     entry.accept(STEADY_NS, ROS_NS, ROS_NS)
@@ -115,8 +122,11 @@ class Sender:
 STEPS_MS = [*range(-2_000, 0, 20), *range(20, 2_001, 20)]
 
 
-@pytest.mark.parametrize("stepped", [("sender_ns",), ("ours_ns",), ("sender_ns", "ours_ns")],
-                         ids=["sender", "ours", "both"])
+@pytest.mark.parametrize(
+    "stepped",
+    [("sender_ns",), ("ours_ns",), ("sender_ns", "ours_ns")],
+    ids=["sender", "ours", "both"],
+)
 def test_no_step_of_a_clock_makes_a_live_stream_stale(stepped: Sequence[str]) -> None:
     for step_ms in STEPS_MS:
         sender = Sender(Input("imu/data", TIMEOUT_NS))
@@ -133,8 +143,12 @@ def test_no_step_of_a_clock_makes_a_live_stream_stale(stepped: Sequence[str]) ->
 def test_one_step_after_the_other_leaves_a_live_stream_fresh(entry: Input, gap_ms: int) -> None:
     sender = Sender(entry)
     assert sender.tick()
-    for clock, step_ms in (("sender_ns", -300), ("ours_ns", 900), ("sender_ns", 1_200),
-                           ("ours_ns", -700)):  # fmt: skip
+    for clock, step_ms in (
+        ("sender_ns", -300),
+        ("ours_ns", 900),
+        ("sender_ns", 1_200),
+        ("ours_ns", -700),
+    ):
         setattr(sender, clock, getattr(sender, clock) + step_ms * MS)
         assert all(sender.tick() for _ in range(max(2, gap_ms // 20)))
 
@@ -147,8 +161,9 @@ def test_one_message_stamped_ahead_leaves_a_live_stream_fresh(ahead_ms: int) -> 
     assert all(sender.tick() for _ in range(100))
 
 
-@pytest.mark.parametrize(("offset_ms", "ppm"), [(0, 500), (0, -500), (900, -83_333), (-400, 83_333),
-                                                (-900, 83_333)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("offset_ms", "ppm"), [(0, 500), (0, -500), (900, -83_333), (-400, 83_333), (-900, 83_333)]
+)
 def test_a_sender_whose_clock_is_slewed_stays_fresh(entry: Input, offset_ms: int, ppm: int) -> None:
     sender = Sender(entry)
     assert sender.tick()
@@ -162,8 +177,12 @@ def test_a_sender_whose_clock_is_slewed_stays_fresh(entry: Input, offset_ms: int
 
 
 def test_delay_after_a_step_is_seen_still(entry: Input) -> None:
-    for clock, step_ms in (("sender_ns", -300), ("sender_ns", 900), ("ours_ns", -300),
-                           ("ours_ns", 300)):  # fmt: skip
+    for clock, step_ms in (
+        ("sender_ns", -300),
+        ("sender_ns", 900),
+        ("ours_ns", -300),
+        ("ours_ns", 300),
+    ):
         entry.reset()
         sender = Sender(entry)
         assert all(sender.tick() for _ in range(5))
@@ -233,7 +252,7 @@ def test_a_usable_message_clears_the_problem_of_the_one_before(entry: Input) -> 
 
 
 def test_each_message_of_a_stream_that_starts_over_is_new_also_while_they_are_refused(
-    entry: Input
+    entry: Input,
 ) -> None:
     entry.accept(STEADY_NS, ROS_NS, ROS_NS)
     stamps_ns = [1_000 * MS + 20 * MS * i for i in range(10)]

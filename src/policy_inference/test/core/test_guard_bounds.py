@@ -15,8 +15,11 @@ from policy_inference.interfaces import F64
 from .contracts import NOMINAL, contract_of
 
 STILL = np.zeros(3)
-KINDS = [{"joints": ["hip"], "kind": "position"}, {"joints": ["knee"], "kind": "velocity"},
-         {"joints": ["ankle"], "kind": "effort"}]  # fmt: skip
+KINDS = [
+    {"joints": ["hip"], "kind": "position"},
+    {"joints": ["knee"], "kind": "velocity"},
+    {"joints": ["ankle"], "kind": "effort"},
+]
 
 
 def vectors(largest: float) -> st.SearchStrategy[F64]:
@@ -24,9 +27,7 @@ def vectors(largest: float) -> st.SearchStrategy[F64]:
     return arrays(np.float64, 3, elements=st.floats(-largest, largest))
 
 
-def bounds_of(
-    changes: Mapping[str, object] | None = None, margin: float = 1.5
-) -> TargetBounds:
+def bounds_of(changes: Mapping[str, object] | None = None, margin: float = 1.5) -> TargetBounds:
     contract = contract_of({"nominal": NOMINAL, **(changes or {})})
     return TargetBounds(contract, ActionDecoder(contract, np.zeros((1, 3))), margin)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from policy_inference.core.guard import Rule
-from policy_inference.core.limits import Tightening
+from policy_inference.core.limits import StricterLimits
 from policy_inference.interfaces import F64, Mode
 
 from .contracts import DEFAULT, quat_xyzw
@@ -27,10 +27,15 @@ from .robots import (
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize(("field", "place", "named"), [
-    ("joint_pos", 0, "joint_pos"), ("joint_vel", 2, "joint_vel"), ("ang_vel_body", 1, "ang_vel"),
-    ("quat_xyzw", 3, "quat_xyzw, gravity_body"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "place", "named"),
+    [
+        ("joint_pos", 0, "joint_pos"),
+        ("joint_vel", 2, "joint_vel"),
+        ("ang_vel_body", 1, "ang_vel"),
+        ("quat_xyzw", 3, "quat_xyzw, gravity_body"),
+    ],
+)
 def test_a_sensor_value_that_is_not_finite_damps_at_once_and_is_named(
     robot: Robot, field: str, place: int, named: str, value: float
 ) -> None:
@@ -159,7 +164,7 @@ def test_recovery_keeps_history_and_last_action_as_they_were(failure: str) -> No
 
 
 def test_a_tighter_time_out_holds_earlier() -> None:
-    robot = Robot(tightening=Tightening(state_timeout_s=0.03, damp_after_s=0.03)).run(3)
+    robot = Robot(stricter_limits=StricterLimits(state_timeout_s=0.03, damp_after_s=0.03)).run(3)
     silence(robot, 1)
     assert robot.is_in(Mode.RUN)
     silence(robot, 1)

@@ -14,8 +14,15 @@ from .robots import Robot, Targets, assert_latched, assert_safe
 
 
 def test_the_contract_s_clip_of_the_action_is_counted_and_is_no_fault() -> None:
-    terms = [{"joints": ["hip", "knee", "ankle"], "kind": "position", "scale": 0.5,
-              "offset": "default_position", "clip": [-1.0, 1.0]}]  # fmt: skip
+    terms = [
+        {
+            "joints": ["hip", "knee", "ankle"],
+            "kind": "position",
+            "scale": 0.5,
+            "offset": "default_position",
+            "clip": [-1.0, 1.0],
+        }
+    ]
     robot = Robot({"action.terms": terms})
     robot.answer(1.5, 0.0, 0.0)
     robot.run(20)
@@ -127,7 +134,7 @@ class BrokenPolicy(JointPolicy):
 
 
 def test_a_target_that_is_not_finite_is_never_commanded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("policy_inference.core.joint_controller.JointPolicy", BrokenPolicy)
+    monkeypatch.setattr("policy_inference.core.policy.JointPolicy", BrokenPolicy)
     robot = Robot().stand()
     robot.controller.run()
     assert_safe(robot.tick())

@@ -23,8 +23,10 @@ from .seen import ARM, MADE_UP, NEEDED, OTHER, TRUE, Seen
 
 SLOW: Mapping[str, object] = {**ARM, "joints.velocity_limit": 1.0}
 STRIDE_RAD = 1.0 * PERIOD_NS * 1e-9
-TURNS: Mapping[str, object] = {"joints.position_min": [-10.0, -1.5, -1.5],
-                               "joints.position_max": [10.0, 1.5, 1.5]}  # fmt: skip
+TURNS: Mapping[str, object] = {
+    "joints.position_min": [-10.0, -1.5, -1.5],
+    "joints.position_max": [10.0, 1.5, 1.5],
+}
 BEYOND = (1.95, 0.5, -0.5)
 TURN = np.array([math.tau, 0.0, 0.0])
 
@@ -144,8 +146,11 @@ def test_a_policy_whose_limits_exclude_the_held_pose_is_refused() -> None:
     arm = Seen(ARM).held()
     arm.tick()
     narrow = Seen({**ARM, "joints.position_min": -0.6, "joints.position_max": 0.6})
-    with pytest.raises(RefusedError, match=r"load refused: hip is held at 0.90 rad, beyond the new "
-                                           r"limits \[-0.60, 0.60\]; move the arm"):
+    with pytest.raises(
+        RefusedError,
+        match=r"load refused: hip is held at 0.90 rad, beyond the new "
+        r"limits \[-0.60, 0.60\]; move the arm",
+    ):
         narrow.controller.take_over(arm.controller)
     np.testing.assert_array_equal(arm.commanded().position, TRUE)
 
@@ -162,10 +167,28 @@ def test_a_slow_joint_with_a_noisy_velocity_is_believed() -> None:
 
 STARTS = st.sampled_from([TRUE, OTHER, (8.0, 1.9, -1.7), (-9.9, 0.0, 1.6)])
 SAGS = st.sampled_from([0.0, 0.04, 0.06, 0.14])
-HAPPENS = st.lists(st.tuples(
-    st.sampled_from(["seen", "seen", "silent", "silent", "slips", "made up", "damp", "e-stop",
-                     "fault", "reset", "stands still"]), SAGS, st.sampled_from([1, 3, 30]),
-), max_size=15)  # fmt: skip
+HAPPENS = st.lists(
+    st.tuples(
+        st.sampled_from(
+            [
+                "seen",
+                "seen",
+                "silent",
+                "silent",
+                "slips",
+                "made up",
+                "damp",
+                "e-stop",
+                "fault",
+                "reset",
+                "stands still",
+            ]
+        ),
+        SAGS,
+        st.sampled_from([1, 3, 30]),
+    ),
+    max_size=15,
+)
 
 
 @given(start=STARTS, happens=HAPPENS)

@@ -15,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.guard import Rule
 from policy_inference.core.joint_check import JointCheck
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import F64, Mode, OnFault
 
@@ -35,8 +36,11 @@ def test_nothing_can_be_asked_for_before_samples_have_agreed_for_half_a_second()
     arm = Seen(ARM)
     assert [arm.tick() for _ in range(NEEDED - 1)] == [None] * (NEEDED - 1)
     assert "24 of 25 samples that agree" in arm.refusal()
-    with pytest.raises(RefusedError, match="there is no pose to hold: joint_states: no message "
-                                           r"\(24 of 25 samples that agree\)"):
+    with pytest.raises(
+        RefusedError,
+        match="there is no pose to hold: joint_states: no message "
+        r"\(24 of 25 samples that agree\)",
+    ):
         arm.controller.damp()
     assert arm.tick() is None
     arm.controller.damp()
@@ -45,7 +49,7 @@ def test_nothing_can_be_asked_for_before_samples_have_agreed_for_half_a_second()
 
 @pytest.mark.parametrize("found", [TRUE, (0.2, 0.1, -0.1)])
 def test_a_pose_that_a_driver_makes_up_before_its_first_read_is_never_commanded(
-    found: Sequence[float]
+    found: Sequence[float],
 ) -> None:
     arm = Seen(ARM)
     made_up = [arm.tick(joint_pos=MADE_UP) for _ in range(4 * NEEDED)]
@@ -59,9 +63,7 @@ def test_a_pose_that_a_driver_makes_up_before_its_first_read_is_never_commanded(
 
 
 @pytest.mark.parametrize("pressed", [False, True])
-def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(
-    pressed: bool
-) -> None:
+def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(pressed: bool) -> None:
     arm = Seen(ARM).known()
     if pressed:
         assert arm.controller.estop("red button") is None
@@ -78,17 +80,27 @@ def test_a_fault_before_any_request_commands_nothing_and_damp_then_holds(
 POSES = {"true": TRUE, "other": OTHER, "made up": MADE_UP}
 
 
-@given(acts=st.lists(st.tuples(
-    st.sampled_from([*POSES, "silent", "damp", "stand", "reset", "estop", "fault", "restart"]),
-    st.sampled_from([1, NEEDED])), max_size=12))
+@given(
+    acts=st.lists(
+        st.tuples(
+            st.sampled_from(
+                [*POSES, "silent", "damp", "stand", "reset", "estop", "fault", "restart"]
+            ),
+            st.sampled_from([1, NEEDED]),
+        ),
+        max_size=12,
+    )
+)
 @settings(max_examples=40, deadline=None, derandomize=True)
 def test_no_samples_and_no_fault_command_an_arm_before_a_request(
-    acts: Sequence[tuple[str, int]]
+    acts: Sequence[tuple[str, int]],
 ) -> None:
     arm = Seen(ARM)
     controller, waits = arm.controller, True
     requests: Mapping[str, Callable[[], object]] = {
-        "damp": controller.damp, "stand": controller.stand, "reset": controller.reset,
+        "damp": controller.damp,
+        "stand": controller.stand,
+        "reset": controller.reset,
         "estop": lambda: controller.estop("pressed"),
         "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
     }
@@ -127,9 +139,9 @@ def test_samples_that_jump_to_and_fro_are_never_believed() -> None:
         assert arm.tick(joint_pos=MADE_UP) is None
 
 
-@pytest.mark.parametrize("wrong", [
-    MADE_UP, (0.9, 10.0, -0.5), (1e300, 0.5, -0.5), (-0.9, 1e9, 9.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong", [MADE_UP, (0.9, 10.0, -0.5), (1e300, 0.5, -0.5), (-0.9, 1e9, 9.0)]
+)
 @pytest.mark.parametrize("ticks", [1, FOREVER])
 def test_an_arm_that_is_held_stays_where_it_is_whatever_is_measured(
     wrong: Sequence[float], ticks: int
@@ -145,7 +157,7 @@ def test_an_arm_that_is_held_stays_where_it_is_whatever_is_measured(
 
 @pytest.mark.parametrize("wrong", [MADE_UP, (0.0, 10.0, -0.5), (1e300, 0.5, -0.5)])
 def test_a_driver_that_dies_with_a_wrong_sample_leaves_the_arm_where_it_was(
-    wrong: Sequence[float]
+    wrong: Sequence[float],
 ) -> None:
     arm = Seen({**THERE, **ARM}).running()
     last = arm.commanded().position
@@ -166,8 +178,9 @@ def test_an_e_stop_on_a_wrong_sample_of_one_joint_holds_what_was_believed() -> N
 
 
 def test_a_fault_on_a_joint_beyond_its_limit_holds_the_limit() -> None:
-    arm = Seen({**ARM, "stand.position": [1.4, 0.5, -0.5],
-                "joints.default_position": [1.4, 0.5, -0.5]}).running()  # fmt: skip
+    arm = Seen(
+        {**ARM, "stand.position": [1.4, 0.5, -0.5], "joints.default_position": [1.4, 0.5, -0.5]}
+    ).running()
     arm.tick(joint_pos=(1.6, 0.5, -0.5))
     arm.controller.estop("red button")
     assert arm.tick_again().position[0] == 1.5
@@ -251,12 +264,18 @@ def test_legs_that_are_moved_while_they_are_limp_are_believed_in_the_end() -> No
     np.testing.assert_allclose(robot.commanded().position, OTHER, atol=0.05)
 
 
-@pytest.mark.parametrize("wrong", [
-    {"joint_pos": (0.9, 10.0, -0.5)}, {"joint_pos": (1e300, 0.5, -0.5)}, {"joint_pos": MADE_UP},
-    {"joint_vel": (0.0, 1e6, 0.0)},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"joint_pos": (0.9, 10.0, -0.5)},
+        {"joint_pos": (1e300, 0.5, -0.5)},
+        {"joint_pos": MADE_UP},
+        {"joint_vel": (0.0, 1e6, 0.0)},
+    ],
+    ids=str,
+)
 def test_one_wrong_sample_changes_nothing_of_a_running_policy(
-    wrong: Mapping[str, Sequence[float]]
+    wrong: Mapping[str, Sequence[float]],
 ) -> None:
     robot = Seen({**THERE, **LEGS}).running()
     kept = {name: robot.sensed[name] for name in wrong}
@@ -369,16 +388,26 @@ def test_a_wheel_whose_encoder_begins_again_after_each_turn_is_believed() -> Non
 
 
 WHEEL: Mapping[str, object] = {
-    "joints.position_min": [-1e4, -1.5, -1.5], "joints.position_max": [1e4, 1.5, 1.5],
-    "joints.stiffness": [0.0, 30.0, 30.0], "stand.stiffness": [0.0, 100.0, 100.0],
-    "action.terms": [{"joints": ["hip"], "kind": "velocity", "scale": 10.0},
-                     {"joints": ["knee", "ankle"], "kind": "position", "scale": 0.5,
-                      "offset": "default_position"}]}  # fmt: skip
+    "joints.position_min": [-1e4, -1.5, -1.5],
+    "joints.position_max": [1e4, 1.5, 1.5],
+    "joints.stiffness": [0.0, 30.0, 30.0],
+    "stand.stiffness": [0.0, 100.0, 100.0],
+    "action.terms": [
+        {"joints": ["hip"], "kind": "velocity", "scale": 10.0},
+        {
+            "joints": ["knee", "ankle"],
+            "kind": "position",
+            "scale": 0.5,
+            "offset": "default_position",
+        },
+    ],
+}
 
 
-@pytest.mark.parametrize(("turned", "moved", "mode"), [
-    (9.0, 0.0, Mode.RUN), (9.0, 1.2, Mode.HOLD), (25.0, 0.0, Mode.HOLD),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("turned", "moved", "mode"),
+    [(9.0, 0.0, Mode.RUN), (9.0, 1.2, Mode.HOLD), (25.0, 0.0, Mode.HOLD)],
+)
 def test_a_fast_wheel_turns_on_in_a_hold_and_the_policy_goes_on(
     turned: float, moved: float, mode: Mode
 ) -> None:
@@ -415,8 +444,8 @@ def test_what_drifts_slowly_or_repeats_is_believed() -> None:
 
 def checked(path: str, times_ns: Sequence[int], position: F64, velocity: F64) -> list[str]:
     """Return the problems of a recording's samples, by a bundle's limits, while it moves."""
-    contract = load_bundle(BUNDLES / path).contract
-    limits, now_ns = limits_in_force(contract, Tightening()), [times_ns[0]]
+    contract = load_bundle(BUNDLES / path, kind=JointBundle).contract
+    limits, now_ns = limits_in_force(contract, StricterLimits()), [times_ns[0]]
     check = JointCheck(contract, limits.state_timeout_ns, lambda: now_ns[0])
     for _ in range(NEEDED):
         check.problem(position[0], velocity[0])
@@ -437,15 +466,18 @@ def test_no_sample_of_a_healthy_walk_is_refused(shared_data: Path, period_ns: in
         found = checked("lite3_walk", times_ns, rollout["joint_pos"], rollout["joint_vel"])
         assert found == []
         return
-    names = load_bundle(BUNDLES / "lite3_walk").contract.joints.names
+    names = load_bundle(BUNDLES / "lite3_walk", kind=JointBundle).contract.joints.names
     with AnyReader([folder / "bag_mcap"]) as reader:
         connections = [each for each in reader.connections if each.topic == "/joint_states"]
         messages: list[tuple[int, Any]] = [
             (at_ns, reader.deserialize(data, each.msgtype))
-            for each, at_ns, data in reader.messages(connections)]
+            for each, at_ns, data in reader.messages(connections)
+        ]
     order = [messages[0][1].name.index(name) for name in names]
-    rows = [(at_ns, message.position[order], message.velocity[order])
-            for at_ns, message in messages[:: period_ns // (5 * MS)]]  # fmt: skip
+    rows = [
+        (at_ns, message.position[order], message.velocity[order])
+        for at_ns, message in messages[:: period_ns // (5 * MS)]
+    ]
     times, position, velocity = zip(*rows, strict=True)
     assert len(times) > 1000
     assert checked("lite3_walk", times, np.array(position), np.array(velocity)) == []

@@ -26,9 +26,7 @@ def taken(order: JointOrder, *names: str) -> F64:
 
 
 @pytest.mark.parametrize("names", list(itertools.permutations(JOINTS)), ids=",".join)
-def test_values_follow_their_names_in_any_order(
-    order: JointOrder, names: tuple[str, ...]
-) -> None:
+def test_values_follow_their_names_in_any_order(order: JointOrder, names: tuple[str, ...]) -> None:
     assert taken(order, *names).tolist() == [1.0, 2.0, 3.0]
 
 
@@ -43,8 +41,11 @@ def test_a_change_of_the_names_is_noticed(order: JointOrder) -> None:
 
 
 def test_missing_and_doubled_joints_are_all_named(order: JointOrder) -> None:
-    with pytest.raises(RobotError, match=r"missing: knee, ankle; named twice: hip; the message "
-                                         "has hip, gripper, hip$"):
+    with pytest.raises(
+        RobotError,
+        match=r"missing: knee, ankle; named twice: hip; the message "
+        "has hip, gripper, hip$",
+    ):
         taken(order, "hip", "gripper", "hip")
 
 

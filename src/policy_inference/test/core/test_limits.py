@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from policy_inference.core.limits import Tightening, input_timeouts_ns, limits_in_force
+from policy_inference.core.limits import StricterLimits, input_timeouts_ns, limits_in_force
 from policy_inference.errors import PolicyError
 
 from .contracts import contract_of
@@ -13,7 +13,7 @@ MS = 1_000_000
 
 
 def test_limits_are_the_contract_s_where_nothing_is_tightened() -> None:
-    limits = limits_in_force(contract_of(), Tightening())
+    limits = limits_in_force(contract_of(), StricterLimits())
     assert limits.max_tilt_rad == 1.0
     assert limits.state_timeout_ns == 40 * MS  # two periods
     assert limits.damp_after_ns == 100 * MS
@@ -24,14 +24,20 @@ def test_limits_are_the_contract_s_where_nothing_is_tightened() -> None:
 
 
 def test_a_state_time_out_in_the_contract_replaces_the_two_periods() -> None:
-    limits = limits_in_force(contract_of({"safety.state_timeout_s": 0.3}), Tightening())
+    limits = limits_in_force(contract_of({"safety.state_timeout_s": 0.3}), StricterLimits())
     assert limits.state_timeout_ns == 300 * MS
 
 
 def test_every_limit_may_be_tightened() -> None:
-    tightening = Tightening(max_tilt_rad=0.5, state_timeout_s=0.03, damp_after_s=0.05,
-                            command_timeout_s=0.2, margin=1.2, effort_scale=0.4)  # fmt: skip
-    limits = limits_in_force(contract_of(), tightening)
+    stricter_limits = StricterLimits(
+        max_tilt_rad=0.5,
+        state_timeout_s=0.03,
+        damp_after_s=0.05,
+        command_timeout_s=0.2,
+        margin=1.2,
+        effort_scale=0.4,
+    )
+    limits = limits_in_force(contract_of(), stricter_limits)
     assert limits.max_tilt_rad == 0.5
     assert limits.state_timeout_ns == 30 * MS
     assert limits.damp_after_ns == 50 * MS
@@ -41,35 +47,48 @@ def test_every_limit_may_be_tightened() -> None:
 
 def test_an_attitude_limit_may_be_set_where_the_contract_has_none() -> None:
     contract = contract_of({"safety": {"on_fault": "damp"}})
-    assert limits_in_force(contract, Tightening()).max_tilt_rad is None
-    assert limits_in_force(contract, Tightening(max_tilt_rad=0.5)).max_tilt_rad == 0.5
+    assert limits_in_force(contract, StricterLimits()).max_tilt_rad is None
+    assert limits_in_force(contract, StricterLimits(max_tilt_rad=0.5)).max_tilt_rad == 0.5
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("max_tilt_rad", 1.01), ("state_timeout_s", 0.041), ("damp_after_s", 0.11),
-    ("command_timeout_s", 0.6), ("margin", 1.6), ("effort_scale", 1.1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_tilt_rad", 1.01),
+        ("state_timeout_s", 0.041),
+        ("damp_after_s", 0.11),
+        ("command_timeout_s", 0.6),
+        ("margin", 1.6),
+        ("effort_scale", 1.1),
+    ],
+)
 def test_loosening_is_refused_by_name(name: str, value: float) -> None:
     with pytest.raises(PolicyError, match=rf"^{name}: expected .* found {value}; .*never loosen"):
-        limits_in_force(contract_of(), Tightening(**{name: value}))
+        limits_in_force(contract_of(), StricterLimits(**{name: value}))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_values_that_are_no_limit_are_refused(value: float) -> None:
     with pytest.raises(PolicyError, match="effort_scale"):
-        limits_in_force(contract_of(), Tightening(effort_scale=value))
+        limits_in_force(contract_of(), StricterLimits(effort_scale=value))
 
 
 def test_all_loosened_limits_are_named_at_once() -> None:
     with pytest.raises(PolicyError, match=r"max_tilt_rad.*\n.*margin") as caught:
-        limits_in_force(contract_of(), Tightening(max_tilt_rad=2.0, margin=9.0, damp_after_s=0.05))
+        limits_in_force(
+            contract_of(), StricterLimits(max_tilt_rad=2.0, margin=9.0, damp_after_s=0.05)
+        )
     assert "damp_after_s" not in str(caught.value)
 
 
 def test_an_external_vector_has_the_shortest_time_out_that_a_term_gives_it() -> None:
     slow = {"term": "external", "topic": "height_scan", "size": 2, "timeout_s": 0.5}
-    contract = contract_of({"observations": {
-        "obs": {"terms": [slow, {"term": "external", "topic": "goal", "size": 3}]},
-        "map": {"terms": [{**slow, "timeout_s": 0.3}]},
-    }})  # fmt: skip
+    contract = contract_of(
+        {
+            "observations": {
+                "obs": {"terms": [slow, {"term": "external", "topic": "goal", "size": 3}]},
+                "map": {"terms": [{**slow, "timeout_s": 0.3}]},
+            }
+        }
+    )
     assert input_timeouts_ns(contract) == {"cmd_vel": None, "height_scan": 300 * MS}

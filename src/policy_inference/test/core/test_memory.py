@@ -35,16 +35,27 @@ def test_what_the_package_holds_is_seen() -> None:
     assert kept.is_in(Mode.DAMP)
 
 
-GAIT = [{"term": "velocity_command", "parts": ["wz", "vx"]},
-        {"term": "last_output", "output": "speed"},
-        {"term": "phase", "period_s": 0.7, "offsets": [0.0, 0.5],
-         "standing": {"below": 0.2, "phase": 0.5, "clock": "stops"}}]  # fmt: skip
+GAIT = [
+    {"term": "velocity_command", "parts": ["wz", "vx"]},
+    {"term": "last_output", "output": "speed"},
+    {
+        "term": "phase",
+        "period_s": 0.7,
+        "offsets": [0.0, 0.5],
+        "standing": {"below": 0.2, "phase": 0.5, "clock": "stops"},
+    },
+]
 
 
-@pytest.mark.parametrize("changes", [
-    {"observations.obs.history": {"length": 1}}, {"observations.obs.history": {"length": 5}},
-    {"observations.obs.terms": GAIT, "model.outputs.speed": {"shape": [1, 2]}},
-], ids=["plain", "history", "gait"])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"observations.obs.history": {"length": 1}},
+        {"observations.obs.history": {"length": 5}},
+        {"observations.obs.terms": GAIT, "model.outputs.speed": {"shape": [1, 2]}},
+    ],
+    ids=["plain", "history", "gait"],
+)
 def test_running_does_not_grow_memory(changes: Mapping[str, object]) -> None:
     robot = Robot({"nominal": NOMINAL, **changes})
     robot.answer(0.1, 0.2, 0.3)

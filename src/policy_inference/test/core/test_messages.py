@@ -28,9 +28,11 @@ from .contracts import contract_of, observed
 NAN = math.nan
 NAMES = ["left", "right"]
 TWO_JOINTS = {
-    "joints.names": NAMES, "joints.default_position": 0.0, "stand.position": 0.0,
+    "joints.names": NAMES,
+    "joints.default_position": 0.0,
+    "stand.position": 0.0,
     "action.terms": [{"joints": NAMES, "kind": "position"}],
-}  # fmt: skip
+}
 
 
 def with_scan() -> JointContract:
@@ -53,16 +55,17 @@ def header(sec: int = 0, nanosec: int = 0) -> SimpleNamespace:
 def joint_state(
     names: Sequence[str], position: Sequence[float], velocity: Sequence[float]
 ) -> SimpleNamespace:
-    return SimpleNamespace(name=list(names), position=array("d", position),
-                           velocity=array("d", velocity))
+    return SimpleNamespace(
+        name=list(names), position=array("d", position), velocity=array("d", velocity)
+    )
 
 
-def imu(
-    quat_xyzw: Sequence[float] = (0.0, 0.0, 0.0, 1.0), ang_vel: float = 0.0
-) -> SimpleNamespace:
+def imu(quat_xyzw: Sequence[float] = (0.0, 0.0, 0.0, 1.0), ang_vel: float = 0.0) -> SimpleNamespace:
     return SimpleNamespace(
         orientation=SimpleNamespace(**dict(zip("xyzw", quat_xyzw, strict=True))),
-        orientation_covariance=[0.0] * 9, angular_velocity=vector(ang_vel, 2.0, 3.0))
+        orientation_covariance=[0.0] * 9,
+        angular_velocity=vector(ang_vel, 2.0, 3.0),
+    )
 
 
 def scan(values: Sequence[float]) -> SimpleNamespace:
@@ -71,8 +74,7 @@ def scan(values: Sequence[float]) -> SimpleNamespace:
 
 class TestJointState:
     def test_values_go_by_name_whatever_the_order(self, state: RobotState) -> None:
-        JointStateReader(NAMES, state).read(
-            joint_state(["right", "left"], [1.0, 2.0], [3.0, 4.0]))
+        JointStateReader(NAMES, state).read(joint_state(["right", "left"], [1.0, 2.0], [3.0, 4.0]))
         assert state["joint_pos"].tolist() == [2.0, 1.0]
         assert state["joint_vel"].tolist() == [4.0, 3.0]
 
@@ -84,7 +86,8 @@ class TestJointState:
 
     def test_joints_that_the_policy_does_not_know_are_ignored(self, state: RobotState) -> None:
         JointStateReader(NAMES, state).read(
-            joint_state(["arm", "right", "tail", "left"], [9.0, 1.0, 9.0, 2.0], [0.0] * 4))
+            joint_state(["arm", "right", "tail", "left"], [9.0, 1.0, 9.0, 2.0], [0.0] * 4)
+        )
         assert state["joint_pos"].tolist() == [2.0, 1.0]
 
     @pytest.mark.parametrize(
@@ -100,9 +103,13 @@ class TestJointState:
         ],
     )
     def test_message_that_does_not_fit_is_refused_and_writes_nothing(
-        self, state: RobotState, names: list[str], position: list[float], velocity: list[float],
+        self,
+        state: RobotState,
+        names: list[str],
+        position: list[float],
+        velocity: list[float],
         said: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         reader = JointStateReader(NAMES, state)
         reader.read(joint_state(NAMES, [0.1, 0.2], [0.3, 0.4]))
         with pytest.raises(RobotError, match=said):
@@ -174,8 +181,15 @@ def test_external_vector_of_another_size_is_refused(values: list[float]) -> None
 
 
 def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:
-    state = RobotState(observed([{"term": "base_ang_vel"}, {"term": "base_lin_vel"},
-                                 {"term": "external", "topic": "scan", "size": 3}]))
+    state = RobotState(
+        observed(
+            [
+                {"term": "base_ang_vel"},
+                {"term": "base_lin_vel"},
+                {"term": "external", "topic": "scan", "size": 3},
+            ]
+        )
+    )
     assert {name: state_reader(name, NAMES, state).message for name in state.inputs} == {
         "joint_states": "sensor_msgs/msg/JointState",
         "imu/data": "sensor_msgs/msg/Imu",

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from policy_inference.core.guard import Rule
-from policy_inference.core.limits import Tightening
+from policy_inference.core.limits import StricterLimits
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Mode
 
@@ -16,9 +16,11 @@ from .robots import PERIOD_NS, Robot, Targets, assert_safe, silence
 
 CROUCH = (0.4, 1.2, -1.3)
 TILTED = quat_xyzw(1.2, 0.0, 0.0)
-MIXED_KINDS = [{"joints": ["hip"], "kind": "position", "offset": "default_position"},
-               {"joints": ["knee"], "kind": "velocity"},
-               {"joints": ["ankle"], "kind": "effort"}]  # fmt: skip
+MIXED_KINDS = [
+    {"joints": ["hip"], "kind": "position", "offset": "default_position"},
+    {"joints": ["knee"], "kind": "velocity"},
+    {"joints": ["ankle"], "kind": "effort"},
+]
 
 
 @pytest.fixture
@@ -71,7 +73,7 @@ def test_stand_uses_its_own_gains_and_the_effort_limit(robot: Robot) -> None:
 
 
 def test_a_share_of_the_effort_limit_holds_in_every_mode() -> None:
-    robot = Robot(tightening=Tightening(effort_scale=0.25))
+    robot = Robot(stricter_limits=StricterLimits(effort_scale=0.25))
     damped = robot.commanded()
     robot.controller.stand()
     standing = [robot.commanded() for _ in range(11)]
@@ -103,9 +105,18 @@ def test_the_policy_sees_the_robot_in_the_contract_s_terms(robot: Robot) -> None
     robot.tick()
     robot.controller.command.set((0.3, 0.2, 9.0), robot.now_ns + PERIOD_NS)
     robot.tick(joint_pos=(0.1, 0.2, 0.3), joint_vel=(1.0, 2.0, 3.0), ang_vel_body=(4.0, 5.0, 6.0))
-    np.testing.assert_allclose(robot.observed(), [
-        1.0, 1.25, 1.5, 0.0, 0.0, -1.0, 0.3, 0.2, 1.0, 0.1, -0.3, 0.8,
-        0.05, 0.10, 0.15, 0.5, 0.6, 0.7], rtol=1e-6)  # fmt: skip
+    np.testing.assert_allclose(
+        robot.observed().reshape(-1, 3),
+        [
+            [1.0, 1.25, 1.5],
+            [0.0, 0.0, -1.0],
+            [0.3, 0.2, 1.0],
+            [0.1, -0.3, 0.8],
+            [0.05, 0.10, 0.15],
+            [0.5, 0.6, 0.7],
+        ],
+        rtol=1e-6,
+    )
 
 
 @pytest.mark.parametrize("blend_s", [0.0, 0.2])
@@ -263,10 +274,12 @@ def test_two_controllers_share_nothing() -> None:
 
 
 def test_a_guarded_attitude_makes_the_imu_an_input_of_a_policy_that_needs_none() -> None:
-    blind = {"observations": {"obs": {"terms": [{"term": "joint_pos"}]}},
-             "safety": {"on_fault": "damp"}}  # fmt: skip
+    blind = {
+        "observations": {"obs": {"terms": [{"term": "joint_pos"}]}},
+        "safety": {"on_fault": "damp"},
+    }
     assert set(Robot(blind).controller.inputs) == {"joint_states"}
-    robot = Robot(blind, Tightening(max_tilt_rad=0.5))
+    robot = Robot(blind, StricterLimits(max_tilt_rad=0.5))
     assert set(robot.controller.inputs) == {"joint_states", "imu/data"}
     robot.run().tick(quat_xyzw=quat_xyzw(0.0, 0.6, 0.0))
     assert robot.count(Rule.ATTITUDE) == 1
@@ -274,8 +287,12 @@ def test_a_guarded_attitude_makes_the_imu_an_input_of_a_policy_that_needs_none()
 
 def random_requests(robot: Robot, dice: random.Random) -> int:
     """Ask and tick at random, inputs silent half of the time; return how many runs were granted."""
-    requests = {"stand": robot.controller.stand, "run": robot.controller.run,
-                "damp": robot.controller.damp, "reset": robot.controller.reset}
+    requests = {
+        "stand": robot.controller.stand,
+        "run": robot.controller.run,
+        "damp": robot.controller.damp,
+        "reset": robot.controller.reset,
+    }
     granted = 0
     for _ in range(400):
         if dice.random() < 0.7:

@@ -3,6 +3,7 @@
 """The history against a slow reference that keeps every frame ever written."""
 
 import itertools
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,9 +32,11 @@ INITS = ("repeat", "zero")
 
 def frame_number(number: int) -> Frame:
     """Return sensor values by field that tell frame, field and place apart."""
-    return {"joint_vel": [number + 0.1, number + 0.2, number + 0.3],
-            "velocity_command": [-number - 0.4, -number - 0.5, -number - 0.6],
-            "joint_pos": [number * 100 + 0.7, number * 100 + 0.8, number * 100 + 0.9]}
+    return {
+        "joint_vel": [number + 0.1, number + 0.2, number + 0.3],
+        "velocity_command": [-number - 0.4, -number - 0.5, -number - 0.6],
+        "joint_pos": [number * 100 + 0.7, number * 100 + 0.8, number * 100 + 0.9],
+    }
 
 
 def values_of(term: Mapping[str, Any], frame: Frame) -> list[float]:
@@ -46,9 +49,13 @@ def values_of(term: Mapping[str, Any], frame: Frame) -> list[float]:
 
 
 def reference(
-    frames: Sequence[Frame], terms: Sequence[Mapping[str, Any]], length: int,
-    layout: str, order: str, init: str,
-) -> list[float]:  # fmt: skip
+    frames: Sequence[Frame],
+    terms: Sequence[Mapping[str, Any]],
+    length: int,
+    layout: str,
+    order: str,
+    init: str,
+) -> list[float]:
     """Put the vector together from all frames so far, the newest last."""
 
     def past(term: Mapping[str, Any], age: int) -> list[float]:
@@ -64,12 +71,13 @@ def reference(
     if layout == "per_frame":
         groups = [past(term, age) for age in ages(length) for term in terms]
     else:
-        groups = [past(term, age) for term in terms
-                  for age in ages(term.get("history_length", length))]
+        groups = [
+            past(term, age) for term in terms for age in ages(term.get("history_length", length))
+        ]
     return list(itertools.chain.from_iterable(groups))
 
 
-class Sensed:
+class Snapshot:
     """A state and its observation, one frame at a time."""
 
     def __init__(self, contract: JointContract) -> None:
@@ -113,7 +121,7 @@ def test_history_equals_the_reference(
             if own is not None:
                 term["history_length"] = own
     history = {"length": length, "layout": layout, "order": order, "init": init}
-    sensed = Sensed(observed(terms, history=history))
+    sensed = Snapshot(observed(terms, history=history))
     frames = [frame_number(number) for number in range(1, count + 1)]
     for seen in range(1, count + 1):
         expected = reference(frames[:seen], terms, length, layout, order, init)
@@ -125,15 +133,30 @@ def test_history_equals_the_reference(
 )
 def test_ring_wraps_around_many_times(layout: str, order: str, init: str) -> None:
     history = {"length": 3, "layout": layout, "order": order, "init": init}
-    sensed = Sensed(observed(TERMS, history=history))
+    sensed = Snapshot(observed(TERMS, history=history))
     frames = [frame_number(number) for number in range(1, 24)]
     vectors = [sensed.take(frame) for frame in frames]
     np.testing.assert_allclose(vectors[-1], reference(frames, TERMS, 3, layout, order, init))
 
 
+def test_a_long_history_takes_memory_in_proportion() -> None:
+    contract = observed(TERMS, history={"length": 2000})
+    tracemalloc.start()
+    try:
+        sensed = Snapshot(contract)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    values = sensed.take(frame_number(1)).size
+    assert most < 200 * values
+
+
 def test_two_frames_per_frame_oldest_first_written_out() -> None:
-    sensed = Sensed(observed([{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}],
-                             history={"length": 2}))  # fmt: skip
+    sensed = Snapshot(
+        observed(
+            [{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}], history={"length": 2}
+        )
+    )
     sensed.take({"joint_vel": [1.0, 2.0, 3.0], "joint_pos": [4.0, 0.0, 0.0]})
     vector = sensed.take({"joint_vel": [5.0, 6.0, 7.0], "joint_pos": [8.0, 0.0, 0.0]})
     assert vector.tolist() == [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
@@ -141,8 +164,9 @@ def test_two_frames_per_frame_oldest_first_written_out() -> None:
 
 def test_two_frames_per_term_newest_first_written_out() -> None:
     history = {"length": 2, "layout": "per_term", "order": "newest_first", "init": "zero"}
-    sensed = Sensed(observed([{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}],
-                             history=history))  # fmt: skip
+    sensed = Snapshot(
+        observed([{"term": "joint_vel"}, {"term": "joint_pos", "joints": ["hip"]}], history=history)
+    )
     vector = sensed.take({"joint_vel": [1.0, 2.0, 3.0], "joint_pos": [4.0, 0.0, 0.0]})
     assert vector.tolist() == [1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 4.0, 0.0]
 
@@ -150,7 +174,7 @@ def test_two_frames_per_term_newest_first_written_out() -> None:
 @pytest.mark.parametrize("init", INITS)
 def test_reset_forgets_all_frames(init: str) -> None:
     history = {"length": 3, "init": init}
-    sensed, fresh = (Sensed(observed(TERMS, history=history)) for _ in range(2))
+    sensed, fresh = (Snapshot(observed(TERMS, history=history)) for _ in range(2))
     for number in range(1, 6):
         sensed.take(frame_number(number))
     sensed.builder.reset()
@@ -161,10 +185,11 @@ def test_reset_forgets_all_frames(init: str) -> None:
 @pytest.mark.parametrize("before", [0, 1, 4])
 def test_frames_whose_result_was_dropped_leave_no_trace(init: str, before: int) -> None:
     history = {"length": 3, "init": init}
-    sensed, fresh = (Sensed(observed(TERMS, history=history)) for _ in range(2))
+    sensed, fresh = (Snapshot(observed(TERMS, history=history)) for _ in range(2))
     for number in range(before):
-        np.testing.assert_array_equal(sensed.take(frame_number(number)),
-                                      fresh.take(frame_number(number)))
+        np.testing.assert_array_equal(
+            sensed.take(frame_number(number)), fresh.take(frame_number(number))
+        )
     sensed.write(frame_number(70))
     sensed.write(frame_number(71))
     np.testing.assert_array_equal(sensed.take(frame_number(8)), fresh.take(frame_number(8)))
@@ -172,7 +197,7 @@ def test_frames_whose_result_was_dropped_leave_no_trace(init: str, before: int) 
 
 
 def test_clip_of_the_whole_vector_does_not_change_the_kept_frames() -> None:
-    sensed = Sensed(observed([{"term": "joint_vel"}], clip=2.0, history={"length": 2}))
+    sensed = Snapshot(observed([{"term": "joint_vel"}], clip=2.0, history={"length": 2}))
     sensed.take({"joint_vel": [5.0, -5.0, 1.0]})
     vector = sensed.take({"joint_vel": [0.0, 0.5, -9.0]})
     assert vector.tolist() == [2.0, -2.0, 1.0, 0.0, 0.5, -2.0]

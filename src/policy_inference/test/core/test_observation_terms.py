@@ -63,8 +63,10 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "base_lin_vel"}, [0.7, 0.8, -0.9]),
     ({"term": "base_quat_xyzw"}, QUAT),
     ({"term": "base_quat_wxyz"}, [QUAT[3], *QUAT[:3]]),
-    ({"term": "projected_gravity"},
-     [-math.sin(0.4), -math.cos(0.4) * math.sin(0.3), -math.cos(0.4) * math.cos(0.3)]),
+    (
+        {"term": "projected_gravity"},
+        [-math.sin(0.4), -math.cos(0.4) * math.sin(0.3), -math.cos(0.4) * math.cos(0.3)],
+    ),
     ({"term": "velocity_command"}, [0.4, -0.3, 0.2]),
     ({"term": "joint_pos"}, JOINT_POS.tolist()),
     ({"term": "joint_pos_rel"}, [0.25, -1.25, 1.75]),
@@ -82,17 +84,26 @@ def test_each_term_writes_its_values(term: Mapping[str, object], values: list[fl
     np.testing.assert_allclose(written(observed([term])), values, atol=1e-12)
 
 
-@pytest.mark.parametrize(("term", "values"), [
-    ({"term": "velocity_command", "parts": ["vx", "wz"]}, [0.4, 0.2]),
-    ({"term": "velocity_command", "parts": ["wz", "vx"], "scale": [0.25, 2.0]}, [0.05, 0.8]),
-    ({"term": "velocity_command", "parts": ["wz"], "scale": {"velocity_command[wz]": 10.0}}, [2.0]),
-    ({"term": "velocity_command", "parts": ["vx", "vy", "wz"]}, [0.4, -0.3, 0.2]),
-    ({"term": "base_ang_vel", "parts": ["z"], "clip": [-1.0, 1.0]}, [1.0]),
-    ({"term": "base_lin_vel", "parts": ["y", "x"]}, [0.8, 0.7]),
-    ({"term": "phase", "period_s": 0.8, "parts": ["cos", "sin"]}, [1.0, 0.0]),
-    ({"term": "phase", "period_s": 0.8, "parts": ["sin"], "offsets": [0.0, 0.25, 0.75]},
-     [0.0, 1.0, -1.0]),
-], ids=lambda v: str(v)[:60])  # fmt: skip
+@pytest.mark.parametrize(
+    ("term", "values"),
+    [
+        ({"term": "velocity_command", "parts": ["vx", "wz"]}, [0.4, 0.2]),
+        ({"term": "velocity_command", "parts": ["wz", "vx"], "scale": [0.25, 2.0]}, [0.05, 0.8]),
+        (
+            {"term": "velocity_command", "parts": ["wz"], "scale": {"velocity_command[wz]": 10.0}},
+            [2.0],
+        ),
+        ({"term": "velocity_command", "parts": ["vx", "vy", "wz"]}, [0.4, -0.3, 0.2]),
+        ({"term": "base_ang_vel", "parts": ["z"], "clip": [-1.0, 1.0]}, [1.0]),
+        ({"term": "base_lin_vel", "parts": ["y", "x"]}, [0.8, 0.7]),
+        ({"term": "phase", "period_s": 0.8, "parts": ["cos", "sin"]}, [1.0, 0.0]),
+        (
+            {"term": "phase", "period_s": 0.8, "parts": ["sin"], "offsets": [0.0, 0.25, 0.75]},
+            [0.0, 1.0, -1.0],
+        ),
+    ],
+    ids=lambda v: str(v)[:60],
+)
 def test_parts_of_a_vector_are_written_in_their_own_order(
     term: Mapping[str, object], values: list[float]
 ) -> None:
@@ -109,9 +120,10 @@ def test_terms_follow_each_other_in_the_order_of_the_contract() -> None:
     np.testing.assert_allclose(written(contract), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize(("term", "values"), [
-    ("joint_pos", [1.25, 0.25]), ("joint_pos_rel", [1.75, 0.25]), ("joint_vel", [0.5, 4.0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("term", "values"),
+    [("joint_pos", [1.25, 0.25]), ("joint_pos_rel", [1.75, 0.25]), ("joint_vel", [0.5, 4.0])],
+)
 def test_a_subset_of_joints_is_written_in_its_own_order(term: str, values: list[float]) -> None:
     contract = observed([{"term": term, "joints": ["ankle", "hip"]}])
     np.testing.assert_allclose(written(contract), values)
@@ -130,10 +142,12 @@ def test_a_subset_of_joints_may_be_given_by_patterns() -> None:
 
 def test_last_action_has_the_order_of_the_output_not_of_the_joints() -> None:
     action = {"joints": ["ankle", "hip"], "kind": "position"}
-    contract = contract_of({
-        "observations": {"obs": {"terms": [{"term": "last_action", "scale": [1.0, 2.0]}]}},
-        "action.terms": [action],
-    })  # fmt: skip
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": [{"term": "last_action", "scale": [1.0, 2.0]}]}},
+            "action.terms": [action],
+        }
+    )
     state = RobotState(contract)
     state["last_action"][:] = (0.7, 0.9)
     out = np.empty((1, 2))
@@ -192,8 +206,13 @@ def test_normalised_values_are_clipped_to_their_own_bound() -> None:
 def test_writing_twice_normalises_once() -> None:
     contract = observed([{"term": "joint_vel"}])
     out = np.empty(3)
-    builder = ObservationBuilder(contract.observations["obs"], contract, state_of(contract), out,
-                                 (np.ones(3), np.full(3, 2.0)))  # fmt: skip
+    builder = ObservationBuilder(
+        contract.observations["obs"],
+        contract,
+        state_of(contract),
+        out,
+        (np.ones(3), np.full(3, 2.0)),
+    )
     builder.write()
     builder.write()
     np.testing.assert_allclose(out, (JOINT_VEL - 1.0) / 2.0)
@@ -220,19 +239,25 @@ def test_tick_counts_and_is_scaled() -> None:
 
 
 def test_external_vectors_of_several_topics_are_kept_apart() -> None:
-    contract = observed([
-        {"term": "external", "topic": "arm/load", "size": 1},
-        {"term": "external", "topic": "height_scan", "size": 4},
-    ])  # fmt: skip
+    contract = observed(
+        [
+            {"term": "external", "topic": "arm/load", "size": 1},
+            {"term": "external", "topic": "height_scan", "size": 4},
+        ]
+    )
     np.testing.assert_allclose(written(contract), [9.0, 1.0, 2.0, 3.0, 4.0])
     assert RobotState(contract).inputs == ("joint_states", "arm/load", "height_scan")
 
 
 def test_each_model_input_has_its_own_observation() -> None:
-    contract = contract_of({"observations": {
-        "proprioception": {"terms": [{"term": "joint_vel", "scale": 2.0}]},
-        "command": {"terms": [{"term": "velocity_command"}], "history": {"length": 2}},
-    }})  # fmt: skip
+    contract = contract_of(
+        {
+            "observations": {
+                "proprioception": {"terms": [{"term": "joint_vel", "scale": 2.0}]},
+                "command": {"terms": [{"term": "velocity_command"}], "history": {"length": 2}},
+            }
+        }
+    )
     state = state_of(contract)
     outs = {name: np.empty(tensor.shape) for name, tensor in contract.model.inputs.items()}
     for name, observation in contract.observations.items():

@@ -67,10 +67,11 @@ def test_hold_measured_commands_nothing_after_a_new_start() -> None:
     assert robot.reason == "started; nothing is commanded before damp or stand"
 
 
-@pytest.mark.parametrize("sensed", [{"joint_pos": (0.0, math.nan, 0.0)},
-                                    {"joint_vel": (0.0, math.nan, 0.0)}])
+@pytest.mark.parametrize(
+    "sensed", [{"joint_pos": (0.0, math.nan, 0.0)}, {"joint_vel": (0.0, math.nan, 0.0)}]
+)
 def test_damp_is_refused_where_nothing_is_held_and_nothing_can_be(
-    sensed: Mapping[str, Sequence[float]]
+    sensed: Mapping[str, Sequence[float]],
 ) -> None:
     robot = Robot({"safety.on_fault": "hold_measured"})
     assert robot.tick(sensed) is None
@@ -81,8 +82,9 @@ def test_damp_is_refused_where_nothing_is_held_and_nothing_can_be(
 
 def test_hold_measured_keeps_up_a_policy_whose_own_stiffness_is_zero() -> None:
     terms = [{"joints": ["hip", "knee", "ankle"], "kind": "effort"}]
-    robot = Robot({"safety.on_fault": "hold_measured", "action.terms": terms,
-                   "joints.stiffness": 0.0})  # fmt: skip
+    robot = Robot(
+        {"safety.on_fault": "hold_measured", "action.terms": terms, "joints.stiffness": 0.0}
+    )
     assert robot.run(3).commanded(quat_xyzw=TILTED).stiffness.tolist() == [100.0] * 3
 
 
@@ -116,8 +118,14 @@ class Operated:
     """A robot and what happens to it; keeps copies of whatever is published."""
 
     def __init__(self, on_fault: str) -> None:
-        self.robot = Robot({"safety.on_fault": on_fault, "stand.duration_s": 0.04,
-                            "safety.blend_s": 0.04, "safety.damp_after_s": 0.06})
+        self.robot = Robot(
+            {
+                "safety.on_fault": on_fault,
+                "stand.duration_s": 0.04,
+                "safety.blend_s": 0.04,
+                "safety.damp_after_s": 0.06,
+            }
+        )
         self.published = list[tuple[Targets, Mode, bool]]()
         """Targets, the mode that they say, and whether they are those of a safe state."""
         self.waits = self.holds = on_fault == "hold_measured"
@@ -132,12 +140,15 @@ class Operated:
         """Let one thing happen."""
         controller = self.robot.controller
         requests: Mapping[str, Callable[[], object]] = {
-            "stand": controller.stand, "run": controller.run, "damp": controller.damp,
+            "stand": controller.stand,
+            "run": controller.run,
+            "damp": controller.damp,
             "reset": controller.reset,
             "fault": lambda: controller.fault(Rule.INTERNAL, "a defect"),
             "estop": lambda: self.publish(controller.estop("pressed"), safe=True),
-            "stop": lambda: controller.stop("the node stops"), "start": controller.start,
-        }  # fmt: skip
+            "stop": lambda: controller.stop("the node stops"),
+            "start": controller.start,
+        }
         if act == "restart":
             self.do("stop")
             self.do("start")
@@ -161,9 +172,11 @@ class Operated:
         if act == "inference is late":
             robot.takes(PERIOD_NS + MS)
         robot.now_ns += {"gap": 200 * MS, "outage": 60 * MS}.get(act, PERIOD_NS)
-        robot.sense(silent=BOTH if act in ("silence", "outage") else (),
-                    quat_xyzw=TILTED if act == "tilt" else (0.0, 0.0, 0.0, 1.0),
-                    joint_vel=(math.nan if act == "nan" else 0.0, 0.0, 0.0))
+        robot.sense(
+            silent=BOTH if act in ("silence", "outage") else (),
+            quat_xyzw=TILTED if act == "tilt" else (0.0, 0.0, 0.0, 1.0),
+            joint_vel=(math.nan if act == "nan" else 0.0, 0.0, 0.0),
+        )
         targets = robot.controller.tick(robot.now_ns, robot.now_ns + PERIOD_NS)
         mode, _ = robot.controller.ticked
         if targets is not None:
@@ -171,10 +184,29 @@ class Operated:
         self.publish(targets, safe=mode is Mode.DAMP)
 
 
-ACTS = st.lists(st.sampled_from([
-    *["tick"] * 5, *["silence"] * 2, *["outage"] * 2, "stand", "stand", "run", "damp", "reset",
-    "estop", "fault", "restart", "tilt", "nan", "gap", "inference fails", "inference is late",
-]), max_size=40)  # fmt: skip
+ACTS = st.lists(
+    st.sampled_from(
+        [
+            *["tick"] * 5,
+            *["silence"] * 2,
+            *["outage"] * 2,
+            "stand",
+            "stand",
+            "run",
+            "damp",
+            "reset",
+            "estop",
+            "fault",
+            "restart",
+            "tilt",
+            "nan",
+            "gap",
+            "inference fails",
+            "inference is late",
+        ]
+    ),
+    max_size=40,
+)
 
 
 @pytest.mark.parametrize("on_fault", ["damp", "hold_measured", "torque_off"])

@@ -46,8 +46,10 @@ def periods(standing: Mapping[str, object]) -> list[float | None]:
     """Return the phase of each tick of COMMANDS in periods; None where sin and cos are 0."""
     walker = Walker({**QUARTERS, "standing": {"below": 0.1, **standing}})
     seen = [walker.tick(command) for command in COMMANDS]
-    return [None if pair == [0.0, 0.0] else round(math.atan2(*pair) / math.tau % 1.0, 3)
-            for pair in seen]  # fmt: skip
+    return [
+        None if pair == [0.0, 0.0] else round(math.atan2(*pair) / math.tau % 1.0, 3)
+        for pair in seen
+    ]
 
 
 def test_feet_have_their_offsets_and_all_sines_come_before_all_cosines() -> None:
@@ -65,14 +67,18 @@ def test_parts_give_the_order_and_terms_give_sine_and_cosine_foot_by_foot() -> N
     assert by_foot.tick() == [1.0, 0.0, -1.0, 0.0]
 
 
-@pytest.mark.parametrize(("standing", "expected"), [
-    ({}, [0.0, 0.25, 0.5, 0.75, 0.0, 0.25]),
-    ({"phase": "zero"}, [0.0, 0.25, None, None, 0.0, 0.25]),
-    ({"phase": 0.5}, [0.0, 0.25, 0.5, 0.5, 0.0, 0.25]),
-    ({"clock": "stops"}, [0.0, 0.25, 0.5, 0.5, 0.5, 0.75]),
-    ({"phase": "zero", "clock": "stops"}, [0.0, 0.25, None, None, 0.5, 0.75]),
-    ({"phase": 0.125, "clock": "restarts"}, [0.0, 0.25, 0.125, 0.125, 0.0, 0.25]),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    ("standing", "expected"),
+    [
+        ({}, [0.0, 0.25, 0.5, 0.75, 0.0, 0.25]),
+        ({"phase": "zero"}, [0.0, 0.25, None, None, 0.0, 0.25]),
+        ({"phase": 0.5}, [0.0, 0.25, 0.5, 0.5, 0.0, 0.25]),
+        ({"clock": "stops"}, [0.0, 0.25, 0.5, 0.5, 0.5, 0.75]),
+        ({"phase": "zero", "clock": "stops"}, [0.0, 0.25, None, None, 0.5, 0.75]),
+        ({"phase": 0.125, "clock": "restarts"}, [0.0, 0.25, 0.125, 0.125, 0.0, 0.25]),
+    ],
+    ids=str,
+)
 def test_a_robot_that_is_commanded_to_stand_is_shown_what_the_contract_says(
     standing: Mapping[str, object], expected: list[float | None]
 ) -> None:
@@ -84,10 +90,15 @@ def test_all_feet_have_the_phase_of_standing() -> None:
     assert walker.tick(STAND) == [0.0, 0.0, -1.0, -1.0]
 
 
-@pytest.mark.parametrize(("command", "stands"), [
-    ((0.06, 0.06, 0.05), True), ((0.06, 0.06, -0.06), False), ((0.0, 0.0, -0.1), False),
-    ((-0.0999, 0.0, 0.0), True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("command", "stands"),
+    [
+        ((0.06, 0.06, 0.05), True),
+        ((0.06, 0.06, -0.06), False),
+        ((0.0, 0.0, -0.1), False),
+        ((-0.0999, 0.0, 0.0), True),
+    ],
+)
 def test_the_norm_of_the_whole_command_says_whether_the_robot_stands(
     command: tuple[float, float, float], stands: bool
 ) -> None:

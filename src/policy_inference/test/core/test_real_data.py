@@ -12,6 +12,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.policy import JointPolicy
@@ -36,18 +37,23 @@ class Replay:
     def __init__(self, contract: Path, weights: Path, folder: Path) -> None:
         shutil.copy(contract, folder / "policy.yaml")
         shutil.copy(weights, folder / "policy.onnx")
-        bundle = load_bundle(folder)
+        bundle = load_bundle(folder, kind=JointBundle)
         model = bundle.contract.model
         self.names = bundle.contract.joints.names
-        self.backend = OnnxBackend(bundle.artifact("onnx")[1], model.input_specs,
-                                   model.output_specs)
+        self.backend = OnnxBackend(
+            bundle.artifact("onnx")[1], model.input_specs, model.output_specs
+        )
         self.state = RobotState(bundle.contract)
         self.policy = JointPolicy(bundle, self.backend, self.state)
 
     def sense(self, recording: Recording, row: int) -> None:
         """Write the sensors and the command of a row."""
-        for field, key in (("joint_pos", "joint_pos"), ("joint_vel", "joint_vel"),
-                           ("ang_vel_body", "ang_vel_body"), ("velocity_command", "command")):
+        for field, key in (
+            ("joint_pos", "joint_pos"),
+            ("joint_vel", "joint_vel"),
+            ("ang_vel_body", "ang_vel_body"),
+            ("velocity_command", "command"),
+        ):
             self.state[field][:] = recording[key][row]
         self.state["quat_xyzw"][:] = recording["quat_wxyz"][row, XYZW_OF_WXYZ]
 
@@ -56,8 +62,10 @@ class Replay:
         self.state.derive()
         assert self.policy.infer()
         self.policy.commit()
-        return (self.backend.inputs["obs"][0].astype(np.float32),
-                self.backend.outputs["actions"][0].astype(np.float32))
+        return (
+            self.backend.inputs["obs"][0].astype(np.float32),
+            self.backend.outputs["actions"][0].astype(np.float32),
+        )
 
 
 @pytest.fixture
@@ -101,10 +109,12 @@ def test_every_row_of_the_lite3_rollout_is_rebuilt_from_its_sensors(
     np.testing.assert_allclose(observations, recording["obs"], rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(actions, recording["action"], rtol=0, atol=TOLERANCE)
     golden = np.load(lite3 / "golden.npz")
-    np.testing.assert_allclose(np.array(observations)[golden["index"]], golden["obs"], rtol=0,
-                               atol=TOLERANCE)  # fmt: skip
-    np.testing.assert_allclose(np.array(actions)[golden["index"]], golden["actions"], rtol=0,
-                               atol=TOLERANCE)  # fmt: skip
+    np.testing.assert_allclose(
+        np.array(observations)[golden["index"]], golden["obs"], rtol=0, atol=TOLERANCE
+    )
+    np.testing.assert_allclose(
+        np.array(actions)[golden["index"]], golden["actions"], rtol=0, atol=TOLERANCE
+    )
 
 
 def test_the_lite3_policy_feeding_itself_stays_on_the_recorded_actions(
@@ -144,8 +154,9 @@ def test_a_ramp_of_inputs_gives_the_published_outputs(
     backend = request.getfixturevalue(f"{robot}_replay").backend
     backend.inputs["obs"][:] = golden["arange_obs"]
     backend.run()
-    np.testing.assert_allclose(backend.outputs["actions"], golden["arange_actions"], rtol=0,
-                               atol=TOLERANCE)  # fmt: skip
+    np.testing.assert_allclose(
+        backend.outputs["actions"], golden["arange_actions"], rtol=0, atol=TOLERANCE
+    )
 
 
 class BagFeeder:

@@ -15,9 +15,8 @@ RECURRENT = {
     "model.inputs": {"h_in": {"shape": [1, 2]}, "count_in": {"shape": [1], "dtype": "int64"}},
     "model.outputs.h_out": {"shape": [1, 2]},
     "model.outputs.count_out": {"shape": [1], "dtype": "int64"},
-    "state": [{"input": "h_in", "output": "h_out"},
-              {"input": "count_in", "output": "count_out"}],
-}  # fmt: skip
+    "state": [{"input": "h_in", "output": "h_out"}, {"input": "count_in", "output": "count_out"}],
+}
 
 
 @pytest.fixture
@@ -33,9 +32,10 @@ def policy(backend: ScriptedBackend) -> JointPolicy:
     state["quat_xyzw"][:] = UPRIGHT
     state.derive()
     backend.during_run = lambda: backend.answers.update(
-        h_out=np.add(backend.inputs["h_in"], 1.5), count_out=np.add(backend.inputs["count_in"], 1),
+        h_out=np.add(backend.inputs["h_in"], 1.5),
+        count_out=np.add(backend.inputs["count_in"], 1),
         actions=[backend.inputs["count_in"][0], 0.0, 0.0],
-    )  # fmt: skip
+    )
     return JointPolicy(bundle_of(contract), backend, state)
 
 
@@ -107,11 +107,16 @@ def test_ticks_and_phase_count_results_that_were_taken_and_start_anew_at_a_reset
 
 OBSERVED = {
     "model.outputs.speed": {"shape": [1, 2]},
-    "observations": {"obs": {"terms": [
-        {"term": "last_output", "output": "speed", "scale": 2.0, "clip": [-3.0, 3.0]},
-        {"term": "last_action"},
-    ], "history": {"length": 2, "layout": "per_term", "init": "zero"}}},
-}  # fmt: skip
+    "observations": {
+        "obs": {
+            "terms": [
+                {"term": "last_output", "output": "speed", "scale": 2.0, "clip": [-3.0, 3.0]},
+                {"term": "last_action"},
+            ],
+            "history": {"length": 2, "layout": "per_term", "init": "zero"},
+        }
+    },
+}
 
 
 @pytest.fixture
@@ -119,7 +124,8 @@ def speaking() -> ScriptedBackend:
     """Return a backend whose outputs are 1, 2, 3, ... in its runs."""
     backend = ScriptedBackend(contract_of(OBSERVED))
     backend.during_run = lambda: backend.answers.update(
-        speed=[backend.runs, -backend.runs], actions=[backend.runs, 0.0, 0.0])
+        speed=[backend.runs, -backend.runs], actions=[backend.runs, 0.0, 0.0]
+    )
     return backend
 
 
@@ -141,8 +147,13 @@ def test_an_output_is_observed_in_the_next_tick_with_scale_clip_and_history(
         assert policy.infer()
         seen.append(speeds(speaking))
         policy.commit()
-    assert seen == [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, -2.0], [2.0, -2.0, 4.0, -4.0],
-                    [4.0, -4.0, 6.0, -6.0], [6.0, -6.0, 6.0, -6.0]]  # fmt: skip
+    assert seen == [
+        [0.0, 0.0, 0.0, 0.0],
+        [0.0, 0.0, 2.0, -2.0],
+        [2.0, -2.0, 4.0, -4.0],
+        [4.0, -4.0, 6.0, -6.0],
+        [6.0, -6.0, 6.0, -6.0],
+    ]
 
 
 def test_an_output_whose_result_was_dropped_is_not_observed_and_a_reset_forgets_it(

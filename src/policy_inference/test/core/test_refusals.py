@@ -14,7 +14,6 @@ from .robots import PERIOD_NS, Robot
 TILTED = quat_xyzw(1.2, 0.0, 0.0)
 
 
-
 @pytest.fixture
 def robot() -> Robot:
     return Robot()
@@ -27,13 +26,16 @@ def refusal(act: Callable[[], None]) -> str:
 
 
 @pytest.mark.parametrize("wanted", ["stand", "run"])
-@pytest.mark.parametrize(("silent", "fields", "text"), [
-    (["joint_states", "imu/data"], {}, "joint_states: no message; imu/data: no message"),
-    (["imu/data"], {}, "imu/data: no message"),
-    ([], {"quat_xyzw": TILTED}, "tilt 1.20 rad, limit 1.00 rad"),
-    ([], {"joint_pos": (0.0, 1.7, -1.7)}, "outside their position limits: knee, ankle"),
-    ([], {"joint_vel": (0.0, np.nan, 0.0)}, "not finite: joint_vel"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("silent", "fields", "text"),
+    [
+        (["joint_states", "imu/data"], {}, "joint_states: no message; imu/data: no message"),
+        (["imu/data"], {}, "imu/data: no message"),
+        ([], {"quat_xyzw": TILTED}, "tilt 1.20 rad, limit 1.00 rad"),
+        ([], {"joint_pos": (0.0, 1.7, -1.7)}, "outside their position limits: knee, ankle"),
+        ([], {"joint_vel": (0.0, np.nan, 0.0)}, "not finite: joint_vel"),
+    ],
+)
 def test_unfit_robots_are_refused_with_the_reason(
     robot: Robot, wanted: str, silent: list[str], fields: dict[str, tuple[float, ...]], text: str
 ) -> None:
@@ -109,11 +111,17 @@ def test_a_wider_tolerance_in_the_contract_is_honoured() -> None:
 def test_a_wheel_stands_where_it_is() -> None:
     """A wheel that has rolled is not wound back: no torque in STAND, and RUN may begin."""
     wheel = JOINTS[2]
-    robot = Robot({
-        "stand.stiffness": {wheel: 0.0, "hip|knee": 100.0},
-        "joints.position_min": -1e6, "joints.position_max": 1e6,
-        "action.terms": [{"joints": list(JOINTS[:2]), "kind": "position"},
-                         {"joints": [wheel], "kind": "velocity"}]})  # fmt: skip
+    robot = Robot(
+        {
+            "stand.stiffness": {wheel: 0.0, "hip|knee": 100.0},
+            "joints.position_min": -1e6,
+            "joints.position_max": 1e6,
+            "action.terms": [
+                {"joints": list(JOINTS[:2]), "kind": "position"},
+                {"joints": [wheel], "kind": "velocity"},
+            ],
+        }
+    )
     rolled = (0.0, 0.5, 132.0)
     command = robot.stand().tick(joint_pos=rolled)
     assert command is not None

@@ -10,8 +10,13 @@ from policy_inference.interfaces import F64
 
 from .contracts import quat_xyzw
 
-ANGLES = [(0.0, 0.0, 0.0), (0.3, -0.4, 2.0), (-1.2, 0.7, -3.0), (math.pi, 0.0, 0.5),
-          (2.5, 1.5, 1.0)]  # fmt: skip
+ANGLES = [
+    (0.0, 0.0, 0.0),
+    (0.3, -0.4, 2.0),
+    (-1.2, 0.7, -3.0),
+    (math.pi, 0.0, 0.5),
+    (2.5, 1.5, 1.0),
+]
 
 
 def gravity_of(quat: tuple[float, ...]) -> F64:
@@ -52,10 +57,16 @@ def test_a_quaternion_that_was_never_set_gives_nan_instead_of_upright() -> None:
     assert np.isnan(gravity_of((0.0, 0.0, 0.0, 0.0))).all()
 
 
-@pytest.mark.parametrize(("roll", "pitch", "tilt"), [
-    (0.0, 0.0, 0.0), (0.4, 0.0, 0.4), (0.0, -0.7, 0.7), (math.pi, 0.0, math.pi),
-    (0.3, 0.4, math.acos(math.cos(0.3) * math.cos(0.4))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("roll", "pitch", "tilt"),
+    [
+        (0.0, 0.0, 0.0),
+        (0.4, 0.0, 0.4),
+        (0.0, -0.7, 0.7),
+        (math.pi, 0.0, math.pi),
+        (0.3, 0.4, math.acos(math.cos(0.3) * math.cos(0.4))),
+    ],
+)
 def test_tilt_is_the_angle_between_the_two_ups(roll: float, pitch: float, tilt: float) -> None:
     assert tilt_rad(gravity_of(quat_xyzw(roll, pitch, 1.0))) == pytest.approx(tilt, abs=1e-7)
 

@@ -12,8 +12,10 @@ from .robots import BOTH, MS, PERIOD_NS, Robot
 
 FOLDED = (0.4, 1.4, -1.4)
 DRAWN_IN, HALF_UP = (0.0, 1.2, -1.2), (0.1, 0.8, -0.7)
-VIA = [{"position": list(DRAWN_IN), "duration_s": 0.1},
-       {"position": list(HALF_UP), "duration_s": 0.06}]
+VIA = [
+    {"position": list(DRAWN_IN), "duration_s": 0.1},
+    {"position": list(HALF_UP), "duration_s": 0.06},
+]
 THROUGH = {"stand.via": VIA}
 """Five ticks, three, and the ten of `stand.duration_s`."""
 
@@ -34,9 +36,11 @@ def test_each_part_of_the_way_is_a_smooth_curve_from_pose_to_pose() -> None:
     robot = rising()
     way = ways(robot, 18)
     poses = np.array([FOLDED, DRAWN_IN, HALF_UP, DEFAULT])
-    expected = [poses[part] + share * share * (3.0 - 2.0 * share) * (poses[part + 1] - poses[part])
-                for part, ticks in enumerate((5, 3, 10))
-                for share in np.arange(1, ticks + 1) / ticks]  # fmt: skip
+    expected = [
+        poses[part] + share * share * (3.0 - 2.0 * share) * (poses[part + 1] - poses[part])
+        for part, ticks in enumerate((5, 3, 10))
+        for share in np.arange(1, ticks + 1) / ticks
+    ]
     np.testing.assert_allclose(way, expected, atol=1e-12)
     assert robot.is_in(Mode.READY)
 
@@ -74,10 +78,17 @@ def test_a_robot_that_stands_does_not_draw_its_legs_in() -> None:
     np.testing.assert_allclose(beside, 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("start", "ticks"), [
-    (FOLDED, 18), (np.add(DRAWN_IN, (0.0, 0.01, -0.01)), 18), (DRAWN_IN, 13),
-    ((0.12, 0.82, -0.72), 13), (HALF_UP, 10), (DEFAULT, 10),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("start", "ticks"),
+    [
+        (FOLDED, 18),
+        (np.add(DRAWN_IN, (0.0, 0.01, -0.01)), 18),
+        (DRAWN_IN, 13),
+        ((0.12, 0.82, -0.72), 13),
+        (HALF_UP, 10),
+        (DEFAULT, 10),
+    ],
+)
 def test_a_pose_that_is_no_nearer_than_the_measured_one_is_left_out(
     start: tuple[float, ...], ticks: int
 ) -> None:
@@ -92,8 +103,9 @@ def test_standing_up_never_leads_further_from_the_stand_pose_than_it_began() -> 
     random = np.random.default_rng(3)
     for _ in range(50):
         start, *poses = random.uniform(-1.4, 1.4, (4, 3))
-        robot = Robot({"stand.via": [{"position": pose.tolist(), "duration_s": 0.06}
-                                     for pose in poses]})
+        robot = Robot(
+            {"stand.via": [{"position": pose.tolist(), "duration_s": 0.06} for pose in poses]}
+        )
         robot.tick(joint_pos=tuple(start))
         robot.controller.stand()
         distances = np.linalg.norm(ways(robot, 19) - DEFAULT, axis=1)

@@ -71,15 +71,19 @@ def test_standing_up_goes_on_through_the_same_poses(ticks: int) -> None:
     assert robots[1].is_in(Mode.READY)
 
 
-@pytest.mark.parametrize("other", [
-    {"position": [0.0, 0.6, -0.9], "duration_s": 0.2},
-    {"position": [0.0, 0.6, -0.8], "duration_s": 0.1},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"position": [0.0, 0.6, -0.9], "duration_s": 0.2},
+        {"position": [0.0, 0.6, -0.8], "duration_s": 0.1},
+    ],
+)
 def test_another_way_through_as_many_poses_is_refused_while_the_robot_stands(
-    other: Mapping[str, object]
+    other: Mapping[str, object],
 ) -> None:
     assert "stand.via is another" in refusal(
-        Robot({"stand.via": VIA}).stand(), {"stand.via": [other]})
+        Robot({"stand.via": VIA}).stand(), {"stand.via": [other]}
+    )
 
 
 def test_new_policy_runs_from_where_the_old_one_stood() -> None:
@@ -101,30 +105,45 @@ def test_policy_that_runs_or_holds_is_not_replaced(silent: int) -> None:
     assert f"the mode is {mode.name}; ask for damp or stand first" in refusal(robot)
 
 
-@pytest.mark.parametrize("changes", [
-    {"stand.position": [0.0, 0.5, -0.4]}, {"stand.stiffness": 90.0}, {"stand.damping": 2.0},
-    {"stand.duration_s": 0.3}, {"stand.via": VIA}, {"joints.effort_limit": 21.0},
-], ids=lambda changes: next(iter(changes)))  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stand.position": [0.0, 0.5, -0.4]},
+        {"stand.stiffness": 90.0},
+        {"stand.damping": 2.0},
+        {"stand.duration_s": 0.3},
+        {"stand.via": VIA},
+        {"joints.effort_limit": 21.0},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
 def test_another_way_to_stand_is_refused_while_the_robot_stands(
-    changes: Mapping[str, object]
+    changes: Mapping[str, object],
 ) -> None:
     robot = Robot().stand()
     before = robot.commanded()
     (key,) = changes
     assert refusal(robot, changes) == (
         f"load refused: the robot stands, and with the new policy {key} is another; ask for damp "
-        "first")
+        "first"
+    )
     np.testing.assert_array_equal(robot.commanded().position, before.position)
     robot.controller.damp()
     replaced(robot, changes)
 
 
-@pytest.mark.parametrize("changes", [
-    {"stand.stiffness": 90.0}, {"stand.damping": 2.0}, {"joints.effort_limit": 21.0},
-    {"stand.via": VIA},
-], ids=lambda changes: next(iter(changes)))  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stand.stiffness": 90.0},
+        {"stand.damping": 2.0},
+        {"joints.effort_limit": 21.0},
+        {"stand.via": VIA},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
 def test_policy_that_took_over_from_a_damped_one_stands_up_in_its_own_way(
-    changes: Mapping[str, object]
+    changes: Mapping[str, object],
 ) -> None:
     robot = Robot().stand()
     robot.controller.damp()
@@ -144,7 +163,8 @@ def test_fault_that_the_new_policy_would_see_at_once_is_refused_while_the_robot_
     robot = Robot().stand()
     robot.tick(quat_xyzw=(0.15, 0.0, 0.0, 0.9887))
     assert "tilt 0.30 rad, limit 0.20 rad; ask for damp" in refusal(
-        robot, {"safety.max_tilt_rad": 0.2})
+        robot, {"safety.max_tilt_rad": 0.2}
+    )
 
 
 def test_time_since_the_last_tick_makes_no_input_stale() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from rosbags.highlevel import AnyReader
 
-from policy_inference.core.joint_controller import joint_controller
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.policy import joint_controller
 from policy_inference.flight.description import Flight, flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
@@ -35,7 +35,7 @@ class Flyer(Robot):
 
     def __init__(self, changes: Mapping[str, object] | None = None, size: int = RING_SIZE) -> None:
         super().__init__(changes)
-        self.limits = limits_in_force(self.contract, Tightening())
+        self.limits = limits_in_force(self.contract, StricterLimits())
         self.bundle, self.tap = bundle_of(self.contract), Tap(self.backend)
         self.controller = joint_controller(self.bundle, self.tap, self.limits, lambda: self.now_ns)
         self.ring = Ring(self.controller, self.tap, size)
@@ -43,9 +43,12 @@ class Flyer(Robot):
         self.sent = 0
 
     def tick(
-        self, sensed: Fields | None = None, *, silent: Collection[str] = (),
+        self,
+        sensed: Fields | None = None,
+        *,
+        silent: Collection[str] = (),
         **fields: Sequence[float],
-    ) -> Targets | None:  # fmt: skip
+    ) -> Targets | None:
         targets = super().tick(sensed, silent=silent, **fields)
         self.record()
         return targets
@@ -58,10 +61,13 @@ class Flyer(Robot):
         """Return what a recorder is told of this tick."""
         self.sent += 1
         return {
-            "now_ns": self.now_ns, "stamp_ns": self.now_ns + STAMP_OFFSET_NS,
-            "duration_ns": 1_500_000, "wire": self.wire(), "sequence": self.sent,
+            "now_ns": self.now_ns,
+            "stamp_ns": self.now_ns + STAMP_OFFSET_NS,
+            "duration_ns": 1_500_000,
+            "wire": self.wire(),
+            "sequence": self.sent,
             "sent": self.controller.safe_targets(),
-        }  # fmt: skip
+        }
 
     def wire(self) -> tuple[bytes | None, ...]:
         """Return messages that tell one tick from another."""
@@ -78,8 +84,13 @@ class Flyer(Robot):
         folder.mkdir(exist_ok=True)
         bundle = dataclasses.replace(self.bundle, path=folder, content=b"name: walker\n")
         (folder / "policy.yaml").write_text("name: put there after the bundle was read\n", "utf-8")
-        return flight_of(bundle, self.backend, self.controller, TOPICS,
-                         settings=settings_of(self.limits, self.backend))
+        return flight_of(
+            bundle,
+            self.backend,
+            self.controller,
+            TOPICS,
+            settings=settings_of(self.limits, self.backend),
+        )
 
 
 class Recorded(Flyer):
@@ -90,8 +101,12 @@ class Recorded(Flyer):
         self.folder = tmp_path / "flights"
         given = {"duration_s": 1.0, "after_s": 0.2, "min_free_mb": 0.0, "folder": self.folder}
         self.recorder = FlightRecorder(
-            self.controller, self.tap, self.flight(tmp_path / "bundle"), lambda: TYPES,
-            FlightOptions(**{**given, **options}))
+            self.controller,
+            self.tap,
+            self.flight(tmp_path / "bundle"),
+            lambda: TYPES,
+            FlightOptions(**{**given, **options}),
+        )
         self.ring = self.recorder.ring
         self.recorder.start()
 

@@ -16,10 +16,21 @@ from typing import Any
 import pytest
 
 OPERATIONS = (
-    (os, "access"), (os, "lstat"), (os, "mkdir"), (os, "open"), (os, "rename"), (os, "stat"),
-    (os, "statvfs"), (os.path, "lexists"), (shutil, "disk_usage"), (tempfile, "mkdtemp"),
-    (Path, "is_dir"), (Path, "mkdir"), (Path, "rename"), (Path, "stat"),
-)  # fmt: skip
+    (os, "access"),
+    (os, "lstat"),
+    (os, "mkdir"),
+    (os, "open"),
+    (os, "rename"),
+    (os, "stat"),
+    (os, "statvfs"),
+    (os.path, "lexists"),
+    (shutil, "disk_usage"),
+    (tempfile, "mkdtemp"),
+    (Path, "is_dir"),
+    (Path, "mkdir"),
+    (Path, "rename"),
+    (Path, "stat"),
+)
 """Whatever may ask the disk, by where it is called from."""
 _AT_MOST_S = 30.0
 """So that a test that fails does so, rather than hang itself."""

@@ -22,22 +22,13 @@ from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recorder import FlightRecorder
 from policy_inference.flight.recording import Recording, free_place
+from policy_inference.flight.recording_folder import RecordingFolder, recording_name
+from policy_inference.flight.recording_writer import News, RecordingWriter
 from policy_inference.flight.ring import FlightTick
-from policy_inference.flight.scribe import News, Scribe
-from policy_inference.flight.shelf import Shelf, recording_name
 from policy_inference.interfaces import Mode
 
 from ..core.robots import BOTH, PERIOD_NS
-from .flying import (
-    RING_SIZE,
-    STAMP_OFFSET_NS,
-    TYPES,
-    Flyer,
-    Recorded,
-    hidden,
-    read,
-    visible,
-)
+from .flying import RING_SIZE, STAMP_OFFSET_NS, TYPES, Flyer, Recorded, hidden, read, visible
 from .stalling import stalled_disk
 
 NAN = (float("nan"), 0.0, 0.0)
@@ -104,8 +95,9 @@ def test_fault_is_recorded_with_ticks_before_and_after(recorded: Recorded) -> No
         recorded.tick(joint_vel=STILL)
     (path,) = recorded.recordings()
     assert words([path]) == ["not_finite"]
-    assert stamps(path) == [*range(fault_ns - (BEFORE - 1) * PERIOD_NS,
-                                   fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)]  # fmt: skip
+    assert stamps(path) == [
+        *range(fault_ns - (BEFORE - 1) * PERIOD_NS, fault_ns + AFTER * PERIOD_NS + 1, PERIOD_NS)
+    ]
 
 
 def test_head_says_what_ran_and_why_it_is_written(recorded: Recorded, tmp_path: Path) -> None:
@@ -123,7 +115,8 @@ def test_head_says_what_ran_and_why_it_is_written(recorded: Recorded, tmp_path: 
     assert info.inputs == [*recorded.controller.inputs]
     assert info.joints == [*recorded.contract.joints.names]
     assert dict(zip(info.state_fields, info.state_sizes.tolist(), strict=True)) == {
-        name: part.stop - part.start for name, part in state.slices.items()}
+        name: part.stop - part.start for name, part in state.slices.items()
+    }
 
 
 def test_nothing_of_the_ring_is_missing_in_the_file(recorded: Recorded) -> None:
@@ -134,7 +127,8 @@ def test_nothing_of_the_ring_is_missing_in_the_file(recorded: Recorded) -> None:
     found = read(path)
     for topic, place in (("/joint_states", 0), ("/imu/data", 1)):
         assert [(log_ns, data) for log_ns, _, data in found[topic]] == [
-            (tick.moment.stamp_ns, tick.moment.wire[place]) for tick in ticks]
+            (tick.moment.stamp_ns, tick.moment.wire[place]) for tick in ticks
+        ]
     for (_, message, _), tick in zip(found["/policy_tick"], ticks, strict=True):
         assert (message.tick, message.time_ns) == (tick.moment.tick, tick.moment.time_ns)
         assert message.mode == tick.moment.mode
@@ -235,8 +229,8 @@ def test_run_that_nobody_ends_is_whole_after_the_stop(recorded: Recorded) -> Non
 def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
     flyer, folder, news = Flyer(), tmp_path / "flights", News()
     flyer.run(40)
-    shelf = Shelf(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
-    scribe = Scribe(flyer.ring, shelf, news)
+    shelf = RecordingFolder(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
+    scribe = RecordingWriter(flyer.ring, shelf, news)
     place = shelf.place("run")
     scribe.begin_run(place, "a test", flyer.ring.end - 10)
     for _ in range(RING_SIZE):
@@ -267,11 +261,13 @@ def test_requests_within_a_second_get_places_of_their_own(recorded: Recorded) ->
 
 @pytest.mark.parametrize(
     ("act", "why"),
-    [(lambda recorder: recorder.end_run(), "no run is recorded"),
-     (lambda recorder: (recorder.begin_run(), recorder.begin_run()), "recorded already"),
-     (lambda recorder: (recorder.stop(), recorder.request()), "activate"),
-     (lambda recorder: (recorder.stop(), recorder.start(), recorder.request()), "no tick")],
-)  # fmt: skip
+    [
+        (lambda recorder: recorder.end_run(), "no run is recorded"),
+        (lambda recorder: (recorder.begin_run(), recorder.begin_run()), "recorded already"),
+        (lambda recorder: (recorder.stop(), recorder.request()), "activate"),
+        (lambda recorder: (recorder.stop(), recorder.start(), recorder.request()), "no tick"),
+    ],
+)
 def test_request_that_makes_no_sense_is_refused(
     recorded: Recorded, act: Callable[[FlightRecorder], object], why: str
 ) -> None:
@@ -300,7 +296,8 @@ class TestSlowDisk:
         written = recorded.recordings()
         lines = [text for _, text in recorded.recorder.news if "ticks recorded" in text]
         fault, asked, whole = sorted(
-            written, key=lambda path: next(i for i, line in enumerate(lines) if f"{path} " in line))
+            written, key=lambda path: next(i for i, line in enumerate(lines) if f"{path} " in line)
+        )
         assert words([fault]) == ["not_finite"]
         assert (asked, whole) == (request, run)
         assert stamps(fault)[0] == fault_ns - (BEFORE - 1) * PERIOD_NS
@@ -332,7 +329,7 @@ class TestSlowDisk:
             recorded.tick(joint_vel=STILL)
         goes_on.set()
         until(lambda: recorded.recorder.requested is None)
-        fault, = (path for path in recorded.recordings() if words([path]) == ["not_finite"])
+        (fault,) = (path for path in recorded.recordings() if words([path]) == ["not_finite"])
         assert len(stamps(fault)) == BEFORE + AFTER
         assert recorded.recorder.dropped == 0
 
@@ -394,7 +391,7 @@ class TestTrouble:
             for wanted, said in ((folder, "may write to"), (folder / "new", "Permission denied")):
                 os.seteuid(NOBODY)
                 try:
-                    problem = Shelf(wanted, 0.0, lambda: TYPES, flight).problem()
+                    problem = RecordingFolder(wanted, 0.0, lambda: TYPES, flight).problem()
                 finally:
                     os.seteuid(0)
                 assert problem.startswith(f"{wanted}: ")
@@ -468,8 +465,11 @@ class TestFiles:
     def test_killed_process_leaves_only_what_is_hidden_and_named(self, tmp_path: Path) -> None:
         script = tmp_path / "endless.py"
         script.write_text(ENDLESS, "utf-8")
-        process = subprocess.Popen([sys.executable, str(script), str(tmp_path / "flights")],
-                                   stdout=subprocess.PIPE, text=True)  # fmt: skip
+        process = subprocess.Popen(
+            [sys.executable, str(script), str(tmp_path / "flights")],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert process.stdout is not None
         with process:
             assert process.stdout.readline() == "writes\n"

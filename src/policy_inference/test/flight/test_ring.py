@@ -52,7 +52,8 @@ def test_ring_keeps_the_newest_ticks(flyer: Flyer) -> None:
     assert [tick.moment.number for tick in ticks] == [*range(end - RING_SIZE, end)]
     assert lost == end - RING_SIZE
     assert [tick.moment.time_ns for tick in ticks] == [
-        flyer.now_ns - i * PERIOD_NS for i in reversed(range(RING_SIZE))]  # fmt: skip
+        flyer.now_ns - i * PERIOD_NS for i in reversed(range(RING_SIZE))
+    ]
 
 
 def test_tick_has_times_messages_and_ages(flyer: Flyer) -> None:
@@ -61,7 +62,10 @@ def test_tick_has_times_messages_and_ages(flyer: Flyer) -> None:
     assert (moment.time_ns, moment.stamp_ns) == (flyer.now_ns, flyer.now_ns + STAMP_OFFSET_NS)
     assert moment.wire == flyer.wire()
     assert dict(zip(flyer.controller.inputs, moment.ages_ns, strict=True)) == {
-        "joint_states": 0, "imu/data": PERIOD_NS, "cmd_vel": None}
+        "joint_states": 0,
+        "imu/data": PERIOD_NS,
+        "cmd_vel": None,
+    }
 
 
 def test_messages_that_are_too_large_are_left_out_and_counted() -> None:
@@ -92,8 +96,7 @@ def test_state_is_that_before_the_policy_acted(flyer: Flyer) -> None:
     tick = flyer.newest()
     last_action = flyer.controller.state.slices["last_action"]
     np.testing.assert_allclose(tick.state[last_action], [0.2, 0.2, 0.2], rtol=1e-6)
-    np.testing.assert_array_equal(tick.outputs["actions"],
-                                  np.array([[0.3, 0.4, 0.5]], np.float32))
+    np.testing.assert_array_equal(tick.outputs["actions"], np.array([[0.3, 0.4, 0.5]], np.float32))
     np.testing.assert_array_equal(tick.inputs["obs"], flyer.backend.inputs["obs"])
 
 
@@ -194,9 +197,19 @@ class Marked(Flyer):
     """A robot each of whose ticks has its number in all arrays."""
 
     def __init__(self) -> None:
-        super().__init__({"action.terms": [
-            {"joints": ["hip", "knee", "ankle"], "kind": "position", "scale": 1e-6,
-             "offset": "default_position"}]}, size=4)  # fmt: skip
+        super().__init__(
+            {
+                "action.terms": [
+                    {
+                        "joints": ["hip", "knee", "ankle"],
+                        "kind": "position",
+                        "scale": 1e-6,
+                        "offset": "default_position",
+                    }
+                ]
+            },
+            size=4,
+        )
         self.run(20)
 
     def mark(self) -> None:

@@ -38,24 +38,37 @@ def decoded(topic: Topic, data: bytes) -> Any:
 
 @pytest.fixture
 def state() -> RobotState:
-    terms = [{"term": term} for term in
-             ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")]
+    terms = [
+        {"term": term}
+        for term in ("base_lin_vel", "base_ang_vel", "projected_gravity", "joint_pos", "joint_vel")
+    ]
     return RobotState(contract_of({"observations": {"obs": {"terms": terms}}}))
 
 
 @pytest.mark.parametrize(
     ("topic", "data", "fields"),
     [
-        (JOINT_STATES, MESSAGES.joint_states(STAMP_NS, NAMES, np.array([1.0, 2.0, 3.0]),
-                                             np.array([4.0, 5.0, 6.0]), np.zeros(3)),
-         {"joint_pos": [2.0, 3.0, 1.0], "joint_vel": [5.0, 6.0, 4.0]}),
-        (IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.array([1.0, 2.0, 3.0]), np.zeros(3)),
-         {"quat_xyzw": UPRIGHT, "ang_vel_body": [1.0, 2.0, 3.0]}),
-        (ODOMETRY, MESSAGES.odometry(STAMP_NS, np.zeros(3), np.array(UPRIGHT),
-                                     np.array([1.0, 2.0, 3.0]), np.zeros(3)),
-         {"lin_vel_body": [1.0, 2.0, 3.0]}),
+        (
+            JOINT_STATES,
+            MESSAGES.joint_states(
+                STAMP_NS, NAMES, np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0]), np.zeros(3)
+            ),
+            {"joint_pos": [2.0, 3.0, 1.0], "joint_vel": [5.0, 6.0, 4.0]},
+        ),
+        (
+            IMU,
+            MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.array([1.0, 2.0, 3.0]), np.zeros(3)),
+            {"quat_xyzw": UPRIGHT, "ang_vel_body": [1.0, 2.0, 3.0]},
+        ),
+        (
+            ODOMETRY,
+            MESSAGES.odometry(
+                STAMP_NS, np.zeros(3), np.array(UPRIGHT), np.array([1.0, 2.0, 3.0]), np.zeros(3)
+            ),
+            {"lin_vel_body": [1.0, 2.0, 3.0]},
+        ),
     ],
-)  # fmt: skip
+)
 def test_reader_of_a_robots_messages_reads_these(
     state: RobotState, topic: Topic, data: bytes, fields: dict[str, list[float]]
 ) -> None:
@@ -69,15 +82,22 @@ def test_reader_of_a_robots_messages_reads_these(
 
 
 def test_values_that_no_policy_reads_are_there_too() -> None:
-    joints = decoded(JOINT_STATES, MESSAGES.joint_states(
-        STAMP_NS, NAMES, np.zeros(3), np.zeros(3), np.array([7.0, 8.0, 9.0])))
+    joints = decoded(
+        JOINT_STATES,
+        MESSAGES.joint_states(STAMP_NS, NAMES, np.zeros(3), np.zeros(3), np.array([7.0, 8.0, 9.0])),
+    )
     assert joints.effort.tolist() == [7.0, 8.0, 9.0]
-    imu = decoded(IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.zeros(3),
-                                    np.array([0.0, 0.5, 9.81])))
+    imu = decoded(
+        IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.zeros(3), np.array([0.0, 0.5, 9.81]))
+    )
     assert has_orientation(imu)
     assert (imu.linear_acceleration.y, imu.linear_acceleration.z) == (0.5, 9.81)
-    feet = decoded(CONTACT_FORCES, MESSAGES.contact_forces(
-        STAMP_NS, ["left", "right"], np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])))
+    feet = decoded(
+        CONTACT_FORCES,
+        MESSAGES.contact_forces(
+            STAMP_NS, ["left", "right"], np.array([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+        ),
+    )
     assert feet.names == ["left", "right"]
     assert [force.z for force in feet.forces] == [3.0, 6.0]
     assert feet.header.frame_id == "world"

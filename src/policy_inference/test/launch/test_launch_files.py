@@ -18,9 +18,16 @@ from ..nodes.colour_bundle import write_colours
 LAUNCH_FILES = ["joint_policy.launch.py", "lite3_rknn.launch.py", "isaac_tensorrt.launch.py"]
 ACT_FILES = ["act_policy.launch.py", "act_bpu.launch.py"]
 ARGUMENTS = {
-    "backend", "backend_options", "bundle", "robot", "params_file", "namespace", "use_sim_time",
-    "log_level", "public_key",
-}  # fmt: skip
+    "backend",
+    "backend_options",
+    "bundle",
+    "robot",
+    "params_file",
+    "namespace",
+    "use_sim_time",
+    "log_level",
+    "public_key",
+}
 OF_A_LITE3 = {"operator", "joy_node", "robot_params_file", "operator_params_file"}
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
@@ -99,8 +106,10 @@ def test_parameter_file_reaches_a_node_in_a_namespace(
 
 def test_arguments_win_over_the_parameter_file(launch: Callable[..., Any], tmp_path: Path) -> None:
     file = tmp_path / "nodes.yaml"
-    file.write_text("/**:\n  ros__parameters: {log: x}\n"
-                    "/**/joint_policy_node:\n  ros__parameters: {backend: abacus}\n")  # fmt: skip
+    file.write_text(
+        "/**:\n  ros__parameters: {log: x}\n"
+        "/**/joint_policy_node:\n  ros__parameters: {backend: abacus}\n"
+    )
     run = launch(*LITE3_ALONE, "backend:=onnx", f"params_file:={file}")
 
     run.wait_for(r"\[joint_policy_node\]: lite3_walk .* on onnx")
@@ -129,10 +138,14 @@ def parameters_of_a_lite3(tmp_path: Path, **driver: Any) -> str:
             one.bind(("127.0.0.1", 0))
         ports = {"host_port": host.getsockname()[1], "state_port": state.getsockname()[1]}
     file = tmp_path / "lite3.yaml"
-    file.write_text(yaml.safe_dump({
-        "/**/lite3_emulator": {"ros__parameters": ports},
-        "/**/lite3_driver": {"ros__parameters": {**ports, **driver}},
-    }))  # fmt: skip
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "/**/lite3_emulator": {"ros__parameters": ports},
+                "/**/lite3_driver": {"ros__parameters": {**ports, **driver}},
+            }
+        )
+    )
     return f"robot_params_file:={file}"
 
 
@@ -144,8 +157,9 @@ def test_emulated_lite3_is_found_on_this_machine_and_ctrl_c_ends_all_three(
     from .talk import Talk
 
     file = parameters_of_a_lite3(tmp_path, host_address="192.0.2.1")
-    run = launch("lite3_rknn.launch.py", "robot:=lite3_emulator", "backend:=onnx",
-                 "namespace:=one", file)  # fmt: skip
+    run = launch(
+        "lite3_rknn.launch.py", "robot:=lite3_emulator", "backend:=onnx", "namespace:=one", file
+    )
     heard: list[RobotStatus] = []
     with Talk("/one") as talk:
         talk.listen(RobotStatus, "lite3_driver/status", heard.append)
@@ -172,9 +186,7 @@ def test_driver_takes_the_address_of_the_robot_from_its_file(
     run.wait_for_end()
 
 
-def test_joystick_without_its_package_ends_the_launch_by_name(
-    launch: Callable[..., Any],
-) -> None:
+def test_joystick_without_its_package_ends_the_launch_by_name(launch: Callable[..., Any]) -> None:
     from ament_index_python.packages import get_packages_with_prefixes
 
     if "joy" in get_packages_with_prefixes():
@@ -200,8 +212,12 @@ def test_cameras_of_an_act_policy_are_checked_by_name(
     launch: Callable[..., Any], tmp_path: Path
 ) -> None:
     bundle = write_colours(tmp_path / "colours")
-    run = launch("act_bpu.launch.py", "backend:=onnx", f"bundle:={bundle}",
-                 "cameras:=front=/dev/video7,left=/dev/video8")  # fmt: skip
+    run = launch(
+        "act_bpu.launch.py",
+        "backend:=onnx",
+        f"bundle:={bundle}",
+        "cameras:=front=/dev/video7,left=/dev/video8",
+    )
 
     assert run.wait_for_end() == 1
     assert "expected NAME=DEVICE with a name of the contract's (front, wrist)" in run.output
@@ -209,8 +225,14 @@ def test_cameras_of_an_act_policy_are_checked_by_name(
 
 def test_act_policy_starts_with_its_cameras(launch: Callable[..., Any], tmp_path: Path) -> None:
     bundle = write_colours(tmp_path / "colours")
-    run = launch("act_bpu.launch.py", "backend:=onnx", f"bundle:={bundle}", "namespace:=one",
-                 "cameras:=front=/dev/video7", "image_transport:=compressed")  # fmt: skip
+    run = launch(
+        "act_bpu.launch.py",
+        "backend:=onnx",
+        f"bundle:={bundle}",
+        "namespace:=one",
+        "cameras:=front=/dev/video7",
+        "image_transport:=compressed",
+    )
     run.wait_for(r"\[one\.front\.usb_camera\]: /dev/video7: expected a camera, found nothing")
     run.wait_for(r"\[one\.act_policy_node\]: asynchronous: 5 of 10 steps")
     run.send(signal.SIGINT)
@@ -234,21 +256,34 @@ RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 CHOICES = (RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 
 
-@pytest.mark.parametrize(("chosen", "arguments", "found"), [
-    ({}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
-    ({}, ("lite3_rknn.launch.py", "robot:=lite3_emulator"), {RANGE: "LOCALHOST"}),
-    ({}, ("act_bpu.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
-    ({}, LITE3_ALONE, {}),
-    ({RANGE: "SUBNET"}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "SUBNET"}),
-    ({"ROS_LOCALHOST_ONLY": "1"}, ("lite3_rknn.launch.py", "robot:=sim"),
-     {"ROS_LOCALHOST_ONLY": "1"}),
-    ({"ROS_STATIC_PEERS": "127.0.0.2"}, ("lite3_rknn.launch.py", "robot:=sim"),
-     {"ROS_STATIC_PEERS": "127.0.0.2"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("chosen", "arguments", "found"),
+    [
+        ({}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
+        ({}, ("lite3_rknn.launch.py", "robot:=lite3_emulator"), {RANGE: "LOCALHOST"}),
+        ({}, ("act_bpu.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
+        ({}, LITE3_ALONE, {}),
+        ({RANGE: "SUBNET"}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "SUBNET"}),
+        (
+            {"ROS_LOCALHOST_ONLY": "1"},
+            ("lite3_rknn.launch.py", "robot:=sim"),
+            {"ROS_LOCALHOST_ONLY": "1"},
+        ),
+        (
+            {"ROS_STATIC_PEERS": "127.0.0.2"},
+            ("lite3_rknn.launch.py", "robot:=sim"),
+            {"ROS_STATIC_PEERS": "127.0.0.2"},
+        ),
+    ],
+)
 def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(
-    launch: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
-    chosen: dict[str, str], arguments: tuple[str, ...], found: dict[str, str],
-) -> None:  # fmt: skip
+    launch: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    chosen: dict[str, str],
+    arguments: tuple[str, ...],
+    found: dict[str, str],
+) -> None:
     for name in CHOICES:
         monkeypatch.delenv(name, raising=False)
     for name, value in chosen.items():

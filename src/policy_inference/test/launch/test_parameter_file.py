@@ -60,9 +60,9 @@ def operator_node() -> Any:
 
 def lite3_driver() -> Any:
     pytest.importorskip("lite3_driver", reason="lite3_driver is not built")
-    from lite3_driver.nodes.driver_node import DriverNode
+    from lite3_driver.nodes.driver_node import Lite3DriverNode
 
-    return DriverNode()
+    return Lite3DriverNode()
 
 
 NODES: dict[str, Callable[[], Any]] = {
@@ -106,7 +106,8 @@ def test_parameter_file_states_the_defaults_of_the_node(ros: None, name: str) ->
 @pytest.mark.ros
 @pytest.mark.parametrize("name", ["joint_policy_node", "operator_node"])
 def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
-        ros: None, name: str) -> None:
+    ros: None, name: str
+) -> None:
     text = (FOLDER / "lite3_first_steps.yaml").read_text(encoding="utf-8")
     stated = yaml.safe_load(text)[f"/**/{name}"]["ros__parameters"]
     contract = (FOLDER.parent / "bundles/lite3_walk/policy.yaml").read_text(encoding="utf-8")
@@ -114,8 +115,11 @@ def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
     node = NODES[name]()
 
     undeclared = [key for key in stated if not node.has_parameter(key)]
-    before = {key: allowed[key] if key in allowed else node.get_parameter(key).value
-              for key in stated if key not in undeclared}
+    before = {
+        key: allowed[key] if key in allowed else node.get_parameter(key).value
+        for key in stated
+        if key not in undeclared
+    }
     node.destroy_node()
 
     assert undeclared == []
@@ -127,7 +131,8 @@ def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
 def test_parameter_file_states_the_defaults_of_the_emulator() -> None:
     # Of its table: the node itself would take its port, which another one here may have.
     parameters = pytest.importorskip(
-        "robot_sim.nodes.parameters", reason="robot_sim is not built").LITE3_EMULATOR
+        "robot_sim.nodes.parameters", reason="robot_sim is not built"
+    ).LITE3_EMULATOR
     stated = SECTIONS["lite3_emulator"]
     assert {name: parameters[name][0] for name in stated} == stated
 

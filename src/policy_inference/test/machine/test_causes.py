@@ -6,15 +6,24 @@ from policy_inference.machine.causes import UNKNOWN, likely_causes
 
 
 def test_low_clock_is_named_with_its_governor() -> None:
-    assert likely_causes({
-        "npu_frequency_mhz": "300", "npu_frequency_highest_mhz": "1000",
-        "npu_governor": "rknpu_ondemand"}).startswith(
-            "NPU clock at 300 of 1000 MHz (governor rknpu_ondemand); ")
+    assert likely_causes(
+        {
+            "npu_frequency_mhz": "300",
+            "npu_frequency_highest_mhz": "1000",
+            "npu_governor": "rknpu_ondemand",
+        }
+    ).startswith("NPU clock at 300 of 1000 MHz (governor rknpu_ondemand); ")
 
 
 def test_load_and_heat_are_named() -> None:
-    text = likely_causes({"cpu_load_percent": "97", "gpu_temperature_c": "91.5",
-                          "npu_load_percent": "40", "npu_temperature_c": "60.0"})
+    text = likely_causes(
+        {
+            "cpu_load_percent": "97",
+            "gpu_temperature_c": "91.5",
+            "npu_load_percent": "40",
+            "npu_temperature_c": "60.0",
+        }
+    )
 
     assert "CPU load 97 %" in text
     assert "GPU at 92 °C" in text
@@ -27,8 +36,11 @@ def test_a_thread_that_is_preempted_often_is_named() -> None:
 
 
 def test_device_that_tells_nothing_bad_gets_the_usual_causes() -> None:
-    healthy = {"npu_frequency_mhz": "1000", "npu_frequency_highest_mhz": "1000",
-               "cpu_load_percent": "20"}
+    healthy = {
+        "npu_frequency_mhz": "1000",
+        "npu_frequency_highest_mhz": "1000",
+        "cpu_load_percent": "20",
+    }
 
     for telemetry in ({}, healthy, {"npu_load_percent": "unknown"}):
         assert likely_causes(telemetry).startswith(UNKNOWN)

@@ -25,8 +25,9 @@ from ..machine_tree import LIBRARY, ORIN, RK3588, S100, X5, Files, Locked, chang
 from ..machine_tree import installed as install
 
 SHA = "0" * 64
-RKNN = Artifact(file="policy.rknn", sha256=SHA, precision="fp16", target="rk3588",
-                tool="rknn-toolkit2 2.5.0")  # fmt: skip
+RKNN = Artifact(
+    file="policy.rknn", sha256=SHA, precision="fp16", target="rk3588", tool="rknn-toolkit2 2.5.0"
+)
 ONNX = Artifact(file="policy.onnx", sha256=SHA, precision="fp16")
 HBM = Artifact(file="policy.hbm", sha256=SHA, precision="int8", target="nash-e")
 NOTHING: Mapping[str, str | None] = {}
@@ -44,9 +45,12 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def apply(
-        backend: type[BackendBase], files: Files, packages: Packages = (),
-        artifact: Artifact | None = None, kind: type[Machine] = Machine,
-    ) -> dict[str, Finding]:  # fmt: skip
+        backend: type[BackendBase],
+        files: Files,
+        packages: Packages = (),
+        artifact: Artifact | None = None,
+        kind: type[Machine] = Machine,
+    ) -> dict[str, Finding]:
         for module, distribution, version in packages:
             install(tmp_path / "site", module, distribution, version)
         # Alone, since whoever runs this test may have the real ones.
@@ -61,15 +65,22 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     return apply
 
 
-@pytest.mark.parametrize(("backend", "files", "packages", "artifact"), [
-    (RknnBackend, RK3588, RK_PACKAGES, RKNN),
-    (TensorRtBackend, ORIN, ORIN_PACKAGES, None),
-    (BpuBackend, S100, S100_PACKAGES, HBM),
-], ids=["RK3588", "Orin", "S100"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backend", "files", "packages", "artifact"),
+    [
+        (RknnBackend, RK3588, RK_PACKAGES, RKNN),
+        (TensorRtBackend, ORIN, ORIN_PACKAGES, None),
+        (BpuBackend, S100, S100_PACKAGES, HBM),
+    ],
+    ids=["RK3588", "Orin", "S100"],
+)
 def test_healthy_board_has_nothing_to_be_done(
-    backend: type[BackendBase], files: Files, packages: Packages, artifact: Artifact | None,
+    backend: type[BackendBase],
+    files: Files,
+    packages: Packages,
+    artifact: Artifact | None,
     examine: Examine,
-) -> None:  # fmt: skip
+) -> None:
     found = examine(backend, files, packages, artifact)
 
     assert [finding for finding in found.values() if finding.verdict is not Verdict.OK] == []
@@ -78,37 +89,105 @@ def test_healthy_board_has_nothing_to_be_done(
 
 RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, str, str]] = {
     # files that are other; the finding's name, verdict, what it says, what its remedy says
-    "a PC": ({"/proc/device-tree/compatible": None}, "board", Verdict.ERROR,
-             "no Rockchip chip", "rknn_sim"),
-    "a container": ({"/proc/device-tree/compatible": None, "/.dockerenv": ""}, "board",
-                    Verdict.ERROR, "no Rockchip chip", "-v /dev/dri:/dev/dri"),
-    "another chip": ({"/proc/device-tree/compatible": "x,y\0rockchip,rk3576\0"}, "board",
-                     Verdict.ERROR, "rk3576, and a model for rk3588", "--target rk3576"),
-    "no driver": ({"/sys/module/rknpu/version": None, "/sys/kernel/debug/rknpu/load": None,
-                   **dict.fromkeys(path for path in RK3588 if "devfreq" in path)}, "rknpu driver",
-                  Verdict.ERROR, "not loaded", "dmesg"),
-    "an old driver": ({"/sys/module/rknpu/version": "0.8.2"}, "rknpu driver", Verdict.WARNING,
-                      "0.8.2", "0.8.8"),
-    "no device file": ({"/dev/dri/renderD129": None}, "device file", Verdict.ERROR,
-                       "no /dev/dri/renderD129", "dmesg"),
-    "no library": ({"/usr/lib/librknnrt.so": None}, "librknnrt.so", Verdict.ERROR, "not in",
-                   "sudo cp librknnrt.so /usr/lib/"),
-    "a web page": ({"/usr/lib/librknnrt.so": "<!DOCTYPE html>"}, "librknnrt.so", Verdict.ERROR,
-                   "web page", "download the file itself"),
-    "no file": ({"/usr/lib/librknnrt.so": None, "/usr/lib/librknnrt.so/x": ""}, "librknnrt.so",
-                Verdict.ERROR, "cannot be read", "sudo chmod 644"),
-    "an old library": ({"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"}, "librknnrt.so",
-                       Verdict.ERROR, "2.3.2, and a model made by rknn-toolkit2 2.5.0",
-                       "the one of RKNN Toolkit2 2.5.0"),
-    "another package": ({"/usr/lib/librknnrt.so": LIBRARY % b"2.6.0"}, "rknn-toolkit-lite2",
-                        Verdict.WARNING, "2.5.0, and librknnrt.so 2.6.0", "one version"),
-    "a slow clock": ({"/sys/class/devfreq/fdab0000.npu/cur_freq": "300000000",
-                      "/sys/class/devfreq/fdab0000.npu/governor": "rknpu_ondemand"}, "NPU clock",
-                     Verdict.WARNING, "300 of 1000 MHz, governor rknpu_ondemand",
-                     "fdab0000.npu/governor"),
-    "a clock that is held down": ({"/sys/class/devfreq/fdab0000.npu/max_freq": "600000000"},
-                                  "NPU clock", Verdict.WARNING, "held below 600 MHz", "echo"),
-}  # fmt: skip
+    "a PC": (
+        {"/proc/device-tree/compatible": None},
+        "board",
+        Verdict.ERROR,
+        "no Rockchip chip",
+        "rknn_sim",
+    ),
+    "a container": (
+        {"/proc/device-tree/compatible": None, "/.dockerenv": ""},
+        "board",
+        Verdict.ERROR,
+        "no Rockchip chip",
+        "-v /dev/dri:/dev/dri",
+    ),
+    "another chip": (
+        {"/proc/device-tree/compatible": "x,y\0rockchip,rk3576\0"},
+        "board",
+        Verdict.ERROR,
+        "rk3576, and a model for rk3588",
+        "--target rk3576",
+    ),
+    "no driver": (
+        {
+            "/sys/module/rknpu/version": None,
+            "/sys/kernel/debug/rknpu/load": None,
+            **dict.fromkeys(path for path in RK3588 if "devfreq" in path),
+        },
+        "rknpu driver",
+        Verdict.ERROR,
+        "not loaded",
+        "dmesg",
+    ),
+    "an old driver": (
+        {"/sys/module/rknpu/version": "0.8.2"},
+        "rknpu driver",
+        Verdict.WARNING,
+        "0.8.2",
+        "0.8.8",
+    ),
+    "no device file": (
+        {"/dev/dri/renderD129": None},
+        "device file",
+        Verdict.ERROR,
+        "no /dev/dri/renderD129",
+        "dmesg",
+    ),
+    "no library": (
+        {"/usr/lib/librknnrt.so": None},
+        "librknnrt.so",
+        Verdict.ERROR,
+        "not in",
+        "sudo cp librknnrt.so /usr/lib/",
+    ),
+    "a web page": (
+        {"/usr/lib/librknnrt.so": "<!DOCTYPE html>"},
+        "librknnrt.so",
+        Verdict.ERROR,
+        "web page",
+        "download the file itself",
+    ),
+    "no file": (
+        {"/usr/lib/librknnrt.so": None, "/usr/lib/librknnrt.so/x": ""},
+        "librknnrt.so",
+        Verdict.ERROR,
+        "cannot be read",
+        "sudo chmod 644",
+    ),
+    "an old library": (
+        {"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"},
+        "librknnrt.so",
+        Verdict.ERROR,
+        "2.3.2, and a model made by rknn-toolkit2 2.5.0",
+        "the one of RKNN Toolkit2 2.5.0",
+    ),
+    "another package": (
+        {"/usr/lib/librknnrt.so": LIBRARY % b"2.6.0"},
+        "rknn-toolkit-lite2",
+        Verdict.WARNING,
+        "2.5.0, and librknnrt.so 2.6.0",
+        "one version",
+    ),
+    "a slow clock": (
+        {
+            "/sys/class/devfreq/fdab0000.npu/cur_freq": "300000000",
+            "/sys/class/devfreq/fdab0000.npu/governor": "rknpu_ondemand",
+        },
+        "NPU clock",
+        Verdict.WARNING,
+        "300 of 1000 MHz, governor rknpu_ondemand",
+        "fdab0000.npu/governor",
+    ),
+    "a clock that is held down": (
+        {"/sys/class/devfreq/fdab0000.npu/max_freq": "600000000"},
+        "NPU clock",
+        Verdict.WARNING,
+        "held below 600 MHz",
+        "echo",
+    ),
+}
 
 
 @pytest.mark.parametrize("fault", RKNN_FAULTS)
@@ -129,11 +208,15 @@ def test_load_that_only_root_may_read_is_told_and_no_fault(examine: Examine) -> 
     assert {finding.verdict for finding in found.values()} == {Verdict.OK}
 
 
-@pytest.mark.parametrize(("backend", "files", "packages", "name"), [
-    (RknnBackend, RK3588, RK_PACKAGES, "device file"),
-    (TensorRtBackend, ORIN, ORIN_PACKAGES, "GPU"),
-    (BpuBackend, S100, S100_PACKAGES, "BPU driver"),
-], ids=["RK3588", "Orin", "S100"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backend", "files", "packages", "name"),
+    [
+        (RknnBackend, RK3588, RK_PACKAGES, "device file"),
+        (TensorRtBackend, ORIN, ORIN_PACKAGES, "GPU"),
+        (BpuBackend, S100, S100_PACKAGES, "BPU driver"),
+    ],
+    ids=["RK3588", "Orin", "S100"],
+)
 def test_device_file_that_may_not_be_opened_is_an_error(
     backend: type[BackendBase], files: Files, packages: Packages, name: str, examine: Examine
 ) -> None:
@@ -143,12 +226,15 @@ def test_device_file_that_may_not_be_opened_is_an_error(
     assert "this user may not open" in finding.found
 
 
-@pytest.mark.parametrize(("backend", "files", "name", "remedy"), [
-    (RknnBackend, RK3588, "rknn-toolkit-lite2", "pip install rknn-toolkit-lite2"),
-    (TensorRtBackend, ORIN, "tensorrt", "python3-libnvinfer"),
-    (TensorRtBackend, ORIN, "CUDA for Python", "cuda-python"),
-    (BpuBackend, S100, "runtime", "hobot-dnn"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backend", "files", "name", "remedy"),
+    [
+        (RknnBackend, RK3588, "rknn-toolkit-lite2", "pip install rknn-toolkit-lite2"),
+        (TensorRtBackend, ORIN, "tensorrt", "python3-libnvinfer"),
+        (TensorRtBackend, ORIN, "CUDA for Python", "cuda-python"),
+        (BpuBackend, S100, "runtime", "hobot-dnn"),
+    ],
+)
 def test_missing_package_is_an_error_that_says_what_to_install(
     backend: type[BackendBase], files: Files, name: str, remedy: str, examine: Examine
 ) -> None:
@@ -193,23 +279,37 @@ class TestJetson:
         assert "--runtime nvidia" in finding.remedy
 
     def test_driver_of_a_card_is_told(self, examine: Examine) -> None:
-        files = {"/dev/nvidia0": "", "/proc/driver/nvidia/version":
-                 "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19"}
+        files = {
+            "/dev/nvidia0": "",
+            "/proc/driver/nvidia/version": (
+                "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19"
+            ),
+        }
 
         assert examine(TensorRtBackend, files)["GPU"].found == "/dev/nvidia0, driver 535.104.05"
 
-    @pytest.mark.parametrize(("built_with", "verdict", "said"), [
-        (None, Verdict.WARNING, "none in"),
-        ("10.3.0", Verdict.OK, "in the cache: TensorRT 10.3.0 on Orin"),
-        ("8.6.2", Verdict.WARNING, "built for TensorRT 8.6.2 on Orin only"),
-    ])
+    @pytest.mark.parametrize(
+        ("built_with", "verdict", "said"),
+        [
+            (None, Verdict.WARNING, "none in"),
+            ("10.3.0", Verdict.OK, "in the cache: TensorRT 10.3.0 on Orin"),
+            ("8.6.2", Verdict.WARNING, "built for TensorRT 8.6.2 on Orin only"),
+        ],
+    )
     def test_engine_is_in_the_cache_or_has_to_be_built(
         self, built_with: str | None, verdict: Verdict, said: str, tmp_path: Path, examine: Examine
     ) -> None:
         if built_with:
             fingerprint = Fingerprint(
-                model_sha256=SHA, precision="fp16", tensorrt=built_with, gpu="Orin",
-                compute_capability="8.7", cuda="12.6", driver="12.6", flags="")
+                model_sha256=SHA,
+                precision="fp16",
+                tensorrt=built_with,
+                gpu="Orin",
+                compute_capability="8.7",
+                cuda="12.6",
+                driver="12.6",
+                flags="",
+            )
             told = Sidecar(fingerprint=fingerprint, plan_sha256=SHA, source="a", seconds=1.0)
             folder = tmp_path / "cache/policy_inference/tensorrt"
             folder.mkdir(parents=True)
@@ -220,7 +320,6 @@ class TestJetson:
         assert finding.verdict is verdict
         assert said in finding.found
         assert ("tensorrt.build=yes" in finding.remedy) == (verdict is Verdict.WARNING)
-
 
     @pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
     def test_damaged_file_of_the_cache_is_no_engine(
@@ -235,8 +334,10 @@ class TestJetson:
 
 
 class TestBpu:
-    @pytest.mark.parametrize(("file", "target"), [
-        ("policy.bin", "bayes-e"), ("policy.hbm", "nash-m"), ("policy.bin", None)])
+    @pytest.mark.parametrize(
+        ("file", "target"),
+        [("policy.bin", "bayes-e"), ("policy.hbm", "nash-m"), ("policy.bin", None)],
+    )
     def test_model_of_another_board_is_an_error(
         self, file: str, target: str | None, examine: Examine
     ) -> None:
@@ -275,13 +376,18 @@ class TestSimulator:
         assert finding.verdict is Verdict.ERROR
         assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
 
-    @pytest.mark.parametrize(("says", "verdict", "found"), [
-        ("echo 2.5.0", Verdict.OK, "2.5.0 ("), ("exit 1", Verdict.ERROR, "not in "),
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("says", "verdict", "found"),
+        [("echo 2.5.0", Verdict.OK, "2.5.0 ("), ("exit 1", Verdict.ERROR, "not in ")],
+    )
     def test_toolkit_is_asked_for_in_its_own_python(
-        self, says: str, verdict: Verdict, found: str, tmp_path: Path,
+        self,
+        says: str,
+        verdict: Verdict,
+        found: str,
+        tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         python = tmp_path / "python"
         python.write_text(f"#!/bin/sh\n{says}\n", "utf-8")
         python.chmod(0o755)

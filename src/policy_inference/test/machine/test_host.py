@@ -22,8 +22,11 @@ def test_load_is_that_since_the_last_reading(tmp_path: Path) -> None:
     # 40 ticks more, 10 of them idle or waiting for a disk.
     machine(tmp_path, {"/proc/stat": "cpu  130 0 100 705 105 0 0 0 0 0"})
 
-    assert host.read() == {"cpu_load_percent": "75", "memory_available_mib": "2048",
-                           "cpu_temperature_c": "45.5"}
+    assert host.read() == {
+        "cpu_load_percent": "75",
+        "memory_available_mib": "2048",
+        "cpu_temperature_c": "45.5",
+    }
     assert "cpu_load_percent" not in host.read()
 
 

@@ -32,8 +32,11 @@ def test_numbers_are_read_with_sign_and_point() -> None:
 
 
 def test_steps_of_a_clock_that_are_no_numbers_are_left_out(tmp_path: Path) -> None:
-    for name, text in {"cur_freq": "300000000", "max_freq": "600000000",
-                       "available_frequencies": "300000000 ² 1000000000"}.items():
+    for name, text in {
+        "cur_freq": "300000000",
+        "max_freq": "600000000",
+        "available_frequencies": "300000000 ² 1000000000",
+    }.items():
         (tmp_path / name).write_text(text, "utf-8")
     clock = device_clock(Machine(tmp_path), tmp_path)
 
@@ -41,9 +44,15 @@ def test_steps_of_a_clock_that_are_no_numbers_are_left_out(tmp_path: Path) -> No
     assert clock.highest_mhz == 1000.0
 
 
-@pytest.mark.parametrize(("text", "version"), [
-    ("rknn-toolkit2 2.5.0", (2, 5, 0)), ("v1.2", (1, 2)), ("none", ()), ("9" * 4400 + ".1", ()),
-    ("1." + "9" * 4400, ()),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("rknn-toolkit2 2.5.0", (2, 5, 0)),
+        ("v1.2", (1, 2)),
+        ("none", ()),
+        ("9" * 4400 + ".1", ()),
+        ("1." + "9" * 4400, ()),
+    ],
+)
 def test_version_is_of_numbers_that_a_version_has(text: str, version: tuple[int, ...]) -> None:
     assert version_of(text) == version

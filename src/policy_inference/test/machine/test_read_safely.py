@@ -21,7 +21,7 @@ def test_texts_come_through() -> None:
 def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
     values, wrong = read_safely(lambda: LOAD | odd)
 
-    (key, value), = odd.items()
+    ((key, value),) = odd.items()
     assert values == LOAD
     assert wrong == f"expected plain texts, found {key!r}: {value!r}"
 

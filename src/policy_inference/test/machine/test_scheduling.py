@@ -28,20 +28,35 @@ NOBODY = 65534
 
 def said(code: str, *, unprivileged: bool = False) -> list[str]:
     """Run code that prints; return its lines."""
-    before = ("import os, resource\n"
-              "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
-              "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
-              "from policy_inference.machine.scheduling import *\n")
+    before = (
+        "import os, resource\n"
+        # However these tests were started.
+        "os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))\n"
+        "resource.setrlimit(resource.RLIMIT_RTPRIO, (0, 0))\n"
+        "resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))\n"
+        "from policy_inference.machine.scheduling import *\n"
+    )
     # Not before the import: that user may not be able to read the checkout.
     drop = f"if os.geteuid() == 0: os.setuid({NOBODY})\n" if unprivileged else ""
-    done = subprocess.run([sys.executable, "-c", before + drop + code], check=True, text=True,
-                          stdout=subprocess.PIPE, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", before + drop + code],
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        timeout=60,
+    )
     return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize(("text", "chosen"), [
-    ("0", (0,)), ("0,0", (0,)), (f"0-{CORES - 1}", tuple(range(CORES))),
-    (f"{CORES - 1}", (CORES - 1,))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("text", "chosen"),
+    [
+        ("0", (0,)),
+        ("0,0", (0,)),
+        (f"0-{CORES - 1}", tuple(range(CORES))),
+        (f"{CORES - 1}", (CORES - 1,)),
+    ],
+)
 def test_cores_are_read_as_taskset_writes_them(text: str, chosen: tuple[int, ...]) -> None:
     assert parse_cpus(text) == chosen
 
@@ -52,8 +67,9 @@ def test_what_is_no_list_of_cores_is_refused(text: str) -> None:
         parse_cpus(text)
 
 
-@pytest.mark.parametrize("text", ["1024", "0-1024", "999999999999999999999", "1-0",
-                                  "9" * 5000, "0-" + "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["1024", "0-1024", "999999999999999999999", "1-0", "9" * 5000, "0-" + "9" * 5000]
+)
 def test_cores_that_no_machine_has_are_refused(text: str) -> None:
     with pytest.raises(PolicyError, match="from 0 to 1023"):
         parse_cpus(text)
@@ -84,9 +100,11 @@ def test_priorities_that_sched_fifo_lacks_are_refused(text: str) -> None:
 def test_process_and_its_later_threads_stay_on_the_core() -> None:
     last = max(os.sched_getaffinity(0))
 
-    lines = said(f"print(set_cpu_affinity([{last}], '--cpus'))\nimport threading\n"
-                 "thread = threading.Thread(target=lambda: print(os.sched_getaffinity(0)))\n"
-                 "thread.start(); thread.join()")
+    lines = said(
+        f"print(set_cpu_affinity([{last}], '--cpus'))\nimport threading\n"
+        "thread = threading.Thread(target=lambda: print(os.sched_getaffinity(0)))\n"
+        "thread.start(); thread.join()"
+    )
 
     assert lines == ["[]", f"{{{last}}}"]
 
@@ -109,44 +127,58 @@ def test_refused_lock_of_memory_names_the_limit_and_the_remedy() -> None:
 
 def test_what_was_not_refused_is_granted() -> None:
     asked = RealTime(priority=20, cpus=(2, 3), lock_memory=True)
-    assert asked.granted([]) == ["realtime.priority 20", "realtime.cpus 2,3",
-                                 "realtime.lock_memory true"]
+    assert asked.granted([]) == [
+        "realtime.priority 20",
+        "realtime.cpus 2,3",
+        "realtime.lock_memory true",
+    ]
     assert asked.granted(["realtime.priority 20: Operation not permitted (EPERM)"]) == [
-        "realtime.cpus 2,3", "realtime.lock_memory true"]
+        "realtime.cpus 2,3",
+        "realtime.lock_memory true",
+    ]
     assert RealTime().granted([]) == []
 
 
 def test_rights_are_what_the_kernel_grants() -> None:
-    lines = said("print(highest_realtime_priority(), lockable_bytes())\n"
-                 "print(os.sched_getscheduler(0) == os.SCHED_OTHER)", unprivileged=True)
+    lines = said(
+        "print(highest_realtime_priority(), lockable_bytes())\n"
+        "print(os.sched_getscheduler(0) == os.SCHED_OTHER)",
+        unprivileged=True,
+    )
     assert lines == ["0 65536", "True"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has capabilities to lose")
 def test_root_without_the_capabilities_has_the_limits_alone() -> None:
     # capset(2), version 3: no capability is left in the effective set.
-    drop = ("import ctypes\nlibc = ctypes.CDLL(None)\n"
-            "header = (ctypes.c_uint32 * 2)(0x20080522, 0)\n"
-            "assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0\n")
+    drop = (
+        "import ctypes\nlibc = ctypes.CDLL(None)\n"
+        "header = (ctypes.c_uint32 * 2)(0x20080522, 0)\n"
+        "assert libc.capset(header, (ctypes.c_uint32 * 6)()) == 0\n"
+    )
     lines = said(f"{drop}print(os.geteuid(), highest_realtime_priority(), lockable_bytes())")
     assert lines == ["0 0 65536"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
 def test_root_is_granted_what_it_may() -> None:
-    lines = said("refused = [*set_realtime_priority(99, ''), *lock_memory('')]\n"
-                 "print(not refused)\n"
-                 "print(highest_realtime_priority() == 99 and lockable_bytes() is None)")
+    lines = said(
+        "refused = [*set_realtime_priority(99, ''), *lock_memory('')]\n"
+        "print(not refused)\n"
+        "print(highest_realtime_priority() == 99 and lockable_bytes() is None)"
+    )
     assert lines[0] == lines[1]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may without further ado")
 def test_only_the_calling_thread_gets_the_priority() -> None:
-    lines = said("refused = [*set_realtime_priority(20, '--priority')]\nimport threading\n"
-                 "print(refused or (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, "
-                 "os.sched_getparam(0).sched_priority))\n"
-                 "thread = threading.Thread(target=lambda: print(os.sched_getscheduler(0)))\n"
-                 "thread.start(); thread.join()")
+    lines = said(
+        "refused = [*set_realtime_priority(20, '--priority')]\nimport threading\n"
+        "print(refused or (os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, "
+        "os.sched_getparam(0).sched_priority))\n"
+        "thread = threading.Thread(target=lambda: print(os.sched_getscheduler(0)))\n"
+        "thread.start(); thread.join()"
+    )
     if "EPERM" in lines[0]:
         pytest.skip("this container has no CAP_SYS_NICE")
 

@@ -78,18 +78,21 @@ def ros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(("environment", "name", "verdict", "said"), [
-    ({}, "domain", Verdict.OK, "ROS_DOMAIN_ID 0"),
-    ({"ROS_DOMAIN_ID": "42"}, "domain", Verdict.OK, "42"),
-    ({"ROS_DOMAIN_ID": "102"}, "domain", Verdict.WARNING, "102"),
-    ({"ROS_DOMAIN_ID": "seven"}, "domain", Verdict.WARNING, "seven"),
-    ({}, "discovery", Verdict.OK, "subnet"),
-    ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Verdict.OK, "this computer only"),
-    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Verdict.OK, "this computer only"),
-    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Verdict.WARNING, "LAN"),
-    ({}, "middleware", Verdict.OK, "rmw_fastrtps_cpp (default)"),
-    ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Verdict.ERROR, "not installed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("environment", "name", "verdict", "said"),
+    [
+        ({}, "domain", Verdict.OK, "ROS_DOMAIN_ID 0"),
+        ({"ROS_DOMAIN_ID": "42"}, "domain", Verdict.OK, "42"),
+        ({"ROS_DOMAIN_ID": "102"}, "domain", Verdict.WARNING, "102"),
+        ({"ROS_DOMAIN_ID": "seven"}, "domain", Verdict.WARNING, "seven"),
+        ({}, "discovery", Verdict.OK, "subnet"),
+        ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Verdict.OK, "this computer only"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Verdict.OK, "this computer only"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Verdict.WARNING, "LAN"),
+        ({}, "middleware", Verdict.OK, "rmw_fastrtps_cpp (default)"),
+        ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Verdict.ERROR, "not installed"),
+    ],
+)
 def test_ros_environment_is_judged(
     environment: dict[str, str], name: str, verdict: Verdict, said: str, ros: Path
 ) -> None:
@@ -100,15 +103,18 @@ def test_ros_environment_is_judged(
     assert said in finding.found
 
 
-@pytest.mark.parametrize(("environment", "verdict"), [
-    ({}, Verdict.WARNING),
-    ({"ROS_SECURITY_ENABLE": "false"}, Verdict.WARNING),
-    ({"ROS_SECURITY_ENABLE": "true"}, Verdict.OK),
-    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, Verdict.OK),
-    ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, Verdict.OK),
-    ({"ROS_LOCALHOST_ONLY": "1"}, Verdict.OK),
-    ({"ROS_STATIC_PEERS": "192.168.1.20"}, Verdict.OK),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("environment", "verdict"),
+    [
+        ({}, Verdict.WARNING),
+        ({"ROS_SECURITY_ENABLE": "false"}, Verdict.WARNING),
+        ({"ROS_SECURITY_ENABLE": "true"}, Verdict.OK),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, Verdict.OK),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, Verdict.OK),
+        ({"ROS_LOCALHOST_ONLY": "1"}, Verdict.OK),
+        ({"ROS_STATIC_PEERS": "192.168.1.20"}, Verdict.OK),
+    ],
+)
 def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
     environment: dict[str, str], verdict: Verdict, ros: Path
 ) -> None:
@@ -142,8 +148,10 @@ def test_middleware_that_is_installed_is_fine(ros: Path) -> None:
     index = ros / "share/ament_index/resource_index/packages"
     index.mkdir(parents=True)
     (index / "rmw_other").touch()
-    findings = examine_ros(Machine(ros), {
-        **DISTRIBUTION, "RMW_IMPLEMENTATION": "rmw_other", "AMENT_PREFIX_PATH": f"/nowhere:{ros}"})
+    findings = examine_ros(
+        Machine(ros),
+        {**DISTRIBUTION, "RMW_IMPLEMENTATION": "rmw_other", "AMENT_PREFIX_PATH": f"/nowhere:{ros}"},
+    )
 
     assert {finding.verdict for finding in findings} == {Verdict.OK}
 

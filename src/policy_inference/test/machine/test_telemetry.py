@@ -18,22 +18,48 @@ BACKENDS: tuple[type[BackendBase], ...] = (RknnBackend, TensorRtBackend, BpuBack
 AGX_RAILS = {"/sys/class/hwmon/hwmon1/in1_label": "VDD_GPU_SOC"}
 
 
-@pytest.mark.parametrize(("backend", "files", "expected"), [
-    (RknnBackend, RK3588, {
-        "npu_load_percent": "31", "npu_frequency_mhz": "1000",
-        "npu_frequency_highest_mhz": "1000", "npu_governor": "performance",
-        "npu_temperature_c": "52.1"}),
-    (TensorRtBackend, ORIN, {
-        "gpu_load_percent": "42", "gpu_frequency_mhz": "1020",
-        "gpu_frequency_highest_mhz": "1020", "gpu_governor": "nvhost_podgov",
-        "gpu_temperature_c": "47.2", "power_w": "7.40"}),
-    (BpuBackend, S100, {
-        "bpu_load_percent": "37", "bpu_frequency_mhz": "1000",
-        "bpu_frequency_highest_mhz": "1000", "bpu_governor": "performance",
-        "bpu_temperature_c": "53.3"}),
-    (PyeasyBackend, X5, {"bpu_load_percent": "12", "bpu_temperature_c": "48.1"}),
-    (BpuBackend, S600, {"bpu_temperature_c": "57.5"}),
-], ids=["RK3588", "Orin", "S100", "X5", "S600"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("backend", "files", "expected"),
+    [
+        (
+            RknnBackend,
+            RK3588,
+            {
+                "npu_load_percent": "31",
+                "npu_frequency_mhz": "1000",
+                "npu_frequency_highest_mhz": "1000",
+                "npu_governor": "performance",
+                "npu_temperature_c": "52.1",
+            },
+        ),
+        (
+            TensorRtBackend,
+            ORIN,
+            {
+                "gpu_load_percent": "42",
+                "gpu_frequency_mhz": "1020",
+                "gpu_frequency_highest_mhz": "1020",
+                "gpu_governor": "nvhost_podgov",
+                "gpu_temperature_c": "47.2",
+                "power_w": "7.40",
+            },
+        ),
+        (
+            BpuBackend,
+            S100,
+            {
+                "bpu_load_percent": "37",
+                "bpu_frequency_mhz": "1000",
+                "bpu_frequency_highest_mhz": "1000",
+                "bpu_governor": "performance",
+                "bpu_temperature_c": "53.3",
+            },
+        ),
+        (PyeasyBackend, X5, {"bpu_load_percent": "12", "bpu_temperature_c": "48.1"}),
+        (BpuBackend, S600, {"bpu_temperature_c": "57.5"}),
+    ],
+    ids=["RK3588", "Orin", "S100", "X5", "S600"],
+)
 def test_board_tells_load_clock_temperature_and_power(
     backend: type[BackendBase], files: Files, expected: dict[str, str], tmp_path: Path
 ) -> None:
@@ -47,8 +73,9 @@ def test_machine_without_the_device_tells_nothing(
     assert backend.read_device(machine(tmp_path, {"/proc/stat": "cpu 1 2"})) == {}
 
 
-@pytest.mark.parametrize(("backend", "files"), [
-    (RknnBackend, RK3588), (TensorRtBackend, ORIN), (BpuBackend, S100)])
+@pytest.mark.parametrize(
+    ("backend", "files"), [(RknnBackend, RK3588), (TensorRtBackend, ORIN), (BpuBackend, S100)]
+)
 def test_files_that_hold_no_number_are_left_out(
     backend: type[BackendBase], files: Files, tmp_path: Path
 ) -> None:
@@ -59,8 +86,9 @@ def test_files_that_hold_no_number_are_left_out(
 
 
 def test_load_is_read_where_the_driver_has_it_under_proc(tmp_path: Path) -> None:
-    files = changed(RK3588, {"/sys/kernel/debug/rknpu/load": None,
-                             "/proc/rknpu/load": "NPU load:  62%"})
+    files = changed(
+        RK3588, {"/sys/kernel/debug/rknpu/load": None, "/proc/rknpu/load": "NPU load:  62%"}
+    )
 
     assert RknnBackend.read_device(machine(tmp_path, files))["npu_load_percent"] == "62"
 

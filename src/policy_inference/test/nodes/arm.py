@@ -46,11 +46,16 @@ class Arm(Robot):
         """So many are missing at the end of what `front` sends compressed."""
         self.chunks: list[ActionChunk] = []
         self._listen(ActionChunk, "action_chunk", self.chunks, QoSProfile(depth=100))
-        self._raw = {name: self.node.create_publisher(Image, f"{name}/image_raw", qos.SAMPLE)
-                     for name in SIZES}  # fmt: skip
+        self._raw = {
+            name: self.node.create_publisher(Image, f"{name}/image_raw", qos.SAMPLE)
+            for name in SIZES
+        }
         self._compressed = {
-            name: self.node.create_publisher(CompressedImage, f"{name}/image_raw/compressed",
-                                             qos.SAMPLE) for name in SIZES}  # fmt: skip
+            name: self.node.create_publisher(
+                CompressedImage, f"{name}/image_raw/compressed", qos.SAMPLE
+            )
+            for name in SIZES
+        }
 
     def send(self) -> None:
         """Publish the sensors that are not silent: joints and cameras."""
@@ -66,8 +71,10 @@ class Arm(Robot):
         self.send()
 
     def send_picture(self, name: str) -> None:
-        encoding, picture = self.encodings[name], np.full((*self.sizes[name], 3),
-                                                          self.colours[name], np.uint8)
+        encoding, picture = (
+            self.encodings[name],
+            np.full((*self.sizes[name], 3), self.colours[name], np.uint8),
+        )
         if encoding in ("jpeg", "png"):
             data = compressed(picture, encoding)
             left = len(data) - (self.cut_bytes if name == "front" else 0)
@@ -76,8 +83,13 @@ class Arm(Robot):
             self.publish(self._compressed[name], name, message)
             return
         rows = encoded(picture, encoding)
-        message = Image(height=picture.shape[0], width=picture.shape[1], encoding=encoding,
-                        step=rows.shape[1], data=array("B", rows.tobytes()))
+        message = Image(
+            height=picture.shape[0],
+            width=picture.shape[1],
+            encoding=encoding,
+            step=rows.shape[1],
+            data=array("B", rows.tobytes()),
+        )
         message.header.stamp = stamp(self.now_ns)
         self.publish(self._raw[name], name, message)
 

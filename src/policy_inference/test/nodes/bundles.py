@@ -29,19 +29,35 @@ CONTRACT: Mapping[str, Any] = {
     "version": "1.2.3",
     "rate_hz": RATE_HZ,
     "joints": {
-        "names": list(JOINTS), "default_position": list(STAND), "position_min": -1.5,
-        "position_max": 1.5, "velocity_limit": 10.0, "effort_limit": 20.0, "stiffness": 30.0,
+        "names": list(JOINTS),
+        "default_position": list(STAND),
+        "position_min": -1.5,
+        "position_max": 1.5,
+        "velocity_limit": 10.0,
+        "effort_limit": 20.0,
+        "stiffness": 30.0,
         "damping": 1.0,
     },
     "stand": {"position": list(STAND), "stiffness": 100.0, "damping": 2.5, "duration_s": 0.1},
     "damp": {"damping": DAMP_DAMPING},
-    "observations": {"obs": {"terms": [
-        {"term": "base_ang_vel"}, {"term": "projected_gravity"}, {"term": "velocity_command"},
-        {"term": "joint_pos_rel"}, {"term": "joint_vel"}, {"term": "last_action"},
-    ]}},
-    "action": {"output": "actions", "terms": [
-        {"joints": list(JOINTS), "kind": "position", "scale": 0.1, "offset": "default_position"},
-    ]},
+    "observations": {
+        "obs": {
+            "terms": [
+                {"term": "base_ang_vel"},
+                {"term": "projected_gravity"},
+                {"term": "velocity_command"},
+                {"term": "joint_pos_rel"},
+                {"term": "joint_vel"},
+                {"term": "last_action"},
+            ]
+        }
+    },
+    "action": {
+        "output": "actions",
+        "terms": [
+            {"joints": list(JOINTS), "kind": "position", "scale": 0.1, "offset": "default_position"}
+        ],
+    },
     "velocity_command": {"min": [-1.0, -1.0, -1.0], "max": [1.0, 1.0, 1.0]},
     "model": {
         "inputs": {"obs": {"shape": [1, 15]}},
@@ -51,7 +67,7 @@ CONTRACT: Mapping[str, Any] = {
     "nominal": {"source": "a test", "ticks": 1, "target_step": 10.0, "effort_demand": 1000.0},
     "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
     "provenance": {"source": "a test", "licence": "Apache-2.0"},
-}  # fmt: skip
+}
 
 
 def write_bundle(
@@ -82,32 +98,58 @@ def write_bundle(
 def write_record(folder: Path) -> None:
     """Write what `model_tools install` writes beside a bundle."""
     contract = (folder / "policy.yaml").read_bytes()
-    (folder / "model_version.json").write_text(json.dumps({
-        "model": folder.parent.name, "version": folder.name, "files": {},
-        "installed_time": "2026-01-01T00:00:00Z",
-        "policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}"}))  # fmt: skip
+    (folder / "model_version.json").write_text(
+        json.dumps(
+            {
+                "model": folder.parent.name,
+                "version": folder.name,
+                "files": {},
+                "installed_time": "2026-01-01T00:00:00Z",
+                "policy_hash": f"sha256:{hashlib.sha256(contract).hexdigest()}",
+            }
+        )
+    )
 
 
 def write_external_bundle(folder: Path, topic: str = "scan", size: int = 3) -> Path:
     """Write a bundle that needs only joints and an external vector."""
-    return write_bundle(folder, {
-        "observations": {"obs": {"terms": [{"term": "joint_pos_rel"},
-                                           {"term": "external", "topic": topic, "size": size}]}},
-        "model.inputs": {"obs": {"shape": [1, len(JOINTS) + size]}},
-        "velocity_command": MISSING,
-        "safety": {"on_fault": "damp"},
-    })  # fmt: skip
+    return write_bundle(
+        folder,
+        {
+            "observations": {
+                "obs": {
+                    "terms": [
+                        {"term": "joint_pos_rel"},
+                        {"term": "external", "topic": topic, "size": size},
+                    ]
+                }
+            },
+            "model.inputs": {"obs": {"shape": [1, len(JOINTS) + size]}},
+            "velocity_command": MISSING,
+            "safety": {"on_fault": "damp"},
+        },
+    )
 
 
 def write_version(
-    folder: Path, version: str, changes: Mapping[str, object] | None = None, *,
+    folder: Path,
+    version: str,
+    changes: Mapping[str, object] | None = None,
+    *,
     wrong_by: float = 0.0,
-) -> Path:  # fmt: skip
+) -> Path:
     """Write a bundle as `write_bundle`, with golden rows, whose outputs may be wrong."""
     folder.mkdir(parents=True)
     (_, inputs), (_, outputs) = (
-        next(iter({**CONTRACT, **(changes or {})}.get(f"model.{kind}", CONTRACT["model"][kind])
-                  .values()))["shape"] for kind in ("inputs", "outputs"))
+        next(
+            iter(
+                {**CONTRACT, **(changes or {})}.get(
+                    f"model.{kind}", CONTRACT["model"][kind]
+                ).values()
+            )
+        )["shape"]
+        for kind in ("inputs", "outputs")
+    )
     obs = np.random.default_rng(1).uniform(-1, 1, (20, inputs)).astype(np.float32)
     file = folder / "golden.npz"
     np.savez(file, obs=obs, actions=obs @ weights(inputs, outputs) + np.float32(wrong_by))

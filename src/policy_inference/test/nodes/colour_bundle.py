@@ -33,33 +33,54 @@ CONTRACT: Mapping[str, Any] = {
     "version": "1.0.0",
     "rate_hz": RATE_HZ,
     "joints": {
-        "names": list(JOINTS), "default_position": 0.0, "position_min": -2.0, "position_max": 2.0,
-        "velocity_limit": 50.0, "effort_limit": 3.0, "stiffness": 20.0, "damping": 1.0,
+        "names": list(JOINTS),
+        "default_position": 0.0,
+        "position_min": -2.0,
+        "position_max": 2.0,
+        "velocity_limit": 50.0,
+        "effort_limit": 3.0,
+        "stiffness": 20.0,
+        "damping": 1.0,
     },
     "units": {name: {"unit": "radians"} for name in JOINTS},
     "stand": {"position": 0.0, "stiffness": 40.0, "damping": 1.0, "duration_s": 0.1},
     "damp": {"damping": 1.0},
     "cameras": {
-        name: {"feature": f"observation.images.{name}", "height": height, "width": width,
-               "normalisation": {"mode": "identity"}, "tensor": name, "timeout_s": 0.2}
+        name: {
+            "feature": f"observation.images.{name}",
+            "height": height,
+            "width": width,
+            "normalisation": {"mode": "identity"},
+            "tensor": name,
+            "timeout_s": 0.2,
+        }
         for name, (height, width) in SIZES.items()
     },
     "state": {"feature": "observation.state", "tensor": "states", **_VECTOR},
     "action": {"feature": "action", "tensor": "Actions", "grippers": ["grip"], **_VECTOR},
     "chunk": {"size": SIZE, "steps": STEPS, "ensemble_coeff": 0.01},
-    "graphs": {"policy": {
-        "inputs": {"states": {"shape": [1, len(JOINTS)]},
-                   **{name: {"shape": [1, 3, *size]} for name, size in SIZES.items()}},
-        "outputs": {"Actions": {"shape": [1, SIZE, len(JOINTS)]}},
-        "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "", "precision": "fp32"}},
-    }},
+    "graphs": {
+        "policy": {
+            "inputs": {
+                "states": {"shape": [1, len(JOINTS)]},
+                **{name: {"shape": [1, 3, *size]} for name, size in SIZES.items()},
+            },
+            "outputs": {"Actions": {"shape": [1, SIZE, len(JOINTS)]}},
+            "artifacts": {"onnx": {"file": "policy.onnx", "sha256": "", "precision": "fp32"}},
+        }
+    },
     "safety": {"on_fault": "hold_measured", "damp_after_s": 0.5, "blend_s": 0.0},
     "provenance": {"source": "a test", "licence": "Apache-2.0"},
-}  # fmt: skip
+}
 
 
-def write_colours(folder: Path, changes: Mapping[str, object] | None = None) -> Path:
-    """Write the bundle with keys of the contract replaced, named like ``safety.on_fault``."""
+def write_colours(
+    folder: Path, changes: Mapping[str, object] | None = None, *, offset_rad: float | None = None
+) -> Path:
+    """Write the bundle with keys of the contract replaced, named like ``safety.on_fault``.
+
+    With an offset it has golden rows, and all targets are greater by that.
+    """
     contract = copy.deepcopy(dict(CONTRACT))
     for key, value in (changes or {}).items():
         *path, last = key.split(".")
@@ -69,10 +90,39 @@ def write_colours(folder: Path, changes: Mapping[str, object] | None = None) -> 
         section[last] = copy.deepcopy(value)
     folder.mkdir(parents=True)
     model = _save(folder / "policy.onnx")
+    if offset_rad is not None:
+        file = _save_golden(folder / "golden.npz", offset_rad)
+        contract["golden"] = {
+            "file": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+        }
+        contract["action"]["normalisation"] = {
+            "mode": "mean_std",
+            "mean": [offset_rad] * len(JOINTS),
+            "std": [1.0] * len(JOINTS),
+            "eps": 0.0,
+        }
     artifacts = contract["graphs"]["policy"]["artifacts"]
     artifacts["onnx"]["sha256"] = hashlib.sha256(model.read_bytes()).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return folder
+
+
+def _save_golden(file: Path, offset_rad: float, rows: int = 4) -> Path:
+    random = np.random.default_rng(0)
+    images = {
+        name: random.integers(50, 256, (rows, height, width, 3), np.uint8)
+        for name, (height, width) in SIZES.items()
+    }
+    front, wrist = (images[name].mean(axis=(1, 2)) / 255.0 for name in ("front", "wrist"))
+    seen = np.concatenate([front, wrist[:, :1]], axis=1)
+    np.savez(
+        file,
+        state=random.uniform(-1.0, 1.0, (rows, len(JOINTS))),
+        chunk=seen[:, None] + RAMP * np.arange(SIZE)[:, None] + offset_rad,
+        **{f"cameras.{name}": array for name, array in images.items()},  # type: ignore[arg-type]  # allow_pickle
+    )
+    return file
 
 
 def _save(file: Path) -> Path:
@@ -95,8 +145,18 @@ def _save(file: Path) -> Path:
     at = np.zeros((1, SIZE, 1), bool)
     at[:, NAN_STEP] = True
     ramp = RAMP * np.arange(SIZE, dtype=np.float32).reshape(1, SIZE, 1)
-    inputs = {"states": (1, len(JOINTS)),
-              **{name: (1, 3, *size) for name, size in SIZES.items()}}  # fmt: skip
-    return save(file, nodes, inputs, {"Actions": (1, SIZE, len(JOINTS))}, constants={
-        "first": np.array([0]), "nothing": np.float32(0), "step": np.array([1, 1, len(JOINTS)]),
-        "ramp": ramp, "needed": np.float32(NEEDED), "at": at})  # fmt: skip
+    inputs = {"states": (1, len(JOINTS)), **{name: (1, 3, *size) for name, size in SIZES.items()}}
+    return save(
+        file,
+        nodes,
+        inputs,
+        {"Actions": (1, SIZE, len(JOINTS))},
+        constants={
+            "first": np.array([0]),
+            "nothing": np.float32(0),
+            "step": np.array([1, 1, len(JOINTS)]),
+            "ramp": ramp,
+            "needed": np.float32(NEEDED),
+            "at": at,
+        },
+    )

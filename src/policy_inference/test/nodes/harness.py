@@ -113,7 +113,8 @@ class Robot:
         self.until(client.service_is_ready, f"the service {name}")
         calls = [client.call_async(service.Request())]
         timer = self.node.create_timer(
-            1.0, lambda: calls.append(client.call_async(service.Request())))  # fmt: skip
+            1.0, lambda: calls.append(client.call_async(service.Request()))
+        )
         self.until(lambda: any(call.done() for call in calls), name)
         self.node.destroy_timer(timer)
         self.node.destroy_client(client)
@@ -132,14 +133,19 @@ class Robot:
         assert response.success, response.message
 
     def send_joints(self) -> None:
-        message = JointState(name=list(self.names), position=array("d", self.position),
-                             velocity=array("d", self.velocity))
+        message = JointState(
+            name=list(self.names),
+            position=array("d", self.position),
+            velocity=array("d", self.velocity),
+        )
         message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
         self.publish(self._joint_states, "joint_states", message)
 
     def send_imu(self) -> None:
-        message = Imu(orientation=Quaternion(**dict(zip("xyzw", self.quat_xyzw, strict=True))),
-                      angular_velocity=Vector3(x=self.ang_vel))
+        message = Imu(
+            orientation=Quaternion(**dict(zip("xyzw", self.quat_xyzw, strict=True))),
+            angular_velocity=Vector3(x=self.ang_vel),
+        )
         message.header.stamp = stamp(self.now_ns + self.clock_offset_ns)
         self.publish(self._imu, "imu/data", message)
 
@@ -261,8 +267,9 @@ class StageOf(Generic[R, N]):
         node = self._make()
         self.executor.add_node(node)
         self.nodes.append(node)
-        given = [Parameter(name.replace("__", "."), value=value)
-                 for name, value in parameters.items()]
+        given = [
+            Parameter(name.replace("__", "."), value=value) for name, value in parameters.items()
+        ]
         for result in node.set_parameters(given):
             assert result.successful, result.reason
         return node
@@ -295,9 +302,11 @@ def ns(time: Time) -> int:
 
 def is_damp(command: JointCommand) -> bool:
     """Whether a command damps as the contract says, and does nothing else."""
-    return (command.mode == JointCommand.MODE_DAMP
-            and list(command.damping) == [DAMP_DAMPING] * len(JOINTS)
-            and not any((*command.stiffness, *command.velocity, *command.effort)))
+    return (
+        command.mode == JointCommand.MODE_DAMP
+        and list(command.damping) == [DAMP_DAMPING] * len(JOINTS)
+        and not any((*command.stiffness, *command.velocity, *command.effort))
+    )
 
 
 def entities(node: Node) -> Mapping[str, list[str]]:

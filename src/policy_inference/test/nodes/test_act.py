@@ -58,8 +58,9 @@ def start(stage: ArmStage, bundle: Path) -> Start:
     """Configure and activate a node in lockstep, with parameters; return the arm."""
 
     def start_one(**parameters: object) -> Arm:
-        node = stage.node(**{"bundle": str(bundle), "use_sim_time": True, "status_rate_hz": 50.0,
-                             **parameters})  # fmt: skip
+        node = stage.node(
+            **{"bundle": str(bundle), "use_sim_time": True, "status_rate_hz": 50.0, **parameters}
+        )
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
         return stage.robot
@@ -69,8 +70,9 @@ def start(stage: ArmStage, bundle: Path) -> Start:
 
 def is_held(command: JointCommand, position: float = 0.0) -> bool:
     """Whether a command holds the measured pose."""
-    return (command.mode == JointCommand.MODE_HOLD_MEASURED
-            and list(command.position) == [position] * len(JOINTS))
+    return command.mode == JointCommand.MODE_HOLD_MEASURED and list(command.position) == [
+        position
+    ] * len(JOINTS)
 
 
 def line_of(arm: Arm, text: str) -> str:
@@ -86,7 +88,8 @@ class TestPictures:
 
     @pytest.mark.parametrize(
         ("encoding", "off"),
-        [("rgb8", 0.001), ("bgr8", 0.001), ("yuv422_yuy2", 0.02), ("nv12", 0.02)])  # fmt: skip
+        [("rgb8", 0.001), ("bgr8", 0.001), ("yuv422_yuy2", 0.02), ("nv12", 0.02)],
+    )
     def test_red_is_red(self, start: Start, encoding: str, off: float) -> None:
         arm = start()
         arm.colours["front"], arm.encodings["front"] = (255, 0, 0), encoding
@@ -248,8 +251,13 @@ class TestModes:
         modes = [arm.tick().mode for _ in range(STEPS + 1)]
 
         assert modes == [Mode.RUN] * (STEPS - 1) + [Mode.HOLD] * 2
-        arm.reported(lambda status: "no step is left, and the next chunk is not there yet: "
-                     "inference takes 100 ms" in status.reason, "the reason")
+        arm.reported(
+            lambda status: (
+                "no step is left, and the next chunk is not there yet: "
+                "inference takes 100 ms" in status.reason
+            ),
+            "the reason",
+        )
 
     def test_hold_is_logged_as_an_error_but_for_the_one_until_the_first_chunk(
         self, start: Start
@@ -267,8 +275,9 @@ class TestModes:
         assert len(arm.chunks) >= 5
 
     def test_asynchronous_leaves_out_the_steps_that_have_passed(self, start: Start) -> None:
-        arm = start(simulated_latency_s=0.1, fade_s=0.0, n_action_steps=8,
-                    refill_threshold=1.0).runs()  # fmt: skip
+        arm = start(
+            simulated_latency_s=0.1, fade_s=0.0, n_action_steps=8, refill_threshold=1.0
+        ).runs()
         first = seen()[0]
 
         told = arm.moves(3 * SIZE)
@@ -287,8 +296,9 @@ class TestModes:
     def test_ensemble_is_refused_where_inference_is_slower_than_a_period(
         self, stage: ArmStage, arm: Arm, bundle: Path
     ) -> None:
-        node = stage.node(bundle=str(bundle), use_sim_time=True, mode="ensemble",
-                          simulated_latency_s=0.06)  # fmt: skip
+        node = stage.node(
+            bundle=str(bundle), use_sim_time=True, mode="ensemble", simulated_latency_s=0.06
+        )
 
         assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
         arm.hears("mode ensemble: expected inference within a period of 50.0 ms")
@@ -323,11 +333,17 @@ class TestModes:
 class TestRealTime:
     def test_chunks_come_beside_the_ticks(self, start: Start, tmp_path: Path) -> None:
         """On a machine with other work, everything may be late, and nothing is judged by time."""
-        patient = write_colours(tmp_path / "patient", {
-            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
-            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
-        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0,
-                    frame_tolerance_s=5.0)  # fmt: skip
+        patient = write_colours(
+            tmp_path / "patient",
+            {
+                **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+                "safety.state_timeout_s": 30.0,
+                "safety.damp_after_s": 30.0,
+            },
+        )
+        arm = start(
+            bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0, frame_tolerance_s=5.0
+        )
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         arm.until(lambda: arm.ask("stand").success, "STAND")
         arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
@@ -336,8 +352,10 @@ class TestRealTime:
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
 
         assert arm.commands[-1].position[:3] == pytest.approx(seen()[:3], abs=SIZE * RAMP)
-        assert all(ns(after.stamp) > ns(before.stamp)
-                   for before, after in zip(arm.chunks, arm.chunks[1:], strict=False))
+        assert all(
+            ns(after.stamp) > ns(before.stamp)
+            for before, after in zip(arm.chunks, arm.chunks[1:], strict=False)
+        )
         arm.colours["front"] = (0, 0, 0)
         arm.until(lambda: is_held(arm.commands[-1]), "the measured pose")
 
@@ -390,10 +408,14 @@ class TestReports:
         arm.encodings["front"] = "rgba8"
         arm.is_met()
         status = arm.reported(
-            lambda status: any("rgba8" in entry.text for entry in status.inputs), "the problem")
+            lambda status: any("rgba8" in entry.text for entry in status.inputs), "the problem"
+        )
 
         assert [entry.name for entry in status.inputs] == [
-            "joint_states", "front/image_raw", "wrist/image_raw"]  # fmt: skip
+            "joint_states",
+            "front/image_raw",
+            "wrist/image_raw",
+        ]
         assert {entry.name: entry.ok for entry in status.inputs}["wrist/image_raw"]
 
     def test_second_publisher_on_a_camera_refuses_motion(self, start: Start) -> None:
@@ -455,9 +477,14 @@ class TestLeaving:
     def test_inference_that_wants_to_leave_is_a_fault_and_runs_again_after_a_reset(
         self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        patient = write_colours(tmp_path / "patient", {
-            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
-            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        patient = write_colours(
+            tmp_path / "patient",
+            {
+                **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+                "safety.state_timeout_s": 30.0,
+                "safety.damp_after_s": 30.0,
+            },
+        )
         arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0)
 
         def leave(_: OnnxBackend) -> None:
@@ -500,9 +527,14 @@ class TestLeaving:
     def test_run_that_hangs_in_a_graph_is_left_behind(
         self, start: Start, stage: ArmStage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        patient = write_colours(tmp_path / "patient", {
-            **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
-            "safety.state_timeout_s": 30.0, "safety.damp_after_s": 30.0})  # fmt: skip
+        patient = write_colours(
+            tmp_path / "patient",
+            {
+                **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
+                "safety.state_timeout_s": 30.0,
+                "safety.damp_after_s": 30.0,
+            },
+        )
         arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0)
         hangs, goes_on = threading.Event(), threading.Event()
 

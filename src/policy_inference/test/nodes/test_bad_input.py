@@ -21,22 +21,38 @@ FAILURE = TransitionCallbackReturn.FAILURE
 BAD_INPUT: Mapping[str, tuple[Mapping[str, object], Mapping[str, object], str]] = {
     "no bundle": ({"bundle": "/nowhere/at/all"}, {}, "expected a bundle folder, found nothing"),
     "contract": ({}, {"rate_hz": 0}, "rate_hz: expected"),
-    "hash": ({}, {"model.artifacts": {"onnx": {"file": "policy.onnx", "sha256": "0" * 64,
-                                               "precision": "fp32"}}}, "expected sha256 000"),
-    "no artifact": ({}, {"model.artifacts": {"rknn": {"file": "p.rknn", "sha256": "0" * 64,
-                                                      "precision": "int8"}}},
-                    "no artifact for the backend 'onnx'; this bundle has rknn"),
+    "hash": (
+        {},
+        {
+            "model.artifacts": {
+                "onnx": {"file": "policy.onnx", "sha256": "0" * 64, "precision": "fp32"}
+            }
+        },
+        "expected sha256 000",
+    ),
+    "no artifact": (
+        {},
+        {"model.artifacts": {"rknn": {"file": "p.rknn", "sha256": "0" * 64, "precision": "int8"}}},
+        "no artifact for the backend 'onnx'; this bundle has rknn",
+    ),
     "backend": ({"backend": "magic"}, {}, "expected names of installed backends"),
     "option": ({"backend_options": "onnx.cores=2"}, {}, "expected no options, found cores"),
-    "option of another": ({"backend_options": "rknn.core_mask=0"}, {},
-                          "expected options of onnx, which are to be opened, found options of rk"),
+    "option of another": (
+        {"backend_options": "rknn.core_mask=0"},
+        {},
+        "expected options of onnx, which are to be opened, found options of rk",
+    ),
     "options": ({"backend_options": "core_mask=0"}, {}, "expected BACKEND.OPTION=VALUE"),
     "output": ({"output": "position_array"}, {}, "cannot express safety.on_fault: damp"),
-    "trigger": ({"trigger": "scan"}, {}, "parameter trigger: expected timer or an input of the "
-                "contract (joint_states, imu/data, cmd_vel), found 'scan'"),
+    "trigger": (
+        {"trigger": "scan"},
+        {},
+        "parameter trigger: expected timer or an input of the "
+        "contract (joint_states, imu/data, cmd_vel), found 'scan'",
+    ),
     "loosening": ({"safety__max_tilt_rad": 1.5}, {}, "never loosen it"),
     "zero": ({"safety__margin": 0.0}, {}, "margin: expected a value in (0, "),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)

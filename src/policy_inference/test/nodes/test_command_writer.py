@@ -18,11 +18,14 @@ ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limi
 NAMES = [*(["abcdefgh"[:length]] for length in range(1, 9)), ["ab", "c", ""], ["gelenk_ö"] * 12]
 
 
-def command(
-    names: list[str], block: F64, stamp: Time, sequence: int, mode: int
-) -> JointCommand:
-    message = JointCommand(stamp=stamp, sequence=sequence, mode=mode, names=names,
-                           valid_for=Duration(sec=1, nanosec=250_000_000))
+def command(names: list[str], block: F64, stamp: Time, sequence: int, mode: int) -> JointCommand:
+    message = JointCommand(
+        stamp=stamp,
+        sequence=sequence,
+        mode=mode,
+        names=names,
+        valid_for=Duration(sec=1, nanosec=250_000_000),
+    )
     for field, row in zip(ARRAYS, block, strict=True):
         setattr(message, field, array("d", row))
     return message

@@ -41,8 +41,15 @@ def start(active: Callable[..., JointPolicyNode], folder: Path) -> Callable[...,
     """Start a node that records, in simulated time."""
 
     def start_node(**parameters: object) -> JointPolicyNode:
-        return active(**{"use_sim_time": True, "flight__folder": str(folder),
-                         "flight__after_s": AFTER_S, "flight__min_free_mb": 0.0, **parameters})
+        return active(
+            **{
+                "use_sim_time": True,
+                "flight__folder": str(folder),
+                "flight__after_s": AFTER_S,
+                "flight__min_free_mb": 0.0,
+                **parameters,
+            }
+        )
 
     return start_node
 
@@ -154,7 +161,7 @@ def test_request_names_the_recording_of_the_last_seconds(runner: Robot, folder: 
     assert response.success
     place = Path(response.message.removeprefix("writes "))
     runner.until(place.is_dir, "the recording")
-    (_, info, _), = read(place)["/flight_info"]
+    ((_, info, _),) = read(place)["/flight_info"]
     assert info.reason == "asked for by service"
     settings = {entry.key: entry.value for entry in info.settings}
     assert settings["parameter.flight.after_s"] == str(AFTER_S)
@@ -201,8 +208,12 @@ def test_diagnostics_tell_of_the_recorder(runner: Robot, folder: Path) -> None:
     runner.until(lambda: runner.diagnostics and told()["flight.recorder"] == "ready", "diagnostics")
     assert told()["flight.ticks_dropped"] == "0"
     runner.is_told("record")
-    runner.until(lambda: told()["flight.last"] == str(recordings(folder)[0])
-                 if recordings(folder) else False, "the recording in the diagnostics")  # fmt: skip
+    runner.until(
+        lambda: (
+            told()["flight.last"] == str(recordings(folder)[0]) if recordings(folder) else False
+        ),
+        "the recording in the diagnostics",
+    )
 
 
 def test_folder_that_cannot_be_written_is_told_and_the_policy_runs(
@@ -212,16 +223,20 @@ def test_folder_that_cannot_be_written_is_told_and_the_policy_runs(
     start()
     robot.hears(f"flight recorder: {folder}: cannot be written")
     robot.runs()
-    robot.until(lambda: robot.diagnostics and "cannot be written"
-                in robot.diagnostics[-1].status[0].message, "a warning")  # fmt: skip
+    robot.until(
+        lambda: (
+            robot.diagnostics and "cannot be written" in robot.diagnostics[-1].status[0].message
+        ),
+        "a warning",
+    )
     refused = robot.ask("record")
     assert not refused.success
     assert "cannot be written" in refused.message
 
 
 def test_missing_definitions_are_told_and_the_policy_runs(
-    start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+    start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("AMENT_PREFIX_PATH", "/nowhere")
         start()
@@ -231,9 +246,11 @@ def test_missing_definitions_are_told_and_the_policy_runs(
 
 
 def test_definitions_that_cannot_be_read_are_told_and_the_policy_runs(
-    start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch,
+    start: Callable[..., JointPolicyNode],
+    robot: Robot,
+    monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> None:  # fmt: skip
+) -> None:
     messages = tmp_path / "share" / "policy_msgs" / "msg"
     messages.mkdir(parents=True)
     for name in ("PolicyTick", "FlightInfo", "Tensor"):
@@ -257,9 +274,7 @@ def test_recorder_that_is_off_says_so(
     assert not folder.exists()
 
 
-def test_inactive_node_records_nothing(
-    stage: Stage, bundle: Path, folder: Path
-) -> None:
+def test_inactive_node_records_nothing(stage: Stage, bundle: Path, folder: Path) -> None:
     stage.node(bundle=str(bundle), flight__folder=str(folder)).trigger_configure()
     assert "activate the node first" in stage.robot.ask("record").message
 
@@ -274,7 +289,8 @@ def test_other_outputs_are_recorded_as_joint_commands(
         robot.now_ns = robot.node.get_clock().now().nanoseconds
         robot.send()
         return bool(robot.statuses) and all(
-            entry.ok for entry in robot.statuses[-1].inputs if entry.name != "cmd_vel")
+            entry.ok for entry in robot.statuses[-1].inputs if entry.name != "cmd_vel"
+        )
 
     robot.until(inputs_are_fresh, "fresh inputs")
     robot.is_told("damp")
@@ -293,8 +309,11 @@ def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
     runner.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True))
     runner.is_told("damp")
     before_ns = runner.now_ns
-    answer = runner.call(LoadBundle, "joint_policy_node/load", LoadBundle.Request(
-        bundle=str(write_version(tmp_path / "other", "2.0.0"))))
+    answer = runner.call(
+        LoadBundle,
+        "joint_policy_node/load",
+        LoadBundle.Request(bundle=str(write_version(tmp_path / "other", "2.0.0"))),
+    )
     assert answer.success, answer.message
     runner.until(lambda: len(recordings(folder)) == 1, "the run of the one before")
     runner.runs().is_told("record")
@@ -313,6 +332,7 @@ def test_error_in_a_tick_is_recorded(
     runner: Robot, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of our own code ends the tick before it is recorded; its file comes all the same."""
+
     def fail(*_: object) -> None:
         raise ZeroDivisionError("a test")
 
@@ -354,13 +374,15 @@ class TestStalledDisk:
         assert requested.success, requested.message
         runner.until(disk.waits.is_set, "the recorder to wait for the disk")
         assert "is being written already" in runner.ask("record").message
-        assert runner.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True)
-                           ).success  # fmt: skip
+        assert runner.call(
+            SetBool, "joint_policy_node/record_run", SetBool.Request(data=True)
+        ).success
         assert runner.tick().mode == JointCommand.MODE_RUN
         sent = len(runner.commands)
         runner.estop.publish(Bool(data=True))
-        runner.until(lambda: runner.commands[sent:] and is_damp(runner.commands[-1]),
-                     "the fault command")  # fmt: skip
+        runner.until(
+            lambda: runner.commands[sent:] and is_damp(runner.commands[-1]), "the fault command"
+        )
         assert runner.tick().mode == JointCommand.MODE_DAMP
         for request in ("estop", "damp"):
             assert runner.ask(request).message
@@ -401,8 +423,11 @@ class TestStalledDisk:
         runner.is_told("damp")
         disk.stall()
         runner.is_told("record")
-        answer = runner.call(LoadBundle, "joint_policy_node/load", LoadBundle.Request(
-            bundle=str(write_version(tmp_path / "other", "2.0.0"))))
+        answer = runner.call(
+            LoadBundle,
+            "joint_policy_node/load",
+            LoadBundle.Request(bundle=str(write_version(tmp_path / "other", "2.0.0"))),
+        )
         assert answer.success, answer.message
         runner.runs()
         assert disk.threads == RECORDERS
@@ -418,6 +443,8 @@ def test_home_that_there_is_not_is_told_and_the_policy_runs(
 
 
 def test_modes_of_a_fault_are_called_as_in_the_message() -> None:
-    assert FAULT_MODES == {OnFault.DAMP: JointCommand.MODE_DAMP,
-                           OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
-                           OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF}  # fmt: skip
+    assert FAULT_MODES == {
+        OnFault.DAMP: JointCommand.MODE_DAMP,
+        OnFault.HOLD_MEASURED: JointCommand.MODE_HOLD_MEASURED,
+        OnFault.TORQUE_OFF: JointCommand.MODE_TORQUE_OFF,
+    }

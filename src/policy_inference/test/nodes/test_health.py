@@ -28,8 +28,12 @@ SLOW_S = 0.9 * PERIOD_NS * 1e-9
 
 def diagnosed(robot: Robot, text: str) -> DiagnosticStatus:
     """Tick until a diagnosis says this; return it."""
-    robot.until(lambda: robot.tick() and any(text in array.status[0].message
-                                             for array in robot.diagnostics), text)
+    robot.until(
+        lambda: (
+            robot.tick() and any(text in array.status[0].message for array in robot.diagnostics)
+        ),
+        text,
+    )
     return next(array.status[0] for array in robot.diagnostics if text in array.status[0].message)
 
 
@@ -134,8 +138,12 @@ def test_observation_beyond_what_is_healthy_is_named(
     active: Active, robot: Robot, tmp_path: Path
 ) -> None:
     high = [0.1, 0.1, 0.1] + [2.0] * (SIZE - 3)
-    healthy = {"mean": [0.0] * SIZE, "std": [1.0] * SIZE, "min": [-value for value in high],
-               "max": high}
+    healthy = {
+        "mean": [0.0] * SIZE,
+        "std": [1.0] * SIZE,
+        "min": [-value for value in high],
+        "max": high,
+    }
     bundle = write_bundle(tmp_path / "judged", {"nominal.observation": {"obs": healthy}})
     active(use_sim_time=True, bundle=str(bundle))
     robot.ang_vel = 1.0  # as if in another unit

@@ -40,8 +40,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def sign(tmp_path: Path) -> Callable[[Path], Path]:
     """Return what signs a bundle and gives the file of the public key."""
     key, public = Ed25519PrivateKey.generate(), tmp_path / "public.pem"
-    public.write_bytes(key.public_key().public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
 
     def apply(bundle: Path) -> Path:
         signature = key.sign((bundle / "policy.yaml").read_bytes())
@@ -65,9 +66,8 @@ def test_version_that_is_not_installed_is_refused(stage: Stage, model: Path) -> 
 
 
 def test_signed_bundle_walks(
-    active: Callable[..., JointPolicyNode], stage: Stage, model: Path,
-    sign: Callable[[Path], Path],
-) -> None:  # fmt: skip
+    active: Callable[..., JointPolicyNode], stage: Stage, model: Path, sign: Callable[[Path], Path]
+) -> None:
     public = sign(model / "1.2.3")
     active(bundle=NAME, public_key=str(public), use_sim_time=True)
     assert stage.robot.runs().commands[-1].mode == Mode.RUN
@@ -76,9 +76,13 @@ def test_signed_bundle_walks(
 @pytest.mark.parametrize("by", ["parameter", "environment"])
 @pytest.mark.parametrize("kind", ["unsigned", "altered", "signature of another bundle", "model"])
 def test_bundle_that_the_key_did_not_sign_is_refused_and_leaves_nothing(
-    stage: Stage, model: Path, sign: Callable[[Path], Path], kind: str, by: str,
+    stage: Stage,
+    model: Path,
+    sign: Callable[[Path], Path],
+    kind: str,
+    by: str,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     bundle, other = model / "1.2.3", model / "1.3.0"
     public = sign(bundle)
     sign(other)
@@ -106,13 +110,19 @@ def test_bundle_that_the_key_did_not_sign_is_refused_and_leaves_nothing(
 
 
 def test_parameter_cannot_replace_the_keys_of_the_environment(
-    stage: Stage, model: Path, sign: Callable[[Path], Path], tmp_path: Path,
+    stage: Stage,
+    model: Path,
+    sign: Callable[[Path], Path],
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     public = sign(model / "1.2.3")
     other = tmp_path / "other.pem"
-    other.write_bytes(Ed25519PrivateKey.generate().public_key().public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    other.write_bytes(
+        Ed25519PrivateKey.generate()
+        .public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     monkeypatch.setenv("POLICY_INFERENCE_PUBLIC_KEY", str(other))
     assert stage.node(bundle=NAME, public_key=str(public)).trigger_configure() is FAILURE
     stage.robot.hears("since both are configured, found none")

@@ -85,8 +85,9 @@ def test_active_node_damps_until_it_is_asked(lockstep: Robot) -> None:
     assert all(is_damp(command) for command in lockstep.commands)
 
 
-def test_node_damps_even_before_the_first_message(active: Callable[..., object],
-                                                  robot: Robot) -> None:  # fmt: skip
+def test_node_damps_even_before_the_first_message(
+    active: Callable[..., object], robot: Robot
+) -> None:
     active()
     robot.until(lambda: robot.commands, "a command")
     assert is_damp(robot.commands[0])
@@ -195,10 +196,11 @@ def test_transitions_work_as_services(stage: Stage, bundle: Path) -> None:
     stage.node(bundle=str(bundle))
     robot = stage.robot
     for transition, state in (
-        (Transition.TRANSITION_CONFIGURE, "inactive"), (Transition.TRANSITION_ACTIVATE, "active"),
+        (Transition.TRANSITION_CONFIGURE, "inactive"),
+        (Transition.TRANSITION_ACTIVATE, "active"),
         (Transition.TRANSITION_DEACTIVATE, "inactive"),
         (Transition.TRANSITION_CLEANUP, "unconfigured"),
-    ):  # fmt: skip
+    ):
         assert change(robot, transition)
         assert state_of(robot) == state
 
@@ -208,11 +210,13 @@ def test_transitions_work_as_services(stage: Stage, bundle: Path) -> None:
     [
         ([], Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
         ([Transition.TRANSITION_CONFIGURE], Transition.TRANSITION_INACTIVE_SHUTDOWN),
-        ([Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE],
-         Transition.TRANSITION_ACTIVE_SHUTDOWN),
+        (
+            [Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE],
+            Transition.TRANSITION_ACTIVE_SHUTDOWN,
+        ),
     ],
     ids=["unconfigured", "inactive", "active"],
-)  # fmt: skip
+)
 def test_shutdown_from_every_state_closes_everything(
     stage: Stage, bundle: Path, way: list[int], transition: int
 ) -> None:

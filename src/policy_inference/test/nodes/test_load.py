@@ -112,7 +112,8 @@ def test_every_one_of_a_thousand_requests_at_once_is_answered(
 ) -> None:
     # The answers, too, wait for their reader: a client's own depth is its own business.
     client = lockstep.node.create_client(
-        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=2000))
+        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=2000)
+    )
     lockstep.until(client.service_is_ready, "the service load")
     request = LoadBundle.Request(bundle=str(version), backend="slow")
     answers = [client.call_async(request) for _ in range(1000)]
@@ -147,8 +148,10 @@ class TestLoad:
         assert response.message.startswith(f"two_joints 1.3.0 ({version}) on onnx: onnxruntime")
         status = robot.reported(lambda status: status.bundle_version == "1.3.0", "the new version")
         assert status.bundle == str(version)
-        assert status.bundle_sha256 == hashlib.sha256(
-            (version / "policy.yaml").read_bytes()).hexdigest()
+        assert (
+            status.bundle_sha256
+            == hashlib.sha256((version / "policy.yaml").read_bytes()).hexdigest()
+        )
         assert (status.latency_max_s, status.mode) == (0.0, Mode.DAMP)
         assert node.get_parameter("bundle").value == str(version)
         assert node.get_parameter("backend").value == "onnx"
@@ -160,7 +163,8 @@ class TestLoad:
         loaded(lockstep, version, "rknn,counted")
         status = lockstep.reported(
             lambda status: {"device_load_percent"} & {entry.key for entry in status.telemetry},
-            "telemetry of the new device")
+            "telemetry of the new device",
+        )
         assert status.fallback.startswith("rknn: ")
         lockstep.hears("no artifact for the backend 'rknn'")
 
@@ -182,8 +186,15 @@ class TestLoad:
         loaded(ready, version)
         after = ready.tick()
         assert after.sequence == before.sequence + 1
-        for field in ("mode", "position", "velocity", "effort", "stiffness", "damping",
-                      "effort_limit"):
+        for field in (
+            "mode",
+            "position",
+            "velocity",
+            "effort",
+            "stiffness",
+            "damping",
+            "effort_limit",
+        ):
             assert getattr(after, field) == getattr(before, field)
         ready.is_told("run")
         ready.until(lambda: ready.tick().stiffness[0] == 30.0, "the end of blending into RUN")
@@ -309,29 +320,61 @@ class TestMeanwhile:
 
 
 class TestRefused:
-    @pytest.mark.parametrize(("changes", "expected"), [
-        ({"rate_hz": 100},
-         "policy.yaml: rate_hz: expected 50, as the policy in use has it, found 100; clean the "
-         "node up and configure it with this bundle"),
-        ({"joints.names": ["left", "middle"],
-          "action.terms": [{**CONTRACT["action"]["terms"][0], "joints": ["left", "middle"]}]},
-         "joints.names: expected left, right, as"),
-        ({"joints.names": ["right", "left"],
-          "action.terms": [{**CONTRACT["action"]["terms"][0], "joints": ["right", "left"]}]},
-         "found right, left;"),
-        ({"observations.obs.terms": [
-            *CONTRACT["observations"]["obs"]["terms"],
-            {"term": "external", "topic": "scan", "size": 2}],
-          "model.inputs": {"obs": {"shape": [1, 17]}}}, "imu/data, joint_states, scan (2 values)"),
-        ({"safety.on_fault": "torque_off"}, "safety.on_fault: expected damp"),
-        ({"model.golden": None}, "model.golden: expected a file of golden vectors, found nothing"
-                                    "; `model_tools complete"),
-        ({"safety.max_tilt_rad": 0.5}, "max_tilt_rad: expected a value in (0, 0.5], found 0.8"),
-    ], ids=["rate", "joints", "order", "inputs", "on_fault", "golden", "loosened"])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("changes", "expected"),
+        [
+            (
+                {"rate_hz": 100},
+                "policy.yaml: rate_hz: expected 50, as the policy in use has it, found 100; clean "
+                "the node up and configure it with this bundle",
+            ),
+            (
+                {
+                    "joints.names": ["left", "middle"],
+                    "action.terms": [
+                        {**CONTRACT["action"]["terms"][0], "joints": ["left", "middle"]}
+                    ],
+                },
+                "joints.names: expected left, right, as",
+            ),
+            (
+                {
+                    "joints.names": ["right", "left"],
+                    "action.terms": [
+                        {**CONTRACT["action"]["terms"][0], "joints": ["right", "left"]}
+                    ],
+                },
+                "found right, left;",
+            ),
+            (
+                {
+                    "observations.obs.terms": [
+                        *CONTRACT["observations"]["obs"]["terms"],
+                        {"term": "external", "topic": "scan", "size": 2},
+                    ],
+                    "model.inputs": {"obs": {"shape": [1, 17]}},
+                },
+                "imu/data, joint_states, scan (2 values)",
+            ),
+            ({"safety.on_fault": "torque_off"}, "safety.on_fault: expected damp"),
+            (
+                {"model.golden": None},
+                "model.golden: expected a file of golden vectors, found nothing"
+                "; `model_tools complete",
+            ),
+            ({"safety.max_tilt_rad": 0.5}, "max_tilt_rad: expected a value in (0, 0.5], found 0.8"),
+        ],
+        ids=["rate", "joints", "order", "inputs", "on_fault", "golden", "loosened"],
+    )
     def test_contract_that_does_not_fit(
-        self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path, bundle: Path,
-        changes: Mapping[str, object], expected: str,
-    ) -> None:  # fmt: skip
+        self,
+        active: Callable[..., JointPolicyNode],
+        robot: Robot,
+        tmp_path: Path,
+        bundle: Path,
+        changes: Mapping[str, object],
+        expected: str,
+    ) -> None:
         active(use_sim_time=True, safety__max_tilt_rad=0.8)
         robot.is_met()
         other = write_version(tmp_path / "other", "2.0.0", changes)
@@ -343,8 +386,11 @@ class TestRefused:
         self, ready: Robot, tmp_path: Path, bundle: Path
     ) -> None:
         """It held the interpreter for years: no commands, and two SIGTERMs were ignored."""
-        other = write_version(tmp_path / "other", "2.0.0", {
-            "joints.names": ["a" * 60, "b" * 60], "joints.damping": {"(a+)+$": 1.0}})
+        other = write_version(
+            tmp_path / "other",
+            "2.0.0",
+            {"joints.names": ["a" * 60, "b" * 60], "joints.damping": {"(a+)+$": 1.0}},
+        )
         assert "expected exactly one key for" in refusal(ready, other)
         assert_as_before(ready, bundle, Mode.READY)
 
@@ -354,25 +400,45 @@ class TestRefused:
         assert f"{wrong / 'policy.onnx'}: on onnx: mean absolute error: expected at most" in text
         assert_as_before(ready, bundle, Mode.READY)
 
-    @pytest.mark.parametrize(("spoil", "expected"), [
-        (lambda folder: (folder / "policy.onnx").unlink(),
-         "policy.onnx: expected the file that policy.yaml names, found nothing"),
-        (lambda folder: (folder / "policy.onnx").write_bytes(b"else"), "policy.onnx: expected sha"),
-        (lambda folder: (folder / "golden.npz").write_bytes(b"else"), "golden.npz: expected sha"),
-        (lambda folder: (folder / "policy.yaml").unlink(), "expected a file, found nothing"),
-        (lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"), "expected YAML"),
-    ], ids=["no model", "other model", "other rows", "no contract", "no yaml"])
+    @pytest.mark.parametrize(
+        ("spoil", "expected"),
+        [
+            (
+                lambda folder: (folder / "policy.onnx").unlink(),
+                "policy.onnx: expected the file that policy.yaml names, found nothing",
+            ),
+            (
+                lambda folder: (folder / "policy.onnx").write_bytes(b"else"),
+                "policy.onnx: expected sha",
+            ),
+            (
+                lambda folder: (folder / "golden.npz").write_bytes(b"else"),
+                "golden.npz: expected sha",
+            ),
+            (lambda folder: (folder / "policy.yaml").unlink(), "expected a file, found nothing"),
+            (
+                lambda folder: (folder / "policy.yaml").write_text("kind: [", "utf-8"),
+                "expected YAML",
+            ),
+        ],
+        ids=["no model", "other model", "other rows", "no contract", "no yaml"],
+    )
     def test_folder_that_is_not_whole(
-        self, ready: Robot, version: Path, bundle: Path, spoil: Callable[[Path], object],
+        self,
+        ready: Robot,
+        version: Path,
+        bundle: Path,
+        spoil: Callable[[Path], object],
         expected: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         spoil(version)
         assert expected in refusal(ready, version)
         assert_as_before(ready, bundle, Mode.READY)
 
     def test_chunk_policy(self, ready: Robot, tmp_path: Path, bundle: Path) -> None:
-        assert ("kind: expected joint, found chunk; act_policy_node runs this policy"
-                in refusal(ready, write_chunk_bundle(tmp_path / "arm")))
+        assert "kind: expected joint, found chunk; act_policy_node runs this policy" in refusal(
+            ready, write_chunk_bundle(tmp_path / "arm")
+        )
         assert_as_before(ready, bundle, Mode.READY)
 
     def test_unknown_bundle_or_back_end(self, ready: Robot, version: Path, bundle: Path) -> None:
@@ -385,7 +451,8 @@ class TestRefused:
     def test_running_policy(self, lockstep: Robot, version: Path) -> None:
         lockstep.runs()
         assert refusal(lockstep, version) == (
-            "load refused: the mode is RUN; ask for damp or stand first")
+            "load refused: the mode is RUN; ask for damp or stand first"
+        )
         assert lockstep.tick().mode == Mode.RUN
 
     def test_other_gains_while_the_robot_stands(
@@ -402,8 +469,11 @@ class TestRefused:
         self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
     ) -> None:
         arm = {"safety.on_fault": "hold_measured"}
-        active(bundle=str(write_bundle(tmp_path / "arm", arm)), output="position_array",
-               use_sim_time=True)
+        active(
+            bundle=str(write_bundle(tmp_path / "arm", arm)),
+            output="position_array",
+            use_sim_time=True,
+        )
         terms = [{**CONTRACT["action"]["terms"][0], "kind": "velocity", "offset": 0.0}]
         other = write_version(tmp_path / "other", "2.0.0", {**arm, "action.terms": terms})
         assert "'position_array' carries positions only" in refusal(robot, other)
@@ -416,9 +486,13 @@ class TestRefused:
             assert "the node is not active; activate it first" in refusal(stage.robot, version)
 
     def test_process_that_is_killed_while_it_opens(
-        self, active: Callable[..., JointPolicyNode], robot: Robot, version: Path, bundle: Path,
+        self,
+        active: Callable[..., JointPolicyNode],
+        robot: Robot,
+        version: Path,
+        bundle: Path,
         tmp_path: Path,
-    ) -> None:  # fmt: skip
+    ) -> None:
         told = tmp_path / "pid"
         os.mkfifo(told)
         active(use_sim_time=True, backend="onnx,stuck", backend_options=f"stuck.pid={told}")
@@ -429,7 +503,8 @@ class TestRefused:
             os.kill(int(pid.read()), signal.SIGKILL)
         response = robot.finishes(answer, "the answer")
         assert "stuck: the process of the runtime ended with status -9 during opening" in (
-            response.message)
+            response.message
+        )
         assert_as_before(robot, bundle, Mode.DAMP)
 
 
@@ -454,9 +529,12 @@ def resident_bytes() -> int:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["counted", "apart"])
 def test_twenty_loads_leave_nothing_behind(
-    active: Callable[..., JointPolicyNode], robot: Robot, version: Path, tmp_path: Path,
+    active: Callable[..., JointPolicyNode],
+    robot: Robot,
+    version: Path,
+    tmp_path: Path,
     backend: str,
-) -> None:  # fmt: skip
+) -> None:
     node = active(use_sim_time=True, backend=backend)
     robot.is_met()
     first = write_version(tmp_path / "first", "1.2.4")

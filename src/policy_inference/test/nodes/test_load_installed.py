@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from policy_inference.bundle.load import CONTRACT_FILE, SIGNATURE_FILE
+from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.bundle.store import CURRENT, ROOT_VARIABLE
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
@@ -47,7 +47,8 @@ def test_installed_version_is_taken_by_its_name(
     loaded(robot, "two_joints")
     assert newest(robot).bundle == str(store / "1.2.4")
     assert "expected an installed version of two_joints (1.2.4, 1.3.0), found '9.9.9'" in refusal(
-        robot, "two_joints@9.9.9")
+        robot, "two_joints@9.9.9"
+    )
 
 
 def test_bundle_that_nobody_trusted_signed_is_refused(
@@ -55,8 +56,9 @@ def test_bundle_that_nobody_trusted_signed_is_refused(
 ) -> None:
     key = Ed25519PrivateKey.generate()
     public = tmp_path / "public.pem"
-    public.write_bytes(key.public_key().public_bytes(Encoding.PEM,
-                                                     PublicFormat.SubjectPublicKeyInfo))
+    public.write_bytes(
+        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
 
     def sign(version: str) -> None:
         contract = store / version / CONTRACT_FILE

@@ -11,6 +11,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float32MultiArray
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.messages import stamp_ns, state_reader, velocity_of
 from policy_inference.core.state import RobotState
@@ -22,20 +23,36 @@ pytestmark = pytest.mark.ros
 
 
 def test_every_sensor_message_is_read(tmp_path: Path) -> None:
-    terms = [{"term": "base_ang_vel"}, {"term": "base_lin_vel"}, {"term": "base_quat_xyzw"},
-             {"term": "external", "topic": "scan", "size": 2}]
-    state = RobotState(load_bundle(write_bundle(tmp_path / "bundle", {
-        "observations": {"obs": {"terms": terms}}, "model.inputs": {"obs": {"shape": [1, 12]}},
-        "velocity_command": MISSING, "safety": {"on_fault": "damp"}})).contract)  # fmt: skip
+    terms = [
+        {"term": "base_ang_vel"},
+        {"term": "base_lin_vel"},
+        {"term": "base_quat_xyzw"},
+        {"term": "external", "topic": "scan", "size": 2},
+    ]
+    state = RobotState(
+        load_bundle(
+            write_bundle(
+                tmp_path / "bundle",
+                {
+                    "observations": {"obs": {"terms": terms}},
+                    "model.inputs": {"obs": {"shape": [1, 12]}},
+                    "velocity_command": MISSING,
+                    "safety": {"on_fault": "damp"},
+                },
+            ),
+            kind=JointBundle,
+        ).contract
+    )
     odometry = Odometry()
     odometry.twist.twist.linear = Vector3(x=1.0, y=2.0, z=3.0)
     messages = {
-        "joint_states": JointState(name=list(JOINTS), position=array("d", [1.0, 2.0]),
-                                   velocity=array("d", [3.0, 4.0])),
+        "joint_states": JointState(
+            name=list(JOINTS), position=array("d", [1.0, 2.0]), velocity=array("d", [3.0, 4.0])
+        ),
         "imu/data": Imu(orientation=Quaternion(w=1.0), angular_velocity=Vector3(z=5.0)),
         "odom": odometry,
         "scan": Float32MultiArray(data=[6.0, 7.0]),
-    }  # fmt: skip
+    }
     for name in state.inputs:
         state_reader(name, JOINTS, state).read(messages[name])
     assert state["joint_pos"].tolist() == [1.0, 2.0]

@@ -12,6 +12,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
@@ -29,15 +30,18 @@ HOLDS: Mapping[str, object] = {"safety.on_fault": "hold_measured"}
 @pytest.fixture
 def contract(tmp_path: Path) -> Callable[..., JointContract]:
     """Make a contract with changes."""
-    return lambda changes=None: load_bundle(write_bundle(tmp_path / "b", changes)).contract
+    return lambda changes=None: (
+        load_bundle(write_bundle(tmp_path / "b", changes), kind=JointBundle).contract
+    )
 
 
 @pytest.fixture
 def sent(robot: Robot) -> Callable[..., list[Any]]:
     """Publish with an output of a kind; return the messages that arrive."""
 
-    def send(kind: str, contract: JointContract, publish: Callable[[Output], None],
-             count: int = 1) -> list[Any]:  # fmt: skip
+    def send(
+        kind: str, contract: JointContract, publish: Callable[[Output], None], count: int = 1
+    ) -> list[Any]:
         output, received = Output(robot.node, kind, contract, valid_for_s=1.25), list[Any]()
         topic, message, _ = OUTPUTS[kind]
         robot.node.create_subscription(message, topic, received.append, 100)
@@ -62,14 +66,29 @@ def test_joint_command_carries_all_targets_by_name(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     command: JointCommand = sent(
-        "joint_command", contract(), lambda o: o.publish(targets(), STAMP_NS))[0]
+        "joint_command", contract(), lambda o: o.publish(targets(), STAMP_NS)
+    )[0]
     assert list(command.names) == list(JOINTS)
-    fields = (command.position, command.velocity, command.effort, command.stiffness,
-              command.damping, command.effort_limit)
+    fields = (
+        command.position,
+        command.velocity,
+        command.effort,
+        command.stiffness,
+        command.damping,
+        command.effort_limit,
+    )
     by_name = targets()
     assert [list(field) for field in fields] == [
-        row.tolist() for row in (by_name.position, by_name.velocity, by_name.effort,
-                                 by_name.stiffness, by_name.damping, by_name.effort_limit)]
+        row.tolist()
+        for row in (
+            by_name.position,
+            by_name.velocity,
+            by_name.effort,
+            by_name.stiffness,
+            by_name.damping,
+            by_name.effort_limit,
+        )
+    ]
     assert ns(command.stamp) == STAMP_NS
     assert ns(command.valid_for) == 1_250_000_000
 
@@ -77,9 +96,10 @@ def test_joint_command_carries_all_targets_by_name(
 RENAMED: Mapping[str, object] = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
 
 
-@pytest.mark.parametrize(("kind", "names"), [
-    ("joint_command", "names"), ("joint_trajectory", "joint_names"), ("joint_state", "name"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [("joint_command", "names"), ("joint_trajectory", "joint_names"), ("joint_state", "name")],
+)
 def test_outputs_call_the_joints_as_the_robot_does(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]], kind: str, names: str
 ) -> None:
@@ -100,8 +120,11 @@ def test_joint_command_names_the_mode(
 def test_mode_of_a_fault_says_what_the_contract_does_then(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]], on_fault: str
 ) -> None:
-    command = sent("joint_command", contract({"safety.on_fault": on_fault}),
-                   lambda o: o.publish(targets(Mode.DAMP), 0))[0]
+    command = sent(
+        "joint_command",
+        contract({"safety.on_fault": on_fault}),
+        lambda o: o.publish(targets(Mode.DAMP), 0),
+    )[0]
     assert command.mode == getattr(JointCommand, f"MODE_{on_fault.upper()}")
 
 
@@ -138,7 +161,8 @@ def test_position_array_carries_positions(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     message: Float64MultiArray = sent(
-        "position_array", contract(HOLDS), lambda o: o.publish(targets(), 0))[0]
+        "position_array", contract(HOLDS), lambda o: o.publish(targets(), 0)
+    )[0]
     assert message.data.tolist() == [0.25, 0.5]
 
 
@@ -146,7 +170,8 @@ def test_joint_trajectory_reaches_the_positions_within_a_period(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     message: JointTrajectory = sent(
-        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), 0))[0]
+        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), 0)
+    )[0]
     assert list(message.joint_names) == list(JOINTS)
     assert [list(point.positions) for point in message.points] == [[0.25, 0.5]]
     assert ns(message.points[0].time_from_start) == 20_000_000
@@ -156,8 +181,7 @@ def test_joint_trajectory_starts_when_it_is_received(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     """A stamp of 0 says so; one in the past would be rejected by controllers."""
-    message = sent(
-        "joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), STAMP_NS))[0]
+    message = sent("joint_trajectory", contract(HOLDS), lambda o: o.publish(targets(), STAMP_NS))[0]
     assert ns(message.header.stamp) == 0
 
 
@@ -165,7 +189,8 @@ def test_joint_state_carries_names_positions_and_stamp(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     message: JointState = sent(
-        "joint_state", contract(HOLDS), lambda o: o.publish(targets(), STAMP_NS))[0]
+        "joint_state", contract(HOLDS), lambda o: o.publish(targets(), STAMP_NS)
+    )[0]
     assert (list(message.name), list(message.position)) == (list(JOINTS), [0.25, 0.5])
     assert ns(message.header.stamp) == STAMP_NS
 
@@ -175,8 +200,11 @@ def test_joint_state_carries_names_positions_and_stamp(
 def test_positions_cannot_express_damping_or_no_torque(
     contract: Callable[..., JointContract], robot: Robot, kind: str, on_fault: str
 ) -> None:
-    with pytest.raises(PolicyError, match=rf"output '{kind}' cannot express safety.on_fault: "
-                       rf"{on_fault} .* use the output 'joint_command'"):
+    with pytest.raises(
+        PolicyError,
+        match=rf"output '{kind}' cannot express safety.on_fault: "
+        rf"{on_fault} .* use the output 'joint_command'",
+    ):
         Output(robot.node, kind, contract({"safety.on_fault": on_fault}), valid_for_s=0.1)
     assert robot.node.count_publishers(OUTPUTS[kind][0]) == 0
 

@@ -61,8 +61,7 @@ class Time:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> Time:
     time = Time()
-    clock = SimpleNamespace(
-        monotonic_ns=time.monotonic_ns, time_ns=time.time_ns, sleep=time.sleep)
+    clock = SimpleNamespace(monotonic_ns=time.monotonic_ns, time_ns=time.time_ns, sleep=time.sleep)
     monkeypatch.setattr(pacing, "time", clock)
     return time
 
@@ -107,7 +106,9 @@ class TestTimer:
         time.advance(PERIOD_NS + 5 * MS)
         late = next_tick(pacer)
         assert (late.now_ns, late.next_deadline_ns) == (
-            BEGAN_NS + PERIOD_NS + 5 * MS, BEGAN_NS + 2 * PERIOD_NS)
+            BEGAN_NS + PERIOD_NS + 5 * MS,
+            BEGAN_NS + 2 * PERIOD_NS,
+        )
 
     def test_late_tick_within_its_period_misses_nothing(self, time: Time) -> None:
         pacer = timer_pacer(time)
@@ -155,7 +156,11 @@ class TestTrigger:
         pacer = trigger_pacer(time, [])
         ticks = [next_tick(pacer) for _ in range(4)]
         assert [tick.now_ns - BEGAN_NS for tick in ticks] == [
-            PERIOD_NS, 2 * PERIOD_NS, 3 * PERIOD_NS, 4 * PERIOD_NS]
+            PERIOD_NS,
+            2 * PERIOD_NS,
+            3 * PERIOD_NS,
+            4 * PERIOD_NS,
+        ]
         assert sum(tick.missed for tick in ticks) == 0
 
     def test_input_that_dies_delays_no_tick_by_more_than_a_period(self, time: Time) -> None:
@@ -198,8 +203,7 @@ class Simulation:
 
     def __init__(self) -> None:
         self.shown: list[Clock] = []
-        self.pacer = SimulatedPacer(
-            PERIOD_NS, self, self)  # type: ignore[arg-type]  # acts as both
+        self.pacer = SimulatedPacer(PERIOD_NS, self, self)  # type: ignore[arg-type]  # acts as both
         self.pacer.start()
 
     def wait(self, timeout_ns: int) -> bool:
@@ -228,9 +232,7 @@ class TestSimulated:
     def test_nothing_is_due_without_a_time(self, simulation: Simulation) -> None:
         assert simulation.pacer.wait() is None
 
-    def test_time_before_zero_ticks_nothing_and_moves_nothing(
-        self, simulation: Simulation
-    ) -> None:
+    def test_time_before_zero_ticks_nothing_and_moves_nothing(self, simulation: Simulation) -> None:
         assert simulation.times_ms(40, -1, -1e9, 60) == [40, 60]
 
     def test_first_time_ticks_and_every_period_after(self, simulation: Simulation) -> None:

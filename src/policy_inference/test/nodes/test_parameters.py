@@ -56,13 +56,19 @@ def test_required_parameter_that_is_missing_is_named(tabled: Tabled) -> None:
 def test_optional_parameter_that_is_not_set_is_none(tabled: Tabled) -> None:
     tabled.set("needed", "here")
     assert tabled.table.read() == {
-        "needed": "here", "optional": None, "color": "red", "rate_hz": 5.0, "flag": False}
+        "needed": "here",
+        "optional": None,
+        "color": "red",
+        "rate_hz": 5.0,
+        "flag": False,
+    }
 
 
 @pytest.mark.parametrize("value", [-0.1, 2.1, math.inf])
 def test_optional_value_outside_the_range_is_refused(tabled: Tabled, value: float) -> None:
     assert tabled.set("optional", value) == (
-        f"parameter optional: expected a value in [0.0, 2.0], found {value}")
+        f"parameter optional: expected a value in [0.0, 2.0], found {value}"
+    )
 
 
 def test_optional_parameter_can_be_unset_again(tabled: Tabled) -> None:
@@ -77,8 +83,9 @@ def test_empty_text_is_no_value_of_a_required_parameter(tabled: Tabled) -> None:
     assert tabled.set("needed", "") == "parameter needed: expected a value, found none"
 
 
-@pytest.mark.parametrize("specs", [PARAMETERS, ACT_PARAMETERS, TABLE],
-                         ids=["joint", "act", "every kind"])
+@pytest.mark.parametrize(
+    "specs", [PARAMETERS, ACT_PARAMETERS, TABLE], ids=["joint", "act", "every kind"]
+)
 def test_question_for_all_parameters_is_answered_though_some_are_not_set(
     robot: Robot, specs: Sequence[Spec]
 ) -> None:
@@ -98,7 +105,8 @@ def test_values_that_are_set_are_read(tabled: Tabled) -> None:
 
 def test_value_outside_the_choices_is_refused(tabled: Tabled) -> None:
     assert tabled.set("color", "green") == (
-        "parameter color: expected one of red, blue, found 'green'")
+        "parameter color: expected one of red, blue, found 'green'"
+    )
     assert tabled.node.get_parameter("color").value == "red"
 
 
@@ -116,7 +124,8 @@ def test_value_of_another_type_is_refused(tabled: Tabled, value: object) -> None
 def test_change_while_configured_is_refused_with_the_reason(tabled: Tabled) -> None:
     tabled.configured = True
     assert tabled.set("rate_hz", 10.0) == (
-        "rate_hz is read when the node is configured; clean the node up first")
+        "rate_hz is read when the node is configured; clean the node up first"
+    )
     assert tabled.node.get_parameter("rate_hz").value == 5.0
 
 
@@ -158,10 +167,18 @@ def given(robot: Robot) -> Iterator[Callable[..., ParameterTable]]:
     nodes = list[Node]()
 
     def start(**values: object) -> ParameterTable:
-        overrides = [Parameter(name.replace("__", "."), value=value)
-                     for name, value in {"needed": "here", **values}.items()]
-        nodes.append(Node("given", parameter_overrides=overrides, use_global_arguments=False,
-                          automatically_declare_parameters_from_overrides=True))
+        overrides = [
+            Parameter(name.replace("__", "."), value=value)
+            for name, value in {"needed": "here", **values}.items()
+        ]
+        nodes.append(
+            Node(
+                "given",
+                parameter_overrides=overrides,
+                use_global_arguments=False,
+                automatically_declare_parameters_from_overrides=True,
+            )
+        )
         limit = Spec(name="safety.max_tilt_rad", type=float, minimum=0.0, doc="Limit, rad")
         return ParameterTable(nodes[-1], (*TABLE, limit), lambda: False)
 
@@ -176,7 +193,7 @@ def test_what_a_node_is_started_with_is_read(given: Callable[..., ParameterTable
 
 
 def test_unknown_limit_is_refused_with_the_one_that_may_be_meant(
-    given: Callable[..., ParameterTable]
+    given: Callable[..., ParameterTable],
 ) -> None:
     with pytest.raises(PolicyError, match=r"safety.max_tild_rad: .*\(safety.max_tilt_rad\?\)"):
         given(safety__max_tild_rad=0.5).read()
@@ -197,7 +214,7 @@ def test_a_name_like_none_is_warned_of_with_all_known_ones(
 
 
 def test_a_limit_like_none_is_refused_with_the_known_limits(
-    given: Callable[..., ParameterTable]
+    given: Callable[..., ParameterTable],
 ) -> None:
     with pytest.raises(PolicyError, match=r"safety.xyz: .*\(known are safety.max_tilt_rad\)"):
         given(safety__xyz=0.5).read()

@@ -71,9 +71,13 @@ def start() -> Iterator[Callable[..., Process]]:
     def run(*parameters: str, **options: Any) -> Process:
         words = [word for parameter in parameters for word in ("-p", parameter)]
         process = subprocess.Popen(
-            ["joint_policy_node", "--ros-args", *words], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            **options)
+            ["joint_policy_node", "--ros-args", *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            **options,
+        )
         running.append(process)
         return process
 
@@ -152,7 +156,8 @@ def test_log_that_is_not_read_stops_nothing(
     process = start(f"bundle:={bundle}", "use_sim_time:=true")
     robot.runs()
     client = robot.node.create_client(
-        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=1000))
+        LoadBundle, "joint_policy_node/load", qos_profile=QoSProfile(depth=1000)
+    )
     robot.until(client.service_is_ready, "the service load")
     asked = LoadBundle.Request(bundle=str(bundle))
     # An error in the log for each, which is more than twice what a pipe takes.
@@ -173,8 +178,10 @@ def test_log_whose_pump_is_killed_is_a_problem_in_the_status_and_stops_nothing(
     for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         if "log_pump" in Path(f"/proc/{child}/cmdline").read_text("utf-8"):
             os.kill(int(child), signal.SIGKILL)
-    robot.reported(lambda status: "; the log is lost: its process log_pump (pid" in status.reason,
-                   "the lost log in the status")
+    robot.reported(
+        lambda status: "; the log is lost: its process log_pump (pid" in status.reason,
+        "the lost log in the status",
+    )
     before = len(robot.diagnostics)
     robot.until(lambda: len(robot.diagnostics) > before + 1, "diagnostics")
     assert "the log is lost" in robot.diagnostics[-1].status[0].message
@@ -210,7 +217,8 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
         site, hangs = tmp_path / "site", tmp_path / "hangs"
         register(site, "hanging", GROUP, {"hanging": "hanging:Hanging"})
         (site / "hanging.py").write_text(
-            HANGING.format(hangs=str(hangs), module=module, method=method), "utf-8")
+            HANGING.format(hangs=str(hangs), module=module, method=method), "utf-8"
+        )
         monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
         return hangs
 
@@ -218,10 +226,9 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
-    start: Callable[..., Process], robot: Robot, bundle: Path,
-    hanging: Callable[[str, str], Path],
-) -> None:  # fmt: skip
-    hangs = hanging("policy_inference.flight.shelf", "Shelf.problem")
+    start: Callable[..., Process], robot: Robot, bundle: Path, hanging: Callable[[str, str], Path]
+) -> None:
+    hangs = hanging("policy_inference.flight.recording_folder", "RecordingFolder.problem")
     process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
     robot.runs()
     robot.until(hangs.is_file, "the recorder to hang")
@@ -236,9 +243,8 @@ def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
 
 
 def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
-    start: Callable[..., Process], robot: Robot, bundle: Path,
-    hanging: Callable[[str, str], Path],
-) -> None:  # fmt: skip
+    start: Callable[..., Process], robot: Robot, bundle: Path, hanging: Callable[[str, str], Path]
+) -> None:
     hangs = hanging("policy_inference.nodes.status", "StatusReporter.problems")
     process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
     stand = robot.node.create_client(Trigger, "joint_policy_node/stand")
@@ -253,9 +259,8 @@ def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
 
 
 def test_signal_ends_a_policy_whose_status_report_does_not_return(
-    start: Callable[..., Process], robot: Robot, bundle: Path,
-    hanging: Callable[[str, str], Path],
-) -> None:  # fmt: skip
+    start: Callable[..., Process], robot: Robot, bundle: Path, hanging: Callable[[str, str], Path]
+) -> None:
     hangs = hanging("policy_inference.nodes.status", "StatusReporter.report")
     process = start(f"bundle:={bundle}", "backend:=hanging", "use_sim_time:=true")
     robot.until(hangs.is_file, "the report to hang")
@@ -273,8 +278,16 @@ def test_signal_ends_a_policy_whose_status_report_does_not_return(
 def scheduled(process: int) -> list[tuple[int, int]]:
     """Return policy and priority of each thread, the highest first."""
     threads = [int(thread.name) for thread in Path(f"/proc/{process}/task").iterdir()]
-    return sorted(((os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
-                    os.sched_getparam(thread).sched_priority) for thread in threads), reverse=True)
+    return sorted(
+        (
+            (
+                os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK,
+                os.sched_getparam(thread).sched_priority,
+            )
+            for thread in threads
+        ),
+        reverse=True,
+    )
 
 
 def test_control_thread_runs_before_all_others_and_these_before_the_machine(
@@ -289,8 +302,11 @@ def test_control_thread_runs_before_all_others_and_these_before_the_machine(
         pytest.skip("no right to real-time priority here")
     assert first == (os.SCHED_FIFO, 20)
     assert set(others) == {(os.SCHED_FIFO, 19)}
-    robot.call(ChangeState, "joint_policy_node/change_state",
-               ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)))
+    robot.call(
+        ChangeState,
+        "joint_policy_node/change_state",
+        ChangeState.Request(transition=Transition(id=Transition.TRANSITION_DEACTIVATE)),
+    )
     assert set(scheduled(process.pid)) == {(os.SCHED_OTHER, 0)}
 
 
@@ -303,8 +319,10 @@ def test_control_thread_alone_keeps_to_its_core(
     last = max(allowed)
     process = start(f"bundle:={bundle}", "use_sim_time:=true", f"realtime.cpus:='{last}'")
     robot.runs()
-    found = [os.sched_getaffinity(int(thread.name))
-             for thread in Path(f"/proc/{process.pid}/task").iterdir()]
+    found = [
+        os.sched_getaffinity(int(thread.name))
+        for thread in Path(f"/proc/{process.pid}/task").iterdir()
+    ]
     assert found.count({last}) == 1
     assert found.count(allowed) == len(found) - 1
     process.send_signal(signal.SIGTERM)
@@ -326,9 +344,14 @@ def forbid_real_time() -> None:
 def test_refused_real_time_is_a_warning_and_the_policy_runs(
     start: Callable[..., Process], robot: Robot, bundle: Path
 ) -> None:
-    process = start(f"bundle:={bundle}", "use_sim_time:=true", "realtime.priority:=20",
-                    "realtime.cpus:=1000-1001", "realtime.lock_memory:=true",
-                    preexec_fn=forbid_real_time)
+    process = start(
+        f"bundle:={bundle}",
+        "use_sim_time:=true",
+        "realtime.priority:=20",
+        "realtime.cpus:=1000-1001",
+        "realtime.lock_memory:=true",
+        preexec_fn=forbid_real_time,
+    )
     robot.runs()
     process.send_signal(signal.SIGTERM)
     status, output = ended(process)
@@ -355,9 +378,8 @@ def test_impatient_second_signal_changes_nothing(
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "in a child"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_while_a_model_is_being_opened_ends_the_process(
-    start: Callable[..., Process], bundle: Path, number: signal.Signals, stuck: Stuck,
-    apart: bool,
-) -> None:  # fmt: skip
+    start: Callable[..., Process], bundle: Path, number: signal.Signals, stuck: Stuck, apart: bool
+) -> None:
     began, folders = stuck(apart=apart)
     process = start(f"bundle:={bundle}", "backend:=stuck")
     opening = os.pidfd_open(int(began.read_text("utf-8")))
@@ -377,9 +399,13 @@ def test_signal_while_a_model_is_being_opened_ends_the_process(
 
 @pytest.mark.parametrize("apart", [False, True], ids=["here", "in a child"])
 def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
-    start: Callable[..., Process], robot: Robot, bundle: Path, tmp_path: Path, stuck: Stuck,
+    start: Callable[..., Process],
+    robot: Robot,
+    bundle: Path,
+    tmp_path: Path,
+    stuck: Stuck,
     apart: bool,
-) -> None:  # fmt: skip
+) -> None:
     began, folders = stuck(apart=apart)
     other = write_version(tmp_path / "other", "1.3.0")
     process = start(f"bundle:={bundle}", "use_sim_time:=true")
@@ -423,17 +449,22 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
     expected = {
         start("autostart:=true"): ["parameter bundle: expected a value, found none"],
         start(f"bundle:={broken}"): [
-            f"{broken}/policy.yaml: rate_hz: expected", "safety.on_fault: expected one of"],
+            f"{broken}/policy.yaml: rate_hz: expected",
+            "safety.on_fault: expected one of",
+        ],
         start(f"bundle:={bundle}", "backend:=magic"): ["expected names of installed backends"],
         start(f"bundle:={bundle}", "status_rate_hz:=fast"): ["status_rate_hz"],
         start(f"bundle:={bundle}", "status_rate_hz:=1000.0"): ["status_rate_hz"],
         start(f"bundle:={bundle}", "realtime.cpus:=3"): [
             "expected a text, found 3; quote one that looks like a number (-p "
-            "\"realtime.cpus:='3'\"): realtime.cpus"],
+            "\"realtime.cpus:='3'\"): realtime.cpus"
+        ],
         start(f"bundle:={bundle}", "safety.max_tild_rad:=0.5"): [
-            "parameter safety.max_tild_rad: expected a known name (safety.max_tilt_rad?)"],
+            "parameter safety.max_tild_rad: expected a known name (safety.max_tilt_rad?)"
+        ],
         start(f"bundle:={bundle}", "output:=semaphore"): [
-            "parameter output: expected one of joint_command, "],
+            "parameter output: expected one of joint_command, "
+        ],
     }
     for process, texts in expected.items():
         status, output = ended(process)
@@ -445,10 +476,12 @@ def test_bad_input_ends_with_status_2_and_one_clear_line_each(
 
 
 def test_help_tells_the_parameters_and_starts_nothing() -> None:
-    done = subprocess.run(["joint_policy_node", "--help"], capture_output=True, text=True,
-                          timeout=60)  # fmt: skip
+    done = subprocess.run(
+        ["joint_policy_node", "--help"], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0
     assert "  bundle (required): Folder of the policy bundle" in done.stdout
+
 
 INTERRUPTED = """
 import os, signal, sys
@@ -470,8 +503,14 @@ from {package}.nodes.start import {command}
 def test_interruption_while_modules_are_imported_ends_the_process_without_a_word(
     command: str, while_importing: str
 ) -> None:
-    code = INTERRUPTED.format(package="policy_inference", command=command,
-                              while_importing=while_importing)
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                           timeout=DEADLINE_S, check=False)  # fmt: skip
+    code = INTERRUPTED.format(
+        package="policy_inference", command=command, while_importing=while_importing
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

@@ -53,8 +53,7 @@ class TestMotion:
         self, stage: Stage, bundle: Path, request_name: str
     ) -> None:
         stage.node(bundle=str(bundle)).trigger_configure()
-        assert refusal(stage.robot, request_name) == (
-            "the node is not active; activate it first")
+        assert refusal(stage.robot, request_name) == ("the node is not active; activate it first")
 
 
 class TestRefusals:
@@ -65,8 +64,10 @@ class TestRefusals:
         lockstep.tick()
         twin = Node("joint_policy_node", use_global_arguments=False)
         own = ("joint_policy_node", "/")
-        lockstep.until(lambda: lockstep.node.get_node_names_and_namespaces().count(own) == 2,
-                       "two nodes of that name")
+        lockstep.until(
+            lambda: lockstep.node.get_node_names_and_namespaces().count(own) == 2,
+            "two nodes of that name",
+        )
         said = "2 nodes are named /joint_policy_node, expected this one alone"
         assert said in refusal(lockstep, "stand")
         twin.destroy_node()
@@ -148,15 +149,12 @@ class TestRefusals:
         text = refusal(robot, "run" if mode is Mode.READY else "stand")
         assert "joint_states: 2 publishers, expected 1" in text
 
-    def test_another_commander(
-        self, active: Callable[..., JointPolicyNode], robot: Robot
-    ) -> None:
+    def test_another_commander(self, active: Callable[..., JointPolicyNode], robot: Robot) -> None:
         node = active(use_sim_time=True)
         robot.is_met()
         robot.is_joined_by_publisher(node, JointCommand, "joint_command")
         robot.tick()
-        assert "2 publishers on /joint_command, expected this node alone" in refusal(
-            robot, "stand")
+        assert "2 publishers on /joint_command, expected this node alone" in refusal(robot, "stand")
 
     def test_everything_that_speaks_against_it_is_said(
         self, active: Callable[..., JointPolicyNode], robot: Robot
@@ -196,7 +194,8 @@ class TestEstop:
         self.press(lockstep, way)
         lockstep.until(lambda: is_damp(lockstep.tick()), "damping")
         assert f"latched fault (estop: pressed by {way}); ask for reset first" in refusal(
-            lockstep, "stand")
+            lockstep, "stand"
+        )
         lockstep.is_told("reset")
         lockstep.is_told("stand")
         assert lockstep.tick().mode == Mode.STAND
@@ -252,10 +251,14 @@ class TestEstop:
         robot.tick()
         robot.is_told("stand")
 
-    @pytest.mark.parametrize("profile", [
-        QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
-        QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-    ], ids=["best effort", "transient local"])  # fmt: skip
+    @pytest.mark.parametrize(
+        "profile",
+        [
+            QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT),
+            QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL),
+        ],
+        ids=["best effort", "transient local"],
+    )
     def test_button_of_any_quality_of_service_is_heard(
         self, lockstep: Robot, profile: QoSProfile
     ) -> None:

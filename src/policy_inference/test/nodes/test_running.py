@@ -43,9 +43,13 @@ class TestInputs:
 
     @pytest.mark.parametrize(
         ("field", "value"),
-        [("velocity", ()), ("names", ("left", "other")), ("position", (0.0,) * 3),
-         ("names", ("left", "right", "left"))],
-    )  # fmt: skip
+        [
+            ("velocity", ()),
+            ("names", ("left", "other")),
+            ("position", (0.0,) * 3),
+            ("names", ("left", "right", "left")),
+        ],
+    )
     def test_messages_that_do_not_fit_count_as_silence(
         self, lockstep: Robot, field: str, value: tuple[object, ...]
     ) -> None:
@@ -55,17 +59,25 @@ class TestInputs:
         assert Mode.HOLD in found
         assert found[-1] == Mode.DAMP
 
-    @pytest.mark.parametrize(("name", "spoilt"), [
-        *((name, spoilt) for name in ("joint_states", "imu/data") for spoilt in SPOILT
-          if (name, spoilt) != ("imu/data", "not UTF-8")),  # which has no text there
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("name", "spoilt"),
+        [
+            *(
+                (name, spoilt)
+                for name in ("joint_states", "imu/data")
+                for spoilt in SPOILT
+                if (name, spoilt) != ("imu/data", "not UTF-8")
+            )  # which has no text there
+        ],
+    )
     def test_message_that_cannot_be_read_is_bridged_and_named(
         self, lockstep: Robot, name: str, spoilt: str
     ) -> None:
         lockstep.runs().spoilt = {name: SPOILT[spoilt]}
         lockstep.tick()
         status = lockstep.reported(
-            lambda s: any("cannot be read" in entry.text for entry in s.inputs), "the reason")
+            lambda s: any("cannot be read" in entry.text for entry in s.inputs), "the reason"
+        )
         text = {entry.name: entry.text for entry in status.inputs}[name]
         assert text.startswith(f"{name}: expected a sensor_msgs/msg/")
         assert status.mode == Mode.RUN
@@ -140,8 +152,7 @@ class TestClocks:
     def test_time_that_is_shown_again_at_rest_is_answered_again(self, lockstep: Robot) -> None:
         """The first answer may have met no one: a simulator would wait for it for ever."""
         first = lockstep.tick()
-        lockstep.shows_time_until(lambda: len(lockstep.answers()) > 1, "a second answer",
-                                  step_ns=0)
+        lockstep.shows_time_until(lambda: len(lockstep.answers()) > 1, "a second answer", step_ns=0)
         assert lockstep.answers()[-1].stamp == first.stamp
 
     @pytest.mark.parametrize("step_ms", [-900, -300, -60, 60, 300, 2000])
@@ -200,9 +211,12 @@ class TestClocks:
 class TestTicks:
     @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
     def test_error_that_nobody_expected_damps_and_the_node_lives(
-        self, active: Callable[..., JointPolicyNode], robot: Robot,
-        monkeypatch: pytest.MonkeyPatch, kind: type[BaseException],
-    ) -> None:  # fmt: skip
+        self,
+        active: Callable[..., JointPolicyNode],
+        robot: Robot,
+        monkeypatch: pytest.MonkeyPatch,
+        kind: type[BaseException],
+    ) -> None:
         def break_down(*_: object) -> None:
             raise kind("in the middle of a tick")
 
@@ -234,9 +248,8 @@ class TestTicks:
         lockstep.hears("the device is gone")
 
     def test_node_ends_although_a_tick_hangs(
-        self, active: Callable[..., JointPolicyNode], robot: Robot,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+        self, active: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         hangs, goes_on, ended = threading.Event(), threading.Event(), threading.Event()
 
         def hang(_: OnnxBackend) -> None:
@@ -341,7 +354,8 @@ class TestRealTime:
             robot.now_ns += PERIOD_NS
             robot.send()
             return bool(robot.statuses) and any(
-                entry.name == "joint_states" and entry.ok for entry in robot.statuses[-1].inputs)
+                entry.name == "joint_states" and entry.ok for entry in robot.statuses[-1].inputs
+            )
 
         robot.until(acts, "fresh joint states")
         robot.is_told("stand")

@@ -14,8 +14,18 @@ from .bundles import write_bundle
 
 pytestmark = pytest.mark.ros
 Modules = Mapping[str, set[str]]
-UNNEEDED = {"cryptography", "cv2", "http", "jsonschema", "onnx", "pkg_resources",
-            "prometheus_client", "scipy", "setuptools", "ssl"}  # fmt: skip
+UNNEEDED = {
+    "cryptography",
+    "cv2",
+    "http",
+    "jsonschema",
+    "onnx",
+    "pkg_resources",
+    "prometheus_client",
+    "scipy",
+    "setuptools",
+    "ssl",
+}
 """What other commands need, or a node with keys or cameras."""
 RECORDER = {"rosbags", "ruamel", "sqlite3"}
 """What recordings are written with: an active node needs it."""
@@ -45,8 +55,13 @@ def modules(tmp_path_factory: pytest.TempPathFactory) -> Modules:
     """Names of the modules of a node's process, by what it has reached."""
     folder = tmp_path_factory.mktemp("start")
     bundle = write_bundle(folder / "bundle")
-    done = subprocess.run([sys.executable, "-c", PROCESS, bundle, folder / "flights"], check=True,
-                          timeout=120.0, stdout=subprocess.PIPE, text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", PROCESS, bundle, folder / "flights"],
+        check=True,
+        timeout=120.0,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     return {reached: set(names) for reached, names in json.loads(done.stdout).items()}
 
 
@@ -69,9 +84,17 @@ def test_modules_are_left_out_of_collections(tmp_path: Path) -> None:
         "import gc\nlisted = [[]]\nat_import = gc.isenabled()\n"
         "def main():\n"
         "    print(at_import, gc.isenabled(), any(each is listed for each in gc.get_objects()))\n",
-        "utf-8")
+        "utf-8",
+    )
     done = subprocess.run(
-        [sys.executable, "-c", "from policy_inference.command_line import node_command\n"
-         "node_command('some_node')()"], cwd=tmp_path, check=True, stdout=subprocess.PIPE,
-        text=True)  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "from policy_inference.command_line import node_command\nnode_command('some_node')()",
+        ],
+        cwd=tmp_path,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert done.stdout.split() == ["False", "True", "False"]

@@ -42,8 +42,9 @@ def counters(status: PolicyStatus) -> dict[str, int]:
 
 def diagnosed(robot: Robot, condition: Callable[[DiagnosticStatus], object]) -> DiagnosticStatus:
     """Spin until the newest diagnosis fulfils a condition."""
-    robot.until(lambda: robot.diagnostics and condition(robot.diagnostics[-1].status[0]),
-                "a diagnosis")
+    robot.until(
+        lambda: robot.diagnostics and condition(robot.diagnostics[-1].status[0]), "a diagnosis"
+    )
     found: DiagnosticStatus = robot.diagnostics[-1].status[0]
     return found
 
@@ -52,8 +53,7 @@ def test_status_says_what_runs(lockstep: Robot, bundle: Path) -> None:
     status = newest(lockstep.runs())
     assert (status.mode, status.reason, status.latched) == (Mode.RUN, "the policy runs", False)
     assert (status.bundle, status.bundle_version) == (str(bundle), "1.2.3")
-    assert status.bundle_sha256 == hashlib.sha256(
-        (bundle / "policy.yaml").read_bytes()).hexdigest()
+    assert status.bundle_sha256 == hashlib.sha256((bundle / "policy.yaml").read_bytes()).hexdigest()
     assert status.backend == "onnx"
     assert "onnxruntime" in status.runs_on
     assert status.nominal_known
@@ -73,7 +73,8 @@ def test_status_says_why_another_back_end_does_not_run(
 def test_status_says_how_it_runs(lockstep: Robot) -> None:
     lockstep.runs()
     status = lockstep.reported(
-        lambda s: lockstep.tick() and s.rate_reached_hz > 0, "a measured rate")
+        lambda s: lockstep.tick() and s.rate_reached_hz > 0, "a measured rate"
+    )
     assert status.rate_hz == RATE_HZ
     assert status.rate_reached_hz == pytest.approx(RATE_HZ, rel=0.05)
     assert 0.0 < status.latency_p50_s <= status.latency_p99_s <= status.latency_max_s < 1.0
@@ -91,8 +92,11 @@ def test_fault_is_counted_named_and_logged_as_an_error(lockstep: Robot) -> None:
     status = lockstep.reported(lambda s: s.latched, "the fault")
     assert (status.mode, status.reason) == (Mode.DAMP, "not_finite: joint_vel")
     assert counters(status)["not_finite"] == 1
-    assert "[ERROR]" in next(line for line in lockstep.hears("not_finite: joint_vel").splitlines()
-                             if "not_finite" in line)
+    assert "[ERROR]" in next(
+        line
+        for line in lockstep.hears("not_finite: joint_vel").splitlines()
+        if "not_finite" in line
+    )
 
 
 def test_inputs_have_ages_and_publishers(lockstep: Robot) -> None:
@@ -127,8 +131,11 @@ def test_second_publisher_in_run_is_an_error_while_motion_goes_on(
     active(use_sim_time=True)
     robot.runs()
     robot.node.create_publisher(JointState, "joint_states", 10)
-    line = next(line for line in robot.hears("2 publishers on joint_states").splitlines()
-                if "2 publishers" in line)
+    line = next(
+        line
+        for line in robot.hears("2 publishers on joint_states").splitlines()
+        if "2 publishers" in line
+    )
     assert "[ERROR]" in line
     status = robot.reported(lambda s: not entry(s, "joint_states").ok, "the report")
     assert "2 publishers" in entry(status, "joint_states").text
@@ -142,8 +149,10 @@ def test_second_sender_of_commands_in_run_is_an_error_while_motion_goes_on(
     active(use_sim_time=True)
     robot.runs()
     other = robot.node.create_publisher(JointCommand, "joint_command", 10)
-    said = ("2 publishers on /joint_command, expected this node alone "
-            "(/joint_policy_node, /robot); stop the others")
+    said = (
+        "2 publishers on /joint_command, expected this node alone "
+        "(/joint_policy_node, /robot); stop the others"
+    )
     line = next(line for line in robot.hears(said).splitlines() if said in line)
     assert "[ERROR]" in line
     status = robot.reported(lambda s: said in s.reason, "the report")

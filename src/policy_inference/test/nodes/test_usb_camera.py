@@ -37,8 +37,9 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
 
 
 def wanted(device: str = "/dev/video3", width: int = 640, *, compressed: bool = False) -> Wanted:
-    return Wanted(device=device, width=width, height=480 * width // 640, fps=30.0,
-                  compressed=compressed)
+    return Wanted(
+        device=device, width=width, height=480 * width // 640, fps=30.0, compressed=compressed
+    )
 
 
 def shot_of(capture: UsbCapture) -> Shot:
@@ -197,12 +198,14 @@ class TestList:
         list(usb_listing.list_cameras(folders, force=True))
         assert cv2.imread(str(folders / "video3.jpg")) is not None
 
-    def test_machine_without_cameras_says_so(self, tmp_path: Path,
-                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_machine_without_cameras_says_so(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
 
         assert list(usb_listing.list_cameras(None, force=False)) == [
-            "no camera: there is no /dev/video*"]  # fmt: skip
+            "no camera: there is no /dev/video*"
+        ]
 
 
 class TestCommand:
@@ -277,7 +280,8 @@ class TestNode:
     ) -> None:
         found: list[CompressedImage] = []
         stage.robot.node.create_subscription(
-            CompressedImage, "image_raw/compressed", found.append, qos.SAMPLE)
+            CompressedImage, "image_raw/compressed", found.append, qos.SAMPLE
+        )
         start(device="/dev/video3", image_transport="compressed")
 
         stage.robot.until(lambda: found, "a picture")
@@ -288,9 +292,12 @@ class TestNode:
         assert decoded[100, 100].tolist() == [0, 0, 254]
 
     def test_unplugged_camera_comes_back_and_each_change_is_told_once(
-        self, device: Device, stage: Stage, start: Callable[..., UsbCamera],
+        self,
+        device: Device,
+        stage: Stage,
+        start: Callable[..., UsbCamera],
         monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    ) -> None:
         monkeypatch.setattr("policy_inference.nodes.usb_camera._FIRST_WAIT_S", 0.01)
         monkeypatch.setattr("policy_inference.nodes.usb_camera._LONGEST_WAIT_S", 0.01)
         found: list[Image] = []
@@ -317,9 +324,14 @@ class TestNode:
         ],
     )
     def test_error_of_a_read_is_told_once_and_the_camera_opened_again(
-        self, device: Device, stage: Stage, start: Callable[..., UsbCamera],
-        monkeypatch: pytest.MonkeyPatch, found: Any, told: str,
-    ) -> None:  # fmt: skip
+        self,
+        device: Device,
+        stage: Stage,
+        start: Callable[..., UsbCamera],
+        monkeypatch: pytest.MonkeyPatch,
+        found: Any,
+        told: str,
+    ) -> None:
         monkeypatch.setattr("policy_inference.nodes.usb_camera._FIRST_WAIT_S", 0.01)
         images: list[Image] = []
         stage.robot.node.create_subscription(Image, "image_raw", images.append, qos.SAMPLE)

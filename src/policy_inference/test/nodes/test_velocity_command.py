@@ -29,8 +29,7 @@ def move(robot: Robot, vx: float) -> None:
 def test_command_reaches_the_policy(lockstep: Robot) -> None:
     still = position(lockstep.runs())
     move(lockstep, 0.7)
-    lockstep.until(lambda: position(lockstep) != pytest.approx(still, abs=1e-3),
-                   "another target")
+    lockstep.until(lambda: position(lockstep) != pytest.approx(still, abs=1e-3), "another target")
 
 
 def test_stamped_command_reaches_the_policy(
@@ -44,8 +43,7 @@ def test_stamped_command_reaches_the_policy(
     message = TwistStamped()
     message.twist.linear.x = 0.7
     stamped.publish(message)
-    robot.until(lambda: position(robot) != pytest.approx(still, abs=1e-3),
-                "another target")
+    robot.until(lambda: position(robot) != pytest.approx(still, abs=1e-3), "another target")
 
 
 def test_stamped_command_that_is_repeated_or_old_is_not_followed(
@@ -73,10 +71,12 @@ def test_command_that_is_not_finite_is_ignored_and_counted(lockstep: Robot) -> N
     lockstep.tick()
     move(lockstep, NAN)
     status = lockstep.reported(
-        lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter")
+        lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter"
+    )
     assert status.mode == Mode.RUN
     assert "expected finite numbers" in next(
-        entry.text for entry in status.inputs if entry.name == "cmd_vel")
+        entry.text for entry in status.inputs if entry.name == "cmd_vel"
+    )
 
 
 def test_command_that_cannot_be_read_is_ignored_and_counted(lockstep: Robot) -> None:
@@ -84,10 +84,12 @@ def test_command_that_cannot_be_read_is_ignored_and_counted(lockstep: Robot) -> 
     lockstep.tick()
     lockstep.cmd_vel.publish(serialize_message(Twist())[:-1])
     status = lockstep.reported(
-        lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter")
+        lambda s: lockstep.tick() and counter(s, "bad_command") == 1, "the counter"
+    )
     assert status.mode == Mode.RUN
     assert "cmd_vel: expected a geometry_msgs/msg/Twist, found 51 bytes" in next(
-        entry.text for entry in status.inputs if entry.name == "cmd_vel")
+        entry.text for entry in status.inputs if entry.name == "cmd_vel"
+    )
 
 
 def test_second_publisher_is_only_warned_of(
@@ -97,8 +99,10 @@ def test_second_publisher_is_only_warned_of(
     robot.is_met()
     robot.is_joined_by_publisher(node, Twist, "cmd_vel")
     assert "[WARN]" in next(
-        line for line in robot.hears("publishers on cmd_vel").splitlines()
-        if "publishers on cmd_vel" in line)
+        line
+        for line in robot.hears("publishers on cmd_vel").splitlines()
+        if "publishers on cmd_vel" in line
+    )
     robot.runs()
 
 

@@ -32,10 +32,13 @@ def header(frame: str) -> Header:
 
 def joint_state(names: Sequence[str], frame: str = "base", sizes: int | None = None) -> JointState:
     size = len(names) if sizes is None else sizes
-    return JointState(header=header(frame), name=list(names),
-                      position=array("d", np.arange(size) + 0.25),
-                      velocity=array("d", np.arange(size) - 0.5),
-                      effort=array("d", np.arange(size) * 1e9))  # fmt: skip
+    return JointState(
+        header=header(frame),
+        name=list(names),
+        position=array("d", np.arange(size) + 0.25),
+        velocity=array("d", np.arange(size) - 0.5),
+        effort=array("d", np.arange(size) * 1e9),
+    )
 
 
 def assert_alike(decode: Decode, message: JointState) -> None:
@@ -68,8 +71,13 @@ def joint_command(names: Sequence[str], first: float = 0.25) -> JointCommand:
     numbers = np.arange(6 * len(names)).reshape(6, -1) + first
     fields = dict(zip(COMMAND_ARRAYS, (array("d", row) for row in numbers), strict=True))
     return JointCommand(
-        stamp=Time(sec=-5, nanosec=4_000_000_000), sequence=2**64 - 1, mode=7,
-        valid_for=Duration(sec=-1, nanosec=3), names=list(names), **fields)
+        stamp=Time(sec=-5, nanosec=4_000_000_000),
+        sequence=2**64 - 1,
+        mode=7,
+        valid_for=Duration(sec=-1, nanosec=3),
+        names=list(names),
+        **fields,
+    )
 
 
 def assert_command_alike(decode: Decode, message: JointCommand) -> None:
@@ -81,8 +89,16 @@ def assert_command_alike(decode: Decode, message: JointCommand) -> None:
         assert list(getattr(found, field)) == list(getattr(message, field))
 
 
-@pytest.mark.parametrize("names", [[], ["a"], ["ab", "c"], ["FL_HipX_joint", "", "gelenk_ö"],
-                                   *[["abcdefgh"[:length]] for length in range(1, 9)]])
+@pytest.mark.parametrize(
+    "names",
+    [
+        [],
+        ["a"],
+        ["ab", "c"],
+        ["FL_HipX_joint", "", "gelenk_ö"],
+        *[["abcdefgh"[:length]] for length in range(1, 9)],
+    ],
+)
 def test_joint_command_is_read_as_rclpy_reads_it(names: list[str]) -> None:
     assert_command_alike(decoder_for(JointCommand), joint_command(names))
 
@@ -104,10 +120,13 @@ def test_command_whose_arrays_have_different_sizes_is_read_as_it_is() -> None:
 def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
     covariance = np.arange(9.0) - 1.0
     message = Imu(
-        header=header(frame), orientation=Quaternion(x=0.1, y=0.2, z=0.3, w=0.4),
-        orientation_covariance=covariance, angular_velocity=Vector3(x=1.0, y=2.0, z=np.nan),
+        header=header(frame),
+        orientation=Quaternion(x=0.1, y=0.2, z=0.3, w=0.4),
+        orientation_covariance=covariance,
+        angular_velocity=Vector3(x=1.0, y=2.0, z=np.nan),
         angular_velocity_covariance=covariance + 9.0,
-        linear_acceleration=Vector3(x=7.0, y=8.0, z=9.0))  # fmt: skip
+        linear_acceleration=Vector3(x=7.0, y=8.0, z=9.0),
+    )
     found = decoder_for(Imu)(serialize_message(message))
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
     q, rate = found.orientation, found.angular_velocity
@@ -120,8 +139,15 @@ def test_imu_is_read_as_rclpy_reads_it(frame: str) -> None:
 @pytest.mark.parametrize("frame", FRAMES)
 @pytest.mark.parametrize("encoding", ["", "rgb8", "mono8", "yuv422_yuy2"])
 def test_image_is_read_as_rclpy_reads_it_without_a_copy(frame: str, encoding: str) -> None:
-    message = Image(header=header(frame), height=2, width=3, encoding=encoding, is_bigendian=1,
-                    step=9, data=array("B", range(18)))  # fmt: skip
+    message = Image(
+        header=header(frame),
+        height=2,
+        width=3,
+        encoding=encoding,
+        is_bigendian=1,
+        step=9,
+        data=array("B", range(18)),
+    )
     wire = serialize_message(message)
     found = decoder_for(Image)(wire)
     assert (found.header.stamp.sec, found.header.stamp.nanosec) == (-5, 4_000_000_000)
@@ -158,10 +184,16 @@ INTACT = {
     "JointState": joint_state(["FL_HipX_joint", "gelenk_ö"], "base"),
     "JointCommand": joint_command(["FL_HipX_joint", "gelenk_ö"]),
     "Imu": Imu(header=header("imu_link"), orientation=Quaternion(w=1.0)),
-    "Image": Image(header=header("camera"), height=2, width=3, encoding="rgb8", step=9,
-                   data=array("B", range(18))),
+    "Image": Image(
+        header=header("camera"),
+        height=2,
+        width=3,
+        encoding="rgb8",
+        step=9,
+        data=array("B", range(18)),
+    ),
     "CompressedImage": CompressedImage(header=header("camera"), format="png"),
-}  # fmt: skip
+}
 _READ: dict[str, Callable[[Any], object]] = {
     "JointState": lambda it: (it.name, list(it.position), list(it.velocity)),
     "JointCommand": lambda it: (it.names, *(list(getattr(it, field)) for field in COMMAND_ARRAYS)),
@@ -192,8 +224,11 @@ def test_message_too_short_for_a_stamp_has_none(length: int) -> None:
 
 def test_text_that_is_no_utf_8_is_refused_by_the_type_that_was_expected() -> None:
     wire = serialize_message(joint_state(["aaaaaaaa"])).replace(b"aaaa", b"\xff\xff\xff\xff", 1)
-    with pytest.raises(RobotError, match=r"expected a sensor_msgs/msg/JointState, found \d+ bytes "
-                       r"that cannot be read as one \('utf-8'"):
+    with pytest.raises(
+        RobotError,
+        match=r"expected a sensor_msgs/msg/JointState, found \d+ bytes "
+        r"that cannot be read as one \('utf-8'",
+    ):
         decoder_for(JointState)(wire)
 
 

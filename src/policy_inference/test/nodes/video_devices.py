@@ -71,8 +71,10 @@ class VideoCapture:
         if name == cv2.CAP_PROP_CONVERT_RGB:
             self._converts = bool(value)
         self._asked[name] = value
-        size = tuple(int(self._asked.get(key, 0)) for key in (cv2.CAP_PROP_FRAME_WIDTH,
-                                                              cv2.CAP_PROP_FRAME_HEIGHT))
+        size = tuple(
+            int(self._asked.get(key, 0))
+            for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
         if size in self._device.sizes:
             self._size = (size[0], size[1])
         return True
@@ -80,11 +82,15 @@ class VideoCapture:
     def get(self, name: int) -> float:
         if self._device is None:
             return 0.0
-        return float({
-            cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*self._format),
-            cv2.CAP_PROP_FRAME_WIDTH: self._size[0], cv2.CAP_PROP_FRAME_HEIGHT: self._size[1],
-            cv2.CAP_PROP_FPS: 30.0, cv2.CAP_PROP_POS_MSEC: 1e3 * self._shot_s,
-        }[name])  # fmt: skip
+        return float(
+            {
+                cv2.CAP_PROP_FOURCC: cv2.VideoWriter.fourcc(*self._format),
+                cv2.CAP_PROP_FRAME_WIDTH: self._size[0],
+                cv2.CAP_PROP_FRAME_HEIGHT: self._size[1],
+                cv2.CAP_PROP_FPS: 30.0,
+                cv2.CAP_PROP_POS_MSEC: 1e3 * self._shot_s,
+            }[name]
+        )
 
     def read(self) -> tuple[bool, Any]:
         device = self._device

@@ -22,14 +22,25 @@ from ..nodes.bundles import CONTRACT
 
 ROWS, INPUTS, OUTPUTS = 20, 15, 2
 AXES = ("vx", "vy", "yaw rate")
-WALKS = {"(0.8, 0, 0)": [0.8, 0, 0], "(0, 0.5, 0)": [0, 0.5, 0], "(0, 0, 0.8)": [0, 0, 0.8],
-         "(0, 0, 0)": [0, 0, 0]}  # fmt: skip
+WALKS = {
+    "(0.8, 0, 0)": [0.8, 0, 0],
+    "(0, 0.5, 0)": [0, 0.5, 0],
+    "(0, 0, 0.8)": [0, 0, 0.8],
+    "(0, 0, 0)": [0, 0, 0],
+}
 
 
 def make_bundle(
-    folder: Path, *, precision: str = "fp32", backend: str = "vendor", recurrent: bool = False,
-    golden: bool = True, rows: int = ROWS, different: int = ROWS, **sections: Any,
-) -> Path:  # fmt: skip
+    folder: Path,
+    *,
+    precision: str = "fp32",
+    backend: str = "vendor",
+    recurrent: bool = False,
+    golden: bool = True,
+    rows: int = ROWS,
+    different: int = ROWS,
+    **sections: Any,
+) -> Path:
     """Write a bundle of a robot with two joints.
 
     Args:
@@ -50,7 +61,7 @@ def make_bundle(
     model["artifacts"] = {
         name: {"file": "policy.onnx", "sha256": sha256, "precision": stated}
         for name, stated in (("onnx", "fp32"), (backend, precision))
-    }  # fmt: skip
+    }
     if recurrent:
         model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": [1, OUTPUTS]}
         contract["state"] = [{"input": "h_in", "output": "h_out"}]
@@ -84,12 +95,22 @@ def walking_checks(*changed: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the checks that a comparison makes of walks, all of which hold, less those changed."""
     found = [("walks cut short", "", 0.0)]
     found += [(f"error of {axis}", name, 0.15) for name in WALKS for axis in AXES]
-    found += [("largest tilt, degrees", "(0.8, 0, 0)", 10.0),
-              ("share at the torque limit", "(0.8, 0, 0)", 0.02),
-              ("mean |action change|, standing", "(0, 0, 0)", 0.06)]
-    checks = {(what, where if what.startswith("error") else ""):
-              {"what": what, "value": 0.0, "limit": limit, "at_least": False, "where": where,
-               "holds": True} for what, where, limit in found}  # fmt: skip
+    found += [
+        ("largest tilt, degrees", "(0.8, 0, 0)", 10.0),
+        ("share at the torque limit", "(0.8, 0, 0)", 0.02),
+        ("mean |action change|, standing", "(0, 0, 0)", 0.06),
+    ]
+    checks = {
+        (what, where if what.startswith("error") else ""): {
+            "what": what,
+            "value": 0.0,
+            "limit": limit,
+            "at_least": False,
+            "where": where,
+            "holds": True,
+        }
+        for what, where, limit in found
+    }
     for change in changed:
         at = change["what"], change["where"] if change["what"].startswith("error") else ""
         checks[at] = {**checks.get(at, {}), **change}
@@ -97,24 +118,38 @@ def walking_checks(*changed: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def keep_comparison(
-    folder: Path, about: str, changes: Mapping[str, Any] | None = None,
+    folder: Path,
+    about: str,
+    changes: Mapping[str, Any] | None = None,
     reference_changes: Mapping[str, Any] | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Keep a report on walking about a back end's model, less what is changed in it.
 
     The reference's errors are 0.12 each.
     """
     contract = read_contract(folder)
     walks = [{"command": command, "error": [0.12, 0.12, 0.12]} for command in WALKS.values()]
-    reference = {"backend": "onnx", "sha256": "0" * 64, "precision": "fp32", "closed_loop": walks,
-                 **(reference_changes or {})}
-    entry = {"backend": about, "sha256": contract["model"]["artifacts"][about]["sha256"],
-             "precision": "w8a8", "closed_loop": walks, "closed_loop_checks": walking_checks(),
-             **(changes or {})}
+    reference = {
+        "backend": "onnx",
+        "sha256": "0" * 64,
+        "precision": "fp32",
+        "closed_loop": walks,
+        **(reference_changes or {}),
+    }
+    entry = {
+        "backend": about,
+        "sha256": contract["model"]["artifacts"][about]["sha256"],
+        "precision": "w8a8",
+        "closed_loop": walks,
+        "closed_loop_checks": walking_checks(),
+        **(changes or {}),
+    }
     text = json.dumps({"reference": "fp32", "artifacts": [reference, entry]}).encode()
     file = f"reports/comparison_{about}.json"
     (folder / "reports").mkdir(exist_ok=True)
     (folder / file).write_bytes(text)
     contract.setdefault("reports", {})[about] = {
-        "file": file, "sha256": hashlib.sha256(text).hexdigest()}
+        "file": file,
+        "sha256": hashlib.sha256(text).hexdigest(),
+    }
     write_contract(folder, contract)

@@ -10,21 +10,27 @@ from pathlib import Path
 import pytest
 
 from policy_inference.backends.registry import GROUP
-from policy_inference.self_test.run import Found, Order, self_test
+from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
 from policy_inference.testing.distributions import register
 
 from .bundles import make_bundle
 from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor
 
-Test = Callable[..., Found]
+Test = Callable[..., SelfTestResult]
 
 
 @pytest.fixture
 def device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Device:
     """The device of the back ends vendor, simulator and simulated; with apart, all installed."""
-    register(tmp_path / "site", "vendor", GROUP,
-             {cls.name: f"{cls.__module__}:{cls.__name__}"
-              for cls in (Vendor, Simulator, Simulated, Apart)})
+    register(
+        tmp_path / "site",
+        "vendor",
+        GROUP,
+        {
+            cls.name: f"{cls.__module__}:{cls.__name__}"
+            for cls in (Vendor, Simulator, Simulated, Apart)
+        },
+    )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     device = Device(clock=FakeClock())
     monkeypatch.setattr(Vendor, "device", device, raising=False)
@@ -41,8 +47,8 @@ def bundle(tmp_path: Path) -> Path:
 def test(device: Device) -> Test:
     """Test a bundle on the device for 10 s of its clock."""
 
-    def apply(folder: Path, backend: str = "vendor", duration_s: float = 10.0) -> Found:
-        order = Order(folder=folder, backend=backend, duration_s=duration_s)
+    def apply(folder: Path, backend: str = "vendor", duration_s: float = 10.0) -> SelfTestResult:
+        order = SelfTestRequest(folder=folder, backend=backend, duration_s=duration_s)
         return self_test(order, device.clock)
 
     return apply

@@ -17,13 +17,13 @@ from policy_inference.bundle.verified import sha256_of
 from policy_inference.commands.main import main
 from policy_inference.comparison.limits import Check
 from policy_inference.self_test.document import document
-from policy_inference.self_test.run import Found
+from policy_inference.self_test.run import SelfTestResult
 from policy_inference.self_test.text import lines
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 from .vendor import Device
 
-Test = Callable[..., Found]
+Test = Callable[..., SelfTestResult]
 POLICY = "BPU_ACTPolicy_TransformerLayers"
 ROWS = 5
 CHUNKS_AT_RATE = 76
@@ -42,7 +42,7 @@ def arm(folder: Path, precision: str = "fp32", **changes: Any) -> Path:
     return folder
 
 
-def failed(found: Found) -> list[Check]:
+def failed(found: SelfTestResult) -> list[Check]:
     assert found.verdict is not None, found.error
     return [check for check in found.verdict.checks if not check]
 
@@ -56,25 +56,34 @@ def test_device_that_is_right_and_fast_holds_with_the_time_of_each_graph(
     told = json.loads(json.dumps(document(found), allow_nan=False))
     assert told["parity"]["count"] == told["parity_again"]["count"] == ROWS
     assert told["parity"]["outputs"]["Actions"]["max_abs"] < 1e-5
-    assert list(told["artifacts"]) == ["BPU_ACTPolicy_VisionEncoder_16x24",
-                                       "BPU_ACTPolicy_VisionEncoder_12x16", POLICY]
+    assert list(told["artifacts"]) == [
+        "BPU_ACTPolicy_VisionEncoder_16x24",
+        "BPU_ACTPolicy_VisionEncoder_12x16",
+        POLICY,
+    ]
     assert told["back_to_back"]["max_s"] == pytest.approx(0.6e-3)  # three graphs
     assert told["graphs"][POLICY]["max_s"] == pytest.approx(0.2e-3)
     assert told["graphs"]["preprocessing"]["max_s"] == pytest.approx(0.0, abs=1e-9)
     assert told["at_rate"]["ticks"] == CHUNKS_AT_RATE
-    assert told["verdict"]["left_out"][-1].startswith("temporal ensembling needs a chunk in each "
-                                                      "period of 33.3 ms: possible here, p99 0.6")
+    assert told["verdict"]["left_out"][-1].startswith(
+        "temporal ensembling needs a chunk in each period of 33.3 ms: possible here, p99 0.6"
+    )
 
 
 def test_encoder_that_serves_two_cameras_counts_twice(test: Test, tmp_path: Path) -> None:
     found = test(arm(tmp_path / "arm", sizes={"laptop": (8, 8), "phone": (8, 8)}))
 
     assert {name: round(one.percentile_s(50) * 1e3, 3) for name, one in found.graphs.items()} == {
-        "BPU_ACTPolicy_VisionEncoder": 0.4, POLICY: 0.2, "preprocessing": 0.0}
+        "BPU_ACTPolicy_VisionEncoder": 0.4,
+        POLICY: 0.2,
+        "preprocessing": 0.0,
+    }
 
 
-@pytest.mark.parametrize(("graph_ms", "holds", "ensembling"), [
-    (10.0, True, "possible"), (40.0, True, "not possible"), (50.0, False, "not possible")])
+@pytest.mark.parametrize(
+    ("graph_ms", "holds", "ensembling"),
+    [(10.0, True, "possible"), (40.0, True, "not possible"), (50.0, False, "not possible")],
+)
 def test_chunk_must_be_there_before_the_last_one_is_used_up(
     test: Test, tmp_path: Path, device: Device, graph_ms: float, holds: bool, ensembling: str
 ) -> None:
@@ -83,9 +92,15 @@ def test_chunk_must_be_there_before_the_last_one_is_used_up(
     found = test(arm(tmp_path / "arm"))
 
     late = [check.what for check in failed(found)]
-    assert late == ([] if holds else ["a chunk, p99, back to back, ms",
-                                      "a chunk, p99, as often as one is needed, ms",
-                                      "chunks missed, share"])
+    assert late == (
+        []
+        if holds
+        else [
+            "a chunk, p99, back to back, ms",
+            "a chunk, p99, as often as one is needed, ms",
+            "chunks missed, share",
+        ]
+    )
     assert found.verdict is not None
     assert f"33.3 ms: {ensembling} here, p99" in found.verdict.left_out[-1]
 
@@ -159,7 +174,9 @@ def test_precision_of_bytes_has_wider_limits_and_says_what_is_not_judged(
     assert found.verdict is not None
     assert found.verdict.left_out[0].startswith("closed loop: how often the task succeeds")
     assert {check.what for check in failed(test(arm(tmp_path / "fp32")))} == {
-        "largest error", "smallest cosine"}
+        "largest error",
+        "smallest cosine",
+    }
 
 
 def test_limits_of_the_bundle_come_before_those_of_the_precision(
@@ -203,8 +220,9 @@ def test_golden_rows_that_are_all_the_same_are_not_judged(test: Test, tmp_path: 
     before = sha256_of(folder / "golden.npz")
     np.savez(folder / "golden.npz", **arrays)  # type: ignore[arg-type]  # taken for its own flag
     contract = folder / "policy.yaml"
-    contract.write_text(contract.read_text("utf-8").replace(
-        before, sha256_of(folder / "golden.npz")), "utf-8")
+    contract.write_text(
+        contract.read_text("utf-8").replace(before, sha256_of(folder / "golden.npz")), "utf-8"
+    )
 
     found = test(folder)
 
@@ -218,8 +236,7 @@ def test_the_command_tests_onnx_for_real(
 ) -> None:
     folder, report = write_chunk_bundle(tmp_path / "arm"), tmp_path / "report.json"
 
-    main(["self-test", "--backend", "onnx", "--seconds", "1", "--output", str(report),
-          str(folder)])
+    main(["self-test", "--backend", "onnx", "--seconds", "1", "--output", str(report), str(folder)])
 
     told = json.loads(report.read_text("utf-8"))
     assert told["error"] is None

@@ -58,7 +58,8 @@ def test_what_a_process_took_is_read_whatever_its_name(tmp_path: Path) -> None:
     write(tmp_path, "/proc/9/status", STATUS)
 
     assert usage_of(Machine(tmp_path), 9) == Usage(
-        cpu_s=(14 + 15) / ticks, peak_bytes=2048 * 1024, preempted=7)
+        cpu_s=(14 + 15) / ticks, peak_bytes=2048 * 1024, preempted=7
+    )
 
 
 def test_the_time_of_this_process_is_what_it_says_of_itself() -> None:
@@ -70,9 +71,10 @@ def test_the_time_of_this_process_is_what_it_says_of_itself() -> None:
     assert before - 0.02 <= usage.cpu_s <= sum(os.times()[:2]) + 0.02
 
 
-@pytest.mark.parametrize(("stat", "status"), [
-    ("", STATUS), ("9 (a) S 1", STATUS), ("9 (a) S " + "1 " * 40, "Name:\tx\n"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("stat", "status"),
+    [("", STATUS), ("9 (a) S 1", STATUS), ("9 (a) S " + "1 " * 40, "Name:\tx\n")],
+)
 def test_a_process_that_tells_nothing_took_nothing_known(
     tmp_path: Path, stat: str, status: str
 ) -> None:

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from policy_inference.bundle.bounded_yaml import load_text
-from policy_inference.bundle.installed import open_bundle
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError, RefusedError
 from policy_inference.self_test.reading import rehearse
 from policy_inference.testing.bundles import write_contract
@@ -49,7 +50,8 @@ def test_a_bundle_that_takes_too_long_is_refused(bundle: Path) -> None:
     assert isinstance(content, dict)
     content["joints"]["names"] = ["".join(chance.choices("ab", k=64)) for _ in range(128)]
     content["observations"]["obs"]["terms"][0]["joints"] = [
-        f".*a{'.' * (30 + i)}[ab]{'.' * (80 - i)}" for i in range(32)]
+        f".*a{'.' * (30 + i)}[ab]{'.' * (80 - i)}" for i in range(32)
+    ]
     (bundle / "policy.yaml").write_text(yaml.safe_dump(content))
 
     with pytest.raises(RefusedError, match="found more than 1 s of computing; what runs stays"):
@@ -60,4 +62,4 @@ def test_a_contract_that_changed_meanwhile_is_not_parsed(bundle: Path) -> None:
     sha256 = rehearse(str(bundle), "")
     (bundle / "policy.yaml").write_text("[" * 1000)
     with pytest.raises(BundleError, match="as just before"):
-        open_bundle(str(bundle), sha256=sha256)
+        load_bundle(str(bundle), sha256=sha256, kind=JointBundle)

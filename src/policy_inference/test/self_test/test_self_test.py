@@ -19,22 +19,22 @@ from policy_inference.comparison.limits import Check
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.self_test.document import document
-from policy_inference.self_test.run import Found, Order, self_test
+from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
 from policy_inference.self_test.text import lines
 from policy_inference.self_test.timing import WARM_UP_TICKS
 
 from .bundles import ROWS, make_bundle
 from .vendor import Device, Vendor
 
-Test = Callable[..., Found]
+Test = Callable[..., SelfTestResult]
 
 
-def failed(found: Found) -> list[Check]:
+def failed(found: SelfTestResult) -> list[Check]:
     assert found.verdict is not None, found.error
     return [check for check in found.verdict.checks if not check]
 
 
-def figures(found: Found) -> Any:
+def figures(found: SelfTestResult) -> Any:
     """Return the report as its reader gets it."""
     return json.loads(json.dumps(document(found), allow_nan=False))
 
@@ -59,7 +59,7 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, bundle: Path) 
 
 
 def test_onnx_is_tested_for_real(bundle: Path) -> None:
-    found = self_test(Order(folder=bundle, backend="onnx", duration_s=0.3))
+    found = self_test(SelfTestRequest(folder=bundle, backend="onnx", duration_s=0.3))
 
     told = figures(found)
     assert told["error"] is None
@@ -93,10 +93,11 @@ def test_a_state_that_is_another_fails_by_the_limits_of_the_precision(
     device.change = change
     limits = {"vendor": {"mae": 0.5, "closed_loop": {}}}
 
-    found = test(make_bundle(tmp_path / "recurrent", recurrent=True, precision=precision,
-                             limits=limits))
+    found = test(
+        make_bundle(tmp_path / "recurrent", recurrent=True, precision=precision, limits=limits)
+    )
 
-    check, = (check for check in failed(found) if check.what.startswith("mean absolute error"))
+    (check,) = (check for check in failed(found) if check.what.startswith("mean absolute error"))
     assert check.what == "mean absolute error of h_out"
     assert check.limit == (1e-3 if precision == "fp16" else 0.5)
 
@@ -112,17 +113,19 @@ def test_a_model_that_changes_while_it_runs_fails_with_the_count_of_runs(
 
     found = test(bundle)
 
-    check, = failed(found)
+    (check,) = failed(found)
     runs = ROWS + 5000 + WARM_UP_TICKS + 500
     assert f"golden rows after {runs} runs" in check.where
     assert figures(found)["parity"]["outputs"]["actions"]["mae"] < 1e-5
     assert figures(found)["parity_again"]["after_runs"] == runs
-    assert any(line.startswith("parity again") and f"after {runs} runs" in line
-               for line in lines(found))
+    assert any(
+        line.startswith("parity again") and f"after {runs} runs" in line for line in lines(found)
+    )
 
 
-@pytest.mark.parametrize(("rows", "different", "enough"), [
-    (8, 8, True), (7, 7, False), (20, 1, False), (20, 7, False)])
+@pytest.mark.parametrize(
+    ("rows", "different", "enough"), [(8, 8, True), (7, 7, False), (20, 1, False), (20, 7, False)]
+)
 def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     test: Test, tmp_path: Path, rows: int, different: int, enough: bool
 ) -> None:
@@ -131,7 +134,7 @@ def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
     assert bool(found) is enough, found.error
     if not enough:
         assert found.verdict is not None
-        text, = found.verdict.missing
+        (text,) = found.verdict.missing
         assert f"expected at least 8 golden rows that differ, found {different}" in text
         assert "`model_tools complete" in text
 
@@ -166,7 +169,10 @@ def test_nan_fails_and_is_null_in_the_report(test: Test, bundle: Path, device: D
     found = test(bundle)
 
     assert [check.what for check in failed(found)] == [
-        "mean absolute error", "mean absolute error", "ticks with NaN or infinite outputs"]
+        "mean absolute error",
+        "mean absolute error",
+        "ticks with NaN or infinite outputs",
+    ]
     assert figures(found)["parity"]["outputs"]["actions"]["mae"] is None
 
 
@@ -258,10 +264,13 @@ def test_an_error_that_nobody_expected_comes_with_its_place(
     assert "in _run" in told["trace"]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"golden": False}, "model.golden: expected a file of golden vectors"),
-    ({"backend": "gone"}, "no artifact for the backend 'vendor'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"golden": False}, "model.golden: expected a file of golden vectors"),
+        ({"backend": "gone"}, "no artifact for the backend 'vendor'"),
+    ],
+)
 def test_a_bundle_that_cannot_be_tested_says_why(
     test: Test, tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
@@ -271,9 +280,7 @@ def test_a_bundle_that_cannot_be_tested_says_why(
     assert message in found.error
 
 
-def test_a_precision_without_limits_is_measured_and_not_judged(
-    test: Test, tmp_path: Path
-) -> None:
+def test_a_precision_without_limits_is_measured_and_not_judged(test: Test, tmp_path: Path) -> None:
     found = test(make_bundle(tmp_path / "bundle", precision="fp8"))
 
     assert not found
@@ -291,7 +298,9 @@ def test_runs_that_are_too_long_fail_at_both_paces(
     found = test(bundle)
 
     assert [check.what for check in failed(found)] == [
-        "inference, p99, back to back, ms", "inference, p99, at the policy's rate, ms"]
+        "inference, p99, back to back, ms",
+        "inference, p99, at the policy's rate, ms",
+    ]
     assert found.back_to_back is not None
     assert len(found.back_to_back) < 5000  # the time was over before
 
@@ -307,8 +316,12 @@ def test_a_model_must_be_faster_than_the_policy_asks_for_it(
     assert bool(found) is holds, found.error
     if not holds:
         checks = {check.what: check for check in failed(found)}
-        assert {"inference, p99, back to back, ms", "inference, p99, at the policy's rate, ms",
-                "preprocessing and inference, p99, ms", "ticks missed, share"} == set(checks)
+        assert {
+            "inference, p99, back to back, ms",
+            "inference, p99, at the policy's rate, ms",
+            "preprocessing and inference, p99, ms",
+            "ticks missed, share",
+        } == set(checks)
         check = checks["inference, p99, at the policy's rate, ms"]
         assert check.limit == pytest.approx(period_ms)
         assert "the limit is the policy's period" in check.where
@@ -358,9 +371,10 @@ def test_drift_fails_and_names_what_could_be_the_cause(
     device.run_ms = lambda time_s: 1.0 if time_s < begin_s + 4.0 else 2.0
     device.tell = lambda time_s: {
         "npu_frequency_mhz": "1000" if time_s < begin_s + 4.0 else "600",
-        "npu_temperature_c": "60" if time_s < begin_s + 4.0 else "85"}
+        "npu_temperature_c": "60" if time_s < begin_s + 4.0 else "85",
+    }
 
-    check, = failed(test(bundle))
+    (check,) = failed(test(bundle))
 
     assert check.what == "inference, median of the second half, ms"
     assert (check.value, check.limit) == pytest.approx((2.0, 1.5))
@@ -375,11 +389,14 @@ def test_drift_below_a_millisecond_is_jitter(test: Test, bundle: Path, device: D
     assert test(bundle)
 
 
-@pytest.mark.parametrize(("told", "holds"), [
-    ({"power_w": "9.5"}, True),
-    ({"power_w": "10.5"}, False),
-    ({"power_cpu_w": "3", "power_input_w": "12"}, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("told", "holds"),
+    [
+        ({"power_w": "9.5"}, True),
+        ({"power_w": "10.5"}, False),
+        ({"power_cpu_w": "3", "power_input_w": "12"}, False),
+    ],
+)
 def test_power_is_judged_where_it_is_told(
     test: Test, bundle: Path, device: Device, told: dict[str, str], holds: bool
 ) -> None:
@@ -401,8 +418,10 @@ def test_power_that_is_not_told_is_left_out_and_said_so(test: Test, bundle: Path
 def test_load_is_read_five_times_a_second_while_the_policy_runs(
     test: Test, bundle: Path, device: Device
 ) -> None:
-    device.tell = lambda time_s: {"npu_load_percent": f"{time_s:.3f}",
-                                  "npu_governor": "performance"}
+    device.tell = lambda time_s: {
+        "npu_load_percent": f"{time_s:.3f}",
+        "npu_governor": "performance",
+    }
 
     told = figures(test(bundle, duration_s=2.0))["at_rate"]["device"]
 
@@ -425,9 +444,7 @@ def test_a_runtime_with_a_process_of_its_own_is_measured_there(
     assert set(figures(found)["at_rate"]["processes"]) == {"this", "runtime"}
 
 
-def test_a_simulator_is_not_judged_on_speed(
-    test: Test, tmp_path: Path, device: Device
-) -> None:
+def test_a_simulator_is_not_judged_on_speed(test: Test, tmp_path: Path, device: Device) -> None:
     device.run_ms = lambda time_s: 30.0
 
     found = test(make_bundle(tmp_path / "simulated", backend="simulator"), "simulator")

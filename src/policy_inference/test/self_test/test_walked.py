@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from policy_inference.self_test.run import Found
+from policy_inference.self_test.run import SelfTestResult
 
 from .bundles import (
     WALKS,
@@ -22,7 +22,7 @@ from .bundles import (
     write_contract,
 )
 
-Test = Callable[..., Found]
+Test = Callable[..., SelfTestResult]
 FELL = {"what": "walks cut short", "value": 1.0, "limit": 0.0, "at_least": False, "where": "fell"}
 NOT_MEASURED = {**FELL, "what": "largest tilt, degrees", "value": None}
 
@@ -32,10 +32,10 @@ def integers(tmp_path: Path) -> Path:
     return make_bundle(tmp_path / "integers", precision="w8a8")
 
 
-def missing(found: Found) -> str:
+def missing(found: SelfTestResult) -> str:
     assert found.verdict is not None, found.error
     assert not found
-    text, = found.verdict.missing
+    (text,) = found.verdict.missing
     return text
 
 
@@ -58,21 +58,43 @@ def test_integers_without_a_report_are_not_judged_and_the_remedy_is_said(
     assert f"model_tools compare {integers} --backends onnx,vendor --closed-loop --record" in text
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"sha256": "0" * 64}, "expected a report about the model .*, found one about another"),
-    ({"backend": "onnx"}, "expected a report about the model .*, found one about another"),
-    ({"closed_loop": [], "closed_loop_checks": []}, "found a comparison without --closed-loop"),
-    ({"closed_loop_checks": [{"what": "tilt"}]}, "expected checks of walks, found something else"),
-    ({"closed_loop_checks": "none"}, "expected checks of walks, found something else"),
-    ({"closed_loop_checks": walking_checks()[1:]}, "found none of walks cut short"),
-    ({"closed_loop_checks": walking_checks()[:1]},
-     r"found none of largest tilt, degrees, .*error of yaw rate \(0, 0, 0.8\)"),
-    *[({"closed_loop_checks": walking_checks({**FELL, **wrong})},
-       "expected checks of walks, found something else") for wrong in (
-        {"limit": float("inf")}, {"limit": float("nan")}, {"limit": None}, {"limit": "1"},
-        {"limit": True}, {"value": False}, {"value": float("-inf")}, {"at_least": True},
-        {"at_least": 0}, {"at_least": None}, {"where": 1})],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sha256": "0" * 64}, "expected a report about the model .*, found one about another"),
+        ({"backend": "onnx"}, "expected a report about the model .*, found one about another"),
+        ({"closed_loop": [], "closed_loop_checks": []}, "found a comparison without --closed-loop"),
+        (
+            {"closed_loop_checks": [{"what": "tilt"}]},
+            "expected checks of walks, found something else",
+        ),
+        ({"closed_loop_checks": "none"}, "expected checks of walks, found something else"),
+        ({"closed_loop_checks": walking_checks()[1:]}, "found none of walks cut short"),
+        (
+            {"closed_loop_checks": walking_checks()[:1]},
+            r"found none of largest tilt, degrees, .*error of yaw rate \(0, 0, 0.8\)",
+        ),
+        *[
+            (
+                {"closed_loop_checks": walking_checks({**FELL, **wrong})},
+                "expected checks of walks, found something else",
+            )
+            for wrong in (
+                {"limit": float("inf")},
+                {"limit": float("nan")},
+                {"limit": None},
+                {"limit": "1"},
+                {"limit": True},
+                {"value": False},
+                {"value": float("-inf")},
+                {"at_least": True},
+                {"at_least": 0},
+                {"at_least": None},
+                {"where": 1},
+            )
+        ],
+    ],
+)
 def test_a_report_that_says_nothing_about_this_model_is_none(
     test: Test, integers: Path, changes: dict[str, Any], message: str
 ) -> None:
@@ -104,18 +126,26 @@ def test_integers_that_fell_fail(test: Test, integers: Path, check: dict[str, An
     assert fell.where == "fell, reports/comparison_vendor.json"
 
 
-@pytest.mark.parametrize(("check", "limits"), [
-    ({**FELL, "limit": 2.0}, {}),
-    ({"what": "largest tilt, degrees", "where": "(0.8, 0, 0)", "value": 9.0},
-     {"max_tilt_rad": 0.1}),
-    ({"what": "error of vy", "where": "(0, 0.5, 0)", "value": 0.14}, {"velocity_error": 0.01}),
-    ({"what": "error of vy", "where": "(0, 0.5, 0)", "value": 9.0, "limit": 10.0}, {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("check", "limits"),
+    [
+        ({**FELL, "limit": 2.0}, {}),
+        (
+            {"what": "largest tilt, degrees", "where": "(0.8, 0, 0)", "value": 9.0},
+            {"max_tilt_rad": 0.1},
+        ),
+        ({"what": "error of vy", "where": "(0, 0.5, 0)", "value": 0.14}, {"velocity_error": 0.01}),
+        ({"what": "error of vy", "where": "(0, 0.5, 0)", "value": 9.0, "limit": 10.0}, {}),
+    ],
+)
 def test_limits_that_are_stricter_now_than_in_the_report_count(
     test: Test, tmp_path: Path, check: dict[str, Any], limits: dict[str, float]
 ) -> None:
-    folder = make_bundle(tmp_path / "integers", precision="w8a8",
-                         limits={"vendor": {"closed_loop": limits}} if limits else {})
+    folder = make_bundle(
+        tmp_path / "integers",
+        precision="w8a8",
+        limits={"vendor": {"closed_loop": limits}} if limits else {},
+    )
     keep_comparison(folder, "vendor", {"closed_loop_checks": walking_checks(check)})
 
     found = test(folder)
@@ -129,22 +159,36 @@ def test_limits_that_are_stricter_now_than_in_the_report_count(
 def test_limits_that_are_laxer_now_than_in_the_report_do_not_count(
     test: Test, tmp_path: Path
 ) -> None:
-    folder = make_bundle(tmp_path / "integers", precision="w8a8",
-                         limits={"vendor": {"closed_loop": {"max_tilt_rad": 1.0}}})
+    folder = make_bundle(
+        tmp_path / "integers",
+        precision="w8a8",
+        limits={"vendor": {"closed_loop": {"max_tilt_rad": 1.0}}},
+    )
     tilted = {"what": "largest tilt, degrees", "where": "(0.8, 0, 0)", "value": 11.0}
     keep_comparison(folder, "vendor", {"closed_loop_checks": walking_checks(tilted)})
 
     assert not test(folder)
 
 
-@pytest.mark.parametrize(("changes", "message"), [
-    ({"precision": "int8"}, "a model in floats, found another one, in int8"),
-    ({"closed_loop": []}, "expected checks of walks, found something else"),
-    ({"closed_loop": [{"command": command, "error": [None] * 3} for command in WALKS.values()]},
-     "expected checks of walks, found something else"),
-    ({"closed_loop": [{"command": [0, 0, 0], "error": [0.1] * 3}]},
-     "expected checks of walks, found something else"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"precision": "int8"}, "a model in floats, found another one, in int8"),
+        ({"closed_loop": []}, "expected checks of walks, found something else"),
+        (
+            {
+                "closed_loop": [
+                    {"command": command, "error": [None] * 3} for command in WALKS.values()
+                ]
+            },
+            "expected checks of walks, found something else",
+        ),
+        (
+            {"closed_loop": [{"command": [0, 0, 0], "error": [0.1] * 3}]},
+            "expected checks of walks, found something else",
+        ),
+    ],
+)
 def test_a_report_whose_reference_did_not_walk_in_floats_is_none(
     test: Test, integers: Path, changes: dict[str, Any], message: str
 ) -> None:

@@ -57,7 +57,8 @@ class Device:
     refuses: str = ""
     fails_at_s: float = float("inf")
     error: BaseException = field(
-        default_factory=lambda: BackendError("vendor: the device was lost"))
+        default_factory=lambda: BackendError("vendor: the device was lost")
+    )
     opened: int = 0
     outputs: dict[str, Tensor] = field(default_factory=dict)
 
@@ -74,9 +75,15 @@ class Vendor(OnnxBackend):
 
     @classmethod
     def examine(cls, machine: Machine, artifact: Artifact | None) -> Sequence[Finding]:
-        return [Finding(name="driver", found="1.2"),
-                Finding(name="governor", found="powersave", verdict=Verdict.WARNING,
-                        remedy="set performance")]
+        return [
+            Finding(name="driver", found="1.2"),
+            Finding(
+                name="governor",
+                found="powersave",
+                verdict=Verdict.WARNING,
+                remedy="set performance",
+            ),
+        ]
 
     def _open(
         self, file: Path

@@ -26,9 +26,14 @@ class Certificate:
 
 
 def make_certificate(
-    folder: Path, name: str, signed_by: Certificate | None = None, *,
-    begins: timedelta = -DAY, ends: timedelta = 365 * DAY, mail: bytes = b"",
-) -> Certificate:  # fmt: skip
+    folder: Path,
+    name: str,
+    signed_by: Certificate | None = None,
+    *,
+    begins: timedelta = -DAY,
+    ends: timedelta = 365 * DAY,
+    mail: bytes = b"",
+) -> Certificate:
     """Make one for 127.0.0.1; of a CA where nobody signs it.
 
     Args:
@@ -48,21 +53,35 @@ def make_certificate(
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         signer = loaded
     made = (
-        x509.CertificateBuilder().subject_name(subject).issuer_name(issuer)
-        .public_key(key.public_key()).serial_number(x509.random_serial_number())
-        .not_valid_before(now + begins).not_valid_after(now + ends)
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now + begins)
+        .not_valid_after(now + ends)
         .add_extension(x509.BasicConstraints(ca=signed_by is None, path_length=None), critical=True)
-        .add_extension(_mail(mail) if mail else x509.SubjectAlternativeName(
-            [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(
+            _mail(mail)
+            if mail
+            else x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
-                       critical=False)
-        .sign(signer, hashes.SHA256()))  # fmt: skip
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+        .sign(signer, hashes.SHA256())
+    )
     found = Certificate(cert=folder / f"{name}.pem", key=folder / f"{name}.key")
     found.cert.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    found.key.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption()))
+    found.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
     found.key.chmod(0o600)
     return found
 
@@ -70,5 +89,6 @@ def make_certificate(
 def _mail(address: bytes) -> x509.UnrecognizedExtension:
     """Return an rfc822Name as DER; a SubjectAlternativeName refuses what is not ASCII."""
     name = bytes([0x81, len(address)]) + address
-    return x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid,
-                                      bytes([0x30, len(name)]) + name)
+    return x509.UnrecognizedExtension(
+        x509.SubjectAlternativeName.oid, bytes([0x30, len(name)]) + name
+    )

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from policy_inference.backends.registry import open_models
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F32
 from policy_inference.service.batching import batch_axes, with_rows
@@ -98,24 +99,41 @@ class Clock:
 class Service:
     """A loop over real sockets, of which a test makes the passes."""
 
-    def __init__(self, folder: Path, asked: Asked | None = None, *, clients: int = 64,
-                 token: bytes = b"", spin_ns: int = 0,
-                 watched_by: Callable[[Model, Clock], Observer] | None = None,
-                 ) -> None:  # fmt: skip
-        bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"))
+    def __init__(
+        self,
+        folder: Path,
+        asked: Asked | None = None,
+        *,
+        clients: int = 64,
+        token: bytes = b"",
+        spin_ns: int = 0,
+        watched_by: Callable[[Model, Clock], Observer] | None = None,
+    ) -> None:
+        bundle = load_bundle(write_bundle(folder / "bundle", batch="rows"), kind=JointBundle)
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
-        backend, batched = (open_models([one], ["onnx"])[0]["model"]
-                            for one in (files, with_rows(files, axes, BATCH)))
+        backend, batched = (
+            open_models([one], ["onnx"])[0]["model"]
+            for one in (files, with_rows(files, axes, BATCH))
+        )
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
-        self.model, self.notes, self.clock = Model(policy_of(bundle), backend,
-                                                    (batched, axes, BATCH)), Notes(), Clock()
+        self.model, self.notes, self.clock = (
+            Model(policy_of(bundle), backend, (batched, axes, BATCH)),
+            Notes(),
+            Clock(),
+        )
         self.listeners: Sequence[Listener] = open_listeners(
-            asked or Asked(socket=self.raw, framed_socket=self.framed))
-        self.loop = ServiceLoop(self.model, self.listeners, clients=clients, token=token,
-                                spin_ns=spin_ns, clock=self.clock,
-                                observer=watched_by(self.model, self.clock) if watched_by
-                                else self.notes)
+            asked or Asked(socket=self.raw, framed_socket=self.framed)
+        )
+        self.loop = ServiceLoop(
+            self.model,
+            self.listeners,
+            clients=clients,
+            token=token,
+            spin_ns=spin_ns,
+            clock=self.clock,
+            observer=watched_by(self.model, self.clock) if watched_by else self.notes,
+        )
         self._clients = contextlib.ExitStack()
 
     def close(self) -> None:
@@ -151,8 +169,14 @@ class Service:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, asked: Asked | None = None, *, clients: int = 64,
-            token: bytes = b"", spin_ns: int = 0) -> Iterator[Service]:  # fmt: skip
+def serving(
+    folder: Path,
+    asked: Asked | None = None,
+    *,
+    clients: int = 64,
+    token: bytes = b"",
+    spin_ns: int = 0,
+) -> Iterator[Service]:
     service = Service(folder, asked, clients=clients, token=token, spin_ns=spin_ns)
     try:
         yield service

@@ -25,23 +25,26 @@ Save = Callable[[Path], Path]
 
 
 def serve(
-    contract: JointContract, file: Path,
-    statistics: Mapping[str, tuple[F64, F64]] | None = None,
-) -> ServedModel:  # fmt: skip
+    contract: JointContract, file: Path, statistics: Mapping[str, tuple[F64, F64]] | None = None
+) -> ServedModel:
     """Serve a model file under a contract that has no files."""
     backend = OnnxBackend(file, contract.model.input_specs, contract.model.output_specs)
     return ServedModel(policy_of(bundle_of(contract, statistics)), backend)
 
 
 def session_of(
-    model: ServedModel, *, rows: int = 1, scaling: Scaling = Scaling.SCALED,
+    model: ServedModel,
+    *,
+    rows: int = 1,
+    scaling: Scaling = Scaling.SCALED,
     answer: Answer = Answer.ACTION,
-) -> Session:  # fmt: skip
+) -> Session:
     """Open a session with arrays of its own."""
     return model.open_session(
         Hello(rows=rows, scaling=scaling, answer=answer),
         np.zeros((rows, model.obs_dim), np.float32),
-        np.full((rows, model.answer_dim(answer)), np.nan, np.float32))  # fmt: skip
+        np.full((rows, model.answer_dim(answer)), np.nan, np.float32),
+    )
 
 
 def ask(model: ServedModel, session: Session, *rows: npt.ArrayLike) -> F32:
@@ -56,17 +59,26 @@ def ask(model: ServedModel, session: Session, *rows: npt.ArrayLike) -> F32:
 
 def save_first(file: Path, inputs: int, outputs: int, batch: int | str = 1) -> Path:
     """Save ``actions`` = square root of the first values of ``obs``: NaN for negative ones."""
-    nodes = [helper.make_node("Slice", ["obs", "from", "to", "axis"], ["first"]),
-             helper.make_node("Sqrt", ["first"], ["actions"])]
-    return save(file, nodes, {"obs": (batch, inputs)}, {"actions": (batch, outputs)},
-                constants={"from": np.array([0]), "to": np.array([outputs]),
-                           "axis": np.array([1])})
+    nodes = [
+        helper.make_node("Slice", ["obs", "from", "to", "axis"], ["first"]),
+        helper.make_node("Sqrt", ["first"], ["actions"]),
+    ]
+    return save(
+        file,
+        nodes,
+        {"obs": (batch, inputs)},
+        {"actions": (batch, outputs)},
+        constants={"from": np.array([0]), "to": np.array([outputs]), "axis": np.array([1])},
+    )
 
 
 def save_counting(
-    file: Path, inputs: int, outputs: int, state: Sequence[int | str] = (1, 1, 2),
+    file: Path,
+    inputs: int,
+    outputs: int,
+    state: Sequence[int | str] = (1, 1, 2),
     batch: int | str = 1,
-) -> Path:  # fmt: skip
+) -> Path:
     """Save ``actions`` = sum of obs + sum of ``h_in``, with ``h_out = h_in + 1``."""
     nodes = [
         helper.make_node("ReduceSum", ["obs", "values"], ["of_obs"], keepdims=1),
@@ -76,15 +88,23 @@ def save_counting(
         helper.make_node("Tile", ["one", "times"], ["actions"]),
         helper.make_node("Add", ["h_in", "step"], ["h_out"]),
     ]
-    return save(file, nodes, {"obs": (batch, inputs), "h_in": state},
-                {"actions": (batch, outputs), "h_out": state},
-                constants={"values": np.array([1]), "around": np.array([0, 2]),
-                           "times": np.array([1, outputs]), "step": np.float32(1)})
+    return save(
+        file,
+        nodes,
+        {"obs": (batch, inputs), "h_in": state},
+        {"actions": (batch, outputs), "h_out": state},
+        constants={
+            "values": np.array([1]),
+            "around": np.array([0, 2]),
+            "times": np.array([1, outputs]),
+            "step": np.float32(1),
+        },
+    )
 
 
 RECURRENT = {
     "model.inputs": {"h_in": {"shape": [1, 1, 2]}},
     "model.outputs.h_out": {"shape": [1, 1, 2]},
     "state": [{"input": "h_in", "output": "h_out"}],
-}  # fmt: skip
+}
 """Changes that make a contract one of `save_counting`."""

@@ -131,8 +131,9 @@ def test_a_client_gets_its_own_answer_wherever_it_is_in_an_inference(
             session.answer[:] = math.nan
         model.infer([sessions[number] for number in order])
         for number in order:
-            np.testing.assert_allclose(sessions[number].answer.squeeze(), alone[number],
-                                       rtol=1e-5, atol=1e-6)  # fmt: skip
+            np.testing.assert_allclose(
+                sessions[number].answer.squeeze(), alone[number], rtol=1e-5, atol=1e-6
+            )
 
 
 def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve: Serve) -> None:
@@ -147,8 +148,9 @@ def test_fewer_robots_than_agreed_are_the_first_ones_and_keep_their_state(serve:
     assert answers[:, 0].tolist() == [8.0, 4.0, 4.0]
 
 
-@pytest.mark.parametrize(("value", "code"), [(math.nan, Code.OBSERVATION_NOT_FINITE),
-                                             (-1.0, Code.ACTION_NOT_FINITE)])
+@pytest.mark.parametrize(
+    ("value", "code"), [(math.nan, Code.OBSERVATION_NOT_FINITE), (-1.0, Code.ACTION_NOT_FINITE)]
+)
 def test_problem_of_a_robot_is_no_problem_of_the_others_in_its_inference(
     serve: Serve, value: float, code: Code
 ) -> None:
@@ -182,8 +184,10 @@ def test_problem_of_one_robot_of_a_session_leaves_the_state_of_all_of_them(serve
 
 def test_targets_of_several_robots_are_those_of_each(serve: Serve) -> None:
     model = serve(linear)
-    session, alone = session_of(model, rows=4, answer=Answer.TARGET), session_of(
-        model, answer=Answer.TARGET)
+    session, alone = (
+        session_of(model, rows=4, answer=Answer.TARGET),
+        session_of(model, answer=Answer.TARGET),
+    )
     observations = np.random.default_rng(4).normal(size=(4, OBS))
 
     together = ask(model, session, *observations)
@@ -193,8 +197,11 @@ def test_targets_of_several_robots_are_those_of_each(serve: Serve) -> None:
 
 
 def test_batch_of_a_model_of_fixed_size_refused(serve: Serve) -> None:
-    with pytest.raises(BackendError, match=r"policy\.onnx: expected one open axis in each tensor"
-                                           r".*found obs float32\[1, 15\]; .*--dynamic-batch"):
+    with pytest.raises(
+        BackendError,
+        match=r"policy\.onnx: expected one open axis in each tensor"
+        r".*found obs float32\[1, 15\]; .*--dynamic-batch",
+    ):
         serve(lambda file: save_linear(file, OBS, ACTIONS))
 
 
@@ -208,12 +215,19 @@ def test_batch_where_the_recurrent_state_has_no_axis_for_it_refused(serve: Serve
 
 def test_batch_where_the_model_mixes_the_robots_refused(serve: Serve) -> None:
     def save_to(file: Path) -> Path:
-        nodes = [helper.make_node("MatMul", ["obs", "w"], ["each"]),
-                 helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
-                 helper.make_node("Add", ["each", "all"], ["actions"])]
+        nodes = [
+            helper.make_node("MatMul", ["obs", "w"], ["each"]),
+            helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
+            helper.make_node("Add", ["each", "all"], ["actions"]),
+        ]
         constants: Mapping[str, Any] = {"w": np.ones((OBS, ACTIONS), np.float32)}
-        return save(file, nodes, {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)},
-                    constants=constants)
+        return save(
+            file,
+            nodes,
+            {"obs": ("batch", OBS)},
+            {"actions": ("batch", ACTIONS)},
+            constants=constants,
+        )
 
     with pytest.raises(BackendError, match=r"in row 0 that differs by .*computes with its open"):
         serve(save_to)
@@ -223,39 +237,52 @@ def test_batch_where_the_model_mixes_the_robots_only_where_one_is_large_refused(
     serve: Serve,
 ) -> None:
     def save_to(file: Path) -> Path:
-        nodes = [helper.make_node("MatMul", ["obs", "w"], ["each"]),
-                 helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
-                 helper.make_node("Sub", ["all", "much"], ["more"]),
-                 helper.make_node("Relu", ["more"], ["added"]),
-                 helper.make_node("Add", ["each", "added"], ["actions"])]
-        return save(file, nodes, {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)},
-                    constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)})
+        nodes = [
+            helper.make_node("MatMul", ["obs", "w"], ["each"]),
+            helper.make_node("ReduceMean", ["each"], ["all"], axes=[0]),
+            helper.make_node("Sub", ["all", "much"], ["more"]),
+            helper.make_node("Relu", ["more"], ["added"]),
+            helper.make_node("Add", ["each", "added"], ["actions"]),
+        ]
+        return save(
+            file,
+            nodes,
+            {"obs": ("batch", OBS)},
+            {"actions": ("batch", ACTIONS)},
+            constants={"w": weights(OBS, ACTIONS), "much": np.float32(50)},
+        )
 
     with pytest.raises(BackendError, match="computes with its open axis"):
         serve(save_to)
 
 
-def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(
-    tmp_path: Path,
-) -> None:
+def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_path: Path) -> None:
     folder = write_version(tmp_path / "bundle", "1.0.0")
     golden = np.load(folder / "golden.npz")["obs"]
     # No random observation has all its values within 1 but the golden rows.
-    nodes = [helper.make_node("MatMul", ["obs", "w"], ["each"]),
-             helper.make_node("Abs", ["obs"], ["sizes"]),
-             helper.make_node("ReduceMax", ["sizes"], ["size"], axes=[1]),
-             helper.make_node("ReduceMin", ["size"], ["least"], axes=[0]),
-             helper.make_node("Less", ["least", "one"], ["is_small"]),
-             helper.make_node("Less", ["size", "one"], ["is_itself"]),
-             helper.make_node("Xor", ["is_small", "is_itself"], ["by_others"]),
-             helper.make_node("Cast", ["by_others"], ["added"], to=1),
-             helper.make_node("Add", ["each", "added"], ["actions"])]
+    nodes = [
+        helper.make_node("MatMul", ["obs", "w"], ["each"]),
+        helper.make_node("Abs", ["obs"], ["sizes"]),
+        helper.make_node("ReduceMax", ["sizes"], ["size"], axes=[1]),
+        helper.make_node("ReduceMin", ["size"], ["least"], axes=[0]),
+        helper.make_node("Less", ["least", "one"], ["is_small"]),
+        helper.make_node("Less", ["size", "one"], ["is_itself"]),
+        helper.make_node("Xor", ["is_small", "is_itself"], ["by_others"]),
+        helper.make_node("Cast", ["by_others"], ["added"], to=1),
+        helper.make_node("Add", ["each", "added"], ["actions"]),
+    ]
     assert np.abs(golden).max() <= 1.0
-    save(folder / "policy.onnx", nodes, {"obs": ("batch", OBS)}, {"actions": ("batch", ACTIONS)},
-         constants={"w": weights(OBS, ACTIONS), "one": np.float32(1)})
+    save(
+        folder / "policy.onnx",
+        nodes,
+        {"obs": ("batch", OBS)},
+        {"actions": ("batch", ACTIONS)},
+        constants={"w": weights(OBS, ACTIONS), "one": np.float32(1)},
+    )
     contract = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
     contract["model"]["artifacts"]["onnx"]["sha256"] = hashlib.sha256(
-        (folder / "policy.onnx").read_bytes()).hexdigest()
+        (folder / "policy.onnx").read_bytes()
+    ).hexdigest()
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
 
     with pytest.raises(BackendError, match="computes with its open axis"):
@@ -264,11 +291,21 @@ def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(
 
 def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> None:
     def save_to(file: Path) -> Path:
-        nodes = [helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
-                 helper.make_node("Reshape", ["first", "shape"], ["actions"])]
-        return save(file, nodes, {"obs": ("values",)}, {"actions": ("batch", ACTIONS)},
-                    constants={"from": np.array([0]), "to": np.array([ACTIONS]),
-                               "shape": np.array([-1, ACTIONS])})
+        nodes = [
+            helper.make_node("Slice", ["obs", "from", "to"], ["first"]),
+            helper.make_node("Reshape", ["first", "shape"], ["actions"]),
+        ]
+        return save(
+            file,
+            nodes,
+            {"obs": ("values",)},
+            {"actions": ("batch", ACTIONS)},
+            constants={
+                "from": np.array([0]),
+                "to": np.array([ACTIONS]),
+                "shape": np.array([-1, ACTIONS]),
+            },
+        )
 
     with pytest.raises(BackendError, match=r"expected obs of one robot, .*found \[15\]"):
         serve(save_to, {"obs": {"shape": [OBS]}})

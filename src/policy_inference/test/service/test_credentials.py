@@ -62,10 +62,13 @@ def test_a_certificate_that_ends_within_30_days_is_warned_of(
     assert re.fullmatch(rf"{made.cert}: expires at .* UTC, in 12 days \(CN=service\)", warning)
 
 
-@pytest.mark.parametrize(("begins", "ends", "found"), [
-    (-2 * DAY, timedelta(seconds=-1), "found one that expired at .*; renew it"),
-    (DAY, 2 * DAY, "found one that is from .* on; is the clock right"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("begins", "ends", "found"),
+    [
+        (-2 * DAY, timedelta(seconds=-1), "found one that expired at .*; renew it"),
+        (DAY, 2 * DAY, "found one that is from .* on; is the clock right"),
+    ],
+)
 def test_a_certificate_out_of_its_time_is_refused(
     ca: Certificate, tmp_path: Path, begins: timedelta, ends: timedelta, found: str
 ) -> None:
@@ -120,9 +123,13 @@ def test_a_key_that_others_can_read_is_refused(ca: Certificate) -> None:
 
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(ca: Certificate) -> None:
     key = serialization.load_pem_private_key(ca.key.read_bytes(), None)
-    ca.key.write_bytes(key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-        serialization.BestAvailableEncryption(b"secret")))
+    ca.key.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"secret"),
+        )
+    )
 
     with pytest.raises(PolicyError, match="without a passphrase, found"):
         server_context(ca.cert, ca.key)
@@ -153,8 +160,10 @@ def test_a_secret_that_clients_can_read_or_change_is_refused(
     made.key.chmod(mode)
     clients = token.stat().st_gid
 
-    for file, read in ((token, lambda: read_token(token, clients)),
-                       (made.key, lambda: server_context(made.cert, made.key, None, clients))):
+    for file, read in (
+        (token, lambda: read_token(token, clients)),
+        (made.key, lambda: server_context(made.cert, made.key, None, clients)),
+    ):
         with pytest.raises(PolicyError, match=rf"{file}: .* clients cannot .*{mode:04o}.*chmod g="):
             read()
 

@@ -40,8 +40,11 @@ def clocked(folder: Path, now_khz: int, highest_khz: int) -> Machine:
     stat.write_text(" ".join(["7", "(a ) name)", "R", *["0"] * 35, "3", *["0"] * 13]))
     clock = folder / "sys/devices/system/cpu/cpu3/cpufreq"
     clock.mkdir(parents=True)
-    for name, text in (("scaling_cur_freq", now_khz), ("cpuinfo_max_freq", highest_khz),
-                       ("scaling_governor", "powersave")):
+    for name, text in (
+        ("scaling_cur_freq", now_khz),
+        ("cpuinfo_max_freq", highest_khz),
+        ("scaling_governor", "powersave"),
+    ):
         (clock / name).write_text(f"{text}\n")
     return Machine(folder)
 

@@ -147,11 +147,14 @@ def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None
     assert not path.exists()
 
 
-@pytest.mark.parametrize(("name", "reason"), [
-    ("nowhere/policy.sock", "nowhere, found none; make it, or name another place"),
-    ("file/policy.sock", "expected a path where a socket can be made, found: Not a directory"),
-    ("x" * 200, "at most 107 bytes, found"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nowhere/policy.sock", "nowhere, found none; make it, or name another place"),
+        ("file/policy.sock", "expected a path where a socket can be made, found: Not a directory"),
+        ("x" * 200, "at most 107 bytes, found"),
+    ],
+)
 def test_paths_where_no_socket_can_be(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
     found = refusal(Asked(socket=tmp_path / name))
@@ -189,7 +192,8 @@ def test_the_group_of_the_socket_is_set_or_named(path: Path) -> None:
         assert path.stat().st_gid == os.getgid()
 
     assert "--socket-group: expected a group of this machine, found 'no_such_group'" in refusal(
-        Asked(socket=path, socket_group="no_such_group"))
+        Asked(socket=path, socket_group="no_such_group")
+    )
     assert not path.exists()
 
 
@@ -197,8 +201,10 @@ def test_without_a_path_it_is_the_runtime_directory(tmp_path: Path) -> None:
     given, users = tmp_path / "given", tmp_path / "users"
     users.mkdir()
 
-    assert default_socket({"RUNTIME_DIRECTORY": f"{given}:/other", "XDG_RUNTIME_DIR": str(users)}
-                          ) == given / "policy.sock"
+    assert (
+        default_socket({"RUNTIME_DIRECTORY": f"{given}:/other", "XDG_RUNTIME_DIR": str(users)})
+        == given / "policy.sock"
+    )
     found = default_socket({"XDG_RUNTIME_DIR": str(users)})
     assert found == users / "policy_inference" / "policy.sock"
     assert stat.S_IMODE(found.parent.stat().st_mode) == 0o700
@@ -222,9 +228,13 @@ def test_beyond_this_machine_tcp_is_refused_unless_it_is_safe_or_said(
     bare, _ = server_context(made.cert, made.key)
     place = (host, 0)
 
-    for unsafe in (Asked(tcp=place), Asked(framed_tcp=place), Asked(framed_tcp=place, tls=bare),
-                   Asked(framed_tcp=place, has_token=True),
-                   Asked(framed_tcp=place, insecure_tcp=True)):  # fmt: skip
+    for unsafe in (
+        Asked(tcp=place),
+        Asked(framed_tcp=place),
+        Asked(framed_tcp=place, tls=bare),
+        Asked(framed_tcp=place, has_token=True),
+        Asked(framed_tcp=place, insecure_tcp=True),
+    ):
         found = refusal(unsafe)
         assert "expected an address of this machine alone" in found
         assert ("--insecure-tcp" if unsafe.tcp else "--tls-cert") in found
@@ -236,20 +246,25 @@ def test_beyond_this_machine_tcp_opens_where_it_is_safe_or_said(tmp_path: Path) 
     mutual, _ = server_context(made.cert, made.key, made.cert)
     place = ("0.0.0.0", 0)
 
-    for safe in (Asked(framed_tcp=place, tls=mutual),
-                 Asked(framed_tcp=place, tls=bare, has_token=True)):  # fmt: skip
+    for safe in (
+        Asked(framed_tcp=place, tls=mutual),
+        Asked(framed_tcp=place, tls=bare, has_token=True),
+    ):
         with opened(safe) as (listener,):
             assert listener.warning == ""
     with opened(Asked(tcp=place, insecure_tcp=True)) as (listener,):
         assert "INSECURE" in listener.warning
 
 
-def test_a_name_with_several_addresses_is_beyond_if_one_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))])
+def test_a_name_with_several_addresses_is_beyond_if_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        socket,
+        "getaddrinfo",
+        lambda *_, **__: [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0)),
+        ],
+    )
 
     assert "found one that others reach" in refusal(Asked(tcp=("robot", 0)))
 

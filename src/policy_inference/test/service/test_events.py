@@ -24,8 +24,10 @@ def test_ten_thousand_events_are_a_few_lines_and_a_number(caplog: pytest.LogCapt
         events.add("connected", f"client {number}", now_s=number * 1e-4)
     events.flush(10.0)
 
-    assert caplog.messages == [*(f"client {number}" for number in range(20)),
-                               "connected: and 9980 more in 10 s"]
+    assert caplog.messages == [
+        *(f"client {number}" for number in range(20)),
+        "connected: and 9980 more in 10 s",
+    ]
 
 
 def test_events_now_and_then_are_a_line_each(caplog: pytest.LogCaptureFixture) -> None:
@@ -52,4 +54,6 @@ def test_the_summary_is_as_serious_as_what_it_sums_up(caplog: pytest.LogCaptureF
     events.flush(11.0)
 
     assert [(record.levelno, record.getMessage()) for record in caplog.records][-1] == (
-        logging.ERROR, "accept: and 2 more in 10 s")
+        logging.ERROR,
+        "accept: and 2 more in 10 s",
+    )

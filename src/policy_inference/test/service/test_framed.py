@@ -44,8 +44,15 @@ def test_welcome_says_what_is_served(service: Service) -> None:
     header, payload = receive_frame(client)
     assert (header.type, header.sequence) == (Type.WELCOME, 7)
     assert Welcome.unpack(payload) == Welcome(
-        policy_sha256=service.model.sha256, obs_dim=OBS_DIM, act_dim=ACT_DIM, rows=3, rate_hz=50.0,
-        name="two_joints", version="1.2.3", joints=("left", "right"))
+        policy_sha256=service.model.sha256,
+        obs_dim=OBS_DIM,
+        act_dim=ACT_DIM,
+        rows=3,
+        rate_hz=50.0,
+        name="two_joints",
+        version="1.2.3",
+        joints=("left", "right"),
+    )
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4])
@@ -53,16 +60,18 @@ def test_each_row_is_answered_with_the_sequence_and_stamp_of_the_request(
     service: Service, rows: int
 ) -> None:
     client, sent = service.welcomed(Hello(rows=4)), observation(rows=rows)
-    client.sendall(frame(Type.OBSERVATION, sent.tobytes(), rows=rows, sequence=2**64 - 1,
-                         stamp_ns=12345))
+    client.sendall(
+        frame(Type.OBSERVATION, sent.tobytes(), rows=rows, sequence=2**64 - 1, stamp_ns=12345)
+    )
     service.settle()
 
     header, payload = receive_frame(client)
     assert (header.type, header.rows, header.sequence) == (Type.ACTION, rows, 2**64 - 1)
     assert header.stamp_ns == 12345
     assert header.answered_ns > 0
-    np.testing.assert_allclose(np.frombuffer(payload, np.float32).reshape(rows, -1), action(sent),
-                               rtol=1e-5)
+    np.testing.assert_allclose(
+        np.frombuffer(payload, np.float32).reshape(rows, -1), action(sent), rtol=1e-5
+    )
 
 
 def test_a_frame_may_come_byte_by_byte(service: Service) -> None:
@@ -78,14 +87,17 @@ def test_a_frame_may_come_byte_by_byte(service: Service) -> None:
     assert receive_frame(client)[0].type == Type.ACTION
 
 
-@pytest.mark.parametrize(("hello", "code"), [
-    (Hello(policy_sha256=b"x" * 32), Code.OTHER_POLICY),
-    (Hello(obs_dim=OBS_DIM + 1), Code.OTHER_POLICY),
-    (Hello(act_dim=ACT_DIM + 1), Code.OTHER_POLICY),
-    (Hello(rows=0), Code.NOT_OFFERED),
-    (Hello(rows=2**32 - 1), Code.NOT_OFFERED),
-    (Hello(transport=Transport.SHARED_MEMORY, rows=0), Code.NOT_OFFERED),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("hello", "code"),
+    [
+        (Hello(policy_sha256=b"x" * 32), Code.OTHER_POLICY),
+        (Hello(obs_dim=OBS_DIM + 1), Code.OTHER_POLICY),
+        (Hello(act_dim=ACT_DIM + 1), Code.OTHER_POLICY),
+        (Hello(rows=0), Code.NOT_OFFERED),
+        (Hello(rows=2**32 - 1), Code.NOT_OFFERED),
+        (Hello(transport=Transport.SHARED_MEMORY, rows=0), Code.NOT_OFFERED),
+    ],
+)
 def test_a_hello_that_does_not_fit_is_refused(service: Service, hello: Hello, code: Code) -> None:
     client = service.connect(service.framed)
     client.sendall(frame(Type.HELLO, hello.pack()))
@@ -115,18 +127,21 @@ _ROW = observation().tobytes()
 _HELLO = Hello().pack()
 
 
-@pytest.mark.parametrize("data", [
-    _ROW,
-    b"GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: me\r\n\r\n",
-    frame(Type.OBSERVATION, _ROW, rows=1),
-    frame(Type.WELCOME, _HELLO),
-    frame(Type.HELLO, _HELLO[:-1]),
-    frame(Type.HELLO, _HELLO + b"x"),
-    frame(Type.HELLO, _HELLO, flags=1),
-    frame(Type.HELLO, b"x" * 309),
-    frame(Type.HELLO, _HELLO[:44] + b"\x09\0" + _HELLO[46:]),
-    HEADER.pack(MAGIC, VERSION, Type.HELLO, 0, 2**32 - 1, 0, 0, 0, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        _ROW,
+        b"GET / HTTP/1.1\r\nHost: here\r\nUser-Agent: me\r\n\r\n",
+        frame(Type.OBSERVATION, _ROW, rows=1),
+        frame(Type.WELCOME, _HELLO),
+        frame(Type.HELLO, _HELLO[:-1]),
+        frame(Type.HELLO, _HELLO + b"x"),
+        frame(Type.HELLO, _HELLO, flags=1),
+        frame(Type.HELLO, b"x" * 309),
+        frame(Type.HELLO, _HELLO[:44] + b"\x09\0" + _HELLO[46:]),
+        HEADER.pack(MAGIC, VERSION, Type.HELLO, 0, 2**32 - 1, 0, 0, 0, 0),
+    ],
+)
 def test_what_is_no_hello_is_a_bad_frame(service: Service, data: bytes) -> None:
     client = service.connect(service.framed)
     client.sendall(data)
@@ -136,17 +151,20 @@ def test_what_is_no_hello_is_a_bad_frame(service: Service, data: bytes) -> None:
     assert is_closed(client)
 
 
-@pytest.mark.parametrize("data", [
-    frame(Type.HELLO, _HELLO),
-    frame(Type.ACTION, _ROW, rows=1),
-    frame(Type.OBSERVATION, _ROW, rows=0),
-    frame(Type.OBSERVATION, _ROW, rows=2),
-    frame(Type.OBSERVATION, _ROW * 3, rows=3),
-    frame(Type.OBSERVATION, _ROW[:-4], rows=1),
-    frame(Type.OBSERVATION, _ROW, rows=1, flags=RESET | 2),
-    HEADER.pack(MAGIC, VERSION, 77, 0, 0, 0, 0, 0, 0),
-    b"x" * 100,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "data",
+    [
+        frame(Type.HELLO, _HELLO),
+        frame(Type.ACTION, _ROW, rows=1),
+        frame(Type.OBSERVATION, _ROW, rows=0),
+        frame(Type.OBSERVATION, _ROW, rows=2),
+        frame(Type.OBSERVATION, _ROW * 3, rows=3),
+        frame(Type.OBSERVATION, _ROW[:-4], rows=1),
+        frame(Type.OBSERVATION, _ROW, rows=1, flags=RESET | 2),
+        HEADER.pack(MAGIC, VERSION, 77, 0, 0, 0, 0, 0, 0),
+        b"x" * 100,
+    ],
+)
 def test_what_is_no_observation_is_a_bad_frame(service: Service, data: bytes) -> None:
     client = service.welcomed(Hello(rows=2))
     client.sendall(data)
@@ -243,7 +261,10 @@ def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
     service.settle()
     header, _ = receive_frame(client)
     assert (header.type, header.rows, header.sequence) == (
-        Type.ERROR, Code.OBSERVATION_NOT_FINITE, 1)
+        Type.ERROR,
+        Code.OBSERVATION_NOT_FINITE,
+        1,
+    )
     client.sendall(request(observation(), sequence=2))
     service.settle()
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""10 000 malformed messages over both protocols, and a good client beside them.
+"""Malformed messages over both protocols, and a good client beside them.
 
 Hypothesis makes the sequences. After each message the good clients are answered, with what the
 model says; at the end nothing has leaked.
@@ -17,12 +17,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
-from policy_inference.service.protocol import HEADER, Hello, Type, frame
+from policy_inference.service.protocol import (
+    HEADER,
+    Hello,
+    ServiceError,
+    Type,
+    Welcome,
+    frame,
+    read_header,
+)
+from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
 
 from .lockstep import (
     OBS_DIM,
@@ -36,7 +45,7 @@ from .lockstep import (
     serving,
 )
 
-MESSAGES, STEPS, EXAMPLES = 10_000, 20, 40
+MESSAGES, STEPS, EXAMPLES = examples(20).max_examples, 20, 40
 CLIENTS = 6
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _HELLO = frame(Type.HELLO, Hello(rows=2).pack())
@@ -44,8 +53,11 @@ _GOOD = (_HELLO, request(observation()), request(observation(rows=2)), observati
 _ROWS = [observation(seed) for seed in range(20)]
 _ACTIONS = [action(row)[0] for row in _ROWS]
 
-odd_numbers = st.one_of(st.integers(0, 6), st.integers(0, 2**64 - 1),
-                        st.sampled_from([39, 40, 52, 60, 61, 308, 309, 2**31, 2**32 - 1]))
+odd_numbers = st.one_of(
+    st.integers(0, 6),
+    st.integers(0, 2**64 - 1),
+    st.sampled_from([39, 40, 52, 60, 61, 308, 309, 2**31, 2**32 - 1]),
+)
 good = st.sampled_from(_GOOD)
 indexes = st.integers(0, max(map(len, _GOOD)))
 
@@ -54,32 +66,40 @@ def other_field(field: int, number: int, data: bytes) -> bytes:
     """Return a frame of which one field of the header is another."""
     values = list(HEADER.unpack_from(data))
     values[field] = number % (1 << (8 * (4, 1, 1, 2, 4, 4, 8, 8, 8)[field]))
-    return HEADER.pack(*values) + data[HEADER.size:]
+    return HEADER.pack(*values) + data[HEADER.size :]
 
 
 def other_bytes(data: bytes, at: int, put: bytes) -> bytes:
     """Return a message of which some bytes are others."""
     at %= len(data)
-    return (data[:at] + put + data[at + len(put):])[:len(data)]
+    return (data[:at] + put + data[at + len(put) :])[: len(data)]
 
 
 def odd_values(data: bytes, at: int, value: float) -> bytes:
     """Return a message with a number in it that is none, or too large."""
     at = -1 - at % OBS_DIM
-    row = np.frombuffer(data[-4 * OBS_DIM:], np.float32).copy()
+    row = np.frombuffer(data[-4 * OBS_DIM :], np.float32).copy()
     row[at] = value
-    return data[:-4 * OBS_DIM] + row.tobytes()
+    return data[: -4 * OBS_DIM] + row.tobytes()
 
 
-messages = st.lists(st.one_of(
-    st.binary(max_size=80),
-    st.builds(other_field, st.integers(0, 8), odd_numbers, st.sampled_from(_GOOD[:3])),
-    st.builds(other_bytes, good, indexes, st.binary(min_size=1, max_size=8)),
-    st.builds(odd_values, st.sampled_from(_GOOD[1:]), indexes, st.sampled_from(
-        [np.nan, np.inf, -np.inf, 3.4e38])),
-    st.builds(lambda data, at: data[:at % len(data)], good, indexes),
-    st.builds(lambda data, more: data + more, good, st.one_of(good, st.binary(min_size=1))),
-), min_size=4, max_size=8)  # fmt: skip
+messages = st.lists(
+    st.one_of(
+        st.binary(max_size=80),
+        st.builds(other_field, st.integers(0, 8), odd_numbers, st.sampled_from(_GOOD[:3])),
+        st.builds(other_bytes, good, indexes, st.binary(min_size=1, max_size=8)),
+        st.builds(
+            odd_values,
+            st.sampled_from(_GOOD[1:]),
+            indexes,
+            st.sampled_from([np.nan, np.inf, -np.inf, 3.4e38]),
+        ),
+        st.builds(lambda data, at: data[: at % len(data)], good, indexes),
+        st.builds(lambda data, more: data + more, good, st.one_of(good, st.binary(min_size=1))),
+    ),
+    min_size=4,
+    max_size=8,
+)
 
 
 class Beside:
@@ -139,8 +159,10 @@ class Attack(RuleBasedStateMachine):
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             self.clients[number].recv(1 << 16)
 
-    @rule(number=st.integers(0, CLIENTS - 1), how=st.sampled_from(
-        [socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR]))
+    @rule(
+        number=st.integers(0, CLIENTS - 1),
+        how=st.sampled_from([socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR]),
+    )
     def shut_down(self, number: int, how: int) -> None:
         with contextlib.suppress(OSError):
             self.clients[number].shutdown(how)
@@ -171,11 +193,20 @@ def attacked() -> Iterator[Beside]:
 def attack(beside: Beside, number: int) -> None:
     """Let Hypothesis attack; what it does follows from the number."""
     case = seed(number)(type("Attack", (Attack,), {"beside": beside}))
-    run_machine(case, settings=settings(
-        max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None, database=None,
-        phases=(Phase.generate, Phase.shrink), suppress_health_check=list(HealthCheck)))
+    run_machine(
+        case,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=STEPS,
+            deadline=None,
+            database=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
 
 
+@pytest.mark.fuzz
 def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> None:
     with attacked() as beside:
         number = 0
@@ -191,6 +222,25 @@ def test_malformed_messages_neither_crash_nor_leak_nor_change_an_answer() -> Non
             client.setblocking(False)
             with pytest.raises(BlockingIOError):
                 client.recv(1)
+
+
+FRAMES = (
+    Hello(rows=2, token=b"secret").pack(),
+    Welcome(
+        policy_sha256=bytes(32), obs_dim=12, act_dim=2, rows=3, name="walk", joints=("knee", "hip")
+    ).pack(),
+    *_GOOD,
+)
+
+
+@pytest.mark.fuzz
+@given(changed_bytes(*FRAMES))
+@examples(10)
+def test_any_bytes_are_a_frame_or_one_error(data: bytes) -> None:
+    """Of the readers alone, the client's too, which trusts no service."""
+    for read in (Hello.unpack, Welcome.unpack, read_header):
+        with contextlib.suppress(ServiceError), bounded():
+            read(data.ljust(HEADER.size, b"\0"))  # of which no reader gets less
 
 
 def resident() -> int:

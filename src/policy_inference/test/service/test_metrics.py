@@ -39,8 +39,15 @@ def scraped(server: MetricsServer) -> dict[tuple[str, ...], float]:
     """Return the value of each sample by its name and the values of its labels."""
     with urllib.request.urlopen(f"http://{HOST}:{server.port}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    return {(sample.name.removeprefix("policy_inference_"), *sample.labels.values()): sample.value
-            for family in text_string_to_metric_families(text) for sample in family.samples}
+    return {
+        (sample.name.removeprefix("policy_inference_"), *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def connected(server: MetricsServer, own: str = HOST) -> socket.socket:
+    return socket.create_connection((HOST, server.port), timeout=30, source_address=(own, 0))
 
 
 def test_latencies_are_counted_in_cumulated_buckets_of_seconds(
@@ -50,12 +57,23 @@ def test_latencies_are_counted_in_cumulated_buckets_of_seconds(
         counts.latency_ns["raw"].add(microseconds * 1000)
 
     found = scraped(server)
-    below = {labels[1]: value for labels, value in found.items()
-             if labels[0] == "request_seconds_bucket" and labels[2:] == ("raw",)}
-    below |= {labels[2]: value for labels, value in found.items()
-              if labels[0] == "request_seconds_bucket" and labels[1] == "raw"}
+    below = {
+        labels[1]: value
+        for labels, value in found.items()
+        if labels[0] == "request_seconds_bucket" and labels[2:] == ("raw",)
+    }
+    below |= {
+        labels[2]: value
+        for labels, value in found.items()
+        if labels[0] == "request_seconds_bucket" and labels[1] == "raw"
+    }
     assert (below["5e-05"], below["0.0001"], below["0.001"], below["0.1"], below["+Inf"]) == (
-        2, 3, 4, 4, 5)
+        2,
+        3,
+        4,
+        4,
+        5,
+    )
     assert found["request_seconds_count", "raw"] == 5
     assert found["request_seconds_count", "framed"] == 0
     assert found["request_seconds_sum", "raw"] == pytest.approx(0.201041)
@@ -81,10 +99,17 @@ def test_clients_errors_and_rows_are_counted(counts: Counts, server: MetricsServ
 def test_versions_are_labels_also_those_with_a_vendor_s_words(server: MetricsServer) -> None:
     text = server.text().decode()
 
-    (sample,) = [sample for family in text_string_to_metric_families(text)
-                 for sample in family.samples if sample.name == "policy_inference_service_info"]
-    assert sample.labels == {"policy": "lite3_walk", "policy_sha256": "ab" * 32,
-                             "a_vendor_s": 'own "words"'}
+    (sample,) = [
+        sample
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "policy_inference_service_info"
+    ]
+    assert sample.labels == {
+        "policy": "lite3_walk",
+        "policy_sha256": "ab" * 32,
+        "a_vendor_s": 'own "words"',
+    }
 
 
 def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
@@ -93,8 +118,9 @@ def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
     assert shown == {"npu_frequency_mhz": 1000}
 
 
-@pytest.mark.parametrize(("host", "is_beyond"), [
-    ("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("host", "is_beyond"), [("127.0.0.1", False), ("localhost", False), ("0.0.0.0", True)]
+)
 def test_it_is_known_whether_other_machines_may_read_them(
     counts: Counts, host: str, is_beyond: bool
 ) -> None:
@@ -110,7 +136,7 @@ def test_another_path_is_not_found(server: MetricsServer) -> None:
 def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(PolicyError, match=f"--metrics {HOST}:{port}: .*another program has it"):
+        with pytest.raises(PolicyError, match=f"--metrics {HOST}:{port}: .*another process has it"):
             MetricsServer((HOST, port), Metrics(counts, {}, {}, dict))
 
 
@@ -120,19 +146,47 @@ def test_a_host_that_is_not_this_machine_is_a_clear_error(counts: Counts) -> Non
 
 
 def test_a_scraper_that_says_nothing_is_cut_off(server: MetricsServer) -> None:
-    with socket.create_connection((HOST, server.port), timeout=30) as silent:
+    with connected(server) as silent:
         silent.sendall(b"GET /met")
 
         assert silent.recv(1) == b""
         assert ("slow",) in scraped(server)
 
 
-@pytest.mark.parametrize("said", [b"\0" * 100, b"GET /metrics\r\n\r\n", b"A" * 100_000,
-                                  b"POST /metrics HTTP/1.1\r\n\r\n"])
-def test_what_is_no_request_leaves_the_server_as_it_was(
-    server: MetricsServer, said: bytes
+def test_half_a_request_keeps_no_other_from_its_answer(server: MetricsServer) -> None:
+    """As many as there are places, and one more; none has an end in sight."""
+    with contextlib.ExitStack() as opened:
+        halves = [opened.enter_context(connected(server)) for _ in range(33)]
+        for half in halves:
+            half.sendall(b"GET /metrics HTTP/1.1\r\n")
+
+        assert ("slow",) in scraped(server)
+        halves[-1].sendall(b"\r\n")
+        assert halves[-1].recv(15) == b"HTTP/1.0 200 OK"
+
+
+def test_a_machine_that_takes_all_places_loses_its_own(
+    counts: Counts,
 ) -> None:
-    with socket.create_connection((HOST, server.port), timeout=30) as odd:
+    """127.0.0.2 is another machine, to the server."""
+    with (
+        closing(MetricsServer(("0.0.0.0", 0), Metrics(counts, {}, {}, dict))) as server,
+        connected(server) as first,
+        contextlib.ExitStack() as opened,
+    ):
+        first.sendall(b"GET /metrics HTTP/1.1\r\n")
+        crowd = [opened.enter_context(connected(server, "127.0.0.2")) for _ in range(40)]
+        assert crowd[0].recv(1) == b""
+        first.sendall(b"\r\n")
+        assert first.recv(15) == b"HTTP/1.0 200 OK"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"\0" * 100, b"GET /metrics\r\n\r\n", b"A" * 100_000, b"POST /metrics HTTP/1.1\r\n\r\n"],
+)
+def test_what_is_no_request_leaves_the_server_as_it_was(server: MetricsServer, said: bytes) -> None:
+    with connected(server) as odd:
         with contextlib.suppress(OSError):  # it may be cut off before it has ended
             odd.sendall(said)
             odd.shutdown(socket.SHUT_WR)

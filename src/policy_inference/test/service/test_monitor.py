@@ -122,8 +122,10 @@ def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
     watch.service.after(11_000)
 
     assert len(lines(caplog, "connected, raw protocol")) == 20
-    assert lines(caplog, "and 280 more in 10 s") == ["connected: and 280 more in 10 s",
-                                                     "disconnected: and 280 more in 10 s"]
+    assert lines(caplog, "and 280 more in 10 s") == [
+        "connected: and 280 more in 10 s",
+        "disconnected: and 280 more in 10 s",
+    ]
 
 
 def test_requests_without_an_answer_are_one_event_until_there_are_answers(
@@ -203,9 +205,7 @@ def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_ans
     assert len(lines(caplog, "normalisation mismatch")) == 5
 
 
-def test_a_client_that_left_is_not_judged(
-    watch: Watch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_client_that_left_is_not_judged(watch: Watch, caplog: pytest.LogCaptureFixture) -> None:
     clients = [watch.service.connect() for _ in range(2)]
     watch.service.settle()
     for number in range(LOOKS):
@@ -238,7 +238,8 @@ def test_latency_drift_is_said_and_shown_until_it_is_over(
     client, clock = watch.service.connect(), watch.service.clock
     for duration_ms in (1, 8, 8, 1):
         watch.service.model.meanwhile = lambda ms=duration_ms: setattr(
-            clock, "ns", clock.ns + ms * MS)
+            clock, "ns", clock.ns + ms * MS
+        )
         for _ in range(30):
             watch.ask(client, observation())
         watch.service.after(1000)
@@ -273,6 +274,8 @@ def test_only_a_loop_that_passes_feeds_the_watchdog(tmp_path: Path) -> None:
 def test_a_watchdog_that_an_idle_service_cannot_feed_is_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with closing(Service(tmp_path)) as service, closing(Monitor(
-            service.model, Notifier({"WATCHDOG_USEC": "1000000"}))):
+    with (
+        closing(Service(tmp_path)) as service,
+        closing(Monitor(service.model, Notifier({"WATCHDOG_USEC": "1000000"}))),
+    ):
         assert lines(caplog, "WatchdogSec=1: expected 3 s or more")

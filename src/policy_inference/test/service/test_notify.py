@@ -25,9 +25,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
         yield listening, name if request.param == "file" else "@" + name
 
 
-def test_ready_alive_status_and_stopping_reach_systemd(
-    manager: tuple[socket.socket, str]
-) -> None:
+def test_ready_alive_status_and_stopping_reach_systemd(manager: tuple[socket.socket, str]) -> None:
     listening, address = manager
     with closing(Notifier({"NOTIFY_SOCKET": address})) as notifier:
         notifier.ready("serves lite3_walk")

@@ -72,8 +72,9 @@ def test_bundle_whose_golden_rows_hold_is_served(
     model = served(bundle=str(write_version(tmp_path / "bundle", "1.0.0")))
 
     observation = np.linspace(-1.0, 1.0, 15)
-    np.testing.assert_allclose(ask(model, session_of(model), observation),
-                               observation @ weights(15, 2), rtol=1e-5)
+    np.testing.assert_allclose(
+        ask(model, session_of(model), observation), observation @ weights(15, 2), rtol=1e-5
+    )
     assert not caplog.records
 
 
@@ -105,8 +106,11 @@ def test_bundle_that_nobody_signed_refused_where_a_key_is_given(
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     key = tmp_path / "public.pem"
-    key.write_bytes(Ed25519PrivateKey.generate().public_key().public_bytes(
-        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    key.write_bytes(
+        Ed25519PrivateKey.generate()
+        .public_key()
+        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
 
     with pytest.raises(BundleError, match=r"policy\.yaml\.sig: expected a signature"):
         served(bundle=str(write_bundle(tmp_path / "bundle")), public_key=str(key))
@@ -117,8 +121,9 @@ def test_back_end_that_takes_the_place_of_another_says_why(
 ) -> None:
     folder = write_version(tmp_path / "bundle", "1.0.0")
 
-    model = served(bundle=str(folder), backends=("rknn", "onnx"),
-                   options={"rknn": {"core_mask": "auto"}})
+    model = served(
+        bundle=str(folder), backends=("rknn", "onnx"), options={"rknn": {"core_mask": "auto"}}
+    )
 
     assert model.backend.name == "onnx"
     (record,) = caplog.records
@@ -146,15 +151,17 @@ def test_bare_model_is_served_as_its_file_says(served: Any, model_file: Path) ->
     assert (model.name, model.version, model.rate_hz, model.joints) == ("walk", "", 0.0, ())
     assert (model.obs_dim, model.action_dim) == (3, 2)
     assert model.sha256 == hashlib.sha256(model_file.read_bytes()).digest()
-    np.testing.assert_allclose(ask(model, session_of(model), [1.0, -2.0, 3.0]),
-                               [1.0, -2.0, 3.0] @ weights(3, 2), rtol=1e-6)
+    np.testing.assert_allclose(
+        ask(model, session_of(model), [1.0, -2.0, 3.0]), [1.0, -2.0, 3.0] @ weights(3, 2), rtol=1e-6
+    )
 
 
 def test_bare_model_gets_observations_less_the_mean_over_the_deviation_with_its_floor(
     served: Any, model_file: Path
 ) -> None:
-    stats = write_stats(model_file.parent, mean=np.array([1.0, 2.0, 3.0]),
-                        std=np.array([2.0, 0.0, 1e-4]))
+    stats = write_stats(
+        model_file.parent, mean=np.array([1.0, 2.0, 3.0]), std=np.array([2.0, 0.0, 1e-4])
+    )
     model = served(model=model_file, obs_stats=stats)
 
     ask(model, session_of(model), [2.0, 2.5, 3.001])
@@ -171,14 +178,20 @@ def test_bare_model_of_another_back_end_is_served_in_the_precision_that_is_given
 
     model = served(model=file, backends=("rknn",), precision="w8a8")
 
-    np.testing.assert_allclose(ask(model, session_of(model), [1.0, -0.5, 0.25]),
-                               [1.0, -0.5, 0.25] @ weights(3, 2), atol=0.1)
+    np.testing.assert_allclose(
+        ask(model, session_of(model), [1.0, -0.5, 0.25]),
+        [1.0, -0.5, 0.25] @ weights(3, 2),
+        atol=0.1,
+    )
     with pytest.raises(BackendError, match=r"expected fp32 .*found tensors in int8"):
         served(model=file, backends=("rknn",))
 
 
-@pytest.mark.parametrize("hello", [Hello(scaling=Scaling.PHYSICAL), Hello(answer=Answer.TARGET)],
-                         ids=["physical", "target"])
+@pytest.mark.parametrize(
+    "hello",
+    [Hello(scaling=Scaling.PHYSICAL), Hello(answer=Answer.TARGET)],
+    ids=["physical", "target"],
+)
 def test_what_only_a_bundle_knows_is_not_offered_of_a_bare_model(
     served: Any, model_file: Path, hello: Hello
 ) -> None:
@@ -194,8 +207,9 @@ def test_bare_model_with_an_open_batch_is_served_to_several_robots(
     model = served(model=save_linear(tmp_path / "m.onnx", 3, 2, batch="batch"), batch=4)
     rows = np.random.default_rng(1).normal(size=(4, 3))
 
-    np.testing.assert_allclose(ask(model, session_of(model, rows=4), *rows),
-                               rows @ weights(3, 2), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        ask(model, session_of(model, rows=4), *rows), rows @ weights(3, 2), rtol=1e-5, atol=1e-6
+    )
 
 
 def save_open(file: Path) -> Path:
@@ -204,10 +218,17 @@ def save_open(file: Path) -> Path:
 
     from policy_inference.testing.models import save
 
-    nodes = [helper.make_node("ReduceSum", ["obs", "axis"], ["sum"], keepdims=1),
-             helper.make_node("Tile", ["sum", "times"], ["actions"])]
-    return save(file, nodes, {"obs": ("batch", "values")}, {"actions": ("batch", 2)},
-                constants={"axis": np.array([1]), "times": np.array([1, 2])})
+    nodes = [
+        helper.make_node("ReduceSum", ["obs", "axis"], ["sum"], keepdims=1),
+        helper.make_node("Tile", ["sum", "times"], ["actions"]),
+    ]
+    return save(
+        file,
+        nodes,
+        {"obs": ("batch", "values")},
+        {"actions": ("batch", 2)},
+        constants={"axis": np.array([1]), "times": np.array([1, 2])},
+    )
 
 
 def test_size_that_the_file_leaves_open_is_the_one_that_is_given(
@@ -226,17 +247,24 @@ def test_size_that_the_file_leaves_open_and_nobody_gives_refused(
         served(model=save_open(tmp_path / "m.onnx"))
 
 
-@pytest.mark.parametrize(("given", "said"), [
-    ({"obs_dim": 4}, r"expected 4 values as --obs-dim says, found obs float32\[1, 3\]"),
-    ({"act_dim": 3}, r"expected 3 values as --act-dim says, found actions float32\[1, 2\]"),
-    ({"obs_dim": 0}, "--obs-dim: expected 1 or more, found 0"),
-    ({"batch": 0}, "--batch of at least 1 .*found 0 and 32"),
-    ({"batch": 4}, r"one open axis in each tensor.*found obs float32\[1, 3\]"),
-    ({"backends": ("onnx", "rknn")}, "expected one back end, .*found onnx, rknn"),
-    ({"backends": ("bpu",)}, "of bpu, which does not tell them; make a bundle"),
-    ({"backends": ("nonsense",)}, r"expected an installed back end \(.*onnx.*\), found 'nonsense'"),
-    ({"bundle": "lite3_walk"}, "expected --bundle, or --model .*, found both"),
-], ids=lambda value: ",".join(value) if isinstance(value, dict) else "")  # fmt: skip
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"obs_dim": 4}, r"expected 4 values as --obs-dim says, found obs float32\[1, 3\]"),
+        ({"act_dim": 3}, r"expected 3 values as --act-dim says, found actions float32\[1, 2\]"),
+        ({"obs_dim": 0}, "--obs-dim: expected 1 or more, found 0"),
+        ({"batch": 0}, "--batch of at least 1 .*found 0 and 32"),
+        ({"batch": 4}, r"one open axis in each tensor.*found obs float32\[1, 3\]"),
+        ({"backends": ("onnx", "rknn")}, "expected one back end, .*found onnx, rknn"),
+        ({"backends": ("bpu",)}, "of bpu, which does not tell them; make a bundle"),
+        (
+            {"backends": ("nonsense",)},
+            r"expected an installed back end \(.*onnx.*\), found 'nonsense'",
+        ),
+        ({"bundle": "lite3_walk"}, "expected --bundle, or --model .*, found both"),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
 def test_bare_model_with_options_that_do_not_fit_it_refused(
     served: Any, model_file: Path, given: dict[str, Any], said: str
 ) -> None:
@@ -248,12 +276,20 @@ def test_size_that_the_file_states_may_be_given_too(served: Any, model_file: Pat
     assert served(model=model_file, obs_dim=3, act_dim=2).obs_dim == 3
 
 
-@pytest.mark.parametrize(("mean", "std", "said"), [
-    (np.zeros(4), np.ones(4), r"mean: expected 3 numbers, as the model's input, .*float64\[4\]"),
-    (np.zeros(3), np.array([1.0, -1.0, 1.0]), "std: expected values >= 0, found -1"),
-    (np.array([0.0, np.nan, 0.0]), np.ones(3), "mean: expected finite values"),
-    (np.zeros(3), None, "std: expected 3 numbers.*, found nothing"),
-], ids=["size", "negative", "nan", "missing"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mean", "std", "said"),
+    [
+        (
+            np.zeros(4),
+            np.ones(4),
+            r"mean: expected 3 numbers, as the model's input, .*float64\[4\]",
+        ),
+        (np.zeros(3), np.array([1.0, -1.0, 1.0]), "std: expected values >= 0, found -1"),
+        (np.array([0.0, np.nan, 0.0]), np.ones(3), "mean: expected finite values"),
+        (np.zeros(3), None, "std: expected 3 numbers.*, found nothing"),
+    ],
+    ids=["size", "negative", "nan", "missing"],
+)
 def test_statistics_that_are_not_those_of_the_model_refused(
     served: Any, model_file: Path, mean: Any, std: Any, said: str
 ) -> None:
@@ -291,10 +327,14 @@ def test_neither_bundle_nor_model_refused_as_wrong_arguments(served: Any) -> Non
     assert caught.value.exit_status == 2
 
 
-@pytest.mark.parametrize("save", [
-    lambda file: save_sum(file, {"one": "float32", "two": "float32"}, 3),
-    lambda file: save_recurrent(file, 3, 2),
-], ids=["two inputs", "recurrent"])  # fmt: skip
+@pytest.mark.parametrize(
+    "save",
+    [
+        lambda file: save_sum(file, {"one": "float32", "two": "float32"}, 3),
+        lambda file: save_recurrent(file, 3, 2),
+    ],
+    ids=["two inputs", "recurrent"],
+)
 def test_bare_model_with_more_than_an_input_and_an_output_needs_a_contract(
     served: Any, tmp_path: Path, save: Any
 ) -> None:

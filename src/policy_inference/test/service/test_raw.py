@@ -7,15 +7,7 @@ import pytest
 
 from policy_inference.service.protocol import Code
 
-from .lockstep import (
-    ACT_DIM,
-    Service,
-    action,
-    is_closed,
-    observation,
-    receive,
-    receive_action,
-)
+from .lockstep import ACT_DIM, Service, action, is_closed, observation, receive, receive_action
 
 
 def test_float32_in_is_answered_by_float32_out(service: Service) -> None:
@@ -142,8 +134,7 @@ def test_clients_that_are_ready_together_share_an_inference(service: Service) ->
 
     assert service.model.together == 5
     for seed, client in enumerate(clients):
-        np.testing.assert_allclose(receive_action(client), action(observation(seed))[0],
-                                   rtol=1e-5)  # fmt: skip
+        np.testing.assert_allclose(receive_action(client), action(observation(seed))[0], rtol=1e-5)
 
 
 def test_a_client_that_goes_while_its_answer_is_computed_harms_nobody(service: Service) -> None:

@@ -16,8 +16,7 @@ from policy_inference.service.protocol import Answer, Scaling
 from .serving_models import ask, session_of
 
 TOLERANCE = 1e-5
-CONTRACT = (Path(__file__).parents[2] / "config" / "bundles" / "lite3_deeprobotics"
-            / "policy.yaml")
+CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_deeprobotics" / "policy.yaml"
 
 
 @pytest.mark.real_data
@@ -50,8 +49,16 @@ def test_the_lite3_policy_answers_recorded_sensors_with_the_targets_of_the_recor
     session = session_of(model, scaling=Scaling.PHYSICAL, answer=Answer.TARGET)
     gravity, last_action = np.split(recorded["obs"], [3, 6, 33], axis=1)[1::2]
     default = np.tile([0.0, -0.65, 1.30], 4)
-    rows = np.hstack([recorded["ang_vel_body"], gravity, recorded["command"],
-                      recorded["joint_pos"] - default, recorded["joint_vel"], last_action])
+    rows = np.hstack(
+        [
+            recorded["ang_vel_body"],
+            gravity,
+            recorded["command"],
+            recorded["joint_pos"] - default,
+            recorded["joint_vel"],
+            last_action,
+        ]
+    )
 
     answers = [ask(model, session, row) for row in rows]
     model.close()

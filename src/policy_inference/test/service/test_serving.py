@@ -39,8 +39,9 @@ def input_of(model: Any, name: str = "obs") -> list[float]:
 
 
 def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path) -> None:
-    contract = observed(TERMS, clip=4.0, normalisation={
-        "file": "stats.npz", "sha256": "0" * 64, "clip": 2.0})
+    contract = observed(
+        TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64, "clip": 2.0}
+    )
     statistics = np.array([1.0, 1.0, 0.0]), np.array([2.0, 0.5, 1.0])
     model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": statistics})
 
@@ -50,8 +51,12 @@ def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path
 
 
 def test_targets_are_told_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
-    contract = contract_of({"observations": {"obs": {"terms": TERMS}},
-                            "joints.robot_names": {"[hk].*": "{name}_joint"}})
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": TERMS}},
+            "joints.robot_names": {"[hk].*": "{name}_joint"},
+        }
+    )
     model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
 
     assert model.joints == ("hip_joint", "knee_joint", "ankle")
@@ -59,15 +64,19 @@ def test_targets_are_told_for_the_joints_as_the_robot_calls_them(tmp_path: Path)
 
 def test_a_policy_that_observes_another_output_is_refused() -> None:
     contract = observed([*TERMS, {"term": "last_output", "output": "speed"}])
-    with pytest.raises(BundleError, match=r"observations.obs.terms\[1\]: expected terms that a "
-                                          r"client .*, found last_output; a client gets no"):
+    with pytest.raises(
+        BundleError,
+        match=r"observations.obs.terms\[1\]: expected terms that a "
+        r"client .*, found last_output; a client gets no",
+    ):
         policy_of(bundle_of(contract))
 
 
 def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> None:
     contract = observed(TERMS, clip=4.0, normalisation={"file": "stats.npz", "sha256": "0" * 64})
-    model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3),
-                  {"obs": (np.ones(3), np.ones(3))})
+    model = serve(
+        contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": (np.ones(3), np.ones(3))}
+    )
 
     answer = ask(model, session_of(model, scaling=Scaling.NORMALISED), [9.0, 1.5, -9.0])
 
@@ -75,29 +84,46 @@ def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> No
     np.testing.assert_allclose(answer, [9.0, 1.5, -9.0] @ weights(3, 3), rtol=1e-6)
 
 
-@pytest.mark.parametrize("history", [
-    {}, {"length": 3}, {"length": 3, "order": "newest_first"},
-    {"length": 2, "layout": "per_term"}, {"length": 3, "layout": "per_term",
-                                          "order": "newest_first", "init": "zero"},
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "history",
+    [
+        {},
+        {"length": 3},
+        {"length": 3, "order": "newest_first"},
+        {"length": 2, "layout": "per_term"},
+        {"length": 3, "layout": "per_term", "order": "newest_first", "init": "zero"},
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("order", ["clip_then_scale", "scale_then_clip"])
 def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
     tmp_path: Path, history: dict[str, Any], order: str
 ) -> None:
     scales: list[dict[str, Any]] = [
-        {"scale": [2.0, -3.0, 0.5], "clip": [-0.4, 0.2]}, {"scale": 0.25},
-        {"scale": {"hip": 0.1, "ankle": 0.3}, "clip": [-1.0, 1.0], "joints": ["ankle", "hip"]}]
-    plain: list[dict[str, Any]] = [{"term": "joint_pos_rel"}, {"term": "base_ang_vel"},
-                                   {"term": "joint_vel", "joints": ["ankle", "hip"]}]
+        {"scale": [2.0, -3.0, 0.5], "clip": [-0.4, 0.2]},
+        {"scale": 0.25},
+        {"scale": {"hip": 0.1, "ankle": 0.3}, "clip": [-1.0, 1.0], "joints": ["ankle", "hip"]},
+    ]
+    plain: list[dict[str, Any]] = [
+        {"term": "joint_pos_rel"},
+        {"term": "base_ang_vel"},
+        {"term": "joint_vel", "joints": ["ankle", "hip"]},
+    ]
     if history.get("layout") == "per_term":
         plain[1]["history_length"] = 1
-    contract = observed([term | scale for term, scale in zip(plain, scales, strict=True)],
-                        history=history, order=order, clip=0.9)
+    contract = observed(
+        [term | scale for term, scale in zip(plain, scales, strict=True)],
+        history=history,
+        order=order,
+        clip=0.9,
+    )
     unscaled = observed(plain, history=history)
     size = contract.model.inputs["obs"].shape[1]
     state, (si, expected) = RobotState(contract), np.zeros((2, size))
-    builders = [ObservationBuilder(one.observations["obs"], one, state, out)
-                for one, out in ((unscaled, si), (contract, expected))]
+    builders = [
+        ObservationBuilder(one.observations["obs"], one, state, out)
+        for one, out in ((unscaled, si), (contract, expected))
+    ]
     random = np.random.default_rng(3)
     for _ in range(4):
         for field in ("joint_pos", "joint_vel", "ang_vel_body"):
@@ -113,14 +139,20 @@ def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
 
 
 def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_order(
-    tmp_path: Path
+    tmp_path: Path,
 ) -> None:
-    contract = contract_of({
-        "observations": {"second": {"terms": [{"term": "base_ang_vel"}]},
-                         "first": {"terms": [{"term": "projected_gravity"}]}},
-        "model.inputs.first": {"shape": [1, 3], "dtype": "float16"}})
-    model = serve(contract, save_sum(tmp_path / "m.onnx",
-                                     {"first": "float16", "second": "float32"}, 3))
+    contract = contract_of(
+        {
+            "observations": {
+                "second": {"terms": [{"term": "base_ang_vel"}]},
+                "first": {"terms": [{"term": "projected_gravity"}]},
+            },
+            "model.inputs.first": {"shape": [1, 3], "dtype": "float16"},
+        }
+    )
+    model = serve(
+        contract, save_sum(tmp_path / "m.onnx", {"first": "float16", "second": "float32"}, 3)
+    )
 
     answer = ask(model, session_of(model), [1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
 
@@ -130,13 +162,23 @@ def test_several_inputs_take_their_parts_of_the_observation_in_the_contracts_ord
 
 
 def test_whole_numbers_reach_an_input_of_whole_numbers(tmp_path: Path) -> None:
-    contract = contract_of({
-        "observations": {"obs": {"terms": TERMS}, "tick": {"terms": [{"term": "tick"}]}},
-        "model.inputs.tick": {"shape": [1, 1], "dtype": "int64"}})
-    nodes = [helper.make_node("Cast", ["tick"], ["time"], to=TensorProto.FLOAT),
-             helper.make_node("Add", ["obs", "time"], ["actions"])]
-    file = save(tmp_path / "m.onnx", nodes, {"obs": (1, 3), "tick": (1, 1)}, {"actions": (1, 3)},
-                dtypes={"tick": "int64"})
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": TERMS}, "tick": {"terms": [{"term": "tick"}]}},
+            "model.inputs.tick": {"shape": [1, 1], "dtype": "int64"},
+        }
+    )
+    nodes = [
+        helper.make_node("Cast", ["tick"], ["time"], to=TensorProto.FLOAT),
+        helper.make_node("Add", ["obs", "time"], ["actions"]),
+    ]
+    file = save(
+        tmp_path / "m.onnx",
+        nodes,
+        {"obs": (1, 3), "tick": (1, 1)},
+        {"actions": (1, 3)},
+        dtypes={"tick": "int64"},
+    )
     model = serve(contract, file)
 
     assert ask(model, session_of(model), [0.5, 0.0, 0.0, 7.0]).tolist() == [7.5, 7.0, 7.0]
@@ -144,22 +186,28 @@ def test_whole_numbers_reach_an_input_of_whole_numbers(tmp_path: Path) -> None:
 
 def acting(kind: str = "position", **term: Any) -> Any:
     """Return a contract whose model of `save_linear` gets three values and drives two joints."""
-    return contract_of({
-        "observations": {"obs": {"terms": TERMS}},
-        "action.terms": [{"joints": ["ankle", "hip"], "kind": kind, **term}]})
+    return contract_of(
+        {
+            "observations": {"obs": {"terms": TERMS}},
+            "action.terms": [{"joints": ["ankle", "hip"], "kind": kind, **term}],
+        }
+    )
 
 
 def serve_acting(folder: Path, kind: str = "position", **term: Any) -> Any:
     """Serve a model that answers the first two values of the observation."""
     nodes = [helper.make_node("MatMul", ["obs", "w"], ["actions"])]
-    file = save(folder / "m.onnx", nodes, {"obs": (1, 3)}, {"actions": (1, 2)},
-                constants={"w": np.eye(3, 2, dtype=np.float32)})
+    file = save(
+        folder / "m.onnx",
+        nodes,
+        {"obs": (1, 3)},
+        {"actions": (1, 2)},
+        constants={"w": np.eye(3, 2, dtype=np.float32)},
+    )
     return serve(acting(kind, **term), file)
 
 
-def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(
-    tmp_path: Path
-) -> None:
+def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(tmp_path: Path) -> None:
     model = serve_acting(tmp_path, scale=0.5, clip=[-1.0, 2.0])
     session = session_of(model)
 
@@ -170,8 +218,7 @@ def test_action_is_the_output_inside_the_contracts_clip_and_that_is_counted(
 
 
 def test_target_is_the_command_of_each_joint_in_the_contracts_order(tmp_path: Path) -> None:
-    model = serve_acting(tmp_path, scale=[0.5, 0.25], offset="default_position",
-                         clip=[-1.0, 1.0])
+    model = serve_acting(tmp_path, scale=[0.5, 0.25], offset="default_position", clip=[-1.0, 1.0])
     session = session_of(model, answer=Answer.TARGET)
 
     answer = ask(model, session, [1.0, 2.0, 0.0])
@@ -183,8 +230,9 @@ def test_target_is_the_command_of_each_joint_in_the_contracts_order(tmp_path: Pa
     assert model.counters["position_limit"] == 0
 
 
-@pytest.mark.parametrize(("kind", "limit"), [("position", 1.5), ("velocity", 10.0),
-                                             ("effort", 20.0)])
+@pytest.mark.parametrize(
+    ("kind", "limit"), [("position", 1.5), ("velocity", 10.0), ("effort", 20.0)]
+)
 def test_target_is_inside_the_joints_limit_of_its_kind_and_that_is_counted(
     tmp_path: Path, kind: str, limit: float
 ) -> None:
@@ -217,9 +265,12 @@ def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
 
 
 def test_observation_that_its_input_cannot_hold_refused(tmp_path: Path) -> None:
-    contract = contract_of({
-        "observations": {"obs": {"terms": TERMS}},
-        "model.inputs.obs": {"shape": [1, 3], "dtype": "float16"}})
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": TERMS}},
+            "model.inputs.obs": {"shape": [1, 3], "dtype": "float16"},
+        }
+    )
     model = serve(contract, save_sum(tmp_path / "m.onnx", {"obs": "float16"}, 3))
     session = session_of(model)
 
@@ -232,7 +283,7 @@ def test_observation_that_its_input_cannot_hold_refused(tmp_path: Path) -> None:
 
 
 def test_answer_of_the_model_that_is_no_number_is_a_problem_and_the_next_one_is_not(
-    tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     model = serve(observed(TERMS), save_first(tmp_path / "m.onnx", 3, 3))
     session = session_of(model)
@@ -262,8 +313,12 @@ def test_inference_that_fails_is_a_problem_with_the_back_ends_reason(tmp_path: P
 
 def test_runtime_that_has_died_is_known_to_the_service(tmp_path: Path) -> None:
     contract = observed(TERMS)
-    backend = ChildBackend(OnnxBackend, save_linear(tmp_path / "m.onnx", 3, 3),
-                           contract.model.input_specs, contract.model.output_specs)
+    backend = ChildBackend(
+        OnnxBackend,
+        save_linear(tmp_path / "m.onnx", 3, 3),
+        contract.model.input_specs,
+        contract.model.output_specs,
+    )
     model = ServedModel(policy_of(bundle_of(contract)), backend)
     session = session_of(model)
     assert model.problem == ""
@@ -321,12 +376,19 @@ def test_recurrent_state_stays_as_it_was_where_there_is_a_problem(recurrent: Any
 
 def test_recurrent_state_that_is_no_number_is_not_kept(tmp_path: Path) -> None:
     contract = contract_of({"observations": {"obs": {"terms": TERMS}}, **RECURRENT})
-    nodes = [helper.make_node("Identity", ["obs"], ["actions"]),
-             helper.make_node("ReduceSum", ["obs", "all"], ["sum"], keepdims=0),
-             helper.make_node("Sqrt", ["sum"], ["root"]),
-             helper.make_node("Add", ["h_in", "root"], ["h_out"])]
-    file = save(tmp_path / "m.onnx", nodes, {"obs": (1, 3), "h_in": (1, 1, 2)},
-                {"actions": (1, 3), "h_out": (1, 1, 2)}, constants={"all": np.array([0, 1])})
+    nodes = [
+        helper.make_node("Identity", ["obs"], ["actions"]),
+        helper.make_node("ReduceSum", ["obs", "all"], ["sum"], keepdims=0),
+        helper.make_node("Sqrt", ["sum"], ["root"]),
+        helper.make_node("Add", ["h_in", "root"], ["h_out"]),
+    ]
+    file = save(
+        tmp_path / "m.onnx",
+        nodes,
+        {"obs": (1, 3), "h_in": (1, 1, 2)},
+        {"actions": (1, 3), "h_out": (1, 1, 2)},
+        constants={"all": np.array([0, 1])},
+    )
     model = serve(contract, file)
     session = session_of(model)
     ask(model, session, [4, 0, 0])

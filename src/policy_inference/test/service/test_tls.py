@@ -18,8 +18,8 @@ from policy_inference.service.connection import set_options
 from policy_inference.service.credentials import server_context
 from policy_inference.service.endpoints import Asked
 from policy_inference.service.entrance import PAUSE_NS
-from policy_inference.service.handshakes import MOST, Handshake, Handshakes
 from policy_inference.service.protocol import Code, Hello, Type, frame
+from policy_inference.service.tls import MOST, Handshake, Handshakes
 
 from .certificates import DAY, Certificate, make_certificate
 from .lockstep import (
@@ -45,8 +45,10 @@ def service(tmp_path: Path, ca: Certificate) -> Iterator[Service]:
     """A service with mutual TLS, and an endpoint for local clients."""
     made = make_certificate(tmp_path, "service", ca)
     context, _ = server_context(made.cert, made.key, ca.cert)
-    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path /
-                                 "framed.sock", tls=context)) as opened:  # fmt: skip
+    with serving(
+        tmp_path,
+        Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path / "framed.sock", tls=context),
+    ) as opened:
         yield opened
 
 
@@ -95,8 +97,11 @@ def test_a_client_with_a_certificate_of_the_ca_is_answered(
 
         kind, payload = read_frame(client)
         assert kind == Type.ACTION
-        np.testing.assert_allclose(np.frombuffer(payload, np.float32).reshape(rows, -1),
-                                   action(observation(rows=rows)), rtol=1e-5)
+        np.testing.assert_allclose(
+            np.frombuffer(payload, np.float32).reshape(rows, -1),
+            action(observation(rows=rows)),
+            rtol=1e-5,
+        )
 
 
 def test_a_frame_in_many_records_is_one_request(
@@ -107,7 +112,7 @@ def test_a_frame_in_many_records_is_one_request(
     assert read_frame(client)[0] == Type.WELCOME
     data = request(observation())
     for begin in range(0, len(data), 7):
-        client.sendall(data[begin:begin + 7])
+        client.sendall(data[begin : begin + 7])
     while not service.notes.answers:
         service.loop.step(PASS_S)
 
@@ -129,9 +134,11 @@ def test_a_client_without_a_good_certificate_is_refused_and_the_reason_told(
     with pytest.raises(ssl.SSLError):
         client.recv(1)
     (reason,) = service.notes.refusals
-    assert {"nobody": "TLS: PEER_DID_NOT_RETURN_A_CERTIFICATE",
-            "another CA": "its certificate: unable to get local issuer",
-            "expired": "its certificate: certificate has expired"}[whose] in reason
+    assert {
+        "nobody": "TLS: PEER_DID_NOT_RETURN_A_CERTIFICATE",
+        "another CA": "its certificate: unable to get local issuer",
+        "expired": "its certificate: certificate has expired",
+    }[whose] in reason
 
 
 def test_a_client_that_speaks_no_tls_is_refused(service: Service, clients: ExitStack) -> None:
@@ -151,7 +158,7 @@ def test_garbage_in_the_place_of_handshakes_leaks_nothing(
     for number in range(60):
         with ExitStack() as stack:
             client = connect(service, stack)
-            client.sendall(hello[:number * 5] + bytes([number]))
+            client.sendall(hello[: number * 5] + bytes([number]))
             client.shutdown(socket.SHUT_WR)
             while len(service.notes.refusals) <= number:
                 service.loop.step(PASS_S)
@@ -204,8 +211,11 @@ def test_one_address_loses_its_own_handshakes_not_those_of_others(ca: Certificat
         stack.callback(handshakes.close)
         addresses = ["10.0.0.1", *["10.0.0.2"] * (MOST + 1), "10.0.0.3"]
         for (_, there), address in zip(pairs, addresses, strict=True):
-            handshakes.begin(Handshake(connected=there, context=context, where="here",
-                                       address=address, client=address))
+            handshakes.begin(
+                Handshake(
+                    connected=there, context=context, where="here", address=address, client=address
+                )
+            )
         for _ in range(3):
             assert woken.acquire(timeout=PASS_S)
         ended = handshakes.ended()
@@ -235,8 +245,9 @@ def test_a_token_stands_in_for_a_certificate(
 ) -> None:
     made = make_certificate(tmp_path, "service", ca)
     context, _ = server_context(made.cert, made.key)
-    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0), tls=context),
-                 token=b"the token of this robot") as service:  # fmt: skip
+    with serving(
+        tmp_path, Asked(framed_tcp=("127.0.0.1", 0), tls=context), token=b"the token of this robot"
+    ) as service:
         client = secured(connect(service, clients), ca, None)
         let_in(service, client)
 
@@ -250,8 +261,9 @@ def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certifica
     here, there = socket.socketpair()
     ended = threading.Event()
     handshakes = Handshakes(ended.set, within_s=0.01)
-    handshakes.begin(Handshake(connected=there, context=context, where="here",
-                               address="here", client="silent"))
+    handshakes.begin(
+        Handshake(connected=there, context=context, where="here", address="here", client="silent")
+    )
     assert ended.wait(PASS_S)
     (handshake,) = handshakes.ended()
     handshakes.close()
@@ -272,8 +284,10 @@ def test_raw_tcp_answers_too(tmp_path: Path, clients: ExitStack) -> None:
 
 
 def test_a_tcp_peer_that_vanishes_is_looked_for() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening, \
-            socket.create_connection(listening.getsockname()) as connected:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname()) as connected,
+    ):
         set_options(connected)
 
         def option(level: int, name: int) -> int:
@@ -281,8 +295,8 @@ def test_a_tcp_peer_that_vanishes_is_looked_for() -> None:
 
         assert option(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         assert option(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
-        silent_s = (option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE)
-                    + option(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL)
-                    * option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT))
+        silent_s = option(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) + option(
+            socket.IPPROTO_TCP, socket.TCP_KEEPINTVL
+        ) * option(socket.IPPROTO_TCP, socket.TCP_KEEPCNT)
         assert silent_s <= 15
         assert option(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) <= 15_000

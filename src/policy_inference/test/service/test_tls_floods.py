@@ -31,8 +31,11 @@ UPDATES, PASSES = 20_000, 10
 def service(tmp_path: Path) -> Iterator[Service]:
     made = make_certificate(tmp_path, "service")
     context, _ = server_context(made.cert, made.key)
-    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path /
-                                 "framed.sock", tls=context), token=b"") as opened:  # fmt: skip
+    with serving(
+        tmp_path,
+        Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path / "framed.sock", tls=context),
+        token=b"",
+    ) as opened:
         yield opened
 
 
@@ -66,7 +69,7 @@ def test_a_flood_of_key_updates_is_sent_away_and_holds_up_nobody(
     def flood() -> None:
         with contextlib.suppress(OSError):  # sent away
             while sum(taken) < len(records):
-                taken.append(connected.send(records[sum(taken):]))
+                taken.append(connected.send(records[sum(taken) :]))
                 began.set()
 
     thread = threading.Thread(target=flood)
@@ -117,7 +120,7 @@ def test_a_handshake_in_many_small_records_is_one(service: Service, clients: Exi
         client.do_handshake()
     hello = ours.read()[5:]
     for begin in range(0, len(hello), 50):
-        part = hello[begin:begin + 50]
+        part = hello[begin : begin + 50]
         connected.sendall(b"\x16\x03\x01" + len(part).to_bytes(2, "big") + part)
     while True:
         theirs.write(connected.recv(1 << 16))

@@ -36,8 +36,14 @@ def unit(tmp_path: Path) -> Path:
 
 def said(*command: object) -> str:
     """Run a tool; return what it printed, errors included."""
-    done = subprocess.run([*map(str, command)], check=False, text=True, timeout=60,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    done = subprocess.run(
+        [*map(str, command)],
+        check=False,
+        text=True,
+        timeout=60,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     return f"{done.stdout}status {done.returncode}"
 
 
@@ -68,22 +74,32 @@ def test_systemd_rates_the_unit_as_hardened(unit: Path) -> None:
 def test_systemd_makes_the_user_of_the_unit_and_the_group_of_its_clients(tmp_path: Path) -> None:
     folder = tmp_path / "etc" / "sysusers.d"
     folder.mkdir(parents=True)
-    shutil.copy(PACKAGE / "systemd" / "policy_inference.sysusers.conf",
-                folder / "policy_inference.conf")
+    shutil.copy(
+        PACKAGE / "systemd" / "policy_inference.sysusers.conf", folder / "policy_inference.conf"
+    )
 
     assert said("systemd-sysusers", f"--root={tmp_path}").endswith("status 0")
-    (line,) = [line for line in (tmp_path / "etc" / "passwd").read_text().splitlines()
-               if line.startswith("policy_inference:")]
+    (line,) = [
+        line
+        for line in (tmp_path / "etc" / "passwd").read_text().splitlines()
+        if line.startswith("policy_inference:")
+    ]
     assert line.endswith("nologin")
-    groups = {line.split(":")[0]: line.split(":")[3]
-              for line in (tmp_path / "etc" / "group").read_text().splitlines()}
+    groups = {
+        line.split(":")[0]: line.split(":")[3]
+        for line in (tmp_path / "etc" / "group").read_text().splitlines()
+    }
     assert groups["policy_clients"] == groups["policy_inference"] == ""
 
 
 @has("apparmor_parser")
 def test_apparmor_compiles_the_profile() -> None:
-    found = said("apparmor_parser", "--skip-kernel-load", "--skip-cache",
-                 PACKAGE / "apparmor" / "policy_inference")
+    found = said(
+        "apparmor_parser",
+        "--skip-kernel-load",
+        "--skip-cache",
+        PACKAGE / "apparmor" / "policy_inference",
+    )
 
     assert found.endswith("status 0")
     assert "Warning" not in found
@@ -96,8 +112,11 @@ def test_unit_and_profile_name_each_other() -> None:
 
 def settings(file: Path) -> dict[str, str]:
     """Return the settings of a unit, the last of each name."""
-    return dict(line.split("=", 1) for line in file.read_text().splitlines()
-                if "=" in line and not line.startswith("#"))
+    return dict(
+        line.split("=", 1)
+        for line in file.read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
 
 
 def test_clients_reach_the_socket_and_no_file_of_the_service() -> None:
@@ -120,8 +139,9 @@ def test_memory_tasks_dumps_and_network_of_the_service_are_bounded() -> None:
 
 def test_secrets_come_from_a_folder_that_the_profile_denies() -> None:
     profile = (PACKAGE / "apparmor" / "policy_inference").read_text()
-    lines = re.findall(r"LoadCredential=(\S+):(\S+)",
-                       (PACKAGE / "systemd" / "20-secrets.conf").read_text())
+    lines = re.findall(
+        r"LoadCredential=(\S+):(\S+)", (PACKAGE / "systemd" / "20-secrets.conf").read_text()
+    )
 
     assert {name for name, _ in lines} == {"token", "tls.key"}
     assert all(file == f"/etc/policy_inference/secrets/{name}" for name, file in lines)

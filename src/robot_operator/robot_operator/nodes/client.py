@@ -11,16 +11,14 @@ from policy_msgs.srv import LoadBundle
 from rclpy.duration import Duration
 from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
-from policy_inference.nodes.graph import full_name
-from robot_operator.arguments import RECORD, REQUESTS
 from robot_operator.errors import OperatorError
 from robot_operator.nodes.found import full, namespace_of, require_to_be_alone_on
 from robot_operator.nodes.participant import Participant
+from robot_operator.nodes.services import RobotServices
 from robot_operator.nodes.words import MODES
-from robot_operator.requests import ANSWER_TIMEOUT_S
+from robot_operator.requests import ANSWER_TIMEOUT_S, OperatorRequest
 
 COMMAND_PERIOD_S = 0.05
 _NEWEST = QoSProfile(depth=1)
@@ -28,9 +26,9 @@ _CHUNK = "policy_msgs/msg/ActionChunk"
 _NO_RECORDER = "record its topics with `ros2 bag record`"
 _NOT_THERE = {
     "drive": "it takes no velocity: ask for stand, then run",
-    "load": "end it and start it with the other bundle",
-    "record": _NO_RECORDER, "record_run": _NO_RECORDER,
-}  # fmt: skip
+    "record": _NO_RECORDER,
+    "record_run": _NO_RECORDER,
+}
 """What to do instead of what a chunk policy's node does not have."""
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOADED_WITHIN_S = 600.0
@@ -50,7 +48,8 @@ class Operator(Participant):
     def __init__(
         self,
         *,
-        policy_node: str = "joint_policy_node",
+        policy_node: str | None = "joint_policy_node",
+        driver_node: str | None = None,
         drives: bool = True,
         use_sim_time: bool = False,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
@@ -59,29 +58,28 @@ class Operator(Participant):
         """Join the ROS 2 domain of the environment.
 
         Args:
-            policy_node: Full name of the node that runs the policy. `cmd_vel` and `estop` are those
-                of its namespace.
+            policy_node: Full name of the node that runs the policy; None: the driver alone is
+                asked. `cmd_vel` and `estop` are those of its namespace.
+            driver_node: Full name of the robot's driver, if that is to be asked, too.
             drives: Whether it is to publish `cmd_vel`, which one node at a time may.
             use_sim_time: Whether velocities and waits follow `/clock`.
             answer_timeout_s: How long to wait for a service, an answer or the first status.
             watch: Called often while something is waited for; what it raises ends the wait.
         """
-        policy_node = full(policy_node)
-        super().__init__("operator", namespace=namespace_of(policy_node),
-                         use_sim_time=use_sim_time, answer_timeout_s=answer_timeout_s, watch=watch)
+        policy_node, driver_node = (name and full(name) for name in (policy_node, driver_node))
+        super().__init__(
+            "operator",
+            namespace=namespace_of(policy_node or driver_node or "/"),
+            use_sim_time=use_sim_time,
+            answer_timeout_s=answer_timeout_s,
+            watch=watch,
+        )
         self._status: PolicyStatus | None = None
         self._velocity: Twist | None = None
-        self._services = {
-            name: self.node.create_client(Trigger, f"{policy_node}/{name}")
-            for name in (*REQUESTS, RECORD)
-        }
-        self._estop = self.node.create_publisher(Bool, "estop", _LATCHED)
-        self._policy_node = policy_node
-        self._record_run = self.node.create_client(SetBool, f"{policy_node}/record_run")
-        self._load = self.node.create_client(LoadBundle, f"{policy_node}/load")
-        self.node.create_subscription(
-            PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED
-        )
+        self._services = RobotServices(self.node, policy_node, driver_node)
+        self._driver_node = driver_node
+        if policy_node is not None:
+            self._join_policy(policy_node)
         if drives:
             self._cmd_vel = self.node.create_publisher(Twist, "cmd_vel", _NEWEST)
         # A timer keeps to its absolute deadlines, on whichever clock.
@@ -105,7 +103,7 @@ class Operator(Participant):
 
     @property
     def heard(self) -> bool:
-        """Whether velocities reach everybody who subscribes to them, and somebody does."""
+        """Whether velocities reach all their subscribers, and there is one."""
         subscribers = self.node.count_subscribers(self._cmd_vel.topic_name)
         return bool(0 < subscribers <= self._cmd_vel.get_subscription_count())
 
@@ -126,17 +124,20 @@ class Operator(Participant):
         Raises:
             OperatorError: It runs a chunk policy, or nothing is known within `answer_timeout_s`.
         """
-        self.wait_until(lambda: known() or self.makes_chunks, f"what '{name}' needs",
-                        self.answer_timeout_s)
+        self.wait_until(
+            lambda: known() or self.makes_chunks, f"what '{name}' needs", self.answer_timeout_s
+        )
         if not known() and self.makes_chunks:
-            raise OperatorError(f"{name}: expected a node of joint policies, found "
-                           f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}")
+            raise OperatorError(
+                f"{name}: expected a node of joint policies, found "
+                f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}"
+            )
 
     def require_to_be_alone(self) -> None:
-        """Return if nobody else publishes `cmd_vel`; others have a second to appear.
+        """Return if no other node publishes `cmd_vel`; others have a second to appear.
 
         Raises:
-            OperatorError: Somebody does.
+            OperatorError: Another node does.
         """
         require_to_be_alone_on(self.node, self._cmd_vel.topic_name)
 
@@ -146,51 +147,33 @@ class Operator(Participant):
         Raises:
             OperatorError: That takes longer than `timeout_s`; it says what is missing.
         """
-        self.wait_until(self._served, "the services of the policy node", timeout_s)
+        self.wait_until(
+            lambda: self._services.reaches_policy, "the services of the policy node", timeout_s
+        )
         self.wait_until(self._fed, "fresh inputs of the policy node", timeout_s)
 
     def request(self, name: str) -> tuple[bool, str]:
-        """Ask the policy node for `stand`, `run`, `damp`, `reset`, `estop` or `record`.
+        """Ask for `stand`, `run`, `damp`, `reset`, `estop`, `take_control` or `release_control`.
 
         Returns:
-            Whether it agreed, and what it says.
+            Whether all that grant it agreed, and what the policy node says, else the driver.
+            `take_control` takes seconds: the robot may move first.
 
         Raises:
-            OperatorError: No service, or no answer, within `answer_timeout_s`.
+            OperatorError: No service within `answer_timeout_s`, or no answer in time.
         """
-        if name == RECORD:
-            self.require_joint_policy(name, self._services[name].service_is_ready)
-        if name in ("estop", "reset"):
-            # A robot's driver hears it as well, whatever the policy node does.
-            self.tell_estop(pressed=name == "estop")
-        return self.ask(self._services[name], name, Trigger.Request(), self.answer_timeout_s)
-
-    def tell_estop(self, *, pressed: bool) -> None:
-        """Say on the topic `estop` whether it is pressed, to all who listen now and later."""
-        self._estop.publish(Bool(data=pressed))
-
-    def tell_listener(self, name: str, *, pressed: bool) -> None:
-        """Say it once a node listens, and return when that has heard of it.
-
-        Raises:
-            OperatorError: The node of this full name does not listen within `answer_timeout_s`.
-        """
-        def listens() -> bool:
-            infos = self.node.get_subscriptions_info_by_topic(self._estop.topic_name)
-            return (name in map(full_name, infos)
-                    and self._estop.get_subscription_count() >= len(infos))
-
-        self.wait_until(listens, f"{name} to listen to estop", self.answer_timeout_s)
-        self.tell_estop(pressed=pressed)
-        self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
+        answers = self._asked(name)
+        refusals = [message for _, agreed, message in answers if not agreed]
+        return not refusals, refusals[0] if refusals else answers[0][2]
 
     def demand(self, name: str) -> str:
-        """Ask, accept no refusal, and return what the policy node says.
+        """Ask as `request` does, accept no refusal, and return what is said.
 
         Raises:
-            OperatorError: The policy node refused.
+            OperatorError: One refused or does not answer; what grants it as well was asked, too.
         """
-        return granted(name, *self.request(name))
+        said = [granted(name, agreed, text, who) for who, agreed, text in self._asked(name)]
+        return said[0]
 
     def call(self, service: Any, name: str) -> str:
         """Call another node's std_srvs/Trigger, accept no refusal, and return what it says.
@@ -198,28 +181,10 @@ class Operator(Participant):
         Raises:
             OperatorError: It refused, or there is no answer within `answer_timeout_s`.
         """
-        return granted(
-            name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
+        return granted(name, *self.ask(service, name, Trigger.Request(), self.answer_timeout_s))
 
-    def request_of_driver(self, driver: str, name: str) -> tuple[bool, str]:
-        """Ask a robot's driver for something.
-
-        Args:
-            driver: Full name of its node.
-            name: `take_control`, `release_control`, `damp` or `reset`.
-
-        Returns:
-            Whether it agreed, and what it says, once that is done; `take_control` takes seconds:
-            the robot folds its legs.
-
-        Raises:
-            OperatorError: It does not answer in time.
-        """
-        service = self.node.create_client(Trigger, f"{driver}/{name}")
-        return self.ask(service, name, Trigger.Request(), _CONTROL_WITHIN_S)
-
-    def status_of_driver(self, driver: str) -> RobotStatus:
-        """Return the status of a robot's driver.
+    def status_of_driver(self) -> RobotStatus:
+        """Return the status of the robot's driver.
 
         Raises:
             OperatorError: None comes within `answer_timeout_s`.
@@ -230,9 +195,19 @@ class Operator(Participant):
             heard.append(message)
             self.notify()
 
+        driver = self._driver_node
         self.node.create_subscription(RobotStatus, f"{driver}/status", hear, _LATCHED)
         self.wait_until(lambda: bool(heard), f"a status of {driver}", self.answer_timeout_s)
         return heard[-1]
+
+    def record(self) -> str:
+        """Let the policy node write what its flight recorder has; return what it says.
+
+        Raises:
+            OperatorError: The policy node refused, or does not answer in time.
+        """
+        self.require_joint_policy("record", self._record.service_is_ready)
+        return self.call(self._record, "record")
 
     def record_run(self, on: bool) -> str:
         """Let the policy node record everything from now on, or end that; return what it says.
@@ -256,7 +231,6 @@ class Operator(Participant):
             OperatorError: The policy node refused, or has not answered within ten minutes: an
                 engine may have to be built.
         """
-        self.require_joint_policy("load", self._load.service_is_ready)
         request = LoadBundle.Request(bundle=bundle, backend=backend)
         return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
 
@@ -296,8 +270,9 @@ class Operator(Participant):
         Raises:
             OperatorError: It does not within `timeout_s` (steady clock).
         """
-        self.wait_until(lambda: self._status is not None and self.mode == mode,
-                        f"the mode {mode}", timeout_s)  # fmt: skip
+        self.wait_until(
+            lambda: self._status is not None and self.mode == mode, f"the mode {mode}", timeout_s
+        )
 
     def move(self, vx_mps: float = 0.0, vy_mps: float = 0.0, wz_radps: float = 0.0) -> None:
         """Command this velocity (body frame) now and from now on."""
@@ -318,12 +293,54 @@ class Operator(Participant):
         self.let_go()
         self._cmd_vel.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
-    def _served(self) -> bool:
-        return all(self._services[name].service_is_ready() for name in REQUESTS)
+    def _asked(self, name: str) -> list[tuple[str, bool, str]]:
+        """Ask all that grant a request; return who, whether it agreed, and what it says.
+
+        A driver is asked, too, where the policy node hangs; the error is raised afterwards.
+        """
+        request = OperatorRequest(name)
+        self._services.announce(request)
+        answers: list[tuple[str, bool, str]] = []
+        errors: list[OperatorError] = []
+        for owner, service in self._services.granting(request).items():
+            of_driver = owner == self._driver_node
+            try:
+                if of_driver and request is OperatorRequest.RESET:
+                    self._wait_for_listener(owner)
+                timeout_s = _CONTROL_WITHIN_S if of_driver else self.answer_timeout_s
+                agreed, text = self.ask(service, name, Trigger.Request(), timeout_s)
+            except OperatorError as error:
+                errors.append(error)
+            else:
+                answers.append((owner if of_driver else "the policy node", agreed, text))
+        if errors:
+            raise errors[0]
+        return answers
+
+    def _wait_for_listener(self, name: str) -> None:
+        """Wait until a node has heard what `estop` says, which would else press it once more.
+
+        Raises:
+            OperatorError: The node of this full name does not listen within `answer_timeout_s`.
+        """
+        services, timeout_s = self._services, self.answer_timeout_s
+        self.wait_until(lambda: services.is_heard_by(name), f"{name} to listen to estop", timeout_s)
+        services.announce(OperatorRequest.RESET)
+        services.wait_for_acknowledgement()
+
+    def _join_policy(self, policy_node: str) -> None:
+        node, self._policy_node = self.node, policy_node
+        self._record = node.create_client(Trigger, f"{policy_node}/record")
+        self._record_run = node.create_client(SetBool, f"{policy_node}/record_run")
+        self._load = node.create_client(LoadBundle, f"{policy_node}/load")
+        node.create_subscription(PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED)
 
     def _fed(self) -> bool:
-        required = [] if self._status is None else [
-            entry for entry in self._status.inputs if entry.name != "cmd_vel"]  # fmt: skip
+        required = (
+            []
+            if self._status is None
+            else [entry for entry in self._status.inputs if entry.name != "cmd_vel"]
+        )
         return bool(required) and all(entry.ok for entry in required)
 
     def described(self) -> str:

@@ -14,7 +14,7 @@ from policy_msgs.msg import RobotStatus
 
 from robot_operator.arguments import RECORD, STATUS
 from robot_operator.errors import OperatorError
-from robot_operator.nodes.client import Operator, granted
+from robot_operator.nodes.client import Operator
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
@@ -27,18 +27,17 @@ from robot_operator.nodes.found import (
     the_one_or_none,
 )
 from robot_operator.nodes.words import STATES, described, driver_lines, policy_lines
-from robot_operator.requests import OF_DRIVER, Request
+from robot_operator.requests import OF_DRIVER, OperatorRequest
 
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0
 _LOOK_FOR_S = 2.0
 """For what need not be there; on a busy machine a new node meets others after a second."""
-_DAMP, _RESET = Request.DAMP.value, Request.RESET.value
+_DAMP, _RESET = OperatorRequest.DAMP.value, OperatorRequest.RESET.value
 _OF_BOTH = (_RESET, STATUS)
 """Concerns policy node and driver, or that of them which there is."""
-_FOLLOWED = (Request.STAND.value, Request.RUN.value)
+_FOLLOWED = (OperatorRequest.STAND.value, OperatorRequest.RUN.value)
 """Refused where there is a driver that follows no commands."""
-_DEFAULT_NODE = "joint_policy_node"
 _OF_DRIVER = tuple(request.value for request in OF_DRIVER)
 _REACHED: dict[str, tuple[str, Callable[[Operator], bool]]] = {
     "run": ("the mode RUN", lambda operator: operator.mode == "RUN"),
@@ -60,9 +59,13 @@ def main(given: argparse.Namespace) -> int:
         if given.action is None:
             return _open_screen(given)
         notice = _find(given)
-        node = given.node or f"{namespace_of(given.driver)}/{_DEFAULT_NODE}"
-        with Operator(policy_node=node, use_sim_time=given.sim_time,
-                      drives=given.action == "drive", answer_timeout_s=given.timeout) as operator:
+        with Operator(
+            policy_node=given.node,
+            driver_node=given.driver,
+            use_sim_time=given.sim_time,
+            drives=given.action == "drive",
+            answer_timeout_s=given.timeout,
+        ) as operator:
             sys.stdout.write(_act(operator, given, notice))
     except OperatorError as error:
         sys.stderr.write(f"robot_operator: {error}\n")
@@ -82,8 +85,10 @@ def _open_screen(given: argparse.Namespace) -> int:
     from robot_operator.nodes.terminal import has_terminal, operate
 
     if not has_terminal():
-        raise OperatorError("robot_operator: expected an action or a terminal, found neither; "
-                            "`operator_node` runs without one")
+        raise OperatorError(
+            "robot_operator: expected an action or a terminal, found neither; "
+            "`operator_node` runs without one"
+        )
     words = ["--ros-args", *(["--params-file", given.params_file] if given.params_file else [])]
     seen = look_around(_LOOK_FOR_S, policy=given.node and full(given.node))
     names = {"policy_node": given.node or seen.policy, "driver_node": given.driver or seen.driver}
@@ -144,14 +149,13 @@ def _act(operator: Operator, given: argparse.Namespace, notice: str) -> str:
     """
     if given.action in _OF_DRIVER:
         try:
-            answer = operator.request_of_driver(given.driver, given.action)
+            return f"{operator.demand(given.action)}\n"
         except KeyboardInterrupt:
-            # Whoever takes back that the robot is to fold its legs wants them to stop.
-            operator.request_of_driver(given.driver, _DAMP)
+            # An operator who interrupts this wants the robot to stop moving by itself.
+            operator.request(_DAMP)
             raise
-        return f"{granted(given.action, *answer, who=given.driver)}\n"
     if given.action == RECORD:
-        return f"{operator.demand(RECORD)}\n"
+        return f"{operator.record()}\n"
     if given.action == "record_run":
         return f"{operator.record_run(given.switch == 'on')}\n"
     if given.action == "load":
@@ -159,7 +163,7 @@ def _act(operator: Operator, given: argparse.Namespace, notice: str) -> str:
     _move(operator, given)
     lines = policy_lines(operator.status) if given.node else []
     if given.driver and (given.action == STATUS or not lines):
-        driver = operator.status_of_driver(given.driver)
+        driver = operator.status_of_driver()
         lines += [*driver_lines(driver), *(("obstacle", text) for text in driver.obstacles)]
     elif given.action == STATUS and notice:
         lines.append(("driver", notice))
@@ -174,7 +178,7 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
         if given.node:
             operator.wait_for_status()
     elif given.action == _RESET and not given.node:
-        _reset_driver(operator, given.driver)
+        operator.demand(_RESET)
     elif given.action == "drive":
         operator.wait_for_status()
         _drive(operator, given)
@@ -182,12 +186,7 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
         operator.wait_for_status()
         operator.stand()
     else:
-        # The driver does not wait for a policy node that hangs.
-        try:
-            operator.demand(given.action)
-        finally:
-            if given.action == _RESET and given.driver:
-                _reset_driver(operator, given.driver)
+        operator.demand(given.action)
         operator.wait_for_status()
         what, reached = _REACHED[given.action]
         operator.wait_until(lambda: reached(operator), what, _CHANGE_TIMEOUT_S)
@@ -199,21 +198,12 @@ def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> No
     Raises:
         OperatorError: It does not: nothing would move, whatever the policy node says.
     """
-    status = operator.status_of_driver(given.driver)
+    status = operator.status_of_driver()
     if status.state != RobotStatus.FOLLOWING:
         raise OperatorError(
             f"{given.action}: expected a driver that follows commands, found {given.driver} in "
-            f"{STATES[status.state]} ({status.reason}); ask for take_control")
-
-
-def _reset_driver(operator: Operator, driver: str) -> None:
-    """Release the e-stop of the driver as well.
-
-    Raises:
-        OperatorError: It refused, or does not answer.
-    """
-    operator.tell_listener(driver, pressed=False)
-    granted(_RESET, *operator.request_of_driver(driver, _RESET), who=driver)
+            f"{STATES[status.state]} ({status.reason}); ask for take_control"
+        )
 
 
 def _drive(operator: Operator, given: argparse.Namespace) -> None:
@@ -231,8 +221,9 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
         operator.move(given.vx, given.vy, given.wz)
         operator.wait_until(
             lambda: operator.now_ns >= ends_ns or operator.mode not in _DRIVING,
-            f"{given.seconds:g} s to pass", _CHANGE_TIMEOUT_S + 10.0 * given.seconds,
-        )  # fmt: skip
+            f"{given.seconds:g} s to pass",
+            _CHANGE_TIMEOUT_S + 10.0 * given.seconds,
+        )
     finally:
         operator.halt()
     _require_running(operator)
@@ -240,5 +231,7 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
 
 def _require_running(operator: Operator) -> None:
     if operator.mode not in _DRIVING:
-        raise OperatorError(f"drive: expected the mode RUN, found {operator.mode} "
-                       f"({operator.status.reason}); ask for stand, then run")  # fmt: skip
+        raise OperatorError(
+            f"drive: expected the mode RUN, found {operator.mode} "
+            f"({operator.status.reason}); ask for stand, then run"
+        )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which policy nodes and drivers there are in the ROS 2 domain: whoever publishes their status."""
+"""Which policy nodes and drivers there are in the ROS 2 domain: the publishers of a status."""
 
 import math
 import time
@@ -8,20 +8,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import rclpy
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
-from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.nodes.graph import full_name
 from robot_operator.errors import OperatorError
+from robot_operator.nodes.own_node import own_node
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
-_OTHER_COMMANDS = {_JOINT_STATES, "std_msgs/msg/Float64MultiArray",
-                   "trajectory_msgs/msg/JointTrajectory"}
+_OTHER_COMMANDS = {
+    _JOINT_STATES,
+    "std_msgs/msg/Float64MultiArray",
+    "trajectory_msgs/msg/JointTrajectory",
+}
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
@@ -33,7 +34,7 @@ def the_one(kind: str, timeout_s: float) -> str:
     """Return the full name of the one node of a kind, POLICY_NODE or DRIVER, that there is.
 
     After the first was found others have a second to appear, so that on a
-    busy machine, too, nobody operates a robot that was not meant.
+    busy machine, too, no other robot is operated than the one that is meant.
 
     Raises:
         OperatorError: There is none within `timeout_s`, or more than one.
@@ -51,7 +52,7 @@ def the_one_or_none(kind: str, timeout_s: float) -> str | None:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundNodes:
     """Policy nodes, drivers, and how the robot of the policy node is known, by full names.
 
     Attributes:
@@ -100,14 +101,16 @@ class Found:
         if self.drivers:
             return ""
         if self.robots:
-            return (f"no driver: {', '.join(self.robots)} follows commands and publishes no "
-                    "RobotStatus, as a simulator")
+            return (
+                f"no driver: {', '.join(self.robots)} follows commands and publishes no "
+                "RobotStatus, as a simulator"
+            )
         return "no driver found: whether a robot follows commands is not known"
 
 
 def look_around(
     timeout_s: float, incomplete_after_s: float = math.inf, policy: str | None = None
-) -> Found:
+) -> FoundNodes:
     """Return which policy nodes and drivers there are, once nothing has changed for a second.
 
     Args:
@@ -116,9 +119,9 @@ def look_around(
             complete.
         policy: Full name of the policy node that is meant; None: all count.
     """
-    with _node() as (node, executor):
+    with _looking() as (node, executor):
         begins_s = changed_s = time.monotonic()
-        found = Found()
+        found = FoundNodes()
         while time.monotonic() < begins_s + timeout_s:
             executor.spin_once(timeout_sec=_LOOK_AROUND_S)
             before, found = found, _seen(node, policy)
@@ -132,7 +135,7 @@ def look_around(
         return found
 
 
-def require_policy(found: Found, timeout_s: float) -> str:
+def require_policy(found: FoundNodes, timeout_s: float) -> str:
     """Return the one policy node.
 
     Raises:
@@ -141,7 +144,7 @@ def require_policy(found: Found, timeout_s: float) -> str:
     return _required(POLICY_NODE, found.policy, timeout_s)
 
 
-def require_known_robot(action: str, found: Found) -> None:
+def require_known_robot(action: str, found: FoundNodes) -> None:
     """Return if it is known whether the policy node's robot has a driver.
 
     Raises:
@@ -152,7 +155,8 @@ def require_known_robot(action: str, found: Found) -> None:
         raise OperatorError(
             f"{action}: expected a driver or a simulator that subscribes to {topics}, found "
             f"{', '.join(found.subscribers) or 'no subscriber'}; whether a robot follows commands "
-            "is not known: name it with --driver, or say --without-driver where there is none")
+            "is not known: name it with --driver, or say --without-driver where there is none"
+        )
 
 
 def full(name: str) -> str:
@@ -177,10 +181,10 @@ def others_on(node: Node, topic: str) -> list[str]:
 
 
 def require_to_be_alone_on(node: Node, topic: str) -> None:
-    """Return if nobody else publishes on a topic; others have a second to appear.
+    """Return if no other node publishes on a topic; others have a second to appear.
 
     Raises:
-        OperatorError: Somebody does.
+        OperatorError: Another node does.
     """
     ends_s = time.monotonic() + _SECOND_WITHIN_S
     others: list[str] = []
@@ -188,43 +192,44 @@ def require_to_be_alone_on(node: Node, topic: str) -> None:
         time.sleep(_LOOK_AROUND_S)
         others = others_on(node, topic)
     if others:
-        raise OperatorError(f"{topic}: expected {node.get_fully_qualified_name()} alone to "
-                            f"command velocities, found {', '.join(others)}; end that first")
+        raise OperatorError(
+            f"{topic}: expected {node.get_fully_qualified_name()} alone to "
+            f"command velocities, found {', '.join(others)}; end that first"
+        )
 
 
 def _alone(kind: str, names: Sequence[str]) -> str | None:
     if len(names) > 1:
-        raise OperatorError(f"operator: expected one {kind}, found {', '.join(names)}; say "
-                            f"which with {_OPTIONS[kind]}")
+        raise OperatorError(
+            f"operator: expected one {kind}, found {', '.join(names)}; say "
+            f"which with {_OPTIONS[kind]}"
+        )
     return names[0] if names else None
 
 
 def _required(kind: str, name: str | None, timeout_s: float) -> str:
     if name is None:
-        raise OperatorError(f"operator: expected a {kind} within {timeout_s:g} s, found none; "
-                            "does it run, in this ROS_DOMAIN_ID?")
+        raise OperatorError(
+            f"operator: expected a {kind} within {timeout_s:g} s, found none; "
+            "does it run, in this ROS_DOMAIN_ID?"
+        )
     return name
 
 
 @contextmanager
-def _node() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
-    node = Node("operator_looks_around", context=context, enable_rosout=False,
-                start_parameter_services=False)
-    executor = SingleThreadedExecutor(context=context)
-    executor.add_node(node)
-    try:
-        yield node, executor
-    finally:
-        executor.shutdown()
-        node.destroy_node()
-        rclpy.shutdown(context=context)
+def _looking() -> Iterator[tuple[Node, SingleThreadedExecutor]]:
+    with own_node("operator_looks_around", silent=True) as node:
+        executor = SingleThreadedExecutor(context=node.context)
+        executor.add_node(node)
+        try:
+            yield node, executor
+        finally:
+            executor.shutdown()
 
 
 def _found(kind: str, timeout_s: float) -> list[str]:
     """Return the nodes of a kind, a second after the first of them was found."""
-    with _node() as (node, executor):
+    with _looking() as (node, executor):
         ends_s = time.monotonic() + timeout_s
         names: list[str] = []
         while time.monotonic() < ends_s:
@@ -238,25 +243,35 @@ def _found(kind: str, timeout_s: float) -> list[str]:
 
 def publishing(node: Node, kind: str) -> list[str]:
     """Return the full names of the nodes of a kind that `node` knows by now."""
-    return sorted(topic.removesuffix("/status")
-                  for topic, types in node.get_topic_names_and_types()
-                  if _STATUSES[kind] in types and topic.endswith("/status")
-                  and node.count_publishers(topic))
+    return sorted(
+        topic.removesuffix("/status")
+        for topic, types in node.get_topic_names_and_types()
+        if _STATUSES[kind] in types and topic.endswith("/status") and node.count_publishers(topic)
+    )
 
 
-def _seen(node: Node, policy: str | None) -> Found:
+def _seen(node: Node, policy: str | None) -> FoundNodes:
     policies = [name for name in publishing(node, POLICY_NODE) if policy in (None, name)]
     drivers = publishing(node, DRIVER)
     published = [entry for name in policies for entry in _topics_of(node, name)]
     commands = sorted({topic for topic, types in published if _COMMAND in types})
-    subscribers = sorted({full_name(info) for topic in commands
-                          for info in node.get_subscriptions_info_by_topic(topic)})
+    subscribers = sorted(
+        {
+            full_name(info)
+            for topic in commands
+            for info in node.get_subscriptions_info_by_topic(topic)
+        }
+    )
     own_drivers = [name for name in drivers if name in subscribers]
     robots = own_drivers or [name for name in subscribers if _is_simulator(node, name)]
-    return Found(
-        tuple(policies), tuple(own_drivers or drivers), tuple(commands), tuple(subscribers),
+    return FoundNodes(
+        tuple(policies),
+        tuple(own_drivers or drivers),
+        tuple(commands),
+        tuple(subscribers),
         tuple(robots),
-        other_output=not commands and any(_OTHER_COMMANDS & {*types} for _, types in published))
+        other_output=not commands and any(_OTHER_COMMANDS & {*types} for _, types in published),
+    )
 
 
 def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:
@@ -273,5 +288,8 @@ def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:
 def _is_simulator(node: Node, name: str) -> bool:
     types = {each for _, types in _topics_of(node, name) for each in types}
     services = {service for service, _ in node.get_service_names_and_types()}
-    return (_JOINT_STATES in types and _STATUSES[DRIVER] not in types
-            and f"{name}/take_control" not in services)
+    return (
+        _JOINT_STATES in types
+        and _STATUSES[DRIVER] not in types
+        and f"{name}/take_control" not in services
+    )

@@ -17,7 +17,7 @@ from robot_operator.errors import OperatorError
 from robot_operator.nodes.found import DRIVER, POLICY_NODE, full, namespace_of, publishing
 from robot_operator.nodes.stop import EstopButton
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
-from robot_operator.requests import Request
+from robot_operator.requests import OperatorRequest
 
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
@@ -35,10 +35,13 @@ class Obeying:
     def __init__(self, node: Node, given: argparse.Namespace, button: EstopButton) -> None:
         """Begin to look; `button` is pressed in namespaces that are found if none was named."""
         self._node, self._button = node, button
-        self._estop = given.action == Request.ESTOP.value
+        self._estop = given.action == OperatorRequest.ESTOP.value
         self._action: str = given.action
-        self._named = {kind: full(name) for kind, name in
-                       ((POLICY_NODE, given.node), (DRIVER, given.driver)) if name}
+        self._named = {
+            kind: full(name)
+            for kind, name in ((POLICY_NODE, given.node), (DRIVER, given.driver))
+            if name
+        }
         self._kinds: dict[str, str] = {}
         self._statuses: dict[str, Any] = {}
         self._clients: dict[str, Any] = {}
@@ -76,23 +79,31 @@ class Obeying:
             self._executor.spin_once(timeout_sec=_TURN_S)
             if self._look():
                 found_s = time.monotonic()
-            if (not self._missing() and self._kinds
-                    and time.monotonic() - found_s > _OTHERS_WITHIN_S):
+            if (
+                not self._missing()
+                and self._kinds
+                and time.monotonic() - found_s > _OTHERS_WITHIN_S
+            ):
                 return
         if not self._kinds and not self._named:
-            raise OperatorError(f"{self._action}: expected a policy node or a driver within "
-                                f"{timeout_s:g} s, found none; does it run, in this "
-                                "ROS_DOMAIN_ID? Press the hardware e-stop")
-        raise OperatorError(f"{self._action}: expected all to obey within {timeout_s:g} s, not yet "
-                            f"{', '.join(self._missing()) or 'certain'}; press the hardware e-stop")
+            raise OperatorError(
+                f"{self._action}: expected a policy node or a driver within "
+                f"{timeout_s:g} s, found none; does it run, in this "
+                "ROS_DOMAIN_ID? Press the hardware e-stop"
+            )
+        raise OperatorError(
+            f"{self._action}: expected all to obey within {timeout_s:g} s, not yet "
+            f"{', '.join(self._missing()) or 'certain'}; press the hardware e-stop"
+        )
 
     def close(self) -> None:
         """Look no longer."""
         self._executor.shutdown()
 
     def _missing(self) -> list[str]:
-        return sorted(name for name in {*self._kinds, *self._named.values()}
-                      if not self._has_obeyed(name))
+        return sorted(
+            name for name in {*self._kinds, *self._named.values()} if not self._has_obeyed(name)
+        )
 
     def _look(self) -> bool:
         """Ask the nodes that are new; return whether there were any."""
@@ -120,7 +131,8 @@ class Obeying:
     def _meet(self, kind: str, name: str) -> None:
         self._kinds[name] = kind
         self._node.create_subscription(
-            _TYPES[kind], f"{name}/status", partial(self._statuses.__setitem__, name), qos.STATUS)
+            _TYPES[kind], f"{name}/status", partial(self._statuses.__setitem__, name), qos.STATUS
+        )
         if kind == POLICY_NODE or not self._estop:  # a driver hears an e-stop on the topic
             self._clients[name] = self._node.create_client(Trigger, f"{name}/{self._action}")
 

@@ -15,7 +15,7 @@ In a terminal it shows a screen; elsewhere it logs what changes.
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -31,13 +31,13 @@ from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_operator.cockpit import View
 from robot_operator.nodes.found import others_on, require_to_be_alone_on
-from robot_operator.nodes.granting import Granting, News
+from robot_operator.nodes.services import RobotServices, ask_all
 from robot_operator.nodes.settings import PARAMETERS, habits_of
 from robot_operator.nodes.terminal import has_terminal, operate
-from robot_operator.nodes.views import Seen, view_of
+from robot_operator.nodes.views import OperatorNews, Seen, view_of
 from robot_operator.nodes.words import STATES, mode_of
 from robot_operator.pilot import Pilot
-from robot_operator.requests import Request
+from robot_operator.requests import OperatorRequest
 from robot_operator.velocity import STILL, Velocity
 
 _DRIVING = (JointCommand.MODE_RUN, JointCommand.MODE_HOLD)
@@ -55,7 +55,7 @@ class OperatorNode(LifecycleBase):
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("operator_node")
         self.table = ParameterTable(self, PARAMETERS, lambda: self.configured)
-        self.news = News(self.get_logger())
+        self.news = OperatorNews(self.get_logger())
         self._closers = ExitStack()
         self._lock = threading.RLock()  # the pilot belongs to this thread and to the screen's
         self._seen = Seen()
@@ -63,19 +63,21 @@ class OperatorNode(LifecycleBase):
         self._rivals: list[str] = []
 
     def set_up(self) -> None:
-        """Look whether somebody else commands velocities, and create all entities."""
+        """Look whether another node commands velocities, and create all entities."""
         values = self.table.read()
         self._pilot = Pilot(habits_of(values))
         self._topic = self.resolve_topic_name("cmd_vel")
         require_to_be_alone_on(self, self._topic)
-        self._granting = Granting(self, values["policy_node"], values["driver_node"], self.news)
-        self._closers.callback(self._granting.close)
+        self._robot = RobotServices(self, values["policy_node"], values["driver_node"])
+        self._closers.callback(self._robot.close)
         self._cmd_vel = self.create_publisher(Twist, "cmd_vel", qos.COMMAND)
         self._closers.callback(self.destroy_publisher, self._cmd_vel)
         self._subscribe(values)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        for period_s, act in ((1.0 / values["command_rate_hz"], self._tick),
-                              (_WATCH_S, self._watch)):
+        for period_s, act in (
+            (1.0 / values["command_rate_hz"], self._tick),
+            (_WATCH_S, self._watch),
+        ):
             timer = self.create_timer(period_s, act, clock=steady)
             self._closers.callback(self.destroy_timer, timer)
 
@@ -84,7 +86,7 @@ class OperatorNode(LifecycleBase):
         self.news.tell("ready; nothing moves unless you ask for it")
 
     def stop(self) -> None:
-        """Say good-bye: velocity zero, and damp; control stays where it is."""
+        """Leave the robot safe: velocity zero, and damp; control stays where it is."""
         with self._lock:
             self._pilot.stop(time.monotonic_ns())
             if self._speaking:
@@ -110,9 +112,8 @@ class OperatorNode(LifecycleBase):
         """Return what a screen shows now."""
         with self._lock:
             pilot = self._pilot if self.configured else None
-            self._seen.served = self.configured and self._granting.reaches_policy
-            return view_of(
-                self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
+            self._seen.served = self.configured and self._robot.reaches_policy
+            return view_of(self._seen, pilot, self._rivals, self.news, time.monotonic_ns())
 
     def _subscribe(self, values: Mapping[str, Any]) -> None:
         policy, driver = values["policy_node"], values["driver_node"]
@@ -134,7 +135,8 @@ class OperatorNode(LifecycleBase):
             stick = self._pilot.joystick
             before = (stick.present, stick.trouble)
             asked = self._pilot.hear_joystick(
-                message.axes, message.buttons, time.monotonic_ns(), trouble=trouble)
+                message.axes, message.buttons, time.monotonic_ns(), trouble=trouble
+            )
             if (stick.present, stick.trouble) != before:
                 self.news.tell(f"joystick: {stick.trouble or 'found'}", wrong=bool(stick.trouble))
             for request in stick.unheard:
@@ -156,15 +158,42 @@ class OperatorNode(LifecycleBase):
     def _on_battery(self, message: BatteryState) -> None:
         self._seen.battery = message
 
-    def _ask(self, asked: Sequence[Request]) -> None:
+    def _ask(self, asked: Sequence[OperatorRequest]) -> None:
         for request in asked:
-            if request is Request.RUN and self._rivals:
+            if request is OperatorRequest.RUN and self._rivals:
                 self.news.refuse(f"run: refused: {_rivalry(self._rivals)}")
-            elif request in (Request.STAND, Request.RUN) and self._seen.unfollowed:
-                self.news.refuse(f"{request.value}: refused: nothing would follow it: "
-                                 f"{self._seen.unfollowed}")
+            elif request in (OperatorRequest.STAND, OperatorRequest.RUN) and self._seen.unfollowed:
+                self.news.refuse(
+                    f"{request.value}: refused: nothing would follow it: {self._seen.unfollowed}"
+                )
             else:
-                self._granting.ask(request)
+                self._request(request)
+
+    def _request(self, request: OperatorRequest, on_end: Callable[[], None] = lambda: None) -> None:
+        """Ask all that grant it, and return at once; what they say becomes news."""
+        name, news = request.value, self.news
+
+        def hear(response: Any) -> None:
+            if response is not None and response.success:
+                news.tell(f"{name}: {response.message}")
+            elif response is not None:
+                news.refuse(f"{name}: refused: {response.message}")
+
+        self._robot.announce(request)
+        if ready := self._robot.ready(request):
+            news.refusal = ""
+            news.tell(f"{name}: asked for")
+            ask_all(ready, hear, on_end)
+            return
+        granting = self._robot.granting(request).values()
+        names = " or ".join(client.srv_name for client in granting)
+        on_topic = request in (OperatorRequest.ESTOP, OperatorRequest.RESET)
+        so_far = "published on the topic; " if on_topic else ""
+        news.refuse(
+            f"{name}: {so_far}expected the service {names}, found none; "
+            "does its node run, in this ROS_DOMAIN_ID?"
+        )
+        on_end()
 
     def _tick(self) -> None:
         """Command a velocity while the robot is up; otherwise be silent."""
@@ -192,12 +221,14 @@ class OperatorNode(LifecycleBase):
         self._cmd_vel.publish(message)
 
     def _watch(self) -> None:
-        """Look whether somebody else has begun to command velocities."""
+        """Look whether another node has begun to command velocities."""
         names = others_on(self, self._topic)
         if names != self._rivals:
             self._rivals = names
-            self.news.tell(_rivalry(names) if names else f"{self._topic}: this node is alone again",
-                           wrong=bool(names))
+            self.news.tell(
+                _rivalry(names) if names else f"{self._topic}: this node is alone again",
+                wrong=bool(names),
+            )
 
     def _owe_an_answer(self) -> None:
         """Ask for damp; the process lives until that is answered, but no longer than a second."""
@@ -209,7 +240,7 @@ class OperatorNode(LifecycleBase):
                 self.answering -= owing.pop() if owing else 0
 
         threading.Timer(_GOODBYE_WITHIN_S, settle).start()
-        self._granting.ask(Request.DAMP, settle)
+        self._request(OperatorRequest.DAMP, settle)
 
 
 def _rivalry(names: Sequence[str]) -> str:

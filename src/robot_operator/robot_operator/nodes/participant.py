@@ -5,19 +5,18 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, TypeVar
 
-import rclpy
 from rclpy.clock import Clock, ClockType
-from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
-from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.nodes.lifecycle import TimeGuard
 from robot_operator.errors import OperatorError
+from robot_operator.nodes.own_node import own_node
 
 _LOOK_AROUND_S = 0.1
 P = TypeVar("P", bound="Participant")
@@ -42,22 +41,31 @@ class Participant:
     """
 
     def __init__(
-        self, name: str, *, namespace: str, use_sim_time: bool, answer_timeout_s: float,
+        self,
+        name: str,
+        *,
+        namespace: str,
+        use_sim_time: bool,
+        answer_timeout_s: float,
         watch: Callable[[], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Join, as a node of this name in this namespace."""
         self.watch, self.changed = watch, threading.Condition()
         self.answer_timeout_s = answer_timeout_s
         self._leaving = False
-        self._context = Context()
-        rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
-        self.node: Node = _ParticipantNode(
-            name, namespace=namespace, context=self._context,
-            parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
-        )  # fmt: skip
-        self.clock = self.node.get_clock() if use_sim_time else Clock(
-            clock_type=ClockType.STEADY_TIME)  # fmt: skip
-        self._executor = SingleThreadedExecutor(context=self._context)
+        self._undo = ExitStack()
+        self.node: Node = self._undo.enter_context(
+            own_node(
+                name,
+                kind=_ParticipantNode,
+                namespace=namespace,
+                parameter_overrides=[Parameter("use_sim_time", value=use_sim_time)],
+            )
+        )
+        self.clock = (
+            self.node.get_clock() if use_sim_time else Clock(clock_type=ClockType.STEADY_TIME)
+        )
+        self._executor = SingleThreadedExecutor(context=self.node.context)
         self._executor.add_node(self.node)
         self._spinner = threading.Thread(target=self._spin, name=name)
         self._spinner.start()
@@ -76,8 +84,7 @@ class Participant:
         self._leaving = True
         self._spinner.join()
         self._executor.shutdown()
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
+        self._undo.close()
 
     @property
     def now_ns(self) -> int:
@@ -124,8 +131,9 @@ class Participant:
             while not self.changed.wait_for(reached, _LOOK_AROUND_S):
                 self.watch()
                 if time.monotonic() > ends_s:
-                    raise OperatorError(f"operator: expected {what} within {timeout_s:g} s; "
-                                        f"{self.described()}")
+                    raise OperatorError(
+                        f"operator: expected {what} within {timeout_s:g} s; {self.described()}"
+                    )
 
     def notify(self) -> None:
         """Let `wait_until` look again; for callbacks of entities added to `node`."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from policy_inference.nodes.parameters import Spec
 from robot_operator.errors import OperatorError
-from robot_operator.joystick import NO_BUTTON, Layout
+from robot_operator.joystick import NO_BUTTON, JoystickLayout
 from robot_operator.pilot import Habits
-from robot_operator.requests import Request
-from robot_operator.velocity import Limits
+from robot_operator.requests import OperatorRequest
+from robot_operator.velocity import VelocityLimits
 
 STOP, ESTOP = "stop", "estop"
 _LAST_INDEX = 63
@@ -18,10 +18,14 @@ _LAST_INDEX = 63
 # Axes and buttons as the joy package's joy_node numbers those of an Xbox pad, or of one that
 # Linux' driver `xpad` takes for one.
 _BUTTONS = {
-    Request.STAND: (0, "A"), Request.ESTOP: (1, "B"), Request.DAMP: (2, "X"),
-    Request.RUN: (3, "Y"), Request.RELEASE_CONTROL: (6, "back"),
-    Request.TAKE_CONTROL: (7, "start"), Request.RESET: (8, "guide"),
-}  # fmt: skip
+    OperatorRequest.STAND: (0, "A"),
+    OperatorRequest.ESTOP: (1, "B"),
+    OperatorRequest.DAMP: (2, "X"),
+    OperatorRequest.RUN: (3, "Y"),
+    OperatorRequest.RELEASE_CONTROL: (6, "back"),
+    OperatorRequest.TAKE_CONTROL: (7, "start"),
+    OperatorRequest.RESET: (8, "guide"),
+}
 
 
 def _axis(name: str, default: int, doc: str) -> Spec:
@@ -29,8 +33,14 @@ def _axis(name: str, default: int, doc: str) -> Spec:
 
 
 def _button(name: str, default: int, doc: str) -> Spec:
-    return Spec(name=name, type=int, default=default, minimum=NO_BUTTON, maximum=_LAST_INDEX,
-                doc=f"{doc}; {NO_BUTTON}: no such button")
+    return Spec(
+        name=name,
+        type=int,
+        default=default,
+        minimum=NO_BUTTON,
+        maximum=_LAST_INDEX,
+        doc=f"{doc}; {NO_BUTTON}: no such button",
+    )
 
 
 def _positive(name: str, default: float, doc: str, maximum: float = 100.0) -> Spec:
@@ -38,10 +48,18 @@ def _positive(name: str, default: float, doc: str, maximum: float = 100.0) -> Sp
 
 
 PARAMETERS = (
-    Spec(name="policy_node", type=str, default="joint_policy_node",
-         doc="Name of the node that runs the policy, relative to the namespace"),
-    Spec(name="driver_node", type=str, default="lite3_driver",
-         doc="Name of the robot's driver; it need not be there"),
+    Spec(
+        name="policy_node",
+        type=str,
+        default="joint_policy_node",
+        doc="Name of the node that runs the policy, relative to the namespace",
+    ),
+    Spec(
+        name="driver_node",
+        type=str,
+        default="lite3_driver",
+        doc="Name of the robot's driver; it need not be there",
+    ),
     _positive("max_vx_mps", 0.5, "Largest velocity forwards and backwards, m/s"),
     _positive("max_vy_mps", 0.3, "Largest velocity sideways, m/s"),
     _positive("max_wz_radps", 0.8, "Largest yaw rate, rad/s"),
@@ -49,33 +67,85 @@ PARAMETERS = (
     _positive("deceleration_mps2", 3.0, "Change of vx and vy towards zero, m/s^2"),
     _positive("acceleration_radps2", 2.0, "Change of the yaw rate away from zero, rad/s^2"),
     _positive("deceleration_radps2", 6.0, "Change of the yaw rate towards zero, rad/s^2"),
-    Spec(name="command_rate_hz", type=float, default=20.0, minimum=5.0, maximum=100.0,
-         doc="Rate of cmd_vel while the robot is up, Hz"),
+    Spec(
+        name="command_rate_hz",
+        type=float,
+        default=20.0,
+        minimum=5.0,
+        maximum=100.0,
+        doc="Rate of cmd_vel while the robot is up, Hz",
+    ),
     _positive("joy_timeout_s", 0.5, "A joystick that is silent for so long is lost, s", 5.0),
-    _positive("joy_unchanged_s", 10.0, "A joystick that is pushed in the very same way for so long "
-              "counts as frozen and drives no longer, s", 3600.0),
-    Spec(name="lost_joystick", type=str, default=STOP, choices=(STOP, ESTOP),
-         doc="What the loss of the joystick is: velocity zero, or an e-stop as well"),
-    Spec(name="deadband", type=float, default=0.1, minimum=0.0, maximum=0.5,
-         doc="Share of each axis that counts as its middle"),
+    _positive(
+        "joy_unchanged_s",
+        10.0,
+        "A joystick that is pushed in the very same way for so long "
+        "counts as frozen and drives no longer, s",
+        3600.0,
+    ),
+    Spec(
+        name="lost_joystick",
+        type=str,
+        default=STOP,
+        choices=(STOP, ESTOP),
+        doc="What the loss of the joystick is: velocity zero, or an e-stop as well",
+    ),
+    Spec(
+        name="deadband",
+        type=float,
+        default=0.1,
+        minimum=0.0,
+        maximum=0.5,
+        doc="Share of each axis that counts as its middle",
+    ),
     _axis("axis_vx", 1, "Axis of vx (left stick, up is positive)"),
     _axis("axis_vy", 0, "Axis of vy (left stick, left is positive)"),
     _axis("axis_wz", 3, "Axis of the yaw rate (right stick, left is positive)"),
-    *(Spec(name=f"invert_{name}", type=bool, default=False, doc=f"Whether {name} is the negative")
-      for name in ("vx", "vy", "wz")),
-    Spec(name="button_deadman", type=int, default=4, minimum=0, maximum=_LAST_INDEX,
-         doc="Dead-man's switch (LB): held it drives, and lets the robot be moved"),
-    *(_button(f"button_{request.value}", index, f"Button of `{request.value}` ({label})")
-      for request, (index, label) in _BUTTONS.items()),
-    Spec(name="key_timeout_s", type=float, default=0.6, minimum=0.2, maximum=2.0,
-         doc="A key of the terminal that is silent for so long is released, s"),
-    Spec(name="key_share", type=float, default=0.5, minimum=0.1, maximum=1.0,
-         doc="Share of the largest velocity that a key asks for at first"),
-    Spec(name="screen", type=bool, default=True,
-         doc="Whether to show a screen where there is a terminal"),
-    Spec(name="autostart", type=bool, default=True,
-         doc="Whether the node configures and activates itself"),
-)  # fmt: skip
+    *(
+        Spec(name=f"invert_{name}", type=bool, default=False, doc=f"Whether {name} is the negative")
+        for name in ("vx", "vy", "wz")
+    ),
+    Spec(
+        name="button_deadman",
+        type=int,
+        default=4,
+        minimum=0,
+        maximum=_LAST_INDEX,
+        doc="Dead-man's switch (LB): held it drives, and lets the robot be moved",
+    ),
+    *(
+        _button(f"button_{request.value}", index, f"Button of `{request.value}` ({label})")
+        for request, (index, label) in _BUTTONS.items()
+    ),
+    Spec(
+        name="key_timeout_s",
+        type=float,
+        default=0.6,
+        minimum=0.2,
+        maximum=2.0,
+        doc="A key of the terminal that is silent for so long is released, s",
+    ),
+    Spec(
+        name="key_share",
+        type=float,
+        default=0.5,
+        minimum=0.1,
+        maximum=1.0,
+        doc="Share of the largest velocity that a key asks for at first",
+    ),
+    Spec(
+        name="screen",
+        type=bool,
+        default=True,
+        doc="Whether to show a screen where there is a terminal",
+    ),
+    Spec(
+        name="autostart",
+        type=bool,
+        default=True,
+        doc="Whether the node configures and activates itself",
+    ),
+)
 
 
 def habits_of(values: Mapping[str, Any]) -> Habits:
@@ -87,18 +157,24 @@ def habits_of(values: Mapping[str, Any]) -> Habits:
     Raises:
         OperatorError: A button has two meanings.
     """
-    layout = Layout(
-        axis_vx=values["axis_vx"], axis_vy=values["axis_vy"], axis_wz=values["axis_wz"],
+    layout = JoystickLayout(
+        axis_vx=values["axis_vx"],
+        axis_vy=values["axis_vy"],
+        axis_wz=values["axis_wz"],
         inverted=(values["invert_vx"], values["invert_vy"], values["invert_wz"]),
-        deadband=values["deadband"], button_deadman=values["button_deadman"],
+        deadband=values["deadband"],
+        button_deadman=values["button_deadman"],
         buttons={request: values[f"button_{request.value}"] for request in _BUTTONS},
-    )  # fmt: skip
+    )
     if problems := layout.problems():
         raise OperatorError("\n".join(problems))
-    limits = Limits(**{name: values[name] for name in Limits.__dataclass_fields__})
+    limits = VelocityLimits(**{name: values[name] for name in VelocityLimits.__dataclass_fields__})
     return Habits(
-        limits=limits, layout=layout, joy_timeout_s=values["joy_timeout_s"],
+        limits=limits,
+        layout=layout,
+        joy_timeout_s=values["joy_timeout_s"],
         joy_unchanged_s=values["joy_unchanged_s"],
-        estop_if_lost=values["lost_joystick"] == ESTOP, key_timeout_s=values["key_timeout_s"],
+        estop_if_lost=values["lost_joystick"] == ESTOP,
+        key_timeout_s=values["key_timeout_s"],
         key_share=values["key_share"],
-    )  # fmt: skip
+    )

@@ -7,10 +7,10 @@ from importlib import import_module
 
 from policy_inference.command_line import node_command, unblock_signals
 from robot_operator.arguments import parse
-from robot_operator.requests import Request
+from robot_operator.requests import OperatorRequest
 
 _INTERRUPTED = 130
-_STOPS = (Request.ESTOP.value, Request.DAMP.value)
+_STOPS = (OperatorRequest.ESTOP.value, OperatorRequest.DAMP.value)
 """What a module of its own does, which imports nothing else before the first message is out."""
 
 operator_node = node_command("robot_operator.nodes.operator_node")

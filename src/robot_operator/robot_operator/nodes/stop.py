@@ -10,15 +10,14 @@ import sys
 import threading
 from contextlib import ExitStack
 
-import rclpy
-from rclpy.context import Context
+import rclpy.publisher
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 
 from robot_operator.errors import OperatorError
-from robot_operator.requests import Request
+from robot_operator.nodes.own_node import own_node
+from robot_operator.requests import OperatorRequest
 
 _PERIOD_S = 0.02
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -67,18 +66,13 @@ class EstopButton:
 
 def main(given: argparse.Namespace) -> int:
     """Stop what is there, print who obeyed; return 0 if all did, else 1."""
-    context = Context()
-    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
     with ExitStack() as undo:
-        undo.callback(rclpy.shutdown, context=context)
-        node = Node("operator_stops", context=context, enable_rosout=False,
-                    start_parameter_services=False)
-        undo.callback(node.destroy_node)
+        node = undo.enter_context(own_node("operator_stops", silent=True))
         button = EstopButton(node)
         undo.callback(button.close)
         named = given.node or given.driver
         namespace = f"/{named.lstrip('/')}".rpartition("/")[0] if named else ""
-        if given.action == Request.ESTOP.value:
+        if given.action == OperatorRequest.ESTOP.value:
             button.press(f"{namespace}/estop")
         # Only now: these take longer to import than the e-stop to arrive.
         from robot_operator.nodes.obeying import Obeying

@@ -65,7 +65,7 @@ def operate(node: Shown, asked: socket.socket) -> None:
 
 
 def has_terminal() -> bool:
-    """Return whether there is somebody to show a screen to, who has keys."""
+    """Return whether there is a terminal to show a screen in, with keys."""
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
@@ -74,8 +74,8 @@ def _guard(
 ) -> None:
     """End the process, the robot first, where the screen does not: it hangs with its terminal.
 
-    A terminal that nobody reads any more, as behind an ssh that stands still, holds up whoever
-    writes to it, and with that the main thread, which then hears of no signal.
+    A terminal that is no longer read, as behind an ssh connection that hangs, blocks its writers,
+    and with them the main thread, which then gets no signal.
     """
     while not shown.wait(_LOOKS_S):
         unheard = b""

@@ -1,16 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator's node has seen of others, and the view of it."""
+"""What the operator's node has seen of others, what happened, and the view of both."""
 
+import threading
+import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
 from robot_operator.cockpit import Tone, View
 from robot_operator.keys import CONFIRM, keys_of
-from robot_operator.nodes.granting import News
 from robot_operator.nodes.words import (
     STATES,
     Lines,
@@ -22,9 +25,10 @@ from robot_operator.nodes.words import (
     policy_lines,
 )
 from robot_operator.pilot import Pilot
-from robot_operator.requests import Request
+from robot_operator.requests import OperatorRequest
 
 _GONE = "no status of the driver comes any more"
+_KEPT = 50
 
 
 @dataclass(slots=True)
@@ -61,8 +65,40 @@ class Seen:
         return gone
 
 
+class OperatorNews:
+    """What happened: logged, and kept for a screen."""
+
+    def __init__(self, logger: Any) -> None:
+        """Begin without any."""
+        self._logger, self._lock = logger, threading.Lock()
+        self._kept: deque[str] = deque(maxlen=_KEPT)
+        self.refusal = ""
+        """Of the newest request; empty while there is none."""
+
+    @property
+    def newest(self) -> list[str]:
+        """The newest of them, each with its time of day, the oldest first."""
+        with self._lock:
+            return [*self._kept]
+
+    def refuse(self, text: str) -> None:
+        """Tell a refusal, and keep it until the next request."""
+        self.refusal = text
+        self.tell(text, wrong=True)
+
+    def tell(self, text: str, *, wrong: bool = False) -> None:
+        """Add one, `wrong` if it is not as it should be."""
+        for line in text.splitlines():
+            with self._lock:
+                self._kept.append(f"{time.strftime('%H:%M:%S')}  {line}")
+            if wrong:
+                self._logger.error(line)
+            else:
+                self._logger.info(line)
+
+
 def view_of(
-    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: News, now_ns: int
+    seen: Seen, pilot: Pilot | None, rivals: Sequence[str], news: OperatorNews, now_ns: int
 ) -> View:
     """Return what a screen shows.
 
@@ -90,8 +126,7 @@ def view_of(
         lines = [("reason", policy.reason), *lines, *_policy_lines(policy)]
     if rivals:
         lines.insert(0, ("cmd_vel", f"others command velocities too: {', '.join(rivals)}"))
-    return View(headline=headline, tone=_tone(seen), lines=lines,
-                news=news.newest)
+    return View(headline=headline, tone=_tone(seen), lines=lines, news=news.newest)
 
 
 def _policy_lines(policy: PolicyStatus) -> Lines:
@@ -114,7 +149,7 @@ def _next(seen: Seen) -> str:
     return f"{name}: {'; '.join(against)}" if against else name
 
 
-def _words(request: Request) -> str:
+def _words(request: OperatorRequest) -> str:
     return request.value.replace("_", " ")
 
 
@@ -132,9 +167,11 @@ def _pilot_lines(pilot: Pilot | None, now_ns: int) -> Lines:
         heard = stick.trouble
     else:
         heard = f"there; {stick.hint}" if stick.hint else "dead-man's switch held"
-    return [*asked,
-            ("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: {drives}"),
-            ("joystick", heard)]
+    return [
+        *asked,
+        ("velocity", f"{vx:+.2f} m/s  {vy:+.2f} m/s  {wz:+.2f} rad/s; keys: {drives}"),
+        ("joystick", heard),
+    ]
 
 
 def _tone(seen: Seen) -> Tone:

@@ -7,16 +7,23 @@ from math import isfinite
 from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
 from sensor_msgs.msg import BatteryState
 
-from robot_operator.requests import Request
+from robot_operator.requests import OperatorRequest
 
 Lines = list[tuple[str, str]]
 """Name and value of each."""
 
 MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
-    for name in ("MODE_DAMP", "MODE_STAND", "MODE_READY", "MODE_RUN", "MODE_HOLD",
-                 "MODE_HOLD_MEASURED", "MODE_TORQUE_OFF")
-}  # fmt: skip
+    for name in (
+        "MODE_DAMP",
+        "MODE_STAND",
+        "MODE_READY",
+        "MODE_RUN",
+        "MODE_HOLD",
+        "MODE_HOLD_MEASURED",
+        "MODE_TORQUE_OFF",
+    )
+}
 STATES = {
     getattr(RobotStatus, name): name
     for name in ("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING")
@@ -35,7 +42,7 @@ def mode_of(status: PolicyStatus) -> str:
 
 
 def policy_lines(status: PolicyStatus) -> Lines:
-    """Return what a policy node says of itself."""
+    """Return what a policy node reports about itself."""
     p50_ms, p99_ms, max_ms = (
         1e3 * value for value in (status.latency_p50_s, status.latency_p99_s, status.latency_max_s)
     )
@@ -43,38 +50,54 @@ def policy_lines(status: PolicyStatus) -> Lines:
     return [
         ("mode", mode_of(status)),
         ("reason", status.reason),
-        ("runs", f"{status.bundle_name} {status.bundle_version} on {status.backend} "
-                 f"({status.runs_on})"),
+        (
+            "runs",
+            f"{status.bundle_name} {status.bundle_version} on {status.backend} ({status.runs_on})",
+        ),
         *(("not on", line) for line in status.fallback.splitlines()),
-        ("rate", f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
-                 f"{status.ticks_missed} of {status.ticks} ticks missed"),
+        (
+            "rate",
+            f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
+            f"{status.ticks_missed} of {status.ticks} ticks missed",
+        ),
         ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
         *input_lines(status),
         ("guard", ", ".join(counters) or "has not acted"),
         ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
-    ]  # fmt: skip
+    ]
 
 
 def input_lines(status: PolicyStatus) -> Lines:
     """Return whether a policy node may use each of its inputs, and why not."""
-    return [(entry.name, "ok" if entry.ok else entry.text.removeprefix(f"{entry.name}: "))
-            for entry in status.inputs]
+    return [
+        (entry.name, "ok" if entry.ok else entry.text.removeprefix(f"{entry.name}: "))
+        for entry in status.inputs
+    ]
 
 
 def driver_lines(status: RobotStatus) -> Lines:
-    """Return what a robot's driver says of itself, less its obstacles."""
-    legs = ("its own controller has the legs" if status.state == RobotStatus.LISTENING
-            else "one request makes the legs stiff")
+    """Return what a robot's driver reports about itself, less its obstacles."""
+    legs = (
+        "its own controller has the legs"
+        if status.state == RobotStatus.LISTENING
+        else "one request makes the legs stiff"
+    )
     lines = [
         ("people", f"5 m away, or hardware e-stop pressed: {legs}"),
         ("driver", f"{STATES[status.state]}: {status.reason}"),
-        ("link", f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
-                 f"gap {1e3 * status.largest_gap_s:.1f} ms, "
-                 f"p50 {1e3 * status.latency_p50_s:.2f} ms, "
-                 f"p99 {1e3 * status.latency_p99_s:.2f} ms"),
-    ]  # fmt: skip
-    known = [(degrees, name) for degrees, name in
-             zip(status.temperature_c, status.joint_names, strict=True) if isfinite(degrees)]
+        (
+            "link",
+            f"{status.state_rate_hz:.0f} Hz in, {status.command_rate_hz:.0f} Hz out, "
+            f"gap {1e3 * status.largest_gap_s:.1f} ms, "
+            f"p50 {1e3 * status.latency_p50_s:.2f} ms, "
+            f"p99 {1e3 * status.latency_p99_s:.2f} ms",
+        ),
+    ]
+    known = [
+        (degrees, name)
+        for degrees, name in zip(status.temperature_c, status.joint_names, strict=True)
+        if isfinite(degrees)
+    ]
     if known:
         hottest_c, name = max(known)
         lines.append(("hottest", f"{name}, {hottest_c:.0f} °C"))
@@ -90,25 +113,25 @@ def battery_lines(battery: BatteryState) -> Lines:
 
 def next_step(
     policy: PolicyStatus | None, driver: RobotStatus | None
-) -> tuple[Request | None, list[str]]:
-    """Return what may be asked for next on the way to walking, and what speaks against it."""
+) -> tuple[OperatorRequest | None, list[str]]:
+    """Return what may be asked for next on the way to walking, and the reasons to refuse it."""
     if policy is None:
         return None, ["no status of the policy node comes"]
     troubles = [entry.text for entry in policy.inputs if entry.text]  # each begins with its name
     if policy.latched:
-        return Request.RESET, []
+        return OperatorRequest.RESET, []
     damped = policy.mode == JointCommand.MODE_DAMP
     if driver is not None and driver.state != RobotStatus.FOLLOWING:
         return _next_of(driver, damped=damped)
     if damped:
-        return Request.STAND, troubles
-    return (Request.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])
+        return OperatorRequest.STAND, troubles
+    return (OperatorRequest.RUN, troubles) if policy.mode == JointCommand.MODE_READY else (None, [])
 
 
-def _next_of(driver: RobotStatus, *, damped: bool) -> tuple[Request | None, list[str]]:
+def _next_of(driver: RobotStatus, *, damped: bool) -> tuple[OperatorRequest | None, list[str]]:
     """Return the same while the driver follows none; `damped`: what the policy asks for."""
     if driver.state in (RobotStatus.LISTENING, RobotStatus.DAMPING) and not damped:
-        return Request.DAMP, []
+        return OperatorRequest.DAMP, []
     if driver.state == RobotStatus.LISTENING:
-        return Request.TAKE_CONTROL, list(driver.obstacles)
+        return OperatorRequest.TAKE_CONTROL, list(driver.obstacles)
     return None, [driver.reason]

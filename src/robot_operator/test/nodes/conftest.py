@@ -45,8 +45,9 @@ def unconfigured(executor: SingleThreadedExecutor) -> Iterator[Make]:
     def make(**parameters: object) -> OperatorNode:
         node = OperatorNode()
         made.append(node)
-        results = node.set_parameters([Parameter(name, value=value)
-                                       for name, value in parameters.items()])
+        results = node.set_parameters(
+            [Parameter(name, value=value) for name, value in parameters.items()]
+        )
         assert all(result.successful for result in results), results
         return node
 
@@ -65,8 +66,10 @@ def active(unconfigured: Make, executor: SingleThreadedExecutor, robot: Robot) -
         assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
         assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
         executor.add_node(node)
-        robot.until(lambda: dict(node.view().lines)["next"].startswith(("stand", "take control")),
-                    "the policy node")
+        robot.until(
+            lambda: dict(node.view().lines)["next"].startswith(("stand", "take control")),
+            "the policy node",
+        )
         return node
 
     return make

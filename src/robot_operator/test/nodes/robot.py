@@ -25,11 +25,19 @@ PERSON_S = 0.2
 AGAIN_S = 5.0
 """Until somebody tries again what had no effect."""
 DEADMAN = 4
-OF_POLICY = {"stand": JointCommand.MODE_READY, "run": JointCommand.MODE_RUN,
-             "damp": JointCommand.MODE_DAMP, "reset": JointCommand.MODE_DAMP,
-             "estop": JointCommand.MODE_DAMP}  # fmt: skip
-OF_DRIVER = {"take_control": RobotStatus.FOLLOWING, "release_control": RobotStatus.LISTENING,
-             "damp": RobotStatus.DAMPING, "reset": RobotStatus.DAMPING}  # fmt: skip
+OF_POLICY = {
+    "stand": JointCommand.MODE_READY,
+    "run": JointCommand.MODE_RUN,
+    "damp": JointCommand.MODE_DAMP,
+    "reset": JointCommand.MODE_DAMP,
+    "estop": JointCommand.MODE_DAMP,
+}
+OF_DRIVER = {
+    "take_control": RobotStatus.FOLLOWING,
+    "release_control": RobotStatus.LISTENING,
+    "damp": RobotStatus.DAMPING,
+    "reset": RobotStatus.DAMPING,
+}
 _EVERY_ONE = QoSProfile(depth=1000)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -51,13 +59,15 @@ class Robot:
         self.joy: Joy | None = None
         node = self.node
         self._policy_status = node.create_publisher(
-            PolicyStatus, "joint_policy_node/status", _LATCHED)
+            PolicyStatus, "joint_policy_node/status", _LATCHED
+        )
         self._driver_status = node.create_publisher(RobotStatus, "lite3_driver/status", _LATCHED)
         self._joy = node.create_publisher(Joy, "joy", QoSProfile(depth=1))
         self.battery = node.create_publisher(BatteryState, "battery_state", QoSProfile(depth=1))
         for name in OF_POLICY:
             node.create_service(
-                Trigger, f"joint_policy_node/{name}", partial(self._policy_answers, name))
+                Trigger, f"joint_policy_node/{name}", partial(self._policy_answers, name)
+            )
         node.create_subscription(Twist, "cmd_vel", self._on_velocity, _EVERY_ONE)
         node.create_subscription(Bool, "estop", lambda m: self.estops.append(m.data), _EVERY_ONE)
 
@@ -66,12 +76,14 @@ class Robot:
         self.driver = RobotStatus(state=RobotStatus.LISTENING, reason="asked for nothing yet")
         for name in OF_DRIVER:
             self.node.create_service(
-                Trigger, f"lite3_driver/{name}", partial(self._driver_answers, name))
+                Trigger, f"lite3_driver/{name}", partial(self._driver_answers, name)
+            )
 
     def holds(self, *buttons: int, vx: float = 0.0) -> None:
         """Have these buttons pressed, and the stick pushed; from now on the joystick speaks."""
-        self.joy = Joy(axes=[0.0, vx, 0.0, 0.0],
-                       buttons=[int(index in buttons) for index in range(11)])
+        self.joy = Joy(
+            axes=[0.0, vx, 0.0, 0.0], buttons=[int(index in buttons) for index in range(11)]
+        )
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         """Speak and listen until the condition holds."""
@@ -90,9 +102,7 @@ class Robot:
         """Return whether more velocities have come than these."""
         return len(self.velocities) > count
 
-    def types(
-        self, press: Callable[[str], None], letter: str, done: Callable[[], object]
-    ) -> None:
+    def types(self, press: Callable[[str], None], letter: str, done: Callable[[], object]) -> None:
         """Press a letter and Enter as a person does; again where the operator was held up."""
         while not done():
             press(letter)
@@ -132,9 +142,17 @@ class Robot:
 def policy_status() -> PolicyStatus:
     """Return the status of a policy node that has just begun."""
     return PolicyStatus(
-        mode=JointCommand.MODE_DAMP, reason="started", bundle_name="walk", bundle_version="1.0.0",
-        backend="onnx", runs_on="CPU", rate_hz=50.0, rate_reached_hz=50.0,
+        mode=JointCommand.MODE_DAMP,
+        reason="started",
+        bundle_name="walk",
+        bundle_version="1.0.0",
+        backend="onnx",
+        runs_on="CPU",
+        rate_hz=50.0,
+        rate_reached_hz=50.0,
         guard_counters=[GuardCounter(name="estop", count=0)],
-        inputs=[InputStatus(name="joint_states", ok=True, publishers=1),
-                InputStatus(name="imu/data", ok=True, publishers=1)],
-    )  # fmt: skip
+        inputs=[
+            InputStatus(name="joint_states", ok=True, publishers=1),
+            InputStatus(name="imu/data", ok=True, publishers=1),
+        ],
+    )

@@ -58,8 +58,9 @@ def test_robot_is_taken_stood_up_walked_and_given_back_by_joystick_alone(
     robot.until(lambda: "driver" in news(node), "the driver")
     for button, asked, headline in (
         (TAKE, "driver: take_control", "DAMP | robot: FOLLOWING"),
-        (STAND, "stand", "READY | robot: FOLLOWING"), (RUN, "run", "RUN | robot: FOLLOWING"),
-    ):  # fmt: skip
+        (STAND, "stand", "READY | robot: FOLLOWING"),
+        (RUN, "run", "RUN | robot: FOLLOWING"),
+    ):
         robot.holds(DEADMAN, button)
         robot.is_asked(asked)
         robot.holds(DEADMAN)
@@ -237,8 +238,10 @@ def test_somebody_who_commands_velocities_already_is_named_and_refused(
     robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     node = unconfigured()
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
-    assert ("/cmd_vel: expected /operator_node alone to command velocities, found /robot; end that"
-            in capfd.readouterr().err)
+    assert (
+        "/cmd_vel: expected /operator_node alone to command velocities, found /robot; end that"
+        in capfd.readouterr().err
+    )
 
 
 def test_of_two_operators_the_second_does_not_start(
@@ -265,9 +268,7 @@ def test_somebody_who_begins_to_command_velocities_is_named_and_run_refused(
     robot.is_asked("run")
 
 
-def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(
-    active: Make, robot: Robot
-) -> None:
+def test_deactivation_is_a_goodbye_with_velocity_zero_and_damp(active: Make, robot: Robot) -> None:
     node = active()
     walks(robot, node)
     assert node.trigger_deactivate() is TransitionCallbackReturn.SUCCESS
@@ -329,4 +330,5 @@ def test_button_with_two_meanings_is_refused(
     node = unconfigured(button_stand=DEADMAN)
     assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
     assert "button_deadman and button_stand: expected buttons of their own" in (
-        capfd.readouterr().err)
+        capfd.readouterr().err
+    )

@@ -36,8 +36,13 @@ class Terminal:
         fcntl.ioctl(far, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         os.set_blocking(self._hand, False)
         self.text = b""
-        self.process = subprocess.Popen(["setsid", "--ctty", *command], stdin=far, stdout=far,
-                                        stderr=far, env={**os.environ, "TERM": "xterm-256color"})
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            stdin=far,
+            stdout=far,
+            stderr=far,
+            env={**os.environ, "TERM": "xterm-256color"},
+        )
         self._far = far
 
     def type(self, keys: str) -> None:
@@ -100,8 +105,9 @@ def headless(tmp_path: Path) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
 
     def start() -> subprocess.Popen[bytes]:
         with (tmp_path / "log").open("wb") as log:
-            started.append(subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, stdout=log,
-                                            stderr=log))
+            started.append(
+                subprocess.Popen(COMMAND, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            )
         return started[-1]
 
     yield start
@@ -156,8 +162,13 @@ def test_bytes_that_are_no_text_are_ignored_and_the_keys_beside_them_count(
     terminal: Terminal, robot: Robot
 ) -> None:
     robot.until(lambda: terminal.shows("stand (s, Enter)"), "the screen")
-    for typed, request in ((b"\xff\xfed\x80", "damp"), (b"\xe9e", "estop"), (b"\xff\x1b", "estop"),
-                           (b"\xff\xff", ""), (b"c", "reset")):
+    for typed, request in (
+        (b"\xff\xfed\x80", "damp"),
+        (b"\xe9e", "estop"),
+        (b"\xff\x1b", "estop"),
+        (b"\xff\xff", ""),
+        (b"c", "reset"),
+    ):
         terminal.send(typed)
         if request:
             robot.is_asked(request)
@@ -241,5 +252,7 @@ def test_somebody_else_on_cmd_vel_ends_the_command_with_status_2(
 ) -> None:
     robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
     assert headless().wait(DEADLINE_S) == 2
-    assert "alone to command velocities, found /robot; end that first" in (
-        tmp_path / "log").read_text()
+    assert (
+        "alone to command velocities, found /robot; end that first"
+        in (tmp_path / "log").read_text()
+    )

@@ -50,8 +50,7 @@ class World:
         node.create_publisher(JointCommand, "joint_command", _NEWEST)
 
         def answer(request: str, _: Trigger.Request, response: Trigger.Response) -> Any:
-            status.mode = (JointCommand.MODE_READY if request == "stand"
-                           else JointCommand.MODE_DAMP)
+            status.mode = JointCommand.MODE_READY if request == "stand" else JointCommand.MODE_DAMP
             status.latched = status.latched or request == "estop"
             publisher.publish(status)
             response.success = True
@@ -77,8 +76,12 @@ class World:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `robot_operator` to its end."""
-        process = subprocess.Popen(["robot_operator", *arguments], text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            ["robot_operator", *arguments],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         ends_s = time.monotonic() + DEADLINE_S
         while process.poll() is None:
             assert time.monotonic() < ends_s, "never ends"
@@ -105,8 +108,10 @@ def test_estop_stops_all_policy_nodes_and_drivers_in_every_namespace(world: Worl
     assert result.returncode == 0, result.stderr
     assert all(status.latched for status in policies)
     assert all(status.state == RobotStatus.DAMPING for status in drivers)
-    assert ("estop: published on /estop, /one/estop; obeyed: /act_policy_node, "
-            "/one/joint_policy_node, /one/some_driver, /some_driver\n") in result.stderr
+    assert (
+        "estop: published on /estop, /one/estop; obeyed: /act_policy_node, "
+        "/one/joint_policy_node, /one/some_driver, /some_driver\n"
+    ) in result.stderr
     assert "DAMP, latched until reset" in result.stdout
 
 
@@ -121,7 +126,8 @@ def test_estop_of_a_named_robot_leaves_the_others_alone(world: World) -> None:
 def test_estop_is_published_though_there_is_nothing_that_could_obey(world: World) -> None:
     heard: list[bool] = []
     world.node("listener").create_subscription(
-        Bool, "estop", lambda message: heard.append(message.data), _NEWEST)
+        Bool, "estop", lambda message: heard.append(message.data), _NEWEST
+    )
 
     result = world.run("estop", "--timeout", "3")
 
@@ -134,7 +140,8 @@ def test_estop_is_published_though_there_is_nothing_that_could_obey(world: World
 def test_driver_that_does_not_obey_is_named(world: World) -> None:
     world.policy("joint_policy_node")
     world.node("deaf").create_publisher(RobotStatus, "~/status", _LATCHED).publish(
-        RobotStatus(state=RobotStatus.FOLLOWING, reason="follows"))
+        RobotStatus(state=RobotStatus.FOLLOWING, reason="follows")
+    )
     result = world.run("estop", "--timeout", "3")
     assert result.returncode == 1
     assert "not yet /deaf; press the hardware e-stop" in result.stderr
@@ -149,9 +156,11 @@ def test_damp_without_a_name_damps_all_policy_nodes(world: World) -> None:
 
 
 def test_nothing_that_an_estop_does_not_need_is_imported_before_it_is_out() -> None:
-    code = ("import sys, robot_operator.nodes.start, robot_operator.nodes.stop\n"
-            "print([name for name in ('policy_msgs', 'numpy', 'geometry_msgs', 'textual')"
-            " if name in sys.modules])")
+    code = (
+        "import sys, robot_operator.nodes.start, robot_operator.nodes.stop\n"
+        "print([name for name in ('policy_msgs', 'numpy', 'geometry_msgs', 'textual')"
+        " if name in sys.modules])"
+    )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "[]\n"
 
@@ -163,8 +172,10 @@ def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(world:
 
     refused = world.run("stand", "--timeout", "3")
     assert refused.returncode == 1
-    assert ("stand: expected a driver or a simulator that subscribes to /joint_command, found "
-            "/something") in refused.stderr
+    assert (
+        "stand: expected a driver or a simulator that subscribes to /joint_command, found "
+        "/something"
+    ) in refused.stderr
     assert status.mode == JointCommand.MODE_RUN
 
     stood = world.run("stand", "--without-driver", "--timeout", "30")

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from policy_inference.errors import PolicyError
 from robot_sim.demo.performance import PLAN_S, TRACE, perform
-from robot_sim.demo.pictures import PICTURES, draw
+from robot_sim.demo.plots import PICTURES, draw
 from robot_sim.demo.processes import own_domain
-from robot_sim.demo.summary import measured, shown, summarise, table
-from robot_sim.demo.verdict import verdict
+from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.errors import SimError
 
 INTERRUPTED = 130
@@ -52,11 +51,17 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(given: argparse.Namespace) -> int:
-    _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend,
-              os.environ["ROS_DOMAIN_ID"])  # fmt: skip
-    trace, reported = perform(given.output, bundle=given.bundle, backend=given.backend,
-                              backend_options=given.backend_options,
-                              seconds=given.seconds, lockstep=given.lockstep)  # fmt: skip
+    _log.info(
+        "%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, os.environ["ROS_DOMAIN_ID"]
+    )
+    trace, reported = perform(
+        given.output,
+        bundle=given.bundle,
+        backend=given.backend,
+        backend_options=given.backend_options,
+        seconds=given.seconds,
+        lockstep=given.lockstep,
+    )
     metrics = measured(trace, reported)
     summary = json.dumps(summarise(metrics, reported), indent=2)
     (given.output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
@@ -75,15 +80,25 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--bundle", default="lite3_walk", help="folder of a bundle, or name of an installed one")
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
-    add("--backend-options", default="", metavar="LIST",
-        help="options of backends: rknn_sim.target=rk3576,tensorrt.build=yes")  # fmt: skip
-    add("--seconds", type=_positive, default=PLAN_S,
-        help="how long to walk (default: %(default)g)")  # fmt: skip
+    add(
+        "--backend-options",
+        default="",
+        metavar="LIST",
+        help="options of backends: rknn_sim.target=rk3576,tensorrt.build=yes",
+    )
+    add("--seconds", type=_positive, default=PLAN_S, help="how long to walk (default: %(default)g)")
     add("--output", type=Path, default=Path("out/demo"), help="folder for results")
-    add("--lockstep", action="store_true",
-        help="let simulated time wait for each command, instead of real time")  # fmt: skip
-    add("--no-pictures", action="store_false", dest="pictures",
-        help="neither plots nor video, which takes longer than the walk")  # fmt: skip
+    add(
+        "--lockstep",
+        action="store_true",
+        help="let simulated time wait for each command, instead of real time",
+    )
+    add(
+        "--no-pictures",
+        action="store_false",
+        dest="pictures",
+        help="neither plots nor video, which takes longer than the walk",
+    )
     return parser.parse_args(args)
 
 

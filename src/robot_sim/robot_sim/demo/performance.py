@@ -8,14 +8,14 @@ from pathlib import Path
 
 from robot_operator.nodes.client import Operator
 from robot_sim.demo.processes import Processes
-from robot_sim.demo.summary import Reported
+from robot_sim.demo.summary import ReportedTiming
 from robot_sim.trace import Trace
 
 _log = logging.getLogger("robot_sim_demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class PlanStep:
     """One velocity (m/s, m/s, rad/s, body frame) for some time."""
 
     name: str
@@ -24,20 +24,21 @@ class Step:
 
 
 PLAN = (
-    Step(name="stand", duration_s=2.0, velocity=(0.0, 0.0, 0.0)),
-    Step(name="forward", duration_s=7.0, velocity=(0.8, 0.0, 0.0)),
-    Step(name="forward in a curve", duration_s=5.0, velocity=(0.5, 0.0, 0.6)),
-    Step(name="turn", duration_s=5.0, velocity=(0.0, 0.0, 0.8)),
-    Step(name="sideways", duration_s=5.0, velocity=(0.0, 0.4, 0.0)),
-    Step(name="stop", duration_s=3.0, velocity=(0.0, 0.0, 0.0)),
+    PlanStep(name="stand", duration_s=2.0, velocity=(0.0, 0.0, 0.0)),
+    PlanStep(name="forward", duration_s=7.0, velocity=(0.8, 0.0, 0.0)),
+    PlanStep(name="forward in a curve", duration_s=5.0, velocity=(0.5, 0.0, 0.6)),
+    PlanStep(name="turn", duration_s=5.0, velocity=(0.0, 0.0, 0.8)),
+    PlanStep(name="sideways", duration_s=5.0, velocity=(0.0, 0.4, 0.0)),
+    PlanStep(name="stop", duration_s=3.0, velocity=(0.0, 0.0, 0.0)),
 )
 TRACE = "trace.npz"
 PLAN_S = sum(step.duration_s for step in PLAN)
 _LIE_DOWN_S = 2.0
 
 
-def perform(output: Path, *, bundle: str, backend: str, backend_options: str, seconds: float,
-            lockstep: bool) -> tuple[Trace, Reported]:  # fmt: skip
+def perform(
+    output: Path, *, bundle: str, backend: str, backend_options: str, seconds: float, lockstep: bool
+) -> tuple[Trace, ReportedTiming]:
     """Let a robot stand up, walk the plan, stop and lie down.
 
     Args:
@@ -61,16 +62,22 @@ def perform(output: Path, *, bundle: str, backend: str, backend_options: str, se
             {"trace_file": str(file), "lockstep": lockstep, "joint_state_rate_hz": 200.0},
             output / "sim_node.log",
         )
-        nodes.start("joint_policy_node",
-                    {"bundle": bundle, "backend": backend, "backend_options": backend_options,
-                     "use_sim_time": lockstep},
-                    output / "joint_policy_node.log")  # fmt: skip
+        nodes.start(
+            "joint_policy_node",
+            {
+                "bundle": bundle,
+                "backend": backend,
+                "backend_options": backend_options,
+                "use_sim_time": lockstep,
+            },
+            output / "joint_policy_node.log",
+        )
         with Operator(use_sim_time=lockstep, watch=nodes.check) as operator:
             reported = _operate(operator, seconds / PLAN_S)
     return Trace.load(file), reported
 
 
-def _operate(operator: Operator, scale: float) -> Reported:
+def _operate(operator: Operator, scale: float) -> ReportedTiming:
     operator.wait_for_robot()
     _log.info("stand up")
     operator.stand_up()
@@ -84,7 +91,7 @@ def _operate(operator: Operator, scale: float) -> Reported:
     running = operator.status
     operator.demand("damp")
     operator.wait_for_mode("DAMP")
-    reported = Reported.of(running, operator.status)
+    reported = ReportedTiming.of(running, operator.status)
     operator.let_go()
     operator.wait(_LIE_DOWN_S)
     return reported

@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A walk as plots: velocity against command, tilt, IMU, torques, foot forces."""
+"""A walk drawn: plots of velocity, tilt, IMU, torques and forces, a contact sheet, a video."""
 
+import logging
+import time
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,25 +14,60 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from robot_sim.figures import JOINTS, LEGS, Array
+from robot_sim.errors import SimError
+from robot_sim.figures import LITE3, Array
 from robot_sim.metrics import velocity_yaw_aligned
+from robot_sim.render import write_contact_sheet, write_video
 from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 
+VIDEO_RATE_HZ = 20.0
+PICTURES = ("plots.png", "contact_sheet.png", "walk.mp4")
+"""What `draw` writes."""
+_MEASURED_PICTURES = 10
+_log = logging.getLogger("robot_sim_demo")
 BLUE, ORANGE, GREEN, INK, GREY = "#2563a8", "#e07b1a", "#2f8f5b", "#23272e", "#8a9099"
 _COLOURS = (BLUE, ORANGE, GREEN)
 _SMOOTHED_S = 0.4  # about a stride: what is left is how the robot moves, not how it steps
 STYLE: Any = {
-    "font.size": 9.0, "axes.edgecolor": GREY, "axes.labelcolor": INK, "axes.titlesize": 10.0,
-    "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.spines.top": False,
-    "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#e6e8eb", "grid.linewidth": 0.8,
-    "xtick.color": INK, "ytick.color": INK, "text.color": INK, "legend.frameon": False,
-}  # fmt: skip
+    "font.size": 9.0,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+}
 _FORCE_SHOWN_N = 120.0
 _READABLE_S = 0.6
 MODE_NAMES = {0.0: "DAMP", 1.0: "STAND", 2.0: "READY", 3.0: "RUN", 4.0: "HOLD"}
 """Modes as the trace has them: the numbers of policy_msgs/JointCommand."""
+
+
+def draw(trace: Trace, folder: Path) -> None:
+    """Write plots, a contact sheet and a video.
+
+    Where OpenGL does not work the plots are all there is, and the log names what to install.
+    """
+    plots, contact_sheet, video = (folder / name for name in PICTURES)
+    write_plots(trace, plots)
+    _log.info("%s", plots)
+    try:
+        write_contact_sheet(trace, contact_sheet)
+        _log.info("%s", contact_sheet)
+        write_video(trace, video, rate_hz=VIDEO_RATE_HZ, on_picture=_forecast())
+        _log.info("%s", video)
+    except SimError as error:
+        _log.warning("no pictures of the robot: %s", error)
 
 
 def write_plots(trace: Trace, path: Path) -> None:
@@ -60,8 +98,15 @@ def write_plots(trace: Trace, path: Path) -> None:
 def _plot_velocity(axis: Axes, trace: Trace, smooth: Array, column: int) -> None:
     label = ("forward [m/s]", "left [m/s]", "turn [rad/s]")[column]
     axis.plot(trace.time_s, smooth[:, column], color=BLUE, linewidth=1.4, label="robot")
-    axis.step(trace.time_s, trace.command[:, column], where="post", color=ORANGE, linewidth=1.4,
-              linestyle=(0, (4, 2)), label="command")  # fmt: skip
+    axis.step(
+        trace.time_s,
+        trace.command[:, column],
+        where="post",
+        color=ORANGE,
+        linewidth=1.4,
+        linestyle=(0, (4, 2)),
+        label="command",
+    )
     axis.set_ylabel(label)
     axis.set_ylim(-1.05, 1.05)
     if column == 0:
@@ -81,8 +126,9 @@ def _plot_tilt(axis: Axes, trace: Trace) -> None:
 def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) -> None:
     """Show a vector [T, 3] that the IMU measures."""
     for column, (name, colour) in enumerate(zip("xyz", _COLOURS, strict=True)):
-        axis.plot(trace.time_s, values[:, column], color=colour, linewidth=0.7, alpha=0.8,
-                  label=name)  # fmt: skip
+        axis.plot(
+            trace.time_s, values[:, column], color=colour, linewidth=0.7, alpha=0.8, label=name
+        )
     axis.set_title(f"{title} (IMU)")
     axis.set_ylabel(unit)
     legend(axis, 3)
@@ -90,11 +136,18 @@ def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) ->
 
 def _plot_torque(axis: Axes, trace: Trace) -> None:
     """Show how far the torques of each kind of joint reach, over all legs."""
-    torques = trace.joint_effort.reshape(-1, len(LEGS), len(JOINTS))
-    for part, (joint, colour) in enumerate(zip(JOINTS, _COLOURS, strict=True)):
+    torques = trace.joint_effort.reshape(-1, len(LITE3.legs), len(LITE3.joints))
+    for part, (joint, colour) in enumerate(zip(LITE3.joints, _COLOURS, strict=True)):
         low, high = torques[:, :, part].min(axis=1), torques[:, :, part].max(axis=1)
-        axis.fill_between(trace.time_s, low, high, color=colour, alpha=0.55, linewidth=0.0,
-                          label=f"{joint.part} (rated ±{joint.effort_nm:g})")  # fmt: skip
+        axis.fill_between(
+            trace.time_s,
+            low,
+            high,
+            color=colour,
+            alpha=0.55,
+            linewidth=0.0,
+            label=f"{joint.part} (rated ±{joint.effort_nm:g})",
+        )
     axis.set_title("joint torques, from the lowest to the highest of the four legs")
     axis.set_ylabel("[N·m]")
     legend(axis, 3)
@@ -103,10 +156,17 @@ def _plot_torque(axis: Axes, trace: Trace) -> None:
 def _plot_forces(axis: Axes, trace: Trace) -> None:
     """Show each foot as a row: dark where it carries load, white in the air."""
     upward = trace.foot_force_world[:, :, 2].T
-    rows = np.arange(len(LEGS) + 1)
-    mesh = axis.pcolormesh(_edges(trace.time_s), rows, upward, cmap="Blues", vmin=0.0,
-                           vmax=_FORCE_SHOWN_N, rasterized=True)  # fmt: skip
-    axis.set_yticks(rows[:-1] + 0.5, [leg.name for leg in LEGS])
+    rows = np.arange(len(LITE3.legs) + 1)
+    mesh = axis.pcolormesh(
+        _edges(trace.time_s),
+        rows,
+        upward,
+        cmap="Blues",
+        vmin=0.0,
+        vmax=_FORCE_SHOWN_N,
+        rasterized=True,
+    )
+    axis.set_yticks(rows[:-1] + 0.5, [leg.name for leg in LITE3.legs])
     axis.invert_yaxis()
     axis.grid(visible=False)
     axis.set_title("vertical force on the feet")
@@ -125,9 +185,15 @@ def _name_modes(axis: Axes, trace: Trace) -> None:
     for start, end in pairwise([*starts, len(trace.time_s) - 1]):
         name = MODE_NAMES.get(trace.mode[start])
         if name is not None and trace.time_s[end] - trace.time_s[start] >= _READABLE_S:
-            axis.annotate(name, (trace.time_s[start], 0.04), xytext=(3, 0), color=GREY,
-                          xycoords=("data", "axes fraction"), textcoords="offset points",
-                          fontsize=7.5)  # fmt: skip
+            axis.annotate(
+                name,
+                (trace.time_s[start], 0.04),
+                xytext=(3, 0),
+                color=GREY,
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                fontsize=7.5,
+            )
 
 
 def _mark_changes(axis: Axes, trace: Trace) -> None:
@@ -151,3 +217,20 @@ def _edges(time_s: Array) -> Array:
     """Return the times between which each row counts, [T + 1]."""
     step_s = float(np.median(np.diff(time_s)))
     return np.append(time_s, time_s[-1] + step_s)
+
+
+def _forecast() -> Callable[[int, int], None]:
+    """Return what logs, once some pictures are done, how long the others will take."""
+    began_s = time.monotonic()
+
+    def look(done: int, total: int) -> None:
+        if done == _MEASURED_PICTURES:
+            left_s = (time.monotonic() - began_s) / done * (total - done)
+            _log.info(
+                "rendering %d pictures for the video, about %.0f s; --no-pictures (make demo "
+                "PICTURES=no) leaves it out",
+                total,
+                left_s,
+            )
+
+    return look

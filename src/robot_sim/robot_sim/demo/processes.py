@@ -22,9 +22,13 @@ class NodeProcess:
     """One node in a process group of its own, so that Ctrl-C in a terminal is not its end."""
 
     def __init__(
-        self, command: str, parameters: Mapping[str, Any], log: Path,
-        *, remappings: Mapping[str, str] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        command: str,
+        parameters: Mapping[str, Any],
+        log: Path,
+        *,
+        remappings: Mapping[str, str] | None = None,
+    ) -> None:
         """Start the command.
 
         Args:
@@ -46,12 +50,17 @@ class NodeProcess:
         try:
             with log.open("wb") as stream:
                 self._process = subprocess.Popen(
-                    words, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream,
+                    words,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stream,
+                    stderr=stream,
                     start_new_session=True,
-                )  # fmt: skip
+                )
         except FileNotFoundError:
-            raise SimError(f"{command}: expected a command on the PATH, found none; build the "
-                           "workspace and source install/setup.bash") from None  # fmt: skip
+            raise SimError(
+                f"{command}: expected a command on the PATH, found none; build the "
+                "workspace and source install/setup.bash"
+            ) from None
 
     @property
     def pid(self) -> int:
@@ -76,8 +85,9 @@ class NodeProcess:
         if self.status is not None:
             lines = self.output().splitlines()[-_LINES_SHOWN:]
             shown = "\n".join(f"    {line}" for line in lines)
-            raise SimError(f"{self.name}: ended with status {self.status}; the end of {self.log}:"
-                           f"\n{shown}")  # fmt: skip
+            raise SimError(
+                f"{self.name}: ended with status {self.status}; the end of {self.log}:\n{shown}"
+            )
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process and its children."""
@@ -93,8 +103,9 @@ class NodeProcess:
         try:
             return self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            raise SimError(f"{self.name}: expected it to end within {timeout_s:g} s, it still runs"
-                           ) from None  # fmt: skip
+            raise SimError(
+                f"{self.name}: expected it to end within {timeout_s:g} s, it still runs"
+            ) from None
 
     def end(self, *, patience_s: float = _TIME_TO_LEAVE_S) -> int:
         """Ask the process to end, insist after `patience_s`; return its exit status."""
@@ -127,8 +138,9 @@ class Processes:
         """End all of them."""
         self.end()
 
-    def start(self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
-              ) -> NodeProcess:  # fmt: skip
+    def start(
+        self, command: str, parameters: Mapping[str, Any], log: Path, **more: Any
+    ) -> NodeProcess:
         """Start one more; arguments as those of `NodeProcess`."""
         process = NodeProcess(command, parameters, log, **more)
         self._running.append(process)
@@ -155,8 +167,9 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
     if environment.get("ROS_DOMAIN_ID"):
         return {}
     only_here = (
-        {"ROS_LOCALHOST_ONLY": "1"} if environment.get("ROS_DISTRO") == "humble"
+        {"ROS_LOCALHOST_ONLY": "1"}
+        if environment.get("ROS_DISTRO") == "humble"
         else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
-    )  # fmt: skip
+    )
     # 0 is everybody's; above 101 the ports reach into the range that Linux hands out by itself.
     return {"ROS_DOMAIN_ID": str(1 + seed % 101), **only_here}

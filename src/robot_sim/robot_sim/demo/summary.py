@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The demo in figures: `summary.json` and the table that is shown."""
+"""The demo in figures: `summary.json`, the table that is shown, and whether the walk was good."""
 
 import math
 from dataclasses import dataclass, replace
@@ -18,10 +18,15 @@ RUN_MODE = 3.0
 HOLD_MODE = 4.0
 """JointCommand.MODE_HOLD: a short fault that RUN may come back from."""
 _LEAD_IN_S = 0.5
+LARGEST_TILT_DEG = 25.0
+LOWEST_M = 0.2
+LARGEST_ERROR_MPS = 0.3
+_CONTRACT = "check joint order, term order and scales of the contract"
+_SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reported:
+class ReportedTiming:
     """What the policy node said about itself while it ran the policy.
 
     Attributes:
@@ -49,7 +54,7 @@ class Reported:
     reason: str
 
     @classmethod
-    def of(cls, running: Any, ended: Any) -> "Reported":
+    def of(cls, running: Any, ended: Any) -> "ReportedTiming":
         """Take what is needed from two policy_msgs/PolicyStatus.
 
         Args:
@@ -59,15 +64,17 @@ class Reported:
         latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
         p50, p99, longest = (1e3 * value for value in latency_s)
         return cls(
-            bundle=Path(ended.bundle).name, backend=ended.backend, runs_on=ended.runs_on,
+            bundle=Path(ended.bundle).name,
+            backend=ended.backend,
+            runs_on=ended.runs_on,
             fallback=ended.fallback,
-            ticks=ended.ticks, ticks_missed=ended.ticks_missed,
+            ticks=ended.ticks,
+            ticks_missed=ended.ticks_missed,
             latency_ms=(p50, p99, longest),
-            guard_events={entry.name: entry.count for entry in ended.guard_counters
-                          if entry.count},
+            guard_events={entry.name: entry.count for entry in ended.guard_counters if entry.count},
             left_run=ended.latched or running.mode not in (RUN_MODE, HOLD_MODE),
             reason=ended.reason,
-        )  # fmt: skip
+        )
 
 
 def walked(trace: Trace, *, left_run: bool) -> Trace:
@@ -98,7 +105,7 @@ def shown(trace: Trace) -> Trace:
     return trace.rows(slice(int(first), None))
 
 
-def summarise(metrics: WalkMetrics, reported: Reported) -> dict[str, Any]:
+def summarise(metrics: WalkMetrics, reported: ReportedTiming) -> dict[str, Any]:
     """Return the content of `summary.json`; what could not be measured is None."""
     p50, p99, longest = (round(value, 4) for value in reported.latency_ms)
     return {
@@ -116,7 +123,7 @@ def summarise(metrics: WalkMetrics, reported: Reported) -> dict[str, Any]:
     }
 
 
-def table(metrics: WalkMetrics, reported: Reported) -> str:
+def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
     """Return the figures for a person."""
     p50, p99, longest = reported.latency_ms
     events = ", ".join(f"{name} {count}" for name, count in reported.guard_events.items())
@@ -136,7 +143,7 @@ def table(metrics: WalkMetrics, reported: Reported) -> str:
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
 
 
-def measured(trace: Trace, reported: Reported) -> WalkMetrics:
+def measured(trace: Trace, reported: ReportedTiming) -> WalkMetrics:
     """Measure what counts: how it followed while the policy ran, and whether it stayed up.
 
     A robot that is down when the policy begins has fallen. After a fault it stands still or lies,
@@ -146,9 +153,11 @@ def measured(trace: Trace, reported: Reported) -> WalkMetrics:
     whole = measure(up)
     fell_before = bool(fallen(up.quat_xyzw[0], up.pos_world[0]))
     return replace(
-        measure(walked(trace, left_run=False)), falls=whole.falls + fell_before,
-        max_tilt_deg=whole.max_tilt_deg, min_height_m=whole.min_height_m,
-    )  # fmt: skip
+        measure(walked(trace, left_run=False)),
+        falls=whole.falls + fell_before,
+        max_tilt_deg=whole.max_tilt_deg,
+        min_height_m=whole.min_height_m,
+    )
 
 
 def _error(value: float, unit: str) -> str:
@@ -159,3 +168,67 @@ def _error(value: float, unit: str) -> str:
 
 def _rounded(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
+
+
+def verdict(metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool) -> str | None:
+    """Judge a walk on flat ground.
+
+    Args:
+        metrics: Of the time in which the robot should have been up.
+        reported: What the policy node said.
+        lockstep: Whether simulated time waited for the policy node, so that a busy machine is no
+            excuse.
+
+    Returns:
+        None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
+        than 25 degrees nor sank below 0.2 m, and its mean velocity error was at most 0.3 m/s,
+        where that could be measured. Else all causes and what to do, in one line.
+    """
+    # Whoever fell was unsteady, too, and did not follow: those would be no causes of their own.
+    causes = _failed(metrics, reported) or _faults_of_walking(metrics)
+    if not causes:
+        return None
+    return "; ".join([*causes, *_remedy(reported, lockstep=lockstep)])
+
+
+def _failed(metrics: WalkMetrics, reported: ReportedTiming) -> list[str]:
+    causes = []
+    if reported.left_run:
+        causes.append(f"the policy node left RUN by itself ({reported.reason})")
+    if metrics.falls:
+        times = "once" if metrics.falls == 1 else f"{metrics.falls} times"
+        causes.append(f"the robot fell {times}")
+    return causes
+
+
+def _faults_of_walking(metrics: WalkMetrics) -> list[str]:
+    causes = []
+    if metrics.max_tilt_deg > LARGEST_TILT_DEG:
+        causes.append(
+            f"the robot is unsteady: expected a tilt of at most {LARGEST_TILT_DEG:g} "
+            f"degrees on flat ground, found {metrics.max_tilt_deg:.1f}"
+        )
+    if metrics.min_height_m < LOWEST_M:
+        causes.append(
+            f"the robot does not stay up: expected its body at {LOWEST_M:g} m or more, "
+            f"found {metrics.min_height_m:.2f} m"
+        )
+    if metrics.mean_velocity_error_mps > LARGEST_ERROR_MPS:
+        causes.append(
+            "the robot does not follow its commands: expected a mean velocity error of "
+            f"at most {LARGEST_ERROR_MPS:g} m/s, found "
+            f"{metrics.mean_velocity_error_mps:.2f} m/s"
+        )
+    return causes
+
+
+def _remedy(reported: ReportedTiming, *, lockstep: bool) -> list[str]:
+    """Return what to do about it, nothing where the policy node's reason says it all."""
+    if reported.ticks_missed and not lockstep:
+        return [
+            f"{reported.ticks_missed} ticks were missed, so this machine may be too busy for "
+            "real time: try --lockstep"
+        ]
+    if reported.left_run and not reported.reason.startswith(_SIGNS_OF_A_WRONG_CONTRACT):
+        return []
+    return [_CONTRACT]

@@ -30,8 +30,8 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float32MultiArray
 from std_srvs.srv import Trigger
 
-from robot_sim.arm_figures import ARM_JOINT_NAMES, DAMPING, STALL_NM, STIFFNESS
-from robot_sim.arm_leader import Leader, Moment
+from robot_sim.arm_figures import SO101
+from robot_sim.arm_leader import Leader, LeaderMoment
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
@@ -42,12 +42,15 @@ from robot_sim.nodes.robot_node import NEWEST, run_node
 _MARKS = QoSProfile(depth=10, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _VALID_FOR = Duration(nanosec=200_000_000)
 _SAYS = {
-    Moment.BEGAN: (EpisodeMark.START,),
-    Moment.SUCCEEDED: (EpisodeMark.SUCCESS, EpisodeMark.STOP),
-    Moment.FAILED: (EpisodeMark.FAILURE, EpisodeMark.STOP),
+    LeaderMoment.BEGAN: (EpisodeMark.START,),
+    LeaderMoment.SUCCEEDED: (EpisodeMark.SUCCESS, EpisodeMark.STOP),
+    LeaderMoment.FAILED: (EpisodeMark.FAILURE, EpisodeMark.STOP),
 }
-_HAPPENED = {Moment.BEGAN: "begins", Moment.SUCCEEDED: "has reached the cube",
-             Moment.FAILED: "has not reached the cube"}
+_HAPPENED = {
+    LeaderMoment.BEGAN: "begins",
+    LeaderMoment.SUCCEEDED: "has reached the cube",
+    LeaderMoment.FAILED: "has not reached the cube",
+}
 _REPEAT_S = 0.05
 _REST_NS = NS_PER_S // 2
 """After a demonstration, in which those who watch the arm end theirs."""
@@ -68,13 +71,19 @@ class ArmLeaderNode(Node):
         self._leader, self._episode = Leader(), 0
         self._cube: Array | None = None
         self._rests_until_ns: int | None = None
-        self._pose = JointState(name=list(ARM_JOINT_NAMES))
+        self._pose = JointState(name=list(SO101.joint_names))
         self._poses = self.create_publisher(JointState, "leader/joint_states", NEWEST)
         self._sequence = 0
-        self._commands = self.create_publisher(JointCommand, "joint_command", NEWEST) \
-            if self._get("drive") else None
-        self._marks = self.create_publisher(EpisodeMark, "episode_marks", _MARKS) \
-            if self._get("marks") and not self._get("follow_marks") else None
+        self._commands = (
+            self.create_publisher(JointCommand, "joint_command", NEWEST)
+            if self._get("drive")
+            else None
+        )
+        self._marks = (
+            self.create_publisher(EpisodeMark, "episode_marks", _MARKS)
+            if self._get("marks") and not self._get("follow_marks")
+            else None
+        )
         self._repeats = self._get("repeat") and not self._get("follow_marks")
         self._next = self.create_client(Trigger, "arm_sim_node/next_episode")
         self.create_subscription(JointState, "joint_states", self._on_arm, NEWEST)
@@ -87,7 +96,8 @@ class ArmLeaderNode(Node):
         then = "each START on episode_marks" if self._get("follow_marks") else "~/demonstrate"
         self.get_logger().info(
             "waits for joint_states and environment_state of arm_sim_node; then it "
-            + ("demonstrates again and again" if self._repeats else f"waits for {then}"))
+            + ("demonstrates again and again" if self._repeats else f"waits for {then}")
+        )
 
     def run(self) -> None:
         """Wait for `stop`; all work is done in callbacks."""
@@ -106,7 +116,7 @@ class ArmLeaderNode(Node):
 
     def _on_arm(self, message: JointState) -> None:
         """Answer a pose of the arm with the leader's."""
-        place = [message.name.index(name) for name in ARM_JOINT_NAMES]
+        place = [message.name.index(name) for name in SO101.joint_names]
         now_ns, joint_pos = nanoseconds(message.header.stamp), np.array(message.position)[place]
         try:
             moment = self._leader.look(now_ns, joint_pos, self._cube)
@@ -120,29 +130,43 @@ class ArmLeaderNode(Node):
         if self._commands is not None:
             self._commands.publish(self._command(target, message))
             self._sequence += 1
-        if moment in (Moment.SUCCEEDED, Moment.FAILED) and self._repeats:
+        if moment in (LeaderMoment.SUCCEEDED, LeaderMoment.FAILED) and self._repeats:
             self._rests_until_ns = now_ns + _REST_NS
         if self._rests_until_ns is not None and now_ns >= self._rests_until_ns:
             self._begin_again()
 
-    def _say(self, moment: Moment | None, message: JointState) -> None:
+    def _say(self, moment: LeaderMoment | None, message: JointState) -> None:
         if moment is None:
             return
         self.get_logger().info(f"demonstration {self._episode} {_HAPPENED[moment]}")
         if self._marks is not None:
             for kind in _SAYS[moment]:
-                self._marks.publish(EpisodeMark(stamp=message.header.stamp, kind=kind,
-                                                episode=self._episode, task=self._get("task")))
-        self._episode += moment is not Moment.BEGAN
+                self._marks.publish(
+                    EpisodeMark(
+                        stamp=message.header.stamp,
+                        kind=kind,
+                        episode=self._episode,
+                        task=self._get("task"),
+                    )
+                )
+        self._episode += moment is not LeaderMoment.BEGAN
 
     def _command(self, target: Array, message: JointState) -> JointCommand:
         mode = JointCommand.MODE_RUN if self._leader.demonstrating else JointCommand.MODE_STAND
         zeros, count = array("d", bytes(8 * len(target))), len(target)
         return JointCommand(
-            stamp=message.header.stamp, sequence=self._sequence, valid_for=_VALID_FOR, mode=mode,
-            names=list(ARM_JOINT_NAMES), position=array("d", target), velocity=zeros, effort=zeros,
-            stiffness=array("d", [STIFFNESS] * count), damping=array("d", [DAMPING] * count),
-            effort_limit=array("d", [STALL_NM] * count))
+            stamp=message.header.stamp,
+            sequence=self._sequence,
+            valid_for=_VALID_FOR,
+            mode=mode,
+            names=list(SO101.joint_names),
+            position=array("d", target),
+            velocity=zeros,
+            effort=zeros,
+            stiffness=array("d", [SO101.servo.stiffness] * count),
+            damping=array("d", [SO101.servo.damping] * count),
+            effort_limit=array("d", [SO101.servo.stall_nm] * count),
+        )
 
     def _on_mark(self, mark: EpisodeMark) -> None:
         """Do what an episode of others asks for."""
@@ -162,15 +186,17 @@ class ArmLeaderNode(Node):
         if self._next.service_is_ready():
             self._next.call_async(Trigger.Request())
         else:
-            self.get_logger().warning("arm_sim_node/next_episode is not there: the cube stays",
-                                      once=True)
+            self.get_logger().warning(
+                "arm_sim_node/next_episode is not there: the cube stays", once=True
+            )
 
-    def _on_demonstrate(
-        self, _: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
+    def _on_demonstrate(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._cube is not None
-        response.message = "it goes home, then reaches for the cube" if response.success else (
-            "nobody says where the cube is: start arm_sim_node with environment_state")
+        response.message = (
+            "it goes home, then reaches for the cube"
+            if response.success
+            else ("nobody says where the cube is: start arm_sim_node with environment_state")
+        )
         if response.success:
             self._begin_again()
         return response

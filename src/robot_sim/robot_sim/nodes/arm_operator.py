@@ -35,7 +35,8 @@ class ArmOperator(Operator):
         self.told: dict[str, str] = {}
         self.node.create_subscription(ActionChunk, "action_chunk", self._on_chunk, _EVERY_ONE)
         self.node.create_subscription(
-            DiagnosticArray, "/diagnostics", self._on_diagnostics, _EVERY_ONE)
+            DiagnosticArray, "/diagnostics", self._on_diagnostics, _EVERY_ONE
+        )
         self._next = self.node.create_client(Trigger, "arm_sim_node/next_episode")
 
     def next_episode(self) -> str:
@@ -61,8 +62,11 @@ class ArmOperator(Operator):
         before = len(self.results)
         self.stand()
         self.demand("run")
-        self.wait_until(lambda: len(self.results) > before or self.status.latched,
-                        "the end of the episode", timeout_s)
+        self.wait_until(
+            lambda: len(self.results) > before or self.status.latched,
+            "the end of the episode",
+            timeout_s,
+        )
         return self.results[before] if len(self.results) > before else False
 
     def wait_for_diagnostics(self) -> None:
@@ -72,8 +76,7 @@ class ArmOperator(Operator):
             OperatorError: None come in time.
         """
         self.told = {}
-        self.wait_until(lambda: bool(self.told), "diagnostics of the policy node",
-                        ANSWER_TIMEOUT_S)
+        self.wait_until(lambda: bool(self.told), "diagnostics of the policy node", ANSWER_TIMEOUT_S)
 
     def _on_chunk(self, _: ActionChunk) -> None:
         self.chunks += 1

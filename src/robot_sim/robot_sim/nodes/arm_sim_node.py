@@ -75,9 +75,11 @@ class ArmSimNode(RobotNode):
             for name in POLICY_CAMERAS
         }
         self._shown_at = -1
-        self._environment = self.create_publisher(
-            Float32MultiArray, "environment_state", NEWEST
-        ) if self._get("environment_state") else None  # fmt: skip
+        self._environment = (
+            self.create_publisher(Float32MultiArray, "environment_state", NEWEST)
+            if self._get("environment_state")
+            else None
+        )
         self._result = self.create_publisher(Bool, "episode_result", _LATCHED)
         self.create_service(Trigger, "~/next_episode", self._on_next)
 
@@ -116,8 +118,12 @@ class ArmSimNode(RobotNode):
         sensed = self.world.sense()
         if RECORD in due and self._recorder is not None:
             self._recorder.append(
-                time_s=self.world.time_ns / NS_PER_S, pose=self.world.pose, target=self._target,
-                mode=self._mode, episode=self._episodes.under_way)
+                time_s=self.world.time_ns / NS_PER_S,
+                pose=self.world.pose,
+                target=self._target,
+                mode=self._mode,
+                episode=self._episodes.under_way,
+            )
         if "joint_state_rate_hz" in due:
             self.joint_states.publish(self.joint_state.fill(sensed, stamp))
             if self._environment is not None:
@@ -134,10 +140,17 @@ class ArmSimNode(RobotNode):
 
     def _describe(self, ended: Result) -> str:
         results = self._episodes.results
-        how = f"reached after {ended.took_s:.1f} s" if ended.succeeded else (
-            f"not reached within {ended.took_s:.1f} s, {1e3 * ended.closest_m:.0f} mm at best")
-        return (f"seed {ended.seed}: {how}; {sum(each.succeeded for each in results)} of "
-                f"{len(results)} episodes succeeded")
+        how = (
+            f"reached after {ended.took_s:.1f} s"
+            if ended.succeeded
+            else (
+                f"not reached within {ended.took_s:.1f} s, {1e3 * ended.closest_m:.0f} mm at best"
+            )
+        )
+        return (
+            f"seed {ended.seed}: {how}; {sum(each.succeeded for each in results)} of "
+            f"{len(results)} episodes succeeded"
+        )
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True

@@ -43,8 +43,7 @@ class HostSockets:
 
     def __str__(self) -> str:
         """Say who listens where."""
-        return "listens on {}:{}, sends to {}:{}".format(
-            *self._host.getsockname(), *self._to)
+        return "listens on {}:{}, sends to {}:{}".format(*self._host.getsockname(), *self._to)
 
     def received(self) -> list[tuple[bytes, Address]]:
         """Return the datagrams that have come, and from whom."""
@@ -87,5 +86,6 @@ def _bound(name: str, address: Address) -> socket.socket:
         made.close()
         raise SimError(
             f"{name}: expected a free UDP port at an address of this machine, got "
-            f"{address[0]}:{address[1]} ({error}); end what uses it or choose another") from None
+            f"{address[0]}:{address[1]} ({error}); end what uses it or choose another"
+        ) from None
     return made

@@ -28,10 +28,10 @@ from std_srvs.srv import Trigger
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.lite3_host import Event, MotionHost
+from robot_sim.lite3_host import HostEvent, MotionHost
 from robot_sim.nodes.host_sockets import HostSockets
 from robot_sim.nodes.parameters import LITE3_EMULATOR, declared, set_faults, whole_steps
-from robot_sim.nodes.real_time import RealTime
+from robot_sim.nodes.real_time import RealTimePacer
 from robot_sim.nodes.robot_node import run_node
 from robot_sim.nodes.walk_record import WalkRecord
 from robot_sim.world import World
@@ -52,8 +52,9 @@ class Lite3Emulator(Node):
         super().__init__("lite3_emulator")
         self.stopped = False
         self._get = declared(self, LITE3_EMULATOR)
-        world = World(friction=self._get("friction"), seed=self._get("seed"),
-                      pose=self._get("pose"))
+        world = World(
+            friction=self._get("friction"), seed=self._get("seed"), pose=self._get("pose")
+        )
         world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._frame_steps = whole_steps("state_rate_hz", 1.0 / self._get("state_rate_hz"), world)
         self._row_steps = whole_steps("period_s", self._get("period_s"), world)
@@ -62,12 +63,17 @@ class Lite3Emulator(Node):
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or math.inf
         self.plan = self._planned(self._get("faults"), 0)
         self.host = MotionHost(
-            world, watchdog_s=self._get("watchdog_s"), plan=self.plan.robot,
-            angular_velocity_unit=self._get("angular_velocity_unit"), on_event=self._on_event)
+            world,
+            watchdog_s=self._get("watchdog_s"),
+            plan=self.plan.robot,
+            angular_velocity_unit=self._get("angular_velocity_unit"),
+            on_event=self._on_event,
+        )
         self._sockets = HostSockets(
             host=(self._get("host_address"), self._get("host_port")),
             to=(self._get("state_address"), self._get("state_port")),
-            foreign_address=self._get("foreign_address"))
+            foreign_address=self._get("foreign_address"),
+        )
         self._events = _opened(self._get("event_file"))
         self._record = WalkRecord(self, self._get("trace_file"))
         # What other threads ask for is done between two steps.
@@ -78,7 +84,7 @@ class Lite3Emulator(Node):
 
     def run(self) -> None:
         """Let the robot live until `stop` or until the duration is over."""
-        clock, host, world = RealTime(self.get_logger()), self.host, self.host.world
+        clock, host, world = RealTimePacer(self.get_logger()), self.host, self.host.world
         while not self.stopped and world.time_ns < self._ends_ns:
             while self._asked:
                 self._asked.popleft()()
@@ -132,17 +138,23 @@ class Lite3Emulator(Node):
         counts = self.host.ignored
         if sum(counts.values()) > self._ignored:
             self._ignored = sum(counts.values())
-            self.get_logger().warning("datagrams ignored so far: " + ", ".join(
-                f"{kind} {count}" for kind, count in counts.items() if count))
+            self.get_logger().warning(
+                "datagrams ignored so far: "
+                + ", ".join(f"{kind} {count}" for kind, count in counts.items() if count)
+            )
 
     def _planned(self, texts: Sequence[str], now_ns: int) -> HostFaultPlan:
         return HostFaultPlan(HostFault.parse_all(texts, now_ns=now_ns), seed=self._get("seed"))
 
-    def _on_event(self, event: Event) -> None:
+    def _on_event(self, event: HostEvent) -> None:
         self.get_logger().info(f"{event.what.replace('_', ' ')}: {event.who or 'by itself'}")
         if self._events is not None:
-            line = {"time_s": event.time_ns / NS_PER_S, "unix_ns": time.time_ns(),
-                    "event": event.what, "who": event.who}
+            line = {
+                "time_s": event.time_ns / NS_PER_S,
+                "unix_ns": time.time_ns(),
+                "event": event.what,
+                "who": event.who,
+            }
             self._events.write(json.dumps(line) + "\n")
             self._events.flush()
 
@@ -158,16 +170,23 @@ class Lite3Emulator(Node):
             self.plan, self.host.plan = plan, plan.robot
             self.host.world.motors_on()
             self.host.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
-            self._on_event(Event(time_ns=self.host.world.time_ns, what="faults",
-                                 who=", ".join(text for text in texts if text.strip()) or "none"))
+            self._on_event(
+                HostEvent(
+                    time_ns=self.host.world.time_ns,
+                    what="faults",
+                    who=", ".join(text for text in texts if text.strip()) or "none",
+                )
+            )
 
         self._asked.append(change)
 
     def _on_turn(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.host.controller is None
         response.message = (
-            "it is being turned by 90 degrees, within 2 s" if response.success else
-            "nobody touches a robot that is under control: give control back first")
+            "it is being turned by 90 degrees, within 2 s"
+            if response.success
+            else "nobody touches a robot that is under control: give control back first"
+        )
         if response.success:
             self._asked.append(lambda: self.host.world.turn(_TURN_RAD, _TURN_S))
         return response

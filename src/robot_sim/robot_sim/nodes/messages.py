@@ -43,8 +43,10 @@ class JointStateWriter:
             SimError: `order` does not hold each joint once.
         """
         if sorted(order) != sorted(joint_names):
-            raise SimError(f"joint_order: expected each of {', '.join(joint_names)} once, got "
-                           f"{', '.join(order)}")
+            raise SimError(
+                f"joint_order: expected each of {', '.join(joint_names)} once, got "
+                f"{', '.join(order)}"
+            )
         self._index = np.array([list(joint_names).index(name) for name in order])
         self.message = JointState(name=list(order))
         self._views = []

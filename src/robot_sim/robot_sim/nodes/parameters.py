@@ -30,7 +30,7 @@ _EVERY_ROBOT: Parameters = {
     "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
     **_LATENCY_TRACE_END,
 }
-_LITE3: Parameters = {
+_QUADRUPED: Parameters = {
     "pose": ("lying", "How the robot starts: lying or standing"),
     "friction": (1.0, "Sliding friction of feet and floor"),
     "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
@@ -42,7 +42,8 @@ SIM_NODE: Parameters = {
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
-    **_LITE3,
+    "robot": ("lite3", "Which quadruped: name of a folder of figures in robot_sim, or a folder"),
+    **_QUADRUPED,
 }
 LITE3_EMULATOR: Parameters = {
     "host_address": ("127.0.0.1", "Where the host listens, and from where it sends"),
@@ -56,7 +57,7 @@ LITE3_EMULATOR: Parameters = {
     "event_file": ("", "Where events are appended, a line of JSON each; empty: nowhere"),
     "period_s": (0.02, "Time between rows of the trace, s"),
     **_LATENCY_TRACE_END,
-    **_LITE3,
+    **_QUADRUPED,
     "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.host_faults"),
 }
 ARM_SIM_NODE: Parameters = {
@@ -82,8 +83,9 @@ ARM_LEADER: Parameters = {
 
 def described(parameters: Parameters) -> str:
     """Return the parameters, a line each."""
-    return "\n".join(f"  {name} ({default!r}): {doc}"
-                     for name, (default, doc) in parameters.items())
+    return "\n".join(
+        f"  {name} ({default!r}): {doc}" for name, (default, doc) in parameters.items()
+    )
 
 
 def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
@@ -139,5 +141,7 @@ def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
     try:
         return world.whole_steps(round(period_s * NS_PER_S))
     except SimError:
-        raise SimError(f"{name}: expected a period that is a multiple of "
-                       f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms") from None
+        raise SimError(
+            f"{name}: expected a period that is a multiple of "
+            f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms"
+        ) from None

@@ -10,7 +10,7 @@ from robot_sim.driven import NS_PER_S
 _BEHIND_NS = 100_000_000
 
 
-class RealTime:
+class RealTimePacer:
     """Paces a simulation; where the machine is too slow, time is set right and the log says so."""
 
     def __init__(self, logger: Any) -> None:
@@ -28,7 +28,10 @@ class RealTime:
         if ahead_ns > 0:
             time.sleep(ahead_ns / NS_PER_S)
         elif ahead_ns < -_BEHIND_NS:
-            self._logger.warning(f"{-ahead_ns / 1e6:.0f} ms behind real time",
-                                 throttle_duration_sec=5.0)
+            self._logger.warning(
+                f"{-ahead_ns / 1e6:.0f} ms behind real time", throttle_duration_sec=5.0
+            )
             self._offset_ns, self._wall_offset_ns = (
-                self._offset_ns - ahead_ns, self._wall_offset_ns - ahead_ns)
+                self._offset_ns - ahead_ns,
+                self._wall_offset_ns - ahead_ns,
+            )

@@ -34,7 +34,7 @@ from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
 from robot_sim.nodes.parameters import Parameters, declared, described
-from robot_sim.nodes.real_time import RealTime
+from robot_sim.nodes.real_time import RealTimePacer
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
@@ -129,7 +129,7 @@ class RobotNode(Node):
         """Publish each sensor at its own rate; simulated time keeps up with the steady clock."""
         periods = {**self._stream_steps, RECORD: self._period_steps}
         due = dict.fromkeys(periods, 0)
-        clock = RealTime(self.get_logger())
+        clock = RealTimePacer(self.get_logger())
         while self._goes_on():
             now = self.world.steps
             ready = [name for name, at in due.items() if at <= now]
@@ -153,7 +153,8 @@ class RobotNode(Node):
                 if not answered and not self.stopped:
                     self.get_logger().error(
                         f"no command for t = {now_ns / NS_PER_S:.3f} s within "
-                        f"{self._answer_timeout_s:g} s; the drives damp")
+                        f"{self._answer_timeout_s:g} s; the drives damp"
+                    )
                     self.world.expire()
             else:
                 left_s = began + period_s - time.monotonic()
@@ -214,9 +215,12 @@ class RobotNode(Node):
 
 
 def run_node(
-    name: str, make: Callable[[], Runs], parameters: Parameters, doc: str | None,
+    name: str,
+    make: Callable[[], Runs],
+    parameters: Parameters,
+    doc: str | None,
     args: Sequence[str] | None,
-) -> None:  # fmt: skip
+) -> None:
     """Run a node until a signal or its own end; status 2 where a parameter is wrong.
 
     Args:
@@ -263,7 +267,9 @@ def _refuse_arguments(
 ) -> None:
     """End where arguments are not for ROS: after `--help`, or with status 2."""
     argparse.ArgumentParser(
-        name, usage=f"{name} [--ros-args -p NAME:=VALUE ...]", description=doc,
+        name,
+        usage=f"{name} [--ros-args -p NAME:=VALUE ...]",
+        description=doc,
         epilog=f"parameters:\n{described(parameters)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).parse_args(given[1:])

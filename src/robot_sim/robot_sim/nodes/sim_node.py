@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated Lite3 as a ROS 2 node with the topics of a real robot.
+"""A simulated quadruped as a ROS 2 node with the topics of a real robot.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
@@ -26,6 +26,7 @@ from sensor_msgs.msg import Imu
 from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand
 from robot_sim.faults import FaultPlan
+from robot_sim.figures import load_quadruped
 from robot_sim.nodes.messages import (
     contact_message,
     imu_message,
@@ -40,7 +41,7 @@ from robot_sim.world import World
 
 
 class SimNode(RobotNode):
-    """A Lite3 on its topics."""
+    """A quadruped on its topics: a Lite3, or the one whose folder of figures is named."""
 
     world: World
 
@@ -52,9 +53,14 @@ class SimNode(RobotNode):
         """
         super().__init__("sim_node", SIM_NODE)
         seed = self._get("seed")
-        self.world = World(friction=self._get("friction"), seed=seed, pose=self._get("pose"))
+        self.world = World(
+            load_quadruped(self._get("robot")),
+            friction=self._get("friction"),
+            seed=seed,
+            pose=self._get("pose"),
+        )
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
-        self._plan = FaultPlan.parse(self._get("faults"), seed=seed)
+        self._plan = self._planned(self._get("faults"), 0)
         self._record = WalkRecord(self, self._get("trace_file"))
         self.connect(
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
@@ -90,12 +96,14 @@ class SimNode(RobotNode):
         offset_ns = nanoseconds(stamp) - truth.time_ns
         if "joint_state_rate_hz" in due and (seen := streams.joint_states):
             self.joint_states.publish(
-                self.joint_state.fill(seen, time_of(seen.time_ns + offset_ns)))
+                self.joint_state.fill(seen, time_of(seen.time_ns + offset_ns))
+            )
         if "imu_rate_hz" in due and (seen := streams.imu):
             self._imu.publish(imu_message(seen, time_of(seen.time_ns + offset_ns)))
         if "contact_rate_hz" in due and (seen := streams.contact):
-            self._contacts.publish(contact_message(
-                seen, self.world.foot_names, time_of(seen.time_ns + offset_ns)))
+            self._contacts.publish(
+                contact_message(seen, self.world.foot_names, time_of(seen.time_ns + offset_ns))
+            )
         if "contact_rate_hz" in due and (seen := streams.odom):
             self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
 
@@ -103,8 +111,12 @@ class SimNode(RobotNode):
         """Switch faults; everything else is read at the start only."""
         return set_faults(parameters, SIM_NODE, self._change_faults)
 
+    def _planned(self, texts: Sequence[str], now_ns: int) -> FaultPlan:
+        names, seed = self.world.joint_names, self._get("seed")
+        return FaultPlan.parse(texts, seed=seed, now_ns=now_ns, joint_names=names)
+
     def _change_faults(self, texts: Sequence[str]) -> None:
-        self._plan = FaultPlan.parse(texts, seed=self._get("seed"), now_ns=self.world.time_ns)
+        self._plan = self._planned(texts, self.world.time_ns)
         self.world.motors_on()
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
 

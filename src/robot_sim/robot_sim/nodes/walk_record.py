@@ -37,8 +37,7 @@ class WalkRecord:
         """Add a row."""
         if self._recorder is not None:
             self._rows += 1
-            self._recorder.append(
-                truth, command=self._velocity, target=self.target, mode=self.mode)
+            self._recorder.append(truth, command=self._velocity, target=self.target, mode=self.mode)
 
     def save(self) -> None:
         """Write the trace, if there is anything in it."""

@@ -20,7 +20,7 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Imu, JointState
 
-from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.nodes.sim_node import SimNode
 
 DEADLINE_S = 20.0
@@ -47,8 +47,11 @@ class Stage:
 
     def make(self, **parameters: object) -> SimNode:
         """Make the node, which does not run yet."""
-        words = [word for name, value in parameters.items()
-                 for word in ("-p", f"{name}:={json.dumps(value)}")]
+        words = [
+            word
+            for name, value in parameters.items()
+            for word in ("-p", f"{name}:={json.dumps(value)}")
+        ]
         rclpy.init(args=["--ros-args", *words])
         self.listener = Node("listener", use_global_arguments=False)
         self.node = self.new_node()
@@ -58,10 +61,11 @@ class Stage:
         self._commands = self.listener.create_publisher(JointCommand, "joint_command", _DEEP)
         for message, topic, into in (
             (JointState, "joint_states", self.joint_states.append),
-            (Imu, "imu/data", self.imus.append), (Odometry, "odom", self.odometry.append),
+            (Imu, "imu/data", self.imus.append),
+            (Odometry, "odom", self.odometry.append),
             (ContactForces, "contact_forces", self.contacts.append),
             (Clock, "/clock", lambda message: self.times_ns.append(ns(message.clock))),
-        ):  # fmt: skip
+        ):
             self.listener.create_subscription(message, topic, into, _DEEP)
         return self.node
 
@@ -130,17 +134,26 @@ class Stage:
 
 
 def command(
-    time_ns: int, names: Sequence[str] = JOINT_NAMES, valid_for_ns: int = 100_000_000,
+    time_ns: int,
+    names: Sequence[str] = LITE3.joint_names,
+    valid_for_ns: int = 100_000_000,
     **changes: Sequence[float],
-) -> JointCommand:  # fmt: skip
+) -> JointCommand:
     """Return a command that stands, with fields changed."""
     fields: dict[str, Sequence[float]] = {
-        "position": STANDING_RAD.tolist(), "velocity": [0.0] * 12, "effort": [0.0] * 12,
-        "stiffness": [100.0] * 12, "damping": [2.5] * 12, "effort_limit": [24.0] * 12}
+        "position": LITE3.standing_rad.tolist(),
+        "velocity": [0.0] * 12,
+        "effort": [0.0] * 12,
+        "stiffness": [100.0] * 12,
+        "damping": [2.5] * 12,
+        "effort_limit": [24.0] * 12,
+    }
     return JointCommand(
-        stamp=stamp(time_ns), names=list(names),
+        stamp=stamp(time_ns),
+        names=list(names),
         valid_for=Duration(nanosec=valid_for_ns % 10**9, sec=valid_for_ns // 10**9),
-        **{name: array("d", values) for name, values in {**fields, **changes}.items()})
+        **{name: array("d", values) for name, values in {**fields, **changes}.items()},
+    )
 
 
 def stamp(time_ns: int) -> Time:

@@ -13,7 +13,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
-from robot_sim.arm_figures import ARM_JOINT_NAMES, HOME_RAD
+from robot_sim.arm_figures import SO101
 from robot_sim.nodes.arm_leader_node import ArmLeaderNode
 
 from .harness import ns, stamps_ns
@@ -66,15 +66,17 @@ def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
 
 
 def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhere(
-    arm: LedStage
+    arm: LedStage,
 ) -> None:
     arm.lead(seed=7, drive=True)
     arm.until(lambda: len(arm.marks) == 6, "two demonstrations")
 
     start = arm.marks[0]
     assert [(mark.kind, mark.episode) for mark in arm.marks] == [
-        (kind, episode) for episode in (0, 1)
-        for kind in (EpisodeMark.START, EpisodeMark.SUCCESS, EpisodeMark.STOP)]
+        (kind, episode)
+        for episode in (0, 1)
+        for kind in (EpisodeMark.START, EpisodeMark.SUCCESS, EpisodeMark.STOP)
+    ]
     assert (ns(start.stamp), start.task) == (2_000_000_000, "Reach the cube.")
     arm.until(lambda: arm.results == [True, True], "the arm's own opinion")
     first, last = arm.cubes[0].data, arm.cubes[-1].data
@@ -82,14 +84,14 @@ def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhe
 
 
 def test_leader_s_pose_is_what_the_arm_is_sent_with_the_stamp_of_the_arm_s_own(
-    arm: LedStage
+    arm: LedStage,
 ) -> None:
     arm.lead(seed=7, drive=True)
     arm.until(lambda: len(arm.commands) > 20, "commands")
 
     poses = {ns(pose.header.stamp): pose for pose in arm.poses}
     command = arm.commands[10]
-    assert list(poses[ns(command.stamp)].name) == command.names == list(ARM_JOINT_NAMES)
+    assert list(poses[ns(command.stamp)].name) == command.names == list(SO101.joint_names)
     np.testing.assert_array_equal(poses[ns(command.stamp)].position, command.position)
     assert set(poses) <= set(stamps_ns(arm.joint_states))
     assert command.mode == JointCommand.MODE_STAND
@@ -136,7 +138,7 @@ def test_each_episode_of_a_recorder_is_a_demonstration_if_it_follows_marks(arm: 
         recorder.publish(EpisodeMark(kind=EpisodeMark.STOP, episode=episode))
         arm.until(partial(_has, arm.times_ns, home), "2.5 seconds, in which it gets home")
         assert np.linalg.norm(np.subtract(arm.cubes[-1].data, cube)) > 0.01
-        np.testing.assert_allclose(arm.joint_states[-1].position, HOME_RAD, atol=0.03)
+        np.testing.assert_allclose(arm.joint_states[-1].position, SO101.home_rad, atol=0.03)
         assert JointCommand.MODE_RUN in {command.mode for command in arm.commands[seen:]}
 
     assert [mark.kind for mark in arm.marks] == [EpisodeMark.START, EpisodeMark.STOP] * 2

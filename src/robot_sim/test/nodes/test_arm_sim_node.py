@@ -19,7 +19,7 @@ from std_msgs.msg import Bool, Float32MultiArray
 from std_srvs.srv import Trigger
 
 from robot_sim.arm_expert import ReachExpert
-from robot_sim.arm_figures import ARM_JOINT_NAMES, DAMPING, HOME_RAD, STALL_NM, STIFFNESS
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_trace import ArmTrace
 from robot_sim.arm_world import ArmWorld
 from robot_sim.errors import SimError
@@ -59,7 +59,7 @@ class ArmStage(Stage):
         listen(Bool, "episode_result", lambda m: self.results.append(m.data), _LATCHED)
 
     def answer(
-        self, tick: int, position: Array = HOME_RAD, mode: int = JointCommand.MODE_STAND
+        self, tick: int, position: Array = SO101.home_rad, mode: int = JointCommand.MODE_STAND
     ) -> None:
         """Wait for a tick and answer it."""
         self.shows(at(tick))
@@ -77,12 +77,20 @@ class ArmStage(Stage):
 def arm_message(time_ns: int, position: Array, mode: int) -> JointCommand:
     """Return a command as a policy node sends it."""
     fields: dict[str, list[float]] = {
-        "position": position.tolist(), "velocity": [0.0] * 6, "effort": [0.0] * 6,
-        "stiffness": [STIFFNESS] * 6, "damping": [DAMPING] * 6, "effort_limit": [STALL_NM] * 6}
+        "position": position.tolist(),
+        "velocity": [0.0] * 6,
+        "effort": [0.0] * 6,
+        "stiffness": [SO101.servo.stiffness] * 6,
+        "damping": [SO101.servo.damping] * 6,
+        "effort_limit": [SO101.servo.stall_nm] * 6,
+    }
     return JointCommand(
-        stamp=stamp(time_ns), names=list(ARM_JOINT_NAMES), mode=mode,
+        stamp=stamp(time_ns),
+        names=list(SO101.joint_names),
+        mode=mode,
         valid_for=Duration(nanosec=200_000_000),
-        **{name: array("d", values) for name, values in fields.items()})
+        **{name: array("d", values) for name, values in fields.items()},
+    )
 
 
 @pytest.fixture
@@ -102,7 +110,7 @@ def test_ticks_are_a_thirtieth_of_a_second_and_sensors_carry_their_times(arm: Ar
     arm.until(lambda: len({*stamps_ns(arm.pictures["wrist"])}) >= 4, "the pictures")
     assert sorted(set(stamps_ns(arm.joint_states))) == [at(tick) for tick in range(5)]
     assert set(stamps_ns(arm.pictures["front"])) <= {at(tick) for tick in range(5)}
-    assert arm.joint_states[-1].name == list(ARM_JOINT_NAMES)
+    assert arm.joint_states[-1].name == list(SO101.joint_names)
     np.testing.assert_allclose(arm.cubes[-1].data, arm.node.world.sense().cube_world, atol=1e-4)
 
 
@@ -150,8 +158,9 @@ def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewh
     arm.answer(tick)
     arm.shows(at(tick + 1))
     alike.reset(seed=8)
-    np.testing.assert_allclose(arm.node.world.sense().cube_world, alike.sense().cube_world,
-                               atol=1e-3)
+    np.testing.assert_allclose(
+        arm.node.world.sense().cube_world, alike.sense().cube_world, atol=1e-3
+    )
     arm.node.stop()
     arm.ends()
     arm.node.save()
@@ -177,16 +186,23 @@ def test_silence_in_real_time_damps_the_drives(arm: ArmStage) -> None:
     arm.listen()
     arm.until(lambda: len(arm.pictures["front"]) > 2, "pictures")
     assert not arm.node.world.damped  # the servos hold until the first command
-    arm.send(arm_message(0, HOME_RAD, JointCommand.MODE_STAND))
+    arm.send(arm_message(0, SO101.home_rad, JointCommand.MODE_STAND))
     arm.until(lambda: arm.node.world.damped, "the command and its end")
 
 
-@pytest.mark.parametrize(("parameter", "value", "complaint"), [
-    ("rate_hz", 31.0, "rate_hz: expected a period that is a multiple of 2.083 ms, got 32.2581 ms"),
-    ("camera_rate_hz", 0.0, "camera_rate_hz: expected a rate > 0"),
-    ("picture_width", 4000, "picture_size: expected height and width of 1 to 960 and 1280"),
-    ("joint_order", ["gripper"], "joint_order: expected each of shoulder_pan"),
-])
+@pytest.mark.parametrize(
+    ("parameter", "value", "complaint"),
+    [
+        (
+            "rate_hz",
+            31.0,
+            "rate_hz: expected a period that is a multiple of 2.083 ms, got 32.2581 ms",
+        ),
+        ("camera_rate_hz", 0.0, "camera_rate_hz: expected a rate > 0"),
+        ("picture_width", 4000, "picture_size: expected height and width of 1 to 960 and 1280"),
+        ("joint_order", ["gripper"], "joint_order: expected each of shoulder_pan"),
+    ],
+)
 def test_parameters_that_do_not_fit_are_refused(
     arm: ArmStage, parameter: str, value: object, complaint: str
 ) -> None:

@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 
 from lite3_driver import wire
 from robot_sim.errors import SimError
-from robot_sim.figures import STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.host_faults import OTHER_CODE
 from robot_sim.trace import Trace
 
@@ -25,6 +25,7 @@ from .harness import DEADLINE_S
 from .udp_driver import DRIVER, HOST, STRANGER, Driver, held
 
 pytestmark = pytest.mark.ros
+
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
@@ -56,11 +57,15 @@ class TestControl:
         node = driver.run()
         driver.state()
         driver.send(wire.request(wire.TAKE_CONTROL))
-        driver.until(lambda state: np.abs(state.joint_effort).max() > 20.0, "torque",
-                     held(STANDING_RAD))
+        driver.until(
+            lambda state: np.abs(state.joint_effort).max() > 20.0,
+            "torque",
+            held(LITE3.standing_rad),
+        )
         driver.send(wire.request(wire.GIVE_BACK))
-        driver.until(lambda _: node.host.controller is None, "the end of control",
-                     held(STANDING_RAD))
+        driver.until(
+            lambda _: node.host.controller is None, "the end of control", held(LITE3.standing_rad)
+        )
         assert node.host.world.damped
 
     def test_silence_ends_control(self, driver: Driver, tmp_path: Path) -> None:
@@ -76,20 +81,24 @@ class TestControl:
         node = driver.run(event_file=str(tmp_path / "events.jsonl"))
         driver.state()
         driver.send(wire.request(wire.TAKE_CONTROL))
-        driver.send(held(STANDING_RAD))
+        driver.send(held(LITE3.standing_rad))
         driver.send(wire.damping_command(5.0))
         driver.send(wire.request(wire.GIVE_BACK))
         driver.until(lambda state: state.tick > 10 and node.host.controller is None, "the end")
         lines = [json.loads(line) for line in (tmp_path / "events.jsonl").open()]
-        assert [line["event"] for line in lines] == ["control_taken", "following", "damped",
-                                                     "control_given_back"]
+        assert [line["event"] for line in lines] == [
+            "control_taken",
+            "following",
+            "damped",
+            "control_given_back",
+        ]
         assert {line["who"] for line in lines} == {"{}:{}".format(*driver.socket.getsockname())}
         assert lines[0]["time_s"] < 20.0
         assert abs(lines[0]["unix_ns"] - time.time_ns()) < 60e9
 
-
     def test_odd_datagrams_are_an_event_and_counted_in_the_log_at_the_end(
-            self, driver: Driver, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+        self, driver: Driver, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
         events = tmp_path / "events.jsonl"
         driver.run(event_file=str(events))
         driver.state()
@@ -139,8 +148,9 @@ class TestFaults:
         driver.until(lambda state: state.tick > 50, "some frames", wire.request(wire.TAKE_CONTROL))
         assert node.host.controller is None
         assert node.set_parameters([Parameter("faults", value=[""])])[0].successful
-        driver.until(lambda _: node.host.controller is not None, "control",
-                     wire.request(wire.TAKE_CONTROL))
+        driver.until(
+            lambda _: node.host.controller is not None, "control", wire.request(wire.TAKE_CONTROL)
+        )
 
     @pytest.mark.parametrize("address", [STRANGER, ""])
     def test_foreign_frames_come_from_elsewhere(self, driver: Driver, address: str) -> None:
@@ -162,7 +172,7 @@ class TestFaults:
         assert len(data) == wire.STATE_BYTES - 1
         assert node.set_parameters([Parameter("faults", value=[""])])[0].successful
         ends_s = time.monotonic() + DEADLINE_S
-        while not isinstance(wire.read_state(driver.receive()), wire.State):
+        while not isinstance(wire.read_state(driver.receive()), wire.Lite3State):
             assert time.monotonic() < ends_s
 
     def test_a_restart_begins_at_tick_0_without_a_controller(self, driver: Driver) -> None:
@@ -183,9 +193,12 @@ class TestFaults:
 
     @pytest.mark.parametrize(
         ("name", "value", "said"),
-        [("faults", ["melt:host"], "unknown kind 'melt'; known: freeze"),
-         ("faults", ["loss:imu=0.1"], "unknown target 'imu'; known: state, command"),
-         ("watchdog_s", 0.1, "watchdog_s is read when the node starts; start it anew")])
+        [
+            ("faults", ["melt:host"], "unknown kind 'melt'; known: freeze"),
+            ("faults", ["loss:imu=0.1"], "unknown target 'imu'; known: state, command"),
+            ("watchdog_s", 0.1, "watchdog_s is read when the node starts; start it anew"),
+        ],
+    )
     def test_what_cannot_be_set_is_refused(
         self, driver: Driver, name: str, value: object, said: str
     ) -> None:
@@ -208,13 +221,13 @@ def test_trace_tells_what_was_asked_for_and_what_was_commanded(
     driver.send(wire.request(wire.TAKE_CONTROL))
     heard = node.host.world.time_ns
     driver.spin_until(lambda: node.host.world.time_ns > heard + 100_000_000, "some rows")
-    driver.send(held(STANDING_RAD))
+    driver.send(held(LITE3.standing_rad))
     driver.spin_until(lambda: node.host.world.time_ns > heard + 300_000_000, "some rows")
     driver.ends()
     node.save()
     trace = Trace.load(tmp_path / "walk.npz")
     assert trace.command[-1].tolist() == [0.5, 0.0, 0.0]
-    assert trace.target[-1] == pytest.approx(STANDING_RAD, abs=1e-6)
+    assert trace.target[-1] == pytest.approx(LITE3.standing_rad, abs=1e-6)
     assert np.isnan(trace.target[0]).all()
     assert np.diff(trace.time_s) == pytest.approx(0.02)
 
@@ -233,10 +246,8 @@ def test_trace_tells_what_was_asked_for_and_what_was_commanded(
         ({"event_file": "/not/there/events"}, "event_file: expected a file in a folder"),
     ],
     ids=str,
-)  # fmt: skip
-def test_bad_parameter_is_refused(
-    driver: Driver, parameters: dict[str, object], said: str
-) -> None:
+)
+def test_bad_parameter_is_refused(driver: Driver, parameters: dict[str, object], said: str) -> None:
     with pytest.raises(SimError, match=said):
         driver.make(**parameters)
 
@@ -247,12 +258,21 @@ def test_a_port_in_use_ends_the_command_with_status_2_and_a_signal_with_0(
     _, port = driver.socket.getsockname()
 
     def start(host_address: str, host_port: int) -> "subprocess.Popen[str]":
-        given = {"host_address": host_address, "host_port": host_port, "state_address": DRIVER,
-                 "state_port": port, "trace_file": tmp_path / "walk.npz"}
+        given = {
+            "host_address": host_address,
+            "host_port": host_port,
+            "state_address": DRIVER,
+            "state_port": port,
+            "trace_file": tmp_path / "walk.npz",
+        }
         words = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
-        return subprocess.Popen(["lite3_emulator", "--ros-args", *words], text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                stderr=subprocess.STDOUT)  # fmt: skip
+        return subprocess.Popen(
+            ["lite3_emulator", "--ros-args", *words],
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     refused, running = start(DRIVER, port), start(HOST, 0)
     output, _ = refused.communicate(timeout=DEADLINE_S)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.nodes.messages import (
     JointStateWriter,
     contact_message,
@@ -44,27 +44,39 @@ def test_time_survives_the_way_into_a_message_and_back() -> None:
 
 
 def test_joint_state_gives_values_in_the_order_of_its_names(sensors: Sensors) -> None:
-    order = list(reversed(JOINT_NAMES))
-    message = JointStateWriter(order, JOINT_NAMES).fill(sensors, STAMP)
+    order = list(reversed(LITE3.joint_names))
+    message = JointStateWriter(order, LITE3.joint_names).fill(sensors, STAMP)
     assert list(message.name) == order
-    for field, values in (("position", sensors.joint_pos), ("velocity", sensors.joint_vel),
-                          ("effort", sensors.joint_effort)):  # fmt: skip
+    for field, values in (
+        ("position", sensors.joint_pos),
+        ("velocity", sensors.joint_vel),
+        ("effort", sensors.joint_effort),
+    ):
         by_name = dict(zip(message.name, getattr(message, field), strict=True))
-        assert [by_name[name] for name in JOINT_NAMES] == values.tolist()
+        assert [by_name[name] for name in LITE3.joint_names] == values.tolist()
     assert message.header.stamp == STAMP
 
 
-@pytest.mark.parametrize("order", [JOINT_NAMES[:-1], (*JOINT_NAMES[:-1], "tail"),
-                                   (*JOINT_NAMES, JOINT_NAMES[0])])  # fmt: skip
+@pytest.mark.parametrize(
+    "order",
+    [
+        LITE3.joint_names[:-1],
+        (*LITE3.joint_names[:-1], "tail"),
+        (*LITE3.joint_names, LITE3.joint_names[0]),
+    ],
+)
 def test_joint_order_must_name_each_joint_once(order: tuple[str, ...]) -> None:
     with pytest.raises(SimError, match="joint_order: expected each of FL_HipX_joint"):
-        JointStateWriter(order, JOINT_NAMES)
+        JointStateWriter(order, LITE3.joint_names)
 
 
 def test_imu_is_in_its_own_frame(sensors: Sensors) -> None:
     message = imu_message(sensors, STAMP)
     q, rate, acceleration = (
-        message.orientation, message.angular_velocity, message.linear_acceleration)
+        message.orientation,
+        message.angular_velocity,
+        message.linear_acceleration,
+    )
     assert [q.x, q.y, q.z, q.w] == sensors.quat_xyzw.tolist()
     assert [rate.x, rate.y, rate.z] == sensors.ang_vel_body.tolist()
     assert [acceleration.x, acceleration.y, acceleration.z] == sensors.lin_acc_body.tolist()
@@ -89,9 +101,14 @@ def test_contact_forces_are_named_by_foot_in_the_world_frame(sensors: Sensors) -
 def test_command_reaches_the_drives_field_by_field() -> None:
     message = command(0, valid_for_ns=1_250_000_000, velocity=[1.0] * 12, effort=[2.0] * 12)
     drives = drive_command(message)
-    assert drives.joint_names == JOINT_NAMES
+    assert drives.joint_names == LITE3.joint_names
     assert drives.valid_for_ns == ns(message.valid_for) == 1_250_000_000
-    np.testing.assert_array_equal(drives.position, STANDING_RAD)
-    for values, number in ((drives.velocity, 1.0), (drives.effort, 2.0), (drives.stiffness, 100.0),
-                           (drives.damping, 2.5), (drives.effort_limit, 24.0)):  # fmt: skip
+    np.testing.assert_array_equal(drives.position, LITE3.standing_rad)
+    for values, number in (
+        (drives.velocity, 1.0),
+        (drives.effort, 2.0),
+        (drives.stiffness, 100.0),
+        (drives.damping, 2.5),
+        (drives.effort_limit, 24.0),
+    ):
         np.testing.assert_array_equal(values, [number] * 12)

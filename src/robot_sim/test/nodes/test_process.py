@@ -26,15 +26,22 @@ def block() -> None:
 
 def start(*parameters: str, before: Callable[[], None] | None = None) -> "subprocess.Popen[str]":
     words = [word for parameter in parameters for word in ("-p", parameter)]
-    return subprocess.Popen(["sim_node", "--ros-args", *words], text=True,
-                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, preexec_fn=before)  # fmt: skip
+    return subprocess.Popen(
+        ["sim_node", "--ros-args", *words],
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=before,
+    )
 
 
 def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
-    processes = {start("pose:=flying"): "pose: expected one of lying, standing, got 'flying'",
-                 start("friction:=slippery"): "friction",
-                 start("imu_rate_hz:=0.0"): "imu_rate_hz: expected a rate > 0"}  # fmt: skip
+    processes = {
+        start("pose:=flying"): "pose: expected one of lying, standing, got 'flying'",
+        start("friction:=slippery"): "friction",
+        start("imu_rate_hz:=0.0"): "imu_rate_hz: expected a rate > 0",
+    }
     for process, said in processes.items():
         output, _ = process.communicate(timeout=DEADLINE_S)
         assert process.returncode == 2, output
@@ -42,8 +49,9 @@ def test_bad_parameters_end_with_status_2_and_one_clear_line() -> None:
         assert len(output.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("number", "before"), [
-    (signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGTERM, block)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "before"), [(signal.SIGINT, None), (signal.SIGTERM, None), (signal.SIGTERM, block)]
+)
 def test_signal_ends_it_and_the_trace_is_written(
     tmp_path: Path, number: signal.Signals, before: Callable[[], None] | None
 ) -> None:

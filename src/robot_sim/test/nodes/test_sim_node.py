@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.figures import JOINT_NAMES, STANDING_RAD
+from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
 
 from .harness import PERIOD_NS, Stage, stamps_ns
@@ -61,8 +61,10 @@ class TestLockstep:
         stage.run(lockstep=True)
         stage.ticks(10)
         world = stage.node.world.sense()
-        rows = {s: list(m.position)
-                for s, m in zip(stamps_ns(stage.joint_states), stage.joint_states, strict=True)}
+        rows = {
+            s: list(m.position)
+            for s, m in zip(stamps_ns(stage.joint_states), stage.joint_states, strict=True)
+        }
         assert rows[10 * PERIOD_NS] == world.joint_pos.tolist()
 
     def test_silence_of_two_seconds_damps_and_time_goes_on_until_a_command_comes(
@@ -93,7 +95,7 @@ class TestLockstep:
         trace = Trace.load(tmp_path / "walk.npz")
         np.testing.assert_allclose(trace.time_s, np.arange(5) * 0.02)
         assert np.isnan(trace.target[0]).all()
-        np.testing.assert_array_equal(trace.target[1], STANDING_RAD)
+        np.testing.assert_array_equal(trace.target[1], LITE3.standing_rad)
 
     def test_robot_stands_where_it_is_told_to(self, stage: Stage) -> None:
         node = stage.run(lockstep=True, pose="standing")
@@ -106,9 +108,9 @@ class TestCommands:
     @pytest.mark.parametrize(
         ("changes", "said"),
         [
-            ({"names": JOINT_NAMES[:-1]}, "HR_Knee_joint"),
-            ({"names": (*JOINT_NAMES[:-1], "tail")}, "tail"),
-            ({"names": (*JOINT_NAMES[:-1], JOINT_NAMES[0])}, "FL_HipX_joint"),
+            ({"names": LITE3.joint_names[:-1]}, "HR_Knee_joint"),
+            ({"names": (*LITE3.joint_names[:-1], "tail")}, "tail"),
+            ({"names": (*LITE3.joint_names[:-1], LITE3.joint_names[0])}, "FL_HipX_joint"),
             ({"position": [0.0] * 11}, "position"),
             ({"stiffness": [float("nan")] * 12}, "stiffness"),
             ({"damping": [-1.0] * 12}, "damping"),
@@ -129,7 +131,7 @@ class TestCommands:
 
     def test_names_may_come_in_any_order(self, stage: Stage) -> None:
         node = stage.run(lockstep=True, pose="standing")
-        stage.ticks(25, names=JOINT_NAMES[::-1], position=STANDING_RAD[::-1])
+        stage.ticks(25, names=LITE3.joint_names[::-1], position=LITE3.standing_rad[::-1])
         assert node.world.upright
         assert node.world.sense().pos_world[2] > 0.28
 
@@ -185,7 +187,8 @@ class TestFaults:
         assert stage.set("faults", "drop:imu") != ""
 
     @pytest.mark.parametrize(
-        ("name", "value"), [("lockstep", True), ("seed", 1), ("friction", 0.5)])
+        ("name", "value"), [("lockstep", True), ("seed", 1), ("friction", 0.5)]
+    )
     def test_other_parameters_are_fixed(self, stage: Stage, name: str, value: object) -> None:
         stage.make()
         assert stage.set(name, value) == f"{name} is read when the node starts; start it anew"
@@ -193,25 +196,31 @@ class TestFaults:
 
 class TestJointOrder:
     def test_joint_states_come_in_the_order_that_was_asked_for(self, stage: Stage) -> None:
-        node = stage.run(lockstep=True, joint_order=sorted(JOINT_NAMES))
+        node = stage.run(lockstep=True, joint_order=sorted(LITE3.joint_names))
         stage.ticks(3)
         message = stage.joint_states[-1]
-        assert list(message.name) == sorted(JOINT_NAMES)
+        assert list(message.name) == sorted(LITE3.joint_names)
         by_name = dict(zip(message.name, message.position, strict=True))
-        assert [by_name[name] for name in JOINT_NAMES] == node.world.sense().joint_pos.tolist()
+        assert [
+            by_name[name] for name in LITE3.joint_names
+        ] == node.world.sense().joint_pos.tolist()
 
     def test_robots_own_order_is_the_default(self, stage: Stage) -> None:
         stage.run(lockstep=True)
         stage.shows(0)
-        assert tuple(stage.joint_states[-1].name) == JOINT_NAMES
+        assert tuple(stage.joint_states[-1].name) == LITE3.joint_names
 
 
 class TestRealTime:
     def test_each_sensor_comes_at_its_own_rate(self, stage: Stage) -> None:
         stage.run()
         stage.until(lambda: len(stage.contacts) >= 20, "contact forces")
-        for messages, period_ns in ((stage.joint_states, 2 * MS), (stage.imus, 5 * MS),
-                                    (stage.contacts, 10 * MS), (stage.odometry, 10 * MS)):
+        for messages, period_ns in (
+            (stage.joint_states, 2 * MS),
+            (stage.imus, 5 * MS),
+            (stage.contacts, 10 * MS),
+            (stage.odometry, 10 * MS),
+        ):
             steps_ns = [b - a for a, b in pairwise(stamps_ns(messages))]
             # Where the machine is too slow for real time, stamps are set right in between.
             assert np.median(steps_ns) == pytest.approx(period_ns, abs=1)
@@ -257,11 +266,13 @@ class TestRealTime:
         ({"imu_rate_hz": 300.0}, "imu_rate_hz: expected a period that is a multiple of"),
         ({"faults": ["melt:imu"]}, "fault: unknown kind 'melt'; known:"),
         ({"joint_order": ["FL_HipX_joint"]}, "joint_order: expected each of"),
-        ({"trace_file": "/not/there/walk.npz"},
-         "trace_file: expected a file in a folder that is there, got /not/there"),
+        (
+            {"trace_file": "/not/there/walk.npz"},
+            "trace_file: expected a file in a folder that is there, got /not/there",
+        ),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_bad_parameter_is_refused(stage: Stage, parameters: dict[str, object], said: str) -> None:
     with pytest.raises(SimError, match=said):
         stage.make(**parameters)

@@ -44,10 +44,16 @@ class Driver:
 
     def make(self, **parameters: object) -> Lite3Emulator:
         """Make the node, which does not run yet."""
-        given = {"host_address": HOST, "host_port": 0, "state_address": DRIVER,
-                 "state_port": self.socket.getsockname()[1], **parameters}
-        words = [word for name, value in given.items()
-                 for word in ("-p", f"{name}:={json.dumps(value)}")]
+        given = {
+            "host_address": HOST,
+            "host_port": 0,
+            "state_address": DRIVER,
+            "state_port": self.socket.getsockname()[1],
+            **parameters,
+        }
+        words = [
+            word for name, value in given.items() for word in ("-p", f"{name}:={json.dumps(value)}")
+        ]
         rclpy.init(args=["--ros-args", *words])
         self.listener = Node("listener", use_global_arguments=False)
         self.node = Lite3Emulator()
@@ -68,14 +74,18 @@ class Driver:
         data, self.host = self.socket.recvfrom(2048)
         return data
 
-    def state(self) -> wire.State:
+    def state(self) -> wire.Lite3State:
         """Return the next state."""
         state = wire.read_state(self.receive())
-        assert isinstance(state, wire.State), state
+        assert isinstance(state, wire.Lite3State), state
         return state
 
-    def until(self, condition: Callable[[wire.State], object], what: str,
-              command: bytes | None = None) -> wire.State:
+    def until(
+        self,
+        condition: Callable[[wire.Lite3State], object],
+        what: str,
+        command: bytes | None = None,
+    ) -> wire.Lite3State:
         """Receive until the condition holds, with a command for every second frame."""
         ends_s = time.monotonic() + DEADLINE_S
         while not condition(state := self.state()):

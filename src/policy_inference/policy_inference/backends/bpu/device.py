@@ -22,8 +22,13 @@ from policy_inference.machine.sensors import (
 
 CORES = "/sys/devices/system/bpu/bpu[0-9]*"
 # What the device tree or the vendor's own file calls the board; S100P before S100.
-_MARCHES = {"s100p": "nash-m", "s100": "nash-e", "s600": "nash-p", "x5": "bayes-e",
-            "ultra": "bayes"}
+_MARCHES = {
+    "s100p": "nash-m",
+    "s100": "nash-e",
+    "s600": "nash-p",
+    "x5": "bayes-e",
+    "ultra": "bayes",
+}
 _X5_SENSOR = "/sys/class/hwmon/hwmon0/temp2_input"
 """RDK X5 has no thermal zone for the BPU; it measures only while the BPU is powered."""
 
@@ -38,8 +43,14 @@ def read_bpu(machine: Machine) -> Mapping[str, str]:
 
 def clock_folder(machine: Machine) -> Path | None:
     """Return the folder of the first core's clock: `28108000.bpu` on S100."""
-    return next((folder for folder in machine.glob(f"{CORES}/devfreq/*")
-                 if machine.number(folder / "cur_freq") is not None), None)
+    return next(
+        (
+            folder
+            for folder in machine.glob(f"{CORES}/devfreq/*")
+            if machine.number(folder / "cur_freq") is not None
+        ),
+        None,
+    )
 
 
 def bpu_clock(machine: Machine) -> DeviceClock | None:
@@ -49,8 +60,10 @@ def bpu_clock(machine: Machine) -> DeviceClock | None:
 
 def board_march(machine: Machine) -> str | None:
     """Return which models the board runs, as the compilers name it; None on another machine."""
-    told = " ".join(machine.text(file) or "" for file in
-                    ("/proc/device-tree/model", "/sys/class/boardinfo/soc_name")).lower()
+    told = " ".join(
+        machine.text(file) or ""
+        for file in ("/proc/device-tree/model", "/sys/class/boardinfo/soc_name")
+    ).lower()
     if "rdk" not in told:
         return None
     return next((march for board, march in _MARCHES.items() if board in told), None)
@@ -60,9 +73,11 @@ def _temperature(machine: Machine) -> dict[str, str]:
     if found := temperature_values(machine, "bpu", "bpu"):  # pvt_bpu_pvtc1_t1 on S100
         return found
     # Labels on S600: BPU0-TS00.
-    labelled = [machine.number(label.with_name(label.name.replace("label", "input")))
-                for label in machine.glob("/sys/class/hwmon/hwmon*/temp*_label")
-                if (machine.text(label) or "").startswith("BPU")]
+    labelled = [
+        machine.number(label.with_name(label.name.replace("label", "input")))
+        for label in machine.glob("/sys/class/hwmon/hwmon*/temp*_label")
+        if (machine.text(label) or "").startswith("BPU")
+    ]
     if not labelled and board_march(machine) == "bayes-e":
         labelled = [machine.number(_X5_SENSOR)]
     return hottest("bpu", labelled)

@@ -28,14 +28,18 @@ def examine_bpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     yield _driver(machine)
     yield _runtime(march)
     folder = clock_folder(machine)
-    yield from clock_finding("BPU", bpu_clock(machine),
-                             f"echo performance | sudo tee {folder}/governor")
+    yield from clock_finding(
+        "BPU", bpu_clock(machine), f"echo performance | sudo tee {folder}/governor"
+    )
 
 
 def _board(march: str | None) -> Finding:
     if march is None:
-        return Finding.error("board", "not one with a BPU that is known", "run it on an RDK X5, "
-                             "Ultra, S100, S100P or S600")
+        return Finding.error(
+            "board",
+            "not one with a BPU that is known",
+            "run it on an RDK X5, Ultra, S100, S100P or S600",
+        )
     return Finding(name="board", found=f"runs models for {march}")
 
 
@@ -45,20 +49,30 @@ def _model(artifact: Artifact, march: str) -> Finding:
     fits = march.startswith(FAMILIES.get(suffix, " ")) and target in (None, march)
     if fits:
         return Finding(name="model", found=found)
-    return Finding.error("model", f"{found}, and a board for {march}",
-                         f"compile the bundle with --target {march} ({MARCHES})")
+    return Finding.error(
+        "model",
+        f"{found}, and a board for {march}",
+        f"compile the bundle with --target {march} ({MARCHES})",
+    )
 
 
 def _driver(machine: Machine) -> Finding:
     cores = machine.glob(CORES)
     if not cores:
-        return Finding.error("BPU driver", "no core below /sys/devices/system/bpu",
-                             "start the container with --privileged and the host's /sys and /dev"
-                             if in_container(machine) else "use the board's own system")
+        return Finding.error(
+            "BPU driver",
+            "no core below /sys/devices/system/bpu",
+            "start the container with --privileged and the host's /sys and /dev"
+            if in_container(machine)
+            else "use the board's own system",
+        )
     closed = [node.name for node in machine.glob("/dev/bpu*") if not machine.may_use(node)]
     if closed:
-        return Finding.error("BPU driver", f"/dev/{', /dev/'.join(closed)}, which this user may "
-                             "not open", "run as a user who may, or as root")
+        return Finding.error(
+            "BPU driver",
+            f"/dev/{', /dev/'.join(closed)}, which this user may not open",
+            "run as a user who may, or as root",
+        )
     return Finding(name="BPU driver", found=f"{len(cores)} cores")
 
 

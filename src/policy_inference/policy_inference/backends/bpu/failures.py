@@ -6,43 +6,68 @@ from __future__ import annotations
 
 import re
 
-INSTALL = ("install the runtime of the board's own system: `hobot-dnn` (apt) on RDK S100 and S600, "
-           "`hobot-spdev` (apt) on RDK X5 from system 3.5.0 on, `hobot-dnn-rdkx5` (pip) on an X5 "
-           "before that, whose image brings hobot_dnn")
-MARCHES = ("RDK X5: bayes-e, RDK Ultra: bayes, S100: nash-e, S100P: nash-m, S600: nash-p")
+INSTALL = (
+    "install the runtime of the board's own system: `hobot-dnn` (apt) on RDK S100 and S600, "
+    "`hobot-spdev` (apt) on RDK X5 from system 3.5.0 on, `hobot-dnn-rdkx5` (pip) on an X5 "
+    "before that, whose image brings hobot_dnn"
+)
+MARCHES = "RDK X5: bayes-e, RDK Ultra: bayes, S100: nash-e, S100P: nash-m, S600: nash-p"
 _NO_MEMORY = "the memory of the BPU is used up: close other models and programs that use it"
 
 # The first that matches counts.
 _MEANINGS = (
-    (r"Incompatible Platform",
-     "it was compiled for another BPU than that of this board; compile it again with its --target "
-     f"({MARCHES})"),
-    (r"Missing Horizon runtime libraries",
-     f"the Python package is there and the libraries below it are not; {INSTALL}"),
-    (r"libpython3[.0-9]*\S*: cannot open shared object",
-     "this package is for RDK X5 with the Python that the library's name says; run with that one"),
-    (r"cannot open shared object file|invalid ELF header|wrong ELF class",
-     f"its libraries are those of a board, and not here; {INSTALL}"),
+    (
+        r"Incompatible Platform",
+        "it was compiled for another BPU than that of this board; "
+        f"compile it again with its --target ({MARCHES})",
+    ),
+    (
+        r"Missing Horizon runtime libraries",
+        f"the Python package is there and the libraries below it are not; {INSTALL}",
+    ),
+    (
+        r"libpython3[.0-9]*\S*: cannot open shared object",
+        "this package is for RDK X5 with the Python that the library's name says; "
+        "run with that one",
+    ),
+    (
+        r"cannot open shared object file|invalid ELF header|wrong ELF class",
+        f"its libraries are those of a board, and not here; {INSTALL}",
+    ),
     (r"No module named|halted; None in sys.modules", INSTALL),
-    (r"multiarray failed to import|compiled against A[BP]I version",
-     "this package was built for another NumPy: install version 1.26 (pip install 'numpy<2')"),
-    (r"Python version mismatch", "this package is for another Python; run with that of the board's "
-     "system"),
-    (r"Only \.hbm supported",
-     "this is the hbm_runtime of RDK S100 and S600, which PyPI has too; on an X5 uninstall it "
-     "(pip uninstall hbm_runtime) and use that of the board's system, or option "
-     "runtime=pyeasy_dnn"),
-    (r"STATUS_BAD_DATA",
-     "the runtime says so of a damaged file and, more often, when " + _NO_MEMORY),
+    (
+        r"multiarray failed to import|compiled against A[BP]I version",
+        "this package was built for another NumPy: install version 1.26 (pip install 'numpy<2')",
+    ),
+    (
+        r"Python version mismatch",
+        "this package is for another Python; run with that of the board's system",
+    ),
+    (
+        r"Only \.hbm supported",
+        "this is the hbm_runtime of RDK S100 and S600, which PyPI has too; on an X5 uninstall it "
+        "(pip uninstall hbm_runtime) and use that of the board's system, or option "
+        "runtime=pyeasy_dnn",
+    ),
+    (
+        r"STATUS_BAD_DATA",
+        "the runtime says so of a damaged file and, more often, when " + _NO_MEMORY,
+    ),
     (r"MallocCached|[Mm]emory allocation failed|[Ff]ailed to allocate|out of memory", _NO_MEMORY),
-    (r"hbUCPSubmitTask failed|Invalid BPU core",
-     "this board may have fewer cores; set option core to one of them (RDK X5: 0), or to none"),
-    (r"hbUCPWaitTaskDone failed|hbDNNWaitTaskDone failed",
-     "the BPU did not finish: close other models and programs that use it, and look at `dmesg`"),
-    (r"Data type mismatch|Mismatch in tensor dimension|Invalid data size|Too many inputs",
-     "the runtime takes other tensors than it described; compile the model again with the compiler "
-     "of this runtime's release"),
-)  # fmt: skip
+    (
+        r"hbUCPSubmitTask failed|Invalid BPU core",
+        "this board may have fewer cores; set option core to one of them (RDK X5: 0), or to none",
+    ),
+    (
+        r"hbUCPWaitTaskDone failed|hbDNNWaitTaskDone failed",
+        "the BPU did not finish: close other models and programs that use it, and look at `dmesg`",
+    ),
+    (
+        r"Data type mismatch|Mismatch in tensor dimension|Invalid data size|Too many inputs",
+        "the runtime takes other tensors than it described; compile the model again with the "
+        "compiler of this runtime's release",
+    ),
+)
 
 
 def meaning(
@@ -54,6 +79,9 @@ def meaning(
 
 def words(error: BaseException, said: str) -> str:
     """Return what the vendor said, in one line: its exception, and errors that it only wrote."""
-    written = [line.strip() for line in said.splitlines()
-               if re.search(r"error|fail|invalid|incompatible|STATUS_", line, re.IGNORECASE)]
+    written = [
+        line.strip()
+        for line in said.splitlines()
+        if re.search(r"error|fail|invalid|incompatible|STATUS_", line, re.IGNORECASE)
+    ]
     return " | ".join(dict.fromkeys([" ".join(str(error).split()), *written[-5:]]))

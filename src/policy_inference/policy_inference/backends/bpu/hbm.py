@@ -27,9 +27,20 @@ from policy_inference.errors import BackendError
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
-_DTYPES = {"S8": "int8", "U8": "uint8", "S16": "int16", "U16": "uint16", "S32": "int32",
-           "U32": "uint32", "S64": "int64", "U64": "uint64", "F16": "float16", "F32": "float32",
-           "F64": "float64", "BOOL8": "bool"}  # fmt: skip
+_DTYPES = {
+    "S8": "int8",
+    "U8": "uint8",
+    "S16": "int16",
+    "U16": "uint16",
+    "S32": "int32",
+    "U32": "uint32",
+    "S64": "int64",
+    "U64": "uint64",
+    "F16": "float16",
+    "F32": "float32",
+    "F64": "float64",
+    "BOOL8": "bool",
+}
 _FLOATS = ("F16", "F32", "F64")
 _log = logging.getLogger("policy_inference")
 
@@ -61,8 +72,9 @@ class BpuBackend(BpuRuntime):
         """
         wanted = options.get("runtime")
         if wanted not in (None, HBM_RUNTIME, PYEASY_DNN):
-            raise BackendError(f"bpu: option runtime: expected {HBM_RUNTIME} or {PYEASY_DNN}, "
-                               f"found {wanted!r}")
+            raise BackendError(
+                f"bpu: option runtime: expected {HBM_RUNTIME} or {PYEASY_DNN}, found {wanted!r}"
+            )
         if wanted is not None or file.suffix != ".bin" or not any(map(_is_there, PACKAGES)):
             return PyeasyBackend if wanted == PYEASY_DNN else cls
         try:
@@ -113,13 +125,16 @@ def _tensor(name: str, shape: Sequence[int], dtype: Any, quant: Any) -> BpuTenso
     # An enum of the vendor's; the stub of one release declares plain integers with names beside.
     kind = str(getattr(dtype, "name", dtype)).rpartition(".")[-1]
     if kind not in _DTYPES:
-        raise BackendError(f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
-                           f"{kind}; compile the model with featuremap inputs")
+        raise BackendError(
+            f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
+            f"{kind}; compile the model with featuremap inputs"
+        )
     sizes = tuple(map(int, shape))
     # Floats may carry scales too, which were applied.
     quantisation = None if kind in _FLOATS else _quantisation(quant)
-    return BpuTensor(name=name, shape=sizes, memory=sizes, dtype=_DTYPES[kind],
-                     quantisation=quantisation)
+    return BpuTensor(
+        name=name, shape=sizes, memory=sizes, dtype=_DTYPES[kind], quantisation=quantisation
+    )
 
 
 def _quantisation(quant: Any) -> Quantisation | None:

@@ -21,8 +21,19 @@ from policy_inference.interfaces import F32
 from policy_inference.machine.packages import installed_version
 
 PACKAGES = "hobot_dnn", "hobot_dnn_rdkx5"
-_DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float16",
-           "float32", "float64")  # fmt: skip
+_DTYPES = (
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+)
 _CHANNEL_AXES = {"NCHW": 1, "NHWC": 3}
 
 
@@ -39,19 +50,26 @@ class PyeasyBackend(BpuRuntime):
         # A list: a text that is given alone loses a reference there, and is freed while in use.
         models = module.load([str(file)])
         if not models:
-            raise BackendError(f"{file}: expected a model that {PYEASY_DNN} loads, found none in "
-                               "it; compile it for this board, and copy it again")
+            raise BackendError(
+                f"{file}: expected a model that {PYEASY_DNN} loads, found none in "
+                "it; compile it for this board, and copy it again"
+            )
         names = [str(model.name) for model in models]
         place = self._chosen(names)
         self._model: Any = models[place]
         given = {"core_id": core, "priority": priority}
         self._scheduling = {name: value for name, value in given.items() if value is not None}
-        inputs, outputs = ([_tensor(tensor) for tensor in side]
-                           for side in (self._model.inputs, self._model.outputs))
+        inputs, outputs = (
+            [_tensor(tensor) for tensor in side]
+            for side in (self._model.inputs, self._model.outputs)
+        )
         self._refuse_bytes_only(inputs)
         package = module.__name__.partition(".")[0]
-        return inputs, outputs, {"runtime": f"{PYEASY_DNN} of {_release(package)}",
-                                 "model": names[place]}
+        return (
+            inputs,
+            outputs,
+            {"runtime": f"{PYEASY_DNN} of {_release(package)}", "model": names[place]},
+        )
 
     def _refuse_bytes_only(self, inputs: Sequence[BpuTensor]) -> None:
         """Raise where every input would be cast to uint8, as by the first releases for the X5.
@@ -62,9 +80,11 @@ class PyeasyBackend(BpuRuntime):
         described = hasattr(self._model.inputs[0].properties, "validShape")
         if described or self._target == "bayes" or {t.dtype for t in inputs} <= {"uint8"}:
             return
-        raise BackendError(f"{self._file}: expected a release of {PYEASY_DNN} that takes "
-                           "featuremaps, found one that casts every input to uint8; update the "
-                           "board's system, or `pip install hobot-dnn-rdkx5`")
+        raise BackendError(
+            f"{self._file}: expected a release of {PYEASY_DNN} that takes "
+            "featuremaps, found one that casts every input to uint8; update the "
+            "board's system, or `pip install hobot-dnn-rdkx5`"
+        )
 
     def _connect(self, feeds: Mapping[str, Feed]) -> None:
         arrays = [feed.array for feed in feeds.values()]
@@ -84,16 +104,23 @@ def _tensor(described: Any) -> BpuTensor:
     properties, name = described.properties, str(described.name)
     dtype, layout = str(properties.dtype), str(properties.layout)
     if dtype not in _DTYPES:
-        raise BackendError(f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
-                           f"{dtype}; compile the model with featuremap inputs")
+        raise BackendError(
+            f"bpu: tensor {name}: expected one of {', '.join(_DTYPES)}, found "
+            f"{dtype}; compile the model with featuremap inputs"
+        )
     # Where a release describes neither padding nor scales, there are none.
     shape = tuple(map(int, getattr(properties, "validShape", properties.shape)))
     memory = tuple(map(int, getattr(properties, "alignedShape", shape)))
     scales = getattr(properties, "scale_data", None)
     scale = np.asarray([] if scales is None else scales, np.float32)
-    return BpuTensor(name=name, shape=shape, memory=memory, dtype=dtype,
-                     layout=layout if layout in _CHANNEL_AXES else "",
-                     quantisation=_quantisation(dtype, shape, layout, scale.reshape(-1)))
+    return BpuTensor(
+        name=name,
+        shape=shape,
+        memory=memory,
+        dtype=dtype,
+        layout=layout if layout in _CHANNEL_AXES else "",
+        quantisation=_quantisation(dtype, shape, layout, scale.reshape(-1)),
+    )
 
 
 def _quantisation(

@@ -15,7 +15,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.device import read_bpu
 from policy_inference.backends.bpu.failures import INSTALL, MARCHES, meaning, words
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
-from policy_inference.backends.native_output import held_back
+from policy_inference.backends.native_output import capture_native_output
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.machine import Machine
@@ -34,11 +34,11 @@ class BpuRuntime(BackendBase):
     warm_up_runs = 10
     options: Mapping[str, str] = {
         "runtime": f"{HBM_RUNTIME} or {PYEASY_DNN}; without it, the one that is installed and "
-                   "takes the file",
+        "takes the file",
         "model": "name of the model, where the file has several",
         "core": f"number of the BPU core, 0 to {_NUMBERS['core']}; without it, the runtime chooses",
         "priority": f"0 to {_NUMBERS['priority']}, the highest; without it, the runtime's default",
-    }  # fmt: skip
+    }
     package: str
     """Of the runtime, as messages name it."""
 
@@ -73,8 +73,10 @@ class BpuRuntime(BackendBase):
             inputs, outputs, details = self._load(file, core, priority)
         self._described = inputs, outputs
         wanted = [{spec.name: spec for spec in side} for side in self._tensors]
-        found = [[tensor.spec(specs.get(tensor.name)) for tensor in tensors]
-                 for tensors, specs in zip(self._described, wanted, strict=True)]
+        found = [
+            [tensor.spec(specs.get(tensor.name)) for tensor in tensors]
+            for tensors, specs in zip(self._described, wanted, strict=True)
+        ]
         device = f"BPU {self._target}" if self._target else "BPU"
         return found[0], found[1], {"device": device, "precision": self._precision, **details}
 
@@ -105,7 +107,7 @@ class BpuRuntime(BackendBase):
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
         """Turn what the runtime raises and writes into one error."""
-        with held_back("bpu") as said:
+        with capture_native_output("bpu") as said:
             try:
                 yield
             except BackendError:
@@ -121,8 +123,10 @@ class BpuRuntime(BackendBase):
             return models.index(given)
         if given is None and len(models) == 1:
             return 0
-        raise BackendError(f"{self._file}: expected option model to name one of "
-                           f"{', '.join(models) or 'none'}, found {given or 'nothing'}")
+        raise BackendError(
+            f"{self._file}: expected option model to name one of "
+            f"{', '.join(models) or 'none'}, found {given or 'nothing'}"
+        )
 
     @abstractmethod
     def _load(
@@ -167,11 +171,15 @@ def _check_file(file: Path, target: str | None) -> None:
         raise BackendError(f"{file}: expected a model, found nothing; copy it again")
     family = FAMILIES.get(file.suffix)
     if family is None:
-        raise BackendError(f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
-                           "; the runtimes tell them by their names")
+        raise BackendError(
+            f"{file}: expected a .hbm or .bin file, found {file.suffix or 'neither'}"
+            "; the runtimes tell them by their names"
+        )
     if target is not None and not target.startswith(family):
-        raise BackendError(f"{file}: expected a file for {target}, as policy.yaml says, found one "
-                           f"for a BPU {family}-*; compile it for the board ({MARCHES})")
+        raise BackendError(
+            f"{file}: expected a file for {target}, as policy.yaml says, found one "
+            f"for a BPU {family}-*; compile it for the board ({MARCHES})"
+        )
 
 
 def _number(given: Mapping[str, str], option: str, last: int) -> int | None:
@@ -179,6 +187,7 @@ def _number(given: Mapping[str, str], option: str, last: int) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and int(text) <= last):
-        raise BackendError(f"bpu: option {option}: expected a number from 0 to {last}, found "
-                           f"{text!r}")
+        raise BackendError(
+            f"bpu: option {option}: expected a number from 0 to {last}, found {text!r}"
+        )
     return int(text)

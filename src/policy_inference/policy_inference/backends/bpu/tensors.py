@@ -38,8 +38,10 @@ class Quantisation:
             return self.scale.reshape(()), self.zero_point.reshape(())
         sizes = [1] * len(shape)
         if not -len(shape) <= self.axis < len(shape) or shape[self.axis] != self.scale.size:
-            raise BackendError(f"bpu: expected a scale for each of {list(shape)} along axis "
-                               f"{self.axis}, found {self.scale.size}; update the runtime")
+            raise BackendError(
+                f"bpu: expected a scale for each of {list(shape)} along axis "
+                f"{self.axis}, found {self.scale.size}; update the runtime"
+            )
         sizes[self.axis] = shape[self.axis]
         return self.scale.reshape(sizes), self.zero_point.reshape(sizes)
 
@@ -111,8 +113,11 @@ class Feed:
         self._quantised: tuple[F32, F32, F64, tuple[float, float]] | None = None
         if tensor.quantisation is not None:
             limits = np.iinfo(tensor.dtype)
-            self._quantised = (*tensor.quantisation.along(tensor.shape), np.zeros(tensor.shape),
-                               (limits.min, limits.max))
+            self._quantised = (
+                *tensor.quantisation.along(tensor.shape),
+                np.zeros(tensor.shape),
+                (limits.min, limits.max),
+            )
 
     def update(self) -> None:
         """Bring over what is in our array now, which is finite."""
@@ -136,8 +141,9 @@ class Take:
         """Work out the way."""
         self._name, self._ours, self._valid = tensor.name, tensor.view(ours), tensor.valid
         self._shapes, self._dtype = (tensor.shape, tensor.memory), np.dtype(tensor.dtype)
-        self._quantised = (None if tensor.quantisation is None
-                           else tensor.quantisation.along(tensor.shape))
+        self._quantised = (
+            None if tensor.quantisation is None else tensor.quantisation.along(tensor.shape)
+        )
 
     def __call__(self, array: npt.NDArray[np.generic]) -> None:
         """Copy what counts, as real numbers.
@@ -160,7 +166,9 @@ class Take:
         shape = self._shapes[0]
         alike = [n for n in array.shape if n != 1] == [n for n in shape if n != 1]
         if not alike or array.dtype != self._dtype:
-            raise BackendError(f"bpu: output {self._name}: expected {self._dtype}{list(shape)} as "
-                               f"the model says, found {array.dtype}{list(array.shape)}; update "
-                               "the runtime")
+            raise BackendError(
+                f"bpu: output {self._name}: expected {self._dtype}{list(shape)} as "
+                f"the model says, found {array.dtype}{list(array.shape)}; update "
+                "the runtime"
+            )
         return array.reshape(shape)

@@ -21,7 +21,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.rknn.device import read_npu
 from policy_inference.backends.rknn.examination import PACKAGE, examine_npu
 from policy_inference.backends.rknn.failures import board_chips, explain
-from policy_inference.backends.rknn.said import Said
+from policy_inference.backends.rknn.vendor_log import VendorLog
 from policy_inference.backends.rknn_file import STORED_AS, RknnFile, chip, read_rknn
 from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
@@ -45,10 +45,11 @@ class RknnBackend(BackendBase):
     name = "rknn"
     simulated_by = "rknn_sim"
     options: Mapping[str, str] = {
-        "core_mask": "cores of an RK3588 or RK3576: auto (default), 0, 1, 2, 0_1, 0_1_2, all"}
+        "core_mask": "cores of an RK3588 or RK3576: auto (default), 0, 1, 2, 0_1, 0_1_2, all"
+    }
     warm_up_runs = 20
     _lite: Any = None
-    _said: Said | None = None
+    _said: VendorLog | None = None
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -56,8 +57,9 @@ class RknnBackend(BackendBase):
         super().check_options(given)
         masks, wanted = _CORES["rk3588"], given.get("core_mask", "auto")
         if wanted not in masks:
-            raise BackendError(f"rknn: core_mask: expected one of {', '.join(masks)}, found "
-                               f"{wanted!r}")
+            raise BackendError(
+                f"rknn: core_mask: expected one of {', '.join(masks)}, found {wanted!r}"
+            )
 
     @classmethod
     def tensors(cls, file: Path) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec]]:
@@ -81,62 +83,79 @@ class RknnBackend(BackendBase):
         try:
             from rknnlite.api import RKNNLite
         except ImportError as error:
-            raise BackendError(f"rknn: rknnlite.api: {error}; install rknn-toolkit-lite2 on the "
-                               "board; on a PC use rknn_sim") from error
+            raise BackendError(
+                f"rknn: rknnlite.api: {error}; install rknn-toolkit-lite2 on the "
+                "board; on a PC use rknn_sim"
+            ) from error
         self._class, self._file = RKNNLite, file
         described = _described(file)
         self._check(described)
         self._mask = self._core_mask(described.targets)
         self._order = tuple(described.inputs), tuple(described.outputs)
-        return *_tensors(described), {"precision": self._precision,
-                                      "model": f"made by RKNN Toolkit2 {described.toolkit}"}
+        return *_tensors(described), {
+            "precision": self._precision,
+            "model": f"made by RKNN Toolkit2 {described.toolkit}",
+        }
 
     def _check(self, described: RknnFile) -> None:
         """Raise unless the file is for this artifact's chip and precision, and for this board."""
         targets = ", ".join(described.targets)
         if self._target is not None and chip(self._target) not in map(chip, described.targets):
-            raise BackendError(f"{self._file}: expected a model for {self._target} as in "
-                               f"policy.yaml, found one for {targets}; compile the bundle again")
+            raise BackendError(
+                f"{self._file}: expected a model for {self._target} as in "
+                f"policy.yaml, found one for {targets}; compile the bundle again"
+            )
         board = board_chips(COMPATIBLE)
         runs_on = {chip(name) for name in described.targets}
         if board and not {chip(name) for name in board} & runs_on:
-            raise BackendError(f"{self._file}: expected a model for this board ({', '.join(board)})"
-                               f", found one for {targets}; compile it with --target "
-                               f"{chip(board[0])}")
+            raise BackendError(
+                f"{self._file}: expected a model for this board ({', '.join(board)})"
+                f", found one for {targets}; compile it with --target "
+                f"{chip(board[0])}"
+            )
         stored = described.precisions
         if stored - {STORED_AS.get(self._precision, "float16"), "float16"}:
-            raise BackendError(f"{self._file}: expected {self._precision} as in policy.yaml, found "
-                               f"tensors in {', '.join(sorted(stored))}; compile the bundle again")
+            raise BackendError(
+                f"{self._file}: expected {self._precision} as in policy.yaml, found "
+                f"tensors in {', '.join(sorted(stored))}; compile the bundle again"
+            )
 
     def _core_mask(self, targets: Sequence[str]) -> int:
         wanted = self._given.get("core_mask", "auto")
         offered = _CORES.get(targets[0], ("auto",)) if targets else ("auto",)
         if wanted not in offered:
-            raise BackendError(f"rknn: core_mask: expected one of {', '.join(offered)} for "
-                               f"{', '.join(targets)}, found {wanted!r}")
+            raise BackendError(
+                f"rknn: core_mask: expected one of {', '.join(offered)} for "
+                f"{', '.join(targets)}, found {wanted!r}"
+            )
         try:
             return int(getattr(self._class, f"NPU_CORE_{wanted.upper()}"))
         except AttributeError as error:
-            raise BackendError(f"rknn: core_mask: expected a runtime that knows {wanted!r}, found "
-                               "an older one; update rknn-toolkit-lite2") from error
+            raise BackendError(
+                f"rknn: core_mask: expected a runtime that knows {wanted!r}, found "
+                "an older one; update rknn-toolkit-lite2"
+            ) from error
 
     def _bind(self) -> None:
-        said = self._said = Said()
+        said = self._said = VendorLog()
         self._start(said)
-        self.details = {**self.details, "runtime": self._version(),
-                        "device": f"NPU, core mask {self._given.get('core_mask', 'auto')}"}
+        self.details = {
+            **self.details,
+            "runtime": self._version(),
+            "device": f"NPU, core mask {self._given.get('core_mask', 'auto')}",
+        }
         if found := _DRIVER.search(said.text):
             self.details |= {"driver": found[1]}
         said.forget()
         self._place_arrays()
 
-    def _start(self, said: Said) -> None:
+    def _start(self, said: VendorLog) -> None:
         """Let the runtime load the file."""
         stage = "RKNNLite"
         try:
             with said.captured():
                 self._lite = self._class()
-                said.speak_once()
+                said.deduplicate()
                 stage, result = "load_rknn", self._lite.load_rknn(str(self._file))
                 if result == 0:
                     stage = "init_runtime"
@@ -162,8 +181,11 @@ class RknnBackend(BackendBase):
         """Images go to the NPU with channels last: into buffers of ours, which are made once."""
         inputs = [self.inputs[name] for name in self._order[0]]
         self._fed: list[Tensor] = [_channels_last(array) for array in inputs]
-        self._images = [(fed, np.moveaxis(array, 1, -1))
-                        for fed, array in zip(self._fed, inputs, strict=True) if fed is not array]
+        self._images = [
+            (fed, np.moveaxis(array, 1, -1))
+            for fed, array in zip(self._fed, inputs, strict=True)
+            if fed is not array
+        ]
         self._results = [self.outputs[name] for name in self._order[1]]
         self._kinds = list(map(_kind, self._results))
         known = inspect.signature(self._lite.inference).parameters
@@ -173,9 +195,11 @@ class RknnBackend(BackendBase):
         """Raise unless the runtime's own arrays are what the file says."""
         if list(map(_kind, found)) != self._kinds:
             listed = ", ".join(f"{array.dtype}{list(array.shape)}" for array in found)
-            raise BackendError(f"{self._file}: expected outputs of the sizes in the file in "
-                               f"float32, found {listed}; update librknnrt.so and "
-                               "rknn-toolkit-lite2 to one version")
+            raise BackendError(
+                f"{self._file}: expected outputs of the sizes in the file in "
+                f"float32, found {listed}; update librknnrt.so and "
+                "rknn-toolkit-lite2 to one version"
+            )
 
     def _run(self) -> None:
         found = self._infer()
@@ -212,9 +236,10 @@ def _described(file: Path) -> RknnFile:
 
 
 def _tensors(described: RknnFile) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    inputs, outputs = ([TensorSpec(name=name, shape=tensor.shape)
-                        for name, tensor in side.items()]
-                       for side in (described.inputs, described.outputs))
+    inputs, outputs = (
+        [TensorSpec(name=name, shape=tensor.shape) for name, tensor in side.items()]
+        for side in (described.inputs, described.outputs)
+    )
     return inputs, outputs
 
 

@@ -26,8 +26,11 @@ def read_npu(machine: Machine) -> Mapping[str, str]:
     # Such as "NPU load:  Core0: 12%, Core1:  0%, Core2:  0%,", and "NPU load:  12%" with one core.
     loads = [int(load) for load in re.findall(r"(\d+)%", driver_text(machine, "load"))]
     found = {"npu_load_percent": str(max(loads))} if loads else {}
-    return {**found, **clock_values("npu", npu_clock(machine)),
-            **temperature_values(machine, "npu", "npu")}
+    return {
+        **found,
+        **clock_values("npu", npu_clock(machine)),
+        **temperature_values(machine, "npu", "npu"),
+    }
 
 
 def driver_text(machine: Machine, name: str) -> str:

@@ -29,8 +29,15 @@ _COMPATIBLE = "/proc/device-tree/compatible"
 # The runtime recommends newer ones than this: airockchip/rknn-toolkit2#16.
 _OLDEST_DRIVER = (0, 8, 8)
 # Beside /usr/lib, where the package looks first, those of the dynamic linker.
-_LIBRARY_PLACES = ("/usr/lib", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/local/lib",
-                   "/lib", "/lib/aarch64-linux-gnu", "/lib64")
+_LIBRARY_PLACES = (
+    "/usr/lib",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/lib",
+    "/lib/aarch64-linux-gnu",
+    "/lib64",
+)
 _ELF = b"\x7fELF"
 
 
@@ -50,20 +57,27 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     yield _library_finding(machine, library, artifact)
     yield _package(_content(library))
     folder = clock_folder(machine)
-    yield from clock_finding("NPU", npu_clock(machine),
-                             f"echo performance | sudo tee {folder}/governor")
+    yield from clock_finding(
+        "NPU", npu_clock(machine), f"echo performance | sudo tee {folder}/governor"
+    )
     if not driver_text(machine, "load"):
-        yield Finding(name="NPU load", found="only root may read it; the status is then without "
-                      "npu_load_percent")
+        yield Finding(
+            name="NPU load",
+            found="only root may read it; the status is then without npu_load_percent",
+        )
 
 
 def _board(chips: tuple[str, ...], artifact: Artifact | None) -> Finding:
     wanted = artifact.target if artifact else None
     if wanted and chip(wanted) not in map(chip, chips):
-        return Finding.error("board", f"{', '.join(chips)}, and a model for {wanted}",
-                             f"compile the bundle with --target {chip(chips[0])}")
-    return Finding(name="board", found=", ".join(chips) + (f"; model for {wanted}" if wanted
-                                                           else ""))
+        return Finding.error(
+            "board",
+            f"{', '.join(chips)}, and a model for {wanted}",
+            f"compile the bundle with --target {chip(chips[0])}",
+        )
+    return Finding(
+        name="board", found=", ".join(chips) + (f"; model for {wanted}" if wanted else "")
+    )
 
 
 def _driver(machine: Machine) -> Finding:
@@ -73,53 +87,87 @@ def _driver(machine: Machine) -> Finding:
         # The version is often in root's files only; the clock is there with the driver.
         if clock_folder(machine) or any(map(machine.exists, DRIVER_FOLDERS)):
             return Finding(name="rknpu driver", found="there (only root may read its version)")
-        return Finding.error("rknpu driver", "not loaded", _in_container(machine) or
-                             "a kernel with rknpu; `dmesg | grep -i rknpu` says why it is not")
+        return Finding.error(
+            "rknpu driver",
+            "not loaded",
+            _in_container(machine)
+            or "a kernel with rknpu; `dmesg | grep -i rknpu` says why it is not",
+        )
     found = _text(version)
     if version < _OLDEST_DRIVER:
-        return Finding.warning("rknpu driver", found, "a newer kernel of the board's vendor, with "
-                               f"{_text(_OLDEST_DRIVER)} or later")
+        return Finding.warning(
+            "rknpu driver",
+            found,
+            f"a newer kernel of the board's vendor, with {_text(_OLDEST_DRIVER)} or later",
+        )
     return Finding(name="rknpu driver", found=found)
 
 
 def _render_node(machine: Machine) -> Finding:
     """Look at the device file: a render node of DRM, or /dev/rknpu of other configurations."""
-    nodes = [node for path in ("/dev/rknpu", "/dev/dri/by-path/platform-*npu-render",
-                               f"/dev/dri/{RENDER_NODE}") for node in machine.glob(path)]
+    nodes = [
+        node
+        for path in (
+            "/dev/rknpu",
+            "/dev/dri/by-path/platform-*npu-render",
+            f"/dev/dri/{RENDER_NODE}",
+        )
+        for node in machine.glob(path)
+    ]
     if not nodes:
-        return Finding.error("device file", f"no /dev/dri/{RENDER_NODE}",
-                             _in_container(machine) or "check `dmesg | grep -i rknpu`")
+        return Finding.error(
+            "device file",
+            f"no /dev/dri/{RENDER_NODE}",
+            _in_container(machine) or "check `dmesg | grep -i rknpu`",
+        )
     node = nodes[0]
     shown = f"/{node.relative_to(machine.root)}"
     if not machine.may_use(node):
-        return Finding.error("device file", f"{shown}, which this user may not open",
-                             "sudo usermod -aG render,video $USER, and log in again")
+        return Finding.error(
+            "device file",
+            f"{shown}, which this user may not open",
+            "sudo usermod -aG render,video $USER, and log in again",
+        )
     return Finding(name="device file", found=shown)
 
 
 def _library(machine: Machine) -> Path | None:
-    return next((file for place in _LIBRARY_PLACES
-                 for file in machine.glob(f"{place}/{LIBRARY}")), None)
+    return next(
+        (file for place in _LIBRARY_PLACES for file in machine.glob(f"{place}/{LIBRARY}")), None
+    )
 
 
 def _library_finding(machine: Machine, file: Path | None, artifact: Artifact | None) -> Finding:
     if file is None:
-        return Finding.error(LIBRARY, "not in /usr/lib", _in_container(machine) or "sudo cp "
-                             f"{LIBRARY} /usr/lib/, the one of RKNN Toolkit2 for this board")
+        return Finding.error(
+            LIBRARY,
+            "not in /usr/lib",
+            _in_container(machine)
+            or f"sudo cp {LIBRARY} /usr/lib/, the one of RKNN Toolkit2 for this board",
+        )
     content = _content(file)
     if content is None:
-        return Finding.error(LIBRARY, f"{file}, which cannot be read",
-                             f"sudo chmod 644 {file}; where that is no file, copy {LIBRARY} there")
+        return Finding.error(
+            LIBRARY,
+            f"{file}, which cannot be read",
+            f"sudo chmod 644 {file}; where that is no file, copy {LIBRARY} there",
+        )
     if not content.startswith(_ELF):
-        return Finding.error(LIBRARY, "no library, perhaps a web page saved under its name",
-                             "download the file itself, and copy it to /usr/lib")
+        return Finding.error(
+            LIBRARY,
+            "no library, perhaps a web page saved under its name",
+            "download the file itself, and copy it to /usr/lib",
+        )
     version, tool = _library_version(content), (artifact.tool or "" if artifact else "")
     made_with = version_of(tool)
     found = _text(version) or "a version that it does not tell"
     if version and made_with and version < made_with:
-        return Finding.error(LIBRARY, f"{found}, and a model made by {tool}",
-                             f"sudo cp {LIBRARY} /usr/lib/, the one of RKNN Toolkit2 "
-                             f"{_text(made_with)}; or compile the bundle with version {found}")
+        return Finding.error(
+            LIBRARY,
+            f"{found}, and a model made by {tool}",
+            f"sudo cp {LIBRARY} /usr/lib/, the one of RKNN Toolkit2 "
+            f"{_text(made_with)}; or compile the bundle with version {found}",
+        )
     return Finding(name=LIBRARY, found=found)
 
 
@@ -144,8 +192,9 @@ def _package(library: bytes | None) -> Finding:
     theirs = _library_version(library) if library else ()
     found = version or "there, without a version"
     if version and theirs and version_of(version)[:2] != theirs[:2]:
-        return Finding.warning(PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}",
-                               "bring both to one version")
+        return Finding.warning(
+            PACKAGE, f"{found}, and {LIBRARY} {_text(theirs)}", "bring both to one version"
+        )
     return Finding(name=PACKAGE, found=found)
 
 
@@ -155,4 +204,3 @@ def _in_container(machine: Machine) -> str:
 
 def _text(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
-

@@ -7,54 +7,104 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-_UPDATE = ("install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older "
-           "toolkit")
-MOUNTS = ("start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
-          "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the "
-          "device")
+_UPDATE = (
+    "install the librknnrt.so of RKNN Toolkit2 2.5 in /usr/lib, or compile with the older toolkit"
+)
+MOUNTS = (
+    "start it with -v /dev/dri:/dev/dri -v /proc/device-tree/compatible:/proc/device-tree/"
+    "compatible -v /usr/lib/librknnrt.so:/usr/lib/librknnrt.so, and --privileged or the "
+    "device"
+)
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the runtime's words; the cause; the remedy. The first that fits counts.
-    (r"missing in the container|renderD\d+.*-v|-v /dev|-v /proc|docker",
-     "a container without the NPU's device nodes", MOUNTS),
-    (r"librknnrt\.so.*invalid ELF header|invalid ELF header",
-     "librknnrt.so that is no library, perhaps a web page saved under its name",
-     "download the file itself, and copy it to /usr/lib"),
-    (r"download the librknnrt\.so|librknnrt\.so.*(?:No such file|cannot open|not found)",
-     "no librknnrt.so", "copy the one of RKNN Toolkit2 2.5 for this board to /usr/lib"),
-    (r"librknnrt\.so.*(?:wrong ELF class|cannot open shared)", "librknnrt.so of another machine",
-     "copy the one for aarch64 to /usr/lib"),
-    (r"failed to open rknpu|open rknpu|insmod rknpu", "no access to the NPU: its driver is not "
-     "loaded, or this user may not open the render node",
-     "check `dmesg | grep -i rknpu`, and add the user to the groups render and video"),
-    (r"Invalid RKNN model version|\b6, 1\b", "a librknnrt.so that is older than the model",
-     _UPDATE),
-    (r"invalid RKNN_MAGIC|Invalid RKNN format|MODEL_INVALID", "a model that the library refuses: "
-     "damaged, or newer than the library", "copy the model again; else " + _UPDATE),
-    (r"TARGET_PLATFORM_UNMATCH|[Tt]arget.*mismatch",
-     "a model for another chip than this board's", "compile it for this board's chip"),
+    (
+        r"missing in the container|renderD\d+.*-v|-v /dev|-v /proc|docker",
+        "a container without the NPU's device nodes",
+        MOUNTS,
+    ),
+    (
+        r"librknnrt\.so.*invalid ELF header|invalid ELF header",
+        "librknnrt.so that is no library, perhaps a web page saved under its name",
+        "download the file itself, and copy it to /usr/lib",
+    ),
+    (
+        r"download the librknnrt\.so|librknnrt\.so.*(?:No such file|cannot open|not found)",
+        "no librknnrt.so",
+        "copy the one of RKNN Toolkit2 2.5 for this board to /usr/lib",
+    ),
+    (
+        r"librknnrt\.so.*(?:wrong ELF class|cannot open shared)",
+        "librknnrt.so of another machine",
+        "copy the one for aarch64 to /usr/lib",
+    ),
+    (
+        r"failed to open rknpu|open rknpu|insmod rknpu",
+        "no access to the NPU: its driver is not loaded, or this user may not open the render node",
+        "check `dmesg | grep -i rknpu`, and add the user to the groups render and video",
+    ),
+    (
+        r"Invalid RKNN model version|\b6, 1\b",
+        "a librknnrt.so that is older than the model",
+        _UPDATE,
+    ),
+    (
+        r"invalid RKNN_MAGIC|Invalid RKNN format|MODEL_INVALID",
+        "a model that the library refuses: damaged, or newer than the library",
+        "copy the model again; else " + _UPDATE,
+    ),
+    (
+        r"TARGET_PLATFORM_UNMATCH|[Tt]arget.*mismatch",
+        "a model for another chip than this board's",
+        "compile it for this board's chip",
+    ),
     # As the vendor's rknn_api.h says of this code.
-    (r"DEVICE_UNMATCH", "a librknnrt.so that does not fit the kernel's rknpu driver",
-     "update both, the driver with the board's system"),
-    (r"INCOMPATILE", "a model that was made for another release of the library",
-     "compile it again, and " + _UPDATE),
+    (
+        r"DEVICE_UNMATCH",
+        "a librknnrt.so that does not fit the kernel's rknpu driver",
+        "update both, the driver with the board's system",
+    ),
+    (
+        r"INCOMPATILE",
+        "a model that was made for another release of the library",
+        "compile it again, and " + _UPDATE,
+    ),
     (r"KEY_INVALID|DECRYPT_FAILED", "an encrypted model", "compile it without encryption"),
-    (r"MALLOC_FAIL|[Ff]ailed to (?:allocate|malloc)|out of memory",
-     "not enough memory for the NPU", "close other models, or reserve more CMA memory"),
-    (r"failed to submit|TIMEOUT", "an NPU that does not answer",
-     "run fewer models (or LLMs) at once or on cores of their own, and update the kernel's rknpu "
-     "driver"),
+    (
+        r"MALLOC_FAIL|[Ff]ailed to (?:allocate|malloc)|out of memory",
+        "not enough memory for the NPU",
+        "close other models, or reserve more CMA memory",
+    ),
+    (
+        r"failed to submit|TIMEOUT",
+        "an NPU that does not answer",
+        "run fewer models (or LLMs) at once or on cores of their own, "
+        "and update the kernel's rknpu driver",
+    ),
     (r"DEVICE_UNAVAILABLE", "an NPU that is not available", "check `dmesg | grep -i rknpu`"),
     (r"CTX_INVALID", "a context that is gone", "open the model again"),
-    (r"core_mask is only supported|core mode .* not supported|set core mask failed|npu core mode",
-     "a choice of cores that this chip or its library lacks", "leave out the option core_mask"),
-    (r"PARAM_INVALID|INPUT_INVALID|OUTPUT_INVALID|is not same as data_type|Unsupport inputs|"
-     r"[Ii]nputs(?:\[\d+\])? (?:is|are) invalid|dims input buffer feed",
-     "tensors that the library refuses", "compile the bundle again, and update librknnrt.so"),
+    (
+        r"core_mask is only supported|core mode .* not supported|"
+        r"set core mask failed|npu core mode",
+        "a choice of cores that this chip or its library lacks",
+        "leave out the option core_mask",
+    ),
+    (
+        r"PARAM_INVALID|INPUT_INVALID|OUTPUT_INVALID|is not same as data_type|Unsupport inputs|"
+        r"[Ii]nputs(?:\[\d+\])? (?:is|are) invalid|dims input buffer feed",
+        "tensors that the library refuses",
+        "compile the bundle again, and update librknnrt.so",
+    ),
     # On a PC 2.5.0 stumbles over its own message, which has no text to format.
-    (r"does not support simulator|no attribute 'format'", "a machine without an NPU",
-     "run it on the board; on a PC open the bundle with rknn_sim"),
-    (r"RKNN_ERR_FAIL", "a failure without a reason, most often a library older than the model",
-     _UPDATE),
+    (
+        r"does not support simulator|no attribute 'format'",
+        "a machine without an NPU",
+        "run it on the board; on a PC open the bundle with rknn_sim",
+    ),
+    (
+        r"RKNN_ERR_FAIL",
+        "a failure without a reason, most often a library older than the model",
+        _UPDATE,
+    ),
 )
 # Said of every model with fixed sizes, and of drivers that work.
 _HARMLESS = re.compile(r"[Qq]uery dynamic range|QUERY_INPUT_DYNAMIC_RANGE|recommend to upgrade")
@@ -87,5 +137,8 @@ def board_chips(compatible: Path) -> tuple[str, ...]:
         names = compatible.read_bytes().decode("ascii", "replace").split("\0")
     except OSError:
         return ()
-    return tuple(name.partition(",")[2] for name in names if name.startswith("rockchip,rk")
-                 or name.startswith("rockchip,rv"))  # fmt: skip
+    return tuple(
+        name.partition(",")[2]
+        for name in names
+        if name.startswith("rockchip,rk") or name.startswith("rockchip,rv")
+    )

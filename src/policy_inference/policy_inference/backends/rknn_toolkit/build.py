@@ -15,16 +15,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from policy_inference.backends.rknn_toolkit.recipe import (
-    MODEL,
-    Recipe,
-    read_samples,
-    write_dataset,
-)
+from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, read_samples, write_dataset
 from policy_inference.errors import BackendError
 
-_DECODER_RULES = ["fuse_matmul_softmax_matmul_to_sdpa",
-                  "fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa"]
+_DECODER_RULES = [
+    "fuse_matmul_softmax_matmul_to_sdpa",
+    "fuse_exmatmul_add_mul_exsoftmax13_exmatmul_to_sdpa",
+]
 _DECODER_BUG = re.compile(r"inputs or 'outputs' must be set|" + "|".join(_DECODER_RULES))
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -95,11 +92,21 @@ def _steps(
         settings["quantized_dtype"] = recipe.precision
     if without:
         settings["disable_rules"] = without
-    call(toolkit.config, "config", target_platform=recipe.target, custom_string=recipe.tag,
-         **settings)
+    call(
+        toolkit.config,
+        "config",
+        target_platform=recipe.target,
+        custom_string=recipe.tag,
+        **settings,
+    )
     call(toolkit.load_onnx, "load_onnx", model=str(folder / MODEL))
-    call(toolkit.build, "build", do_quantization=recipe.quantised,
-         dataset=str(dataset) if dataset else None, auto_hybrid=recipe.hybrid)
+    call(
+        toolkit.build,
+        "build",
+        do_quantization=recipe.quantised,
+        dataset=str(dataset) if dataset else None,
+        auto_hybrid=recipe.hybrid,
+    )
 
 
 def call(method: Callable[..., Any], stage: str, *args: Any, **given: Any) -> Any:

@@ -6,59 +6,112 @@ from __future__ import annotations
 
 import re
 
-_SETUP = ("make its environment again with `make setup-rknn`, and let RKNN_TOOLKIT_PYTHON name no "
-          "other")
+_SETUP = (
+    "make its environment again with `make setup-rknn`, and let RKNN_TOOLKIT_PYTHON name no other"
+)
 _KNOWN: tuple[tuple[str, str, str], ...] = (
     # In the toolkit's words; what was expected; the remedy.
     (r"No module named 'rknn|import of rknn", "RKNN Toolkit2 in this Python", _SETUP),
     (r"No module named 'pkg_resources'", "setuptools older than 81 beside it", _SETUP),
     (r"no attribute 'mapping'", "onnx up to 1.18 beside it", _SETUP),
-    (r"'FieldDescriptor' object has no attribute 'label'", "protobuf older than 5 beside it",
-     _SETUP),
-    (r"not support in '", "a precision that this chip has",
-     "choose one of the chip's: fp16, w8a8 or w16a16i_dfp for rk3588"),
-    (r"not support do_quantization = False", "a quantised precision, since this chip has no float",
-     "compile w8a8"),
-    (r"only support in \[", "an algorithm that this precision has",
-     "leave quantized_algorithm at normal"),
-    (r"Invalid target_platform '", "a chip that the toolkit knows, such as rk3588 or rk3566",
-     "name the robot's chip"),
-    (r"Invalid \w+ '|' is not support! |Please set it according to the actual platform",
-     "settings that this version of the toolkit knows", _SETUP),
+    (
+        r"'FieldDescriptor' object has no attribute 'label'",
+        "protobuf older than 5 beside it",
+        _SETUP,
+    ),
+    (
+        r"not support in '",
+        "a precision that this chip has",
+        "choose one of the chip's: fp16, w8a8 or w16a16i_dfp for rk3588",
+    ),
+    (
+        r"not support do_quantization = False",
+        "a quantised precision, since this chip has no float",
+        "compile w8a8",
+    ),
+    (
+        r"only support in \[",
+        "an algorithm that this precision has",
+        "leave quantized_algorithm at normal",
+    ),
+    (
+        r"Invalid target_platform '",
+        "a chip that the toolkit knows, such as rk3588 or rk3566",
+        "name the robot's chip",
+    ),
+    (
+        r"Invalid \w+ '|' is not support! |Please set it according to the actual platform",
+        "settings that this version of the toolkit knows",
+        _SETUP,
+    ),
     (r"Unsupport onnx opset", "an opset up to 19", "export the model with --opset 17"),
     (r"Model file .* not exists", "the model's file", "compile the bundle again"),
-    (r"The input shape \[.*\] of '.*' is not support", "fixed sizes, batch 1",
-     "export the model without dynamic axes"),
-    (r"No opset import for domain|No Op registered for|[Uu]nsupport(?:ed)? (?:onnx )?op",
-     "operators that the toolkit knows",
-     "export without custom operators, simplify the model (onnxsim), or lower the opset"),
+    (
+        r"The input shape \[.*\] of '.*' is not support",
+        "fixed sizes, batch 1",
+        "export the model without dynamic axes",
+    ),
+    (
+        r"No opset import for domain|No Op registered for|[Uu]nsupport(?:ed)? (?:onnx )?op",
+        "operators that the toolkit knows",
+        "export without custom operators, simplify the model (onnxsim), or lower the opset",
+    ),
     (r"Error parsing message|DecodeError", "an ONNX model", "copy or export it again"),
-    (r"The input shape \(.*\) is wrong|The input num: \d+ in .* not match",
-     "samples with the sizes of the inputs", "give rows of this policy"),
-    (r"cannot convert float NaN to integer|[Ii]nf(?:inity)? to integer", "finite samples",
-     "leave out rows with NaN or infinity"),
-    (r"dataset file need be provided|Dataset file .* not found|No such file or directory: .*\.npy",
-     "samples to calibrate with", "give rows with --samples"),
-    (r"MemoryError|[Cc]annot allocate memory|std::bad_alloc", "enough memory",
-     "free some, or calibrate with fewer samples (--rows)"),
-    (r"No space left on device", "room in the folder for temporary files",
-     "free some, or set TMPDIR"),
-    (r"not support inference on the simulator", "a model that the simulator builds itself",
-     "open the file for rknn_sim, or the ONNX model"),
-    (r"no devices/emulators found|Not support in simulator", "what the simulator can do",
-     "open the bundle with rknn on the board"),
+    (
+        r"The input shape \(.*\) is wrong|The input num: \d+ in .* not match",
+        "samples with the sizes of the inputs",
+        "give rows of this policy",
+    ),
+    (
+        r"cannot convert float NaN to integer|[Ii]nf(?:inity)? to integer",
+        "finite samples",
+        "leave out rows with NaN or infinity",
+    ),
+    (
+        r"dataset file need be provided|Dataset file .* not found|"
+        r"No such file or directory: .*\.npy",
+        "samples to calibrate with",
+        "give rows with --samples",
+    ),
+    (
+        r"MemoryError|[Cc]annot allocate memory|std::bad_alloc",
+        "enough memory",
+        "free some, or calibrate with fewer samples (--rows)",
+    ),
+    (
+        r"No space left on device",
+        "room in the folder for temporary files",
+        "free some, or set TMPDIR",
+    ),
+    (
+        r"not support inference on the simulator",
+        "a model that the simulator builds itself",
+        "open the file for rknn_sim, or the ONNX model",
+    ),
+    (
+        r"no devices/emulators found|Not support in simulator",
+        "what the simulator can do",
+        "open the bundle with rknn on the board",
+    ),
     (r"Unsupport inputs\[\d+\]\.dtype", "inputs in float32", "cast them inside the model"),
-    (r"call rknn\.config first|load it first|call init_runtime first",
-     "the toolkit's steps one after another", "report this, it is a fault of this program"),
+    (
+        r"call rknn\.config first|load it first|call init_runtime first",
+        "the toolkit's steps one after another",
+        "report this, it is a fault of this program",
+    ),
 )
 _BY_STAGE = {
     "import": ("RKNN Toolkit2 to start", _SETUP),
-    "load_onnx": ("a model that RKNN Toolkit2 loads",
-                  "simplify it (onnxsim), or export it with a lower opset (--opset 17)"),
+    "load_onnx": (
+        "a model that RKNN Toolkit2 loads",
+        "simplify it (onnxsim), or export it with a lower opset (--opset 17)",
+    ),
     "export_rknn": ("a folder for temporary files that can be written", "set TMPDIR to one"),
-    "build": ("a model that RKNN Toolkit2 builds in this precision",
-              "try another precision or --option optimization_level=0, calibrate with more samples "
-              "(--rows), or simplify the model (onnxsim)"),
+    "build": (
+        "a model that RKNN Toolkit2 builds in this precision",
+        "try another precision or --option optimization_level=0, calibrate with more samples "
+        "(--rows), or simplify the model (onnxsim)",
+    ),
 }
 _OTHER = ("RKNN Toolkit2 to work", "look at its log")
 

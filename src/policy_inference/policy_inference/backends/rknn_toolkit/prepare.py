@@ -33,8 +33,10 @@ def read_tensors(file: Path) -> tuple[list[TensorSpec], list[TensorSpec]]:
     """
     model = _load(file)
     constants = {tensor.name for tensor in model.graph.initializer}
-    return ([_spec(value) for value in model.graph.input if value.name not in constants],
-            [_spec(value) for value in model.graph.output])
+    return (
+        [_spec(value) for value in model.graph.input if value.name not in constants],
+        [_spec(value) for value in model.graph.output],
+    )
 
 
 def prepare(source: Path, target: Path, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -75,11 +77,13 @@ def _load(file: Path) -> Any:
     except BackendError:
         raise
     except Exception as error:  # of protobuf, which is not imported for its name
-        raise BackendError(f"{file}: expected an ONNX model, found: {error}; copy or export it "
-                           "again") from error
+        raise BackendError(
+            f"{file}: expected an ONNX model, found: {error}; copy or export it again"
+        ) from error
     if not model.graph.output:
-        raise BackendError(f"{file}: expected an ONNX model, found a file without outputs; copy or "
-                           "export it again")
+        raise BackendError(
+            f"{file}: expected an ONNX model, found a file without outputs; copy or export it again"
+        )
     return model
 
 
@@ -93,12 +97,19 @@ def _spec(value: Any) -> TensorSpec:
 
 
 def _require_known_operators(source: Path, model: Any) -> None:
-    foreign = sorted({f"{node.domain}.{node.op_type}" for node in model.graph.node
-                      if node.domain not in _DOMAINS})
+    foreign = sorted(
+        {
+            f"{node.domain}.{node.op_type}"
+            for node in model.graph.node
+            if node.domain not in _DOMAINS
+        }
+    )
     if foreign:
-        raise BackendError(f"{source}: expected operators of ONNX alone, found "
-                           f"{', '.join(foreign)}, which the toolkit does not know; export the "
-                           "model without custom operators")
+        raise BackendError(
+            f"{source}: expected operators of ONNX alone, found "
+            f"{', '.join(foreign)}, which the toolkit does not know; export the "
+            "model without custom operators"
+        )
 
 
 def _with_opset(source: Path, model: Any) -> Any:
@@ -110,17 +121,21 @@ def _with_opset(source: Path, model: Any) -> Any:
     try:
         return onnx.version_converter.convert_version(model, NEWEST_OPSET)
     except Exception as error:  # the converter's own, one for each operator
-        raise BackendError(f"{source}: expected an opset up to {NEWEST_OPSET}, which is the newest "
-                           f"that RKNN Toolkit2 2.5 takes, found {opset}, which does not convert: "
-                           f"{error}; export the model with --opset 17") from error
+        raise BackendError(
+            f"{source}: expected an opset up to {NEWEST_OPSET}, which is the newest "
+            f"that RKNN Toolkit2 2.5 takes, found {opset}, which does not convert: "
+            f"{error}; export the model with --opset 17"
+        ) from error
 
 
 def _fix(source: Path, value: Any, shape: tuple[int, ...]) -> None:
     axes = value.type.tensor_type.shape.dim
     found = tuple(axis.dim_value if axis.HasField("dim_value") else -1 for axis in axes)
     if len(found) != len(shape) or any(f not in (-1, s) for f, s in zip(found, shape, strict=True)):
-        raise BackendError(f"{source}: {value.name}: expected sizes {list(shape)}, found "
-                           f"{list(found)}; export the model with these sizes, batch 1")
+        raise BackendError(
+            f"{source}: {value.name}: expected sizes {list(shape)}, found "
+            f"{list(found)}; export the model with these sizes, batch 1"
+        )
     for axis, size in zip(axes, shape, strict=True):
         axis.dim_value = size
 
@@ -143,8 +158,10 @@ def _separate_outputs(graph: Any) -> None:
         copied, twin = node.input[0], producers.get(node.input[0])
         if twin is None:
             continue
-        others = [name if name == copied else f"{name}.{node.output[0]}" if name else ""
-                  for name in twin.output]
+        others = [
+            name if name == copied else f"{name}.{node.output[0]}" if name else ""
+            for name in twin.output
+        ]
         renamed = [node.output[0] if name == copied else name for name in others]
         name = f"{twin.name}.{node.output[0]}"
         node.CopyFrom(twin)
@@ -158,8 +175,13 @@ def _transpose_weights(graph: Any) -> None:
     from onnx import helper, numpy_helper
 
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    constants |= {node.output[0]: attribute.t for node in graph.node if node.op_type == "Constant"
-                  for attribute in node.attribute if attribute.name == "value"}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
     transposed = dict[str, str]()
     for node in graph.node:
         if node.op_type != "Gemm" or node.input[1] not in constants:
@@ -186,14 +208,16 @@ def _state_epsilon(graph: Any) -> None:
 
     for node in graph.node:
         if node.op_type == "LayerNormalization" and not any(
-                each.name == "epsilon" for each in node.attribute):
+            each.name == "epsilon" for each in node.attribute
+        ):
             node.attribute.append(helper.make_attribute("epsilon", 1e-5))
 
 
 def _drop_unused(graph: Any, names: Collection[str]) -> None:
     """Remove initializers among these names that no node takes any more."""
     used = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer
-            if tensor.name in used or tensor.name not in names]
+    kept = [
+        tensor for tensor in graph.initializer if tensor.name in used or tensor.name not in names
+    ]
     del graph.initializer[:]
     graph.initializer.extend(kept)

@@ -23,9 +23,16 @@ def toolkit_python() -> str:
     # Beside the environment of the workspace, where `make setup-rknn` puts it.
     python = Path(named) if named else Path(sys.prefix).with_name(".venv-rknn") / "bin/python"
     if not os.access(python, os.X_OK) or python.is_dir():
-        remedy = f"correct {VARIABLE}" if named else (
-            "`make setup-rknn` in the checkout makes one, or set "
-            f"{VARIABLE} to the Python of an environment with rknn-toolkit2")
-        raise BackendError(f"{python}: expected the Python that has RKNN Toolkit2, found nothing "
-                           f"that runs; {remedy}")
+        remedy = (
+            f"correct {VARIABLE}"
+            if named
+            else (
+                "`make setup-rknn` in the checkout makes one, or set "
+                f"{VARIABLE} to the Python of an environment with rknn-toolkit2"
+            )
+        )
+        raise BackendError(
+            f"{python}: expected the Python that has RKNN Toolkit2, found nothing "
+            f"that runs; {remedy}"
+        )
     return str(python)

@@ -74,8 +74,10 @@ def read_recipe(folder: Path) -> Recipe:
     if content.pop("version") != _VERSION:
         raise ValueError("a recipe of another version")
     for key in ("inputs", "outputs"):
-        content[key] = tuple(TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"])
-                             for t in content[key])
+        content[key] = tuple(
+            TensorSpec(name=t["name"], shape=tuple(t["shape"]), dtype=t["dtype"])
+            for t in content[key]
+        )
     return Recipe(**content)
 
 
@@ -84,8 +86,9 @@ def pack(folder: Path, file: Path) -> None:
     names = [RECIPE, MODEL, *sorted(f"{SAMPLES}/{f.name}" for f in folder.glob(f"{SAMPLES}/*.npy"))]
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in names:
-            archive.writestr(zipfile.ZipInfo(name, _LONG_AGO), (folder / name).read_bytes(),
-                             zipfile.ZIP_DEFLATED)
+            archive.writestr(
+                zipfile.ZipInfo(name, _LONG_AGO), (folder / name).read_bytes(), zipfile.ZIP_DEFLATED
+            )
 
 
 def unpack(file: Path, folder: Path) -> Recipe:
@@ -101,10 +104,19 @@ def unpack(file: Path, folder: Path) -> Recipe:
             require_whole(file, _extract(archive, MODEL, folder))
             for place in range(len(recipe.inputs) if recipe.quantised else 0):
                 _extract(archive, f"{SAMPLES}/{place}.npy", folder)
-    except (EOFError, KeyError, RecursionError, TypeError, ValueError, zipfile.BadZipFile,
-            zlib.error) as error:
-        raise BackendError(f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
-                           f"makes it, found: {error}; compile it again") from error
+    except (
+        EOFError,
+        KeyError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise BackendError(
+            f"{file}: expected a model for rknn_sim, as `model_tools compile rknn` "
+            f"makes it, found: {error}; compile it again"
+        ) from error
     return recipe
 
 
@@ -120,8 +132,9 @@ def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> bytes:
 
 def read_samples(folder: Path, inputs: int) -> Iterator[tuple[Tensor, ...]]:
     """Yield the samples of a folder, for each row an array per input, without batch axis."""
-    return zip(*(np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)),
-               strict=True)
+    return zip(
+        *(np.load(folder / SAMPLES / f"{place}.npy") for place in range(inputs)), strict=True
+    )
 
 
 def write_dataset(folder: Path, rows: Iterable[Sequence[Tensor]]) -> Path:

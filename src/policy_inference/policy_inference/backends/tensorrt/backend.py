@@ -41,11 +41,17 @@ class TensorRtBackend(BackendBase):
     options = OPTIONS
 
     def __init__(
-        self, file: Path, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], *,
-        precision: str = "fp32", target: str | None = None,
+        self,
+        file: Path,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        *,
+        precision: str = "fp32",
+        target: str | None = None,
         options: Mapping[str, str] | None = None,
-        place: Callable[[TensorSpec], Tensor] | None = None, content: Path | None = None,
-    ) -> None:  # fmt: skip
+        place: Callable[[TensorSpec], Tensor] | None = None,
+        content: Path | None = None,
+    ) -> None:
         """Open the model; arguments as those of `BackendBase`.
 
         Arrays are page-locked ones of our own unless `place` says otherwise.
@@ -59,8 +65,16 @@ class TensorRtBackend(BackendBase):
         self._context: Any = None
         self._enqueue: Callable[[], None] | None = None
         self._expected_inputs = tuple(inputs)
-        super().__init__(file, inputs, outputs, precision=precision, target=target,
-                         options=options, place=place or self._page_locked, content=content)
+        super().__init__(
+            file,
+            inputs,
+            outputs,
+            precision=precision,
+            target=target,
+            options=options,
+            place=place or self._page_locked,
+            content=content,
+        )
 
     @classmethod
     def check_options(cls, given: Mapping[str, str]) -> None:
@@ -87,19 +101,29 @@ class TensorRtBackend(BackendBase):
         self._device = device = open_device()
         with device.current:
             plans = Plans(trt, self._said, device, self._settings, PlanCache(cache_folder()))
-            plan, origin = plans.of(Model(file=self.file, content=file, precision=self._precision,
-                                          inputs=self._expected_inputs))
+            plan, origin = plans.of(
+                Model(
+                    file=self.file,
+                    content=file,
+                    precision=self._precision,
+                    inputs=self._expected_inputs,
+                )
+            )
             self._runtime, self._engine = _loaded(trt, self._said, plan, file)
             tensors = _tensors(trt, self._engine, file)
         mode = trt.TensorIOMode.INPUT
         details = {
             "runtime": f"TensorRT {trt.__version__}",
             "device": f"{device.gpu} (compute capability {device.compute_capability})",
-            "precision": self._precision, "engine": origin,
+            "precision": self._precision,
+            "engine": origin,
             "cuda": f"{device.package} {device.cuda}, driver {device.driver}",
-        }  # fmt: skip
-        return ([spec for spec, kind in tensors if kind == mode],
-                [spec for spec, kind in tensors if kind != mode], details)
+        }
+        return (
+            [spec for spec, kind in tensors if kind == mode],
+            [spec for spec, kind in tensors if kind != mode],
+            details,
+        )
 
     def _page_locked(self, spec: TensorSpec) -> Tensor:
         device = self._opened()
@@ -111,8 +135,10 @@ class TensorRtBackend(BackendBase):
         with device.current:
             self._context = self._engine.create_execution_context()
             if self._context is None:
-                raise self._failure("create_execution_context gave none: memory is full; end other "
-                                    "programs, or set a smaller workspace_mib")
+                raise self._failure(
+                    "create_execution_context gave none: memory is full; end other "
+                    "programs, or set a smaller workspace_mib"
+                )
             uploads, downloads = self._addressed(device)
             self._enqueue, graph = self._with_graph(device, self._enqueuer(uploads, downloads))
         self.details = {**self.details, "cuda_graph": graph}
@@ -122,21 +148,26 @@ class TensorRtBackend(BackendBase):
         self, device: Device
     ) -> tuple[list[Callable[[], None]], list[Callable[[], None]]]:
         """Give each tensor its shape and its memory; return the copies to and from the GPU."""
-        places = {name: device.allocate(array.nbytes)
-                  for name, array in {**self.inputs, **self.outputs}.items()}  # fmt: skip
+        places = {
+            name: device.allocate(array.nbytes)
+            for name, array in {**self.inputs, **self.outputs}.items()
+        }
         for name, array in self.inputs.items():
             self._require(self._context.set_input_shape(name, array.shape), f"the shape of {name}")
         for name, array in self.outputs.items():
             found = tuple(self._context.get_tensor_shape(name))
             if found != array.shape:
-                raise BackendError(f"{self.file}: output {name}: expected {list(array.shape)} as "
-                                   f"in policy.yaml, found {list(found)}; export the model with "
-                                   "these sizes")
+                raise BackendError(
+                    f"{self.file}: output {name}: expected {list(array.shape)} as "
+                    f"in policy.yaml, found {list(found)}; export the model with "
+                    "these sizes"
+                )
         for name, address in places.items():
-            self._require(self._context.set_tensor_address(name, address),
-                          f"the address of {name}")
-        return ([device.upload(array, places[name]) for name, array in self.inputs.items()],
-                [device.download(places[name], array) for name, array in self.outputs.items()])
+            self._require(self._context.set_tensor_address(name, address), f"the address of {name}")
+        return (
+            [device.upload(array, places[name]) for name, array in self.inputs.items()],
+            [device.download(places[name], array) for name, array in self.outputs.items()],
+        )
 
     def _enqueuer(
         self, uploads: list[Callable[[], None]], downloads: list[Callable[[], None]]
@@ -167,8 +198,10 @@ class TensorRtBackend(BackendBase):
             device.synchronise()
         except GraphError as error:
             if self._settings.cuda_graph == "yes":
-                raise BackendError(f"tensorrt: option cuda_graph: expected a model whose run can "
-                                   f"be recorded, found: {error}; set it to auto") from error
+                raise BackendError(
+                    f"tensorrt: option cuda_graph: expected a model whose run can "
+                    f"be recorded, found: {error}; set it to auto"
+                ) from error
             _log.info("runs without a CUDA graph: %s", error)
             return enqueue, f"no: {error}"
         return recorded, "yes"
@@ -212,9 +245,11 @@ def _loaded(trt: Any, said: Listener, plan: bytes, file: Path) -> tuple[Any, Any
     runtime = said.made(trt.Runtime)
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise BackendError(f"{file}: expected a plan that TensorRT {trt.__version__} loads on this "
-                           f"GPU, found none such{said.reasons()}; delete the plan, and build it "
-                           "here from the ONNX file")
+        raise BackendError(
+            f"{file}: expected a plan that TensorRT {trt.__version__} loads on this "
+            f"GPU, found none such{said.reasons()}; delete the plan, and build it "
+            "here from the ONNX file"
+        )
     return runtime, engine
 
 
@@ -225,11 +260,14 @@ def _tensors(trt: Any, engine: Any, file: Path) -> list[tuple[TensorSpec, Any]]:
         name = engine.get_tensor_name(place)
         dtype = engine.get_tensor_dtype(name)
         if engine.get_tensor_location(name) != trt.TensorLocation.DEVICE:
-            raise BackendError(f"{file}: tensor {name}: expected numbers, found a shape; export "
-                               "the model with fixed sizes")
+            raise BackendError(
+                f"{file}: tensor {name}: expected numbers, found a shape; export "
+                "the model with fixed sizes"
+            )
         if dtype.name not in _DTYPES:
-            raise BackendError(f"{file}: tensor {name}: expected one of {', '.join(_DTYPES)}, "
-                               f"found {dtype.name}")
+            raise BackendError(
+                f"{file}: tensor {name}: expected one of {', '.join(_DTYPES)}, found {dtype.name}"
+            )
         shape = tuple(int(axis) for axis in engine.get_tensor_shape(name))
         spec = TensorSpec(name=name, shape=shape, dtype=_DTYPES[dtype.name])
         found.append((spec, engine.get_tensor_mode(name)))

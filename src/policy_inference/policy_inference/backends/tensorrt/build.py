@@ -60,9 +60,11 @@ class Build:
         parser = listener.made(trt.OnnxParser, self._network)
         if not parser.parse(order.model):
             said = [parser.get_error(place).desc() for place in range(parser.num_errors)]
-            raise BackendError(f"{order.file}: expected an ONNX model that TensorRT "
-                               f"{trt.__version__} parses, found: "
-                               f"{' | '.join(said) or 'no reason given'}{listener.reasons()}")
+            raise BackendError(
+                f"{order.file}: expected an ONNX model that TensorRT "
+                f"{trt.__version__} parses, found: "
+                f"{' | '.join(said) or 'no reason given'}{listener.reasons()}"
+            )
         self._parser = parser  # owns weights of the network
         self._check_precision()
         self._config = self._configured()
@@ -81,8 +83,10 @@ class Build:
         with _progress(self._order.file):
             plan = self._builder.build_serialized_network(self._network, self._config)
         if plan is None:
-            raise BackendError(f"{self._order.file}: TensorRT {self._trt.__version__} builds no "
-                               f"{self._order.precision} engine from it{self._listener.reasons()}")
+            raise BackendError(
+                f"{self._order.file}: TensorRT {self._trt.__version__} builds no "
+                f"{self._order.precision} engine from it{self._listener.reasons()}"
+            )
         return bytes(plan), bytes(self._config.get_timing_cache().serialize())
 
     @property
@@ -104,16 +108,23 @@ class Build:
         ):
             raise self._other_model("with QuantizeLinear and DequantizeLinear, symmetric in int8")
         half = self._trt.DataType.HALF
-        if precision == "fp16" and self._typed and not any(
-            layer.get_output(place).dtype == half
-            for layer in layers for place in range(layer.num_outputs)
-        ):  # fmt: skip
+        if (
+            precision == "fp16"
+            and self._typed
+            and not any(
+                layer.get_output(place).dtype == half
+                for layer in layers
+                for place in range(layer.num_outputs)
+            )
+        ):
             raise self._other_model("in float16, since this TensorRT takes precision from it")
 
     def _other_model(self, expected: str) -> BackendError:
-        return BackendError(f"{self._order.file}: expected a model {expected}, found none such; "
-                            "make it with `model_tools compile tensorrt --precision "
-                            f"{self._order.precision}`")
+        return BackendError(
+            f"{self._order.file}: expected a model {expected}, found none such; "
+            "make it with `model_tools compile tensorrt --precision "
+            f"{self._order.precision}`"
+        )
 
     def _configured(self) -> Any:
         config, flags = self._builder.create_builder_config(), self._trt.BuilderFlag
@@ -144,14 +155,18 @@ class Build:
             size = self._size(name, shape)
             profile.set_shape(name, size, size, size)
         if config.add_optimization_profile(profile) < 0:
-            raise BackendError(f"{self._order.file}: TensorRT refuses the sizes of "
-                               f"{', '.join(dynamic)}{self._listener.reasons()}")
+            raise BackendError(
+                f"{self._order.file}: TensorRT refuses the sizes of "
+                f"{', '.join(dynamic)}{self._listener.reasons()}"
+            )
 
     def _size(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
         spec = self._order.inputs.get(name)
         if spec is None or len(spec.shape) != len(shape):
-            raise BackendError(f"{self._order.file}: input {name}: expected a size for its open "
-                               f"axes {list(shape)} in policy.yaml, found {spec or 'none'}")
+            raise BackendError(
+                f"{self._order.file}: input {name}: expected a size for its open "
+                f"axes {list(shape)} in policy.yaml, found {spec or 'none'}"
+            )
         return spec.shape
 
     def _use_timings(self, timing: bytes) -> None:

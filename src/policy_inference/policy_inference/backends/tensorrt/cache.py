@@ -66,10 +66,15 @@ class PlanCache:
 
     def why_missing(self, fingerprint: Fingerprint, source: Path) -> str:
         """Return what is other than with the plans of this model that are there."""
-        near = [told.fingerprint for told in self._sidecars()
-                if told.fingerprint != fingerprint
-                and (told.fingerprint.model_sha256 == fingerprint.model_sha256
-                     or told.source == str(source))]  # fmt: skip
+        near = [
+            told.fingerprint
+            for told in self._sidecars()
+            if told.fingerprint != fingerprint
+            and (
+                told.fingerprint.model_sha256 == fingerprint.model_sha256
+                or told.source == str(source)
+            )
+        ]
         if not near:
             return "none was built for this model yet"
         closest = min((fingerprint.differences(other) for other in near), key=len)
@@ -77,9 +82,12 @@ class PlanCache:
 
     def of_model(self, model_sha256: str, precision: str) -> list[Fingerprint]:
         """Return what the plans of a model were built with and for."""
-        return [told.fingerprint for told in self._sidecars()
-                if told.fingerprint.model_sha256 == model_sha256
-                and told.fingerprint.precision == precision]
+        return [
+            told.fingerprint
+            for told in self._sidecars()
+            if told.fingerprint.model_sha256 == model_sha256
+            and told.fingerprint.precision == precision
+        ]
 
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
         """Write a plan, then the JSON that makes it count.
@@ -87,8 +95,12 @@ class PlanCache:
         Raises:
             BackendError: The folder cannot be written.
         """
-        told = Sidecar(fingerprint=fingerprint, plan_sha256=hashlib.sha256(plan).hexdigest(),
-                       source=str(source), seconds=round(seconds, 3))
+        told = Sidecar(
+            fingerprint=fingerprint,
+            plan_sha256=hashlib.sha256(plan).hexdigest(),
+            source=str(source),
+            seconds=round(seconds, 3),
+        )
         path = self._plan(fingerprint)
         self.write(path, plan)
         self.write(sidecar_of(path), told.text().encode())
@@ -113,8 +125,11 @@ class PlanCache:
         """
         with self._writable():
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self._plan(fingerprint).with_suffix(".lock"),
-                             os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            handle = os.open(
+                self._plan(fingerprint).with_suffix(".lock"),
+                os.O_RDWR | os.O_CREAT | os.O_CLOEXEC,
+                0o600,
+            )
         try:
             with self._writable():
                 _lock(handle)
@@ -135,9 +150,10 @@ class PlanCache:
         try:
             yield
         except OSError as error:
-            raise BackendError(f"{self.folder}: expected a folder for built engines that can be "
-                               f"written, found: {error.strerror}; name another in XDG_CACHE_HOME"
-                               ) from error
+            raise BackendError(
+                f"{self.folder}: expected a folder for built engines that can be "
+                f"written, found: {error.strerror}; name another in XDG_CACHE_HOME"
+            ) from error
 
 
 def _lock(handle: int) -> None:

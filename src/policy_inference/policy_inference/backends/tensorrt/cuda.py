@@ -9,9 +9,11 @@ from policy_inference.backends.tensorrt.device import Device
 from policy_inference.backends.tensorrt.pycuda_device import PyCuda
 from policy_inference.errors import BackendError
 
-INSTALL = ("install one: JetPack 5 `pip install pycuda`, which needs CUDA's headers and nvcc on "
-           "the PATH, JetPack 6 `pip install 'cuda-python==12.*'`, JetPack 7 "
-           "`pip install 'cuda-python==13.*'`")
+INSTALL = (
+    "install one: JetPack 5 `pip install pycuda`, which needs CUDA's headers and nvcc on "
+    "the PATH, JetPack 6 `pip install 'cuda-python==12.*'`, JetPack 7 "
+    "`pip install 'cuda-python==13.*'`"
+)
 
 
 def open_device() -> Device:
@@ -30,12 +32,15 @@ def open_device() -> Device:
         except (ImportError, OSError) as error:
             broken.append(str(error))
     if broken:
-        raise BackendError(f"tensorrt: a Python package for CUDA is there, and does not load: "
-                           f"{'; '.join(broken)}; without libcuda.so there is no driver (in a "
-                           "container: run it with the NVIDIA runtime), for another library "
-                           "install the package of the driver's CUDA version")
-    raise BackendError(f"tensorrt: expected cuda-python or pycuda, found neither "
-                       f"({'; '.join(missing)}); {INSTALL}")
+        raise BackendError(
+            f"tensorrt: a Python package for CUDA is there, and does not load: "
+            f"{'; '.join(broken)}; without libcuda.so there is no driver (in a "
+            "container: run it with the NVIDIA runtime), for another library "
+            "install the package of the driver's CUDA version"
+        )
+    raise BackendError(
+        f"tensorrt: expected cuda-python or pycuda, found neither ({'; '.join(missing)}); {INSTALL}"
+    )
 
 
 def _cuda_python() -> Device:

@@ -40,8 +40,9 @@ class CudaPython(Device):
         try:
             self._call("cudaGetDeviceCount")
         except RuntimeError as error:  # how releases before 12.9 say that the driver is missing
-            raise cuda_error("cudaGetDeviceCount", "cudaErrorInsufficientDriver", str(error)
-                             ) from error
+            raise cuda_error(
+                "cudaGetDeviceCount", "cudaErrorInsufficientDriver", str(error)
+            ) from error
         self._call("cudaSetDevice", _FIRST)
         properties = self._call("cudaGetDeviceProperties", _FIRST)
         self.gpu = properties.name.decode("utf-8", "replace").rstrip("\0")
@@ -121,8 +122,11 @@ class CudaPython(Device):
 
     def close(self) -> None:
         """See `Device`."""
-        for name, things in (("cudaGraphExecDestroy", self._graphs), ("cudaFree", self._memory),
-                             ("cudaStreamDestroy", [self._stream] if self._stream else [])):
+        for name, things in (
+            ("cudaGraphExecDestroy", self._graphs),
+            ("cudaFree", self._memory),
+            ("cudaStreamDestroy", [self._stream] if self._stream else []),
+        ):
             for thing in things:
                 self._release(name, thing)
 

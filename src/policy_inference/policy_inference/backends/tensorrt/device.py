@@ -14,17 +14,19 @@ from policy_inference.interfaces import Tensor, TensorSpec
 
 _REMEDIES = {
     "cudaErrorInsufficientDriver": "no CUDA driver is there, or one older than this CUDA package; "
-                                   "install a driver, or the package for the driver's CUDA version "
-                                   "(JetPack 6: cuda-python 12, JetPack 7: cuda-python 13)",
+    "install a driver, or the package for the driver's CUDA version "
+    "(JetPack 6: cuda-python 12, JetPack 7: cuda-python 13)",
     "cudaErrorNoDevice": "no GPU is visible; check CUDA_VISIBLE_DEVICES, and in a container that "
-                         "it runs with the NVIDIA runtime",
+    "it runs with the NVIDIA runtime",
     "cudaErrorMemoryAllocation": "memory is full; end other programs (on a Jetson CPU and GPU "
-                                 "share it), or set a smaller workspace_mib",
+    "share it), or set a smaller workspace_mib",
     "cudaErrorStreamCaptureUnsupported": "the model does something that cannot be recorded",
     "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be recorded",
-}  # fmt: skip
-_LOST = ("after most such errors the GPU is lost to the process; start it anew, `dmesg` says what "
-         "happened")
+}
+_LOST = (
+    "after most such errors the GPU is lost to the process; start it anew, `dmesg` says what "
+    "happened"
+)
 
 
 def cuda_error(what: str, name: str, text: str) -> BackendError:

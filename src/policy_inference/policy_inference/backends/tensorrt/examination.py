@@ -44,15 +44,23 @@ def examine_gpu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
 def _device(machine: Machine, release: str) -> Finding:
     nodes = [node for pattern in _DEVICES for node in machine.glob(pattern)]
     if not nodes:
-        remedy = ("start the container with the NVIDIA runtime (docker run --runtime nvidia, or "
-                  "--gpus all)" if in_container(machine) else
-                  "a Jetson's own system" if release else "install NVIDIA's driver")
+        remedy = (
+            "start the container with the NVIDIA runtime (docker run --runtime nvidia, or "
+            "--gpus all)"
+            if in_container(machine)
+            else "a Jetson's own system"
+            if release
+            else "install NVIDIA's driver"
+        )
         return Finding.error("GPU", "no device file of an NVIDIA GPU", remedy)
     node = nodes[0]
     shown = f"/{node.relative_to(machine.root)}"
     if not machine.may_use(node):
-        return Finding.error("GPU", f"{shown}, which this user may not open",
-                             "sudo usermod -aG video,render $USER, and log in again")
+        return Finding.error(
+            "GPU",
+            f"{shown}, which this user may not open",
+            "sudo usermod -aG video,render $USER, and log in again",
+        )
     text = machine.text("/proc/driver/nvidia/version") or ""
     version = re.search(r"Kernel Module\D*? (\d[\d.]*)", text)
     return Finding(name="GPU", found=shown + (f", driver {version[1]}" if version else ""))
@@ -80,8 +88,9 @@ def _power_mode(machine: Machine) -> str:
     mode = re.search(r"pmode:0*(\d+)", machine.text("/var/lib/nvpmodel/status") or "")
     if not mode:
         return ""
-    name = re.search(rf"POWER_MODEL\s+ID={mode[1]}\s+NAME=(\S+)",
-                     machine.text("/etc/nvpmodel.conf") or "")
+    name = re.search(
+        rf"POWER_MODEL\s+ID={mode[1]}\s+NAME=(\S+)", machine.text("/etc/nvpmodel.conf") or ""
+    )
     return f"{mode[1]} ({name[1]})" if name else mode[1]
 
 
@@ -103,8 +112,11 @@ def _cuda(release: str) -> Finding:
     version, jetpack = installed_version(*_CUDA) or "", _jetpack(release)
     numbers = version_of(f"{version}.0")  # "12" alone is a version, too
     if numbers and jetpack and numbers[0] != jetpack[1]:
-        return Finding.warning("CUDA for Python", f"cuda-python {version}, and JetPack "
-                               f"{jetpack[0]} has CUDA {jetpack[1]}", INSTALL_CUDA)
+        return Finding.warning(
+            "CUDA for Python",
+            f"cuda-python {version}, and JetPack {jetpack[0]} has CUDA {jetpack[1]}",
+            INSTALL_CUDA,
+        )
     return Finding(name="CUDA for Python", found=f"cuda-python {version}")
 
 
@@ -119,5 +131,9 @@ def _engine(artifact: Artifact) -> Finding:
     if any(here in (None, plan.tensorrt) for plan in built):
         return Finding(name="engine", found=f"{artifact.precision}, in the cache: {listed}")
     found = f"built for {listed} only" if built else f"none in {folder} for {artifact.precision}"
-    return Finding.warning("engine", found, "have it built when the model is opened, which takes "
-                           "from seconds to minutes: option tensorrt.build=yes")
+    return Finding.warning(
+        "engine",
+        found,
+        "have it built when the model is opened, which takes "
+        "from seconds to minutes: option tensorrt.build=yes",
+    )

@@ -12,9 +12,11 @@ from typing import Any
 
 from policy_inference.errors import BackendError
 
-INSTALL = ("install it: on a Jetson `sudo apt install python3-libnvinfer` and a Python environment "
-           "that sees system packages (python3 -m venv --system-site-packages), elsewhere "
-           "`pip install tensorrt`")
+INSTALL = (
+    "install it: on a Jetson `sudo apt install python3-libnvinfer` and a Python environment "
+    "that sees system packages (python3 -m venv --system-site-packages), elsewhere "
+    "`pip install tensorrt`"
+)
 _log = logging.getLogger("policy_inference")
 _KEPT = 4
 """Errors that a message repeats; the first ones are the causes."""
@@ -34,7 +36,8 @@ def load_tensorrt() -> Any:
         raise BackendError(
             f"tensorrt: the Python package is there, its libraries are not: {error}; install those "
             "of the same version (on a Jetson `sudo apt install tensorrt`), or name their "
-            "folder in LD_LIBRARY_PATH") from error
+            "folder in LD_LIBRARY_PATH"
+        ) from error
     return tensorrt
 
 
@@ -94,7 +97,8 @@ class Listener:
             raise BackendError(
                 f"tensorrt: the library does not start ({error}), as without a working CUDA "
                 "driver; see whether another CUDA program runs, and in a container that it has "
-                f"the NVIDIA runtime{self.reasons()}") from error
+                f"the NVIDIA runtime{self.reasons()}"
+            ) from error
 
 
 @cache

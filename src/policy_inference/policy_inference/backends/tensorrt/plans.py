@@ -54,15 +54,19 @@ class Plans:
                 file is no model, or not in a precision that there is.
         """
         if model.precision not in PRECISIONS:
-            raise BackendError(f"{model.file}: expected a precision among {', '.join(PRECISIONS)}, "
-                               f"found {model.precision!r} in policy.yaml")
+            raise BackendError(
+                f"{model.file}: expected a precision among {', '.join(PRECISIONS)}, "
+                f"found {model.precision!r} in policy.yaml"
+            )
         if model.file.suffix in PLAN_SUFFIXES:
             plan = read_model(model.content)
             require_fitting(model.file, plan, model.precision, self._here())
             return plan, "the bundle's own plan"
         if model.file.suffix != ".onnx":
-            raise BackendError(f"{model.file}: expected a file that ends with .onnx, "
-                               f"{' or '.join(PLAN_SUFFIXES)}, found {model.file.suffix!r}")
+            raise BackendError(
+                f"{model.file}: expected a file that ends with .onnx, "
+                f"{' or '.join(PLAN_SUFFIXES)}, found {model.file.suffix!r}"
+            )
         content = read_model(model.content)
         fingerprint = self._fingerprint(model, content)
         return self._cached(fingerprint) or self._built(model, content, fingerprint)
@@ -77,12 +81,19 @@ class Plans:
             raise BackendError(
                 f"{model.file}: expected an engine for {made.gpu} with TensorRT {made.tensorrt} in "
                 f"{self._cache.folder}, found none ({why}); allow it to be built, which takes from "
-                "seconds to minutes, with the option tensorrt.build=yes")
+                "seconds to minutes, with the option tensorrt.build=yes"
+            )
         with self._cache.alone(made):
             if found := self._cached(made):
                 return found
-            _log.info("%s: building a %s engine for %s with TensorRT %s (%s)", model.file,
-                      made.precision, made.gpu, made.tensorrt, why)
+            _log.info(
+                "%s: building a %s engine for %s with TensorRT %s (%s)",
+                model.file,
+                made.precision,
+                made.gpu,
+                made.tensorrt,
+                why,
+            )
             began = time.monotonic()
             plan = self._build(model, content)
             seconds = time.monotonic() - began
@@ -92,10 +103,17 @@ class Plans:
 
     def _build(self, model: Model, content: bytes) -> bytes:
         timings = self._timings()
-        build = Build(self._trt, self._listener, BuildOrder(
-            file=model.file, model=content, precision=model.precision,
-            inputs={spec.name: spec for spec in model.inputs},
-            workspace_mib=self._settings.workspace_mib))  # fmt: skip
+        build = Build(
+            self._trt,
+            self._listener,
+            BuildOrder(
+                file=model.file,
+                model=content,
+                precision=model.precision,
+                inputs={spec.name: spec for spec in model.inputs},
+                workspace_mib=self._settings.workspace_mib,
+            ),
+        )
         plan, measured = build.run(self._cache.read(timings))
         self._cache.write(timings, measured)
         return plan
@@ -105,15 +123,20 @@ class Plans:
         return self._cache.folder / f"timings-{here}.cache"
 
     def _here(self) -> dict[str, str]:
-        return {"tensorrt": str(self._trt.__version__), "gpu": self._device.gpu,
-                "compute_capability": self._device.compute_capability}
+        return {
+            "tensorrt": str(self._trt.__version__),
+            "gpu": self._device.gpu,
+            "compute_capability": self._device.compute_capability,
+        }
 
     def _fingerprint(self, model: Model, content: bytes) -> Fingerprint:
         limit = self._settings.workspace_mib
         sizes = ", ".join(map(str, sorted(model.inputs, key=lambda spec: spec.name)))
         return Fingerprint(
-            **self._here(), model_sha256=hashlib.sha256(content).hexdigest(),
-            precision=model.precision, cuda=self._device.cuda, driver=self._device.driver,
+            **self._here(),
+            model_sha256=hashlib.sha256(content).hexdigest(),
+            precision=model.precision,
+            cuda=self._device.cuda,
+            driver=self._device.driver,
             flags=f"workspace {'unlimited' if limit is None else f'{limit} MiB'}; {sizes}",
-        )  # fmt: skip
-
+        )

@@ -40,24 +40,28 @@ class PyCuda(Device):
         self._checked("cuInit", driver.init)
         device = self._checked("cuDeviceGet", driver.Device, _FIRST)
         if not hasattr(device, "retain_primary_context"):
-            raise BackendError("tensorrt: expected pycuda 2020.1 or newer, which shares its "
-                               "context with TensorRT, found an older one; `pip install --upgrade "
-                               "pycuda`")
+            raise BackendError(
+                "tensorrt: expected pycuda 2020.1 or newer, which shares its "
+                "context with TensorRT, found an older one; `pip install --upgrade "
+                "pycuda`"
+            )
         self.gpu = device.name()
         self.compute_capability = ".".join(map(str, device.compute_capability()))
         self.driver = version_text(driver.get_driver_version())
         self.cuda = ".".join(map(str, driver.get_version()[:2]))
         context = self._checked("cuDevicePrimaryCtxRetain", device.retain_primary_context)
-        self.current = _Current(partial(self._checked, "cuCtxPushCurrent", context.push),
-                                context.pop)
+        self.current = _Current(
+            partial(self._checked, "cuCtxPushCurrent", context.push), context.pop
+        )
         with self.current:
             self._stream: Any = self._checked("cuStreamCreate", driver.Stream)
             self.stream = int(self._stream.handle)
 
     def host(self, spec: TensorSpec) -> Tensor:
         """See `Device`."""
-        array: Tensor = self._checked("cuMemHostAlloc", self._cuda.pagelocked_empty, spec.shape,
-                                      spec.dtype)
+        array: Tensor = self._checked(
+            "cuMemHostAlloc", self._cuda.pagelocked_empty, spec.shape, spec.dtype
+        )
         array.fill(0)
         return array
 

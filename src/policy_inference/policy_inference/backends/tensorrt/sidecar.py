@@ -17,10 +17,15 @@ from pathlib import Path
 from policy_inference.errors import BackendError
 
 _MEANINGS = {
-    "model_sha256": "model", "precision": "precision", "tensorrt": "TensorRT", "gpu": "GPU",
-    "compute_capability": "compute capability", "cuda": "CUDA package", "driver": "driver",
+    "model_sha256": "model",
+    "precision": "precision",
+    "tensorrt": "TensorRT",
+    "gpu": "GPU",
+    "compute_capability": "compute capability",
+    "cuda": "CUDA package",
+    "driver": "driver",
     "flags": "settings",
-}  # fmt: skip
+}
 _RUNS_ONLY_ON = ("tensorrt", "gpu", "compute_capability")
 
 
@@ -53,8 +58,11 @@ class Fingerprint:
     def differences(self, other: Fingerprint) -> list[str]:
         """Return what is other than it was in `other`, as "TensorRT was 8.5.2, is 10.3.0"."""
         pairs = [(name, getattr(other, name), getattr(self, name)) for name in _MEANINGS]
-        return [f"{_MEANINGS[name]} was {_short(was)}, is {_short(now)}"
-                for name, was, now in pairs if was != now]  # fmt: skip
+        return [
+            f"{_MEANINGS[name]} was {_short(was)}, is {_short(now)}"
+            for name, was, now in pairs
+            if was != now
+        ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +103,19 @@ def read_sidecar(plan: Path) -> Sidecar:
         content = json.loads(text)
         told = content["fingerprint"]
         values = {field.name: str(told[field.name]) for field in fields(Fingerprint)}
-        return Sidecar(fingerprint=Fingerprint(**values), plan_sha256=str(content["plan_sha256"]),
-                       source=str(content["source"]), seconds=float(content["seconds"]))
+        return Sidecar(
+            fingerprint=Fingerprint(**values),
+            plan_sha256=str(content["plan_sha256"]),
+            source=str(content["source"]),
+            seconds=float(content["seconds"]),
+        )
     except RecursionError as error:
         raise ValueError("lists in lists without end") from error
     except (KeyError, OverflowError, TypeError) as error:
         raise ValueError(f"no or another {error}") from error
 
 
-def require_fitting(
-    plan: Path, content: bytes, precision: str, here: Mapping[str, str]
-) -> None:
+def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
     """Return if a plan, which is a bundle's own artifact, was built for this machine.
 
     Args:
@@ -122,19 +132,30 @@ def require_fitting(
     try:
         told = read_sidecar(plan)
     except (OSError, ValueError) as error:
-        raise BackendError(f"{plan}: expected {sidecar_of(plan).name} beside it, which says what "
-                           f"the plan was built for, found: {error}; {rebuild}") from error
+        raise BackendError(
+            f"{plan}: expected {sidecar_of(plan).name} beside it, which says what "
+            f"the plan was built for, found: {error}; {rebuild}"
+        ) from error
     if told.plan_sha256 != hashlib.sha256(content).hexdigest():
-        raise BackendError(f"{plan}: expected the plan that {sidecar_of(plan).name} means, found "
-                           f"another, or one that was cut off; copy both again, or {rebuild}")
-    wrong = [f"{_MEANINGS[name]} {getattr(told.fingerprint, name)} (here {here[name]})"
-             for name in _RUNS_ONLY_ON if getattr(told.fingerprint, name) != here[name]]
+        raise BackendError(
+            f"{plan}: expected the plan that {sidecar_of(plan).name} means, found "
+            f"another, or one that was cut off; copy both again, or {rebuild}"
+        )
+    wrong = [
+        f"{_MEANINGS[name]} {getattr(told.fingerprint, name)} (here {here[name]})"
+        for name in _RUNS_ONLY_ON
+        if getattr(told.fingerprint, name) != here[name]
+    ]
     if wrong:
-        raise BackendError(f"{plan}: expected a plan for this machine, found one that was built "
-                           f"for {', '.join(wrong)}; {rebuild}")
+        raise BackendError(
+            f"{plan}: expected a plan for this machine, found one that was built "
+            f"for {', '.join(wrong)}; {rebuild}"
+        )
     if told.fingerprint.precision != precision:
-        raise BackendError(f"{plan}: expected {precision} as in policy.yaml, found "
-                           f"{told.fingerprint.precision}; name the plan's own precision there")
+        raise BackendError(
+            f"{plan}: expected {precision} as in policy.yaml, found "
+            f"{told.fingerprint.precision}; name the plan's own precision there"
+        )
 
 
 def read_model(file: Path) -> bytes:

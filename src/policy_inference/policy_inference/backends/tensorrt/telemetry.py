@@ -28,14 +28,19 @@ _TOTAL = "VDD_IN"
 
 def read_gpu(machine: Machine) -> Mapping[str, str]:
     """Return load, clock and temperature of the GPU, and the power that the module takes."""
-    return {**_load(machine), **clock_values("gpu", gpu_clock(machine)),
-            **temperature_values(machine, "gpu", "gpu"), **_power(machine)}
+    return {
+        **_load(machine),
+        **clock_values("gpu", gpu_clock(machine)),
+        **temperature_values(machine, "gpu", "gpu"),
+        **_power(machine),
+    }
 
 
 def clock_folder(machine: Machine) -> Path | None:
     """Return the folder of the GPU's clock."""
-    return next((folder for name in _GPUS for folder in machine.glob(f"/sys/class/devfreq/{name}")),
-                None)
+    return next(
+        (folder for name in _GPUS for folder in machine.glob(f"/sys/class/devfreq/{name}")), None
+    )
 
 
 def gpu_clock(machine: Machine) -> DeviceClock | None:

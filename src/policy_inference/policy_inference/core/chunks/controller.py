@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.load import ChunkBundle
-from policy_inference.core.chunks.inference import Inference
+from policy_inference.core.chunks.graphs import Inference
+from policy_inference.core.chunks.observation_sync import FrameBuffer, ObservationSync
 from policy_inference.core.chunks.policy import Chunk, ChunkPolicy
 from policy_inference.core.chunks.queue import (
     AsynchronousQueue,
@@ -22,7 +23,6 @@ from policy_inference.core.chunks.settings import (
     ensemble_coeff_of,
     steps_of,
 )
-from policy_inference.core.chunks.snapshot import FrameBuffer, Senses
 from policy_inference.core.chunks.worker import InlineWorker, ThreadWorker, Worker
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
@@ -64,9 +64,14 @@ class ChunkRuntime:
 
 
 def chunk_controller(
-    bundle: ChunkBundle, backends: Mapping[str, Backend], limits: Limits,
-    clock: Callable[[], int], settings: ChunkSettings, *, inline: bool,
-) -> ChunkRuntime:  # fmt: skip
+    bundle: ChunkBundle,
+    backends: Mapping[str, Backend],
+    limits: Limits,
+    clock: Callable[[], int],
+    settings: ChunkSettings,
+    *,
+    inline: bool,
+) -> ChunkRuntime:
     """Return the controller of a chunk policy, and its parts.
 
     The controller's inputs are `joint_states`, the topic of an environment state, and
@@ -89,16 +94,32 @@ def chunk_controller(
     contract = bundle.contract
     check_settings(settings, contract)
     state = StateVector(_fields(contract))
-    senses = Senses(contract, state, settings.frame_tolerance_s)
+    senses = ObservationSync(contract, state, settings.frame_tolerance_s)
     inference = Inference(contract, backends)
-    worker: Worker = (InlineWorker(inference.run, round(settings.simulated_latency_s * 1e9))
-                      if inline else ThreadWorker(inference.run, clock))
-    policy = ChunkPolicy(contract, queue_of(settings, contract), worker, senses,
-                         state["joint_pos"], clock)
-    controller = Controller(contract, policy, state, _inputs(contract, limits),
-                            CommandFader(None, None, limits), limits, clock)
-    return ChunkRuntime(controller=controller, frames=senses.frames, policy=policy, worker=worker,
-                        inference=inference)
+    worker: Worker = (
+        InlineWorker(inference.run, round(settings.simulated_latency_s * 1e9))
+        if inline
+        else ThreadWorker(inference.run, clock)
+    )
+    policy = ChunkPolicy(
+        contract, queue_of(settings, contract), worker, senses, state["joint_pos"], clock
+    )
+    controller = Controller(
+        contract,
+        policy,
+        state,
+        _inputs(contract, limits),
+        CommandFader(None, None, limits),
+        limits,
+        clock,
+    )
+    return ChunkRuntime(
+        controller=controller,
+        frames=senses.frames,
+        policy=policy,
+        worker=worker,
+        inference=inference,
+    )
 
 
 def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
@@ -110,8 +131,12 @@ def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
         return EnsembleQueue(contract.chunk.size, ensemble_coeff_of(settings, contract))
     action = contract.action
     return AsynchronousQueue(
-        steps, settings.refill_threshold, round(settings.fade_s * contract.rate_hz),
-        [action.joints.index(name) for name in action.grippers], realign=settings.realign)
+        steps,
+        settings.refill_threshold,
+        round(settings.fade_s * contract.rate_hz),
+        [action.joints.index(name) for name in action.grippers],
+        realign=settings.realign,
+    )
 
 
 def _fields(contract: ChunkContract) -> dict[str, int]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
-from policy_inference.core.images import Picture
+from policy_inference.core.chunks.normalise import PictureNormaliser, Units, VectorNormaliser
+from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.images import Picture, decode
+from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Backend, Tensor
 
 
@@ -56,15 +58,20 @@ class ChunkGraphs:
                 backend = backends[f"graphs.{camera.encoder}"]
                 (buffer,), (features,) = backend.inputs.values(), backend.outputs.values()
                 encoder = backend, features
-            self._eyes[name] = _Eye(normaliser=PictureNormaliser(camera, buffer), encoder=encoder,
-                                    tensor=tensor)
+            self._eyes[name] = _Eye(
+                normaliser=PictureNormaliser(camera, buffer), encoder=encoder, tensor=tensor
+            )
         self._state = self._environment = None
         if state := contract.state:
-            self._state = (VectorNormaliser(state.normalisation, len(state.joints)),
-                           policy.inputs[state.tensor])
+            self._state = (
+                VectorNormaliser(state.normalisation, len(state.joints)),
+                policy.inputs[state.tensor],
+            )
         if outside := contract.environment_state:
-            self._environment = (VectorNormaliser(outside.normalisation, outside.size),
-                                 policy.inputs[outside.tensor])
+            self._environment = (
+                VectorNormaliser(outside.normalisation, outside.size),
+                policy.inputs[outside.tensor],
+            )
         action = contract.action
         self._action = VectorNormaliser(action.normalisation, len(action.joints))
         self._chunk = policy.outputs[action.tensor]
@@ -90,8 +97,10 @@ class ChunkGraphs:
                 backend, features = eye.encoder
                 backend.run()
                 np.copyto(eye.tensor, features, casting="same_kind")
-        for vector, values in ((self._state, observation.state),
-                               (self._environment, observation.environment)):
+        for vector, values in (
+            (self._state, observation.state),
+            (self._environment, observation.environment),
+        ):
             if vector is not None:
                 assert values is not None
                 normaliser, tensor = vector
@@ -105,3 +114,43 @@ class ChunkGraphs:
         """
         self._policy.run()
         return self._action.undo(self._chunk[0].astype(np.float64))
+
+
+class Inference:
+    """Decodes the frames, brings the state into the policy's units and runs the graphs."""
+
+    def __init__(self, contract: ChunkContract, backends: Mapping[str, Backend]) -> None:
+        """Turn names into indices, once; arguments as for `ChunkGraphs`."""
+        self._graphs = ChunkGraphs(contract, backends)
+        self._state_units: Units | None = None
+        if state := contract.state:
+            self._state_units = Units(contract.units, state.joints)
+            self._joints = [contract.joints.names.index(name) for name in state.joints]
+        outside = contract.environment_state
+        self._environment = f"external:{outside.topic}" if outside else None
+        self._action_units = Units(contract.units, contract.action.joints)
+
+    def run(self, sensed: Snapshot) -> F64:
+        """Return the chunk [steps, actions], rad.
+
+        Raises:
+            RobotError: A picture does not decode; says of which camera.
+            BackendError: A runtime failed.
+        """
+        state = environment = None
+        if self._state_units:
+            state = self._state_units.of_rad(sensed.fields["joint_pos"][self._joints])
+        if self._environment:
+            environment = sensed.fields[self._environment]
+        pictures = {name: _picture(name, sensed) for name in sensed.frames}
+        chunk = self._graphs.run(
+            Observation(pictures=pictures, state=state, environment=environment)
+        )
+        return self._action_units.to_rad(chunk)
+
+
+def _picture(name: str, sensed: Snapshot) -> Picture:
+    try:
+        return decode(sensed.frames[name])
+    except RobotError as error:
+        raise RobotError(f"camera {name}: {error}") from error

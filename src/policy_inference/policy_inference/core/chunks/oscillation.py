@@ -19,11 +19,15 @@ _SMALLEST_RAD, _LARGEST_RAD = 0.01, 0.15
 """Of a swing to one side: less is the play of a gear, more is a motion that has a purpose."""
 _STILL_RAD = 0.01
 """Range of a target that stands still."""
-_DRIVE = ("its target stands still, so the drive makes it: lower its gains (Feetech servos of "
-          "SO-100 and SO-101 arms: P 16, I 0, D 0; they leave the factory with P 32)")
-_POLICY = ("its targets swing, so the policy asks for it: too little training, units or "
-           "statistics of other data than it was trained on, cameras exchanged, or chunks that "
-           "begin elsewhere than the last one ended (a longer fade, or the mode ensemble)")
+_DRIVE = (
+    "its target stands still, so the drive makes it: lower its gains (Feetech servos of "
+    "SO-100 and SO-101 arms: P 16, I 0, D 0; they leave the factory with P 32)"
+)
+_POLICY = (
+    "its targets swing, so the policy asks for it: too little training, units or "
+    "statistics of other data than it was trained on, cameras exchanged, or chunks that "
+    "begin elsewhere than the last one ended (a longer fade, or the mode ensemble)"
+)
 
 
 class Oscillation:
@@ -53,8 +57,11 @@ class Oscillation:
         if count < self._ticks:
             return []
         values = np.roll(self._values, -(count % self._ticks), axis=0)
-        return [text for joint, name in enumerate(self._names)
-                if (text := self._judge(name, values[:, 0, joint], values[:, 1, joint]))]
+        return [
+            text
+            for joint, name in enumerate(self._names)
+            if (text := self._judge(name, values[:, 0, joint], values[:, 1, joint]))
+        ]
 
     def _judge(self, name: str, measured: F64, command: F64) -> str:
         amplitude_rad = float(np.ptp(measured)) / 2.0
@@ -67,8 +74,10 @@ class Oscillation:
         half_turns = len(crossings) - 1
         frequency_hz = half_turns / (2.0 * (crossings[-1] - crossings[0]) * self._period_s)
         middle_rad = round(float(measured.mean()), 2) + 0.0  # never "-0.00"
-        return (f"{name} swings about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
-                f"{frequency_hz:.1f} Hz; {_DRIVE if still else _POLICY}")
+        return (
+            f"{name} swings about {middle_rad:.2f} rad by {amplitude_rad:.3f} rad at "
+            f"{frequency_hz:.1f} Hz; {_DRIVE if still else _POLICY}"
+        )
 
 
 def _crossings(values: F64) -> "np.ndarray[tuple[int], np.dtype[np.intp]]":

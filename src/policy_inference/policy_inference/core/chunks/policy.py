@@ -9,16 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.command import ChunkCommand
+from policy_inference.core.chunks.observation_sync import ObservationSync
 from policy_inference.core.chunks.oscillation import Oscillation
-from policy_inference.core.chunks.queue import ChunkQueue
-from policy_inference.core.chunks.snapshot import Senses
-from policy_inference.core.chunks.ticks import TickCounter
+from policy_inference.core.chunks.queue import ChunkQueue, TickCounter
 from policy_inference.core.chunks.worker import Outcome, Request, Worker
-from policy_inference.core.guard import FIRST_AWAITED
+from policy_inference.core.guard import FIRST_AWAITED, Rule
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.errors import BackendError, NoTargetError, RobotError
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, JointTargets, Kind
 
 _CHUNKS = 16
 """Finished ones that wait to be published; far more than are made between two ticks."""
@@ -44,9 +42,14 @@ class ChunkPolicy:
     """Asks a worker for chunks and executes them; `reset` makes those under way void."""
 
     def __init__(
-        self, contract: ChunkContract, queue: ChunkQueue, worker: Worker, senses: Senses,
-        joint_pos: F64, clock: Callable[[], int],
-    ) -> None:  # fmt: skip
+        self,
+        contract: ChunkContract,
+        queue: ChunkQueue,
+        worker: Worker,
+        senses: ObservationSync,
+        joint_pos: F64,
+        clock: Callable[[], int],
+    ) -> None:
         """Tie the parts together.
 
         Args:
@@ -145,8 +148,9 @@ class ChunkPolicy:
         except NoTargetError as error:
             self._blind = error
         else:
-            self._worker.ask(Request(sensed=sensed, generation=self._generation,
-                                     asked_ns=self._now_ns))
+            self._worker.ask(
+                Request(sensed=sensed, generation=self._generation, asked_ns=self._now_ns)
+            )
 
     def _collect(self) -> bool:
         """Take what the worker has finished; return whether all of it is finite.
@@ -175,7 +179,8 @@ class ChunkPolicy:
         if self._queue.left(self._tick) == 0:
             self._failure = NoTargetError(
                 f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
-                f"chunk came, {passed} steps had passed, which is all that is executed of one")
+                f"chunk came, {passed} steps had passed, which is all that is executed of one"
+            )
         self.chunks.append(Chunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
         self._sequence += 1
 
@@ -203,5 +208,65 @@ class ChunkPolicy:
         if not self._executed:
             return NoTargetError(FIRST_AWAITED)
         took_s = self.latency.summary().p50_s
-        return NoTargetError(f"no step is left, and the next chunk is not there yet: inference "
-                             f"takes {took_s * 1e3:.0f} ms")
+        return NoTargetError(
+            f"no step is left, and the next chunk is not there yet: inference "
+            f"takes {took_s * 1e3:.0f} ms"
+        )
+
+
+class ChunkCommand:
+    """Positions [joints] in contract order, rad; joints without an action stay where they are."""
+
+    def __init__(self, contract: ChunkContract) -> None:
+        """Turn names into indices, once."""
+        joints, names = contract.joints, contract.joints.names
+        self._pose: F64 = contract.stand.position
+        self.command: F64 = self._pose.copy()
+        self.gains: F64 = np.stack([joints.stiffness, joints.damping])
+        self.kinds = [Kind.POSITION] * len(names)
+        self.clipped: tuple[str, ...] = ()
+        action = contract.action
+        self._joints = [names.index(name) for name in action.joints]
+        speed = joints.velocity_limit[self._joints]
+        self._stride: F64 = speed / contract.rate_hz
+        self._reach: F64 | None = None
+        if action.max_relative_target is not None:
+            self._reach = action.max_relative_target
+
+    @property
+    def target(self) -> F64:
+        """The last command as a copy in the order of the actions, rad; the guard may change it."""
+        return self.command[self._joints]
+
+    def restart(self) -> None:
+        """Take the stand pose for the last command, which it is where RUN begins."""
+        self.command[:] = self._pose
+
+    def set(self, target: F64, joint_pos: F64) -> None:
+        """Command a target [actions], or what is near enough to it.
+
+        Args:
+            target: Finite, rad.
+            joint_pos: The measured positions [joints], rad.
+        """
+        self.clipped = ()
+        if self._reach is not None:
+            target = self._within(self._reach, joint_pos, target, Rule.RELATIVE_TARGET)
+        # Last, so that nothing makes a target jump, whatever is measured.
+        target = self._within(self._stride, self.command, target, Rule.TARGET_SPEED)
+        self.command[self._joints] = target
+
+    def _within(self, distance: F64, centre: F64, target: F64, rule: Rule) -> F64:
+        """Return the target [actions] no further than this from positions [joints]."""
+        near = centre[self._joints]
+        found: F64 = np.clip(target, near - distance, near + distance)
+        if (found != target).any():
+            self.clipped += (rule.value,)
+        return found
+
+    def fill(self, targets: JointTargets) -> None:
+        """Write command and gains into the targets."""
+        targets.position[:] = self.command
+        targets.velocity[:] = 0.0
+        targets.effort[:] = 0.0
+        targets.block[3:5] = self.gains

@@ -42,8 +42,10 @@ def steps_of(settings: ChunkSettings, contract: ChunkContract) -> int:
     """
     steps = contract.chunk.steps if settings.steps is None else settings.steps
     if not 1 <= steps <= contract.chunk.size:
-        raise PolicyError(f"steps to execute: expected 1 to {contract.chunk.size}, the steps of a "
-                          f"chunk of {contract.name}, found {steps}")
+        raise PolicyError(
+            f"steps to execute: expected 1 to {contract.chunk.size}, the steps of a "
+            f"chunk of {contract.name}, found {steps}"
+        )
     return steps
 
 
@@ -57,12 +59,16 @@ def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float
         if coefficient is None:
             continue
         if not abs(coefficient) <= LARGEST_ENSEMBLE_COEFF:
-            raise PolicyError(f"ensemble_coeff: expected {-LARGEST_ENSEMBLE_COEFF:g} to "
-                              f"{LARGEST_ENSEMBLE_COEFF:g}, found {coefficient:g}")
+            raise PolicyError(
+                f"ensemble_coeff: expected {-LARGEST_ENSEMBLE_COEFF:g} to "
+                f"{LARGEST_ENSEMBLE_COEFF:g}, found {coefficient:g}"
+            )
         return coefficient
-    raise PolicyError(f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
-                      f"of the policy.yaml of {contract.name}; set it there (the paper's is "
-                      "0.01), or choose another mode")
+    raise PolicyError(
+        f"mode ensemble: expected a coefficient, found none in chunk.ensemble_coeff "
+        f"of the policy.yaml of {contract.name}; set it there (the paper's is "
+        "0.01), or choose another mode"
+    )
 
 
 def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
@@ -72,18 +78,21 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
         PolicyError: With the first thing that does not fit.
     """
     if settings.mode not in CHUNK_MODES:
-        raise PolicyError(f"mode: expected one of {', '.join(CHUNK_MODES)}, found "
-                          f"{settings.mode!r}")
+        raise PolicyError(
+            f"mode: expected one of {', '.join(CHUNK_MODES)}, found {settings.mode!r}"
+        )
     steps_of(settings, contract)
     if settings.mode == "ensemble":
         ensemble_coeff_of(settings, contract)
     if not 0.0 <= settings.refill_threshold <= 1.0:
-        raise PolicyError("refill_threshold: expected a share from 0 to 1, found "
-                          f"{settings.refill_threshold:g}")
+        raise PolicyError(
+            f"refill_threshold: expected a share from 0 to 1, found {settings.refill_threshold:g}"
+        )
     for name in ("fade_s", "frame_tolerance_s", "simulated_latency_s"):
         if not 0.0 <= getattr(settings, name) <= _LONGEST_S:
-            raise PolicyError(f"{name}: expected 0 to {_LONGEST_S:g} s, found "
-                              f"{getattr(settings, name):g}")
+            raise PolicyError(
+                f"{name}: expected 0 to {_LONGEST_S:g} s, found {getattr(settings, name):g}"
+            )
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
@@ -98,6 +107,8 @@ def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
     """
     period_s = contract.period_ns * 1e-9
     if inference_s > period_s:
-        raise PolicyError(f"mode ensemble: expected inference within a period of "
-                          f"{period_s * 1e3:.1f} ms, since each step needs a chunk of its own, "
-                          f"found {inference_s * 1e3:.1f} ms; choose the mode asynchronous")
+        raise PolicyError(
+            f"mode ensemble: expected inference within a period of "
+            f"{period_s * 1e3:.1f} ms, since each step needs a chunk of its own, "
+            f"found {inference_s * 1e3:.1f} ms; choose the mode asynchronous"
+        )

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from policy_inference.core.chunks.snapshot import Sensed
+from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.interfaces import F64
 
-Run = Callable[[Sensed], F64]
+Run = Callable[[Snapshot], F64]
 Clock = Callable[[], int]
 _OUTCOMES = 100
 """Far more than are made between two ticks."""
@@ -23,7 +23,7 @@ _OUTCOMES = 100
 class Request:
     """Asks for the chunk that answers what was sensed."""
 
-    sensed: Sensed
+    sensed: Snapshot
     generation: int
     """Of the run that asks; an outcome for another one is of no use."""
     asked_ns: int
@@ -188,8 +188,15 @@ class InlineWorker:
 
     def _compute(self, request: Request, began_ns: int) -> None:
         done = computed(self._run, request, lambda: began_ns)
-        self._outcomes.append(Outcome(request=request, began_ns=began_ns, chunk=done.chunk,
-                                      error=done.error, ended_ns=began_ns + self._delay_ns))
+        self._outcomes.append(
+            Outcome(
+                request=request,
+                began_ns=began_ns,
+                chunk=done.chunk,
+                error=done.error,
+                ended_ns=began_ns + self._delay_ns,
+            )
+        )
 
 
 def computed(run: Run, request: Request, clock: Clock) -> Outcome:

@@ -39,6 +39,7 @@ def use_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def board(what: str, text: str) -> Change:
     """Return what makes the board say this at that, with runtimes that were not imported yet."""
+
     def change(monkeypatch: pytest.MonkeyPatch) -> None:
         use_doubles(monkeypatch)
         monkeypatch.setenv("BPU_BOARD", json.dumps({what: text}))
@@ -47,17 +48,35 @@ def board(what: str, text: str) -> Change:
 
 
 BPU = BackendCase(
-    name="bpu", backend=BpuBackend, package="hbm_runtime", compile=compiled, prepare=use_doubles,
-    precision="int8", target="nash-e", other_target="bayes-e", dtypes=("float32", "int32"),
+    name="bpu",
+    backend=BpuBackend,
+    package="hbm_runtime",
+    compile=compiled,
+    prepare=use_doubles,
+    precision="int8",
+    target="nash-e",
+    other_target="bayes-e",
+    dtypes=("float32", "int32"),
     dynamic_batch=False,
-    without_device={"Missing Horizon runtime libraries; .*; install": board(
-        "import", "Missing Horizon runtime libraries")},
+    without_device={
+        "Missing Horizon runtime libraries; .*; install": board(
+            "import", "Missing Horizon runtime libraries"
+        )
+    },
     failing_runs={"exception": board("run", "HBRT4_STATUS_BAD_DATA")},
-)  # fmt: skip
+)
 PYEASY_IN_CHILD = replace(
-    BPU, backend=partial(ChildBackend, PyeasyBackend), package="hobot_dnn",
-    compile=partial(compiled, suffix=".bin", march="bayes-e"), options={"runtime": "pyeasy_dnn"},
-    target="bayes-e", other_target="nash-e", failing_runs={},
-    without_device={"cannot open shared object file; .*; install": board(
-        "pyeasy_import", "libdnn.so: cannot open shared object file")},
-)  # fmt: skip
+    BPU,
+    backend=partial(ChildBackend, PyeasyBackend),
+    package="hobot_dnn",
+    compile=partial(compiled, suffix=".bin", march="bayes-e"),
+    options={"runtime": "pyeasy_dnn"},
+    target="bayes-e",
+    other_target="nash-e",
+    failing_runs={},
+    without_device={
+        "cannot open shared object file; .*; install": board(
+            "pyeasy_import", "libdnn.so: cannot open shared object file"
+        )
+    },
+)

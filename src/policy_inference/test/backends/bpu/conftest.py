@@ -42,9 +42,14 @@ def open_file() -> Iterator[Callable[..., BackendBase]]:
     with ExitStack() as stack:
 
         def apply(
-            file: Path, *, cls: Callable[..., BackendBase] = BpuBackend, inputs: Any = (OBS,),
-            outputs: Any = (ACTIONS,), target: str | None = None, **options: str,
-        ) -> BackendBase:  # fmt: skip
+            file: Path,
+            *,
+            cls: Callable[..., BackendBase] = BpuBackend,
+            inputs: Any = (OBS,),
+            outputs: Any = (ACTIONS,),
+            target: str | None = None,
+            **options: str,
+        ) -> BackendBase:
             backend = cls(file, inputs, outputs, precision="int8", target=target, options=options)
             return stack.enter_context(closing(backend))
 

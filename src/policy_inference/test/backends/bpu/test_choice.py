@@ -16,6 +16,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.bpu.pyeasy import PyeasyBackend
 from policy_inference.backends.registry import GROUP, open_backend
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
@@ -48,11 +49,17 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Installed:
     return apply
 
 
-@pytest.mark.parametrize(("names", "file", "expected"), [
-    ([HBM, PYEASY], BIN, BpuBackend), ([HBM], BIN, BpuBackend), ([PYEASY], BIN, PyeasyBackend),
-    ([HBM, PYEASY], HBM_FILE, BpuBackend), ([PYEASY], HBM_FILE, BpuBackend),
-    ([], BIN, BpuBackend),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "file", "expected"),
+    [
+        ([HBM, PYEASY], BIN, BpuBackend),
+        ([HBM], BIN, BpuBackend),
+        ([PYEASY], BIN, PyeasyBackend),
+        ([HBM, PYEASY], HBM_FILE, BpuBackend),
+        ([PYEASY], HBM_FILE, BpuBackend),
+        ([], BIN, BpuBackend),
+    ],
+)
 def test_runtime_follows_from_what_is_installed_and_from_the_file(
     installed: Installed, names: list[str], file: Path, expected: type[BackendBase]
 ) -> None:
@@ -73,8 +80,9 @@ def test_a_package_without_its_libraries_leaves_the_file_to_the_older_runtime_an
     assert "pyeasy_dnn runs policy.bin, since bpu: hbm_runtime: Missing Horizon" in caplog.text
 
 
-@pytest.mark.parametrize(("runtime", "expected"),
-                         [("hbm_runtime", BpuBackend), ("pyeasy_dnn", PyeasyBackend)])
+@pytest.mark.parametrize(
+    ("runtime", "expected"), [("hbm_runtime", BpuBackend), ("pyeasy_dnn", PyeasyBackend)]
+)
 def test_the_user_decides(runtime: str, expected: type[BackendBase]) -> None:
     assert BpuBackend.for_file(BIN, {"runtime": runtime}) is expected
 
@@ -102,8 +110,9 @@ def test_with_neither_the_packages_of_every_board_are_named(
 @pytest.fixture
 def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., BackendBase]]:
     """Open a bundle with a BPU file by the name `bpu`, registered as setup.py does."""
-    register(tmp_path / "site", "boards", GROUP,
-             {"bpu": "policy_inference.backends.bpu.hbm:BpuBackend"})
+    register(
+        tmp_path / "site", "boards", GROUP, {"bpu": "policy_inference.backends.bpu.hbm:BpuBackend"}
+    )
     monkeypatch.syspath_prepend(str(tmp_path / "site"))
     with ExitStack() as stack:
 
@@ -111,19 +120,23 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
             model = save_linear(tmp_path / "policy.onnx", 2, 1)
             file = compiled(model, suffix, march=target)
             write_contract(file, "bpu", "int8", target)
-            backend, _ = open_backend(load_bundle(tmp_path), ["bpu"])
+            backend, _ = open_backend(load_bundle(tmp_path, kind=JointBundle), ["bpu"])
             return stack.enter_context(closing(backend))
 
         yield apply
 
 
-@pytest.mark.parametrize(("names", "suffix", "target"), [
-    ([HBM, PYEASY], ".hbm", "nash-e"), ([HBM], ".bin", "bayes-e"), ([PYEASY], ".bin", "bayes-e"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("names", "suffix", "target"),
+    [([HBM, PYEASY], ".hbm", "nash-e"), ([HBM], ".bin", "bayes-e"), ([PYEASY], ".bin", "bayes-e")],
+)
 def test_both_runtimes_run_in_another_process(
-    opened: Callable[..., BackendBase], installed: Installed, names: list[str], suffix: str,
+    opened: Callable[..., BackendBase],
+    installed: Installed,
+    names: list[str],
+    suffix: str,
     target: str,
-) -> None:  # fmt: skip
+) -> None:
     """One ends the process where a run fails, one keeps Python's lock."""
     installed(*names)
 

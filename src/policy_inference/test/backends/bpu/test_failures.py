@@ -35,8 +35,12 @@ def test_version_is_reported_where_it_is_a_method_and_where_it_is_a_text(
 
     details = open_file(compiled(linear), target="nash-e").details
 
-    assert details == {"runtime": "hbm_runtime 1.2.3", "model": "policy", "device": "BPU nash-e",
-                       "precision": "int8"}
+    assert details == {
+        "runtime": "hbm_runtime 1.2.3",
+        "model": "policy",
+        "device": "BPU nash-e",
+        "precision": "int8",
+    }
 
 
 def test_core_and_priority_are_set_once_as_the_defaults_of_the_model(
@@ -67,14 +71,17 @@ def test_core_and_priority_go_with_each_run_of_the_older_runtime(
     assert capfd.readouterr().err == "core_id=1 priority=7\n"
 
 
-@pytest.mark.parametrize(("options", "message"), [
-    ({"core": "4"}, "option core: expected a number from 0 to 3, found '4'"),
-    ({"core": "both"}, "option core: expected a number from 0 to 3, found 'both'"),
-    ({"priority": "256"}, "option priority: expected a number from 0 to 255, found '256'"),
-    ({"priority": "-1"}, "option priority: expected a number from 0 to 255, found '-1'"),
-    ({"model": "other"}, "option model to name one of policy, found other"),
-    ({"speed": "1"}, "options among runtime, model, core, priority, found speed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"core": "4"}, "option core: expected a number from 0 to 3, found '4'"),
+        ({"core": "both"}, "option core: expected a number from 0 to 3, found 'both'"),
+        ({"priority": "256"}, "option priority: expected a number from 0 to 255, found '256'"),
+        ({"priority": "-1"}, "option priority: expected a number from 0 to 255, found '-1'"),
+        ({"model": "other"}, "option model to name one of policy, found other"),
+        ({"speed": "1"}, "options among runtime, model, core, priority, found speed"),
+    ],
+)
 def test_options_that_mean_nothing_are_refused(
     open_file: Open, linear: Path, options: dict[str, str], message: str
 ) -> None:
@@ -93,12 +100,23 @@ def test_of_several_models_in_a_file_one_is_named(
     assert open_file(file, model="encoder").details["model"] == "encoder"
 
 
-@pytest.mark.parametrize(("name", "target", "message"), [
-    ("policy.onnx", None, "expected a .hbm or .bin file, found .onnx"),
-    ("policy", None, "expected a .hbm or .bin file, found neither"),
-    ("policy.bin", "nash-e", "a file for nash-e, as policy.yaml says, found one for a BPU bayes-"),
-    ("policy.hbm", "bayes-e", "a file for bayes-e, as policy.yaml says, found one for a BPU nash-"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "target", "message"),
+    [
+        ("policy.onnx", None, "expected a .hbm or .bin file, found .onnx"),
+        ("policy", None, "expected a .hbm or .bin file, found neither"),
+        (
+            "policy.bin",
+            "nash-e",
+            "a file for nash-e, as policy.yaml says, found one for a BPU bayes-",
+        ),
+        (
+            "policy.hbm",
+            "bayes-e",
+            "a file for bayes-e, as policy.yaml says, found one for a BPU nash-",
+        ),
+    ],
+)
 def test_a_file_of_another_kind_is_refused_before_the_runtime_sees_it(
     open_file: Open, tmp_path: Path, name: str, target: str | None, message: str
 ) -> None:
@@ -125,29 +143,54 @@ def test_model_for_another_march_is_told_by_what_the_library_writes(
     assert "S100: nash-e" in message
 
 
-@pytest.mark.parametrize(("board_is", "suffix", "message"), [
-    ({"extensions": [".hbm"]}, ".bin", r"Only .hbm supported.*pip uninstall hbm_runtime"),
-    ({"load": "DNN Error", "say": "HBRT4_STATUS_BAD_DATA"}, ".hbm",
-     "DNN Error | HBRT4_STATUS_BAD_DATA; .*the memory of the BPU is used up: close other models"),
-    ({"load": "failed to allocate cached memory via hbUCPMallocCached."}, ".hbm",
-     "; the memory of the BPU is used up: close other models"),
-    ({"run": "Data type mismatch for input tensor 'obs'"}, ".hbm",
-     "; the runtime takes other tensors than it described"),
-    ({"run": "Mismatch in tensor dimensions for model: policy"}, ".hbm",
-     "; the runtime takes other tensors than it described"),
-    ({"import": "Missing Horizon runtime libraries (provided by the 'hobot-dnn' package)"}, ".hbm",
-     "bpu: hbm_runtime: Missing .* libraries below it are not; install .*hobot-dnn. .apt. on RDK"),
-    ({"import": "libhbucp.so: cannot open shared object file"}, ".hbm",
-     "its libraries are those of a board, and not here; install"),
-    ({"import": "numpy.core.multiarray failed to import"}, ".hbm", "built for another NumPy"),
-    ({"import": "Python version mismatch: module was compiled for Python 3.10"}, ".hbm",
-     "for another Python; run with that of the board's system"),
-    ({"import": "something else"}, ".hbm", "something else; install the runtime of the board"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("board_is", "suffix", "message"),
+    [
+        ({"extensions": [".hbm"]}, ".bin", r"Only .hbm supported.*pip uninstall hbm_runtime"),
+        (
+            {"load": "DNN Error", "say": "HBRT4_STATUS_BAD_DATA"},
+            ".hbm",
+            "DNN Error | HBRT4_STATUS_BAD_DATA; .*the memory of the BPU is used up: "
+            "close other models",
+        ),
+        (
+            {"load": "failed to allocate cached memory via hbUCPMallocCached."},
+            ".hbm",
+            "; the memory of the BPU is used up: close other models",
+        ),
+        (
+            {"run": "Data type mismatch for input tensor 'obs'"},
+            ".hbm",
+            "; the runtime takes other tensors than it described",
+        ),
+        (
+            {"run": "Mismatch in tensor dimensions for model: policy"},
+            ".hbm",
+            "; the runtime takes other tensors than it described",
+        ),
+        (
+            {"import": "Missing Horizon runtime libraries (provided by the 'hobot-dnn' package)"},
+            ".hbm",
+            "bpu: hbm_runtime: Missing .* libraries below it are not; "
+            "install .*hobot-dnn. .apt. on RDK",
+        ),
+        (
+            {"import": "libhbucp.so: cannot open shared object file"},
+            ".hbm",
+            "its libraries are those of a board, and not here; install",
+        ),
+        ({"import": "numpy.core.multiarray failed to import"}, ".hbm", "built for another NumPy"),
+        (
+            {"import": "Python version mismatch: module was compiled for Python 3.10"},
+            ".hbm",
+            "for another Python; run with that of the board's system",
+        ),
+        ({"import": "something else"}, ".hbm", "something else; install the runtime of the board"),
+    ],
+)
 def test_what_the_vendor_says_becomes_cause_and_remedy(
-    open_file: Open, linear: Path, board: Board, board_is: dict[str, Any], suffix: str,
-    message: str,
-) -> None:  # fmt: skip
+    open_file: Open, linear: Path, board: Board, board_is: dict[str, Any], suffix: str, message: str
+) -> None:
     file = compiled(linear, suffix)
     board(**board_is)
 
@@ -158,9 +201,12 @@ def test_what_the_vendor_says_becomes_cause_and_remedy(
 def test_a_core_that_this_board_lacks_is_told(open_file: Open, linear: Path, board: Board) -> None:
     board(cores=1)
 
-    with pytest.raises(BackendError, match=r"(?s)ended with status -6 during opening .*linear.hbm; "
-                                           "it said: .*hbUCPSubmitTask failed; this board may have "
-                                           "fewer cores; set option core"):
+    with pytest.raises(
+        BackendError,
+        match=r"(?s)ended with status -6 during opening .*linear.hbm; "
+        "it said: .*hbUCPSubmitTask failed; this board may have "
+        "fewer cores; set option core",
+    ):
         open_file(compiled(linear), cls=APART, core="2")
 
 
@@ -176,18 +222,22 @@ def test_a_run_that_the_runtime_answers_by_ending_the_process_is_an_error_of_tha
         backend.run()
     has_ended(backend.pid)
 
-    assert re.search(r"(?s)ended with status -6; it said: .*hbUCPWaitTaskDone failed; the BPU did "
-                     "not finish", backend.problem())
+    assert re.search(
+        r"(?s)ended with status -6; it said: .*hbUCPWaitTaskDone failed; the BPU did "
+        "not finish",
+        backend.problem(),
+    )
 
 
-def test_python_of_the_older_package_is_named(
-    open_file: Open, linear: Path, board: Board
-) -> None:
+def test_python_of_the_older_package_is_named(open_file: Open, linear: Path, board: Board) -> None:
     file = compiled(linear, ".bin")
     board(pyeasy_import="libpython3.10.so.1.0: cannot open shared object file: No such file")
 
-    with pytest.raises(BackendError, match=r"bpu: hobot_dnn.pyeasy_dnn: libpython3.10.* with the "
-                                           "Python that the library's name says"):
+    with pytest.raises(
+        BackendError,
+        match=r"bpu: hobot_dnn.pyeasy_dnn: libpython3.10.* with the "
+        "Python that the library's name says",
+    ):
         open_file(file, cls=PyeasyBackend)
 
 
@@ -198,11 +248,15 @@ def test_size_that_the_older_runtime_refuses_is_told_by_what_it_writes(
     import hobot_dnn.pyeasy_dnn as double  # type: ignore[import-not-found]  # the double
 
     forward = double.Model.forward
-    monkeypatch.setattr(double.Model, "forward",
-                        lambda self, arg, **given: forward(self, arg[:, :2], **given))
+    monkeypatch.setattr(
+        double.Model, "forward", lambda self, arg, **given: forward(self, arg[:, :2], **given)
+    )
 
-    with pytest.raises(BackendError, match=r"Invalid data size \(8\) for input 0; the runtime "
-                                           "takes other tensors than it described"):
+    with pytest.raises(
+        BackendError,
+        match=r"Invalid data size \(8\) for input 0; the runtime "
+        "takes other tensors than it described",
+    ):
         open_file(file, cls=PyeasyBackend)
 
 
@@ -225,8 +279,11 @@ def test_failure_of_a_run_is_told_and_the_next_run_is_possible(
     backend = open_file(compiled(linear))
     monkeypatch.setenv("BPU_BOARD", json.dumps({"run": "UCP Error: hbUCPMallocCached."}))
 
-    with pytest.raises(BackendError, match=r"bpu: hbm_runtime: UCP Error: hbUCPMallocCached.; the "
-                                           "memory of the BPU is used up"):
+    with pytest.raises(
+        BackendError,
+        match=r"bpu: hbm_runtime: UCP Error: hbUCPMallocCached.; the "
+        "memory of the BPU is used up",
+    ):
         backend.run()
     monkeypatch.setenv("BPU_BOARD", "{}")
     backend.run()
@@ -238,11 +295,17 @@ def test_output_of_another_shape_than_described_is_refused(
     file = compiled(linear)
     import hbm_runtime
 
-    monkeypatch.setattr(hbm_runtime.HB_HBMRuntime, "run", lambda *_: {
-        "policy": {"actions": np.zeros((1, 1, 1, 1), np.float32)}})
+    monkeypatch.setattr(
+        hbm_runtime.HB_HBMRuntime,
+        "run",
+        lambda *_: {"policy": {"actions": np.zeros((1, 1, 1, 1), np.float32)}},
+    )
 
-    with pytest.raises(BackendError, match=r"output actions: expected float32\[1, 3, 1, 1\] as the "
-                                           r"model says, found float32\[1, 1, 1, 1\]"):
+    with pytest.raises(
+        BackendError,
+        match=r"output actions: expected float32\[1, 3, 1, 1\] as the "
+        r"model says, found float32\[1, 1, 1, 1\]",
+    ):
         open_file(file)
 
 
@@ -252,8 +315,11 @@ def test_output_without_the_axes_of_one_is_taken(
     file = compiled(linear)
     import hbm_runtime
 
-    monkeypatch.setattr(hbm_runtime.HB_HBMRuntime, "run", lambda *_: {
-        "policy": {"actions": np.array([[1.0, 2.0, 3.0]], np.float32)}})
+    monkeypatch.setattr(
+        hbm_runtime.HB_HBMRuntime,
+        "run",
+        lambda *_: {"policy": {"actions": np.array([[1.0, 2.0, 3.0]], np.float32)}},
+    )
 
     backend = open_file(file)
 
@@ -261,9 +327,11 @@ def test_output_without_the_axes_of_one_is_taken(
 
 
 def test_what_the_library_writes_while_opening_is_kept_in_the_log(
-    open_file: Open, linear: Path, caplog: pytest.LogCaptureFixture,
+    open_file: Open,
+    linear: Path,
+    caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     with caplog.at_level("INFO", "policy_inference"):
         open_file(compiled(linear))
 

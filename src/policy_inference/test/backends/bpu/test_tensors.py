@@ -29,10 +29,16 @@ RUNTIMES = (BpuBackend, ".hbm"), (PyeasyBackend, ".bin")
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     """Model of flat[1, 72] = image[1, 3, 4, 6] in its order, and of the image itself."""
-    nodes = [helper.make_node("Flatten", ["image"], ["flat"]),
-             helper.make_node("Identity", ["image"], ["same"])]
-    return save(tmp_path / "image.onnx", nodes, {"image": IMAGE.shape},
-                {"flat": (1, 72), "same": IMAGE.shape})
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"]),
+        helper.make_node("Identity", ["image"], ["same"]),
+    ]
+    return save(
+        tmp_path / "image.onnx",
+        nodes,
+        {"image": IMAGE.shape},
+        {"flat": (1, 72), "same": IMAGE.shape},
+    )
 
 
 def ran(backend: BackendBase, **inputs: Any) -> dict[str, Any]:
@@ -50,8 +56,9 @@ def test_featuremaps_of_four_axes_are_the_vectors_of_the_contract(
 
     found = ran(backend, obs=np.arange(5))
 
-    np.testing.assert_array_equal(found["actions"],
-                                  reference(linear, {"obs": backend.inputs["obs"]})["actions"])
+    np.testing.assert_array_equal(
+        found["actions"], reference(linear, {"obs": backend.inputs["obs"]})["actions"]
+    )
 
 
 @pytest.mark.parametrize(("cls", "suffix"), RUNTIMES)
@@ -73,8 +80,10 @@ def test_quantised_tensors_are_real_numbers_to_the_step(
 
 
 def test_zero_points_count(open_file: Open, linear: Path) -> None:
-    special = {"obs": {"dtype": "uint8", "scale": [0.02], "zero_point": [100]},
-               "actions": {"dtype": "int16", "scale": [0.001], "zero_point": [-500]}}  # fmt: skip
+    special = {
+        "obs": {"dtype": "uint8", "scale": [0.02], "zero_point": [100]},
+        "actions": {"dtype": "int16", "scale": [0.001], "zero_point": [-500]},
+    }
     backend = open_file(compiled(linear, tensors=special))
     obs = np.array([[-2.0, -1.0, 0.0, 1.0, 2.0]], np.float32)
 
@@ -87,8 +96,10 @@ def test_zero_points_count(open_file: Open, linear: Path) -> None:
 def test_each_channel_has_its_own_scale(
     open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
 ) -> None:
-    special = {"obs": {"dtype": "int8", "scale": [0.01, 0.02, 0.04, 0.08, 0.16], "axis": 1},
-               "actions": {"dtype": "int32", "scale": [1e-4, 2e-4, 4e-4], "axis": 1}}  # fmt: skip
+    special = {
+        "obs": {"dtype": "int8", "scale": [0.01, 0.02, 0.04, 0.08, 0.16], "axis": 1},
+        "actions": {"dtype": "int32", "scale": [1e-4, 2e-4, 4e-4], "axis": 1},
+    }
     backend = open_file(compiled(linear, suffix, tensors=special), cls=cls)
     obs = np.array([[1.0, 2.0, 4.0, 8.0, 16.0]], np.float32)
 
@@ -113,10 +124,17 @@ def test_scales_of_a_tensor_that_is_float_already_do_not_count(
     file = compiled(linear)
     import hbm_runtime  # type: ignore[import-not-found]  # the double
 
-    scaled = SimpleNamespace(quant_type=hbm_runtime.hbDNNQuantiType.SCALE, axis=-1,
-                             scale=np.array([0.5]), zero_point=np.array([0]))
-    monkeypatch.setitem(hbm_runtime._DESCRIBED, "quants",
-                        lambda tensors: {tensor.name: scaled for tensor in tensors})
+    scaled = SimpleNamespace(
+        quant_type=hbm_runtime.hbDNNQuantiType.SCALE,
+        axis=-1,
+        scale=np.array([0.5]),
+        zero_point=np.array([0]),
+    )
+    monkeypatch.setitem(
+        hbm_runtime._DESCRIBED,
+        "quants",
+        lambda tensors: {tensor.name: scaled for tensor in tensors},
+    )
     backend = open_file(file)
     obs = np.arange(5, dtype=np.float32)[np.newaxis]
 
@@ -146,8 +164,10 @@ def test_float16_tensors_take_float32(open_file: Open, linear: Path) -> None:
 def test_padding_in_memory_is_skipped(
     open_file: Open, linear: Path, cls: type[BackendBase], suffix: str
 ) -> None:
-    special = {"obs": {"memory": [1, 8, 1, 16]} if cls is PyeasyBackend else {},
-               "actions": {"memory": [1, 4, 1, 16]}}  # fmt: skip
+    special = {
+        "obs": {"memory": [1, 8, 1, 16]} if cls is PyeasyBackend else {},
+        "actions": {"memory": [1, 4, 1, 16]},
+    }
     backend = open_file(compiled(linear, suffix, tensors=special), cls=cls)
     obs = np.array([[1.0, 2.0, 3.0, 4.0, 5.0]], np.float32)
 
@@ -184,8 +204,7 @@ def test_channels_last_are_turned(
 ) -> None:
     turned = {"shape": [1, 4, 6, 3], "layout": "NHWC"}
     file = compiled(image, suffix, tensors={"image": turned, "same": turned})
-    outputs = [TensorSpec(name="flat", shape=(1, 72)),
-               TensorSpec(name="same", shape=IMAGE.shape)]  # fmt: skip
+    outputs = [TensorSpec(name="flat", shape=(1, 72)), TensorSpec(name="same", shape=IMAGE.shape)]
     backend = open_file(file, cls=cls, inputs=[IMAGE], outputs=outputs)
     pixels = np.arange(72, dtype=np.float32).reshape(IMAGE.shape)
 
@@ -211,8 +230,12 @@ def test_several_inputs_and_outputs_keep_their_names(
 ) -> None:
     onnx = save_recurrent(tmp_path / "recurrent.onnx", 5, 3)
     special = {"h_in": {"dtype": "int16", "scale": [1e-3]}}
-    backend = open_file(compiled(onnx, suffix, tensors=special), cls=cls, inputs=[H_IN, OBS],
-                        outputs=[H_OUT, ACTIONS])
+    backend = open_file(
+        compiled(onnx, suffix, tensors=special),
+        cls=cls,
+        inputs=[H_IN, OBS],
+        outputs=[H_OUT, ACTIONS],
+    )
 
     found = ran(backend, obs=np.arange(5), h_in=[[1.0, 2.0, 3.0]])
 

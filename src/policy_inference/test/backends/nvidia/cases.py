@@ -42,12 +42,17 @@ _NO_DRIVER = {"; no CUDA driver is there": partial(_failing, code="cudaErrorInsu
 def _case(flavour: str, cuda: str) -> BackendCase:
     wide = ("float32", "int32", "int64") if flavour[0] == "1" else ("float32", "int32")
     return BackendCase(
-        name="tensorrt", backend=TensorRtBackend, package="tensorrt", options={"build": "yes"},
+        name="tensorrt",
+        backend=TensorRtBackend,
+        package="tensorrt",
+        options={"build": "yes"},
         tells_tensors=True,
-        prepare=partial(machine.install, flavour=flavour, cuda=cuda), dtypes=wide,
+        prepare=partial(machine.install, flavour=flavour, cuda=cuda),
+        dtypes=wide,
         without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
-        failing_runs={"every CUDA call gives an error": _LOST}, failing_close=_LOST,
-    )  # fmt: skip
+        failing_runs={"every CUDA call gives an error": _LOST},
+        failing_close=_LOST,
+    )
 
 
 def built_plan(model: Path) -> Path:
@@ -56,10 +61,14 @@ def built_plan(model: Path) -> Path:
 
     def specs(values: list[onnx.ValueInfoProto]) -> list[TensorSpec]:
         found = [(v.name, v.type.tensor_type) for v in values]
-        return [TensorSpec(
-            name=name, shape=tuple(axis.dim_value or 1 for axis in kind.shape.dim),
-            dtype=np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name,
-        ) for name, kind in found]
+        return [
+            TensorSpec(
+                name=name,
+                shape=tuple(axis.dim_value or 1 for axis in kind.shape.dim),
+                dtype=np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name,
+            )
+            for name, kind in found
+        ]
 
     before = set(cache_folder().glob("*.plan"))
     BUILDING(model, specs(list(graph.input)), specs(list(graph.output))).close()
@@ -67,7 +76,8 @@ def built_plan(model: Path) -> Path:
     place = model.with_suffix(".plan")
     place.write_bytes(plan.read_bytes())
     place.with_name(f"{place.name}.json").write_bytes(
-        plan.with_name(f"{plan.name}.json").read_bytes())
+        plan.with_name(f"{plan.name}.json").read_bytes()
+    )
     return place
 
 
@@ -75,13 +85,14 @@ TENSORRT = _case("10.3", "cuda-python")
 _JETPACK_5 = _case("8.5", "pycuda")
 MORE = {
     # Without CUDA graphs, so that each run asks TensorRT.
-    "tensorrt 8.5, pycuda": replace(_JETPACK_5, failing_runs={
-        **_JETPACK_5.failing_runs,
-        "False": partial(_LOST, call="execute_async_v3"),
-    }),
+    "tensorrt 8.5, pycuda": replace(
+        _JETPACK_5,
+        failing_runs={**_JETPACK_5.failing_runs, "False": partial(_LOST, call="execute_async_v3")},
+    ),
     "tensorrt 8.6, cuda-python of old": _case("8.6", "cuda-python of old"),
     "tensorrt 10.16": _case("10.16", "cuda-python"),
     "tensorrt 11.4": _case("11.4", "cuda-python"),
     "tensorrt, own plan": replace(
-        TENSORRT, options={}, compile=built_plan, tells_tensors=False, other_precision="fp16"),
-}  # fmt: skip
+        TENSORRT, options={}, compile=built_plan, tells_tensors=False, other_precision="fp16"
+    ),
+}

@@ -51,9 +51,12 @@ def opened(linear: Path) -> Iterator[Open]:
     with ExitStack() as stack:
 
         def apply(
-            file: Path = linear, precision: str = "fp32", inputs: Any = (OBS,),
-            outputs: Any = (ACTIONS,), **options: str,
-        ) -> TensorRtBackend:  # fmt: skip
+            file: Path = linear,
+            precision: str = "fp32",
+            inputs: Any = (OBS,),
+            outputs: Any = (ACTIONS,),
+            **options: str,
+        ) -> TensorRtBackend:
             options.setdefault("build", "yes")
             backend = TensorRtBackend(file, inputs, outputs, precision=precision, options=options)
             return stack.enter_context(closing(backend))

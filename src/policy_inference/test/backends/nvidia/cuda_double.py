@@ -19,13 +19,21 @@ import numpy as np
 
 from .gpu import CudaError, Gpu
 
-CUDA_ERRORS = IntEnum("CUDA_ERRORS", {  # cudaError_t
-    "cudaSuccess": 0, "cudaErrorInvalidValue": 1, "cudaErrorMemoryAllocation": 2,
-    "cudaErrorInsufficientDriver": 35, "cudaErrorNoDevice": 100,
-    "cudaErrorDeviceUninitialized": 201, "cudaErrorInvalidResourceHandle": 400,
-    "cudaErrorLaunchFailure": 719, "cudaErrorStreamCaptureUnsupported": 900,
-    "cudaErrorStreamCaptureInvalidated": 901,
-})  # fmt: skip
+CUDA_ERRORS = IntEnum(
+    "CUDA_ERRORS",
+    {  # cudaError_t
+        "cudaSuccess": 0,
+        "cudaErrorInvalidValue": 1,
+        "cudaErrorMemoryAllocation": 2,
+        "cudaErrorInsufficientDriver": 35,
+        "cudaErrorNoDevice": 100,
+        "cudaErrorDeviceUninitialized": 201,
+        "cudaErrorInvalidResourceHandle": 400,
+        "cudaErrorLaunchFailure": 719,
+        "cudaErrorStreamCaptureUnsupported": 900,
+        "cudaErrorStreamCaptureInvalidated": 901,
+    },
+)
 _TEXTS = {
     "cudaErrorInvalidValue": "invalid argument",
     "cudaErrorMemoryAllocation": "out of memory",
@@ -39,12 +47,24 @@ _TEXTS = {
 
 
 _WITHOUT_VALUE = {
-    "cudaFree", "cudaFreeHost", "cudaGetLastError", "cudaGraphDestroy", "cudaGraphExecDestroy",
-    "cudaGraphLaunch", "cudaMemcpyAsync", "cudaSetDevice", "cudaStreamBeginCapture",
-    "cudaStreamDestroy", "cudaStreamSynchronize",
-}  # fmt: skip
-_ALWAYS_WORK = {"cudaDriverGetVersion", "cudaRuntimeGetVersion", "cudaGetErrorString",
-                "cudaGetLastError"}  # fmt: skip
+    "cudaFree",
+    "cudaFreeHost",
+    "cudaGetLastError",
+    "cudaGraphDestroy",
+    "cudaGraphExecDestroy",
+    "cudaGraphLaunch",
+    "cudaMemcpyAsync",
+    "cudaSetDevice",
+    "cudaStreamBeginCapture",
+    "cudaStreamDestroy",
+    "cudaStreamSynchronize",
+}
+_ALWAYS_WORK = {
+    "cudaDriverGetVersion",
+    "cudaRuntimeGetVersion",
+    "cudaGetErrorString",
+    "cudaGetLastError",
+}
 
 
 _WORK_FIRST = {"cudaStreamEndCapture"}
@@ -71,7 +91,8 @@ class _Runtime:
             "cudaGetDeviceCount": lambda: 1,
             "cudaSetDevice": lambda device: None,
             "cudaGetDeviceProperties": lambda device: SimpleNamespace(
-                name=gpu.name.encode(), major=major, minor=minor),
+                name=gpu.name.encode(), major=major, minor=minor
+            ),
             "cudaDriverGetVersion": lambda: gpu.driver,
             "cudaRuntimeGetVersion": lambda: gpu.runtime,
             "cudaGetErrorString": lambda error: _TEXTS.get(error.name, error.name).encode(),
@@ -142,10 +163,12 @@ def cuda_python(gpu: Gpu, *, old: bool = False) -> ModuleType:
     runtime = _Runtime(gpu, old=old)
     vars(module).update({function: runtime.function(function) for function in runtime.functions})
     vars(module).update(
-        cudaError_t=CUDA_ERRORS, cudaStreamNonBlocking=1, cudaHostAllocDefault=0,
+        cudaError_t=CUDA_ERRORS,
+        cudaStreamNonBlocking=1,
+        cudaHostAllocDefault=0,
         cudaMemcpyKind=SimpleNamespace(cudaMemcpyHostToDevice="in", cudaMemcpyDeviceToHost="out"),
         cudaStreamCaptureMode=SimpleNamespace(cudaStreamCaptureModeThreadLocal="this thread"),
-    )  # fmt: skip
+    )
     return module
 
 
@@ -193,8 +216,10 @@ class _Driver:
 
     def Stream(self) -> Any:  # noqa: N802  the vendor's name
         handle = self._done("cuStreamCreate", self._gpu.new_stream)
-        return SimpleNamespace(handle=handle, synchronize=lambda: self._done(
-            "cuStreamSynchronize", lambda: self._gpu.wait(handle)))
+        return SimpleNamespace(
+            handle=handle,
+            synchronize=lambda: self._done("cuStreamSynchronize", lambda: self._gpu.wait(handle)),
+        )
 
     def pagelocked_empty(self, shape: tuple[int, ...], dtype: str) -> Any:
         size = math.prod(shape) * np.dtype(dtype).itemsize
@@ -205,12 +230,20 @@ class _Driver:
         return _Allocation(self, self._done("cuMemAlloc", lambda: self._gpu.allocate(size)))
 
     def memcpy_htod_async(self, to: int, source: Any, stream: Any) -> None:
-        self._done("cuMemcpyHtoDAsync", lambda: self._gpu.put(stream.handle, self._gpu.copy_in(
-            to, source.ctypes.data, source.nbytes)))
+        self._done(
+            "cuMemcpyHtoDAsync",
+            lambda: self._gpu.put(
+                stream.handle, self._gpu.copy_in(to, source.ctypes.data, source.nbytes)
+            ),
+        )
 
     def memcpy_dtoh_async(self, to: Any, source: int, stream: Any) -> None:
-        self._done("cuMemcpyDtoHAsync", lambda: self._gpu.put(stream.handle, self._gpu.copy_out(
-            to.ctypes.data, source, to.nbytes)))
+        self._done(
+            "cuMemcpyDtoHAsync",
+            lambda: self._gpu.put(
+                stream.handle, self._gpu.copy_out(to.ctypes.data, source, to.nbytes)
+            ),
+        )
 
     def push(self) -> None:
         def work() -> None:

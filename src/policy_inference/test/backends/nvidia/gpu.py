@@ -132,12 +132,15 @@ class Gpu:
 
     def _require_pinned(self, host: int, size: int) -> None:
         """Copies from other memory are staged and waited for: the back end promises not to."""
-        if not any(start <= host and host + size <= start + len(block)
-                   for start, block in self.pinned.items()):
+        if not any(
+            start <= host and host + size <= start + len(block)
+            for start, block in self.pinned.items()
+        ):
             raise CudaError("cudaErrorInvalidValue")
 
 
 def _host(address: int, size: int) -> Bytes:
-    found: Bytes = np.frombuffer(memoryview((ctypes.c_ubyte * size).from_address(address)),
-                                 np.uint8)
+    found: Bytes = np.frombuffer(
+        memoryview((ctypes.c_ubyte * size).from_address(address)), np.uint8
+    )
     return found

@@ -14,14 +14,24 @@ from .flavours import FLAVOURS
 from .gpu import Gpu
 from .tensorrt_double import tensorrt
 
-CUDA_MODULES = ("cuda", "cuda.bindings", "cuda.bindings.runtime", "cuda.cudart", "pycuda",
-                "pycuda.driver")
+CUDA_MODULES = (
+    "cuda",
+    "cuda.bindings",
+    "cuda.bindings.runtime",
+    "cuda.cudart",
+    "pycuda",
+    "pycuda.driver",
+)
 
 
 def install(
-    monkeypatch: pytest.MonkeyPatch, flavour: str = "10.3", cuda: str = "cuda-python",
-    gpu: Gpu | None = None, *, broken: bool = False,
-) -> Gpu:  # fmt: skip
+    monkeypatch: pytest.MonkeyPatch,
+    flavour: str = "10.3",
+    cuda: str = "cuda-python",
+    gpu: Gpu | None = None,
+    *,
+    broken: bool = False,
+) -> Gpu:
     """Put doubles into `sys.modules`.
 
     Args:

@@ -20,8 +20,14 @@ from onnx import TensorProto, numpy_helper
 from .flavours import Flavour
 from .gpu import Gpu
 
-DTYPES = {TensorProto.FLOAT: "FLOAT", TensorProto.FLOAT16: "HALF", TensorProto.INT8: "INT8",
-          TensorProto.INT32: "INT32", TensorProto.INT64: "INT64", TensorProto.BOOL: "BOOL"}
+DTYPES = {
+    TensorProto.FLOAT: "FLOAT",
+    TensorProto.FLOAT16: "HALF",
+    TensorProto.INT8: "INT8",
+    TensorProto.INT32: "INT32",
+    TensorProto.INT64: "INT64",
+    TensorProto.BOOL: "BOOL",
+}
 PLUGIN_OPERATORS = {"InstanceNormalization"}
 
 
@@ -68,13 +74,16 @@ class Network:
     def get_layer(self, place: int) -> Any:
         node, types = self.model.graph.node[place], self._types()
         outputs = [SimpleNamespace(dtype=types.get(name)) for name in node.output]
-        return SimpleNamespace(type=node.op_type, num_outputs=len(outputs),
-                               get_output=outputs.__getitem__)
+        return SimpleNamespace(
+            type=node.op_type, num_outputs=len(outputs), get_output=outputs.__getitem__
+        )
 
     def _types(self) -> dict[str, str | None]:
         graph = onnx.shape_inference.infer_shapes(self.model).graph
-        return {value.name: DTYPES.get(value.type.tensor_type.elem_type)
-                for value in (*graph.value_info, *graph.input, *graph.output)}
+        return {
+            value.name: DTYPES.get(value.type.tensor_type.elem_type)
+            for value in (*graph.value_info, *graph.input, *graph.output)
+        }
 
     def dtypes(self) -> set[str | None]:
         return set(self._types().values())
@@ -113,8 +122,10 @@ class OnnxParser:
         else:
             self._errors.extend(filter(None, map(self._objection(model), model.graph.node)))
             if self._flavour.explicit_batch and not self._network.explicit_batch:
-                self._errors.append("In node -1 (importModel): INVALID_VALUE: Assertion failed: "
-                                    "!ctx.network()->hasImplicitBatchDimension()")
+                self._errors.append(
+                    "In node -1 (importModel): INVALID_VALUE: Assertion failed: "
+                    "!ctx.network()->hasImplicitBatchDimension()"
+                )
             self._network.model = model
         return not self._errors
 
@@ -123,8 +134,10 @@ class OnnxParser:
 
         def of(node: onnx.NodeProto) -> str | None:
             if node.op_type in PLUGIN_OPERATORS and not self._network.gpu.plugins:
-                return (f"{node.name}: Assertion failed: plugin != nullptr: {node.op_type} plugin "
-                        "was not found in the plugin registry!")
+                return (
+                    f"{node.name}: Assertion failed: plugin != nullptr: {node.op_type} plugin "
+                    "was not found in the plugin registry!"
+                )
             if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
                 return None
             data, scale, *shift = (constants.get(name) for name in node.input)
@@ -136,8 +149,11 @@ class OnnxParser:
                 return f"{node.name}: Scale coefficients must all be positive"
             if data is not None and data.data_type == TensorProto.INT32:
                 return f"{node.name}: only activation types allowed as input to this layer."
-            if (data is not None and data.data_type == TensorProto.INT8
-                    and not self._flavour.int8_constants):
+            if (
+                data is not None
+                and data.data_type == TensorProto.INT8
+                and not self._flavour.int8_constants
+            ):
                 return f"{data.name}: invalid weights type of Int8"
             return None
 

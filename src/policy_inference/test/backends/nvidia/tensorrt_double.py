@@ -65,8 +65,11 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
 
     flags = {name: number for number, name in enumerate(flavour.precision_flags)}
     vars(module).update(
-        __version__=flavour.version, ILogger=ILogger, Builder=starting(Builder),
-        Runtime=starting(Runtime), OnnxParser=starting(OnnxParser),
+        __version__=flavour.version,
+        ILogger=ILogger,
+        Builder=starting(Builder),
+        Runtime=starting(Runtime),
+        OnnxParser=starting(OnnxParser),
         BuilderFlag=SimpleNamespace(**flags, TF32=20),
         NetworkDefinitionCreationFlag=SimpleNamespace(**_network_flags(flavour)),
         MemoryPoolType=SimpleNamespace(WORKSPACE="workspace"),
@@ -75,7 +78,7 @@ def tensorrt(flavour: Flavour, gpu: Gpu, *, broken: bool = False) -> ModuleType:
         TensorIOMode=SimpleNamespace(INPUT="in", OUTPUT="out"),
         TensorLocation=SimpleNamespace(DEVICE="device", HOST="host"),
         init_libnvinfer_plugins=partial(_register_plugins, gpu),
-    )  # fmt: skip
+    )
     return module
 
 
@@ -90,8 +93,10 @@ def _register_plugins(gpu: Gpu, logger: ILogger, namespace: str) -> bool:
 
 def _network_flags(flavour: Flavour) -> dict[str, int]:
     """Return the flags by name; their bits move up where one is gone."""
-    names = [*(["EXPLICIT_BATCH"] if flavour.explicit_batch is not None else []),
-             *(["STRONGLY_TYPED"] if flavour.strongly_typed else [])]
+    names = [
+        *(["EXPLICIT_BATCH"] if flavour.explicit_batch is not None else []),
+        *(["STRONGLY_TYPED"] if flavour.strongly_typed else []),
+    ]
     return {name: bit for bit, name in enumerate(names)}
 
 
@@ -106,9 +111,12 @@ class Builder:
         known = _network_flags(self._flavour)
         assert flags < 1 << len(known), "a flag that this version has not"
         given = {name for name, bit in known.items() if flags & 1 << bit}
-        return Network(flavour=self._flavour, gpu=self._gpu,
-                       explicit_batch="EXPLICIT_BATCH" in given,
-                       typed="STRONGLY_TYPED" in given or not self._flavour.precision_flags)
+        return Network(
+            flavour=self._flavour,
+            gpu=self._gpu,
+            explicit_batch="EXPLICIT_BATCH" in given,
+            typed="STRONGLY_TYPED" in given or not self._flavour.precision_flags,
+        )
 
     def create_builder_config(self) -> Config:
         return Config(self._gpu, self._flavour)
@@ -126,11 +134,16 @@ class Builder:
             return None
         precision = sorted({self._flavour.precision_flags[i] for i in config.flags if i < 20})
         content = network.model.SerializeToString()
-        header = {"version": self._flavour.version, "gpu": self._gpu.capability,
-                  "flags": precision, "tf32": 20 in config.flags, "workspace": config.workspace,
-                  "typed": network.typed, "shapes": {k: v for each in config.profiles
-                                                     for k, v in each.shapes.items()},
-                  "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
+        header = {
+            "version": self._flavour.version,
+            "gpu": self._gpu.capability,
+            "flags": precision,
+            "tf32": 20 in config.flags,
+            "workspace": config.workspace,
+            "typed": network.typed,
+            "shapes": {k: v for each in config.profiles for k, v in each.shapes.items()},
+            "sha256": hashlib.sha256(content).hexdigest(),
+        }
         text = json.dumps(header).encode()
         return HostMemory(_HEADER + len(text).to_bytes(4, "little") + text + content)
 
@@ -159,16 +172,20 @@ class Runtime:
         start = 8 + int.from_bytes(plan[4:8], "little")
         header, model = json.loads(plan[8:start]), plan[start:]
         if header["version"] != self._flavour.version:
-            return self._refused("Serialization assertion stdVersionRead == serializationVersion "
-                                 "failed. Version tag does not match.")
+            return self._refused(
+                "Serialization assertion stdVersionRead == serializationVersion "
+                "failed. Version tag does not match."
+            )
         if tuple(header["gpu"]) != self._gpu.capability:
             return self._refused("engine plan file is generated on an incompatible device")
         if hashlib.sha256(model).hexdigest() != header["sha256"]:
             return self._refused("Serialization error in verifyHeader")
         engine = Engine(self._flavour, self._gpu, self._logger, model, header["shapes"])
         if not self._gpu.plugins and engine.plugin_operators:
-            return self._refused("Serialization assertion creator failed.Cannot deserialize plugin "
-                                 "since corresponding IPluginCreator not found in Plugin Registry")
+            return self._refused(
+                "Serialization assertion creator failed.Cannot deserialize plugin "
+                "since corresponding IPluginCreator not found in Plugin Registry"
+            )
         return engine
 
     def _refused(self, why: str) -> Engine | None:
@@ -190,8 +207,9 @@ class Engine:
         options = onnxruntime.SessionOptions()
         # A GPU's integer sums never saturate; those of some processors do.
         options.add_session_config_entry("session.x64quantprecision", "1")
-        self.session = onnxruntime.InferenceSession(model, options,
-                                                    providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            model, options, providers=["CPUExecutionProvider"]
+        )
         self.inputs = {node.name: node for node in self.session.get_inputs()}
         self.outputs = {node.name: node for node in self.session.get_outputs()}
         self._all: dict[str, Any] = {**self.inputs, **self.outputs}
@@ -243,8 +261,9 @@ class Context:
             return Dims(self._shapes[name])
         if any(-1 in shape for shape in self._shapes.values()):
             return self._engine.get_tensor_shape(name)
-        zeros = {n: np.zeros(self._shapes[n], _numpy(node)) for n, node in
-                 self._engine.inputs.items()}
+        zeros = {
+            n: np.zeros(self._shapes[n], _numpy(node)) for n, node in self._engine.inputs.items()
+        }
         return Dims(self._engine.session.run([name], zeros)[0].shape)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:

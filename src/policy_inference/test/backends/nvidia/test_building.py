@@ -45,11 +45,16 @@ def save_half(file: Path) -> Path:
 
 def save_quantised(file: Path, shift: int = 0) -> Path:
     """Save actions = dequantised(quantised(obs)) @ weights."""
-    nodes = [helper.make_node("QuantizeLinear", ["obs", "scale", "shift"], ["q"]),
-             helper.make_node("DequantizeLinear", ["q", "scale", "shift"], ["dq"]),
-             helper.make_node("MatMul", ["dq", "w"], ["actions"])]
-    constants: dict[str, Any] = {"scale": np.float32(0.1), "shift": np.int8(shift),
-                                 "w": np.ones((5, 3), np.float32)}
+    nodes = [
+        helper.make_node("QuantizeLinear", ["obs", "scale", "shift"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "scale", "shift"], ["dq"]),
+        helper.make_node("MatMul", ["dq", "w"], ["actions"]),
+    ]
+    constants: dict[str, Any] = {
+        "scale": np.float32(0.1),
+        "shift": np.int8(shift),
+        "w": np.ones((5, 3), np.float32),
+    }
     return save(file, nodes, {"obs": (1, 5)}, {"actions": (1, 3)}, constants=constants)
 
 
@@ -78,12 +83,18 @@ def test_an_fp32_engine_does_not_round_factors_to_tf32(
 
 
 @pytest.mark.parametrize("flavour", OLD)
-@pytest.mark.parametrize(("precision", "make", "flag"), [
-    ("fp16", save_half, "FP16"), ("int8", save_quantised, "INT8"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("precision", "make", "flag"), [("fp16", save_half, "FP16"), ("int8", save_quantised, "INT8")]
+)
 def test_precision_is_asked_for_where_there_is_a_flag(
-    install: Install, opened: Open, cache: Path, tmp_path: Path, flavour: str, precision: str,
-    make: Callable[[Path], Path], flag: str,
+    install: Install,
+    opened: Open,
+    cache: Path,
+    tmp_path: Path,
+    flavour: str,
+    precision: str,
+    make: Callable[[Path], Path],
+    flag: str,
 ) -> None:
     install(flavour)
 
@@ -106,7 +117,11 @@ def test_integers_do_not_hide_what_is_not_finite(
 
 @pytest.mark.parametrize(("precision", "make"), [("fp16", save_half), ("int8", save_quantised)])
 def test_without_flags_precision_is_that_of_the_model(
-    install: Install, opened: Open, cache: Path, tmp_path: Path, precision: str,
+    install: Install,
+    opened: Open,
+    cache: Path,
+    tmp_path: Path,
+    precision: str,
     make: Callable[[Path], Path],
 ) -> None:
     install("11.4")
@@ -127,11 +142,14 @@ def test_fp16_of_an_fp32_model_is_built_where_there_is_a_flag(
     assert header(cache)["flags"] == ["FP16"]
 
 
-@pytest.mark.parametrize(("flavour", "precision", "expected"), [
-    ("11.4", "fp16", "a model in float16, since this TensorRT takes precision from it"),
-    ("11.4", "int8", "a model with QuantizeLinear and DequantizeLinear"),
-    ("8.5", "int8", "a model with QuantizeLinear and DequantizeLinear"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flavour", "precision", "expected"),
+    [
+        ("11.4", "fp16", "a model in float16, since this TensorRT takes precision from it"),
+        ("11.4", "int8", "a model with QuantizeLinear and DequantizeLinear"),
+        ("8.5", "int8", "a model with QuantizeLinear and DequantizeLinear"),
+    ],
+)
 def test_an_engine_would_not_have_the_precision_that_the_contract_states(
     install: Install, opened: Open, linear: Path, flavour: str, precision: str, expected: str
 ) -> None:
@@ -148,8 +166,9 @@ def test_an_engine_would_not_have_the_precision_that_the_contract_states(
 def test_a_precision_that_is_none_is_refused(install: Install, opened: Open, linear: Path) -> None:
     install()
 
-    with pytest.raises(BackendError, match=f"{linear}: expected a precision among fp32, fp16, int8,"
-                                           " found 'w8a8'"):
+    with pytest.raises(
+        BackendError, match=f"{linear}: expected a precision among fp32, fp16, int8, found 'w8a8'"
+    ):
         opened(precision="w8a8")
 
 
@@ -194,8 +213,11 @@ def test_an_open_axis_that_the_contract_does_not_know_is_named(
     install()
     file = save_linear(tmp_path / "open.onnx", 5, 3, batch="batch")
 
-    with pytest.raises(BackendError, match=r"input obs: expected a size for its open axes "
-                                           r"\[-1, 5\] in policy.yaml, found none"):
+    with pytest.raises(
+        BackendError,
+        match=r"input obs: expected a size for its open axes "
+        r"\[-1, 5\] in policy.yaml, found none",
+    ):
         opened(file, inputs=[TensorSpec(name="observation", shape=(1, 5))])
 
 
@@ -215,8 +237,13 @@ def test_an_output_whose_size_is_another_when_it_runs_is_refused(
     """Its memory would be too small, which the GPU does not notice."""
     install()
     nodes = [helper.make_node("Reshape", ["obs", "shape"], ["actions"])]
-    file = save(tmp_path / "pairs.onnx", nodes, {"obs": ("batch", 5)}, {"actions": ("half", 10)},
-                constants={"shape": np.array([-1, 10])})
+    file = save(
+        tmp_path / "pairs.onnx",
+        nodes,
+        {"obs": ("batch", 5)},
+        {"actions": ("half", 10)},
+        constants={"shape": np.array([-1, 10])},
+    )
     obs, actions = TensorSpec(name="obs", shape=(2, 5)), TensorSpec(name="actions", shape=(2, 10))
 
     with pytest.raises(BackendError, match=r"output actions: expected \[2, 10\] .* \[1, 10\]"):
@@ -241,8 +268,11 @@ def test_a_build_that_fails_says_what_tensorrt_said(
     gpu = install()
     gpu.failing["build"] = "Could not find any implementation for node MatMul"
 
-    with pytest.raises(BackendError, match=f"{linear}: TensorRT 10.3.0 builds no fp32 engine from "
-                                           "it; TensorRT says: Could not find any implementation"):
+    with pytest.raises(
+        BackendError,
+        match=f"{linear}: TensorRT 10.3.0 builds no fp32 engine from "
+        "it; TensorRT says: Could not find any implementation",
+    ):
         opened()
     assert not list(cache.glob("*.plan*"))
 
@@ -256,8 +286,10 @@ def test_building_is_told_in_the_log(
         opened()
 
     began, ended = (record.message for record in caplog.records)
-    assert began == (f"{linear}: building a fp32 engine for Orin with TensorRT 10.3.0 (none was "
-                     "built for this model yet)")
+    assert began == (
+        f"{linear}: building a fp32 engine for Orin with TensorRT 10.3.0 (none was "
+        "built for this model yet)"
+    )
     assert ended.startswith(f"{linear}: engine built in 0.")
     assert ended.endswith(f" s, kept in {cache}")
 
@@ -294,9 +326,15 @@ def test_a_type_that_no_contract_can_state_is_named(
 ) -> None:
     install()
     nodes = [helper.make_node("Greater", ["obs", "obs"], ["actions"])]
-    file = save(tmp_path / "bool.onnx", nodes, {"obs": (1, 5)}, {"actions": (1, 5)},
-                dtypes={"actions": "bool"})  # fmt: skip
+    file = save(
+        tmp_path / "bool.onnx",
+        nodes,
+        {"obs": (1, 5)},
+        {"actions": (1, 5)},
+        dtypes={"actions": "bool"},
+    )
 
-    with pytest.raises(BackendError, match="tensor actions: expected one of FLOAT, HALF, INT32, "
-                                           "INT64, found BOOL"):
+    with pytest.raises(
+        BackendError, match="tensor actions: expected one of FLOAT, HALF, INT32, INT64, found BOOL"
+    ):
         opened(file, inputs=[OBS], outputs=[ACTIONS])

@@ -21,8 +21,16 @@ from policy_inference.testing.models import save_linear
 from .conftest import Install, Open
 from .gpu import Gpu
 
-PRINT = Fingerprint(model_sha256="0" * 64, precision="fp32", tensorrt="10.3.0", gpu="Orin",
-                    compute_capability="8.7", cuda="12.6", driver="12.6", flags="none")
+PRINT = Fingerprint(
+    model_sha256="0" * 64,
+    precision="fp32",
+    tensorrt="10.3.0",
+    gpu="Orin",
+    compute_capability="8.7",
+    cuda="12.6",
+    driver="12.6",
+    flags="none",
+)
 
 
 def test_an_engine_is_built_once(install: Install, opened: Open) -> None:
@@ -46,7 +54,8 @@ def test_without_leave_no_engine_is_built_and_the_remedy_is_said(
     assert str(caught.value) == (
         f"{linear}: expected an engine for Orin with TensorRT 10.3.0 in {cache}, found none (none "
         "was built for this model yet); allow it to be built, which takes from seconds to minutes, "
-        "with the option tensorrt.build=yes")
+        "with the option tensorrt.build=yes"
+    )
     assert "build" not in gpu.calls
     assert not cache.exists()
 
@@ -54,8 +63,11 @@ def test_without_leave_no_engine_is_built_and_the_remedy_is_said(
 CHANGES: dict[str, tuple[Callable[[], Gpu], str, str]] = {
     "TensorRT": (Gpu, "10.16", "TensorRT was 10.3.0, is 10.16.1.11"),
     "GPU": (lambda: Gpu(name="Thor"), "10.3", "GPU was Orin, is Thor"),
-    "compute capability": (lambda: Gpu(capability=(8, 9)), "10.3",
-                           "compute capability was 8.7, is 8.9"),
+    "compute capability": (
+        lambda: Gpu(capability=(8, 9)),
+        "10.3",
+        "compute capability was 8.7, is 8.9",
+    ),
     "driver": (lambda: Gpu(driver=13000), "10.3", "driver was 12.6, is 13.0"),
     "CUDA": (lambda: Gpu(runtime=12040), "10.3", "CUDA package was 12.6, is 12.4"),
 }
@@ -90,10 +102,13 @@ def test_another_model_in_its_place_is_built_anew(
         opened(build="no")
 
 
-@pytest.mark.parametrize(("options", "reason"), [
-    ({"workspace_mib": "8"}, "settings was workspace unlimited.*, is workspace 8 MiB"),
-    ({"precision": "fp16"}, "precision was fp32, is fp16"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"workspace_mib": "8"}, "settings was workspace unlimited.*, is workspace 8 MiB"),
+        ({"precision": "fp16"}, "precision was fp32, is fp16"),
+    ],
+)
 def test_other_settings_are_built_anew(
     install: Install, opened: Open, options: dict[str, str], reason: str
 ) -> None:
@@ -127,15 +142,19 @@ def test_every_part_of_the_fingerprint_counts(tmp_path: Path, field: str) -> Non
     assert "was" in cache.why_missing(other, Path("model.onnx"))
 
 
-@pytest.mark.parametrize("damage", [
-    lambda plan: plan.write_bytes(plan.read_bytes()[:-1]),
-    lambda plan: plan.write_bytes(b""),
-    lambda plan: plan.unlink(),
-    lambda plan: plan.with_name(f"{plan.name}.json").unlink(),
-    lambda plan: plan.with_name(f"{plan.name}.json").write_text("{", "utf-8"),
-    lambda plan: plan.with_name(f"{plan.name}.json").write_text("[]", "utf-8"),
-    lambda plan: plan.with_name(f"{plan.name}.json").write_bytes(b"\xff"),
-], ids=["cut off", "empty", "gone", "no JSON", "half a JSON", "another", "no text"])  # fmt: skip
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda plan: plan.write_bytes(plan.read_bytes()[:-1]),
+        lambda plan: plan.write_bytes(b""),
+        lambda plan: plan.unlink(),
+        lambda plan: plan.with_name(f"{plan.name}.json").unlink(),
+        lambda plan: plan.with_name(f"{plan.name}.json").write_text("{", "utf-8"),
+        lambda plan: plan.with_name(f"{plan.name}.json").write_text("[]", "utf-8"),
+        lambda plan: plan.with_name(f"{plan.name}.json").write_bytes(b"\xff"),
+    ],
+    ids=["cut off", "empty", "gone", "no JSON", "half a JSON", "another", "no text"],
+)
 def test_a_damaged_engine_is_built_anew(
     install: Install, opened: Open, cache: Path, damage: Callable[[Path], object]
 ) -> None:
@@ -174,9 +193,12 @@ def test_a_folder_that_cannot_be_written_is_named(
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
 
-    with pytest.raises(BackendError, match=r"file/policy_inference/tensorrt: expected a folder for "
-                                           "built engines that can be written, found: .*; name "
-                                           "another in XDG_CACHE_HOME"):
+    with pytest.raises(
+        BackendError,
+        match=r"file/policy_inference/tensorrt: expected a folder for "
+        "built engines that can be written, found: .*; name "
+        "another in XDG_CACHE_HOME",
+    ):
         opened()
 
 

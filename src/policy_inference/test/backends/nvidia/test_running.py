@@ -106,14 +106,18 @@ def test_without_a_graph_copies_and_run_are_put_into_the_stream(
 
     backend.run()
 
-    assert gpu.calls == ["cudaMemcpyAsync", "execute_async_v3", "cudaMemcpyAsync",
-                         "cudaStreamSynchronize"]
+    assert gpu.calls == [
+        "cudaMemcpyAsync",
+        "execute_async_v3",
+        "cudaMemcpyAsync",
+        "cudaStreamSynchronize",
+    ]
     assert backend.details["cuda_graph"] == "no"
 
 
-@pytest.mark.parametrize(("cuda", "graph"), [
-    ("cuda-python", "yes"), ("cuda-python", "no"), ("pycuda", "no"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("cuda", "graph"), [("cuda-python", "yes"), ("cuda-python", "no"), ("pycuda", "no")]
+)
 def test_nothing_of_tensorrt_outlives_close(
     install: Install, opened: Open, cuda: str, graph: str
 ) -> None:
@@ -130,8 +134,13 @@ def test_nothing_of_tensorrt_outlives_close(
 def save_normalised(file: Path) -> Path:
     """Save actions[1, 3, 1] = obs[1, 3, 1], normalised over its last axis: one plugin."""
     nodes = [helper.make_node("InstanceNormalization", ["obs", "scale", "bias"], ["actions"])]
-    return save(file, nodes, {"obs": (1, 3, 1)}, {"actions": (1, 3, 1)},
-                constants={"scale": np.ones(3, np.float32), "bias": np.zeros(3, np.float32)})
+    return save(
+        file,
+        nodes,
+        {"obs": (1, 3, 1)},
+        {"actions": (1, 3, 1)},
+        constants={"scale": np.ones(3, np.float32), "bias": np.zeros(3, np.float32)},
+    )
 
 
 def test_operators_that_are_plugins_of_tensorrt_are_built_and_loaded(
@@ -157,8 +166,9 @@ def test_plugins_that_do_not_load_are_warned_of(
     with caplog.at_level(logging.WARNING, "policy_inference"):
         opened()
 
-    assert caplog.messages == ["TensorRT's own plugins do not load; TensorRT says: "
-                               "libnvinfer_plugin.so: cannot open"]
+    assert caplog.messages == [
+        "TensorRT's own plugins do not load; TensorRT says: libnvinfer_plugin.so: cannot open"
+    ]
 
 
 FAULTS = {
@@ -242,12 +252,11 @@ def test_arrays_of_somebody_else_are_used_where_they_are_given(
     assert_close({"actions": block["actions"]}, reference(linear, {"obs": block["obs"]}), 0.0)
 
 
-@pytest.mark.parametrize(("cuda", "package"), [
-    ("cuda-python", "cuda-python 12.6, driver 12.6"), ("pycuda", "pycuda 12.6, driver 12.6"),
-])  # fmt: skip
-def test_details_tell_what_runs_it(
-    install: Install, opened: Open, cuda: str, package: str
-) -> None:
+@pytest.mark.parametrize(
+    ("cuda", "package"),
+    [("cuda-python", "cuda-python 12.6, driver 12.6"), ("pycuda", "pycuda 12.6, driver 12.6")],
+)
+def test_details_tell_what_runs_it(install: Install, opened: Open, cuda: str, package: str) -> None:
     install("8.5", cuda=cuda)
 
     details = opened().details
@@ -266,5 +275,8 @@ def test_what_tensorrt_warns_of_is_in_the_log(
     with caplog.at_level(logging.DEBUG, "policy_inference"):
         opened()
 
-    assert ("policy_inference", logging.WARNING,
-            "TensorRT: CUDA lazy loading is not enabled") in caplog.record_tuples
+    assert (
+        "policy_inference",
+        logging.WARNING,
+        "TensorRT: CUDA lazy loading is not enabled",
+    ) in caplog.record_tuples

@@ -15,7 +15,7 @@ from policy_inference.core.chunks.controller import camera_input, chunk_controll
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.guard import Rule
 from policy_inference.core.images import Picture, frame_of
-from policy_inference.core.limits import Tightening, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
 
 from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
@@ -33,9 +33,11 @@ class ScriptedGraph:
 
     def __init__(self, graph: Graph) -> None:
         self.inputs: Mapping[str, Tensor] = {
-            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()}
+            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.inputs.items()
+        }
         self.outputs: Mapping[str, Tensor] = {
-            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.outputs.items()}
+            name: np.zeros(tensor.shape, tensor.dtype) for name, tensor in graph.outputs.items()
+        }
         self.details: Mapping[str, str] = {}
         self.runs = 0
         self.during_run: Callable[[], None] = lambda: None
@@ -61,15 +63,22 @@ class Arm:
         self.bundle = bundle_of(changes)
         self.contract = self.bundle.contract
         self.graphs = {key: ScriptedGraph(graph) for key, graph in self.contract.models.items()}
-        self.vision, self.transformer = self.graphs["graphs.vision"], self.graphs[
-            "graphs.transformer"]  # fmt: skip
+        self.vision, self.transformer = (
+            self.graphs["graphs.vision"],
+            self.graphs["graphs.transformer"],
+        )
         self.answer: Callable[[int], npt.ArrayLike] = lambda run: 0.0
         self.vision.during_run = self._see
         self.transformer.during_run = self._predict
         self.now_ns = 1_000_000_000
         self.runtime = chunk_controller(
-            self.bundle, self.graphs, limits_in_force(self.contract, Tightening()),
-            lambda: self.now_ns, ChunkSettings(**settings), inline=inline)
+            self.bundle,
+            self.graphs,
+            limits_in_force(self.contract, StricterLimits()),
+            lambda: self.now_ns,
+            ChunkSettings(**settings),
+            inline=inline,
+        )
         self.controller = self.runtime.controller
         self.joint_pos: Sequence[float] | F64 = (0.0,) * 3
         self.picture: Picture = plain(10, 20, 30, HEIGHT, WIDTH)

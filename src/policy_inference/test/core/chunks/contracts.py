@@ -3,14 +3,14 @@
 """Contracts of chunk policies for tests, made from one small valid one; no files."""
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract, Scaling
-from policy_inference.bundle.load import ChunkBundle
-from policy_inference.bundle.schema import Reader
-from policy_inference.bundle.validate_chunk import validate_chunk
+from policy_inference.bundle.load import parse_contract
 
 JOINTS = ("pan", "lift", "gripper")
 HEIGHT, WIDTH, FEATURES, STEPS = 6, 8, 4, 10
@@ -19,8 +19,14 @@ _ONNX = {"onnx": {"file": "FILE", "sha256": "0" * 64, "precision": "fp32"}}
 
 
 def _camera(name: str) -> dict[str, Any]:
-    return {"feature": f"observation.images.{name}", "height": HEIGHT, "width": WIDTH,
-            "normalisation": dict(_IDENTITY), "encoder": "vision", "tensor": f"{name}_features"}
+    return {
+        "feature": f"observation.images.{name}",
+        "height": HEIGHT,
+        "width": WIDTH,
+        "normalisation": dict(_IDENTITY),
+        "encoder": "vision",
+        "tensor": f"{name}_features",
+    }
 
 
 def _artifact(file: str) -> dict[str, Any]:
@@ -34,17 +40,32 @@ CONTRACT: Mapping[str, Any] = {
     "version": "1.0.0",
     "rate_hz": 10,
     "joints": {
-        "names": list(JOINTS), "default_position": 0.0, "position_min": -2.0, "position_max": 2.0,
-        "velocity_limit": 10.0, "effort_limit": 3.0, "stiffness": 20.0, "damping": 1.0,
+        "names": list(JOINTS),
+        "default_position": 0.0,
+        "position_min": -2.0,
+        "position_max": 2.0,
+        "velocity_limit": 10.0,
+        "effort_limit": 3.0,
+        "stiffness": 20.0,
+        "damping": 1.0,
     },
     "units": {name: {"unit": "radians"} for name in JOINTS},
     "stand": {"position": 0.0, "stiffness": 20.0, "damping": 1.0, "duration_s": 0.2},
     "damp": {"damping": 1.0},
     "cameras": {"laptop": _camera("laptop"), "phone": _camera("phone")},
-    "state": {"feature": "observation.state", "tensor": "states", "joints": list(JOINTS),
-              "normalisation": dict(_IDENTITY)},
-    "action": {"feature": "action", "tensor": "Actions", "joints": list(JOINTS),
-               "normalisation": dict(_IDENTITY), "grippers": ["gripper"]},
+    "state": {
+        "feature": "observation.state",
+        "tensor": "states",
+        "joints": list(JOINTS),
+        "normalisation": dict(_IDENTITY),
+    },
+    "action": {
+        "feature": "action",
+        "tensor": "Actions",
+        "joints": list(JOINTS),
+        "normalisation": dict(_IDENTITY),
+        "grippers": ["gripper"],
+    },
     "chunk": {"size": STEPS, "steps": 5},
     "graphs": {
         "vision": {
@@ -53,16 +74,18 @@ CONTRACT: Mapping[str, Any] = {
             "artifacts": _artifact("vision.onnx"),
         },
         "transformer": {
-            "inputs": {"states": {"shape": [1, 3]},
-                       "laptop_features": {"shape": [1, FEATURES, 1, 1]},
-                       "phone_features": {"shape": [1, FEATURES, 1, 1]}},
+            "inputs": {
+                "states": {"shape": [1, 3]},
+                "laptop_features": {"shape": [1, FEATURES, 1, 1]},
+                "phone_features": {"shape": [1, FEATURES, 1, 1]},
+            },
             "outputs": {"Actions": {"shape": [1, STEPS, 3]}},
             "artifacts": _artifact("transformer.onnx"),
         },
     },
     "safety": {"on_fault": "hold_measured", "damp_after_s": 1.0, "blend_s": 0.0},
     "provenance": {"source": "made for tests", "licence": "Apache-2.0"},
-}  # fmt: skip
+}
 
 
 def contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
@@ -74,12 +97,7 @@ def contract_of(changes: Mapping[str, object] | None = None) -> ChunkContract:
         for name in path:
             section = section.setdefault(name, {})
         section[last] = copy.deepcopy(value)
-    reader = Reader("policy.yaml")
-    contract: ChunkContract = reader.section(ChunkContract, raw)
-    if contract is not None:
-        validate_chunk(contract, reader)
-    assert not reader.problems, "\n".join(map(str, reader.problems))
-    return contract
+    return parse_contract(json.dumps(raw).encode(), "policy.yaml", kind=ChunkContract)
 
 
 def bundle_of(changes: Mapping[str, object] | None = None, path: Path = Path()) -> ChunkBundle:
@@ -88,9 +106,18 @@ def bundle_of(changes: Mapping[str, object] | None = None, path: Path = Path()) 
 
 
 def camera_of(
-    height: int = HEIGHT, width: int = WIDTH, *, resize: bool = False,
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    *,
+    resize: bool = False,
     scaling: Scaling | None = None,
-) -> Camera:  # fmt: skip
+) -> Camera:
     """Return a camera of this size."""
-    return Camera(feature="observation.images.laptop", height=height, width=width, resize=resize,
-                  normalisation=scaling or Scaling(mode="identity"), tensor="images")
+    return Camera(
+        feature="observation.images.laptop",
+        height=height,
+        width=width,
+        resize=resize,
+        normalisation=scaling or Scaling(mode="identity"),
+        tensor="images",
+    )

@@ -11,14 +11,23 @@ from policy_inference.core.images import Picture
 
 
 def image(
-    encoding: str, rows: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
-    height: int, width: int, padding: int = 0,
-) -> SimpleNamespace:  # fmt: skip
+    encoding: str,
+    rows: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
+    height: int,
+    width: int,
+    padding: int = 0,
+) -> SimpleNamespace:
     """Return a sensor_msgs/Image of these rows, each of which is followed by some padding."""
     flat = rows.reshape(len(rows), -1)
     padded = np.pad(flat, ((0, 0), (0, padding)), constant_values=77)
-    return SimpleNamespace(encoding=encoding, height=height, width=width, step=padded.shape[1],
-                           is_bigendian=0, data=padded.tobytes())
+    return SimpleNamespace(
+        encoding=encoding,
+        height=height,
+        width=width,
+        step=padded.shape[1],
+        is_bigendian=0,
+        data=padded.tobytes(),
+    )
 
 
 def rgb8(picture: Picture, padding: int = 0) -> SimpleNamespace:

@@ -29,27 +29,47 @@ def write_graphs(folder: Path) -> dict[str, object]:
     Features are the means of the channels and of all, red first; the action of step k is
     k + states + 10 x the first laptop feature + 100 x the second phone feature.
     """
-    means = [helper.make_node("ReduceMean", ["images"], ["channels"], axes=[2, 3], keepdims=1),
-             helper.make_node("ReduceMean", ["images"], ["all"], axes=[1, 2, 3], keepdims=1),
-             helper.make_node("Concat", ["channels", "all"], ["Vision_Features"], axis=1)]
-    save(folder / "vision.onnx", means, {"images": (1, 3, HEIGHT, WIDTH)},
-         {"Vision_Features": (1, 4, 1, 1)})
-    sums = [helper.make_node("Mul", ["laptop_features", "of_laptop"], ["l"]),
-            helper.make_node("Mul", ["phone_features", "of_phone"], ["p"]),
-            helper.make_node("Add", ["l", "p"], ["weighted"]),
-            helper.make_node("ReduceSum", ["weighted", "axes"], ["seen"], keepdims=0),
-            helper.make_node("Add", ["chunk", "states"], ["moved"]),
-            helper.make_node("Add", ["moved", "seen"], ["Actions"])]
-    weights = {"of_laptop": np.array([10, 0, 0, 0], np.float32).reshape(1, 4, 1, 1),
-               "of_phone": np.array([0, 100, 0, 0], np.float32).reshape(1, 4, 1, 1),
-               "axes": np.array([0, 1, 2, 3]), "chunk": CHUNK}
+    means = [
+        helper.make_node("ReduceMean", ["images"], ["channels"], axes=[2, 3], keepdims=1),
+        helper.make_node("ReduceMean", ["images"], ["all"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Concat", ["channels", "all"], ["Vision_Features"], axis=1),
+    ]
+    save(
+        folder / "vision.onnx",
+        means,
+        {"images": (1, 3, HEIGHT, WIDTH)},
+        {"Vision_Features": (1, 4, 1, 1)},
+    )
+    sums = [
+        helper.make_node("Mul", ["laptop_features", "of_laptop"], ["l"]),
+        helper.make_node("Mul", ["phone_features", "of_phone"], ["p"]),
+        helper.make_node("Add", ["l", "p"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "axes"], ["seen"], keepdims=0),
+        helper.make_node("Add", ["chunk", "states"], ["moved"]),
+        helper.make_node("Add", ["moved", "seen"], ["Actions"]),
+    ]
+    weights = {
+        "of_laptop": np.array([10, 0, 0, 0], np.float32).reshape(1, 4, 1, 1),
+        "of_phone": np.array([0, 100, 0, 0], np.float32).reshape(1, 4, 1, 1),
+        "axes": np.array([0, 1, 2, 3]),
+        "chunk": CHUNK,
+    }
     features = dict.fromkeys(("laptop_features", "phone_features"), (1, 4, 1, 1))
-    save(folder / "transformer.onnx", sums, {"states": (1, 3), **features},
-         {"Actions": (1, STEPS, 3)}, constants=weights)
-    return {f"graphs.{name}.artifacts.onnx": {
-        "file": f"{name}.onnx", "precision": "fp32",
-        "sha256": hashlib.sha256((folder / f"{name}.onnx").read_bytes()).hexdigest()}
-        for name in ("vision", "transformer")}  # fmt: skip
+    save(
+        folder / "transformer.onnx",
+        sums,
+        {"states": (1, 3), **features},
+        {"Actions": (1, STEPS, 3)},
+        constants=weights,
+    )
+    return {
+        f"graphs.{name}.artifacts.onnx": {
+            "file": f"{name}.onnx",
+            "precision": "fp32",
+            "sha256": hashlib.sha256((folder / f"{name}.onnx").read_bytes()).hexdigest(),
+        }
+        for name in ("vision", "transformer")
+    }
 
 
 @pytest.fixture
@@ -81,18 +101,25 @@ def observation(
     pictures: Mapping[str, Picture], state: tuple[float, ...] = (0.0, 0.0, 0.0)
 ) -> Observation:
     dark = plain(0, 0, 0, HEIGHT, WIDTH)
-    return Observation(pictures={"laptop": dark, "phone": dark, **pictures},
-                       state=np.array(state))  # fmt: skip
+    return Observation(pictures={"laptop": dark, "phone": dark, **pictures}, state=np.array(state))
 
 
 RED, GREEN = plain(255, 0, 0, HEIGHT, WIDTH), plain(0, 255, 0, HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize(("pictures", "offset"), [
-    ({}, 0.0), ({"laptop": RED}, 10.0), ({"phone": RED}, 0.0), ({"phone": GREEN}, 100.0),
-    ({"laptop": GREEN}, 0.0), ({"laptop": RED, "phone": GREEN}, 110.0),
-    ({"laptop": GREEN, "phone": RED}, 0.0),
-], ids=["dark", "red laptop", "red phone", "green phone", "green laptop", "right", "swapped"])
+@pytest.mark.parametrize(
+    ("pictures", "offset"),
+    [
+        ({}, 0.0),
+        ({"laptop": RED}, 10.0),
+        ({"phone": RED}, 0.0),
+        ({"phone": GREEN}, 100.0),
+        ({"laptop": GREEN}, 0.0),
+        ({"laptop": RED, "phone": GREEN}, 110.0),
+        ({"laptop": GREEN, "phone": RED}, 0.0),
+    ],
+    ids=["dark", "red laptop", "red phone", "green phone", "green laptop", "right", "swapped"],
+)
 def test_each_camera_goes_to_its_own_input_with_red_as_red(
     opened: Opened, pictures: dict[str, Picture], offset: float
 ) -> None:
@@ -124,19 +151,43 @@ def test_one_encoder_serves_all_cameras_in_turn(opened: Opened) -> None:
 
 
 def test_a_policy_may_take_pictures_without_an_encoder(tmp_path: Path) -> None:
-    nodes = [helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[2, 3], keepdims=0),
-             helper.make_node("Add", ["chunk", "mean"], ["Actions"])]
-    save(tmp_path / "act.onnx", nodes, {"picture": (1, 3, HEIGHT, WIDTH)},
-         {"Actions": (1, STEPS, 3)}, constants={"chunk": CHUNK})
-    camera = {"feature": "observation.images.top", "height": HEIGHT, "width": WIDTH,
-              "normalisation": {"mode": "identity"}, "tensor": "picture"}
-    artifact = {"file": "act.onnx", "precision": "fp32",
-                "sha256": hashlib.sha256((tmp_path / "act.onnx").read_bytes()).hexdigest()}
-    opened = Opened(tmp_path, {
-        "cameras": {"top": camera}, "state": None,
-        "graphs": {"act": {"inputs": {"picture": {"shape": [1, 3, HEIGHT, WIDTH]}},
-                           "outputs": {"Actions": {"shape": [1, STEPS, 3]}},
-                           "artifacts": {"onnx": artifact}}}})  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("Add", ["chunk", "mean"], ["Actions"]),
+    ]
+    save(
+        tmp_path / "act.onnx",
+        nodes,
+        {"picture": (1, 3, HEIGHT, WIDTH)},
+        {"Actions": (1, STEPS, 3)},
+        constants={"chunk": CHUNK},
+    )
+    camera = {
+        "feature": "observation.images.top",
+        "height": HEIGHT,
+        "width": WIDTH,
+        "normalisation": {"mode": "identity"},
+        "tensor": "picture",
+    }
+    artifact = {
+        "file": "act.onnx",
+        "precision": "fp32",
+        "sha256": hashlib.sha256((tmp_path / "act.onnx").read_bytes()).hexdigest(),
+    }
+    opened = Opened(
+        tmp_path,
+        {
+            "cameras": {"top": camera},
+            "state": None,
+            "graphs": {
+                "act": {
+                    "inputs": {"picture": {"shape": [1, 3, HEIGHT, WIDTH]}},
+                    "outputs": {"Actions": {"shape": [1, STEPS, 3]}},
+                    "artifacts": {"onnx": artifact},
+                }
+            },
+        },
+    )
     found = opened.graphs.run(Observation(pictures={"top": RED}))
     np.testing.assert_allclose(found, CHUNK[0] + [1, 0, 0], rtol=1e-6)
     opened.close()
@@ -146,19 +197,36 @@ def test_cameras_of_different_sizes_have_encoders_of_their_own(
     tmp_path: Path, changes: dict[str, object]
 ) -> None:
     small = (HEIGHT // 2, WIDTH // 2)
-    nodes = [helper.make_node("ReduceMean", ["images"], ["channels"], axes=[2, 3], keepdims=1),
-             helper.make_node("ReduceMean", ["images"], ["all"], axes=[1, 2, 3], keepdims=1),
-             helper.make_node("Concat", ["channels", "all"], ["Vision_Features"], axis=1)]
-    save(tmp_path / "small.onnx", nodes, {"images": (1, 3, *small)},
-         {"Vision_Features": (1, 4, 1, 1)})
-    artifact = {"file": "small.onnx", "precision": "fp32",
-                "sha256": hashlib.sha256((tmp_path / "small.onnx").read_bytes()).hexdigest()}
-    opened = Opened(tmp_path, {
-        **changes, "cameras.phone.encoder": "small", "cameras.phone.height": small[0],
-        "cameras.phone.width": small[1],
-        "graphs.small": {"inputs": {"images": {"shape": [1, 3, *small]}},
-                         "outputs": {"Vision_Features": {"shape": [1, 4, 1, 1]}},
-                         "artifacts": {"onnx": artifact}}})  # fmt: skip
+    nodes = [
+        helper.make_node("ReduceMean", ["images"], ["channels"], axes=[2, 3], keepdims=1),
+        helper.make_node("ReduceMean", ["images"], ["all"], axes=[1, 2, 3], keepdims=1),
+        helper.make_node("Concat", ["channels", "all"], ["Vision_Features"], axis=1),
+    ]
+    save(
+        tmp_path / "small.onnx",
+        nodes,
+        {"images": (1, 3, *small)},
+        {"Vision_Features": (1, 4, 1, 1)},
+    )
+    artifact = {
+        "file": "small.onnx",
+        "precision": "fp32",
+        "sha256": hashlib.sha256((tmp_path / "small.onnx").read_bytes()).hexdigest(),
+    }
+    opened = Opened(
+        tmp_path,
+        {
+            **changes,
+            "cameras.phone.encoder": "small",
+            "cameras.phone.height": small[0],
+            "cameras.phone.width": small[1],
+            "graphs.small": {
+                "inputs": {"images": {"shape": [1, 3, *small]}},
+                "outputs": {"Vision_Features": {"shape": [1, 4, 1, 1]}},
+                "artifacts": {"onnx": artifact},
+            },
+        },
+    )
     found = opened.graphs.run(observation({"laptop": RED, "phone": plain(0, 255, 0, *small)}))
     np.testing.assert_allclose(found, CHUNK[0] + 110, rtol=1e-6)
     opened.close()

@@ -28,8 +28,7 @@ def encoded(picture: Picture, encoding: str, padding: int = 0) -> SimpleNamespac
     # I420 is all of Y, then U and V at half the size: the other two lie in memory otherwise.
     planar = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
     y = planar[:height]
-    u, v = (part.reshape(height // 2, width // 2)
-            for part in np.split(planar[height:].ravel(), 2))
+    u, v = (part.reshape(height // 2, width // 2) for part in np.split(planar[height:].ravel(), 2))
     if encoding == "nv12":
         colours = np.stack([u, v], axis=-1).reshape(height // 2, width)
         return image("nv12", np.concatenate([y, colours]), height, width, padding)
@@ -41,9 +40,7 @@ def encoded(picture: Picture, encoding: str, padding: int = 0) -> SimpleNamespac
 
 @pytest.mark.parametrize("padding", [0, 6])
 @pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "yuv422_yuy2", "yuyv", "nv12"])
-def test_red_is_red_in_every_encoding_with_and_without_padding(
-    encoding: str, padding: int
-) -> None:
+def test_red_is_red_in_every_encoding_with_and_without_padding(encoding: str, padding: int) -> None:
     found = decode(frame_of(encoded(RED, encoding, padding), CAMERA))
     assert found.shape == (48, 64, 3)
     np.testing.assert_allclose(found, RED, atol=0 if "8" in encoding else 4)
@@ -55,8 +52,9 @@ def test_red_is_red_in_a_compressed_picture(suffix: str) -> None:
     np.testing.assert_allclose(found, RED, atol=3)
 
 
-@pytest.mark.parametrize(("encoding", "tolerance"),
-                         [("rgb8", 0), ("bgr8", 0), ("yuv422_yuy2", 12), ("nv12", 12)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("encoding", "tolerance"), [("rgb8", 0), ("bgr8", 0), ("yuv422_yuy2", 12), ("nv12", 12)]
+)
 def test_a_picture_comes_back_the_right_way_up(encoding: str, tolerance: int) -> None:
     picture = coloured()
     found = decode(frame_of(encoded(picture, encoding, 6), CAMERA)).astype(int)
@@ -81,14 +79,20 @@ def refused(message: SimpleNamespace, *, resize: bool = False) -> str:
 
 def test_unknown_encoding_is_refused_with_those_that_are_known() -> None:
     text = refused(image("16UC1", RED[:, :, :2], 48, 64))
-    assert text == ("expected one of the encodings rgb8, bgr8, mono8, yuv422_yuy2, yuyv, nv12, "
-                    "found '16UC1'")
+    assert text == (
+        "expected one of the encodings rgb8, bgr8, mono8, yuv422_yuy2, yuyv, nv12, found '16UC1'"
+    )
 
 
-@pytest.mark.parametrize("message", [rgb8(plain(1, 2, 3, 24, 32)),
-                                     compressed(plain(1, 2, 3, 24, 32)),
-                                     compressed(plain(1, 2, 3, 24, 32), ".png")],
-                         ids=["raw", "jpeg", "png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "message",
+    [
+        rgb8(plain(1, 2, 3, 24, 32)),
+        compressed(plain(1, 2, 3, 24, 32)),
+        compressed(plain(1, 2, 3, 24, 32), ".png"),
+    ],
+    ids=["raw", "jpeg", "png"],
+)
 def test_another_size_is_refused_unless_the_contract_resizes(message: SimpleNamespace) -> None:
     assert refused(message).startswith("expected a picture of 64 x 48 pixels, found 32 x 24; set")
     frame = frame_of(message, camera_of(48, 64, resize=True))
@@ -112,8 +116,9 @@ def test_missing_or_surplus_bytes_are_refused(encoding: str, change: int) -> Non
 def test_rows_shorter_than_the_picture_are_refused() -> None:
     message = rgb8(RED)
     message.step = 191
-    assert refused(message) == ("expected a step of at least 192 bytes for 64 pixels of rgb8, "
-                                "found 191")
+    assert refused(message) == (
+        "expected a step of at least 192 bytes for 64 pixels of rgb8, found 191"
+    )
 
 
 @pytest.mark.parametrize("encoding", ["nv12", "yuyv"])
@@ -148,8 +153,11 @@ def test_a_whole_jpeg_filled_up_with_zeros_is_taken() -> None:
     assert np.array_equal(decode(frame), decode(frame_of(compressed(coloured()), CAMERA)))
 
 
-@pytest.mark.parametrize("filling", [b"\xff" * 4_000_000, b"\xff\xfe\x00\x02" * 250_000],
-                         ids=["fill bytes", "empty comments"])
+@pytest.mark.parametrize(
+    "filling",
+    [b"\xff" * 4_000_000, b"\xff\xfe\x00\x02" * 250_000],
+    ids=["fill bytes", "empty comments"],
+)
 def test_a_jpeg_whose_header_does_not_end_is_refused(filling: bytes) -> None:
     whole = compressed(RED).data
     said = refused(SimpleNamespace(format="jpeg", data=whole[:2] + filling + whole[2:]))
@@ -173,8 +181,10 @@ def test_a_thumbnail_does_not_make_a_cut_jpeg_whole() -> None:
 
 def test_what_is_no_picture_is_refused() -> None:
     text = refused(SimpleNamespace(format="16UC1; compressedDepth", data=b"abcdef"))
-    assert text == ("expected a JPEG or a PNG, found 6 bytes of something else (format "
-                    "'16UC1; compressedDepth')")
+    assert text == (
+        "expected a JPEG or a PNG, found 6 bytes of something else (format "
+        "'16UC1; compressedDepth')"
+    )
 
 
 def test_a_jpeg_whose_tables_are_broken_is_refused_when_it_is_decoded() -> None:
@@ -198,8 +208,9 @@ def test_a_jpeg_that_lost_bytes_in_the_middle_is_refused_when_it_is_decoded(
     lost_bytes: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # Details of a few pixels and nothing else, as in what a camera sees.
-    blurred = cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8),
-                               (0, 0), 4.0)
+    blurred = cv2.GaussianBlur(
+        np.random.default_rng(1).integers(0, 256, (480, 640, 3), np.uint8), (0, 0), 4.0
+    )
     _, encoded = cv2.imencode(".jpg", blurred)
     data = encoded.tobytes()
     for at in range(data.index(b"\xff\xda") + 20, len(data) - lost_bytes - 100, 500):
@@ -211,10 +222,18 @@ def test_a_jpeg_that_lost_bytes_in_the_middle_is_refused_when_it_is_decoded(
 
 
 @pytest.mark.parametrize("filling", [0, 1000])
-@pytest.mark.parametrize("settings", [
-    (), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
-    (cv2.IMWRITE_JPEG_OPTIMIZE, 1), (cv2.IMWRITE_JPEG_QUALITY, 5), (cv2.IMWRITE_JPEG_QUALITY, 100),
-    (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)])  # fmt: skip
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        (cv2.IMWRITE_JPEG_RST_INTERVAL, 3),
+        (cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+        (cv2.IMWRITE_JPEG_QUALITY, 5),
+        (cv2.IMWRITE_JPEG_QUALITY, 100),
+        (cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ],
+)
 def test_a_whole_jpeg_of_any_kind_is_what_opencv_makes_of_it(
     settings: tuple[int, ...], filling: int, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,12 +72,12 @@ def test_a_picture_of_another_size_is_stretched(size: tuple[int, int]) -> None:
 def test_rows_of_a_padded_message_are_taken_as_they_lie() -> None:
     padded = np.zeros((48, 70, 3), np.uint8)
     padded[:, :64] = coloured()
-    np.testing.assert_array_equal(normalised(MEAN_STD, padded[:, :64]),
-                                  normalised(MEAN_STD, coloured()))
+    np.testing.assert_array_equal(
+        normalised(MEAN_STD, padded[:, :64]), normalised(MEAN_STD, coloured())
+    )
 
 
-@pytest.mark.parametrize("scaling", [MEAN_STD, MIN_MAX, IDENTITY],
-                         ids=lambda scaling: scaling.mode)
+@pytest.mark.parametrize("scaling", [MEAN_STD, MIN_MAX, IDENTITY], ids=lambda scaling: scaling.mode)
 def test_vectors_follow_the_formula_and_come_back(scaling: Scaling) -> None:
     values = np.array([[0.2, -0.7, 0.3], [30.0, 2.0, 0.3 + 1e-9]])
     vectors = VectorNormaliser(scaling, 3)

@@ -40,14 +40,18 @@ def test_a_policy_whose_targets_swing_is_named() -> None:
     assert "at 2.0 Hz; its targets swing, so the policy asks for it" in text
 
 
-@pytest.mark.parametrize(("measured", "command"), [
-    (STILL, STILL),
-    (swing(0.004, 4.0), STILL),
-    (swing(0.03, 0.6), STILL),
-    (swing(0.5, 1.5), swing(0.5, 1.5)),
-    (0.1 * TIME_S + swing(0.002, 4.0), 0.1 * TIME_S),
-    (0.5 - 0.3 * np.exp(-3 * TIME_S) * np.cos(6 * TIME_S), STILL),
-], ids=["still", "play", "slow", "large motion", "steady motion", "settling"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("measured", "command"),
+    [
+        (STILL, STILL),
+        (swing(0.004, 4.0), STILL),
+        (swing(0.03, 0.6), STILL),
+        (swing(0.5, 1.5), swing(0.5, 1.5)),
+        (0.1 * TIME_S + swing(0.002, 4.0), 0.1 * TIME_S),
+        (0.5 - 0.3 * np.exp(-3 * TIME_S) * np.cos(6 * TIME_S), STILL),
+    ],
+    ids=["still", "play", "slow", "large motion", "steady motion", "settling"],
+)
 def test_what_is_healthy_is_not_reported(measured: F64, command: F64) -> None:
     assert seen(measured, command) == []
 

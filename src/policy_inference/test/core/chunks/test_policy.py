@@ -54,8 +54,9 @@ def test_synchronous_holds_while_it_waits_and_skips_no_step() -> None:
     arm = arm_of("synchronous", simulated_latency_s=LATE_S)
     assert arm.follow(3)[:, 0].tolist() == [0.0] * 3
     assert arm.is_in(Mode.HOLD)
-    np.testing.assert_allclose(arm.follow(8)[:, 0],
-                               [0, 0.01, 0.02, 0.03, 0.04, 0.04, 0.04, 0.04], atol=1e-7)
+    np.testing.assert_allclose(
+        arm.follow(8)[:, 0], [0, 0.01, 0.02, 0.03, 0.04, 0.04, 0.04, 0.04], atol=1e-7
+    )
     assert arm.is_in(Mode.HOLD)
     assert "inference takes 300 ms" in arm.reason
     assert arm.count(Rule.NO_TARGET) == 2
@@ -82,8 +83,7 @@ def test_asynchronous_drops_the_steps_that_passed_during_inference() -> None:
     arm = arm_of("asynchronous", simulated_latency_s=LATE_S, steps=STEPS, fade_s=0.0)
     assert arm.follow(3)[:, 0].tolist() == [0.0] * 3
     # Asked for with less than half left, at step 6; there three ticks later, at its step 3.
-    expected = [0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.08, 0.13, 0.14, 0.15, 0.16, 0.17,
-                0.18, 0.23]
+    expected = [0.01 * step for step in (*range(9), *range(13, 19), 23)]
     np.testing.assert_allclose(arm.follow(16)[:, 0], expected, atol=1e-7)
 
 
@@ -161,8 +161,11 @@ def test_nan_in_the_middle_of_a_chunk_latches_before_any_of_it_is_executed() -> 
 
 @pytest.mark.filterwarnings("ignore:overflow")
 def test_a_target_that_is_not_finite_latches() -> None:
-    arm = Arm({"action.normalisation": {"mode": "mean_std", "mean": [0.0] * 3, "std": [1e270] * 3}},
-              mode="ensemble", ensemble_coeff=0.0)  # fmt: skip
+    arm = Arm(
+        {"action.normalisation": {"mode": "mean_std", "mean": [0.0] * 3, "std": [1e270] * 3}},
+        mode="ensemble",
+        ensemble_coeff=0.0,
+    )
     # Each chunk is finite, and the sum of two is not.
     arm.answer = lambda run: 1.7e38
     arm.run().tick()
@@ -235,7 +238,8 @@ def test_a_chunk_for_pictures_so_old_that_all_its_steps_have_passed_says_so() ->
     assert arm.is_in(Mode.HOLD)
     assert arm.runtime.policy.problem == (
         "inference takes 200 ms: when the chunk came, 2 steps had passed, which is all that is "
-        "executed of one")
+        "executed of one"
+    )
 
 
 def test_a_camera_that_dies_holds_with_its_name_and_one_that_returns_goes_on() -> None:
@@ -266,8 +270,10 @@ def test_frames_that_do_not_belong_together_hold_with_the_cameras_name() -> None
     buffer.add(frame_of(compressed(arm.picture), buffer.camera), arm.now_ns - 5 * PERIOD_NS)
     arm.controller.tick(arm.now_ns, arm.now_ns + PERIOD_NS)
     assert arm.is_in(Mode.HOLD)
-    assert arm.reason == ("camera laptop: its frame nearest to the other cameras' is 300 ms away, "
-                          "expected at most 50 ms (frame_tolerance_s)")
+    assert arm.reason == (
+        "camera laptop: its frame nearest to the other cameras' is 300 ms away, "
+        "expected at most 50 ms (frame_tolerance_s)"
+    )
 
 
 def test_a_picture_that_does_not_decode_holds_with_the_cameras_name() -> None:
@@ -297,8 +303,10 @@ def test_nan_in_the_measured_state_latches() -> None:
 
 
 def test_targets_stay_within_reach_of_the_measured_position_without_a_fault() -> None:
-    arm = Arm({"action.max_relative_target": {"pan": 0.2, "lift": 5.0, "gripper": 0.1}},
-              mode="synchronous")
+    arm = Arm(
+        {"action.max_relative_target": {"pan": 0.2, "lift": 5.0, "gripper": 0.1}},
+        mode="synchronous",
+    )
     arm.answer = lambda run: 0.5
     found = arm.run().follow(30)
     np.testing.assert_allclose(found, np.tile([0.2, 0.5, 0.1], (30, 1)), atol=1e-7)
@@ -317,8 +325,11 @@ def test_targets_stay_within_the_joints_limits() -> None:
 
 
 def test_a_first_chunk_far_away_is_approached_as_fast_as_the_joints_can_go() -> None:
-    arm = Arm({"joints.velocity_limit": [5.0, 2.0, 1.0], "stand.position": 0.1},
-              mode="synchronous", steps=STEPS)
+    arm = Arm(
+        {"joints.velocity_limit": [5.0, 2.0, 1.0], "stand.position": 0.1},
+        mode="synchronous",
+        steps=STEPS,
+    )
     arm.joint_pos = (0.0, 0.1, 0.2)
     arm.answer = lambda run: [1.2, -1e30, 1e30]
     found = arm.run().follow(4)
@@ -330,8 +341,11 @@ def test_a_first_chunk_far_away_is_approached_as_fast_as_the_joints_can_go() -> 
 
 
 def test_a_target_near_a_measured_position_that_jumps_does_not_jump_with_it() -> None:
-    arm = Arm({"joints.velocity_limit": 1.0, "action.max_relative_target": 0.2},
-              mode="synchronous", steps=STEPS)  # fmt: skip
+    arm = Arm(
+        {"joints.velocity_limit": 1.0, "action.max_relative_target": 0.2},
+        mode="synchronous",
+        steps=STEPS,
+    )
     arm.run().follow(2)
     arm.joint_pos = (1.0, 0.0, 0.0)
     assert arm.tick()[0] == pytest.approx(0.1)
@@ -347,8 +361,14 @@ def test_a_gap_between_ticks_is_caught_up_with_and_is_no_jump() -> None:
 
 @pytest.mark.parametrize("mode", ["synchronous", "asynchronous", "ensemble"])
 def test_no_step_passes_while_the_arm_is_held(mode: str) -> None:
-    arm = Arm({"cameras.phone.timeout_s": 0.15}, mode=mode, ensemble_coeff=0.01, steps=STEPS,
-              refill_threshold=0.0, fade_s=0.0)  # fmt: skip
+    arm = Arm(
+        {"cameras.phone.timeout_s": 0.15},
+        mode=mode,
+        ensemble_coeff=0.01,
+        steps=STEPS,
+        refill_threshold=0.0,
+        fade_s=0.0,
+    )
     arm.answer = lambda run: ramp(0)
     if mode == "ensemble":
         # So that all chunks say the same of a tick.
@@ -365,8 +385,13 @@ def test_no_step_passes_while_the_arm_is_held(mode: str) -> None:
 
 
 def test_a_chunk_asked_for_before_a_hold_goes_on_where_the_arm_is() -> None:
-    arm = Arm({"cameras.phone.timeout_s": 0.15}, mode="asynchronous", steps=STEPS, fade_s=0.0,
-              simulated_latency_s=0.6)
+    arm = Arm(
+        {"cameras.phone.timeout_s": 0.15},
+        mode="asynchronous",
+        steps=STEPS,
+        fade_s=0.0,
+        simulated_latency_s=0.6,
+    )
     arm.answer = lambda run: ramp(run)
     arm.run().follow(6)
     # Executed: steps 0 to 7; the second chunk is asked for at step 6.
@@ -378,12 +403,15 @@ def test_a_chunk_asked_for_before_a_hold_goes_on_where_the_arm_is() -> None:
 
 
 def test_a_joint_without_an_action_stays_in_the_stand_pose() -> None:
-    arm = Arm({
-        "joints.default_position": [0.0, 1.5, 0.0],
-        "stand.position": [0.0, 0.7, 0.0],
-        "action.joints": ["gripper", "pan"],
-        "graphs.transformer.outputs": {"Actions": {"shape": [1, STEPS, 2]}},
-    }, mode="synchronous")
+    arm = Arm(
+        {
+            "joints.default_position": [0.0, 1.5, 0.0],
+            "stand.position": [0.0, 0.7, 0.0],
+            "action.joints": ["gripper", "pan"],
+            "graphs.transformer.outputs": {"Actions": {"shape": [1, STEPS, 2]}},
+        },
+        mode="synchronous",
+    )
     arm.answer = lambda run: [0.1, 0.2]
     arm.joint_pos = (0.0, 0.65, 0.0)
     np.testing.assert_allclose(arm.run().tick(), [0.2, 0.7, 0.1], atol=1e-7)
@@ -418,10 +446,14 @@ def test_the_state_is_that_of_the_pictures_time() -> None:
 
 
 def test_state_and_chunk_are_in_the_policys_units() -> None:
-    arm = Arm({"units.pan": {"unit": "degrees", "sign": -1},
-               "units.gripper": {"unit": "range_0_100", "low_rad": -0.5, "high_rad": 1.5},
-               "joints.velocity_limit": 20.0},
-              mode="synchronous")  # fmt: skip
+    arm = Arm(
+        {
+            "units.pan": {"unit": "degrees", "sign": -1},
+            "units.gripper": {"unit": "range_0_100", "low_rad": -0.5, "high_rad": 1.5},
+            "joints.velocity_limit": 20.0,
+        },
+        mode="synchronous",
+    )
     seen = []
 
     def answer(run: int) -> list[float]:
@@ -440,25 +472,39 @@ def test_latency_is_that_of_inference() -> None:
     assert arm.runtime.policy.latency.summary().p50_s == pytest.approx(LATE_S)
 
 
-@pytest.mark.parametrize(("settings", "said"), [
-    (ChunkSettings(steps=11), "expected 1 to 10, the steps of a chunk of arm, found 11"),
-    (ChunkSettings(steps=0), "expected 1 to 10, the steps of a chunk of arm, found 0"),
-    (ChunkSettings(mode="ensemble"),
-     "found none in chunk.ensemble_coeff of the policy.yaml of arm; set it there"),
-    (ChunkSettings(refill_threshold=1.5), "refill_threshold: expected a share from 0 to 1"),
-    (ChunkSettings(mode="ensemble", ensemble_coeff=float("nan")),
-     "ensemble_coeff: expected -100 to 100, found nan"),
-    (ChunkSettings(mode="ensemble", ensemble_coeff=-1e9),
-     "ensemble_coeff: expected -100 to 100, found -1e+09"),
-    (ChunkSettings(fade_s=-1.0), "fade_s: expected 0 to 60 s, found -1"),
-    (ChunkSettings(fade_s=float("inf")), "fade_s: expected 0 to 60 s, found inf"),
-    (ChunkSettings(fade_s=1e9), "fade_s: expected 0 to 60 s, found 1e+09"),
-    (ChunkSettings(frame_tolerance_s=float("nan")), "frame_tolerance_s: expected 0 to 60 s"),
-    (ChunkSettings(frame_tolerance_s=float("inf")), "frame_tolerance_s: expected 0 to 60 s"),
-    (ChunkSettings(simulated_latency_s=61.0), "simulated_latency_s: expected 0 to 60 s, found 61"),
-    (dataclasses.replace(ChunkSettings(), mode="sync"),  # type: ignore[arg-type]
-     "expected one of synchronous, asynchronous, ensemble, found 'sync'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (ChunkSettings(steps=11), "expected 1 to 10, the steps of a chunk of arm, found 11"),
+        (ChunkSettings(steps=0), "expected 1 to 10, the steps of a chunk of arm, found 0"),
+        (
+            ChunkSettings(mode="ensemble"),
+            "found none in chunk.ensemble_coeff of the policy.yaml of arm; set it there",
+        ),
+        (ChunkSettings(refill_threshold=1.5), "refill_threshold: expected a share from 0 to 1"),
+        (
+            ChunkSettings(mode="ensemble", ensemble_coeff=float("nan")),
+            "ensemble_coeff: expected -100 to 100, found nan",
+        ),
+        (
+            ChunkSettings(mode="ensemble", ensemble_coeff=-1e9),
+            "ensemble_coeff: expected -100 to 100, found -1e+09",
+        ),
+        (ChunkSettings(fade_s=-1.0), "fade_s: expected 0 to 60 s, found -1"),
+        (ChunkSettings(fade_s=float("inf")), "fade_s: expected 0 to 60 s, found inf"),
+        (ChunkSettings(fade_s=1e9), "fade_s: expected 0 to 60 s, found 1e+09"),
+        (ChunkSettings(frame_tolerance_s=float("nan")), "frame_tolerance_s: expected 0 to 60 s"),
+        (ChunkSettings(frame_tolerance_s=float("inf")), "frame_tolerance_s: expected 0 to 60 s"),
+        (
+            ChunkSettings(simulated_latency_s=61.0),
+            "simulated_latency_s: expected 0 to 60 s, found 61",
+        ),
+        (
+            dataclasses.replace(ChunkSettings(), mode="sync"),  # type: ignore[arg-type]
+            "expected one of synchronous, asynchronous, ensemble, found 'sync'",
+        ),
+    ],
+)
 def test_settings_that_do_not_fit_are_refused(settings: ChunkSettings, said: str) -> None:
     with pytest.raises(PolicyError) as error:
         check_settings(settings, contract_of())

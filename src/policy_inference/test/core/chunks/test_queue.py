@@ -22,9 +22,13 @@ def planned(queue: AsynchronousQueue, first: int, ticks: int) -> list[list[float
 
 
 def asynchronous(
-    *, steps: int = 10, refill: float = 0.5, fade: int = 0, grippers: tuple[int, ...] = (),
+    *,
+    steps: int = 10,
+    refill: float = 0.5,
+    fade: int = 0,
+    grippers: tuple[int, ...] = (),
     realign: bool = False,
-) -> AsynchronousQueue:  # fmt: skip
+) -> AsynchronousQueue:
     return AsynchronousQueue(steps, refill, fade, grippers, realign=realign)
 
 
@@ -188,10 +192,13 @@ def test_chunks_that_have_ended_leave_the_ensemble_with_their_weights() -> None:
     assert queue.target(7) is None
 
 
-@pytest.mark.parametrize("queue", [SynchronousQueue(5), asynchronous(), EnsembleQueue(10, 0.01)],
-                         ids=lambda queue: type(queue).__name__)
+@pytest.mark.parametrize(
+    "queue",
+    [SynchronousQueue(5), asynchronous(), EnsembleQueue(10, 0.01)],
+    ids=lambda queue: type(queue).__name__,
+)
 def test_a_reset_forgets_all_chunks(
-    queue: SynchronousQueue | AsynchronousQueue | EnsembleQueue
+    queue: SynchronousQueue | AsynchronousQueue | EnsembleQueue,
 ) -> None:
     queue.add(chunk(0.0), 0, 0, HELD)
     queue.reset()

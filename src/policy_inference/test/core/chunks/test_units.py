@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from policy_inference.bundle.chunk_contract import JointUnit
-from policy_inference.core.chunks.units import Units
+from policy_inference.core.chunks.normalise import Units
 
 TICKS_MIN, TICKS_MAX = 1000, 3100
 
@@ -26,16 +26,25 @@ def test_values_are_those_of_lerobots_formulas(ticks: int) -> None:
         "radians": JointUnit(unit="radians"),
     }
     share = (ticks - TICKS_MIN) / (TICKS_MAX - TICKS_MIN)
-    expected = [200 * share - 100, 100 * share,
-                (ticks - (TICKS_MIN + TICKS_MAX) / 2) * 360 / 4096, rad_of_ticks(ticks)]
+    expected = [
+        200 * share - 100,
+        100 * share,
+        (ticks - (TICKS_MIN + TICKS_MAX) / 2) * 360 / 4096,
+        rad_of_ticks(ticks),
+    ]
     found = Units(units, list(units))
     np.testing.assert_allclose(found.of_rad(np.full(4, rad_of_ticks(ticks))), expected, atol=1e-9)
     np.testing.assert_allclose(found.to_rad(np.array(expected)), rad_of_ticks(ticks), atol=1e-12)
 
 
 def test_sign_and_zero_count_the_other_way() -> None:
-    units = Units({"a": JointUnit(unit="degrees", sign=-1, zero_rad=0.5),
-                   "b": JointUnit(unit="radians", sign=-1, zero_rad=0.5)}, ["a", "b"])
+    units = Units(
+        {
+            "a": JointUnit(unit="degrees", sign=-1, zero_rad=0.5),
+            "b": JointUnit(unit="radians", sign=-1, zero_rad=0.5),
+        },
+        ["a", "b"],
+    )
     np.testing.assert_allclose(units.of_rad(np.array([0.5 + np.pi / 2] * 2)), [-90, -np.pi / 2])
     np.testing.assert_allclose(units.to_rad(np.array([90.0, 1.0])), [0.5 - np.pi / 2, -0.5])
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from policy_inference.core.chunks.snapshot import Sensed
+from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.worker import InlineWorker, Outcome, Request, ThreadWorker
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F64, Mode
@@ -19,7 +19,7 @@ TIMEOUT_S = 20.0
 
 def request_of(number: int, generation: int = 0) -> Request:
     """Return a request that its outcome can be told by."""
-    sensed = Sensed(time_ns=number, frames={}, fields={})
+    sensed = Snapshot(time_ns=number, frames={}, fields={})
     return Request(sensed=sensed, generation=generation, asked_ns=number)
 
 
@@ -30,7 +30,7 @@ class Gate:
         self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
         self.seen: list[int] = []
 
-    def run(self, sensed: Sensed) -> F64:
+    def run(self, sensed: Snapshot) -> F64:
         self.seen.append(sensed.time_ns)
         self.began.release()
         assert self.may_end.acquire(timeout=TIMEOUT_S)
@@ -108,12 +108,13 @@ def test_forget_drops_what_has_not_begun_and_the_rest_can_be_told_by_its_generat
     assert gate.seen == [1]
 
 
-@pytest.mark.parametrize("error", [BackendError("the device is gone"), ZeroDivisionError(),
-                                   SystemExit(1)])  # fmt: skip
+@pytest.mark.parametrize(
+    "error", [BackendError("the device is gone"), ZeroDivisionError(), SystemExit(1)]
+)
 def test_errors_are_handed_over_and_the_worker_goes_on(error: BaseException) -> None:
     answers = iter([error, None])
 
-    def run(sensed: Sensed) -> F64:
+    def run(sensed: Snapshot) -> F64:
         if (found := next(answers)) is not None:
             raise found
         return np.zeros((1, 1))
@@ -141,7 +142,7 @@ def test_a_worker_whose_thread_has_ended_is_not_busy() -> None:
 
 @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
 def test_a_fault_of_ours_in_the_thread_is_raised_in_the_tick_though_steps_are_left(
-    kind: type[BaseException]
+    kind: type[BaseException],
 ) -> None:
     # Simulated time passes while the test waits for the thread.
     arm = Arm({"safety.damp_after_s": 3600.0}, inline=False, mode="ensemble", ensemble_coeff=0.01)

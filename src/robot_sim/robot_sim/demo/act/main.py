@@ -18,7 +18,7 @@ from pathlib import Path
 from policy_inference.errors import PolicyError
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.arm_trace import ArmTrace
-from robot_sim.demo.act.performance import TRACE, Wanted, perform
+from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
 from robot_sim.demo.main import INTERRUPTED, SUMMARY
@@ -58,18 +58,32 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(given: argparse.Namespace) -> int:
-    _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend,
-              os.environ["ROS_DOMAIN_ID"])
-    performed = perform(given.output, Wanted(
-        bundle=given.bundle, backend=given.backend, mode=given.mode, episodes=given.episodes,
-        seed=given.seed, lockstep=not given.real_time))
+    _log.info(
+        "%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, os.environ["ROS_DOMAIN_ID"]
+    )
+    performed = perform(
+        given.output,
+        DemoOptions(
+            bundle=given.bundle,
+            backend=given.backend,
+            mode=given.mode,
+            episodes=given.episodes,
+            seed=given.seed,
+            lockstep=not given.real_time,
+        ),
+    )
     summary = summarise(performed)
     (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", encoding="utf-8")
     _log.info("\n%s\n", table(summary))
     if given.pictures:
         _draw(performed.trace, given.output, performed.picture_size)
-    _log.info("%s: %s", given.output, ", ".join(
-        name for name in (SUMMARY, TRACE, PLOTS, ENDS, VIDEO) if (given.output / name).exists()))
+    _log.info(
+        "%s: %s",
+        given.output,
+        ", ".join(
+            name for name in (SUMMARY, TRACE, PLOTS, ENDS, VIDEO) if (given.output / name).exists()
+        ),
+    )
     failure = verdict(summary)
     if failure is not None:
         _log.error("robot_sim_demo_act: %s", failure)
@@ -90,14 +104,25 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--bundle", default="so101_reach", help="folder of a bundle, or name of an installed one")
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
-    add("--mode", choices=("synchronous", "asynchronous", "ensemble"), default="synchronous",
-        help="how chunks are executed (default: %(default)s)")
+    add(
+        "--mode",
+        choices=("synchronous", "asynchronous", "ensemble"),
+        default="synchronous",
+        help="how chunks are executed (default: %(default)s)",
+    )
     add("--episodes", type=_count, default=10, help="how many (default: %(default)s)")
-    add("--seed", type=_count, default=FIRST_SEED,
-        help="of the first episode; the others count up (default: %(default)s)")
+    add(
+        "--seed",
+        type=_count,
+        default=FIRST_SEED,
+        help="of the first episode; the others count up (default: %(default)s)",
+    )
     add("--output", type=Path, default=Path("out/demo-act"), help="folder for results")
-    add("--real-time", action="store_true",
-        help="by the clock, instead of simulated time that waits for each command")
+    add(
+        "--real-time",
+        action="store_true",
+        help="by the clock, instead of simulated time that waits for each command",
+    )
     add("--no-pictures", action="store_false", dest="pictures", help="no plots and no video")
     return parser.parse_args(args)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.installed import open_chunk_bundle
+from policy_inference.bundle.load import load_bundle
 from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_trace import ArmTrace
 from robot_sim.arm_world import PICTURE_SIZE
@@ -24,7 +25,7 @@ _log = logging.getLogger("robot_sim_demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class DemoOptions:
     """What the demo shall show.
 
     Attributes:
@@ -58,7 +59,7 @@ class Performed:
         wall_s: How long all episodes took.
     """
 
-    wanted: Wanted
+    wanted: DemoOptions
     picture_size: tuple[int, int]
     trace: ArmTrace
     statuses: Mapping[int, Any]
@@ -67,7 +68,7 @@ class Performed:
     wall_s: float
 
 
-def perform(output: Path, wanted: Wanted) -> Performed:
+def perform(output: Path, wanted: DemoOptions) -> Performed:
     """Let the arm reach for a cube again and again.
 
     Args:
@@ -78,27 +79,48 @@ def perform(output: Path, wanted: Wanted) -> Performed:
         PolicyError: The bundle cannot be used.
         SimError: It is not for this robot, a node ended, or the policy node refused.
     """
-    contract = open_chunk_bundle(wanted.bundle).contract
+    contract = load_bundle(wanted.bundle, kind=ChunkBundle).contract
     size = picture_size(contract)
     file = output / TRACE
     with Processes() as nodes:
-        nodes.start("arm_sim_node", {
-            "trace_file": str(file), "lockstep": wanted.lockstep, "seed": wanted.seed,
-            "rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz,
-            "picture_height": size[0], "picture_width": size[1],
-        }, output / "arm_sim_node.log")
-        nodes.start("act_policy_node", {
-            "bundle": wanted.bundle, "backend": wanted.backend, "mode": wanted.mode,
-            "use_sim_time": wanted.lockstep,
-        }, output / "act_policy_node.log")
+        nodes.start(
+            "arm_sim_node",
+            {
+                "trace_file": str(file),
+                "lockstep": wanted.lockstep,
+                "seed": wanted.seed,
+                "rate_hz": contract.rate_hz,
+                "camera_rate_hz": contract.rate_hz,
+                "picture_height": size[0],
+                "picture_width": size[1],
+            },
+            output / "arm_sim_node.log",
+        )
+        nodes.start(
+            "act_policy_node",
+            {
+                "bundle": wanted.bundle,
+                "backend": wanted.backend,
+                "mode": wanted.mode,
+                "use_sim_time": wanted.lockstep,
+            },
+            output / "act_policy_node.log",
+        )
         with ArmOperator(use_sim_time=wanted.lockstep, watch=nodes.check) as operator:
             operator.wait_for_robot()
             began_s = time.monotonic()
             statuses = dict(_episodes(operator, wanted))
             wall_s = time.monotonic() - began_s
             operator.wait_for_diagnostics()
-    return Performed(wanted=wanted, picture_size=size, trace=ArmTrace.load(file),
-                     statuses=statuses, chunks=operator.chunks, told=operator.told, wall_s=wall_s)
+    return Performed(
+        wanted=wanted,
+        picture_size=size,
+        trace=ArmTrace.load(file),
+        statuses=statuses,
+        chunks=operator.chunks,
+        told=operator.told,
+        wall_s=wall_s,
+    )
 
 
 def picture_size(contract: ChunkContract) -> tuple[int, int]:
@@ -109,16 +131,20 @@ def picture_size(contract: ChunkContract) -> tuple[int, int]:
     """
     others = sorted(set(contract.cameras) - set(POLICY_CAMERAS))
     if others:
-        raise SimError(f"bundle: expected cameras among {', '.join(POLICY_CAMERAS)}, which the "
-                       f"simulated arm has; it needs {', '.join(others)}")
+        raise SimError(
+            f"bundle: expected cameras among {', '.join(POLICY_CAMERAS)}, which the "
+            f"simulated arm has; it needs {', '.join(others)}"
+        )
     sizes = {(camera.height, camera.width) for camera in contract.cameras.values()}
     if len(sizes) > 1:
-        raise SimError("bundle: expected pictures of one size, which the simulated arm makes; it "
-                       f"needs {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}")
+        raise SimError(
+            "bundle: expected pictures of one size, which the simulated arm makes; it "
+            f"needs {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
+        )
     return sizes.pop() if sizes else PICTURE_SIZE
 
 
-def _episodes(operator: ArmOperator, wanted: Wanted) -> Iterator[tuple[int, Any]]:
+def _episodes(operator: ArmOperator, wanted: DemoOptions) -> Iterator[tuple[int, Any]]:
     """Run the episodes; yield the seed of each and the newest status in it."""
     for seed in range(wanted.seed, wanted.seed + wanted.episodes):
         if seed > wanted.seed:
@@ -127,5 +153,6 @@ def _episodes(operator: ArmOperator, wanted: Wanted) -> Iterator[tuple[int, Any]
         _log.info("seed %d: %s", seed, "reached" if reached else "not reached")
         yield seed, operator.status
         operator.demand("reset" if operator.status.latched else "damp")
-        operator.wait_until(lambda: operator.mode == "DAMP" and not operator.status.latched,
-                            "DAMP", _MODE_WITHIN_S)
+        operator.wait_until(
+            lambda: operator.mode == "DAMP" and not operator.status.latched, "DAMP", _MODE_WITHIN_S
+        )

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from policy_inference.interfaces import Mode
-from robot_sim.arm_figures import ARM_JOINT_NAMES
+from robot_sim.arm_figures import SO101
 from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.plots import BLUE, GREEN, GREY, ORANGE, STYLE, legend
 from robot_sim.figures import Array
@@ -41,10 +41,11 @@ def write_arm_plots(trace: ArmTrace, path: Path) -> None:
     starts = [0, *(np.flatnonzero(np.diff(trace.episode[rows])) + 1).tolist(), len(rows)]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 12.0), layout="constrained")
-        axes = figure.subplots(len(ARM_JOINT_NAMES), 1, sharex=True)
-        for joint, (name, axis) in enumerate(zip(ARM_JOINT_NAMES, axes, strict=True)):
-            position, target = (np.degrees(values[rows, joint])
-                                for values in (trace.pose, trace.target))
+        axes = figure.subplots(len(SO101.joint_names), 1, sharex=True)
+        for joint, (name, axis) in enumerate(zip(SO101.joint_names, axes, strict=True)):
+            position, target = (
+                np.degrees(values[rows, joint]) for values in (trace.pose, trace.target)
+            )
             _plot_joint(axis, time_s, position, target, starts)
             _shade_hold(axis, time_s, trace.mode[rows], period_s)
             axis.set_title(name)
@@ -62,10 +63,22 @@ def _plot_joint(
     """Draw each episode apart, so that no line joins the end of one and the start of the next."""
     for number, (start, end) in enumerate(pairwise(starts)):
         part, named = slice(start, end), number == 0
-        axis.plot(time_s[part], position[part], color=BLUE, linewidth=1.4,
-                  label="measured" if named else None)
-        axis.step(time_s[part], target[part], where="post", color=ORANGE, linewidth=1.2,
-                  linestyle=(0, (4, 2)), label="command" if named else None)
+        axis.plot(
+            time_s[part],
+            position[part],
+            color=BLUE,
+            linewidth=1.4,
+            label="measured" if named else None,
+        )
+        axis.step(
+            time_s[part],
+            target[part],
+            where="post",
+            color=ORANGE,
+            linewidth=1.2,
+            linestyle=(0, (4, 2)),
+            label="command" if named else None,
+        )
         axis.axvline(time_s[start], color=GREY, linewidth=0.7, alpha=0.6, zorder=0.5)
     axis.margins(y=0.2)
     low, high = axis.get_ylim()
@@ -85,7 +98,13 @@ def _name_episodes(
     """Write the seed of each episode at its start, green where it succeeded, else red."""
     for start in starts[:-1]:
         episode = trace.episode[rows[start]]
-        axis.annotate(f"seed {trace.seed[episode]}", (time_s[start], 0.97), xytext=(3, 0),
-                      color=GREEN if trace.succeeded[episode] else _RED, va="top",
-                      xycoords=("data", "axes fraction"), textcoords="offset points",
-                      fontsize=7.5)
+        axis.annotate(
+            f"seed {trace.seed[episode]}",
+            (time_s[start], 0.97),
+            xytext=(3, 0),
+            color=GREEN if trace.succeeded[episode] else _RED,
+            va="top",
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            fontsize=7.5,
+        )

@@ -31,14 +31,20 @@ def summarise(performed: Performed) -> dict[str, Any]:
         "mean_time_to_reach_s": round(float(took_s.mean()), 2) if len(took_s) else None,
         "chunks": performed.chunks,
         # In lockstep inference takes what is asked for, of simulated time.
-        "chunk_ms": None if wanted.lockstep else {
-            name: _ms(performed.told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")},
+        "chunk_ms": None
+        if wanted.lockstep
+        else {
+            name: _ms(performed.told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")
+        },
         "hold_ticks": int(np.count_nonzero(trace.mode == _HOLD_MODE)),
         "guard_events": {entry.name: entry.count for entry in last.guard_counters if entry.count},
         "ticks_since_activation": last.ticks,
         "ticks_missed_since_activation": last.ticks_missed,
-        "tick_ms": {"p50": _ms(last.latency_p50_s), "p99": _ms(last.latency_p99_s),
-                    "max": _ms(last.latency_max_s)},
+        "tick_ms": {
+            "p50": _ms(last.latency_p50_s),
+            "p99": _ms(last.latency_p99_s),
+            "max": _ms(last.latency_max_s),
+        },
         "wall_s": round(performed.wall_s, 1),
         "simulated_s": round(float(trace.time_s[-1]), 1),
         "results": [_result(trace, seed, status) for seed, status in performed.statuses.items()],
@@ -52,9 +58,13 @@ def _result(trace: ArmTrace, seed: int, status: Any) -> dict[str, Any]:
     if not len(at):
         return {"seed": seed, "succeeded": False, **fault}
     row = int(at[0])
-    return {"seed": seed, "succeeded": bool(trace.succeeded[row]),
-            "took_s": round(float(trace.took_s[row]), 2),
-            "closest_mm": round(1e3 * float(trace.closest_m[row]), 1), **fault}
+    return {
+        "seed": seed,
+        "succeeded": bool(trace.succeeded[row]),
+        "took_s": round(float(trace.took_s[row]), 2),
+        "closest_mm": round(1e3 * float(trace.closest_m[row]), 1),
+        **fault,
+    }
 
 
 def table(summary: dict[str, Any]) -> str:
@@ -66,13 +76,19 @@ def table(summary: dict[str, Any]) -> str:
         ("policy", f"{summary['bundle']} on {summary['backend']} ({summary['runs_on']})"),
         ("chunks", f"{summary['chunks']}, {summary['mode']}{took}"),
         ("episodes", f"{summary['successes']} of {summary['episodes']} reached"),
-        *([("time to reach", f"{summary['mean_time_to_reach_s']} s on average")]
-          if summary["successes"] else []),
+        *(
+            [("time to reach", f"{summary['mean_time_to_reach_s']} s on average")]
+            if summary["successes"]
+            else []
+        ),
         ("held", f"{summary['hold_ticks']} ticks"),
         ("guard events", events or "none"),
-        ("ticks", f"{summary['ticks_since_activation']} since activation at "
-                  f"{summary['rate_hz']:g} Hz, "
-                  f"{summary['ticks_missed_since_activation']} missed"),
+        (
+            "ticks",
+            f"{summary['ticks_since_activation']} since activation at "
+            f"{summary['rate_hz']:g} Hz, "
+            f"{summary['ticks_missed_since_activation']} missed",
+        ),
         ("tick", f"p50 {tick['p50']} ms, p99 {tick['p99']} ms, max {tick['max']} ms"),
         ("time", f"{summary['simulated_s']} s simulated in {summary['wall_s']} s"),
     ]
@@ -82,8 +98,9 @@ def table(summary: dict[str, Any]) -> str:
 
 def verdict(summary: dict[str, Any]) -> str | None:
     """Return what was wrong with the run, if anything."""
-    faults = [f"seed {each['seed']}: {each['fault']}" for each in summary["results"]
-              if "fault" in each]
+    faults = [
+        f"seed {each['seed']}: {each['fault']}" for each in summary["results"] if "fault" in each
+    ]
     if faults:
         return f"expected no fault, found {len(faults)}: {'; '.join(faults)}"
     if not summary["successes"]:

@@ -62,7 +62,8 @@ class Tensor:
         values: Array = array
         if self.scale:
             values = (array.astype(np.float64) - self._along(self.zero_point or [0])) * (
-                self._along(self.scale))
+                self._along(self.scale)
+            )
         if self.layout == "NHWC" and len(self.shape) == 4:
             values = values.transpose(0, 3, 1, 2)
         return values.reshape(self.onnx_shape)
@@ -76,8 +77,11 @@ class Tensor:
         values = values.reshape(self.shape)
         if self.scale:
             limits = np.iinfo(self.dtype)
-            values = np.clip(np.rint(values / self._along(self.scale))
-                             + self._along(self.zero_point or [0]), limits.min, limits.max)
+            values = np.clip(
+                np.rint(values / self._along(self.scale)) + self._along(self.zero_point or [0]),
+                limits.min,
+                limits.max,
+            )
         memory = np.full(self.memory, 99, self.dtype)
         memory[self.valid] = values
         return memory
@@ -109,7 +113,8 @@ class Model:
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._session = onnxruntime.InferenceSession(
-            content[_HEAD.size + head :], options, providers=["CPUExecutionProvider"])
+            content[_HEAD.size + head :], options, providers=["CPUExecutionProvider"]
+        )
 
     def infer(self, arrays: list[Array]) -> list[Array]:
         """Return the outputs in memory; inputs are the valid parts."""
@@ -117,14 +122,20 @@ class Model:
             say("[BPU_PLAT]Incompatible Platform!! Please check the march of the model")
             raise RuntimeError("hbDNNInferV2 failed")
         kinds = {node.name: node.type for node in self._session.get_inputs()}
-        feed = {t.name: t.to_onnx(array).astype(_NUMPY[kinds[t.name]])
-                for t, array in zip(self.inputs, arrays, strict=True)}
+        feed = {
+            t.name: t.to_onnx(array).astype(_NUMPY[kinds[t.name]])
+            for t, array in zip(self.inputs, arrays, strict=True)
+        }
         found = self._session.run([tensor.name for tensor in self.outputs], feed)
         return [t.from_onnx(array) for t, array in zip(self.outputs, found, strict=True)]
 
 
 def write_model(
-    onnx: Path, file: Path, *, name: str = "policy", march: str = "nash-e",
+    onnx: Path,
+    file: Path,
+    *,
+    name: str = "policy",
+    march: str = "nash-e",
     tensors: dict[str, dict[str, Any]] | None = None,
 ) -> Path:
     """Write a model file; tensors of fewer than four axes get ones behind, as the compilers want.
@@ -141,17 +152,30 @@ def write_model(
     def described(node: Any) -> dict[str, Any]:
         shape = [axis if isinstance(axis, int) else 1 for axis in node.shape]
         four = shape + [1] * (4 - len(shape))
-        return {"name": node.name, "shape": four, "onnx_shape": shape,
-                "dtype": _NUMPY[node.type], **(tensors or {}).get(node.name, {})}
+        return {
+            "name": node.name,
+            "shape": four,
+            "onnx_shape": shape,
+            "dtype": _NUMPY[node.type],
+            **(tensors or {}).get(node.name, {}),
+        }
 
-    head = json.dumps({
-        "name": name, "march": march, "inputs": [described(n) for n in session.get_inputs()],
-        "outputs": [described(n) for n in session.get_outputs()],
-    }).encode()  # fmt: skip
+    head = json.dumps(
+        {
+            "name": name,
+            "march": march,
+            "inputs": [described(n) for n in session.get_inputs()],
+            "outputs": [described(n) for n in session.get_outputs()],
+        }
+    ).encode()
     content = onnx.read_bytes()
     file.write_bytes(_HEAD.pack(b"BPUD", len(head), len(content)) + head + content)
     return file
 
 
-_NUMPY = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int32)": "int32",
-          "tensor(int64)": "int64"}  # fmt: skip
+_NUMPY = {
+    "tensor(float)": "float32",
+    "tensor(float16)": "float16",
+    "tensor(int32)": "int32",
+    "tensor(int64)": "int64",
+}

@@ -24,8 +24,16 @@ if "import" in board():
 # The vendor's names.
 hbDNNDataType = Enum("hbDNNDataType", "S4 U4 S8 U8 F16 S16 U16 F32 S32 U32 F64 S64 U64 BOOL8")  # noqa: N816
 hbDNNQuantiType = Enum("hbDNNQuantiType", "NONE SCALE")  # noqa: N816
-_DTYPES = {"int8": "S8", "uint8": "U8", "float16": "F16", "int16": "S16", "float32": "F32",
-           "int32": "S32", "int64": "S64", "int4": "S4"}  # fmt: skip
+_DTYPES = {
+    "int8": "S8",
+    "uint8": "U8",
+    "float16": "F16",
+    "int16": "S16",
+    "float32": "F32",
+    "int32": "S32",
+    "int64": "S64",
+    "int4": "S4",
+}
 _CORES = range(4)
 
 
@@ -46,8 +54,9 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
             try:
                 model: Any = Model(file)
             except ValueError as error:
-                raise RuntimeError(_dnn_error(f"hbDNN initialize from {file} file failed.")
-                                   ) from error
+                raise RuntimeError(
+                    _dnn_error(f"hbDNN initialize from {file} file failed.")
+                ) from error
             self._models[model.name] = model
             if "second" in board():
                 self._models[board()["second"]] = model
@@ -60,8 +69,10 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
         side, _, what = name.partition("_")
         if side not in ("input", "output") or what not in _DESCRIBED:
             raise AttributeError(name)
-        return {model: _DESCRIBED[what](getattr(content, f"{side}s"))
-                for model, content in self._models.items()}
+        return {
+            model: _DESCRIBED[what](getattr(content, f"{side}s"))
+            for model, content in self._models.items()
+        }
 
     @property
     def model_names(self) -> list[str]:
@@ -69,18 +80,21 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
         return list(self._models)
 
     def set_scheduling_params(
-        self, priority: dict[str, int] | None = None, bpu_cores: dict[str, list[int]] | None = None,
+        self, priority: dict[str, int] | None = None, bpu_cores: dict[str, list[int]] | None = None
     ) -> None:
         """Set the defaults of all runs."""
         for model, cores in (bpu_cores or {}).items():
             for core in cores:
                 if core not in _CORES:
-                    raise RuntimeError(f'Invalid BPU core ID for model "{model}": {core} '
-                                       "(valid range: [0, 3])")
+                    raise RuntimeError(
+                        f'Invalid BPU core ID for model "{model}": {core} (valid range: [0, 3])'
+                    )
         for model in {**(bpu_cores or {}), **(priority or {})}:
             if model not in self._models:
-                raise RuntimeError(f'Invalid model name in bpu_cores: "{model}". This model is not '
-                                   "in the loaded model list.")
+                raise RuntimeError(
+                    f'Invalid model name in bpu_cores: "{model}". This model is not '
+                    "in the loaded model list."
+                )
         self.scheduling.setdefault("bpu_cores", {}).update(bpu_cores or {})
         self.scheduling.setdefault("priority", {}).update(priority or {})
 
@@ -99,15 +113,19 @@ class HB_HBMRuntime:  # noqa: N801  # the vendor's name
         for tensor in model.inputs:
             array = arrays[tensor.name]
             if not isinstance(array, np.ndarray) or array.dtype != tensor.dtype:
-                raise RuntimeError(f"Data type mismatch for input tensor '{tensor.name}' in model "
-                                   f"'{name}': expected numpy dtype format {tensor.dtype}")
+                raise RuntimeError(
+                    f"Data type mismatch for input tensor '{tensor.name}' in model "
+                    f"'{name}': expected numpy dtype format {tensor.dtype}"
+                )
             if list(array.shape) != tensor.shape:
                 raise RuntimeError(f"Mismatch in tensor dimensions for model: {name}")
             assert array.flags.c_contiguous, "it is copied byte by byte, whatever its strides"
             if "abort_at" in board() and (array == board()["abort_at"]).any():
                 _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPWaitTaskDone failed")
-        if any(core >= board().get("cores", 4)
-               for core in self.scheduling.get("bpu_cores", {}).get(name, [])):
+        if any(
+            core >= board().get("cores", 4)
+            for core in self.scheduling.get("bpu_cores", {}).get(name, [])
+        ):
             _terminate(f"UCP Error (code: -1, desc: unknown) {name} hbUCPSubmitTask failed")
         try:
             found = model.infer([arrays[tensor.name] for tensor in model.inputs])
@@ -130,8 +148,12 @@ def _terminate(what: str) -> None:
 
 def _quant(tensor: Tensor) -> SimpleNamespace:
     kind = hbDNNQuantiType["SCALE" if tensor.scale else "NONE"]
-    return SimpleNamespace(quant_type=kind, axis=tensor.axis, scale=np.array(tensor.scale),
-                           zero_point=np.array(tensor.zero_point))
+    return SimpleNamespace(
+        quant_type=kind,
+        axis=tensor.axis,
+        scale=np.array(tensor.scale),
+        zero_point=np.array(tensor.zero_point),
+    )
 
 
 _DESCRIBED: dict[str, Callable[[list[Tensor]], Any]] = {

@@ -30,12 +30,17 @@ class pyDNNTensor:  # noqa: N801  # the vendor's name
         """Describe it."""
         self.name, self.buffer = tensor.name, buffer
         self.properties = SimpleNamespace(
-            tensor_type="TENSOR", dtype=tensor.dtype, layout=tensor.layout,
-            shape=tuple(tensor.shape))
+            tensor_type="TENSOR",
+            dtype=tensor.dtype,
+            layout=tensor.layout,
+            shape=tuple(tensor.shape),
+        )
         if "old" not in board():
             vars(self.properties).update(
-                validShape=tuple(tensor.shape), alignedShape=tuple(tensor.memory),
-                scale_data=np.array(tensor.scale, np.float32) if tensor.scale else None)
+                validShape=tuple(tensor.shape),
+                alignedShape=tuple(tensor.memory),
+                scale_data=np.array(tensor.scale, np.float32) if tensor.scale else None,
+            )
 
 
 class Model:
@@ -45,8 +50,9 @@ class Model:
         """Describe it."""
         self.name, self._content = content.name, content
         self.inputs = [pyDNNTensor(tensor) for tensor in content.inputs]
-        self.outputs = [pyDNNTensor(tensor, np.zeros(tensor.memory, tensor.dtype))
-                        for tensor in content.outputs]
+        self.outputs = [
+            pyDNNTensor(tensor, np.zeros(tensor.memory, tensor.dtype)) for tensor in content.outputs
+        ]
 
     def forward(self, arg: Any, core_id: int = 0, priority: int = 0) -> list[pyDNNTensor] | None:
         """Run; of the inputs only the size in bytes is checked."""

@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a Lite3 is driven: what its motion host is sent, and what must be true before."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lite3_driver import wire
+from lite3_driver.figures import (
+    FIGURES,
+    FOLDED_HIGHEST_RAD,
+    FOLDED_LOWEST_RAD,
+    LEVEL_RAD,
+    Lite3Settings,
+)
+from lite3_driver.reception import Lite3Reception, in_si
+from lite3_driver.sockets import UdpTransport
+from lite3_driver.wire import F64, JOINT_NAMES, Lite3State
+from robot_driver.checks import Stillness, YawRateCheck, outside
+from robot_driver.robot import RobotInterface
+
+
+class Lite3(RobotInterface[Lite3State]):
+    """The motion host's interface: nothing is ever answered, and the legs fold before control."""
+
+    name = "Lite3"
+    host = "the motion host"
+    preparing, prepared = "folds its legs", "folded"
+    figures = FIGURES
+    settings_type = Lite3Settings
+    settings: Lite3Settings
+
+    def __init__(self, settings: Any) -> None:
+        """Begin with a host that has said nothing."""
+        super().__init__(settings)
+        self.reception = Lite3Reception(settings)
+        self._stillness, self._yaw_rate = Stillness(), YawRateCheck()
+
+    @property
+    def place(self) -> str:
+        """Where the state is received, and from whom."""
+        settings = self.settings
+        return f"{settings.interface_address}:{settings.state_port} for {settings.host_address}"
+
+    def open(self) -> UdpTransport:
+        """Open the sockets, in the node's process.
+
+        Raises:
+            DriverError: Another program has the port, or an address is none of this machine's.
+        """
+        return UdpTransport.open(self.settings)
+
+    def adopt(self, descriptors: Sequence[int]) -> UdpTransport:
+        """Return the same sockets in the link process."""
+        return UdpTransport.adopt(self.settings, descriptors)
+
+    def decode(self, data: bytes) -> Lite3State | None:
+        """Return the state in a frame, angular velocity in rad/s."""
+        state = wire.read_state(data)
+        return in_si(state, self.settings) if isinstance(state, Lite3State) else None
+
+    def encode(self, values: F64) -> bytes:
+        """Return a command frame."""
+        return wire.command(values)
+
+    def see(self, state: Lite3State, now_ns: int) -> None:
+        """Watch whether the robot lies still, and whether it turns as its IMU says."""
+        self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
+        self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
+
+    def obstacles(self, now_ns: int) -> list[str]:
+        """Return why the robot does not lie folded and still, or its IMU cannot be trusted."""
+        state, settings = self.reception.state, self.settings
+        return [
+            *([] if state is None else _pose_problems(state)),
+            *self._stillness.problems(now_ns),
+            *self._yaw_rate.problems(
+                unit=settings.angular_velocity_unit, waived=settings.angular_velocity_checked
+            ),
+        ]
+
+    def fault(self) -> str:
+        """Return that the robot has turned, and that its IMU reported another unit."""
+        if not self._yaw_rate.other_unit:
+            return ""
+        return (
+            "while the robot turned, its angular velocity was that of another unit "
+            "(angular_velocity_unit)"
+        )
+
+    def notes(self) -> dict[str, str | float]:
+        """Return what the check of the unit found."""
+        ratio = self._yaw_rate.ratio
+        return {} if ratio is None else {"yaw_rate_ratio": ratio}
+
+    def prepare(self) -> list[bytes]:
+        """Return the request to fold the legs."""
+        return [wire.request(wire.FOLD)]
+
+    def await_ready(self, elapsed_s: float) -> list[bytes] | None:
+        """Return None once the robot has had its time: the host does not tell when it is done."""
+        return None if elapsed_s >= self.settings.fold_s else []
+
+    def take(self) -> list[bytes]:
+        """Return the request for control: twice, as the vendor's client sends it."""
+        return [wire.request(wire.TAKE_CONTROL)] * 2
+
+    def give_back(self) -> list[bytes]:
+        """Return the request that the host's own controller has the robot again."""
+        return [wire.request(wire.GIVE_BACK)]
+
+
+def _pose_problems(state: Lite3State) -> list[str]:
+    """Return why the robot does not lie folded: a sentence each, or nothing."""
+    problems = [
+        f"the robot does not lie folded: {JOINT_NAMES[joint]} is at {angle:.2f} rad, expected "
+        f"{low:.2f}..{high:.2f}"
+        for joint, angle, low, high in outside(
+            state.joint_pos, FOLDED_LOWEST_RAD, FOLDED_HIGHEST_RAD
+        )
+    ]
+    tilt = np.abs(state.rpy[:2]).max()
+    if tilt > LEVEL_RAD:
+        problems.append(f"the robot is tilted by {tilt:.2f} rad, expected at most {LEVEL_RAD}")
+    return problems

@@ -1,0 +1,410 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Real sockets and real processes: whichever dies, the robot is braked and given back."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lite3_driver import wire
+from lite3_driver.wire import FOLD, GIVE_BACK, TAKE_CONTROL
+from policy_inference.machine.scheduling import RealTime
+from robot_driver.interfaces import DriverError, DriverPhase
+
+from .lockstep import DAMP, RUN, braking
+from .udp_host import Node, UdpHost, connected, own_settings, until
+
+REST_NS = 2_000_000_000
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[UdpHost, Node]]:
+    """A host and a node, connected."""
+    with connected(own_settings()) as both:
+        yield both
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process runs."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def brakes(data: bytes) -> bool:
+    """Return whether a datagram brakes all joints."""
+    values = wire.read_command(data)
+    return values is not None and braking(values.astype(float))
+
+
+def stiff(data: bytes) -> bool:
+    """Return whether a datagram is a command with stiffness."""
+    values = wire.read_command(data)
+    return values is not None and bool(values[:, 3].any())
+
+
+def check_shutdown(host: UdpHost, since_ns: int) -> None:
+    """Check that braking for 2 s, then giving back, was the last that the host heard.
+
+    Args:
+        host: It.
+        since_ns: A time before the shutdown sequence, on the system's clock: whatever a busy
+            machine holds up makes the 2 s longer.
+    """
+    until(lambda: GIVE_BACK in host.codes())
+    assert host.requests() == [FOLD, TAKE_CONTROL, TAKE_CONTROL, GIVE_BACK]
+    *heard, last = (data for data, _ in host.heard)
+    assert wire.read_request(last) == GIVE_BACK
+    assert host.at_ns[len(heard)] - since_ns >= REST_NS
+    braked = len(list(itertools.takewhile(brakes, reversed(heard))))
+    first_ns, last_ns = host.at_ns[len(heard) - braked], host.at_ns[len(heard) - 1]
+    # Not the 2 s: the first and the last of the frames may be late, and early, by a stall.
+    assert last_ns - first_ns > REST_NS / 2
+
+
+def test_states_come_as_often_as_asked_for(pair: tuple[UdpHost, Node]) -> None:
+    _, node = pair
+
+    until(lambda: len(node.states) > 200)
+
+    ticks = np.array([state.tick for state, _ in node.states])
+    assert (np.diff(ticks // 2) >= 1).all()
+    assert (np.diff(ticks) == 2).mean() > 0.8
+
+
+def test_nothing_is_sent_by_a_node_that_comes_and_goes(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: len(node.states) > 20)
+
+    node.link.close()
+
+    assert host.codes() == []
+    assert node.lost == []
+    assert not alive(node.link.pid)
+
+
+def test_control_is_taken_commands_followed_and_control_given_back(
+    pair: tuple[UdpHost, Node],
+) -> None:
+    host, node = pair
+    node.in_control(RUN)
+
+    since_ns = time.time_ns()
+    node.link.release()
+    until(lambda: len(node.answers) == 2)
+
+    assert node.answers[1].success
+    assert any(stiff(data) for data, _ in host.heard)
+    check_shutdown(host, since_ns)
+    assert node.report.phase is DriverPhase.LISTENING
+
+
+def test_a_node_that_closes_gives_control_back_first(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+
+    since_ns = time.time_ns()
+    node.link.close()
+
+    check_shutdown(host, since_ns)
+    assert node.lost == []
+    assert not alive(node.link.pid)
+
+
+NODE = """
+import json, sys, time
+from {package} import udp_host
+from {package}.lockstep import RUN
+from lite3_driver.figures import Lite3Settings
+
+node = udp_host.Node(Lite3Settings(**json.loads(sys.argv[1])))
+node.in_control(RUN)
+print(node.link.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+def test_a_node_that_is_killed_leaves_a_robot_that_is_braked_and_given_back() -> None:
+    settings = own_settings()
+    text = NODE.format(package=__package__)
+    root = Path(__file__).parents[len(__package__.split("."))]
+    with closing(UdpHost(settings)) as host:
+        arguments = [sys.executable, "-c", text, json.dumps(asdict(settings))]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as node:
+            assert node.stdout is not None
+            pid = int(node.stdout.readline())
+            since_ns = time.time_ns()
+            node.kill()
+
+        check_shutdown(host, since_ns)
+        until(lambda: not alive(pid))
+
+
+def test_a_link_that_is_killed_is_replaced_by_its_node(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+
+    since_ns = time.time_ns()
+    os.kill(node.link.pid, signal.SIGKILL)
+
+    check_shutdown(host, since_ns)
+    until(lambda: bool(node.lost))
+    assert "SIGKILL" in node.lost[0]
+    assert len({source for _, source in host.heard}) == 1
+
+
+@pytest.mark.parametrize("dies", ["link", "node"])
+def test_a_fold_is_stopped_when_one_of_the_two_dies(dies: str) -> None:
+    with connected(own_settings(fold_s=60.0)) as (host, node):
+        until(lambda: bool(node.reports and node.report.obstacles == ()))
+        node.link.take()
+        until(lambda: host.codes() == [FOLD] and node.report.phase is DriverPhase.TAKING)
+
+        since_ns = time.time_ns()
+        if dies == "link":
+            os.kill(node.link.pid, signal.SIGKILL)
+        else:
+            node.link.close()
+
+        check_shutdown(host, since_ns)
+
+
+def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+
+    since_ns = time.time_ns()
+    os.kill(node.link.pid, signal.SIGSTOP)
+
+    check_shutdown(host, since_ns)
+    until(lambda: bool(node.lost))
+    assert "hung" in node.lost[0]
+
+
+@pytest.mark.parametrize("ask", ["follow", "damp", "take", "release"])
+def test_a_link_that_hangs_never_lets_a_request_wait(pair: tuple[UdpHost, Node], ask: str) -> None:
+    _, node = pair
+    link, command = node.link, node.made(DAMP)
+    until(lambda: bool(node.reports))
+    os.kill(link.pid, signal.SIGSTOP)
+    requests = {
+        "follow": lambda: link.follow(command),
+        "damp": lambda: link.damp("tried"),
+        "take": link.take,
+        "release": link.release,
+    }
+
+    # If one waited for room, it would be until the process is taken for hung, and killed.
+    for _ in range(2000):
+        link.follow(command)
+    for _ in range(100):
+        assert not requests[ask]()
+
+    assert node.lost == []
+    os.kill(link.pid, signal.SIGCONT)
+
+
+def test_a_link_that_hung_and_goes_on_is_asked_again(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: bool(node.reports))
+    os.kill(node.link.pid, signal.SIGSTOP)
+    while node.link.damp("until there is no room"):
+        pass
+    os.kill(node.link.pid, signal.SIGCONT)
+    until(node.link.release)
+
+    until(lambda: bool(node.answers))
+    assert node.answers[0].success
+    assert host.codes() == []
+
+
+def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
+    pair: tuple[UdpHost, Node],
+) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    os.kill(node.link.pid, signal.SIGSTOP)
+    while node.link.damp("there is room"):
+        node.link.follow(node.made(RUN))
+    assert not node.link.damp("the e-stop was pressed")
+    os.kill(node.link.pid, signal.SIGCONT)
+
+    until(lambda: "the e-stop was pressed" in node.report.reason)
+    assert node.report.phase is DriverPhase.DAMPING
+    until(lambda: brakes(host.heard[-1][0]))
+
+
+def test_a_link_that_hangs_while_nothing_is_controlled_is_told_of(
+    pair: tuple[UdpHost, Node],
+) -> None:
+    host, node = pair
+    until(lambda: bool(node.reports))
+
+    os.kill(node.link.pid, signal.SIGSTOP)
+
+    until(lambda: bool(node.lost))
+    assert "hung" in node.lost[0]
+    assert host.codes() == []
+
+
+def test_a_link_that_is_killed_while_nothing_is_controlled_is_told_of(
+    pair: tuple[UdpHost, Node],
+) -> None:
+    host, node = pair
+
+    os.kill(node.link.pid, signal.SIGKILL)
+
+    until(lambda: bool(node.lost))
+    assert host.codes() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_do_not_end_the_link(pair: tuple[UdpHost, Node], number: signal.Signals) -> None:
+    _, node = pair
+    until(lambda: bool(node.states))
+
+    os.kill(node.link.pid, number)
+    before = len(node.states)
+
+    until(lambda: len(node.states) > before + 100)
+    assert alive(node.link.pid)
+
+
+def test_a_node_that_hangs_does_not_hold_up_the_robot(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    node.in_control(RUN)
+    node.hangs.set()
+    before = len(host.codes())
+
+    # Longer than the channel can hold.
+    until(lambda: len(host.codes()) > before + 600)
+    node.link.release()
+    until(lambda: GIVE_BACK in host.codes())
+    node.goes_on.set()
+    node.hangs.clear()
+
+    until(lambda: len(node.answers) == 2)
+    until(lambda: node.report.phase is DriverPhase.LISTENING)
+    assert node.report.details["not_read_by_node"]
+
+
+def test_datagrams_that_the_kernel_dropped_are_counted(pair: tuple[UdpHost, Node]) -> None:
+    host, node = pair
+    until(lambda: bool(node.states))
+    os.kill(node.link.pid, signal.SIGSTOP)
+    for tick in range(2_000):
+        host.tell(host.state, 10**6 + tick)
+    os.kill(node.link.pid, signal.SIGCONT)
+
+    until(lambda: bool(node.report.details["dropped"]))
+
+
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
+    settings = own_settings()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((settings.interface_address, settings.state_port))
+        with pytest.raises(DriverError, match="43897 in use"):
+            Node(settings)
+
+
+def test_a_port_that_becomes_free_in_time_is_waited_for() -> None:
+    settings = own_settings()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind((settings.interface_address, settings.state_port))
+        # As the process of a driver that was killed, in its shutdown sequence.
+        leaves = threading.Timer(0.2, other.close)
+        leaves.start()
+        Node(settings).link.close()
+        leaves.join()
+
+
+def test_the_port_is_free_once_the_link_is_closed(pair: tuple[UdpHost, Node]) -> None:
+    _, node = pair
+    settings = node.settings
+
+    node.link.close()
+
+    Node(settings).link.close()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"interface_address": "192.0.2.7"},
+            "expected an address of this machine, found 192.0.2.7",
+        ),
+        ({"host_address": "lite3.local"}, "expected an IPv4 address"),
+    ],
+)
+def test_settings_that_cannot_be_are_errors(changes: dict[str, str], words: str) -> None:
+    with pytest.raises(DriverError, match=words):
+        Node(own_settings(**changes))
+
+
+def test_the_process_keeps_to_the_cores_that_were_asked_for() -> None:
+    core = max(os.sched_getaffinity(0))
+    node = Node(own_settings(realtime=RealTime(cpus=(core,))))
+    until(lambda: bool(node.reports))
+    assert os.sched_getaffinity(node.link.pid) == {core}
+    assert node.report.refused == ()
+    node.link.close()
+
+
+def test_what_the_machine_refuses_is_told_and_the_process_goes_on() -> None:
+    node = Node(own_settings(realtime=RealTime(priority=1000, cpus=(1001,))))
+    until(lambda: bool(node.reports))
+    cpus, priority = node.report.refused
+    assert cpus.startswith("realtime.cpus 1001: Invalid argument (EINVAL)")
+    assert priority.startswith("realtime.priority 1000: Invalid argument (EINVAL)")
+    assert node.report.phase is DriverPhase.LISTENING
+    node.link.close()
+
+
+def test_a_host_that_nobody_can_reach_is_an_obstacle() -> None:
+    node = Node(own_settings(host_address="192.0.2.1"))
+
+    until(lambda: bool(node.reports))
+    node.link.take()
+    until(lambda: bool(node.answers))
+
+    assert any("no route to 192.0.2.1" in obstacle for obstacle in node.report.obstacles)
+    assert "no route to 192.0.2.1" in node.answers[0].message
+    node.link.close()
+
+
+def test_a_machine_where_nothing_listens_is_not_taken() -> None:
+    settings = own_settings()
+    with closing(UdpHost(settings, deaf=True)):
+        node = Node(settings)
+        assert "nothing listens on" in node.taken().message
+        node.link.close()
+        assert node.report.phase is DriverPhase.LISTENING
+
+
+def test_requests_to_a_link_that_has_died_are_harmless(pair: tuple[UdpHost, Node]) -> None:
+    _, node = pair
+    os.kill(node.link.pid, signal.SIGKILL)
+    until(lambda: bool(node.lost))
+
+    node.link.take()
+    node.link.follow(node.made(RUN))
+    node.link.close()
+    node.link.close()

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arguments of verbs that make or simulate bundles: golden rows, nominal figures, the robot."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.commands.arguments import add_topics
+from model_tools.errors import ToolError
+
+if TYPE_CHECKING:
+    from model_tools.make.complete import Completion, Measure
+    from model_tools.simulation.robot import SimulatedRobot
+
+
+def add_completion_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    sources = parser.add_mutually_exclusive_group()
+    sources.add_argument(
+        "--simulate",
+        action="store_true",
+        help="measure nominal figures in walks of the simulated robot, a Lite3 "
+        "or that of --robot-model",
+    )
+    sources.add_argument(
+        "--rollout",
+        type=Path,
+        metavar="NPZ",
+        help="measure them in a recorded run: the model's inputs (or obs), "
+        "joint_pos, joint_vel, a row per tick",
+    )
+    sources.add_argument("--bag", type=Path, help="measure them in a bag of a healthy robot")
+    add_robot(parser)
+    add_topics(parser)
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        metavar="NPZ",
+        help="golden rows to check and take, instead of rows of that run",
+    )
+    parser.add_argument(
+        "--rows-output",
+        type=Path,
+        metavar="NPZ",
+        help="keep all rows of that run, to calibrate and compare with",
+    )
+
+
+def completion_of(given: argparse.Namespace) -> Completion:
+    """Return what the arguments ask for.
+
+    Raises:
+        ToolError: Rows shall be kept of a run that was not asked for.
+    """
+    from model_tools.make.complete import Completion
+
+    recording = given.rollout or given.bag
+    for read in (recording, given.golden):
+        if read and given.rows_output and given.rows_output.resolve() == read.resolve():
+            raise ToolError(f"--rows-output: expected another file than {read}, which is read")
+    measure = _measure(given)
+    if measure is None and given.rows_output is not None:
+        raise ToolError(
+            "--rows-output: expected a run to keep the rows of, found none; give "
+            "--simulate, --rollout or --bag"
+        )
+    return Completion(
+        measure=measure, golden=given.golden, rows_output=given.rows_output, force=given.force
+    )
+
+
+def note_suspicions(bundle: Path) -> None:
+    """Log what `inspect` would find suspicious in a bundle that was made."""
+    from model_tools.prove.inspect.registry import inspect_path
+
+    for suspicion in inspect_path(bundle).suspicions:
+        logging.getLogger("model_tools").warning("suspicious: %s", suspicion)
+
+
+def _measure(given: argparse.Namespace) -> Measure | None:
+    robot = robot_of(given, "--simulate")
+    if given.simulate:
+        from model_tools.make.unrecorded import simulated_walks
+
+        return functools.partial(simulated_walks, robot=robot)
+    recording = given.rollout or given.bag
+    if recording is None:
+        return None
+    from model_tools.make.nominal import recorded_runs
+
+    return functools.partial(recorded_runs, file=recording, topics=dict(given.topic))
+
+
+def add_robot(parser: argparse.ArgumentParser) -> None:
+    """Declare which robot is simulated."""
+    parser.add_argument(
+        "--robot-model",
+        type=Path,
+        metavar="FILE",
+        help="simulate this robot, MJCF or URDF, instead of a Lite3",
+    )
+    parser.add_argument(
+        "--robot-imu",
+        default="",
+        metavar="NAME",
+        help="site or body of that model whose frame is the IMU's (default: its base)",
+    )
+
+
+def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
+    """Return the robot that the arguments of `add_robot` name.
+
+    Args:
+        given: The arguments.
+        asked_by: The option that simulates at all.
+
+    Raises:
+        ToolError: A model is named and nothing is simulated, or an IMU without a model.
+    """
+    simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
+    if given.robot_model is not None and not simulates:
+        raise ToolError(f"--robot-model: expected {asked_by}, which simulates it, found none")
+    if given.robot_imu and given.robot_model is None:
+        raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
+    from model_tools.simulation.robot import SimulatedRobot
+
+    return SimulatedRobot(model=given.robot_model, imu=given.robot_imu)

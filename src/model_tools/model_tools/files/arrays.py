@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in files (`.npz`, `.npy`, safetensors), and whether they are those of a contract."""
+
+from __future__ import annotations
+
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.contract import JointContract, Joints
+from policy_inference.bundle.contract import Tensor as TensorEntry
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.errors import RobotError
+from policy_inference.interfaces import F64, Tensor
+
+OBSERVATION = "obs"
+"""What an observation is called where there is only one."""
+EPISODE, TIME = "episode", "time"
+"""Which run a row belongs to, and when it was, s: what tells whether rows follow one another."""
+_PER_JOINT = ("joint_pos", "joint_vel")
+_XYZ = [0, 1, 2]
+_VECTORS = {
+    "quat_xyzw": {"quat_xyzw": [0, 1, 2, 3], "quat_wxyz": [1, 2, 3, 0]},
+    "ang_vel_body": {"ang_vel_body": _XYZ},
+    "lin_vel_body": {"lin_vel_body": _XYZ, "base_lin_vel_body": _XYZ},
+    "velocity_command": {"velocity_command": _XYZ, "command": _XYZ},
+}
+"""Names under which other fields of the state are recorded, with the place of each value."""
+_ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
+# What numpy and zip raise for broken files depends on where they break.
+_BROKEN = (
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    ValueError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_arrays(file: Path) -> dict[str, Tensor]:
+    """Read the arrays of an `.npz` by name, or the one of an `.npy` as `obs`.
+
+    Raises:
+        ToolError: It is neither, is cut off, or holds objects, which can run code where read.
+        OSError: It cannot be read.
+    """
+    if file.is_dir():
+        raise ToolError(
+            f"{file}: expected a recorded rollout (.npz, .npy) or a rosbag2 recording, "
+            "found a folder without files of one"
+        )
+    with file.open("rb") as stream:
+        try:
+            if not stream.read(len(_NPY_MAGIC)).startswith((_ZIP_MAGIC, _NPY_MAGIC)):
+                raise ValueError("another kind of file")
+            stream.seek(0)
+            found = np.load(stream)
+            if isinstance(found, np.ndarray):
+                return {OBSERVATION: found}
+            return {name: found[name] for name in found.files}
+        except _BROKEN as error:
+            raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error
+
+
+def write_arrays(file: Path, arrays: Mapping[str, Tensor]) -> None:
+    """Write an `.npz` of this name, whatever its ending."""
+    with file.open("wb") as stream:
+        # numpy's annotations take any of the arrays for its own keyword.
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+
+
+def write_parts(
+    stream: IO[bytes], dtype: np.dtype[Any], shape: Sequence[int], parts: Iterable[Tensor]
+) -> None:
+    """Write the content of an `.npy`, part by part.
+
+    Args:
+        stream: A file, or a member of an `.npz`.
+        dtype: Of the array.
+        shape: Of the array.
+        parts: Rows of it, one part after another.
+
+    Raises:
+        OSError: The disk is full.
+    """
+    np.lib.format.write_array_header_1_0(
+        stream,
+        {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": tuple(shape),
+        },
+    )
+    for part in parts:
+        stream.write(part.astype(dtype, copy=False).tobytes())
+
+
+def first_of(arrays: Mapping[str, Tensor], names: Sequence[str]) -> Tensor | None:
+    """Return the array with the first of the names that is there."""
+    return next((arrays[name] for name in names if name in arrays), None)
+
+
+def checked(file: Path, name: str, array: Tensor, entry: TensorEntry, count: int) -> Tensor:
+    """Return `count` rows of a model's tensor, in its type.
+
+    Raises:
+        ToolError: Another shape, no row, no numbers, or values that are not finite.
+    """
+    check_rows(file, name, array, (count, *entry.shape[1:]))
+    return array.astype(entry.dtype)
+
+
+def sensed(
+    file: Path, arrays: Mapping[str, Tensor], contract: JointContract, count: int
+) -> dict[str, F64]:
+    """Return what was recorded of the robot's state [rows, size], by field of `RobotState`.
+
+    Columns per joint are those of `joint_names`, the robot's or the contract's names, if that was
+    recorded, else the contract's;
+    `quat_wxyz` is put into the order of `quat_xyzw`.
+
+    Raises:
+        ToolError: A joint is missing or named twice, or as in `check_rows`.
+    """
+    free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
+    found = dict[str, F64]()
+    for name in _PER_JOINT:
+        if name in free:
+            columns, width = _columns(file, arrays, contract.joints)
+            check_rows(file, name, free[name], (count, width))
+            found[name] = free[name][:, columns].astype(np.float64)
+    for field, known in _VECTORS.items():
+        for name, order in known.items():
+            if name in free and field not in found:
+                check_rows(file, name, free[name], (count, len(order)))
+                found[field] = free[name][:, order].astype(np.float64)
+    return found
+
+
+def _columns(file: Path, arrays: Mapping[str, Tensor], joints: Joints) -> tuple[list[int], int]:
+    """Return where each of the contract's joints is among the recorded ones, and their number.
+
+    A file from training goes by the contract's names, one from the robot by the robot's.
+    """
+    recorded = tuple(map(str, np.atleast_1d(arrays.get("joint_names", joints.names))))
+    names = joints.on_robot() if set(joints.on_robot()) <= set(recorded) else joints.names
+    places = np.empty(len(names))
+    try:
+        JointOrder(names).take(recorded, np.arange(len(recorded), dtype=np.float64), places)
+    except RobotError as error:
+        raise ToolError(f"{file}: joint_names: {error}") from error
+    return places.astype(int).tolist(), len(recorded)
+
+
+def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> None:
+    """Check an array of rows.
+
+    Raises:
+        ToolError: Another shape, no row, no numbers, or values that are not finite.
+    """
+    if not shape[0] or array.shape != tuple(shape) or not np.issubdtype(array.dtype, np.number):
+        raise ToolError(
+            f"{file}: {name}: expected numbers {[shape[0] or 'rows', *shape[1:]]}, "
+            f"found {array.dtype}{list(array.shape)}"
+        )
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array.reshape(shape[0], -1)).all(axis=1)))
+        raise ToolError(f"{file}: {name}: expected finite values, found others in row {row}")
+
+
+def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes by name, from the header.
+
+    Raises:
+        ToolError: It is another kind of file, or cut off.
+        OSError: It cannot be read.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a mapping
+    except SafetensorError as error:
+        raise _wrong(path, error) from error
+
+
+def read_tensors(path: Path, names: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Return tensors by name: those of `names` that are there, or all.
+
+    Raises:
+        ToolError: It is another kind of file, is cut off, or holds types that numpy lacks.
+        OSError: It cannot be read.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            return {
+                name: file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118  # not a mapping
+                if names is None or name in names
+            }
+    except (SafetensorError, TypeError, AttributeError) as error:
+        raise _wrong(path, error) from error
+
+
+def _wrong(path: Path, error: Exception) -> ToolError:
+    return ToolError(f"{path}: expected a whole safetensors file, found {error}")

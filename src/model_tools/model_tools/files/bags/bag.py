@@ -1,0 +1,242 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A rosbag2 recording: its topics, and the messages of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.typesys import Stores, get_typestore
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.blocks import (
+    LAST_NS,
+    Block,
+    BlocksOf,
+    Times,
+    in_rows,
+    indexed_files,
+    read_blocks,
+    set_back,
+)
+from policy_inference.core.wire import Decode, decoder_of
+
+METADATA = "metadata.yaml"
+_STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
+_COMPRESSED = ".zstd"
+_STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BagTopic:
+    """What a recording says of a topic: the name of its message type, and how many there are."""
+
+    type: str
+    count: int
+
+
+def is_bag(path: Path) -> bool:
+    """Return whether it is a storage file of a recording, or a folder that holds one."""
+    if path.is_dir():
+        return (path / METADATA).is_file() or bool(storage_files(path))
+    return path.is_file() and path.suffix in _STORAGES
+
+
+def storage_files(path: Path) -> list[Path]:
+    """Return the files with messages, of a recording or a single one of its files."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [file for file in files if Path(file.name.removesuffix(_COMPRESSED)).suffix in _STORAGES]
+
+
+class Bag:
+    """A recording, in mcap or sqlite3, compressed or not, in one file or several.
+
+    Attributes:
+        path: Its folder, or its only file.
+        storage: Kind of its files.
+        start_ns, duration_ns: First time in the log, and the time from there to the last.
+        topics: What was recorded, by full name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read what is in the recording, and no message yet.
+
+        Raises:
+            ToolError: It is broken, or its folder lacks its metadata.
+            OSError: It cannot be read.
+        """
+        if path.is_dir() and not (path / METADATA).is_file():
+            raise ToolError(
+                f"{path}: expected {METADATA} beside the files of a recording, found "
+                f"none; `ros2 bag reindex {path}` writes it"
+            )
+        self.path = path
+        with self._opened() as reader:
+            self.start_ns, self.duration_ns = reader.start_time, reader.duration
+            self._types = reader.typestore
+            self.topics = {
+                name: BagTopic(type=topic.msgtype or "several types", count=topic.msgcount)
+                for name, topic in reader.topics.items()
+            }
+        kinds = {Path(file.name.removesuffix(_COMPRESSED)).suffix for file in storage_files(path)}
+        self.storage = ", ".join(_STORAGES[suffix] for suffix in sorted(kinds))
+
+    def messages(self, topic: str) -> Iterator[tuple[int, Any]]:
+        """Yield time in the log (ns) and message, in the order of the log.
+
+        Each call reads the files by itself, so that several topics may be read side by side.
+
+        Raises:
+            ToolError: The recording is broken, or the type of the messages is unknown.
+        """
+        self._fields(topic)
+        with self._opened() as reader:
+            chosen = [each for each in reader.connections if each.topic == topic]
+            for connection, log_ns, data in reader.messages(connections=chosen):
+                yield log_ns, reader.deserialize(data, connection.msgtype)
+
+    def all_messages(self, topics: Sequence[str]) -> Iterator[tuple[int, str, Any]]:
+        """Yield time in the log (ns), topic and message of several topics, in one pass by time.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            chosen = [each for each in reader.connections if each.topic in topics]
+            for connection, log_ns, data in reader.messages(connections=chosen):
+                yield log_ns, connection.topic, reader.deserialize(data, connection.msgtype)
+
+    def fields(self, topic: str) -> set[str]:
+        """Return the names of the fields of a topic's messages, as the recording defines them."""
+        return {name for name, _ in self._fields(topic)}
+
+    def is_stamped(self, topic: str) -> bool:
+        """Return whether a topic's messages begin with a header or a stamp.
+
+        Raises:
+            ToolError: Their type is unknown.
+        """
+        return any(what in _STAMPED for _, (_, what) in self._fields(topic)[:1])
+
+    def _fields(self, topic: str) -> Sequence[Any]:
+        """Return name and type of the fields of a topic's messages."""
+        kind = self.topics[topic].type
+        if kind not in self._types.fielddefs:
+            raise ToolError(
+                f"{self.path}: {topic}: expected a definition of {kind} in the "
+                "recording, found none, as in those of Humble and before in sqlite3; "
+                "`ros2 bag convert` to mcap, where the type is installed, writes it"
+            )
+        _, fields = self._types.fielddefs[kind]
+        return fields
+
+    @contextmanager
+    def blocks(self) -> Iterator[BlocksOf]:
+        """Give what yields the messages of a topic, as long as the context is open.
+
+        Several topics may be read side by side.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            files = indexed_files(reader)
+
+            def of_topic(topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
+                if files and all(file.in_order(topic) for file in files):
+                    return chain.from_iterable(
+                        file.blocks(topic, begin_ns, end_ns) for file in files
+                    )
+                return self._blocks_in_turn(topic, begin_ns, end_ns)
+
+            yield of_topic
+
+    def stored_ns(self, topic: str) -> Times:
+        """Return when the messages of a topic were logged [messages], as they were written.
+
+        Readers put them into the order of time, so that a clock that was set back shows here
+        alone. Where a storage does not tell, there are none.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        with self._opened() as reader:
+            files = indexed_files(reader)
+            parts = (
+                [part for file in files for part in file.stored_ns(topic)]
+                if files
+                else in_rows(reader, topic)
+            )
+            return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)
+
+    def _blocks_in_turn(self, topic: str, begin_ns: int, end_ns: int) -> Iterator[Block]:
+        # A reader of its own: one that looks at each message in turn has one place in the file.
+        with self._opened() as reader:
+            yield from read_blocks(reader, topic, begin_ns, end_ns)
+
+    def decoder(self, topic: str, *, whole: bool = False) -> Decode:
+        """Return what reads the messages of a topic, all of one type, from their bytes.
+
+        It raises a ValueError or a struct.error for bytes that are not such a message.
+
+        Args:
+            topic: Full name.
+            whole: Whether all fields are wanted, and not only those that a policy looks at.
+        """
+        kind = self.topics[topic].type
+
+        def with_rosbags(data: bytes) -> Any:
+            try:
+                return self._types.deserialize_cdr(data, kind)
+            # Which exception depends on the byte that is wrong.
+            except Exception as error:
+                raise ValueError(str(error) or type(error).__name__) from error
+
+        return (None if whole else decoder_of(kind, with_rosbags)) or with_rosbags
+
+    def problem(self, what: str, time_ns: int, text: object) -> ToolError:
+        """Return the error about something at a time."""
+        return ToolError(f"{self.path}: {what} at {time_ns * 1e-9:.3f} s: {text}")
+
+    @contextmanager
+    def _opened(self) -> Iterator[AnyReader]:
+        """Give an open reader; what it raises becomes an error of ours."""
+        # Recordings of Humble and before do not say what their types are.
+        types = get_typestore(Stores.ROS2_HUMBLE)
+        try:
+            with AnyReader([self.path], default_typestore=types) as reader:
+                yield reader
+        except (OSError, ToolError):
+            raise
+        # A broken file makes the reader raise what it likes: struct.error, KeyError, TypeError.
+        except Exception as error:
+            raise ToolError(
+                f"{self.path}: expected a whole rosbag2 recording, found a broken one "
+                f"({str(error) or type(error).__name__}); `ros2 bag reindex` or "
+                "`mcap recover` may save what is left"
+            ) from error
+
+
+def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
+    """Check that the clock of the log was not set back.
+
+    Raises:
+        ToolError: It was, or the recording is broken.
+    """
+    for topic in topics.values():
+        stored_ns = bag.stored_ns(topic)
+        if (place := set_back(stored_ns)) is not None:
+            back_s = float(stored_ns[place - 1] - stored_ns[place]) * 1e-9
+            raise bag.problem(
+                topic,
+                int(stored_ns[place]),
+                "expected times in the log that go on, found one "
+                f"{back_s:.3f} s before the last; the clock began anew: cut the recording there",
+            )

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A policy on sensors that were heard: what it would have seen and said at each tick."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.streams import Arrival
+from model_tools.files.bags.tick_times import Ticks
+from model_tools.files.rows import Row
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.terms import TERMS
+from policy_inference.core.command import CommandFader
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED, state_reader, velocity_of
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.state import RobotState
+from policy_inference.core.wire import Decode
+from policy_inference.errors import RobotError
+
+_OWN_FIELDS = ("last_action", "last_output", "phase", "tick")
+"""What a policy remembers from tick to tick, beside histories and recurrent state."""
+_SENSED = ("joint_pos", "joint_vel", "velocity_command")
+
+
+class HeardMessages(Protocol):
+    """What a robot said, from a recording or while it says it.
+
+    Attributes:
+        topics: Where each input comes from.
+    """
+
+    topics: Mapping[str, str]
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield messages in the order of their times; at least those that are newest at a tick.
+
+        Raises:
+            ToolError: The recording is broken, or its clock begins anew.
+        """
+
+    def decoder(self, topic: str) -> Decode:
+        """Return what reads the messages of a topic from their bytes."""
+
+    def problem(self, what: str, time_ns: int, text: object) -> ToolError:
+        """Return the error about something at a time."""
+
+
+def input_types(contract: JointContract) -> dict[str, list[str]]:
+    """Return the message types that each input of a policy may have."""
+    state, names = RobotState(contract), contract.joints.on_robot()
+    return {
+        name: [TWIST, TWIST_STAMPED]
+        if name == COMMAND
+        else [state_reader(name, names, state).message]
+        for name in state.inputs
+    }
+
+
+def remembers(contract: JointContract) -> bool:
+    """Return whether what a policy sees at a tick depends on the ticks before."""
+    observations = contract.observations.values()
+    terms = [(term, observation) for observation in observations for term in observation.terms]
+    return bool(contract.state) or any(
+        TERMS[term.term].field in _OWN_FIELDS
+        or (term.history_length or observation.history.length) > 1
+        for term, observation in terms
+    )
+
+
+class Replay:
+    """Feeds a bundle's reference model with what was heard, as the robot's own loop would.
+
+    The newest message of each input counts, by header stamp, or by time in the log where it has
+    none. `last_action`, history and recurrent state are those of the policy itself. Ticks at
+    which an input is older than its time-out are left out, and the policy starts clean after them.
+
+    Attributes:
+        ticks: Which there were so far.
+    """
+
+    def __init__(self, bundle: JointBundle, heard: HeardMessages) -> None:
+        """Prepare what does not need the model."""
+        contract = bundle.contract
+        self._bundle, self._heard = bundle, heard
+        self._state = RobotState(contract)
+        self._readers = {
+            name: state_reader(name, contract.joints.on_robot(), self._state)
+            for name in self._state.inputs
+            if name != COMMAND
+        }
+        self._decoders: dict[str, Decode] = {}
+        self._command = CommandFader(
+            self._state.get("velocity_command"),
+            contract.velocity_command,
+            limits_in_force(contract, StricterLimits()),
+        )
+        self._sensed = {name: self._state[name] for name in _SENSED if name in self._state.slices}
+        self._remembers = remembers(contract)
+        self.ticks = Ticks(contract)
+
+    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
+        """Yield rows of views, numbered by the ticks that are not left out; once.
+
+        Args:
+            wanted: Sorted numbers of those to yield; None for all. A policy that remembers nothing
+                is spared the others.
+
+        Raises:
+            PolicyError: The recording is broken, a message does not fit, a value is not finite,
+                or the model does not run.
+        """
+        if wanted is not None and not len(wanted):
+            return
+        chosen = None if wanted is None else frozenset(wanted)
+        backend, _ = open_backend(self._bundle, ["onnx"])
+        try:
+            policy = JointPolicy(self._bundle, backend, self._state)
+            tensors = {
+                name: array[0]
+                for name, array in (*backend.inputs.items(), *backend.outputs.items())
+            }
+            first_ns = 0
+            for number, now_ns in enumerate(self.ticks.times_ns(self._heard.arrivals())):
+                first_ns = first_ns if number else now_ns
+                is_wanted = chosen is None or number in chosen
+                if not (is_wanted or self._remembers):
+                    continue
+                self._tick(policy, now_ns)
+                if is_wanted:
+                    yield Row(
+                        number=number,
+                        time_s=(now_ns - first_ns) * 1e-9,
+                        begins=self.ticks.begins,
+                        tensors=tensors,
+                        sensed=self._sensed,
+                    )
+                if wanted is not None and number == wanted[-1]:
+                    return
+                policy.commit()
+        finally:
+            backend.close()
+
+    def _tick(self, policy: JointPolicy, now_ns: int) -> None:
+        if self.ticks.begins:
+            policy.reset()
+        for arrival in self.ticks.newest.values():
+            self._take(arrival)
+        self.ticks.newest.clear()
+        self._command.update(now_ns)
+        self._state.derive()
+        if not self._state.is_finite() and (names := self._state.not_finite()):
+            raise self._heard.problem(
+                "the sensors", now_ns, f"expected finite values, found others in {', '.join(names)}"
+            )
+        if not policy.infer():
+            raise self._heard.problem(
+                "the model",
+                now_ns,
+                "expected finite outputs, found others; "
+                "most likely the recording is not of this policy, or the "
+                "observation is not as it was trained",
+            )
+
+    def _take(self, arrival: Arrival) -> None:
+        time_ns, name, data = arrival
+        try:
+            message = self._decoder(name)(data)
+            if name != COMMAND:
+                self._readers[name].read(message)
+                return
+        except (RobotError, struct.error, ValueError) as error:
+            text = error if isinstance(error, RobotError) else f"expected a whole message ({error})"
+            raise self._heard.problem(self._heard.topics[name], time_ns, text) from error
+        # One that is not finite is not taken, as on the robot.
+        self._command.set(velocity_of(message), time_ns)
+
+    def _decoder(self, name: str) -> Decode:
+        """Return that of an input; its type may not be known before the first message."""
+        if name not in self._decoders:
+            self._decoders[name] = self._heard.decoder(self._heard.topics[name])
+        return self._decoders[name]

@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of a topic by the hundred: when they came, their stamps, and their bytes on demand.
+
+Those of an MCAP file are found by its index, instead of by looking at each of them.
+
+An MCAP file (https://mcap.dev/spec) has its messages in chunks, and behind each chunk an index of
+where those of each topic are in it. A robot says far more than a policy looks at: numpy reads all
+stamps of a chunk at once, and what is not looked at costs nothing else. rosbags parses everything
+but the messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice, pairwise
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.errors import ReaderError
+from rosbags.rosbag2.reader import DirectoryReader
+from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
+
+Times = npt.NDArray[np.int64]
+Heads = npt.NDArray[np.uint8]
+
+HEAD = 12
+"""First bytes of a message: four name the encoding; where it has a header, eight are the stamp."""
+_AT_ONCE = 512
+RESTART_NS = 1_000_000_000
+"""Stamps that go back by more than this are those of a clock that was set back."""
+LAST_NS = 2**63 - 1
+"""No log has a later time."""
+Places = npt.NDArray[np.intp]
+_CHUNKS_KEPT = 4
+"""Topics are read side by side and are rarely more than a chunk apart."""
+_MESSAGE = 0x05
+_LENGTH_AT, _COUNTED_FROM, _DATA_AT = 1, 9, 31
+"""In a message's record: opcode 1, length 8, channel 2, sequence 4, times 16, data."""
+_ENTRIES_AT = 15
+"""In an index record: opcode 1, length 8, channel 2, size of the entries 4, entries."""
+_CRC_AT, _COMPRESSION_AT, _SIZE = 33, 37, 12
+"""In a chunk's record: opcode 1, length 8, times 16, size 8, CRC 4, compression 4 + its length,
+compressed size 8, messages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """Messages of one topic, in the order of the log.
+
+    Attributes:
+        log_ns: [messages] when they were logged.
+        heads: [messages, 12] their first bytes.
+        data: Gives the bytes of one of them.
+    """
+
+    log_ns: Times
+    heads: Heads
+    data: Callable[[int], bytes]
+
+
+def stamps_ns(heads: Heads) -> Times:
+    """Return what messages that begin with a header are stamped with [messages]; 0: with nothing.
+
+    Args:
+        heads: [messages, 12] their first bytes.
+    """
+    # The last bit of an encoding's number is its byte order (OMG DDS-RTPS 2.5, clause 10).
+    little = (heads[:, 1] & 1).astype(bool)
+    stamps = np.ascontiguousarray(heads[:, 4:])
+    sec, nanosec = (
+        np.where(little, *(stamps.view(f"{order}{kind}4")[:, place] for order in "<>"))
+        for place, kind in enumerate("iu")
+    )
+    return sec.astype(np.int64) * 1_000_000_000 + nanosec
+
+
+class BlocksOf(Protocol):
+    """What reads messages of a topic."""
+
+    def __call__(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
+        """Yield those that were logged from one time to before another, ns."""
+
+
+def read_blocks(
+    reader: AnyReader, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS
+) -> Iterator[Block]:
+    """Yield the messages of a topic of an opened recording, all of which rosbags reads."""
+    chosen = [each for each in reader.connections if each.topic == topic]
+    messages = reader.messages(connections=chosen, start=begin_ns, stop=end_ns)
+    while found := list(islice(messages, _AT_ONCE)):
+        heads = np.frombuffer(b"".join(data[:HEAD] for _, _, data in found), np.uint8)
+        yield Block(
+            log_ns=np.array([log_ns for _, log_ns, _ in found]),
+            heads=heads.reshape(-1, HEAD),
+            data=[data for _, _, data in found].__getitem__,
+        )
+
+
+def in_rows(reader: AnyReader, topic: str) -> list[Times]:
+    """Return the times of a topic's messages in each SQLite file, as they were written."""
+    (whole,) = reader.readers
+    if not isinstance(whole, Reader):
+        return []
+    storage = whole.storage
+    files = storage.storages if isinstance(storage, DirectoryReader) else [storage]
+    return [
+        np.array(
+            [
+                time_ns
+                for (time_ns,) in file.dbconn.cursor().execute(
+                    "SELECT timestamp FROM messages JOIN topics ON topics.id = messages.topic_id "
+                    "WHERE topics.name = ? ORDER BY messages.id",
+                    (topic,),
+                )
+            ],
+            np.int64,
+        )
+        for file in files
+        if isinstance(file, Sqlite3Reader) and file.dbconn
+    ]
+
+
+def set_back(stored_ns: Times) -> int | None:
+    """Return the place of the first message after a clock was set back; None if it never was.
+
+    Parts that were put together in any order, none in the time of another, are no such thing.
+
+    Args:
+        stored_ns: [messages] times in the order of writing.
+    """
+    back = 1 + np.flatnonzero(np.diff(stored_ns) < -RESTART_NS)
+    if not len(back):
+        return None
+    runs = sorted((int(run.min()), int(run.max())) for run in np.split(stored_ns, back))
+    apart = all(end < begin for (_, end), (begin, _) in pairwise(runs))
+    return None if apart else int(back[0])
+
+
+def indexed_files(reader: AnyReader) -> list[IndexedFile] | None:
+    """Return the files of an opened recording; None where they have no such index."""
+    (whole,) = reader.readers
+    if not isinstance(whole, Reader) or whole.compression_mode == "message":
+        return None
+    storage = whole.storage
+    files = storage.storages if isinstance(storage, DirectoryReader) else [storage]
+    found = [
+        IndexedFile(file)
+        for file in files
+        if isinstance(file, McapReader) and _is_indexed(file.chunks)
+    ]
+    return found if len(found) == len(files) else None
+
+
+def _is_indexed(chunks: Sequence[ChunkInfo]) -> bool:
+    return bool(chunks) and all(chunk.message_index_length for chunk in chunks)
+
+
+class IndexedFile:
+    """An opened MCAP file."""
+
+    def __init__(self, file: McapReader) -> None:
+        """Keep what rosbags knows of it."""
+        self._file = file
+        self._chunks = sorted(file.chunks, key=lambda chunk: chunk.message_start_time)
+        self._data: Callable[[int], bytes] = lru_cache(_CHUNKS_KEPT)(self._read_chunk)
+
+    def in_order(self, topic: str) -> bool:
+        """Return whether each chunk's messages of a topic are later than those of the one before.
+
+        They need not be: recordings may have been put together from others.
+        """
+        ends = [entries[[0, -1], 0] for _, entries in self._index(topic)]
+        times = np.array(ends, np.uint64).reshape(-1)
+        return bool((times[1:] >= times[:-1]).all())
+
+    def blocks(self, topic: str, begin_ns: int = 0, end_ns: int = LAST_NS) -> Iterator[Block]:
+        """Yield the messages of a topic that were logged in this time, a chunk at a time."""
+        for place, found in self._index(topic):
+            first, end = np.searchsorted(found[:, 0], np.array((begin_ns, end_ns), np.uint64))
+            entries = found[first:end]
+            if not len(entries):
+                continue
+            chunk, at = self._data(place), entries[:, 1].astype(np.intp)
+            content: npt.NDArray[np.uint8] = np.frombuffer(chunk, np.uint8)
+            if not (content[at] == _MESSAGE).all():
+                raise ReaderError("the index of a chunk leads to other things than messages")
+            yield Block(
+                log_ns=entries[:, 0].astype(np.int64),
+                data=_Data(chunk, content, at),
+                heads=content[at[:, None] + np.arange(_DATA_AT, _DATA_AT + HEAD)],
+            )
+
+    def stored_ns(self, topic: str) -> Iterator[npt.NDArray[np.uint64]]:
+        """Yield the times of a topic's messages in the order in which they were written."""
+        written = sorted(
+            (self._chunks[place].chunk_start_offset, place, entries)
+            for place, entries in self._index(topic)
+        )
+        for _, _, entries in written:
+            yield entries[np.argsort(entries[:, 1]), 0]
+
+    def _index(self, topic: str) -> Iterator[tuple[int, npt.NDArray[np.uint64]]]:
+        """Yield the number of each chunk and its entries [messages, time and place], in order."""
+        channels = [each.id for each in self._file.connections if each.topic == topic]
+        for number, chunk in enumerate(self._chunks):
+            lists = [
+                self._entries(chunk, channel)
+                for channel in channels
+                if chunk.channel_count.get(channel)
+            ]
+            if lists:
+                entries = np.concatenate(lists)
+                yield number, entries[np.argsort(entries[:, 0], kind="stable")]
+
+    def _entries(self, chunk: ChunkInfo, channel: int) -> npt.NDArray[np.uint64]:
+        size = 16 * chunk.channel_count[channel]
+        content = self._read(chunk.message_index_offsets[channel] + _ENTRIES_AT, size)
+        return np.frombuffer(content, "<u8").reshape(-1, 2)
+
+    def _read_chunk(self, number: int) -> bytes:
+        chunk = self._chunks[number]
+        crc = int.from_bytes(self._read(chunk.chunk_start_offset + _CRC_AT, 4), "little")
+        begin = chunk.chunk_start_offset + _COMPRESSION_AT + _SIZE + len(chunk.compression)
+        return decompress(
+            self._read(begin, chunk.compressed_size),
+            chunk.compression,
+            chunk.uncompressed_size,
+            crc,
+        )
+
+    def _read(self, begin: int, size: int) -> bytes:
+        assert self._file.bio
+        self._file.bio.seek(begin)
+        content = self._file.bio.read(size)
+        if len(content) < size:
+            raise ReaderError(f"expected {size} bytes at {begin}, found {len(content)}")
+        return content
+
+
+class _Data:
+    """Gives the bytes of messages whose records begin at some places of a chunk."""
+
+    def __init__(self, chunk: bytes, content: npt.NDArray[np.uint8], at: Places) -> None:
+        lengths = content[at[:, None] + np.arange(_LENGTH_AT, _COUNTED_FROM)].view("<u8")[:, 0]
+        self._chunk, self._begins = chunk, (at + _DATA_AT).tolist()
+        self._ends = (at + _COUNTED_FROM + lengths.astype(np.intp)).tolist()
+
+    def __call__(self, number: int) -> bytes:
+        return self._chunk[self._begins[number] : self._ends[number]]

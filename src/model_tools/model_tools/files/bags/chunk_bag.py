@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations of a recording with camera topics, as a policy would have had them at its ticks."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag, refuse_set_back
+from model_tools.files.bags.blocks import Times
+from model_tools.files.bags.streams import Arrival, in_time, newest_times_ns
+from model_tools.files.bags.topics import find_topics, is_named
+from model_tools.files.rows import ChunkObservation
+from policy_inference.bundle.chunk_contract import Camera, ChunkContract
+from policy_inference.core.chunks.normalise import Units
+from policy_inference.core.images import Picture, decode, frame_of
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE, JointStateReader, VectorReader
+from policy_inference.errors import RobotError
+from policy_inference.interfaces import F64
+
+JOINTS = "joint_states"
+_COMPRESSED = ("image_raw/compressed", "compressed")
+"""Ends of a camera's topic where it was recorded without `image_raw`."""
+_TOLERANCE_PERIODS = 2
+"""Up to which age the newest message of an input counts."""
+_log = logging.getLogger("model_tools")
+
+
+class ChunkBagSource:
+    """The ticks of a recording at which a message of every input is there.
+
+    Ticks are at multiples of the policy's period; each input counts with its newest message before
+    the tick, which must not be older than two periods.
+
+    Attributes:
+        name: Of its folder or file.
+        count: Ticks.
+    """
+
+    def __init__(self, contract: ChunkContract, path: Path, topics: Mapping[str, str]) -> None:
+        """Find the inputs of a policy in a recording, and its ticks.
+
+        Args:
+            contract: Says what the policy sees.
+            path: Folder of the recording, or its only file.
+            topics: Topics by input, `CAMERA/image_raw`, `joint_states` and that of the environment
+                state, where they have other names.
+
+        Raises:
+            ToolError: The recording is broken, lacks an input, has no tick, or its clock begins
+                anew.
+            OSError: It cannot be read.
+        """
+        self.name, self._contract, self._bag = path.name, contract, Bag(path)
+        self._cameras = {name: _camera_input(self._bag, name, topics) for name in contract.cameras}
+        self._topics = find_topics(self._bag, self._types(), topics)
+        refuse_set_back(self._bag, self._topics)
+        self._decoders = {name: self._bag.decoder(topic) for name, topic in self._topics.items()}
+        self._readers = dict(self._found_readers())
+        self._ticks_ns = self._ticks()
+        self.count = len(self._ticks_ns)
+
+    def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
+        """Yield observations; see `ObservationSource.observations`."""
+        arrivals = in_time(self._bag, self._topics, self._contract.period_ns)
+        newest, arrival = dict[str, Arrival](), next(arrivals, None)
+        for number in wanted:
+            while arrival is not None and arrival.time_ns <= self._ticks_ns[number]:
+                newest[arrival.name] = arrival
+                arrival = next(arrivals, None)
+            yield self._observation(number, newest)
+
+    def _observation(self, number: int, newest: Mapping[str, Arrival]) -> ChunkObservation:
+        found = {name: self._read(arrival) for name, arrival in newest.items()}
+        outside = self._contract.environment_state
+        return ChunkObservation(
+            number=number,
+            state=found.get(JOINTS),
+            pictures={camera: found[name] for camera, name in self._cameras.items()},
+            environment_state=None if outside is None else found[outside.topic],
+        )
+
+    def _read(self, arrival: Arrival) -> Any:
+        try:
+            return self._readers[arrival.name](self._decoders[arrival.name](arrival.data))
+        except (RobotError, struct.error, ValueError) as error:
+            raise self._bag.problem(self._topics[arrival.name], arrival.time_ns, error) from error
+
+    def _found_readers(self) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+        """Yield what reads the messages of each input."""
+        contract = self._contract
+        for camera, name in self._cameras.items():
+            yield name, partial(_picture, contract.cameras[camera])
+        if contract.state is not None:
+            joints = contract.state.joints
+            order = JointOrder(contract.joints.on_robot(joints))
+            yield JOINTS, partial(_joints, len(joints), order, Units(contract.units, joints))
+        if contract.environment_state is not None:
+            outside = contract.environment_state
+            yield outside.topic, partial(_vector, outside.size)
+
+    def _types(self) -> dict[str, tuple[str, ...]]:
+        contract = self._contract
+        pictures = (IMAGE, COMPRESSED_IMAGE)
+        types: dict[str, tuple[str, ...]] = dict.fromkeys(self._cameras.values(), pictures)
+        if contract.state is not None:
+            types[JOINTS] = (JointStateReader.message,)
+        if contract.environment_state is not None:
+            types[contract.environment_state.topic] = (VectorReader.message,)
+        return types
+
+    def _ticks(self) -> Times:
+        """Return the times at which all inputs are there, ns."""
+        period_ns = self._contract.period_ns
+        with newest_times_ns(self._bag, self._topics, period_ns, lambda *_: None) as found:
+            times = {
+                name: np.concatenate([np.empty(0, np.int64), *parts])
+                for name, parts in found.items()
+            }
+        first = max(int(each[0]) for each in times.values())
+        last = max(int(each[-1]) for each in times.values())
+        ticks = np.arange(-(-first // period_ns), last // period_ns + 1) * period_ns
+        fresh = {}
+        for name, each in times.items():
+            ages = ticks - each[np.searchsorted(each, ticks, "right") - 1]
+            fresh[name] = ages <= _TOLERANCE_PERIODS * period_ns
+        together = np.logical_and.reduce(list(fresh.values()))
+        late = ", ".join(
+            f"{self._topics[name]} is too old at {np.count_nonzero(~each)}"
+            for name, each in fresh.items()
+            if not each.all()
+        )
+        if not together.any():
+            raise ToolError(
+                f"{self._bag.path}: expected a tick at which each input of the policy "
+                f"is there, found none: {late or 'it is shorter than a period'}"
+            )
+        if late:
+            _log.warning(
+                "%s: %d of %d ticks are left out: %s",
+                self._bag.path,
+                np.count_nonzero(~together),
+                len(ticks),
+                late,
+            )
+        return np.asarray(ticks[together], np.int64)
+
+
+def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
+    """Return the input of a camera, which is the end of its topic."""
+    names = [f"{camera}/image_raw", *(f"{camera}/{end}" for end in _COMPRESSED)]
+    recorded = [topic for topic, one in bag.topics.items() if one.count]
+    return next(
+        (
+            name
+            for name in names
+            if name in given or any(is_named(topic, name) for topic in recorded)
+        ),
+        names[0],
+    )
+
+
+def _picture(camera: Camera, message: Any) -> Picture:
+    return decode(frame_of(message, camera))
+
+
+def _joints(count: int, order: JointOrder, units: Units, message: Any) -> F64:
+    values = np.empty(count)
+    order.take(message.name, np.frombuffer(message.position), values)
+    return _finite(units.of_rad(values))
+
+
+def _vector(size: int, message: Any) -> F64:
+    if len(message.data) != size:
+        raise RobotError(f"expected {size} values, found {len(message.data)}")
+    return _finite(np.asarray(message.data, np.float64))
+
+
+def _finite(values: F64) -> F64:
+    if not np.isfinite(values).all():
+        raise RobotError("expected finite values, found NaN or infinity")
+    return values

@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of several topics in the order of their stamps, as far as a policy looks at them."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.blocks import (
+    LAST_NS,
+    RESTART_NS,
+    Block,
+    Times,
+    stamps_ns,
+)
+from policy_inference.core.messages import TWIST, VectorReader
+
+WITHOUT_HEADER = (TWIST, VectorReader.message)
+_CLOCKS_AGREE_NS = 1_000_000_000
+Look = Callable[[str, Block, Times, Times], None]
+
+
+class Arrival(NamedTuple):
+    """A message, and the time from which on it counts."""
+
+    time_ns: int
+    name: str
+    """Of the input."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extract:
+    """What of a recording is read, and by which times; whoever chooses it compares the clocks.
+
+    Attributes:
+        begins_ns: By input, the time in the log from which on its messages are read.
+        end_ns: Time in the log before which they are.
+        received: Inputs that go by the log, though their messages are stamped.
+    """
+
+    begins_ns: Mapping[str, int] = field(default_factory=dict)
+    end_ns: int = LAST_NS
+    received: Collection[str] = ()
+
+
+def in_time(
+    bag: Bag,
+    topics: Mapping[str, str],
+    period_ns: int,
+    first_ns: int = 0,
+    extract: Extract | None = None,
+) -> Iterator[Arrival]:
+    """Yield of each input the messages that are the newest ones at a tick, by header stamp.
+
+    What has no header or no stamp goes by its time in the log; a stamp that is repeated or earlier
+    is not new.
+
+    Args:
+        bag: The recording.
+        topics: Topics by name of the input.
+        period_ns: Of the ticks.
+        first_ns: A tick, from which the others are multiples of the period away.
+        extract: What of it is read; all if None.
+
+    Raises:
+        ToolError: The recording is broken, stamps begin anew, or are of another clock than the
+            log by which messages without stamps are put among them.
+    """
+    with _opened(bag, topics, period_ns, first_ns, extract) as streams:
+        yield from heapq.merge(*(stream.arrivals() for stream in streams))
+
+
+@contextmanager
+def newest_times_ns(
+    bag: Bag, topics: Mapping[str, str], period_ns: int, look: Look, extract: Extract | None = None
+) -> Iterator[dict[str, Iterator[Times]]]:
+    """Give the times of the messages that `in_time` yields, by input, and read nothing else.
+
+    They come in arrays; at the border of two there may be more than the newest of a tick.
+
+    Args:
+        bag: The recording.
+        topics: Topics by name of the input.
+        period_ns: Of the ticks.
+        look: Gets each input, block of its messages, their times, and the places of the new ones.
+        extract: What of it is read; all if None.
+
+    Raises:
+        ToolError: As `in_time` and `look`, while they are read.
+    """
+    with _opened(bag, topics, period_ns, 0, extract) as streams:
+        yield {
+            stream.name: (times[places] for _, times, places in stream.newest(look))
+            for stream in streams
+        }
+
+
+@contextmanager
+def _opened(
+    bag: Bag, topics: Mapping[str, str], period_ns: int, first_ns: int, extract: Extract | None
+) -> Iterator[list[_TopicStream]]:
+    read = extract or Extract()
+    by_log = [topic for topic in topics.values() if not (extract or bag.is_stamped(topic))]
+    with bag.blocks() as blocks_of:
+        yield [
+            _TopicStream(
+                name,
+                blocks_of(topic, read.begins_ns.get(name, 0), read.end_ns),
+                period_ns,
+                first_ns % period_ns,
+                _Clock(bag, topic, name not in read.received, by_log),
+            )
+            for name, topic in topics.items()
+        ]
+
+
+class _TopicStream:
+    """One input, whose messages `newest` or `arrivals` read once."""
+
+    def __init__(
+        self, name: str, blocks: Iterator[Block], period_ns: int, phase_ns: int, clock: _Clock
+    ) -> None:
+        self.name = name
+        self._blocks, self._clock = blocks, clock
+        self._period_ns, self._phase_ns = period_ns, phase_ns
+
+    def arrivals(self) -> Iterator[Arrival]:
+        """Yield the newest message of each period in which there is a new one."""
+        held: Arrival | None = None
+        for block, times, places in self.newest():
+            for place, time_ns in zip(places.tolist(), times[places].tolist(), strict=True):
+                # Of a period that goes on in the next block, the newest is there.
+                if held and self._tick(held.time_ns) < self._tick(time_ns):
+                    yield held
+                held = Arrival(time_ns, self.name, block.data(place))
+        if held:
+            yield held
+
+    def newest(self, look: Look | None = None) -> Iterator[tuple[Block, Times, Times]]:
+        """Yield blocks, times of their messages, and the places of the newest in each period."""
+        for block in self._blocks:
+            times, new, problem = self._clock.judge(block)
+            if look is not None:
+                look(self.name, block, times, new)
+            ticks = self._tick(times[new])
+            yield block, times, new[np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))]
+            if problem:
+                raise problem
+
+    def _tick(self, times: Any) -> Any:
+        """Return the number of the first tick at or after each time."""
+        return -((self._phase_ns - times) // self._period_ns)
+
+
+class _Clock:
+    """The times of one topic's messages: what has no stamp goes by its time in the log."""
+
+    def __init__(self, bag: Bag, topic: str, stamped: bool, by_log: Sequence[str]) -> None:
+        self._bag, self._topic, self._by_log = bag, topic, by_log
+        self._stamped = stamped and bag.is_stamped(topic)
+        self._newest_ns: int | None = None
+
+    def judge(self, block: Block) -> tuple[Times, Times, ToolError | None]:
+        """Return times of messages, the places of new ones, and what ends the stream."""
+        times = self._times(block)
+        if self._newest_ns is None:
+            self._check_clock(int(times[0]), int(block.log_ns[0]))
+            self._newest_ns = int(times[0]) - 1
+        newest = np.maximum.accumulate(np.append(self._newest_ns, times))
+        since, end, problem = times - newest[:-1], len(times), None
+        if (anew := np.flatnonzero(since < -RESTART_NS)).size:
+            end = int(anew[0])
+            problem = self._bag.problem(
+                self._topic,
+                int(times[end]),
+                "expected stamps that go on, found one "
+                f"{since[end] * -1e-9:.3f} s before the last; the clock began anew: cut the "
+                "recording there",
+            )
+        self._newest_ns = int(newest[end])
+        return times, np.flatnonzero(since[:end] > 0), problem
+
+    def _times(self, block: Block) -> Times:
+        if not self._stamped:
+            return block.log_ns
+        stamps = stamps_ns(block.heads)
+        return np.where(stamps == 0, block.log_ns, stamps)
+
+    def _check_clock(self, time_ns: int, log_ns: int) -> None:
+        if self._by_log and abs(log_ns - time_ns) > _CLOCKS_AGREE_NS:
+            raise self._bag.problem(
+                self._topic,
+                time_ns,
+                "expected stamps on the clock of the log, by which "
+                f"{', '.join(self._by_log)} is put among them, found the log at "
+                f"{log_ns * 1e-9:.3f} s; record with the clock of the stamps (--use-sim-time in a "
+                "simulation)",
+            )

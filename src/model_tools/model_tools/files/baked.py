@@ -1,0 +1,278 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is computed around a policy's network inside the graph: normaliser, scale, offset.
+
+A graph shows what multiplies and adds, not why: a Mul behind a Tanh may be the training's scale of
+the action, or a bound of it that the training scales again. Scale and offset are judged apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
+
+from model_tools.files.onnx_model import OnnxModel, is_beside
+from policy_inference.interfaces import F64
+
+_AFFINE = ("Sub", "Div", "Mul", "Add")
+_PASSING = ("Identity", "Cast", "Reshape", "Clip", "Squeeze", "Unsqueeze", "Flatten")
+_KEEPING = ("Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
+"""Of these, what leaves the values of a constant as they are."""
+_SAME, _SAME_NEAR_0 = 1e-2, 1e-3
+"""Relative and absolute: files of trainings have three digits."""
+_UNKNOWN: F64 = np.full(1, np.nan)
+_Step = tuple[Any, int, F64]
+"""A node, and the place and the value of its constant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BakedAction:
+    """What constants make of the network's result inside the graph: scale x result + offset.
+
+    Attributes:
+        output: The model's output.
+        nodes: The nodes that scale and shift, by operator and name; empty if there are none.
+        network: The node whose result they take.
+        scale, offset: [values], or [1] for all values; NaN where a constant cannot be read.
+    """
+
+    output: str
+    nodes: str
+    network: str
+    scale: F64
+    offset: F64
+
+    @property
+    def where(self) -> str:
+        """Name the nodes, and what they are between."""
+        return f"{self.nodes} right before the output {self.output}, after {self.network}"
+
+    @property
+    def is_known(self) -> bool:
+        """Whether all constants could be read."""
+        return bool(np.isfinite(self.scale).all() and np.isfinite(self.offset).all())
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether the graph multiplies by something else than 1."""
+        return not np.all(self.scale == 1.0)
+
+    @property
+    def is_shifted(self) -> bool:
+        """Whether the graph adds something else than 0."""
+        return not np.all(self.offset == 0.0)
+
+    @property
+    def read(self) -> str:
+        """Say which nodes there are, and what their constants do."""
+        if not self.is_known:
+            return f"{self.where}: constants that cannot be read here"
+        return f"{self.where}: multiplied by {span(self.scale)}, {span(self.offset)} added"
+
+    def advice(self, scale: F64 | None = None, offset: F64 | None = None) -> str:
+        """Say what was read, and what follows for scale and offset of a contract.
+
+        Args:
+            scale: The training's scale of the action, where the metadata state it.
+            offset: Its default pose, where the metadata state it.
+        """
+        return "; ".join(
+            filter(
+                None,
+                [
+                    self.read,
+                    self.scale_advice(scale),
+                    self.offset_advice(offset),
+                    self.feedback_advice,
+                ],
+            )
+        )
+
+    @property
+    def feedback_advice(self) -> str:
+        """Say what follows for the term `last_action`; empty where nothing does."""
+        if not self.is_scaled and not self.is_shifted:
+            return ""
+        undone = " and no term undoes the offset" if self.is_shifted else ""
+        return (
+            "the term last_action is the model's output: where the training feeds back what "
+            f"was there before these nodes, its scale must undo theirs{undone}"
+        )
+
+    def scale_advice(self, stated: F64 | None) -> str:
+        """Say what follows for the contract's scale; `stated` is that of the metadata."""
+        outside = "the contract's is what the training multiplies by outside of the model"
+        if not self.is_known:
+            return f"as to the scale, {outside}"
+        if not self.is_scaled:
+            return "no scale is baked in, so the contract's is that of the training"
+        if is_same(self.scale, stated):
+            return "this scale is the metadata's action_scale, so the contract's must be 1"
+        known = "" if stated is None else f", not the metadata's action_scale {span(stated)},"
+        return (
+            f"this scale{known} is that of the training or a bound of the network: {outside}, "
+            "1 if nothing"
+        )
+
+    def offset_advice(self, stated: F64 | None) -> str:
+        """Say what follows for the contract's offset; `stated` is the metadata's default pose."""
+        outside = "the contract's is what the training adds outside of the model"
+        if not self.is_known:
+            return f"as to the offset, {outside}"
+        if not self.is_shifted:
+            return (
+                "no offset is baked in, so the contract's is that of the training, "
+                "default_position where targets are around the default pose"
+            )
+        if is_same(self.offset, stated):
+            return "this offset is the metadata's default pose, so the contract's must be 0"
+        known = "" if stated is None else ", not the metadata's default pose,"
+        return f"this offset{known} is baked in: {outside}, 0 if nothing"
+
+
+def is_same(found: F64, stated: F64 | None) -> bool:
+    """Return whether values are those that are stated, with fewer digits perhaps."""
+    if stated is None or len({len(found), len(stated), 1}) > 2:
+        return False
+    return bool(np.allclose(found, stated, rtol=_SAME, atol=_SAME_NEAR_0))
+
+
+def span(values: F64) -> str:
+    """Return `0.25`, or `0.07 to 0.55`."""
+    low, high = f"{values.min() + 0.0:.4g}", f"{values.max() + 0.0:.4g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def baked_normaliser(model: OnnxModel) -> str:
+    """Name the nodes that shift and scale an input before the network; empty if there are none.
+
+    A subtraction or a division by constants, one for each value, is what normalisers do.
+    """
+    constants = _constants(model)
+    for name in model.inputs:
+        chain = _chain(model.proto.graph.node, name, constants)
+        if {"Sub", "Div"} & set(chain) or {"Mul", "Add"} <= set(chain):
+            return f"{' and '.join(chain)} right after the input {name}"
+    return ""
+
+
+def baked_actions(model: OnnxModel) -> Iterator[BakedAction]:
+    """Yield what constants do to the network's result, for each output that is computed."""
+    producers = {out: node for node in model.proto.graph.node for out in node.output}
+    constants = _constants(model)
+    for output in model.outputs:
+        name, affine = output, list[_Step]()
+        while (node := producers.get(name)) is not None and node.op_type in (*_AFFINE, *_PASSING):
+            sources = [source for source in node.input if source and source not in constants]
+            if len(sources) != 1:
+                break
+            if node.op_type in _AFFINE:
+                place = 0 if node.input[1] == sources[0] else 1
+                affine.insert(0, (node, place, _values(model, constants[node.input[place]])))
+            name = sources[0]
+        if node is not None:
+            yield _composed(output, node, affine)
+
+
+def _composed(output: str, network: Any, affine: list[_Step]) -> BakedAction:
+    # The bias of a layer that is exported as MatMul and Add is no offset of the action.
+    if network.op_type == "MatMul" and affine and affine[0][0].op_type == "Add":
+        del affine[0]
+    scale, offset = np.ones(1), np.zeros(1)
+    try:
+        for node, place, value in affine:
+            scale, offset = _applied(node.op_type, place, value, scale, offset)
+    except ValueError:  # constants of shapes that make no value per output
+        scale, offset = _UNKNOWN, _UNKNOWN
+    return BakedAction(
+        output=output,
+        scale=scale,
+        offset=offset,
+        network=_named(network),
+        nodes=" and ".join(_named(node) for node, _, _ in affine),
+    )
+
+
+def _applied(operator: str, place: int, value: F64, scale: F64, offset: F64) -> tuple[F64, F64]:
+    """Return scale and offset after an operator with a constant as its input of this place."""
+    if operator == "Add":
+        return scale, offset + value
+    if operator == "Sub":
+        return (scale, offset - value) if place == 1 else (-scale, value - offset)
+    if operator == "Div" and place == 0:  # a constant over the result, which no factor says
+        return _UNKNOWN, _UNKNOWN
+    with np.errstate(divide="ignore"):
+        factor = value if operator == "Mul" else 1.0 / value
+    return scale * factor, offset * factor
+
+
+def _named(node: Any) -> str:
+    return f"{node.op_type} {node.name}".strip()
+
+
+def _chain(nodes: Any, name: str, constants: Container[str]) -> list[str]:
+    """Return the affine operators that follow a tensor until something else comes."""
+    chain = list[str]()
+    while True:
+        users = [node for node in nodes if name in node.input]
+        if len(users) != 1 or users[0].op_type not in (*_AFFINE, *_PASSING):
+            return chain
+        if users[0].op_type in _AFFINE:
+            if not any(name in constants for name in users[0].input):
+                return chain
+            chain.append(users[0].op_type)
+        name = users[0].output[0]
+
+
+def _constants(model: OnnxModel) -> dict[str, onnx.TensorProto | None]:
+    """Return the constants by name; None for one that is computed from others."""
+    graph = model.proto.graph
+    constants: dict[str, onnx.TensorProto | None] = {t.name: t for t in graph.initializer}
+    for node in graph.node:  # which are in the order of computation
+        inputs = [name for name in node.input if name]
+        if node.op_type == "Constant":
+            constants[node.output[0]] = _stated(node)
+        elif inputs and all(name in constants for name in inputs):
+            kept = node.op_type in _KEEPING
+            constants[node.output[0]] = constants[inputs[0]] if kept else None
+    return constants
+
+
+def _stated(node: Any) -> onnx.TensorProto | None:
+    """Return the value of a node `Constant`."""
+    for attribute in node.attribute:
+        if attribute.name == "value":
+            tensor: onnx.TensorProto = attribute.t
+            return tensor
+        if attribute.name in ("value_float", "value_floats"):
+            value = onnx.helper.get_attribute_value(attribute)
+            return numpy_helper.from_array(np.atleast_1d(np.asarray(value, np.float32)))
+    return None
+
+
+def _values(model: OnnxModel, tensor: onnx.TensorProto | None) -> F64:
+    """Return the values of a constant, flat; NaN where they cannot be read."""
+    if tensor is None or not _is_here(model, tensor):
+        return _UNKNOWN
+    try:
+        values = numpy_helper.to_array(tensor, base_dir=str(model.path.parent))
+        return np.asarray(values, np.float64).reshape(-1)
+    except (KeyError, TypeError, ValueError, onnx.checker.ValidationError):  # damaged, or no number
+        return _UNKNOWN
+
+
+def _is_here(model: OnnxModel, tensor: onnx.TensorProto) -> bool:
+    """Return whether the values are in the model, or in a file beside it."""
+    if not uses_external_data(tensor):
+        return True
+    return any(
+        is_beside(model.path, entry.value) and (model.path.parent / entry.value).is_file()
+        for entry in tensor.external_data
+        if entry.key == "location"
+    )

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sets and removes sections in the text of a `policy.yaml`, so that its comments and order stay.
+
+A report that is kept with a model is a file in the bundle, and its hash in the contract.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_tools.errors import ToolError
+from model_tools.files.outputs import new_file
+from policy_inference.bundle.bundle import CONTRACT_FILE, REPORT_FOLDER, file_entry, model_sha256
+from policy_inference.bundle.load import load_bundle
+
+_WIDTH = 84  # PyYAML breaks a line after the word that passes the width
+_INDENT = "  "
+DRAFT_LINE = "# Answer each TODO below; until then the loader refuses this file."
+"""Near the head of a contract with open questions."""
+
+
+def set_section(text: str, key: str, value: Any) -> str:
+    """Return the text with a section of block style, or a word, in the place of this key's.
+
+    Args:
+        text: YAML whose sections are mappings in block style, indented by two spaces.
+        key: `nominal`, or `model.golden` for a section inside another; that one must exist.
+            A key that is not there is added at the end of the file or of the section around it.
+        value: What the section, or the key, shall hold: a mapping, a part of the contract, or a
+            word. Entries that are None are left out.
+
+    Raises:
+        ValueError: The section around it is missing.
+    """
+    lines, depth, name, start, end = _enter(text, key)
+    old = _find(lines, name, depth, start, end)
+    first, last = old or (end, end)
+    new = _dump(name, _plain(value), depth)
+    if old is None and depth == 0:
+        new = ["", *new]
+    return "\n".join([*lines[:first], *new, *lines[last:]]) + "\n"
+
+
+def remove_section(text: str, key: str) -> str:
+    """Return the text without the section of this key; the same text where there is none.
+
+    Raises:
+        ValueError: The section around it is missing.
+    """
+    lines, depth, name, start, end = _enter(text, key)
+    found = _find(lines, name, depth, start, end)
+    if found is None:
+        return text
+    first, last = found
+    if first > start and not lines[first - 1] and not "".join(lines[last : last + 1]):
+        first -= 1  # the blank line that set it apart
+    return "\n".join([*lines[:first], *lines[last:]]) + "\n"
+
+
+def _enter(text: str, key: str) -> tuple[list[str], int, str, int, int]:
+    """Return the lines, and of the section around `key` the depth inside, name, first, end row."""
+    *parents, name = key.split(".")
+    lines, start, end = text.splitlines(), 0, len(text.splitlines())
+    for depth, parent in enumerate(parents):
+        found = _find(lines, parent, depth, start, end)
+        if found is None:
+            raise ValueError(f"{key}: expected a section '{parent}' in block style, found none")
+        start, end = found[0] + 1, found[1]
+    return lines, len(parents), name, start, end
+
+
+def _find(lines: list[str], name: str, depth: int, start: int, end: int) -> tuple[int, int] | None:
+    """Return the rows of a section, without the blank lines and comments that follow it."""
+    indent = re.escape(_INDENT * depth)
+    head = re.compile(rf"{indent}{re.escape(name)}:(\s|$)")
+    first = next((row for row in range(start, end) if head.match(lines[row])), None)
+    if first is None:
+        return None
+    inside = re.compile(rf"{indent}(\s|\}}|\])")
+    last = first + 1
+    for row in range(first + 1, end):
+        if inside.match(lines[row]):
+            last = row + 1
+        elif lines[row].strip():
+            break
+    return first, last
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in the types of YAML, without what is None."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = dataclasses.asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items() if entry is not None}
+    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+def _dump(name: str, value: Any, depth: int) -> list[str]:
+    """Return the section's lines; lists and maps of plain values are in flow style."""
+    # A map of one word would be in flow style, too, and be no key of the file.
+    style = False if isinstance(value, str) else None
+    text = yaml.safe_dump(
+        {name: value},
+        sort_keys=False,
+        default_flow_style=style,
+        allow_unicode=True,
+        width=_WIDTH - len(_INDENT) * depth,
+    )
+    body = text.splitlines()
+    return [_INDENT * depth + line for line in body]
+
+
+def models_of(report: Path) -> set[str]:
+    """Return the SHA-256 of the models that a report in JSON is about; empty for another file."""
+    try:
+        content = json.loads(report.read_text("utf-8"))
+        stated = [content, *content.get("artifacts", [])]
+        return {
+            str(entry[key])
+            for entry in stated
+            for key in ("model_sha256", "sha256")
+            if key in entry
+        }
+    except (OSError, ValueError, AttributeError, TypeError):
+        return set()
+
+
+def keep_report(
+    bundle: Path,
+    backend: str,
+    name: str,
+    write: Callable[[Path], None],
+    *,
+    sha256: str,
+    force: bool,
+) -> Path:
+    """Write a report about a back end's model into the bundle; reports about others stay.
+
+    Args:
+        bundle: Folder of the bundle.
+        backend: The back end whose model it is about.
+        name: Name of the file in the folder `reports`.
+        write: Writes it to a path.
+        sha256: Of the model that it is about, as `bundle.load.model_sha256`.
+        force: Whether a report about this model may be replaced.
+
+    Returns:
+        The file.
+
+    Raises:
+        ToolError: There is a report about this model already, or the bundle has another model by
+            now.
+        BundleError: The bundle does not load, or its model is not the one that it states.
+        OSError: It cannot be written.
+    """
+    loaded = load_bundle(bundle)
+    models = [model.artifact(backend)[1] for model in loaded.models]
+    there = model_sha256(loaded.contract, backend)
+    if there != sha256:
+        raise ToolError(
+            f"{models[0]}: expected the model that the report is about, sha256 "
+            f"{sha256}, found {there}; the bundle was changed meanwhile, begin again"
+        )
+    reports = loaded.contract.reports
+    file, contract = bundle / REPORT_FOLDER / name, bundle / CONTRACT_FILE
+    if backend in reports and not force:
+        raise ToolError(
+            f"{bundle}: expected no report about {backend} yet, found "
+            f"{reports[backend].file}; --force replaces it"
+        )
+    with new_file(file, force=force) as growing:
+        write(growing)
+    entries = {**reports, backend: file_entry(file, bundle)}
+    text = set_section(contract.read_text("utf-8"), "reports", entries)
+    with new_file(contract, force=True) as growing:
+        growing.write_text(text, "utf-8")
+    return file

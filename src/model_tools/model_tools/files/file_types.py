@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What kind of file it is by its content; its name decides only where that does not tell."""
+
+from __future__ import annotations
+
+import shlex
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from policy_inference.backends.rknn_file import MAGIC as RKNN_MAGIC
+
+PROGRAM = ".torchscript"
+_MAGIC = {RKNN_MAGIC: ".rknn", b"\x93NUMPY": ".npy"}
+_STAND_INS = {
+    b"version https://git-lfs": "a pointer of Git LFS; run git lfs pull",
+    b"<!doctype html": "a web page; download the file itself",
+    b"<html": "a web page; download the file itself",
+}
+_PICKLE_MAGIC = b"\x80"
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix that its content calls for, else its own in lower case; "" for folders.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    if not path.is_file():
+        return ""
+    head = _head(path)
+    known = next((suffix for magic, suffix in _MAGIC.items() if head.startswith(magic)), "")
+    return known or _suffix_of_archive(path) or path.suffix.lower()
+
+
+def refuse_stand_in(path: Path) -> None:
+    """Refuse what is often found in the place of a large file.
+
+    Raises:
+        ToolError: It is one.
+        OSError: It cannot be read.
+    """
+    head = _head(path).lower() if path.is_file() else b"?"
+    if not head:
+        raise ToolError(f"{path}: expected a file with something in it, found an empty one")
+    for start, words in _STAND_INS.items():
+        if head.startswith(start):
+            raise ToolError(f"{path}: expected a model or data, found {words}")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(max(map(len, (*_MAGIC, *_STAND_INS))))
+
+
+def _suffix_of_archive(path: Path) -> str:
+    found = members(path)
+    if is_program(found):
+        return PROGRAM
+    if is_data(found):
+        return ".pt"
+    arrays = found and all(member.filename.endswith(".npy") for member in found)
+    return ".npz" if arrays else ""
+
+
+def members(path: Path) -> list[zipfile.ZipInfo]:
+    """Return what is in a zip archive; nothing if it is none, or not whole.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.infolist()
+    # ValueError: names that are no text; NotImplementedError: an archive of a later standard.
+    except (zipfile.BadZipFile, ValueError, NotImplementedError):
+        return []
+
+
+def is_program(found: Sequence[zipfile.ZipInfo]) -> bool:
+    """Return whether an archive holds the code of a TorchScript program."""
+    return any("/code/" in member.filename for member in found)
+
+
+def is_data(found: Sequence[zipfile.ZipInfo]) -> bool:
+    """Return whether an archive holds what `torch.save` wrote."""
+    return any(member.filename.rpartition("/")[2] == "data.pkl" for member in found)
+
+
+def refuse_checkpoint(path: Path) -> None:
+    """Refuse what torch wrote where an ONNX model is wanted, with the command that makes one of it.
+
+    Raises:
+        ToolError: It is a checkpoint or a program of torch.
+        OSError: It cannot be read.
+    """
+    found = members(path)
+    if is_program(found):
+        kind, trust = "a TorchScript program", ["--trust-code"]
+    elif is_data(found) or _begins_with(path, _PICKLE_MAGIC):
+        kind, trust = "a checkpoint of PyTorch", []
+    else:
+        return
+    command = shlex.join(
+        [
+            "model_tools",
+            "export",
+            str(path),
+            "--config",
+            "network.yaml",
+            "--output",
+            "policy.onnx",
+            *trust,
+        ]
+    )
+    raise ToolError(
+        f"{path}: expected an ONNX model, found {kind}; this makes one of it, with the "
+        f"sizes of its layers in network.yaml: {command}"
+    )
+
+
+def _begins_with(path: Path, magic: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(magic)) == magic

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Values of foreign files, YAML and JSON: read as data, and each knows where it stands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.bounded_yaml import LARGEST_BYTES, StrictLoader, YamlError, load_text
+from policy_inference.bundle.schema import Found
+from policy_inference.regular_file import read_at_most
+
+_MISSING = object()
+_TUPLE = "tag:yaml.org,2002:python/tuple"
+_SLICE = "tag:yaml.org,2002:python/object/apply:builtins.slice"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value read from `file`; `key` is its place there, like `actions[0].scale`.
+
+    Every method that reads raises ToolError where the value is of another kind.
+    """
+
+    file: str
+    value: object
+    key: str = ""
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the value of a key that must be there."""
+        found = self.mapping().get(name, _MISSING)
+        if found is _MISSING:
+            raise ToolError(f"{self.file}: {self._join(name)}: expected a value, found no such key")
+        return Node(self.file, found, self._join(name))
+
+    def get(self, name: str) -> Node | None:
+        """Return the value of a key, None where it is absent or null."""
+        found = self.mapping().get(name)
+        return None if found is None else Node(self.file, found, self._join(name))
+
+    def flag(self, name: str) -> bool:
+        """Return whether a key is there and true."""
+        return self.mapping().get(name) is True
+
+    def boolean(self) -> bool:
+        """Return true or false."""
+        if not isinstance(self.value, bool):
+            raise self.wrong("true or false")
+        return self.value
+
+    def section(self, name: str) -> list[Node]:
+        """Return the entries of a list or mapping that are not null; none where it is absent."""
+        found = self.get(name)
+        if found is None:
+            return []
+        entries = (
+            found.elements()
+            if isinstance(found.value, list)
+            else [entry for _, entry in found.items()]
+        )
+        return [entry for entry in entries if entry.value is not None]
+
+    def items(self) -> list[tuple[str, Node]]:
+        """Return the entries of a mapping in the file's order."""
+        return [
+            (name, Node(self.file, value, self._join(name)))
+            for name, value in self.mapping().items()
+        ]
+
+    def elements(self) -> list[Node]:
+        """Return the elements of a list."""
+        if not isinstance(self.value, list):
+            raise self.wrong("a list")
+        return [Node(self.file, value, f"{self.key}[{i}]") for i, value in enumerate(self.value)]
+
+    def mapping(self) -> dict[str, object]:
+        """Return a mapping with text as keys."""
+        if not isinstance(self.value, Mapping) or not all(isinstance(k, str) for k in self.value):
+            raise self.wrong("a mapping with names as keys")
+        return dict(self.value)
+
+    def text(self) -> str:
+        """Return a text."""
+        if not isinstance(self.value, str):
+            raise self.wrong("text")
+        return self.value
+
+    def last_name(self) -> str:
+        """Return `f` of a text like `package.module:f` or `package.module.f`."""
+        return self.text().rpartition(":")[2].rpartition(".")[2]
+
+    def texts(self) -> list[str]:
+        """Return a list of texts."""
+        return [element.text() for element in self.elements()]
+
+    def number(self) -> float:
+        """Return a finite number."""
+        value = self.value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.wrong("a number")
+        # Not isfinite, which raises for whole numbers beyond the largest float.
+        if not abs(value) <= sys.float_info.max:
+            raise self.wrong("a finite number")
+        return float(value)
+
+    def positive(self) -> float:
+        """Return a number above 0."""
+        if self.number() <= 0.0:
+            raise self.wrong("a number above 0")
+        return self.number()
+
+    def whole(self) -> int:
+        """Return a whole number."""
+        if not self.number().is_integer():
+            raise self.wrong("a whole number")
+        return int(self.number())
+
+    def last_axis(self) -> int:
+        """Return the size of the last axis of a shape."""
+        sizes = [element.whole() for element in self.elements()]
+        if not sizes or sizes[-1] < 1:
+            raise self.wrong("a shape whose last axis has a size")
+        return sizes[-1]
+
+    def values(self) -> list[float]:
+        """Return a number as a list of one, or a list of numbers."""
+        return self.numbers() if isinstance(self.value, list) else [self.number()]
+
+    def numbers(self, count: int | None = None, of: str = "values") -> list[float]:
+        """Return a list of finite numbers, `count` of them."""
+        values = [element.number() for element in self.elements()]
+        if count is not None and len(values) != count:
+            raise ToolError(f"{self.file}: {self.key}: expected {count} {of}, found {len(values)}")
+        return values
+
+    def wrong(self, expected: str) -> ToolError:
+        """Return the error that says what stands here instead of `expected`."""
+        place = f"{self.file}: {self.key}" if self.key else self.file
+        return ToolError(f"{place}: expected {expected}, found {Found.of(self.value)}")
+
+    def _join(self, name: str) -> str:
+        return f"{self.key}.{name}" if self.key else name
+
+
+def load_foreign_yaml(path: Path) -> object:
+    """Parse a file; Python's tuples become lists, its slices `slice` objects.
+
+    Raises:
+        ToolError: It is not YAML, or has another tag, named with its line.
+        OSError: It cannot be read.
+    """
+    try:
+        text = read_at_most(path, LARGEST_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ToolError(f"{path}: expected YAML, found bytes that are no text") from error
+    return parse_foreign_yaml(text, str(path))
+
+
+def parse_foreign_yaml(text: str, origin: str) -> object:
+    """Parse a text from `origin` like `load_foreign_yaml`; dates stay text, 1e-3 is a number.
+
+    Raises:
+        ToolError: It is not YAML, or has another tag, named with its line.
+    """
+    try:
+        return load_text(text, _DataLoader)
+    except YamlError as error:
+        raise ToolError(f"{origin}: expected YAML, found {error}") from error
+
+
+class _DataLoader(StrictLoader):
+    """Also takes the two harmless tags of a run folder as data."""
+
+    # Copies, since resolvers are kept in a dictionary of the class.
+    yaml_implicit_resolvers = {  # noqa: RUF012  # typed by PyYAML as it is there
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _TIMESTAMP]
+        for first, resolvers in StrictLoader.yaml_implicit_resolvers.items()
+    }
+
+    def get_single_data(self) -> object:
+        """Parse the only document; an anchor that holds itself is refused."""
+        self.deep_construct = True  # else PyYAML makes what is around an alias before it
+        return super().get_single_data()
+
+    def take_tuple(self, node: yaml.Node) -> list[Any]:
+        """Return the elements of a tuple, which is written as a sequence."""
+        if not isinstance(node, yaml.SequenceNode):
+            raise _error(f"the tag {_short(node.tag)} on something else than a sequence", node)
+        return self.construct_sequence(node, deep=True)
+
+    def take_slice(self, node: yaml.Node) -> slice:
+        """Return the slice with the given start, stop and step."""
+        bounds = self.take_tuple(node)
+        if not 1 <= len(bounds) <= 3 or not all(b is None or type(b) is int for b in bounds):
+            raise _error("a slice that is not made of up to three whole numbers", node)
+        return slice(*bounds)
+
+    def refuse_tag(self, node: yaml.Node) -> None:
+        """Refuse a tag, since it would name code or an object that only its program knows."""
+        raise _error(f"the tag {_short(node.tag)}, which is not read as data", node)
+
+
+def _error(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
+
+def _short(tag: str) -> str:
+    return tag.replace("tag:yaml.org,2002:", "!!")
+
+
+_DataLoader.add_constructor(_TUPLE, _DataLoader.take_tuple)
+_DataLoader.add_constructor(_SLICE, _DataLoader.take_slice)
+_DataLoader.add_constructor(None, _DataLoader.refuse_tag)
+
+
+def read_json(path: Path) -> Node:
+    """Read a JSON file.
+
+    Raises:
+        ToolError: It is no JSON, or cut off.
+        OSError: It cannot be read.
+    """
+    try:
+        return Node(path.name, json.loads(path.read_bytes()))
+    except (ValueError, RecursionError) as error:
+        raise ToolError(f"{path}: expected JSON, found {error}") from error

@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A LeRobot checkpoint beside its weights: `config.json`, and the steps around the network.
+
+A bundle repeats those steps or refuses them. A step that is left out makes another policy: relative
+actions would be taken for absolute targets.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node, read_json
+
+CONFIG_FILE = "config.json"
+_STATISTICS = {
+    "MEAN_STD": ("mean", "std"),
+    "MIN_MAX": ("min", "max"),
+    "QUANTILES": ("q01", "q99"),
+    "QUANTILE10": ("q10", "q90"),
+    "IDENTITY": (),
+}
+PROCESSORS = {True: "policy_preprocessor.json", False: "policy_postprocessor.json"}
+"""By whether it works on inputs."""
+_BUFFERS = ("normalize_inputs.", "normalize_targets.", "unnormalize_outputs.")
+RUN_WITH_LEROBOT = (
+    "LeRobot itself runs it on a ROS 2 robot: `lerobot-record --robot.type=ros2 "
+    "--policy.path=FOLDER` (docs/lerobot.md)"
+)
+NORMALISERS = {True: "normalizer_processor", False: "unnormalizer_processor"}
+"""By whether it works on inputs."""
+RENAMES = "rename_observations_processor"
+_ARRANGES = ("to_batch_processor", "device_processor")
+_EXACT = (None, "float32", "float", "float64", "double")
+"""What `float_dtype` of a device's step may be: it rounds no value of float32."""
+_ABSOLUTE = "train with absolute joint targets as actions"
+_IMAGES = "store the images in the dataset as the network gets them, and train without this step"
+_STATE = "add these values to observation.state of the dataset, and train without this step"
+_KNOWN = {
+    "relative_actions_processor": ("makes actions relative to the measured state", _ABSOLUTE),
+    "delta_actions_processor": ("makes actions relative to the measured state", _ABSOLUTE),
+    "absolute_actions_processor": ("adds the measured state to the network's actions", _ABSOLUTE),
+    "map_tensor_to_delta_action_dict": ("takes actions for motions of the hand", _ABSOLUTE),
+    "map_delta_action_to_robot_action": ("takes actions for motions of the hand", _ABSOLUTE),
+    "image_crop_resize_processor": ("crops and resizes images", _IMAGES),
+    "joint_velocity_processor": ("adds joint velocities to the state", _STATE),
+    "current_processor": ("adds motor currents to the state", _STATE),
+}
+"""What a step of LeRobot does to values, and what to do about it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyFeature:
+    """An input or output of the policy.
+
+    Attributes:
+        name: E.g. `observation.images.laptop`.
+        kind: STATE, VISUAL, ENV or ACTION.
+        shape: Images are channels, height, width.
+        mode: How it is normalised.
+        is_input: Whether it goes in.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    mode: str
+    is_input: bool
+
+    @property
+    def statistics(self) -> tuple[str, ...]:
+        """Names of the statistics that its mode needs."""
+        return _STATISTICS.get(self.mode, ())
+
+    @property
+    def statistics_size(self) -> int:
+        """Values in each of them: one for each channel, or for each number."""
+        return self.shape[0] if self.kind == "VISUAL" else math.prod(self.shape)
+
+    def __str__(self) -> str:
+        """Return e.g. `observation.state [6], MEAN_STD`."""
+        if self.kind == "VISUAL" and len(self.shape) == 3:
+            channels, height, width = self.shape
+            size = f"{width} x {height}, {channels} channels"
+        else:
+            size = str(list(self.shape))
+        return f"{self.name} {size}, {self.mode}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The whole file, and its features in their order."""
+
+    root: Node
+    features: tuple[PolicyFeature, ...]
+
+    def size(self, kind: str) -> int | None:
+        """Return the length of the only vector of this kind."""
+        found = [f.shape[0] for f in self.features if f.kind == kind and len(f.shape) == 1]
+        return found[0] if len(found) == 1 else None
+
+
+def read_config(folder: Path) -> Config:
+    """Read it.
+
+    Raises:
+        ToolError: It is no JSON, or none of a policy of 2025 or later.
+        OSError: It cannot be read.
+    """
+    root = read_json(folder / CONFIG_FILE)
+    if root.get("input_shapes") is not None:
+        raise ToolError(
+            f"{folder / CONFIG_FILE}: expected input_features, found input_shapes, as "
+            "LeRobot wrote them in 2024; convert the checkpoint with LeRobot"
+        )
+    modes = root.get("normalization_mapping")
+    features = tuple(
+        _feature(name, node, modes, key == "input_features")
+        for key in ("input_features", "output_features")
+        for name, node in root[key].items()
+    )
+    return Config(root=root, features=features)
+
+
+def _feature(name: str, node: Node, modes: Node | None, is_input: bool) -> PolicyFeature:
+    kind = node["type"].text()
+    mode = modes.get(kind) if modes else None
+    shape = tuple(size.whole() for size in node["shape"].elements())
+    if not shape:
+        raise node["shape"].wrong("a shape with an axis")
+    return PolicyFeature(
+        name=name,
+        kind=kind,
+        shape=shape,
+        is_input=is_input,
+        mode=mode.text() if mode else "IDENTITY",
+    )
+
+
+def is_buffer(name: str) -> bool:
+    """Return whether a tensor of the weights holds statistics."""
+    return name.startswith(_BUFFERS)
+
+
+def buffer_place(feature: PolicyFeature) -> str:
+    """Return what the names of a feature's statistics inside the weights begin with.
+
+    Names are looked up, never taken apart: dots became bars, so that `a.b` and `a_b` are one.
+    """
+    owner = "normalize_inputs" if feature.is_input else "unnormalize_outputs"
+    return f"{owner}.buffer_{feature.name.replace('.', '_')}."
+
+
+def unsupported(step: Node, *, is_input: bool) -> ToolError | None:
+    """Return why a bundle cannot repeat a step; None where it can.
+
+    Args:
+        step: Element of `steps`.
+        is_input: Whether it is a step before the network.
+    """
+    registered, written = step.get("registry_name"), step.get("class")
+    ours = (NORMALISERS[is_input], *((RENAMES,) if is_input else ()), *_ARRANGES)
+    if registered and registered.text() in ours:
+        return _rounds(step)
+    name = (
+        registered.text()
+        if registered
+        else f"the class {written.text()}"
+        if written
+        else "a step without a name"
+    )
+    does, remedy = _KNOWN.get(
+        name, ("is unknown here and may change values", "train without this step")
+    )
+    return ToolError(
+        f"{step.file}: {step.key}: expected one of {', '.join(ours)}, found {name}, "
+        f"which {does}; {remedy}; or {RUN_WITH_LEROBOT}"
+    )
+
+
+def _rounds(step: Node) -> ToolError | None:
+    config = step.get("config")
+    dtype = config.get("float_dtype") if config else None
+    if dtype is None or dtype.value in _EXACT:
+        return None
+    return dtype.wrong("float32, since a bundle gets its inputs and gives its actions so")

@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A LeRobotDataset v3 on disk: episodes, rows of vectors, and pictures, without LeRobot.
+
+    dataset = Dataset(Path("my_dataset"))
+    for episode in dataset.episodes:
+        state = dataset.rows(episode, ["observation.state"])["observation.state"]
+        for picture in dataset.pictures("observation.images.front", episode): ...
+
+Nothing is held: a dataset may be larger than the memory. The format is that of LeRobot 0.4 to 0.6
+(codebase version v3.0): rows of all episodes one after another in Parquet files, and per camera
+videos of several episodes each, in which an episode begins at its `from_timestamp`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.lerobot.dataset_files import (
+    Picture,
+    numbers,
+    pictures_at,
+    read_columns,
+    read_each,
+)
+from model_tools.files.lerobot.dataset_info import (
+    DatasetFeature,
+    DatasetInfo,
+    read_info,
+)
+from policy_inference.bundle.chunk_contract import Camera, Scaling
+from policy_inference.core.images import decode, frame_of
+from policy_inference.errors import RobotError
+from policy_inference.interfaces import Tensor
+
+_EPISODES = Path("meta", "episodes")
+_PLACE = ("data/chunk_index", "data/file_index")
+_COLUMNS = ("episode_index", "length", "dataset_from_index", "dataset_to_index", *_PLACE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetEpisode:
+    """Where an episode is.
+
+    Attributes:
+        index: Its number in the dataset.
+        length: Frames.
+        first_frame: Number of its first frame in the dataset.
+        tasks: What was done in it.
+        data: Its file of rows.
+        first_row: Of it in that file.
+        videos: By camera, the file and the time at which it begins there, s.
+    """
+
+    index: int
+    length: int
+    first_frame: int
+    tasks: tuple[str, ...]
+    data: Path
+    first_row: int
+    videos: Mapping[str, tuple[Path, float]]
+
+
+class Dataset:
+    """A dataset in a folder.
+
+    Attributes:
+        path: The folder.
+        info: What it says of itself.
+        episodes: In their order.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Read description and list of episodes.
+
+        Raises:
+            ToolError: It is no dataset of version v3.0, or the files in meta are not whole.
+            OSError: It cannot be read.
+        """
+        self.path, self.info = path, read_info(path)
+        self.episodes = _episodes(path, self.info)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the features that are pictures."""
+        return tuple(name for name, one in self.info.features.items() if one.is_camera)
+
+    @property
+    def frames(self) -> int:
+        """Number of frames in all episodes."""
+        return sum(episode.length for episode in self.episodes)
+
+    def feature(self, name: str, *, camera: bool = False) -> DatasetFeature:
+        """Return a feature that must be there.
+
+        Raises:
+            ToolError: It is not, or is of the other kind; lists those that there are.
+        """
+        alike = {n: f for n, f in self.info.features.items() if f.is_camera is camera}
+        if name not in alike:
+            kind = "camera" if camera else "vector"
+            raise ToolError(
+                f"{self.info.file}: expected the {kind} {name}, found the {kind}s "
+                f"{', '.join(alike) or 'none'}"
+            )
+        return alike[name]
+
+    def rows(self, episode: DatasetEpisode, names: Sequence[str]) -> dict[str, Tensor]:
+        """Return vectors of an episode.
+
+        Args:
+            episode: One of `episodes`.
+            names: Of features that are no cameras, `timestamp` and indices included.
+
+        Returns:
+            By name [length, *shape] in the dataset's own units and type.
+
+        Raises:
+            ToolError: A feature is missing, or the file is not whole or has other sizes.
+        """
+        features = [self.feature(name) for name in names]
+        columns = read_columns(
+            episode.data, names, episode.first_row, episode.first_row + episode.length
+        )
+        return {one.name: _checked(episode.data, one, columns[one.name]) for one in features}
+
+    def pictures(
+        self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
+    ) -> Iterator[Picture]:
+        """Yield pictures of an episode, uint8 [height, width, 3] in RGB, one in memory at a time.
+
+        Args:
+            camera: A feature of pictures, in a video or in files.
+            episode: One of `episodes`.
+            frames: Rising numbers of frames in the episode; None for all.
+
+        Raises:
+            ToolError: The camera or a file is missing, damaged, or has pictures of another size.
+        """
+        feature = self.feature(camera, camera=True)
+        wanted = range(episode.length) if frames is None else frames
+        if feature.dtype == "image":
+            found = self._images(feature, episode, wanted)
+            file = episode.data
+        else:
+            file, begin_s = episode.videos[camera]
+            fps = self.info.fps
+            found = pictures_at(file, [begin_s + frame / fps for frame in wanted], 1.0 / fps)
+        for picture in found:
+            if picture.shape != (*feature.shape[:2], 3):
+                raise ToolError(
+                    f"{file}: expected pictures of {camera} {list(feature.shape)}, as "
+                    f"in {self.info.file.name}, found {list(picture.shape)}"
+                )
+            yield picture
+
+    def _images(
+        self, feature: DatasetFeature, episode: DatasetEpisode, frames: Sequence[int]
+    ) -> Iterator[Picture]:
+        """Yield pictures of a column, each the bytes of a PNG or JPEG, or the path of one."""
+        rows = [episode.first_row + frame for frame in frames]
+        camera = Camera(
+            feature=feature.name,
+            height=feature.shape[0],
+            width=feature.shape[1],
+            normalisation=Scaling(mode="identity"),
+            tensor="picture",
+        )
+        for frame, entry in zip(frames, read_each(episode.data, feature.name, rows), strict=True):
+            where = f"{episode.data}: {feature.name} of episode {episode.index}, frame {frame}"
+            try:
+                message = SimpleNamespace(format="", data=self._content(entry))
+                yield decode(frame_of(message, camera))
+            except (RobotError, OSError, TypeError) as error:
+                raise ToolError(f"{where}: {error}") from error
+
+    def _content(self, entry: Any) -> bytes:
+        content = entry.get("bytes") if isinstance(entry, dict) else None
+        if isinstance(content, bytes):
+            return content
+        path = entry.get("path") if isinstance(entry, dict) else entry
+        if not isinstance(path, str):
+            raise TypeError("expected bytes or path of a picture, found neither")
+        return (self.path / path).read_bytes()
+
+
+def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
+    """Read the list of episodes, which may be in several files."""
+    files = sorted((path / _EPISODES).rglob("*.parquet"))
+    if not files:
+        raise ToolError(
+            f"{path / _EPISODES}: expected the list of episodes, found no .parquet "
+            "file; copy the dataset again, or end its recording with finalize()"
+        )
+    videos = [name for name, one in info.features.items() if one.dtype == "video"]
+    columns = [
+        *_COLUMNS,
+        *(
+            f"videos/{name}/{key}"
+            for name in videos
+            for key in ("chunk_index", "file_index", "from_timestamp")
+        ),
+    ]
+    entries = list[dict[str, Any]]()
+    for file in files:
+        found = {
+            name: column.to_pylist()
+            for name, column in read_columns(file, [*columns, "tasks"]).items()
+        }
+        entries += [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    entries.sort(key=lambda entry: int(entry["episode_index"]))
+    if len(entries) != info.episodes or not entries:
+        raise ToolError(
+            f"{path / _EPISODES}: expected {info.episodes or 'some'} episodes, as in "
+            f"{info.file.name}, found {len(entries)}"
+        )
+    # Rows are counted through all files; a file begins with the first episode that is in it.
+    begins = dict[tuple[int, ...], int]()
+    for entry in entries:
+        begins.setdefault(_place(entry), entry["dataset_from_index"])
+    return tuple(_episode(path, info, entry, begins[_place(entry)], videos) for entry in entries)
+
+
+def _episode(
+    path: Path, info: DatasetInfo, entry: Mapping[str, Any], begin: int, videos: Sequence[str]
+) -> DatasetEpisode:
+    first, length = entry["dataset_from_index"], entry["length"]
+    if entry["dataset_to_index"] - first != length:
+        raise ToolError(
+            f"{path / _EPISODES}: episode {entry['episode_index']}: expected {length} "
+            f"rows, found {first} to {entry['dataset_to_index']}"
+        )
+    chunk, number = _place(entry)
+    places = dict[str, tuple[Path, float]]()
+    for name in videos:
+        at = f"videos/{name}"
+        file = _file(
+            info,
+            info.video_path,
+            video_key=name,
+            chunk_index=entry[f"{at}/chunk_index"],
+            file_index=entry[f"{at}/file_index"],
+        )
+        places[name] = path / file, float(entry[f"{at}/from_timestamp"])
+    return DatasetEpisode(
+        index=entry["episode_index"],
+        length=length,
+        first_frame=first,
+        tasks=tuple(entry["tasks"]),
+        first_row=first - begin,
+        videos=places,
+        data=path / _file(info, info.data_path, chunk_index=chunk, file_index=number),
+    )
+
+
+def _file(info: DatasetInfo, pattern: str, **values: object) -> str:
+    try:
+        return pattern.format(**values)
+    except (LookupError, ValueError, TypeError) as error:
+        raise ToolError(
+            f"{info.file}: expected a pattern of file names with "
+            f"{', '.join(values)}, found {pattern!r}"
+        ) from error
+
+
+def _place(entry: Mapping[str, Any]) -> tuple[int, ...]:
+    return tuple(entry[key] for key in _PLACE)
+
+
+def _checked(file: Path, feature: DatasetFeature, column: Any) -> Tensor:
+    found = numbers(column, feature.shape)
+    if found is None:
+        raise ToolError(
+            f"{file}: {feature.name}: expected numbers {list(feature.shape)} in each "
+            f"row, found {column.type}, {column.null_count} of them empty"
+        )
+    if np.issubdtype(found.dtype, np.floating) and not np.isfinite(found).all():
+        row = int(np.argmin(np.isfinite(found.reshape(len(found), -1)).all(axis=1)))
+        raise ToolError(
+            f"{file}: {feature.name}: expected finite values, found others in row "
+            f"{row} of the episode"
+        )
+    return found

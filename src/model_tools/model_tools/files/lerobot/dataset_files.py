@@ -1,0 +1,191 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a dataset: Parquet, read a part at a time, and frames of videos by their times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from model_tools.errors import ToolError
+from policy_inference.interfaces import Tensor
+
+_AT_ONCE = 16
+"""Rows with pictures that are in memory together."""
+Picture = npt.NDArray[np.uint8]
+_READ_ON_S = 1.0
+"""Up to here ahead, decoding on is not slower than looking for the key frame before."""
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[Any]:
+    """Give an opened Parquet file; what pyarrow raises for a broken one becomes an error of ours.
+
+    Raises:
+        ToolError: It is missing, has no footer, or is damaged.
+    """
+    if not file.is_file():
+        raise ToolError(
+            f"{file}: expected a file of the dataset, found none; copy the dataset again"
+        )
+    try:
+        with pq.ParquetFile(file) as parquet:
+            yield parquet
+    except (pa.ArrowException, OSError) as error:
+        raise ToolError(
+            f"{file}: expected a whole Parquet file, found: {_first_line(error)}; copy "
+            "it again, or end its recording with finalize(), which writes the footer"
+        ) from error
+
+
+def read_columns(
+    file: Path, columns: Sequence[str], first: int = 0, end: int | None = None
+) -> dict[str, pa.Array]:
+    """Return columns, rows from `first` to before `end`; other parts of the file are not read.
+
+    Raises:
+        ToolError: As `opened`, or a column or row is not there.
+    """
+    with opened(file) as parquet:
+        _require(file, columns, parquet.schema_arrow.names)
+        count = parquet.metadata.num_rows
+        end = count if end is None else end
+        if not 0 <= first <= end <= count:
+            raise ToolError(
+                f"{file}: expected rows {first} to {end}, which meta/episodes tells, "
+                f"found {count} rows; copy the dataset again"
+            )
+        groups, skipped = _groups(parquet, first, end)
+        table = parquet.read_row_groups(groups, columns=list(columns))
+        part = table.slice(first - skipped, end - first)
+        return {name: part.column(name).combine_chunks() for name in columns}
+
+
+def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
+    """Yield the values of some rows of a column as Python's, a few in memory at once.
+
+    Args:
+        file: The Parquet file.
+        column: Its name.
+        rows: Numbers in the file, rising.
+
+    Raises:
+        ToolError: As `opened`, or the column or a row is not there.
+    """
+    with opened(file) as parquet:
+        _require(file, [column], parquet.schema_arrow.names)
+        groups, at = _groups(parquet, rows[0], rows[-1] + 1) if rows else ([], 0)
+        wanted = iter(rows)
+        row = next(wanted, None)
+        for batch in parquet.iter_batches(_AT_ONCE, row_groups=groups, columns=[column]):
+            while row is not None and row < at + len(batch):
+                yield batch.column(0)[row - at].as_py()
+                row = next(wanted, None)
+            at += len(batch)
+        if row is not None:
+            raise ToolError(
+                f"{file}: expected row {row}, which meta/episodes tells, found "
+                f"{parquet.metadata.num_rows} rows; copy the dataset again"
+            )
+
+
+def numbers(array: pa.Array, shape: Sequence[int]) -> Tensor | None:
+    """Return a column as numpy array [rows, *shape]; None where it is no such column."""
+    count, values = len(array), array
+    while pa.types.is_nested(values.type) and not pa.types.is_struct(values.type):
+        values = values.flatten()
+    if values.null_count or not (pa.types.is_primitive(values.type)):
+        return None
+    found: Tensor = np.asarray(values.to_numpy(zero_copy_only=False))
+    scalar = tuple(shape) == (1,) and values is array
+    wanted = (count, *shape)
+    return found.reshape(wanted) if scalar or found.size == np.prod(wanted) else None
+
+
+def _groups(parquet: Any, first: int, end: int) -> tuple[list[int], int]:
+    """Return the row groups that hold rows, and how many rows are before them."""
+    sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    ends = np.cumsum(sizes, dtype=np.int64)
+    groups = [i for i, last in enumerate(ends.tolist()) if last > first and last - sizes[i] < end]
+    return groups, int(ends[groups[0]] - sizes[groups[0]]) if groups else 0
+
+
+def _require(file: Path, columns: Sequence[str], found: Sequence[str]) -> None:
+    missing = [name for name in columns if name not in found]
+    if missing:
+        raise ToolError(
+            f"{file}: expected the columns {', '.join(missing)}, found {', '.join(found) or 'none'}"
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def pictures_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator[Picture]:
+    """Yield the frames at some times of a video, uint8 [height, width, 3] RGB.
+
+    Args:
+        file: The video.
+        times_s: Rising, since its beginning.
+        period_s: From frame to frame; a frame counts for a time less than half of it away.
+
+    Raises:
+        ToolError: The video is missing, does not decode, or has no frame at a time.
+    """
+    if not times_s:
+        return
+    with _opened(file) as (container, stream):
+        frames = _timed(container.decode(stream))
+        frame = next(frames, None)
+        for time_s in times_s:
+            if frame is None or time_s - frame.time > _READ_ON_S:
+                container.seek(max(0, int(time_s / stream.time_base)), stream=stream)
+                frames = _timed(container.decode(stream))
+                frame = next(frames, None)
+            while frame is not None and frame.time < time_s - period_s / 2.0:
+                frame = next(frames, None)
+            if frame is None or frame.time > time_s + period_s / 2.0:
+                raise ToolError(
+                    f"{file}: expected a frame at {time_s:.4f} s, found "
+                    f"{'the end' if frame is None else f'one at {frame.time:.4f} s'}; "
+                    "the video is cut off, or of another dataset"
+                )
+            yield frame.to_ndarray(format="rgb24")
+
+
+def _timed(frames: Iterator[Any]) -> Iterator[Any]:
+    """Leave out frames without a time, which a damaged file may have."""
+    return (frame for frame in frames if frame.pts is not None)
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
+    """Give container and stream of a video; what PyAV raises becomes an error of ours."""
+    if not file.is_file():
+        raise ToolError(
+            f"{file}: expected a video of the dataset, found none; copy the dataset again"
+        )
+    try:
+        with av.open(str(file)) as container:
+            if not container.streams.video:
+                raise ToolError(f"{file}: expected a video, found a file without pictures")
+            stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise ToolError(
+                    f"{file}: expected a codec that this FFmpeg decodes, found another"
+                    "; install the wheel of PyAV (`pip install av`), which has AV1"
+                )
+            yield container, stream
+    except av.FFmpegError as error:
+        raise ToolError(
+            f"{file}: expected a whole video, found: {error.strerror}; copy it again"
+        ) from error

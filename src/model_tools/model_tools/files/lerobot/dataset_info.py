@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a LeRobotDataset v3 says of itself in `meta/info.json`."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node, read_json
+
+VERSION = "v3.0"
+INFO = Path("meta", "info.json")
+CONVERTIBLE = "v2.1"
+_CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
+_PICTURES = ("video", "image")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFeature:
+    """A column of the dataset.
+
+    Attributes:
+        name: As in training: `observation.state`, `observation.images.NAME`, `action`.
+        dtype: numpy name of the elements; `video` or `image` for a camera.
+        shape: Of one row; of a camera (height, width, channels), however the dataset says it.
+        names: Of the values of a vector, such as `shoulder_pan.pos`; empty where it has none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_camera(self) -> bool:
+        """Whether its values are pictures."""
+        return self.dtype in _PICTURES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """Description of a dataset.
+
+    Attributes:
+        file: Where it stands, for messages.
+        fps: Frames per second.
+        robot: Type of the robot; empty where it does not say.
+        episodes, frames: How many there are.
+        features: By name, in the order of the file.
+        data_path, video_path: Patterns of the files' names; video_path is empty without videos.
+    """
+
+    file: Path
+    fps: float
+    robot: str
+    episodes: int
+    frames: int
+    features: dict[str, DatasetFeature]
+    data_path: str
+    video_path: str
+
+
+def conversion_of(folder: Path, version: str) -> str:
+    """Return what makes a dataset of another version one that can be read."""
+    if version != CONVERTIBLE:
+        return (
+            f"LeRobot up to 0.3 converts older ones to {CONVERTIBLE}, from where "
+            f"{_CONVERTER} of 0.4 goes on"
+        )
+    place = folder.resolve()
+    command = (
+        ".venv-lerobot/bin/python",
+        "-m",
+        _CONVERTER,
+        f"--repo-id={place.name}",
+        f"--root={place.parent}",
+        "--push-to-hub=false",
+    )
+    return (
+        f"this converts it in place, and keeps the old one as {place.name}_old (`make "
+        f"setup-lerobot` first): {shlex.join(command)}"
+    )
+
+
+def read_info(folder: Path) -> DatasetInfo:
+    """Read the description of a dataset.
+
+    Raises:
+        ToolError: There is none, it lacks something, or it is of another version.
+        OSError: It cannot be read.
+    """
+    file = folder / INFO
+    if not file.is_file():
+        raise ToolError(
+            f"{folder}: expected the folder of a LeRobot dataset, with {INFO}, found none"
+        )
+    info = read_json(file)
+    version = info["codebase_version"].text()
+    if version != VERSION:
+        raise ToolError(
+            f"{file}: expected a dataset of version {VERSION}, found {version}; "
+            f"{conversion_of(folder, version)}"
+        )
+    robot, features = info.get("robot_type"), info["features"].items()
+    has_videos = any(node["dtype"].value == "video" for _, node in features)
+    return DatasetInfo(
+        file=file,
+        fps=info["fps"].positive(),
+        robot=robot.text() if robot else "",
+        episodes=info["total_episodes"].whole(),
+        frames=info["total_frames"].whole(),
+        features={name: _feature(name, node) for name, node in features},
+        data_path=info["data_path"].text(),
+        video_path=info["video_path"].text() if has_videos else "",
+    )
+
+
+def _feature(name: str, node: Node) -> DatasetFeature:
+    dtype = node["dtype"].text()
+    shape = tuple(size.whole() for size in node["shape"].elements())
+    names = _names(node.get("names"))
+    if dtype in _PICTURES:
+        if len(shape) != len(("height", "width", "channels")):
+            raise node["shape"].wrong("height, width and channels of a picture")
+        if names[:1] == ("channels",) or names[:1] == ("channel",):
+            shape = (*shape[1:], shape[0])
+    return DatasetFeature(name=name, dtype=dtype, shape=shape, names=names)
+
+
+def _names(node: Node | None) -> tuple[str, ...]:
+    """Return a list of names; some datasets have it in a mapping with a key for the motors."""
+    if node is None:
+        return ()
+    if isinstance(node.value, dict):
+        return tuple(name for _, part in node.items() for name in _names(part))
+    return tuple(node.texts()) if isinstance(node.value, list) else ()

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations of what the user names: a LeRobot dataset, or a recording."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.bag import is_bag
+from model_tools.files.bags.chunk_bag import ChunkBagSource
+from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
+from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature
+from model_tools.files.rows import ChunkObservation, ObservationSource
+from policy_inference.bundle.chunk_contract import Camera, ChunkContract
+from policy_inference.interfaces import F64, Tensor
+
+_SAME_RATE = 1e-3
+_OF_A_POSITION = ".pos"
+
+
+def open_source(
+    contract: ChunkContract, path: Path, topics: Mapping[str, str] | None = None
+) -> ObservationSource:
+    """Open a LeRobot dataset or a rosbag2 recording.
+
+    Args:
+        contract: Says what the policy sees.
+        path: Folder of the dataset or of the recording, or the recording's only file.
+        topics: Topics of a recording by input, where they have other names.
+
+    Raises:
+        ToolError: It is neither, or lacks something that the policy sees.
+        OSError: It cannot be read.
+    """
+    if (path / INFO).is_file() or not is_bag(path):
+        if topics:
+            raise ToolError(f"--topic: expected a recording, found {path}")
+        if path.exists() and not path.is_dir():
+            raise ToolError(
+                f"{path}: expected a LeRobot dataset or a rosbag2 recording, found another file"
+            )
+        return DatasetSource(contract, path)
+    return ChunkBagSource(contract, path, topics or {})
+
+
+class DatasetSource:
+    """The frames of a dataset, counted through all episodes.
+
+    Attributes:
+        name: Of its folder.
+        count: Frames.
+        contract: Says what the policy sees.
+        dataset: Where they are from.
+    """
+
+    def __init__(self, contract: ChunkContract, path: Path) -> None:
+        """Check that the dataset has what the policy sees.
+
+        Raises:
+            ToolError: It is no dataset, lacks a camera or vector, or has others, of another size
+                or rate.
+            OSError: It cannot be read.
+        """
+        self.contract, self.dataset = contract, Dataset(path)
+        self.name, self.count = path.resolve().name, self.dataset.frames
+        info = self.dataset.info
+        if abs(info.fps / contract.rate_hz - 1.0) > _SAME_RATE:
+            raise ToolError(
+                f"{info.file}: expected {contract.rate_hz:g} frames per second, as "
+                f"rate_hz of {contract.name}, found {info.fps:g}"
+            )
+        for name, camera in contract.cameras.items():
+            self._check_camera(name, camera)
+        self._vectors = dict(self._found_vectors())
+        ends = np.cumsum([episode.length for episode in self.dataset.episodes])
+        self._begins: list[int] = [0, *ends.tolist()]
+
+    def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
+        """Yield observations; see `ObservationSource.observations`."""
+        chosen = dict[int, list[int]]()
+        for number in wanted:
+            episode = bisect_right(self._begins, number) - 1
+            chosen.setdefault(episode, []).append(number - self._begins[episode])
+        for episode, frames in chosen.items():
+            yield from self.of_episode(self.dataset.episodes[episode], frames)
+
+    def of_episode(
+        self, episode: DatasetEpisode, frames: Sequence[int]
+    ) -> Iterator[ChunkObservation]:
+        """Yield observations of one episode of the dataset, at rising frames of it.
+
+        Raises:
+            ToolError: A file is damaged.
+            OSError: A file cannot be read.
+        """
+        rows = self.dataset.rows(episode, [feature for feature, _ in self._vectors.values()])
+        cameras = self.contract.cameras
+        pictures = [
+            self.dataset.pictures(camera.feature, episode, frames) for camera in cameras.values()
+        ]
+        for frame in frames:
+            vectors = {
+                name: _ordered(rows[feature][frame], order)
+                for name, (feature, order) in self._vectors.items()
+            }
+            yield ChunkObservation(
+                number=episode.first_frame + frame,
+                pictures={name: next(one) for name, one in zip(cameras, pictures, strict=True)},
+                state=vectors.get("state"),
+                environment_state=vectors.get("environment_state"),
+            )
+
+    def _check_camera(self, name: str, camera: Camera) -> None:
+        feature = self.dataset.feature(camera.feature, camera=True)
+        wanted, found = (camera.height, camera.width), feature.shape[:2]
+        if found != wanted and not camera.resize:
+            raise ToolError(
+                f"{self.dataset.info.file}: {camera.feature}: expected pictures of "
+                f"{wanted[1]} x {wanted[0]} pixels, as the camera {name} of "
+                f"{self.contract.name}, found {found[1]} x {found[0]}; name the "
+                "dataset of the training, or let the contract say `resize: true` "
+                "(export act --resize)"
+            )
+
+    def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
+        """Yield what the policy sees beside pictures: the feature, and the places of its values."""
+        contract = self.contract
+        if contract.state is not None:
+            feature = self._sized(contract.state.feature, len(contract.state.joints))
+            yield "state", (feature.name, joint_places(feature, contract.state.joints))
+        if contract.environment_state is not None:
+            outside = contract.environment_state
+            feature = self._sized(outside.feature, outside.size)
+            yield "environment_state", (feature.name, list(range(outside.size)))
+
+    def _sized(self, name: str, size: int) -> DatasetFeature:
+        feature = self.dataset.feature(name)
+        if feature.shape != (size,):
+            raise ToolError(
+                f"{self.dataset.info.file}: {name}: expected {size} values, as "
+                f"{self.contract.name} sees, found {list(feature.shape)}: "
+                f"{', '.join(feature.names) or 'without names'}"
+            )
+        return feature
+
+
+def joint_places(feature: DatasetFeature, joints: Sequence[str]) -> list[int]:
+    """Return the place of each joint: by name where the names are the same, else in order.
+
+    A policy has its joints in the order of its training; a robot may name them otherwise.
+    """
+    places: Mapping[str, int] = {
+        name.removesuffix(_OF_A_POSITION): place for place, name in enumerate(feature.names)
+    }
+    return (
+        [places[joint] for joint in joints]
+        if places.keys() == set(joints)
+        else list(range(len(joints)))
+    )
+
+
+def _ordered(row: Tensor, places: Sequence[int]) -> F64:
+    values: F64 = row.astype(np.float64)[list(places)]
+    return values

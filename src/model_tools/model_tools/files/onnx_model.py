@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An ONNX model as tools see it: tensors, metadata, weights; nothing about it is assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # carries no types
+from onnx import TensorProto, numpy_helper
+from onnx.external_data_helper import uses_external_data
+
+from model_tools.errors import ToolError
+from model_tools.files.file_types import refuse_checkpoint
+from policy_inference.bundle.contract import Integers
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.interfaces import Tensor
+
+DYNAMIC = -1
+_GATHER = ("Gather", "GatherND")
+CHECKPOINT_SHA256 = "checkpoint_sha256"
+"""Metadata: what `export` made the model of."""
+OBS_STATS = "obs_stats"
+"""Metadata: the statistics that observations are normalised with before the model gets them, as
+the contract's `normalisation` in JSON; `export` wrote the file beside the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelTensor:
+    """Shape, with -1 for axes without a fixed size, and numpy name of the element type."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    def __str__(self) -> str:
+        """Return it as `float32[1, 45]`."""
+        axes = ", ".join("?" if axis == DYNAMIC else str(axis) for axis in self.shape)
+        return f"{self.dtype}[{axes}]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OnnxModel:
+    """A model whose structure was read; weights in a second file are not loaded."""
+
+    path: Path
+    sha256: str
+    inputs: dict[str, ModelTensor]
+    outputs: dict[str, ModelTensor]
+    metadata: dict[str, str]
+    proto: Any
+
+    @property
+    def external_files(self) -> list[str]:
+        """Names of the files that hold weights outside of this one."""
+        return sorted({location for tensor in _tensors(self.proto) for location in _places(tensor)})
+
+    def require_beside(self) -> None:
+        """Check that files with weights are in the model's folder: nothing else is read.
+
+        Raises:
+            ToolError: Some are elsewhere.
+        """
+        away = [name for name in self.external_files if not is_beside(self.path, name)]
+        if away:
+            raise ToolError(
+                f"{self.path}: expected all weights in its folder, found a reference to"
+                f" {', '.join(away)}; export the model again"
+            )
+
+    @property
+    def precision(self) -> str:
+        """`fp32`, `fp16` or `int8`, by the element types of the weights and what quantises them."""
+        types = {t.data_type for t in self.proto.graph.initializer if len(t.dims) >= 2}
+        quantised = any(node.op_type == "QuantizeLinear" for node in self.proto.graph.node)
+        if quantised or types & {TensorProto.INT8, TensorProto.UINT8}:
+            return "int8"
+        return "fp16" if types == {TensorProto.FLOAT16} else "fp32"
+
+    @property
+    def integers(self) -> Integers | None:
+        """Whether weights and activations of an int8 model are all `unsigned`; None of others."""
+        if self.precision != "int8":
+            return None
+        signed = any(t.data_type == TensorProto.INT8 for t in self.proto.graph.initializer)
+        return "signed" if signed else "unsigned"
+
+    @property
+    def producer(self) -> str:
+        """Tool and version that wrote the model, empty where it does not say."""
+        return f"{self.proto.producer_name} {self.proto.producer_version}".strip()
+
+    def rows_chosen_by(self, name: str) -> int | None:
+        """Return the rows of the largest constant table that an input is the index of, else None.
+
+        Such as the frames of a motion that a counter of ticks goes through.
+        """
+        graph, indices, found = self.proto.graph, {name}, list[int]()
+        tables = {tensor.name: tensor.dims for tensor in graph.initializer}
+        tables |= {
+            node.output[0]: each.t.dims
+            for node in graph.node
+            if node.op_type == "Constant"
+            for each in node.attribute
+            if each.name == "value"
+        }
+        for node in graph.node:
+            if node.op_type in _GATHER and indices & set(node.input[1:]):
+                dims = tables.get(node.input[0], ())
+                axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+                found += [dims[axis]] if dims else []
+            elif indices & set(node.input):
+                indices |= set(node.output)
+        return max(found, default=None)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield name and values of the weights inside this file.
+
+        Raises:
+            ToolError: Some have another size than they state.
+        """
+        for tensor in self.proto.graph.initializer:
+            if not uses_external_data(tensor):
+                yield tensor.name, self._values(tensor)
+
+    def require_finite(self) -> None:
+        """Check the weights inside this file.
+
+        Raises:
+            ToolError: Some are NaN or infinite.
+        """
+        bad = [
+            name
+            for name, values in self.weights()
+            if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all()
+        ]
+        if bad:
+            raise ToolError(
+                f"{self.path}: {', '.join(bad)}: expected finite weights, found NaN or "
+                "infinity; the training diverged, export an earlier checkpoint"
+            )
+
+    def _values(self, tensor: onnx.TensorProto) -> Tensor:
+        try:
+            return numpy_helper.to_array(tensor)
+        except (KeyError, TypeError, ValueError) as error:
+            raise _damaged(self.path, f"the weights {tensor.name}: {error}") from error
+
+
+def read_onnx(path: Path) -> OnnxModel:
+    """Read a model's structure.
+
+    Raises:
+        ToolError: It is not an ONNX model, or is cut off; of a checkpoint it says how to export.
+        OSError: It cannot be read.
+    """
+    refuse_checkpoint(path)
+    try:
+        proto = onnx.load(str(path), load_external_data=False)
+    except DecodeError as error:
+        raise ToolError(
+            f"{path}: expected an ONNX model, found a file that is another kind, or was cut off"
+        ) from error
+    if not proto.graph.output or not proto.opset_import:
+        raise ToolError(
+            f"{path}: expected an ONNX model, found a file without graph or outputs, "
+            "or without opset: another kind, or cut off"
+        )
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    return OnnxModel(
+        path=path,
+        sha256=sha256_of(path),
+        proto=proto,
+        inputs={v.name: _tensor(path, v) for v in proto.graph.input if v.name not in constants},
+        outputs={v.name: _tensor(path, v) for v in proto.graph.output},
+        metadata={entry.key: entry.value for entry in proto.metadata_props},
+    )
+
+
+def is_beside(model: Path, name: str) -> bool:
+    """Return whether a file with weights is in the folder of the model, or below it."""
+    folder = model.parent.resolve()
+    return bool(name) and folder in (folder / name).resolve().parents
+
+
+def _tensors(message: Any) -> Iterator[onnx.TensorProto]:
+    """Yield all tensors of a message, of whatever depth."""
+    if isinstance(message, TensorProto):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for each in [value] if hasattr(value, "ListFields") else value:
+                yield from _tensors(each)
+
+
+def _places(tensor: onnx.TensorProto) -> list[str]:
+    if not uses_external_data(tensor):
+        return []
+    return [entry.value for entry in tensor.external_data if entry.key == "location"]
+
+
+def _tensor(path: Path, info: Any) -> ModelTensor:
+    kind = info.type.tensor_type
+    axes = (axis.dim_value if axis.HasField("dim_value") else DYNAMIC for axis in kind.shape.dim)
+    try:
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    except KeyError as error:
+        raise _damaged(path, f"{info.name}, which is no tensor of numbers") from error
+    return ModelTensor(shape=tuple(axes), dtype=dtype)
+
+
+def _damaged(path: Path, found: str) -> ToolError:
+    return ToolError(
+        f"{path}: expected a whole ONNX model of tensors, found {found}; copy or export it again"
+    )

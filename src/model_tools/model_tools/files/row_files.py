@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows of a bundle's model in files: recorded rollouts, and recordings of ROS 2."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.arrays import (
+    EPISODE,
+    OBSERVATION,
+    TIME,
+    check_rows,
+    checked,
+    first_of,
+    read_arrays,
+    sensed,
+    write_arrays,
+)
+from model_tools.files.bags.bag import Bag, is_bag, refuse_set_back
+from model_tools.files.bags.bag_replay import Replay, input_types
+from model_tools.files.bags.blocks import Times
+from model_tools.files.bags.streams import Arrival, in_time, newest_times_ns
+from model_tools.files.bags.tick_times import count_ticks
+from model_tools.files.bags.topics import OneRobot, find_topics
+from model_tools.files.rows import Row
+from model_tools.files.terms import check_observations
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract, Model
+from policy_inference.comparison.rows import Rows
+from policy_inference.interfaces import Tensor
+
+_RECORDED_ACTIONS = ("actions", "action")
+_SENSED = ("joint_pos", "joint_vel")
+_LATE = 0.3
+"""Share of a period by which a row may be late or early."""
+_log = logging.getLogger("model_tools")
+
+
+def read_rows(path: Path, bundle: JointBundle, topics: Mapping[str, str] | None = None) -> Rows:
+    """Read rows for a bundle's model.
+
+    Args:
+        path: `.npz` with an array [rows, ...] for each model input, or a recorded rollout with
+            `obs` and perhaps `actions` or `action`; `.npy` for a model with one observation; a
+            rosbag2 recording, which the reference model is replayed on. Beside them there may
+            be what was sensed (`model_tools.files.arrays.sensed`), `time` [rows], s, and `episode`
+            [rows].
+        bundle: Says names and shapes; its artifact `onnx` is replayed.
+        topics: Topics of a recording by input, where they have other names.
+
+    Raises:
+        ToolError: No such arrays or topics, other shapes, no row, values that are not finite, or
+            observations that are not what the contract makes of what was sensed.
+        PolicyError: The reference model does not run.
+        OSError: The file cannot be read.
+    """
+    if is_bag(path):
+        return _replayed(BagSource(bundle, path, topics), bundle.contract.model)
+    return check_observations(_recorded(path, bundle), bundle)
+
+
+def _replayed(source: BagSource, model: Model) -> Rows:
+    tensors, sensed, breaks = [], [], []
+    for row in source.rows():
+        tensors.append({name: array.copy() for name, array in row.tensors.items()})
+        sensed.append({name: row.sensed[name].copy() for name in _SENSED})
+        if row.begins and row.number:
+            breaks.append(row.number)
+    return Rows(
+        source=source.name,
+        inputs={name: np.stack([each[name] for each in tensors]) for name in model.inputs},
+        outputs={name: np.stack([each[name] for each in tensors]) for name in model.outputs},
+        sensed={name: np.stack([each[name] for each in sensed]) for name in _SENSED},
+        breaks=tuple(breaks),
+    )
+
+
+def _recorded(file: Path, bundle: JointBundle) -> Rows:
+    arrays, contract, model = read_arrays(file), bundle.contract, bundle.contract.model
+    alone = (OBSERVATION,) if len(contract.observations) == 1 else ()
+    inputs = {
+        name: found
+        for name in contract.observations
+        if (found := first_of(arrays, (name, *alone))) is not None
+    }
+    missing = [name for name in contract.observations if name not in inputs]
+    if missing:
+        raise ToolError(
+            f"{file}: expected rows of the model's inputs {', '.join(missing)}, found "
+            f"the arrays {', '.join(arrays) or 'none'}"
+        )
+    inputs |= {pair.input: arrays[pair.input] for pair in contract.state if pair.input in arrays}
+    actions = first_of(arrays, (contract.action.output, *_RECORDED_ACTIONS))
+    outputs = {} if actions is None else {contract.action.output: actions}
+    if bundle.statistics and not outputs:
+        raise ToolError(
+            f"{file}: expected the actions beside the observations, which tell whether "
+            "these are normalised already, as the model gets them, found none"
+        )
+    count = len(np.atleast_1d(inputs[next(iter(contract.observations))]))
+    return Rows(
+        source=file.name,
+        inputs={
+            name: checked(file, name, array, model.inputs[name], count)
+            for name, array in inputs.items()
+        },
+        outputs={
+            name: checked(file, name, array, model.outputs[name], count)
+            for name, array in outputs.items()
+        },
+        sensed=sensed(file, arrays, contract, count),
+        breaks=_breaks(file, arrays, contract.period_ns * 1e-9, count),
+    )
+
+
+def _breaks(
+    file: Path, arrays: Mapping[str, Tensor], period_s: float, count: int
+) -> tuple[int, ...]:
+    """Return the rows that begin an episode, or are not a period after the row before."""
+    broken = np.zeros(count - 1, bool)
+    for name, usual, slack in ((EPISODE, 0.0, 0.0), (TIME, period_s, _LATE * period_s)):
+        if name in arrays:
+            check_rows(file, name, arrays[name], (count,))
+            broken |= np.abs(np.diff(arrays[name].astype(np.float64)) - usual) > slack
+    return tuple((np.flatnonzero(broken) + 1).tolist())
+
+
+def save_rows(sets: Sequence[Rows], contract: JointContract, file: Path) -> None:
+    """Write sets of rows one after another, each an episode, as `read_rows` takes them."""
+    columns = [{**rows.inputs, **rows.outputs} for rows in sets]
+    arrays = {name: np.concatenate([column[name] for column in columns]) for name in columns[0]}
+    for name in set.intersection(*(set(rows.sensed) for rows in sets)):
+        arrays[name] = np.concatenate([rows.sensed[name] for rows in sets])
+    arrays[EPISODE] = np.repeat(np.arange(len(sets)), [len(rows) for rows in sets])
+    write_arrays(file, {**arrays, "joint_names": np.array(contract.joints.names)})
+
+
+class BagSource:
+    """Rows of a policy that is replayed on a rosbag2 recording.
+
+    Attributes:
+        name: Of its folder or file.
+        count: Number of its ticks.
+    """
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        path: Path,
+        topics: Mapping[str, str] | None = None,
+        *,
+        from_s: float = 0.0,
+        to_s: float = math.inf,
+    ) -> None:
+        """Find the inputs of the bundle's policy in the recording, and its ticks.
+
+        Args:
+            bundle: Its artifact `onnx` is replayed.
+            path: Folder of the recording, or its only file.
+            topics: Topics by input, where they have other names.
+            from_s: Rows from then on, since the first tick. A policy that remembers is replayed on
+                what was before as well: these rows are those of the whole.
+            to_s: Rows until then.
+
+        Raises:
+            ToolError: The recording is broken, lacks an input, has no tick, its clock begins
+                anew, or several robots speak on one topic.
+            OSError: It cannot be read.
+        """
+        self.name = path.name
+        self._bundle, self._from_s, self._to_s = bundle, from_s, to_s
+        self._heard = _Recording(bundle, Bag(path), topics or {})
+        refuse_set_back(self._heard.bag, self._heard.topics)
+        with self._heard.newest_times_ns() as times_ns:
+            ticks = count_ticks(bundle.contract, times_ns)
+        self.count: int | None = ticks.present
+        late = ", ".join(
+            f"{self._heard.topics[name]} is too old at {count}"
+            for name, count in ticks.stale.items()
+        )
+        if not ticks.present:
+            raise ToolError(
+                f"{path}: expected a tick at which each input of the policy is there, "
+                f"found none: {late or 'it is shorter than a period'}"
+            )
+        if ticks.dropped:
+            _log.warning(
+                "%s: %d of %d ticks are left out: %s",
+                path,
+                ticks.dropped,
+                ticks.dropped + ticks.present,
+                late,
+            )
+
+    def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
+        """Yield rows in the order of time, of views that live until the next one.
+
+        Args:
+            wanted: Sorted numbers of ticks, below `count`; None for all.
+
+        Raises:
+            PolicyError: The recording is broken, a message does not fit, a value is not finite,
+                or the model does not run.
+        """
+        for row in Replay(self._bundle, self._heard).rows(wanted):
+            if row.time_s > self._to_s:
+                return
+            if row.time_s >= self._from_s:
+                yield row
+
+
+class _Recording:
+    """A recording of a robot, as a replay hears it."""
+
+    def __init__(self, bundle: JointBundle, bag: Bag, given: Mapping[str, str]) -> None:
+        self.bag, self._period_ns = bag, bundle.contract.period_ns
+        self.topics: Mapping[str, str] = find_topics(bag, input_types(bundle.contract), given)
+        self.decoder, self.problem = bag.decoder, bag.problem
+        self._one_robot = OneRobot(bag, self.topics, bundle.contract)
+
+    def arrivals(self) -> Iterator[Arrival]:
+        return in_time(self.bag, self.topics, self._period_ns)
+
+    def newest_times_ns(self) -> AbstractContextManager[Mapping[str, Iterator[Times]]]:
+        return newest_times_ns(self.bag, self.topics, self._period_ns, self._one_robot.look)

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a policy saw and gave at one step, and where such rows come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from policy_inference.bundle.chunk_contract import Camera
+from policy_inference.core.chunks.normalise import resized
+from policy_inference.core.images import Picture
+from policy_inference.interfaces import F64, Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Row:
+    """What a policy got and gave in one tick.
+
+    Attributes:
+        number: Of the tick in its source.
+        time_s: Since the source's first tick.
+        begins: Whether the policy started clean here: a new episode, or the end of a gap.
+        tensors: Inputs and outputs of the model by name, without batch axis; they may be views
+            that hold until the next row.
+        sensed: What was measured, as far as the source knows it, by field of
+            `policy_inference.core.state.RobotState`: joint_pos, joint_vel [joints], and
+            velocity_command [3] if the contract has it.
+    """
+
+    number: int
+    time_s: float
+    begins: bool
+    tensors: Mapping[str, Tensor]
+    sensed: Mapping[str, F64]
+
+
+class RowSource(Protocol):
+    """Gives rows, once.
+
+    Attributes:
+        name: Of a file, of a recording, of an environment, or "live topics".
+        count: Ticks that there will be at most, where that is known beforehand.
+    """
+
+    name: str
+    count: int | None
+
+    def rows(self, wanted: Sequence[int] | None) -> Iterator[Row]:
+        """Yield rows in the order of time.
+
+        Args:
+            wanted: Numbers of the ticks to yield, sorted, only where `count` is known; None for
+                all of them.
+
+        Raises:
+            PolicyError: What it reads does not fit the bundle, or the model does not run.
+            OSError: A file cannot be read.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkObservation:
+    """What the policy sees at one step, before anything is normalised.
+
+    Attributes:
+        number: Of the step in its source.
+        pictures: By camera of the contract, uint8 [height, width, 3] in RGB, as it was recorded.
+        state: [joints of the contract's state] in the policy's units; None where it takes none.
+        environment_state: [size]; None where the policy takes none.
+    """
+
+    number: int
+    pictures: Mapping[str, Picture]
+    state: F64 | None
+    environment_state: F64 | None
+
+
+class ObservationSource(Protocol):
+    """Gives observations.
+
+    Attributes:
+        name: Of its folder or file.
+        count: Steps that there are.
+    """
+
+    name: str
+    count: int
+
+    def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
+        """Yield observations in the order of their numbers.
+
+        Args:
+            wanted: Rising numbers below `count`.
+
+        Raises:
+            PolicyError: What it reads is broken or does not fit the contract.
+            OSError: A file cannot be read.
+        """
+
+
+def fitted(camera: Camera, picture: Picture) -> Picture:
+    """Return a picture in the size of a camera, stretched where it has another."""
+    fits = picture.shape[:2] == (camera.height, camera.width)
+    return picture if fits else resized(picture, (camera.width, camera.height))

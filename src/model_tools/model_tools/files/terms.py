@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which columns of a model input are which term of the observation, and what they must hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract, Observation, Term
+from policy_inference.bundle.terms import TERMS, TermSpec, term_names
+from policy_inference.comparison.rows import Rows
+from policy_inference.core.observation import ObservationBuilder
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import F64
+
+EXACT_IN_FLOAT16 = 2048
+"""Up to this number float16 counts one by one; beyond, every second one, then every fourth."""
+TOLERANCE = 1e-3
+"""Of a value, or of 1 where that is larger: recordings have four digits or more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TermColumns:
+    """A term, and where its values stand in a vector without history.
+
+    Attributes:
+        name: Of the term; with its place in the list, `joint_pos[3]`, where there are several.
+        term, spec: What the contract and the suite say of it.
+        where: Its columns.
+        names: Of its values: joints, for a term per joint.
+        scale: Factor of each value.
+    """
+
+    name: str
+    term: Term
+    spec: TermSpec
+    where: slice
+    names: tuple[str, ...]
+    scale: F64
+
+    def observed(self, values: F64, order: str) -> F64:
+        """Return what values [..., size] of the term become: scaled and clipped."""
+        low, high = self.term.clip or (-np.inf, np.inf)
+        if order == "clip_then_scale":
+            return np.asarray(np.clip(values, low, high) * self.scale)
+        return np.asarray(np.clip(values * self.scale, low, high))
+
+
+def term_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
+    """Yield the terms of a model input without frames of the past, in their order."""
+    if frames(contract.observations[input_name]) == 1:
+        yield from newest_columns(contract, input_name)
+
+
+def newest_columns(contract: JointContract, input_name: str) -> Iterator[TermColumns]:
+    """Yield the terms of a model input in their order, each with the columns of its last frame."""
+    observation = contract.observations[input_name]
+    history = observation.history
+    listed = [term.term for term in observation.terms]
+    named = [tuple(term_names(term, contract)) for term in observation.terms]
+    per_frame, last = history.layout == "per_frame", history.order == "oldest_first"
+    start = (history.length - 1) * sum(map(len, named)) if per_frame and last else 0
+    for place, (term, names) in enumerate(zip(observation.terms, named, strict=True)):
+        name = term.term if listed.count(term.term) == 1 else f"{term.term}[{place}]"
+        length = 1 if per_frame else term.history_length or history.length
+        first = start + (length - 1) * len(names) * last
+        yield TermColumns(
+            name=name,
+            term=term,
+            spec=TERMS[term.term],
+            names=names,
+            where=slice(first, first + len(names)),
+            scale=term.scale,
+        )
+        start += length * len(names)
+
+
+def value_name(contract: JointContract, input_name: str, column: int) -> str:
+    """Name a value of a model input: `joint_pos of knee`, and its frame where there are several."""
+    history = contract.observations[input_name].history
+    terms = list(newest_columns(contract, input_name))
+    width = sum(len(found.names) for found in terms)
+    for found in terms:
+        size, whole = len(found.names), history.layout == "per_frame"
+        step = (width if whole else size) * (-1 if history.order == "oldest_first" else 1)
+        length = history.length if whole else found.term.history_length or history.length
+        for age in range(length):
+            place = column - found.where.start - age * step
+            if 0 <= place < size:
+                return _named(found, place) + _aged(age, length)
+    raise ValueError(f"{input_name}: expected a column of it, found {column}")
+
+
+def _named(found: TermColumns, place: int) -> str:
+    per_joint_of = found.spec.size in ("joints", "actions")
+    return f"{found.name} of {found.names[place]}" if per_joint_of else found.names[place]
+
+
+def _aged(age: int, length: int) -> str:
+    if length == 1:
+        return ""
+    return f", {age} frames before the newest" if age else ", in the newest frame"
+
+
+def tick_inputs(contract: JointContract) -> list[str]:
+    """Return the model inputs that have the count of ticks among their terms."""
+    return [
+        name
+        for name, observation in contract.observations.items()
+        if any(term.term == "tick" for term in observation.terms)
+    ]
+
+
+def frames(observation: Observation) -> int:
+    """Return the number of frames that the longest history in an observation holds."""
+    return max(term.history_length or observation.history.length for term in observation.terms)
+
+
+def check_observations(rows: Rows, bundle: JointBundle) -> Rows:
+    """Check that the rows' inputs are what the contract makes of the sensors that were recorded.
+
+    Fields of the state that were not recorded are left out, as are frames of a history before the
+    first row of a run.
+
+    Returns:
+        The rows, with a break wherever the last action in the observation is not that of the row
+        before.
+
+    Raises:
+        ToolError: A value differs.
+    """
+    rebuilt = rebuild(rows, bundle)
+    chained = _breaks(rows, bundle.contract, rebuilt)
+    if chained != rows.breaks:
+        rows = replace(rows, breaks=chained)
+        rebuilt = rebuild(rows, bundle)
+    for name, expected in rebuilt.items():
+        beyond = _beyond(rows, name, expected)
+        if not np.any(beyond > 0):  # NaN, which stands for what was not recorded, is not
+            continue
+        row, column = map(int, np.unravel_index(np.nanargmax(beyond), beyond.shape))
+        count = int((beyond > 0).any(axis=1).sum())
+        raise ToolError(
+            f"{rows.source}: {name}[{column}] ({value_name(bundle.contract, name, column)}): "
+            f"expected {expected[row, column]:.4g}, which the contract makes of what was sensed, "
+            f"found {rows.inputs[name].reshape(len(rows), -1)[row, column]:.4g} in row {row}; "
+            f"{count} of {len(rows)} rows differ: the contract does not describe this observation"
+        )
+    return rows
+
+
+def rebuild(rows: Rows, bundle: JointBundle) -> dict[str, F64]:
+    """Return each observed input [rows, size] from what was sensed; NaN where that is unknown."""
+    contract = bundle.contract
+    state = RobotState(contract)
+    out = {name: np.empty(rows.inputs[name][0].size) for name in contract.observations}
+    builders = {
+        name: ObservationBuilder(
+            observation, contract, state, out[name], bundle.statistics.get(name)
+        )
+        for name, observation in contract.observations.items()
+    }
+    rebuilt = {name: np.empty((len(rows), array.size)) for name, array in out.items()}
+    since = 0
+    for row in range(len(rows)):
+        if row in rows.breaks:
+            since = 0
+            for builder in builders.values():
+                builder.reset()
+        _sense(rows, contract, state, row, follows=since > 0)
+        for name, builder in builders.items():
+            builder.write()
+            rebuilt[name][row] = out[name]
+            if since < frames(contract.observations[name]) - 1:
+                rebuilt[name][row] = np.nan
+            builder.advance()
+        since += 1
+    return rebuilt
+
+
+def _sense(
+    rows: Rows, contract: JointContract, state: RobotState, row: int, *, follows: bool
+) -> None:
+    """Write what is known of the state in a row, and NaN for the rest."""
+    state.flat[:] = np.nan
+    for field in rows.sensed.keys() & state.slices.keys():
+        state[field][:] = rows.sensed[field][row]
+    state.derive()
+    if follows and contract.action.output in rows.outputs:
+        state["last_action"][:] = rows.outputs[contract.action.output][row - 1].reshape(-1)
+
+
+def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tuple[int, ...]:
+    """Return the rows' breaks, and those that the last action in the observations tells."""
+    broken = np.zeros(len(rows), bool)
+    for name, expected in rebuilt.items():
+        for found in term_columns(contract, name):
+            if found.term.term == "last_action":
+                broken |= (_beyond(rows, name, expected) > 0)[:, found.where].any(axis=1)
+    return tuple(sorted({*rows.breaks, *np.flatnonzero(broken).tolist()}))
+
+
+def _beyond(rows: Rows, name: str, expected: F64) -> F64:
+    """Return by how much values are too far from the expected ones; NaN where these are unknown."""
+    found = rows.inputs[name].reshape(len(rows), -1).astype(np.float64)
+    return np.asarray(np.abs(found - expected) - TOLERANCE * np.maximum(1.0, np.abs(expected)))

@@ -1,0 +1,264 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of an ACT policy: what its checkpoint says, and what is said of its robot."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import yaml
+
+from model_tools.files.lerobot.statistics import PolicyStatistics
+from model_tools.make.act.act_config import ACTION, STATE, ActConfig, CameraInput
+from model_tools.make.act.graphs import (
+    ACTIONS,
+    OUTSIDE,
+    STATES,
+    How,
+    encoder_name,
+    tensor_name,
+)
+from model_tools.make.act.robots import ActRobot, units_of
+from policy_inference.bundle.chunk_contract import (
+    Camera,
+    Chunk,
+    ChunkAction,
+    ChunkContract,
+    EnvironmentState,
+    JointVector,
+)
+from policy_inference.bundle.contract import (
+    Artifact,
+    Damp,
+    File,
+    Graph,
+    Joints,
+    Provenance,
+    Safety,
+    Stand,
+    Tensor,
+)
+from policy_inference.bundle.schema import PerJointYaml
+from policy_inference.core.chunks.normalise import Units
+from policy_inference.interfaces import F64
+
+_DAMP_AFTER_S, _STAND_S = 1.0, 3.0
+_HEAD = (
+    "# yaml-language-server: $schema=../policy.schema.json\n"
+    "# Exported by model_tools from a LeRobot checkpoint; joints, limits, gains and units are "
+    "those of\n# --robot ({robot}) and --units, which no checkpoint knows: check them.\n"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActRequest:
+    """What to export, and what is said besides.
+
+    Attributes:
+        checkpoint: Folder with `config.json` and `model.safetensors`.
+        output: Bundle folder to be.
+        robot: Name or file of the robot, or of one arm of two.
+        units: One of `choices.UNITS`.
+        rate_hz: Steps of a chunk per second.
+        name: Of the policy.
+        version: Of the policy.
+        prefix: Before the names of the joints.
+        steps: How many of a chunk are executed; the checkpoint's number if None.
+        resize: Whether pictures of another size are stretched, on the robot and of the dataset.
+        graphs: Encoder and transformer, or one graph.
+        opset: 11 to 20.
+        simplify: Whether onnxsim goes over the graphs.
+        golden: File of golden rows that the training answered, to compare with and to keep.
+        dataset: Dataset or recording that golden rows are of, where no file gives them; else
+            they are drawn. Steps and torques of a dataset are the contract's `nominal`.
+        licence: SPDX identifier of the weights' licence.
+        max_relative_target: Largest distance of a target from the measured position, rad.
+        force: Whether a bundle that is there may be replaced.
+    """
+
+    checkpoint: Path
+    output: Path
+    robot: str
+    units: str
+    rate_hz: float
+    name: str
+    version: str = "0.1.0"
+    prefix: str = ""
+    steps: int | None = None
+    resize: bool = False
+    graphs: How = "two"
+    opset: int = 19
+    simplify: bool = False
+    golden: Path | None = None
+    dataset: Path | None = None
+    licence: str = "NOASSERTION"
+    max_relative_target: PerJointYaml | None = None
+    force: bool = False
+
+
+def make_contract(
+    config: ActConfig,
+    statistics: PolicyStatistics,
+    request: ActRequest,
+    robot: ActRobot,
+    graphs: Mapping[str, Graph],
+    provenance: Provenance,
+) -> ChunkContract:
+    """Return the contract as it is written, without golden rows; `load_bundle` checks it.
+
+    The robot is that of the request, with as many joints as the policy.
+    """
+    scalings, joints, units = statistics.scalings, robot.names, units_of(robot, request.units)
+    pose = _pose(statistics, robot, Units(units, joints))
+    state, outside = config.state, config.environment
+    return ChunkContract(
+        schema_version=1,
+        kind="chunk",
+        name=request.name,
+        version=request.version,
+        description="ACT policy of LeRobot.",
+        rate_hz=request.rate_hz,
+        units=units,
+        joints=_joints(robot, pose),
+        stand=Stand(
+            position=_by_name(robot, pose),
+            stiffness=_of(robot, "stiffness"),
+            damping=_of(robot, "damping"),
+            duration_s=_STAND_S,
+        ),
+        damp=Damp(damping=_of(robot, "damping")),
+        cameras={
+            camera.name: _camera(config, statistics, camera, request.graphs, resize=request.resize)
+            for camera in config.cameras
+        },
+        state=None
+        if state is None
+        else JointVector(
+            feature=statistics.observed.get(STATE, STATE),
+            tensor=STATES,
+            joints=joints,
+            normalisation=scalings[STATE],
+        ),
+        environment_state=None
+        if outside is None
+        else EnvironmentState(
+            feature=statistics.observed.get(outside.name, outside.name),
+            tensor=OUTSIDE,
+            topic=OUTSIDE,
+            size=outside.shape[0],
+            normalisation=scalings[outside.name],
+        ),
+        action=ChunkAction(
+            feature=ACTION,
+            tensor=ACTIONS,
+            joints=joints,
+            grippers=robot.grippers,
+            normalisation=scalings[ACTION],
+            max_relative_target=cast(Any, request.max_relative_target),
+        ),
+        chunk=Chunk(
+            size=config.chunk_size,
+            steps=request.steps or config.n_action_steps,
+            ensemble_coeff=config.ensemble_coeff,
+        ),
+        graphs=dict(graphs),
+        provenance=provenance,
+        # An arm that goes limp drops what it holds, so a fault keeps it where it is.
+        safety=Safety(on_fault="hold_measured", damp_after_s=_DAMP_AFTER_S),
+    )
+
+
+def graph_entry(model: onnx.ModelProto, file: File, tool: str) -> Graph:
+    """Return what a contract says of a graph, whose file is for ONNX Runtime."""
+    return Graph(
+        inputs={value.name: _tensor(value) for value in model.graph.input},
+        outputs={value.name: _tensor(value) for value in model.graph.output},
+        artifacts={
+            "onnx": Artifact(file=file.file, sha256=file.sha256, precision="fp32", tool=tool)
+        },
+    )
+
+
+def contract_text(contract: ChunkContract, robot: str) -> str:
+    """Return the text of a `policy.yaml`, without what is not set."""
+    values = _plain(contract)
+    parts = [
+        yaml.safe_dump(
+            {key: value}, sort_keys=False, default_flow_style=None, width=84, allow_unicode=True
+        )
+        if isinstance(value, (dict, list))
+        else yaml.safe_dump({key: value}, default_flow_style=False, allow_unicode=True, width=84)
+        for key, value in values.items()
+    ]
+    return _HEAD.format(robot=robot) + "".join(parts)
+
+
+def _camera(
+    config: ActConfig, statistics: PolicyStatistics, camera: CameraInput, how: How, *, resize: bool
+) -> Camera:
+    return Camera(
+        feature=camera.observed,
+        height=camera.height,
+        width=camera.width,
+        normalisation=statistics.scalings[camera.feature.name],
+        encoder=encoder_name(config, camera, how),
+        tensor=tensor_name(camera, how),
+        resize=resize,
+    )
+
+
+def _pose(statistics: PolicyStatistics, robot: ActRobot, units: Units) -> F64:
+    """Return the mean pose of the training data within the limits, rad; the middle if unknown."""
+    low = np.array([joint.position_min for joint in robot.joints.values()])
+    high = np.array([joint.position_max for joint in robot.joints.values()])
+    mean = statistics.means.get(STATE, statistics.means.get(ACTION))
+    pose = (low + high) / 2 if mean is None else units.to_rad(mean)
+    # Rounded towards the middle, so that it stays within.
+    lowest, highest = np.ceil(low * 1e4) / 1e4, np.floor(high * 1e4) / 1e4
+    return np.asarray(np.clip(np.round(pose, 4), lowest, highest), np.float64)
+
+
+def _joints(robot: ActRobot, pose: F64) -> Joints:
+    keys = (
+        "position_min",
+        "position_max",
+        "velocity_limit",
+        "effort_limit",
+        "stiffness",
+        "damping",
+    )
+    return Joints(
+        names=robot.names,
+        default_position=_by_name(robot, pose),
+        **{key: _of(robot, key) for key in keys},
+    )
+
+
+def _of(robot: ActRobot, key: str) -> Any:
+    """Return a figure of all joints: one number where it is the same, else by name."""
+    values = {name: getattr(joint, key) for name, joint in robot.joints.items()}
+    return next(iter(values.values())) if len(set(values.values())) == 1 else values
+
+
+def _by_name(robot: ActRobot, values: F64) -> Any:
+    """Return a figure of each joint by its name, as it is written."""
+    return {name: float(value) for name, value in zip(robot.joints, values, strict=True)}
+
+
+def _tensor(value: onnx.ValueInfoProto) -> Tensor:
+    return Tensor(shape=tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim))
+
+
+def _plain(value: Any) -> Any:
+    """Return the value in the types of YAML, without what is None or empty."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = {entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items() if entry not in (None, {}, ())}
+    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds an ONNX graph node by node, with the tensors of a checkpoint.
+
+A value is an array while it is known, else the name of a tensor. So a network is written down once,
+and its fixed tokens, position embeddings and all that follows from them alone end as initializers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from model_tools.errors import ToolError
+from policy_inference.interfaces import F32, Tensor
+
+Value = str | Tensor
+PRODUCER = "model_tools"
+LAYER_NORM_OPSET = 17
+_IR_VERSIONS = {
+    range(11): 6,
+    range(11, 15): 7,
+    range(15, 19): 8,
+    range(19, 21): 9,
+    range(21, 23): 10,
+}
+"""Of the file format by opset: the oldest that runtimes of the opset's time read, and for 11 the
+one up to which D-Robotics' tools go."""
+PREFIX = "model."
+_UNUSED = ("vae_encoder",)
+"""Parts that only training needs."""
+
+
+class GraphBuilder:
+    """Collects nodes and initializers of a graph."""
+
+    def __init__(self, name: str, opset: int) -> None:
+        """Begin an empty graph."""
+        self.name, self.opset = name, opset
+        self._nodes = list[onnx.NodeProto]()
+        self._constants = dict[str, Tensor]()
+        self._by_id = dict[int, tuple[Tensor, str]]()
+        self._inputs = dict[str, tuple[int, ...]]()
+        self._counts = Counter[str]()
+
+    def input(self, name: str, shape: Sequence[int]) -> str:
+        """Declare an input, float32."""
+        self._inputs[name] = tuple(shape)
+        return name
+
+    def op(self, kind: str, *values: Value, **attributes: Any) -> Value:
+        """Return the only output of an operator on `values`; an array where all of them are."""
+        if not any(isinstance(value, str) for value in values):
+            return self._folded(kind, [np.asarray(value) for value in values], attributes)
+        output = self._new(kind)
+        names = [
+            value if isinstance(value, str) else self._constant(kind, value) for value in values
+        ]
+        self._nodes.append(helper.make_node(kind, names, [output], name=output, **attributes))
+        return output
+
+    def model(
+        self, outputs: Mapping[str, tuple[Value, Sequence[int]]], metadata: Mapping[str, str]
+    ) -> onnx.ModelProto:
+        """Return the graph with these outputs: value and shape by name.
+
+        Raises:
+            onnx.checker.ValidationError: The graph is none.
+        """
+        for name, (value, _) in outputs.items():
+            given = value if isinstance(value, str) else self._constant(name, value)
+            self._nodes.append(helper.make_node("Identity", [given], [name], name=f"to_{name}"))
+        self._without_last_identities(list(outputs))
+        graph = helper.make_graph(
+            self._nodes,
+            self.name,
+            [_info(name, shape) for name, shape in self._inputs.items()],
+            [_info(name, shape) for name, (_, shape) in outputs.items()],
+            [numpy_helper.from_array(array, name) for name, array in self._constants.items()],
+        )
+        model = helper.make_model(
+            graph,
+            opset_imports=[helper.make_opsetid("", self.opset)],
+            producer_name=PRODUCER,
+            ir_version=next(ir for opsets, ir in _IR_VERSIONS.items() if self.opset in opsets),
+        )
+        helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+    def _folded(self, kind: str, values: list[Tensor], attributes: Mapping[str, Any]) -> Tensor:
+        names = [f"x{i}" for i in range(len(values))]
+        node = helper.make_node(kind, names, ["y"], **attributes)
+        graph = helper.make_graph(
+            [node],
+            kind,
+            [],
+            [helper.make_empty_tensor_value_info("y")],
+            [
+                numpy_helper.from_array(np.ascontiguousarray(value), name)
+                for name, value in zip(names, values, strict=True)
+            ],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", self.opset)])
+        (found,) = ReferenceEvaluator(model).run(None, {})
+        return np.asarray(found)
+
+    def _constant(self, kind: str, value: Tensor) -> str:
+        """Return the name of an initializer; an array that is used twice is kept once."""
+        if id(value) not in self._by_id:
+            name = self._new(f"{kind}_constant")
+            self._constants[name] = np.ascontiguousarray(value)
+            # With the array itself, so that no other one can get its id.
+            self._by_id[id(value)] = value, name
+        return self._by_id[id(value)][1]
+
+    def _new(self, kind: str) -> str:
+        self._counts[kind] += 1
+        return f"{kind}_{self._counts[kind]}"
+
+    def _without_last_identities(self, outputs: Sequence[str]) -> None:
+        """Let a node write an output itself, where nothing else reads what it writes."""
+        for name in outputs:
+            last = next(node for node in self._nodes if node.output[0] == name)
+            source = next((node for node in self._nodes if node.output[0] == last.input[0]), None)
+            readers = [node for node in self._nodes if last.input[0] in node.input]
+            if source is not None and len(readers) == 1:
+                source.output[0] = name
+                self._nodes.remove(last)
+
+
+def _info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+
+
+class Weights:
+    """Tensors by their name below `model.`, and which of them were taken."""
+
+    def __init__(self, file: Path, tensors: Mapping[str, Tensor]) -> None:
+        """Keep the tensors; `file` is for messages."""
+        self._file = file
+        self._tensors = {
+            name.removeprefix(PREFIX): array
+            for name, array in tensors.items()
+            if name.startswith(PREFIX)
+        }
+        self._taken = set[str]()
+
+    def __contains__(self, name: str) -> bool:
+        """Return whether there is such a tensor."""
+        return name in self._tensors
+
+    def take(self, name: str, *shape: int) -> F32:
+        """Return a tensor.
+
+        Raises:
+            ToolError: It is missing, of another shape, or holds NaN or infinite values.
+        """
+        place, found = f"{self._file}: {PREFIX}{name}", self._tensors.get(name)
+        if found is None:
+            raise ToolError(
+                f"{place}: expected a tensor {list(shape)}, as config.json says, found "
+                "none; the two files do not belong together, or the file is not whole"
+            )
+        if found.shape != shape:
+            raise ToolError(
+                f"{place}: expected {list(shape)}, as config.json says, found "
+                f"{list(found.shape)}; the two files do not belong together"
+            )
+        if not np.issubdtype(found.dtype, np.floating):
+            raise ToolError(
+                f"{place}: expected floating-point numbers, found {found.dtype}; a "
+                "quantised file is another format, export the training's own"
+            )
+        if not np.isfinite(found).all():
+            raise ToolError(
+                f"{place}: expected finite values, found NaN or infinite ones; the "
+                "training diverged, export an earlier checkpoint"
+            )
+        self._taken.add(name)
+        return np.ascontiguousarray(found, np.float32)
+
+    def wrong(self, name: str, expected: str, found: str) -> ToolError:
+        """Return the error that says what a tensor holds instead of `expected`."""
+        return ToolError(
+            f"{self._file}: {PREFIX}{name}: expected {expected}, found {found}; the "
+            "file is damaged, or the training diverged"
+        )
+
+    def require_all_taken(self) -> None:
+        """Check that the network has a place for each tensor.
+
+        Raises:
+            ToolError: It has none for some.
+        """
+        left = list(self._left())
+        if left:
+            more = f" and {len(left) - 3} more" if len(left) > 3 else ""
+            raise ToolError(
+                f"{self._file}: expected the tensors of the network in config.json, "
+                f"found besides {', '.join(left[:3])}{more}; the two files do not "
+                "belong together"
+            )
+
+    def _left(self) -> Iterator[str]:
+        return (
+            PREFIX + name
+            for name in sorted(self._tensors)
+            if name not in self._taken and not name.startswith(_UNUSED)
+        )

@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Golden rows: observations, drawn or of the training's dataset, and what the graphs answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from model_tools.errors import ToolError
+from model_tools.files.rows import ObservationSource, fitted
+from model_tools.make.parity import between
+from policy_inference.bundle.chunk_contract import (
+    GOLDEN_CAMERA,
+    GOLDEN_CHUNK,
+    GOLDEN_ENVIRONMENT,
+    GOLDEN_STATE,
+    ChunkContract,
+    Scaling,
+)
+from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
+from policy_inference.interfaces import F32, F64, Tensor
+
+ROWS = 3
+_BLOCK = 16
+TOLERANCE, LARGEST_TOLERANCE = 1e-5, 1e-3
+"""Of a normalised chunk from another one of the same function: always allowed, and at most."""
+NOISES = 4.0
+"""How often the noise of float32 is allowed: that of both chunks, and as much for other kernels."""
+Rows = Mapping[str, Tensor]
+"""Observations as a golden file has them, and perhaps chunks."""
+
+
+def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
+    """Return observations that are always the same: blocks of colours, states about the mean."""
+    random, rows = np.random.default_rng(0), dict[str, Tensor]()
+    for name, camera in contract.cameras.items():
+        height, width = -(-camera.height // _BLOCK), -(-camera.width // _BLOCK)
+        blocks = random.integers(0, 256, (ROWS, height, width, 3), np.uint8)
+        large = blocks.repeat(_BLOCK, axis=1).repeat(_BLOCK, axis=2)
+        rows[f"{GOLDEN_CAMERA}{name}"] = large[:, : camera.height, : camera.width]
+    if contract.state is not None:
+        rows[GOLDEN_STATE] = _drawn(
+            random, contract.state.normalisation, len(contract.state.joints)
+        )
+    if contract.environment_state is not None:
+        rows[GOLDEN_ENVIRONMENT] = _drawn(
+            random, contract.environment_state.normalisation, contract.environment_state.size
+        )
+    return rows
+
+
+def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
+    """Whether the pictures of observations are those that `drawn_rows` draws."""
+    pictures = {
+        name: array
+        for name, array in drawn_rows(contract).items()
+        if name.startswith(GOLDEN_CAMERA)
+    }
+    return bool(pictures) and all(
+        np.array_equal(rows[name], array) for name, array in pictures.items()
+    )
+
+
+def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[str, Tensor]:
+    """Return observations of a dataset or recording, evenly spaced.
+
+    Raises:
+        ToolError: It has none, or cannot be read.
+        OSError: It cannot be read.
+    """
+    if not source.count:
+        raise ToolError(f"{source.name}: expected observations, found none")
+    wanted = np.unique(np.linspace(0, source.count - 1, ROWS).round().astype(int)).tolist()
+    found, rows = list(source.observations(wanted)), dict[str, Tensor]()
+    for name in contract.cameras:
+        rows[f"{GOLDEN_CAMERA}{name}"] = np.stack(
+            [fitted(contract.cameras[name], one.pictures[name]) for one in found]
+        )
+    if contract.state is not None:
+        rows[GOLDEN_STATE] = np.array([one.state for one in found], np.float32)
+    if contract.environment_state is not None:
+        rows[GOLDEN_ENVIRONMENT] = np.array([one.environment_state for one in found], np.float32)
+    return rows
+
+
+def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
+    """Return rows [ROWS, size] about as wide as the training data."""
+    normal = random.normal(0.0, 1.0, (ROWS, size))
+    if scaling.mode == "identity":
+        return normal.astype(np.float32)
+    normaliser = VectorNormaliser(scaling, size)
+    return normaliser.undo(np.clip(normal, -1.0, 1.0)).astype(np.float32)
+
+
+class _Runner(Protocol):
+    def run(self, output_names: Any, feed: Any) -> Any: ...
+
+
+class Reference:
+    """Runs the graphs of a policy on raw observations."""
+
+    def __init__(
+        self, contract: ChunkContract, models: Mapping[str, onnx.ModelProto], *, exact: bool = False
+    ) -> None:
+        """Open the graphs, by their names in the contract.
+
+        Args:
+            contract: Of the policy.
+            models: Its graphs, in float32.
+            exact: Whether they are computed in float64, a hundred times slower.
+        """
+        self._contract, self._dtype = contract, np.float64 if exact else np.float32
+        self._inputs = {name: model.graph.input[0].name for name, model in models.items()}
+        self._graphs = {
+            name: _widened(model) if exact else _session(model) for name, model in models.items()
+        }
+
+    def normalised(self, rows: Rows) -> F64:
+        """Return the normalised chunks [rows, steps, actions] of golden observations."""
+        count = len(next(iter(rows.values())))
+        return np.concatenate([self._one(rows, row) for row in range(count)])
+
+    def chunks(self, normalised: F64) -> F64:
+        """Return chunks in the policy's units of normalised ones."""
+        return action_normaliser(self._contract).undo(normalised)
+
+    def _one(self, rows: Rows, row: int) -> F64:
+        contract, feed = self._contract, dict[str, Tensor]()
+        for vector, key, size in (
+            (contract.state, GOLDEN_STATE, len(contract.state.joints) if contract.state else 0),
+            (
+                contract.environment_state,
+                GOLDEN_ENVIRONMENT,
+                contract.environment_state.size if contract.environment_state else 0,
+            ),
+        ):
+            if vector is not None:
+                values = rows[key][row : row + 1].astype(np.float64)
+                scaled = VectorNormaliser(vector.normalisation, size).apply(values)
+                feed[vector.tensor] = scaled.astype(np.float32)
+        for name, camera in contract.cameras.items():
+            picture = np.zeros((1, 3, camera.height, camera.width), np.float32)
+            PictureNormaliser(camera, picture).apply(rows[f"{GOLDEN_CAMERA}{name}"][row])
+            feed[camera.tensor] = (
+                picture if camera.encoder is None else self._encoded(camera.encoder, picture)
+            )
+        found = self._run(contract.policy_graph, [contract.action.tensor], feed)
+        return np.asarray(found, np.float64)
+
+    def _encoded(self, encoder: str, picture: F32) -> Tensor:
+        return self._run(encoder, None, {self._inputs[encoder]: picture})
+
+    def _run(self, graph: str, outputs: list[str] | None, feed: Mapping[str, Tensor]) -> Tensor:
+        given = {name: array.astype(self._dtype) for name, array in feed.items()}
+        return np.asarray(self._graphs[graph].run(outputs, given)[0])
+
+
+def _session(model: onnx.ModelProto) -> _Runner:
+    session: _Runner = onnxruntime.InferenceSession(
+        model.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    return session
+
+
+def _widened(model: onnx.ModelProto) -> _Runner:
+    """Return a graph of float32 in float64; ONNX Runtime has no convolution of that."""
+    wide = onnx.ModelProto.FromString(model.SerializeToString())
+    attributes = (attribute for node in wide.graph.node for attribute in node.attribute)
+    for tensor in (
+        *wide.graph.initializer,
+        *(each.t for each in attributes if each.type == onnx.AttributeProto.TENSOR),
+    ):
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor).astype(np.float64)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    for value in (*wide.graph.input, *wide.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.DOUBLE
+    del wide.graph.value_info[:]
+    evaluator: _Runner = ReferenceEvaluator(wide)
+    return evaluator
+
+
+def action_normaliser(contract: ChunkContract) -> VectorNormaliser:
+    """Return what brings a policy's normalised chunks back."""
+    return VectorNormaliser(contract.action.normalisation, len(contract.action.joints))
+
+
+def tolerance_of(difference: float, found: F64, exact: Callable[[], F64]) -> float:
+    """Return by how much normalised chunks may differ from those of the same function.
+
+    It is `TOLERANCE`; where that is exceeded, `NOISES` x max |float32 - float64| over these chunks,
+    between `TOLERANCE` and `LARGEST_TOLERANCE`. Deep backbones carry more noise than 1e-5: a
+    ResNet-50 about 3e-5 in either runtime, and swapped colours or cameras change a chunk by 0.1.
+
+    Args:
+        difference: The largest that was found.
+        found: The chunks in float32.
+        exact: Computes the same in float64, which may take minutes.
+    """
+    if difference <= TOLERANCE or not difference <= LARGEST_TOLERANCE:
+        return TOLERANCE
+    noise = float(np.abs(found - exact()).max())
+    return min(max(TOLERANCE, NOISES * noise), LARGEST_TOLERANCE)
+
+
+def require_same(
+    normalised: F64,
+    expected: Tensor,
+    contract: ChunkContract,
+    source: str,
+    exact: Callable[[], F64],
+) -> float:
+    """Return how far normalised chunks are from expected ones, which are in the policy's units.
+
+    Args:
+        normalised: Chunks in float32.
+        expected: What the training answered.
+        contract: Of the policy.
+        source: Of the expected ones.
+        exact: See `tolerance_of`.
+
+    Raises:
+        ToolError: They differ by more than `tolerance_of`.
+    """
+    zero, one = (
+        action_normaliser(contract).undo(np.full(expected.shape[-1], value)) for value in (0.0, 1.0)
+    )
+    spread, chunks = one - zero, expected.astype(np.float64)
+    # A joint that never moved says nothing about the network.
+    wanted = np.where(
+        spread == 0.0, normalised, (chunks - zero) / np.where(spread == 0.0, 1.0, spread)
+    )
+    difference = between(normalised, wanted)
+    limit = tolerance_of(difference.largest, normalised, exact)
+    if not difference.largest <= limit:
+        raise ToolError(
+            f"{source}: {GOLDEN_CHUNK}: expected what the policy answered in training, "
+            f"found a difference of {difference.largest:.2g} (normalised; limit "
+            f"{limit:.2g}) in row {difference.row}; are pictures RGB, cameras under "
+            "their own names, and the state in the policy's units?"
+        )
+    return difference.largest

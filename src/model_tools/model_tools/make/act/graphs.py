@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The graphs of an ACT policy: an encoder for pictures of each size, and the transformer; or one.
+
+At inference the latent of ACT's autoencoder is zero, so its token is a constant, as are all
+positions. Tokens are in the order latent, state, environment state, cameras, each row by row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import onnx
+
+from model_tools.make.act.act_config import ActConfig, CameraInput
+from model_tools.make.act.builder import GraphBuilder, Value, Weights
+from model_tools.make.act.resnet import Backbone
+from model_tools.make.act.transformer import Transformer, sine_positions
+from policy_inference.interfaces import F32
+
+VISION, POLICY, WHOLE = (
+    "BPU_ACTPolicy_VisionEncoder",
+    "BPU_ACTPolicy_TransformerLayers",
+    "ACTPolicy",
+)
+"""Names of the graphs; where pictures have several sizes, see `encoder_name`."""
+IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
+    "images",
+    "Vision_Features",
+    "states",
+    "environment_state",
+    "Actions",
+)
+CAMERAS = "cameras"
+"""Key of a model's metadata: JSON, the feature in training by the name of the camera's input."""
+How = Literal["two", "one"]
+
+
+def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None:
+    """Return the graph that makes features of a camera's pictures; None where it is all one.
+
+    Where pictures have several sizes, a graph for one camera has the camera's name, `_CAMERA`
+    behind `VISION`; one for several cameras has the size that they share, `_HEIGHTxWIDTH`.
+    """
+    if how == "one":
+        return None
+    if len(config.sizes) == 1:
+        return VISION
+    size = camera.height, camera.width
+    shared = sum((each.height, each.width) == size for each in config.cameras) > 1
+    return f"{VISION}_{camera.height}x{camera.width}" if shared else f"{VISION}_{camera.name}"
+
+
+def tensor_name(camera: CameraInput, how: How) -> str:
+    """Return the input of the policy's graph that belongs to a camera."""
+    return f"{camera.name}_image" if how == "one" else f"{camera.name}_features"
+
+
+def write_graphs(
+    config: ActConfig, weights: Weights, *, opset: int, how: How
+) -> dict[str, onnx.ModelProto]:
+    """Return the graphs by name, the policy's last.
+
+    Raises:
+        ToolError: A tensor is missing, of another shape or not finite, or one has no place.
+    """
+    graphs = dict[str, onnx.ModelProto]()
+    for camera in config.cameras:
+        name = encoder_name(config, camera, how)
+        if name is not None and name not in graphs:
+            graphs[name] = _encoder(name, config, weights, camera, opset)
+    name = WHOLE if how == "one" else POLICY
+    graphs[name] = _policy(GraphBuilder(name, opset), config, weights, how)
+    weights.require_all_taken()
+    return graphs
+
+
+def _encoder(
+    name: str, config: ActConfig, weights: Weights, camera: CameraInput, opset: int
+) -> onnx.ModelProto:
+    graph = GraphBuilder(name, opset)
+    picture = graph.input(IMAGES, (1, 3, camera.height, camera.width))
+    shape = (1, config.dim, *config.tokens((camera.height, camera.width)))
+    features = _features(_backbone(graph, config, weights), picture, config.dim)
+    return graph.model({FEATURES: (features, shape)}, {})
+
+
+def _backbone(graph: GraphBuilder, config: ActConfig, weights: Weights) -> Backbone:
+    return Backbone(graph=graph, weights=weights, network=config.backbone, dilated=config.dilated)
+
+
+def _features(backbone: Backbone, picture: Value, dim: int) -> Value:
+    """Return the features [1, dim, h, w] of a picture."""
+    weights, name = backbone.weights, "encoder_img_feat_input_proj"
+    weight = weights.take(f"{name}.weight", dim, backbone.network.channels, 1, 1)
+    features, left = backbone.features(picture)
+    if len(left) < backbone.network.channels:
+        weight = np.ascontiguousarray(weight[:, left])
+    return backbone.graph.op(
+        "Conv", features, weight, weights.take(f"{name}.bias", dim), kernel_shape=[1, 1]
+    )
+
+
+def _policy(graph: GraphBuilder, config: ActConfig, weights: Weights, how: How) -> onnx.ModelProto:
+    transformer = Transformer(
+        graph=graph,
+        weights=weights,
+        dim=config.dim,
+        heads=config.heads,
+        feedforward=config.feedforward,
+        activation=config.activation,
+        pre_norm=config.pre_norm,
+    )
+    tokens = [_latent(config, weights), *_vectors(graph, config, transformer)]
+    positions = [weights.take("encoder_1d_feature_pos_embed.weight", len(tokens), config.dim)]
+    backbone = _backbone(graph, config, weights)
+    for camera in config.cameras:
+        height, width = config.tokens((camera.height, camera.width))
+        tokens.append(_image_tokens(backbone, config, camera, how))
+        positions.append(sine_positions(height, width, config.dim))
+    position = np.concatenate(positions)[np.newaxis]
+    memory = transformer.encoder(
+        graph.op("Concat", *tokens, axis=1), position, config.encoder_layers
+    )
+    steps = weights.take("decoder_pos_embed.weight", config.chunk_size, config.dim)[np.newaxis]
+    decoded = transformer.decoder(
+        np.zeros_like(steps), steps, memory, position, config.decoder_layers
+    )
+    actions = transformer.linear(decoded, "action_head", config.dim, config.action.shape[0])
+    cameras = {tensor_name(camera, how): camera.feature.name for camera in config.cameras}
+    return graph.model(
+        {ACTIONS: (actions, (1, config.chunk_size, config.action.shape[0]))}, _metadata(cameras)
+    )
+
+
+def _latent(config: ActConfig, weights: Weights) -> F32:
+    """Return the token of a latent of zeros [1, 1, dim], which is the bias of its layer."""
+    weights.take("encoder_latent_input_proj.weight", config.dim, config.latent_dim)
+    return weights.take("encoder_latent_input_proj.bias", config.dim)[np.newaxis, np.newaxis]
+
+
+def _vectors(graph: GraphBuilder, config: ActConfig, transformer: Transformer) -> list[Value]:
+    tokens = list[Value]()
+    for feature, tensor, layer in (
+        (config.state, STATES, "encoder_robot_state_input_proj"),
+        (config.environment, OUTSIDE, "encoder_env_state_input_proj"),
+    ):
+        if feature is not None:
+            given = graph.input(tensor, (1, feature.shape[0]))
+            row = graph.op("Reshape", given, np.array((1, 1, feature.shape[0]), np.int64))
+            tokens.append(transformer.linear(row, layer, feature.shape[0], config.dim))
+    return tokens
+
+
+def _image_tokens(backbone: Backbone, config: ActConfig, camera: CameraInput, how: How) -> Value:
+    height, width = config.tokens((camera.height, camera.width))
+    graph, name = backbone.graph, tensor_name(camera, how)
+    if how == "one":
+        picture = graph.input(name, (1, 3, camera.height, camera.width))
+        features = _features(backbone, picture, config.dim)
+    else:
+        features = graph.input(name, (1, config.dim, height, width))
+    rows = graph.op("Reshape", features, np.array((1, config.dim, height * width), np.int64))
+    return graph.op("Transpose", rows, perm=[0, 2, 1])
+
+
+def _metadata(cameras: Mapping[str, str]) -> dict[str, str]:
+    return {CAMERAS: json.dumps(cameras)} if cameras else {}

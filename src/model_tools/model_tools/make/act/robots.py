@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint does not know of its robot: joints, ranges, gains, and units of its values.
+
+A robot is a YAML file of the form of `ActRobot`; those in the folder `robots` come along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model_tools.errors import ToolError
+from model_tools.make.act.choices import KNOWN, ROBOTS
+from policy_inference.bundle.chunk_contract import JointUnit
+from policy_inference.bundle.schema import Reader, entry, load_yaml
+from policy_inference.errors import BundleError
+
+_SIDES = ("left_", "right_")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotJoint:
+    """A joint, and what its servo can."""
+
+    position_min: float = entry("lower position limit, rad")
+    position_max: float = entry("upper position limit, rad")
+    velocity_limit: float = entry("largest speed, rad/s", exclusiveMinimum=0)
+    effort_limit: float = entry("largest torque, N·m", exclusiveMinimum=0)
+    stiffness: float = entry("gain, N·m/rad", exclusiveMinimum=0)
+    damping: float = entry("gain, N·m·s/rad", exclusiveMinimum=0)
+    calibrated_min: float | None = entry(
+        "low end of the range that the calibration knows, rad; position_min if absent", default=None
+    )
+    calibrated_max: float | None = entry(
+        "high end of it, rad; position_max if absent", default=None
+    )
+    sign: Literal[1, -1] = entry("-1 where degrees and radians count the other way", default=1)
+    zero_rad: float = entry("position that counts 0 degrees, rad", default=0.0)
+    gripper: bool = entry("whether it is one, which counts 0 (low) to 100 (high)", default=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActRobot:
+    """An arm, or several: joints in the order of the policy's state and action."""
+
+    source: str = entry("where the figures are from")
+    joints: dict[str, RobotJoint] = entry("joints in the order of training", minProperties=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the joints."""
+        return tuple(self.joints)
+
+    @property
+    def grippers(self) -> tuple[str, ...]:
+        """Names of those that are grippers."""
+        return tuple(name for name, joint in self.joints.items() if joint.gripper)
+
+
+def read_arm(name_or_file: str) -> ActRobot:
+    """Return a robot that comes along, by name, or the one of a file.
+
+    Raises:
+        ToolError: There is no such robot or file.
+        BundleError: The file says something else than a robot's does.
+        OSError: It cannot be read.
+    """
+    file = ROBOTS / f"{name_or_file}.yaml" if name_or_file in KNOWN else Path(name_or_file)
+    if not file.is_file():
+        raise ToolError(
+            f"--robot: expected one of {', '.join(KNOWN)}, or a YAML file, found "
+            f"{name_or_file!r}, which is neither"
+        )
+    reader = Reader(str(file))
+    robot: ActRobot | None = reader.section(ActRobot, load_yaml(file))
+    if reader.problems:
+        raise BundleError(reader.problems)
+    assert robot is not None  # a section without problems
+    return robot
+
+
+def of_size(robot: ActRobot, size: int, prefix: str = "") -> ActRobot:
+    """Return the robot with as many joints as the policy has: one arm, or left and right.
+
+    Raises:
+        ToolError: It has neither as many, nor half as many.
+    """
+    count = len(robot.joints)
+    sides = [""] if size == count else list(_SIDES) if size == 2 * count else []
+    if not sides:
+        raise ToolError(
+            f"--robot: expected {size} joints, as the policy has, or half as many for "
+            f"two arms, found {count} ({', '.join(robot.joints)}); name a file with "
+            "the joints in the order of training"
+        )
+    return dataclasses.replace(
+        robot,
+        joints={
+            f"{prefix}{side}{name}": joint for side in sides for name, joint in robot.joints.items()
+        },
+    )
+
+
+def units_of(robot: ActRobot, units: str) -> dict[str, JointUnit]:
+    """Return in which units each joint counts, for one of `choices.UNITS`."""
+    return {name: _unit(joint, units) for name, joint in robot.joints.items()}
+
+
+def _unit(joint: RobotJoint, units: str) -> JointUnit:
+    low = joint.position_min if joint.calibrated_min is None else joint.calibrated_min
+    high = joint.position_max if joint.calibrated_max is None else joint.calibrated_max
+    if units == "radians":
+        return JointUnit(unit="radians", sign=joint.sign, zero_rad=joint.zero_rad)
+    if joint.gripper:
+        return JointUnit(unit="range_0_100", low_rad=low, high_rad=high)
+    if units == "degrees":
+        return JointUnit(unit="degrees", sign=joint.sign, zero_rad=joint.zero_rad)
+    ends = (low, high) if joint.sign == 1 else (high, low)
+    return JointUnit(unit="range_m100_100", low_rad=ends[0], high_rad=ends[1])

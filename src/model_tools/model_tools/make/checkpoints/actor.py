@@ -1,0 +1,228 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The actor among the tensors of a checkpoint, as a module, and what must hold of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from model_tools.errors import ToolError
+from model_tools.make.checkpoints import networks, search
+from model_tools.make.checkpoints.network_config import ExportConfig
+from model_tools.make.checkpoints.running_statistics import (
+    LEAVES,
+    RunningStatistics,
+    find_statistics,
+)
+from model_tools.make.checkpoints.search import Role, may_be_actor, role
+
+SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """The parts of a policy as its checkpoint holds them."""
+
+    layers: tuple[nn.Linear, ...]
+    """Hidden layers and the output layer."""
+    rnn: nn.Module | None
+    statistics: RunningStatistics | None
+    names: tuple[str, ...]
+    """Of the layers, as they stand in the checkpoint, with their sizes."""
+
+    def policy(self, config: ExportConfig, *, normalised_outside: bool = False) -> nn.Module:
+        """Return the whole policy.
+
+        Args:
+            config: Its activations, and what becomes of the statistics.
+            normalised_outside: Whether it gets observations that are (obs - mean) / divisor.
+        """
+        body = networks.hidden(self.layers[:-1], config.activation or "identity")
+        head = nn.Sequential(self.layers[-1], networks.ACTIVATIONS[config.output_activation]())
+        rnn_in_between = config.rnn is not None and config.rnn.position == "after_mlp"
+        before, after = (
+            (body, head) if rnn_in_between else (nn.Sequential(), nn.Sequential(*body, *head))
+        )
+        return networks.PolicyNetwork(
+            normaliser=self._normaliser(config, normalised_outside),
+            before=before,
+            rnn=self.rnn,
+            after=after,
+        ).eval()
+
+    def _normaliser(self, config: ExportConfig, normalised_outside: bool) -> nn.Module:
+        found = self.statistics
+        if found is None or config.normaliser == "none":
+            return networks.NormaliserLayer(None, None, None)
+        if normalised_outside:
+            return networks.NormaliserLayer(None, None, found.clip)
+        return networks.NormaliserLayer(found.mean, found.divisor, found.clip)
+
+
+def find_actor(tensors: Mapping[str, Tensor], config: ExportConfig) -> Actor:
+    """Find the policy that the configuration describes; nothing is guessed.
+
+    Raises:
+        ToolError: There is none, there are several, it has other kinds of layers, tensors are
+            left that belong to neither actor nor critic, weights are not finite, or `rnn` or
+            `normaliser` does not fit what is there.
+    """
+    statistics = find_statistics(tensors, config)
+    require_normaliser(statistics, config)
+    search.require_rnn(tensors, config)
+    chain = search.find_layers(tensors, config)
+    weights = [name for stack in chain for name in stack.weights]
+    biases = [search.bias_of(weight) for weight in weights]
+    recurrent = search.find_recurrent(tensors, config)
+    refuse_other_layers(tensors, weights, statistics)
+    used = [*weights, *biases, *recurrent.values(), *(statistics.names if statistics else ())]
+    refuse_left_over(tensors, config, used)
+    refuse_not_plain(tensors, used)
+    refuse_not_finite(tensors, used, statistics)
+    return Actor(
+        layers=tuple(
+            networks.linear(tensors[weight], tensors.get(bias))
+            for weight, bias in zip(weights, biases, strict=True)
+        ),
+        rnn=_filled({own: tensors[name] for own, name in recurrent.items()}, config),
+        statistics=statistics,
+        names=tuple(map(str, chain)),
+    )
+
+
+def _filled(weights: Mapping[str, Tensor], config: ExportConfig) -> nn.Module | None:
+    if config.rnn is None:
+        return None
+    cell = networks.cell(config.rnn, search.rnn_input_size(config))
+    cell.load_state_dict({name: value.float() for name, value in weights.items()})
+    return cell
+
+
+def require_normaliser(statistics: RunningStatistics | None, config: ExportConfig) -> None:
+    """Check that the configuration says what becomes of running statistics, and of these only.
+
+    Raises:
+        ToolError: It says nothing, or there are none.
+    """
+    if statistics is not None and config.normaliser is None:
+        raise ToolError(
+            "normaliser: expected bake, keep or none, found nothing, while the "
+            f"checkpoint has running statistics: {statistics}"
+        )
+    if statistics is None and config.normaliser in ("bake", "keep"):
+        raise ToolError(
+            f"normaliser: {config.normaliser}: expected running statistics in the "
+            "checkpoint, found none; leave it out if the training used none"
+        )
+
+
+def refuse_other_layers(
+    tensors: Mapping[str, Tensor], weights: Collection[str], statistics: RunningStatistics | None
+) -> None:
+    """Refuse layers that normalise or the like, beside the linear ones; `ignore` hides none.
+
+    Raises:
+        ToolError: A module beside the layers has no matrix, and is neither the critic's nor
+            statistics.
+    """
+    stacks = {_parent(_parent(weight)) for weight in weights}
+    known = {*LEAVES} if statistics is None else {*LEAVES, *statistics.names}
+    modules = defaultdict[str, dict[str, Tensor]](dict)
+    for name, tensor in tensors.items():
+        if "." in name and _parent(_parent(name)) in stacks:
+            modules[_parent(name)][name] = tensor
+    for module, inside in modules.items():
+        has_matrix = any(tensor.ndim > 1 for tensor in inside.values())
+        is_statistics = all(name in known or _leaf(name) in known for name in inside)
+        if not has_matrix and not is_statistics and role(module) not in (Role.CRITIC, Role.SPREAD):
+            shown = ", ".join(f"{name} {list(value.shape)}" for name, value in inside.items())
+            raise ToolError(
+                f"{module}: expected linear and recurrent layers in the actor, found "
+                f"{shown}, as of a LayerNorm or BatchNorm, which the configuration "
+                "cannot describe; save the policy as a TorchScript program, and export "
+                "that as it stands (--trust-code)"
+            )
+
+
+def _parent(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def refuse_left_over(
+    tensors: Mapping[str, Tensor], config: ExportConfig, used: Collection[str]
+) -> None:
+    """Refuse tensors that nobody needs: the network may be more than was described.
+
+    Raises:
+        ToolError: There are some that are not the critic's.
+    """
+    left = [
+        f"{name} {list(tensor.shape)}"
+        for name, tensor in tensors.items()
+        if name not in used and may_be_actor(name, config)
+    ]
+    if left:
+        more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+        raise ToolError(
+            "actor: expected only the layers that the configuration describes, found "
+            f"{', '.join(left[:SHOWN])}{more} beside them; describe them (`rnn`), or "
+            "name in `ignore` what the actor does not use"
+        )
+
+
+def refuse_not_plain(tensors: Mapping[str, Tensor], used: Collection[str]) -> None:
+    """Refuse tensors whose values are not simply there, as real numbers.
+
+    Raises:
+        ToolError: Some are sparse, quantised, complex, or on the device `meta`.
+    """
+    odd = [
+        f"{name} ({value.dtype}, {value.layout}, {value.device})"
+        for name, value in tensors.items()
+        if name in used
+        and (
+            value.layout is not torch.strided
+            or value.is_quantized
+            or value.is_complex()
+            or value.is_meta
+        )
+    ]
+    if odd:
+        raise ToolError(
+            f"{', '.join(odd)}: expected dense tensors of real numbers, found others; "
+            "save the state_dict of the policy as it was trained"
+        )
+
+
+def refuse_not_finite(
+    tensors: Mapping[str, Tensor], used: Collection[str], statistics: RunningStatistics | None
+) -> None:
+    """Check the values that are used.
+
+    Raises:
+        ToolError: Some are not finite, or a divisor is zero.
+    """
+    bad = [
+        name
+        for name, value in tensors.items()
+        if name in used and not bool(torch.isfinite(value).all())
+    ]
+    if bad:
+        raise ToolError(
+            f"{', '.join(bad)}: expected finite values, found NaN or infinity; the "
+            "training diverged, take an earlier checkpoint"
+        )
+    if statistics is not None and not bool((statistics.divisor > 0).all()):
+        raise ToolError(
+            f"{statistics}: expected divisors above 0, found "
+            f"{float(statistics.divisor.min()):g}; set `normaliser_epsilon`"
+        )

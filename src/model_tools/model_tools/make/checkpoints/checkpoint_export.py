@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a policy to an ONNX model that is proven to be the same function."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from rich.console import Console
+from rich.table import Table
+
+from model_tools.errors import ToolError
+from model_tools.files.onnx_model import CHECKPOINT_SHA256, OBS_STATS
+from model_tools.files.outputs import new_file
+from model_tools.make.checkpoints.checkpoint_policy import (
+    CheckpointPolicy,
+    read_policy,
+)
+from model_tools.make.checkpoints.network_config import ExportConfig
+from model_tools.make.checkpoints.networks import to_onnx
+from model_tools.make.parity import (
+    RECORDED_TOLERANCE,
+    ParityDifference,
+    difference,
+    random_rows,
+    read_rows,
+    recorded,
+)
+from model_tools.make.portable import refuse_custom_operators, simplified
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.interfaces import F32
+
+PRODUCER, STATS_FILE = "model_tools with torch", "obs_stats.npz"
+CONTRACT_STD_FLOOR = 1e-3
+"""Smaller divisors are raised to this, unless the contract names another bound."""
+SEVERAL = 5
+"""Robots at once with which a free batch axis is tried."""
+NORMALISERS = {
+    "bake": "in the model",
+    "none": "left out",
+    "keep": "kept beside the model, from where import takes it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRequest:
+    """What to export, and how.
+
+    Attributes:
+        checkpoint: What a training saved.
+        config: The network that it holds the weights of.
+        output: File to write.
+        opset: 11 to 20.
+        dynamic_batch: Whether the number of robots stays open.
+        check: Observations (key `obs`) to compare on beside random ones, and perhaps the actions
+            that belong to them.
+        trust_code: Whether a TorchScript program may be loaded.
+        force: Whether files that are there may be replaced.
+    """
+
+    checkpoint: Path
+    config: ExportConfig
+    output: Path
+    opset: int = 11
+    dynamic_batch: bool = False
+    check: Path | None = None
+    trust_code: bool = False
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportedModel:
+    """What was found, made, and written; differences by what was compared."""
+
+    policy: CheckpointPolicy
+    model: onnx.ModelProto
+    differences: dict[str, ParityDifference]
+    written: list[Path]
+
+
+def export(request: ExportRequest) -> ExportedModel:
+    """Export a checkpoint, prove that the model is the same function, and write it.
+
+    Raises:
+        ToolError: The checkpoint cannot be used, or the model differs.
+        OSError: A file cannot be read or written.
+    """
+    config = request.config
+    given, actions = dict[str, F32](), None
+    if request.check is not None:
+        given[request.check.name], actions = read_rows(
+            request.check, config.obs_dim, config.act_dim
+        )
+    policy = read_policy(request.checkpoint, config, trust_code=request.trust_code)
+    model = make_model(
+        policy,
+        obs_dim=config.obs_dim,
+        opset=request.opset,
+        dynamic_batch=request.dynamic_batch,
+        metadata={
+            "checkpoint": request.checkpoint.name,
+            "format": policy.format,
+            CHECKPOINT_SHA256: sha256_of(request.checkpoint),
+        },
+    )
+    rows = {**random_rows(*policy.usual_obs(config.obs_dim)), **given}
+    differences = prove(policy, model, rows, dynamic_batch=request.dynamic_batch)
+    if actions is not None:
+        differences |= prove_recorded(policy, model, given, actions)
+    written = write(request.output, model, policy, force=request.force)
+    return ExportedModel(policy=policy, model=model, differences=differences, written=written)
+
+
+def make_model(
+    policy: CheckpointPolicy,
+    *,
+    obs_dim: int,
+    opset: int,
+    dynamic_batch: bool,
+    metadata: Mapping[str, str],
+) -> onnx.ModelProto:
+    """Export and simplify.
+
+    Raises:
+        ToolError: It cannot be exported or simplified, or needs operators that are not ONNX's.
+    """
+    raw = to_onnx(
+        policy.exported,
+        policy.whole.initial_state(1),
+        obs_dim=obs_dim,
+        opset=opset,
+        dynamic_batch=dynamic_batch,
+    )
+    model = onnx.load_from_string(raw)
+    refuse_custom_operators(model)
+    model = simplified(model)
+    model.producer_name = PRODUCER
+    onnx.helper.set_model_props(model, dict(metadata))
+    return model
+
+
+def write(
+    output: Path, model: onnx.ModelProto, policy: CheckpointPolicy, *, force: bool
+) -> list[Path]:
+    """Write the model, and beside it the statistics that are kept; return what was written.
+
+    Raises:
+        ToolError: A file is there already and `force` is not given.
+        OSError: A file cannot be written.
+    """
+    if policy.statistics is None or not policy.normalised_outside:
+        with new_file(output, force=force) as growing:
+            onnx.save(model, str(growing))
+        return [output]
+    stats, (mean, divisor) = output.parent / STATS_FILE, policy.statistics.arrays()
+    with new_file(stats, force=force) as growing_stats, new_file(output, force=force) as growing:
+        np.savez(growing_stats, mean=mean, std=divisor)
+        entry: dict[str, object] = {"file": STATS_FILE, "sha256": sha256_of(growing_stats)}
+        if (smallest := float(divisor.min())) < CONTRACT_STD_FLOOR:
+            entry["std_floor"] = float(f"{smallest / 2:.1g}")
+        model.metadata_props.add(key=OBS_STATS, value=json.dumps(entry))
+        onnx.save(model, str(growing))
+    return [output, stats]
+
+
+def prove(
+    policy: CheckpointPolicy,
+    model: onnx.ModelProto,
+    sets: Mapping[str, F32],
+    *,
+    dynamic_batch: bool,
+) -> dict[str, ParityDifference]:
+    """Compare the model with the policy on sets of observations [rows, obs_dim].
+
+    Returns:
+        One difference per set.
+
+    Raises:
+        ToolError: They differ.
+    """
+    data = model.SerializeToString()
+    found = dict[str, ParityDifference]()
+    for name, rows in sets.items():
+        for batch in (1, SEVERAL) if dynamic_batch else (1,):
+            one = difference(data, policy.steps(batch), rows, policy.prepared, batch)
+            if one:
+                raise ToolError(
+                    f"model: {name}: expected the checkpoint's actions, found a "
+                    f"difference of {one}{_remedy(policy)}"
+                )
+            found.setdefault(name, one)
+    return found
+
+
+def prove_recorded(
+    policy: CheckpointPolicy, model: onnx.ModelProto, rows: Mapping[str, F32], actions: F32
+) -> dict[str, ParityDifference]:
+    """Compare the model with recorded actions [rows, act_dim], the only proof of a state dict.
+
+    Raises:
+        ToolError: They differ.
+    """
+    [(name, obs)] = rows.items()
+    found = difference(
+        model.SerializeToString(),
+        recorded(actions),
+        obs,
+        policy.prepared,
+        tolerance=RECORDED_TOLERANCE,
+    )
+    if found:
+        raise ToolError(
+            f"{name}: expected the actions that were recorded, found a difference of "
+            f"{found}; check activation, output_activation, rnn and normaliser, and "
+            "that the rows of a recurrent policy are one run from its beginning"
+        )
+    return {f"{name}, recorded actions": found}
+
+
+def _remedy(policy: CheckpointPolicy) -> str:
+    if policy.program is None or not policy.layers:
+        return ""
+    return (
+        "; the program does more than the configuration describes, such as clamping, "
+        "branching or counting; without state, export it as it stands (leave out hidden_sizes)"
+    )
+
+
+def show_export(config: ExportConfig, exported: ExportedModel) -> None:
+    """Print the table."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in _lines(config, exported):
+        table.add_row(name, value)
+    # Of any width where nobody looks, so that a log keeps whole lines.
+    console = Console()
+    Console(width=None if console.is_terminal else 200, markup=False).print(table)
+
+
+def _lines(config: ExportConfig, exported: ExportedModel) -> list[tuple[str, str]]:
+    policy, graph, rnn = exported.policy, exported.model.graph, config.rnn
+    return [
+        ("format", policy.format),
+        ("layers", ", ".join(policy.layers) or "as the program has them"),
+        *(
+            [("recurrent", f"{rnn.num_layers} x {rnn.type} {rnn.hidden_size}, {rnn.position}")]
+            if rnn
+            else []
+        ),
+        ("activation", config.activation or "as the program has them"),
+        ("normaliser", _normaliser(config, policy)),
+        ("inputs", ", ".join(map(_tensor, graph.input))),
+        ("outputs", ", ".join(map(_tensor, graph.output))),
+        ("opset", str(exported.model.opset_import[0].version)),
+        *(("difference", f"{name}: {one}") for name, one in exported.differences.items()),
+        *(("written", str(path)) for path in exported.written),
+    ]
+
+
+def _normaliser(config: ExportConfig, policy: CheckpointPolicy) -> str:
+    if policy.statistics is None or config.normaliser is None:
+        return "none in the checkpoint"
+    return f"{policy.statistics}: {NORMALISERS[config.normaliser]}"
+
+
+def _tensor(value: Any) -> str:
+    axes = [axis.dim_param or str(axis.dim_value) for axis in value.type.tensor_type.shape.dim]
+    return f"{value.name} [{', '.join(axes)}]"

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a checkpoint and its configuration to a policy that can be exported and asked.
+
+TorchScript programs are taken apart where their state has to come out, else taken as they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from model_tools.errors import ToolError
+from model_tools.make.checkpoints.actor import Actor, find_actor
+from model_tools.make.checkpoints.load import load, read_tensors
+from model_tools.make.checkpoints.network_config import ExportConfig
+from model_tools.make.checkpoints.networks import NormaliserLayer, PolicyNetwork
+from model_tools.make.checkpoints.running_statistics import RunningStatistics
+from policy_inference.interfaces import F32
+
+Step = Callable[[F32], F32]
+NAME = "TorchScript"
+STATE = ("hidden_state", "cell_state")
+"""Buffers in which the exporters of rsl_rl and Isaac Lab keep the state."""
+STEPS, TOLERANCE = 64, 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointPolicy:
+    """What a checkpoint holds."""
+
+    format: str
+    layers: tuple[str, ...]
+    """Names of the layers with their sizes; empty for a program that is taken as it stands."""
+    statistics: RunningStatistics | None
+    """Running statistics of observations in the checkpoint."""
+    whole: Any
+    """torch module from raw observations to actions."""
+    exported: Any
+    """torch module that becomes the model: `whole` without what is done outside."""
+    normalised_outside: bool
+    """Whether the model gets (obs - mean) / divisor."""
+    program: Any = None
+    """The TorchScript program that was read; `whole` is no more than what was made of it."""
+
+    def steps(self, batch: int) -> Step:
+        """Return a function from raw observations [batch, obs_dim] to actions [batch, act_dim].
+
+        It starts with a state of zeros and keeps it from call to call. A program speaks for
+        itself, but for one robot only.
+        """
+        if self.program is not None and batch == 1:
+            return steps(self.program)
+        state = self.whole.initial_state(batch)
+
+        def step(obs: F32) -> F32:
+            nonlocal state
+            with torch.no_grad():
+                action = self.whole(torch.from_numpy(obs), *state)
+            if state:
+                action, *state = action
+            return np.asarray(action.numpy(), np.float32)
+
+        return step
+
+    def usual_obs(self, obs_dim: int) -> tuple[F32, F32]:
+        """Return mean and spread [obs_dim] of observations as far as they are known: else 0, 1."""
+        if self.statistics is None:
+            return np.zeros(obs_dim, np.float32), np.ones(obs_dim, np.float32)
+        return self.statistics.arrays()
+
+    def prepared(self, obs: F32) -> F32:
+        """Return what the model gets for observations [batch, obs_dim]."""
+        if self.statistics is None or not self.normalised_outside:
+            return obs
+        mean, divisor = self.statistics.arrays()
+        return (obs - mean) / divisor
+
+
+def read_policy(path: Path, config: ExportConfig, *, trust_code: bool) -> CheckpointPolicy:
+    """Read the policy that the configuration describes.
+
+    Raises:
+        ToolError: The file cannot be used, or does not fit the configuration.
+        OSError: The file cannot be read.
+    """
+    content = load(path, trust_code=trust_code)
+    with torch.no_grad():
+        if not isinstance(content, torch.jit.ScriptModule):
+            _require_layers(config)
+            name, tensors = read_tensors(path, content)
+            return _described(name, find_actor(tensors, config), config)
+        if config.hidden_sizes is None:
+            whole = as_it_stands(content, config)
+            return CheckpointPolicy(
+                format=NAME,
+                layers=(),
+                statistics=None,
+                whole=whole,
+                exported=content,
+                normalised_outside=False,
+                program=content,
+            )
+        _require_layers(config)
+        actor = rebuild(content, config)
+        return replace(_described(NAME, actor, config), program=content)
+
+
+def _require_layers(config: ExportConfig) -> None:
+    missing = [key for key in ("hidden_sizes", "activation") if getattr(config, key) is None]
+    if missing:
+        raise ToolError(
+            f"{', '.join(missing)}: expected in the configuration, since a checkpoint "
+            "holds weights and not what is done with them; found nothing"
+        )
+
+
+def _described(name: str, actor: Actor, config: ExportConfig) -> CheckpointPolicy:
+    outside = config.normaliser == "keep"
+    return CheckpointPolicy(
+        format=name,
+        layers=actor.names,
+        statistics=actor.statistics,
+        whole=actor.policy(config),
+        exported=actor.policy(config, normalised_outside=outside),
+        normalised_outside=outside,
+    )
+
+
+def steps(program: Any) -> Callable[[F32], F32]:
+    """Return the program from its beginning on: from observations [1, obs_dim] to [1, act_dim]."""
+    _reset(program)
+
+    def step(obs: F32) -> F32:
+        with torch.no_grad():
+            return np.asarray(_action(program, torch.from_numpy(obs)).numpy(), np.float32)
+
+    return step
+
+
+def rebuild(program: Any, config: ExportConfig) -> Actor:
+    """Return the actor that the program's weights make, the same function on a first look.
+
+    Args:
+        program: A `torch.jit.ScriptModule`.
+        config: What it is made of.
+
+    Raises:
+        ToolError: The weights do not fit, or the program does something else with them.
+    """
+    tensors = {name: value for name, value in program.state_dict().items() if name not in STATE}
+    actor = find_actor(tensors, config)
+    error = _difference(program, actor.policy(config), config.obs_dim)
+    if not error <= TOLERANCE:
+        raise ToolError(
+            "TorchScript: expected the program that the configuration describes, found "
+            f"outputs that differ by {error:.3g} of their size; check activation, rnn "
+            "and normaliser"
+        )
+    return actor
+
+
+def as_it_stands(program: Any, config: ExportConfig) -> nn.Module:
+    """Return a program without state as a policy.
+
+    Raises:
+        ToolError: It takes or gives something else than the configuration says, or has a state.
+    """
+    if config.normaliser is not None or config.rnn is not None:
+        raise ToolError(
+            "hidden_sizes: expected the layers of the program, found nothing; without "
+            "them it is exported as it stands, and `rnn` and `normaliser` say nothing"
+        )
+    obs = torch.randn(1, config.obs_dim, generator=torch.Generator().manual_seed(0))
+    _reset(program)
+    first, again = _action(program, obs), _action(program, obs)
+    if first.shape != (1, config.act_dim):
+        raise ToolError(
+            f"TorchScript: expected an action of shape [1, {config.act_dim}], found "
+            f"{list(first.shape)}"
+        )
+    if not torch.equal(first, again):
+        raise ToolError(
+            "TorchScript: expected the same action for the same observation, found "
+            "another at the second call: the program keeps a state; describe it with "
+            "hidden_sizes, activation and rnn, so that the state can come out"
+        )
+    return PolicyNetwork(
+        normaliser=NormaliserLayer(None, None, None),
+        before=nn.Sequential(),
+        rnn=None,
+        after=program,
+    )
+
+
+def _difference(program: Any, policy: Any, obs_dim: int) -> float:
+    """Return the largest difference of the actions of one run, relative to the largest action."""
+    rows = 2.0 * torch.randn(STEPS, 1, obs_dim, generator=torch.Generator().manual_seed(0))
+    _reset(program)
+    largest, scale, state = 0.0, 1.0, policy.initial_state(1)
+    for obs in rows:
+        expected, found = _action(program, obs), policy(obs, *state)
+        if state:
+            found, *state = found
+        if found.shape != expected.shape:
+            return float("inf")
+        largest = max(largest, float((found - expected).abs().max()))
+        scale = max(scale, float(expected.abs().max()))
+    return largest / scale
+
+
+def _action(program: Any, obs: Tensor) -> Tensor:
+    try:
+        return program(obs)
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or ["an error"])[-1]
+        raise ToolError(
+            f"TorchScript: expected a program of one observation [1, {obs.shape[1]}], "
+            f"found one that fails with it: {reason}"
+        ) from error
+
+
+def _reset(program: Any) -> None:
+    if hasattr(program, "reset"):
+        program.reset()
+        return
+    for name, value in program.named_buffers():
+        if name in STATE:
+            value.zero_()

@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files that torch wrote, read as data, and what they hold; a program only where it is trusted."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from model_tools.errors import ToolError
+from model_tools.files.file_types import is_program, members
+from model_tools.make.checkpoints.running_statistics import all_statistics
+from model_tools.make.checkpoints.search import Role, linear_stacks, recurrent_networks, role
+
+ZIP_MAGIC, PICKLE_MAGIC = b"PK\x03\x04", b"\x80"
+# rl_games writes its best reward as a numpy scalar, by the name of the numpy that it ran with.
+_SCALAR = np.float64(0).__reduce__()[0]
+NUMPY_SCALARS = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(code)) for code in "?bhilBHILefd"),
+]
+Layout = Callable[[Mapping[str, object]], Mapping[str, Tensor] | None]
+"""Returns the policy's tensors by name, or None for another layout."""
+_TOGETHER, _NORMALISER = "model_state_dict", "obs_norm_state_dict"
+_APART = ("student", "actor")
+_POLICY, _SCALERS = "policy", ("observation_preprocessor", "state_preprocessor")
+_MODEL, _NETWORK, _COMPILED = "model", "a2c_network.", "_orig_mod."
+
+
+def load(path: Path, *, trust_code: bool) -> Any:
+    """Read a checkpoint onto the CPU.
+
+    Args:
+        path: What `torch.save` or `torch.jit.save` wrote.
+        trust_code: Whether a TorchScript program may be loaded.
+
+    Returns:
+        A mapping, as it was saved; or a `torch.jit.ScriptModule`.
+
+    Raises:
+        ToolError: It is no checkpoint, is cut short, or needs more than reading data.
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(len(ZIP_MAGIC))
+    try:
+        if is_program(members(path)):
+            return _load_program(path, trust_code)
+        return _load_data(path, head)
+    except (ToolError, OSError):
+        raise
+    except Exception as error:  # what torch raises for broken files depends on where they break
+        raise ToolError(
+            f"{path}: expected a whole checkpoint, found one that torch cannot read: "
+            f"{_first_line(error)}; copy it again"
+        ) from error
+
+
+def _load_program(path: Path, trust_code: bool) -> Any:
+    if not trust_code:
+        raise ToolError(
+            f"{path}: expected weights, found a TorchScript program, which runs when "
+            "it is loaded; --trust-code if you know where it comes from"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.load(str(path), map_location="cpu").eval()
+
+
+def _load_data(path: Path, head: bytes) -> Any:
+    if not head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
+        raise ToolError(f"{path}: expected a checkpoint of torch.save, found another kind of file")
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ToolError(_refusal(path, head)) from error
+
+
+def _refusal(path: Path, head: bytes) -> str:
+    if head != ZIP_MAGIC:
+        return (
+            f"{path}: expected a checkpoint of torch.save, found a pickle that needs more "
+            "than weights; save the state_dict of the policy with torch.save"
+        )
+    with torch.serialization.safe_globals(NUMPY_SCALARS):
+        needed = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    return (
+        f"{path}: expected weights and numbers, found objects of {', '.join(needed)}, and to "
+        "read those is to run code; save the state_dict of the policy instead of the object"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def read_tensors(path: Path, content: object) -> tuple[str, Mapping[str, Tensor]]:
+    """Return the name of the layout, and the policy's tensors with its normaliser's.
+
+    Raises:
+        ToolError: The layout is not known.
+    """
+    keys = content if isinstance(content, Mapping) else {}
+    layouts: dict[str, Layout] = {
+        "rsl_rl": read_rsl_rl,
+        "skrl": read_skrl,
+        "rl_games": read_rl_games,
+        "state dict": read_plain,
+    }
+    for name, read in layouts.items():
+        if tensors := read(keys):
+            return name, tensors
+    known = ", ".join(layouts)
+    found = ", ".join(map(str, list(keys)[:10])) or type(content).__name__
+    raise ToolError(
+        f"{path}: expected a checkpoint of {known}, found {found}; save the "
+        "state_dict of the policy with torch.save"
+    )
+
+
+def read_rsl_rl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
+    """Return the tensors of an rsl_rl `model_<iteration>.pt`; those of a part begin with its name.
+
+    Until version 3 one `model_state_dict` for actor and critic (`actor.0.weight`,
+    `memory_a.rnn.*`), beside it up to 2.3 `obs_norm_state_dict`, in 3 `actor_obs_normalizer.*`
+    inside; later `actor_state_dict` and `critic_state_dict` (`mlp.0.weight`, `rnn.rnn.*`,
+    `obs_normalizer.*`). Distillation says `student` where reinforcement learning says `actor`.
+    """
+    together = content.get(_TOGETHER)
+    if isinstance(together, Mapping):
+        return _only_tensors({**together, **_part(content, _NORMALISER, "obs_norm")})
+    for name in _APART:
+        if f"{name}_state_dict" in content:
+            return _only_tensors(_part(content, f"{name}_state_dict", name))
+    return None
+
+
+def _part(content: Mapping[str, object], key: str, prefix: str) -> dict[str, object]:
+    """Return what stands under a key, with names that begin with `prefix`."""
+    inner = content.get(key)
+    if not isinstance(inner, Mapping):
+        return {}
+    return {f"{prefix}.{name}": value for name, value in inner.items()}
+
+
+def read_skrl(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
+    """Return the tensors of skrl's `agent_<step>.pt` or `best_agent.pt`, named after their modules.
+
+    The models that skrl makes from a description hold `net_container.<i>`, and `policy_layer` and
+    `value_layer` where policy and value share a network. Observations are scaled by the module
+    `observation_preprocessor`; until version 2, which gave that name a second meaning,
+    `state_preprocessor`.
+    """
+    if not isinstance(content.get(_POLICY), Mapping):
+        return None
+    scalers = [name for name in _SCALERS if name in content][:1]
+    return _only_tensors(
+        {
+            new: value
+            for name in (_POLICY, *scalers)
+            for new, value in _part(content, name, name).items()
+        }
+    )
+
+
+def read_rl_games(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
+    """Return the tensors of rl_games' `<name>.pth`: `model` with `a2c_network.*`.
+
+    The network is `actor_mlp.<i>`, then maybe `rnn.rnn` (`a_rnn.rnn` where the critic has its own),
+    then `mu`; statistics are `running_mean_std.*`. `torch.compile` puts `_orig_mod.` into names.
+    """
+    model = content.get(_MODEL)
+    if not isinstance(model, Mapping):
+        return None
+    named = {str(name).replace(_COMPILED, ""): value for name, value in model.items()}
+    return _only_tensors(named) if any(name.startswith(_NETWORK) for name in named) else None
+
+
+def read_plain(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
+    """Return the tensors of a state dict, bare or under `state_dict`, as they are named."""
+    inner = content.get("state_dict", content)
+    return _only_tensors(inner) if isinstance(inner, Mapping) else None
+
+
+def _only_tensors(content: Mapping[str, object]) -> Mapping[str, Tensor] | None:
+    """Return the mapping if it holds tensors and nothing else."""
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    return tensors if len(tensors) == len(content) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """The policy's tensors in a checkpoint, and what its names and sizes tell."""
+
+    format: str
+    tensors: tuple[str, ...]
+    """`actor.0.weight float32[256, 45]` each."""
+    count: int
+    """Values in all of them."""
+    actors: tuple[str, ...]
+    """Linear layers that could be the actor's, by their names: `actor.* (45-256-12)`."""
+    recurrent: tuple[str, ...]
+    """Recurrent networks that could be the actor's: `memory_a.rnn, 45 inputs`."""
+    statistics: Mapping[str, float]
+    """Running statistics in words, and the smallest spread in each."""
+    not_finite: tuple[str, ...]
+    """Names of tensors with NaN or infinite values."""
+    beside: Mapping[str, str]
+    """What else stands in the file: values of numbers and texts, and kinds of other things."""
+
+
+def read_contents(path: Path) -> Contents:
+    """Read a checkpoint without running code.
+
+    Raises:
+        ToolError: It is no checkpoint, is cut short, or needs more than reading data.
+        OSError: It cannot be read.
+    """
+    content = load(path, trust_code=False)
+    name, tensors = read_tensors(path, content)
+    return Contents(
+        format=name,
+        tensors=tuple(f"{key} {_words(tensor)}" for key, tensor in tensors.items()),
+        count=sum(tensor.numel() for tensor in tensors.values()),
+        actors=tuple(str(stack) for stack in linear_stacks(tensors) if _may_act(stack.pattern)),
+        recurrent=tuple(
+            f"{one.prefix.rstrip('.')}, {one.first[1]} inputs"
+            for one in recurrent_networks(tensors)
+            if _may_act(one.prefix)
+        ),
+        statistics=all_statistics(tensors),
+        not_finite=tuple(key for key, tensor in tensors.items() if not _finite(tensor)),
+        beside={
+            str(key): _brief(value)
+            for key, value in content.items()
+            if value is not None and not isinstance(value, Tensor)
+        },
+    )
+
+
+def _may_act(name: str) -> bool:
+    return role(name) in (Role.ACTOR, Role.UNKNOWN)
+
+
+def _words(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"
+
+
+def _finite(tensor: Tensor) -> bool:
+    dense = tensor.is_floating_point() and tensor.layout is torch.strided
+    return not dense or bool(torch.isfinite(tensor).all())
+
+
+def _brief(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"{len(value)} entries"
+    simple = isinstance(value, (bool, int, float, str, np.generic))
+    return str(value) if simple else type(value).__name__

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the user says about a checkpoint: the YAML of `model_tools export --config`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.schema import Reader, entry, load_yaml
+
+Activation = Literal[
+    "elu",
+    "gelu",
+    "identity",
+    "leaky_relu",
+    "relu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+]
+Normaliser = Literal["bake", "keep", "none"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recurrent:
+    """The recurrent layers of a policy."""
+
+    type: Literal["lstm", "gru"] = entry("kind of cell")
+    hidden_size: int = entry("units of each layer", minimum=1)
+    num_layers: int = entry("layers one upon another", default=1, minimum=1)
+    position: Literal["before_mlp", "after_mlp"] = entry(
+        "before the hidden layers (rsl_rl), or between them and the output layer (rl_games)",
+        default="before_mlp",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """The network that a checkpoint holds the weights of."""
+
+    obs_dim: int = entry("size of the observation", minimum=1)
+    act_dim: int = entry("size of the action", minimum=1)
+    hidden_sizes: tuple[int, ...] | None = entry(
+        "units of the hidden layers; left out only for a TorchScript program that is exported as "
+        "it stands",
+        default=None,
+        minimum=1,
+    )
+    activation: Activation | None = entry("function after each hidden layer", default=None)
+    output_activation: Activation = entry("function after the output layer", default="identity")
+    rnn: Recurrent | None = entry("recurrent layers", default=None)
+    normaliser: Normaliser | None = entry(
+        "what becomes of the checkpoint's running statistics: bake them into the model, keep them "
+        "in obs_stats.npz beside it, or none: leave them out; needed if there are any",
+        default=None,
+    )
+    normaliser_epsilon: float | None = entry(
+        "what the training added to the divisor, where not its library's default",
+        default=None,
+        minimum=0,
+    )
+    normaliser_clip: float | None = entry(
+        "bound of normalised observations, where not the library's default",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    actor: tuple[str, ...] = entry(
+        "beginnings of the names of the actor's tensors, where names and sizes leave a choice",
+        default=(),
+    )
+    ignore: tuple[str, ...] = entry(
+        "beginnings of the names of tensors that the actor does not use", default=()
+    )
+
+
+def read_config(path: Path) -> ExportConfig:
+    """Read the YAML.
+
+    Raises:
+        BundleError: It is not there, or no YAML.
+        ToolError: Keys are unknown, missing or of another type; all of them are named.
+    """
+    reader = Reader(str(path))
+    config = reader.section(ExportConfig, load_yaml(path))
+    if reader.problems:
+        raise ToolError("\n".join(map(str, reader.problems)))
+    return config  # type: ignore[no-any-return]  # a section without problems is a configuration

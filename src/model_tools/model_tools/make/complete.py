@@ -1,0 +1,263 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a contract and its reference model to a whole bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.arrays import write_arrays
+from model_tools.files.baked import baked_normaliser
+from model_tools.files.contract_text import DRAFT_LINE, set_section
+from model_tools.files.file_types import refuse_checkpoint
+from model_tools.files.onnx_model import read_onnx
+from model_tools.files.outputs import copy_folder, new_file, new_folder
+from model_tools.files.row_files import read_rows, save_rows
+from model_tools.make.importers.draft import open_questions, other_problems
+from model_tools.make.nominal import MeasuredRuns, check_guard, measure_nominal
+from model_tools.make.parity import (
+    drop_nominal,
+    drop_reports_of_others,
+    is_proven,
+    replayed_rows,
+)
+from model_tools.make.unrecorded import drawn_rows
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle, file_entry
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import load_bundle, parse_contract
+from policy_inference.bundle.schema import load_yaml, read_bytes
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.comparison.rows import Rows, evenly, golden_rows
+from policy_inference.errors import BundleError
+
+REFERENCE, FEWEST_GOLDEN = "onnx", 16
+Measure = Callable[[JointBundle], MeasuredRuns]
+GOLDEN_FILE, GOLDEN_ROWS = "golden.npz", 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completion:
+    """Where golden rows and nominal figures come from.
+
+    Attributes:
+        measure: Makes healthy runs of a bundle; None where the nominal figures stay as they are.
+        golden: Golden rows to check and take. Without, they are rows of the runs; and drawn ones
+            where there are no runs, too.
+        rows_output: File for all rows of the runs, to calibrate and compare with.
+        force: Whether that file may be replaced.
+    """
+
+    measure: Measure | None = None
+    golden: Path | None = None
+    rows_output: Path | None = None
+    force: bool = False
+
+
+DRAWN = Completion()
+"""Golden rows alone, drawn around the default position."""
+
+
+def make_bundle(
+    contract: Path,
+    model: Path | None,
+    output: Path,
+    completion: Completion = DRAWN,
+    *,
+    force: bool = False,
+) -> JointBundle:
+    """Make a whole bundle; where something fails, what was at `output` is still there.
+
+    Args:
+        contract: Folder with the `policy.yaml`; what else is in it is copied too.
+        model: The reference model, which must have the contract's hash; None where it lies in the
+            folder.
+        output: Folder of the bundle; may be `contract` itself.
+        completion: Where golden rows and nominal figures come from.
+        force: Whether a bundle that is there may be replaced.
+
+    Returns:
+        The bundle in its place.
+
+    Raises:
+        PolicyError: Something does not fit: contract, model, golden rows, robot; or the output
+            exists, or the robot is not healthy.
+        OSError: A file cannot be read or written.
+    """
+    if not (contract / CONTRACT_FILE).is_file():
+        raise ToolError(
+            f"{contract}: expected a folder with a {CONTRACT_FILE}, found none; "
+            "model_tools import makes one of what a training left behind"
+        )
+    _read_answered(contract / CONTRACT_FILE)  # what is wrong has the user's own path
+    with new_folder(output, marker=CONTRACT_FILE, force=force, kept=contract) as made:
+        copy_folder(contract, made)
+        if model is not None:
+            _take_model(model, made)
+        complete(made, completion)
+    return load_bundle(output, kind=JointBundle)
+
+
+def _read_answered(file: Path) -> None:
+    """Read a contract; its open questions are one error that lists them."""
+    try:
+        parse_contract(
+            read_bytes(file),
+            file,
+            instead="`model_tools export act` writes bundles of chunk policies "
+            "whole, with their golden rows",
+            kind=JointContract,
+        )
+    except BundleError as error:
+        try:
+            questions = open_questions(load_yaml(file))
+        except BundleError:  # which is the error at hand
+            questions = {}
+        if not questions:
+            raise
+        raise ToolError(
+            "\n".join(
+                [
+                    f"{file}: expected no open questions, found {len(questions)}; answer them in "
+                    "the file, or with --set or --answers of the import",
+                    *(f"TODO {key}: {question}" for key, question in questions.items()),
+                    *map(str, other_problems(error.problems, questions)),
+                ]
+            )
+        ) from error
+
+
+def _take_model(model: Path, folder: Path) -> None:
+    """Copy the reference model to where the contract has it."""
+    entry = parse_contract(
+        read_bytes(folder / CONTRACT_FILE), folder / CONTRACT_FILE, kind=JointContract
+    ).model.artifacts.get(REFERENCE)
+    if entry is None:
+        raise ToolError(f"{CONTRACT_FILE}: model.artifacts: expected {REFERENCE}, found none")
+    refuse_checkpoint(model)
+    found = sha256_of(model)
+    if found != entry.sha256:
+        remedy = (
+            f"get it from {entry.url}"
+            if entry.url
+            else (
+                f"give the model that the contract means, or write the hash of this one to "
+                f"model.artifacts.{REFERENCE}.sha256"
+            )
+        )
+        raise ToolError(f"{model}: expected sha256 {entry.sha256}, found {found}; {remedy}")
+    (folder / entry.file).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(model, folder / entry.file)
+
+
+def complete(folder: Path, completion: Completion) -> None:
+    """Write golden rows and nominal figures into a bundle that is in the making.
+
+    Raises:
+        PolicyError, OSError: As `make_bundle`.
+    """
+    bundle = load_bundle(folder, kind=JointBundle)
+    _refuse_double_normalisation(bundle)
+    with _rows_file(completion) as rows_file:
+        measured = completion.measure(_without_nominal(bundle)) if completion.measure else None
+        proven = is_proven(bundle)
+        drop_reports_of_others(bundle)
+        if not proven and measured is None:
+            drop_nominal(bundle)
+        if completion.golden is not None or measured is not None or not proven:
+            _put_golden(folder, completion.golden, measured.runs[0].rows if measured else None)
+        if measured is not None:
+            _set(folder, "nominal", measure_nominal(bundle.contract, measured))
+            check_guard(load_bundle(folder, kind=JointBundle).contract, measured)
+            if rows_file is not None:
+                save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
+    whole = load_bundle(folder, kind=JointBundle)
+    replayed_rows(whole, golden_rows(whole))
+    _forget_questions(folder / CONTRACT_FILE)
+
+
+def _forget_questions(contract: Path) -> None:
+    """Remove the line with which a draft asks for answers."""
+    lines = contract.read_text("utf-8").splitlines(keepends=True)
+    contract.write_text("".join(line for line in lines if line.rstrip() != DRAFT_LINE), "utf-8")
+
+
+def _refuse_double_normalisation(bundle: JointBundle) -> None:
+    """Raise where the model normalises inside what the contract has normalised already."""
+    _, file = bundle.artifact(REFERENCE)
+    if bundle.statistics and (inside := baked_normaliser(read_onnx(file))):
+        raise ToolError(
+            f"{CONTRACT_FILE}: expected one normalisation, found two: {inside} in the "
+            f"model, and statistics of {', '.join(bundle.statistics)} in the contract; "
+            "remove `normalisation` from it"
+        )
+
+
+@contextmanager
+def _rows_file(completion: Completion) -> Iterator[Path | None]:
+    """Give the place for the rows to grow in, None where they are not wanted."""
+    if completion.rows_output is None:
+        yield None
+        return
+    with new_file(completion.rows_output, force=completion.force) as growing:
+        yield growing
+
+
+def _put_golden(folder: Path, given: Path | None, rows: Rows | None) -> None:
+    file = folder / GOLDEN_FILE
+    if given is None:
+        write_golden(
+            file, drawn_rows(load_bundle(folder, kind=JointBundle)) if rows is None else rows
+        )
+    else:
+        _check_given(given, load_bundle(folder, kind=JointBundle))
+        shutil.copyfile(given, file)
+    _set(folder, "model.golden", file_entry(file, folder))
+
+
+def _check_given(golden: Path, bundle: JointBundle) -> None:
+    """Raise unless rows differ from each other, and are what the contract makes of the sensors."""
+    rows = read_rows(golden, bundle)
+    different = len(
+        np.unique(
+            np.hstack(
+                [array.reshape(len(rows), -1).astype(np.float64) for array in rows.inputs.values()]
+            ),
+            axis=0,
+        )
+    )
+    if different < FEWEST_GOLDEN:
+        raise ToolError(
+            f"{golden}: expected at least {FEWEST_GOLDEN} different golden rows, which "
+            f"prove something, found {different}"
+        )
+
+
+def _set(folder: Path, key: str, value: Any) -> None:
+    """Set a section of the contract."""
+    file = folder / CONTRACT_FILE
+    try:
+        text = set_section(file.read_text("utf-8"), key, value)
+    except ValueError as error:
+        raise ToolError(f"{CONTRACT_FILE}: {error}; write that section in block style") from error
+    file.write_text(text, "utf-8")
+
+
+def _without_nominal(bundle: JointBundle) -> JointBundle:
+    """Return the bundle with the contract's limits as its only guard, to measure it."""
+    return dataclasses.replace(bundle, contract=dataclasses.replace(bundle.contract, nominal=None))
+
+
+def write_golden(file: Path, rows: Rows) -> None:
+    """Write at most 256 of the rows, evenly spaced, which have all tensors of the model."""
+    chosen = evenly(len(rows), GOLDEN_ROWS)
+    tensors = {**rows.inputs, **rows.outputs}
+    write_arrays(file, {name: array[chosen] for name, array in tensors.items()})

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Action terms of Isaac Lab's family as terms of the contract, and ranges of velocity commands."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.make.importers.draft import Draft
+
+KINDS = {
+    "JointPositionAction": "position",
+    "JointVelocityAction": "velocity",
+    "JointEffortAction": "effort",
+}
+OUT_OF_REACH = 50.0
+"""No joint gets eight turns away (rad): a clip of the target beyond this one does nothing."""
+_AXES = (("lin_vel_x",), ("lin_vel_y",), ("ang_vel_z", "ang_vel_yaw"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceAction:
+    """target = clip(offset + scale x output), as Isaac Lab means it; one value per joint."""
+
+    kind: str
+    joints: Sequence[str]
+    scale: Sequence[float]
+    offset: Sequence[float]
+    clip: Sequence[Sequence[float]] | None = None
+    """Lowest and highest *target* of each joint."""
+
+
+def put_action(
+    draft: Draft, output: str | None, actions: Sequence[SourceAction], origin: str
+) -> None:
+    """Write what the model's output commands; `draft` has default positions and tensors already.
+
+    Raises:
+        ToolError: The joints are more or fewer than the output's values.
+    """
+    if output is not None:
+        draft.put("action.output", output)
+    draft.ask("action.output", "output tensor of the model that commands the joints")
+    terms = [term for action in actions for term in _terms(draft, action)]
+    draft.put("action.terms", terms, origin)
+    _check_width(draft, output, sum(len(action.joints) for action in actions))
+
+
+def _check_width(draft: Draft, output: str | None, joints: int) -> None:
+    shape = draft.find(("model", "outputs", output, "shape")) if output is not None else None
+    if isinstance(shape, list) and math.prod(shape) != joints:
+        raise ToolError(
+            f"{draft.source}: actions: expected {math.prod(shape)} joints for the "
+            f"model's output {output} {shape}, found {joints}"
+        )
+
+
+def _terms(draft: Draft, action: SourceAction) -> Iterator[dict[str, Any]]:
+    """Yield a term for each run of joints with the same clip of the raw output.
+
+    The contract clips the output where Isaac Lab clips the target, so that equal clips of the
+    target are different ones of outputs with different offsets.
+    """
+    clips = _raw_clips(draft, action)
+    rows = enumerate(zip(action.joints, clips, strict=True))
+    for clip, group in itertools.groupby(rows, key=lambda row: row[1][1]):
+        places = [place for place, _ in group]
+        joints = [action.joints[i] for i in places]
+        term: dict[str, Any] = {"joints": joints, "kind": action.kind}
+        scale = [action.scale[i] for i in places]
+        if set(scale) != {1.0}:
+            term["scale"] = scale[0] if len(set(scale)) == 1 else scale
+        term |= _offset(draft, action.kind, joints, [action.offset[i] for i in places])
+        yield term | ({} if clip is None else {"clip": list(clip)})
+
+
+def _raw_clips(draft: Draft, action: SourceAction) -> list[tuple[float, float] | None]:
+    if action.clip is None:
+        return [None] * len(action.joints)
+    if len(action.clip) != len(action.joints):
+        raise ToolError(
+            f"{draft.source}: actions: expected a clip for each of "
+            f"{len(action.joints)} joints, found {len(action.clip)}"
+        )
+    if action.kind == "position" and all(
+        abs(end) >= OUT_OF_REACH for ends in action.clip for end in ends
+    ):
+        draft.remark(
+            f"the clip of targets at {action.clip[0][0]:g} to {action.clip[0][1]:g} rad "
+            "is left out: no joint gets there"
+        )
+        return [None] * len(action.joints)
+    if not all(action.scale):
+        raise ToolError(
+            f"{draft.source}: actions: expected a scale other than 0 where targets are "
+            "clipped, found 0"
+        )
+    clips: list[tuple[float, float] | None] = []
+    for ends, scale, offset in zip(action.clip, action.scale, action.offset, strict=True):
+        low, high = sorted((end - offset) / scale for end in ends)
+        clips.append((round(low, 9), round(high, 9)))
+    return clips
+
+
+def _offset(
+    draft: Draft, kind: str, joints: Sequence[str], offset: Sequence[float]
+) -> dict[str, Any]:
+    """Return the entry `offset`, by name where it is the default position; none for zeros."""
+    names, default = draft.find("joints.names"), draft.find("joints.default_position")
+    positions = dict(zip(names, default, strict=True)) if isinstance(default, list) else {}
+    if kind == "position" and [positions.get(joint) for joint in joints] == list(offset):
+        return {"offset": "default_position"}
+    if not any(offset):
+        return {}
+    return {"offset": offset[0] if len(set(offset)) == 1 else list(offset)}
+
+
+def put_velocity_range(draft: Draft, commands: Sequence[Node]) -> None:
+    """Write the range of the one command that has ranges of all three axes.
+
+    Args:
+        draft: Is written to, where a term reads the command, or may do so since terms are open.
+        commands: Sections with a key `ranges`, or that are ranges themselves.
+    """
+    terms = [term["term"] for _, term in draft.terms()]
+    if terms and not any(term == "velocity_command" or isinstance(term, dict) for term in terms):
+        return
+    found = [ends for ends in map(_ends, commands) if ends is not None]
+    if len(found) == 1:
+        ends, key = found[0]
+        draft.put(
+            "velocity_command",
+            {"min": [low for low, _ in ends], "max": [high for _, high in ends]},
+            key,
+        )
+
+
+def _ends(command: Node) -> tuple[list[list[float]], str] | None:
+    if not isinstance(command.value, dict):
+        return None
+    ranges = command.get("ranges") or command
+    axes = [next((axis for name in names if (axis := ranges.get(name))), None) for names in _AXES]
+    ends = [axis.numbers(2) for axis in axes if axis is not None]
+    return (ends, ranges.key) if len(ends) == len(_AXES) else None

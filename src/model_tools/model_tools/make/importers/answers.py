@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Questions that a draft leaves open, and the answers of the user: `joints.stiffness=25`."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import load_foreign_yaml, parse_foreign_yaml
+from model_tools.make.importers.draft import TODO, Draft, Path
+from model_tools.make.importers.joints import unlike_pairs
+from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.terms import TERMS
+from policy_inference.interfaces import F64
+
+_COPY = "@"
+_PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
+_POSE = ("default_position", "position_min", "position_max")
+_PER_JOINT = (*_POSE, "stiffness", "damping")
+_SHOWN = 3
+_OF_IMU = ("quat_xyzw", "ang_vel_body", "gravity_body")
+
+
+def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None) -> None:
+    """Set the keys of the file, and every `KEY=VALUE`, which wins.
+
+    A key may hold `[*]` for each element of a list. The value `@other.key` means a copy of that
+    one, as it is when everything else is answered.
+
+    Raises:
+        ToolError: An answer is no such text, or a place in its key is not there; or the file is
+            no mapping.
+        OSError: The file cannot be read.
+    """
+    answers = (read_answers(file) if file is not None else {}) | dict(map(_parsed, given))
+    for key, value in sorted(answers.items(), key=lambda one: _is_copy(one[1])):
+        _answer(draft, key, value)
+
+
+def read_answers(file: FilePath) -> dict[str, Any]:
+    """Return keys and values of a YAML file, such as `joints.stiffness: 25`.
+
+    Raises:
+        ToolError: It is no YAML, or no mapping.
+        OSError: It cannot be read.
+    """
+    content = load_foreign_yaml(file)
+    if not isinstance(content, dict):
+        raise ToolError(f"{file}: expected answers as KEY: VALUE, found {type(content).__name__}")
+    return {str(key): value for key, value in content.items()}
+
+
+def drop(draft: Draft, key: str) -> None:
+    """Remove a key, such as a TODO about something that does not matter here.
+
+    Raises:
+        ToolError: It is not there.
+    """
+    for path in _paths(draft, key):
+        place = draft.find(path[:-1])
+        if not isinstance(place, dict) or path[-1] not in place:
+            raise ToolError(f"--drop: expected a key of the draft, found {key!r}")
+        del place[path[-1]]
+
+
+def _parsed(given: str) -> tuple[str, Any]:
+    key, found, written = given.partition("=")
+    if not found or not key:
+        raise ToolError(f"--set: expected KEY=VALUE, found {given!r}")
+    if written.startswith(_COPY):
+        return key, written
+    return key, parse_foreign_yaml(written, f"--set {key}")
+
+
+def _answer(draft: Draft, key: str, value: Any) -> None:
+    if _is_copy(value):
+        value = _copied(draft, key, value)
+    for path in _paths(draft, key):
+        _note_what_it_replaces(draft, key, path, value)
+        _set(draft, path, value, f"answered: {key}")
+
+
+def _is_copy(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith(_COPY)
+
+
+def _copied(draft: Draft, key: str, written: str) -> Any:
+    value = draft.find(_paths(draft, written.removeprefix(_COPY))[0])
+    if "*" in written or value is None or (isinstance(value, Mapping) and TODO in value):
+        raise ToolError(f"{key}: expected a key with a value after {_COPY}, found {written!r}")
+    return copy.deepcopy(value)
+
+
+def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> None:
+    """Note an answer to what the source says already; the order of joints is not to be answered.
+
+    Raises:
+        ToolError: It is the joints' names, in whose order the source has everything else.
+    """
+    stated = draft.find(path)
+    if stated is None or stated == value or (isinstance(stated, Mapping) and TODO in stated):
+        return
+    if path == ("joints", "names"):
+        raise ToolError(
+            f"{key}: expected the order that {draft.source} says, since its other "
+            "values per joint are in it, found another; --joints gives names to a "
+            "source that has none"
+        )
+    if isinstance(stated, (int, float, str)):
+        draft.remark(f"{key} is {value}, as answered, where {draft.source} says {stated}")
+
+
+def _set(draft: Draft, path: Path, value: Any, origin: str) -> None:
+    place = draft.find(path[:-1])
+    if path[:-1] and isinstance(place, dict):
+        place.pop(TODO, None)
+    elif path[:-1] and place is not None:
+        raise ToolError(f"{origin}: expected a section, found {place!r}")
+    draft.put(path, value, "" if any(isinstance(part, int) for part in path) else origin)
+
+
+def _paths(draft: Draft, key: str) -> list[Path]:
+    """Return the paths that a key means; names with a dot are taken as the draft has them."""
+    paths = [()]  # type: list[Path]
+    rest = key
+    while rest or not paths[0]:
+        name = _present_name(draft, paths[0], rest)
+        if name is not None:
+            paths, rest = [(*path, name) for path in paths], rest[len(name) :].removeprefix(".")
+            continue
+        match = _PART.match(rest)
+        if match is None:
+            raise ToolError(f"{key}: expected a key like observations.obs.terms[0].scale")
+        paths = [longer for path in paths for longer in _extended(draft, path, match, key)]
+        rest = rest[match.end() :]
+    return paths
+
+
+def _extended(draft: Draft, path: Path, match: re.Match[str], key: str) -> Iterator[Path]:
+    """Yield the path with the matched part; with each place of a list for a star."""
+    if match[1] is None:
+        yield (*path, match[2])
+        return
+    values = draft.find(path)
+    count = len(values) if isinstance(values, list) else 0
+    chosen = range(count) if match[1] == "*" else [int(match[1])]
+    if not count or max(chosen) >= count:
+        raise ToolError(f"{key}: expected a place in a list of {count}, found [{match[1]}]")
+    yield from ((*path, i) for i in chosen)
+
+
+def _present_name(draft: Draft, path: Path, rest: str) -> str | None:
+    """Return the longest key at `path` with which `rest` begins."""
+    place = draft.find(path) if path else draft.values
+    names = place if isinstance(place, dict) else {}
+    fitting = [name for name in names if rest == name or rest.startswith((f"{name}.", f"{name}["))]
+    return max(fitting, key=len, default=None)
+
+
+def ask_what_follows(draft: Draft) -> None:
+    """Ask for the range of commands, for options of terms, and for the tilt of robots with IMU.
+
+    A robot with an IMU may lie folded before it stands up, so `stand.via` is mentioned for it.
+    """
+    terms = [(path, term) for path, term in draft.terms() if isinstance(term["term"], str)]
+    names = {term["term"] for _, term in terms}
+    if "velocity_command" in names:
+        draft.ask("velocity_command.min", "lowest vx, vy in m/s and yaw rate in rad/s in training")
+        draft.ask("velocity_command.max", "highest vx, vy in m/s and yaw rate in rad/s in training")
+    has_imu = any(TERMS[name].field in _OF_IMU for name in names if name in TERMS)
+    safety = draft.find("safety")
+    if has_imu and not (isinstance(safety, dict) and "max_tilt_rad" in safety):
+        draft.ask(
+            "safety.max_tilt_rad",
+            "largest angle between the body's up and the world's, "
+            "rad; null for a robot without IMU",
+        )
+    if has_imu and not draft.find("stand.via"):
+        draft.remark(
+            "stand.via is not set: standing up goes straight to stand.position. A robot "
+            "that lies folded may need less torque through other poses: --set "
+            "'stand.via=[{position: ..., duration_s: 1}]'"
+        )
+    for path, term in terms:
+        if term["term"] == "phase":
+            draft.ask((*path, "period_s"), "period of the phase, s")
+        if term["term"] == "external":
+            draft.ask((*path, "topic"), "relative topic of the vector")
+            draft.ask((*path, "size"), "number of values")
+
+
+def note_oddities(draft: Draft) -> None:
+    """Remark what looks as if the joints had another order: unlike sides, a pose beyond limits."""
+    names = draft.find("joints.names")
+    values = {key: found for key in _PER_JOINT if (found := _values(draft, key)) is not None}
+    for key in ("default_position", "stiffness", "damping"):
+        if key in values and (pairs := unlike_pairs(names, values[key].tolist())):
+            draft.remark(
+                f"left and right differ in joints.{key}: {_some(pairs)}: see that the "
+                "joints are in the policy's order"
+            )
+    for joints, scale in _scales(draft):
+        if pairs := unlike_pairs(joints, scale.tolist()):
+            draft.remark(
+                f"left and right differ in the scale of the action: {_some(pairs)}: see "
+                "that the joints are in the policy's order"
+            )
+    if len(values.keys() & _POSE) == len(_POSE):
+        pose, low, high = (values[key] for key in _POSE)
+        beyond = [
+            f"{name} {at:g}, {least:g} to {most:g}"
+            for name, at, least, most in zip(names, pose, low, high, strict=True)
+            if not least <= at <= most
+        ]
+        if beyond:
+            draft.remark(
+                f"joints.default_position lies outside of the joints' limits: "
+                f"{_some(beyond)}: see that the joints are in the policy's order, and "
+                "that it is the same robot; limits are the robot's own, and stay"
+            )
+
+
+def _scales(draft: Draft) -> Iterator[tuple[list[str], F64]]:
+    """Yield the joints of each term of the action and their scales, where these are known."""
+    terms = draft.find("action.terms")
+    for i in range(len(terms) if isinstance(terms, list) else 0):
+        joints = draft.find(("action", "terms", i, "joints"))
+        scale = _each(draft.find(("action", "terms", i, "scale")), joints)
+        if scale is not None:
+            yield joints, scale
+
+
+def _values(draft: Draft, key: str) -> F64 | None:
+    return _each(draft.find(f"joints.{key}"), draft.find("joints.names"))
+
+
+def _each(value: Any, names: Any) -> F64 | None:
+    """Return a value of each name, None where that is open or wrong, which the loader says."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return None
+    try:
+        return per_joint(value, names)
+    except (ValueError, TypeError):
+        return None
+
+
+def _some(found: Sequence[str]) -> str:
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(found[:_SHOWN]) + more

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""unitree's `deploy.yaml`: policy order throughout, but gains in the order of the SDK.
+
+Clip comes before scale and history is per term, oldest first, unless the observations say
+`scale_first` or `use_gym_history`. Joint names are not in the file as a rule.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.files.onnx_model import OnnxModel
+from model_tools.make.importers.action import KINDS, SourceAction, put_action, put_velocity_range
+from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.observation import (
+    SourceTerm,
+    TermLayout,
+    frames,
+    phase_settings,
+    put_observation,
+    scales,
+    term_of,
+)
+from model_tools.make.importers.source import (
+    Given,
+    Tensors,
+    TrainingSource,
+    model_of,
+    put_model,
+    single_input,
+)
+from model_tools.make.importers.unitree_joints import (
+    motors,
+    policy_joints,
+    stated_names,
+)
+
+NAME = "unitree_deploy_yaml"
+_SLICE = re.compile(r"slice\((None|-?\d+), *(None|-?\d+), *(None|-?[1-9]\d*)\)")
+_SWITCHES = ("use_gym_history", "scale_first")
+
+
+def recognise(source: TrainingSource) -> bool:
+    """Return whether the file has this format's keys."""
+    return source.has("joint_ids_map", "step_dt", "observations")
+
+
+def read(source: TrainingSource, given: Given) -> Draft:
+    """Return what the file says.
+
+    Raises:
+        ToolError: Something is missing or does not fit, or the joints were not given.
+    """
+    draft, model, root = Draft(source.path.name), model_of(source, given), source.root
+    draft.put("rate_hz", round(1.0 / root["step_dt"].positive(), 9), "1 / step_dt")
+    places, (on_robot, origin) = motors(root), policy_joints(root, given.joints)
+    names = stated_names(root, on_robot)
+    _put_names(draft, names, on_robot, origin)
+    if given.joints is not None:
+        draft.remark(
+            f"the joints in policy order are {', '.join(on_robot)}: {origin}; then those "
+            f"in the order of the SDK are {', '.join(_in_sdk_order(on_robot, places))}: "
+            "see that both are so"
+        )
+    _put_joints(draft, root, places)
+    tensors = put_model(draft, model)
+    actions = [_action(draft, name, action, names) for name, action in root["actions"].items()]
+    put_action(draft, tensors.action, actions, "actions, in policy order")
+    _put_observations(draft, model, tensors, root["observations"])
+    put_velocity_range(draft, root.section("commands"))
+    return draft
+
+
+def _put_names(draft: Draft, names: list[str], on_robot: list[str], origin: str) -> None:
+    """Write the policy's names of its joints, and those of the robot where they differ."""
+    draft.put("joints.names", names, origin if names == on_robot else "joint_names")
+    renamed = {name: other for name, other in zip(names, on_robot, strict=True) if name != other}
+    if renamed:
+        draft.put("joints.robot_names", renamed, origin)
+
+
+def _in_sdk_order(names: Sequence[str], places: Sequence[int]) -> list[str]:
+    return [name for _, name in sorted(zip(places, names, strict=True))]
+
+
+def _put_joints(draft: Draft, root: Node, places: Sequence[int]) -> None:
+    position = root["default_joint_pos"].numbers(len(places), "joints")
+    draft.put("joints.default_position", position, "default_joint_pos, in policy order")
+    for key in ("stiffness", "damping"):
+        gains = root[key].numbers()
+        if len(gains) == len(places) <= max(places):
+            draft.ask(
+                f"joints.{key}",
+                f"gain while the policy runs; the file has {len(gains)} "
+                f"values for motors up to {max(places)}, so that their order is open",
+            )
+            continue
+        if len(gains) <= max(places):
+            raise ToolError(
+                f"{root.file}: {key}: expected at least {max(places) + 1} values, one "
+                f"for each joint of the SDK, found {len(gains)}"
+            )
+        draft.put(
+            f"joints.{key}",
+            [gains[place] for place in places],
+            f"{key}, which is in the order of the SDK, through joint_ids_map",
+        )
+
+
+def _action(draft: Draft, name: str, action: Node, names: Sequence[str]) -> SourceAction:
+    if name not in KINDS:
+        draft.block("action", f"{name} is none of {', '.join(KINDS)}")
+    ids = action.get("joint_ids")
+    joints = _chosen(ids, names) if ids else list(names)
+    clip, offset = action.get("clip"), action.get("offset")
+    return SourceAction(
+        kind=KINDS.get(name, "position"),
+        joints=joints,
+        clip=[row.numbers(2) for row in clip.elements()] if clip else None,
+        scale=action["scale"].numbers(len(joints), "joints"),
+        offset=offset.numbers(len(joints), "joints") if offset else [0.0] * len(joints),
+    )
+
+
+def _chosen(ids: Node, names: Sequence[str]) -> list[str]:
+    """Return the joints with these indices: a list, or a slice as Python writes it."""
+    if isinstance(ids.value, slice):
+        return list(names[ids.value])
+    if isinstance(ids.value, str):
+        if (bounds := _SLICE.fullmatch(ids.value)) is None:
+            raise ids.wrong("a list of indices, or a slice")
+        return list(names[slice(*(None if end == "None" else int(end) for end in bounds.groups()))])
+    return [_joint(element, names) for element in ids.elements()]
+
+
+def _joint(index: Node, names: Sequence[str]) -> str:
+    if not 0 <= index.whole() < len(names):
+        raise index.wrong(f"an index below {len(names)}")
+    return names[index.whole()]
+
+
+def _put_observations(draft: Draft, model: OnnxModel, tensors: Tensors, node: Node) -> None:
+    """Write one vector, or one for each group that is named like an input of the model."""
+    groups = [
+        name
+        for name, entry in node.items()
+        if name in tensors.observations
+        and isinstance(entry.value, dict)
+        and "params" not in entry.value
+    ]
+    if groups:
+        for name in groups:
+            _put_group(draft, name, tensors.observations[name], node[name])
+    else:
+        _put_group(draft, *single_input(model, tensors), node)
+
+
+def _put_group(draft: Draft, name: str, width: int | None, group: Node) -> None:
+    whole_frames, scale_first = (group.flag(switch) for switch in _SWITCHES)
+    terms = [_term(draft, key, term) for key, term in group.items() if key not in _SWITCHES]
+    put_observation(
+        draft,
+        name,
+        width,
+        terms,
+        TermLayout(
+            layout="per_frame" if whole_frames else "per_term",
+            order="scale_then_clip" if scale_first else "clip_then_scale",
+            origin=f"{group.key}, in the order of the file",
+        ),
+    )
+
+
+def _term(draft: Draft, name: str, term: Node) -> SourceTerm:
+    clip, params = term.get("clip"), term.get("params")
+    period_s, reads = phase_settings(params)
+    scale = scales(term)
+    return SourceTerm(
+        name=name,
+        function=name,
+        joints=_joints(draft, params),
+        # The file writes one scale for each value, so that it also says how many there are.
+        size=len(scale) if term.get("scale") and term_of(name) == "external" else None,
+        scale=scale,
+        clip=clip.numbers(2) if clip else None,
+        history=frames(term.get("history_length")),
+        period_s=period_s,
+        reads=reads,
+    )
+
+
+def _joints(draft: Draft, params: Node | None) -> list[str] | None:
+    """Return the joints of a term that reads some of them."""
+    asset = params.get("asset_cfg") if params else None
+    ids = asset.get("joint_ids") if asset else None
+    return None if ids is None else _chosen(ids, draft.find("joints.names"))

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Isaac Lab's IO descriptor (YAML): the fullest of the formats; gains of explicit drives are 0.
+
+Values per joint are in the simulator's order, which the articulation's `joint_names` give.
+"""
+
+from __future__ import annotations
+
+import math
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.make.importers.action import KINDS, SourceAction, put_action
+from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.observation import (
+    SourceTerm,
+    TermLayout,
+    frames,
+    put_observation,
+    scales,
+)
+from model_tools.make.importers.source import (
+    Given,
+    TrainingSource,
+    model_of,
+    put_model,
+    single_input,
+)
+
+NAME = "isaaclab_io_descriptor"
+_POLICY_GROUP = "policy"
+_A_TURN = 2.0 * math.pi
+
+
+def recognise(source: TrainingSource) -> bool:
+    """Return whether the file has this format's sections."""
+    return source.has("actions", "articulations", "observations")
+
+
+def read(source: TrainingSource, given: Given) -> Draft:
+    """Return what the descriptor says.
+
+    Raises:
+        ToolError: Something is missing or does not fit.
+    """
+    given.refuse_joints(source, "joint_names")
+    draft, model = Draft(source.path.name), model_of(source, given)
+    root = source.root
+    draft.put("rate_hz", round(1.0 / root["scene"]["dt"].positive(), 9), "1 / scene.dt")
+    robot = _only(root["articulations"])
+    _put_joints(draft, robot)
+    tensors = put_model(draft, model)
+    actions = [_action(draft, action) for action in root["actions"].elements()]
+    put_action(draft, tensors.action, actions, "actions, in the order of the file")
+    group = _group(root["observations"])
+    name, width = single_input(model, tensors)
+    put_observation(
+        draft,
+        name,
+        width,
+        [_term(draft, term) for term in group.elements()],
+        TermLayout(origin=group.key),
+    )
+    return draft
+
+
+def _only(articulations: Node) -> Node:
+    entries = articulations.items()
+    if len(entries) != 1:
+        raise articulations.wrong("one articulation")
+    return entries[0][1]
+
+
+def _group(observations: Node) -> Node:
+    groups = dict(observations.items())
+    if len(groups) == 1:
+        return next(iter(groups.values()))
+    return observations[_POLICY_GROUP]
+
+
+def _put_joints(draft: Draft, robot: Node) -> None:
+    names = robot["joint_names"].texts()
+    draft.put("joints.names", names, f"{robot.key}.joint_names, the simulator's order")
+    position = robot["default_joint_pos"].numbers(len(names), "joints")
+    draft.put("joints.default_position", position, f"{robot.key}.default_joint_pos")
+    _put_limits(draft, robot, len(names))
+    for key in ("stiffness", "damping"):
+        _put_gain(draft, robot, key, len(names))
+
+
+def _put_limits(draft: Draft, robot: Node, count: int) -> None:
+    if limits := robot.get("default_joint_pos_limits"):
+        rows = [row.numbers(2) for row in limits.elements()]
+        if len(rows) != count:
+            raise ToolError(
+                f"{limits.file}: {limits.key}: expected {count} joints, found {len(rows)}"
+            )
+        draft.put("joints.position_min", [low for low, _ in rows], limits.key)
+        draft.put("joints.position_max", [high for _, high in rows], limits.key)
+        if any(max(abs(low), abs(high)) > _A_TURN for low, high in rows):
+            draft.remark(
+                f"{limits.key} lets joints turn more than once, as where the simulation "
+                "had no limits; give those of the robot with --set, as "
+                "joints.position_min and joints.position_max"
+            )
+    for key, name in (("velocity_limit", "vel"), ("effort_limit", "effort")):
+        if limit := robot.get(f"default_joint_{name}_limits"):
+            draft.put(f"joints.{key}", limit.numbers(count, "joints"), limit.key)
+
+
+def _put_gain(draft: Draft, robot: Node, key: str, count: int) -> None:
+    """Write a gain unless it is 0, as explicit drives and actuator networks have it."""
+    gain = robot[f"default_joint_{key}"]
+    values = gain.numbers(count, "joints")
+    if any(values):
+        draft.put(f"joints.{key}", values, gain.key)
+    else:
+        unit = "N·m/rad" if key == "stiffness" else "N·m·s/rad"
+        draft.ask(
+            f"joints.{key}",
+            f"gain while the policy runs, {unit}; the simulator's own is 0, "
+            "since an actuator model made the torque",
+        )
+
+
+def _action(draft: Draft, action: Node) -> SourceAction:
+    joints = action["joint_names"].texts()
+    name = action["full_path"].last_name()
+    if name not in KINDS:
+        draft.block("action", f"{name} of {action.key} is none of {', '.join(KINDS)}")
+    clip = action.get("clip")
+    return SourceAction(
+        kind=KINDS.get(name, "position"),
+        joints=joints,
+        scale=_each(action.get("scale"), 1.0, len(joints)),
+        offset=_each(action.get("offset"), 0.0, len(joints)),
+        clip=[row.numbers(2) for row in clip.elements()] if clip else None,
+    )
+
+
+def _each(value: Node | None, default: float, count: int) -> list[float]:
+    if value is None:
+        return [default] * count
+    if isinstance(value.value, list):
+        return value.numbers(count, "joints")
+    return [value.number()] * count
+
+
+def _term(draft: Draft, term: Node) -> SourceTerm:
+    function, overloads = term["full_path"].last_name(), term["overloads"]
+    joints = term.get("joint_names")
+    _check_modifiers(draft, term)
+    _check_offsets(draft, term, function)
+    return SourceTerm(
+        name=term["name"].text(),
+        function=function,
+        size=term["shape"].last_axis(),
+        joints=joints.texts() if joints else None,
+        scale=scales(overloads),
+        clip=clip.numbers(2) if (clip := overloads.get("clip")) else None,
+        history=frames(overloads.get("history_length")),
+    )
+
+
+def _check_modifiers(draft: Draft, term: Node) -> None:
+    extras = term.get("extras")
+    if extras and extras.get("modifiers"):
+        draft.block("observations", f"modifiers of {term['name'].text()}")
+
+
+def _check_offsets(draft: Draft, term: Node, function: str) -> None:
+    """Refuse velocities and positions relative to something else than the default position."""
+    velocities = term.get("joint_vel_offsets")
+    if velocities and any(velocities.numbers()):
+        raise velocities.wrong("default velocities of 0, the only ones that the contract has")
+    positions = term.get("joint_pos_offsets")
+    if positions and function == "joint_pos_rel":
+        default = dict(
+            zip(draft.find("joints.names"), draft.find("joints.default_position"), strict=True)
+        )
+        joints = term["joint_names"].texts()
+        if [default.get(joint) for joint in joints] != positions.numbers(len(joints), "joints"):
+            raise positions.wrong("the articulation's default positions")

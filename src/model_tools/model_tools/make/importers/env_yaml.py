@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`env.yaml` of an Isaac Lab run folder: the configuration before the robot was loaded.
+
+Values per joint are patterns over the robot's joints. Their names and order are those of the USD
+file; only a policy whose action lists its joints by name and keeps their order says them here.
+Position limits are not in this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.make.importers.action import KINDS, SourceAction, put_action, put_velocity_range
+from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.env_terms import policy_terms
+from model_tools.make.importers.joints import (
+    is_pattern,
+    resolve_names,
+    resolve_values,
+)
+from model_tools.make.importers.observation import TermLayout, put_observation
+from model_tools.make.importers.source import (
+    Given,
+    TrainingSource,
+    model_of,
+    put_model,
+    single_input,
+)
+
+NAME = "isaaclab_env_yaml"
+_KEYS = {
+    "stiffness": ("stiffness",),
+    "damping": ("damping",),
+    # Explicit drives have the first, implicit ones the second; where both stand they agree.
+    "effort_limit": ("effort_limit", "effort_limit_sim"),
+    "velocity_limit": ("velocity_limit", "velocity_limit_sim"),
+}
+
+
+def recognise(source: TrainingSource) -> bool:
+    """Return whether the file has the sections of a manager-based environment."""
+    return source.has("sim", "decimation", "scene", "observations", "actions")
+
+
+def read(source: TrainingSource, given: Given) -> Draft:
+    """Return what the configuration says.
+
+    Raises:
+        ToolError: Something is missing or does not fit, or the joints were not given.
+    """
+    draft, model, root = Draft(source.path.name), model_of(source, given), source.root
+    period_s = root["sim"]["dt"].positive() * root["decimation"].positive()
+    draft.put("rate_hz", round(1.0 / period_s, 9), "1 / (sim.dt x decimation)")
+    actions = root.section("actions")
+    names = _joint_names(actions, given)
+    draft.put(
+        "joints.names",
+        names,
+        "given by the user" if given.joints else "actions.*.joint_names, which keep their order",
+    )
+    robot = root["scene"]["robot"]
+    _put_default(draft, robot["init_state"], names)
+    put_actuators(draft, robot["actuators"], names)
+    tensors = put_model(draft, model)
+    put_action(
+        draft,
+        tensors.action,
+        [_action(draft, entry, names) for entry in actions],
+        "actions, patterns resolved",
+    )
+    name, width = single_input(model, tensors)
+    terms = policy_terms(draft, root, names, simulator_order=given.joints is not None)
+    put_observation(draft, name, width, terms, TermLayout(origin="observations.policy"))
+    put_velocity_range(draft, root.section("commands"))
+    return draft
+
+
+def _joint_names(actions: Sequence[Node], given: Given) -> list[str]:
+    """Return the joints in the simulator's order, or as the actions list them."""
+    if given.joints is not None:
+        return given.joints.in_simulator_order()
+    names = [name for action in actions for name in action["joint_names"].texts()]
+    kept = all(action.flag("preserve_order") for action in actions)
+    if not names or not kept or any(map(is_pattern, names)):
+        raise ToolError(
+            "actions: expected the robot's joints, which this file names by patterns "
+            "or without their order; give all of them in the simulator's order with "
+            "--joints"
+        )
+    return names
+
+
+def _put_default(draft: Draft, state: Node, names: Sequence[str]) -> None:
+    velocities = state.get("joint_vel")
+    if velocities and any(resolve_values(velocities, names).values()):
+        raise velocities.wrong("default velocities of 0, the only ones that the contract has")
+    positions = state["joint_pos"]
+    values = resolve_values(positions, names)
+    draft.put(
+        "joints.default_position",
+        [values.get(name, 0.0) for name in names],
+        f"{positions.key}, patterns resolved; 0 where none matches, as Isaac Lab has it",
+    )
+
+
+def _action(draft: Draft, action: Node, names: Sequence[str]) -> SourceAction:
+    kind = action["class_type"].last_name()
+    if kind not in KINDS:
+        draft.block("action", f"{kind} of {action.key} is none of {', '.join(KINDS)}")
+    joints = resolve_names(action["joint_names"], names, keep_order=action.flag("preserve_order"))
+    scale = resolve_values(action["scale"], joints) if action.get("scale") else {}
+    return SourceAction(
+        kind=KINDS.get(kind, "position"),
+        joints=joints,
+        scale=[scale.get(joint, 1.0) for joint in joints],
+        offset=_offset(draft, action, joints),
+        clip=_clip(action, joints),
+    )
+
+
+def _offset(draft: Draft, action: Node, joints: Sequence[str]) -> list[float]:
+    if action.flag("use_default_offset"):
+        positions = dict(
+            zip(draft.find("joints.names"), draft.find("joints.default_position"), strict=True)
+        )
+        return [positions[joint] for joint in joints]
+    values = resolve_values(action["offset"], joints) if action.get("offset") else {}
+    return [values.get(joint, 0.0) for joint in joints]
+
+
+def _clip(action: Node, joints: Sequence[str]) -> list[list[float]] | None:
+    """Return the ends of each joint's target; Isaac Lab leaves joints without a pattern free."""
+    clip = action.get("clip")
+    if clip is None:
+        return None
+    ends = [
+        resolve_values(
+            Node(
+                clip.file,
+                {pattern: row.numbers(2)[side] for pattern, row in clip.items()},
+                clip.key,
+            ),
+            joints,
+        )
+        for side in (0, 1)
+    ]
+    if len(ends[0]) != len(joints):
+        raise clip.wrong("a pattern for each joint of the action")
+    return [[ends[0][joint], ends[1][joint]] for joint in joints]
+
+
+def put_actuators(draft: Draft, groups: Node, names: Sequence[str]) -> None:
+    """Write what the groups say of every joint; what one joint lacks is left to be asked for.
+
+    Raises:
+        ToolError: A joint belongs to two groups, or a pattern matches nothing.
+    """
+    members = {
+        key: (group, resolve_names(group["joint_names_expr"], names, keep_order=False))
+        for key, group in groups.items()
+        if group.value is not None
+    }
+    _refuse_doubled(groups, [joint for _, joints in members.values() for joint in joints])
+    for field, keys in _KEYS.items():
+        values: dict[str, float] = {}
+        for group, joints in members.values():
+            values |= _values(group, keys, joints)
+        _put(draft, field, values, names, groups.key)
+
+
+def _values(group: Node, keys: Iterable[str], joints: Sequence[str]) -> dict[str, float]:
+    stated = next((value for key in keys if (value := group.get(key))), None)
+    return {} if stated is None else resolve_values(stated, joints)
+
+
+def _put(
+    draft: Draft, field: str, values: Mapping[str, float], names: Sequence[str], key: str
+) -> None:
+    missing = [name for name in names if name not in values]
+    if not missing:
+        draft.put(f"joints.{field}", [values[name] for name in names], f"{key}, by group")
+    elif len(missing) < len(names):
+        stated = {name: values[name] for name in names if name in values}
+        draft.put(
+            f"joints.{field}",
+            {**stated, "TODO": f"values of {', '.join(missing)}"},
+            f"{key}, by group",
+        )
+
+
+def _refuse_doubled(groups: Node, joints: Sequence[str]) -> None:
+    doubled = sorted({joint for joint in joints if joints.count(joint) > 1})
+    if doubled:
+        raise ToolError(
+            f"{groups.file}: {groups.key}: expected each joint in one group, found "
+            f"{', '.join(doubled)} in several"
+        )

@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a source file of a known format to a bundle folder with a draft of its contract."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import onnx
+
+from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
+from model_tools.files.outputs import new_folder
+from model_tools.make.complete import DRAWN, Completion, complete
+from model_tools.make.importers import (
+    deploy_yaml,
+    descriptor,
+    env_yaml,
+    leapp,
+    onnx_metadata,
+)
+from model_tools.make.importers.answers import answer_all, ask_what_follows, drop, note_oddities
+from model_tools.make.importers.draft import TODO, Draft, draft_text
+from model_tools.make.importers.joints import given_joints, joints_file
+from model_tools.make.importers.onnx_metadata import require_same_joints
+from model_tools.make.importers.robot_file import (
+    ask_robot_names,
+    put_robot_limits,
+    read_robot,
+)
+from model_tools.make.importers.source import (
+    MODEL_FILE,
+    Given,
+    TrainingSource,
+    put_kept_statistics,
+    read_source,
+)
+from policy_inference.bundle.bundle import CONTRACT_FILE
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import parse_contract
+from policy_inference.bundle.schema import Reader, read_bytes
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.errors import BundleError, Problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """What to import, and what the user says besides."""
+
+    source: Path
+    model: Path | None = None
+    format: str | None = None
+    joints: str | None = None
+    joint_order: str | None = None
+    robot: Path | None = None
+    answers: Sequence[str] = ()
+    """`KEY=VALUE` each."""
+    answer_file: Path | None = None
+    """The same as YAML, `KEY: VALUE`; `answers` win."""
+    dropped: Sequence[str] = ()
+    """Keys to leave out."""
+
+
+def make_draft(request: ImportRequest) -> Draft:
+    """Return the draft of a contract, complete but for its open questions.
+
+    Raises:
+        ToolError: The source, the model or an answer does not fit.
+        BundleError: Something that is no open question is not as the contract has it.
+        OSError: A file cannot be read.
+    """
+    source = read_source(request.source)
+    if request.joint_order is not None and request.joints is None:
+        raise ToolError(
+            f"--joint-order {request.joint_order}: expected --joints, whose order that "
+            "is, found none"
+        )
+    joints = None if request.joints is None else given_joints(request.joints, request.joint_order)
+    draft = choose(source, request.format).read(source, Given(model=request.model, joints=joints))
+    model = read_onnx(draft.model_file)
+    require_same_joints(draft, model)
+    put_kept_statistics(draft, model)
+    robot = request.robot or joints_file(request.joints)
+    if robot is not None:
+        _put_robot(draft, robot)
+    answer_all(draft, request.answers, request.answer_file)
+    if robot is not None:  # whose joints an answer may have named
+        _put_robot(draft, robot)
+    ask_what_follows(draft)
+    note_oddities(draft)
+    for key in request.dropped:
+        drop(draft, key)
+    draft.complete()
+    _check(draft)
+    return draft
+
+
+def import_bundle(
+    request: ImportRequest, output: Path, completion: Completion = DRAWN, *, force: bool = False
+) -> Draft:
+    """Write a bundle folder with the draft and the model, whole or not at all.
+
+    Args:
+        request: What to import.
+        output: Folder to be.
+        completion: Where golden rows and nominal figures come from, once nothing is open.
+        force: Whether a bundle that is there may be replaced.
+
+    Returns:
+        The draft as it was written.
+
+    Raises:
+        ToolError: As `make_draft`, or the folder is there already.
+        BundleError: As `make_draft`; or nothing is open and the contract does not hold.
+        PolicyError: As `model_tools.make.complete.complete`.
+        OSError: A file cannot be read or written.
+    """
+    draft = make_draft(request)
+    with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
+        _copy_model(draft, folder / MODEL_FILE)
+        for name, beside in draft.beside.items():
+            shutil.copyfile(beside, folder / name)
+        file = folder / CONTRACT_FILE
+        file.write_text(draft_text(draft), encoding="utf-8")
+        if not draft.todos():
+            parse_contract(read_bytes(file), file, kind=JointContract)
+            complete(folder, completion)
+    return draft
+
+
+def _put_robot(draft: Draft, file: Path) -> None:
+    robot = read_robot(file)
+    if not ask_robot_names(draft, robot, file.name):
+        put_robot_limits(draft, robot, file.name)
+
+
+def _copy_model(draft: Draft, file: Path) -> None:
+    """Copy the model; weights in a second file are merged into it, since one hash covers both."""
+    model = read_onnx(draft.model_file)
+    if not model.external_files:
+        shutil.copyfile(model.path, file)
+        return
+    model.require_beside()
+    try:
+        onnx.save(onnx.load(str(model.path)), str(file))
+    except onnx.checker.ValidationError as error:
+        raise ToolError(
+            f"{model.path}: expected its weights beside it in "
+            f"{', '.join(model.external_files)}, found {error}; copy what the training "
+            "exported as a whole"
+        ) from error
+    artifact = draft.find(("model", "artifacts", "onnx"))
+    artifact["sha256"] = sha256_of(file)
+    artifact["made"] = f"weights of {', '.join(model.external_files)} merged into the model"
+
+
+def _check(draft: Draft) -> None:
+    """Raise for what the contract's reader refuses besides open questions."""
+    reader = Reader(f"{CONTRACT_FILE} (not written)")
+    reader.section(JointContract, draft.values)
+    todos = draft.todos()
+    open_keys = set(todos) | {f"{key}.{TODO}" for key in todos}
+    wrong = [
+        problem
+        for problem in reader.problems
+        if problem.key not in open_keys and not _is_of_an_answer(problem, todos)
+    ]
+    if wrong:
+        raise BundleError(wrong)
+
+
+def _is_of_an_answer(problem: Problem, todos: Collection[str]) -> bool:
+    """Return whether a value is missing that comes with an answer, as `standing.below` does."""
+    return problem.found == "nothing" and any(problem.key.startswith(f"{key}.") for key in todos)
+
+
+class Importer(Protocol):
+    """A format: a module of this package."""
+
+    NAME: str
+
+    def recognise(self, source: TrainingSource) -> bool:
+        """Return whether the file is of this format."""
+
+    def read(self, source: TrainingSource, given: Given) -> Draft:
+        """Return what the file says.
+
+        Raises:
+            ToolError: Something is missing or does not fit.
+        """
+
+
+def register(importers: Sequence[Importer]) -> dict[str, Importer]:
+    """Return importers by name.
+
+    Raises:
+        ValueError: Two have the same name.
+    """
+    registered = {importer.NAME: importer for importer in importers}
+    if len(registered) != len(importers):
+        raise ValueError("importers: expected each name once, found one twice")
+    return registered
+
+
+IMPORTERS = register([descriptor, env_yaml, deploy_yaml, leapp, onnx_metadata])
+
+
+def choose(source: TrainingSource, name: str | None = None) -> Importer:
+    """Return the importer of this name, or the one that recognises the file.
+
+    Raises:
+        ToolError: The name is unknown, or none or several recognise the file.
+    """
+    known = ", ".join(IMPORTERS)
+    if name is not None:
+        if name not in IMPORTERS:
+            raise ToolError(f"--format: expected one of {known}, found {name}")
+        return IMPORTERS[name]
+    found = [importer for importer in IMPORTERS.values() if importer.recognise(source)]
+    if not found and source.is_onnx:
+        raise ToolError(
+            f"{source.path}: expected joint_names or dof_names in the metadata of the "
+            "model, found neither; name the YAML file that the training left beside "
+            f"it, and --model {source.path}"
+        )
+    if not found and source.has("schema_version", "kind"):
+        raise ToolError(
+            f"{source.path}: expected what a training left behind, found the contract "
+            "of a bundle; give its folder to `model_tools inspect` or `complete`"
+        )
+    if len(found) != 1:
+        names = " and ".join(importer.NAME for importer in found) or "none of them"
+        raise ToolError(
+            f"{source.path}: expected one of the formats {known}, found {names}; "
+            "--format forces one"
+        )
+    return found[0]

@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Names of joints: their order, their mirror images, and patterns resolved as Isaac Lab does."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.make.importers.robot_file import breadth_first, read_robot
+from policy_inference.bundle.name_pattern import NamePattern, PatternError
+
+LISTED, BREADTH_FIRST, SDK = ORDERS = ("listed", "breadth_first", "sdk")
+_ALIKE = 0.01
+"""Relative, and absolute in any unit: files of trainings have two digits or more."""
+_RIGHT_OF = {
+    "L": "R",
+    "FL": "FR",
+    "RL": "RR",
+    "HL": "HR",
+    "BL": "BR",
+    "LF": "RF",
+    "LH": "RH",
+    "LR": "RR",
+    "LB": "RB",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenJoints:
+    """The joints of `--joints`, and whether their order is the one that a format wants.
+
+    Attributes:
+        names: As they are listed, or in the order of the robot's file.
+        breadth_first: The same level by level from the base; None for listed names.
+        order: What the user said with `--joint-order`, one of `ORDERS`; None for nothing.
+        origin: The robot's file; empty for listed names.
+    """
+
+    names: list[str]
+    breadth_first: list[str] | None = None
+    order: str | None = None
+    origin: str = ""
+
+    def in_simulator_order(self) -> list[str]:
+        """Return the names in the order of the simulator.
+
+        Raises:
+            ToolError: A file's order may be that, or not, and the user did not say.
+        """
+        if self.order == SDK:
+            raise ToolError(
+                f"--joint-order: expected {LISTED} or {BREADTH_FIRST}, found {SDK}, "
+                "which only unitree's deploy.yaml maps to the policy's order"
+            )
+        if self.order == BREADTH_FIRST:
+            if self.breadth_first is None:
+                raise ToolError(
+                    f"--joint-order {BREADTH_FIRST}: expected a URDF or MJCF file at "
+                    "--joints, since the order follows from the robot's tree, found "
+                    "names"
+                )
+            return self.breadth_first
+        if self.order is None and self.breadth_first not in (None, self.names):
+            raise ToolError(
+                f"--joints {self.origin}: expected joints in the simulator's order, found a file "
+                f"with two: say --joint-order {BREADTH_FIRST} for the one that Isaac Lab gives "
+                f"them ({', '.join(self.breadth_first or ())}), or --joint-order {LISTED} for the "
+                f"file's, as MuJoCo has it ({', '.join(self.names)})"
+            )
+        return self.names
+
+
+def given_joints(given: str, order: str | None = None) -> GivenJoints:
+    """Return the joints of `--joints`: names with commas between, or those of a robot's file.
+
+    Raises:
+        ToolError: A name stands twice, or the file has no joints.
+    """
+    if (file := joints_file(given)) is not None:
+        robot = read_robot(file)
+        return GivenJoints(
+            names=list(robot), breadth_first=breadth_first(robot), order=order, origin=str(file)
+        )
+    names = [name.strip() for name in given.split(",")]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled or not all(names):
+        raise ToolError(f"--joints: expected each name once, found {', '.join(doubled) or given!r}")
+    return GivenJoints(names=names, order=order)
+
+
+def joints_file(given: str | None) -> Path | None:
+    """Return the robot's file where `--joints` names one."""
+    return Path(given) if given and given.endswith((".urdf", ".xml", ".mjcf")) else None
+
+
+def mirrored_pairs(names: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the joints on the left and their mirror images on the right, by their names."""
+    return [(left, right) for left in names for right in _mirrored(left) if right in names]
+
+
+def unlike_pairs(names: Sequence[str], values: Sequence[float]) -> list[str]:
+    """Return `left_hip -0.1, right_hip 0.3` for joints whose mirror image has another amount.
+
+    A robot is as a rule the mirror image of itself, signs aside, so that many such pairs are a
+    sign of joints in another order.
+    """
+    of = dict(zip(names, values, strict=True))
+    return [
+        f"{left} {of[left]:g}, {right} {of[right]:g}"
+        for left, right in mirrored_pairs(names)
+        if not math.isclose(abs(of[left]), abs(of[right]), rel_tol=_ALIKE, abs_tol=_ALIKE)
+    ]
+
+
+def _mirrored(left: str) -> Iterator[str]:
+    """Yield names that the right counterpart of a joint could have; none for other joints."""
+    for word, other in (("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT")):
+        if word in left:
+            yield left.replace(word, other)
+    words = re.split("([^A-Za-z]+)", left)
+    for i, word in enumerate(words):
+        if word.upper() in _RIGHT_OF:
+            right = _RIGHT_OF[word.upper()]
+            other = right.lower() if word.islower() else right
+            yield "".join([*words[:i], other, *words[i + 1 :]])
+
+
+def resolve_names(patterns: Node, names: Sequence[str], *, keep_order: bool) -> list[str]:
+    """Return the names that match one of the patterns.
+
+    Args:
+        patterns: List of names or patterns (`NamePattern`) that must match a whole name.
+        names: Joints in the simulator's order.
+        keep_order: Whether the patterns' order counts, as against that of `names`.
+
+    Raises:
+        ToolError: A pattern matches nothing, or two match one name.
+    """
+    wanted = patterns.texts()
+    key_of = _key_of_each(patterns, wanted, names)
+    if keep_order:
+        return [name for pattern in wanted for name, key in key_of.items() if key == pattern]
+    return list(key_of)
+
+
+def resolve_values(value: Node, names: Sequence[str]) -> dict[str, float]:
+    """Return the numbers by name that a number, or a map from pattern to number, gives.
+
+    Names that no pattern matches are left out.
+
+    Raises:
+        ToolError: A pattern matches nothing, or two match one name.
+    """
+    if isinstance(value.value, (int, float)):
+        return dict.fromkeys(names, value.number())
+    numbers = {pattern: entry.number() for pattern, entry in value.items()}
+    return {name: numbers[key] for name, key in _key_of_each(value, numbers, names).items()}
+
+
+def is_pattern(name: str) -> bool:
+    """Return whether a text means more than the one name that it spells."""
+    return re.escape(name) != name.replace("-", r"\-")
+
+
+def _key_of_each(
+    node: Node, keys: Sequence[str] | dict[str, float], names: Sequence[str]
+) -> dict[str, str]:
+    """Return for each name that a key matches this key, in the order of the names."""
+    compiled = {key: _compiled(node, key) for key in keys}
+    matches = {
+        name: [key for key, pattern in compiled.items() if pattern.matches(name)] for name in names
+    }
+    for key in keys:
+        if not any(key in found for found in matches.values()):
+            raise ToolError(
+                f"{node.file}: {node.key}: expected patterns that match a joint, found "
+                f"{key!r}, which matches none of {', '.join(names)}; "
+                "give the robot's joints with --joints"
+            )
+    for name, found in matches.items():
+        if len(found) > 1:
+            raise ToolError(
+                f"{node.file}: {node.key}: expected one pattern for {name}, found "
+                f"{' and '.join(map(repr, found))}"
+            )
+    return {name: found[0] for name, found in matches.items() if found}
+
+
+def _compiled(node: Node, key: str) -> NamePattern:
+    try:
+        return NamePattern(key)
+    except PatternError as error:
+        raise ToolError(
+            f"{node.file}: {node.key}: expected names or patterns of names "
+            f"(docs/bundle.md), found {key!r}: {error}; write the names instead"
+        ) from error

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""LEAPP: raw SI values go into the graph, targets come out, feedback is wired in the YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.files.onnx_model import OnnxModel, read_onnx
+from model_tools.make.importers.draft import Draft, todo
+from model_tools.make.importers.source import Given, TrainingSource, put_model
+from policy_inference.bundle.terms import TERMS
+from policy_inference.interfaces import Tensor
+
+NAME = "leapp"
+_FEEDBACK = ("feedback_flow", "feedback_connections")
+TARGETS = {
+    "target/joint/position": "position",
+    "joint_pos_targets": "position",
+    "target/joint/velocity": "velocity",
+    "joint_vel_targets": "velocity",
+    "target/joint/effort": "effort",
+    "joint_effort_targets": "effort",
+}
+_JOINT_TERMS = {"state/joint/position": "joint_pos", "state/joint/velocity": "joint_vel"}
+_VECTORS: dict[str, dict[tuple[str, ...], str]] = {
+    "state/body/angular_velocity": {("x", "y", "z"): "base_ang_vel"},
+    "state/body/linear_velocity": {("x", "y", "z"): "base_lin_vel"},
+    "command/body/velocity": {("lin_vel_x", "lin_vel_y", "ang_vel_z"): "velocity_command"},
+    "state/body/rotation": {
+        ("x", "y", "z", "w"): "base_quat_xyzw",
+        ("qx", "qy", "qz", "qw"): "base_quat_xyzw",
+        ("w", "x", "y", "z"): "base_quat_wxyz",
+        ("qw", "qx", "qy", "qz"): "base_quat_wxyz",
+    },
+}
+"""Terms by the order of their elements, by kind; of those with one order, some or others too."""
+
+
+def recognise(source: TrainingSource) -> bool:
+    """Return whether the file has this format's sections."""
+    return source.has("models", "pipeline")
+
+
+def read(source: TrainingSource, given: Given) -> Draft:
+    """Return what the file says.
+
+    Raises:
+        ToolError: Something is missing or does not fit, or there are several models.
+    """
+    given.refuse_joints(source, "element_names")
+    draft, pipeline = Draft(source.path.name), source.root["pipeline"]
+    name, node = _only_model(source.root["models"])
+    model = _model(node, source.path, given)
+    if (configs := pipeline.get("configs")) and (rate := configs.get("frequency")):
+        draft.put("rate_hz", rate.number(), rate.key)
+    output, joints, kind = _target(draft, node, pipeline, name)
+    draft.put("joints.names", joints, f"element_names of {output}")
+    feedback = _feedback(pipeline, name)
+    tensors = put_model(
+        draft, model, [(into, out) for into, out in feedback.items() if out != output]
+    )
+    _check_names(source, node, model)
+    draft.put("action.output", output, "targets in SI units, scaled inside the model")
+    draft.put("action.terms", [{"joints": joints, "kind": kind}])
+    _check_initial_values(draft, source.path, pipeline, name, feedback)
+    for tensor in node["inputs"].elements():
+        if (into := tensor["name"].text()) in tensors.observations:
+            put_input(draft, tensor, into, is_last_action=into in feedback)
+    return draft
+
+
+def _only_model(models: Node) -> tuple[str, Node]:
+    entries = models.items()
+    if len(entries) != 1:
+        raise ToolError(
+            f"{models.file}: models: expected one, since a bundle runs one model, "
+            f"found {', '.join(name for name, _ in entries) or 'none'}"
+        )
+    return entries[0]
+
+
+def _model(node: Node, path: Path, given: Given) -> OnnxModel:
+    """Return the model that the file names, which must have the hash that the file states."""
+    parameters = node["parameters"]
+    model = read_onnx(given.model or path.parent / parameters["model_path"].text())
+    stated = parameters.get("sha256sum") or parameters.get("sha256")
+    if stated and stated.text() != model.sha256:
+        raise ToolError(
+            f"{model.path}: expected sha256 {stated.text()}, as {stated.key} of "
+            f"{path.name} says, found {model.sha256}"
+        )
+    return model
+
+
+def _target(draft: Draft, node: Node, pipeline: Node, name: str) -> tuple[str, list[str], str]:
+    """Return output, joints and kind of the first joint target; block where there are more."""
+    wanted = pipeline["outputs"][name].texts()
+    outputs = {output["name"].text(): output for output in node["outputs"].elements()}
+    kinds = {
+        output: kind.text() if (kind := outputs[output].get("kind")) else output
+        for output in wanted
+        if output in outputs
+    }
+    targets = [output for output, kind in kinds.items() if kind in TARGETS]
+    if not targets:
+        raise pipeline["outputs"].wrong(f"an output of one of the kinds {', '.join(TARGETS)}")
+    others = [output for output in wanted if output != targets[0]]
+    if others:
+        draft.block(
+            "action",
+            f"the model also commands {', '.join(others)}, and the contract has "
+            f"one output, here {targets[0]}",
+        )
+    return targets[0], elements(outputs[targets[0]]), TARGETS[kinds[targets[0]]]
+
+
+def _feedback(pipeline: Node, name: str) -> dict[str, str]:
+    """Return the output for each input that is fed back."""
+    flow = next((flow for key in _FEEDBACK if (flow := pipeline.get(key))), None)
+    pairs = flow.items() if flow else []
+    return {
+        _local(into, name): _local(Node(flows.file, out, flows.key), name)
+        for out, flows in pairs
+        for into in flows.elements()
+    }
+
+
+def _local(tensor: Node, name: str) -> str:
+    model, _, local = tensor.text().partition("/")
+    if model != name or not local:
+        raise tensor.wrong(f"a tensor of the model, like {name}/x")
+    return local
+
+
+def _check_names(source: TrainingSource, node: Node, model: OnnxModel) -> None:
+    for key, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        stated = [tensor["name"].text() for tensor in node[key].elements()]
+        if set(stated) != set(tensors):
+            raise ToolError(
+                f"{source.path.name}: {node[key].key}: expected the tensors of "
+                f"{model.path.name} ({', '.join(tensors)}), found {', '.join(stated)}"
+            )
+
+
+def _check_initial_values(
+    draft: Draft, path: Path, pipeline: Node, name: str, feedback: dict[str, str]
+) -> None:
+    """Block where what is fed back begins with something else than zeros."""
+    stated = pipeline.get("initial_values")
+    if stated is None:
+        if feedback:
+            draft.remark(
+                f"{', '.join(feedback)}: no initial values are stated; the contract "
+                "begins with zeros"
+            )
+        return
+    try:
+        values = load_file(path.parent / stated.text())
+    except SafetensorError as error:
+        raise stated.wrong(f"a safetensors file ({error})") from error
+    moved = _not_zero(name, feedback, values)
+    if moved:
+        draft.block(
+            "action",
+            f"{', '.join(moved)}: first values that are not 0, with which the contract begins",
+        )
+
+
+def _not_zero(name: str, feedback: dict[str, str], values: Mapping[str, Tensor]) -> Sequence[str]:
+    return [
+        into for into in feedback if f"{name}/{into}" in values and values[f"{name}/{into}"].any()
+    ]
+
+
+def elements(tensor: Node) -> list[str]:
+    """Return the names of a tensor's values, empty where they are not stated.
+
+    `element_names` has a list for each axis; axes without names have an empty one or none.
+    """
+    stated = tensor.get("element_names")
+    axes = stated.elements() if stated else []
+    return axes[-1].texts() if axes else []
+
+
+def put_input(draft: Draft, tensor: Node, name: str, *, is_last_action: bool) -> None:
+    """Write the observation of one model input: a single term of raw values."""
+    kind = stated.text() if (stated := tensor.get("kind")) else ""
+    if is_last_action:
+        entry: dict[str, Any] = {"term": "last_action"}
+    elif kind in _JOINT_TERMS:
+        entry = _joint_term(draft, kind, elements(tensor))
+    elif kind in _VECTORS:
+        entry = _vector(draft, tensor, kind)
+    else:
+        entry = _external(draft, tensor, f"of the kind {kind or 'unknown'}")
+    draft.put(("observations", name, "terms"), [entry], tensor.key)
+
+
+def _joint_term(draft: Draft, kind: str, joints: Sequence[str]) -> dict[str, Any]:
+    names = draft.find("joints.names")
+    if not joints:
+        return {"term": _JOINT_TERMS[kind], "joints": todo("joints in the order of the tensor")}
+    narrowed = {} if joints == names else {"joints": list(joints)}
+    return {"term": _JOINT_TERMS[kind], **narrowed}
+
+
+def _vector(draft: Draft, tensor: Node, kind: str) -> dict[str, Any]:
+    terms, order = _VECTORS[kind], tuple(name.lower() for name in elements(tensor))
+    known = list(dict.fromkeys(terms.values()))
+    if order in terms or (not order and len(known) == 1):
+        return {"term": terms.get(order, known[0])}
+    if parts := _parts(terms, order):
+        return {"term": known[0], "parts": parts}
+    if not order:
+        return {"term": todo(f"{' or '.join(known)}, by the order of its values")}
+    return _external(
+        draft, tensor, f"in the order {', '.join(order)}, which is not that of {' or '.join(known)}"
+    )
+
+
+def _parts(terms: Mapping[tuple[str, ...], str], order: Sequence[str]) -> list[str]:
+    """Return the contract's names of some of a vector's values, empty where they have none."""
+    names, term = next(iter(terms.items()))
+    part_of = dict(zip(names, TERMS[term].parts, strict=False))
+    fitting = set(order) <= part_of.keys() and len(set(order)) == len(order)
+    return [part_of[name] for name in order] if fitting else []
+
+
+def _external(draft: Draft, tensor: Node, reason: str) -> dict[str, Any]:
+    name = tensor["name"].text()
+    draft.remark(f"the input {name} is {reason}: its values are expected on the topic {name}")
+    return {"term": "external", "topic": name, "size": tensor["shape"].last_axis()}

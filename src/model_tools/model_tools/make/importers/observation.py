@@ -1,0 +1,270 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observation terms of Isaac Lab's family, under its names, as terms of the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.make.importers.draft import TODO, Draft, todo
+from policy_inference.bundle.terms import TERMS
+
+_KNOWN = {
+    "base_lin_vel": "base_lin_vel",
+    "base_ang_vel": "base_ang_vel",
+    "projected_gravity": "projected_gravity",
+    "velocity_commands": "velocity_command",
+    "keyboard_velocity_commands": "velocity_command",
+    "velocity_command": "velocity_command",
+    "joint_pos": "joint_pos",
+    "joint_pos_rel": "joint_pos_rel",
+    "joint_vel": "joint_vel",
+    "joint_vel_rel": "joint_vel",
+    "last_action": "last_action",
+    "gait_phase": "phase",
+}
+_PERIODS = ("period", "cycle_time")
+_ANY_COMMANDS = ("command", "generated_commands")
+"""Names that say only that it is a command."""
+_UNCLEAR = {
+    **dict.fromkeys(
+        _ANY_COMMANDS,
+        "velocity_command, if {name} is vx, vy and yaw rate (then "
+        "velocity_command.min and max are asked for, too); else external, with topic "
+        "and size",
+    ),
+    "command_lin_vel": "velocity_command with parts: [vx, vy], if {name} is that; else external, "
+    "with topic and size",
+    "command_ang_vel": "velocity_command with parts: [wz], if {name} is that; else external, with "
+    "topic and size",
+    "phase": "phase, if {name} is sin and cos of a gait phase, with parts: [cos, sin] if cos comes "
+    "first, and with offsets and standing where it has them; else external, with topic "
+    "and size",
+    "sin_phase": "phase with parts: [sin], if {name} is sin of a gait phase, and with offsets and "
+    "standing where it has them; else external, with topic and size",
+    "cos_phase": "phase with parts: [cos], if {name} is cos of a gait phase, and with offsets and "
+    "standing where it has them; else external, with topic and size",
+}
+"""Questions about names that do not say enough."""
+_EXTERNAL_SIZES = {
+    "motion_anchor_pos_b": 3,
+    "motion_anchor_ori_b": 6,
+    "root_pos_w": 3,
+    "root_quat_w": 4,
+}
+"""Widths of functions that are always as wide, whatever the robot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceTerm:
+    """One term as the source says it; None is what it does not say."""
+
+    name: str
+    function: str
+    """What is measured, in Isaac Lab's words."""
+    size: int | None = None
+    joints: Sequence[str] | None = None
+    scale: Sequence[float] | None = (1.0,)
+    clip: Sequence[float] | None = None
+    history: int = 1
+    """Frames, this tick's included."""
+    period_s: float | None = None
+    reads: Sequence[str] | None = None
+    """Parameters of a phase beside its period; None where the source does not list them."""
+    topic: str = ""
+    doubt: str = ""
+    """Question about which term this is, where the source leaves it open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermLayout:
+    """What holds for all terms of an input; Isaac Lab's own ways by default."""
+
+    layout: str = "per_term"
+    order: str = "clip_then_scale"
+    origin: str = ""
+
+
+def put_observation(
+    draft: Draft, name: str, width: int | None, terms: Sequence[SourceTerm], layout: TermLayout
+) -> None:
+    """Write the observation of one model input.
+
+    Args:
+        draft: Has the joints and the action already.
+        name: The model's input.
+        width: Number of its values; None where the model does not say.
+        terms: Terms in the order of the vector.
+        layout: Order of frames and of clip and scale.
+
+    Raises:
+        ToolError: The terms cannot fill the input.
+    """
+    entries = [_entry(draft, term) for term in terms]
+    _fit(draft, name, width, terms, entries)
+    for term, entry in zip(terms, entries, strict=True):
+        _question(draft, term, entry)
+    observation: dict[str, Any] = {"order": layout.order, **_history(terms, entries, layout)}
+    key = ("observations", name)
+    draft.put(key, observation)
+    draft.put((*key, "terms"), entries, layout.origin)
+
+
+def frames(length: Node | None) -> int:
+    """Return a number of frames; Isaac Lab means one by 0 and by nothing."""
+    return max(1, length.whole()) if length else 1
+
+
+def scales(term: Node) -> Sequence[float]:
+    """Return the key `scale` of a term, 1 where it is null."""
+    return scale.values() if (scale := term.get("scale")) else (1.0,)
+
+
+def phase_settings(params: Node | None) -> tuple[float | None, list[str] | None]:
+    """Return the period of a phase, s, and which other parameters it has; None: not stated."""
+    if params is None:
+        return None, None
+    stated = {key: value for key, value in params.items() if value.value is not None}
+    period = next((stated.pop(key) for key in _PERIODS if key in stated), None)
+    return None if period is None else period.number(), list(stated)
+
+
+def term_of(function: str) -> str:
+    """Return the contract's term for a function, `external` for one that it does not know."""
+    return _KNOWN.get(function, "external")
+
+
+def _entry(draft: Draft, term: SourceTerm) -> dict[str, Any]:
+    kind = _kind_of(term)
+    entry: dict[str, Any] = {"term": kind}
+    if kind == "external":
+        entry |= {
+            "topic": term.topic or term.name,
+            "size": term.size
+            or _EXTERNAL_SIZES.get(term.function)
+            or todo(f"number of values of {term.name}"),
+        }
+    if kind == "phase":
+        entry["period_s"] = term.period_s or todo("period of the phase, s")
+        if kind != term_of(term.function):
+            entry["parts"] = todo("order of the two values: [sin, cos] or [cos, sin]")
+        if term.reads is None or term.reads:
+            entry["standing"] = todo(_standing(term.reads or ()))
+    names = draft.find("joints.names")
+    if term.joints is not None and term.joints != names and TERMS[kind].size == "joints":
+        entry["joints"] = list(term.joints)
+    if term.scale is None:
+        entry["scale"] = todo(f"scale of {term.name}, one number or one for each value")
+    elif set(term.scale) != {1.0}:
+        entry["scale"] = term.scale[0] if len(set(term.scale)) == 1 else list(term.scale)
+    if term.clip is not None:
+        entry["clip"] = list(term.clip)
+    return entry
+
+
+def _standing(reads: Sequence[str]) -> str:
+    also = f"; the term reads {', '.join(reads)}" if reads else ""
+    return (
+        "what the phase does while the robot is commanded to stand, as {below: 0.1, phase: "
+        f"zero}}, or null where it goes on{also}"
+    )
+
+
+def _kind_of(term: SourceTerm) -> str:
+    """Return the contract's term; a function `phase` that has a period is one."""
+    return "phase" if term.function == "phase" and term.period_s else term_of(term.function)
+
+
+def _question(draft: Draft, term: SourceTerm, entry: dict[str, Any]) -> None:
+    """Open the question of which term this is, or say that its values come from outside."""
+    if term.doubt:
+        entry["term"] = todo(term.doubt)
+    elif entry["term"] == "external" and _is_unclear(term, entry):
+        for key in ("topic", "size"):
+            del entry[key]
+        entry["term"] = todo(_UNCLEAR[term.function].format(name=term.name))
+    elif entry["term"] == "external":
+        draft.remark(
+            f"the observation term {term.name} ({term.function}) is none of the "
+            f"contract's: its values are expected on the topic {entry['topic']}"
+        )
+
+
+def _is_unclear(term: SourceTerm, entry: dict[str, Any]) -> bool:
+    """Return whether it may be a term of the contract; no command of other sizes is a velocity."""
+    is_wide = isinstance(entry["size"], int) and entry["size"] != TERMS["velocity_command"].size
+    return term.function in _UNCLEAR and not (term.function in _ANY_COMMANDS and is_wide)
+
+
+def _history(
+    terms: Sequence[SourceTerm], entries: Sequence[dict[str, Any]], layout: TermLayout
+) -> dict[str, Any]:
+    """Return the section `history`, empty for one frame; lengths that differ go to the terms."""
+    lengths = {term.history for term in terms}
+    if lengths == {1}:
+        return {}
+    common = lengths.pop() if len(lengths) == 1 else 1
+    if common == 1:
+        if layout.layout != "per_term":
+            raise ToolError("history: expected one length for whole frames, found several")
+        for term, entry in zip(terms, entries, strict=True):
+            entry["history_length"] = term.history
+    return {
+        "history": {
+            "length": common,
+            "layout": layout.layout,
+            "order": "oldest_first",
+            "init": "repeat",
+        }
+    }
+
+
+def _fit(
+    draft: Draft,
+    name: str,
+    width: int | None,
+    terms: Sequence[SourceTerm],
+    entries: Sequence[dict[str, Any]],
+) -> None:
+    """Fill in the one size that is not known from the input's width, and compare the sum."""
+    if width is None:
+        return
+    sizes = [_size(draft, term, entry) for term, entry in zip(terms, entries, strict=True)]
+    known = sum(size for size in sizes if size is not None)
+    unknown = [i for i, size in enumerate(sizes) if size is None]
+    if len(unknown) == 1 and "size" in entries[unknown[0]]:
+        left, rest = divmod(width - known, terms[unknown[0]].history)
+        if left > 0 and not rest:
+            entries[unknown[0]]["size"] = left
+            draft.remark(
+                f"the size {left} of {terms[unknown[0]].name} is what the other terms "
+                f"leave of the {width} values of {name}"
+            )
+            return
+    if known != width and not (unknown and known < width):
+        found = ", ".join(
+            f"{t.name} {'?' if s is None else s}" for t, s in zip(terms, sizes, strict=True)
+        )
+        raise ToolError(
+            f"{draft.source}: observations: expected terms of {width} values for the "
+            f"model's input {name}, found {known}: {found}"
+        )
+
+
+def _size(draft: Draft, term: SourceTerm, entry: Mapping[str, Any]) -> int | None:
+    """Return the number of values of all frames of a term, None where it is not known."""
+    spec = TERMS[entry["term"]]
+    size = spec.size
+    if size == "joints":
+        count: Any = len(entry.get("joints", draft.find("joints.names")))
+    elif size == "actions":
+        count = sum(len(action["joints"]) for action in draft.find("action.terms"))
+    elif size == "phase":
+        count = len(spec.parts)
+    else:
+        count = entry["size"] if size == "external" else size
+    return None if isinstance(count, dict) and TODO in count else int(count) * term.history

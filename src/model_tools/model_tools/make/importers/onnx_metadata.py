@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Metadata inside the ONNX: lists with commas between (rsl_rl's kin), or JSON (holosoma).
+
+They name the observation terms, but not what a name measures, how it is scaled, or the rate.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.baked import baked_actions
+from model_tools.files.foreign import Node
+from model_tools.files.onnx_model import OnnxModel, read_onnx
+from model_tools.make.importers.action import SourceAction, put_action, put_velocity_range
+from model_tools.make.importers.draft import Draft, todo
+from model_tools.make.importers.observation import (
+    SourceTerm,
+    TermLayout,
+    put_observation,
+)
+from model_tools.make.importers.robot_file import put_robot_limits, read_urdf
+from model_tools.make.importers.source import Given, TrainingSource, put_model, single_input
+from policy_inference.bundle.terms import TERMS
+from policy_inference.interfaces import F64
+
+NAME = "onnx_metadata"
+_KEYS = {
+    "names": ("joint_names", "dof_names"),
+    "stiffness": ("joint_stiffness", "kp"),
+    "damping": ("joint_damping", "kd"),
+    "position": ("default_joint_pos",),
+}
+_SCALE, _URDF = "action_scale", "robot_urdf"
+_LENGTHS = "observation_history_lengths"
+_DOUBTS = {"joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos"}
+_FUNCTIONS = {"actions": "last_action"}
+
+
+def recognise(source: TrainingSource) -> bool:
+    """Return whether it is an ONNX model with joint names in its metadata."""
+    return source.is_onnx and any(source.has(key) for key in _KEYS["names"])
+
+
+def read(source: TrainingSource, given: Given) -> Draft:
+    """Return what the metadata say.
+
+    Raises:
+        ToolError: Something is missing or does not fit.
+    """
+    if given.model is not None and given.model != source.path:
+        raise ToolError(
+            f"--model: expected none beside {source.path}, which is the model itself, "
+            f"found {given.model}"
+        )
+    given.refuse_joints(source, _first(source.root, "names").key)
+    draft, model, root = Draft(source.path.name), read_onnx(source.path), source.root
+    names = _list(_first(root, "names")).texts()
+    draft.put("joints.names", names, _first(root, "names").key)
+    for field, key in (
+        ("position", "default_position"),
+        ("stiffness", "stiffness"),
+        ("damping", "damping"),
+    ):
+        _put_values(draft, root, field, f"joints.{key}", names)
+    if run := root.get("run_path"):
+        draft.put("provenance.source", run.text(), run.key)
+    tensors = put_model(draft, model)
+    _put_action(draft, model, root, tensors.action, names)
+    _put_observation(draft, root, *single_input(model, tensors))
+    if ranges := root.get("command_ranges"):
+        put_velocity_range(draft, [_json(ranges)])
+    if urdf := root.get(_URDF):
+        _put_limits(draft, urdf)
+    return draft
+
+
+def require_same_joints(draft: Draft, model: OnnxModel) -> None:
+    """Check that the metadata of a model name the joints of the draft in the same order, if any.
+
+    Raises:
+        ToolError: They name others, or have another order.
+    """
+    root = Node(model.path.name, model.metadata)
+    if not any(name in model.metadata for name in _KEYS["names"]):
+        return
+    stated, names = _list(_first(root, "names")), draft.find("joints.names")
+    if stated.texts() != names:
+        raise ToolError(
+            f"{draft.source}: expected the joints of {model.path.name}, whose "
+            f"{stated.key} are {', '.join(stated.texts())}, found {', '.join(names)}"
+        )
+
+
+def stated_action(metadata: Mapping[str, str]) -> tuple[F64 | None, F64 | None]:
+    """Return the scale of the action and the default pose that a model's metadata state, if any."""
+    root = Node("metadata", metadata)
+    try:
+        scale, pose = (
+            _list(root[key]).numbers() if key in metadata else None
+            for key in (_SCALE, *_KEYS["position"])
+        )
+    except ToolError:  # another program's words: what they say is not needed here
+        return None, None
+    return (None if scale is None else np.array(scale)), (None if pose is None else np.array(pose))
+
+
+def _first(root: Node, field: str) -> Node:
+    return next((root[key] for key in _KEYS[field] if key in root.mapping()), root)
+
+
+def _put_values(draft: Draft, root: Node, field: str, key: str, names: Sequence[str]) -> None:
+    if any(name in root.mapping() for name in _KEYS[field]):
+        stated = _first(root, field)
+        draft.put(key, _list(stated).numbers(len(names), "joints"), stated.key)
+
+
+def _put_action(
+    draft: Draft, model: OnnxModel, root: Node, output: str | None, names: Sequence[str]
+) -> None:
+    scales, key = _scales(root, names), ("action", "terms", 0)
+    put_action(
+        draft,
+        output,
+        [
+            SourceAction(
+                kind="position",
+                joints=names,
+                scale=scales or [1.0] * len(names),
+                offset=[0.0] * len(names),
+            )
+        ],
+        f"{_SCALE}, in the order of the joint names" if scales else "",
+    )
+    stated, pose = stated_action(model.metadata)
+    about_scale, about_offset = _baked(model, output, stated, pose)
+    draft.put((*key, "kind"), todo("position, velocity or effort"))
+    if not scales or about_scale:
+        draft.put(
+            (*key, "scale"),
+            todo(
+                "what the training multiplies the model's output by, one "
+                f"number or one for each joint{about_scale}"
+            ),
+        )
+    draft.put(
+        (*key, "offset"), todo(f"target at output 0: default_position, or numbers{about_offset}")
+    )
+
+
+def _baked(
+    model: OnnxModel, output: str | None, scale: F64 | None, pose: F64 | None
+) -> tuple[str, str]:
+    """Return what the graph says about the scale and the offset of an output, empty for nothing."""
+    for found in baked_actions(model):
+        if found.nodes and found.output == output:
+            words = [found.read, found.scale_advice(scale), found.feedback_advice]
+            return (
+                "".join(f"; {word}" for word in words if word),
+                f"; {found.read}; {found.offset_advice(pose)}",
+            )
+    return "", ""
+
+
+def _scales(root: Node, names: Sequence[str]) -> list[float]:
+    """Return the scale of each joint, empty where the metadata have none."""
+    if _SCALE not in root.mapping():
+        return []
+    scales = _list(root[_SCALE]).numbers()
+    if len(scales) not in {1, len(names)}:
+        raise root[_SCALE].wrong(f"one value or {len(names)} (joints)")
+    return scales * (len(names) // len(scales))
+
+
+def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> None:
+    if terms := root.get("observation_names"):
+        names = _list(terms).texts()
+        lengths = (
+            [max(1, length.whole()) for length in _list(stated).elements()]
+            if (stated := root.get(_LENGTHS))
+            else [1] * len(names)
+        )
+        if len(lengths) != len(names):
+            raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
+        put_observation(
+            draft, name, width, list(map(_term, names, lengths)), TermLayout(origin=terms.key)
+        )
+        return
+    values = "its values" if width is None else f"its {width} values"
+    draft.put(
+        ("observations", name, "terms"),
+        todo(
+            f"the terms that fill {values}, in order, "
+            "as [{term: base_ang_vel, scale: 0.25}, ...], "
+            f"each one of {', '.join(TERMS)}; order and history beside them, where they differ "
+            "from the contract's defaults"
+        ),
+    )
+
+
+def _put_limits(draft: Draft, urdf: Node) -> None:
+    """Write the limits of the robot that the metadata hold; they are asked for where it is none."""
+    try:
+        text = _json(urdf).text() if urdf.text().startswith('"') else urdf.text()
+        put_robot_limits(draft, read_urdf(text, urdf.key), urdf.key)
+    except ToolError as error:
+        draft.remark(f"no limits are taken from the metadata: {error}")
+
+
+def _term(name: str, length: int) -> SourceTerm:
+    return SourceTerm(
+        name=name,
+        function=_FUNCTIONS.get(name, name),
+        scale=None,
+        history=length,
+        doubt=_DOUBTS.get(name, ""),
+    )
+
+
+def _list(value: Node) -> Node:
+    """Return a text with a list in it as the list: JSON, or values with commas between."""
+    written = value.text()
+    if written.lstrip().startswith("["):
+        return _json(value)
+    items: list[object] = [_number(item.strip()) for item in written.split(",")]
+    return Node(value.file, items, value.key)
+
+
+def _json(value: Node) -> Node:
+    try:
+        return Node(value.file, json.loads(value.text()), value.key)
+    except (ValueError, RecursionError) as error:
+        raise value.wrong(f"JSON ({error})") from error
+
+
+def _number(item: str) -> object:
+    try:
+        return float(item)
+    except ValueError:
+        return item

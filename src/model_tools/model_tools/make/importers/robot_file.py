@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a URDF or an MJCF file says about joints, and what of it a source lacks."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.make.importers.draft import TODO, Draft
+from policy_inference.bundle.joint_values import robot_names
+
+_SINGLE_DOF = ("revolute", "continuous", "prismatic")
+_FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
+_ROBOT_NAMES = "joints.robot_names"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JointFigures:
+    """Limits in rad, rad/s and N·m; None where the file does not say.
+
+    Attributes:
+        parent: The next joint on the way to the base that moves; None where there is none.
+    """
+
+    parent: str | None = None
+    position_min: float | None = None
+    position_max: float | None = None
+    velocity_limit: float | None = None
+    effort_limit: float | None = None
+
+
+def read_robot(path: Path) -> dict[str, JointFigures]:
+    """Return the joints with one degree of freedom in the file's order.
+
+    Raises:
+        ToolError: It is neither URDF nor MJCF, or has no such joint.
+        OSError: It cannot be read.
+    """
+    root = _parsed(path.read_bytes(), str(path))
+    if root.tag not in ("robot", "mujoco"):
+        raise ToolError(f"{path}: expected a URDF or MJCF file, found the element {root.tag}")
+    return _some(_urdf(root, str(path)) if root.tag == "robot" else _mjcf(path), str(path))
+
+
+def read_urdf(text: str, origin: str) -> dict[str, JointFigures]:
+    """Return the joints with one degree of freedom of a URDF from `origin`, in its order.
+
+    Raises:
+        ToolError: It is no URDF, or has no such joint.
+    """
+    root = _parsed(text.encode(), origin)
+    if root.tag != "robot":
+        raise ToolError(f"{origin}: expected a URDF, found the element {root.tag}")
+    return _some(_urdf(root, origin), origin)
+
+
+def breadth_first(robot: Mapping[str, JointFigures]) -> list[str]:
+    """Return the joints level by level from the base: how PhysX, and so Isaac Lab, numbers them.
+
+    Siblings are in the file's order, which an importer may have changed.
+    """
+    order = [name for name, joint in robot.items() if joint.parent is None]
+    for name in order:
+        order += [child for child, joint in robot.items() if joint.parent == name]
+    return order + [name for name in robot if name not in order]
+
+
+def _parsed(content: bytes, origin: str) -> ET.Element:
+    try:
+        return ET.fromstring(content)
+    except ET.ParseError as error:
+        raise ToolError(f"{origin}: expected a URDF or MJCF file, found {error}") from error
+
+
+def _some(joints: dict[str, JointFigures], origin: str) -> dict[str, JointFigures]:
+    if not joints:
+        raise ToolError(f"{origin}: expected joints with one degree of freedom, found none")
+    return joints
+
+
+def _urdf(root: ET.Element, origin: str) -> dict[str, JointFigures]:
+    above = {child: joint for joint in root.iter("joint") if (child := _link(joint, "child"))}
+    return {
+        joint.get("name", ""): _urdf_figures(origin, joint, above)
+        for joint in root.iter("joint")
+        if joint.get("type") in _SINGLE_DOF
+    }
+
+
+def _link(joint: ET.Element, side: str) -> str:
+    link = joint.find(side)
+    return "" if link is None else link.get("link", "")
+
+
+def _urdf_parent(joint: ET.Element, above: Mapping[str, ET.Element]) -> str | None:
+    """Return the next joint above that moves; links that hang in a circle end the way up."""
+    for _ in above:
+        found = above.get(_link(joint, "parent"))
+        if found is None or found.get("type") in _SINGLE_DOF:
+            return None if found is None else found.get("name")
+        joint = found
+    return None
+
+
+def _urdf_figures(origin: str, joint: ET.Element, above: Mapping[str, ET.Element]) -> JointFigures:
+    limit, parent = joint.find("limit"), _urdf_parent(joint, above)
+    names = {
+        "position_min": "lower",
+        "position_max": "upper",
+        "velocity_limit": "velocity",
+        "effort_limit": "effort",
+    }
+    try:
+        figures = {
+            field: float(limit.attrib[name])
+            for field, name in names.items()
+            if limit is not None and name in limit.attrib
+        }
+        return JointFigures(parent=parent, **figures)
+    except ValueError as error:
+        raise ToolError(
+            f"{origin}: joint {joint.get('name')}: expected numbers as limits, found {error}"
+        ) from error
+
+
+def _mjcf(path: Path) -> dict[str, JointFigures]:
+    """Let MuJoCo read the file, since its defaults and units depend on classes and compiler."""
+    import mujoco
+
+    try:
+        model = mujoco.MjModel.from_xml_path(str(path))
+    except ValueError as error:
+        raise ToolError(
+            f"{path}: expected an MJCF file that MuJoCo loads, found {error}"
+        ) from error
+    return {
+        model.joint(i).name: _mjcf_figures(model, i)
+        for i in range(model.njnt)
+        if model.jnt_type[i] in _mjcf_single()
+    }
+
+
+def _mjcf_figures(model: Any, joint: int) -> JointFigures:
+    low, high = model.jnt_range[joint].tolist()
+    limited = {"position_min": low, "position_max": high} if model.jnt_limited[joint] else {}
+    return JointFigures(
+        parent=_mjcf_parent(model, joint), effort_limit=_mjcf_effort(model, joint), **limited
+    )
+
+
+def _mjcf_parent(model: Any, joint: int) -> str | None:
+    """Return the next joint above with one degree of freedom; joints of one body follow another."""
+    body = model.jnt_bodyid[joint]
+    single = [i for i in range(model.njnt) if model.jnt_type[i] in _mjcf_single()]
+    here = [i for i in single if model.jnt_bodyid[i] == body and i < joint]
+    while not here and body:
+        body = model.body_parentid[body]
+        here = [i for i in single if model.jnt_bodyid[i] == body]
+    return model.joint(here[-1]).name if here else None
+
+
+def _mjcf_single() -> tuple[int, int]:
+    import mujoco
+
+    return int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE)
+
+
+def _mjcf_effort(model: Any, joint: int) -> float | None:
+    """Return the smallest of the bounds that MuJoCo knows for the torque of a motor."""
+    bounds = [model.jnt_actfrcrange[joint][1].item()] if model.jnt_actfrclimited[joint] else []
+    for i in range(model.nu):
+        if model.actuator_trnid[i][0] != joint:
+            continue
+        gear = abs(model.actuator_gear[i][0].item())
+        if model.actuator_forcelimited[i]:
+            bounds.append(gear * model.actuator_forcerange[i][1].item())
+        # The control of a plain motor is its force.
+        if model.actuator_ctrllimited[i] and not model.actuator_biasprm[i].any():
+            gain = model.actuator_gainprm[i][0].item()
+            bounds.append(gear * gain * model.actuator_ctrlrange[i][1].item())
+    return min(bounds, default=None)
+
+
+def ask_robot_names(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> bool:
+    """Ask what the robot calls joints that its file does not name; return whether that is open."""
+    if draft.find(_ROBOT_NAMES) is None:
+        missing = [name for name in draft.find("joints.names") if name not in robot]
+        if missing:
+            draft.ask(
+                _ROBOT_NAMES,
+                f"what the robot calls {', '.join(missing)}, by name or "
+                f"pattern, as {{left_.*: '{{name}}_joint'}}; {origin} has "
+                f"{', '.join(robot)}",
+            )
+    stated = draft.find(_ROBOT_NAMES)
+    return isinstance(stated, Mapping) and TODO in stated
+
+
+def put_robot_limits(draft: Draft, robot: Mapping[str, JointFigures], origin: str) -> None:
+    """Write the limits that all joints of the policy have in the robot file.
+
+    Raises:
+        ToolError: A joint is not in the file, under the name that the robot has for it.
+    """
+    names = _on_robot(draft)
+    missing = [name for name in names if name not in robot]
+    if missing:
+        raise ToolError(
+            f"{origin}: expected the policy's joints, found none named "
+            f"{', '.join(missing)}; it has {', '.join(robot)}"
+        )
+    for field in _FIELDS:
+        values = [getattr(robot[name], field) for name in names]
+        if None not in values and draft.find(f"joints.{field}") is None:
+            draft.put(f"joints.{field}", values, origin)
+
+
+def _on_robot(draft: Draft) -> tuple[str, ...]:
+    """Return what the robot calls the policy's joints, in their order."""
+    names, renamed = draft.find("joints.names"), draft.find(_ROBOT_NAMES) or {}
+    if not isinstance(renamed, Mapping) or not all(isinstance(n, str) for n in renamed.values()):
+        raise ToolError(
+            f"{_ROBOT_NAMES}: expected the robot's name by name or pattern of the "
+            f"policy's joints, found {renamed!r}"
+        )
+    try:
+        return robot_names(names, renamed)
+    except ValueError as error:
+        expected, found = error.args
+        raise ToolError(f"{_ROBOT_NAMES}: expected {expected}, found {found}") from error

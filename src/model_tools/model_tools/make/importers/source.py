@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an importer is given: the parsed source file, the user's joints, and what the model says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.file_types import refuse_checkpoint
+from model_tools.files.foreign import Node, load_foreign_yaml
+from model_tools.files.onnx_model import (
+    CHECKPOINT_SHA256,
+    DYNAMIC,
+    OBS_STATS,
+    ModelTensor,
+    OnnxModel,
+    read_onnx,
+)
+from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.joints import GivenJoints
+from policy_inference.bundle.verified import sha256_of
+
+ONNX_SUFFIX = ".onnx"
+MODEL_FILE = "policy.onnx"
+_ACTION_OUTPUTS = ("actions", "action")
+_COUNTERS = ("time_step",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSource:
+    """A source file: YAML as `root`, or the metadata of an ONNX model."""
+
+    path: Path
+    root: Node
+    is_onnx: bool
+
+    def has(self, *keys: str) -> bool:
+        """Return whether the file is a mapping with all these keys."""
+        return isinstance(self.root.value, dict) and all(key in self.root.value for key in keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the user gave besides the source."""
+
+    model: Path | None = None
+    joints: GivenJoints | None = None
+
+    def refuse_joints(self, source: TrainingSource, stated: str) -> None:
+        """Raise unless `--joints` was left out, for a source that names its joints.
+
+        Raises:
+            ToolError: It was given; `stated` is the key that has the names.
+        """
+        if self.joints is not None:
+            raise ToolError(
+                f"--joints: expected none, since {stated} of {source.path.name} names "
+                f"the policy's joints in their order, found "
+                f"{self.joints.origin or ', '.join(self.joints.names)}; --robot FILE "
+                "takes limits from a URDF or MJCF, and --set joints.robot_names says "
+                "what the robot calls its joints, where that differs"
+            )
+
+
+def read_source(path: Path) -> TrainingSource:
+    """Read a source file.
+
+    Raises:
+        ToolError: It is neither YAML nor ONNX, or is cut off.
+        OSError: It cannot be read.
+    """
+    if path.is_dir():
+        raise ToolError(f"{path}: expected a file, found a folder; name the file in it")
+    if path.suffix == ONNX_SUFFIX:
+        metadata = read_onnx(path).metadata
+        return TrainingSource(path=path, root=Node(path.name, dict(metadata)), is_onnx=True)
+    refuse_checkpoint(path)
+    return TrainingSource(path=path, root=Node(path.name, load_foreign_yaml(path)), is_onnx=False)
+
+
+def model_of(source: TrainingSource, given: Given) -> OnnxModel:
+    """Return the model that the user named.
+
+    Raises:
+        ToolError: None was named, or it is no model.
+    """
+    if given.model is None:
+        raise ToolError(
+            f"{source.path.name}: expected the model too, since names and shapes of "
+            "tensors are read from it, found none; give --model policy.onnx"
+        )
+    return read_onnx(given.model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tensors:
+    """The model's tensors by their use."""
+
+    observations: dict[str, int | None]
+    """Number of values of each input that terms fill; None where its size is dynamic."""
+    action: str | None
+    """The output that commands; None where several could."""
+
+
+def put_model(draft: Draft, model: OnnxModel, feedback: Sequence[tuple[str, str]] = ()) -> Tensors:
+    """Write tensors, artifact, recurrent state, and counters of ticks.
+
+    Args:
+        draft: Is written to.
+        model: The reference model.
+        feedback: Inputs and the outputs that they take the values of, besides those that are
+            named `<x>_in` and `<x>_out`.
+
+    Raises:
+        ToolError: The batch is fixed at more than one, or weights are not finite.
+    """
+    model.require_finite()
+    draft.model_file = model.path
+    for kind, tensors in (("inputs", model.inputs), ("outputs", model.outputs)):
+        for name, tensor in tensors.items():
+            _put_tensor(draft, model, ("model", kind, name), tensor)
+    integers = {"integers": model.integers} if model.integers else {}
+    draft.put(
+        ("model", "artifacts", "onnx"),
+        {"file": MODEL_FILE, "sha256": model.sha256, "precision": model.precision, **integers},
+    )
+    if model.producer:
+        draft.put("provenance.exporter", model.producer, f"from {model.path.name}")
+    if checkpoint := model.metadata.get(CHECKPOINT_SHA256):
+        draft.put("provenance.checkpoint_sha256", checkpoint, f"from {model.path.name}")
+    pairs = [*_named_pairs(model), *feedback]
+    if pairs:
+        draft.put(
+            "state",
+            [{"input": into, "output": out} for into, out in pairs],
+            "zeros when RUN begins",
+        )
+    counters = [name for name in model.inputs if name in _COUNTERS]
+    for name in counters:
+        draft.put(("observations", name, "terms"), [{"term": "tick"}])
+    taken = {*counters, *(into for into, _ in pairs)}
+    outputs = [name for name in model.outputs if name not in {out for _, out in pairs}]
+    return Tensors(
+        observations={
+            name: _width(tensor) for name, tensor in model.inputs.items() if name not in taken
+        },
+        action=_action(outputs),
+    )
+
+
+def single_input(model: OnnxModel, tensors: Tensors) -> tuple[str, int | None]:
+    """Return name and width of the one input that terms fill.
+
+    Raises:
+        ToolError: There are several or none.
+    """
+    if len(tensors.observations) != 1:
+        raise ToolError(
+            f"{model.path}: expected one input besides recurrent states and time_step, "
+            f"found {', '.join(tensors.observations) or 'none'}; this format describes "
+            "one observation vector only"
+        )
+    return next(iter(tensors.observations.items()))
+
+
+def _named_pairs(model: OnnxModel) -> list[tuple[str, str]]:
+    pairs = [
+        (name, f"{name.removesuffix('_in')}_out") for name in model.inputs if name.endswith("_in")
+    ]
+    return [(into, out) for into, out in pairs if out in model.outputs]
+
+
+def _action(outputs: Sequence[str]) -> str | None:
+    if len(outputs) == 1:
+        return outputs[0]
+    named = [name for name in outputs if name in _ACTION_OUTPUTS]
+    return named[0] if len(named) == 1 else None
+
+
+def _put_tensor(draft: Draft, model: OnnxModel, key: tuple[str, ...], tensor: ModelTensor) -> None:
+    """Write shape and type; a dynamic first axis is a batch of one."""
+    if len(tensor.shape) == 2 and tensor.shape[0] > 1:
+        raise ToolError(
+            f"{model.path}: {key[-1]}: expected a batch of 1, since one robot is one "
+            f"row, found {tensor}; export it with batch 1 or a dynamic one"
+        )
+    shape = [1 if i == 0 and axis == DYNAMIC else axis for i, axis in enumerate(tensor.shape)]
+    entry = {"shape": shape} | ({} if tensor.dtype == "float32" else {"dtype": tensor.dtype})
+    draft.put(key, entry)
+    if DYNAMIC in shape:
+        draft.put((*key, "shape"), {"TODO": f"size of each axis; the model says {tensor}"})
+
+
+def _width(tensor: ModelTensor) -> int | None:
+    axes = tensor.shape[1:] if tensor.shape[:1] == (DYNAMIC,) else tensor.shape
+    return None if DYNAMIC in axes else math.prod(axes)
+
+
+def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:
+    """Write the normalisation that the model expects, and note its file.
+
+    Raises:
+        ToolError: The file is not beside the model, or is another one.
+        OSError: It cannot be read.
+    """
+    if OBS_STATS not in model.metadata:
+        return
+    entry = json.loads(model.metadata[OBS_STATS])
+    file = model.path.with_name(entry["file"])
+    found = sha256_of(file) if file.is_file() else "no such file"
+    if found != entry["sha256"]:
+        raise ToolError(
+            f"{file}: expected the statistics that the model was exported with, sha256 "
+            f"{entry['sha256']}, found {found}; keep both files together"
+        )
+    (name,) = (name for name in draft.find("observations"))
+    draft.put(
+        ("observations", name, "normalisation"),
+        entry,
+        "kept beside the model by model_tools export",
+    )
+    draft.beside[entry["file"]] = file

@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which joint a value of unitree's `deploy.yaml` belongs to, since the file has no names.
+
+Its `joint_ids_map` says which motor of the SDK each joint of the policy is. Names in the SDK's
+order therefore give the policy's order; the order of a robot's file does not: that of a G1's URDF
+is the SDK's, that of a Go2's is neither the SDK's nor the policy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.make.importers.joints import (
+    BREADTH_FIRST,
+    LISTED,
+    SDK,
+    GivenJoints,
+    mirrored_pairs,
+    unlike_pairs,
+)
+
+_HIP_FIRST = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+_YAW_FIRST = ("hip_yaw", "hip_pitch", "hip_roll", "knee", "ankle_pitch", "ankle_roll")
+_ARM = (
+    "shoulder_pitch",
+    "shoulder_roll",
+    "shoulder_yaw",
+    "elbow",
+    "wrist_roll",
+    "wrist_pitch",
+    "wrist_yaw",
+)
+_H1 = (
+    "right_hip_roll",
+    "right_hip_pitch",
+    "right_knee",
+    "left_hip_roll",
+    "left_hip_pitch",
+    "left_knee",
+    "torso",
+    "left_hip_yaw",
+    "right_hip_yaw",
+    "",
+    "left_ankle",
+    "right_ankle",
+    *(f"{side}_{part}" for side in ("right", "left") for part in _ARM[:4]),
+)
+
+
+def _both(parts: Sequence[str]) -> list[str]:
+    return [f"{side}_{part}" for side in ("left", "right") for part in parts]
+
+
+SDK_JOINTS: dict[str, list[str]] = {
+    robot: [f"{name}_joint" if name else "" for name in names]
+    for robot, names in {
+        "go2": [
+            f"{leg}_{part}" for leg in ("FR", "FL", "RR", "RL") for part in ("hip", "thigh", "calf")
+        ],
+        "g1": [*_both(_HIP_FIRST), "waist_yaw", "waist_roll", "waist_pitch", *_both(_ARM)],
+        "h1": list(_H1),
+        "h1_2": [*_both(_YAW_FIRST), "torso", *_both(_ARM)],
+    }.items()
+}
+"""Joints of unitree's robots in the order of their motors, as URDFs name them; "" for no motor.
+
+From the numbers of motors in unitree's SDK and examples; a G1 with 23 joints leaves some out.
+"""
+_NAMES = "joint_names"
+_BY_NAME = f"--joints with one of {', '.join(SDK_JOINTS)}"
+
+
+def policy_joints(root: Node, given: GivenJoints | None) -> tuple[list[str], str]:
+    """Return the joints in the policy's order, and in words how they were found.
+
+    Args:
+        root: The file.
+        given: The joints of `--joints`.
+
+    Raises:
+        ToolError: They were not given, or in an order that could be several, or that is not the
+            one of unitree's motors though the names are those of one of its robots.
+    """
+    places = motors(root)
+    if given is None:
+        if stated := root.get(_NAMES):
+            return _counted(root, stated.texts(), len(places)), _NAMES
+        raise ToolError(
+            f"{root.file}: expected the names of its {len(places)} joints, which this "
+            f"format leaves out; give {_BY_NAME} of unitree's robots, with the robot's "
+            "URDF or MJCF file, or with names in policy order"
+        )
+    robot = _robot_of(given, places)
+    if robot is not None:
+        return _of_motors(root, SDK_JOINTS[robot], places, robot), (
+            f"joint_ids_map, from the order of motors of unitree's {robot}"
+        )
+    if given.order == SDK:
+        names = _of_motors(root, given.names, places, "--joints")
+        _refuse_other_order(root, given, places, names)
+        return names, "joint_ids_map, from the order of the SDK that --joints has"
+    orders = _possible(given, places)
+    if given.origin and given.order is None and len(set(map(tuple, orders.values()))) > 1:
+        raise _undecided(root, given, orders)
+    names = _counted(root, given.in_simulator_order(), len(places))
+    _refuse_other_order(root, given, places, names)
+    return names, "given by the user, in policy order"
+
+
+def stated_names(root: Node, given: Sequence[str]) -> list[str]:
+    """Return the policy's own names of its joints, for which the user gave the robot's.
+
+    Args:
+        root: The file.
+        given: The joints of `--joints`, in the policy's order.
+
+    Returns:
+        The file's names, or those of the user where it has none.
+
+    Raises:
+        ToolError: The file has one of these names at another place.
+    """
+    if (stated := root.get(_NAMES)) is None:
+        return list(given)
+    names = _counted(root, stated.texts(), len(given))
+    if any(name in given and name != other for name, other in zip(names, given, strict=True)):
+        raise stated.wrong(f"the order of --joints ({', '.join(given)})")
+    return names
+
+
+def motors(root: Node) -> list[int]:
+    """Return the SDK's number of each policy joint.
+
+    Raises:
+        ToolError: A number is none, or stands twice.
+    """
+    ids = root["joint_ids_map"]
+    places = [element.whole() for element in ids.elements()]
+    if len(set(places)) != len(places) or min(places, default=-1) < 0:
+        raise ids.wrong("different indices of SDK joints")
+    return places
+
+
+def _robot_of(given: GivenJoints, places: Sequence[int]) -> str | None:
+    """Return the robot that is named, or the only one whose joints a robot's file has."""
+    if not given.origin:
+        return given.names[0] if given.names[0] in SDK_JOINTS and len(given.names) == 1 else None
+    return None if given.order is not None else _with_joints(given, places)
+
+
+def _with_joints(given: GivenJoints, places: Sequence[int]) -> str | None:
+    """Return the only one of unitree's robots that has these motors under the given names."""
+    joints = set(given.names)
+    fitting = [
+        robot
+        for robot, names in SDK_JOINTS.items()
+        if max(places) < len(names) and {names[i] for i in places} <= joints
+    ]
+    # A G1 with 23 joints has not all, but those that its policy moves.
+    whole = [robot for robot in fitting if set(SDK_JOINTS[robot]) - {""} <= joints]
+    known = whole or fitting
+    return known[0] if len(known) == 1 else None
+
+
+def _refuse_other_order(
+    root: Node, given: GivenJoints, places: Sequence[int], names: Sequence[str]
+) -> None:
+    """Raise if the names are those of one of unitree's robots, and the order is not its own."""
+    robot = _with_joints(given, places)
+    if robot is None:
+        return
+    expected = _of_motors(root, SDK_JOINTS[robot], places, robot)
+    if expected != names:
+        wanted, found = next(
+            (one, other) for one, other in zip(expected, names, strict=True) if one != other
+        )
+        order = "" if given.order is None else f" with --joint-order {given.order}"
+        raise ToolError(
+            f"{root.file}: joint_ids_map: expected the order of unitree's {robot}, whose joints "
+            f"these are ({', '.join(expected)}), found {found} where {wanted} belongs{order}; give "
+            f"--joints {robot} and --robot with the robot's file, without --joint-order"
+        )
+
+
+def _of_motors(root: Node, names: Sequence[str], places: Sequence[int], origin: str) -> list[str]:
+    missing = [place for place in places if place >= len(names) or not names[place]]
+    if missing:
+        raise ToolError(
+            f"{root.file}: joint_ids_map: expected numbers of joints of {origin}, "
+            f"which has {len(names)}, found {', '.join(map(str, missing))}"
+        )
+    return [names[place] for place in places]
+
+
+def _counted(root: Node, names: list[str], count: int) -> list[str]:
+    if len(names) != count:
+        raise ToolError(
+            f"{root.file}: joint_ids_map: expected {count} joints, found {len(names)} "
+            f"names: {', '.join(names)}"
+        )
+    return names
+
+
+def _possible(given: GivenJoints, places: Sequence[int]) -> dict[str, list[str]]:
+    """Return the orders that the policy's could be."""
+    orders = {LISTED: given.names, BREADTH_FIRST: given.breadth_first or given.names}
+    if max(places) < len(given.names):
+        orders[SDK] = [given.names[place] for place in places]
+    return orders
+
+
+def _undecided(root: Node, given: GivenJoints, orders: Mapping[str, Sequence[str]]) -> ToolError:
+    """Return the error that shows what the policy's order could be."""
+    default = root["default_joint_pos"].numbers()
+    meaning = {
+        LISTED: "the file's order, as MuJoCo has it, is the policy's",
+        BREADTH_FIRST: "Isaac Lab's order, level by level, is the policy's",
+        SDK: "the file's order is that of the SDK, which joint_ids_map maps",
+    }
+    shown = "".join(
+        f"\n  --joint-order {order}: {meaning[order]}; then "
+        f"{_symmetry(found, default)}: {', '.join(found)}"
+        for order, found in orders.items()
+    )
+    return ToolError(
+        f"{root.file}: expected the joints in policy order, which neither it nor "
+        f"{given.origin} says; look at the training and name them in policy order, "
+        f"give {_BY_NAME} of unitree's robots, or say what the file's order is:"
+        f"{shown}"
+    )
+
+
+def _symmetry(names: Sequence[str], default: Sequence[float]) -> str:
+    if len(names) != len(default):
+        return f"there are {len(names)} joints, not {len(default)}"
+    if not mirrored_pairs(names):
+        return "there is no left and right that could tell"
+    pairs = unlike_pairs(names, default)
+    return (
+        f"left and right differ in default_joint_pos ({'; '.join(pairs[:2])})"
+        if pairs
+        else "left and right have like default_joint_pos"
+    )

@@ -1,0 +1,251 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nominal figures: the largest steps and torque demands of a healthy robot, and its runs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.row_files import read_rows
+from model_tools.files.terms import term_columns
+from model_tools.make.parity import replayed_rows
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.expected import Nominal, Statistics
+from policy_inference.bundle.terms import term_places
+from policy_inference.comparison.rows import Rows
+from policy_inference.core.action import ActionDecoder
+from policy_inference.core.guard import TargetBounds
+from policy_inference.interfaces import F64, JointTargets, Tensor
+
+NOTED_SHARE, LARGEST_SHARE = 1e-3, 0.05
+_log = logging.getLogger("model_tools")
+_SMALLEST_BOUND = 1e-3
+"""For joints that a policy never moves; the contract wants bounds above zero."""
+MOST_BREAKS, SHORTEST_S = 0.1, 10.0
+_STILL = 1e-3
+
+
+def measure_nominal(contract: JointContract, measured: MeasuredRuns) -> Nominal:
+    """Return the section as it is written: steps and torque demands, statistics of the inputs.
+
+    Raises:
+        ToolError: There are fewer than two ticks, which make no step.
+    """
+    figures = [_steps_and_demands(contract, run) for run in measured.runs]
+    steps, demands = (np.concatenate(parts) for parts in zip(*figures, strict=True))
+    if not len(steps):
+        raise ToolError(f"{measured.source}: expected two ticks or more, found one")
+    sets = [run.rows for run in measured.runs]
+    return Nominal(
+        source=measured.source,
+        ticks=sum(map(len, sets)),
+        target_step=_by_name(contract, steps.max(axis=0)),
+        effort_demand=_by_name(contract, demands.max(axis=0)),
+        observation={
+            name: _statistics(np.concatenate([rows.inputs[name] for rows in sets]))
+            for name in contract.observations
+        },
+    )
+
+
+def _steps_and_demands(contract: JointContract, run: HealthyRun) -> tuple[F64, F64]:
+    """Return |change of the target| and |torque it asks for|, each [ticks, joints]."""
+    targets = JointTargets(len(contract.joints.names))
+    commands, demands = list[F64](), list[F64]()
+    for decoder, joint_pos, joint_vel in _decoded(contract, run.rows):
+        commands.append(decoder.decode().copy())
+        decoder.fill(targets)
+        demands.append(_demand(targets, joint_pos, joint_vel))
+    before = [] if run.begin is None else [run.begin]
+    return np.abs(np.diff(np.array([*before, *commands]), axis=0)), np.array(demands)
+
+
+def _decoded(contract: JointContract, rows: Rows) -> Iterator[tuple[ActionDecoder, F64, F64]]:
+    """Yield the decoder with each tick's output read, and the measured joints."""
+    raw = rows.outputs[contract.action.output]
+    output = np.zeros_like(raw[:1])
+    decoder = ActionDecoder(contract, output)
+    for row, joint_pos, joint_vel in zip(
+        raw, rows.sensed["joint_pos"], rows.sensed["joint_vel"], strict=True
+    ):
+        output[0] = row
+        decoder.read()
+        yield decoder, joint_pos, joint_vel
+
+
+def _demand(targets: JointTargets, joint_pos: F64, joint_vel: F64) -> F64:
+    """Return |torque| [joints] that targets and gains ask for, N·m, before any limit."""
+    spring = targets.stiffness * (targets.position - joint_pos)
+    return np.asarray(
+        np.abs(spring + targets.damping * (targets.velocity - joint_vel) + targets.effort)
+    )
+
+
+def check_guard(contract: JointContract, measured: MeasuredRuns) -> None:
+    """Say where the guard alters what a healthy robot does, because it passes limits of joints.
+
+    Raises:
+        ToolError: It alters more than a tick in twenty: then limits or order of the joints, or the
+            scale of the action, are not those of the training.
+    """
+    cut = np.concatenate([_cut(contract, run) for run in measured.runs])
+    share = float((cut > 0).any(axis=1).mean())
+    if share <= NOTED_SHARE:
+        return
+    largest = cut.max(axis=0)
+    joints = ", ".join(
+        f"{name} by up to {value:.3g}"
+        for name, value in zip(contract.joints.names, largest, strict=True)
+        if value
+    )
+    found = f"that limits of joints cut targets in {share:.2%} of the ticks: {joints}"
+    if share > LARGEST_SHARE:
+        raise ToolError(
+            f"{contract.name}: expected a guard that leaves a healthy robot alone, "
+            f"found {found}; see that the order of joints.names and the scale and the "
+            "offset of the action are those of the training, and that this policy "
+            "made the run; limits are the robot's own, and stay"
+        )
+    _log.warning("%s: note %s; the robot's drives would stop there as well", contract.name, found)
+
+
+def _cut(contract: JointContract, run: HealthyRun) -> F64:
+    """Return by how much the bounds change each target [ticks, joints], in its unit."""
+    bounds, cut = None, list[F64]()
+    for decoder, joint_pos, joint_vel in _decoded(contract, run.rows):
+        command = decoder.decode()
+        if bounds is None:
+            bounds = TargetBounds(contract, decoder, contract.safety.margin)
+            bounds.reset(command if run.begin is None else run.begin)
+        wanted = command.copy()
+        bounds.apply(command, joint_pos, joint_vel)
+        cut.append(np.abs(wanted - command))
+    return np.array(cut)
+
+
+def _by_name(contract: JointContract, values: F64) -> Any:
+    """Return a bound for each joint by its name, as it is written."""
+    bounds = np.maximum(values, _SMALLEST_BOUND)
+    return {
+        name: _rounded(value) for name, value in zip(contract.joints.names, bounds, strict=True)
+    }
+
+
+def _statistics(rows: Tensor) -> Statistics:
+    flat = rows.reshape(len(rows), -1).astype(np.float64)
+    return Statistics(
+        mean=_list(flat.mean(axis=0)),
+        std=_list(flat.std(axis=0)),
+        min=_list(flat.min(axis=0)),
+        max=_list(flat.max(axis=0)),
+    )
+
+
+def _list(values: F64) -> tuple[float, ...]:
+    return tuple(_rounded(value) for value in values)
+
+
+def _rounded(value: float) -> float:
+    """Four digits are more than a margin of 1.5 needs; `+ 0.0` turns -0.0 into 0.0."""
+    return float(f"{value:.4g}") + 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HealthyRun:
+    """Ticks in RUN that follow one another.
+
+    Attributes:
+        rows: All tensors of the model, and the measured joints, of every tick.
+        begin: Command before the first tick [joints]; None where it is not known.
+    """
+
+    rows: Rows
+    begin: F64 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MeasuredRuns:
+    """Runs of a healthy robot, and in words where they are from."""
+
+    source: str
+    runs: Sequence[HealthyRun]
+
+
+def recorded_runs(
+    bundle: JointBundle, file: Path, topics: Mapping[str, str] | None = None
+) -> MeasuredRuns:
+    """Return the runs that a rollout file or a bag holds.
+
+    Args:
+        bundle: Of the policy that ran.
+        file: As `model_tools.files.row_files.read_rows` takes it.
+        topics: Topics of a bag by input, where they have other names.
+
+    Raises:
+        ToolError: It cannot be used: no such rows, no measured joints, or actions that are not
+            those of the bundle's model.
+        PolicyError: The model does not run.
+        OSError: The file cannot be read.
+    """
+    rows = read_rows(file, bundle, topics)
+    if not {"joint_pos", "joint_vel"} <= set(rows.sensed):
+        raise ToolError(
+            f"{file}: expected the measured joints, joint_pos and joint_vel [rows, "
+            f"{len(bundle.contract.joints.names)}], since the torque that targets ask "
+            "for depends on them, found none; record them, or give a bag"
+        )
+    whole, ends = replayed_rows(bundle, rows), [0, *rows.breaks, len(rows)]
+    _require_a_run(rows, bundle.contract.rate_hz)
+    measured = MeasuredRuns(
+        source=f"{file.name}, {len(rows)} ticks",
+        runs=[HealthyRun(rows=whole.part(first, end), begin=None) for first, end in pairwise(ends)],
+    )
+    for axis in unmoved(bundle.contract, whole):
+        _log.warning(
+            "%s: the command never changed %s: nominal figures, golden rows and what is "
+            "calibrated with these rows know nothing of it",
+            file,
+            axis,
+        )
+    return measured
+
+
+def _require_a_run(rows: Rows, rate_hz: float) -> None:
+    """Raise unless these are the ticks of a robot at work, one after another."""
+    if len(rows.breaks) > MOST_BREAKS * len(rows):
+        raise ToolError(
+            f"{rows.source}: expected rows of ticks that follow one another, "
+            f"{1.0 / rate_hz:g} s apart, each with the action of the one before, found "
+            f"{len(rows.breaks)} of {len(rows)} that do not; such rows hold no steps"
+        )
+    if len(rows) < SHORTEST_S * rate_hz:
+        raise ToolError(
+            f"{rows.source}: expected {SHORTEST_S:g} s or more of a healthy robot, "
+            f"found {len(rows) / rate_hz:.1f} s; record it with commands on every axis"
+        )
+
+
+def unmoved(contract: JointContract, rows: Rows) -> list[str]:
+    """Return the axes of the velocity command that never changed, in words."""
+    words, found = ("forward", "sideways", "turning"), dict[int, bool]()
+    terms = [
+        (name, term)
+        for name in contract.observations
+        for term in term_columns(contract, name)
+        if term.term.term == "velocity_command"
+    ]
+    for name, columns in terms:
+        command = rows.inputs[name].reshape(len(rows), -1)[:, columns.where].astype(np.float64)
+        for place, axis in enumerate(term_places(columns.term, contract)):
+            still = bool(np.ptp(command[:, place]) < _STILL)
+            found[axis] = found.get(axis, True) and still
+    return [words[axis] for axis, still in sorted(found.items()) if still]

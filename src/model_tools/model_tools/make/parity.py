@@ -1,0 +1,230 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether an ONNX model is the function that it was made from, and a bundle says so."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from model_tools.errors import ToolError
+from model_tools.files.arrays import (
+    OBSERVATION,
+    check_rows,
+    first_of,
+    read_arrays,
+)
+from model_tools.files.contract_text import models_of, remove_section, set_section
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.comparison.open_loop import joints
+from policy_inference.comparison.rows import Rows, golden_rows, play
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import F32, Tensor
+
+TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
+RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
+"""Twice and 50 times the training's standard deviation: somewhat beyond what it saw, and far
+beyond, where a program clamps or branches."""
+_ACTIONS = ("actions", "action")
+_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParityDifference:
+    """How far actions are from the reference's."""
+
+    rows: int
+    largest: float
+    """Largest |difference|."""
+    scale: float
+    """Largest |action| of the reference."""
+    row: int
+    """Where the largest difference is."""
+    tolerance: float = TOLERANCE
+    """Allowed share of the largest action."""
+
+    @property
+    def limit(self) -> float:
+        """What is allowed: the tolerance of the largest action, or of 1 where that is larger."""
+        return self.tolerance * max(1.0, self.scale)
+
+    def __bool__(self) -> bool:
+        """Whether the outputs differ by more than the limit; NaN does."""
+        return not self.largest <= self.limit
+
+    def __str__(self) -> str:
+        """Return e.g. ``2.4e-07 in 200 rows (row 31; actions up to 4.1, limit 4.1e-05)``."""
+        return (
+            f"{self.largest:.2g} in {self.rows} rows (row {self.row}; actions up to "
+            f"{self.scale:.3g}, limit {self.limit:.2g})"
+        )
+
+
+def random_rows(mean: F32, spread: F32) -> dict[str, F32]:
+    """Return observations [200, obs_dim] around a mean [obs_dim] for each of `SPREADS`, by name."""
+    random = np.random.default_rng(0)
+    return {
+        f"random, {wide:g} times the usual spread": (
+            mean + spread * random.normal(0.0, wide, (RANDOM_ROWS, len(mean)))
+        ).astype(np.float32)
+        for wide in SPREADS
+    }
+
+
+def read_rows(path: Path, obs_dim: int, act_dim: int) -> tuple[F32, F32 | None]:
+    """Read observations [rows, obs_dim] and, where they were recorded, actions [rows, act_dim].
+
+    They have the keys `obs`, and `actions` or `action` in an npz; an npy holds observations.
+
+    Raises:
+        ToolError: They are not there, of another size, or not finite.
+        OSError: The file cannot be read.
+    """
+    arrays = read_arrays(path)
+    if OBSERVATION not in arrays:
+        raise ToolError(
+            f"{path}: expected observations under the key {OBSERVATION}, found the "
+            f"keys {', '.join(arrays) or 'none'}"
+        )
+    rows, count = arrays[OBSERVATION], len(np.atleast_1d(arrays[OBSERVATION]))
+    check_rows(path, OBSERVATION, rows, (count, obs_dim))
+    actions = first_of(arrays, _ACTIONS)
+    if actions is not None:
+        check_rows(path, " or ".join(_ACTIONS), actions, (count, act_dim))
+    return rows.astype(np.float32), None if actions is None else actions.astype(np.float32)
+
+
+def recorded(actions: F32) -> Callable[[F32], F32]:
+    """Return a reference that gives recorded actions [rows, act_dim] one by one, [1, act_dim]."""
+    rows = iter(actions[:, np.newaxis])
+    return lambda _: next(rows)
+
+
+def difference(
+    model: bytes,
+    reference: Callable[[F32], F32],
+    rows: F32,
+    prepare: Callable[[F32], F32],
+    batch: int = 1,
+    tolerance: float = TOLERANCE,
+) -> ParityDifference:
+    """Run both over the rows in their order, each with its own state fed back.
+
+    Args:
+        model: ONNX; its first input and output are observation and action, the others the state.
+        reference: From observations [batch, obs_dim] to actions [batch, act_dim].
+        rows: Observations [rows, obs_dim].
+        prepare: What is done to observations before the model gets them.
+        batch: How many robots at once; they get the same rows, each one row behind the other.
+        tolerance: Share of the largest action that may differ.
+    """
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    inputs = session.get_inputs()
+    state = [np.zeros((given.shape[0], batch, given.shape[2]), np.float32) for given in inputs[1:]]
+    found, expected = list[Tensor](), list[Tensor]()
+    for index in range(len(rows)):
+        obs = rows[np.arange(index, index + batch) % len(rows)]
+        feed = dict(zip([given.name for given in inputs], [prepare(obs), *state], strict=True))
+        action, *state = session.run(None, feed)
+        found.append(action)
+        expected.append(reference(obs))
+    return between(np.stack(found), np.stack(expected), tolerance)
+
+
+def between(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE) -> ParityDifference:
+    """Return how far rows of outputs [rows, ...] are from the expected ones."""
+    wanted = expected.reshape(len(expected), -1).astype(np.float64)
+    # numpy's max keeps a NaN, which argmax then takes for the largest.
+    errors = np.abs(np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)).max(axis=1)
+    row = int(np.argmax(errors))
+    return ParityDifference(
+        rows=len(errors),
+        largest=float(errors[row]),
+        scale=float(np.abs(wanted).max()),
+        row=row,
+        tolerance=tolerance,
+    )
+
+
+def replayed_rows(bundle: JointBundle, rows: Rows) -> Rows:
+    """Return the rows with all tensors of the model, which must give the outputs that they have.
+
+    Raises:
+        ToolError: It gives others.
+        PolicyError: It does not run.
+    """
+    model = bundle.contract.model
+    backend, _ = open_backend(bundle, ["onnx"])
+    try:
+        played = play(backend, rows, bundle.contract.state)
+    finally:
+        backend.close()
+    for name, said in rows.outputs.items():
+        difference = between(played[name], said)
+        if difference:
+            raise ToolError(
+                f"{rows.source}: {name}{_worst(bundle, name, played[name], said)}: "
+                "expected the outputs of the bundle's model, found a difference of "
+                f"{difference}; another policy made these rows, or the inputs beside "
+                "them are not those that it had"
+            )
+    return dataclasses.replace(
+        rows,
+        inputs={name: played[name] for name in model.inputs},
+        outputs={name: played[name] for name in model.outputs},
+    )
+
+
+def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
+    """Name the joint of the largest difference, where the output commands joints."""
+    if name != bundle.contract.action.output:
+        return ""
+    wanted = said.reshape(len(said), -1)
+    errors = np.subtract(found.reshape(wanted.shape), wanted, dtype=np.float64)
+    largest = np.abs(errors).max(axis=0)
+    return f" of {joints(bundle.contract)[int(largest.argmax())]}"
+
+
+def is_proven(bundle: JointBundle) -> bool:
+    """Return whether golden rows show that what was measured was measured with this model."""
+    try:
+        replayed_rows(bundle, golden_rows(bundle))
+    except PolicyError:
+        return False
+    return True
+
+
+def drop_nominal(bundle: JointBundle) -> None:
+    """Remove the nominal figures from the contract, if it has any."""
+    if bundle.contract.nominal is not None:
+        file = bundle.path / CONTRACT_FILE
+        file.write_text(remove_section(file.read_text("utf-8"), "nominal"), "utf-8")
+        _log.warning(
+            "the nominal figures are left out: no golden rows show that they are of the "
+            "model in this bundle"
+        )
+
+
+def drop_reports_of_others(bundle: JointBundle) -> None:
+    """Remove reports from the contract that do not name the model they stand for."""
+    reports, artifacts = bundle.contract.reports, bundle.contract.model.artifacts
+    kept = {
+        backend: report
+        for backend, report in reports.items()
+        if artifacts[backend].sha256 in models_of(bundle.path / report.file)
+    }
+    if kept != reports:
+        file = bundle.path / CONTRACT_FILE
+        text = file.read_text("utf-8")
+        file.write_text(
+            set_section(text, "reports", kept) if kept else remove_section(text, "reports"), "utf-8"
+        )
+        others = ", ".join(reports[backend].file for backend in reports.keys() - kept.keys())
+        _log.warning("%s: left out, since it is not about the model in this bundle", others)

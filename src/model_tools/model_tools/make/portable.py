@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX models: simplified, and of operators that every runtime knows."""
+
+from __future__ import annotations
+
+import onnx
+import onnxsim
+
+from model_tools.errors import ToolError
+
+STANDARD_DOMAINS = ("", "ai.onnx")
+
+
+def refuse_custom_operators(model: onnx.ModelProto) -> None:
+    """Check that every runtime can know the operators.
+
+    Raises:
+        ToolError: Some are of a domain other than ONNX's own.
+    """
+    custom = sorted(
+        {
+            f"{node.domain}::{node.op_type}"
+            for node in model.graph.node
+            if node.domain not in STANDARD_DOMAINS
+        }
+    )
+    if custom:
+        raise ToolError(
+            f"model: expected operators of ONNX, found {', '.join(custom)}, which "
+            "other runtimes do not have; replace them in the network"
+        )
+
+
+def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with constants folded and without what is not needed.
+
+    Raises:
+        ToolError: The simplifier fails, or what it makes is another function.
+    """
+    result: onnx.ModelProto
+    try:
+        result, same = onnxsim.simplify(model)
+        onnx.checker.check_model(result, full_check=True)
+    except (
+        RuntimeError,
+        ValueError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise ToolError(
+            f"model: expected one that can be simplified, found that onnxsim fails: {error}"
+        ) from error
+    if not same:
+        raise ToolError("model: expected the same function after simplifying, found another")
+    return result

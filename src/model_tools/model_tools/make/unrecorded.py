@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rows for a bundle that nothing was recorded of: simulated walks, or states that are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
+from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
+from model_tools.make.nominal import HealthyRun, MeasuredRuns
+from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
+from model_tools.simulation.robot import LITE3, SimulatedRobot
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.comparison.rows import Rows
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.state import LAST_OUTPUT, RobotState
+from policy_inference.interfaces import F64, Mode
+from robot_sim.errors import SimError
+from robot_sim.metrics import WalkMetrics, measure
+from robot_sim.trace import Trace
+from robot_sim.walk import Schedule, evenly_timed, walk
+
+_EACH_S = 6.0
+_COMMANDS = (
+    (0.4, 0.0, 0.0),
+    (0.8, 0.0, 0.0),
+    (0.5, 0.0, 0.6),
+    (0.5, 0.0, -0.6),
+    (0.0, 0.4, 0.0),
+    (0.0, -0.4, 0.0),
+    (-0.5, 0.0, 0.0),
+    (0.0, 0.0, 0.8),
+    (0.0, 0.0, -0.8),
+    (0.4, 0.2, -0.4),
+    (-0.3, -0.2, 0.4),
+    (0.8, 0.0, 0.0),
+    (0.0, 0.0, 0.0),
+)
+_MIXED_EACH_S, _MIXED_S, _MIXED_SEED = 4.0, 120.0, 1
+_WALKS = (
+    f"then commands on every axis that jump every {_EACH_S:g} s, with 0 and with 20 ms of latency, "
+    f"and {_MIXED_S:g} s of mixed commands that jump every {_MIXED_EACH_S:g} s, with 10 ms"
+)
+_LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
+"""Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then. Turning has
+the share alone."""
+DRAWN_ROWS = 256
+_JOINT_POS_RAD, _JOINT_VEL_RAD_S, _ANG_VEL_RAD_S, _LIN_VEL_M_S, _TILT = 0.1, 1.0, 0.3, 0.3, 0.05
+"""Standard deviations; the last is of the quaternion's x, y, z."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walk:
+    """What a healthy robot does while it is measured."""
+
+    schedule: Schedule
+    duration_s: float
+    latency_ns: int
+    """Time that commands take to reach the drives: a real robot's are never there at once."""
+
+
+def source_of(robot: SimulatedRobot) -> str:
+    """Return in words where the figures of a robot's walks are from."""
+    start = "stand up from lying" if robot.model is None else "stand"
+    return f"{robot.name}, flat floor, lockstep: {start}, {_WALKS}"
+
+
+def walks(contract: JointContract, robot: SimulatedRobot = LITE3) -> tuple[Walk, ...]:
+    """Return the walks that make a nominal."""
+    commands = [robot.velocity(contract, command) for command in _COMMANDS]
+    axes = evenly_timed(commands, each_s=_EACH_S, first_s=_EACH_S)
+    axes_s = _EACH_S * (len(_COMMANDS) + 1)
+    return (
+        Walk(schedule=axes, duration_s=axes_s, latency_ns=0),
+        Walk(schedule=axes, duration_s=axes_s, latency_ns=20_000_000),
+        Walk(schedule=_mixed(contract), duration_s=_MIXED_S, latency_ns=10_000_000),
+    )
+
+
+def _mixed(contract: JointContract) -> Schedule:
+    """Return commands within the trained range that jump on all axes at once."""
+    trained = contract.velocity_command
+    if trained is None:
+        return []
+    random, count = np.random.default_rng(_MIXED_SEED), int(_MIXED_S / _MIXED_EACH_S)
+    commands = random.uniform(trained.min, trained.max, (count, 3))
+    return evenly_timed(commands.tolist(), each_s=_MIXED_EACH_S, first_s=_MIXED_EACH_S)
+
+
+def simulated_walks(bundle: JointBundle, robot: SimulatedRobot = LITE3) -> MeasuredRuns:
+    """Let the bundle do all walks.
+
+    Raises:
+        PolicyError: It cannot be opened, does not fit the simulated robot, or does not walk.
+    """
+    runs = [_walk(bundle, wanted, robot) for wanted in walks(bundle.contract, robot)]
+    return MeasuredRuns(source=source_of(robot), runs=runs)
+
+
+def _walk(bundle: JointBundle, wanted: Walk, robot: SimulatedRobot) -> HealthyRun:
+    """Let the bundle do one walk."""
+    contract = bundle.contract
+    backend, _ = open_backend(bundle, ["onnx"])
+    recorder = RecordingBackend(backend)
+    try:
+        policy = ControlledPolicy(bundle, recorder, robot=robot)
+        world = robot.world(contract)
+        world.latency_ns = wanted.latency_ns
+        trace = walk(
+            world,
+            policy,
+            wanted.schedule,
+            duration_s=wanted.duration_s,
+            rate_hz=contract.rate_hz,
+            until=None,
+        )
+    except SimError as error:
+        raise ToolError(f"{bundle.path}: {error}") from error
+    finally:
+        recorder.close()
+    metrics = measure(
+        trace, effort_limit_nm=world.effort_limit_nm, fallen_height_m=world.fallen_height_m
+    )
+    _require_health(contract.name, policy, metrics, robot)
+    begin = contract.stand.position
+    order = [world.joint_names.index(name) for name in contract.joints.on_robot()]
+    return HealthyRun(rows=_rows(contract, recorder, trace, order, source_of(robot)), begin=begin)
+
+
+def _rows(
+    contract: JointContract, recorder: RecordingBackend, trace: Trace, order: list[int], source: str
+) -> Rows:
+    """Return the ticks in RUN, which are the last ones of the walk."""
+    tensors, model = recorder.recorded(), contract.model
+    ticks = slice(-recorder.runs, None)
+    return Rows(
+        source=source,
+        inputs={name: tensors[name] for name in model.inputs},
+        outputs={name: tensors[name] for name in model.outputs},
+        sensed={
+            "joint_pos": trace.joint_pos[ticks, order],
+            "joint_vel": trace.joint_vel[ticks, order],
+        },
+    )
+
+
+def _require_health(
+    name: str, policy: ControlledPolicy, metrics: WalkMetrics, robot: SimulatedRobot
+) -> None:
+    snapshot = policy.controller.snapshot()
+    if snapshot.mode is not Mode.RUN or metrics.falls:
+        raise ToolError(
+            f"{name}: expected a walk in RUN without a fall, found falls: {metrics.falls}, mode: "
+            f"{snapshot.mode.name} ({snapshot.reason}); only a healthy policy has a nominal"
+        )
+    commands = np.array([segment.command for segment in metrics.segments] or [(0.0, 0.0, 0.0)])
+    still_mps = float(np.mean(np.hypot(commands[:, 0], commands[:, 1])))
+    still_radps = float(np.mean(np.abs(commands[:, 2])))
+    largest_mps = _LARGEST_ERROR_MPS if robot.model is None else _LARGEST_ERROR_SHARE * still_mps
+    _require_following(name, metrics.mean_velocity_error_mps, largest_mps, "m/s", still_mps)
+    _require_following(
+        name,
+        metrics.mean_turn_error_radps,
+        _LARGEST_ERROR_SHARE * still_radps,
+        "rad/s",
+        still_radps,
+    )
+
+
+def _require_following(name: str, error: float, largest: float, unit: str, still: float) -> None:
+    """Raise unless the mean error is at most `largest`; `still` is that of a robot at rest."""
+    if still and error > largest:
+        raise ToolError(
+            f"{name}: expected a robot that follows its commands within {largest:.2g} {unit} "
+            f"in the mean, found {error:.2f}; only a healthy policy has a nominal"
+        )
+
+
+def drawn_rows(bundle: JointBundle) -> Rows:
+    """Return what the model takes and gives in ticks with a new state each, always the same ones.
+
+    They prove that another back end or machine computes the same; a robot never moves like this.
+    The count of ticks goes through its whole range: to the last row of the table that it chooses
+    from, else beyond what float16 counts.
+
+    Raises:
+        PolicyError: The model does not run, or its outputs are not finite.
+    """
+    backend, _ = open_backend(bundle, ["onnx"])
+    recorder = RecordingBackend(backend)
+    state = RobotState(bundle.contract)
+    policy, draw = JointPolicy(bundle, recorder, state), _drawing(bundle.contract, state)
+    try:
+        for tick in np.linspace(0, _last_tick(bundle), DRAWN_ROWS).round():
+            draw()
+            if (count := state.get("tick")) is not None:
+                count[0] = tick
+            if not policy.infer():
+                raise ToolError(
+                    f"{bundle.path}: expected a model with finite outputs around the "
+                    "default position, found others; see its weights and the contract"
+                )
+            policy.commit()
+    finally:
+        recorder.close()
+    tensors, model = recorder.recorded(), bundle.contract.model
+    return Rows(
+        source="drawn around the default position",
+        inputs={name: tensors[name] for name in model.inputs},
+        outputs={name: tensors[name] for name in model.outputs},
+    )
+
+
+def _last_tick(bundle: JointBundle) -> int:
+    model = read_onnx(bundle.artifact("onnx")[1])
+    tables = [
+        rows
+        for name in tick_inputs(bundle.contract)
+        if (rows := model.rows_chosen_by(name)) is not None
+    ]
+    return max(tables, default=2 * EXACT_IN_FLOAT16) - 1
+
+
+def _drawing(contract: JointContract, state: RobotState) -> Callable[[], None]:
+    """Return what writes a new state: all that is measured, commanded or remembered."""
+    random, names = np.random.default_rng(0), contract.joints.names
+    default = contract.joints.default_position
+    # The last action, too: fed back without a robot, it may grow without end.
+    spread = {
+        "joint_vel": _JOINT_VEL_RAD_S,
+        "ang_vel_body": _ANG_VEL_RAD_S,
+        "lin_vel_body": _LIN_VEL_M_S,
+        "last_action": 1.0,
+    }
+    spread |= {name: 1.0 for name in state.slices if name.startswith(("external:", LAST_OUTPUT))}
+    spread = {name: value for name, value in spread.items() if name in state.slices}
+
+    def draw() -> None:
+        state["joint_pos"][:] = default + random.normal(0.0, _JOINT_POS_RAD, len(names))
+        for name, std in spread.items():
+            state[name][:] = random.normal(0.0, std, state[name].size)
+        if (quat := state.get("quat_xyzw")) is not None:
+            quat[:] = _unit(np.append(random.normal(0.0, _TILT, 3), 1.0))
+        if contract.velocity_command and "velocity_command" in state.slices:
+            trained = contract.velocity_command
+            state["velocity_command"][:] = random.uniform(trained.min, trained.max)
+        state.derive()
+
+    return draw
+
+
+def _unit(quat: F64) -> F64:
+    return np.asarray(quat / np.linalg.norm(quat))

@@ -1,0 +1,279 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From sources to a file of rows to calibrate with, and the report on what they cover."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.outputs import new_file, new_folder
+from model_tools.files.rows import Row, RowSource
+from model_tools.prove.calibration import calibration_files
+from model_tools.prove.calibration.calibration_report import (
+    HTML_FILE,
+    JSON_FILE,
+    Calibrated,
+    write_json,
+)
+from model_tools.prove.calibration.collection import Collection
+from model_tools.prove.calibration.measure import measure
+from model_tools.prove.calibration.motion import FOLLOWED, MotionOf
+from model_tools.prove.calibration.verdict import judge
+from policy_inference.bundle.bundle import JointBundle
+
+_APART_S = 60.0
+"""Between sources on one axis of time: whoever reads the rows sees that they do not follow."""
+Progress = Callable[[int, int | None], None]
+"""Gets how many rows were seen, and of how many at most where that is known."""
+Watch = Callable[[Row], object]
+"""Gets the rows of each source that may be drawn, those that follow them included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationRequest:
+    """What a user asks for.
+
+    Attributes:
+        selection: Which rows.
+        batch: Rows in memory while they are collected.
+        output: File, or folder for the formats that are one.
+        form: One of the formats in `outputs`; None where the name says it.
+        report: Folder for the report; None for none.
+        force: Whether what is there may be replaced.
+        allow_poor: Whether rows are written that will not do.
+    """
+
+    selection: Selection
+    batch: int
+    output: Path
+    form: str | None = None
+    report: Path | None = None
+    force: bool = False
+    allow_poor: bool = False
+
+
+def calibrate(
+    bundle: JointBundle,
+    sources: Iterable[RowSource],
+    request: CalibrationRequest,
+    progress: Progress,
+    show: Callable[[Calibrated], object],
+) -> None:
+    """Collect rows, report on them, and write them if they will do.
+
+    Args:
+        bundle: Of the policy.
+        sources: Of rows, one after another; opened after the outputs, since that may take long.
+        request: What is asked for.
+        progress: Is told how many rows were seen.
+        show: Gets what was found, before rows that will not do are refused.
+
+    Raises:
+        ToolError: There is no row, one does not fit, or they will not do; or an output cannot be
+            written.
+        PolicyError: As the sources.
+        OSError: A file cannot be read or written.
+    """
+    form = calibration_files.format_of(request.output, request.form, bundle.contract)
+    with _output(request, form) as place, Collection(place.parent, request.batch) as rows:
+        with _report(request) as folder:
+            opened, motion = list(sources), MotionOf(bundle)
+            name = ", ".join(source.name for source in opened)
+            collect(opened, request.selection, rows, progress, motion.watch)
+            if not len(rows):
+                raise ToolError(
+                    f"{name}: expected rows to calibrate with, found none; see --from, "
+                    "--to and --every"
+                )
+            coverage = measure(bundle, rows, motion.found())
+            found = Calibrated(name=name, bundle=bundle, coverage=coverage, verdict=judge(coverage))
+            if folder is not None:
+                # Takes as long to import as a thousand rows take to make.
+                from model_tools.prove.calibration.calibration_page import (
+                    write_html,
+                )
+
+                write_json(found, folder / JSON_FILE)
+                write_html(found, folder / HTML_FILE)
+        show(found)
+        if not found.verdict and not request.allow_poor:
+            raise ToolError(
+                f"{name}: expected rows that will do to calibrate with, found: "
+                f"{'; '.join(found.verdict.problems)}; --allow-poor writes them "
+                "nevertheless"
+            )
+        calibration_files.write(rows, bundle.contract, form, place, _provenance(found, request))
+
+
+def _output(request: CalibrationRequest, form: str) -> AbstractContextManager[Path]:
+    if form in calibration_files.FILES:
+        return new_file(request.output, force=request.force)
+    return new_folder(
+        request.output,
+        marker=calibration_files.MARKER,
+        owned=calibration_files.OWNED,
+        force=request.force,
+    )
+
+
+def _report(request: CalibrationRequest) -> AbstractContextManager[Path | None]:
+    if request.report is None:
+        return nullcontext()
+    return new_folder(
+        request.report, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=request.force
+    )
+
+
+def _provenance(found: Calibrated, request: CalibrationRequest) -> dict[str, Any]:
+    contract, verdict = found.bundle.contract, found.verdict
+    return {
+        "by": "model_tools calibrate",
+        "source": found.name,
+        "bundle": contract.name,
+        "bundle_version": contract.version,
+        "bundle_sha256": found.bundle.sha256,
+        "rows": found.coverage.rows,
+        "selection": asdict(request.selection),
+        "verdict": {
+            "will_do": bool(verdict),
+            "problems": verdict.problems,
+            "warnings": verdict.warnings,
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What is asked for.
+
+    Attributes:
+        samples: Rows to draw; None for all.
+        every: Only ticks whose number is a multiple of it.
+        from_s, to_s: Only ticks from then to then, since the first; None where there is no end.
+        seed: Of the draw: the same rows of the same source with the same seed.
+    """
+
+    samples: int | None = 2048
+    every: int = 1
+    from_s: float = 0.0
+    to_s: float | None = None
+    seed: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether it leaves no time out."""
+        return self.from_s <= 0.0 and self.to_s is None
+
+    def takes(self, row: Row) -> bool:
+        """Return whether a row may be drawn."""
+        return row.number % self.every == 0 and self.spans(row)
+
+    def spans(self, row: Row) -> bool:
+        """Return whether a row is of the time that is asked for."""
+        return row.time_s >= self.from_s and (self.to_s is None or row.time_s <= self.to_s)
+
+
+def collect(
+    sources: Sequence[RowSource],
+    wanted: Selection,
+    into: Collection,
+    progress: Progress,
+    watch: Watch = lambda row: None,
+) -> None:
+    """Draw rows from sources, one after another, into an empty collection.
+
+    Where the source knows how many ticks it has, the numbers are drawn beforehand, so that it need
+    not make the others; else each row has the same chance when it comes (reservoir sampling,
+    Vitter, "Random sampling with a reservoir", ACM TOMS 11 (1985), algorithm R).
+
+    Raises:
+        PolicyError: As `RowSource.rows` and `Collection.add`.
+        OSError: A file cannot be read, or the disk is full.
+    """
+    random = np.random.default_rng(wanted.seed)
+    rows = _in_a_row(sources, wanted, random, progress, watch)
+    if wanted.samples is None:
+        for row in rows:
+            into.add(row)
+        return
+    for seen, row in enumerate(rows):
+        if seen < wanted.samples:
+            into.add(row)
+        elif (place := int(random.integers(seen + 1))) < wanted.samples:
+            into.replace(place, row)
+    if len(into):
+        into.sort()
+
+
+def _in_a_row(
+    sources: Sequence[RowSource],
+    wanted: Selection,
+    random: np.random.Generator,
+    progress: Progress,
+    watch: Watch,
+) -> Iterator[Row]:
+    """Yield what may be drawn, numbers and times counted on from source to source."""
+    numbers = _drawn(sources, wanted, random)
+    total = _sum(
+        [
+            source.count if drawn is None else len(drawn)
+            for source, drawn in zip(sources, numbers, strict=True)
+        ]
+    )
+    seen, number, time_s = 0, 0, 0.0
+    for source, drawn in zip(sources, numbers, strict=True):
+        last, last_s = -1, 0.0
+        chosen = None if drawn is None else frozenset(drawn)
+        for row in source.rows(None if drawn is None else _followed(drawn, source.count or 0)):
+            if wanted.spans(row):
+                watch(row)
+            last, last_s = row.number, row.time_s
+            if chosen is not None and row.number not in chosen:
+                continue
+            seen += 1
+            progress(seen, total)
+            if wanted.takes(row):
+                yield replace(row, number=number + last, time_s=time_s + last_s)
+        number, time_s = number + last + 1, time_s + last_s + _APART_S
+
+
+def _drawn(
+    sources: Sequence[RowSource], wanted: Selection, random: np.random.Generator
+) -> list[Sequence[int] | None]:
+    """Return for each source the numbers of the ticks to make, where they can be drawn now."""
+    total = _sum([source.count for source in sources])
+    if total is None or wanted.samples is None or not wanted.whole:
+        return [None] * len(sources)
+    numbers = [np.arange(0, source.count or 0, wanted.every) for source in sources]
+    ends = np.cumsum([len(part) for part in numbers])
+    chosen = np.arange(ends[-1])
+    if len(chosen) > wanted.samples:
+        chosen = np.sort(random.choice(chosen, wanted.samples, replace=False))
+    return [
+        part[own - begin].tolist()
+        for part, begin, own in zip(
+            numbers,
+            [0, *ends[:-1].tolist()],
+            np.split(chosen, np.searchsorted(chosen, ends[:-1])),
+            strict=True,
+        )
+    ]
+
+
+def _followed(numbers: Sequence[int], count: int) -> list[int]:
+    """Return numbers and those after them, which tell whether the robot moves as it says."""
+    return sorted(
+        {after for number in numbers for after in range(number, min(number + FOLLOWED + 1, count))}
+    )
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a dataset or a recording to files that calibrate the graphs of a chunk policy."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.bpu_files import ACT, sample_folders, write_samples
+from model_tools.files.outputs import new_folder
+from model_tools.files.rows import ObservationSource
+from model_tools.prove.calibration.calibration_files import MARKER
+from model_tools.prove.calibration.graph_samples import (
+    GraphSamples,
+    Progress,
+    collect_samples,
+    count_of,
+)
+from policy_inference.backends.rknn_toolkit.recipe import write_dataset
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.interfaces import F32
+
+FORMATS = ("npy", "rknn", "bpu_bin", "bpu_npy")
+_FAR = 10.0
+"""Of normalised values: so far from the mean in standard deviations is no measured joint."""
+_log = logging.getLogger("model_tools")
+
+
+def calibrate_chunks(
+    bundle: ChunkBundle,
+    source: ObservationSource,
+    wanted: int | None,
+    output: Path,
+    form: str,
+    *,
+    force: bool = False,
+    progress: Progress = lambda seen, total: None,
+) -> None:
+    """Write a folder with a folder of samples per graph.
+
+    Args:
+        bundle: Of the policy.
+        source: Of the observations.
+        wanted: Samples; an encoder gets as many of each of its cameras. The usual number, or all
+            where there are fewer, if None.
+        output: The folder to be; gets `calibration.json`, which says what is in it.
+        form: `npy`: an array per input; `rknn`: the list of RKNN Toolkit2; `bpu_bin`, `bpu_npy`:
+            the files of D-Robotics' compilers for bayes and for nash.
+        force: Whether a folder that was made so may be replaced.
+        progress: Is told how many observations were taken.
+
+    Raises:
+        ToolError: There are fewer observations, or the output cannot be written.
+        PolicyError: Source and bundle do not fit, or an encoder does not run.
+        OSError: A file cannot be read or written.
+    """
+    if form not in FORMATS:
+        raise ToolError(
+            f"expected a format among {', '.join(FORMATS)} for a chunk policy, found {form!r}"
+        )
+    count = count_of(source, wanted)
+    owned = (MARKER, *(f"{name}/**" for name in bundle.contract.graphs))
+    with new_folder(output, marker=MARKER, owned=owned, force=force) as made:
+        with tempfile.TemporaryDirectory(prefix=".samples.", dir=made) as scratch:
+            samples = collect_samples(bundle, source, count, Path(scratch), progress)
+            for name, found in samples.items():
+                (made / name).mkdir()
+                _write(found, name, form, made / name)
+            ranges = {name: _ranges(found) for name, found in samples.items()}
+        _warn(bundle, ranges)
+        text = json.dumps(_provenance(bundle, source, count, ranges), indent=1)
+        (made / MARKER).write_text(text + "\n", "utf-8")
+
+
+def _write(samples: GraphSamples, graph: str, form: str, folder: Path) -> None:
+    if form == "rknn":
+        arrays = list(samples.inputs.values())
+        write_dataset(
+            folder, (tuple(array[row] for array in arrays) for row in range(len(arrays[0])))
+        )
+        return
+    places = sample_folders(list(samples.inputs))
+    for (name, array), place in zip(samples.inputs.items(), places, strict=True):
+        if form == "npy":
+            np.save(folder / f"{place}.npy", array, allow_pickle=False)
+            continue
+        files = [Path(file) for file in samples.files[name]]
+        rows: F32 = array.astype(np.float32, copy=False)
+        write_samples(
+            folder / ACT.calibration.format(graph) / files[0].parent,
+            [rows],
+            f".{form.removeprefix('bpu_')}",
+            [file.name for file in files],
+        )
+
+
+def _ranges(samples: GraphSamples) -> dict[str, dict[str, Any]]:
+    """Return number, lowest and highest value of each input's samples."""
+    return {
+        name: {
+            "samples": len(array),
+            "min": min(float(np.asarray(row, np.float32).min()) for row in array),
+            "max": max(float(np.asarray(row, np.float32).max()) for row in array),
+        }
+        for name, array in samples.inputs.items()
+    }
+
+
+def _warn(bundle: ChunkBundle, ranges: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
+    """Say ranges, and where a state can hardly be in the units of the training."""
+    for graph, inputs in ranges.items():
+        for name, found in inputs.items():
+            _log.info(
+                "%s: %s: %d samples, %.3g to %.3g",
+                graph,
+                name,
+                found["samples"],
+                found["min"],
+                found["max"],
+            )
+    state = bundle.contract.state
+    if state is not None:
+        found = ranges[bundle.contract.policy_graph][state.tensor]
+        if max(-found["min"], found["max"]) > _FAR:
+            _log.warning(
+                "%s: normalised values reach %.3g to %.3g; are the joints in the units "
+                "that the policy was trained with?",
+                state.tensor,
+                found["min"],
+                found["max"],
+            )
+
+
+def _provenance(
+    bundle: ChunkBundle, source: ObservationSource, count: int, ranges: Mapping[str, Any]
+) -> dict[str, Any]:
+    contract = bundle.contract
+    return {
+        "by": "model_tools calibrate",
+        "source": source.name,
+        "bundle": contract.name,
+        "bundle_version": contract.version,
+        "bundle_sha256": bundle.sha256,
+        "samples": count,
+        "of": source.count,
+        "graphs": ranges,
+    }

@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the graphs of a chunk policy get: observations, normalised by the code of the robot.
+
+Encoders get the normalised pictures of their cameras; the policy's graph gets normalised vectors,
+and the features that the encoders of the bundle make of the same pictures. All of it lies on the
+disk: two hundred pictures of two cameras in 640 x 480 are 1.5 GB.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+
+from model_tools.errors import ToolError
+from model_tools.files.rows import ChunkObservation, ObservationSource
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.registry import open_graphs
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.chunk_contract import Camera, ChunkContract
+from policy_inference.bundle.contract import Graph
+from policy_inference.comparison.rows import evenly
+from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
+from policy_inference.core.images import Picture
+from policy_inference.interfaces import F64, Tensor
+
+DEFAULT_COUNT = 200
+"""Of each camera, unless another number is asked for; D-Robotics take 100 to 400."""
+_USUAL = 100
+_log = logging.getLogger("model_tools")
+
+Progress = Callable[[int, int], object]
+"""Gets how many observations were taken, and of how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class GraphSamples:
+    """Samples of one graph.
+
+    Attributes:
+        inputs: By input [samples, *shape without the batch axis], in the order of the graph; they
+            lie on the disk.
+        files: By input a name for each sample: in the folder of an input `state/0000000007`, for
+            the pictures of an encoder `laptop_0000000007`.
+    """
+
+    inputs: Mapping[str, Tensor]
+    files: Mapping[str, tuple[str, ...]]
+
+
+def collect_samples(
+    bundle: ChunkBundle,
+    source: ObservationSource,
+    count: int,
+    folder: Path,
+    progress: Progress = lambda seen, total: None,
+) -> dict[str, GraphSamples]:
+    """Take `count` observations, evenly spaced over all there are, for every graph.
+
+    Args:
+        bundle: Its artifacts `onnx` make the features.
+        source: Of the observations.
+        count: Samples; an encoder gets as many of each of its cameras.
+        folder: Where the samples are kept.
+        progress: Is told how far it is.
+
+    Returns:
+        Samples by name of the graph.
+
+    Raises:
+        ToolError: The source has fewer observations.
+        PolicyError: It does not fit, or an encoder does not run.
+        OSError: The disk is full.
+    """
+    count = count_of(source, count)
+    if count < _USUAL:
+        _log.warning(
+            "%s: %d observations to calibrate with; %d to 400 are usual", source.name, count, _USUAL
+        )
+    contract, graphs = bundle.contract, bundle.contract.graphs
+    seen_by = {
+        name: [camera for camera, one in contract.cameras.items() if one.encoder == name]
+        for name in graphs
+    }
+    rows = {
+        name: _rows(folder, name, graph, count * max(1, len(seen_by[name])))
+        for name, graph in graphs.items()
+    }
+    policy = rows[contract.policy_graph]
+    with _encoders(bundle) as encoders:
+        cameras = [
+            _EncodedCamera(
+                name,
+                camera,
+                encoders[camera.encoder],
+                rows[camera.encoder],
+                policy,
+                seen_by[camera.encoder],
+            )
+            if camera.encoder
+            else _Camera(name, camera, policy)
+            for name, camera in contract.cameras.items()
+        ]
+        vectors = list(_vectors(contract))
+        for sample, observation in enumerate(
+            source.observations(evenly(source.count, count).tolist())
+        ):
+            for one in cameras:
+                one.take(sample, observation.pictures[one.name])
+            for tensor, normaliser, value_of in vectors:
+                policy[tensor][sample] = normaliser.apply(value_of(observation))
+            progress(sample + 1, count)
+    return {
+        name: GraphSamples(inputs=rows[name], files=_files(contract, name, seen_by[name], count))
+        for name in graphs
+    }
+
+
+def count_of(source: ObservationSource, wanted: int | None) -> int:
+    """Return how many observations to take: what is wanted, else the usual number or all.
+
+    Raises:
+        ToolError: The source has fewer, or none.
+    """
+    if wanted is None and 0 < source.count < DEFAULT_COUNT:
+        _log.info(
+            "%s: all %d observations calibrate; %d would, if there were as many",
+            source.name,
+            source.count,
+            DEFAULT_COUNT,
+        )
+        return source.count
+    count = DEFAULT_COUNT if wanted is None else wanted
+    if not 0 < count <= source.count:
+        raise ToolError(
+            f"{source.name}: expected at least {count} observations to take, found "
+            f"{source.count}; record more, or take fewer with --cal-num"
+        )
+    return count
+
+
+class _Camera:
+    """A camera whose pictures the policy's graph takes."""
+
+    def __init__(self, name: str, camera: Camera, policy: Mapping[str, Tensor]) -> None:
+        self.name, self._rows = name, policy[camera.tensor]
+        self._buffer = np.zeros((1, *self._rows.shape[1:]), self._rows.dtype)
+        self._normaliser = PictureNormaliser(camera, self._buffer)
+
+    def take(self, sample: int, picture: Picture) -> None:
+        self._normaliser.apply(picture)
+        self._rows[sample] = self._buffer[0]
+
+
+class _EncodedCamera:
+    """A camera of whose pictures an encoder makes features for the policy's graph."""
+
+    def __init__(
+        self,
+        name: str,
+        camera: Camera,
+        encoder: BackendBase,
+        rows: Mapping[str, Tensor],
+        policy: Mapping[str, Tensor],
+        cameras: Sequence[str],
+    ) -> None:
+        self.name, self._encoder = name, encoder
+        (self._buffer,), (self._made,) = encoder.inputs.values(), encoder.outputs.values()
+        self._normaliser = PictureNormaliser(camera, self._buffer)
+        # One of each camera in turn: what a tool looks at first is of all of them.
+        self._rows = next(iter(rows.values()))[cameras.index(name) :: len(cameras)]
+        self._features = policy[camera.tensor]
+
+    def take(self, sample: int, picture: Picture) -> None:
+        self._normaliser.apply(picture)
+        self._rows[sample] = self._buffer[0]
+        self._encoder.run()
+        self._features[sample] = self._made[0]
+
+
+def _vectors(
+    contract: ChunkContract,
+) -> Iterator[tuple[str, VectorNormaliser, Callable[[ChunkObservation], F64]]]:
+    """Yield tensor and normaliser of each vector that the policy sees, and what reads it."""
+    if contract.state is not None:
+        state = contract.state
+        yield (
+            state.tensor,
+            VectorNormaliser(state.normalisation, len(state.joints)),
+            lambda seen: _there(seen.state),
+        )
+    if contract.environment_state is not None:
+        outside = contract.environment_state
+        yield (
+            outside.tensor,
+            VectorNormaliser(outside.normalisation, outside.size),
+            lambda seen: _there(seen.environment_state),
+        )
+
+
+def _there(values: F64 | None) -> F64:
+    assert values is not None  # sources give what the contract has
+    return values
+
+
+@contextmanager
+def _encoders(bundle: ChunkBundle) -> Iterator[Mapping[str, BackendBase]]:
+    """Give the opened graphs by name, which ONNX Runtime runs."""
+    opened, _ = open_graphs(bundle, ["onnx"])
+    try:
+        yield {key.removeprefix("graphs."): backend for key, backend in opened.items()}
+    finally:
+        for backend in opened.values():
+            backend.close()
+
+
+def _rows(folder: Path, name: str, graph: Graph, count: int) -> dict[str, Tensor]:
+    """Make arrays on the disk for the samples of a graph."""
+    return {
+        spec.name: np.asarray(
+            open_memmap(folder / f"{name}.{place}.npy", "w+", spec.dtype, (count, *spec.shape[1:]))
+        )
+        for place, spec in enumerate(graph.input_specs)
+    }
+
+
+def _files(
+    contract: ChunkContract, graph: str, cameras: Sequence[str], count: int
+) -> dict[str, tuple[str, ...]]:
+    """Return names of samples, as the D-Robotics exporter of ACT chooses them."""
+    if cameras:
+        (tensor,) = contract.graphs[graph].inputs
+        return {
+            tensor: tuple(
+                f"{camera}_{sample:010d}" for sample in range(count) for camera in cameras
+            )
+        }
+    folders = {camera.tensor: name for name, camera in contract.cameras.items()}
+    for name, vector in (
+        ("state", contract.state),
+        ("environment_state", contract.environment_state),
+    ):
+        if vector is not None:
+            folders[vector.tensor] = name
+    return {
+        tensor: tuple(f"{folders[tensor]}/{sample:010d}" for sample in range(count))
+        for tensor in contract.graphs[graph].inputs
+    }

@@ -1,0 +1,276 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether rows are of one body that moves, in figures, and what is wrong with it, in words.
+
+Contacts shake a joint faster than a policy ticks, so that single velocities of a healthy walk may
+go against the change of the position: joints are judged by the median of those that move. Measured
+on healthy walks: 0.55 to 0.98 for joints, 0.48 to 0.98 for axes, and 0.8 to 1.8 times.
+
+Rows of a log may lie further apart than a tick, even half a step of the gait, after which anything
+seems to go against its rate, but with another ratio: only what has the right size has the wrong
+sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from model_tools.files.rows import Row
+from model_tools.prove.calibration.collection import Fields, Filling, Records
+from model_tools.prove.calibration.coverage import RowMotion, StatedAgreement
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.interfaces import F64
+
+_AT_ONCE = 256
+"""Rows that are judged at once; the pair across two such lots is left out."""
+FOLLOWED = 2
+"""Ticks after which a joint is where it was sent: motors and buses take their time."""
+_AXES = ("x", "y", "z")
+Places = npt.NDArray[np.intp]
+_FEWEST_PAIRS = 32
+_MOVES_RAD_S, _MOVES_RAD = 0.05, 0.01
+_AGAINST, _WITH = -0.3, 0.5
+"""Correlations below and above which one goes against the other, and with it."""
+_OFF = 3.5
+"""Times by which a scale is off."""
+_ALIKE, _UNITS = 1.5, 20.0
+"""Where both are off alike, it is the time between rows; from here on both are in degrees."""
+_ELSEWHERE = 0.5
+"""Mean correlation of joints with their targets: 0.6 and more in healthy walks, 0.1 to 0.44 with
+legs that are exchanged, signs that are mirrored, or without the commands."""
+_LISTED = 3
+
+
+class MotionOf:
+    """Compares rows with those of the tick before, as far as the observations tell.
+
+    Joints' velocities with the changes of their positions; the body's angular velocity w with the
+    change of gravity g in its frame, which is g' = -w x g, so that -(g x g') / |g|^2 is w without
+    its part along g; and the positions of joints with what they were sent to a tick or two before.
+    """
+
+    def __init__(self, bundle: JointBundle) -> None:
+        """Begin without rows."""
+        contract = bundle.contract
+        self._fields, self._period_s = Fields(bundle, ()), contract.period_ns * 1e-9
+        self._output, joints = contract.action.output, contract.joints.names
+        driven, scales, first = list[tuple[int, int]](), list[float](), 0
+        for term in contract.action.terms:
+            if term.kind == "position":
+                driven += [
+                    (first + place, joints.index(name)) for place, name in enumerate(term.joints)
+                ]
+                scales += term.scale.tolist()
+            first += len(term.joints)
+        self._from, self._to = np.array(driven, np.intp).reshape(-1, 2).T
+        self._scale = np.array(scales)
+        self._joints, self._body = _Compared(joints), _Compared(_AXES)
+        self._targets = [_Compared([joints[place] for place in self._to]) for _ in range(FOLLOWED)]
+        self._filling: Filling | None = None
+        self._count = 0
+
+    def watch(self, row: Row) -> None:
+        """Take a row, in the order of time; not all need come.
+
+        Raises:
+            ToolError: It holds other tensors than the first.
+        """
+        if self._filling is None:
+            self._filling = Filling(row, _AT_ONCE)
+        self._filling.put(self._count, row)
+        self._count += 1
+        if self._count == _AT_ONCE:
+            self._settle()
+
+    def found(self) -> RowMotion:
+        """Return what was found in all rows so far."""
+        self._settle()
+        targets = [found for each in self._targets if (found := each.found(centred=True))]
+        return RowMotion(
+            joints=self._joints.found(),
+            body=self._body.found(),
+            targets=max(targets, key=_together, default=None),
+        )
+
+    def _settle(self) -> None:
+        if self._filling is not None and self._count > 1:
+            self._add(self._filling.records[: self._count])
+        self._count = 0
+
+    def _add(self, rows: Records) -> None:
+        follows = np.append(False, (np.diff(rows["number"]) == 1) & ~rows["begins"][1:])
+        fields, output = self._fields.of(rows), rows["tensors"][self._output]
+        self._add_rates(fields, np.flatnonzero(follows))
+        target = output.reshape(len(rows), -1)[:, self._from] * self._scale
+        position, after = fields.get("joint_pos"), follows
+        if position is not None and len(self._to):
+            for ticks, compared in enumerate(self._targets, 1):
+                places = np.flatnonzero(after)
+                compared.add(target[places - ticks], position[places][:, self._to])
+                after = follows & np.append(False, after[:-1])
+
+    def _add_rates(self, fields: Mapping[str, F64], after: Places) -> None:
+        def mean(values: F64) -> F64:
+            return np.asarray((values[after] + values[after - 1]) / 2.0)
+
+        def rate(values: F64) -> F64:
+            return np.asarray((values[after] - values[after - 1]) / self._period_s)
+
+        if "joint_pos" in fields and "joint_vel" in fields:
+            self._joints.add(mean(fields["joint_vel"]), rate(fields["joint_pos"]))
+        if "gravity_body" in fields and "ang_vel_body" in fields:
+            gravity, turning = mean(fields["gravity_body"]), mean(fields["ang_vel_body"])
+            square = np.maximum((gravity**2).sum(axis=1, keepdims=True), 1e-6)
+            along = (gravity * turning).sum(axis=1, keepdims=True) * gravity / square
+            self._body.add(
+                turning - along, -np.cross(gravity, rate(fields["gravity_body"])) / square
+            )
+
+
+def _together(found: StatedAgreement) -> float:
+    return float(np.nan_to_num(found.correlation).mean())
+
+
+class _Compared:
+    """Sums for the correlation and the ratio of two quantities."""
+
+    def __init__(self, names: tuple[str, ...] | list[str]) -> None:
+        self._names, self._count = tuple(names), 0
+        self._first, self._second = np.zeros((2, len(names))), np.zeros((2, len(names)))
+        self._product = np.zeros(len(names))
+
+    def add(self, first: F64, second: F64) -> None:
+        """Take both [rows, values]."""
+        self._count += len(first)
+        for sums, values in ((self._first, first), (self._second, second)):
+            sums += values.sum(axis=0), np.square(values).sum(axis=0)
+        self._product += (first * second).sum(axis=0)
+
+    def found(self, *, centred: bool = False) -> StatedAgreement | None:
+        """Return the figures, about the means or about 0; None where nothing was compared."""
+        if not self._count:
+            return None
+        first, second = (sums / self._count for sums in (self._first, self._second))
+        means = (first[0], second[0]) if centred else (np.zeros(1), np.zeros(1))
+        squares = [
+            np.maximum(part[1] - mean**2, 0.0)
+            for part, mean in zip((first, second), means, strict=True)
+        ]
+        size = np.sqrt(squares)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return StatedAgreement(
+                names=self._names,
+                pairs=self._count,
+                stated=size[0],
+                seen=size[1],
+                correlation=(self._product / self._count - means[0] * means[1])
+                / (size[0] * size[1]),
+                ratio=size[0] / size[1],
+            )
+
+
+def moved_wrongly(found: RowMotion) -> Iterator[str]:
+    """Yield what no robot does."""
+    if found.joints is not None:
+        moving = _moving(found.joints, _MOVES_RAD_S)
+        if moving.any():
+            correlation = float(np.median(found.joints.correlation[moving]))
+            ratio = float(np.median(found.joints.ratio[moving]))
+            which = _listed([found.joints.names[place] for place in np.flatnonzero(moving)])
+            if _is_reversed(correlation, ratio):
+                yield (
+                    f"the velocities of joints have the other sign than the changes of their "
+                    f"positions ({which}; correlation {correlation:.2f}): see the signs in the "
+                    "driver"
+                )
+            elif _is_scaled(correlation, ratio) and not _rate(found):
+                yield (
+                    f"the velocities of joints are {ratio:.2g} x the changes of their positions "
+                    f"({which}): other units or scales, or velocities of the motors before "
+                    "their gears"
+                )
+    if found.body is not None:
+        for place in np.flatnonzero(_moving(found.body, _MOVES_RAD_S)):
+            axis, correlation = found.body.names[place], found.body.correlation[place]
+            ratio = float(found.body.ratio[place])
+            if _is_reversed(correlation, ratio):
+                yield (
+                    f"the angular velocity about {axis} has the other sign than the change of "
+                    f"the orientation (correlation {correlation:.2f}): the IMU's gyroscope and "
+                    "its orientation are in different frames"
+                )
+            elif _is_scaled(correlation, ratio) and not _rate(found):
+                yield (
+                    f"the angular velocity about {axis} is {ratio:.2g} x the change of the "
+                    "orientation: other units or scales"
+                )
+
+
+def _is_reversed(correlation: float, ratio: float) -> bool:
+    return correlation < _AGAINST and not _is_off(ratio)
+
+
+def _is_scaled(correlation: float, ratio: float) -> bool:
+    return correlation > _WITH and _is_off(ratio)
+
+
+def moved_elsewhere(found: RowMotion) -> Iterator[str]:
+    """Yield what is another robot's or controller's, or that of joints under other names."""
+    if rate := _rate(found):
+        yield (
+            f"joints and body both move {rate:.2g} x as far from row to row as in a tick of the "
+            "policy: the rows were logged at another rate, which does no harm here; what joints "
+            "were sent to is not judged"
+        )
+        return
+    targets = found.targets
+    if targets is None:
+        return
+    moving = _moving(targets, _MOVES_RAD)
+    if not moving.any():
+        return
+    correlation = np.where(moving, targets.correlation, 1.0)
+    mean = float(correlation[moving].mean())
+    if mean < _ELSEWHERE:
+        worst = [
+            f"{targets.names[place]} {correlation[place]:.2f}" for place in np.argsort(correlation)
+        ]
+        yield (
+            f"the joints do not go where this policy sends them (correlation {mean:.2f} on "
+            f"average, {_listed(worst)}): see the names and signs of joints, as left and right "
+            "that are exchanged; or another controller was at work, or nobody recorded its "
+            "commands"
+        )
+
+
+def _is_off(ratio: float) -> bool:
+    return not 1.0 / _OFF < ratio < _OFF
+
+
+def _rate(found: RowMotion) -> float | None:
+    """Return how many ticks lie between rows, where joints and body say the same of it."""
+    ratios = []
+    for part in (found.joints, found.body):
+        moving = part is not None and _moving(part, _MOVES_RAD_S)
+        if part is None or not np.any(moving):
+            return None
+        ratios.append(float(np.median(part.ratio[moving])))
+    alike = 1.0 / _ALIKE < ratios[0] / ratios[1] < _ALIKE
+    off = all(map(_is_off, ratios)) and max(ratios) < _UNITS
+    return 1.0 / ratios[0] if alike and off else None
+
+
+def _moving(found: StatedAgreement, least: float) -> npt.NDArray[np.bool_]:
+    if found.pairs < _FEWEST_PAIRS:
+        return np.zeros(len(found.names), bool)
+    return np.asarray(
+        (found.stated > least / 10.0) & (found.seen > least) & np.isfinite(found.correlation)
+    )
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether rows will do to calibrate with, in words: what is wrong, what is missing, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from model_tools.prove.calibration.calibration_files import FEWEST, in_words
+from model_tools.prove.calibration.coverage import (
+    PUSHED,
+    Direction,
+    RowCoverage,
+    TermCoverage,
+)
+from model_tools.prove.calibration.motion import moved_elsewhere, moved_wrongly
+
+_USUAL = 512
+"""`compile` takes as many."""
+_ONLY_STILL, _MOSTLY_STILL = 0.95, 0.5
+_UNHEALTHY, _NOTED = 0.2, 0.001
+"""Shares of rows that are not of a robot at work: too many, and worth a word."""
+_REPEATED, _SELDOM, HALFWAY = 0.1, 0.01, 0.5
+_FEW_COMMANDS = 8
+_FIXED_RAD_S = 0.05
+"""A body that turns less while its legs move stands on something; walking is five times that."""
+_ALWAYS_VARY = (
+    "joint_pos",
+    "joint_vel",
+    "ang_vel_body",
+    "gravity_body",
+    "quat_xyzw",
+    "lin_vel_body",
+    "last_action",
+)
+_PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
+_SPANNED = ("joint_pos", "last_action")
+"""Not velocities, whose healthy range is that of rare jolts."""
+_LISTED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrationVerdict:
+    """What is wrong, what is missing, and what could not be judged; true if nothing is wrong."""
+
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Return whether the rows will do."""
+        return not self.problems
+
+    @property
+    def words(self) -> str:
+        """The verdict in a line."""
+        return in_words(self.problems, self.warnings)
+
+
+def judge(found: RowCoverage) -> CalibrationVerdict:
+    """Return the verdict."""
+    return CalibrationVerdict(
+        problems=tuple(_problems(found)),
+        warnings=tuple(_warnings(found)),
+        notes=tuple(_notes(found)),
+    )
+
+
+def is_gap(found: Direction) -> bool:
+    """Return whether the rows know too little of a direction."""
+    return _is_missing(found) or any(True for _ in _gap(found))
+
+
+def _problems(found: RowCoverage) -> Iterator[str]:
+    yield from moved_wrongly(found.motion)
+    if found.different < FEWEST:
+        yield (
+            f"{found.different} different rows of {found.rows}, at least {FEWEST} are needed "
+            "and 1000 to 4000 usual: record the policy at work, for minutes"
+        )
+    constant = [term for term in found.terms if _is_lost(term)]
+    velocities = all(term.field != "joint_vel" for term in constant)
+    if velocities and found.still is not None and found.still >= _ONLY_STILL:
+        yield (
+            f"the robot stands still in {found.still:.0%} of the rows: record it while it moves,"
+            " with commands on every axis"
+        )
+    for term in constant:
+        yield (
+            f"{term.name} never changes: the recording lacks it, or nothing moved; see what the "
+            "robot publishes"
+        )
+    if found.tilted is not None and found.tilted >= _UNHEALTHY:
+        yield (
+            f"the robot is tilted beyond the contract's safety.max_tilt_rad in "
+            f"{found.tilted:.0%} of the rows: the IMU is mounted rotated, or the robot lay; see "
+            "the IMU's frame, or cut the recording with --from and --to"
+        )
+    if found.outside is not None and found.outside >= _UNHEALTHY:
+        yield (
+            f"joints are beyond their limits in {found.outside:.0%} of the rows: most likely "
+            "joints are named or ordered otherwise than in the contract, or have other signs"
+        )
+    if found.far is not None and found.far >= _UNHEALTHY:
+        yield (
+            f"{found.far:.0%} of the rows have values far outside those of the bundle's healthy "
+            f"run ({_worst(found)}): other units or scales, another order of joints, an IMU "
+            "that is mounted rotated; or the robot was not at work: cut that with --from and "
+            "--to"
+        )
+
+
+def _warnings(found: RowCoverage) -> Iterator[str]:
+    if FEWEST <= found.different < _USUAL:
+        yield (
+            f"{found.different} different rows: compile takes {_USUAL} from twice as many, and "
+            "1000 to 4000 are usual: record more"
+        )
+    repeated = 1.0 - found.different / found.rows
+    if repeated >= _REPEATED:
+        yield f"{repeated:.0%} of the rows repeat others: they add nothing"
+    if found.still is not None and _MOSTLY_STILL <= found.still < _ONLY_STILL:
+        yield (
+            f"stands still in {found.still:.0%} of the rows: cut that with --from and --to, or "
+            "record more of its work"
+        )
+    if never := [way for way in found.directions if _is_missing(way)]:
+        yield (
+            f"never {', '.join(way.words for way in never)}: the policy was trained for that; "
+            "record it, too"
+        )
+    for way in found.directions:
+        yield from _gap(way)
+    if found.commands is not None and found.commands < _FEW_COMMANDS:
+        yield (
+            f"{found.commands} different velocity commands: record more of them, with --every "
+            "where the episodes of an environment are long"
+        )
+    for term in found.terms:
+        if term.constant and term.field != "velocity_command" and not _is_lost(term):
+            yield f"{term.name} never changes in {_listed(term.constant)}"
+        if term.field in _SPANNED and term.span is not None and 0.0 < term.span < HALFWAY:
+            yield (
+                f"{term.name} spans {term.span:.0%} of what it does in a healthy run: what is "
+                "beyond will be cut off; record livelier work"
+            )
+        if term.shifted and term.field in _PLACED and (found.far or 0.0) < _UNHEALTHY:
+            yield (
+                f"{term.name} sits elsewhere than in a healthy run: {_off(term)}; see the order "
+                "and the signs of joints, and how the IMU is mounted"
+            )
+    yield from moved_elsewhere(found.motion)
+    if found.turning_rad_s is not None and found.turning_rad_s < _FIXED_RAD_S:
+        yield (
+            f"joints move, but the body turns by {found.turning_rad_s:.2g} rad/s only: was the "
+            "robot on a stand? Record it on the floor"
+        )
+    for share, what in (
+        (found.tilted, "are tilted beyond the contract's safety.max_tilt_rad"),
+        (found.outside, "have joints beyond their limits"),
+        (found.far, "have values far outside those of the bundle's healthy run"),
+    ):
+        if share is not None and _NOTED <= share < _UNHEALTHY:
+            where = f" ({_worst(found)})" if share is found.far else ""
+            yield f"{share:.1%} of the rows {what}{where}"
+
+
+def _notes(found: RowCoverage) -> Iterator[str]:
+    if found.far is None:
+        yield (
+            "the bundle has no nominal figures, so that nothing tells whether values are healthy"
+            " (model_tools complete --simulate, --rollout or --bag)"
+        )
+    if found.still is None:
+        yield "the rows do not tell whether the robot moves"
+
+
+def _is_lost(term: TermCoverage) -> bool:
+    """Return whether nothing of a term changes that changes wherever a robot moves."""
+    return term.field in _ALWAYS_VARY and len(term.constant) == len(term.names)
+
+
+def _is_missing(found: Direction) -> bool:
+    return found.reached <= PUSHED * found.trained
+
+
+def _gap(found: Direction) -> Iterator[str]:
+    trained = f"the policy was trained to {found.trained:g} {found.unit}"
+    if _is_missing(found):
+        return
+    if found.reached < HALFWAY * found.trained:
+        yield f"{found.words} only to {found.reached:.2g} {found.unit}: {trained}"
+    elif found.share < _SELDOM:
+        yield f"{found.words} in {found.share:.1%} of the rows only: {trained}; record more"
+
+
+def _off(term: TermCoverage) -> str:
+    worst = sorted(term.shifted.items(), key=lambda item: -item[1])
+    return _listed([f"{name} by {value:.1f} deviations" for name, value in worst])
+
+
+def _worst(found: RowCoverage) -> str:
+    return _listed([f"{name} in {share:.0%}" for name, share in found.far_values.items()])
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return ", ".join(names[:_LISTED]) + more

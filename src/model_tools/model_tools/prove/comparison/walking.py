@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model at work: the product's controller walks the simulated robot with it, in lockstep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import degrees, inf
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.prove.trial import WalkOutcome, try_case
+from model_tools.simulation.robot import LITE3, SimulatedRobot, Velocity, WalkCase, steady
+from policy_inference.bundle.bundle import REPORT_FOLDER, JointBundle
+from policy_inference.bundle.expected import ClosedLoopLimits
+from policy_inference.comparison.limits import Check
+from policy_inference.errors import RobotError
+from policy_inference.interfaces import Backend
+from robot_sim.errors import SimError
+from robot_sim.metrics import SETTLE_S
+from robot_sim.trace import Trace
+
+VELOCITIES: tuple[Velocity, ...] = ((0.8, 0, 0), (0, 0.5, 0), (0, 0, 0.8), (0, 0, 0))
+"""Commands vx, vy (m/s) and yaw rate (rad/s) of a Lite3, each held for a whole walk."""
+DURATION_S = 20.0
+AXES = ("vx", "vy", "yaw rate")
+_ERROR_SHARE, _SMALLEST_ERROR = 0.25, 0.05
+"""Of a good walk: of the command's largest component, and in m/s, rad/s where that is small."""
+_ALTERED_SHARE = 0.001
+"""Of a good walk: ticks in which the guard may change a target; its bounds are 1.5 x nominal."""
+_ACCEPTANCE = "acceptance"
+"""Report whose steady cases are these walks, of a Lite3."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Walked:
+    """A walk with one command (vx, vy in m/s, yaw rate in rad/s), its figures and ground truth."""
+
+    command: Velocity
+    outcome: WalkOutcome
+    trace: Trace
+
+    @property
+    def standing(self) -> bool:
+        """Whether it was told to stand."""
+        return not any(self.command)
+
+
+def check_walks(
+    bundles: Sequence[JointBundle], duration_s: float, robot: SimulatedRobot = LITE3
+) -> None:
+    """Check what can be known of walks before anything runs.
+
+    Raises:
+        ToolError: They are too short or without end, or a bundle is of another robot.
+    """
+    if not SETTLE_S < duration_s < inf:
+        raise ToolError(
+            f"expected walks longer than the {SETTLE_S:g} s in which a robot settles, "
+            f"and with an end, found {duration_s:g} s"
+        )
+    for bundle in bundles:
+        try:
+            robot.require(bundle.contract)
+            if robot.model is not None:
+                robot.world(bundle.contract)
+        except SimError as error:
+            raise ToolError(str(error)) from error
+
+
+def walk_each(
+    bundle: JointBundle,
+    backend: Backend,
+    duration_s: float = DURATION_S,
+    robot: SimulatedRobot = LITE3,
+) -> list[Walked]:
+    """Walk each of `VELOCITIES`, as the robot's own, from when the policy takes over.
+
+    Raises:
+        ToolError: As `check_walks`, or the simulated robot cannot be driven at this rate.
+        PolicyError: The bundle does not fit the simulated robot.
+    """
+    check_walks([bundle], duration_s, robot)
+    walks = []
+    for command in dict.fromkeys(robot.velocity(bundle.contract, each) for each in VELOCITIES):
+        name = "({:g}, {:g}, {:g})".format(*command)
+        case = WalkCase(
+            name=name,
+            group="compare",
+            schedule=steady(*command),
+            duration_s=duration_s,
+            limits=None,
+        )
+        try:
+            outcome, trace = try_case(bundle, backend, case, robot=robot)
+        except (SimError, RobotError) as error:
+            raise ToolError(f"{bundle.path}: {error}") from error
+        walks.append(Walked(command=command, outcome=outcome, trace=trace))
+    return walks
+
+
+def judge(
+    walks: Sequence[Walked], reference: Sequence[Walked], limits: ClosedLoopLimits
+) -> tuple[Check, ...]:
+    """Hold walks against limits and, in how well they follow the command, against the reference.
+
+    Surviving is never all that is asked: a model that stands still survives.
+    """
+    checks = [_cut_short(walks)]
+    for walk, other in zip(walks, reference, strict=True):
+        checks += _following(walk, other, limits)
+    checks += _worst(
+        walks,
+        "largest tilt, degrees",
+        "tilt_deg",
+        None if limits.max_tilt_rad is None else degrees(limits.max_tilt_rad),
+    )
+    checks += _worst(
+        walks, "share at the torque limit", "torque_limit_share", limits.torque_limit_share
+    )
+    checks += _worst(
+        [walk for walk in walks if walk.standing],
+        "mean |action change|, standing",
+        "action_change",
+        limits.standing_action_change,
+    )
+    return tuple(checks)
+
+
+def judge_alone(
+    walks: Sequence[Walked],
+    bundle: JointBundle,
+    reported: Mapping[str, Sequence[float]],
+    limits: ClosedLoopLimits,
+) -> tuple[Check, ...]:
+    """Hold walks against what a good walk is, whatever the reference does.
+
+    Args:
+        walks: Of one artifact.
+        bundle: Its bundle; the guard's bounds say something where it has a `nominal`.
+        reported: Errors of vx, vy (m/s) and yaw rate (rad/s) that its report has, by walk.
+        limits: What an error may be above those.
+    """
+    checks = [_cut_short(walks)]
+    for walk in walks:
+        checks += _errors(
+            walk,
+            "error of {}",
+            [max(_SMALLEST_ERROR, _ERROR_SHARE * max(map(abs, walk.command)))] * len(AXES),
+        )
+        known = reported.get(walk.outcome.name)
+        if known is not None and limits.velocity_error is not None:
+            checks += _errors(
+                walk,
+                "error of {}, by the bundle's report",
+                [error + limits.velocity_error for error in known],
+            )
+    altered = None if bundle.contract.nominal is None else _ALTERED_SHARE
+    return (
+        *checks,
+        *_worst(walks, "share of ticks altered by the guard", "altered_share", altered),
+    )
+
+
+def reported_errors(bundle: JointBundle, sha256: str) -> dict[str, list[float]]:
+    """Return the errors of the walks of a Lite3 that passed in the bundle's report on a model.
+
+    There are none without such a report.
+
+    Raises:
+        BundleError: The report is not the one that the contract means.
+        ToolError: It is not as `tools.acceptance` writes it.
+    """
+    content = bundle.report(_ACCEPTANCE)
+    if content is None or content.get("model_sha256") != sha256:
+        return {}
+    report = Node(str(bundle.path / REPORT_FOLDER / f"{_ACCEPTANCE}.json"), content)
+    return {
+        outcome["name"].text(): outcome["error"].numbers(len(AXES))
+        for outcome in report.section("outcomes")
+        if outcome.flag("passed")
+    }
+
+
+def _cut_short(walks: Sequence[Walked]) -> Check:
+    short = [walk.outcome for walk in walks if not walk.outcome.survived]
+    where = "; ".join(
+        f"{outcome.name}: {outcome.stopped_by or f'fell after {outcome.survived_s:.1f} s'}"
+        for outcome in short
+    )
+    return Check(what="walks cut short", value=len(short), limit=0, where=where)
+
+
+def _following(walk: Walked, reference: Walked, limits: ClosedLoopLimits) -> list[Check]:
+    if limits.velocity_error is None:
+        return []
+    return _errors(
+        walk,
+        "error of {}",
+        [allowed + limits.velocity_error for allowed in reference.outcome.error],
+    )
+
+
+def _errors(walk: Walked, what: str, limits: Sequence[float]) -> list[Check]:
+    """Return a check for each axis, whose name takes the place of {} in `what`."""
+    return [
+        Check(what=what.format(axis), value=error, limit=limit, where=walk.outcome.name)
+        for axis, error, limit in zip(AXES, walk.outcome.error, limits, strict=True)
+    ]
+
+
+def _worst(walks: Sequence[Walked], what: str, field: str, limit: float | None) -> list[Check]:
+    """Return the check of a figure where it is largest; NaN, not measured, is the worst."""
+    if limit is None:
+        return []
+    values = {walk.outcome.name: getattr(walk.outcome, field) for walk in walks}
+    where = max(values, key=lambda name: (values[name] != values[name], values[name]))
+    return [Check(what=what, value=values[where], limit=limit, where=where)]

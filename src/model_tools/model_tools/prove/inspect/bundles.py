@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle folder: what its contract says, and whether its files are those that it means."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.baked import (
+    BakedAction,
+    baked_actions,
+    baked_normaliser,
+    is_same,
+    span,
+)
+from model_tools.files.foreign import Node, read_json
+from model_tools.files.onnx_model import OnnxModel, read_onnx
+from model_tools.make.importers.draft import (
+    completing,
+    open_questions,
+    other_problems,
+)
+from model_tools.prove.inspect.chunk_contract_rows import describe_chunk_contract, oddities
+from model_tools.prove.inspect.contract_rows import describe_contract
+from model_tools.prove.inspect.inspection import InspectionReport
+from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, model_sha256, stated_hashes
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import Artifact, JointContract
+from policy_inference.bundle.load import parse_contract
+from policy_inference.bundle.schema import load_yaml, read_bytes
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.errors import BundleError, Problem
+from policy_inference.interfaces import F64
+
+KIND = "bundle folder"
+_STATISTICS = "obs_stats.npz"
+_SAME_PRECISION = {"w8a8": "int8"}
+_ABOUT_ANOTHER = "about another model than the bundle has"
+
+
+def recognise(path: Path) -> bool:
+    """Return whether it is a folder with a contract."""
+    return path.is_dir() and (path / CONTRACT_FILE).is_file()
+
+
+def inspect(path: Path) -> InspectionReport:
+    """Return what is in the bundle; of one that does not load, open questions and what is wrong."""
+    report = InspectionReport(kind=KIND, path=path)
+    try:
+        contract = parse_contract(read_bytes(path / CONTRACT_FILE), path / CONTRACT_FILE)
+    except BundleError as error:
+        describe_draft(path / CONTRACT_FILE, error.problems, report)
+        return report
+    if isinstance(contract, ChunkContract):
+        describe_chunk_contract(contract, report)
+    else:
+        describe_contract(contract, report)
+    describe_reports(contract, path, report)
+    _suspect_files(contract, path, report)
+    _suspect_limits(contract, report)
+    for graph in contract.models.values():
+        for backend, artifact in graph.artifacts.items():
+            model = _model(path / artifact.file, report)
+            if model is not None:
+                _suspect_precision(backend, artifact, model, report)
+            if model is not None and backend == "onnx" and isinstance(contract, JointContract):
+                _suspect_twice(contract, path, model, report)
+    if isinstance(contract, ChunkContract):
+        report.suspicions.extend(oddities(contract, path))
+    return report
+
+
+def _suspect_files(contract: AnyContract, path: Path, report: InspectionReport) -> None:
+    stated = stated_hashes(contract)
+    for name, sha256 in stated.items():
+        file = path / name
+        if not file.is_file():
+            report.suspect(f"{name} is not there")
+        elif sha256_of(file) != sha256:
+            report.suspect(f"{name} has another hash than the contract says")
+    if (path / _STATISTICS).is_file() and _STATISTICS not in stated:
+        report.suspect(
+            f"{_STATISTICS} is there, and the contract does not use it: either the "
+            "model normalises inside, or nothing does"
+        )
+
+
+def _suspect_limits(contract: AnyContract, report: InspectionReport) -> None:
+    """Note limits that hold for nothing."""
+    artifacts = next(iter(contract.models.values())).artifacts
+    for backend in contract.limits.keys() - artifacts.keys():
+        report.suspect(f"limits {backend}: there is no artifact for this back end")
+
+
+def _model(file: Path, report: InspectionReport) -> OnnxModel | None:
+    """Return an artifact that is an ONNX model; note what cannot be read."""
+    if file.suffix != ".onnx" or not file.is_file():
+        return None
+    try:
+        return read_onnx(file)
+    except ToolError as error:
+        report.suspect(str(error))
+        return None
+
+
+def _suspect_precision(
+    backend: str, artifact: Artifact, model: OnnxModel, report: InspectionReport
+) -> None:
+    stated = _SAME_PRECISION.get(artifact.precision, artifact.precision)
+    if stated != model.precision:
+        report.suspect(
+            f"artifact {backend}: the contract says {artifact.precision}, "
+            f"{artifact.file} holds {model.precision} weights"
+        )
+    if artifact.integers not in (None, model.integers):
+        report.suspect(
+            f"artifact {backend}: the contract says {artifact.integers} integers, "
+            f"{artifact.file} holds {model.integers or 'none'}"
+        )
+
+
+def _suspect_twice(
+    contract: JointContract, path: Path, model: OnnxModel, report: InspectionReport
+) -> None:
+    """Note what is done inside the model and again by the contract."""
+    statistics = any(o.normalisation for o in contract.observations.values())
+    normaliser = baked_normaliser(model)
+    if normaliser and (statistics or (path / _STATISTICS).is_file()):
+        report.suspect(f"normalised twice: {normaliser} in the model, and statistics in the bundle")
+    for found in baked_actions(model):
+        if found.nodes and found.output == contract.action.output:
+            _suspect_action(contract, found, report)
+
+
+def _suspect_action(contract: JointContract, found: BakedAction, report: InspectionReport) -> None:
+    """Note a scale or an offset of the action that both have, and an offset that neither has."""
+    if not found.is_known:
+        report.suspect(found.advice())
+        return
+    scale, offset, default = _stated_action(contract)
+    if found.is_scaled and not np.all(scale == 1.0):
+        twice = "scaled twice" if is_same(found.scale, scale) else "scaled by model and contract"
+        report.suspect(
+            f"{twice}: {found.read}, and action.scale "
+            f"{span(scale)} in the contract: right only if the training "
+            f"multiplies by both; {found.feedback_advice}"
+        )
+    if found.is_shifted and offset.any():
+        same = is_same(found.offset, offset)
+        twice = "shifted twice" if same else "shifted by model and contract"
+        report.suspect(
+            f"{twice}: {found.where}, {span(found.offset)} added, and action.offset "
+            f"{span(offset)} in the contract: right only if the training adds both"
+        )
+    if not found.is_shifted and not offset.any() and default.any():
+        report.suspect(
+            f"never shifted: {found.where}, 0 added, and action.offset 0 in the "
+            "contract: targets are around 0 rad and not around the default pose, right "
+            "only if the training adds no offset"
+        )
+
+
+def _stated_action(contract: JointContract) -> tuple[F64, F64, F64]:
+    """Return scale, offset, and default pose of position targets, of each value of the action."""
+    terms, names = contract.action.terms, contract.joints.names
+    places = [names.index(joint) for term in terms for joint in term.joints]
+    is_position = np.concatenate([[term.kind == "position"] * len(term.joints) for term in terms])
+    return (
+        np.concatenate([term.scale for term in terms]),
+        np.concatenate([term.offset for term in terms]),
+        contract.joints.default_position[places] * is_position,
+    )
+
+
+def describe_draft(file: Path, problems: Sequence[Problem], report: InspectionReport) -> None:
+    """Add a row for each open question; other problems are suspicious."""
+    try:
+        values = load_yaml(file)
+    except BundleError:  # which is among the problems
+        values = None
+    questions = open_questions(values)
+    for key, question in questions.items():
+        report.row(f"TODO {key}", question)
+    if questions:
+        report.suspect(
+            f"{len(questions)} questions are open; answer them in {file.name}, and then "
+            f"{completing(file.parent)}"
+        )
+    for problem in other_problems(problems, questions):
+        report.suspect(f"the loader refuses it: {problem}")
+
+
+def describe_reports(contract: AnyContract, path: Path, report: InspectionReport) -> None:
+    """Add a row with the verdict of each report; note those that fail or are about another model.
+
+    Args:
+        contract: Names the reports and the models.
+        path: Folder of the bundle.
+        report: What the rows are added to.
+    """
+    for backend, entry in contract.reports.items():
+        file = path / entry.file
+        if not file.is_file():
+            continue  # which is noted with the other files
+        try:
+            verdict, failed = _verdict(read_json(file), model_sha256(contract, backend) or "")
+        except ToolError as error:
+            report.suspect(str(error))
+            continue
+        report.row(f"report {backend}", f"{entry.file}: {verdict}")
+        if failed:
+            report.suspect(f"{entry.file}: {verdict}")
+
+
+def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
+    """Return what a report says of the model with this hash, and whether that is no good."""
+    if content.get("artifacts") is not None:
+        return _of_comparison(content, sha256)
+    if content.get("outcomes") is not None:
+        return _of_acceptance(content, sha256)
+    return "a report of a kind that is not known here", False
+
+
+def _of_comparison(content: Node, sha256: str) -> tuple[str, bool]:
+    about = [one for one in content.section("artifacts") if one["sha256"].text() == sha256]
+    if not about:
+        return _ABOUT_ANOTHER, True
+    against = content["reference"].text()
+    holds = all(one.flag("holds") for one in about)
+    return f"compared with {against}: limits {'hold' if holds else 'fail'}", not holds
+
+
+def _of_acceptance(content: Node, sha256: str) -> tuple[str, bool]:
+    if content["model_sha256"].text() != sha256:
+        return _ABOUT_ANOTHER, True
+    judged = [one for one in content.section("outcomes") if one.get("passed") is not None]
+    failed = [one["name"].text() for one in judged if not one.flag("passed")]
+    words = f"{len(judged) - len(failed)} of {len(judged)} cases passed"
+    return f"{words}; failed: {', '.join(failed)}" if failed else words, bool(failed)

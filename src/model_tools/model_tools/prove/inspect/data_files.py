@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Files with data: arrays of numpy or safetensors, and YAML that a training run left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.files.arrays import read_arrays, read_tensors
+from model_tools.files.file_types import suffix_of
+from model_tools.files.foreign import Node
+from model_tools.make.importers.import_bundle import choose
+from model_tools.make.importers.source import read_source
+from model_tools.prove.calibration.calibration_files import PROVENANCE, kept_in
+from model_tools.prove.inspect.inspection import InspectionReport
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.interfaces import Tensor
+
+ARRAYS = "arrays (npz, npy, safetensors)"
+_SAFETENSORS = ".safetensors"
+_ACTIONS = ("actions", "action")
+_LARGEST_SPREAD = 1e3
+"""Of rad, rad/s, m/s or N·m; beyond it a value vanishes when it is divided."""
+_SHOWN = 12
+RUN_FILE = "YAML of a training run"
+
+
+def is_arrays(path: Path) -> bool:
+    """Return whether it begins as one, or is named as one."""
+    return suffix_of(path) in (".npz", ".npy", _SAFETENSORS)
+
+
+def inspect_arrays(path: Path) -> InspectionReport:
+    """Return shapes, types and ranges.
+
+    Raises:
+        ToolError: It is another kind of file, is cut off, or holds Python objects.
+    """
+    arrays = read_tensors(path) if suffix_of(path) == _SAFETENSORS else read_arrays(path)
+    report = InspectionReport(kind=ARRAYS, path=path)
+    report.row("sha256", sha256_of(path))
+    report.row("looks like", _looks_like(arrays))
+    _add_verdict(arrays, report)
+    for name, array in arrays.items():
+        if name != PROVENANCE:
+            report.row(name, _words(array))
+        suspect_values(name, array, report)
+    if {"mean", "std"} <= set(arrays):
+        suspect_statistics(arrays["mean"], arrays["std"], report)
+    if "obs" in arrays:
+        actions = next((arrays[name] for name in _ACTIONS if name in arrays), None)
+        suspect_rows(arrays["obs"], actions, report)
+    return report
+
+
+def _add_verdict(arrays: Mapping[str, Tensor], report: InspectionReport) -> None:
+    """Add what the file says of its rows, where `calibrate` made it."""
+    if PROVENANCE not in arrays:
+        return
+    kept = kept_in(arrays[PROVENANCE])
+    if kept is None:
+        report.suspect(f"{PROVENANCE} is not what calibrate writes there")
+        return
+    report.row("rows of", f"{kept.source}, for {kept.bundle}")
+    report.row("verdict", kept.words)
+    for text in (*kept.problems, *kept.warnings):
+        report.suspect(text)
+
+
+def _looks_like(arrays: Mapping[str, Tensor]) -> str:
+    names = set(arrays)
+    if PROVENANCE in names:
+        return "rows to calibrate with"
+    if {"mean", "std"} <= names:
+        return "statistics of observations (obs_stats)"
+    if "obs" not in names:
+        return "arrays that no tool here knows by name"
+    if _is_even(arrays.get("time")):
+        return "a recorded rollout"
+    return "rows of a model, as golden ones" if names & set(_ACTIONS) else "rows of observations"
+
+
+def _is_even(time: Tensor | None) -> bool:
+    """Return whether these are the times of rows that follow each other, a few of them late."""
+    if time is None or time.ndim != 1 or len(time) < 2 or time.dtype.kind != "f":
+        return False
+    steps = np.diff(np.asarray(time, np.float64))
+    return bool(np.isclose(steps, np.median(steps), rtol=0.5).mean() > 0.9)
+
+
+def _words(array: Tensor) -> str:
+    """Return shape and type, and the range of numbers or the first texts."""
+    shape = f"{array.dtype}{list(array.shape)}"
+    if array.dtype.kind in "US":
+        return f"{', '.join(map(str, array.flat[:40]))}"
+    finite = array[np.isfinite(array)] if array.dtype.kind in "biuf" else array[:0]
+    return f"{shape} in {finite.min():.6g} .. {finite.max():.6g}" if finite.size else shape
+
+
+def suspect_values(name: str, array: Tensor, report: InspectionReport) -> None:
+    """Note values that are not finite."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        share = 1.0 - np.isfinite(array).mean()
+        report.suspect(f"{name} holds NaN or infinite values ({share:.1%})")
+
+
+def suspect_statistics(mean: Tensor, std: Tensor, report: InspectionReport) -> None:
+    """Note statistics that cannot be those of an observation."""
+    if mean.shape != std.shape:
+        report.suspect(f"mean {list(mean.shape)} and std {list(std.shape)} differ in shape")
+    if std.dtype.kind not in "iuf":
+        return
+    spread = np.asarray(std, np.float64)
+    if len(zero := np.flatnonzero(spread <= 0.0)):
+        report.suspect(
+            f"std is 0 or less at {_listed(zero)}; what never changed is divided by a "
+            "floor or by nothing"
+        )
+    if len(large := np.flatnonzero(spread > _LARGEST_SPREAD)):
+        report.suspect(f"std is above {_LARGEST_SPREAD:g} at {_listed(large)}")
+
+
+def suspect_rows(obs: Tensor, actions: Tensor | None, report: InspectionReport) -> None:
+    """Note rows that say less than their number; `obs` and `actions` are [rows, ...]."""
+    if obs.ndim < 2 or obs.dtype.kind not in "iuf":
+        return
+    if actions is not None and len(actions) != len(obs):
+        report.suspect(f"{len(obs)} rows of obs and {len(actions)} of actions")
+    if len(obs) < 2:
+        return
+    rows = obs.reshape(len(obs), -1)
+    if len(constant := np.flatnonzero((rows == rows[0]).all(axis=0))):
+        report.suspect(f"obs never changes in the columns {_listed(constant)}")
+    if repeated := len(rows) - len({row.tobytes() for row in rows}):
+        report.suspect(f"{repeated} of {len(rows)} rows of obs repeat others")
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    """Return numbers from 0, the first of many."""
+    found = list(map(str, numbers))
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(found[:_SHOWN]) + more
+
+
+def is_run_file(path: Path) -> bool:
+    """Return whether it is named as YAML."""
+    return suffix_of(path) in (".yaml", ".yml")
+
+
+def inspect_run_file(path: Path) -> InspectionReport:
+    """Return the format and the values that a policy needs.
+
+    Raises:
+        ToolError: It is not YAML, or of no format that can be imported.
+    """
+    source = read_source(path)
+    report = InspectionReport(kind=choose(source).NAME, path=path)
+    report.row("can be imported as", report.kind)
+    for name, node in source.root.items():
+        report.row(name, _brief(node))
+    for node in source.root.section("actions"):
+        _suspect_action(report, node)
+    return report
+
+
+def _brief(node: Node) -> str:
+    """Describe a value in a line: itself, or what it is made of."""
+    if isinstance(node.value, dict):
+        return ", ".join(map(str, node.value)) or "nothing"
+    if isinstance(node.value, list) and any(isinstance(v, (dict, list)) for v in node.value):
+        names = [v.get("name", "?") if isinstance(v, dict) else "list" for v in node.value]
+        return f"{len(names)}: {', '.join(map(str, names))}"
+    if isinstance(node.value, list):
+        return f"{len(node.value)}: {', '.join(map(str, node.value))}"
+    return str(node.value)
+
+
+def _suspect_action(report: InspectionReport, action: Node) -> None:
+    """Note an action that is neither scaled nor shifted: its model may give whole targets."""
+    scale, offset = action.get("scale"), action.get("offset")
+    shifted = action.flag("use_default_offset") or not _is_all(offset, 0.0)
+    if _is_all(scale, 1.0) and not shifted:
+        report.suspect(
+            f"{action.key}: scale 1 and offset 0, as where the model gives whole "
+            "targets; see that neither is applied twice or never"
+        )
+
+
+def _is_all(value: Node | None, number: float) -> bool:
+    if value is None:
+        return True
+    values = value.value if isinstance(value.value, list) else [value.value]
+    return all(entry == number for entry in values)

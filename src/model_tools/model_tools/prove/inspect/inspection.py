@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What an inspection found, and how it is shown on the terminal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+_LONGEST, _SHOWN = 2000, 80
+"""Characters: names of 60 joints are shown, what is longer has only its beginning shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTable:
+    """Several values of each of many things, such as joints: a row for each."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InspectionReport:
+    """Rows of a table, further tables, and what a user should look at twice."""
+
+    kind: str
+    path: Path
+    rows: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[ReportTable] = field(default_factory=list)
+    suspicions: list[str] = field(default_factory=list)
+
+    def row(self, name: str, value: object) -> None:
+        """Add a row; of a long text, as a robot's description in metadata is, only the size."""
+        self.rows.append((name, _folded(str(value))))
+
+    def suspect(self, text: str) -> None:
+        """Add something suspicious."""
+        self.suspicions.append(text)
+
+
+def _folded(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    whole = _as_written(text)
+    lines, begin = whole.count("\n") + 1, " ".join(whole[:_SHOWN].split())
+    return f"{begin} ... ({lines:,} lines, {len(whole):,} characters)"
+
+
+def _as_written(text: str) -> str:
+    """Return a text that is kept as JSON, with its own lines."""
+    try:
+        content = json.loads(text) if text.startswith('"') else text
+    except ValueError:
+        return text
+    return content if isinstance(content, str) else text
+
+
+def show_report(report: InspectionReport) -> None:
+    """Print the report: a table, then what is suspicious."""
+    console = Console()
+    table = Table(
+        title=escape(f"{report.kind}: {report.path}"), show_header=False, title_justify="left"
+    )
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in report.rows:
+        table.add_row(escape(name), escape(value))
+    console.print(table if report.rows else table.title)
+    for part in report.tables:
+        console.print(f"[italic]{escape(part.title)}[/italic]", highlight=False, soft_wrap=True)
+        console.print(_grid(part))
+    for text in report.suspicions:
+        # Left to the terminal to wrap, so that commands in it can be copied.
+        console.print(
+            f"[yellow]suspicious[/yellow] {escape(text)}", highlight=False, soft_wrap=True
+        )
+    if not report.suspicions:
+        console.print("[green]nothing suspicious[/green]")
+
+
+def _grid(part: ReportTable) -> Table:
+    grid = Table()
+    for name in part.header:
+        grid.add_column(escape(name), overflow="fold")
+    for row in part.rows:
+        grid.add_row(*map(escape, row))
+    return grid

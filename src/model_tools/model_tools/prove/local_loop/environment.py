@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An environment or a policy of the user behind one class, whichever API it has."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.prove.local_loop.users_code import (
+    calling,
+    described,
+    load_function,
+    one_number,
+    vectors,
+)
+from policy_inference.bundle.contract import JointContract
+from policy_inference.interfaces import F32, F64
+
+Observations = dict[str, F64]
+_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvironmentStep:
+    """What an action led to: new vectors [size] by model input, reward, end of the episode."""
+
+    observations: Observations
+    reward: float
+    ended: bool
+
+
+class UsersEnvironment:
+    """An environment with gymnasium's API or the old one, told apart by what it returns.
+
+    Attributes:
+        name: The `module:function` that made it.
+    """
+
+    def __init__(self, name: str, environment: Any, sizes: Mapping[str, int]) -> None:
+        """Wrap an environment.
+
+        Args:
+            name: The `module:function` that made it.
+            environment: Has `reset` and `step`.
+            sizes: Number of values of each model input that is observed.
+
+        Raises:
+            ToolError: It lacks one of the two.
+        """
+        lacks = [
+            method
+            for method in ("reset", "step")
+            if not callable(getattr(environment, method, None))
+        ]
+        if lacks:
+            raise ToolError(
+                f"{name}: expected an environment with reset and step, found "
+                f"{type(environment).__name__} without {' and '.join(lacks)}"
+            )
+        self.name, self._environment, self._sizes = name, environment, sizes
+        self._steps = 0
+
+    def reset(self, seed: int | None = None) -> Observations:
+        """Begin an episode; return new vectors [size] by model input.
+
+        Raises:
+            ToolError: It fails, takes no seed, or returns what the model cannot be fed with.
+        """
+        found = self._call("reset") if seed is None else self._seeded_reset(seed)
+        if isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], Mapping):
+            found, _info = found
+        return vectors(found, self._sizes, f"{self.name}: reset")
+
+    def step(self, action: F32) -> EnvironmentStep:
+        """Take a step with an action [actions], an array that becomes the environment's own.
+
+        Raises:
+            ToolError: It fails, or returns no step of one robot.
+        """
+        where = f"{self.name}: step {self._steps}"
+        with calling(where):
+            found = self._environment.step(action)
+        if not isinstance(found, tuple) or len(found) not in (4, 5):
+            raise ToolError(
+                f"{where}: expected (observation, reward, terminated, truncated, info) "
+                f"or (observation, reward, done, info), found {described(found)}"
+            )
+        self._steps += 1
+        observation, reward, *ends, _info = found
+        return EnvironmentStep(
+            observations=vectors(observation, self._sizes, where),
+            reward=one_number(reward, f"{where}: reward"),
+            ended=any(one_number(end, f"{where}: end of the episode") for end in ends),
+        )
+
+    def close(self) -> None:
+        """Let it release what it holds; that it fails to is no more than a warning."""
+        if callable(getattr(self._environment, "close", None)):
+            try:
+                self._call("close")
+            except ToolError as error:
+                _log.warning("%s", error)
+
+    def _call(self, method: str, *args: object, **named: object) -> object:
+        with calling(f"{self.name}: {method}"):
+            return getattr(self._environment, method)(*args, **named)
+
+    def _seeded_reset(self, seed: int) -> object:
+        takes = inspect.signature(self._environment.reset).parameters
+        if "seed" in takes:
+            return self._call("reset", seed=seed)
+        if callable(getattr(self._environment, "seed", None)):
+            self._call("seed", seed)
+            return self._call("reset")
+        if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in takes.values()):
+            return self._call("reset", seed=seed)
+        raise ToolError(
+            f"{self.name}: expected reset(seed=...) or a method seed, found neither; "
+            "leave --seed out"
+        )
+
+
+@contextmanager
+def opened(name: str, sizes: Mapping[str, int]) -> Iterator[UsersEnvironment]:
+    """Make the environment that `module:function` returns, and close it at the end.
+
+    Raises:
+        ToolError: There is no such function, or it returns no environment.
+    """
+    function = load_function(name)
+    with calling(name):
+        made = function()
+    environment = UsersEnvironment(name, made, sizes)
+    try:
+        yield environment
+    finally:
+        environment.close()
+
+
+class UsersPolicy:
+    """What `module:Class` makes with `obs_dim` and `act_dim`; its `act(obs)` gives an action."""
+
+    def __init__(self, name: str, contract: JointContract) -> None:
+        """Make it.
+
+        Args:
+            name: `module:Class`, from the current folder or installed.
+            contract: Of the bundle, which must observe one input.
+
+        Raises:
+            ToolError: There is no such class, it fails, or it has no `act`; or the bundle observes
+                several inputs, of which `act` could not be given one.
+        """
+        if len(contract.observations) != 1:
+            raise ToolError(
+                f"{name}: expected a bundle with one observation, which act(obs) gets, "
+                f"found {', '.join(contract.observations)}; let the bundle's own model "
+                "act"
+            )
+        [self._input] = contract.observations
+        tensors, self._output = contract.model, contract.action.output
+        sizes = [
+            math.prod(tensor.shape)
+            for tensor in (tensors.inputs[self._input], tensors.outputs[self._output])
+        ]
+        function = load_function(name)
+        with calling(name):
+            self._policy: Any = function(obs_dim=sizes[0], act_dim=sizes[1])
+        if not callable(getattr(self._policy, "act", None)):
+            raise ToolError(
+                f"{name}: expected a policy with act(obs), found "
+                f"{type(self._policy).__name__} without"
+            )
+        self._name, self._size = name, sizes[1]
+
+    def act(self, observations: Observations) -> F32:
+        """Return its action [actions] for what the environment showed.
+
+        Raises:
+            ToolError: It fails, or gives something else than finite numbers, one per action.
+        """
+        with calling(f"{self._name}: act"):
+            found = self._policy.act(observations[self._input].astype(np.float32))
+        given = vectors(found, {self._output: self._size}, f"{self._name}: act")
+        return given[self._output].astype(np.float32)

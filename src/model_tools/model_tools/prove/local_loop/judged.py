@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A rollout held against a reference: the difference, its limits, and the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from model_tools.errors import ToolError
+from model_tools.prove.comparison.candidates import Candidate, candidate, check_same_function
+from model_tools.prove.comparison.compare import measure_latency
+from model_tools.prove.comparison.comparison_report import VERDICT, number
+from model_tools.prove.local_loop.agreement import warn_of_unusual
+from model_tools.prove.local_loop.environment import opened
+from model_tools.prove.local_loop.loop import Rollout, input_sizes, roll_out
+from policy_inference.backends.registry import Options
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.limits import Check, open_loop_limits
+from policy_inference.comparison.open_loop import Difference, difference, joints, judge
+from policy_inference.core.latency import Latency
+
+REFERENCE_BACKEND, REFERENCE_PRECISION = "onnx", "fp32"
+LISTED = 8
+_COLOURS = {True: "green", False: "bold red"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """A rollout and what it is worth; its truth value says whether all limits hold.
+
+    Attributes:
+        environment: Name of the environment.
+        model, reference: What acted, and what it was compared with.
+        rollout: What happened.
+        difference: Of the actions.
+        checks: The difference against the limits of the model's artifact.
+        latency: Of single runs of the model on this machine, s.
+    """
+
+    environment: str
+    model: Candidate
+    reference: Candidate
+    rollout: Rollout
+    difference: Difference
+    checks: tuple[Check, ...]
+    latency: Latency
+
+    def __bool__(self) -> bool:
+        """Return whether every limit holds."""
+        return all(self.checks)
+
+
+def artifacts(
+    bundle: Path, backend: str, options: Options, reference: Path | None
+) -> tuple[Candidate, Candidate]:
+    """Return what acts, and the ONNX of the reference bundle (the bundle itself if absent).
+
+    Raises:
+        BundleError, BackendError: A bundle cannot be loaded or lacks its artifact.
+        ToolError: The reference is not in fp32, or they are not the same function.
+    """
+    instead = (
+        "`model_tools compare` holds the graphs of chunk policies against the reference, on "
+        "golden rows and datasets"
+    )
+    model = candidate(load_bundle(bundle, instead=instead, kind=JointBundle), backend, options)
+    baseline = candidate(
+        load_bundle(reference or bundle, instead=instead, kind=JointBundle), REFERENCE_BACKEND, {}
+    )
+    if baseline.entry.precision != REFERENCE_PRECISION:
+        raise ToolError(
+            f"{baseline.bundle.path}: expected a reference in {REFERENCE_PRECISION}, "
+            f"found {baseline.entry.precision}, which would be held against itself; "
+            "name the bundle with the reference model with --reference"
+        )
+    check_same_function(baseline.bundle, model.bundle)
+    return model, baseline
+
+
+def run_and_judge(
+    model: Candidate,
+    reference: Candidate,
+    environment: str,
+    steps: Iterable[object],
+    seed: int | None,
+) -> Judged:
+    """Let a model act in the environment that `module:function` makes; see `roll_out`.
+
+    Raises:
+        ToolError: The environment does not fit, or no limit is known for the model's precision.
+        BackendError: A runtime does not open, or failed.
+    """
+    contract = model.bundle.contract
+    limits = open_loop_limits(contract, model.backend, model.entry.precision)
+    output = contract.action.output
+    with model.opened() as acting, reference.opened() as asked:
+        with opened(environment, input_sizes(contract)) as env:
+            rollout = roll_out(env, model.bundle, acting, asked, steps, seed)
+        inputs = {name: rollout.tensors[name] for name in contract.model.inputs}
+        latency = measure_latency(acting, inputs, runs=len(rollout.reward))
+    warn_of_unusual(contract, inputs, environment)
+    found = difference(output, joints(contract), rollout.acted, rollout.tensors[output])
+    return Judged(
+        environment=environment,
+        model=model,
+        reference=reference,
+        rollout=rollout,
+        difference=found,
+        checks=judge(found, environment, limits),
+        latency=latency,
+    )
+
+
+def show_judged(judged: Judged) -> None:
+    """Print the table."""
+    table = Table(show_header=False, box=None)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in _lines(judged):
+        table.add_row(name, value)
+    # Of any width where nobody looks, so that a log keeps whole lines.
+    console = Console()
+    Console(width=None if console.is_terminal else 200).print(table, highlight=False)
+
+
+def _lines(judged: Judged) -> Iterator[tuple[str, str]]:
+    rollout, latency = judged.rollout, judged.latency
+    yield "environment", escape(judged.environment)
+    yield "model", escape(_artifact(judged.model))
+    yield "compared with", escape(_reference(judged))
+    yield "observations", _observations(judged.model)
+    yield "steps", str(len(rollout.reward))
+    yield "episodes", _episodes(rollout)
+    yield "return", _returns(rollout)
+    yield from _figures(judged)
+    yield "latency", f"p50 {latency.p50_s * 1e6:.1f} us, p99 {latency.p99_s * 1e6:.1f} us"
+
+
+def _artifact(model: Candidate) -> str:
+    return (
+        f"{model.bundle.path}, back end {model.backend}: {model.entry.file} "
+        f"({model.entry.precision})"
+    )
+
+
+def _reference(judged: Judged) -> str:
+    model, reference = judged.model, judged.reference
+    if (model.backend, model.entry.sha256) != (reference.backend, reference.entry.sha256):
+        return _artifact(reference)
+    return (
+        "the same file in a session of its own, which shows only that it is deterministic; "
+        "--reference names another bundle"
+    )
+
+
+def _observations(model: Candidate) -> str:
+    """Say what was done to each observation that the environment gave."""
+    said = []
+    for name, observation in model.bundle.contract.observations.items():
+        statistics = observation.normalisation
+        bounds = (
+            observation.clip,
+            "normalised by " + statistics.file if statistics else None,
+            statistics.clip if statistics else None,
+        )
+        done = [
+            f"within ±{part:g}" if isinstance(part, float) else part
+            for part in bounds
+            if part is not None
+        ]
+        said.append(f"{name}: {', '.join(done) or 'as given'}")
+    return escape("; ".join(said))
+
+
+def _episodes(rollout: Rollout) -> str:
+    lengths = np.bincount(rollout.episode)
+    last = "" if rollout.ended[-1] else ", the last not ended"
+    return f"{len(lengths)} of {_list(list(map(str, lengths)))} steps{last}"
+
+
+def _returns(rollout: Rollout) -> str:
+    returns = np.bincount(rollout.episode, weights=rollout.reward)
+    whole = returns[: rollout.ended.sum()]
+    mean = f"; mean of those that ended {number(float(whole.mean()))}" if len(whole) else ""
+    return _list([number(one) for one in returns]) + mean
+
+
+def _list(entries: Sequence[str]) -> str:
+    return ", ".join(entries[:LISTED]) + (", ..." if len(entries) > LISTED else "")
+
+
+def _figures(judged: Judged) -> Iterator[tuple[str, str]]:
+    found, checks = judged.difference, {check.what: check for check in judged.checks}
+    step, joint = found.worst
+    where = f" at step {step}, action {found.names.index(joint)} ({joint})"
+    for what, value, place in (
+        ("largest error", found.max_abs, escape(where)),
+        ("mean absolute error", found.mae, ""),
+        ("RMSE", found.rmse, ""),
+        ("smallest cosine", float(found.cosine.min()), ""),
+    ):
+        check = checks.get(what)
+        yield (
+            what,
+            number(value)
+            + place
+            + (
+                ""
+                if check is None
+                else f", {check.bound}: [{_COLOURS[bool(check)]}]{VERDICT[bool(check)]}[/]"
+            ),
+        )

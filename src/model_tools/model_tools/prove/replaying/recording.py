@@ -1,0 +1,344 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording of the flight recorder: what ran, and its ticks with the messages of each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag, BagTopic
+from model_tools.files.bags.topics import is_named
+from model_tools.prove.replaying.recorded_ticks import (
+    CommandLog,
+    Info,
+    Moded,
+    RecordedTick,
+    time_ns,
+)
+from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED
+from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
+
+TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
+_JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
+JOINT_STATES, IMU, ODOM, FORCES = "joint_states", "imu/data", "odom", "contact_forces"
+_SENSED = {
+    JOINT_STATES: ("sensor_msgs/msg/JointState",),
+    IMU: ("sensor_msgs/msg/Imu",),
+    ODOM: ("nav_msgs/msg/Odometry",),
+    COMMAND: (TWIST, TWIST_STAMPED),
+    FORCES: (_FORCES,),
+}
+_BLOCK = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+# What stands in the place of DAMP: see policy_msgs/JointCommand.
+_MODES = {FAULT_MODES[OnFault.HOLD_MEASURED]: Mode.DAMP, FAULT_MODES[OnFault.TORQUE_OFF]: Mode.DAMP}
+_TICK_FIELDS = {
+    "stamp",
+    "tick",
+    "time_ns",
+    "duration_s",
+    "mode",
+    "reason",
+    "ages_s",
+    "state",
+    "begins",
+    "inputs",
+    "outputs",
+    "target",
+    "blend",
+}
+_INFO_FIELDS = {
+    "reason",
+    "bundle",
+    "bundle_name",
+    "bundle_version",
+    "bundle_sha256",
+    "contract",
+    "backend",
+    "runs_on",
+    "host",
+    "settings",
+    "inputs",
+    "joints",
+    "state_fields",
+    "state_sizes",
+}
+
+
+class FlightRecording:
+    """A recording, read tick by tick.
+
+    Attributes:
+        path: Its folder, or its only file.
+        info: What its first ticks are of.
+        names: Name of the input by topic, for what was sensed.
+        ended_by: Why `ticks` ended before the recording does; empty where it did not.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Find its topics and read what ran; no tick is read yet.
+
+        Raises:
+            ToolError: It is no recording of the flight recorder, one of another version, of
+                several robots, broken, or without ticks.
+            OSError: It cannot be read.
+        """
+        if not path.exists():
+            raise ToolError(f"{path}: expected a flight recording, found nothing")
+        self.path, self._bag, self.ended_by = path, Bag(path), ""
+        self._tick_topic = self._only(TICK)
+        self._info_topic = self._only(INFO)
+        for topic, wanted in ((self._tick_topic, _TICK_FIELDS), (self._info_topic, _INFO_FIELDS)):
+            if missing := sorted(wanted - self._bag.fields(topic)):
+                raise ToolError(
+                    f"{path}: {topic}: expected messages as this version records them, "
+                    f"found some without {', '.join(missing)}; replay it with the "
+                    "version that recorded it"
+                )
+        if not self._bag.topics[self._tick_topic].count:
+            raise ToolError(f"{path}: expected ticks of a policy, found an empty recording")
+        first = next((message for _, message in self._bag.messages(self._info_topic)), None)
+        if first is None:
+            raise ToolError(
+                f"{path}: expected a message on {self._info_topic}, which says what ran, found none"
+            )
+        self.info = self._info(first)
+        self.names = self._sensed_topics()
+
+    @property
+    def count(self) -> int:
+        """Number of ticks."""
+        return self._bag.topics[self._tick_topic].count
+
+    @property
+    def start_ns(self) -> int:
+        """First time in the log, ns."""
+        return int(self._bag.start_ns)
+
+    @property
+    def duration_s(self) -> float:
+        """Time from the first message to the last."""
+        return float(self._bag.duration_ns) * 1e-9
+
+    def modes(self) -> Iterator[Moded]:
+        """Yield the mode of each tick, without all else.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        for _, message in self._bag.messages(self._tick_topic):
+            yield Moded(
+                number=int(message.tick),
+                time_ns=int(message.time_ns),
+                mode=self._mode(message),
+                reason=message.reason,
+            )
+
+    def ticks(self) -> Iterator[RecordedTick]:
+        """Yield the ticks in their order, up to where another bundle or back end was loaded.
+
+        Raises:
+            ToolError: The recording is broken, or its ticks are not in order.
+        """
+        before = -1
+        # By themselves: a command belongs to the tick whose stamp it has, wherever it was logged.
+        commands = CommandLog(
+            chain.from_iterable(
+                map(self._bag.messages, self._named("joint_command", (_JOINT_COMMAND,)))
+            )
+        )
+        for group in self._groups():
+            if any(_what_ran(self._info(each)) != _what_ran(self.info) for each in group.infos):
+                self.ended_by = "another bundle or back end was loaded; the rest is not replayed"
+                return
+            stamps = [time_ns(message.stamp) for message in group.ticks]
+            sent = {
+                stamp: iter(self._whose(commands.at(group.log_ns, stamp), stamps.count(stamp)))
+                for stamp in dict.fromkeys(stamps)
+            }
+            for message, stamp in zip(group.ticks, stamps, strict=True):
+                if message.tick <= before:
+                    raise ToolError(
+                        f"{self.path}: expected ticks in their order, found {message.tick} after "
+                        f"{before}; the clock of the recording went back there"
+                    )
+                before = message.tick
+                yield self._tick(message, group, next(sent[stamp]))
+
+    @staticmethod
+    def _whose(commands: list[Any], ticks: int) -> list[Any]:
+        """Return a command for each of the ticks with its stamp; None where none says whose."""
+        return commands if len(commands) == ticks else [None] * ticks
+
+    def _groups(self) -> Iterator[_Group]:
+        """Yield messages of the same time in the log, which is that of the tick."""
+        group = _Group()
+        for log_ns, topic, message in self._bag.all_messages(
+            [self._tick_topic, self._info_topic, *self.names]
+        ):
+            if log_ns != group.log_ns:
+                yield group
+                group = _Group(log_ns)
+            if topic == self._tick_topic:
+                group.ticks.append(message)
+            elif topic == self._info_topic:
+                group.infos.append(message)
+            else:
+                group.messages[self.names[topic]] = message
+        yield group
+
+    def _tick(self, message: Any, group: _Group, command: Any) -> RecordedTick:
+        info = self.info
+        if len(message.state) != sum(part.stop - part.start for part in info.fields.values()):
+            raise self._problem(
+                message,
+                "a state of the fields that flight_info names",
+                f"{len(message.state)} values",
+            )
+        for name, whole in (("ages_s", len(info.inputs)), ("target", len(info.joints))):
+            if (count := len(getattr(message, name))) != whole and (count or name == "ages_s"):
+                raise self._problem(message, f"{whole} values of {name}", str(count))
+        ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
+        tick = RecordedTick(
+            number=int(message.tick),
+            time_ns=int(message.time_ns),
+            stamp_ns=time_ns(message.stamp),
+            duration_s=float(message.duration_s),
+            mode=self._mode(message),
+            reason=message.reason,
+            begins=bool(message.begins),
+            blend=float(message.blend),
+            ages_ns=dict(zip(info.inputs, ages, strict=True)),
+            state=np.array(message.state, np.float64),
+            inputs=self._tensors(message, message.inputs),
+            outputs=self._tensors(message, message.outputs),
+            target=np.array(message.target, np.float64) if len(message.target) else None,
+            messages=dict(group.messages),
+            alone=len(group.ticks) == 1,
+            command=self._command(message, command),
+            command_mode=None if command is None else self._mode(command),
+        )
+        if problem := tick.contradiction:
+            raise self._problem(message, *problem)
+        return tick
+
+    def _mode(self, message: Any) -> Mode:
+        try:
+            return _MODES[message.mode] if message.mode in _MODES else Mode(message.mode)
+        except ValueError as error:
+            raise ToolError(
+                f"{self.path}: expected one of the modes 0 to 6, found {message.mode}"
+            ) from error
+
+    def _tensors(self, tick: Any, entries: Any) -> dict[str, Tensor]:
+        found = {}
+        for entry in entries:
+            try:
+                array = np.frombuffer(bytes(entry.data), np.dtype(entry.dtype).newbyteorder("<"))
+                found[entry.name] = array.reshape(entry.shape)
+            except (TypeError, ValueError) as error:
+                raise self._problem(
+                    tick,
+                    f"a tensor {entry.name} of {entry.dtype}{[int(size) for size in entry.shape]}",
+                    str(error),
+                ) from error
+        return found
+
+    def _command(self, tick: Any, message: Any) -> F64 | None:
+        """Return the command [6, joints] in the order of the policy's joints."""
+        if message is None:
+            return None
+        names = list(message.names)
+        if sorted(names) != sorted(self.info.joints):
+            raise self._problem(
+                tick, f"a command to {', '.join(self.info.joints)}", f"one to {', '.join(names)}"
+            )
+        order = [names.index(name) for name in self.info.joints]
+        return np.stack([np.asarray(getattr(message, row), np.float64)[order] for row in _BLOCK])
+
+    def _problem(self, tick: Any, expected: str, found: str) -> ToolError:
+        return ToolError(f"{self.path}: tick {tick.tick}: expected {expected}, found {found}")
+
+    def _only(self, kind: str) -> str:
+        """Return the topic of a type."""
+        topics = [name for name, topic in self._bag.topics.items() if topic.type == kind]
+        if len(topics) == 1:
+            return topics[0]
+        if topics:
+            raise ToolError(
+                f"{self.path}: expected one topic of {kind}, as of one policy, found "
+                f"{', '.join(topics)}"
+            )
+        raise ToolError(
+            f"{self.path}: expected a recording of the flight recorder, with {kind}, "
+            f"found {', '.join(sorted(self._bag.topics)) or 'no topic'}; a node writes "
+            "one after a fault or when asked (~/record)"
+        )
+
+    def _named(self, name: str, types: tuple[str, ...]) -> list[str]:
+        def fits(topic: str, entry: BagTopic) -> bool:
+            return is_named(topic, name) and entry.type in types and entry.count > 0
+
+        found = [topic for topic, entry in self._bag.topics.items() if fits(topic, entry)]
+        if len(found) > 1:
+            raise ToolError(f"{self.path}: expected one topic {name}, found {', '.join(found)}")
+        return found
+
+    def _sensed_topics(self) -> dict[str, str]:
+        types = dict(_SENSED)
+        for name in self.info.inputs:
+            types.setdefault(name, ("std_msgs/msg/Float32MultiArray",))
+        return {topic: name for name, kinds in types.items() for topic in self._named(name, kinds)}
+
+    def _info(self, message: Any) -> Info:
+        ends = np.cumsum(message.state_sizes).astype(int).tolist()
+        if len(ends) != len(message.state_fields):
+            raise ToolError(
+                f"{self.path}: {self._info_topic}: expected a size for each of "
+                f"{len(message.state_fields)} fields, found {len(ends)}"
+            )
+        starts = [0, *ends[:-1]] if ends else []
+        return Info(
+            settings={entry.key: entry.value for entry in message.settings},
+            inputs=tuple(message.inputs),
+            joints=tuple(message.joints),
+            fields={
+                name: slice(start, end)
+                for name, start, end in zip(message.state_fields, starts, ends, strict=True)
+            },
+            **{
+                name: getattr(message, name)
+                for name in (
+                    "reason",
+                    "bundle",
+                    "bundle_name",
+                    "bundle_version",
+                    "bundle_sha256",
+                    "contract",
+                    "backend",
+                    "runs_on",
+                    "host",
+                )
+            },
+        )
+
+
+@dataclass(slots=True)
+class _Group:
+    """Messages of one time in the log."""
+
+    log_ns: int = 0
+    messages: dict[str, Any] = field(default_factory=dict)
+    ticks: list[Any] = field(default_factory=list)
+    infos: list[Any] = field(default_factory=list)
+
+
+def _what_ran(info: Info) -> tuple[object, ...]:
+    return info.bundle_sha256, info.backend, info.joints, tuple(info.fields), info.inputs

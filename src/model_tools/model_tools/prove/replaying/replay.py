@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A flight recording, run through a bundle again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from model_tools.prove.replaying.flight import FlightLog, RecordedFlight
+from model_tools.prove.replaying.recording import FlightRecording
+from model_tools.prove.replaying.replayer import Replayer
+from model_tools.prove.replaying.stages import (
+    COMMAND,
+    INPUTS,
+    OUTPUTS,
+    STATE,
+    TARGET,
+    Departure,
+)
+from model_tools.prove.replaying.which_bundle import (
+    against_contract,
+    difference,
+    limits_of,
+    recorded_bundle,
+    recorded_contract,
+)
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
+from policy_inference.comparison.open_loop import difference as measured
+from policy_inference.comparison.open_loop import joints, judge
+from policy_inference.interfaces import Backend
+
+_JOINT_POLICY = "flights that are run again are those of joint policies"
+_SENSED, _ARITHMETIC = 1e-6, 1e-9
+"""Of a value, or of 1. On another machine, state and observation: sine and square root may round
+there in another way, and both end as float32. There also targets, and everywhere commands, which
+products and sums of doubles make of recorded answers: the pose at the end of a motion, and limits
+that were mixed with themselves, have rounded on their way."""
+
+
+class Judgement(Enum):
+    """How results are held against the recorded ones."""
+
+    EXACT = "bit for bit"
+    LIMITS = "by the limits of the model's precision"
+    WHAT_IF = "shown, not judged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayedFlight:
+    """What came of a replay; its truth value says whether it is what was recorded.
+
+    Attributes:
+        recording: What was replayed.
+        bundle: With which bundle.
+        backend, runs_on: On which back end, and what that found when it was opened.
+        judgement: How the results were judged.
+        because: Why so, in words.
+        replayer: Stages, courses and counts.
+        checks: Limits on outputs and targets, where these judge.
+        flight: What the recording shows.
+        broken: Limits in force that the recorded contract does not allow, in words.
+        tightened: Limits that were tighter than the contract's, in words.
+    """
+
+    recording: FlightRecording
+    bundle: JointBundle
+    backend: str
+    runs_on: str
+    judgement: Judgement
+    because: str
+    replayer: Replayer
+    checks: tuple[Check, ...]
+    flight: RecordedFlight
+    broken: tuple[str, ...]
+    tightened: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        """Return whether nothing differs that is judged, and enough could be."""
+        return not (self.differs or self.broken or self.unproven)
+
+    @property
+    def differs(self) -> bool:
+        """Whether something differs that is judged."""
+        return any(self.replayer.stages[name].differing for name in self.judged_stages) or not all(
+            self.checks
+        )
+
+    @property
+    def unproven(self) -> list[str]:
+        """Why what was compared shows nothing, in words; empty where it does."""
+        stages = self.replayer.stages
+        if self.judgement is not Judgement.WHAT_IF:
+            return self.replayer.coverage.problems
+        return [] if stages[COMMAND].judged else ["no command could be compared"]
+
+    @property
+    def judged_stages(self) -> tuple[str, ...]:
+        """Stages in which no value may differ beyond its tolerance."""
+        if self.judgement is Judgement.WHAT_IF:
+            return ()
+        # Of another machine, the limits of the precision judge what the model answers.
+        exact = self.judgement is Judgement.EXACT
+        return tuple(name for name in self.replayer.stages if exact or name != OUTPUTS)
+
+    @property
+    def first(self) -> Departure | None:
+        """The first tick and stage that are not as recorded."""
+        return self._first_of(self.replayer.stages)
+
+    @property
+    def first_judged(self) -> Departure | None:
+        """The same of what is judged."""
+        return self._first_of(self.judged_stages)
+
+    def _first_of(self, names: Iterable[str]) -> Departure | None:
+        found = [
+            (stage.first.tick, place, stage.first)
+            for place, stage in enumerate(map(self.replayer.stages.__getitem__, names))
+            if stage.first
+        ]
+        return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def replay(
+    path: Path, given: Path | None, backends: str, options: Mapping[str, Mapping[str, str]]
+) -> ReplayedFlight:
+    """Run a recording through the bundle that it names, or a given one.
+
+    Args:
+        path: Folder or file of the recording.
+        given: Another bundle.
+        backends: Back ends in order of preference, comma-separated; empty for the recorded one.
+        options: Options of back ends, by name.
+
+    Raises:
+        PolicyError: The recording or the bundle cannot be used.
+        OSError: A file cannot be read.
+    """
+    recording = FlightRecording(path)
+    info, contract = recording.info, recorded_contract(recording)
+    bundle = (
+        load_bundle(given, instead=_JOINT_POLICY, kind=JointBundle)
+        if given
+        else recorded_bundle(recording)
+    )
+    wanted = [name for name in (backends or info.backend).split(",") if name]
+    backend, _ = open_backend(bundle, wanted, options)
+    try:
+        judgement, because = _judgement(recording, contract, bundle, backend)
+        tolerances = {COMMAND: _ARITHMETIC}
+        if judgement is Judgement.LIMITS:
+            tolerances |= {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC}
+        limits = limits_of(recording)
+        replayer = Replayer(
+            bundle, backend, info, limits, tolerances, seeded=judgement is not Judgement.WHAT_IF
+        )
+        log = FlightLog(contract, info)
+        for tick in recording.ticks():
+            replayer.step(tick)
+            log.add(tick)
+    finally:
+        backend.close()
+    broken, tightened = against_contract(limits, contract)
+    checks = _checks(replayer, bundle, backend) if judgement is Judgement.LIMITS else ()
+    return ReplayedFlight(
+        recording=recording,
+        bundle=bundle,
+        backend=backend.name,
+        runs_on=_runs_on(backend),
+        judgement=judgement,
+        because=because,
+        replayer=replayer,
+        checks=checks,
+        flight=log.flight(),
+        broken=tuple(broken),
+        tightened=tuple(tightened),
+    )
+
+
+def _runs_on(backend: Backend) -> str:
+    return ", ".join(backend.details.values())
+
+
+def _judgement(
+    recording: FlightRecording, contract: JointContract, bundle: JointBundle, backend: Backend
+) -> tuple[Judgement, str]:
+    """Return how results can be judged, and why."""
+    info = recording.info
+    if bundle.sha256 != info.bundle_sha256 and (other := difference(contract, bundle)):
+        return Judgement.WHAT_IF, other
+    others = []
+    if platform.node() != info.host:
+        others.append(f"the machine is {platform.node()}, and was {info.host}")
+    if backend.name != info.backend:
+        others.append(f"the back end is {backend.name}, and was {info.backend}")
+    elif _runs_on(backend) != info.runs_on:
+        others.append(f"the model runs on {_runs_on(backend)}, and ran on {info.runs_on}")
+    recorded, ours = (one.model.artifacts.get(backend.name) for one in (contract, bundle.contract))
+    if backend.name == info.backend and recorded and ours and recorded.sha256 != ours.sha256:
+        others.append("the model is another file of the same function")
+    if others:
+        return Judgement.LIMITS, "; ".join(others)
+    return Judgement.EXACT, "the same machine, back end and model"
+
+
+def _checks(replayer: Replayer, bundle: JointBundle, backend: Backend) -> tuple[Check, ...]:
+    """Hold outputs against the limits of the model's precision."""
+    contract = bundle.contract
+    entry = contract.model.artifacts.get(backend.name)
+    precision = entry.precision if entry else backend.details.get("precision", "fp32")
+    action, found = contract.action.output, list[Check]()
+    for name, course in replayer.outputs.items():
+        if not course.ticks:
+            continue
+        ticks, expected, values = course.rows()
+        limits = (open_loop_limits if name == action else state_limits)(
+            contract, backend.name, precision
+        )
+        names = (
+            joints(contract) if name == action else [f"{name}[{i}]" for i in range(values.shape[1])]
+        )
+        found += judge(measured(name, names, values, expected, ticks), f"{OUTPUTS}: {name}", limits)
+    return tuple(found)

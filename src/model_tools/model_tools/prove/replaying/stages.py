@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What was recorded against what came of it again, stage by stage, and how much was judged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from policy_inference.interfaces import F64, Mode, OnFault, Tensor
+
+STATE, INPUTS, OUTPUTS, TARGET, COMMAND = "state", "inputs", "outputs", "target", "command"
+GUARD = "guard"
+STAGES = (STATE, INPUTS, OUTPUTS, TARGET, COMMAND, GUARD)
+"""In the order in which a tick goes through them."""
+_ENOUGH = 0.5
+"""Share of the ticks in RUN that must be judged of those that could be in a whole recording."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Departure:
+    """A value that is not what was recorded.
+
+    Attributes:
+        tick: Number of the tick.
+        time_s: Since the first tick of the recording.
+        stage: One of `STAGES`.
+        name: Which value.
+        expected, found: What was recorded, and what came of it again.
+    """
+
+    tick: int
+    time_s: float
+    stage: str
+    name: str
+    expected: str
+    found: str
+    difference: float = float("nan")
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        apart = f", {self.difference:.3g} apart" if np.isfinite(self.difference) else ""
+        return (
+            f"tick {self.tick} ({self.time_s:.3f} s), {self.stage}: {self.name}: expected "
+            f"{self.expected}, as recorded, found {self.found}{apart}"
+        )
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class ReplayStage:
+    """One stage over all ticks.
+
+    A value differs where it is farther from the recorded one than `tolerance`, times that where
+    it is larger than 1; with 0, it must be equal. NaN equals NaN.
+
+    Attributes:
+        judged, not_judged: Ticks whose past is in the recording, and the others.
+        differing: Ticks in which a value differs.
+        first, worst: The first tick in which one does, and the value that is farthest off.
+        largest: Largest difference.
+    """
+
+    name: str
+    tolerance: float = 0.0
+    judged: int = 0
+    not_judged: int = 0
+    differing: int = 0
+    first: Departure | None = None
+    worst: Departure | None = None
+    largest: float = 0.0
+    _total: float = field(default=0.0, repr=False)
+    _values: int = field(default=0, repr=False)
+
+    @property
+    def mean(self) -> float:
+        """Mean absolute difference over all values that were judged."""
+        return self._total / self._values if self._values else 0.0
+
+    def compare(
+        self,
+        tick: int,
+        time_s: float,
+        names: Sequence[str],
+        expected: Tensor,
+        found: Tensor,
+        known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
+    ) -> None:
+        """Compare the values of a tick, those that are `known` where that is given."""
+        a, b = (np.asarray(each, np.float64).reshape(-1) for each in (expected, found))
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(b - a)
+            allowed = self.tolerance * np.maximum(1.0, np.abs(a))
+            same = (apart <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b))
+        if known is not None:
+            same |= ~known
+            apart = np.where(known, apart, 0.0)
+        self.judged += 1
+        finite = apart[np.isfinite(apart)]
+        self._total, self._values = self._total + float(finite.sum()), self._values + finite.size
+        largest = float(finite.max()) if finite.size else 0.0
+        if same.all():
+            self.largest = max(self.largest, largest)
+            return
+        self.differing += 1
+        # NaN in one of both is as far apart as can be.
+        place = int(np.argmax(np.where(same, -1.0, np.nan_to_num(apart, nan=np.inf))))
+        found_there = Departure(
+            tick=tick,
+            time_s=time_s,
+            stage=self.name,
+            name=names[place],
+            expected=_number(a[place]),
+            found=_number(b[place]),
+            difference=float(apart[place]),
+        )
+        self.first = self.first or found_there
+        if self.worst is None or not largest <= self.largest:
+            self.worst = found_there
+        self.largest = max(self.largest, largest)
+
+    def depart(self, departure: Departure) -> None:
+        """Note a tick that is not as recorded, in words."""
+        self.judged += 1
+        self.differing += 1
+        self.first = self.first or departure
+
+    def agree(self) -> None:
+        """Note a tick that is as recorded."""
+        self.judged += 1
+
+    def skip(self) -> None:
+        """Note a tick whose past is not in the recording."""
+        self.not_judged += 1
+
+
+def _number(value: float) -> str:
+    return f"{value:.9g}"
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class StageCourse:
+    """Rows of one array over the ticks that were judged: recorded and found again."""
+
+    ticks: list[int] = field(default_factory=list)
+    expected: list[Tensor] = field(default_factory=list)
+    found: list[Tensor] = field(default_factory=list)
+
+    def add(self, tick: int, expected: Tensor, found: Tensor) -> None:
+        """Add a row; `found` is copied."""
+        self.ticks.append(tick)
+        self.expected.append(expected)
+        self.found.append(found.copy())
+
+    def rows(self) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], F64, F64]:
+        """Return numbers of the ticks, and both as [ticks, values]."""
+        count = len(self.ticks)
+        expected, found = (
+            np.reshape(np.array(each, np.float64), (count, -1))
+            for each in (self.expected, self.found)
+        )
+        return np.array(self.ticks, np.int64), expected, found
+
+
+class ReplayCoverage:
+    """Counts what was judged in RUN, and what could not be because it is missing.
+
+    What is not known because it was before the recording's first tick is missing to nobody.
+
+    Attributes:
+        ticks, lost: Ticks in the recording, and those that are missing between them.
+        run, lost_in_run: The same of those in RUN, or that may have been.
+        judged: Ticks in RUN that were judged, by stage; the state where its sensors were.
+        due, sent: Ticks that must have a command, and those of them that have one.
+        unsensed: Ticks in RUN in which no message said a sensor's value, by field of the state.
+    """
+
+    def __init__(self, sensed: Collection[str], on_fault: OnFault) -> None:
+        """Expect messages of these fields of the state in each tick."""
+        self._sensed, self._on_fault = frozenset(sensed), on_fault
+        self.ticks = self.lost = self.run = self.lost_in_run = self.due = self.sent = 0
+        self.judged, self._lacking = Counter[str](), Counter[str]()
+        self.unsensed = Counter[str]()
+
+    def lose(self, count: int, before: RecordedTick, after: RecordedTick) -> None:
+        """Count ticks that are missing between these."""
+        self.lost += count
+        # From READY it goes on to RUN, which may have begun and ended there.
+        began = before.mode is Mode.READY and after.mode is not Mode.READY
+        if began or {Mode.RUN, Mode.HOLD} & {before.mode, after.mode}:
+            self.lost_in_run += count
+
+    def add(self, tick: RecordedTick, judged: Collection[str], unsensed: Iterable[str]) -> None:
+        """Count a tick with the stages that were judged in it."""
+        self.ticks += 1
+        # Before a request nothing is commanded.
+        may_rest = tick.mode is Mode.DAMP and self._on_fault is OnFault.HOLD_MEASURED
+        if tick.command is not None or not may_rest:
+            self.due += 1
+            self.sent += tick.command is not None
+        if tick.mode is not Mode.RUN:
+            return
+        self.run += 1
+        unsensed = set(unsensed)
+        self.unsensed.update(unsensed)
+        whole = {*judged} - ({STATE} if unsensed & self._sensed else set())
+        self.judged.update(whole)
+        self._lacking.update({STATE} - whole)
+        if tick.command is None:
+            self._lacking[COMMAND] += 1
+        if self.lost:
+            self._lacking.update({*STAGES} - whole - {STATE, COMMAND})
+
+    @property
+    def never_sensed(self) -> list[str]:
+        """Fields of the state that no message said in any tick in RUN."""
+        return sorted(field for field, count in self.unsensed.items() if count == self.run)
+
+    @property
+    def problems(self) -> list[str]:
+        """Why what was judged does not show anything, in words; empty where it does."""
+        found = []
+        if self.due and not self.sent:
+            found.append(f"none of {self.due} ticks has a command of its stamp")
+        elif self.sent < _ENOUGH * (self.due + self.lost):
+            found.append(
+                f"only {self.sent} of {self.due + self.lost} ticks are there with a "
+                "command of their stamp"
+            )
+        if self.lost_in_run and not self.run:
+            found.append(
+                f"the policy may have run in the {self.lost_in_run} ticks that are missing"
+            )
+        for name in STAGES if self.run else ():
+            judged = self.judged[name]
+            due = judged + self._lacking[name] + self.lost_in_run
+            if not judged:
+                found.append(f"{name}: none of {self.run} ticks in RUN could be judged")
+            elif judged < _ENOUGH * due:
+                found.append(
+                    f"{name}: too little of it could be judged, {judged} of {due} ticks in RUN"
+                )
+        return found

@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bundle and the limits of a recording: where they are now, and what differs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.prove.comparison.candidates import check_same_function
+from model_tools.prove.replaying.recording import FlightRecording
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import bundle_folder, load_bundle, parse_contract
+from policy_inference.bundle.schema import read_bytes
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
+from policy_inference.errors import BundleError, PolicyError
+
+_PREFIX = "limits."
+_FIXED = ("command_ramp_ns", "blend_ns")
+"""No operator can set these."""
+
+
+def recorded_bundle(recording: FlightRecording) -> JointBundle:
+    """Return the bundle that a recording names: where it was, else an installed one.
+
+    Raises:
+        ToolError: None of them is the one that was recorded; says what was found.
+        PolicyError: It is, and is broken.
+    """
+    info, found = recording.info, []
+    for place in _places(recording):
+        file = place / CONTRACT_FILE
+        sha256 = sha256_of(file) if file.is_file() else "no bundle"
+        if sha256 == info.bundle_sha256:
+            return load_bundle(place, kind=JointBundle)
+        found.append(f"{place}: {sha256}")
+    raise ToolError(
+        f"{recording.path}: expected the bundle that ran, {info.policy}, whose {CONTRACT_FILE} has "
+        f"the sha256 {info.bundle_sha256}, found {'; '.join(found) or 'none'}; give it, or another "
+        "one to see what would have differed, with --bundle"
+    )
+
+
+def _places(recording: FlightRecording) -> list[Path]:
+    """Return where the bundle may be: where it was, or installed."""
+    info = recording.info
+    places = [Path(info.bundle)]
+    for name in (f"{info.bundle_name}@{info.bundle_version}", info.bundle_name):
+        with suppress(PolicyError):  # it is not installed
+            places.append(bundle_folder(name))
+    return places
+
+
+def recorded_contract(recording: FlightRecording) -> JointContract:
+    """Return the contract that was recorded.
+
+    Raises:
+        ToolError: It is broken, or not the one whose hash was recorded.
+    """
+    info = recording.info
+    found = hashlib.sha256(info.contract.encode("utf-8")).hexdigest()
+    if found != info.bundle_sha256:
+        raise ToolError(
+            f"{recording.path}: flight_info: contract: expected the {CONTRACT_FILE} "
+            f"that ran, of the recorded sha256 {info.bundle_sha256}, found a text of "
+            f"{found}; the recording was changed"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, CONTRACT_FILE)
+        file.write_bytes(info.contract.encode("utf-8"))
+        try:
+            return parse_contract(read_bytes(file), file, kind=JointContract)
+        except BundleError as error:
+            raise ToolError(
+                f"{recording.path}: flight_info: contract: expected the policy.yaml "
+                f"that ran, found: {str(error).replace(str(file), '')}"
+            ) from error
+
+
+def difference(contract: JointContract, bundle: JointBundle) -> str:
+    """Return what changes behaviour between the recorded contract and a bundle; empty: nothing."""
+    statistics = {}
+    for name, observation in contract.observations.items():
+        ours = bundle.contract.observations.get(name)
+        known = bundle.statistics.get(name)
+        if observation.normalisation is None:
+            continue
+        same = (
+            known is not None
+            and ours is not None
+            and ours.normalisation is not None
+            and ours.normalisation.sha256 == observation.normalisation.sha256
+        )
+        # Of another file, nothing is known but that it is another.
+        statistics[name] = known if same and known else (np.full(1, np.nan), np.full(1, np.nan))
+    recorded = JointBundle(
+        path=Path("the recording"), contract=contract, content=b"", statistics=statistics
+    )
+    try:
+        check_same_function(recorded, bundle)
+    except ToolError as error:
+        return str(error)
+    return ""
+
+
+def limits_of(recording: FlightRecording) -> Limits:
+    """Return the limits that were in force.
+
+    Raises:
+        ToolError: One is missing, or no number.
+    """
+    settings = recording.info.settings
+    stated = {
+        key.removeprefix(_PREFIX): text for key, text in settings.items() if key.startswith(_PREFIX)
+    }
+    where = f"{recording.path}: flight_info: settings: {_PREFIX}"
+    values: dict[str, float | int | None] = {}
+    for field in dataclasses.fields(Limits):
+        text = stated.get(field.name)
+        if text is None:
+            # One that is off is not recorded; only that of the tilt may be.
+            if field.name != "max_tilt_rad":
+                raise ToolError(
+                    f"{where}{field.name}: expected the limit that was in force, found none"
+                )
+            values[field.name] = None
+            continue
+        try:
+            values[field.name] = int(text) if field.name.endswith("_ns") else float(text)
+        except ValueError as error:
+            raise ToolError(f"{where}{field.name}: expected a number, found {text!r}") from error
+    return Limits(**values)  # type: ignore[arg-type]  # by name, as they were recorded
+
+
+def against_contract(limits: Limits, contract: JointContract) -> tuple[list[str], list[str]]:
+    """Return how recorded limits break those of the recorded contract, and how they tighten them.
+
+    A node refuses to be given looser ones: a recording with such was not made by one, or was
+    changed since.
+    """
+    known, broken, tightened = limits_in_force(contract, StricterLimits()), [], []
+    for field in dataclasses.fields(Limits):
+        found, bound = getattr(limits, field.name), getattr(known, field.name)
+        if found == bound:
+            continue
+        fixed = field.name in _FIXED
+        may = not fixed and found is not None and found > 0 and (bound is None or found < bound)
+        most = f"{bound}" if fixed else "above 0" if bound is None else f"above 0, at most {bound}"
+        said = "none" if found is None else f"{found}"
+        if may:
+            tightened.append(f"{_PREFIX}{field.name} {said} instead of {bound}")
+        else:
+            broken.append(
+                f"settings: {_PREFIX}{field.name}: expected {most}, as the contract "
+                f"says, found {said}"
+            )
+    return broken, tightened

@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One case tried with one bundle: the product's controller drives robot_sim, in lockstep."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.prove.recorded_flight import RecordedPolicy
+from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
+from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase, WalkLimits
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.interfaces import Backend, Mode, Tensor
+from robot_sim.faults import FaultPlan
+from robot_sim.metrics import SETTLE_S, measure, velocity_yaw_aligned
+from robot_sim.rotation import tilt_rad
+from robot_sim.trace import Trace
+from robot_sim.walk import walk
+from robot_sim.world import NS_PER_S, WalkingWorld
+
+GET_UP_S = 3.0
+"""Time to be in RUN beyond `stand.longest_s`: a loaded robot takes longer to rise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkOutcome:
+    """What came of a case. Figures are of the time that the robot survived.
+
+    Attributes:
+        name, group: Those of the case.
+        passed: Whether it held its limits; None where it has none.
+        survived_s, duration_s: How long the robot was on its feet in RUN, and should have been.
+        error: |mean velocity after 2 s of a command - command| of vx, vy (m/s) and wz (rad/s),
+            its mean over the commands of the case.
+        tilt_deg: Largest tilt.
+        torque_limit_share: Share of samples (joint x physics step) at the torque limit.
+        action_change: Mean |change of the action from tick to tick|, after 2 s.
+        altered_share: Share of ticks in which the guard changed a target.
+        stopped_by: Why the controller left RUN, or that the robot fell; empty where neither.
+    """
+
+    name: str
+    group: str
+    passed: bool | None
+    survived_s: float
+    duration_s: float
+    error: tuple[float, float, float]
+    tilt_deg: float
+    torque_limit_share: float
+    action_change: float
+    altered_share: float
+    stopped_by: str
+
+    @property
+    def survived(self) -> bool:
+        """Whether the robot was on its feet, in RUN, to the end."""
+        return self.survived_s >= self.duration_s
+
+
+def try_case(
+    bundle: JointBundle,
+    backend: Backend,
+    case: WalkCase,
+    recording: Path | None = None,
+    robot: SimulatedRobot = LITE3,
+) -> tuple[WalkOutcome, Trace]:
+    """Let the robot stand up, then walk the case from the moment in which the policy takes over.
+
+    Args:
+        bundle: JointBundle whose contract holds.
+        backend: Opened backend of the bundle; stays the caller's to close.
+        case: What to walk.
+        recording: Folder to be, with a flight recording of all of it; of a Lite3.
+        robot: What is simulated.
+
+    Returns:
+        What came of it, and the walk; that of standing up where the robot did not get further.
+
+    Raises:
+        PolicyError: The bundle does not fit the robot, or the robot may not stand up where it lies.
+        OSError: The recording cannot be written.
+    """
+    recorder = RecordingBackend(backend)
+    if recording is None:
+        policy = ControlledPolicy(bundle, recorder, robot=robot)
+        return _try(bundle, recorder, policy, case, robot.world(bundle.contract, case))
+    if robot.model is not None:
+        raise ToolError(
+            f"{recording}: expected a recording of a Lite3, whose messages are known, "
+            f"found {robot.name}"
+        )
+    with RecordedPolicy(bundle, recorder, recording, f"acceptance: {case.name}") as recorded:
+        return _try(bundle, recorder, recorded, case, LITE3.world(bundle.contract, case))
+
+
+def _try(
+    bundle: JointBundle,
+    recorder: RecordingBackend,
+    policy: ControlledPolicy,
+    case: WalkCase,
+    world: WalkingWorld,
+) -> tuple[WalkOutcome, Trace]:
+    world.latency_ns = case.latency_ms * 1_000_000
+    contract = bundle.contract
+    stood = walk(
+        world,
+        policy,
+        [],
+        duration_s=contract.stand.longest_s + GET_UP_S,
+        rate_hz=contract.rate_hz,
+        until=lambda _: policy.controller.mode is Mode.RUN,
+    )
+    if policy.controller.mode is not Mode.RUN:
+        return _did_not_walk(case, policy), stood
+    world.reset_saturated_share()
+    altered, first, start_s = policy.altered_ticks, recorder.runs, world.time_ns / NS_PER_S
+    trace = walk(
+        world,
+        policy,
+        case.schedule,
+        duration_s=case.duration_s,
+        rate_hz=contract.rate_hz,
+        faults=FaultPlan(case.faults(start_s)),
+        until=lambda _: world.fallen or _has_stopped(policy),
+    )
+    snapshot = policy.controller.snapshot()
+    stopped = _has_stopped(policy)
+    actions = recorder.recorded()[contract.action.output][first:]
+    outcome = WalkOutcome(
+        name=case.name,
+        group=case.group,
+        passed=None,
+        duration_s=case.duration_s,
+        survived_s=_span_s(trace) if stopped or world.fallen else case.duration_s,
+        error=_error(trace, world),
+        tilt_deg=float(np.degrees(tilt_rad(trace.quat_xyzw).max())),
+        torque_limit_share=world.saturated_share,
+        action_change=_action_change(actions, contract.rate_hz),
+        altered_share=(policy.altered_ticks - altered) / len(trace.time_s),
+        stopped_by=snapshot.reason if stopped else "fell" if world.fallen else "",
+    )
+    judged = None if case.limits is None else _holds(outcome, case.limits)
+    return dataclasses.replace(outcome, passed=judged), trace
+
+
+def _has_stopped(policy: ControlledPolicy) -> bool:
+    return policy.controller.mode not in (Mode.RUN, Mode.HOLD)
+
+
+def _did_not_walk(case: WalkCase, policy: ControlledPolicy) -> WalkOutcome:
+    """Return what is left to say of a robot that was not in RUN after standing up."""
+    snapshot, nothing = policy.controller.snapshot(), float("nan")
+    reason = policy.refusal if snapshot.mode is Mode.READY else snapshot.reason
+    return WalkOutcome(
+        name=case.name,
+        group=case.group,
+        passed=None if case.limits is None else False,
+        survived_s=0.0,
+        duration_s=case.duration_s,
+        error=(nothing, nothing, nothing),
+        tilt_deg=nothing,
+        torque_limit_share=nothing,
+        action_change=nothing,
+        altered_share=nothing,
+        stopped_by=f"{snapshot.mode.name}: {reason}",
+    )
+
+
+def _span_s(trace: Trace) -> float:
+    return float(trace.time_s[-1] - trace.time_s[0])
+
+
+def _holds(outcome: WalkOutcome, limits: WalkLimits) -> bool:
+    return (
+        outcome.survived
+        and all(error <= limits.error for error in outcome.error)
+        and outcome.tilt_deg <= limits.tilt_deg
+        and outcome.torque_limit_share <= limits.torque_limit_share
+        and outcome.action_change <= limits.action_change
+        and outcome.altered_share <= limits.altered_share
+    )
+
+
+def _error(trace: Trace, world: WalkingWorld) -> tuple[float, float, float]:
+    """Return the mean error of the commands that lasted; of all rows where none did."""
+    segments = measure(
+        trace, effort_limit_nm=world.effort_limit_nm, fallen_height_m=world.fallen_height_m
+    ).segments
+    if segments:
+        errors = np.array([segment.error for segment in segments])
+    else:
+        errors = np.abs((velocity_yaw_aligned(trace) - trace.command).mean(axis=0, keepdims=True))
+    vx, vy, wz = errors.mean(axis=0).tolist()
+    return vx, vy, wz
+
+
+def _action_change(actions: Tensor, rate_hz: float) -> float:
+    """Return the mean |change| of the policy's outputs [ticks, actions] once settled."""
+    settled = actions[round(SETTLE_S * rate_hz) :]
+    changes = np.diff(settled if len(settled) > 1 else actions, axis=0)
+    return float(np.abs(changes).mean()) if len(changes) else float("nan")

@@ -1,0 +1,324 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The compiler `bpu`: runs the vendor's tool if it is there, else prepares its work."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from model_tools.errors import ToolError, UnfinishedError
+from model_tools.files.bpu_files import ACT, BUILD_ALL, MARCHES, ONE_GRAPH, PRECISIONS, RECORD
+from model_tools.files.outputs import new_folder
+from model_tools.ship.compilers.bpu_graph import BpuGraph
+from model_tools.ship.compilers.bpu_workspace import (
+    BUILD_LOG,
+    BpuSettings,
+    container_command,
+    owned,
+    record,
+    result,
+    write_workspace,
+)
+from model_tools.ship.compilers.compiler import MORE_SAMPLES, CompileOrder, Made
+
+_CALIBRATIONS = ("default", "mix", "kl", "max")
+_LAST_LINES = 15
+_BEGINNING, _ZEROS = 4096, 0.05
+"""Bytes of a header, and the share that is zero at least: random bytes have 0.4 %."""
+_log = logging.getLogger("model_tools")
+
+
+class BpuCompiler:
+    """Makes `.hbm` for nash and `.bin` for bayes, every node int8 or int16."""
+
+    backend, suffix = "bpu", ".hbm"
+    precisions: Mapping[str, bool] = dict.fromkeys(PRECISIONS, True)
+    targets: tuple[str, ...] = tuple(MARCHES)
+    options: Mapping[str, str] = {
+        "workspace": "folder in which the vendor's compiler works; it stays",
+        "compiled": "workspace in which it has worked elsewhere, whose result is taken",
+        "calibration": f"how ranges are found: {', '.join(_CALIBRATIONS)}",
+        "optimize_level": "O0 to O2, bayes O3; without it, the last",
+        "jobs": "processes of the compiler (4)",
+        "image": "container that has the compiler",
+    }
+    remedies: Mapping[str, str] = {
+        "int8": f"{MORE_SAMPLES}; --option calibration=kl or mix; or compile int16",
+        "int16": MORE_SAMPLES,
+    }
+
+    def precheck(self, orders: Sequence[CompileOrder]) -> None:
+        """Look for the vendor's tool, or for what it made elsewhere; samples come later.
+
+        Raises:
+            ToolError: Options do not fit, or neither is there.
+        """
+        order, settings = orders[0], _settings(orders[0])
+        if "compiled" in order.options:
+            folder = Path(order.options["compiled"])
+            _require_same(folder, record([], settings))
+            for one in orders:
+                _require_compiled(folder, one, settings)
+        elif shutil.which(settings.toolchain.tool) is None and "workspace" not in order.options:
+            raise ToolError(
+                f"bpu: expected {settings.toolchain.tool} on the PATH, or a folder to "
+                "prepare its work in (--option workspace=FOLDER), found neither; it "
+                f"comes in the container {_image(order, settings)}"
+            )
+
+    def compile(self, order: CompileOrder) -> Made:
+        """Compile a policy of one graph, as `compile_all`."""
+        return self.compile_all([order])[0]
+
+    def compile_all(self, orders: Sequence[CompileOrder]) -> list[Made]:
+        """Write a workspace of all graphs, and let the vendor's compiler work in it.
+
+        Raises:
+            UnfinishedError: The compiler is not on this machine; the workspace is there.
+            ToolError: The model, the options or the workspace do not fit, or the compiler failed.
+            OSError: Something cannot be written.
+        """
+        order, graphs = orders[0], [graph_of(order) for order in orders]
+        settings = _settings(order)
+        tool = settings.toolchain.tool
+        if "compiled" in order.options:
+            folder = Path(order.options["compiled"])
+            _require_same(folder, record(graphs, settings))
+            return [_taken(folder, one, settings, f"{tool}, run elsewhere") for one in orders]
+        with _workspace(order, graphs, settings) as folder:
+            if shutil.which(tool) is None:
+                raise UnfinishedError(_next_steps(folder, order, settings))
+            release = _release(tool)
+            _build(folder, tool, kept="workspace" in order.options)
+            return [_taken(folder, one, settings, release) for one in orders]
+
+
+def graph_of(order: CompileOrder) -> BpuGraph:
+    """Return what the workspace needs of a graph; samples with names are those of ACT."""
+    assert order.samples is not None
+    return BpuGraph(
+        name=order.name,
+        model=order.model,
+        inputs=order.inputs,
+        outputs=order.outputs,
+        samples=order.samples,
+        files=order.sample_files,
+        layout=ACT if order.sample_files else ONE_GRAPH,
+    )
+
+
+def _settings(order: CompileOrder) -> BpuSettings:
+    """Return what the options say.
+
+    Raises:
+        ToolError: One of them cannot be.
+    """
+    assert order.target is not None
+    given, levels = order.options, MARCHES[order.target].levels
+    jobs = given.get("jobs", "4")
+    for name, value, offered in (
+        ("calibration", given.get("calibration", _CALIBRATIONS[0]), _CALIBRATIONS),
+        ("optimize_level", given.get("optimize_level", levels[-1]), levels),
+        ("jobs", jobs, tuple(map(str, range(1, 65)))),
+    ):
+        if value not in offered:
+            listed = "1 to 64" if name == "jobs" else ", ".join(offered)
+            raise ToolError(
+                f"bpu: option {name}: expected one of {listed} for {order.target}, found {value!r}"
+            )
+    if {"workspace", "compiled"} <= given.keys():
+        raise ToolError("bpu: expected one of the options workspace and compiled, found both")
+    return BpuSettings(
+        march=order.target,
+        precision=order.precision,
+        jobs=int(jobs),
+        calibration=given.get("calibration", _CALIBRATIONS[0]),
+        optimize_level=given.get("optimize_level", levels[-1]),
+    )
+
+
+@contextmanager
+def _workspace(
+    order: CompileOrder, graphs: Sequence[BpuGraph], settings: BpuSettings
+) -> Iterator[Path]:
+    """Give a written workspace: the folder that the user named, or one that goes afterwards."""
+    if "workspace" not in order.options:
+        with tempfile.TemporaryDirectory(prefix="bpu_workspace.") as scratch:
+            write_workspace(Path(scratch), graphs, settings)
+            yield Path(scratch)
+        return
+    folder = Path(order.options["workspace"])
+    with new_folder(folder, marker=RECORD, owned=owned(graphs), force=order.force) as growing:
+        write_workspace(growing, graphs, settings)
+    yield folder
+
+
+def _build(folder: Path, tool: str, *, kept: bool) -> None:
+    """Run the vendor's compiler.
+
+    Raises:
+        ToolError: It failed.
+    """
+    log = folder / BUILD_LOG
+    _log.info("bpu: %s is working%s ...", tool, f"; its log is {log}" if kept else "")
+    with log.open("wb") as file:
+        # A group of its own, which ends as a whole where this command is interrupted.
+        script = subprocess.Popen(
+            ["bash", str(folder / BUILD_ALL)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+        try:
+            status = script.wait()
+        except BaseException:
+            os.killpg(script.pid, signal.SIGKILL)
+            script.wait()
+            raise
+    if status:
+        said = log.read_text("utf-8", "replace").strip().splitlines()[-_LAST_LINES:]
+        more = f"see {folder}" if kept else "--option workspace=FOLDER keeps what it leaves"
+        raise ToolError(
+            f"bpu: expected {tool} to compile the model, found status {status}; {more}"
+            "; it said:\n" + "\n".join(said)
+        )
+
+
+def _taken(folder: Path, order: CompileOrder, settings: BpuSettings, tool: str) -> Made:
+    """Copy what the compiler made to where it is wanted."""
+    made = _require_compiled(folder, order, settings)
+    if not all(name in made.read_bytes() for name in _tensors(order)):
+        _log.warning(
+            "%s: the names of its tensors (%s) are not found in it; let `policy_inference "
+            "self-test` on the board say whether it is the right model",
+            made,
+            b", ".join(_tensors(order)).decode(),
+        )
+    file = order.output.with_suffix(settings.toolchain.suffix)
+    shutil.copyfile(made, file)
+    assert order.samples is not None
+    rows = len(next(iter(order.samples.values())))
+    how = (
+        f"every node {settings.precision}, {settings.optimize_level}, calibration "
+        f"{settings.calibration} over {rows} rows"
+    )
+    return Made(tool=tool, how=how, file=file)
+
+
+def _require_compiled(folder: Path, order: CompileOrder, settings: BpuSettings) -> Path:
+    """Return the file that the compiler made of a graph.
+
+    The vendor does not publish its format. A compiled model holds the names of its tensors, which
+    the runtime reports, or at least a header, in which numbers leave many bytes zero.
+
+    Raises:
+        ToolError: It is not there, or no compiled model.
+    """
+    made = result(folder, order.name, settings)
+    content = made.read_bytes() if made.is_file() else b""
+    beginning = content[:_BEGINNING]
+    if not content:
+        raise ToolError(
+            f"{made}: expected what {settings.toolchain.tool} made, found nothing; run "
+            f"it: {container_command(folder, _image(order, settings))}; where it ran "
+            f"already, its logs are in {folder / order.name}"
+        )
+    if beginning.isascii() and b"\0" not in beginning:  # an error page, or a pointer
+        found = "a text"
+    elif content == order.model.read_bytes():
+        found = "the ONNX model"
+    elif beginning.count(0) < _ZEROS * len(beginning) and not all(
+        name in content for name in _tensors(order)
+    ):
+        found = (
+            f"{len(content)} bytes without a header and without the names of its tensors, "
+            f"{b', '.join(_tensors(order)).decode()}"
+        )
+    else:
+        return made
+    raise ToolError(
+        f"{made}: expected a compiled model, found {found}; copy the file that "
+        f"{settings.toolchain.tool} made"
+    )
+
+
+def _tensors(order: CompileOrder) -> tuple[bytes, ...]:
+    return tuple(spec.name.encode() for spec in (*order.inputs, *order.outputs))
+
+
+def _release(tool: str) -> str:
+    """Return name and version of the tool, as it says them."""
+    with tempfile.TemporaryDirectory() as scratch:  # a vendor's tool may leave logs where it runs
+        said = subprocess.run(
+            [tool, "--version"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=scratch,
+            check=False,
+        )
+    lines = said.stdout.decode("utf-8", "replace").strip().splitlines()
+    text = lines[-1].strip() if said.returncode == 0 and lines else "version unknown"
+    return text if text.startswith(tool) else f"{tool}, {text}"
+
+
+def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
+    """Raise unless a workspace is what would be written now; without graphs, for its options."""
+    try:
+        found = json.loads((folder / RECORD).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ToolError(
+            f"{folder}: expected a workspace with {RECORD}, found: {error}; make one "
+            "with --option workspace=FOLDER"
+        ) from error
+    there, here = _flat(found), _flat(wanted)
+    differ = [
+        f"{key} {there.get(key, 'none')} in the place of {value}"
+        for key, value in here.items()
+        if there.get(key) != value
+    ]
+    if wanted["graphs"]:
+        differ += [
+            f"{key} besides" for key in there if key.startswith("graphs.") and key not in here
+        ]
+    if differ:
+        raise ToolError(
+            f"{folder / RECORD}: expected a workspace of this model, these samples and "
+            f"these options, found {', '.join(differ)}; give bundle, --dataset or "
+            "--samples, --cal-num and options as the workspace was made with, or make "
+            "a new one with --option workspace=FOLDER"
+        )
+
+
+def _flat(found: object, before: str = "") -> dict[str, object]:
+    """Return single values by path, `graphs.policy.samples`."""
+    if not isinstance(found, Mapping):
+        return {before.removesuffix("."): found} if before else {}
+    return {
+        key: value
+        for name, part in found.items()
+        for key, value in _flat(part, f"{before}{name}.").items()
+    }
+
+
+def _image(order: CompileOrder, settings: BpuSettings) -> str:
+    return order.options.get("image", settings.toolchain.image)
+
+
+def _next_steps(folder: Path, order: CompileOrder, settings: BpuSettings) -> str:
+    return (
+        f"bpu: {settings.toolchain.tool} is not on this machine, so no bundle was made; its "
+        f"work is prepared in {folder}. Next, where the container is:\n"
+        f"  {container_command(folder, _image(order, settings))}\n"
+        f"and then this command again with --option compiled={folder} in the place of "
+        "--option workspace=..."
+    )

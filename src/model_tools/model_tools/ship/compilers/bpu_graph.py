@@ -1,0 +1,281 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model as the vendor's compilers want it: old opset, batch of one, inputs of four axes."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from model_tools.errors import ToolError
+from model_tools.files.bpu_files import AXES, ONE_GRAPH, GraphFiles, four_axes
+from policy_inference.interfaces import F32, Tensor, TensorSpec
+
+_OPSET = 11
+_OLD_IR_VERSION = 7
+"""What the older compiler reads at most."""
+_CHECKED_ROWS = 32
+_TOLERANCE = 1e-5
+_SHORT = 100
+_AXES_BECAME_INPUT = {"Squeeze": "axes", "Unsqueeze": "axes", "ReduceSum": "axes", "Split": "split"}
+_DEFAULT_AXIS_CHANGED = ("Softmax", "LogSoftmax", "Hardmax")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BpuGraph:
+    """One model to compile; a policy may be several of them.
+
+    Attributes:
+        name: Of its folder in the workspace, and of what is made of it.
+        model: ONNX in fp32.
+        inputs, outputs: Its tensors, float32, batch of one first.
+        samples: Rows to calibrate with by input, [rows, *shape without the batch axis].
+        files: By input the name of each sample's file, perhaps in a folder; else they are numbered.
+        layout: Names of the other files.
+        file: Name of the prepared model; NAME.onnx if empty.
+    """
+
+    name: str
+    model: Path
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    samples: Mapping[str, Tensor]
+    files: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    layout: GraphFiles = ONE_GRAPH
+    file: str = ""
+
+    @property
+    def file_name(self) -> str:
+        """Name of the prepared model."""
+        return self.file or f"{self.name}.onnx"
+
+    @property
+    def build_name(self) -> str:
+        """Name of the script that compiles it."""
+        return self.layout.build.format(self.name)
+
+    def check(self) -> None:
+        """Check that the compilers can be given this.
+
+        Raises:
+            ToolError: A tensor or the samples cannot be.
+        """
+        for spec in self.inputs:
+            if spec.dtype != "float32" or len(spec.shape) > AXES or spec.shape[:1] != (1,):
+                raise ToolError(
+                    f"{self.model}: input {spec.name}: expected float32 with a batch "
+                    f"of 1 and at most {AXES} axes, which is what a BPU takes, found "
+                    f"{spec}"
+                )
+            if ";" in spec.name:
+                raise ToolError(
+                    f"{self.model}: input {spec.name}: expected a name without ';', "
+                    "which separates inputs in the compiler's settings"
+                )
+        wanted = {spec.name: spec.shape[1:] for spec in self.inputs}
+        found = {name: array.shape[1:] for name, array in self.samples.items()}
+        counts = {len(array) for array in self.samples.values()}
+        if found != wanted or len(counts) != 1 or counts == {0}:
+            sizes = ", ".join(f"{name} {list(a.shape)}" for name, a in self.samples.items())
+            raise ToolError(
+                f"{self.name}: expected the same number of samples for each of "
+                f"{', '.join(map(str, self.inputs))}, found {sizes or 'none'}"
+            )
+        for name, array in self.samples.items():
+            if not all(np.isfinite(np.asarray(row, np.float32)).all() for row in array):
+                raise ToolError(
+                    f"{self.name}: samples of {name}: expected finite values, found NaN or infinity"
+                )
+
+    def rows(self, name: str) -> F32:
+        """Return the samples of an input, [rows, *shape that the compiler gets] float32."""
+        (spec,) = (spec for spec in self.inputs if spec.name == name)
+        samples: F32 = np.asarray(self.samples[name], np.float32)
+        return samples.reshape(len(samples), *self.shape(spec)[1:])
+
+    def samples_sha256(self) -> str:
+        """Return the SHA-256 of all samples, as the compiler gets them."""
+        found = hashlib.sha256()
+        for spec in self.inputs:
+            for row in self.rows(spec.name):
+                found.update(row.tobytes())
+        return found.hexdigest()
+
+    def shape(self, spec: TensorSpec) -> tuple[int, ...]:
+        """Return the shape that the compiler gets of an input."""
+        return four_axes(spec.shape) if self.layout.four_axes else spec.shape
+
+
+def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
+    """Write the model as the compiler wants it, proven to be the same function on some samples.
+
+    Raises:
+        ToolError: It cannot be brought to an opset that the compiler reads.
+    """
+    if fits(graph, last_opset):
+        shutil.copyfile(graph.model, output)
+        return
+    model = onnx.load(graph.model)
+    opset = _opset(model)
+    _fix_sizes(model, graph)
+    ways = [(way, _OPSET) for way in (converted, relabelled) if opset != _OPSET]
+    reasons = list[str]()
+    for way, wanted in (*ways, (converted, min(opset, last_opset))):
+        try:
+            prepared = _prepared(graph, way(model, wanted))
+            difference = _difference(graph, prepared)
+        except Exception as error:  # noqa: BLE001  # the libraries' share no base; told below
+            reasons.append(f"{way.__name__} to {wanted}: {_reason(error)}")
+            continue
+        if difference <= _TOLERANCE:
+            onnx.save(prepared, str(output))
+            return
+        reasons.append(f"{way.__name__} to {wanted}: it differs by {difference:.2g}")
+    raise ToolError(
+        f"{graph.model}: expected a model that is the same function in an opset the "
+        f"compiler reads (to {last_opset}), found opset {opset}; "
+        f"export it again with --opset {_OPSET} ({'; '.join(dict.fromkeys(reasons))})"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error says in short: of an assertion of ONNX's, what stands behind it."""
+    return str(error).strip().splitlines()[0].rpartition("failed: ")[2][:_SHORT]
+
+
+def fits(graph: BpuGraph, last_opset: int) -> bool:
+    """Return whether the compiler reads the model as it is."""
+    if graph.layout.four_axes:
+        return False
+    model = onnx.load(graph.model, load_external_data=False)
+    newest = max(_OLD_IR_VERSION, helper.find_min_ir_version_for(list(model.opset_import)))
+    sizes = {
+        value.name: tuple(axis.dim_value for axis in value.type.tensor_type.shape.dim)
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    return (
+        _opset(model) <= last_opset
+        and model.ir_version <= newest
+        and all(sizes.get(spec.name) == spec.shape for spec in (*graph.inputs, *graph.outputs))
+    )
+
+
+def _opset(model: onnx.ModelProto) -> int:
+    return int(
+        next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    )
+
+
+def _prepared(graph: BpuGraph, found: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose inputs have the axes that the compiler gets."""
+    for spec in graph.inputs:
+        if graph.shape(spec) != spec.shape:
+            _reshape_inside(found.graph, spec)
+    found.ir_version = helper.find_min_ir_version_for(list(found.opset_import))
+    onnx.checker.check_model(found)
+    return found
+
+
+def _fix_sizes(model: onnx.ModelProto, graph: BpuGraph) -> None:
+    """Give every input and output its fixed size; what was inferred from others goes."""
+    sizes = {spec.name: spec.shape for spec in (*graph.inputs, *graph.outputs)}
+    for value in (*model.graph.input, *model.graph.output):
+        if value.name in sizes:
+            shape = helper.make_tensor_type_proto(
+                value.type.tensor_type.elem_type, sizes[value.name]
+            )
+            value.type.CopyFrom(shape)
+    del model.graph.value_info[:]
+
+
+def _difference(graph: BpuGraph, prepared: onnx.ModelProto) -> float:
+    """Return the largest difference from the original over some samples, of its largest value."""
+    rows = {spec.name: graph.rows(spec.name)[:_CHECKED_ROWS] for spec in graph.inputs}
+    shapes = {spec.name: spec.shape for spec in graph.inputs}
+    count = len(next(iter(rows.values())))
+    ours = [{name: array[[row]] for name, array in rows.items()} for row in range(count)]
+    theirs = [{name: array.reshape(shapes[name]) for name, array in feed.items()} for feed in ours]
+    found = _outputs(prepared.SerializeToString(), ours)
+    expected = _outputs(graph.model.read_bytes(), theirs)
+    largest = max(1.0, *(float(np.abs(array).max()) for array in expected))
+    return max(float(np.abs(a - b).max()) for a, b in zip(found, expected, strict=True)) / largest
+
+
+def _outputs(content: bytes, feeds: list[dict[str, F32]]) -> list[F32]:
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return [array for feed in feeds for array in session.run(None, feed)]
+
+
+def _reshape_inside(graph: onnx.GraphProto, spec: TensorSpec) -> None:
+    """Let an input have four axes, and its users see the former shape."""
+    inside, sizes = f"{spec.name}_as_exported", f"{spec.name}_shape_as_exported"
+    _rename(graph, spec.name, inside)
+    (value,) = (value for value in graph.input if value.name == spec.name)
+    value.type.CopyFrom(
+        helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, four_axes(spec.shape))
+    )
+    graph.initializer.append(numpy_helper.from_array(np.array(spec.shape, np.int64), sizes))
+    graph.node.insert(0, helper.make_node("Reshape", [spec.name, sizes], [inside], name=inside))
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Rename a tensor where it is used, in nested graphs too."""
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, old, new)
+
+
+def converted(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Convert it with ONNX's own converter, which knows few ways back.
+
+    Raises:
+        RuntimeError: It knows none for this model.
+    """
+    return onnx.version_converter.convert_version(model, opset)
+
+
+def relabelled(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Declare the older opset, with the attributes that were inputs later on.
+
+    Most operators of policies have changed in nothing but the types that they take since opset 11.
+    ONNX's checker refuses those that the older opset does not have.
+    """
+    found = onnx.ModelProto()
+    found.CopyFrom(model)
+    for entry in found.opset_import:
+        if entry.domain in ("", "ai.onnx"):
+            entry.version = opset
+    constants = {tensor.name: tensor for tensor in found.graph.initializer}
+    constants |= {
+        node.output[0]: attribute.t
+        for node in found.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
+    for node in found.graph.node:
+        _adapt(node, constants)
+    return found
+
+
+def _adapt(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> None:
+    given = {attribute.name for attribute in node.attribute}
+    name = _AXES_BECAME_INPUT.get(node.op_type)
+    if name is not None and len(node.input) == 2 and node.input[1] in constants:
+        values = numpy_helper.to_array(constants[node.input[1]]).reshape(-1).tolist()
+        node.attribute.append(helper.make_attribute(name, values))
+        del node.input[1]
+    if node.op_type in _DEFAULT_AXIS_CHANGED and "axis" not in given:
+        node.attribute.append(helper.make_attribute("axis", -1))

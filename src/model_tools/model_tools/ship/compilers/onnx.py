@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""ONNX Runtime's own precisions: int8 as Q/DQ nodes, and fp16 between float32 tensors."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnxruntime import quantization
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+
+from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
+from model_tools.ship.compilers.compiler import MORE_SAMPLES, CompileOrder, Made
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.interfaces import Tensor
+
+_FIRST_OPSET_PER_CHANNEL = 13
+
+
+class OnnxCompiler:
+    """Makes models for the back end `onnx`; Q/DQ ones feed vendors' compilers too."""
+
+    backend, suffix = "onnx", ".onnx"
+    precisions: Mapping[str, bool] = {"fp16": False, "int8": True}
+    targets: tuple[str, ...] = ()
+    options: Mapping[str, str] = {}
+    remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
+
+    def compile(self, order: CompileOrder) -> Made:
+        """Write `order.output` and open it.
+
+        Raises:
+            ToolError: ONNX Runtime cannot compile this model.
+            OSError: The output cannot be written.
+            BackendError: What was made does not open, or has other tensors.
+        """
+        with refusals_named(order):
+            how = (
+                write_fp16(order.model, order.output)
+                if order.samples is None
+                else quantise(order.model, order.output, order.samples)
+            )
+        OnnxBackend(order.output, order.inputs, order.outputs).close()
+        return Made(
+            tool=f"onnxruntime {onnxruntime.__version__}",
+            how=how,
+            integers=read_onnx(order.output).integers,
+        )
+
+
+@contextmanager
+def refusals_named(order: CompileOrder) -> Iterator[None]:
+    """Let what ONNX Runtime raises where it cannot make a precision name model and precision."""
+    try:
+        yield
+    except OSError:
+        raise
+    except Exception as error:  # the runtime's exceptions share no other base
+        raise ToolError(
+            f"{order.model}: expected a model that ONNX Runtime "
+            f"{onnxruntime.__version__} turns into {order.precision}, found: "
+            f"{error}"
+        ) from error
+
+
+def quantise(
+    model: Path, output: Path, samples: Mapping[str, Tensor], *, signed: bool = False
+) -> str:
+    """Write an int8 model: Q/DQ, symmetric, weights per channel, ranges of activations min-max.
+
+    Its integers are unsigned. Of signed weights x86 processors with AVX2 and without VNNI add the
+    products of two in 16 bits, which saturate (`vpmaddubsw`): up to half of a sum is lost there.
+    Of unsigned ones ONNX Runtime adds them in 32 bits on every processor. All are rounded as
+    signed ones and then shifted: ONNX Runtime's own unsigned ones clip the largest of a channel.
+    Ranges that are not symmetric round better and clip more of what calibration has not seen.
+
+    Args:
+        model: The reference model.
+        output: The file to write.
+        samples: Calibration rows by model input, [rows, *shape without the batch axis].
+        signed: Whether the same function is written for TensorRT: integers signed, weights in
+            float32 before Q/DQ pairs of their own, biases in float32.
+
+    Returns:
+        How it was made, in one sentence.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        prepared = Path(scratch, "prepared.onnx")
+        quant_pre_process(
+            _with_channels(model), str(prepared), skip_optimization=True, skip_symbolic_shape=True
+        )
+        with _vectors_without_channels():
+            quantization.quantize_static(
+                str(prepared),
+                str(output),
+                _Samples(samples),
+                quant_format=quantization.QuantFormat.QDQ,
+                per_channel=True,
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
+                nodes_to_exclude=_constant_first(prepared),
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+                extra_options={
+                    "ActivationSymmetric": True,
+                    "WeightSymmetric": True,
+                    "AddQDQPairToWeight": signed,
+                    "QuantizeBias": not signed,
+                },
+            )
+    made = onnx.load(output)
+    if not signed:
+        _shift_to_unsigned(made.graph)
+        onnx.save(made, output)
+    rows, left = len(next(iter(samples.values()))), _not_quantised(made)
+    but = f" ({', '.join(left)} in float32)" if left else ""
+    kind = "signed" if signed else "unsigned"
+    return (
+        f"Q/DQ, {kind}, symmetric, weights per channel{but}, activations min-max over {rows} rows"
+    )
+
+
+def _shift_to_unsigned(graph: onnx.GraphProto) -> None:
+    """Add 128 to signed constants of Q/DQ nodes: weights and zero points."""
+    used = {
+        name
+        for node in graph.node
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear")
+        for name in node.input
+    }
+    for tensor in graph.initializer:
+        if tensor.data_type == onnx.TensorProto.INT8 and tensor.name in used:
+            values = onnx.numpy_helper.to_array(tensor).astype(np.int16) + 128
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.uint8), tensor.name))
+
+
+def _constant_first(prepared: Path) -> list[str]:
+    """Return the products whose first factor is constant, as of a decoder's queries.
+
+    ONNX Runtime takes a scale per channel of the second one only.
+    """
+    graph = onnx.load(prepared).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return [
+        node.name for node in graph.node if node.op_type == "MatMul" and node.input[0] in constants
+    ]
+
+
+@contextmanager
+def _vectors_without_channels() -> Iterator[None]:
+    """Keep to itself what ONNX Runtime warns of each LayerNormalization.
+
+    Its scale is a vector without an axis of channels, and gets one step for the whole, rightly.
+    """
+
+    def others(record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        return not (
+            said.startswith("Axis ")
+            and " is out-of-range for weight " in said
+            and said.endswith(" with rank 1")
+        )
+
+    root = logging.getLogger()
+    root.addFilter(others)
+    try:
+        yield
+    finally:
+        root.removeFilter(others)
+
+
+def _not_quantised(model: onnx.ModelProto) -> list[str]:
+    """Return the operators that still have weights in float32: those without a quantised form."""
+    weights = {
+        tensor.name
+        for tensor in model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1
+    }
+    return sorted(
+        {
+            node.op_type
+            for node in model.graph.node
+            if weights & set(node.input) and node.op_type != "QuantizeLinear"
+        }
+    )
+
+
+def write_fp16(model: Path, output: Path) -> str:
+    """Write a model with weights and activations in float16; return how it was made."""
+    onnx.save(convert_float_to_float16(onnx.load(model), keep_io_types=True), output)
+    return "weights and activations float16, inputs and outputs float32"
+
+
+def _with_channels(file: Path) -> onnx.ModelProto:
+    """Load a model in an opset whose Q/DQ nodes have a scale per channel; its nodes have names."""
+    model = onnx.load(file)
+    for place, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}.{place}"
+    opset = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx"))
+    if opset >= _FIRST_OPSET_PER_CHANNEL:
+        return model
+    return onnx.version_converter.convert_version(model, _FIRST_OPSET_PER_CHANNEL)
+
+
+class _Samples(quantization.CalibrationDataReader):  # type: ignore[misc]  # carries no types
+    """Hands the rows to the calibration, one as a batch each."""
+
+    def __init__(self, samples: Mapping[str, Tensor]) -> None:
+        count = len(next(iter(samples.values())))
+        self._rows: Iterator[dict[str, Tensor]] = (
+            {name: array[np.newaxis, row] for name, array in samples.items()}
+            for row in range(count)
+        )
+
+    def get_next(self) -> dict[str, Tensor] | None:
+        """Return the next row, or None after the last."""
+        return next(self._rows, None)

@@ -1,0 +1,247 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Rockchip NPUs: a `.rknn` file, and what the simulator builds the same model from."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.prove.calibration.calibration_files import FEWEST
+from model_tools.ship.compilers.compiler import CompileOrder, Made
+from model_tools.ship.compilers.rknn_toolkit import (
+    FORMER_PRECISIONS,
+    OPTIONS,
+    PRECISIONS,
+    REMEDIES,
+    TARGETS,
+    RknnSettings,
+    run_toolkit,
+    settings_of,
+)
+from model_tools.ship.compilers.toolkit.rknn_convert import ANALYSIS, MADE, PROOF
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.rknn_file import STORED_AS, RknnFile, read_rknn
+from policy_inference.backends.rknn_toolkit.prepare import prepare, read_tensors
+from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, pack, write_recipe
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.comparison.limits import judged_by_walking
+from policy_inference.comparison.rows import Rows, evenly, play
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Tensor
+
+_ENOUGH = 300
+"""With fewer the largest error is several times that with 500."""
+_PROVEN = 16
+_OTHER_FUNCTION = {False: 0.05, True: 0.7}
+"""Share of the outputs, by whether the precision is coarse. Right ones differ by 0.001 in fp16 and
+by 0.1 in w8a8, a layer that is computed wrongly makes 0.2 to 2."""
+_log = logging.getLogger("model_tools")
+
+
+class RknnCompiler:
+    """Drives RKNN Toolkit2, which lives in a Python of its own (`make setup-rknn`)."""
+
+    backend, suffix = "rknn", ".rknn"
+    precisions: Mapping[str, bool] = PRECISIONS
+    former_precisions: Mapping[str, str] = FORMER_PRECISIONS
+    targets: tuple[str, ...] = TARGETS
+    options: Mapping[str, str] = OPTIONS
+    also_for = ("rknn_sim",)
+    remedies: Mapping[str, str] = REMEDIES
+
+    def compile(self, order: CompileOrder) -> Made:
+        """Write `order.output`, and beside it the model for `rknn_sim`.
+
+        Raises:
+            ToolError: The toolkit is missing, or refuses this model; or it made another one.
+            OSError: A file cannot be written.
+        """
+        assert order.target is not None  # one of ours
+        settings = settings_of(order.precision, order.target, order.options)
+        _check_samples(order)
+        with tempfile.TemporaryDirectory(prefix="rknn.") as scratch:
+            try:
+                return _compiled(order, settings, Path(scratch))
+            except BackendError as error:
+                raise ToolError(str(error)) from error
+
+
+def _compiled(order: CompileOrder, settings: RknnSettings, folder: Path) -> Made:
+    recipe = _recipe(order, settings)
+    tensors = (*order.inputs, *order.outputs)
+    prepare(order.model, folder / MODEL, {spec.name: spec.shape for spec in tensors})
+    write_recipe(recipe, folder, order.samples)
+    _write_proof(order, recipe, folder / PROOF)
+    result, complaints = run_toolkit(order.model, folder, analyse=settings.analyse)
+    for text in complaints:
+        _log.warning(
+            "rknn: %s: the toolkit says: %s; on the chip such layers may be slow or not run",
+            order.model.name,
+            text,
+        )
+    _check_made(order, recipe, read_rknn(folder / MADE))
+    _check_proof(order, result)
+    shutil.copyfile(folder / MADE, order.output)
+    simulated = order.output.with_suffix(".rknn_sim.zip")
+    pack(folder, simulated)
+    if settings.analyse:
+        shutil.copyfile(folder / ANALYSIS, order.output.with_suffix(".layers.txt"))
+    return Made(tool=str(result["tool"]), how=_how(order, settings), beside={"rknn_sim": simulated})
+
+
+def _recipe(order: CompileOrder, settings: RknnSettings) -> Recipe:
+    shapes = {spec.name: spec.shape for spec in (*order.inputs, *order.outputs)}
+    inputs, outputs = (
+        [replace(spec, shape=shapes.get(spec.name, spec.shape)) for spec in side]
+        for side in read_tensors(order.model)
+    )
+    odd = ", ".join(str(spec) for spec in inputs if spec.dtype != "float32")
+    if odd:
+        raise ToolError(
+            f"{order.model}: expected inputs in float32, found {odd}; cast them inside the model"
+        )
+    tag = f"policy_inference onnx=sha256:{sha256_of(order.model)} precision={order.precision}"
+    return Recipe(
+        target=settings.target,
+        precision=order.precision,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        settings=settings.config,
+        hybrid=settings.hybrid,
+        tag=tag,
+    )
+
+
+def _check_samples(order: CompileOrder) -> None:
+    """Raise where they teach nothing; the toolkit takes one sample without a word."""
+    if order.samples is None:
+        return
+    rows = _rows(order.samples)
+    if rows < FEWEST:
+        raise ToolError(f"rknn: expected at least {FEWEST} rows to calibrate with, found {rows}")
+    for name, array in order.samples.items():
+        if not np.isfinite(array).all():
+            raise ToolError(
+                f"rknn: {name}: expected finite samples, found NaN or infinity; leave "
+                "out those rows"
+            )
+    if rows < _ENOUGH:
+        _log.warning(
+            "rknn: %d rows to calibrate with; from %d on the largest errors are several "
+            "times smaller",
+            rows,
+            _ENOUGH,
+        )
+
+
+def _check_made(order: CompileOrder, recipe: Recipe, made: RknnFile) -> None:
+    """Raise unless the file is what was asked for."""
+    if made.targets != (recipe.target,):
+        raise ToolError(
+            f"{order.model}: expected a file for {recipe.target}, found one for "
+            f"{', '.join(made.targets)}"
+        )
+    for kind, expected, found in (
+        ("inputs", recipe.inputs, made.inputs),
+        ("outputs", recipe.outputs, made.outputs),
+    ):
+        wanted = {spec.name: spec.shape for spec in expected}
+        got = {name: tensor.shape for name, tensor in found.items()}
+        if wanted != got:
+            raise ToolError(
+                f"{order.model}: expected the {kind} {_listed(wanted)} in the file "
+                f"that the toolkit made, found {_listed(got)}; it drops outputs that "
+                "are the same value as another: export the model without them"
+            )
+    stored = made.precisions
+    wanted_type = STORED_AS.get(order.precision, "float16")
+    # Layers that the chip has in float alone, such as a GRU, stay in it whatever is asked for.
+    if stored - {wanted_type, "float16"}:
+        raise ToolError(
+            f"{order.model}: expected tensors in {wanted_type}, found "
+            f"{', '.join(sorted(stored))} in the file that the toolkit made"
+        )
+    if wanted_type not in stored:
+        _log.warning(
+            "rknn: %s: inputs and outputs stay in float16, perhaps every layer; "
+            "accuracy_analysis=yes shows which, and a lower hybrid_cosine quantises more",
+            order.model.name,
+        )
+
+
+def _write_proof(order: CompileOrder, recipe: Recipe, file: Path) -> None:
+    """Write golden rows, else samples, else drawn ones, and what the reference makes of them."""
+    given = order.golden or order.samples
+    random = np.random.default_rng(0)
+    rows: dict[str, Tensor] = {
+        spec.name: random.standard_normal((_PROVEN, *spec.shape[1:])).astype(np.float32)
+        for spec in order.inputs
+    }
+    if given is not None:
+        chosen = evenly(_rows(given), min(_PROVEN, _rows(given)))
+        rows = {spec.name: given[spec.name][chosen] for spec in order.inputs}
+    backend = OnnxBackend(order.model, order.inputs, order.outputs)
+    try:
+        played = play(backend, Rows(source="proof", inputs=rows, outputs={}), ())
+    finally:
+        backend.close()
+    np.savez(
+        file,
+        **{  # type: ignore[arg-type]  # allow_pickle
+            f"{kind}.{place}": played[spec.name]
+            for kind, side in (("in", recipe.inputs), ("out", recipe.outputs))
+            for place, spec in enumerate(side)
+        },
+    )
+
+
+def _check_proof(order: CompileOrder, result: Mapping[str, Any]) -> None:
+    """Raise where the simulator computes another function; `compare` judges how near it is."""
+    if "unproven" in result:
+        _log.warning(
+            "rknn: %s: the simulator does not run what was made (%s): prove it on the "
+            "board with `policy_inference self-test`",
+            order.model.name,
+            result["unproven"],
+        )
+        return
+    most = _OTHER_FUNCTION[judged_by_walking(order.precision)]
+    wrong = {name: error for name, error in result["errors"].items() if error > most}
+    if wrong:
+        raise ToolError(
+            f"{order.model}: expected the same function from the simulator, with differences up to "
+            f"{most:.0%} of the outputs in {order.precision}, found "
+            + ", ".join(f"{error:.0%} of {name}" for name, error in wrong.items())
+            + "; try --option optimization_level=0 or another precision, and report this model: the"
+            " toolkit compiles it wrongly"
+        )
+
+
+def _how(order: CompileOrder, settings: RknnSettings) -> str:
+    if order.samples is None:
+        return f"weights and activations float16 for {settings.target}"
+    config = settings.config
+    words = [config.get("quantized_algorithm", "normal"), config.get("quantized_method", "channel")]
+    if settings.hybrid:
+        words.append(f"layers below a cosine of {config['auto_hybrid_cos_thresh']:g} in float16")
+    return (
+        f"{order.precision} for {settings.target} ({', '.join(words)}), over "
+        f"{_rows(order.samples)} rows"
+    )
+
+
+def _rows(samples: Mapping[str, Tensor]) -> int:
+    return len(next(iter(samples.values())))
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())

@@ -1,0 +1,251 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""RKNN Toolkit2 2.5: what it has for which chip, and a process that runs it in its own Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import policy_inference
+from model_tools.errors import ToolError
+from model_tools.ship.compilers.compiler import MORE_SAMPLES
+from model_tools.ship.compilers.toolkit import rknn_convert
+from policy_inference.backends.rknn_toolkit.diagnosis import explain
+from policy_inference.backends.rknn_toolkit.python import toolkit_python
+
+_LOG, _LAST_LINES = "toolkit.log", 12
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_COMPLAINT = re.compile(r"E RKNN: (?:\[[\d:.]+\] )?(.+)")
+# Said with every model that it builds well.
+_ALWAYS_SAID = "Unkown op target: 0"
+PRECISIONS: Mapping[str, bool] = {
+    "fp16": False,
+    "w8a8": True,
+    "w16a16i_dfp": True,
+    "w8a16": True,
+    "w4a16": True,
+}
+TARGETS = (
+    "rk3588",
+    "rk3588s",
+    "rk3576",
+    "rk3568",
+    "rk3566",
+    "rk3562",
+    "rv1126b",
+    "rv1106",
+    "rv1106b",
+    "rv1103",
+    "rv1103b",
+    "rk2118",
+)
+FORMER_PRECISIONS: Mapping[str, str] = {
+    "asymmetric_quantized-8": "w8a8",
+    "asymmetric_affine-u8": "w8a8",
+    "int8": "w8a8",
+    "i8": "w8a8",
+    "dynamic_fixed_point-i8": "w8a8",
+    "dfp-8": "w8a8",
+    "asymmetric_quantized-16": "w16a16i_dfp",
+    "dynamic_fixed_point-i16": "w16a16i_dfp",
+    "dfp-16": "w16a16i_dfp",
+    "int16": "w16a16i_dfp",
+    "w16a16i": "w16a16i_dfp",
+    "float16": "fp16",
+    "fp": "fp16",
+    "float": "fp16",
+}
+_ONLY_ON = {"w8a16": ("rk3562",), "w4a16": ("rk3576", "rv1126b")}
+# What version 2.5.0 refuses, or ends with an abort for the layers of an MLP.
+_NOT_ON = {
+    "fp16": ("rv1103", "rv1103b", "rv1106", "rv1106b"),
+    "w8a8": ("rk2118",),
+    "w16a16i_dfp": ("rv1103b", "rv1106b", "rk2118"),
+}
+_OF_FEW_BITS = ("w8a16", "w4a16")
+_GROUPS = tuple(f"group{size}" for size in range(32, 257, 32))
+OPTIONS: Mapping[str, str] = {
+    "quantized_algorithm": "normal (default), mmse, kl_divergence, or gdq (w8a16 and w4a16 only)",
+    "quantized_method": "channel (default), layer, or group32 to group256 in steps of 32",
+    "optimization_level": "0 to 3 (default 3); lower ones keep more of the model as it is",
+    "hybrid": "yes: layers that lose too much stay in fp16 (default no)",
+    "hybrid_cosine": "layers below this cosine stay in fp16 (default 0.98)",
+    "accuracy_analysis": "yes: the error of each layer, in a text file beside the model",
+}
+_HYBRID = "keep the worst layers in fp16 (--option hybrid=yes; accuracy_analysis=yes names them)"
+REMEDIES: Mapping[str, str] = {
+    "w8a8": f"{MORE_SAMPLES}; {_HYBRID}; or compile w16a16i_dfp or fp16, where the chip has it",
+    "w16a16i_dfp": f"{MORE_SAMPLES}; {_HYBRID}; or compile fp16, where the chip has it",
+}
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "quantized_algorithm": ("normal", "mmse", "kl_divergence", "gdq"),
+    "quantized_method": ("channel", "layer", *_GROUPS),
+    "optimization_level": ("0", "1", "2", "3"),
+    "hybrid": ("yes", "no"),
+    "accuracy_analysis": ("yes", "no"),
+}
+_FOR_FLOAT = ("optimization_level",)
+
+
+def run_toolkit(model: Path, folder: Path, *, analyse: bool) -> tuple[dict[str, Any], list[str]]:
+    """Convert the recipe in a folder.
+
+    Args:
+        model: What it is made from, for errors.
+        folder: Has a recipe, and rows to prove with; is the toolkit's to litter.
+        analyse: Whether the error of each layer is computed.
+
+    Returns:
+        The result of `convert`, with the toolkit's name and version under `tool`; and what it
+        complained of.
+
+    Raises:
+        ToolError: The toolkit failed; says why, and what it said last.
+        BackendError: It is not installed.
+    """
+    log = folder / _LOG
+    command = [
+        toolkit_python(),
+        rknn_convert.__file__,
+        str(folder),
+        *(["--analyse"] if analyse else []),
+    ]
+    with log.open("wb") as said:
+        try:
+            status = subprocess.run(
+                command,
+                cwd=folder,
+                env=_environment(folder),
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            ).returncode
+        except OSError as error:
+            raise ToolError(f"expected to start {command[0]}, found: {error.strerror}") from error
+    lines = _lines(log)
+    result = _result(folder)
+    if result is None or status != 0:
+        remedy = (
+            "some precisions do so with some operators on some chips: try another precision"
+            if status < 0
+            else "make its environment again with `make setup-rknn`"
+        )
+        raise ToolError(
+            f"{model}: expected RKNN Toolkit2 to end well, found that it ended with "
+            f"status {status}; {remedy}; its last words: " + " | ".join(lines[-_LAST_LINES:])
+        )
+    if "stage" in result:
+        raise ToolError(f"{model}: {explain(result['stage'], result['text'])}")
+    return result, complaints(lines)
+
+
+def complaints(lines: list[str]) -> list[str]:
+    """Return the native compiler's errors, each once, less the one that it always has."""
+    found = (match[1] for line in lines if (match := _COMPLAINT.search(line)))
+    return list(dict.fromkeys(text for text in found if text != _ALWAYS_SAID))
+
+
+def _result(folder: Path) -> dict[str, Any] | None:
+    file = folder / rknn_convert.RESULT
+    return json.loads(file.read_text("utf-8")) if file.is_file() else None
+
+
+def _lines(log: Path) -> list[str]:
+    """Return what was said, without colours; of a progress bar, what it said in the end."""
+    text = _COLOURS.sub("", log.read_text("utf-8", "replace"))
+    last = (line.rstrip("\r").rpartition("\r")[2].strip() for line in text.split("\n"))
+    return [line for line in last if line]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return ours, less what belongs to our Python; temporary files are made in the folder."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    packages = str(Path(policy_inference.__file__).parents[1])
+    return kept | {"PYTHONPATH": packages, "TMPDIR": str(folder)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RknnSettings:
+    """What was chosen.
+
+    Attributes:
+        target: Chip, as the toolkit names it.
+        config: Of `RKNN.config`, beside target and precision.
+        hybrid: Whether layers that lose too much stay in fp16.
+        analyse: Whether the error of each layer is computed.
+    """
+
+    target: str
+    config: Mapping[str, Any]
+    hybrid: bool
+    analyse: bool
+
+
+def settings_of(precision: str, target: str, options: Mapping[str, str]) -> RknnSettings:
+    """Return the settings for a precision, chip and options.
+
+    Raises:
+        ToolError: The chip lacks the precision, or an option has no such value.
+    """
+    chip = "rk3588" if target == "rk3588s" else target
+    offered = precisions_of(chip)
+    if precision not in offered:
+        raise ToolError(
+            f"rknn: expected a precision that {target} has ({', '.join(offered)}), "
+            f"found {precision}"
+        )
+    for name, value in options.items():
+        if not PRECISIONS[precision] and name not in _FOR_FLOAT:
+            raise ToolError(
+                f"rknn: {name}: expected nothing, since fp16 is not calibrated, found {value!r}"
+            )
+        if name in _CHOICES and value not in _CHOICES[name]:
+            raise ToolError(
+                f"rknn: {name}: expected one of {', '.join(_CHOICES[name])}, found {value!r}"
+            )
+    if options.get("quantized_algorithm") == "gdq" and precision not in _OF_FEW_BITS:
+        raise ToolError(
+            f"rknn: quantized_algorithm: expected another than gdq, which only "
+            f"{' and '.join(_OF_FEW_BITS)} have, found it for {precision}"
+        )
+    config: dict[str, Any] = {
+        name: options[name]
+        for name in ("quantized_algorithm", "quantized_method")
+        if name in options
+    }
+    config["optimization_level"] = int(options.get("optimization_level", "3"))
+    hybrid = options.get("hybrid") == "yes"
+    if hybrid:
+        config["auto_hybrid_cos_thresh"] = _cosine(options.get("hybrid_cosine", "0.98"))
+    elif "hybrid_cosine" in options:
+        raise ToolError("rknn: hybrid_cosine: expected hybrid=yes with it, found it alone")
+    return RknnSettings(
+        target=chip, config=config, hybrid=hybrid, analyse=options.get("accuracy_analysis") == "yes"
+    )
+
+
+def precisions_of(chip: str) -> tuple[str, ...]:
+    """Return the precisions that a chip has."""
+    return tuple(
+        name
+        for name in PRECISIONS
+        if chip in _ONLY_ON.get(name, (chip,)) and chip not in _NOT_ON.get(name, ())
+    )
+
+
+def _cosine(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 < value <= 1.0:
+        raise ToolError(f"rknn: hybrid_cosine: expected a number above 0, up to 1, found {text!r}")
+    return value

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""TensorRT: an ONNX from which each machine builds its own engine, the precision in the model.
+
+An engine belongs to its GPU and its version of TensorRT, so none goes into a bundle. TensorRT 11
+takes precision from the model alone, older versions from it as well.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+
+import onnxruntime
+
+from model_tools.errors import ToolError
+from model_tools.ship.compilers.compiler import MORE_SAMPLES, CompileOrder, Made
+from model_tools.ship.compilers.onnx import quantise, refusals_named, write_fp16
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.tensorrt.backend import TensorRtBackend
+
+_CHOICES = ("no", "yes")
+
+
+class TensorRtCompiler:
+    """Makes models for the back end `tensorrt`."""
+
+    # A name apart from that of the back end `onnx` in the same precision, which is another file.
+    backend, suffix = "tensorrt", ".tensorrt.onnx"
+    precisions: Mapping[str, bool] = {"fp32": False, "fp16": False, "int8": True}
+    targets: tuple[str, ...] = ()
+    options: Mapping[str, str] = {
+        "build": "yes or no (default): whether an engine is built on this machine too, into its "
+        "cache, which proves that TensorRT takes the model"
+    }
+    remedies: Mapping[str, str] = {"int8": f"{MORE_SAMPLES}; or compile fp16"}
+
+    def compile(self, order: CompileOrder) -> Made:
+        """Write `order.output`, run it with ONNX Runtime, and build an engine where asked to.
+
+        Raises:
+            ToolError: ONNX Runtime cannot make this precision of this model, or an option has none
+                of its values.
+            OSError: The output cannot be written.
+            BackendError: What was made does not open, or has other tensors; or TensorRT, where it
+                shall build, is not here or builds no engine.
+        """
+        build = order.options.get("build", _CHOICES[0])
+        if build not in _CHOICES:
+            raise ToolError(
+                f"tensorrt: option build: expected {' or '.join(_CHOICES)}, found {build!r}"
+            )
+        how = _written(order)
+        OnnxBackend(order.output, order.inputs, order.outputs).close()
+        tried = f", tried with {_built(order)}" if build == "yes" else ""
+        return Made(
+            tool=f"onnxruntime {onnxruntime.__version__}",
+            how=f"portable ONNX, of which each machine builds its own engine{tried}; {how}",
+        )
+
+
+def _written(order: CompileOrder) -> str:
+    """Write the model; return how it was made."""
+    with refusals_named(order):
+        if order.samples is not None:
+            # TensorRT's parser takes no unsigned integers, no biases in int32, and up to 8.x no
+            # weights in int8.
+            return quantise(order.model, order.output, order.samples, signed=True)
+        if order.precision == "fp16":
+            return write_fp16(order.model, order.output)
+        shutil.copyfile(order.model, order.output)
+    return "the reference model as it is"
+
+
+def _built(order: CompileOrder) -> str:
+    """Build an engine into the cache of this machine; return with what."""
+    backend = TensorRtBackend(
+        order.output,
+        order.inputs,
+        order.outputs,
+        precision=order.precision,
+        options={"build": "yes"},
+    )
+    try:
+        return f"{backend.details['runtime']} on {backend.details['device']}"
+    finally:
+        backend.close()

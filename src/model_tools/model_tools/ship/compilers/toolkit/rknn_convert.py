@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Converts the recipe in a folder; a program of its own, which the toolkit's Python runs.
+
+    python convert.py FOLDER [--analyse]
+
+It writes `made.rknn`, with --analyse `error_analysis.txt`, and in the end `result.json`: the
+toolkit's version under `tool`, or what it said under `stage` and `text`. What it built computes the
+rows of `proof.npz` in the simulator: inputs `in.0` ..., expected outputs `out.0` ..., [rows, *shape
+without the batch axis]. Under `errors` is by output the RMS of the differences over that of the
+expected values; under `unproven` why the simulator does not run it.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.backends.rknn_toolkit.build import ToolkitError, build, call, toolkit_version
+from policy_inference.backends.rknn_toolkit.recipe import Recipe, read_recipe
+
+MADE, RESULT, ANALYSIS, PROOF = "made.rknn", "result.json", "error_analysis.txt", "proof.npz"
+_PROOF_S = 20.0
+"""No row begins after this time; one of a large image takes seconds."""
+_SMALLEST = 1e-3
+
+
+def convert(folder: Path, analyse: bool) -> dict[str, Any]:
+    """Write `made.rknn`, and perhaps the analysis; return the result."""
+    recipe = read_recipe(folder)
+    try:
+        toolkit = build(folder, recipe)
+        try:
+            call(toolkit.export_rknn, "export_rknn", str(folder / MADE))
+            proof = _proof(toolkit, folder, recipe)
+            if analyse:
+                files = sorted((folder / "calibration").glob("*.npy"))[: len(recipe.inputs)]
+                call(
+                    toolkit.accuracy_analysis,
+                    "accuracy_analysis",
+                    inputs=list(map(str, files)),
+                    output_dir=str(folder / "analysis"),
+                )
+                (folder / "analysis" / ANALYSIS).rename(folder / ANALYSIS)
+        finally:
+            toolkit.release()
+    except ToolkitError as error:
+        return {"stage": error.stage, "text": error.text}
+    return {"tool": toolkit_version(), **proof}
+
+
+def _proof(toolkit: Any, folder: Path, recipe: Recipe) -> dict[str, Any]:
+    """Return `errors`, or `unproven`."""
+    began, found = time.monotonic(), list[list[Any]]()
+    with np.load(folder / PROOF) as rows:
+        fed = [rows[f"in.{place}"] for place in range(len(recipe.inputs))]
+        expected = [rows[f"out.{place}"] for place in range(len(recipe.outputs))]
+    try:
+        call(toolkit.init_runtime, "init_runtime")
+        for row in zip(*fed, strict=True):
+            if found and time.monotonic() - began > _PROOF_S:
+                break
+            found.append(
+                call(
+                    toolkit.inference,
+                    "inference",
+                    data_format=["nchw"] * len(fed),
+                    inputs=[values[np.newaxis] for values in row],
+                )
+            )
+    except ToolkitError as error:
+        return {"unproven": f"{error.stage}: {error.text}"}
+    return {
+        "errors": {
+            spec.name: _relative(np.stack([row[place] for row in found]), values[: len(found)])
+            for place, (spec, values) in enumerate(zip(recipe.outputs, expected, strict=True))
+        }
+    }
+
+
+def _relative(found: Any, expected: Any) -> float:
+    difference = found.reshape(expected.shape) - expected
+    size = max(float(np.sqrt(np.mean(expected**2))), _SMALLEST)
+    error = float(np.sqrt(np.mean(difference**2))) / size
+    return error if np.isfinite(error) else float(np.finfo(np.float32).max)
+
+
+if __name__ == "__main__":
+    place = Path(sys.argv[1])
+    result = convert(place, "--analyse" in sys.argv)
+    (place / RESULT).write_text(json.dumps(result), "utf-8")

@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Choose the version that runs, and go back to the one before.
+
+The way back is a file: the versions in the order in which they were activated, one per line, each
+once. What comes before the one in use is the way back, whatever moment an activation was cut off
+at. One that comes again goes to the end in two steps, between which it stands there twice:
+`settled` reads that by what is in use.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.ship.store.durable import locked, move_folder, switch_link, write_text, writing
+from model_tools.ship.store.installed import (
+    check_version,
+    model_folder,
+    version_folder,
+)
+from policy_inference.bundle.contract import VERSION
+from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.store import CURRENT, current_version, versions_of
+from policy_inference.regular_file import read_at_most
+
+_log = logging.getLogger("model_tools")
+FILE = "activations"
+_LARGEST_BYTES = 1 << 20
+
+
+def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = None) -> Path:
+    """Put an installed version into use, once it is verified; return its folder.
+
+    Raises:
+        ToolError: It is not installed, another installer is at work, or the root cannot be written.
+        BundleError: It is not whole, or not signed; what was in use stays.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    folder = version_folder(model, version)
+    with writing(root), locked(model):
+        check_version(folder, trusted)
+        warn_of_older(model, version)
+        move_on(model, version)
+    return folder
+
+
+def warn_of_older(model: Path, version: str) -> None:
+    """Log a warning where a version is older than the one in use: a signature does not expire.
+
+    Raises:
+        PolicyError: `current` is broken.
+    """
+    current = current_version(model)
+    if current is not None and _order(version) < _order(current):
+        _log.warning(
+            "%s %s is older than %s, which is in use; what was mended since then is not in it",
+            model.name,
+            version,
+            current,
+        )
+
+
+def _order(version: str) -> tuple[Sequence[int], bool, str]:
+    """Return what sorts versions as Semantic Versioning does, pre-releases by their text."""
+    released, _, _ = version.partition("+")
+    numbers, _, pre_release = released.partition("-")
+    return [int(number[:18]) for number in numbers.split(".")], not pre_release, pre_release
+
+
+def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
+    """Put the version before the present one into use, once it is verified.
+
+    Returns:
+        The version that was in use, and the folder of the one that is now.
+
+    Raises:
+        ToolError: There is none before it, another installer is at work, or the root cannot be
+            written.
+        BundleError: It is not whole, or not signed; what was in use stays.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        before, back = current_version(model), way_back(model)
+        if before is None or not back:
+            raise ToolError(
+                f"{model}: expected a version that was in use before "
+                f"{before or 'the present one'}, found none; choose one with "
+                "`model_tools activate`"
+            )
+        folder = model / back[0]
+        check_version(folder, trusted)
+        move_back(model, back[0])
+    return before, folder
+
+
+def way_back(model: Path) -> list[str]:
+    """Return the installed versions before the one in use, the nearest first.
+
+    Raises:
+        ToolError: The record is damaged.
+        PolicyError: `current` is broken.
+    """
+    current, there = current_version(model), versions_of(model)
+    if current is None:
+        return []
+    recorded = settled(recorded_in(model), current)
+    before = recorded[: recorded.index(current)] if current in recorded else recorded
+    return [version for version in reversed(before) if version in there]
+
+
+def move_on(model: Path, version: str) -> None:
+    """Put a version into use, after the one that is; what lay beyond that is forgotten.
+
+    A record that is damaged is begun anew, and stays there under another name.
+    """
+    current = current_version(model)
+    try:
+        recorded = settled(recorded_in(model), current)
+    except ToolError:
+        _set_aside(model / FILE)
+        recorded = []
+    if current == version:
+        return
+    if current is not None:  # one that was linked by hand counts as activated
+        recorded = recorded[: recorded.index(current)] if current in recorded else recorded
+        recorded = [*recorded, current]
+    # Of the first activation the link comes first: a record without a link means a lost one.
+    if recorded:
+        _write(model, [*recorded, version])
+    switch_link(model / CURRENT, version)
+    if not recorded or version in recorded:
+        _write(model, [*(one for one in recorded if one != version), version])
+
+
+def move_back(model: Path, version: str) -> None:
+    """Put a version of the way back into use; the way on stays recorded until `move_on`."""
+    forget(model, ())
+    switch_link(model / CURRENT, version)
+
+
+def forget(model: Path, versions: Sequence[str]) -> None:
+    """Take versions out of the record, and settle it."""
+    before = recorded_in(model)
+    after = [one for one in settled(before, current_version(model)) if one not in versions]
+    if after != before:
+        _write(model, after)
+
+
+def missing(model: Path) -> list[str]:
+    """Return the versions that are recorded, and not installed any more."""
+    there = versions_of(model)
+    return [version for version in dict.fromkeys(recorded_in(model)) if version not in there]
+
+
+def settled(recorded: Sequence[str], current: str | None) -> list[str]:
+    """Return the record without a version that stands there twice.
+
+    Args:
+        recorded: Versions; only the last one may have come before.
+        current: The one in use, which tells whether that last activation took place.
+    """
+    *before, last = recorded or ("",)
+    if last not in before:
+        return list(recorded)
+    return [one for one in before if one != last] + [last] if current == last else before
+
+
+def recorded_in(model: Path) -> list[str]:
+    """Return the record as it stands; empty where there is none.
+
+    Raises:
+        ToolError: It is damaged.
+    """
+    file = model / FILE
+    try:
+        found = read_at_most(file, _LARGEST_BYTES).decode("utf-8").split()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise _damaged(model, getattr(error, "strerror", None) or "other bytes") from error
+    stranger = next((one for one in found if not re.fullmatch(VERSION, one)), None)
+    if stranger is not None:
+        raise _damaged(model, repr(stranger[:40]))
+    return found
+
+
+def _damaged(model: Path, found: str) -> ToolError:
+    return ToolError(
+        f"{model / FILE}: expected the versions that were in use, a line for each, "
+        f"found {found}; the way back is lost: choose a version with `model_tools "
+        f"activate {model.name} VERSION`, which keeps this file under another name"
+    )
+
+
+def _set_aside(file: Path) -> None:
+    move_folder(file, file.with_name(f"{file.name}.damaged.{secrets.token_hex(4)}"))
+
+
+def _write(model: Path, versions: Sequence[str]) -> None:
+    write_text(model / FILE, "".join(f"{version}\n" for version in versions))

@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Install a version of a bundle: copied, verified, then given its name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.outputs import named_as
+from model_tools.ship.store.bundle_source import BundleSource, opened
+from model_tools.ship.store.durable import (
+    copy_synced,
+    hidden,
+    locked,
+    make_folders,
+    move_folder,
+    remove,
+    room_bytes,
+    sync_folder,
+    write_text,
+    writing,
+)
+from model_tools.ship.store.installed import hashes_of, record_of
+from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
+from policy_inference.bundle.bundle import (
+    CONTRACT_FILE,
+    SIGNATURE_FILE,
+    AnyContract,
+    Bundle,
+    stated_hashes,
+)
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.load import load_bundle, parse_contract
+from policy_inference.bundle.record import RECORD_FILE
+from policy_inference.bundle.signature import TrustedKeys
+
+_SHOWN = 6
+_RESULTS = "bpu_output"
+_WORKSPACE = {"workspace.json", "build_all.sh", "build.log"}
+"""As `model_tools.ship.compilers.bpu_workspace`, which needs what no robot has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installed:
+    """What came of an installation.
+
+    Attributes:
+        folder: Of the version.
+        bundle: As it was verified.
+        is_new: Whether it was not there before.
+        left: Files that stayed behind because no signature covers them.
+    """
+
+    folder: Path
+    bundle: Bundle
+    is_new: bool
+    left: Sequence[str] = ()
+
+
+def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Installed:
+    """Install the bundle in a folder or an archive below a root; it is not in use yet.
+
+    Every hash that the contract states is verified on the copy. A version that is there already is
+    left as it is. Where keys are configured, only files that the signature covers are copied: the
+    contract and what it names.
+
+    Args:
+        path: The folder, or the archive.
+        root: Folder of all installed bundles; made where it is missing.
+        trusted: Keys of which one must have signed it; None needs no signature.
+
+    Raises:
+        ToolError: It is no bundle; another installer is at work; the version is there with other
+            content; the root cannot be written or is full.
+        BundleError: The bundle is not whole, not valid, or not signed.
+    """
+    with opened(path, room_bytes(root)) as source:
+        content = _content(source, path, trusted)
+        contract = parse_contract(content, path / CONTRACT_FILE)
+        model = root / contract.name
+        with writing(root):
+            make_folders(model)
+            with locked(model), _growing(model) as growing, named_as(growing, path):
+                names = _wanted(source.names, contract)
+                left = [] if trusted is None else _not_covered(names, contract)
+                bundle, hashes = _copied(
+                    source, growing, trusted, [name for name in names if name not in set(left)]
+                )
+                if bundle.content != content:
+                    raise ToolError(
+                        f"{path}: expected a bundle that stays as it is meanwhile, "
+                        "found another contract in it; begin again"
+                    )
+                folder = model / contract.version
+                is_new = not folder.exists()
+                if is_new:
+                    artifacts = next(iter(contract.models.values())).artifacts
+                    model_file = next(iter(artifacts.values())).file
+                    record = record_of(
+                        bundle, hashes, source=path, modified_s=source.modified_s(model_file)
+                    )
+                    write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
+                    move_folder(growing, folder)
+                else:
+                    _require_same(folder, hashes, path, left)
+        return Installed(
+            folder=folder, bundle=load_bundle(folder, trusted), is_new=is_new, left=left
+        )
+
+
+def _content(source: BundleSource, path: Path, trusted: TrustedKeys | None) -> bytes:
+    """Return the contract's bytes, signed where keys are configured, before they are parsed."""
+    with source.open(CONTRACT_FILE) as stream:
+        content = stream.read(LARGEST_BYTES + 1)
+    if len(content) > LARGEST_BYTES:
+        raise ToolError(
+            f"{path / CONTRACT_FILE}: expected a contract of at most "
+            f"{LARGEST_BYTES >> 20} MiB, found a larger file"
+        )
+    if trusted is not None:
+        with ExitStack() as stack:
+            signature = (
+                stack.enter_context(source.open(SIGNATURE_FILE))
+                if SIGNATURE_FILE in source.names
+                else None
+            )
+            trusted.signer_of(path / CONTRACT_FILE, content, signature)
+    return content
+
+
+@contextmanager
+def _growing(model: Path) -> Iterator[Path]:
+    """Give a hidden folder, which is gone at the end unless it was moved."""
+    growing = model / hidden("installing")
+    try:
+        make_folders(growing)
+        yield growing
+    finally:
+        if growing.exists():
+            remove(growing)
+
+
+def _wanted(names: Sequence[str], contract: AnyContract) -> list[str]:
+    """Return the files to copy: of a chunk policy not the workspace of a compiler around it.
+
+    That is what lies in the folders of its graphs and results without being named by the contract,
+    calibration data of a gigabyte as a rule.
+    """
+    if not isinstance(contract, ChunkContract):
+        return list(names)
+    stated = stated_hashes(contract)
+    folders = {*contract.graphs, _RESULTS}
+    return [
+        name
+        for name in names
+        if name in stated or not (name in _WORKSPACE or name.split("/")[0] in folders)
+    ]
+
+
+def _not_covered(names: Sequence[str], contract: AnyContract) -> list[str]:
+    covered = {CONTRACT_FILE, SIGNATURE_FILE, *stated_hashes(contract)}
+    return [name for name in names if name not in covered]
+
+
+def _copied(
+    source: BundleSource, growing: Path, trusted: TrustedKeys | None, names: Sequence[str]
+) -> tuple[Bundle, dict[str, str]]:
+    """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
+    hashes = dict[str, str]()
+    for name in names:
+        file = growing / name
+        make_folders(file.parent)
+        with source.open(name) as stream:
+            hashes[name] = copy_synced(stream, file)
+    for folder in {(growing / name).parent for name in hashes}:
+        sync_folder(folder)
+    bundle = load_bundle(growing, trusted)
+    bundle.verify()
+    return bundle, hashes
+
+
+def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequence[str]) -> None:
+    there = {name: sha256 for name, sha256 in hashes_of(folder).items() if name not in left}
+    other = sorted(
+        name for name in there.keys() | hashes.keys() if there.get(name) != hashes.get(name)
+    )
+    if other:
+        more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
+        raise ToolError(
+            f"{folder}: expected the content of {path}, since an installed version "
+            f"never changes, found another {', '.join(other[:_SHOWN])}{more}; give the "
+            f"bundle another version in its {CONTRACT_FILE}"
+        )

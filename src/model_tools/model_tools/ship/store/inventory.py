@@ -1,0 +1,285 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed: listed as plain values, verified again, and pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.ship.store.activation import forget, missing, recorded_in, way_back
+from model_tools.ship.store.durable import (
+    NO_ROOM,
+    hidden,
+    is_locked,
+    locked,
+    move_folder,
+    remove,
+    writing,
+)
+from model_tools.ship.store.installed import (
+    check_version,
+    leftovers,
+    model_folder,
+    models_in,
+    version_folder,
+)
+from policy_inference.bundle.bundle import SIGNATURE_FILE
+from policy_inference.bundle.record import read_record
+from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.store import CURRENT, current_version, versions_of
+from policy_inference.errors import BundleError, PolicyError
+
+STEPS_BACK = 2
+"""Versions of the way back that always stay."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found of a version, or of the folder of all versions of a bundle.
+
+    Attributes:
+        folder: Which.
+        version: Which; "" where it is the folder of all.
+        problem: What is wrong; "" where nothing is.
+        notes: What should be known, and does no harm.
+        signed_by: Fingerprint of the key, where signatures are asked for.
+    """
+
+    folder: Path
+    version: str = ""
+    problem: str = ""
+    notes: Sequence[str] = ()
+    signed_by: str | None = None
+
+
+def verify(
+    root: Path,
+    name: str | None = None,
+    version: str | None = None,
+    trusted: TrustedKeys | None = None,
+) -> list[Verified]:
+    """Verify one version, all of a bundle, or all that are installed.
+
+    Args:
+        root: Folder of all bundles.
+        name: Of a bundle; None for all.
+        version: One of it, "current" for the one that is in use; None for all.
+        trusted: Keys that must have signed them.
+
+    Raises:
+        PolicyError: What was named is not installed, or the link to what is in use is broken.
+        OSError: A folder cannot be read.
+    """
+    models = models_in(root) if name is None else [model_folder(root, name)]
+    found = list[Verified]()
+    for model in models:
+        found += [_version(model / one, trusted) for one in _wanted(model, version)]
+        found.append(_model(model))
+    return found
+
+
+def _wanted(model: Path, version: str | None) -> list[str]:
+    """Return the versions that are meant.
+
+    Raises:
+        ToolError: There is none such.
+        PolicyError: The link to the one in use is broken.
+    """
+    if version is None:
+        return versions_of(model)
+    if version != CURRENT:
+        return [version_folder(model, version).name]
+    current = current_version(model)
+    if current is None:
+        raise ToolError(
+            f"{model}: expected a version in use, found none; `model_tools activate "
+            f"{model.name} VERSION`"
+        )
+    return [current]
+
+
+def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
+    try:
+        signed_by, problem = check_version(folder, trusted).signed_by, ""
+    except PolicyError as error:
+        signed_by, problem = None, str(error)
+    except OSError as error:
+        signed_by = None
+        problem = f"{error.filename}: expected a file that can be read, found: {error.strerror}"
+    return Verified(folder=folder, version=folder.name, problem=problem, signed_by=signed_by)
+
+
+def _model(model: Path) -> Verified:
+    problems, notes = list[str](), list[str]()
+    for look in (_left, _gone, _unlinked):
+        try:
+            notes += look(model)
+        except PolicyError as error:
+            problems.append(str(error))
+    return Verified(folder=model, problem="\n".join(dict.fromkeys(problems)), notes=notes)
+
+
+def _left(model: Path) -> list[str]:
+    left = [] if is_locked(model) else leftovers(model)
+    return [
+        f"{path}: left by an installer that was killed; `model_tools prune {model.name} "
+        "--force` removes it"
+        for path in left
+    ]
+
+
+def _gone(model: Path) -> list[str]:
+    return [
+        f"{model.name} {version} was in use, and is not installed any more"
+        for version in missing(model)
+    ]
+
+
+def _unlinked(model: Path) -> list[str]:
+    """Return nothing; one that was never activated may lack the link.
+
+    Raises:
+        PolicyError: The link is broken, or was there once.
+    """
+    if current_version(model) is None and recorded_in(model):
+        raise ToolError(
+            f"{model / CURRENT}: expected a link to the version in use, found nothing; "
+            f"choose one with `model_tools activate {model.name} VERSION`"
+        )
+    return []
+
+
+def listing(root: Path) -> list[dict[str, Any]]:
+    """Return the bundles below a root, each with its versions; reads no model."""
+    return [_listed_model(folder) for folder in models_in(root)]
+
+
+def _listed_model(folder: Path) -> dict[str, Any]:
+    current, back, problem = None, list[str](), None
+    try:
+        current = current_version(folder)
+        back = way_back(folder)
+    except PolicyError as error:
+        problem = str(error)
+    versions = [_listed_version(folder / version) for version in versions_of(folder)]
+    return {
+        "name": folder.name,
+        "current": current,
+        "way_back": back,
+        "problem": problem,
+        "versions": versions,
+    }
+
+
+def _listed_version(folder: Path) -> dict[str, Any]:
+    try:
+        record, problem = read_record(folder), None
+    except BundleError as error:
+        record, problem = {}, str(error)
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {
+        "version": folder.name,
+        "folder": str(folder),
+        "size_bytes": size,
+        "is_signed": (folder / SIGNATURE_FILE).is_file(),
+        "signed_by": record.get("signed_by"),
+        "installed_time": record.get("installed_time"),
+        "installed_from": record.get("installed_from"),
+        "problem": problem,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """What may go.
+
+    Attributes:
+        versions: Folders of versions.
+        leftovers: Of installers that were killed.
+    """
+
+    versions: list[Path]
+    leftovers: list[Path]
+
+
+def surplus(root: Path, name: str, keep: int) -> Surplus:
+    """Return what `prune` would remove.
+
+    Args:
+        root: Folder of all installed bundles.
+        name: Of the bundle.
+        keep: How many versions stay, those that were installed last; the one in use and the
+            two before it stay in any case.
+
+    Raises:
+        ToolError: It is not installed, or `keep` is below 0.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    found = _surplus(model, keep)
+    return Surplus(versions=found.versions, leftovers=[]) if is_locked(model) else found
+
+
+def prune(root: Path, name: str, keep: int) -> Surplus:
+    """Remove what `surplus` returns, and return it.
+
+    A version loses its name first: none is ever there in part.
+
+    Raises:
+        ToolError: As `surplus`; another installer is at work, or the root cannot be written.
+        PolicyError: `current` is broken.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        found = _surplus(model, keep)
+        for leftover in found.leftovers:
+            remove(leftover)
+        gone = [folder.name for folder in found.versions]
+        forgotten = _forgotten(model, gone)
+        for folder in found.versions:
+            place = folder.with_name(hidden(folder.name))
+            move_folder(folder, place)
+            remove(place)
+        if not forgotten:
+            forget(model, gone)
+    return found
+
+
+def _forgotten(model: Path, versions: Sequence[str]) -> bool:
+    """Take versions out of the record; on a full disk that must wait until they are gone.
+
+    A version that is recorded and not there is no way back.
+    """
+    try:
+        forget(model, versions)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        return False
+    return True
+
+
+def _surplus(model: Path, keep: int) -> Surplus:
+    if keep < 0:
+        raise ToolError(f"--keep: expected 0 or more versions, found {keep}")
+    versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
+    kept = {
+        current_version(model),
+        *way_back(model)[:STEPS_BACK],
+        *versions[len(versions) - keep :],
+    }
+    return Surplus(
+        versions=[model / one for one in versions if one not in kept], leftovers=leftovers(model)
+    )
+
+
+def _installed_time(folder: Path) -> str:
+    """Return ISO 8601 in UTC, which sorts by time; the earliest where the record is broken."""
+    try:
+        return str(read_record(folder)["installed_time"])
+    except BundleError:
+        return ""

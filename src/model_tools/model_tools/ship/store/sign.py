@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sign a bundle with an Ed25519 key; `policy_inference.bundle.signature` checks it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from model_tools.errors import ToolError
+from model_tools.files.outputs import new_file
+from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.signature import TrustedKeys, fingerprint
+
+
+def sign(
+    bundle: Path, key_file: Path, password: Callable[[], bytes], *, force: bool = False
+) -> str:
+    """Sign `policy.yaml`, and with its hashes all that it names; return the key's fingerprint.
+
+    Args:
+        bundle: Folder of the bundle; it must be whole.
+        key_file: The private key, PEM.
+        password: Gives the key's password, where it is encrypted.
+        force: Whether a signature that is there may be replaced.
+
+    Raises:
+        ToolError: The key cannot be read, or there is a signature already.
+        BundleError: The bundle is not whole, or was changed meanwhile.
+        OSError: The signature cannot be written.
+    """
+    key = read_private_key(key_file, password)
+    file = bundle / CONTRACT_FILE
+    content = file.read_bytes() if file.is_file() else b""
+    load_bundle(bundle).verify()
+    with new_file(bundle / SIGNATURE_FILE, force=force) as growing:
+        growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
+    public = key.public_key()
+    name = fingerprint(public)
+    load_bundle(bundle, TrustedKeys({name: public}, str(key_file)))
+    return name
+
+
+def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519PrivateKey:
+    """Return an Ed25519 key from a PEM file.
+
+    Raises:
+        ToolError: It is none, or the password is another one.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise _key_error(file, error.strerror or str(error)) from error
+    try:
+        try:
+            key = load_pem_private_key(content, None)
+        except TypeError:  # how the library says that it is encrypted
+            key = load_pem_private_key(content, password())
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _key_error(file, str(error)) from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _key_error(file, "a key of another kind")
+    return key
+
+
+def _key_error(file: Path, found: str) -> ToolError:
+    return ToolError(
+        f"{file}: expected an Ed25519 private key in PEM, found: {found}; "
+        "`openssl genpkey -algorithm ed25519 -out private.pem` makes one"
+    )

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The product's controller drives the simulated robot, in lockstep and without ROS.
+
+`robot_sim.walk.walk` takes a `ControlledPolicy` as its policy. The guard, the modes and the
+observation are those that run on a robot; only the topics in between are left out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model_tools.simulation.robot import LITE3, SimulatedRobot
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.core.guard import Rule
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.policy import joint_controller
+from policy_inference.core.state import StateVector
+from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
+from robot_sim.drives import DriveCommand
+from robot_sim.world import Sensors
+
+VALID_FOR_NS = 100_000_000
+_ALTERING = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
+_SENSED = ("joint_states", "imu/data", "odom", "cmd_vel")
+
+
+class ControlledPolicy:
+    """A bundle under its controller, with the signature of `robot_sim.walk.Policy`.
+
+    It operates itself: it stands up at the first tick and runs as soon as it may. After a fault
+    it stays in DAMP, as a robot does.
+
+    Attributes:
+        controller: What ticks.
+        targets: What it commanded last.
+        altered_ticks: Ticks in which guard rules 7 and 8 changed a target.
+        refusal: Why it was not allowed to run when it last asked; empty where it was.
+    """
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        backend: Backend,
+        stricter_limits: StricterLimits | None = None,
+        robot: SimulatedRobot = LITE3,
+    ) -> None:
+        """Tie the bundle to a controller on simulated time.
+
+        Args:
+            bundle: JointBundle whose contract holds.
+            backend: Opened backend of the bundle; stays the caller's to close.
+            stricter_limits: Operating limits; the contract's alone if absent.
+            robot: What is simulated.
+
+        Raises:
+            PolicyError: The policy needs joints or a topic that the simulated robot does not have.
+        """
+        contract = bundle.contract
+        robot.require(contract)
+        limits = limits_in_force(contract, stricter_limits or StricterLimits())
+        self._now_ns = 0
+        self.controller = joint_controller(bundle, backend, limits, lambda: self._now_ns)
+        foreign = sorted(set(self.controller.inputs) - set(_SENSED))
+        if foreign:
+            raise PolicyError(
+                f"{bundle.path}: expected inputs among {', '.join(_SENSED)}, "
+                f"found {', '.join(foreign)}; the simulated robot has no such sensor"
+            )
+        self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
+        self._robot = SensedRobot(self._names, self.controller.state)
+        self._asked_to_stand, self.refusal = False, ""
+        self.targets: JointTargets | None = None
+        self.altered_ticks, self._alterations = 0, 0
+
+    def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
+        """Sense, act as the operator, tick.
+
+        Args:
+            sensors: What the robot shows.
+            command: Velocity command [3]: m/s, m/s, rad/s.
+
+        Returns:
+            What the drives shall do.
+
+        Raises:
+            PolicyError: The controller has nothing to command.
+            RefusedError: It does not stand up.
+        """
+        self._now_ns = now_ns = sensors.time_ns
+        self._robot.write(sensors)
+        vx, vy, wz = command.tolist()
+        self.controller.command.set((vx, vy, wz), now_ns)
+        for entry in self.controller.inputs.values():
+            entry.accept(now_ns, now_ns or None, now_ns)
+        self._operate()
+        self.targets = targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        self._count_alterations()
+        if targets is None:
+            raise PolicyError("the controller has no targets yet: its fault behaviour needs a pose")
+        return drive_command(self._names, targets)
+
+    def _count_alterations(self) -> None:
+        counters = self.controller.snapshot().counters
+        alterations = sum(counters[rule.value] for rule in _ALTERING)
+        self.altered_ticks += alterations != self._alterations
+        self._alterations = alterations
+
+    def _operate(self) -> None:
+        if not self._asked_to_stand:
+            self._asked_to_stand = True
+            self.controller.stand()
+        elif self.controller.mode is Mode.READY:
+            try:
+                self.controller.run()
+                self.refusal = ""
+            except RefusedError as error:
+                self.refusal = str(error)
+
+
+class SensedRobot:
+    """Writes what the simulated robot senses into the fields that a contract needs."""
+
+    def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
+        """Map by joint name; `names` are those of the robot, in the order of the contract."""
+        self._order = JointOrder(names)
+        self._joints = {name: state[name] for name in ("joint_pos", "joint_vel")}
+        vectors = {name: state.get(name) for name in ("quat_xyzw", "ang_vel_body", "lin_vel_body")}
+        self._vectors = {name: field for name, field in vectors.items() if field is not None}
+
+    def write(self, sensors: Sensors) -> None:
+        """Take all of it over.
+
+        Raises:
+            RobotError: The robot lacks a joint of the contract.
+        """
+        for name, field in self._joints.items():
+            self._order.take(sensors.joint_names, getattr(sensors, name), field)
+        for name, field in self._vectors.items():
+            field[:] = getattr(sensors, name)
+
+
+def drive_command(names: tuple[str, ...], targets: JointTargets) -> DriveCommand:
+    """Return a copy of a tick's targets as the simulated drives take them."""
+    position, velocity, effort, stiffness, damping, effort_limit = targets.block.copy()
+    return DriveCommand(
+        joint_names=names,
+        position=position,
+        velocity=velocity,
+        effort=effort,
+        stiffness=stiffness,
+        damping=damping,
+        effort_limit=effort_limit,
+        valid_for_ns=VALID_FOR_NS,
+    )
+
+
+class RecordingBackend:
+    """A backend that passes everything on and keeps a copy of every tensor of every run."""
+
+    def __init__(self, backend: Backend) -> None:
+        """Wrap an opened backend; it stays the caller's to close."""
+        self._backend = backend
+        self.name, self.details = backend.name, backend.details
+        self.inputs, self.outputs = backend.inputs, backend.outputs
+        self._rows: list[dict[str, Tensor]] = []
+
+    def run(self) -> None:
+        """Run, and keep what went in and what came out."""
+        row = {name: array.copy() for name, array in self.inputs.items()}
+        self._backend.run()
+        self._rows.append(row | {name: array.copy() for name, array in self.outputs.items()})
+
+    @property
+    def runs(self) -> int:
+        """Return the number of runs so far."""
+        return len(self._rows)
+
+    def close(self) -> None:
+        """Close the wrapped backend."""
+        self._backend.close()
+
+    def recorded(self) -> dict[str, Tensor]:
+        """Return all runs so far by tensor, [runs, *shape without the batch axis]."""
+        names = self._rows[0] if self._rows else ()
+        return {name: np.concatenate([row[name] for row in self._rows]) for name in names}

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which robot is simulated, and the walk that a policy is asked for there.
+
+Errors are |mean velocity after 2 s of a command - command| in the yaw-aligned base frame, and
+where there are several commands the mean of those.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.state import RobotState
+from robot_sim.faults import Fault
+from robot_sim.figures import LITE3 as LITE3_FIGURES
+from robot_sim.ground import LEVEL, Ground
+from robot_sim.model_world import ModelWorld
+from robot_sim.walk import Schedule, evenly_timed
+from robot_sim.world import WalkingWorld, World
+
+_BODY_INPUTS = ("imu/data", "odom", "cmd_vel")
+"""A policy that reads one of these moves its base, and so its robot's is free."""
+_LITE3_MOST = 0.8
+"""Largest component of the commands that a Lite3 walks, m/s and rad/s."""
+PUSHED_AT_S, PUSH_S, PUSH_N = 5.0, 0.1, 100.0
+MIXED_EACH_S, MIXED_LARGEST = 4.0, 0.8
+Velocity = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedRobot:
+    """A robot to simulate.
+
+    Attributes:
+        model: Its model, MJCF or URDF; None for the Lite3 of `robot_sim.world`.
+        imu: Site or body of that model whose frame is the IMU's; its base if empty.
+    """
+
+    model: Path | None = None
+    imu: str = ""
+
+    @property
+    def name(self) -> str:
+        """What it is, in a few words."""
+        return "robot_sim" if self.model is None else f"robot_sim, {self.model.name}"
+
+    def require(self, contract: JointContract) -> None:
+        """Check that the joints of a policy are those of the Lite3; `world` checks a model's.
+
+        Raises:
+            ToolError: Some are not.
+        """
+        if self.model is not None:
+            return
+        known = LITE3_FIGURES.joint_names
+        others = [name for name in contract.joints.on_robot() if name not in known]
+        if others:
+            raise ToolError(
+                f"{contract.name}: expected joints of the simulated Lite3, found "
+                f"{', '.join(others)}; give the model of the robot with --robot-model "
+                "(MJCF or URDF), or use a recording of it (compare --rows; --rollout "
+                "or --bag where a bundle is made)"
+            )
+
+    def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
+        """Return the robot in a world, where a walk begins: a Lite3 lies, others stand.
+
+        Raises:
+            ToolError: The case asks for what only the Lite3's world has.
+            SimError: The model cannot be simulated.
+        """
+        if self.model is None:
+            return (
+                World()
+                if case is None
+                else World(friction=case.friction, ground=case.ground, payload_kg=case.payload_kg)
+            )
+        if case and (case.friction, case.ground, case.payload_kg, case.push) != (
+            1.0,
+            LEVEL,
+            0.0,
+            None,
+        ):
+            raise ToolError(
+                f"{case.name}: expected level ground without payload and pushes, which "
+                "is what there is for models of robots, found others"
+            )
+        return self._of_model(self.model, contract)
+
+    def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
+        """Return a command of a Lite3's walk as one within what another policy was trained for."""
+        trained = contract.velocity_command
+        if self.model is None:
+            return of_lite3
+        if trained is None:
+            return 0.0, 0.0, 0.0
+        ends = zip(of_lite3, trained.min, trained.max, strict=True)
+        vx, vy, wz = (
+            abs(value) / _LITE3_MOST * (high if value > 0.0 else low) + 0.0
+            for value, low, high in ends
+        )
+        return vx, vy, wz
+
+    def _of_model(self, model: Path, contract: JointContract) -> ModelWorld:
+        inputs = RobotState(contract, orientation=contract.safety.max_tilt_rad is not None).inputs
+        return ModelWorld(
+            model,
+            contract.joints.on_robot(),
+            contract.stand.position,
+            contract.joints.effort_limit,
+            free_base=any(name in _BODY_INPUTS for name in inputs),
+            rate_hz=contract.rate_hz,
+            imu=self.imu,
+        )
+
+
+LITE3 = SimulatedRobot()
+"""The robot of `robot_sim.world`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkLimits:
+    """What a case must not exceed, beside that the robot does not fall.
+
+    Attributes:
+        error: On any axis, m/s and rad/s.
+        tilt_deg: At any time.
+        torque_limit_share: Share of samples (joint x physics step) at the torque limit.
+        action_change: Mean |change of the action from tick to tick|.
+        altered_share: Share of ticks in which the guard changes a target.
+    """
+
+    error: float = np.inf
+    tilt_deg: float = np.inf
+    torque_limit_share: float = np.inf
+    action_change: float = np.inf
+    altered_share: float = np.inf
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalkCase:
+    """One walk.
+
+    Attributes:
+        name: Says what is special about it.
+        group: The row of the summary to which it belongs.
+        schedule: Commands by time since the case began.
+        duration_s: Its length.
+        push: Side from which the robot is pushed at `PUSHED_AT_S`.
+        friction, latency_ms, ground, payload_kg: The world.
+        limits: What it must not exceed; None where it is only measured.
+    """
+
+    name: str
+    group: str
+    schedule: Schedule
+    duration_s: float = 20.0
+    push: str | None = None
+    friction: float = 1.0
+    latency_ms: int = 0
+    ground: Ground = LEVEL
+    payload_kg: float = 0.0
+    limits: WalkLimits | None = WalkLimits()
+
+    def faults(self, start_s: float) -> list[Fault]:
+        """Return the push of a case that begins at `start_s` on the world's clock."""
+        if self.push is None:
+            return []
+        return [
+            Fault(
+                kind="push",
+                target=self.push,
+                start_s=start_s + PUSHED_AT_S,
+                duration_s=PUSH_S,
+                value=PUSH_N,
+            )
+        ]
+
+
+def steady(*velocity: float) -> Schedule:
+    """Return one command for the whole case."""
+    vx, vy, wz = velocity
+    return [(0.0, (vx, vy, wz))]
+
+
+def mixed(duration_s: float, seed: int) -> Schedule:
+    """Return commands that jump on all axes at once; one in ten is zero."""
+    count = int(np.ceil(duration_s / MIXED_EACH_S))
+    random = np.random.default_rng(seed)
+    commands = random.uniform(-MIXED_LARGEST, MIXED_LARGEST, (count, 3))
+    commands[9::10] = 0.0
+    return evenly_timed(commands.tolist(), each_s=MIXED_EACH_S)

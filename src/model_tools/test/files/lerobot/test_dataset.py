@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A LeRobot dataset gives the rows and pictures that were recorded, and says what it lacks."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.files.lerobot.dataset import Dataset
+from policy_inference.interfaces import F64
+
+from .small_dataset import colour, state, write_dataset
+
+PHONE = "observation.images.phone"
+
+
+@pytest.mark.parametrize(
+    ("codec", "stored"),
+    [("libx264", "video"), ("libsvtav1", "video"), ("", "bytes"), ("", "paths")],
+)
+def test_each_frame_is_that_of_its_episode(tmp_path: Path, codec: str, stored: str) -> None:
+    dataset = Dataset(write_dataset(tmp_path, codec=codec, stored=stored))
+
+    assert [episode.length for episode in dataset.episodes] == [12, 9, 15]
+    for episode in dataset.episodes:
+        for frame, picture in enumerate(dataset.pictures(PHONE, episode)):
+            np.testing.assert_allclose(
+                picture.mean(axis=(0, 1)), colour(1, episode.index, frame), atol=3.5
+            )
+        assert frame == episode.length - 1
+
+
+@pytest.mark.parametrize("stored", ["video", "bytes"])
+def test_chosen_frames_are_those_of_all(tmp_path: Path, stored: str) -> None:
+    dataset = Dataset(write_dataset(tmp_path, (80, 70), stored=stored))
+    episode = dataset.episodes[1]
+    everything = list(dataset.pictures(PHONE, episode))
+    frames = [3, 4, 60, 69]
+
+    chosen = list(dataset.pictures(PHONE, episode, frames))
+
+    np.testing.assert_array_equal(chosen, [everything[frame] for frame in frames])
+    assert list(dataset.pictures(PHONE, episode, [])) == []
+
+
+def test_rows_are_those_of_the_episode(tmp_path: Path) -> None:
+    dataset = Dataset(write_dataset(tmp_path))
+
+    for episode in dataset.episodes:
+        rows = dataset.rows(episode, ["observation.state", "action", "frame_index", "index"])
+        expected = np.stack([state(episode.index, frame) for frame in range(episode.length + 1)])
+        np.testing.assert_array_equal(rows["observation.state"], expected[:-1])
+        np.testing.assert_array_equal(rows["action"], expected[1:])
+        assert rows["frame_index"][:, 0].tolist() == list(range(episode.length))
+        assert rows["index"][0, 0] == episode.first_frame
+
+
+def test_a_dataset_knows_its_features(tmp_path: Path) -> None:
+    dataset = Dataset(write_dataset(tmp_path, fps=10))
+
+    assert dataset.cameras == ("observation.images.laptop", PHONE)
+    assert dataset.info.fps == 10
+    assert dataset.frames == dataset.info.frames == 36
+    assert dataset.feature("action").names[-1] == "gripper.pos"
+    assert dataset.feature(PHONE, camera=True).shape == (48, 64, 3)
+
+
+def change_info(folder: Path, **changes: object) -> None:
+    file = folder / "meta/info.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def cut(folder: Path, pattern: str, share: float) -> None:
+    (file,) = folder.glob(pattern)
+    content = file.read_bytes()
+    file.write_bytes(content[: int(share * len(content))])
+
+
+def remove(folder: Path, pattern: str) -> None:
+    for file in folder.glob(pattern):
+        file.unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (
+            lambda at: change_info(at, codebase_version="v2.1"),
+            "expected a dataset of version v3.0, found v2.1; this converts it in place",
+        ),
+        (
+            lambda at: change_info(at, codebase_version="v2.0"),
+            "found v2.0; LeRobot up to 0.3 converts older ones to v2.1",
+        ),
+        (
+            lambda at: change_info(at, total_episodes=4),
+            "expected 4 episodes, as in info.json, found 3",
+        ),
+        (lambda at: change_info(at, fps=0), "fps: expected a number above 0"),
+        (
+            lambda at: change_info(at, video_path="videos/{camera}.mp4"),
+            "expected a pattern of file na",
+        ),
+        (lambda at: remove(at, "meta/info.json"), "expected the folder of a LeRobot dataset"),
+        (
+            lambda at: remove(at, "meta/episodes/*/*"),
+            "expected the list of episodes, found no .parq",
+        ),
+        (
+            lambda at: remove(at, "data/*/file-000*"),
+            "file-000.parquet: expected a file of the dataset",
+        ),
+        (
+            lambda at: remove(at, "videos/*phone/*/*0.mp4"),
+            "expected a video of the dataset, found non",
+        ),
+        (
+            lambda at: cut(at, "data/*/file-000*", 0.9),
+            "expected a whole Parquet file, found: Parquet",
+        ),
+        (lambda at: cut(at, "videos/*phone/*/*0.mp4", 0.9), "expected a whole video, found: "),
+        (lambda at: cut(at, "videos/*phone/*/*0.mp4", 0.0), "expected a whole video, found: "),
+    ],
+)
+def test_what_is_broken_is_named(
+    tmp_path: Path, spoil: Callable[[Path], None], expected: str
+) -> None:
+    folder = write_dataset(tmp_path)
+    spoil(folder)
+
+    with pytest.raises(ToolError) as error:
+        read_all(folder)
+
+    assert expected in str(error.value)
+
+
+def test_a_video_that_ends_early_is_named(tmp_path: Path) -> None:
+    short, whole = write_dataset(tmp_path / "short", (5,)), write_dataset(tmp_path / "whole", (9,))
+    (video,) = short.glob("videos/*phone/*/*.mp4")
+    (whole / video.relative_to(short)).write_bytes(video.read_bytes())
+
+    with pytest.raises(ToolError, match=r"expected a frame at 0.1667 s, found the end"):
+        read_all(whole)
+
+
+def test_a_camera_or_vector_that_is_missing_is_named_with_those_there(tmp_path: Path) -> None:
+    dataset = Dataset(write_dataset(tmp_path))
+
+    with pytest.raises(
+        ToolError,
+        match=r"expected the camera observation.images.top, found the "
+        r"cameras observation.images.laptop, observation.*phone",
+    ):
+        list(dataset.pictures("observation.images.top", dataset.episodes[0]))
+    with pytest.raises(ToolError, match="expected the vector effort, found the vectors obs"):
+        dataset.rows(dataset.episodes[0], ["effort"])
+
+
+def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path, stored="paths")
+    file = folder / "images/phone/1-4.png"
+    file.write_bytes(file.read_bytes()[:60])
+
+    with pytest.raises(ToolError, match=r"phone of episode 1, frame 4: expected a whole PNG"):
+        read_all(folder)
+
+
+def read_all(folder: Path) -> None:
+    dataset = Dataset(folder)
+    for episode in dataset.episodes:
+        dataset.rows(episode, ["observation.state"])
+        for camera in dataset.cameras:
+            for _ in dataset.pictures(camera, episode):
+                pass
+
+
+@pytest.mark.real_data
+def test_a_dataset_of_lerobot_is_read(shared_data: Path) -> None:
+    folder = shared_data / "act"
+    formulas = runpy.run_path(str(folder / "inputs.py"))
+    image, recorded = formulas["image"], formulas["state"]
+    dataset = Dataset(folder / "dataset_v3")
+
+    assert [(one.length, one.tasks[0]) for one in dataset.episodes] == [
+        (40, "Pick the cube"),
+        (37, "Place the cube"),
+    ]
+    for episode in dataset.episodes:
+        rows = dataset.rows(episode, ["observation.state", "action"])
+        expected = np.stack(
+            [np.ravel(recorded(6, episode.index, t)) for t in range(episode.length + 1)]
+        )
+        for name, wanted in (("observation.state", expected[:-1]), ("action", expected[1:])):
+            np.testing.assert_allclose(rows[name].astype(float), wanted, atol=1e-5)
+        for number, camera in enumerate(dataset.cameras):
+            pictures = [picture.astype(float) for picture in dataset.pictures(camera, episode)]
+
+            def off(
+                shift: int,
+                number: int = number,
+                episode: int = episode.index,
+                pictures: list[F64] = pictures,
+            ) -> float:
+                return float(
+                    np.mean(
+                        [
+                            np.abs(found - image(number, episode, t + shift, 48, 64)).mean()
+                            for t, found in enumerate(pictures)
+                        ]
+                    )
+                )
+
+            assert len(pictures) == episode.length
+            assert off(0) < 3.0 < off(19)
+            assert off(0) < off(3)

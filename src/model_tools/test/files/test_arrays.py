@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.files.arrays import read_arrays
+
+OBS = np.random.default_rng(0).normal(size=(20, 6))
+
+
+def test_arrays_come_by_name_and_a_single_one_as_obs(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", obs=OBS, actions=OBS)
+    np.save(tmp_path / "a.npy", OBS)
+    assert list(read_arrays(tmp_path / "a.npz")) == ["obs", "actions"]
+    assert np.array_equal(read_arrays(tmp_path / "a.npy")["obs"], OBS)
+
+
+def test_damage_anywhere_is_one_kind_of_error(tmp_path: Path) -> None:
+    file = tmp_path / "rows.npz"
+    np.savez_compressed(file, obs=OBS)
+    content, refused = file.read_bytes(), 0
+    # The last 22 bytes are the end of the archive, whose offsets the system itself refuses.
+    for place in range(0, len(content) - 22, 5):
+        file.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            read_arrays(file)
+        except ToolError as error:
+            assert f"{file}: expected numpy arrays" in str(error)  # noqa: PT017  # not all is seen
+            refused += 1
+    assert refused > 50
+
+
+@pytest.mark.parametrize("content", [b"", b"obs", b"\x80\x04."])
+def test_another_kind_of_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "rows.npz").write_bytes(content)
+    with pytest.raises(ToolError, match=r"expected numpy arrays .*, found another kind of file"):
+        read_arrays(tmp_path / "rows.npz")
+
+
+def test_objects_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", obs=np.array([{}], object), allow_pickle=True)
+    with pytest.raises(ToolError, match=r"expected numpy arrays .*Object arrays cannot be loaded"):
+        read_arrays(tmp_path / "rows.npz")

@@ -1,0 +1,265 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A recording's rows: as many as it says, those that are asked for, however they are stored."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
+from model_tools.files.bags.blocks import indexed_files
+from model_tools.files.row_files import BagSource
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import F64
+
+from ..small_bag import MS, TYPES, Said, command, every, imus, joint_states, scan, write_bag
+from ..tiny_bundle import make_bundle
+
+PLAIN = "{term: joint_pos}, {term: joint_vel}, {term: last_action}"
+SEEN = "{term: joint_pos}, {term: joint_vel}, {term: external, topic: scan, size: 2}"
+WALKER = "{term: base_ang_vel}, {term: velocity_command}"
+RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
+Made = Callable[..., JointBundle]
+NO_TIME = QosTime(0, 0)
+QOS = Qos(
+    QosHistory.KEEP_LAST,
+    1,
+    QosReliability.RELIABLE,
+    QosDurability.VOLATILE,
+    NO_TIME,
+    NO_TIME,
+    QosLiveliness.AUTOMATIC,
+    NO_TIME,
+    False,
+)
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """Make a policy with other terms."""
+
+    def make(terms: str = PLAIN, more: str = "") -> JointBundle:
+        folder = make_bundle(tmp_path / "tiny", limits=more)
+        file = folder / "policy.yaml"
+        file.write_text(file.read_text("utf-8").replace(PLAIN, terms), "utf-8")
+        return load_bundle(folder, kind=JointBundle)
+
+    return make
+
+
+def patchy(seed: int) -> list[Said]:
+    """Say joints and a vector, each with gaps of its own, repetitions and steps back."""
+    random = np.random.default_rng(seed)
+    times = [
+        np.cumsum(random.choice([2, 7, 30, 60, -3, 0], 300, p=[0.3, 0.4, 0.14, 0.06, 0.05, 0.05]))
+        for _ in range(2)
+    ]
+    said = [
+        *joint_states([1000 * MS + int(ms) * MS for ms in times[0]]),
+        *(scan(1000 * MS + int(ms) * MS, [float(ms), 1.0]) for ms in np.sort(times[1])),
+    ]
+    return sorted(said, key=lambda entry: entry[1])
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("terms", [PLAIN, SEEN])
+def test_it_has_as_many_rows_as_it_says(made: Made, tmp_path: Path, seed: int, terms: str) -> None:
+    source = BagSource(made(terms), write_bag(tmp_path / "bag", patchy(seed)))
+
+    numbers = [row.number for row in source.rows()]
+
+    assert numbers == list(range(source.count or 0))
+    assert len(numbers) > 20
+
+
+@pytest.mark.parametrize("terms", [PLAIN, SEEN])
+def test_wanted_rows_are_those_of_the_whole(made: Made, tmp_path: Path, terms: str) -> None:
+    source = BagSource(made(terms), write_bag(tmp_path / "bag", patchy(1)))
+    wanted = [0, 3, 4, 17, (source.count or 0) - 1]
+
+    whole = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows()]
+    found = [(row.number, row.time_s, row.tensors["obs"].copy()) for row in source.rows(wanted)]
+
+    assert [number for number, _, _ in found] == wanted
+    for number, time_s, obs in found:
+        assert time_s == whole[number][1]
+        assert np.array_equal(obs, whole[number][2])
+    assert list(source.rows([])) == []
+
+
+def test_rows_of_a_part_are_those_of_the_whole(made: Made, tmp_path: Path) -> None:
+    bundle, bag = made(), write_bag(tmp_path / "bag", joint_states(every(10, 1000, 3000)))
+
+    whole = [(row.time_s, row.tensors["obs"].copy()) for row in BagSource(bundle, bag).rows()]
+    part = [
+        (row.time_s, row.tensors["obs"].copy())
+        for row in BagSource(bundle, bag, from_s=0.5, to_s=1.0).rows()
+    ]
+
+    assert [time_s for time_s, _ in part] == pytest.approx(np.arange(0.5, 1.01, 0.02))
+    assert all(
+        np.array_equal(ours[1], theirs[1]) for ours, theirs in zip(part, whole[25:51], strict=True)
+    )
+
+
+def test_a_row_has_the_command_that_the_policy_saw(made: Made, tmp_path: Path) -> None:
+    said = [
+        *joint_states(every(10, 1000, 1100)),
+        *imus(every(10, 1000, 1100)),
+        command(1030 * MS, 0.5),
+    ]
+    bag = write_bag(tmp_path / "bag", sorted(said, key=lambda entry: entry[1]))
+
+    rows = BagSource(made(WALKER, RANGE), bag).rows()
+
+    assert [row.sensed["velocity_command"][0] for row in rows] == [0, 0, 0.5, 0.5, 0.5, 0.5]
+
+
+def is_indexed(bag: Path) -> bool:
+    with AnyReader([bag]) as reader:
+        return indexed_files(reader) is not None
+
+
+def positions(bundle: JointBundle, bag: Path) -> F64:
+    return np.stack([row.sensed["joint_pos"].copy() for row in BagSource(bundle, bag).rows()])
+
+
+def test_the_index_of_a_file_gives_what_looking_at_each_message_gives(
+    made: Made, tmp_path: Path
+) -> None:
+    said, bundle = patchy(3), made(SEEN)
+    indexed = write_bag(tmp_path / "mcap", said)
+    plain = write_bag(tmp_path / "sqlite3", said, StoragePlugin.SQLITE3)
+    assert is_indexed(indexed)
+    assert not is_indexed(plain)
+
+    assert np.array_equal(positions(bundle, indexed), positions(bundle, plain))
+
+
+@pytest.mark.parametrize(
+    ("compression", "by_index"),
+    [
+        (CompressionMode.NONE, True),
+        (CompressionMode.STORAGE, True),
+        (CompressionMode.FILE, True),
+        (CompressionMode.MESSAGE, False),
+    ],
+)
+def test_many_chunks_are_read_by_their_index_unless_each_message_is_compressed(
+    made: Made, tmp_path: Path, compression: CompressionMode, by_index: bool
+) -> None:
+    said, bundle = joint_states(every(1, 1000, 10000)), made()
+
+    bag = write_bag(tmp_path / "bag", said, compression=compression)
+
+    assert is_indexed(bag) == by_index
+    np.testing.assert_allclose(positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
+
+
+def test_chunks_that_overlap_are_put_in_order(made: Made, tmp_path: Path) -> None:
+    """Writers with several threads may be half a second behind themselves."""
+    said, bundle = joint_states(every(1, 1000, 10000)), made()
+    order = [
+        entry
+        for first in range(0, len(said), 500)
+        for odd in (0, 1)
+        for entry in said[first : first + 500][odd::2]
+    ]
+
+    bag = write_bag(tmp_path / "bag", order)
+
+    assert is_indexed(bag)
+    np.testing.assert_allclose(positions(bundle, bag)[:, 0], np.arange(1.0, 10.001, 0.02))
+
+
+def test_one_topic_may_have_several_channels(made: Made, tmp_path: Path) -> None:
+    said, folder = joint_states(every(10, 1000, 2000)), tmp_path / "bag"
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        kind = said[0][2].__msgtype__
+        channels = [
+            writer.add_connection("/joint_states", kind, typestore=TYPES, offered_qos_profiles=qos)
+            for qos in ([], [QOS])
+        ]
+        for number, (_, log_ns, message) in enumerate(said):
+            writer.write(channels[number % 2], log_ns, TYPES.serialize_cdr(message, kind))
+
+    np.testing.assert_allclose(positions(made(), folder)[:, 0], np.arange(1.0, 2.001, 0.02))
+
+
+def cut(message: Said, size: int) -> tuple[str, int, bytes]:
+    topic, log_ns, content = message
+    return topic, log_ns, bytes(TYPES.serialize_cdr(content, content.__msgtype__))[:size]
+
+
+@pytest.mark.parametrize("said", [joint_states([1040 * MS]), [scan(1040 * MS, [1.0, 2.0])]])
+def test_a_message_that_is_cut_off_is_refused(
+    made: Made, tmp_path: Path, said: Sequence[Said]
+) -> None:
+    whole = [*joint_states(every(10, 1000, 1030)), scan(1000 * MS, [0.0, 0.0])]
+    folder = tmp_path / "bag"
+    with Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        channels = {
+            topic: writer.add_connection(topic, message.__msgtype__, typestore=TYPES)
+            for topic, _, message in (whole[0], whole[-1])
+        }
+        for entry in whole:
+            topic, log_ns, data = cut(entry, 10_000)
+            writer.write(channels[topic], log_ns, data)
+        topic, log_ns, data = cut(said[0], 22)
+        writer.write(channels[topic], log_ns, data)
+
+    with pytest.raises(ToolError, match=rf"{topic} at 1\.040 s: expected a whole message \("):
+        list(BagSource(made(SEEN), folder).rows())
+
+
+def test_an_index_that_leads_elsewhere_is_a_broken_recording(made: Made, tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 2000)))
+    (file,) = bag.glob("*.mcap")
+    content = file.read_bytes()
+    # An index record is opcode 7, length, channel 1, bytes of entries, entries: a time, a place.
+    size = 16 * 101
+    place = content.index(struct.pack("<BQHI", 7, size + 6, 1, size)) + 15 + 8
+    file.write_bytes(content[:place] + bytes([content[place] + 1]) + content[place + 1 :])
+
+    with pytest.raises(ToolError, match="found a broken one"):
+        list(BagSource(made(), bag).rows())
+
+
+def test_a_recording_in_two_files_may_be_compressed(made: Made, tmp_path: Path) -> None:
+    halves = [
+        write_bag(
+            tmp_path / name,
+            joint_states(every(10, first, last)),
+            compression=CompressionMode.STORAGE,
+        )
+        for name, first, last in (("one", 1000, 1990), ("two", 2000, 3000))
+    ]
+    shutil.copy(halves[1] / "two.mcap", halves[0])
+    file = halves[0] / "metadata.yaml"
+    file.write_text(
+        file.read_text("utf-8")
+        .replace("[one.mcap]", "[one.mcap, two.mcap]")
+        .replace("- one.mcap\n", "- one.mcap\n  - two.mcap\n"),
+        "utf-8",
+    )
+
+    assert Bag(halves[0]).storage == "mcap"
+    np.testing.assert_allclose(positions(made(), halves[0])[:, 0], np.arange(1.0, 3.001, 0.02))

@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Outputs are whole or not there, and nothing is replaced that nobody asked to replace."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError, UnfinishedError
+from model_tools.files.outputs import copy_folder, new_file, new_folder
+
+MARKER = "policy.yaml"
+Make = Callable[..., AbstractContextManager[Path]]
+
+
+def marked(folder: Path) -> Path:
+    folder.mkdir()
+    (folder / MARKER).write_text("old")
+    return folder
+
+
+@pytest.fixture(params=[new_file, partial(new_folder, marker=MARKER)], ids=["file", "folder"])
+def make(request: pytest.FixtureRequest) -> Make:
+    return request.param  # type: ignore[no-any-return]  # of this parameter
+
+
+def write(
+    making: AbstractContextManager[Path], text: str = "new", meanwhile: Callable[[], object] = list
+) -> None:
+    with making as growing:
+        (growing / MARKER if growing.is_dir() else growing).write_text(text)
+        meanwhile()
+
+
+def text_of(out: Path) -> str:
+    return (out / MARKER if out.is_dir() else out).read_text()
+
+
+def names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def test_an_output_is_there_at_the_end_and_nothing_else(make: Make, tmp_path: Path) -> None:
+    out = tmp_path / "a" / "out"
+    write(make(out))
+    assert text_of(out) == "new"
+    assert names(tmp_path / "a") == ["out"]
+
+
+@pytest.mark.parametrize("cause", [ToolError, KeyboardInterrupt, SystemExit, MemoryError])
+def test_what_fails_leaves_nothing_behind(
+    make: Make, tmp_path: Path, cause: type[BaseException]
+) -> None:
+    def fail() -> None:
+        raise cause
+
+    with pytest.raises(cause):
+        write(make(tmp_path / "out"), meanwhile=fail)
+    assert names(tmp_path) == []
+
+
+def test_what_another_run_made_meanwhile_is_not_replaced(make: Make, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ToolError, match="expected nothing there yet"):
+        write(make(out), "second", meanwhile=lambda: write(make(out), "first"))
+    assert text_of(out) == "first"
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ToolError, match=r"/file: expected a folder that can be written, found: "):
+        write(make(tmp_path / "file" / "out"))
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_is_named_and_left_as_it_was(make: Make, tmp_path: Path, reason: int) -> None:
+    def fail() -> None:
+        raise OSError(reason, "full")
+
+    with pytest.raises(ToolError, match=r"/out: expected room to write it, found: full"):
+        write(make(tmp_path / "out"), meanwhile=fail)
+    assert names(tmp_path) == []
+
+
+def test_a_link_that_leads_nowhere_yet_is_followed(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "target")
+    write(make(tmp_path / "link"))
+    assert text_of(tmp_path / "target") == "new"
+
+
+def test_force_replaces_what_is_there(make: Make, tmp_path: Path) -> None:
+    write(make(tmp_path / "out"), "old")
+    write(make(tmp_path / "out", force=True))
+    assert text_of(tmp_path / "out") == "new"
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("given", [".", "sub/.."])
+def test_a_folder_may_be_named_from_inside(
+    tmp_path: Path, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = marked(tmp_path / "out")
+    (out / "sub").mkdir()
+    monkeypatch.chdir(out)
+    write(new_folder(Path(given), marker=MARKER, force=True))
+    assert text_of(out) == "new"
+
+
+def test_force_does_not_touch_another_kind_of_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ToolError, match="which --force does not touch"):
+        write(new_folder(tmp_path / "out", marker=MARKER, force=True))
+    assert names(tmp_path) == ["out"]
+
+
+@pytest.mark.parametrize("theirs", ["agent.pt", ".git/HEAD", "runs/policy.onnx", "link"])
+def test_force_does_not_delete_what_such_a_folder_does_not_hold(
+    tmp_path: Path, theirs: str
+) -> None:
+    out, file = marked(tmp_path / "out"), tmp_path / "out" / theirs
+    file.parent.mkdir(exist_ok=True)
+    file.symlink_to(tmp_path) if theirs == "link" else file.write_text("theirs")
+    with pytest.raises(ToolError, match=rf"nothing of anybody else's .*, found {theirs}; move"):
+        write(new_folder(out, marker=MARKER, force=True))
+    assert file.exists()
+    assert text_of(out) == "old"
+
+
+@pytest.mark.parametrize(
+    "ours",
+    [
+        "policy.int8.onnx",
+        "golden.npz",
+        "reports/training.csv",
+        "policy.engine",
+        "policy.engine.json",
+        "policy.hbm",
+    ],
+)
+def test_force_replaces_a_folder_with_files_of_its_kind(tmp_path: Path, ours: str) -> None:
+    out = marked(tmp_path / "out")
+    (out / ours).parent.mkdir(exist_ok=True)
+    (out / ours).write_text("ours")
+    write(new_folder(out, marker=MARKER, force=True))
+    assert names(out) == [MARKER]
+
+
+def test_files_that_the_new_folder_takes_over_are_no_reason_to_refuse(tmp_path: Path) -> None:
+    out = marked(tmp_path / "out")
+    (out / "LICENSE").write_text("theirs")
+    write(new_folder(out, marker=MARKER, force=True, kept=out))
+    assert text_of(out) == "new"
+
+
+def test_a_copy_has_all_files_follows_no_loop_and_is_writable(tmp_path: Path) -> None:
+    source = marked(tmp_path / "source")
+    (source / "reports").mkdir()
+    (source / "reports" / "a.json").write_text("a")
+    (source / "loop").symlink_to(source)
+    (source / "policy.yaml.sig").write_text("of what the copy will not be any more")
+    (source / MARKER).chmod(0o444)
+    copy_folder(source, tmp_path / "copy")
+    assert sorted(names(tmp_path / "copy")) == [MARKER, "reports"]
+    assert (tmp_path / "copy" / "reports" / "a.json").read_text() == "a"
+    (tmp_path / "copy" / MARKER).write_text("new")
+
+
+def test_a_folder_is_not_copied_into_itself(tmp_path: Path) -> None:
+    source = marked(tmp_path / "source")
+    with pytest.raises(ToolError, match="expected an output outside this folder"):
+        copy_folder(source, source / "copy")
+
+
+def test_the_former_folder_comes_back_where_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, rename = marked(tmp_path / "out"), Path.rename
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if self.name == "out" and target == out:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(new_folder(out, marker=MARKER, force=True))
+    assert text_of(out) == "old"
+
+
+def test_errors_name_a_file_that_is_there_and_call_others_not_written(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "kept.txt").write_text("as it was")
+    with (
+        pytest.raises(ToolError) as caught,
+        new_folder(tmp_path / "made", marker="kept.txt", kept=source) as growing,
+    ):
+        raise ToolError(f"{growing}/kept.txt and {growing}/new.txt: expected more, found this")
+    assert str(caught.value) == (
+        f"{source}/kept.txt and {tmp_path}/made/new.txt (not written): expected more, found this"
+    )
+    with (
+        pytest.raises(UnfinishedError, match=r"rows\.npz \(not written\): expected"),
+        new_file(tmp_path / "rows.npz") as growing,
+    ):
+        raise UnfinishedError(f"{growing}: expected rows, found none")

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The YAML of `model_tools export` is read strictly."""
+
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.make.checkpoints.network_config import Recurrent, read_config
+from policy_inference.errors import BundleError
+
+EXAMPLE = "obs_dim: 108\nact_dim: 12\nhidden_sizes: [512, 256]\nactivation: tanh\n"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "cfg.yaml"
+
+
+def test_the_four_keys_of_a_perceptron_are_enough(file: Path) -> None:
+    file.write_text(EXAMPLE)
+    config = read_config(file)
+    assert (config.obs_dim, config.act_dim, config.hidden_sizes) == (108, 12, (512, 256))
+    assert (config.activation, config.rnn, config.normaliser) == ("tanh", None, None)
+
+
+def test_recurrent_layers_are_before_the_hidden_ones_unless_said_otherwise(file: Path) -> None:
+    file.write_text(EXAMPLE + "rnn: {type: gru, hidden_size: 64}\n")
+    assert read_config(file).rnn == Recurrent(
+        type="gru", hidden_size=64, num_layers=1, position="before_mlp"
+    )
+
+
+def test_everything_that_is_wrong_is_said_at_once(file: Path) -> None:
+    file.write_text(
+        "obs_dim: forty\nhidden_sizes: [64, 0]\nactivation: eluu\nunits: 3\nrnn: {type: rnn}\n"
+    )
+    with pytest.raises(ToolError) as caught:
+        read_config(file)
+    message = str(caught.value)
+    for part in (
+        "obs_dim: expected a whole number, found 'forty'",
+        "act_dim: expected",
+        "hidden_sizes[1]: expected a whole number >= 1",
+        "activation: expected one of elu",
+        "units: expected one of the keys",
+        "rnn.type: expected one of lstm, gru",
+        "rnn.hidden_size",
+    ):
+        assert part in message
+
+
+def test_an_unknown_key_alone_is_refused(file: Path) -> None:
+    file.write_text(EXAMPLE + "normalizer: bake\n")
+    with pytest.raises(ToolError, match=r"normalizer: expected one of the keys .*normaliser"):
+        read_config(file)
+
+
+def test_a_file_that_is_not_there_is_named(file: Path) -> None:
+    with pytest.raises(BundleError, match=r"cfg.yaml: expected a file, found nothing"):
+        read_config(file)

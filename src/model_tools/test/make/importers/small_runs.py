@@ -1,0 +1,203 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Small files of training runs, as YAML gives them: two joints, or three of a descriptor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+LEGS = ["hip", "knee"]
+
+DEPLOY: dict[str, Any] = {
+    "joint_ids_map": [1, 0],
+    "step_dt": 0.02,
+    "stiffness": [20.0, 40.0],
+    "damping": [0.5, 1.5],
+    "default_joint_pos": [0.1, -0.8],
+    "commands": {
+        "base_velocity": {
+            "ranges": {"lin_vel_x": [-1.0, 2.0], "lin_vel_y": [-0.5, 0.5], "ang_vel_z": [-1.5, 1.5]}
+        }
+    },
+    "actions": {
+        "JointPositionAction": {
+            "clip": None,
+            "joint_names": [".*"],
+            "scale": [0.25, 0.5],
+            "offset": [0.1, -0.8],
+            "joint_ids": None,
+        }
+    },
+    "observations": {
+        "base_ang_vel": {
+            "params": {},
+            "clip": [-10, 10],
+            "scale": [0.2, 0.2, 0.2],
+            "history_length": 1,
+        },
+        "velocity_commands": {
+            "params": {},
+            "clip": None,
+            "scale": [1.0, 1.0, 1.0],
+            "history_length": 1,
+        },
+        "joint_pos_rel": {"params": {}, "clip": None, "scale": [1.0, 2.0], "history_length": 1},
+        "last_action": {"params": {}, "clip": None, "scale": [1.0, 1.0], "history_length": 1},
+    },
+}
+DEPLOY_WIDTH = 10
+
+DESCRIPTOR: dict[str, Any] = {
+    "actions": [
+        {
+            "full_path": "isaaclab.envs.mdp.actions.joint_actions.JointPositionAction",
+            "joint_names": ["knee", "hip"],
+            "scale": 0.5,
+            "offset": [-0.8, 0.1],
+            "clip": None,
+            "shape": [2],
+        }
+    ],
+    "articulations": {
+        "robot": {
+            "joint_names": ["hip", "knee"],
+            "default_joint_pos": [0.1, -0.8],
+            "default_joint_pos_limits": [[-1.0, 1.0], [-2.0, 0.0]],
+            "default_joint_vel_limits": [20.0, 20.0],
+            "default_joint_effort_limits": [30.0, 40.0],
+            "default_joint_stiffness": [20.0, 30.0],
+            "default_joint_damping": [0.0, 0.0],
+        }
+    },
+    "observations": {
+        "policy": [
+            {
+                "name": "base_ang_vel",
+                "full_path": "isaaclab.envs.mdp.observations.base_ang_vel",
+                "shape": [3],
+                "overloads": {"scale": 0.25, "clip": None, "history_length": 0},
+            },
+            {
+                "name": "joint_pos",
+                "full_path": "isaaclab.envs.mdp.observations.joint_pos_rel",
+                "shape": [2],
+                "joint_names": ["knee", "hip"],
+                "joint_pos_offsets": [-0.8, 0.1],
+                "overloads": {"scale": None, "clip": [-5.0, 5.0], "history_length": 3},
+            },
+        ]
+    },
+    "scene": {"decimation": 4, "dt": 0.02, "physics_dt": 0.005},
+}
+DESCRIPTOR_WIDTH = 9
+
+ENV = """
+sim: {dt: 0.005}
+decimation: 4
+scene:
+  robot:
+    init_state:
+      joint_pos: {.*hip: 0.1, knee: -0.8}
+      joint_vel: {.*: 0.0}
+    actuators:
+      legs: &legs
+        joint_names_expr: [.*]
+        effort_limit: null
+        effort_limit_sim: {hip: 30, knee: 40}
+        velocity_limit_sim: 20.0
+        stiffness: 25.0
+        damping: null
+observations:
+  policy:
+    concatenate_terms: true
+    history_length: null
+    gyro:
+      func: omni.isaac.lab.envs.mdp.observations:base_ang_vel
+      params: {}
+      clip: !!python/tuple [-3.0, 3.0]
+      scale: 0.25
+      history_length: 0
+    command:
+      func: omni.isaac.lab.envs.mdp.observations:generated_commands
+      params: {command_name: base_velocity}
+    joint_pos:
+      func: omni.isaac.lab.envs.mdp.observations:joint_pos_rel
+      params:
+        asset_cfg:
+          name: robot
+          joint_names: .*
+          joint_ids: !!python/object/apply:builtins.slice [null, null, null]
+          preserve_order: false
+    actions: {func: "omni.isaac.lab.envs.mdp.observations:last_action", params: {}}
+    unused: null
+actions:
+  joint_pos:
+    class_type: omni.isaac.lab.envs.mdp.actions.joint_actions:JointPositionAction
+    joint_names: [knee, hip]
+    scale: {.*hip: 0.5, knee: 0.25}
+    offset: 0.0
+    preserve_order: true
+    use_default_offset: true
+commands:
+  base_velocity:
+    class_type: omni.isaac.lab.envs.mdp.commands.velocity_command:UniformVelocityCommand
+    ranges:
+      lin_vel_x: !!python/tuple [-1.0, 1.0]
+      lin_vel_y: !!python/tuple [-0.5, 0.5]
+      ang_vel_z: !!python/tuple [-1.5, 1.5]
+spare: *legs
+"""
+ENV_WIDTH = 10
+
+LEAPP: dict[str, Any] = {
+    "models": {
+        "policy": {
+            "inputs": [
+                {
+                    "name": "rotation",
+                    "kind": "state/body/rotation",
+                    "shape": [1, 4],
+                    "element_names": [[], ["x", "y", "z", "w"]],
+                },
+                {
+                    "name": "q",
+                    "kind": "state/joint/position",
+                    "shape": [1, 2],
+                    "element_names": [["knee", "hip"]],
+                },
+                {"name": "previous", "shape": [1, 2]},
+            ],
+            "outputs": [
+                {
+                    "name": "targets",
+                    "kind": "target/joint/position",
+                    "shape": [1, 2],
+                    "element_names": [["hip", "knee"]],
+                }
+            ],
+            "parameters": {"model_path": "policy.onnx"},
+        }
+    },
+    "pipeline": {
+        "configs": {"frequency": 100},
+        "outputs": {"policy": ["targets"]},
+        "feedback_connections": {"policy/targets": ["policy/previous"]},
+    },
+}
+
+
+def urdf(*chains: Sequence[str], fixed: Sequence[str] = (), limit: float = 3.0) -> str:
+    """Return a URDF of chains of joints that hang on the base, one chain after another."""
+    lines = ["<robot name='r'>"]
+    for names in chains:
+        parent = "base"
+        for name in names:
+            kind = "fixed" if name in fixed else "revolute"
+            lines.append(
+                f"<joint name='{name}' type='{kind}'><parent link='{parent}'/>"
+                f"<child link='{name}_link'/><limit lower='-{limit}' upper='{limit}' "
+                "velocity='20' effort='30'/></joint>"
+            )
+            parent = f"{name}_link"
+    return "\n".join([*lines, "</robot>"])

@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.make.importers.answers import answer_all, drop
+from model_tools.make.importers.draft import Draft, todo
+from model_tools.make.importers.import_bundle import make_draft
+from policy_inference.errors import PolicyError
+
+from .conftest import MakeRequest
+from .small_runs import DEPLOY, DEPLOY_WIDTH
+
+
+@pytest.fixture
+def draft() -> Draft:
+    made = Draft("a test")
+    made.put(
+        ("observations", "input.1", "terms"),
+        [{"term": "joint_pos", "scale": todo("?")}, {"term": "joint_vel", "scale": todo("?")}],
+    )
+    made.put("joints.default_position", [0.1, 0.2])
+    made.put("joints.stiffness", todo("?"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "value"),
+    [
+        ("joints.stiffness=25", "joints.stiffness", 25),
+        ("joints.stiffness={.*: 1e-3}", "joints.stiffness", {".*": 1e-3}),
+        ("stand.position=@joints.default_position", "stand.position", [0.1, 0.2]),
+        ("safety.max_tilt_rad=null", "safety.max_tilt_rad", None),
+        ("provenance.date=2026-11-20", "provenance.date", "2026-11-20"),
+        (
+            "observations.input.1.terms[1].scale=2.0",
+            ("observations", "input.1", "terms", 1, "scale"),
+            2.0,
+        ),
+    ],
+)
+def test_an_answer_takes_the_place_of_the_question(
+    draft: Draft, given: str, key: str | tuple[str | int, ...], value: object
+) -> None:
+    answer_all(draft, [given])
+    assert draft.find(key) == value
+
+
+def test_a_star_answers_for_every_term(draft: Draft) -> None:
+    answer_all(draft, ["observations.input.1.terms[*].scale=1.0"])
+    assert draft.todos() == {"joints.stiffness": "?"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("joints.stiffness", "expected KEY=VALUE, found 'joints.stiffness'"),
+        ("joints.stiffness={", "expected YAML"),
+        ("joints.stiffness=!!python/tuple 3", "expected YAML"),
+        ("joints.damping=@joints.stiffness", "expected a key with a value after @"),
+        ("observations.input.1.terms[2].scale=1", "expected a place in a list of 2"),
+        ("joints.names[*]=1", "expected a place in a list of 0"),
+        ("..=1", "expected a key like"),
+        ("joints.damping=@", "expected a key like"),
+        ("joints.damping=@joints.default_position[*]", "expected a key with a value after @"),
+        ("joints.damping=" + "[" * 5000, "--set joints.damping: expected YAML"),
+    ],
+)
+def test_an_answer_that_fits_nowhere_is_refused(draft: Draft, given: str, message: str) -> None:
+    with pytest.raises(ToolError, match=message):
+        answer_all(draft, [given])
+
+
+def test_a_copy_does_not_change_with_what_it_was_taken_from(draft: Draft) -> None:
+    answer_all(draft, ["observations.b.terms=@observations.input.1.terms"])
+    answer_all(draft, ["observations.b.terms[*].scale=3"])
+    assert draft.find(("observations", "input.1", "terms", 0, "scale")) == todo("?")
+
+
+def test_nothing_cannot_be_dropped(draft: Draft) -> None:
+    with pytest.raises(ToolError, match="expected a key like"):
+        drop(draft, "")
+
+
+def test_a_todo_about_what_does_not_matter_can_be_dropped(draft: Draft) -> None:
+    draft.block("action", "a second output")
+    drop(draft, "action.TODO")
+    assert "action" not in draft.todos()
+    with pytest.raises(ToolError, match="expected a key of the draft"):
+        drop(draft, "action.TODO")
+
+
+def test_answers_from_a_file_are_taken_and_given_ones_win(draft: Draft, tmp_path: Path) -> None:
+    file = tmp_path / "answers.yaml"
+    file.write_text(
+        "joints.stiffness: {.*: 20}\njoints.damping: 1\n"
+        "stand: {position: 0.5}\nstand.stiffness: '@joints.stiffness'\n"
+        "'observations.input.1.terms[*].scale': 2\n",
+        "utf-8",
+    )
+    answer_all(draft, ["joints.stiffness=30", "stand.damping=2"], file)
+    assert draft.find("joints") == {"default_position": [0.1, 0.2], "stiffness": 30, "damping": 1}
+    assert draft.find("stand") == {"position": 0.5, "stiffness": 30, "damping": 2}
+    assert draft.todos() == {}
+
+
+@pytest.mark.parametrize("text", ["- joints.stiffness: 2\n", "", "joints.stiffness: [1\n"])
+def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: str) -> None:
+    (tmp_path / "answers.yaml").write_text(text, "utf-8")
+    with pytest.raises(ToolError, match=r"answers\.yaml: expected"):
+        answer_all(draft, [], tmp_path / "answers.yaml")
+
+
+def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: Draft) -> None:
+    draft.put("joints.names", ["hip", "knee"])
+    with pytest.raises(ToolError, match=r"joints\.names: expected the order that a test says"):
+        answer_all(draft, ["joints.names=[knee, hip]"])
+
+
+def test_an_answer_to_what_the_source_says_is_noted(draft: Draft) -> None:
+    draft.put("rate_hz", 50.0)
+    answer_all(draft, ["rate_hz=100"])
+    assert draft.remarks == ["rate_hz is 100, as answered, where a test says 50.0"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["observations", "observations.obs", "observations.obs.terms", "safety", "velocity_command"],
+)
+def test_a_number_in_the_place_of_a_section_is_refused(request_for: MakeRequest, key: str) -> None:
+    with pytest.raises(PolicyError, match=f"{key}: expected .*, found 3"):
+        make_draft(request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[f"{key}=3"]))
+
+
+def test_a_legged_robot_without_poses_to_pass_is_mentioned(request_for: MakeRequest) -> None:
+    asked = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee")
+    assert any("stand.via is not set" in remark for remark in make_draft(asked).remarks)
+    via = "stand.via=[{position: 0.2, duration_s: 1}]"
+    answered = request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=[via])
+    assert not any("stand.via" in remark for remark in make_draft(answered).remarks)

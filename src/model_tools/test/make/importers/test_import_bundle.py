@@ -1,0 +1,355 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx.external_data_helper import convert_model_to_external_data
+
+from model_tools.errors import ToolError
+from model_tools.make.importers.draft import Draft, todo
+from model_tools.make.importers.import_bundle import (
+    ImportRequest,
+    import_bundle,
+    make_draft,
+)
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.schema import Reader
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.errors import BundleError
+
+from .conftest import ANSWERS, MakeRequest
+from .small_models import save_policy
+from .small_runs import DEPLOY, DEPLOY_WIDTH
+
+
+@pytest.fixture
+def request_(request_for: MakeRequest) -> ImportRequest:
+    """A request whose every question is answered."""
+    return request_for(DEPLOY, DEPLOY_WIDTH, joints="hip,knee", answers=ANSWERS)
+
+
+def test_a_bundle_with_every_answer_loads(request_: ImportRequest, tmp_path: Path) -> None:
+    draft = import_bundle(request_, tmp_path / "bundle")
+    assert draft.todos() == {}
+    bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
+    assert bundle.contract.stand.position.tolist() == [0.1, -0.8]
+    assert bundle.artifact("onnx")[1].read_bytes() == (tmp_path / "policy.onnx").read_bytes()
+
+
+# This format says the gains.
+UNSAID = [given for given in ANSWERS if not given.startswith(("joints.stiff", "joints.damp"))]
+
+
+@pytest.mark.parametrize("left_out", UNSAID)
+def test_each_answer_that_is_missing_keeps_the_bundle_from_loading(
+    request_: ImportRequest, tmp_path: Path, left_out: str
+) -> None:
+    key = left_out.partition("=")[0]
+    answers = [given for given in ANSWERS if given != left_out]
+    request = dataclasses.replace(request_, answers=answers)
+    assert list(import_bundle(request, tmp_path / "bundle").todos()) == [key]
+    with pytest.raises(BundleError, match=key):
+        load_bundle(tmp_path / "bundle", kind=JointBundle)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(field.name for field in dataclasses.fields(JointContract)),
+        "provenance.licence",
+        "provenance.source",
+        "joints.names",
+        "safety.max_tilt_rad",
+        "action.output",
+        "model.golden",
+    ],
+)
+def test_the_loader_refuses_a_todo_in_any_place(request_: ImportRequest, key: str) -> None:
+    draft = make_draft(request_)
+    draft.put(key, todo("what?"))
+    reader = Reader("policy.yaml")
+    reader.section(JointContract, draft.values)
+    assert any(problem.key in {key, f"{key}.TODO"} for problem in reader.problems)
+
+
+def test_comments_say_where_values_came_from_and_the_text_means_the_values(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    draft = import_bundle(request_, tmp_path / "bundle")
+    text = (tmp_path / "bundle" / "policy.yaml").read_text(encoding="utf-8")
+    assert "  # default_joint_pos, in policy order\n  default_position:" in text
+    assert "Imported by model_tools from source.yaml" in text
+    written = yaml.safe_load(text)
+    assert written["model"].pop("golden")["file"] == "golden.npz"
+    assert written == draft.values
+
+
+def test_a_wrong_answer_is_refused_before_anything_is_written(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    request = dataclasses.replace(request_, answers=[*ANSWERS, "stand.duration_s=-1"])
+    with pytest.raises(BundleError, match=r"policy\.yaml \(not written\): stand.duration_s"):
+        import_bundle(request, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_contract_that_does_not_hold_leaves_nothing_behind(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
+    with pytest.raises(BundleError, match="position_min"):
+        import_bundle(request, tmp_path / "bundle")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_bundle_that_is_there_is_replaced_only_when_asked(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    import_bundle(request_, tmp_path / "bundle")
+    with pytest.raises(ToolError, match="--force replaces it"):
+        import_bundle(request_, tmp_path / "bundle")
+    import_bundle(request_, tmp_path / "bundle", force=True)
+
+
+def split_model(tmp_path: Path) -> Path:
+    """Write a model whose weights are in a second file, policy.onnx.data; return its folder."""
+    folder = tmp_path / "split"
+    folder.mkdir()
+    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", DEPLOY_WIDTH, 2)))
+    convert_model_to_external_data(proto, location="policy.onnx.data", size_threshold=0)
+    onnx.save(proto, str(folder / "policy.onnx"))
+    return folder
+
+
+def test_weights_in_a_second_file_are_merged_into_the_model(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    folder = split_model(tmp_path)
+    request = request_for(
+        DEPLOY, 0, model=folder / "policy.onnx", joints="hip,knee", answers=ANSWERS
+    )
+    import_bundle(request, tmp_path / "bundle")
+    artifact = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.model.artifacts["onnx"]
+    merged = tmp_path / "bundle" / "policy.onnx"
+    assert artifact.sha256 == sha256_of(merged)
+    assert "policy.onnx.data" in str(artifact.made)
+    (tensor,) = onnx.load(str(merged), load_external_data=False).graph.initializer
+    assert np.all(onnx.numpy_helper.to_array(tensor) == 0.5)
+
+
+def test_weights_outside_of_the_models_folder_are_not_read(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    folder = split_model(tmp_path)
+    (folder / "policy.onnx.data").rename(tmp_path / "secret")
+    proto = onnx.load(str(folder / "policy.onnx"), load_external_data=False)
+    (tensor,) = proto.graph.initializer
+    tensor.external_data[0].value = "../secret"
+    (folder / "policy.onnx").write_bytes(proto.SerializeToString())
+    request = request_for(
+        DEPLOY, 0, model=folder / "policy.onnx", joints="hip,knee", answers=ANSWERS
+    )
+    with pytest.raises(ToolError, match=r"in its folder, found a reference to \.\./secret"):
+        import_bundle(request, tmp_path / "bundle")
+
+
+def test_limits_come_from_a_robot_file_by_name(request_: ImportRequest, tmp_path: Path) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF, encoding="utf-8")
+    answers = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
+    draft = make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
+    assert draft.find("joints.position_min") == [-1.0, -2.0]
+    assert draft.find("joints.effort_limit") == [30.0, 40.0]
+    assert draft.todos() == {}
+
+
+def test_what_the_robot_file_calls_a_joint_otherwise_is_asked_for(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF.replace('"hip"', '"upper_joint"'), encoding="utf-8")
+    answers = [given for given in ANSWERS if "limit" not in given and "position_m" not in given]
+    request = dataclasses.replace(request_, answers=answers, robot=robot)
+    todos = make_draft(request).todos()
+    assert "robot calls hip, by name or pattern" in todos["joints.robot_names"]
+    assert "robot.urdf has knee, upper_joint" in todos["joints.robot_names"]
+    assert "joints.effort_limit" in todos
+
+    import_bundle(dataclasses.replace(request, answers=ANSWERS), tmp_path / "open")
+    with pytest.raises(BundleError, match=r"joints\.robot_names: .*'TODO'"):
+        load_bundle(tmp_path / "open")
+
+    answers.append("joints.robot_names={h.*: upper_joint}")
+    import_bundle(dataclasses.replace(request, answers=answers), tmp_path / "bundle")
+    joints = load_bundle(tmp_path / "bundle", kind=JointBundle).contract.joints
+    assert joints.on_robot() == ("upper_joint", "knee")
+    assert joints.effort_limit.tolist() == [30.0, 40.0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ("{hip: ankle}", "found none named ankle; it has knee, upper_joint"),
+        (
+            "{foot: upper_joint}",
+            "robot_names: expected keys that match one of hip, knee, found 'foot'",
+        ),
+        ("{hip: 3}", "robot_names: expected the robot's name by name or pattern"),
+        ("upper_joint", "robot_names: expected the robot's name by name or pattern"),
+    ],
+)
+def test_names_that_the_robot_file_does_not_have_are_refused(
+    request_: ImportRequest, tmp_path: Path, answer: str, found: str
+) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF.replace('"hip"', '"upper_joint"'), encoding="utf-8")
+    answers = [*ANSWERS, f"joints.robot_names={answer}"]
+    with pytest.raises(ToolError, match=found):
+        make_draft(dataclasses.replace(request_, answers=answers, robot=robot))
+
+
+def test_joint_names_may_be_the_order_of_a_robot_file(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF, encoding="utf-8")
+    draft = make_draft(dataclasses.replace(request_, joints=str(robot), joint_order="listed"))
+    assert draft.find("joints.names") == ["knee", "hip"]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [(b"\x08\x08\x12\x07pyto", "expected an ONNX model"), (b"", "without graph or outputs")],
+)
+def test_a_model_that_was_cut_off_is_refused(
+    request_: ImportRequest, tmp_path: Path, model: bytes, message: str
+) -> None:
+    (tmp_path / "policy.onnx").write_bytes(model)
+    with pytest.raises(ToolError, match=message):
+        make_draft(request_)
+
+
+def test_a_fixed_batch_of_more_than_one_is_refused(request_: ImportRequest, tmp_path: Path) -> None:
+    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch=4)
+    with pytest.raises(ToolError, match=r"obs: expected a batch of 1.*float32\[4, 10\]"):
+        make_draft(request_)
+
+
+def test_a_dynamic_batch_is_one_row_of_a_robot(request_: ImportRequest, tmp_path: Path) -> None:
+    save_policy(tmp_path / "policy.onnx", DEPLOY_WIDTH, 2, batch="n")
+    assert make_draft(request_).find("model.inputs.obs") == {"shape": [1, 10]}
+
+
+URDF = """<robot name="r">
+  <joint name="knee" type="revolute">
+    <limit lower="-2" upper="0" effort="40" velocity="20"/></joint>
+  <joint name="plate" type="fixed"/>
+  <joint name="hip" type="revolute">
+    <limit lower="-1" upper="1" effort="30" velocity="20"/></joint>
+</robot>"""
+
+
+def test_what_the_contract_requires_is_asked_for_in_its_order() -> None:
+    draft = Draft("nothing")
+    draft.complete()
+    todos: dict[str, Any] = draft.todos()
+    assert list(todos)[:3] == ["name", "version", "rate_hz"]
+    assert todos["provenance.licence"] == "SPDX identifier of the weights' licence"
+
+
+def test_a_model_whose_metadata_name_the_joints_otherwise_is_refused(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    assert request_.model is not None
+    model = onnx.load(str(request_.model))
+    onnx.helper.set_model_props(model, {"joint_names": "knee,hip"})
+    onnx.save(model, str(request_.model))
+    with pytest.raises(ToolError, match=r"joint_names are knee, hip, found hip, knee"):
+        make_draft(request_)
+
+
+def test_limits_come_from_the_file_that_names_the_joints(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "robot.urdf").write_text(
+        "<robot name='r'>"
+        + "".join(
+            f"<joint name='{name}' type='revolute'><limit lower='-{top}' upper='{top}' "
+            "velocity='20' effort='30'/></joint>"
+            for name, top in (("hip", 1), ("knee", 2))
+        )
+        + "</robot>",
+        "utf-8",
+    )
+    answers = [given for given in ANSWERS if not given.startswith("joints.position")]
+    draft = make_draft(
+        dataclasses.replace(
+            request_, joints=str(tmp_path / "robot.urdf"), joint_order="listed", answers=answers
+        )
+    )
+    assert draft.find("joints.position_max") == [1.0, 2.0]
+
+
+def test_errors_about_a_file_that_was_never_written_say_so(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    request = dataclasses.replace(request_, answers=[*ANSWERS, "joints.position_max=-5"])
+    with pytest.raises(BundleError) as caught:
+        import_bundle(request, tmp_path / "bundle")
+    assert f"{tmp_path / 'bundle' / 'policy.yaml'} (not written): joints" in str(caught.value)
+    assert "/.bundle." not in str(caught.value)
+
+
+def test_statistics_kept_beside_the_model_go_into_the_bundle(
+    request_: ImportRequest, tmp_path: Path
+) -> None:
+    kept = keep_statistics(request_)
+    import_bundle(request_, tmp_path / "bundle")
+    bundle = load_bundle(tmp_path / "bundle", kind=JointBundle)
+    mean, divisor = bundle.statistics["obs"]
+    assert mean.tolist() == [1.0] * DEPLOY_WIDTH
+    assert divisor.tolist() == [2.0] * DEPLOY_WIDTH
+    assert (tmp_path / "bundle" / kept.name).read_bytes() == kept.read_bytes()
+
+
+@pytest.mark.parametrize("content", [None, b"another"])
+def test_statistics_that_were_kept_and_are_not_beside_the_model_are_missed(
+    request_: ImportRequest, tmp_path: Path, content: bytes | None
+) -> None:
+    kept = keep_statistics(request_)
+    kept.unlink()
+    if content is not None:
+        kept.write_bytes(content)
+    with pytest.raises(ToolError, match="expected the statistics that the model was"):
+        import_bundle(request_, tmp_path / "bundle")
+
+
+def keep_statistics(request: ImportRequest) -> Path:
+    """Mark the model as `export` does with `normaliser: keep`."""
+    assert request.model is not None
+    stats = request.model.with_name("obs_stats.npz")
+    np.savez(stats, mean=np.ones(DEPLOY_WIDTH), std=np.full(DEPLOY_WIDTH, 2.0))
+    model = onnx.load(str(request.model))
+    entry = {"file": stats.name, "sha256": sha256_of(stats)}
+    onnx.helper.set_model_props(model, {"obs_stats": json.dumps(entry)})
+    onnx.save(model, str(request.model))
+    return stats
+
+
+def test_a_model_whose_weights_are_not_finite_is_not_imported(
+    request_for: MakeRequest, tmp_path: Path
+) -> None:
+    model = save_policy(tmp_path / "diverged.onnx", DEPLOY_WIDTH, 2, weight=float("nan"))
+    with pytest.raises(ToolError, match=r"diverged\.onnx: w: expected finite weights, found NaN"):
+        make_draft(request_for(DEPLOY, 0, model=model, joints="hip,knee"))

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.make.importers import deploy_yaml
+from model_tools.make.importers.import_bundle import IMPORTERS, choose, register
+from model_tools.make.importers.source import read_source
+
+from .small_models import save_policy
+
+
+def write(folder: Path, text: str) -> Path:
+    file = folder / "some.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("{joint_ids_map: [], step_dt: 0.02, observations: {}}", "unitree_deploy_yaml"),
+        ("{models: {}, pipeline: {}}", "leapp"),
+        ("{actions: [], articulations: {}, observations: {}}", "isaaclab_io_descriptor"),
+        ("{sim: {}, decimation: 1, scene: {}, observations: {}, actions: {}}", "isaaclab_env_yaml"),
+    ],
+)
+def test_a_format_is_recognised_by_what_is_in_the_file(
+    tmp_path: Path, text: str, name: str
+) -> None:
+    importer = choose(read_source(write(tmp_path, text)))
+    assert name == importer.NAME
+
+
+def test_metadata_are_recognised_in_a_model(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 3, 1, metadata={"joint_names": "hip"})
+    assert choose(read_source(model)).NAME == "onnx_metadata"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("[1, 2]", "none of them"),
+        (
+            "{joint_ids_map: [], step_dt: 0.02, observations: {}, models: {}, pipeline: {}}",
+            "unitree_deploy_yaml and leapp",
+        ),
+    ],
+)
+def test_a_file_of_no_format_or_of_two_is_refused_with_those_known(
+    tmp_path: Path, text: str, found: str
+) -> None:
+    source = read_source(write(tmp_path, text))
+    with pytest.raises(ToolError, match=f"{', '.join(IMPORTERS)}, found {found}; --format"):
+        choose(source)
+    assert choose(source, "leapp").NAME == "leapp"
+
+
+def test_a_contract_is_sent_to_the_verbs_that_take_its_folder(tmp_path: Path) -> None:
+    source = read_source(write(tmp_path, "{schema_version: 1, kind: joint}"))
+    with pytest.raises(ToolError, match="found the contract of a bundle; give its folder"):
+        choose(source)
+
+
+def test_an_unknown_name_is_refused_with_those_known(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"expected one of isaaclab_io_descriptor, .*found urdf"):
+        choose(read_source(write(tmp_path, "{}")), "urdf")
+
+
+def test_two_importers_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="each name once"):
+        register([deploy_yaml, deploy_yaml])
+
+
+def test_a_folder_is_no_source(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="expected a file, found a folder"):
+        read_source(tmp_path)
+
+
+def test_a_model_that_says_nothing_is_answered_with_what_is_missing(tmp_path: Path) -> None:
+    model = save_policy(tmp_path / "policy.onnx", 3, 1)
+    with pytest.raises(
+        ToolError,
+        match=r"joint_names or dof_names .* found neither; name the YAML "
+        r"file .*, and --model .*policy\.onnx",
+    ):
+        choose(read_source(model))

@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model that is another function than its reference is found out, with the row."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from model_tools.errors import ToolError
+from model_tools.make.parity import difference, random_rows, read_rows
+from policy_inference.interfaces import F32
+
+ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
+
+
+def summing() -> bytes:
+    """Return a model whose action, which is also its new state, is obs + state, [batch, 3]."""
+
+    def value(name: str, *shape: int | str) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+    nodes = [
+        helper.make_node("Squeeze", ["h_in", "axes"], ["h"]),
+        helper.make_node("Add", ["obs", "h"], ["action"]),
+        helper.make_node("Unsqueeze", ["action", "axes"], ["h_out"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [value("obs", "n", 3), value("h_in", 1, "n", 3)],
+        [value("action", "n", 3), value("h_out", 1, "n", 3)],
+        [helper.make_tensor("axes", TensorProto.INT64, [1], [0])],
+    )
+    opsets = [helper.make_opsetid("", 17)]
+    return bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def sums(wrong_call: int = -1, by: float = 0.0) -> Callable[[F32], F32]:
+    """Return the same in numpy, wrong at one call."""
+    total, calls = np.zeros(3, np.float32), 0
+
+    def step(obs: F32) -> F32:
+        nonlocal total, calls
+        total = total + obs
+        calls += 1
+        return np.asarray(total + by * (calls - 1 == wrong_call), np.float32)
+
+    return step
+
+
+def same(obs: F32) -> F32:
+    return obs
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_state_is_fed_back(batch: int) -> None:
+    found = difference(summing(), sums(), ROWS, same, batch)
+    assert not found
+    assert (found.rows, found.largest) == (4, 0.0)
+
+
+def test_the_worst_row_is_named() -> None:
+    found = difference(summing(), sums(2, by=0.5), ROWS, same)
+    assert found
+    assert (found.row, found.largest) == (2, 0.5)
+    assert "row 2" in str(found)
+
+
+def test_a_difference_is_judged_by_the_size_of_actions() -> None:
+    assert not difference(summing(), sums(3, by=1e-4), ROWS, same)  # of 26
+    assert difference(summing(), sums(3, by=1e-3), ROWS, same)
+
+
+def test_nan_is_a_difference() -> None:
+    assert difference(summing(), sums(1, by=float("nan")), ROWS, same)
+
+
+def test_random_rows_are_about_the_training_s() -> None:
+    near, far = random_rows(
+        np.array([5.0, 0.0], np.float32), np.array([0.1, 3.0], np.float32)
+    ).values()
+    assert near.dtype == far.dtype == np.float32
+    assert near.mean(axis=0) == pytest.approx([5.0, 0.0], abs=1.0)
+    assert near.std(axis=0) == pytest.approx([0.2, 6.0], rel=0.2)
+    assert far.std(axis=0) == pytest.approx([5.0, 150.0], rel=0.2)
+
+
+def test_rows_are_read_from_an_npz(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", obs=ROWS.astype(np.float64))
+    rows, actions = read_rows(tmp_path / "rows.npz", 3, 2)
+    assert np.array_equal(rows, ROWS)
+    assert actions is None
+
+
+def test_actions_are_read_where_they_were_recorded(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", obs=ROWS, actions=ROWS[:, :2])
+    _, actions = read_rows(tmp_path / "rows.npz", 3, 2)
+    assert actions is not None
+    assert np.array_equal(actions, ROWS[:, :2])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"observations": ROWS}, "observations under the key obs, found the keys observations"),
+        ({"obs": ROWS[:, :2]}, r"expected numbers \[\d, 3\], found float32\[\d, 2\]"),
+        ({"obs": ROWS[:0]}, r"found float32\[0, 3\]"),
+        ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "found others in row 2"),
+        ({"obs": ROWS, "action": ROWS}, r"actions or action: expected numbers \[\d, 2\]"),
+    ],
+)
+def test_rows_that_do_not_fit_are_refused(
+    tmp_path: Path, arrays: dict[str, F32], message: str
+) -> None:
+    file = tmp_path / "rows.npz"
+    np.savez(file, allow_pickle=False, **arrays)
+    with pytest.raises(ToolError, match=message):
+        read_rows(file, 3, 2)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, share: float) -> None:
+    file = tmp_path / "rows.npz"
+    np.savez(file, obs=ROWS)
+    file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
+    with pytest.raises(ToolError, match=r"expected (an npz|numpy arrays)"):
+        read_rows(file, 3, 2)
+
+
+def test_a_file_that_is_no_npz_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "rows.npz").write_text("obs")
+    with pytest.raises(ToolError, match="expected numpy arrays"):
+        read_rows(tmp_path / "rows.npz", 3, 2)

@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Nominal figures from the simulation of a robot model of the user's."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_tools import cli
+from model_tools.make.unrecorded import source_of, walks
+from model_tools.simulation.robot import LITE3, SimulatedRobot
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+from ..tiny_bundle import ROBOT, make_bundle
+
+OURS = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
+
+
+@pytest.fixture
+def robot(tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.urdf"
+    file.write_text(ROBOT, "utf-8")
+    return file
+
+
+@pytest.fixture
+def contract(tmp_path: Path) -> Path:
+    """Return a folder with a policy that moves gently, and names of its own for the joints."""
+    file = make_bundle(tmp_path / "contract") / "policy.yaml"
+    text = file.read_text("utf-8")
+    for before, after in (
+        ("names: [hip, knee]", "names: [upper, lower], robot_names: {upper: hip, lower: knee}"),
+        ("joints: [hip, knee], kind: position", "joints: [.*], kind: position, scale: 0.2"),
+        ("{names", "\n  {names"),
+        ("rate_hz: 50", "rate_hz: 20"),
+    ):
+        assert before in text
+        text = text.replace(before, after)
+    file.write_text(text, "utf-8")
+    return file.parent
+
+
+def test_a_robot_on_its_base_gives_the_figures_of_its_own_drives(
+    contract: Path, robot: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "whole"
+    assert (
+        cli.main(
+            [
+                "complete",
+                str(contract),
+                "--simulate",
+                "--robot-model",
+                str(robot),
+                "--output",
+                str(output),
+            ]
+        )
+        == 0
+    )
+    bundle = load_bundle(output, kind=JointBundle)
+    nominal = bundle.contract.nominal
+    assert nominal is not None
+    assert nominal.source.startswith("robot_sim, tiny.urdf, flat floor, lockstep: stand, then")
+    assert bundle.contract.joints.names == ("upper", "lower")
+    # Two runs of the walks on every axis and one of mixed commands, after standing up for 1 s.
+    assert nominal.ticks == pytest.approx(20 * (84 - 1 + 84 - 1 + 120 - 1), abs=10)
+    # A gain of 1 N·m/rad on a target that moves by 0.2 rad or less holds a link of 0.1 N·m.
+    assert 0.01 < nominal.effort_demand[1] < 0.5
+    statistics = nominal.observation["obs"]
+    assert np.abs(statistics.max).max() < 1.0
+
+
+def test_commands_are_those_of_the_trained_range_and_a_lite3_s_stay_as_they_were() -> None:
+    contract = load_bundle(OURS, kind=JointBundle).contract
+    given = SimulatedRobot(model=Path("other.xml"))
+    (_, first), *_ = walks(contract, given)[0].schedule
+    trained = contract.velocity_command
+    assert trained is not None
+    assert first == (0.5 * trained.max[0], 0.0, 0.0)
+    assert walks(contract)[0].schedule[1][1] == (0.8, 0.0, 0.0)
+    assert source_of(LITE3).startswith("robot_sim, flat floor, lockstep: stand up from lying, then")
+
+
+def test_a_model_that_lacks_a_joint_is_refused_by_name(
+    contract: Path, robot: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    robot.write_text(ROBOT.replace('"knee"', '"ankle"'), "utf-8")
+    with caplog.at_level(logging.ERROR):
+        assert (
+            cli.main(
+                [
+                    "complete",
+                    str(contract),
+                    "--simulate",
+                    "--robot-model",
+                    str(robot),
+                    "--output",
+                    str(tmp_path / "whole"),
+                ]
+            )
+            == 1
+        )
+    assert "expected the policy's joints, missing knee; the model has hip, ankle" in caplog.text
+    assert not (tmp_path / "whole").exists()
+
+
+STATUE = """
+<mujoco><worldbody><body name="base" pos="0 0 0.1"><freejoint/>
+  <geom type="box" size="0.2 0.2 0.1" mass="5"/>
+  <body pos="0 0 0.2"><joint name="hip" axis="0 1 0"/>
+    <geom type="sphere" size="0.02" mass="0.1" pos="0 0 0.1"/>
+    <body pos="0 0 0.2"><joint name="knee" axis="0 1 0"/>
+      <geom type="sphere" size="0.02" mass="0.1" pos="0 0 0.1"/></body></body>
+</body></worldbody></mujoco>
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("trained", "unit"), [("[0, 0, 1]", "rad/s"), ("[1, 0, 0]", "m/s")])
+def test_a_robot_that_stands_whatever_is_commanded_is_refused(
+    trained: str, unit: str, contract: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "statue.xml").write_text(STATUE, "utf-8")
+    file = contract / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert "{term: joint_vel}" in text
+    text = text.replace("{term: joint_vel}", "{term: velocity_command, parts: [vx, wz]}")
+    lowest = trained.replace("1", "-1")
+    file.write_text(text + f"velocity_command: {{min: {lowest}, max: {trained}}}\n", "utf-8")
+    with caplog.at_level(logging.ERROR):
+        assert (
+            cli.main(
+                [
+                    "complete",
+                    str(contract),
+                    "--simulate",
+                    "--robot-model",
+                    str(tmp_path / "statue.xml"),
+                    "--output",
+                    str(tmp_path / "whole"),
+                ]
+            )
+            == 1
+        )
+    assert "expected a robot that follows its commands within" in caplog.text
+    assert f" {unit} in the mean, found 0." in caplog.text
+    assert not (tmp_path / "whole").exists()

@@ -1,0 +1,344 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is written, when it is not, and that it is there whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.files.row_files import read_rows
+from model_tools.prove.calibration.calibrate import CalibrationRequest, Selection, calibrate
+from model_tools.prove.calibration.calibration_files import (
+    calibration_samples,
+    kept_verdict,
+)
+from model_tools.prove.calibration.calibration_report import Calibrated
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+from ...tiny_bundle import make_bundle, observations
+from .sources import Made, silent
+
+COUNT = 100
+Calibrate = Callable[..., Calibrated]
+
+
+def made(count: int = COUNT, begins: tuple[int, ...] = (0,), **given: Any) -> Made:
+    """Return rows of the tiny bundle with what was sensed, whose actions are none of its own."""
+    obs = observations(count)
+    actions = observations(count, seed=3)[:, :2]
+    follows = np.setdiff1d(np.arange(1, count), begins)
+    obs[list(begins), 4:] = 0.0
+    obs[follows, 4:] = actions[follows - 1]
+    sensed = {
+        "joint_pos": obs[:, :2].astype(np.float64),
+        "joint_vel": obs[:, 2:4].astype(np.float64),
+    }
+    return Made({"obs": obs, "actions": actions}, sensed, begins=begins, **given)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> JointBundle:
+    return load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
+
+
+@pytest.fixture
+def write(bundle: JointBundle, tmp_path: Path) -> Calibrate:
+    """Calibrates with made-up rows; `output` is below the test's folder."""
+
+    def run(output: str, *sources: Made, samples: int | None = None, **given: Any) -> Calibrated:
+        shown = list[Calibrated]()
+        request = CalibrationRequest(
+            selection=Selection(samples=samples), batch=8, output=tmp_path / output, **given
+        )
+        calibrate(bundle, sources or [made()], request, silent(), shown.append)
+        return shown[0]
+
+    return run
+
+
+def test_an_npz_is_what_compile_and_compare_read(
+    write: Calibrate, bundle: JointBundle, tmp_path: Path
+) -> None:
+    write("calib.npz", made(begins=(0, 40)))
+
+    rows, source = read_rows(tmp_path / "calib.npz", bundle), made(begins=(0, 40))
+    for number, row in enumerate(source.rows(None)):
+        np.testing.assert_array_equal(rows.inputs["obs"][number], row.tensors["obs"])
+        np.testing.assert_array_equal(rows.outputs["actions"][number], row.tensors["actions"])
+        np.testing.assert_array_equal(rows.sensed["joint_vel"][number], row.sensed["joint_vel"])
+    assert rows.breaks == (40,)
+    assert calibration_samples(bundle, tmp_path / "calib.npz", 50)["obs"].shape == (50, 6)
+
+
+def test_drawn_rows_do_not_look_as_if_they_followed_each_other(
+    write: Calibrate, bundle: JointBundle, tmp_path: Path
+) -> None:
+    write("calib.npz", samples=40)
+
+    rows = read_rows(tmp_path / "calib.npz", bundle)
+    with np.load(tmp_path / "calib.npz") as arrays:
+        apart = np.diff(np.rint(arrays["time"] / 0.02)) > 1
+    assert len(rows) == 40
+    assert rows.breaks == tuple((np.flatnonzero(apart) + 1).tolist())
+
+
+def test_the_same_rows_make_the_same_file(write: Calibrate, tmp_path: Path) -> None:
+    write("first.npz", samples=50)
+    write("second.npz", samples=50)
+    assert (tmp_path / "first.npz").read_bytes() == (tmp_path / "second.npz").read_bytes()
+
+
+def test_an_npy_holds_the_one_input(write: Calibrate, bundle: JointBundle, tmp_path: Path) -> None:
+    write("calib.npy")
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "calib.npy"), np.stack([row.tensors["obs"] for row in made().rows(None)])
+    )
+    assert len(read_rows(tmp_path / "calib.npy", bundle)) == COUNT
+
+
+def test_rknn_gets_a_list_with_a_file_per_sample(write: Calibrate, tmp_path: Path) -> None:
+    write("rknn", form="rknn")
+
+    lines = (tmp_path / "rknn" / "dataset.txt").read_text("utf-8").splitlines()
+    assert len(lines) == COUNT
+    for line, row in zip(lines, made().rows(None), strict=True):
+        np.testing.assert_array_equal(np.load(tmp_path / "rknn" / line)[0], row.tensors["obs"])
+
+
+@pytest.mark.parametrize("form", ["bpu_bin", "bpu_npy"])
+def test_a_bpu_gets_a_folder_of_samples(write: Calibrate, tmp_path: Path, form: str) -> None:
+    write("bpu", form=form)
+
+    files = sorted((tmp_path / "bpu" / "samples" / "0_obs").iterdir())
+    assert len(files) == COUNT
+    for file, row in zip(files, made().rows(None), strict=True):
+        found = np.load(file) if form == "bpu_npy" else np.fromfile(file, np.float32)
+        assert form == "bpu_bin" or found.shape == (1, 6, 1, 1)
+        np.testing.assert_array_equal(found.ravel(), row.tensors["obs"])
+
+
+@pytest.mark.parametrize("form", ["npz", "rknn"])
+def test_rows_that_will_not_do_are_not_written_unless_asked_for(
+    write: Calibrate, tmp_path: Path, form: str
+) -> None:
+    few, output = made(20), "calib.npz" if form == "npz" else "calib"
+    with pytest.raises(
+        ToolError,
+        match=r"made: .* found: 20 different rows of 20, at least 32 .*; "
+        "--allow-poor writes them nevertheless",
+    ):
+        write(output, few, form=form, report=tmp_path / "report")
+    assert not (tmp_path / output).exists()
+    report = json.loads((tmp_path / "report" / "coverage.json").read_text("utf-8"))
+    assert report["verdict"]["will_do"] is False
+
+    write(output, few, form=form, allow_poor=True)
+
+    if form == "npz":
+        kept = kept_verdict(tmp_path / output)
+        assert kept is not None
+        assert kept.words == "will not do"
+        assert "20 different rows" in kept.problems[0]
+    else:
+        said = json.loads((tmp_path / output / "calibration.json").read_text("utf-8"))
+        assert said["verdict"]["will_do"] is False
+
+
+def test_the_report_is_one_page_that_needs_no_network(write: Calibrate, tmp_path: Path) -> None:
+    found = write("calib.npz", report=tmp_path / "report")
+
+    page = (tmp_path / "report" / "coverage.html").read_text("utf-8")
+    assert "://" not in page
+    assert page.count("<svg") >= 1
+    text = unescape(re.sub("<[^>]+>", "", page))
+    assert found.verdict.words in text
+    assert found.verdict.warnings
+    assert all(warning in text for warning in found.verdict.warnings)
+
+
+@pytest.mark.parametrize(
+    ("output", "form", "found"),
+    [
+        ("calib.bin", None, "found another name"),
+        ("calib.npy", "npz", "found --format npz and this name"),
+        ("calib", None, "found another name"),
+    ],
+)
+def test_an_output_of_no_known_format_is_refused(
+    write: Calibrate, output: str, form: str | None, found: str
+) -> None:
+    with pytest.raises(ToolError, match=f"{output}: expected a file .npz or .npy, or .* {found}"):
+        write(output, form=form)
+
+
+def test_an_npy_of_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
+    bundle = load_bundle(make_bundle(tmp_path / "tiny", recurrent=True), kind=JointBundle)
+    request = CalibrationRequest(selection=Selection(), batch=8, output=tmp_path / "calib.npy")
+    with pytest.raises(ToolError, match="expected a model with one input"):
+        calibrate(bundle, [made()], request, silent(), lambda _: None)
+
+
+@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "rknn")])
+def test_nothing_is_replaced_unless_asked_for(
+    write: Calibrate, tmp_path: Path, output: str, form: str | None
+) -> None:
+    write(output, form=form)
+    with pytest.raises(ToolError, match="expected nothing there yet"):
+        write(output, made(50), form=form)
+    write(output, made(50), form=form, force=True)
+    if form is None:
+        with np.load(tmp_path / output) as arrays:
+            assert len(arrays["obs"]) == 50
+    else:
+        assert len((tmp_path / output / "dataset.txt").read_text("utf-8").splitlines()) == 50
+
+
+def test_a_source_without_rows_is_refused(write: Calibrate, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="made: expected rows to calibrate with, found none"):
+        write("calib.npz", made(0, begins=()))
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
+
+
+def killed_at(operation: int, run: Callable[[], object]) -> bool:
+    """Run in a child that is killed at its nth opening, making, moving or removing of a file.
+
+    Returns:
+        Whether it was.
+    """
+    child = os.fork()
+    if child == 0:
+        left = [operation]
+
+        def count(event: str, _: object) -> None:
+            if event in ("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir"):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(count)
+        try:
+            run()
+        except BaseException:  # noqa: BLE001  # the child must not go on as the test
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert status in (0, signal.SIGKILL), f"the child failed: {status}"
+    return status == signal.SIGKILL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "bpu_npy")])
+@pytest.mark.forks
+def test_wherever_it_is_killed_the_output_is_the_old_or_the_new_one(
+    write: Calibrate, tmp_path: Path, output: str, form: str | None
+) -> None:
+    def count() -> int:
+        if form is not None:
+            return len(list((tmp_path / output / "samples" / "0_obs").iterdir()))
+        with np.load(tmp_path / output) as arrays:
+            [count] = {len(arrays[name]) for name in ("obs", "actions", "time", "episode")}
+            return int(count)
+
+    write(output, made(40), form=form)
+    seen = set[int]()
+    operation = 0
+    while killed_at(operation, lambda: write(output, made(50), form=form, force=True)):
+        # A folder cannot be exchanged at once: between two moves the old one is beside it.
+        if not (tmp_path / output).exists():
+            [old] = tmp_path.glob(f".{output}.*/{output}.replaced")
+            old.rename(tmp_path / output)
+        seen.add(count())
+        operation += 1
+    assert seen <= {40, 50}
+    assert 40 in seen
+    assert count() == 50
+    assert operation > 4
+
+
+def test_an_interrupted_run_leaves_nothing(write: Calibrate, tmp_path: Path) -> None:
+    class Interrupted(Made):
+        def rows(self, wanted: Any) -> Iterator[Any]:
+            yield from list(super().rows(wanted))[:50]
+            raise KeyboardInterrupt
+
+    source = Interrupted({"obs": observations(COUNT), "actions": observations(COUNT)[:, :2]})
+    with pytest.raises(KeyboardInterrupt):
+        write("calib.npz", source, report=tmp_path / "report")
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny"]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 256 KiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.parametrize("count", [2000, 5000], ids=["for the output", "for the rows"])
+def test_a_full_disk_is_one_clear_error(write: Calibrate, small_disk: Path, count: int) -> None:
+    output = small_disk / "calib.npz"
+    with pytest.raises(ToolError, match=r"calib\.npz: expected room to write it, found: No space"):
+        write(str(output), made(count), force=True)
+    assert list(small_disk.iterdir()) == []
+
+
+@contextmanager
+def read_only() -> Iterator[Path]:
+    """Give a folder that only its owner may write, who is not who runs the test meanwhile."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    before = os.geteuid()
+    try:
+        if before == 0:
+            os.seteuid(65534)
+        yield folder
+    finally:
+        os.seteuid(before)
+        folder.chmod(0o755)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(("output", "form"), [("calib.npz", None), ("calib", "rknn")])
+def test_a_folder_that_cannot_be_written_is_one_clear_error(
+    bundle: JointBundle, output: str, form: str | None
+) -> None:
+    source = made()
+    with read_only() as folder:
+        request = CalibrationRequest(
+            selection=Selection(), batch=8, output=folder / output, form=form
+        )
+        with pytest.raises(
+            ToolError,
+            match=f"{folder}: expected a folder that can be written, "
+            f"found: {os.strerror(errno.EACCES)}",
+        ):
+            calibrate(bundle, [source], request, silent(), lambda _: None)
+    assert source.made == []

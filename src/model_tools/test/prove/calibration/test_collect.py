@@ -1,0 +1,248 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which rows are drawn, in which order, and that they lie on the disk and not in memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.files.rows import Row
+from model_tools.prove.calibration.calibrate import Selection, collect
+from model_tools.prove.calibration.collection import Collection
+
+from .sources import Made, counting, silent
+
+KNOWN = pytest.mark.parametrize("known", [True, False], ids=["count known", "count unknown"])
+
+
+def drawn(folder: Path, sources: Sequence[Made], batch: int = 4, **wanted: object) -> list[float]:
+    """Return the values of the rows that are drawn."""
+    with Collection(folder, batch) as rows:
+        selection = Selection(**wanted)  # type: ignore[arg-type]  # of Selection
+        collect(sources, selection, rows, silent())
+        values = [float(value) for part in rows.batches() for value in part["tensors"]["obs"][:, 0]]
+        assert len(values) == len(rows)
+    return values
+
+
+@KNOWN
+def test_all_rows_are_taken_in_their_order(tmp_path: Path, known: bool) -> None:
+    assert drawn(tmp_path, [counting(11, known=known)], samples=None) == list(range(11))
+
+
+@KNOWN
+def test_as_many_as_wanted_are_drawn_in_the_order_of_time(tmp_path: Path, known: bool) -> None:
+    values = drawn(tmp_path, [counting(1000, known=known)], samples=100)
+
+    assert len(set(values)) == 100
+    assert values == sorted(values)
+    assert min(values) < 100
+    assert max(values) >= 900
+
+
+@KNOWN
+def test_a_seed_says_which_rows(tmp_path: Path, known: bool) -> None:
+    first, again, other = (
+        drawn(tmp_path, [counting(500, known=known)], samples=50, seed=seed) for seed in (7, 7, 8)
+    )
+
+    assert first == again
+    assert first != other
+
+
+@KNOWN
+def test_every_row_has_the_same_chance(tmp_path: Path, known: bool) -> None:
+    """Each of 40 rows is in 25 of 100 draws; 4.5 deviations of a binomial are 20."""
+    counts = np.zeros(40)
+    for seed in range(100):
+        values = drawn(tmp_path, [counting(40, known=known)], samples=10, seed=seed)
+        counts[np.array(values, int)] += 1
+
+    assert counts.sum() == 1000
+    assert counts.min() >= 5
+    assert counts.max() <= 45
+
+
+@KNOWN
+def test_fewer_rows_than_wanted_are_all_taken(tmp_path: Path, known: bool) -> None:
+    assert drawn(tmp_path, [counting(9, known=known)], samples=100) == list(range(9))
+
+
+def test_only_rows_that_are_drawn_and_those_after_them_are_made(tmp_path: Path) -> None:
+    source = counting(1000)
+    values = drawn(tmp_path, [source], samples=10)
+    assert source.made == sorted(
+        {value + after for value in values for after in range(3) if value + after < 1000}
+    )
+
+
+@KNOWN
+def test_only_every_so_many_ticks(tmp_path: Path, known: bool) -> None:
+    assert drawn(tmp_path, [counting(10, known=known)], samples=50, every=3) == [0, 3, 6, 9]
+
+
+def test_a_part_of_the_time(tmp_path: Path) -> None:
+    assert drawn(tmp_path, [counting(20)], samples=None, from_s=0.1, to_s=0.2) == [
+        5,
+        6,
+        7,
+        8,
+        9,
+        10,
+    ]
+
+
+@KNOWN
+def test_several_sources_are_one_collection(tmp_path: Path, known: bool) -> None:
+    sources = [counting(30, known=known), counting(70, known=known)]
+    values = drawn(tmp_path, sources, samples=60)
+
+    [second] = np.flatnonzero(np.diff(values) <= 0) + 1
+    assert 5 <= second <= 30
+    assert len(values) == 60
+    assert max(values) >= 60
+
+
+def test_sources_lie_apart_in_time(tmp_path: Path) -> None:
+    with Collection(tmp_path, 4) as rows:
+        collect([counting(3), counting(3)], Selection(samples=None), rows, silent())
+        [part] = rows.batches()
+    steps = np.diff(part["time"])
+    np.testing.assert_allclose(steps[[0, 1, 3, 4]], 0.02)
+    assert steps[2] > 1.0
+    assert part["begins"].tolist() == [True, False, False] * 2
+
+
+def test_rows_are_copied(tmp_path: Path) -> None:
+    shared = np.zeros(2, np.float32)
+    with Collection(tmp_path, 8) as rows:
+        for number in range(3):
+            shared[:] = number
+            rows.add(
+                Row(number=number, time_s=0.0, begins=False, tensors={"obs": shared}, sensed={})
+            )
+        [part] = rows.batches()
+    assert part["tensors"]["obs"].tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+@pytest.mark.parametrize("batch", [1, 2, 64])
+@KNOWN
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_value_that_is_not_finite_is_refused(
+    tmp_path: Path, batch: int, known: bool, value: float
+) -> None:
+    obs = np.zeros((5, 2), np.float32)
+    obs[3, 1] = value
+    with pytest.raises(ToolError, match="row 3: obs: expected finite values, found NaN or inf"):
+        drawn(tmp_path, [Made({"obs": obs}, known=known)], batch=batch, samples=None)
+
+
+@pytest.mark.parametrize(
+    ("other", "found"),
+    [
+        ({"obs": np.zeros(3, np.float32)}, r"row 1: obs: expected an array \[2\] .* found \[3\]"),
+        ({"scan": np.zeros(2, np.float32)}, "row 1: expected obs as in the first, found scan"),
+        ({}, "row 1: expected obs as in the first, found none"),
+    ],
+)
+def test_a_row_with_other_arrays_than_the_first_is_refused(
+    tmp_path: Path, other: dict[str, np.ndarray], found: str
+) -> None:
+    first, second = (
+        Row(number=number, time_s=0.0, begins=False, tensors=tensors, sensed={})
+        for number, tensors in enumerate(({"obs": np.zeros(2, np.float32)}, other))
+    )
+    with Collection(tmp_path, 8) as rows:
+        rows.add(first)
+        with pytest.raises(ToolError, match=found):
+            rows.add(second)
+
+
+def test_what_was_sensed_counts_only_where_every_row_has_it(tmp_path: Path) -> None:
+    obs, sensed = np.zeros((3, 2), np.float32), np.ones((3, 2))
+    both = Made({"obs": obs}, {"joint_pos": sensed, "joint_vel": sensed})
+    with Collection(tmp_path, 2) as rows:
+        collect(
+            [both, Made({"obs": obs}, {"joint_vel": sensed})],
+            Selection(samples=None),
+            rows,
+            silent(),
+        )
+        assert rows.names("sensed") == ("joint_vel",)
+        assert rows.names("tensors") == ("obs",)
+
+
+def test_nothing_of_a_collection_is_seen_in_its_folder(tmp_path: Path) -> None:
+    with Collection(tmp_path, 2) as rows:
+        collect([counting(9)], Selection(samples=None), rows, silent())
+        assert list(tmp_path.iterdir()) == []
+
+
+LARGER_THAN_MEMORY = """
+import re, resource, sys
+from pathlib import Path
+import numpy as np
+from model_tools.prove.calibration import calibration_files
+from model_tools.prove.calibration.calibrate import Selection, collect
+from model_tools.prove.calibration.collection import Collection
+from model_tools.prove.calibration.measure import measure
+from model_tools.prove.calibration.motion import MotionOf
+from model_tools.files.rows import Row
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+MB = 1 << 20
+
+class Large:
+    name, count = "large", None
+    def rows(self, wanted):
+        random = np.random.default_rng(0)
+        for number in range(12_000):
+            tensors = {"obs": random.normal(0, 0.1, 45).astype("f4"), "action": np.zeros(12, "f4"),
+                       "more": np.full(2048, number, "f4")}
+            yield Row(number=number, time_s=number * 0.02, begins=False, tensors=tensors, sensed={})
+
+bundle, folder = load_bundle(Path(sys.argv[1]), kind=JointBundle), Path(sys.argv[2])
+used = int(re.search(r"VmData:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 24 * MB,) * 2)
+try:
+    np.ones(32 * MB, np.uint8)
+    sys.exit("the memory has no limit")
+except MemoryError:
+    pass
+with Collection(folder, 32) as rows:
+    motion = MotionOf(bundle)
+    collect([Large()], Selection(samples=int(sys.argv[3]) or None), rows, lambda *_: None,
+            motion.watch)
+    found = measure(bundle, rows, motion.found())
+    calibration_files.write(rows, bundle.contract, "npz", folder / "calib.npz", {})
+print(found.rows, found.different)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("samples", [0, 8000], ids=["all", "drawn"])
+def test_a_collection_larger_than_the_memory_is_written(tmp_path: Path, samples: int) -> None:
+    """At least 64 MB of rows with 24 MB to work in."""
+    bundle = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
+    count = samples or 12_000
+    done = subprocess.run(
+        [sys.executable, "-c", LARGER_THAN_MEMORY, str(bundle), str(tmp_path), str(samples)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(count)] * 2
+    with np.load(tmp_path / "calib.npz") as written:
+        assert written["obs"].shape == (count, 45)
+        assert (tmp_path / "calib.npz").stat().st_size > 64 << 20
+        assert (np.diff(written["more"][:, 0]) > 0).all()

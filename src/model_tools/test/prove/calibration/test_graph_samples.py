@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the graphs of a chunk policy are calibrated with is what they get on the robot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.files.observation_sources import DatasetSource
+from model_tools.prove.calibration.graph_samples import (
+    GraphSamples,
+    collect_samples,
+)
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.chunk_contract import Camera
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import F64, Tensor
+from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+
+from ...files.lerobot.small_dataset import colour, state, write_dataset
+
+SIZES = {"laptop": (48, 64), "phone": (48, 64)}
+Collect = Callable[..., dict[str, GraphSamples]]
+
+
+def bundle_at(folder: Path, **changes: object) -> ChunkBundle:
+    given = {"sizes": SIZES, **changes}
+    return load_bundle(write_chunk_bundle(folder / "bundle", **given), kind=ChunkBundle)  # type: ignore[arg-type]  # as in the calls
+
+
+@pytest.fixture
+def collect(tmp_path: Path) -> Collect:
+    dataset = write_dataset(tmp_path / "dataset")
+
+    def apply(bundle: ChunkBundle, count: int = 9) -> dict[str, GraphSamples]:
+        folder = tmp_path / "samples"
+        folder.mkdir()
+        return collect_samples(bundle, DatasetSource(bundle.contract, dataset), count, folder)
+
+    return apply
+
+
+def frames(count: int) -> list[tuple[int, int]]:
+    """Return episode and frame of evenly spaced frames of the dataset."""
+    every = [
+        (episode, frame) for episode, length in enumerate((12, 9, 15)) for frame in range(length)
+    ]
+    return [every[i] for i in np.linspace(0, 35, count).round().astype(int)]
+
+
+def ends(camera: Camera) -> tuple[F64, F64]:
+    """Return what black and white are, normalised, by channel."""
+    mean, std = np.array(camera.normalisation.mean), np.array(camera.normalisation.std)
+    return -mean / std, (1.0 - mean) / std
+
+
+def test_encoders_get_normalised_pictures_of_every_camera(tmp_path: Path, collect: Collect) -> None:
+    bundle = bundle_at(tmp_path)
+
+    samples = collect(bundle)[ENCODER]
+
+    images = samples.inputs["images"]
+    assert images.shape == (18, 3, 48, 64)
+    assert images.dtype == np.float32
+    assert samples.files["images"][:3] == (
+        "laptop_0000000000",
+        "phone_0000000000",
+        "laptop_0000000001",
+    )
+    for i, (episode, frame) in enumerate(frames(9)):
+        for place, camera in enumerate(bundle.contract.cameras.values()):
+            low, high = ends(camera)
+            expected = low + np.array(colour(place, episode, frame)) / 255 * (high - low)
+            found = floats(images[2 * i + place]).mean(axis=(1, 2))
+            np.testing.assert_allclose(found, expected, atol=0.08)
+
+
+def test_values_are_in_the_range_of_the_statistics_and_not_of_pixels(
+    tmp_path: Path, collect: Collect
+) -> None:
+    """Pictures of 0 to 255 would spoil the ranges of a quantised model."""
+    bundle = bundle_at(tmp_path)
+
+    images = floats(collect(bundle)[ENCODER].inputs["images"])
+
+    lows, highs = zip(*map(ends, bundle.contract.cameras.values()), strict=True)
+    assert np.min(lows) <= images.min() < -0.5
+    assert 0.5 < images.max() <= np.max(highs)
+
+
+def test_the_policy_graph_gets_the_features_of_the_same_pictures(
+    tmp_path: Path, collect: Collect
+) -> None:
+    bundle = bundle_at(tmp_path)
+
+    samples = collect(bundle)
+
+    session = onnxruntime.InferenceSession(str(bundle.path / ENCODER / f"{ENCODER}.onnx"))
+    policy, images = samples[POLICY], samples[ENCODER].inputs["images"]
+    assert list(policy.inputs) == ["states", "laptop_features", "phone_features"]
+    for i in range(9):
+        for place, name in enumerate(("laptop_features", "phone_features")):
+            (expected,) = session.run(None, {"images": images[[2 * i + place]]})
+            np.testing.assert_allclose(floats(policy.inputs[name][i]), expected[0], atol=1e-5)
+    assert policy.files["phone_features"][-1] == "phone/0000000008"
+    assert policy.files["states"][0] == "state/0000000000"
+
+
+def test_the_policy_graph_gets_the_normalised_state(tmp_path: Path, collect: Collect) -> None:
+    found = collect(bundle_at(tmp_path))[POLICY].inputs["states"]
+
+    for row, (episode, frame) in zip(found, frames(9), strict=True):
+        expected = (state(episode, frame) - [1.0, 5.0, 40.0]) / [20.0, 15.0, 25.0]
+        np.testing.assert_allclose(floats(row), expected, atol=1e-5)
+
+
+def test_samples_are_of_the_whole_dataset(tmp_path: Path, collect: Collect) -> None:
+    found = collect(bundle_at(tmp_path), 36)[POLICY].inputs["states"]
+
+    assert len(np.unique(floats(found), axis=0)) == len(found) == 36
+
+
+def test_cameras_of_two_sizes_have_an_encoder_each(tmp_path: Path, collect: Collect) -> None:
+    sizes = {"laptop": (48, 64), "phone": (24, 32)}
+    bundle = bundle_at(tmp_path, sizes=sizes, **{"cameras.phone.resize": True})
+
+    samples = collect(bundle)
+
+    assert samples[f"{ENCODER}_48x64"].inputs["images"].shape == (9, 3, 48, 64)
+    assert samples[f"{ENCODER}_24x32"].inputs["images"].shape == (9, 3, 24, 32)
+    assert samples[f"{ENCODER}_24x32"].files["images"][1] == "phone_0000000001"
+
+
+def test_a_policy_of_one_graph_gets_pictures_itself(tmp_path: Path, collect: Collect) -> None:
+    samples = collect(bundle_at(tmp_path, encoders=False))
+
+    assert list(samples) == [POLICY]
+    assert samples[POLICY].inputs["phone"].shape == (9, 3, 48, 64)
+    assert np.abs(floats(samples[POLICY].inputs["phone"])).max() < 4.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"rate_hz": 10},
+            "info.json: expected 10 frames per second, as rate_hz of small_arm, found 3",
+        ),
+        (
+            {"sizes": {"laptop": (48, 64), "phone": (24, 32)}},
+            "observation.images.phone: expected pictures of 32 x 24 pixels, "
+            "as the camera phone of small",
+        ),
+        (
+            {"sizes": {"laptop": (48, 64), "top": (48, 64)}},
+            "expected the camera observation.images.top, found the cameras "
+            "observation.images.laptop, ob",
+        ),
+        (
+            {"state.feature": "observation.effort"},
+            "expected the vector observation.effort, found the",
+        ),
+        (
+            {"environment": 4},
+            "expected the vector observation.environment_state, found the vectors",
+        ),
+        (
+            {"state.feature": "timestamp"},
+            "timestamp: expected 3 values, as small_arm sees, found [1]",
+        ),
+    ],
+)
+def test_a_dataset_of_another_policy_is_refused(
+    tmp_path: Path, collect: Collect, changes: dict[str, object], expected: str
+) -> None:
+    with pytest.raises(ToolError) as error:
+        collect(bundle_at(tmp_path, **changes))
+
+    assert expected in str(error.value)
+
+
+def test_more_samples_than_frames_are_refused(tmp_path: Path, collect: Collect) -> None:
+    with pytest.raises(
+        ToolError,
+        match=r"dataset: expected at least 37 observations to take, "
+        r"found 36; record more, or take fewer with --cal-num",
+    ):
+        collect(bundle_at(tmp_path), 37)
+
+
+def floats(array: Tensor) -> F64:
+    return np.asarray(array, np.float64)

@@ -1,0 +1,595 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command `model_tools compare`: what it compares, refuses, shows and returns."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from model_tools import cli
+from model_tools.errors import ToolError
+from model_tools.prove.comparison.candidates import candidates
+from model_tools.prove.comparison.compare import Compared, compare
+from model_tools.prove.comparison.comparison_page import record
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.rows import evenly
+
+from ...small_bag import every, joint_states, write_bag
+from ...tiny_bundle import ROBOT, again, forward, make_bundle, observations, sha256, weights
+
+OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
+Shift = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def reference(tmp_path: Path) -> Path:
+    return make_bundle(tmp_path / "reference")
+
+
+def shift_knee(arrays: dict[str, Any]) -> None:
+    arrays["b1"][1] += 0.5
+
+
+def nan_knee(arrays: dict[str, Any]) -> None:
+    arrays["b1"][1] = np.nan
+
+
+def standing_still(folder: Path) -> Path:
+    """Copy our policy, without golden rows and report, with a model whose actions are all zero."""
+    shutil.copytree(OURS, folder)
+    file, contract = folder / "policy.onnx", folder / "policy.yaml"
+    before, model = sha256(file), onnx.load(file)
+    for weight in model.graph.initializer:
+        if weight.data_type == onnx.TensorProto.FLOAT:
+            zeros = np.zeros_like(numpy_helper.to_array(weight))
+            weight.CopyFrom(numpy_helper.from_array(zeros, weight.name))
+    onnx.save(model, str(file))
+    text, _, _ = contract.read_text("utf-8").replace(before, sha256(file)).partition("\nreports:")
+    contract.write_text(re.sub(r"\n  golden: .*", "", text), "utf-8")
+    return folder
+
+
+def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
+    return compare(candidates(folders, ["onnx"], {}), rows, walk_s=None)
+
+
+def test_identical_models_compare_equal(reference: Path, tmp_path: Path) -> None:
+    first, second = compared(reference, again(reference, tmp_path / "same"))
+
+    assert first
+    assert second
+    assert second.on_rows[0].action.max_abs == first.on_rows[0].action.max_abs < 1e-6
+
+
+def test_a_perturbed_model_fails_and_the_joint_is_named(reference: Path, tmp_path: Path) -> None:
+    first, second = compared(reference, make_bundle(tmp_path / "shifted", edit=shift_knee))
+
+    assert first
+    assert not second
+    (failed,) = [check for check in second.checks if not check]
+    assert failed.what == "mean absolute error"
+    assert failed.value == pytest.approx(0.25)
+    assert re.search(r"golden rows: worst in knee, row \d+; most in knee", failed.where)
+
+
+def test_rows_without_outputs_are_judged_by_what_the_reference_says(
+    reference: Path, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "rows.npy", observations(30, seed=5))
+    other = make_bundle(tmp_path / "shifted", edit=shift_knee)
+
+    first, second = compared(reference, other, rows=(tmp_path / "rows.npy",))
+
+    assert first
+    assert second.on_rows[1].count == 30
+    assert second.on_rows[1].action.mae_each == pytest.approx([0.0, 0.5], abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["action", "actions"])
+def test_a_rollout_that_was_recorded_judges_the_reference_too(
+    reference: Path, tmp_path: Path, name: str
+) -> None:
+    obs = observations(30, seed=5)
+    np.savez(
+        tmp_path / "rollout.npz",
+        allow_pickle=False,
+        **{"obs": obs, name: forward(obs, weights()) + 1.0},
+    )
+
+    same = again(reference, tmp_path / "same")
+    first, _ = compared(reference, same, rows=(tmp_path / "rollout.npz",))
+
+    assert not first
+    assert first.on_rows[1].action.mae == pytest.approx(1.0, rel=1e-4)
+
+
+def test_states_are_carried_over_rows_that_lack_them_and_taken_where_they_are_recorded(
+    tmp_path: Path,
+) -> None:
+    folder = make_bundle(tmp_path / "recurrent", recurrent=True)
+    np.savez(tmp_path / "rollout.npz", obs=observations(5))
+
+    first, _ = compared(folder, again(folder, tmp_path / "same"), rows=(tmp_path / "rollout.npz",))
+
+    golden, rollout = first.on_rows
+    assert golden.action.max_abs < 1e-6
+    stateless = forward(observations(5), weights())
+    np.testing.assert_allclose(rollout.action.found[0], stateless[0], atol=1e-6)
+    np.testing.assert_allclose(rollout.action.found[1], stateless[1] + stateless[0] / 2, atol=1e-6)
+
+
+def test_a_recording_is_replayed_and_both_are_compared_on_what_the_policy_saw(
+    reference: Path, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / "bag", joint_states(every(10, 1000, 1200), "/robot/joints"))
+    other = make_bundle(tmp_path / "shifted", edit=shift_knee)
+    args = [
+        "compare",
+        str(reference),
+        str(other),
+        "--rows",
+        str(bag),
+        "--output",
+        str(tmp_path / "report"),
+        "--topic",
+        "joint_states=/robot/joints",
+    ]
+
+    assert cli.main(args) == 1
+
+    first, second = json.loads((tmp_path / "report" / "comparison.json").read_text())["artifacts"]
+    assert first["holds"]
+    assert second["open_loop"][1]["outputs"]["actions"]["each"]["knee"]["mae"] == pytest.approx(0.5)
+    assert second["open_loop"][1]["outputs"]["actions"]["each"]["hip"]["mae"] < 1e-6
+
+
+@pytest.mark.parametrize("given", ["joint_states", "=/topic", "joint_states="])
+def test_a_topic_needs_an_input_and_a_name(
+    reference: Path, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["compare", str(reference), "--topic", given])
+
+    assert f"expected NAME=VALUE, found {given!r}" in capsys.readouterr().err
+
+
+def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "recurrent", recurrent=True)
+
+    first, _ = compared(folder, again(folder, tmp_path / "same"))
+
+    assert [found.output for found in first.on_rows[0].differences] == ["actions", "h_out"]
+    assert first.on_rows[0].differences[1].names == ("h_out[0]", "h_out[1]")
+    assert len(first.checks) == 1
+
+
+def test_a_single_artifact_is_refused(reference: Path) -> None:
+    with pytest.raises(ToolError, match="two or more artifacts to compare, found one"):
+        candidates([reference], ["onnx"], {})
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "message"),
+    [
+        ("kind: joint\n", "kind: joint\n", None),
+        ("default_position: 0,", "default_position: {hip: 0, knee: 0.0},", None),
+        ("kind: position}", "kind: position, scale: [1, 1], offset: default_position}", None),
+        ("{joints: [hip, knee]", "{joints: [.*]", None),
+        (
+            "{joints: [hip, knee]",
+            "{joints: [knee, hip]",
+            r"action.terms\[0\].joints \('knee', 'hip'\)",
+        ),
+        ("obs: {shape: [1, 6]}", "obs: {shape: [1, 6], dtype: float16}", r"model\.inputs\.obs"),
+        ("rate_hz: 50", "rate_hz: 100", "rate_hz 100.0 instead of 50.0$"),
+        (
+            "stiffness: 1, damping: 1}\nstand",
+            "stiffness: [1, 2], damping: 1}\nstand",
+            r"joints.stiffness \(1.0, 2.0\) instead of \(1.0, 1.0\)",
+        ),
+        ("default_position: 0,", "default_position: 0.1,", "joints.default_position"),
+        ("{term: joint_vel}", "{term: joint_vel, scale: 0.05}", r"terms\[1\].scale \(0.05, 0.05\)"),
+        ("{terms: [{term: joint_pos}", "{clip: 3.0, terms: [{term: joint_pos}", "obs.clip 3.0"),
+        (
+            "kind: position}",
+            "kind: position, scale: 0.25}",
+            r"action.terms\[0\].scale \(0.25, 0.25\)",
+        ),
+        (
+            "rate_hz: 50",
+            "rate_hz: 50\nvelocity_command: {min: [0, 0, 0], max: [1, 1, 1]}",
+            r"velocity_command VelocityCommand.* instead of nothing",
+        ),
+    ],
+)
+def test_another_function_is_refused_however_the_same_one_is_written(
+    reference: Path, tmp_path: Path, word: str, other: str, message: str | None
+) -> None:
+    file = again(reference, tmp_path / "other") / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert word in text
+    file.write_text(text.replace(word, other), "utf-8")
+    if message is None:
+        assert len(candidates([reference, file.parent], ["onnx"], {})) == 2
+        return
+
+    with pytest.raises(ToolError, match=f"expected the same function as .*, found .*{message}"):
+        candidates([reference, file.parent], ["onnx"], {})
+
+
+def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> None:
+    def normalised(folder: Path, mean: float) -> Path:
+        np.savez(folder / "stats.npz", mean=np.full(6, mean), std=np.ones(6))
+        entry = f"normalisation: {{file: stats.npz, sha256: {sha256(folder / 'stats.npz')}}}"
+        file = folder / "policy.yaml"
+        text = file.read_text("utf-8").replace("{obs: {terms:", f"{{obs: {{{entry}, terms:")
+        file.write_text(text, "utf-8")
+        return folder
+
+    same, other = again(reference, tmp_path / "same"), again(reference, tmp_path / "other")
+    normalised(reference, 0.0)
+    assert candidates([reference, normalised(same, 0.0)], ["onnx"], {})
+    with pytest.raises(ToolError, match=r"obs.normalisation mean \(0.5, .* instead of \(0.0"):
+        candidates([reference, normalised(other, 0.5)], ["onnx"], {})
+
+
+def test_rows_that_calibrated_an_artifact_are_not_judged(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", logger="model_tools")
+    rows, others = tmp_path / "rows.npz", tmp_path / "others.npz"
+    obs = observations(200, seed=5)
+    np.savez(rows, obs=obs)
+    np.savez(others, obs=obs + np.float32(0.01))
+    assert (
+        cli.main(
+            [
+                "compile",
+                "onnx",
+                "--bundle",
+                str(reference),
+                "--precision",
+                "int8",
+                "--samples",
+                str(rows),
+                "--count",
+                "50",
+                "--output",
+                str(tmp_path / "int8"),
+            ]
+        )
+        == 0
+    )
+
+    found = compared(reference, tmp_path / "int8", rows=(rows, others))
+
+    used = evenly(200, 50)
+    for one in found:
+        golden, same, other = one.on_rows
+        assert (golden.left_out, same.left_out, other.left_out) == (0, 50, 0)
+        assert (same.count, other.count) == (150, 200)
+        assert same.title == "rows.npz, 150 held back of 200"
+        assert not set(same.action.rows) & set(used)
+        held = np.delete(obs, used, axis=0)
+        np.testing.assert_allclose(same.action.expected, forward(held, weights()), atol=1e-5)
+    row, _ = same.action.worst
+    assert row in same.action.rows
+    assert "rows.npz: 50 of 200 rows are left out" in caplog.text
+
+
+def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> None:
+    shutil.copytree(reference, tmp_path / "copy")
+
+    for other in (reference, tmp_path / "copy"):
+        with pytest.raises(ToolError, match="found the same file on the same back end"):
+            candidates([reference, other], ["onnx"], {})
+
+
+def test_a_recorded_state_is_taken_only_where_rows_begin_anew(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path / "recurrent", recurrent=True)
+    np.savez(
+        tmp_path / "rollout.npz",
+        obs=observations(5),
+        h_in=np.full((5, 2), 4.0, np.float32),
+        episode=[0, 0, 0, 1, 1],
+    )
+
+    first, _ = compared(folder, again(folder, tmp_path / "same"), rows=(tmp_path / "rollout.npz",))
+
+    stateless, said = forward(observations(5), weights()), first.on_rows[1].action.found
+    for row in (0, 3):
+        np.testing.assert_allclose(said[row], stateless[row] + 4.0, atol=1e-6)
+        np.testing.assert_allclose(said[row + 1], stateless[row + 1] + said[row] / 2, atol=1e-6)
+
+
+def test_nothing_to_compare_on_is_refused(reference: Path, tmp_path: Path) -> None:
+    file = reference / "policy.yaml"
+    file.write_text(re.sub(r"  golden: .*\n", "", file.read_text()))
+
+    with pytest.raises(ToolError, match="something to compare on, found no golden rows"):
+        compared(reference, again(reference, tmp_path / "same"))
+
+
+@pytest.mark.parametrize(("edit", "status"), [(len, 0), (shift_knee, 1), (nan_knee, 1)])
+def test_the_exit_status_says_whether_all_limits_hold(
+    reference: Path, tmp_path: Path, edit: Shift, status: int
+) -> None:
+    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
+
+    assert cli.main(["compare", str(reference), str(other)]) == status
+
+
+def report_of(reference: Path, tmp_path: Path, edit: Shift) -> Path:
+    other = again(make_bundle(tmp_path / "edited", edit=edit), tmp_path / "other")
+    output = tmp_path / "report"
+    cli.main(["compare", str(reference), str(other), "--output", str(output)])
+    return output
+
+
+def test_figures_that_are_not_numbers_are_null_in_the_json(reference: Path, tmp_path: Path) -> None:
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    text = (report_of(reference, tmp_path, nan_knee) / "comparison.json").read_text("utf-8")
+    first, second = json.loads(text, parse_constant=refuse)["artifacts"]
+
+    assert first["holds"]
+    assert not second["holds"]
+    actions = second["open_loop"][0]["outputs"]["actions"]
+    assert actions["mae"] is None
+    assert actions["worst"] == {"row": 0, "name": "knee"}
+    assert actions["each"]["hip"]["mae"] < 1e-6
+
+
+def test_the_page_needs_nothing_from_elsewhere(reference: Path, tmp_path: Path) -> None:
+    page = (report_of(reference, tmp_path, shift_knee) / "comparison.html").read_text("utf-8")
+
+    assert not re.search(r"https?:|<script|<link|@import|url\((?!#)|src=", page)
+    assert page.count("<svg") == page.count("</svg>") >= 3
+
+
+class Ids(HTMLParser):
+    """Collects what drawings call their parts, and what they refer to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: set[str] = set()
+        self.used: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id":
+                self.ids.add(value or "")
+            elif name in ("xlink:href", "clip-path"):
+                self.used.add((value or "").removeprefix("url(").strip("#)"))
+
+
+def test_drawings_find_their_parts_in_the_page(reference: Path, tmp_path: Path) -> None:
+    parser = Ids()
+    parser.feed((report_of(reference, tmp_path, shift_knee) / "comparison.html").read_text("utf-8"))
+
+    assert parser.used
+    assert parser.used <= parser.ids
+
+
+def test_the_page_says_which_artifact_fails_and_in_which_joint(
+    reference: Path, tmp_path: Path
+) -> None:
+    page = (report_of(reference, tmp_path, shift_knee) / "comparison.html").read_text("utf-8")
+
+    assert "1 of 2 hold their limits" in page
+    assert "worst in knee" in page
+
+
+def test_walks_are_on_the_terminal_and_in_the_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "report"
+
+    status = cli.main(
+        [
+            "compare",
+            str(OURS),
+            str(again(OURS, tmp_path / "same")),
+            "--closed-loop",
+            "--seconds",
+            "2.5",
+            "--output",
+            str(output),
+        ]
+    )
+
+    assert status == 0
+    shown = capsys.readouterr().out
+    assert "lasted" in shown
+    assert "good" in shown or "poor" in shown
+    _, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
+    assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5] * 4
+    assert {check["what"] for check in second["walk_itself_checks"]} >= {"walks cut short"}
+    page = (output / "comparison.html").read_text("utf-8")
+    assert "Closed loop: 2.5 s each" in page
+    assert "Whether each walk itself is good" in page
+
+
+def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    still = standing_still(tmp_path / "still")
+    status = cli.main(
+        [
+            "compare",
+            str(still),
+            str(again(still, tmp_path / "same")),
+            "--closed-loop",
+            "--seconds",
+            "2.5",
+        ]
+    )
+    assert status == 0
+    assert "the walk itself is poor: error of vx: expected at most 0.2, found 0.78" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "message"),
+    [
+        ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
+        ("nan", "found nan s"),
+        ("inf", "and with an end, found inf s"),
+        ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; give the model"),
+    ],
+)
+def test_walks_that_cannot_be_are_refused(
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, seconds: str, message: str
+) -> None:
+    other = again(reference, tmp_path / "same")
+    status = cli.main(
+        ["compare", str(reference), str(other), "--closed-loop", "--seconds", seconds]
+    )
+
+    assert status == 1
+    assert message in caplog.text
+    assert "sets of rows" not in caplog.text, "the open loop had begun"
+
+
+def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_path: Path) -> None:
+    other, output = again(reference, tmp_path / "same"), tmp_path / "report"
+    (tmp_path / "tiny.urdf").write_text(ROBOT, "utf-8")
+    cli.main(
+        [
+            "compare",
+            str(reference),
+            str(other),
+            "--closed-loop",
+            "--robot-model",
+            str(tmp_path / "tiny.urdf"),
+            "--seconds",
+            "2.5",
+            "--output",
+            str(output),
+        ]
+    )
+
+    first, second = json.loads((output / "comparison.json").read_text("utf-8"))["artifacts"]
+    # A policy without commands has one walk: it stands.
+    assert [walk["survived_s"] for walk in second["closed_loop"]] == [2.5]
+    assert first["closed_loop"] == second["closed_loop"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--robot-model", "robot.urdf"],
+            "--robot-model: expected --closed-loop, which simulates it",
+        ),
+        (
+            ["--closed-loop", "--robot-imu", "head"],
+            "--robot-imu: expected --robot-model, which has it",
+        ),
+        (["--closed-loop", "--robot-model", "nowhere.xml"], "nowhere.xml: expected a robot model"),
+    ],
+)
+def test_a_robot_model_that_cannot_be_used_is_refused(
+    reference: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    options: list[str],
+    message: str,
+) -> None:
+    other = again(reference, tmp_path / "same")
+
+    assert cli.main(["compare", str(reference), str(other), *options]) == 1
+    assert message in caplog.text
+
+
+def test_a_report_that_is_there_is_not_overwritten(reference: Path, tmp_path: Path) -> None:
+    report = report_of(reference, tmp_path, len) / "comparison.json"
+    before = report.read_bytes()
+
+    status = cli.main(
+        ["compare", str(reference), str(tmp_path / "other"), "--output", str(report.parent)]
+    )
+
+    assert status == 1
+    assert report.read_bytes() == before
+
+
+def test_a_recorded_report_is_kept_with_the_compared_model(reference: Path, tmp_path: Path) -> None:
+    other = again(reference, tmp_path / "other")
+    arguments = ["compare", str(reference), str(other), "--record"]
+
+    assert cli.main(arguments) == 0
+
+    kept = load_bundle(other, kind=JointBundle).contract.reports["onnx"]
+    assert json.loads((other / kept.file).read_text("utf-8"))["reference"] == f"{reference} onnx"
+    assert (other / kept.file).with_suffix(".html").is_file()
+    assert load_bundle(reference, kind=JointBundle).contract.reports == {}
+    assert cli.main(arguments) == 1, "a report that is there is not replaced"
+    assert cli.main([*arguments, "--force"]) == 0
+
+
+def test_a_report_about_a_model_that_was_exchanged_meanwhile_is_not_kept(
+    reference: Path, tmp_path: Path
+) -> None:
+    other = again(reference, tmp_path / "other")
+    found = compared(reference, other)
+    shutil.rmtree(other)
+    make_bundle(other, edit=shift_knee)
+
+    with pytest.raises(ToolError, match="expected the model that the report is about, sha256"):
+        record(found, force=False)
+
+    assert load_bundle(other, kind=JointBundle).contract.reports == {}
+    assert not list(other.glob("reports/*"))
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_anything_runs(
+    reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = again(reference, tmp_path / "other")
+    status = cli.main(["compare", str(reference), str(other), "--output", str(reference)])
+
+    assert status == 1
+    assert capsys.readouterr().out == ""
+
+
+def infinite_knee(arrays: dict[str, Any]) -> None:
+    arrays["b1"][1] = np.inf
+
+
+def infinite(arrays: dict[str, Any]) -> None:
+    arrays["b1"][:] = np.inf
+
+
+@pytest.mark.parametrize("edit", [nan_knee, infinite_knee, infinite])
+@pytest.mark.parametrize("broken_first", [False, True])
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_outputs_that_are_not_finite_fail_and_are_reported(
+    reference: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    edit: Callable[[dict[str, Any]], None],
+    broken_first: bool,
+) -> None:
+    folders = [str(reference), str(make_bundle(tmp_path / "broken", edit=edit))]
+    folders = folders[::-1] if broken_first else folders
+
+    status = cli.main(["compare", *folders, "--output", str(tmp_path / "report")])
+
+    assert status == 1
+    assert re.search(
+        "broken.*mean absolute error: expected at most 1e-05, found (nan|inf)", caplog.text
+    )
+    assert (tmp_path / "report" / "comparison.html").is_file()

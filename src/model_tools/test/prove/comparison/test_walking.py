@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Walks against limits: a robot that stays on its feet has not done all it was asked."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools.prove.comparison.walking import (
+    Walked,
+    judge,
+    judge_alone,
+    reported_errors,
+    walk_each,
+)
+from model_tools.ship.compilers.onnx import quantise
+from model_tools.simulation.controlled import ControlledPolicy
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.limits import CLOSED_LOOP
+from robot_sim.walk import walk
+from robot_sim.world import World
+
+OURS = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
+SHORT_S = 4.0
+
+
+@pytest.fixture(scope="module")
+def bundle() -> JointBundle:
+    return load_bundle(OURS, kind=JointBundle)
+
+
+@pytest.fixture(scope="module")
+def reference(bundle: JointBundle) -> list[Walked]:
+    return walked(bundle, bundle.artifact("onnx")[1])
+
+
+def walked(bundle: JointBundle, file: Path) -> list[Walked]:
+    model = bundle.contract.model
+    backend = OnnxBackend(file, model.input_specs, model.output_specs)
+    try:
+        return walk_each(bundle, backend, SHORT_S)
+    finally:
+        backend.close()
+
+
+def changed(walks: list[Walked], index: int, **outcome: Any) -> list[Walked]:
+    walk = walks[index]
+    other = dataclasses.replace(walk, outcome=dataclasses.replace(walk.outcome, **outcome))
+    return [*walks[:index], other, *walks[index + 1 :]]
+
+
+def test_the_reference_holds_against_itself(reference: list[Walked]) -> None:
+    assert all(judge(reference, reference, CLOSED_LOOP))
+
+
+def test_a_contract_with_names_of_its_own_drives_the_robot_by_the_robot_s(
+    bundle: JointBundle, tmp_path: Path
+) -> None:
+    shutil.copytree(OURS, tmp_path / "ours")
+    file = tmp_path / "ours" / "policy.yaml"
+    text = file.read_text("utf-8").replace("_joint", "")
+    file.write_text(
+        text.replace("\njoints:\n", "\njoints:\n  robot_names: {.*: '{name}_joint'}\n"), "utf-8"
+    )
+    renamed, traces = load_bundle(file.parent, kind=JointBundle), []
+    assert renamed.contract.joints.names[0] == "FL_HipX"
+    for each in (bundle, renamed):
+        backend, _ = open_backend(each, ["onnx"])
+        policy, world = ControlledPolicy(each, backend), World()
+        try:
+            traces.append(walk(world, policy, [], duration_s=2.0, rate_hz=50.0, until=None))
+        finally:
+            backend.close()
+    assert np.array_equal(traces[0].joint_pos, traces[1].joint_pos)
+
+
+def test_a_model_calibrated_on_zeros_stands_to_the_end_and_fails(
+    bundle: JointBundle, reference: list[Walked], tmp_path: Path
+) -> None:
+    file = tmp_path / "zeros.onnx"
+    quantise(bundle.artifact("onnx")[1], file, {"obs": np.zeros((40, 45), np.float32)})
+
+    checks = judge(walked(bundle, file), reference, CLOSED_LOOP)
+
+    failed = [(check.what, check.where) for check in checks if not check]
+    assert ("error of vx", "(0.8, 0, 0)") in failed
+    assert "walks cut short" not in [what for what, _ in failed]
+
+
+@pytest.mark.parametrize(
+    ("index", "outcome", "what", "where"),
+    [
+        (0, {"survived_s": 1.5}, "walks cut short", "(0.8, 0, 0): fell after 1.5 s"),
+        (2, {"survived_s": 1.5, "stopped_by": "tilt"}, "walks cut short", "(0, 0, 0.8): tilt"),
+        (1, {"error": (0.0, 0.5, 0.0)}, "error of vy", "(0, 0.5, 0)"),
+        (1, {"tilt_deg": 10.5}, "largest tilt, degrees", "(0, 0.5, 0)"),
+        (2, {"torque_limit_share": 0.03}, "share at the torque limit", "(0, 0, 0.8)"),
+        (2, {"torque_limit_share": np.nan}, "share at the torque limit", "(0, 0, 0.8)"),
+        (3, {"action_change": 0.07}, "mean |action change|, standing", "(0, 0, 0)"),
+    ],
+)
+def test_each_limit_fails_by_itself_and_names_the_walk(
+    reference: list[Walked], index: int, outcome: dict[str, Any], what: str, where: str
+) -> None:
+    checks = judge(changed(reference, index, **outcome), reference, CLOSED_LOOP)
+
+    assert [(check.what, check.where) for check in checks if not check] == [(what, where)]
+
+
+def alone(walks: list[Walked], bundle: JointBundle, reported: dict[str, list[float]]) -> set[str]:
+    """Return what is poor in walks, whatever the reference does."""
+    checks = judge_alone(walks, bundle, reported, CLOSED_LOOP)
+    return {f"{check.what} {check.where}" for check in checks if not check}
+
+
+def test_a_reference_that_does_not_walk_is_poor_however_alike_the_others_are(
+    bundle: JointBundle, reference: list[Walked]
+) -> None:
+    assert alone(reference, bundle, {}) == set()
+    stands = changed(reference, 0, error=(0.8, 0.0, 0.0))
+    assert all(judge(stands, stands, CLOSED_LOOP))
+    assert alone(stands, bundle, {}) == {"error of vx (0.8, 0, 0)"}
+
+
+@pytest.mark.parametrize(
+    ("index", "outcome", "poor"),
+    [
+        (0, {"survived_s": 1.5}, "walks cut short (0.8, 0, 0): fell after 1.5 s"),
+        (1, {"error": (0.0, 0.0, np.nan)}, "error of yaw rate (0, 0.5, 0)"),
+        (3, {"error": (0.06, 0.0, 0.0)}, "error of vx (0, 0, 0)"),
+        (2, {"altered_share": 0.002}, "share of ticks altered by the guard (0, 0, 0.8)"),
+    ],
+)
+def test_each_figure_of_a_poor_walk_is_named(
+    bundle: JointBundle, reference: list[Walked], index: int, outcome: dict[str, Any], poor: str
+) -> None:
+    assert alone(changed(reference, index, **outcome), bundle, {}) == {poor}
+
+
+def test_the_guard_says_nothing_of_a_bundle_without_nominal_figures(
+    bundle: JointBundle, reference: list[Walked]
+) -> None:
+    contract = dataclasses.replace(bundle.contract, nominal=None)
+    other = dataclasses.replace(bundle, contract=contract)
+    assert alone(changed(reference, 2, altered_share=0.5), other, {}) == set()
+
+
+def test_walks_are_as_good_as_in_the_bundle_s_report(
+    bundle: JointBundle, reference: list[Walked]
+) -> None:
+    sha256 = bundle.contract.model.artifacts["onnx"].sha256
+    reported = reported_errors(bundle, sha256)
+    assert len(reported["(0.8, 0, 0)"]) == 3
+    assert reported_errors(bundle, "0" * 64) == {}
+    vx, vy, wz = reported["(0.8, 0, 0)"]
+    worse = changed(reference, 0, error=(vx + 0.04, vy, wz))
+    assert alone(worse, bundle, {"(0.8, 0, 0)": [vx, vy, wz]}) == {
+        "error of vx, by the bundle's report (0.8, 0, 0)"
+    }
+
+
+def test_actions_may_change_while_the_robot_walks(reference: list[Walked]) -> None:
+    assert reference[0].outcome.action_change > 0.06
+    assert all(judge(reference, reference, CLOSED_LOOP))

@@ -1,0 +1,686 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import yaml
+from onnx import helper, numpy_helper
+
+from model_tools.errors import ToolError
+from model_tools.files.contract_text import keep_report
+from model_tools.make.importers.import_bundle import ImportRequest, import_bundle
+from model_tools.prove.inspect.inspection import InspectionReport, show_report
+from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+from ...make.importers.conftest import ANSWERS
+from ...make.importers.small_models import save, save_policy
+from ...make.importers.small_runs import DEPLOY, DEPLOY_WIDTH, LEAPP
+from ...tiny_bundle import make_bundle
+
+WIDTH = DEPLOY_WIDTH
+
+
+def constant(name: str, size: int, value: float = 2.0) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.full(size, value, np.float32), name)
+
+
+POSE = [0.1, -0.8]
+"""Default positions of the contract in `bundle`."""
+
+
+def network(
+    file: Path,
+    before: Mapping[str, str],
+    after: Mapping[str, str],
+    values: Mapping[str, Sequence[float]] | None = None,
+    *,
+    squashed: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Save a layer with operators by a constant, 2 or the `values`, before and after it."""
+    nodes, tensor, constants = [], "obs", []
+    for operator, name in before.items():
+        nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
+        constants.append(constant(name, WIDTH))
+        tensor = f"{name}_out"
+    nodes.append(helper.make_node("Gemm", [tensor, "w"], ["layer"]))
+    constants.append(numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"))
+    tensor = "layer"
+    if squashed:
+        nodes.append(helper.make_node("Tanh", [tensor], ["squashed"], name="/squash"))
+        tensor = "squashed"
+    for operator, name in after.items():
+        nodes.append(helper.make_node(operator, [tensor, name], [f"{name}_out"]))
+        given = np.array((values or {}).get(name, [2.0, 2.0]), np.float32)
+        constants.append(numpy_helper.from_array(given, name))
+        tensor = f"{name}_out"
+    nodes.append(helper.make_node("Identity", [tensor], ["actions"]))
+    return save(file, nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants, metadata)
+
+
+def bundle(folder: Path, model: Path, *answers: str) -> Path:
+    source = folder / "deploy.yaml"
+    source.write_text(yaml.safe_dump(DEPLOY, sort_keys=False), encoding="utf-8")
+    request = ImportRequest(
+        source=source, model=model, joints="hip,knee", answers=[*ANSWERS, *answers]
+    )
+    import_bundle(request, folder / "bundle", force=True)
+    return folder / "bundle"
+
+
+def suspicions(path: Path) -> str:
+    return "\n".join(inspect_path(path).suspicions)
+
+
+def test_a_plain_model_shows_its_tensors_and_nothing_suspicious(tmp_path: Path) -> None:
+    report = inspect_path(save_policy(tmp_path / "p.onnx", 3, 2, metadata={"run_path": "r"}))
+    assert ("input", "obs float32[1, 3]") in report.rows
+    assert ("output", "actions float32[1, 2]") in report.rows
+    assert ("operators", "1 MatMul") in report.rows
+    assert ("metadata run_path", "r") in report.rows
+    assert report.suspicions == []
+
+
+def test_what_is_wrong_with_inputs_and_weights_is_named(tmp_path: Path) -> None:
+    model = save_policy(
+        tmp_path / "p.onnx", 3, 2, batch=4, extra_inputs={"time_step": (1, 1)}, weight=float("nan")
+    )
+    found = suspicions(model)
+    assert "2 inputs besides recurrent states: obs, time_step" in found
+    assert "obs has a fixed batch of 4" in found
+    assert "the weights w hold NaN or infinite values (100.0%)" in found
+
+
+def test_operators_that_runtimes_do_not_know_are_named(tmp_path: Path) -> None:
+    node = helper.make_node("Magic", ["obs"], ["actions"], domain="my.lab")
+    model = save(tmp_path / "p.onnx", [node], {"obs": (1, 2)}, {"actions": (1, 2)})
+    assert "operators of my.lab" in suspicions(model)
+
+
+def test_weights_in_a_second_file_are_named(tmp_path: Path) -> None:
+    proto = onnx.load(str(save_policy(tmp_path / "whole.onnx", 3, 2)))
+    onnx.external_data_helper.convert_model_to_external_data(
+        proto, location="p.data", size_threshold=0
+    )
+    onnx.save(proto, str(tmp_path / "p.onnx"))
+    [found] = inspect_path(tmp_path / "p.onnx").suspicions
+    assert found.startswith("weights lie in p.data, which no hash of the model covers")
+    python, *rest = shlex.split(found.partition("and so does ")[2])
+    assert python == "python3"
+    subprocess.run([sys.executable, *rest], check=True, cwd=tmp_path)
+    merged = tmp_path / "p_merged.onnx"
+    (tmp_path / "p.data").unlink()
+    assert inspect_path(merged).suspicions == []
+    assert onnx.load(str(merged)).graph.initializer[0].raw_data
+
+
+def test_a_robot_s_description_in_the_metadata_is_shown_by_its_size(tmp_path: Path) -> None:
+    text = "<robot name='r'>\n" + "<link name='some_link'/>\n" * 950 + "</robot>"
+    model = save_policy(
+        tmp_path / "p.onnx",
+        3,
+        2,
+        metadata={"robot_urdf": json.dumps(text), "plain": text, "joints": "hip," * 60},
+    )
+    rows = dict(inspect_path(model).rows)
+    for key in ("metadata robot_urdf", "metadata plain"):
+        assert rows[key].startswith("<robot name='r'> <link name='some_link'/>")
+        assert rows[key].endswith(f" ... (952 lines, {len(text):,} characters)")
+    assert rows["metadata joints"] == "hip," * 60
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ({"Sub": "mean", "Div": "std"}, {}, "Sub and Div right after the input obs"),
+        ({"Mul": "factor", "Add": "shift"}, {}, "Mul and Add right after the input obs"),
+        ({}, {"Mul": "scale", "Add": "offset"}, "Mul and Add right before the output actions"),
+    ],
+)
+def test_what_is_baked_in_around_the_network_is_named(
+    tmp_path: Path, before: dict[str, str], after: dict[str, str], found: str
+) -> None:
+    assert found in suspicions(network(tmp_path / "p.onnx", before, after))
+
+
+TRAINED = {"action_scale": "0.25,0.5", "default_joint_pos": "0.1,-0.8"}
+OUTSIDE = "the contract's is what the training multiplies by outside of the model, 1 if nothing"
+AROUND = "default_position where targets are around the default pose"
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "metadata", "said"),
+    [
+        (
+            [0.25, 0.5],
+            [0.0, 0.0],
+            TRAINED,
+            (
+                "multiplied by 0.25 to 0.5, 0 added",
+                AROUND,
+                "this scale is the metadata's action_scale, so the contract's must be 1",
+            ),
+        ),
+        (
+            [0.25, 0.5],
+            POSE,
+            TRAINED,
+            (
+                "-0.8 to 0.1 added",
+                "action_scale, so the contract's must be 1",
+                "this offset is the metadata's default pose, so the contract's must be 0",
+            ),
+        ),
+        (
+            [1.0, 1.0],
+            POSE,
+            TRAINED,
+            (
+                "multiplied by 1, ",
+                "no scale is baked in, so the contract's is that of the training",
+                "default pose, so the contract's must be 0",
+            ),
+        ),
+        (
+            [1.0, 1.0],
+            [0.0, 0.0],
+            TRAINED,
+            ("multiplied by 1, 0 added", "no scale is baked in", "no offset is baked in", AROUND),
+        ),
+        ([2.0, 3.0], [0.0, 0.0], TRAINED, (OUTSIDE, "not the metadata's action_scale 0.25 to 0.5")),
+        ([2.0, 3.0], [0.0, 0.0], {}, (OUTSIDE, "that of the training or a bound of the network")),
+        (
+            [1.0, 1.0],
+            [0.5, 0.5],
+            TRAINED,
+            (
+                "this offset, not the metadata's default pose, is baked "
+                "in: the contract's is what the training adds outside of the model, 0 if nothing",
+            ),
+        ),
+    ],
+)
+def test_scale_and_offset_in_the_graph_are_read_and_judged_apart(
+    tmp_path: Path,
+    scale: list[float],
+    offset: list[float],
+    metadata: dict[str, str],
+    said: tuple[str, ...],
+) -> None:
+    model = network(
+        tmp_path / "p.onnx",
+        {},
+        {"Mul": "scale", "Add": "offset"},
+        {"scale": scale, "offset": offset},
+        squashed=True,
+        metadata=metadata,
+    )
+    [found] = inspect_path(model).suspicions
+    assert found.startswith("Mul and Add right before the output actions, after Tanh /squash: ")
+    assert [words for words in said if words not in found] == []
+    fed_back = "its scale must undo theirs" in found
+    assert fed_back == (scale != [1.0, 1.0] or offset != [0.0, 0.0])
+    assert ("no term undoes the offset" in found) == (offset != [0.0, 0.0])
+    for order in ("must be 1", "must be 0"):  # given where it is said, and nowhere else
+        assert (order in found) == any(order in words for words in said)
+
+
+def test_an_offset_that_is_scaled_after_it_was_added_is_read_as_a_whole(tmp_path: Path) -> None:
+    model = network(
+        tmp_path / "p.onnx",
+        {},
+        {"Add": "first", "Mul": "then", "Sub": "last"},
+        {"first": [1.0, 2.0], "then": [0.5, 0.5], "last": [0.25, 0.25]},
+    )
+    assert "multiplied by 0.5, 0.25 to 0.75 added" in suspicions(model)
+
+
+def test_weights_do_not_show_what_was_folded_into_them(tmp_path: Path) -> None:
+    report = inspect_path(network(tmp_path / "p.onnx", {}, {}))
+    assert report.suspicions == []
+    assert dict(report.rows)["scale, offset"] == (
+        "none shows behind Gemm, which gives actions; what was folded into its weights would not"
+    )
+
+
+def test_the_bias_of_a_layer_is_no_offset_of_the_action(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["obs", "w"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["actions"]),
+    ]
+    constants = [numpy_helper.from_array(np.ones((WIDTH, 2), np.float32), "w"), constant("bias", 2)]
+    model = save(tmp_path / "p.onnx", nodes, {"obs": (1, WIDTH)}, {"actions": (1, 2)}, constants)
+    assert suspicions(model) == ""
+
+
+def test_constants_that_cannot_be_read_leave_the_judgement_to_the_user(tmp_path: Path) -> None:
+    proto = onnx.load(str(network(tmp_path / "whole.onnx", {}, {"Mul": "scale"})))
+    onnx.external_data_helper.convert_model_to_external_data(
+        proto, location="p.data", size_threshold=0
+    )
+    onnx.save(proto, str(tmp_path / "p.onnx"))
+    assert "multiplied by 2, 0 added" in suspicions(tmp_path / "p.onnx")
+    unread = "constants that cannot be read here; as to the scale"
+    (tmp_path / "p.data").write_bytes(b"cut off")
+    assert unread in suspicions(tmp_path / "p.onnx")
+    (tmp_path / "p.data").unlink()
+    assert unread in suspicions(tmp_path / "p.onnx")
+
+
+def test_a_bundle_that_holds_shows_its_contract_and_nothing_suspicious(tmp_path: Path) -> None:
+    report = inspect_path(bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2)))
+    assert ("name", "two_joints 1.0.0") in report.rows
+    assert ("2 joints", "hip, knee") in report.rows
+    assert report.suspicions == []
+
+
+def test_a_normaliser_in_the_model_and_statistics_beside_it_is_doubled(tmp_path: Path) -> None:
+    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {"Sub": "mean", "Div": "std"}, {}))
+    assert "normalised twice" not in suspicions(folder)
+    np.savez(folder / "obs_stats.npz", mean=np.zeros(WIDTH), std=np.ones(WIDTH))
+    assert "normalised twice: Sub and Div right after the input obs" in suspicions(folder)
+
+
+def test_an_action_scaled_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
+    folder = bundle(
+        tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}, {"scale": [0.25, 0.5]})
+    )
+    assert "scaled twice: Mul right before the output actions" in suspicions(folder)
+
+
+def test_a_bound_in_the_model_and_a_scale_in_the_contract_are_not_called_the_same(
+    tmp_path: Path,
+) -> None:
+    folder = bundle(tmp_path, network(tmp_path / "p.onnx", {}, {"Mul": "scale"}))
+    assert "scaled by model and contract: Mul right before" in suspicions(folder)
+
+
+def test_an_offset_of_zeros_in_the_model_is_no_offset(tmp_path: Path) -> None:
+    # The default pose is added outside: with offset 0 in the contract, too, the robot falls.
+    model = network(
+        tmp_path / "p.onnx",
+        {},
+        {"Mul": "scale", "Add": "offset"},
+        {"scale": [0.25, 0.5], "offset": [0.0, 0.0]},
+    )
+    answers = ["action.terms[0].scale=1"]
+    assert suspicions(bundle(tmp_path, model, *answers)) == ""
+    found = suspicions(bundle(tmp_path, model, *answers, "action.terms[0].offset=0"))
+    assert found.startswith("never shifted: Mul and Add right before the output actions")
+
+
+def test_an_offset_in_the_model_and_in_the_contract_is_doubled(tmp_path: Path) -> None:
+    model = network(tmp_path / "p.onnx", {}, {"Add": "offset"}, {"offset": POSE})
+    assert "shifted twice: Add right before the output actions" in suspicions(
+        bundle(tmp_path, model)
+    )
+    assert suspicions(bundle(tmp_path, model, "action.terms[0].offset=0")) == ""
+
+
+def test_files_that_are_not_those_of_the_contract_are_named(tmp_path: Path) -> None:
+    folder = bundle(tmp_path, save_policy(tmp_path / "p.onnx", WIDTH, 2))
+    save_policy(folder / "policy.onnx", WIDTH, 2, weight=0.25)
+    assert "policy.onnx has another hash" in suspicions(folder)
+    (folder / "policy.onnx").unlink()
+    assert "policy.onnx is not there" in suspicions(folder)
+
+
+def test_another_precision_than_the_contract_says_is_named(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    contract.write_text(contract.read_text().replace("precision: fp32", "precision: fp16"))
+    assert "the contract says fp16, policy.onnx holds fp32 weights" in suspicions(tmp_path)
+
+
+def test_other_integers_than_the_contract_says_are_named(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    contract.write_text(
+        contract.read_text().replace("precision: fp32", "precision: fp32, integers: unsigned")
+    )
+    assert "the contract says unsigned integers, policy.onnx holds none" in suspicions(tmp_path)
+
+
+def test_quantised_floats_are_integers(tmp_path: Path) -> None:
+    folder = make_bundle(tmp_path)
+    model = onnx.load(folder / "policy.onnx")
+    model.graph.node.append(onnx.helper.make_node("QuantizeLinear", ["a", "b", "c"], ["d"]))
+    onnx.save(model, folder / "policy.onnx")
+    assert "policy.onnx holds int8 weights" in suspicions(tmp_path)
+
+
+def test_a_model_that_cannot_be_read_does_not_hide_the_rest(tmp_path: Path) -> None:
+    model = make_bundle(tmp_path) / "policy.onnx"
+    model.write_bytes(model.read_bytes()[:-40])
+    report = inspect_path(tmp_path)
+    assert ("name", "tiny 1.0.0") in report.rows
+    assert any("expected an ONNX model" in text for text in report.suspicions)
+
+
+def test_limits_of_a_bundle_are_shown(tmp_path: Path) -> None:
+    limits = "limits: {onnx: {mae: 1.0e-3, closed_loop: {max_tilt_rad: 0.5}}}"
+    report = inspect_path(make_bundle(tmp_path, limits=limits))
+    assert ("limits onnx", "mae 0.001, closed loop max_tilt_rad 0.5") in report.rows
+
+
+def test_a_bundle_says_what_it_lacks(tmp_path: Path) -> None:
+    contract = make_bundle(tmp_path) / "policy.yaml"
+    lines = contract.read_text().splitlines(keepends=True)
+    contract.write_text("".join(line for line in lines if "golden:" not in line))
+    rows = dict(inspect_path(tmp_path).rows)
+    assert rows["golden rows"].startswith("none: nothing to prove other artifacts with")
+    assert rows["nominal"].startswith("none: only the contract's limits guard")
+
+
+def test_what_the_loader_refuses_is_listed(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text("schema_version: 1\nname: {TODO: which one}\n")
+    assert "the loader refuses it" in suspicions(tmp_path)
+    assert "1 questions are open" in suspicions(tmp_path)
+    assert "which one" not in suspicions(tmp_path)
+    assert ("TODO name", "which one") in inspect_path(tmp_path).rows
+
+
+def test_open_questions_of_a_draft_are_rows_and_not_what_the_loader_says(tmp_path: Path) -> None:
+    file = make_bundle(tmp_path) / "policy.yaml"
+    file.write_text(
+        file.read_text("utf-8").replace(
+            "stiffness: 1, damping: 1}\nstand", "stiffness: {TODO: which gains}, damping: 1}\nstand"
+        ),
+        "utf-8",
+    )
+    report = inspect_path(tmp_path)
+    assert report.rows == [("TODO joints.stiffness", "which gains")]
+    assert report.suspicions == [
+        "1 questions are open; answer them in policy.yaml, and then model_tools complete "
+        f"{tmp_path} --output {tmp_path} --force"
+    ]
+
+
+def test_joints_and_normalisation_are_shown(tmp_path: Path) -> None:
+    file = make_bundle(tmp_path) / "policy.yaml"
+    file.write_text(
+        file.read_text("utf-8").replace(
+            "default_position: 0", "default_position: {hip: 0.25, knee: -0.5}"
+        ),
+        "utf-8",
+    )
+    rows = dict(inspect_path(tmp_path).rows)
+    assert rows["default position"] == "0.25, -0.5 rad"
+    assert rows["gains"] == "stiffness 1 N·m/rad; damping 1 N·m·s/rad"
+    assert rows["position limits"] == "-1 to 1 rad"
+    assert rows["speed, torque limits"] == "1 rad/s; 1 N·m"
+    assert rows["normalisation obs"].startswith("none in the contract")
+
+
+def described(folder: Path, changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the rows of a bundle whose contract has other texts; its files are not looked at."""
+    file = make_bundle(folder) / "policy.yaml"
+    text = file.read_text("utf-8")
+    for old, new in changes.items():
+        assert old in text
+        text = text.replace(old, new)
+    file.write_text(text, "utf-8")
+    return dict(inspect_path(folder).rows)
+
+
+def test_terms_show_which_values_they_have_and_when(tmp_path: Path) -> None:
+    rows = described(
+        tmp_path,
+        {
+            "actions: {shape: [1, 2]}": "actions: {shape: [1, 2]}, estimate: {shape: [1, 3]}",
+            "{term: joint_pos}, {term: joint_vel}, {term: last_action}": (
+                "{term: velocity_command, parts: [wz, vx]}, {term: joint_pos, joints: [k.*]}, "
+                "{term: last_output, output: estimate}, {term: joint_vel}, "
+                "{term: external, topic: terrain, size: 4, timeout_s: 0.5}, "
+                "{term: phase, period_s: 0.8, offsets: [0, 0.5], parts: [cos], "
+                "standing: {below: 0.1, phase: zero, clock: stops}}"
+            ),
+            "[1, 6]": "[1, 14]",
+            "damp: {damping: 1}": (
+                "damp: {damping: 1}\nvelocity_command: {min: [-1, 0, -2], max: [1.5, 0, 2]}"
+            ),
+        },
+    )
+    assert rows["observation obs"] == (
+        "velocity_command (only wz, vx), joint_pos (only knee), last_output (output estimate of "
+        "the tick before), joint_vel, terrain (external, 4 values; too old after 0.5 s), phase "
+        "(only cos; period 0.8 s; offsets 0, 0.5 periods; while the norm of the velocity command "
+        "is below 0.1: sin and cos are 0, the clock stops)"
+    )
+    assert rows["velocity command"] == "vx, vy, yaw rate from -1, 0, -2 to 1.5, 0, 2"
+
+
+@pytest.mark.parametrize(
+    ("standing", "said"),
+    [
+        (
+            "{below: 0.01, phase: 0.5, clock: restarts}",
+            "below 0.01: the phase is 0.5 of a period, the clock begins at 0 afterwards",
+        ),
+        ("{below: 0.01}", "below 0.01: the clock runs on"),
+    ],
+)
+def test_a_phase_says_what_it_does_while_the_robot_stands(
+    tmp_path: Path, standing: str, said: str
+) -> None:
+    rows = described(
+        tmp_path,
+        {
+            "{term: last_action}": f"{{term: phase, period_s: 1, standing: {standing}}}",
+            "damp: {damping: 1}": "damp: {damping: 1}\n"
+            "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}",
+        },
+    )
+    assert rows["observation obs"].endswith(
+        f"(period 1 s; while the norm of the velocity command is {said})"
+    )
+
+
+def test_names_on_the_robot_are_shown_where_they_differ(tmp_path: Path) -> None:
+    rows = described(
+        tmp_path, {"names: [hip, knee]": 'names: [hip, knee], robot_names: {.*p: "left_{name}"}'}
+    )
+    assert rows["2 joints"] == "hip, knee"
+    assert rows["names on the robot"] == "left_hip, knee"
+    assert "names on the robot" not in described(tmp_path / "other", {})
+
+
+def test_an_action_shows_joints_and_values_of_its_patterns(tmp_path: Path) -> None:
+    rows = described(
+        tmp_path,
+        {
+            "[{joints: [hip, knee], kind: position}]": (
+                "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
+                "{joints: [h.*], kind: position, scale: {h.*: 0.25}, offset: default_position}]"
+            ),
+            "default_position: 0,": "default_position: {h.*: 0.1, k.*: -0.2},",
+        },
+    )
+    assert rows["action actions"] == "hip by position, scale 0.25, offset the default position"
+    scaled = {"kind: position": "kind: position, scale: {h.*: 1, k.*: 2}"}
+    rows = described(tmp_path / "all", scaled)
+    assert rows["action actions"] == "all joints by position, scale 1, 2, offset 0"
+
+
+def test_the_way_to_the_stand_pose_is_shown(tmp_path: Path) -> None:
+    rows = described(
+        tmp_path,
+        {
+            "stand: {position: 0,": (
+                "stand: {position: {hip: 0, knee: 0.5}, via: [{position: 0.25, duration_s: 2}],"
+            )
+        },
+    )
+    assert rows["standing up, via 1"] == "to 0.25 rad in 2 s"
+    assert rows["standing up"] == ("to 0, 0.5 rad in 1 s; stiffness 1 N·m/rad; damping 1 N·m·s/rad")
+    assert described(tmp_path / "other", {})["standing up"].startswith("straight to 0 rad in 1 s;")
+
+
+def test_tables_show_the_index_of_each_joint_and_the_columns_of_each_term(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, changes = (
+        tmp_path,
+        {
+            "[{joints: [hip, knee], kind: position}]": (
+                "[{joints: [k.*], kind: velocity, scale: 5, clip: [-1, 1]}, "
+                "{joints: [h.*], kind: position, scale: 0.25, offset: default_position}]"
+            ),
+            "{term: joint_pos}": "{term: joint_pos, joints: [knee, hip], scale: {hip: 2, knee: 3}}",
+            "default_position: 0": "default_position: [0.1, 0.5]",
+            "{term: joint_vel}": "{term: joint_vel, clip: [-5, 5]}",
+        },
+    )
+    described(folder, changes)
+    joints, action, observation = inspect_path(folder).tables
+
+    assert [row[:2] for row in joints.rows] == [("0", "hip"), ("1", "knee")]
+    assert joints.rows[1][2:] == ("0.5", "-1", "1", "1", "1")
+    assert action.rows == [
+        ("0", "knee", "velocity", "0", "5", "-1 to 1"),
+        ("1", "hip", "position", "0.1", "0.25", "none"),
+    ]
+    assert observation.rows == [
+        ("0:2", "joint_pos", "3, 2", "none", "1"),
+        ("2:4", "joint_vel", "1", "-5 to 5", "1"),
+        ("4:6", "last_action", "1", "none", "1"),
+    ]
+    show_report(inspect_path(folder))
+    assert observation.title in capsys.readouterr().out
+
+
+def test_columns_of_several_frames_are_those_of_the_newest(tmp_path: Path) -> None:
+    described(
+        tmp_path,
+        {"[1, 6]": "[1, 18]", "obs: {terms": "obs: {history: {length: 3, layout: per_term}, terms"},
+    )
+    observation = inspect_path(tmp_path).tables[-1]
+    assert [row[0] for row in observation.rows] == ["4:6", "10:12", "16:18"]
+    assert {row[-1] for row in observation.rows} == {"3"}
+    assert observation.title.endswith("per term, oldest first, columns of the newest frame")
+
+
+def test_kind_of_the_integers_is_shown(tmp_path: Path) -> None:
+    rows = described(tmp_path, {"precision: fp32": "precision: int8, integers: unsigned"})
+    assert rows["artifact onnx"].endswith(", int8 with unsigned integers")
+
+
+def test_limits_without_an_artifact_are_named(tmp_path: Path) -> None:
+    assert "limits rknn: there is no artifact" in suspicions(
+        make_bundle(tmp_path, limits="limits: {rknn: {rmse: 0.1}}")
+    )
+
+
+def keep(folder: Path, content: dict[str, object]) -> None:
+    sha256 = load_bundle(folder, kind=JointBundle).contract.model.artifacts["onnx"].sha256
+    text = json.dumps(content).replace("MODEL", sha256)
+
+    def write(file: Path) -> None:
+        file.write_text(text, "utf-8")
+
+    keep_report(folder, "onnx", "report.json", write, sha256=sha256, force=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "verdict", "is_suspicious"),
+    [
+        (
+            {"reference": "fp32", "artifacts": [{"sha256": "MODEL", "holds": True}]},
+            "compared with fp32: limits hold",
+            False,
+        ),
+        (
+            {"reference": "fp32", "artifacts": [{"sha256": "MODEL", "holds": False}]},
+            "compared with fp32: limits fail",
+            True,
+        ),
+        (
+            {"reference": "fp32", "artifacts": [{"sha256": "0", "holds": True}]},
+            "about another model than the bundle has",
+            True,
+        ),
+        (
+            {
+                "model_sha256": "MODEL",
+                "outcomes": [{"name": "a", "passed": True}, {"name": "b", "passed": None}],
+            },
+            "1 of 1 cases passed",
+            False,
+        ),
+        (
+            {"model_sha256": "MODEL", "outcomes": [{"name": "push", "passed": False}]},
+            "0 of 1 cases passed; failed: push",
+            True,
+        ),
+        ({"model_sha256": "0", "outcomes": []}, "about another model than the bundle has", True),
+        ({"loss": 1}, "a report of a kind that is not known here", False),
+    ],
+)
+def test_reports_of_a_bundle_are_shown_with_their_verdict(
+    tmp_path: Path, content: dict[str, object], verdict: str, is_suspicious: bool
+) -> None:
+    keep(make_bundle(tmp_path), content)
+    report = inspect_path(tmp_path)
+    assert ("report onnx", f"reports/report.json: {verdict}") in report.rows
+    assert report.suspicions == ([f"reports/report.json: {verdict}"] if is_suspicious else [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"artifacts": [{"holds": True}]},
+        {"artifacts": 3},
+        {"outcomes": [3], "model_sha256": "MODEL"},
+        {"outcomes": [], "model_sha256": 3},
+    ],
+)
+def test_a_report_that_is_broken_is_said_to_be(tmp_path: Path, content: dict[str, object]) -> None:
+    keep(make_bundle(tmp_path), content)
+    assert "report.json: " in suspicions(tmp_path)
+
+
+def test_a_file_of_a_run_shows_its_format_and_an_action_that_is_not_scaled(tmp_path: Path) -> None:
+    source = copy.deepcopy(DEPLOY)
+    source["actions"]["JointPositionAction"] |= {"scale": [1.0, 1.0], "offset": [0.0, 0.0]}
+    file = tmp_path / "deploy.yaml"
+    file.write_text(yaml.safe_dump(source, sort_keys=False), encoding="utf-8")
+    report = inspect_path(file)
+    assert report.kind == "unitree_deploy_yaml"
+    assert ("joint_ids_map", "2: 1, 0") in report.rows
+    assert "scale 1 and offset 0" in report.suspicions[0]
+    file.write_text(yaml.safe_dump(LEAPP, sort_keys=False), encoding="utf-8")
+    assert inspect_path(file).kind == "leapp"
+
+
+@pytest.mark.parametrize("name", ["missing", "notes.txt"])
+def test_nothing_and_anything_else_are_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "notes.txt").write_text("?")
+    with pytest.raises(ToolError, match=r"expected (a file or folder|one of bundle folder)"):
+        inspect_path(tmp_path / name)
+
+
+def test_the_table_shows_rows_and_suspicions_as_they_are_written(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = InspectionReport(kind="kind", path=Path("x"), rows=[("shape", "[bold]1[/bold]")])
+    show_report(report)
+    assert "nothing suspicious" in capsys.readouterr().out
+    show_report(dataclasses.replace(report, suspicions=["[red] values"]))
+    out = capsys.readouterr().out
+    assert "[bold]1[/bold]" in out
+    assert "suspicious [red] values" in out
+
+
+def test_every_kind_says_its_name() -> None:
+    assert len({inspector.kind for inspector in INSPECTORS}) == len(INSPECTORS)

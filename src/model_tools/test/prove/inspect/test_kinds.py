@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What holds of all kinds: each is told by its content, none clash, none falls over."""
+
+from __future__ import annotations
+
+import importlib.util
+import zipfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from model_tools.errors import ToolError
+from model_tools.prove.inspect.inspection import show_report
+from model_tools.prove.inspect.registry import INSPECTORS, inspect_path
+from policy_inference.errors import PolicyError
+from policy_inference.testing.fuzzing import bounded, changed_bytes, examples
+
+from ...make.importers.small_models import save_policy
+from .small_kinds import checkpoint, dataset, rknn
+
+ARRAYS = "arrays (npz, npy, safetensors)"
+REAL = {
+    "legged/lite3/policy.onnx": "ONNX model",
+    "legged/leapp/policy.onnx": "ONNX model",
+    "legged/lite3/golden.npz": ARRAYS,
+    "legged/lite3/rollout_50hz.npz": ARRAYS,
+    "legged/go2_isaaclab/golden.npz": ARRAYS,
+    "legged/go2_isaaclab/deploy.yaml": "unitree_deploy_yaml",
+    "legged/isaaclab_env_yaml/env.yaml": "isaaclab_env_yaml",
+    "legged/isaaclab_env_yaml/golden.npz": ARRAYS,
+    "legged/isaaclab_io_descriptor/isaac_velocity_flat_anymal_d_v0_IO_descriptors.yaml": (
+        "isaaclab_io_descriptor"
+    ),
+    "legged/leapp/isaac_ros_deploy_multi_model.yaml": "leapp",
+    "legged/leapp/lite3_velocity.yaml": "leapp",
+    "legged/leapp/lite3_velocity_initial_values.safetensors": ARRAYS,
+    "act/golden.npz": ARRAYS,
+    "act/so100_new": "LeRobot checkpoint",
+    "act/so100_old": "LeRobot checkpoint",
+    "act/dual_arm": "LeRobot checkpoint",
+    "act/dataset_v3": "LeRobot dataset",
+}
+
+
+def saved_npz(folder: Path) -> Path:
+    np.savez(folder / "a.npz", allow_pickle=False, obs=np.ones((2, 3)))
+    return folder / "a.npz"
+
+
+def saved_npy(folder: Path) -> Path:
+    np.save(folder / "a.npy", np.ones((2, 3)))
+    return folder / "a.npy"
+
+
+def saved_tensors(folder: Path) -> Path:
+    save_file({"a": np.ones(3, np.float32)}, folder / "a.safetensors")
+    return folder / "a.safetensors"
+
+
+def program(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "policy.pt", "w") as archive:
+        for name in ("data.pkl", "data/0", "constants/0", "code/__torch__.py", "extra/joints"):
+            archive.writestr(f"policy/{name}", "12345")
+    return folder / "policy.pt"
+
+
+FILES: dict[str, Callable[[Path], Path]] = {
+    "arrays": saved_npz,
+    "one array": saved_npy,
+    "tensors": saved_tensors,
+    "RKNN": lambda folder: rknn(folder / "a.rknn"),
+    "ONNX": lambda folder: save_policy(folder / "a.onnx", 3, 2),
+    "LeRobot checkpoint": lambda folder: checkpoint(folder) / "config.json",
+    "LeRobot dataset": lambda folder: dataset(folder) / "meta" / "info.json",
+}
+FOLDERS = {"config.json": 1, "info.json": 2}
+"""How far above the file that describes it the folder is."""
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_file_cut_off_anywhere_is_refused(tmp_path: Path, kind: str) -> None:
+    file = FILES[kind](tmp_path)
+    whole = file.read_bytes()
+    path = file.parents[FOLDERS[file.name] - 1] if file.name in FOLDERS else file
+    for length in range(len(whole)):
+        file.write_bytes(whole[:length])
+        with pytest.raises(PolicyError, match="expected"):
+            inspect_path(path)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("kind", FILES)
+@given(data=st.data())
+@examples(0.5)
+def test_a_changed_file_is_shown_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, data: st.DataObject
+) -> None:
+    with TemporaryDirectory(dir=tmp_path_factory.getbasetemp()) as folder:
+        file = FILES[kind](Path(folder))
+        path = file.parents[FOLDERS[file.name] - 1] if file.name in FOLDERS else file
+        file.write_bytes(data.draw(changed_bytes(file.read_bytes())))
+        with suppress(PolicyError), bounded(cpu_s=5):
+            show_report(inspect_path(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "name", "kind"),
+    [
+        (saved_npz, "a.pt", ARRAYS),
+        (saved_npy, "a.engine", ARRAYS),
+        (program, "a.npz", "TorchScript program"),
+        (lambda folder: rknn(folder / "a.rknn"), "a.onnx", "RKNN model"),
+    ],
+)
+def test_content_decides_before_the_name(
+    tmp_path: Path, make: Callable[[Path], Path], name: str, kind: str
+) -> None:
+    assert inspect_path(make(tmp_path).rename(tmp_path / name)).kind == kind
+
+
+def test_what_a_program_is_made_of_is_listed_without_loading_it(tmp_path: Path) -> None:
+    report = inspect_path(program(tmp_path))
+    assert ("tensors", "2, 10 bytes") in report.rows
+    assert ("code", "__torch__.py, 5 bytes") in report.rows
+    assert ("extra file", "joints, 5 bytes") in report.rows
+    assert "can do anything where it is loaded" in report.suspicions[0]
+
+
+def test_a_compiled_model_shows_what_its_header_says(tmp_path: Path) -> None:
+    report = inspect_path(rknn(tmp_path / "a.rknn", version=7))
+    assert ("target", "rk3588") in report.rows
+    assert ("input", "obs float16[1, 6]") in report.rows
+    assert report.suspicions == [
+        "format version 7; only 6 was tried",
+        "it names no inputs or no outputs",
+    ]
+
+
+def test_an_engine_says_that_it_runs_only_where_it_was_built(tmp_path: Path) -> None:
+    (tmp_path / "a.engine").write_bytes(bytes(range(100)))
+    report = inspect_path(tmp_path / "a.engine")
+    assert ("size", "100 bytes") in report.rows
+    assert "only with the TensorRT version and the GPU type that built it" in report.suspicions[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        ("a.engine", b"{}", "found a text"),
+        ("a.plan", b"version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS"),
+        ("a.rknn", b"<!DOCTYPE html><html>", "a web page"),
+        ("a.onnx", b"", "an empty one"),
+        ("a.pkl", b"\x80\x04K\x01.", "expected one of bundle folder, "),
+    ],
+)
+def test_what_stands_in_the_place_of_a_file_is_named(
+    tmp_path: Path, name: str, content: bytes, found: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ToolError, match=found):
+        inspect_path(tmp_path / name)
+
+
+def test_without_torch_a_checkpoint_is_refused_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.pt").write_bytes(b"\x80\x02")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ToolError, match=r"pip install torch, or in a checkout"):
+        inspect_path(tmp_path / "a.pt")
+
+
+def test_json_nested_too_deep_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(ToolError, match=r"config.json: expected JSON"):
+        inspect_path(tmp_path)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("place", "kind"), REAL.items())
+def test_real_files_are_what_they_are_and_of_no_second_kind(
+    shared_data: Path, place: str, kind: str
+) -> None:
+    path = shared_data / place
+    assert sum(inspector.recognise(path) for inspector in INSPECTORS) == 1
+    assert inspect_path(path).kind == kind
+
+
+@pytest.mark.real_data
+def test_a_real_checkpoint_is_suspicious_only_where_its_weights_are_left_out(
+    shared_data: Path,
+) -> None:
+    assert inspect_path(shared_data / "act" / "so100_new").suspicions == []
+    assert inspect_path(shared_data / "act" / "dual_arm").suspicions == [
+        "model.safetensors is not there"
+    ]
+    missing, statistics = inspect_path(shared_data / "act" / "so100_old").suspicions
+    assert missing == "model.safetensors is not there"
+    assert statistics.startswith("no statistics")

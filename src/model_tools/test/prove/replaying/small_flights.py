@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Short flights of the tiny policies under the robot's own controller, recorded as on a robot."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import get_types_from_msg
+
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.messages import state_reader, velocity_of
+from policy_inference.core.policy import joint_controller
+from policy_inference.flight.description import flight_of, settings_of
+from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recording import Recording
+from policy_inference.flight.ring import Ring
+from policy_inference.flight.sensors import IMU, JOINT_STATES, TWIST, SensorMessages
+from policy_inference.flight.tap import Tap
+from policy_inference.interfaces import Mode
+
+TOPICS = (JOINT_STATES, IMU, TWIST)
+START_NS = 1_000_000_000
+ORDER = ("knee", "tail", "hip")
+"""How the robot names its joints: in another order than the policy, and one more."""
+
+
+class SmallFlight:
+    """A robot with two joints that swing, and its controller; every tick is recorded."""
+
+    def __init__(self, bundle: JointBundle, stricter_limits: StricterLimits | None = None) -> None:
+        backend, _ = open_backend(bundle, ["onnx"])
+        tap, self.clock_ns, self.now_ns = Tap(backend), START_NS, START_NS
+        limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
+        self.controller = joint_controller(bundle, tap, limits, lambda: self.clock_ns)
+        self._period_ns, self._types = bundle.contract.period_ns, message_types()
+        self._make = SensorMessages(self._types)
+        self._flight = flight_of(
+            bundle, tap, self.controller, TOPICS, settings=settings_of(limits, tap)
+        )
+        self._ring = Ring(self.controller, tap, 1000)
+        tap.show(self._ring)
+        names = bundle.contract.joints.on_robot()
+        self._readers = {
+            name: state_reader(name, names, self.controller.state)
+            for name in self.controller.inputs
+            if name != TWIST.name
+        }
+
+    @property
+    def ticks(self) -> int:
+        return self._ring.end
+
+    def stand_and_run(self, ticks: int = 30) -> None:
+        """Stand up, and run for so many ticks."""
+        self.tick()
+        self.controller.stand()
+        while self.controller.mode is not Mode.READY:
+            self.tick()
+        self.controller.run()
+        self.go_on(ticks)
+
+    def go_on(self, ticks: int, **how: Any) -> None:
+        for _ in range(ticks):
+            self.tick(**how)
+
+    def tick(
+        self,
+        *,
+        silent: bool = False,
+        late: bool = False,
+        nan: bool = False,
+        tilt_rad: float = 0.0,
+        velocity: tuple[float, float, float] | None = None,
+        pressed: bool = False,
+    ) -> None:
+        """One tick.
+
+        Args:
+            silent: No sensor says anything.
+            late: The model takes too long.
+            nan: A velocity is not a number.
+            tilt_rad: How far it leans.
+            velocity: A command that comes.
+            pressed: The e-stop is pressed when the tick has ended and nothing is sent yet.
+        """
+        now_ns = self.clock_ns = self.now_ns
+        seen = {} if silent else self._sensed(now_ns, nan=nan, tilt_rad=tilt_rad)
+        if velocity is not None:
+            seen[TWIST.name] = self._make.twist(velocity)
+        for name, entry in self.controller.inputs.items():
+            if name in seen:
+                self._read(name, seen[name])
+                entry.accept(now_ns, None if name == TWIST.name else now_ns, now_ns)
+        if late:
+            self.clock_ns = now_ns + self._period_ns + 1
+        targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        if pressed:
+            targets = self.controller.estop("pressed")
+        self._ring.record(
+            now_ns=now_ns,
+            stamp_ns=now_ns,
+            duration_ns=100_000,
+            sent=targets,
+            wire=tuple(seen.get(topic.name) for topic in TOPICS),
+            sequence=None if targets is None else self._ring.end,
+        )
+        self.now_ns += self._period_ns
+
+    def save(self, place: Path, first: int = 0, end: int | None = None) -> Path:
+        """Write ticks as a recording, those from `first` to before `end`."""
+        ticks, lost = self._ring.copies(first, self._ring.end if end is None else end)
+        assert not lost
+        with Recording(place, self._types, self._flight, "a test") as recording:
+            recording.add(ticks)
+        return recording.place
+
+    def _sensed(self, now_ns: int, *, nan: bool, tilt_rad: float) -> dict[str, bytes]:
+        t = now_ns * 1e-9
+        position = np.array([0.05 * math.sin(9.0 * t), 1.0, 0.08 * math.cos(7.0 * t)])
+        velocity = np.array([0.45 * math.cos(9.0 * t), 0.0, math.nan if nan else math.sin(t)])
+        quat = np.array([math.sin(tilt_rad / 2), 0.0, 0.0, math.cos(tilt_rad / 2)])
+        return {
+            JOINT_STATES.name: self._make.joint_states(
+                now_ns, ORDER, position, velocity, 0.3 * velocity
+            ),
+            IMU.name: self._make.imu(
+                now_ns, quat, np.array([0.1, 0.2, math.sin(t)]), np.array([0.0, 0.0, 9.81])
+            ),
+        }
+
+    def _read(self, name: str, data: bytes) -> None:
+        kind = next(topic.type for topic in TOPICS if topic.name == name)
+        message = self._types.deserialize_cdr(data, kind)
+        if name == TWIST.name:
+            self.controller.command.set(velocity_of(message), self.now_ns)
+        else:
+            self._readers[name].read(message)
+
+
+def rewritten(
+    recording: Path,
+    place: Path,
+    edit: Callable[[str, Any], Any],
+    definitions: Mapping[str, str] | None = None,
+    loads_at: int | None = None,
+    later_ns: Mapping[str, int] | None = None,
+) -> Path:
+    """Write a recording anew.
+
+    Args:
+        recording: Its folder.
+        place: The folder to be.
+        edit: Gets relative topic and message, and returns the message or None to leave it out.
+        definitions: Text of messages that differ from the present ones.
+        loads_at: Tick before which another bundle is loaded.
+        later_ns: By how much later a topic is logged.
+    """
+    types = message_types()
+    for name, text in (definitions or {}).items():
+        types.fielddefs.pop(name)
+        types.register(get_types_from_msg(text, name))
+    with (
+        AnyReader([recording]) as reader,
+        Writer(place, version=9, storage_plugin=StoragePlugin.MCAP) as writer,
+    ):
+        known = {
+            each.topic: writer.add_connection(each.topic, each.msgtype, typestore=types)
+            for each in reader.connections
+        }
+        info = None
+        for connection, log_ns, data in reader.messages():
+            topic = connection.topic.lstrip("/")
+            writable: Any = bytearray(data)  # arrays of the message are views of it
+            message = edit(topic, reader.deserialize(writable, connection.msgtype))
+            if topic == "flight_info":
+                info = connection, message
+            if topic == "policy_tick" and message is not None and message.tick == loads_at:
+                assert info is not None
+                other = dataclasses.replace(info[1], bundle_sha256="0" * 64)
+                writer.write(
+                    known[info[0].topic], log_ns, types.serialize_cdr(other, info[0].msgtype)
+                )
+            if message is not None:
+                writer.write(
+                    known[connection.topic],
+                    log_ns + (later_ns or {}).get(topic, 0),
+                    types.serialize_cdr(message, connection.msgtype),
+                )
+    return place

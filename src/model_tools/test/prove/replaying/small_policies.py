@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tiny policies that see different things, and what a replay found in a few words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from model_tools.prove.replaying.replay import ReplayedFlight
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+from ...tiny_bundle import make_bundle
+
+PLAIN = "{terms: [{term: joint_pos}, {term: joint_vel}, {term: last_action}]}"
+RANGE = "velocity_command: {min: [-1, -1, -1], max: [1, 1, 1]}"
+HISTORY = (
+    "{{terms: [{{term: joint_pos}}], history: "
+    "{{length: 3, layout: {layout}, order: {order}, init: {init}}}}}"
+)
+SEEING = {
+    "plain": PLAIN,
+    "history": HISTORY.format(layout="per_frame", order="newest_first", init="zero"),
+    "repeated history": HISTORY.format(layout="per_term", order="oldest_first", init="repeat"),
+    "command": "{terms: [{term: base_ang_vel}, {term: velocity_command, scale: 2.0}]}",
+    "phase": "{terms: [{term: joint_pos}, {term: phase, period_s: 0.7}, {term: last_action}]}",
+    "standing": "{terms: [{term: joint_pos}, {term: phase, period_s: 0.7, offsets: [0.0, 0.5], "
+    "parts: [cos, sin], standing: {below: 0.3, phase: 0.5, clock: stops}}]}",
+}
+
+
+def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> JointBundle:
+    """Make a policy that observes this."""
+    make_bundle(folder, **options)
+    edit(folder, PLAIN, observation)
+    if "velocity_command" in observation or "standing" in observation:
+        edit(folder, "safety: {", f"{RANGE}\nsafety: {{")
+    return load_bundle(folder, kind=JointBundle)
+
+
+def edit(folder: Path, before: str, after: str) -> Path:
+    """Change the contract."""
+    file = folder / "policy.yaml"
+    text = file.read_text("utf-8")
+    assert before in text
+    file.write_text(text.replace(before, after), "utf-8")
+    return folder
+
+
+def differing(found: ReplayedFlight) -> dict[str, int]:
+    return {
+        name: stage.differing for name, stage in found.replayer.stages.items() if stage.differing
+    }
+
+
+def judged(found: ReplayedFlight) -> dict[str, tuple[int, int]]:
+    return {name: (stage.judged, stage.not_judged) for name, stage in found.replayer.stages.items()}

@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The workspace of a chunk policy: D-Robotics' names, both graphs, nothing lost that was there."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from model_tools.errors import ToolError, UnfinishedError
+from model_tools.files.bpu_files import MARCHES, workspace_files
+from model_tools.files.outputs import new_folder
+from model_tools.prove.calibration.graph_samples import Progress
+from model_tools.ship.compilers.bpu_workspace import prepare_workspace
+from model_tools.ship.compilers.compiled_bundle import CompileRequest
+from model_tools.ship.compilers.compiled_chunks import compile_chunk_bundle
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+
+from ....files.lerobot.small_dataset import write_dataset
+from . import vendor_tool
+
+SIZES = {"laptop": (48, 64), "phone": (48, 64)}
+Prepare = Callable[..., Path]
+Tool = Callable[..., None]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "dataset")
+
+
+@pytest.fixture
+def prepared(tmp_path: Path, dataset: Path) -> Prepare:
+    folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
+
+    def apply(march: str = "nash-e", count: int = 6, jobs: int = 6) -> Path:
+        prepare_workspace(folder, march, dataset, count, jobs)
+        return folder
+
+    return apply
+
+
+def config(folder: Path, graph: str) -> dict[str, dict[str, Any]]:
+    loaded: dict[str, dict[str, Any]] = yaml.safe_load(
+        (folder / graph / f"config_{graph}.yaml").read_text("utf-8")
+    )
+    return loaded
+
+
+@pytest.mark.parametrize("march", MARCHES)
+def test_the_vendors_tool_takes_both_graphs(prepared: Prepare, march: str) -> None:
+    folder = prepared(march)
+
+    for graph, shapes in (
+        (ENCODER, [(1, 3, 48, 64)]),
+        (POLICY, [(1, 3), (1, 2, 12, 16), (1, 2, 12, 16)]),
+    ):
+        settings = config(folder, graph)
+        assert vendor_tool.check(MARCHES[march].tool, folder / graph, settings) == shapes
+        assert settings["model_parameters"]["march"] == march
+        assert settings["compiler_parameters"]["jobs"] == 6
+        assert "set_all_nodes_int16" in settings["calibration_parameters"]["optimization"]
+
+
+@pytest.mark.parametrize(("march", "suffix"), [("nash-e", ".npy"), ("bayes-e", ".bin")])
+def test_names_are_those_of_the_vendors_exporter(
+    prepared: Prepare, march: str, suffix: str
+) -> None:
+    folder = prepared(march)
+
+    encoder, policy = (folder / graph / f"calibration_data_{graph}" for graph in (ENCODER, POLICY))
+    assert sorted(file.name for file in encoder.iterdir()) == [
+        f"{camera}_{i:010d}{suffix}" for camera in SIZES for i in range(6)
+    ]
+    assert sorted(place.name for place in policy.iterdir()) == ["laptop", "phone", "state"]
+    assert {len(list(place.iterdir())) for place in policy.iterdir()} == {6}
+    assert config(folder, POLICY)["calibration_parameters"]["cal_data_dir"] == ";".join(
+        f"calibration_data_{POLICY}/{name}" for name in ("state", "laptop", "phone")
+    )
+    assert (folder / "build_all.sh").read_text("utf-8").count("bash BPU_ACTPolicy_") == 2
+    for graph in (ENCODER, POLICY):
+        assert (folder / graph / f"build_{graph}.sh").is_file()
+    assert (folder / "bpu_output").is_dir()
+
+
+def test_samples_are_normalised_pictures(prepared: Prepare) -> None:
+    folder = prepared() / ENCODER / f"calibration_data_{ENCODER}"
+
+    values = np.stack([np.load(file) for file in folder.iterdir()])
+    assert values.shape == (12, 1, 3, 48, 64)
+    assert values.dtype == np.float32
+    assert -2.5 < values.min() < 0.0 < values.max() < 4.0
+
+
+def test_the_bundle_is_untouched(prepared: Prepare, tmp_path: Path) -> None:
+    statistics = tmp_path / "arm" / "bpu_output" / "laptop_mean.npy"
+    statistics.parent.mkdir()
+    statistics.write_bytes(b"kept")
+    before = {file: file.read_bytes() for file in (tmp_path / "arm").rglob("*") if file.is_file()}
+
+    bundle = load_bundle(prepared(), kind=ChunkBundle)
+
+    bundle.verify()
+    assert {file: file.read_bytes() for file in before} == before
+    assert not list(bundle.path.glob(".*"))
+    assert not list(bundle.path.rglob("*.nash-e.onnx"))
+
+
+def test_a_model_of_a_newer_opset_is_converted_beside_the_bundles_own(
+    tmp_path: Path, dataset: Path
+) -> None:
+    folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
+
+    prepare_workspace(folder, "bayes-e", dataset, 4, 1)
+
+    names = {
+        graph: config(folder, graph)["model_parameters"]["onnx_model"]
+        for graph in (ENCODER, POLICY)
+    }
+    assert names == {ENCODER: f"{ENCODER}.bayes-e.onnx", POLICY: f"{POLICY}.bayes-e.onnx"}
+    load_bundle(folder, kind=ChunkBundle).verify()
+
+
+def test_a_workspace_that_is_there_stays(prepared: Prepare) -> None:
+    folder = prepared()
+
+    with pytest.raises(ToolError, match=r"arm: expected no workspace there yet, found works"):
+        prepared(count=4)
+
+    assert len(list((folder / ENCODER / f"calibration_data_{ENCODER}").iterdir())) == 12
+
+
+@pytest.mark.parametrize("march", ["nash-e", "bayes-e"])
+def test_patterns_are_of_the_files_of_a_workspace_and_no_others(
+    prepared: Prepare, march: str
+) -> None:
+    folder, marker = prepared(march), "policy.yaml"
+    owned = (
+        *workspace_files((ENCODER, POLICY)),
+        marker,
+        "golden.npz",
+        *(f"{name}/{name}.onnx" for name in (ENCODER, POLICY)),
+    )
+
+    with new_folder(folder, marker=marker, force=True, owned=owned) as made:
+        (made / marker).touch()
+        (made / POLICY / "model_output").mkdir(parents=True)
+        (made / POLICY / "model_output" / f"{POLICY}.hbm").touch()
+
+    with (
+        pytest.raises(ToolError, match=rf"found {POLICY}/model_output/{POLICY}\.hbm; move"),
+        new_folder(folder, marker=marker, force=True, owned=owned),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (
+            {"march": "nash-x"},
+            "expected a type among nash-e, nash-m, nash-p, bayes-e, bayes, found",
+        ),
+        ({"jobs": 0}, "expected at least 1 job of the compiler, found 0"),
+        ({"count": 37}, "dataset: expected at least 37 observations to take, found 36"),
+    ],
+)
+def test_what_cannot_be_leaves_nothing_behind(
+    prepared: Prepare, tmp_path: Path, given: dict[str, Any], expected: str
+) -> None:
+    before = sorted((tmp_path / "arm").rglob("*"))
+
+    with pytest.raises(ToolError, match=expected):
+        prepared(**given)
+
+    assert sorted((tmp_path / "arm").rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("march", "tool", "suffix"),
+    [("nash-e", "hb_compile", ".hbm"), ("bayes-e", "hb_mapper", ".bin")],
+)
+def test_build_all_compiles_and_the_bundle_takes_what_it_made(
+    prepared: Prepare,
+    put_on_path: Tool,
+    dataset: Path,
+    tmp_path: Path,
+    march: str,
+    tool: str,
+    suffix: str,
+) -> None:
+    folder = prepared(march, 8)
+    put_on_path(tool)
+    subprocess.run(["bash", str(folder / "build_all.sh")], check=True, capture_output=True)
+
+    bundle = compiled(folder, dataset, tmp_path / "made", march, compiled=folder)
+
+    for graph in (ENCODER, POLICY):
+        artifact = bundle.contract.graphs[graph].artifacts["bpu"]
+        assert artifact.file == f"{graph}/{graph}.int16{suffix}"
+        assert (artifact.precision, artifact.target) == ("int16", march)
+        assert (folder / "bpu_output" / f"{graph}{suffix}").is_file()
+    assert not (bundle.path / "build_all.sh").exists()
+    bundle.verify()
+
+
+def test_compile_writes_the_same_workspace_elsewhere(
+    prepared: Prepare, dataset: Path, tmp_path: Path
+) -> None:
+    folder, work = prepared(count=8), tmp_path / "work"
+
+    with pytest.raises(UnfinishedError, match=f"--option compiled={work}"):
+        compiled(folder, dataset, tmp_path / "made", "nash-e", workspace=work, jobs=6)
+
+    def files(place: Path) -> set[str]:
+        return {str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()}
+
+    assert files(work) | {"policy.yaml", "golden.npz"} == files(folder)
+    assert (work / "workspace.json").read_text() == (folder / "workspace.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"compiled": "arm"}, rf"{ENCODER}.hbm: expected what hb_compile made, found nothing"),
+        ({}, "expected hb_compile on the PATH, or a folder"),
+    ],
+)
+def test_what_compile_lacks_is_said_before_samples_are_collected(
+    prepared: Prepare, tmp_path: Path, options: dict[str, str], expected: str
+) -> None:
+    folder, taken = prepared(count=8), list[int]()
+    given = {name: tmp_path / place for name, place in options.items()}
+
+    with pytest.raises(ToolError, match=expected):
+        compiled(
+            folder,
+            tmp_path / "no dataset",
+            tmp_path / "made",
+            "nash-e",
+            lambda seen, total: taken.append(seen),
+            **given,
+        )
+
+    assert not taken
+
+
+def test_compile_with_the_vendors_tool_here_makes_all_graphs(
+    put_on_path: Tool, dataset: Path, tmp_path: Path
+) -> None:
+    put_on_path("hb_compile")
+    folder = write_chunk_bundle(tmp_path / "arm", sizes=SIZES)
+
+    bundle = compiled(folder, dataset, tmp_path / "made", "nash-e")
+
+    for graph in (ENCODER, POLICY):
+        artifact = bundle.contract.graphs[graph].artifacts["bpu"]
+        assert artifact.tool == "hb_compile, version 1.2.3"
+        assert artifact.calibration is not None
+        assert artifact.calibration.rows == (16 if graph == ENCODER else 8)
+
+
+def compiled(
+    folder: Path,
+    dataset: Path,
+    output: Path,
+    march: str,
+    progress: Progress = lambda seen, total: None,
+    **options: object,
+) -> ChunkBundle:
+    return compile_chunk_bundle(
+        CompileRequest(
+            compiler="bpu",
+            bundle=folder,
+            precision="int16",
+            target=march,
+            samples=dataset,
+            rows=8,
+            output=output,
+            options={name: str(value) for name, value in options.items()},
+        ),
+        progress,
+    )

@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compiling a chunk policy: every graph is compiled, and the chunks stay nearly the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools import cli
+from model_tools.errors import ToolError
+from model_tools.files.observation_sources import DatasetSource
+from model_tools.make.act.act_contract import ActRequest as ExportRequest
+from model_tools.make.act.act_export import export_act
+from model_tools.prove.calibration.graph_samples import (
+    GraphSamples,
+    collect_samples,
+)
+from model_tools.ship.compilers.compiled_bundle import CompileRequest
+from model_tools.ship.compilers.compiled_chunks import compile_chunk_bundle
+from policy_inference.backends.registry import open_graphs
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import F64
+from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
+
+from ...files.lerobot.small_dataset import write_dataset
+
+SIZES = {"laptop": (48, 64), "phone": (48, 64)}
+Compile = Callable[..., ChunkBundle]
+Worst = Callable[[ChunkBundle], float]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_chunk_bundle(tmp_path / "bundle", sizes=SIZES, limits={"onnx": {"max_abs": 1e-5}})
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Path:
+    return write_dataset(tmp_path / "dataset")
+
+
+@pytest.fixture
+def compiled(source: Path, dataset: Path, tmp_path: Path) -> Compile:
+    def apply(precision: str = "int8", **changes: object) -> ChunkBundle:
+        given = {
+            "compiler": "onnx",
+            "bundle": source,
+            "target": None,
+            "rows": 36,
+            "samples": dataset,
+            "output": tmp_path / "made",
+            **changes,
+        }
+        return compile_chunk_bundle(CompileRequest(precision=precision, **given))  # type: ignore[arg-type]  # as in the calls
+
+    return apply
+
+
+@pytest.fixture
+def worst(source: Path, dataset: Path, tmp_path: Path) -> Worst:
+    """Return the largest difference of a bundle's normalised chunks from those of the source."""
+    reference = load_bundle(source, kind=ChunkBundle)
+    folder = tmp_path / "seen"
+    folder.mkdir()
+    samples = collect_samples(reference, DatasetSource(reference.contract, dataset), 30, folder)
+
+    expected = chunks_of(reference, samples)
+    return lambda bundle: float(np.abs(chunks_of(bundle, samples) - expected).max())
+
+
+def chunks_of(bundle: ChunkBundle, samples: Mapping[str, GraphSamples]) -> F64:
+    """Return the normalised chunks [rows, steps, actions] of what the graphs of a source get."""
+    opened, _ = open_graphs(bundle, ["onnx"])
+    encoder, policy = opened[f"graphs.{ENCODER}"], opened[f"graphs.{POLICY}"]
+    images, states = samples[ENCODER].inputs["images"], samples[POLICY].inputs["states"]
+    found = []
+    for row, state in enumerate(states):
+        for place, name in enumerate(("laptop_features", "phone_features")):
+            encoder.inputs["images"][0] = images[2 * row + place]
+            encoder.run()
+            policy.inputs[name][:] = encoder.outputs["Vision_Features"]
+        policy.inputs["states"][0] = state
+        policy.run()
+        found.append(np.array(policy.outputs["Actions"][0], np.float64))
+    for one in opened.values():
+        one.close()
+    return np.stack(found)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 3e-3), ("int8", 0.05)])
+def test_all_graphs_are_compiled_and_answer_nearly_the_same(
+    compiled: Compile, worst: Worst, precision: str, tolerance: float
+) -> None:
+    bundle = compiled(precision)
+
+    for name in (ENCODER, POLICY):
+        artifact = bundle.contract.graphs[name].artifacts["onnx"]
+        assert artifact.precision == precision
+        assert artifact.file == f"{name}/{name}.{precision}.onnx"
+        assert not (bundle.path / name / f"{name}.onnx").exists()
+    assert 0.0 < worst(bundle) < tolerance
+    assert not bundle.contract.limits
+    bundle.verify()
+
+
+def test_wrong_ranges_spoil_the_chunks(compiled: Compile, worst: Worst, tmp_path: Path) -> None:
+    """Pictures of 0 to 255 in the place of normalised ones, as exporters have left them."""
+    good = worst(compiled())
+    pixels = {"mode": "mean_std", "mean": [0.0] * 3, "std": [1 / 255] * 3}
+    changes: dict[str, Any] = {f"cameras.{name}.normalisation": pixels for name in SIZES}
+    ruined = write_chunk_bundle(tmp_path / "ruined", sizes=SIZES, **changes)
+
+    made = compiled(bundle=ruined, output=tmp_path / "made_ruined")
+
+    # On the robot the graphs get what the training's statistics say.
+    assert worst(made) > 5 * good
+
+
+def test_artifacts_say_what_they_were_calibrated_with(compiled: Compile) -> None:
+    bundle = compiled()
+
+    for name, rows in ((ENCODER, 72), (POLICY, 36)):
+        artifact = bundle.contract.graphs[name].artifacts["onnx"]
+        assert artifact.calibration is not None
+        assert (artifact.calibration.source, artifact.calibration.rows) == ("dataset", rows)
+        assert f"activations min-max over {rows} rows of dataset" in (artifact.made or "")
+
+
+def test_another_back_ends_graphs_stand_beside_the_reference(
+    compiled: Compile, worst: Worst
+) -> None:
+    bundle = compiled(compiler="tensorrt")
+
+    for name in (ENCODER, POLICY):
+        assert list(bundle.contract.graphs[name].artifacts) == ["onnx", "tensorrt"]
+        assert (bundle.path / name / f"{name}.int8.tensorrt.onnx").is_file()
+    assert worst(bundle) < 1e-5
+
+
+def test_nothing_but_the_bundle_is_made(compiled: Compile, source: Path) -> None:
+    (source / ENCODER / "notes.txt").touch()
+
+    bundle = compiled()
+
+    files = sorted(str(f.relative_to(bundle.path)) for f in bundle.path.rglob("*") if f.is_file())
+    assert files == [
+        f"{POLICY}/{POLICY}.int8.onnx",
+        f"{ENCODER}/{ENCODER}.int8.onnx",
+        "golden.npz",
+        "policy.yaml",
+    ]
+
+
+def test_a_made_bundle_is_replaced_by_force_alone(compiled: Compile) -> None:
+    compiled()
+
+    with pytest.raises(ToolError, match="made: expected nothing there yet, found a folder; --for"):
+        compiled("fp16")
+    compiled("fp16", force=True)
+
+
+def test_all_frames_calibrate_where_there_are_fewer_than_usual(
+    compiled: Compile, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    bundle = compiled(rows=None)
+
+    calibration = bundle.contract.graphs[POLICY].artifacts["onnx"].calibration
+    assert calibration is not None
+    assert calibration.rows == 36
+    assert "dataset: all 36 observations calibrate; 200 would" in caplog.text
+    with pytest.raises(ToolError, match="expected at least 37 observations to take, found 36"):
+        compiled(rows=37, output=tmp_path / "more")
+    assert not (tmp_path / "more").exists()
+
+
+def test_calibrating_needs_a_dataset(compiled: Compile, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"rows to calibrate with \(--samples, or --dataset"):
+        compiled(samples=None)
+    with pytest.raises(ToolError, match=r"expected the folder of a LeRobot dataset, with meta/inf"):
+        compiled(samples=tmp_path / "nowhere")
+    (tmp_path / "rollout.npz").touch()
+    with pytest.raises(ToolError, match=r"expected a LeRobot dataset or a rosbag2 recording"):
+        compiled(samples=tmp_path / "rollout.npz")
+
+
+def test_the_command_compiles_a_chunk_policy(source: Path, dataset: Path, tmp_path: Path) -> None:
+    status = cli.main(
+        [
+            "compile",
+            "onnx",
+            "--bundle",
+            str(source),
+            "--precision",
+            "int8",
+            "--dataset",
+            str(dataset),
+            "--cal-num",
+            "36",
+            "--output",
+            str(tmp_path / "made"),
+        ]
+    )
+
+    assert status == 0
+    bundle = load_bundle(tmp_path / "made", kind=ChunkBundle)
+    assert bundle.contract.graphs[POLICY].artifacts["onnx"].precision == "int8"
+    bundle.verify()
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+def test_a_real_checkpoint_in_int8_stays_near_its_float32(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "so100"
+    export_act(
+        ExportRequest(
+            checkpoint=shared_data / "act/so100_new",
+            output=folder,
+            robot="so100",
+            units="degrees",
+            rate_hz=30.0,
+            name="so100",
+        )
+    )
+    contract = folder / "policy.yaml"  # the dataset's pictures are smaller than those of training
+    contract.write_text(contract.read_text("utf-8").replace("resize: false", "resize: true"))
+
+    made = compile_chunk_bundle(
+        CompileRequest(
+            compiler="onnx",
+            bundle=folder,
+            precision="int8",
+            target=None,
+            rows=6,
+            samples=shared_data / "act/dataset_v3",
+            output=tmp_path / "int8",
+        )
+    )
+
+    reference = load_bundle(folder, kind=ChunkBundle)
+    source = DatasetSource(reference.contract, shared_data / "act/dataset_v3")
+    (tmp_path / "seen").mkdir()
+    samples = collect_samples(reference, source, 3, tmp_path / "seen")
+    errors = np.abs(chunks_of(made, samples) - chunks_of(reference, samples))
+    assert errors.mean() < 0.08
+    assert errors.max() < 0.4

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compilers by name: ours, those of other packages, packages in each other's way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.ship.compilers.compiler import (
+    GROUP,
+    available,
+    find_compiler,
+    remedy,
+)
+from model_tools.ship.compilers.onnx import OnnxCompiler
+from policy_inference.testing.distributions import register
+
+Install = Callable[..., None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Make a distribution importable that registers compilers, given as name=value."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def apply(distribution: str, **compilers: str) -> None:
+        register(tmp_path, distribution, GROUP, compilers)
+
+    return apply
+
+
+def test_onnx_is_registered_by_the_installed_package() -> None:
+    assert isinstance(find_compiler("onnx"), OnnxCompiler)
+
+
+def test_a_compiler_of_another_package_is_found(install: Install) -> None:
+    install("vendor", vendor="model_tools.ship.compilers.onnx:OnnxCompiler")
+
+    assert {"onnx", "vendor"} <= available().keys()
+
+
+def test_two_packages_with_one_name_are_refused(install: Install) -> None:
+    install("vendor", fast="model_tools.ship.compilers.onnx:OnnxCompiler")
+    install("rival", fast="rival:Compiler")
+
+    with pytest.raises(ToolError, match=r"'fast' is registered twice, by .*rival.* and by"):
+        available()
+
+
+def test_a_package_that_does_not_load_is_named(install: Install) -> None:
+    install("vendor", vendor="vendor_that_is_gone:Compiler")
+
+    with pytest.raises(ToolError, match=r"vendor \(vendor_that_is_gone:Compiler\) does not load"):
+        find_compiler("vendor")
+
+
+def test_what_helps_a_precision_that_fails_is_known_for_every_back_end_that_runs_it(
+    install: Install,
+) -> None:
+    install("rockchip", rknn="model_tools.ship.compilers.rknn:RknnCompiler")
+
+    for backend in ("rknn", "rknn_sim"):
+        assert "hybrid=yes" in remedy(backend, "w8a8")
+    assert "compile fp16" in remedy("onnx", "int8")
+    assert remedy("onnx", "fp32") == remedy("nobody", "int8") == ""

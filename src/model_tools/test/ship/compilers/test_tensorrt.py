@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Models for TensorRT: its parser takes them in every version, and they are the same function."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.ship.compilers.compiled_bundle import (
+    CompileRequest,
+    compile_bundle,
+)
+from model_tools.ship.compilers.onnx import quantise
+from policy_inference.backends.registry import open_backend
+from policy_inference.backends.tensorrt.backend import TensorRtBackend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import F32, TensorSpec
+
+from ...tiny_bundle import forward, make_bundle, observations, weights
+
+# The double stands with the tests of the back end that it is one of.
+machine: Any = importlib.import_module("src.policy_inference.test.backends.nvidia.machine")
+flavours: Any = importlib.import_module("src.policy_inference.test.backends.nvidia.flavours")
+
+Compile = Callable[..., JointBundle]
+TOLERANCES = {"fp32": 1e-6, "fp16": 0.002, "int8": 0.05}
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def compiled(rows: Path, tmp_path: Path) -> Compile:
+    """Compile a small bundle."""
+    source = make_bundle(tmp_path / "tiny")
+
+    def apply(precision: str, **options: str) -> JointBundle:
+        return compile_bundle(
+            CompileRequest(
+                compiler="tensorrt",
+                bundle=source,
+                target=None,
+                rows=512,
+                precision=precision,
+                samples=rows if precision == "int8" else None,
+                output=tmp_path / "made",
+                options=options,
+            )
+        )
+
+    return apply
+
+
+@pytest.mark.parametrize("flavour", flavours.FLAVOURS)
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_every_version_builds_an_engine_of_it(
+    compiled: Compile, monkeypatch: pytest.MonkeyPatch, flavour: str, precision: str
+) -> None:
+    bundle = compiled(precision)
+    machine.install(monkeypatch, flavour)
+
+    backend, _ = open_backend(bundle, ["tensorrt"], {"tensorrt": {"build": "yes"}})
+    for row in observations(20, seed=3):
+        backend.inputs["obs"][:] = row
+        backend.run()
+        actions: F32 = backend.outputs["actions"].astype(np.float32)
+        np.testing.assert_allclose(
+            actions, forward(row[None], weights()), rtol=0.0, atol=TOLERANCES[precision]
+        )
+    backend.close()
+
+
+@pytest.mark.parametrize("precision", TOLERANCES)
+def test_the_contract_says_that_the_file_is_portable(compiled: Compile, precision: str) -> None:
+    entry, file = compiled(precision).artifact("tensorrt")
+
+    assert (entry.precision, entry.target) == (precision, None)
+    assert file.name == f"policy.{precision}.tensorrt.onnx"
+    assert entry.made is not None
+    assert entry.made.startswith("portable ONNX, of which each machine builds its own engine; ")
+    assert ("over 100 rows of rollout.npz" in entry.made) == (precision == "int8")
+
+
+def test_the_reference_stays_where_it_was(compiled: Compile, tmp_path: Path) -> None:
+    bundle = compiled("int8")
+
+    former = load_bundle(tmp_path / "tiny", kind=JointBundle).contract.model.artifacts["onnx"]
+    assert bundle.contract.model.artifacts["onnx"] == former
+
+
+def test_biases_stay_in_float32_and_weights_have_pairs_of_their_own(compiled: Compile) -> None:
+    model = onnx.load(compiled("int8").artifact("tensorrt")[1])
+    constants = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    quantised = [
+        constants.get(node.input[0])
+        for node in model.graph.node
+        if node.op_type == "DequantizeLinear"
+    ]
+
+    assert quantised
+    assert set(quantised) == {None}
+
+
+@pytest.mark.parametrize(
+    ("flavour", "said"),
+    [
+        ("8.5", "TensorRT only supports symmetric quantization"),
+        ("11.4", "only activation types allowed as input to this layer"),
+    ],
+)
+def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flavour: str, said: str
+) -> None:
+    """Why there are two kinds of it; the double refuses what the real parser does."""
+    gemm = onnx.helper.make_node("Gemm", ["obs", "w", "b"], ["actions"])
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in {"obs": (1, 6), "actions": (1, 2)}.items()
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(np.ones(shape, np.float32), name)
+        for name, shape in {"w": (6, 2), "b": (2,)}.items()
+    ]
+    graph = onnx.helper.make_graph([gemm], "gemm", values[:1], values[1:], constants)
+    onnx.save(
+        onnx.helper.make_model(
+            graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+        ),
+        str(tmp_path / "gemm.onnx"),
+    )
+    made = tmp_path / "int8.onnx"
+    machine.install(monkeypatch, flavour)
+    obs, actions = TensorSpec(name="obs", shape=(1, 6)), TensorSpec(name="actions", shape=(1, 2))
+    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()})
+    with pytest.raises(BackendError, match=said):
+        TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"})
+    quantise(tmp_path / "gemm.onnx", made, {"obs": observations()}, signed=True)
+    TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"}).close()
+
+
+def test_a_build_here_proves_it_and_is_told(
+    compiled: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gpu = machine.install(monkeypatch, "10.3")
+
+    entry, _ = compiled("fp16", build="yes").artifact("tensorrt")
+
+    assert entry.made is not None
+    assert ", tried with TensorRT 10.3.0 on Orin (compute capability 8.7); " in entry.made
+    assert gpu.calls.count("build") == 1
+    backend, _ = open_backend(load_bundle(tmp_path / "made", kind=JointBundle), ["tensorrt"])
+    assert backend.details["engine"] == "from the cache"
+    backend.close()
+
+
+def test_a_build_where_tensorrt_is_not_leaves_no_bundle(
+    compiled: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+
+    with pytest.raises(BackendError, match=r"tensorrt: .*; install"):
+        compiled("fp32", build="yes")
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_option_without_such_a_value_is_refused(compiled: Compile) -> None:
+    with pytest.raises(ToolError, match="option build: expected no or yes, found 'perhaps'"):
+        compiled("fp32", build="perhaps")
+
+
+def test_the_bundles_own_onnx_serves_where_nothing_was_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.install(monkeypatch)
+    bundle = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle)
+
+    backend, _ = open_backend(bundle, ["tensorrt"], {"tensorrt": {"build": "yes"}})
+
+    assert backend.details["precision"] == "fp32"
+    backend.close()

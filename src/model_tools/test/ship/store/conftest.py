@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles in several versions, and a root in which three were in use one after the other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ...tiny_bundle import make_bundle
+from .stores import NAME, run
+
+Bundles = Callable[..., Path]
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0")
+
+
+@pytest.fixture(autouse=True)
+def usual_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a root nor keys of the machine that runs the tests."""
+    for variable in (
+        "POLICY_INFERENCE_MODELS",
+        "POLICY_INFERENCE_PUBLIC_KEY",
+        "POLICY_INFERENCE_KEY_PASSWORD",
+    ):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(scope="session")
+def bundles(tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    """Return what makes a bundle of a version, with more changes to its contract if wanted."""
+    template = make_bundle(tmp_path_factory.mktemp("template"))
+
+    def make(version: str = "1.0.0", *changes: tuple[str, str]) -> Path:
+        folder = shutil.copytree(template, tmp_path_factory.mktemp("bundle") / NAME)
+        file = folder / "policy.yaml"
+        text = file.read_text("utf-8")
+        for old, new in (('version: "1.0.0"', f'version: "{version}"'), *changes):
+            assert old in text
+            text = text.replace(old, new)
+        file.write_text(text, "utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def three(bundles: Bundles, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with three versions that were activated in their order; to be copied."""
+    root = tmp_path_factory.mktemp("three") / "models"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("POLICY_INFERENCE_PUBLIC_KEY", raising=False)
+        for version in VERSIONS:
+            assert run("install", bundles(version), "--activate", "--root", root) == 0
+    return root
+
+
+@pytest.fixture
+def root(three: Path, tmp_path: Path) -> Path:
+    """That root, the test's own."""
+    return shutil.copytree(three, tmp_path / "models", symlinks=True)

@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the tests do with roots of installed bundles."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from model_tools import cli
+from model_tools.ship.store.activation import way_back
+from model_tools.ship.store.inventory import verify
+from policy_inference.bundle.store import current_version, versions_of
+
+NAME = "tiny"
+NOBODY = 65534
+_CHANGES = {
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.mkdir",
+    "os.symlink",
+    "os.chmod",
+    "os.link",
+    "os.truncate",
+}
+
+
+def run(*args: object) -> int:
+    """Run the command; return its exit status."""
+    return cli.main([str(arg) for arg in args])
+
+
+def in_use(root: Path) -> tuple[str | None, list[str]]:
+    """Return the version in use, and those before it, the nearest first."""
+    return current_version(root / NAME), way_back(root / NAME)
+
+
+def versions(root: Path) -> list[str]:
+    """Return what is installed."""
+    return versions_of(root / NAME)
+
+
+def problems(root: Path) -> list[str]:
+    """Return what `verify` finds wrong."""
+    return [one.problem for one in verify(root) if one.problem]
+
+
+def hidden_names(root: Path) -> list[str]:
+    """Return what is in the making, or was left."""
+    return sorted(path.name for path in (root / NAME).glob(".*") if path.name != ".lock")
+
+
+def in_child(does: Callable[[], int]) -> int:
+    """Do something in a process of its own; return its exit status, below 0 for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        end_with(does)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def end_with(does: Callable[[], int]) -> NoReturn:
+    """Do something, then end this process, whose copy of pytest must not go on."""
+    status = 99
+    try:
+        status = does()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def before_change(at: int, act: Callable[[], object]) -> None:
+    """Act once, in this process, before the file system is changed for the `at`-th time.
+
+    Counts files opened to be written, writes (in their middle: half of it is on the disk), fsync,
+    renames, links, folders, permissions, removals. It cannot be taken back: for child processes.
+    """
+    left = at
+
+    def count() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            act()
+
+    def hook(event: str, args: tuple[Any, ...]) -> None:
+        if event in _CHANGES or (
+            event == "open"
+            and isinstance(args[2], int)
+            and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        ):
+            count()
+
+    class Halving:
+        """A file of which each write is cut in two."""
+
+        def __init__(self, file: Any) -> None:
+            self._file = file
+
+        def write(self, data: Any) -> None:
+            self._file.write(data[: len(data) // 2])
+            self._file.flush()
+            count()
+            self._file.write(data[len(data) // 2 :])
+
+        def __enter__(self) -> Halving:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._file, name)
+
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            count()
+            return real(*args)
+
+        return call
+
+    def halving(real: Callable[..., Any]) -> Callable[..., Any]:
+        def opened(file: Any, mode: str = "r", *args: Any, **named: Any) -> Any:
+            found = real(file, mode, *args, **named)
+            return found if mode in ("r", "rb", "rt") else Halving(found)
+
+        return opened
+
+    for module, name in ((os, "fdopen"), (io, "open"), (builtins, "open")):
+        setattr(module, name, halving(getattr(module, name)))
+    for name in ("fsync", "write", "ftruncate"):
+        setattr(os, name, counted(getattr(os, name)))
+    sys.addaudithook(hook)
+
+
+def killed(at: int, *args: object) -> bool:
+    """Run the command and kill it at its `at`-th change; return whether it came so far.
+
+    Raises:
+        AssertionError: It ended before, and not with 0.
+    """
+
+    def does() -> int:
+        before_change(at, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return run(*args)
+
+    status = in_child(does)
+    assert status in (0, -signal.SIGKILL)
+    return status != 0

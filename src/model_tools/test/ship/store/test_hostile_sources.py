@@ -1,0 +1,274 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Folders and archives that others made, installed by somebody who may read and write more."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import lzma
+import os
+import tarfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from model_tools.errors import ToolError
+from model_tools.ship.store.bundle_source import DEEPEST, MOST_FILES, opened
+from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
+from policy_inference.testing.fuzzing import bounded, changed_bytes
+
+from .conftest import Bundles
+from .stores import NAME, run
+from .test_signing import Caplog, Keys, keys
+
+__all__ = ["keys"]
+ROOM = 1 << 30
+
+
+def installed(root: Path) -> list[str]:
+    """Return all files below the root."""
+    return sorted(
+        file.relative_to(root).as_posix()
+        for file in root.rglob("*")
+        if file.is_file() and not file.name.startswith(".")
+    )
+
+
+def a_file(bundle: Path, secret: Path) -> None:
+    (bundle / "licence.txt").symlink_to(secret)
+
+
+def a_folder(bundle: Path, secret: Path) -> None:
+    (bundle / "reports").symlink_to(secret.parent)
+
+
+def the_model(bundle: Path, secret: Path) -> None:
+    (bundle / "policy.onnx").unlink()
+    (bundle / "policy.onnx").symlink_to(secret)
+
+
+def the_contract(bundle: Path, secret: Path) -> None:
+    (bundle / "policy.yaml").unlink()
+    (bundle / "policy.yaml").symlink_to(secret)
+
+
+def deep_inside(bundle: Path, secret: Path) -> None:
+    (bundle / "a" / "b").mkdir(parents=True)
+    (bundle / "a" / "b" / "c").symlink_to(secret)
+
+
+def a_pipe(bundle: Path, secret: Path) -> None:
+    os.mkfifo(bundle / "notes")
+
+
+@pytest.mark.parametrize("spoil", [a_file, a_folder, the_model, the_contract, deep_inside, a_pipe])
+def test_links_of_a_folder_are_refused(
+    tmp_path: Path, bundles: Bundles, caplog: Caplog, spoil: Callable[[Path, Path], None]
+) -> None:
+    """A copy of a file that root alone may read was readable for all afterwards."""
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "secret").write_text("for root alone")
+    bundle = bundles()
+    spoil(bundle, tmp_path / "private" / "secret")
+
+    assert run("install", bundle, "--root", tmp_path / "models") == 1
+
+    assert "expected a file of the bundle that can be read, found a" in caplog.text
+    assert not installed(tmp_path / "models")
+
+
+def test_a_file_that_becomes_a_link_meanwhile_is_not_read(tmp_path: Path, bundles: Bundles) -> None:
+    secret, bundle = tmp_path / "secret", bundles()
+    secret.write_text("for root alone")
+    (bundle / "data").mkdir()
+    (bundle / "data" / "notes").write_text("notes")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes").symlink_to(secret)
+    with opened(bundle, ROOM) as source:
+        assert "data/notes" in source.names
+        (bundle / "policy.onnx").unlink()
+        (bundle / "policy.onnx").symlink_to(secret)
+        with pytest.raises(ToolError, match="found a link"):
+            source.open("policy.onnx")
+        (bundle / "data").rename(bundle / "before")
+        (bundle / "data").symlink_to(tmp_path / "other")
+        with pytest.raises(ToolError, match="expected a file of the bundle that can be read"):
+            source.open("data/notes")
+
+
+def test_hidden_links_are_nobodys_business(tmp_path: Path, bundles: Bundles) -> None:
+    bundle = bundles()
+    (bundle / ".cache").symlink_to("/etc")
+    assert run("install", bundle, "--root", tmp_path / "models") == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_tree_that_is_too_deep_or_too_large_is_refused(
+    tmp_path: Path, bundles: Bundles, packed: bool
+) -> None:
+    bundle = bundles()
+    deep = bundle.joinpath(*"d" * (DEEPEST + 3))
+    deep.mkdir(parents=True)
+    (deep / "f").touch()
+    with pytest.raises(ToolError, match=rf"{DEEPEST} .*in each other"):
+        names(bundle, packed, tmp_path / "deep.tar")
+    many = bundles()
+    (many / "m").mkdir()
+    for i in range(MOST_FILES):
+        (many / "m" / str(i)).touch()
+    with pytest.raises(ToolError, match=f"at most {MOST_FILES} files"):
+        names(many, packed, tmp_path / "many.tar")
+
+
+def names(bundle: Path, packed: bool, archive: Path) -> list[str]:
+    """Return the names of the files in a folder, or in an archive of it."""
+    if packed:
+        with tarfile.open(archive, "w") as made:
+            made.add(bundle, "bundle")
+    with opened(archive if packed else bundle, ROOM) as source:
+        return list(source.names)
+
+
+def header(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
+    """Return a header of a file's name or comment, whose text is digits."""
+    info = tarfile.TarInfo("pax")
+    info.type, info.size = kind, size
+    return info.tobuf() + b"1" * size + b"\0" * (-size % 512)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [header(1 << 20), header(1 << 20, tarfile.XGLTYPE), header(1 << 13) * 600],
+    ids=["large", "large, global", "many"],
+)
+def test_headers_that_take_a_square_of_time_are_refused(tmp_path: Path, content: bytes) -> None:
+    """Python 3.11.7 searched 1 s in 40 kB of digits, 4 times as long in twice as many."""
+    file = tmp_path / "bundle.tar"
+    file.write_bytes(content + bytes(1024))
+    with pytest.raises(ToolError, match=r"a header of .* bytes|recursion"), opened(file, ROOM):
+        pass
+
+
+def test_an_archive_is_unpacked_in_its_order(tmp_path: Path, bundles: Bundles) -> None:
+    """Each step back unpacks it from its beginning again."""
+    bundle = bundles()
+    for i in range(5):
+        (bundle / f"z{i}").touch()
+    file = tmp_path / "bundle.tar.gz"
+    with tarfile.open(file, "w:gz") as archive:
+        for one in sorted(bundle.iterdir(), reverse=True):
+            archive.add(one, f"bundle/{one.name}")
+    with opened(file, ROOM) as source:
+        assert source.names[0] == "policy.yaml"
+        assert source.names[1:6] == ["z4", "z3", "z2", "z1", "z0"]
+
+
+def test_nothing_of_an_unsigned_bundle_is_parsed(
+    tmp_path: Path, bundles: Bundles, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: Caplog
+) -> None:
+    private, public = keys()
+    bundle = bundles()
+    assert run("sign", bundle, "--key", private) == 0
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
+    (bundle / "policy.yaml").write_text("[" * 1000)
+    archive = tmp_path / "bundle.tar.gz"
+    with tarfile.open(archive, "w:gz") as made:
+        made.add(bundle, "bundle")
+
+    for source in (bundle, archive):
+        caplog.clear()
+        assert run("install", source, "--root", tmp_path / "models") == 1
+        assert "expected a signature of policy.yaml as it is" in caplog.text
+        assert "YAML" not in caplog.text
+    (bundle / "policy.yaml.sig").unlink()
+    caplog.clear()
+    assert run("install", bundle, "--root", tmp_path / "models") == 1
+    assert "expected a signature in base64" in caplog.text
+
+
+def test_what_no_signature_covers_stays_behind(
+    tmp_path: Path, bundles: Bundles, keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: Caplog
+) -> None:
+    private, public = keys()
+    bundle, root = bundles(), tmp_path / "models"
+    assert run("sign", bundle, "--key", private) == 0
+    (bundle / "extra.sh").write_text("harmless")
+    assert run("install", bundle, "--root", tmp_path / "without_keys") == 0
+    assert f"{NAME}/1.0.0/extra.sh" in installed(tmp_path / "without_keys")
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
+
+    for _ in range(2):  # again is no error
+        caplog.clear()
+        assert run("install", bundle, "--activate", "--root", root) == 0
+        assert "left behind, since the signature does not cover them: extra.sh" in caplog.text
+    assert not any("extra" in name for name in installed(root))
+    assert run("verify", "--root", root) == 0
+    # A version that was installed with it is still the same version.
+    assert run("install", bundle, "--root", tmp_path / "without_keys") == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "warned"),
+    [("1.1.0", True), ("1.2.0-rc1", True), ("1.10.0", False), ("1.2.1-rc1", False)],
+)
+def test_an_older_version_is_a_warning(
+    root: Path, bundles: Bundles, caplog: Caplog, version: str, warned: bool
+) -> None:
+    """A signature does not expire, so that an old bundle with a known fault is taken."""
+    if version != "1.1.0":
+        assert run("install", bundles(version), "--root", root) == 0
+        assert ("is older than 1.2.0" in caplog.text) == warned
+    caplog.clear()
+    assert run("activate", NAME, version, "--root", root) == 0
+    assert ("is older than 1.2.0" in caplog.text) == warned
+
+
+def packed(bundle: Path, kind: int) -> bytes:
+    """Return an archive of a bundle, in one of the three formats that Python writes."""
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w", format=kind) as archive:
+        archive.add(bundle, "bundle", filter=_with_pax)
+    return made.getvalue()
+
+
+def _with_pax(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.pax_headers = {"comment": "made by a test"}
+    return info
+
+
+@pytest.fixture(scope="session")
+def archives(bundles: Bundles) -> list[bytes]:
+    """Return archives of a bundle that can be installed: each format, packed two ways, or not."""
+    bundle = bundles()
+    plain = [packed(bundle, kind) for kind in (0, 1, 2)]
+    return [*plain, gzip.compress(plain[0]), lzma.compress(plain[1])]
+
+
+def with_checksums(content: bytes) -> bytes:
+    """Return an archive whose headers have right checksums, without which none is looked at."""
+    data = bytearray(content)
+    for at in range(0, len(data) - 511, 512):
+        if data[at + 257 : at + 262] == b"ustar":
+            data[at + 148 : at + 156] = b" " * 8
+            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    return bytes(data)
+
+
+@pytest.mark.fuzz
+@given(data=st.data())
+def test_any_archive_is_a_source_or_one_error(
+    archives: Sequence[bytes], tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    changed = changed_bytes(*archives)
+    file = tmp_path_factory.getbasetemp() / "bundle.tar"
+    file.write_bytes(data.draw(changed.map(with_checksums) | changed))
+    with suppress(ToolError), bounded(), opened(file, 1 << 24) as source:
+        for name in source.names:
+            source.modified_s(name)
+            with source.open(name) as stream:
+                stream.read(1 << 16)

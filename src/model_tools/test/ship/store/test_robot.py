@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot has what tools/setup/requirements/run.in names, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .conftest import Bundles
+from .stores import NAME
+
+RUN_IN = Path(__file__).parents[5] / "tools/setup/requirements/run.in"
+CHILD = """
+import importlib.abc, os, sys
+allowed = {allowed} | set(sys.stdlib_module_names)
+class Bare(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] not in allowed:
+            raise ModuleNotFoundError(f"a robot has no {{name}}", name=name)
+sys.meta_path.insert(0, Bare())
+for refused in ("onnx", "mujoco", "matplotlib", "rich", "torch", "rclpy", "robot_sim"):
+    try:
+        __import__(refused)
+        sys.exit(f"{{refused}} was found")
+    except ModuleNotFoundError:
+        pass
+from model_tools import cli
+sys.argv[0] = "model_tools"
+for args in {commands}:
+    if cli.main(args):
+        sys.exit(f"{{args}} failed")
+"""
+# The modules of packages whose names are others, and what those packages need themselves.
+MODULES = {"pyyaml": {"yaml", "_yaml"}, "cryptography": {"cryptography", "_cffi_backend", "cffi"}}
+
+
+def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bundles) -> None:
+    packages = re.findall(r"^[A-Za-z]\w*", RUN_IN.read_text("utf-8"), re.MULTILINE)
+    assert "onnxruntime" in packages
+    allowed = {"model_tools", "policy_inference"}.union(
+        *(MODULES.get(name.lower(), {name}) for name in packages)
+    )
+    first, second = (str(bundles(version)) for version in ("1.0.0", "1.1.0"))
+    commands = [
+        ["install", first, "--activate"],
+        ["install", second],
+        ["activate", NAME, "1.1.0"],
+        ["list"],
+        ["list", "--json"],
+        ["rollback", NAME],
+        ["verify"],
+        ["prune", NAME, "--keep", "1", "--force"],
+    ]
+    code = CHILD.format(allowed=allowed, commands=[[*c, "--root", str(tmp_path)] for c in commands])
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / NAME / "current").readlink() == Path("1.0.0")

@@ -1,0 +1,294 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles that are signed, and robots that take no others."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
+
+from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
+from policy_inference.errors import PolicyError
+
+from .conftest import Bundles
+from .stores import NAME, in_use, problems, run
+
+Keys = Callable[..., tuple[Path, Path]]
+Caplog = pytest.LogCaptureFixture
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    """Return what makes a private key and its public one."""
+
+    def make(name: str = "team", password: str = "") -> tuple[Path, Path]:
+        key = Ed25519PrivateKey.generate()
+        private, public = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
+        cipher = BestAvailableEncryption(password.encode()) if password else NoEncryption()
+        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
+        public.write_bytes(
+            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        return private, public
+
+    return make
+
+
+def test_signed_bundle_is_installed_used_and_verified(
+    tmp_path: Path,
+    bundles: Bundles,
+    keys: Keys,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    private, public = keys()
+    root = tmp_path / "models"
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
+    for version in ("1.0.0", "1.1.0"):
+        bundle = bundles(version)
+        assert run("sign", bundle, "--key", private) == 0
+        assert run("install", bundle, "--activate", "--root", root) == 0
+    assert run("rollback", NAME, "--root", root) == 0
+    assert run("verify", "--root", root) == 0
+    run("list", "--root", root)
+    trusted = trusted_keys()
+    assert trusted
+    assert capsys.readouterr().out.count(next(iter(trusted.keys))[:12]) == 2
+
+
+def unsigned(bundle: Path, other: Path) -> None:
+    (bundle / "policy.yaml.sig").unlink()
+
+
+def by_another(bundle: Path, other: Path) -> None:
+    assert run("sign", bundle, "--key", other, "--force") == 0
+
+
+def altered(bundle: Path, other: Path) -> None:
+    file = bundle / "policy.yaml"
+    file.write_text(file.read_text().replace("effort_limit: 1,", "effort_limit: 99,"))
+
+
+def no_base64(bundle: Path, other: Path) -> None:
+    (bundle / "policy.yaml.sig").write_text("signed, the team")
+
+
+def too_short(bundle: Path, other: Path) -> None:
+    (bundle / "policy.yaml.sig").write_bytes(base64.b64encode(b"short"))
+
+
+FORGED = {
+    "unsigned": (
+        unsigned,
+        "policy.yaml.sig: expected a signature in base64, since public keys are configured",
+        "found nothing; have the bundle signed",
+    ),
+    "another key": (
+        by_another,
+        "policy.yaml.sig: expected a signature of policy.yaml as it is, by",
+        "found one that does not fit",
+    ),
+    "altered": (
+        altered,
+        "policy.yaml.sig: expected a signature of policy.yaml as it is, by a key",
+        "found one that does not fit",
+    ),
+    "no base64": (no_base64, "policy.yaml.sig: expected a signature in base64", "other content"),
+    "too short": (too_short, "policy.yaml.sig: expected a signature of policy", "does not fit"),
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_bundle_that_nobody_trusted_has_signed_is_refused_at_every_step(
+    tmp_path: Path, bundles: Bundles, keys: Keys, caplog: Caplog, kind: str
+) -> None:
+    (private, public), (other, _) = keys(), keys("other")
+    root, (forge, *expected) = tmp_path / "models", FORGED[kind]
+    for version in ("1.0.0", "1.1.0"):
+        bundle = bundles(version)
+        run("sign", bundle, "--key", private)
+        assert run("install", bundle, "--activate", "--root", root, "--public-key", public) == 0
+    source = bundles("1.2.0")
+    run("sign", source, "--key", private)
+    forge(source, other)
+    forge(root / NAME / "1.0.0", other)
+    for args in (
+        ["install", source],
+        ["activate", NAME, "1.0.0"],
+        ["rollback", NAME],
+        ["verify", NAME, "1.0.0"],
+    ):
+        caplog.clear()
+        assert run(*args, "--root", root, "--public-key", public) == 1
+        assert all(words in caplog.text for words in expected), caplog.text
+        assert in_use(root) == ("1.1.0", ["1.0.0"])
+    assert run("verify", NAME, "1.1.0", "--root", root, "--public-key", public) == 0
+
+
+def test_files_are_covered_by_the_hashes_in_what_is_signed(
+    tmp_path: Path, bundles: Bundles, keys: Keys, caplog: Caplog
+) -> None:
+    private, public = keys()
+    bundle = bundles()
+    run("sign", bundle, "--key", private)
+    (bundle / "policy.onnx").write_bytes(b"else")
+    assert run("install", bundle, "--root", tmp_path, "--public-key", public) == 1
+    assert "policy.onnx: expected sha256" in caplog.text
+
+
+def test_several_keys_in_a_file_or_a_folder(tmp_path: Path, bundles: Bundles, keys: Keys) -> None:
+    (first, public), (second, other) = keys(), keys("other")
+    together = tmp_path / "both.txt"
+    together.write_bytes(b"# of two teams\n" + public.read_bytes() + other.read_bytes())
+    for place in (together, tmp_path):
+        for private in (first, second):
+            bundle = bundles()
+            run("sign", bundle, "--key", private)
+            root = tmp_path / f"{place.name}-{private.name}"
+            assert run("install", bundle, "--root", root, "--public-key", place) == 0
+
+
+def test_key_given_beside_the_environments_only_adds_to_the_demand(
+    keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_, public), (_, other) = keys(), keys("other")
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, str(public))
+    folder = trusted_keys(str(tmp_path))
+    assert folder
+    assert folder.keys.keys() == trusted_keys("").keys.keys()  # type: ignore[union-attr]  # set
+    with pytest.raises(PolicyError, match="both are configured, found none"):
+        trusted_keys(str(other))
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (None, "found No such file"),
+        (b"", "found none"),
+        (b"ssh-ed25519 AAAA me", "found none"),
+        ("private", "found a private key that cannot be read as one"),
+        ("other kind", "found a key of another kind"),
+    ],
+)
+def test_what_is_no_public_key_is_never_taken_for_none_configured(
+    tmp_path: Path,
+    keys: Keys,
+    bundles: Bundles,
+    caplog: Caplog,
+    content: bytes | str | None,
+    found: str,
+) -> None:
+    private, _ = keys()
+    place = tmp_path / "configured"
+    if content == "private":
+        content = private.read_bytes()
+    elif content == "other kind":
+        content = (
+            ec.generate_private_key(ec.SECP256R1())
+            .public_key()
+            .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+    if content is not None:
+        place.write_bytes(content)  # type: ignore[arg-type]  # bytes by now
+    assert run("install", bundles(), "--root", tmp_path / "models", "--public-key", place) == 1
+    assert f"{place}: expected Ed25519 public keys in PEM, {found}" in caplog.text
+    assert not (tmp_path / "models").exists()
+
+
+def test_variable_that_is_empty_is_no_way_around_keys(
+    tmp_path: Path, bundles: Bundles, caplog: Caplog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PUBLIC_KEY_VARIABLE, "")
+    assert run("install", bundles(), "--root", tmp_path / "models") == 1
+    assert f"{PUBLIC_KEY_VARIABLE}: expected the path of a public key, found nothing" in caplog.text
+
+
+def test_encrypted_key_needs_its_password(
+    bundles: Bundles, keys: Keys, caplog: Caplog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private, public = keys(password="open sesame")
+    bundle = bundles()
+    monkeypatch.setenv("POLICY_INFERENCE_KEY_PASSWORD", "wrong")
+    assert run("sign", bundle, "--key", private) == 1
+    assert f"{private}: expected an Ed25519 private key in PEM, found: " in caplog.text
+    assert not (bundle / "policy.yaml.sig").exists()
+    monkeypatch.setenv("POLICY_INFERENCE_KEY_PASSWORD", "open sesame")
+    assert run("sign", bundle, "--key", private) == 0
+    trusted = trusted_keys(str(public))
+    assert trusted
+    assert trusted.signer(bundle / "policy.yaml", (bundle / "policy.yaml").read_bytes())
+
+
+def test_only_a_whole_bundle_is_signed_and_only_once_without_force(
+    bundles: Bundles, keys: Keys, caplog: Caplog
+) -> None:
+    private, public = keys()
+    bundle = bundles()
+    assert run("sign", bundle, "--key", public) == 1
+    assert f"{public}: expected an Ed25519 private key in PEM" in caplog.text
+    assert run("sign", bundle, "--key", private) == 0
+    assert run("sign", bundle, "--key", private) == 1
+    assert "--force replaces it" in caplog.text
+    (bundle / "golden.npz").write_bytes(b"else")
+    before = (bundle / "policy.yaml.sig").read_bytes()
+    assert run("sign", bundle, "--key", private, "--force") == 1
+    assert "golden.npz: expected sha256" in caplog.text
+    assert (bundle / "policy.yaml.sig").read_bytes() == before
+
+
+def openssl(*args: object) -> bytes:
+    try:
+        return subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True).stdout
+    except FileNotFoundError:
+        pytest.skip("no command openssl")
+
+
+def test_keys_and_signatures_are_openssls(tmp_path: Path, bundles: Bundles, caplog: Caplog) -> None:
+    """The documented lines, and a check of the signature that does not use this suite."""
+    caplog.set_level("INFO")
+    private, public, bundle = tmp_path / "private.pem", tmp_path / "keys/public.pem", bundles()
+    public.parent.mkdir()
+    openssl("genpkey", "-algorithm", "ed25519", "-out", private)
+    openssl("pkey", "-in", private, "-pubout", "-out", public)
+    assert run("sign", bundle, "--key", private) == 0
+    assert run("install", bundle, "--root", tmp_path / "m", "--public-key", public.parent) == 0
+    raw = tmp_path / "raw.sig"
+    raw.write_bytes(base64.b64decode((bundle / "policy.yaml.sig").read_bytes()))
+    assert b"Verified" in openssl(
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        public,
+        "-rawin",
+        "-in",
+        bundle / "policy.yaml",
+        "-sigfile",
+        raw,
+    )
+    der = tmp_path / "public.der"
+    openssl("pkey", "-pubin", "-in", public, "-outform", "DER", "-out", der)
+    digest = openssl("dgst", "-sha256", "-r", der).split()[0].decode()
+    assert f"signed by {digest}" in caplog.text
+
+
+def test_unsigned_bundles_are_welcome_where_no_key_is_configured(
+    tmp_path: Path, bundles: Bundles
+) -> None:
+    assert PUBLIC_KEY_VARIABLE not in os.environ
+    assert run("install", bundles(), "--activate", "--root", tmp_path) == 0
+    assert problems(tmp_path) == []

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the vendor's runtime says while it fails: it returns -1, and logs why."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from policy_inference.backends.native_output import capture_native_output
+
+LOGGER = "acuityLogger"
+_GREETING = "rknn-toolkit-lite2 version"
+_KEPT, _SIZE = 20, 4000
+
+
+class VendorLog(logging.Handler):
+    """Keeps the last lines of the vendor's logger, and removes handlers that repeat them.
+
+    Each `RKNNLite` adds a handler to the same logger, so that with several models every line would
+    come several times.
+    """
+
+    def __init__(self) -> None:
+        """Listen from now on, to warnings and worse."""
+        super().__init__(logging.WARNING)
+        self._log = logging.getLogger(LOGGER)
+        self._records = deque[str](maxlen=_KEPT)
+        self.native = ""
+        """What the library printed while `captured`."""
+        self._log.addHandler(self)
+
+    @property
+    def text(self) -> str:
+        """All of it, each line once: what was logged may have been printed as well."""
+        logged = [line for record in self._records for line in record.splitlines() if line.strip()]
+        printed = [
+            line
+            for line in self.native.splitlines()
+            if not line.startswith(_GREETING) and not any(known in line for known in logged)
+        ]
+        return "\n".join([*logged, *printed]).strip()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep the last lines, but for the greeting."""
+        if not (text := record.getMessage()).startswith(_GREETING):
+            self._records.append(text)
+
+    def forget(self) -> None:
+        """Forget what was logged and printed."""
+        self._records.clear()
+        self.native = ""
+
+    @contextmanager
+    def captured(self) -> Iterator[None]:
+        """Keep what is printed by the library, which knows of no logger."""
+        with capture_native_output("rknn") as printed:
+            try:
+                yield
+            finally:
+                self.native = printed()[-_SIZE:]
+
+    def deduplicate(self) -> None:
+        """Remove the handlers that another `RKNNLite` added for the same stream."""
+        streams = set[int]()
+        for handler in list(self._log.handlers):
+            if type(handler) is logging.StreamHandler:
+                if id(handler.stream) in streams:
+                    self._log.removeHandler(handler)
+                streams.add(id(handler.stream))
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._log.removeHandler(self)

@@ -1,0 +1,266 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A bundle that was loaded: its contract, and its files as they are asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.arrays import check_observations, read_rows
+from policy_inference.bundle.chunk_contract import (
+    GOLDEN_CAMERA,
+    GOLDEN_CHUNK,
+    GOLDEN_ENVIRONMENT,
+    GOLDEN_STATE,
+    ChunkContract,
+)
+from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
+from policy_inference.bundle.verified import sha256_of, verified, verified_bytes
+from policy_inference.errors import BackendError, BundleError, Problem
+from policy_inference.interfaces import F64, Tensor
+
+CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
+SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
+"""Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
+AnyContract = JointContract | ChunkContract
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """One model of a bundle: what the contract says of it, and where its files are."""
+
+    folder: Path
+    key: str
+    """In the contract: `model`, `graphs.NAME`."""
+    model: Graph
+
+    def entry(self, backend: str) -> Artifact:
+        """Return what the contract says of a backend's file.
+
+        Raises:
+            BackendError: There is no artifact for this backend.
+        """
+        artifacts = self.model.artifacts
+        if backend not in artifacts:
+            of = "" if self.key == "model" else f" in {self.key}"
+            raise BackendError(
+                f"{self.folder / CONTRACT_FILE}: no artifact for the backend {backend!r}{of}; "
+                f"this bundle has {', '.join(artifacts)}; compile one (`model_tools compile`), or "
+                "choose another back end"
+            )
+        return artifacts[backend]
+
+    def artifact(self, backend: str) -> tuple[Artifact, Path]:
+        """Return the entry and the file of a backend, verified now.
+
+        What is opened on a robot is a copy, of which no byte can change after it was hashed:
+        `policy_inference.bundle.verified.verified_copy`.
+
+        Raises:
+            BackendError: There is no artifact for this backend.
+            BundleError: The file is missing or is not the one the contract means.
+        """
+        entry = self.entry(backend)
+        return entry, verified(self.folder, entry)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bundle:
+    """A folder with a contract that holds and the files that it names, of any kind of policy."""
+
+    path: Path
+    contract: AnyContract
+    content: bytes
+    """Of `policy.yaml`, as it was read, once: checked, hashed and parsed."""
+    sha256: str = field(init=False)
+    """SHA-256 of that, which holds the hashes of all other files."""
+    signed_by: str | None = None
+    """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
+
+    def __post_init__(self) -> None:
+        """Hash the content."""
+        object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
+
+    @property
+    def models(self) -> tuple[ModelFiles, ...]:
+        """Its models, of which each has an artifact per back end."""
+        return tuple(
+            ModelFiles(folder=self.path, key=key, model=model)
+            for key, model in self.contract.models.items()
+        )
+
+    def verify(self) -> None:
+        """Verify every file that the contract names: all back ends' models, golden rows, reports.
+
+        Raises:
+            BundleError: With every file that is missing or is not the one the contract means.
+        """
+        problems = list[Problem]()
+        for entry in {entry.file: entry for entry in _entries(self.contract)}.values():
+            try:
+                verified(self.path, entry)
+            except BundleError as error:
+                problems += error.problems
+        if problems:
+            raise BundleError(problems)
+
+    def report(self, name: str) -> Mapping[str, Any] | None:
+        """Return what `reports/NAME.json` says; None where the contract names no such report.
+
+        Raises:
+            BundleError: The file is missing, is not the one the contract means, or is no report.
+        """
+        place = f"{REPORT_FOLDER}/{name}.json"
+        entry = next((one for one in self.contract.reports.values() if one.file == place), None)
+        if entry is None:
+            return None
+        text = verified_bytes(self.path, entry)
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            content = str(error)
+        if not isinstance(content, dict):
+            raise BundleError(
+                [
+                    Problem(
+                        file=str(self.path / place),
+                        found=str(content)[:80],
+                        expected="a report, a mapping in JSON",
+                    )
+                ]
+            )
+        return content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class JointBundle(Bundle):
+    """A joint policy's bundle, whose normalisation files have their hashes."""
+
+    contract: JointContract
+    statistics: Mapping[str, tuple[F64, F64]]
+    """Mean and divisor [input size] for each model input that is normalised."""
+
+    def entry(self, backend: str) -> Artifact:
+        """Return what the contract says of a backend's model, as `ModelFiles.entry`."""
+        return self.models[0].entry(backend)
+
+    def artifact(self, backend: str) -> tuple[Artifact, Path]:
+        """Return the entry and the file of a backend's model, as `ModelFiles.artifact`."""
+        return self.models[0].artifact(backend)
+
+    def golden(self) -> dict[str, Tensor]:
+        """Return the golden rows of every model input and output, [rows, *shape without batch].
+
+        Raises:
+            BundleError: The bundle has none, not with the hash that it states, or not with these
+                arrays.
+        """
+        model = self.contract.model
+        shapes = {
+            name: tensor.shape[1:] for name, tensor in {**model.inputs, **model.outputs}.items()
+        }
+        entry = _golden_entry(
+            self.path,
+            model.golden,
+            "model.golden",
+            f"`model_tools complete {self.path} --output FOLDER` makes a bundle that has them",
+        )
+        return read_rows(self.path, entry, shapes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChunkBundle(Bundle):
+    """A chunk policy's bundle."""
+
+    contract: ChunkContract
+
+    def golden(self) -> dict[str, Tensor]:
+        """Return rows of observations and of the chunks that the reference answered.
+
+        Pictures are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
+        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units.
+
+        Raises:
+            BundleError: As `JointBundle.golden`.
+        """
+        contract = self.contract
+        shapes: dict[str, tuple[int, ...]] = {
+            f"{GOLDEN_CAMERA}{name}": (camera.height, camera.width, 3)
+            for name, camera in contract.cameras.items()
+        }
+        if contract.state:
+            shapes[GOLDEN_STATE] = (len(contract.state.joints),)
+        if contract.environment_state:
+            shapes[GOLDEN_ENVIRONMENT] = (contract.environment_state.size,)
+        shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
+        entry = _golden_entry(
+            self.path,
+            contract.golden,
+            "golden",
+            "`model_tools export act` writes a bundle that has them",
+        )
+        rows = read_rows(self.path, entry, shapes)
+        check_observations(self.path / entry.file, rows, GOLDEN_CAMERA)
+        return rows
+
+
+def stated_hashes(contract: AnyContract) -> dict[str, str]:
+    """Return the SHA-256 of every file that a contract names, by the file's name."""
+    return {entry.file: entry.sha256 for entry in _entries(contract)}
+
+
+def model_sha256(contract: AnyContract, backend: str) -> str | None:
+    """Return the hash that stands for a back end's model, None where there is no such artifact."""
+    hashes = [
+        model.artifacts[backend].sha256
+        for model in contract.models.values()
+        if backend in model.artifacts
+    ]
+    return joint_hash(hashes) if hashes else None
+
+
+def joint_hash(hashes: Sequence[str]) -> str:
+    """Return the hash that stands for the files of a model.
+
+    Of several graphs it is that of their hashes, one after another in the contract's order.
+    """
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def file_entry(file: Path, folder: Path) -> File:
+    """Return the contract's entry for a file that lies in the bundle folder."""
+    return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
+
+
+def _entries(contract: AnyContract) -> list[Artifact | File | Normalisation]:
+    entries: list[Artifact | File | Normalisation | None] = [
+        *(artifact for model in contract.models.values() for artifact in model.artifacts.values()),
+        *contract.reports.values(),
+    ]
+    if isinstance(contract, ChunkContract):
+        entries.append(contract.golden)
+    else:
+        entries.append(contract.model.golden)
+        entries += [one.normalisation for one in contract.observations.values()]
+    return [entry for entry in entries if entry is not None]
+
+
+def _golden_entry(folder: Path, entry: File | None, key: str, remedy: str) -> File:
+    if entry is None:
+        raise BundleError(
+            [
+                Problem(
+                    file=str(folder / CONTRACT_FILE),
+                    key=key,
+                    remedy=remedy,
+                    expected="a file of golden vectors",
+                    found="nothing",
+                )
+            ]
+        )
+    return entry

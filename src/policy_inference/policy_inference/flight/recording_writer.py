@@ -1,0 +1,314 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The thread of the flight recorder: it waits for causes and writes recordings."""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from policy_inference.flight.recording_folder import RecordingFolder
+from policy_inference.flight.ring import FlightTick, Ring
+
+if TYPE_CHECKING:
+    from policy_inference.flight.recording import Recording
+
+News = deque[tuple[bool, str]]
+"""Lines for a log, and whether they are warnings."""
+_LOOK_S = 0.05
+"""How often the thread looks at the ring while something is due; at rest it sleeps."""
+_EXAMINE_S = 2.0
+"""How often it looks at the folder while nothing else is to do."""
+_STILL_S = 2.0
+"""So long without a tick, on the steady clock, none is waited for any more."""
+_SILENT_S = 3.0
+"""A disk that takes so long over one thing is reported."""
+_SET_ASIDE = 2
+"""So many recordings may be copies that wait for the disk: each takes as much memory as a ring."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why ticks of the ring are to be written.
+
+    Attributes:
+        word: For the name of the recording.
+        text: For a person.
+        first, end: Numbers of its ticks; `end` None: up to the newest when it is due.
+        at, due: Numbers of the tick at which it came, and of that at which it is due.
+        place: Where it will be, if that was promised.
+        latched: Whether it ended the motion.
+    """
+
+    word: str
+    text: str
+    first: int
+    end: int | None = None
+    at: int = 0
+    due: int = 0
+    place: Path | None = None
+    latched: bool = False
+
+
+class Copied(NamedTuple):
+    """Ticks that wait for the disk, and how many were overwritten before they could be copied."""
+
+    cause: Cause
+    ticks: list[FlightTick]
+    lost: int
+
+
+class RecordingWriter:
+    """Writes recordings of a ring's ticks.
+
+    `work` is the thread's, and nobody else touches the disk: it may hang there. The others may be
+    called from any thread, and wait for nothing. Each thread has a scribe of its own: one that
+    hangs must not meet the next. A fault's recording goes before one that was asked for.
+
+    Attributes:
+        failed: Why the last recording was not written; empty where it was.
+        obstacle: What spoke against another one when the folder was last looked at; or empty.
+        last: The last recording that was written.
+        dropped: Ticks that were overwritten in the ring before they could be copied.
+        recording_run: Whether a whole run is being recorded.
+        requested: Where the ring is being written that was asked for; None: nowhere.
+        run: Where a run is being recorded, until it is whole; None: nowhere.
+    """
+
+    def __init__(self, ring: Ring, shelf: RecordingFolder, news: News) -> None:
+        """Tie the parts together; `news` takes what is worth a line in a log."""
+        self._ring, self._shelf, self._news = ring, shelf, news
+        self.last: Path | None = None
+        self.failed, self.obstacle, self.dropped, self.recording_run = "", "", 0, False
+        self.requested: Path | None = None
+        self.run: Path | None = None
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._faults = deque[Cause]()
+        self._request: Cause | None = None
+        self._pending: Cause | None = None
+        self._copied = deque[Copied]()
+        self._run: Recording | None = None
+        self._run_text, self._run_next, self._run_lost = "", 0, 0
+        self._newest, self._came_s = -1, 0.0
+        self._busy_since_s: float | None = None
+
+    def put(self, cause: Cause) -> None:
+        """Have ticks written when they are due."""
+        self._faults.append(cause)
+        self._orders.put(_nothing)
+
+    def request(self, cause: Cause, place: Path) -> None:
+        """Have ticks written at a place as soon as nothing else is to be; see `requested`."""
+        self.requested = place
+
+        def take() -> None:
+            self._request = dataclasses.replace(cause, place=place)
+
+        self._orders.put(take)
+
+    def begin_run(self, place: Path, text: str, first: int) -> None:
+        """Have all ticks from `first` on written, as they come; see `run`."""
+        self.recording_run, self.run = True, place
+        self._orders.put(lambda: self._open_run(place, text, first))
+
+    def end_run(self) -> None:
+        """End that."""
+        self.recording_run = False
+        self._orders.put(self._close_run)
+
+    def end(self) -> None:
+        """Have what is due written, and the thread end."""
+        self._orders.put(None)
+
+    def fail(self, text: str) -> None:
+        """Note what went wrong."""
+        self.failed = f"flight recorder: {text}"
+        self._news.append((True, self.failed))
+
+    @property
+    def hangs(self) -> str:
+        """That the disk does not answer; empty where it does."""
+        since_s = self._busy_since_s
+        if since_s is None or time.monotonic() - since_s < _SILENT_S:
+            return ""
+        return (
+            f"flight recorder: {self._shelf.folder}: no answer from the disk for more than "
+            f"{_SILENT_S:g} s; nothing can be recorded"
+        )
+
+    def work(self) -> None:
+        """Do what is ordered until the end is."""
+        order: Callable[[], None] | None = self._examine
+        while order is not None:
+            self._safely(order)
+            self._safely(self._look)
+            order = self._next()
+        for _ in range(_SET_ASIDE + 1):
+            self._safely(self._copy_pending)
+            self._safely(self._write_copied)
+        self._safely(self._write_request)
+        self._safely(self._close_run)
+        self.recording_run, self.run = False, None
+
+    def _next(self) -> Callable[[], None] | None:
+        """Return what is to be done next: what was ordered, or what time brings."""
+        at_work = self._pending or self._copied or self._run
+        rest_s = 0.0 if self._request else _LOOK_S if at_work else _EXAMINE_S
+        try:
+            return self._orders.get(timeout=rest_s)
+        except queue.Empty:
+            if self._request:
+                return self._write_request
+            return _nothing if at_work else self._examine
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        """Say what goes wrong: the next recording may succeed."""
+        self._busy_since_s = time.monotonic()
+        try:
+            act()
+        except OSError as error:
+            self.fail(f"{self._shelf.folder}: {error.strerror}")
+        except Exception as error:  # noqa: BLE001  nobody else would hear of it
+            self.fail(f"{type(error).__name__}: {error}")
+        finally:
+            self._busy_since_s = None
+
+    def _examine(self) -> None:
+        """Find out whether a recording could be written now."""
+        before, problem = self.obstacle, self._shelf.problem()
+        self.obstacle = problem and f"flight recorder: {problem}"
+        if problem and not before:
+            self._news.append((True, self.obstacle))
+
+    def _look(self) -> None:
+        self._notice()
+        while self._copied:
+            self._write_copied()
+        self._continue_run()
+
+    def _notice(self) -> None:
+        """Copy what is due; in memory alone, so that the ring goes on while the disk is slow."""
+        while self._faults:
+            self._take(self._faults.popleft())
+        newest, cause = self._ring.newest(), self._pending
+        if cause is None:
+            return
+        if newest is not None and newest.number != self._newest:
+            self._newest, self._came_s = newest.number, time.monotonic()
+        stands_still = time.monotonic() - self._came_s > _STILL_S
+        if stands_still or (newest is not None and newest.number >= cause.due):
+            self._copy_pending()
+
+    def _take(self, cause: Cause) -> None:
+        before = self._pending
+        # While too many copies wait as well, one recording has to do for all that follow.
+        if before is not None and (before.due >= cause.at or len(self._copied) >= _SET_ASIDE):
+            # What follows from a fault is part of its recording, which is of what ended the motion.
+            main = cause if cause.latched and not before.latched else before
+            self._pending = dataclasses.replace(main, text=f"{before.text}; {cause.text}")
+            return
+        self._copy_pending()
+        self._pending, self._came_s = cause, time.monotonic()
+
+    def _copy_pending(self) -> None:
+        cause = self._pending
+        if cause is not None and len(self._copied) < _SET_ASIDE:
+            self._pending = None
+            self._copied.append(self._copy(cause))
+
+    def _copy(self, cause: Cause) -> Copied:
+        end = self._ring.end if cause.end is None else cause.end
+        return Copied(cause, *self._ring.copies(cause.first, end))
+
+    def _write_copied(self) -> None:
+        if self._copied:
+            self._write(self._copied.popleft())
+
+    def _write_request(self) -> None:
+        cause, self._request = self._request, None
+        if cause is None:
+            return
+        try:
+            self._write(self._copy(cause))
+        finally:
+            self.requested = None
+
+    def _write(self, copied: Copied) -> None:
+        cause, ticks, lost = copied
+        if problem := self._shelf.problem():
+            self.fail(f"{problem}; not recorded: {cause.text}")
+            return
+        place = cause.place or self._shelf.place(cause.word)
+        with self._shelf.open(place, cause.text) as recording:
+            recording.add(self._attended(ticks))
+        self._written(recording, lost, cause.text)
+
+    def _attended(self, ticks: Iterable[FlightTick]) -> Iterator[FlightTick]:
+        """Pass ticks on to the disk, and copy meanwhile what falls due."""
+        for tick in ticks:
+            yield tick
+            self._busy_since_s = time.monotonic()
+            self._notice()
+
+    def _written(self, recording: Recording, lost: int, text: str) -> None:
+        self.last, self.failed, self.dropped = recording.place, "", self.dropped + lost
+        missing = f", {lost} were lost" if lost else ""
+        self._news.append(
+            (bool(lost), f"{recording.ticks} ticks recorded{missing}: {recording.place} ({text})")
+        )
+
+    def _open_run(self, place: Path, text: str, first: int) -> None:
+        self._run_text, self._run_next, self._run_lost = text, first, 0
+        try:
+            if problem := self._shelf.problem():
+                self.fail(f"{problem}; not recorded: {text}")
+                return
+            self._run = self._shelf.open(place, text)
+        finally:
+            if self._run is None:
+                self.recording_run, self.run = False, None
+        self._continue_run()
+
+    def _continue_run(self) -> None:
+        """Write what has come since the last time."""
+        if self._run is None:
+            return
+        end = self._ring.end
+        ticks, lost = self._ring.copies(self._run_next, end)
+        self._run_next, self._run_lost = end, self._run_lost + lost
+        problem = self._shelf.problem()
+        if problem:
+            self._finish_run()
+            self.fail(f"{problem}; the recording of a run ends here: {self.last}")
+            return
+        try:
+            self._run.add(self._attended(ticks))
+        except BaseException:
+            self._run.discard()
+            self._run, self.recording_run, self.run = None, False, None
+            raise
+
+    def _close_run(self) -> None:
+        self._continue_run()
+        self._finish_run()
+
+    def _finish_run(self) -> None:
+        recording, self._run = self._run, None
+        if recording is None:
+            return
+        self.recording_run = False
+        try:
+            recording.finish()
+        finally:
+            self.run = None
+        self._written(recording, self._run_lost, self._run_text)
+
+
+def _nothing() -> None:
+    """Wake the thread, no more."""

@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+
+from policy_inference.core.chunks.observation_sync import FrameBuffer, ObservationSync
+from policy_inference.core.images import Frame, frame_of
+from policy_inference.core.state import StateVector
+from policy_inference.errors import NoTargetError
+
+from .contracts import HEIGHT, WIDTH, camera_of, contract_of
+from .messages import plain, rgb8
+
+MS = 1_000_000
+
+
+def frame_with(value: int) -> Frame:
+    """Return a frame that can be told by its first byte."""
+    return frame_of(rgb8(plain(value, 0, 0, HEIGHT, WIDTH)), camera_of())
+
+
+class Seen:
+    """A sync with two cameras whose frames are told by their time in ms."""
+
+    def __init__(self, tolerance_s: float = 0.05) -> None:
+        self.state = StateVector({"joint_pos": 3})
+        self.senses = ObservationSync(contract_of(), self.state, tolerance_s)
+
+    def frames(self, camera: str, *times_ms: int) -> None:
+        for time_ms in times_ms:
+            self.senses.frames[camera].add(frame_with(time_ms), time_ms * MS)
+
+    def tick(self, now_ms: int, position: float = 0.0) -> None:
+        self.state["joint_pos"][:] = position
+        self.senses.remember(now_ms * MS)
+
+    def chosen(self, now_ms: int = 200) -> tuple[int, dict[str, int]]:
+        sensed = self.senses.sense(now_ms * MS)
+        return sensed.time_ns // MS, {name: frame.data[0] for name, frame in sensed.frames.items()}
+
+
+def test_the_newest_frames_are_chosen_where_they_belong_together() -> None:
+    seen = Seen()
+    seen.tick(150)
+    seen.frames("laptop", 80, 113, 146)
+    seen.frames("phone", 77, 110, 143)
+    assert seen.chosen() == (143, {"laptop": 146, "phone": 143})
+
+
+def test_a_camera_that_lags_is_met_by_an_older_frame_of_the_other() -> None:
+    seen = Seen()
+    seen.tick(150)
+    seen.frames("laptop", 80, 113, 146)
+    seen.frames("phone", 60, 85)
+    assert seen.chosen() == (85, {"laptop": 80, "phone": 85})
+
+
+def test_three_frames_are_kept() -> None:
+    seen = Seen(tolerance_s=0.001)
+    seen.tick(150)
+    seen.frames("laptop", 50, 80, 113, 146)
+    seen.frames("phone", 50)
+    with pytest.raises(NoTargetError, match=r"camera laptop: .* 30 ms away, expected at most 1 ms"):
+        seen.chosen()
+
+
+def test_without_a_frame_the_camera_is_named() -> None:
+    seen = Seen()
+    seen.tick(150)
+    seen.frames("laptop", 146)
+    with pytest.raises(NoTargetError, match=r"^camera phone: no frame$"):
+        seen.chosen()
+
+
+def test_the_state_nearest_to_the_frames_is_taken() -> None:
+    seen = Seen()
+    for now_ms in (100, 133, 166, 199):
+        seen.tick(now_ms, now_ms / 1000)
+    seen.frames("laptop", 140)
+    seen.frames("phone", 150)
+    sensed = seen.senses.sense(200 * MS)
+    assert sensed.fields["joint_pos"].tolist() == [0.133] * 3
+
+
+def test_frames_from_before_the_first_tick_get_its_state() -> None:
+    seen = Seen()
+    seen.tick(100, 0.5)
+    seen.frames("laptop", 20)
+    seen.frames("phone", 20)
+    assert seen.senses.sense(100 * MS).fields["joint_pos"].tolist() == [0.5] * 3
+
+
+def test_what_was_sensed_stays_as_it_was() -> None:
+    seen = Seen()
+    seen.frames("laptop", 20)
+    seen.frames("phone", 20)
+    seen.tick(20, 0.5)
+    sensed = seen.senses.sense(20 * MS)
+    for now_ms in range(21, 121):
+        seen.tick(now_ms, 0.7)
+    assert sensed.fields["joint_pos"].tolist() == [0.5] * 3
+
+
+def test_a_frame_keeps_the_message_and_nothing_else() -> None:
+    message = rgb8(plain(1, 2, 3, HEIGHT, WIDTH))
+    assert frame_of(message, camera_of()).data.obj is message.data
+
+
+def test_a_cleared_buffer_has_no_frame() -> None:
+    buffer = FrameBuffer(camera_of())
+    buffer.add(frame_with(1), 5)
+    assert buffer.newest_ns == 5
+    buffer.clear()
+    assert buffer.newest_ns is None
+
+
+def test_without_cameras_the_newest_state_is_taken() -> None:
+    contract = contract_of(
+        {
+            "cameras": {},
+            "environment_state": {
+                "tensor": "environment",
+                "topic": "object",
+                "size": 2,
+                "normalisation": {"mode": "identity"},
+            },
+            "graphs": {
+                "transformer": {
+                    "inputs": {"states": {"shape": [1, 3]}, "environment": {"shape": [1, 2]}},
+                    "outputs": {"Actions": {"shape": [1, 10, 3]}},
+                    "artifacts": {
+                        "onnx": {"file": "a.onnx", "sha256": "0" * 64, "precision": "fp32"}
+                    },
+                }
+            },
+        }
+    )
+    state = StateVector({"joint_pos": 3, "external:object": 2})
+    senses = ObservationSync(contract, state, 0.05)
+    state["joint_pos"][:], state["external:object"][:] = 0.5, (1.0, 2.0)
+    senses.remember(7)
+    sensed = senses.sense(7)
+    assert sensed.time_ns == 7
+    assert np.array_equal(sensed.fields["external:object"], (1.0, 2.0))

@@ -1,0 +1,199 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations that are not those of training: which terms, and what they look like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.distribution import (
+    DistributionCheck,
+    InputStatistics,
+    input_statistics,
+    normalised_input,
+)
+from policy_inference.interfaces import F64
+
+from .contracts import DEFAULT, NOMINAL, contract_of
+
+LOOKS, JOINTS = 64, 3
+SCALE = 0.05
+MEAN = np.r_[np.zeros(3), 0.5, -0.5, 1.0]
+DIVISOR = np.r_[np.full(3, 0.2), np.full(3, 4.0)]
+"""Of the normalisation, as of positions in rad and velocities in rad/s."""
+
+
+def gait(scale: float = 1.0) -> F64:
+    """Return some s of three joints that move: positions, then velocities [looks, 6]."""
+    phase = np.linspace(0.0, 14.0, LOOKS)[:, None] + np.arange(JOINTS)
+    return np.hstack([0.2 * np.sin(phase), 4.0 * np.cos(phase) * scale])
+
+
+def healthy_of(inputs: F64, scale: float = 1.0) -> InputStatistics:
+    """Return what a bundle's nominal statistics say of such model inputs."""
+    statistics = {
+        name: getattr(inputs, name)(axis=0).tolist() for name in ("mean", "std", "min", "max")
+    }
+    healthy = input_statistics(
+        contract_of(
+            {
+                "observations": {
+                    "obs": {
+                        "terms": [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": scale}]
+                    }
+                },
+                "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+            }
+        ),
+        "obs",
+    )
+    assert healthy is not None
+    return healthy
+
+
+def test_observations_of_training_fit() -> None:
+    assert DistributionCheck(healthy_of(gait()), None).describe(gait()) == ""
+
+
+def test_values_in_si_units_are_recognised() -> None:
+    misfit = DistributionCheck(healthy_of(gait(SCALE), SCALE), None)
+
+    text = misfit.describe(gait())
+    assert text.startswith("joint_vel -4 to ")
+    assert "expected -0.4" in text
+    assert text.endswith("looks like values in SI units, without the scales of the terms")
+
+
+def test_positions_without_the_default_subtracted_are_recognised() -> None:
+    given = gait()
+    given[:, :JOINTS] += DEFAULT
+
+    text = DistributionCheck(healthy_of(gait()), None).describe(given)
+    assert text.startswith("joint_pos_rel ")
+    assert "joint positions from which the default position is not subtracted" in text
+
+
+def test_twice_normalised_observations_are_recognised() -> None:
+    raw = gait() + MEAN
+    inputs = (raw - MEAN) / DIVISOR
+
+    misfit = DistributionCheck(healthy_of(inputs), (MEAN, DIVISOR))
+    assert misfit.describe(raw) == ""
+    assert misfit.describe(inputs).endswith(
+        "looks like observations that are normalised already, and so twice"
+    )
+
+
+def test_observations_that_were_never_normalised_are_recognised() -> None:
+    raw = gait() + 20.0 * MEAN
+    misfit = DistributionCheck(healthy_of((raw - 20.0 * MEAN) / DIVISOR), (20.0 * MEAN, DIVISOR))
+
+    text = misfit.describe(misfit.not_normalised(raw))
+    assert text.endswith("looks like observations that are not normalised")
+
+
+def test_twice_normalised_ones_are_recognised_where_only_the_statistics_are_known() -> None:
+    mean, divisor = np.array([0.0, -1.0, 0.5]), np.array([0.1, 0.02, 0.05])
+    raw = mean + divisor * np.random.default_rng(1).standard_normal((LOOKS, 3))
+    misfit = DistributionCheck(normalised_input(3), (mean, divisor))
+
+    assert misfit.describe(raw) == ""
+    assert "normalised already, and so twice" in misfit.describe((raw - mean) / divisor)
+
+
+def test_no_explanation_is_given_of_a_robot_that_stands_still() -> None:
+    given = np.tile(np.r_[5.0, 0.0, 0.0, 0.0, 0.0, 0.0], (LOOKS, 1))
+
+    text = DistributionCheck(healthy_of(gait()), None).describe(given)
+    assert text.startswith("joint_pos_rel 5 to 5 (mean 5)")
+    assert "look for other units, another order, another normalisation" in text
+
+
+@pytest.mark.parametrize("layout", ["per_frame", "per_term"])
+def test_joints_of_each_frame_are_a_block(layout: str) -> None:
+    zeros = [0.0] * 12
+    statistics = {"mean": zeros, "std": zeros, "min": zeros, "max": zeros}
+    healthy = input_statistics(
+        contract_of(
+            {
+                "observations": {
+                    "obs": {
+                        "terms": [{"term": "joint_pos_rel"}, {"term": "joint_vel", "scale": 0.5}],
+                        "history": {"length": 2, "layout": layout},
+                    }
+                },
+                "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+            }
+        ),
+        "obs",
+    )
+
+    assert healthy is not None
+    assert (
+        sorted(block.tolist() for block in healthy.blocks) == np.arange(12).reshape(4, 3).tolist()
+    )
+    terms = {tuple(healthy.terms[block]) for block in healthy.blocks}
+    assert terms == {("joint_pos_rel",) * 3, ("joint_vel",) * 3}
+    assert (healthy.scale[healthy.terms == "joint_vel"] == 0.5).all()
+    assert (
+        healthy.subtracted.reshape(-1, 3)[healthy.terms[::3] == "joint_pos_rel"] == DEFAULT
+    ).all()
+
+
+def test_a_push_is_no_misfit() -> None:
+    given = gait()
+    given[: LOOKS // 8] *= 10.0
+
+    assert DistributionCheck(healthy_of(gait()), None).describe(given) == ""
+
+
+@pytest.mark.parametrize("value", [1e19, -1e19])
+def test_the_largest_values_are_judged_without_a_complaint_of_numpy(value: float) -> None:
+    misfit = DistributionCheck(healthy_of(gait(SCALE), SCALE), (MEAN, DIVISOR))
+
+    with np.errstate(all="raise"):
+        assert misfit.describe(np.full((LOOKS, 2 * JOINTS), value))
+
+
+@pytest.mark.real_data
+def test_walking_lite3_fits_and_what_is_wrong_with_it_is_named(shared_data: Path) -> None:
+    folder = shared_data / "legged" / "lite3"
+    observations = np.load(folder / "rollout_50hz.npz")["obs"].astype(np.float64)
+    windows = observations[200:3800:2][:1792].reshape(-1, LOOKS, 45)
+    bundle = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
+    shipped = input_statistics(load_bundle(bundle, kind=JointBundle).contract, "obs")
+    assert shipped is not None
+    low, high = observations.min(axis=0), observations.max(axis=0)
+    healthy = InputStatistics(
+        terms=shipped.terms,
+        low=low - (high - low) / 2,
+        high=high + (high - low) / 2,
+        std=observations.std(axis=0),
+        scale=shipped.scale,
+        subtracted=shipped.subtracted,
+        blocks=shipped.blocks,
+    )
+    mean, divisor = observations.mean(axis=0), np.maximum(observations.std(axis=0), 1e-3)
+    bare = DistributionCheck(normalised_input(45), (mean, divisor))
+    misfit = DistributionCheck(healthy, None)
+    by_part = observations.copy()
+    for block in healthy.blocks:
+        by_part[:, block] = observations[:, block.reshape(4, 3).T.reshape(-1)]
+
+    assert not any(map(misfit.describe, windows))
+    assert not any(map(bare.describe, windows))
+    assert all("in SI units" in misfit.describe(window / shipped.scale) for window in windows)
+    assert all(
+        "default position is not subtracted" in misfit.describe(window + shipped.subtracted)
+        for window in windows
+    )
+    assert all("and so twice" in bare.describe((window - mean) / divisor) for window in windows)
+    ordered = by_part[200:3800:2][:1792].reshape(-1, LOOKS, 45)
+    said = [*filter(None, map(misfit.describe, ordered))]
+    assert len(said) > len(windows) / 2
+    assert all(text.endswith("looks like joints in another order") for text in said)

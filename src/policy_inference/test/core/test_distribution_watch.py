@@ -1,0 +1,117 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Observations that are not what the policy was trained on."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from policy_inference.core.distribution import DistributionWatch
+from policy_inference.interfaces import Tensor
+
+from .contracts import NOMINAL, contract_of
+
+REPORTS = 25
+TERMS = [{"term": "joint_pos_rel"}, {"term": "joint_vel"}]
+
+
+def watched(
+    history: Mapping[str, object] | None = None, size: int = 6
+) -> tuple[DistributionWatch, dict[str, Tensor]]:
+    """Return a watch over three positions and three velocities within ±1, and the input."""
+    low, high = [-1.0] * size, [1.0] * size
+    statistics = {"mean": [0.0] * size, "std": [0.5] * size, "min": low, "max": high}
+    contract = contract_of(
+        {
+            "observations": {"obs": {"terms": TERMS, "history": dict(history or {})}},
+            "nominal": {**NOMINAL, "observation": {"obs": statistics}},
+        }
+    )
+    inputs: dict[str, Tensor] = {"obs": np.zeros((1, size), np.float32)}
+    return DistributionWatch(contract, inputs), inputs
+
+
+def test_term_that_is_often_outside_is_named_with_its_share() -> None:
+    observed, inputs = watched()
+    for report in range(2 * REPORTS):
+        inputs["obs"][0, 4] = 5.0 if report % 2 else 0.0
+        observed.look()
+
+    assert observed.problems == [
+        "observation term joint_vel is outside what the policy was trained on in 25 of 50 reports: "
+        "normalisation, order or units"
+    ]
+
+
+def test_values_of_a_healthy_run_and_a_little_more_are_no_problem() -> None:
+    observed, inputs = watched()
+    inputs["obs"][:] = 1.9
+    for _ in range(REPORTS):
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_a_push_now_and_then_is_no_problem() -> None:
+    observed, inputs = watched()
+    for report in range(40 * REPORTS):
+        inputs["obs"][:] = 9.0 if report % 6 == 0 else 0.0
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_what_goes_wrong_after_an_hour_is_told_as_soon_as_what_is_wrong_at_first() -> None:
+    observed, inputs = watched()
+    for _ in range(3600 * 5):
+        observed.look()
+    inputs["obs"][0, 4] = 5.0
+    for report in range(1, REPORTS + 1):
+        observed.look()
+        assert bool(observed.problems) == (report == REPORTS)
+    inputs["obs"][0, 4] = 0.0
+    for _ in range(5 * REPORTS - REPORTS + 1):
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_nothing_is_said_after_a_few_reports() -> None:
+    observed, inputs = watched()
+    inputs["obs"][:] = 9.0
+    for _ in range(REPORTS - 1):
+        observed.look()
+
+    assert observed.problems == []
+
+
+def test_restart_forgets() -> None:
+    observed, inputs = watched()
+    inputs["obs"][:] = 9.0
+    for _ in range(REPORTS):
+        observed.look()
+    assert len(observed.problems) == 2
+    observed.restart()
+
+    assert observed.problems == []
+
+
+@pytest.mark.parametrize(("layout", "place"), [("per_frame", 6), ("per_term", 4)])
+def test_terms_are_found_in_histories(layout: str, place: int) -> None:
+    """Two frames: p p p v v v p p p v v v, or p p p p p p v v v v v v."""
+    observed, inputs = watched({"length": 2, "layout": layout}, size=12)
+    inputs["obs"][0, place] = 9.0
+    for _ in range(REPORTS):
+        observed.look()
+
+    assert [text.split()[2] for text in observed.problems] == ["joint_pos_rel"]
+
+
+def test_bundle_that_knows_no_healthy_range_is_not_judged() -> None:
+    contract = contract_of()
+    observed = DistributionWatch(contract, {"obs": np.full((1, 18), 99.0, np.float32)})
+    for _ in range(REPORTS):
+        observed.look()
+
+    assert observed.problems == []

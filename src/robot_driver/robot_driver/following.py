@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which command may be followed, and for how long."""
+
+import numpy as np
+
+from robot_driver.interfaces import (
+    DAMPING,
+    EFFORT,
+    F64,
+    MODE_DAMP,
+    NS_PER_S,
+    POSITION,
+    STIFFNESS,
+    VELOCITY,
+    DriveFigures,
+    DriveState,
+    WireCommand,
+)
+
+_LONGEST_VALID_NS = NS_PER_S
+"""So long a policy that has died may drive the robot at most."""
+_MOST_LOST = 100
+"""A sequence that goes further ahead, or back, is another sender's: no network loses so many."""
+_LARGEST_RATE_HZ = 1000
+"""Of commands. While the e-stop is pressed no command gets here, and its sender counts on."""
+_GROWS = 4.0
+"""Stiffness that grows so many times is checked as that of a joint that had none."""
+_CARRIES = 1.0
+"""Stiffness, N m/rad, below which a joint counts as having none."""
+_MOST_EFFORT = 3.0
+"""Times what the joint can give: a feed-forward torque beyond it is no torque."""
+_LEAST_GAINS = 0.1
+"""Sum of stiffness and damping, N m per rad and per rad/s: below it a joint carries nothing."""
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class Follower:
+    """Keeps the newest command for as long as it is valid.
+
+    Whatever ends that - its time, another sender, a request to damp - is latched: until a command
+    in MODE_DAMP has come, nothing is followed. So a policy that was cut off while it ran does not
+    drive the robot again before its operator has gone through its modes. A robot that holds its
+    pose instead of damping has another such mode (`DriveFigures.rest_mode`).
+
+    Attributes:
+        latch: Why nothing is followed; None while `command` is.
+        newest: What came last and was in order, followed or not.
+        counts: Of commands.
+        refusal: What was wrong with the last one that was refused.
+    """
+
+    def __init__(self, figures: DriveFigures, max_start_error_rad: float) -> None:
+        """Begin with nothing; the arguments are the robot's and of `DriverSettings`."""
+        self._figures = figures
+        self._max_start_error_rad = max_start_error_rad
+        self.latch: str | None = "no command has come"
+        self.newest: WireCommand | None = None
+        self.counts = {"command_received": 0, "command_refused": 0}
+        self.refusal = ""
+        self._stiffness = np.zeros(len(self._figures.joint_names))
+
+    def notice(self, command: WireCommand) -> bool:
+        """Keep a command as the newest; return whether it is in order."""
+        self.counts["command_received"] += 1
+        problem = command_problem(command, self._figures)
+        if problem:
+            self._refuse(problem)
+            return False
+        self.newest = command
+        return True
+
+    def follow(self, command: WireCommand, state: DriveState | None) -> None:
+        """Follow a command from now on, unless there is a reason to refuse it."""
+        before = self.newest
+        if not self.notice(command):
+            if command.mode == self._figures.rest_mode:
+                # Whatever is wrong with it, its sender wants to drive no longer.
+                self.hold(
+                    f"a command in {rest_mode_name(self._figures)} was refused: {self.refusal}"
+                )
+            return
+        if before is not None and not (
+            0 < command.sequence - before.sequence <= _most_skipped(before, command)
+        ):
+            # Nor does its mode of rest count before its next one: two in turn never get through.
+            self.hold(
+                f"another sender of joint_command: its sequence went from {before.sequence} "
+                f"to {command.sequence}"
+            )
+            return
+        if command.mode == self._figures.rest_mode:
+            self.latch = None
+        if self.latch is not None:
+            return
+        problem = self._start_problem(command, state)
+        if problem:
+            self.hold(problem)
+            self._refuse(problem)
+        else:
+            self._stiffness = command.values[:, STIFFNESS]
+
+    def hold(self, reason: str) -> None:
+        """Follow nothing until a command in the mode of rest has come."""
+        self.latch = reason
+        self._stiffness = np.zeros(len(self._figures.joint_names))
+
+    def valid(self, now_ns: int) -> WireCommand | None:
+        """Return the command that may be followed now."""
+        if self.latch is not None or self.newest is None:
+            return None
+        command = self.unexpired(now_ns)
+        if command is None:
+            self.hold(
+                f"the newest joint_command has expired: it was valid for "
+                f"{self.newest.valid_for_ns / NS_PER_S:.3f} s"
+            )
+        return command
+
+    def unexpired(self, now_ns: int) -> WireCommand | None:
+        """Return the newest command that has not expired, followed or not."""
+        newest = self.newest
+        if newest is None or now_ns - newest.received_ns >= newest.valid_for_ns:
+            return None
+        return newest
+
+    def _refuse(self, problem: str) -> None:
+        self.counts["command_refused"] += 1
+        self.refusal = problem
+
+    def _start_problem(self, command: WireCommand, state: DriveState | None) -> str:
+        """Judge what a command does to joints that had no stiffness, or far less, until now."""
+        if state is None:
+            return "a command came before any state of the robot"
+        names, first_torque_nm = self._figures.joint_names, self._figures.first_torque_nm
+        position, velocity, effort, stiffness, damping = command.values.T
+        begins = stiffness > _GROWS * self._stiffness
+        error = np.where(begins, np.abs(position - state.joint_pos), 0.0)
+        worst = int(error.argmax())
+        if error[worst] > self._max_start_error_rad:
+            return (
+                f"the first command with so much stiffness wants {names[worst]} "
+                f"{error[worst]:.2f} rad from where it is, expected at most "
+                f"{self._max_start_error_rad} (max_start_error_rad)"
+            )
+        torque = np.where(self._stiffness >= _CARRIES, 0.0, np.abs(damping * velocity + effort))
+        worst = int(torque.argmax())
+        if torque[worst] > first_torque_nm:
+            return (
+                f"{names[worst]}, without stiffness until now, is driven with "
+                f"{torque[worst]:.1f} N m by velocity and effort, expected at most "
+                f"{first_torque_nm}"
+            )
+        return ""
+
+
+def rest_mode_name(figures: DriveFigures) -> str:
+    """Return the name of a robot's mode of rest."""
+    return "MODE_DAMP" if figures.rest_mode == MODE_DAMP else "MODE_HOLD_MEASURED"
+
+
+def _most_skipped(before: WireCommand, command: WireCommand) -> int:
+    """Return how far a sequence may go ahead: after a silence, as far as its sender can count."""
+    silent_ns = command.received_ns - before.received_ns
+    if silent_ns < before.valid_for_ns:
+        return _MOST_LOST
+    return _MOST_LOST + silent_ns * _LARGEST_RATE_HZ // NS_PER_S
+
+
+def command_problem(command: WireCommand, figures: DriveFigures) -> str:
+    """Return why a robot refuses a command whole; nothing where it is in order."""
+    values, limit = command.values, command.effort_limit
+    if not (np.abs(values).max() <= _LARGEST and np.isfinite(limit).all()):
+        return "a number of it is not finite, or not as the wire's float32"
+    if not 0 < command.valid_for_ns <= _LONGEST_VALID_NS:
+        return (
+            f"valid_for is {command.valid_for_ns / NS_PER_S} s, expected more than 0 and at "
+            f"most {_LONGEST_VALID_NS / NS_PER_S} s"
+        )
+    if command.mode == MODE_DAMP and values[:, [VELOCITY, EFFORT, STIFFNESS]].any():
+        return "it is in MODE_DAMP, and has a stiffness, a velocity or an effort"
+    if values[:, STIFFNESS].min() < 0.0 or values[:, DAMPING].min() < 0.0 or limit.min() < 0.0:
+        return "a stiffness, a damping or an effort_limit is negative"
+    if (
+        values[:, STIFFNESS].max() > figures.largest_stiffness
+        or values[:, DAMPING].max() > figures.largest_damping
+    ):
+        return (
+            f"its largest stiffness is {values[:, STIFFNESS].max():.4g} and its largest "
+            f"damping {values[:, DAMPING].max():.4g}, expected at most "
+            f"{figures.largest_stiffness} and {figures.largest_damping}"
+        )
+    beyond = np.abs(values[:, EFFORT]) > _MOST_EFFORT * figures.largest_torque_nm
+    if beyond.any():
+        joint = int(beyond.argmax())
+        return (
+            f"{figures.joint_names[joint]} is given an effort of {values[joint, EFFORT]:.0f} N m, "
+            f"expected at most {_MOST_EFFORT} times {figures.largest_torque_nm[joint]}"
+        )
+    position, margin = values[:, POSITION], figures.position_margin_rad
+    outside = (
+        (position < figures.lowest_rad - margin) | (position > figures.highest_rad + margin)
+    ) & (values[:, STIFFNESS] > 0.0)
+    if outside.any():
+        joint = int(outside.argmax())
+        return (
+            f"{figures.joint_names[joint]} is sent to {position[joint]:.2f} rad, outside its range "
+            f"{figures.lowest_rad[joint]:.2f}..{figures.highest_rad[joint]:.2f}"
+        )
+    return ""
+
+
+def law_torque(values: F64, state: DriveState) -> F64:
+    """Return what the drives' law gives at a state, for the values of a frame [n, 5]: [n], N m.
+
+    See policy_msgs/JointCommand.
+    """
+    position, velocity, effort, stiffness, damping = values.T
+    return np.asarray(
+        stiffness * (position - state.joint_pos) + damping * (velocity - state.joint_vel) + effort
+    )
+
+
+def drive_values(command: WireCommand, state: DriveState, largest_torque_nm: F64, rest: F64) -> F64:
+    """Return what the drives are sent for a command: [n, 5], columns as COMMAND_FIELDS.
+
+    No wire has a place for `effort_limit`. Where the law would exceed it at the newest measured
+    state, stiffness, damping and effort are made smaller in proportion, so that the law just gives
+    the limit: nothing is ever added to what the policy wants, however wrong the state is. A joint
+    that is left with hardly any stiffness and damping gets its row of `rest`, the values [n, 5]
+    that bring the robot to rest: a limp robot falls.
+    """
+    values = command.values.copy()
+    torque = np.abs(law_torque(values, state))
+    limit = np.minimum(command.effort_limit, largest_torque_nm)
+    share = np.divide(limit, torque, out=np.ones_like(torque), where=torque > limit)
+    values[:, EFFORT:] *= share[:, np.newaxis]
+    limp = values[:, STIFFNESS] + values[:, DAMPING] < _LEAST_GAINS
+    values[limp] = rest[limp]
+    return values

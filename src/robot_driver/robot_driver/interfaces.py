@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Plain values between a robot's interface, the link process and the driver's node."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_inference.errors import PolicyError
+from policy_inference.machine.scheduling import RealTime
+
+F64 = npt.NDArray[np.float64]
+NS_PER_S: Final = 1_000_000_000
+MODE_DAMP, MODE_HOLD_MEASURED = 0, 5
+"""Of policy_msgs/JointCommand."""
+TAKE, RELEASE = "take_control", "release_control"
+"""Requests that are answered when they have ended."""
+COMMAND_FIELDS: Final = ("position", "velocity", "effort", "stiffness", "damping")
+"""Columns of the values of a command: rad, rad/s, N m, N m/rad, N m s/rad."""
+POSITION, VELOCITY, EFFORT, STIFFNESS, DAMPING = range(len(COMMAND_FIELDS))
+
+
+class DriverError(PolicyError):
+    """The robot's interface cannot be used, or the process that uses it has been lost."""
+
+
+class DriverPhase(IntEnum):
+    """Who is in control, numbered as policy_msgs/RobotStatus numbers it."""
+
+    LISTENING = 0
+    TAKING = 1
+    FOLLOWING = 2
+    DAMPING = 3
+    RELEASING = 4
+
+
+class DriveState(Protocol):
+    """What the kit reads of a robot's state; a robot's own state may hold more.
+
+    Attributes:
+        tick: Counter of the robot, ms, modulo 2**32.
+        joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m, in the order of the wire.
+        temperature_c: Of the drives [n], degrees Celsius; may be not finite.
+    """
+
+    @property
+    def tick(self) -> int: ...  # noqa: D102  # each is above
+    @property
+    def joint_pos(self) -> F64: ...  # noqa: D102
+    @property
+    def joint_vel(self) -> F64: ...  # noqa: D102
+    @property
+    def joint_effort(self) -> F64: ...  # noqa: D102
+    @property
+    def temperature_c(self) -> F64: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveFigures:
+    """What is known of a robot's drives; arrays are [n], in the order of the wire.
+
+    Attributes:
+        joint_names: Of all joints that the driver commands.
+        lowest_rad, highest_rad: Range of each joint.
+        position_margin_rad: By how much a joint may leave its range: stops give way, encoders have
+            offsets.
+        fastest_rad_s, largest_torque_nm: What each drive is rated for.
+        largest_stiffness, largest_damping: Of any joint of a command, N m/rad and N m s/rad.
+        first_torque_nm: What velocity and effort may ask of a joint that had no stiffness.
+        demand_nm: Torque that is demanded of a drive beyond which its answer is judged.
+        foreign_nm: Torque beyond what braking explains that shows another controller.
+        state_rate_hz: Lowest and highest plausible rate of state frames.
+        watchdog_s: After so long without a command the robot has taken control back; infinite
+            where it never does.
+        rest_mode: Mode of a command that brings this robot to rest, and from which on commands are
+            followed again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for one that would fall.
+        rest_s: How long the robot is brought to rest before control is given back.
+    """
+
+    joint_names: tuple[str, ...]
+    lowest_rad: F64
+    highest_rad: F64
+    position_margin_rad: float
+    fastest_rad_s: F64
+    largest_torque_nm: F64
+    largest_stiffness: float
+    largest_damping: float
+    first_torque_nm: float
+    demand_nm: float
+    foreign_nm: float
+    state_rate_hz: tuple[float, float]
+    watchdog_s: float
+    rest_mode: int
+    rest_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverSettings:
+    """Settings of every driver; the node's parameters of the same names. JSON can hold them.
+
+    Attributes:
+        command_rate_hz: Command frames per second, steady while in control.
+        joint_state_rate_hz: How many state frames per second the node gets.
+        state_timeout_s: Without a new state frame for so long, the robot is brought to rest.
+        damping: Of drives that brake, N m s/rad.
+        max_start_error_rad: How far from the measured pose a first command with stiffness may be.
+        obeyed_torque_nm: Above it, while the drives should brake at rest, another controller
+            drives them; 0: no such check, nor one whether torques are given that are commanded.
+        realtime: What the link process asks of the machine; the node's parameters `realtime.*`.
+    """
+
+    command_rate_hz: float = 500.0
+    joint_state_rate_hz: float = 500.0
+    state_timeout_s: float = 0.1
+    damping: float = 5.0
+    max_start_error_rad: float = 0.3
+    obeyed_torque_nm: float = 3.0
+    realtime: RealTime = field(default_factory=RealTime)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WireCommand:
+    """A JointCommand in the order of the wire.
+
+    Attributes:
+        sequence, mode, valid_for_ns: As in policy_msgs/JointCommand.
+        values: [n, 5], rows as the joints of the wire, columns as COMMAND_FIELDS.
+        effort_limit: [n], N m.
+        received_ns: When it came, on the steady clock, which all processes share.
+    """
+
+    sequence: int
+    mode: int
+    valid_for_ns: int
+    values: F64
+    effort_limit: F64
+    received_ns: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverAnswer:
+    """How a request ended: TAKE or RELEASE."""
+
+    request: str
+    success: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverReport:
+    """What policy_msgs/RobotStatus reports, and the answer to a request that has just ended.
+
+    Attributes:
+        refused: What the machine refused of `DriverSettings.realtime`, with the remedy.
+        temperature_c: Of the drives, in the order of the wire; empty before any frame.
+        details: Counters and what else there is to report, the unit in the key.
+        answer: Where a request has just ended.
+    """
+
+    phase: DriverPhase
+    reason: str
+    obstacles: tuple[str, ...]
+    state_rate_hz: float = 0.0
+    command_rate_hz: float = 0.0
+    largest_gap_s: float = 0.0
+    latency_p50_s: float = 0.0
+    latency_p99_s: float = 0.0
+    temperature_c: tuple[float, ...] = ()
+    refused: tuple[str, ...] = ()
+    details: Mapping[str, str | int | float] = field(default_factory=dict)
+    answer: DriverAnswer | None = None

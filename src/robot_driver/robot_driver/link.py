@@ -1,0 +1,329 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who is in control of the robot, and what is sent to it when: no transport, no clock."""
+
+from collections import deque
+from typing import Generic
+
+import numpy as np
+
+from robot_driver.acknowledgement import CommandAcknowledgement
+from robot_driver.checks import range_problems
+from robot_driver.following import Follower, drive_values, rest_mode_name
+from robot_driver.interfaces import (
+    F64,
+    NS_PER_S,
+    RELEASE,
+    TAKE,
+    DriverAnswer,
+    DriverPhase,
+    DriverReport,
+    WireCommand,
+)
+from robot_driver.reception import Rate, Source, StateT
+from robot_driver.robot import RobotInterface
+
+_ROBOT_GONE_S = 1.0
+_IDLE_NS = 50_000_000
+_LATENCIES_KEPT = 1000
+_IN_CONTROL = (DriverPhase.FOLLOWING, DriverPhase.DAMPING)
+
+
+class Link(Generic[StateT]):
+    """The state machine of a driver. `now_ns` is steady time, the same in every call.
+
+    `receive`, `follow`, `take`, `release`, `damp` tell it what happens; `step` is to be called
+    after each of them and at `next_ns` at the latest, and returns what to send.
+
+    Attributes:
+        phase: As `state` in policy_msgs/RobotStatus.
+        next_ns: When `step` has something to do again.
+    """
+
+    def __init__(self, robot: RobotInterface[StateT], now_ns: int) -> None:
+        """Listen; nothing is sent before control is asked for."""
+        self.phase, self._reason = DriverPhase.LISTENING, "control has not been asked for"
+        self.next_ns = now_ns
+        settings, figures = robot.settings, robot.figures
+        self._robot, self._figures = robot, figures
+        self._reception = robot.reception
+        self._follower = Follower(figures, settings.max_start_error_rad)
+        self._period_ns = round(NS_PER_S / settings.command_rate_hz)
+        self._since_ns = now_ns
+        """When control was asked for or taken, or when the shutdown sequence began."""
+        self._resting: F64 | None = None
+        """Values that bring the robot to rest from where that began; None while it follows."""
+        self._acknowledgement = CommandAcknowledgement(
+            figures, settings.obeyed_torque_nm, robot.host
+        )
+        self._sent: F64 | None = None
+        """What the drives were sent last, since control was taken."""
+        self._outbox: list[bytes] = []
+        self._answers: list[DriverAnswer] = []
+        self._command_rate = Rate()
+        self._latencies_ns: deque[int] = deque(maxlen=_LATENCIES_KEPT)
+        self._sent_ns: int | None = None
+        self._largest_gap_ns = 0
+        self._unsent: WireCommand | None = None
+        self._due = False
+        self._counts = {"send_failed": 0}
+        self._send_error = ""
+
+    def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
+        """Take a datagram; return the state that is in it, where it is the robot's newest."""
+        state = self._reception.receive(data, source, now_ns)
+        if state is not None:
+            if self._reception.restarted and self.phase is not DriverPhase.LISTENING:
+                # It no longer knows whom to obey.
+                self.release(
+                    f"{self._robot.host} has been restarted; ask for control again", now_ns
+                )
+            self._robot.see(state, now_ns)
+            self._acknowledgement.see(state, self._sent, now_ns)
+        return state
+
+    def follow(self, command: WireCommand, now_ns: int) -> None:
+        """Take a command; where it may be followed, it is sent at once and then again."""
+        if self.phase not in _IN_CONTROL:
+            self._follower.notice(command)
+            return
+        self._follower.follow(command, self._reception.state)
+        if self._acknowledgement.known and self._follower.valid(now_ns) is command:
+            self._unsent, self.next_ns = command, now_ns
+
+    def take(self, obstacles: tuple[str, ...], now_ns: int) -> None:
+        """Let the robot get ready, then take control, unless there are reasons to refuse it."""
+        against = [*self.obstacles(now_ns), *obstacles]
+        if self.phase is not DriverPhase.LISTENING:
+            against.insert(
+                0, f"control is taken, or given back, already: {self.phase.name}, {self.reason}"
+            )
+        if against:
+            self._answer(TAKE, "; ".join(against))
+            return
+        self._enter(DriverPhase.TAKING, f"the robot {self._robot.preparing}", now_ns)
+        self._acknowledgement.known, self._sent, self._resting = False, None, None
+        self._outbox += self._robot.prepare()
+
+    def release(self, reason: str, now_ns: int) -> None:
+        """Brake, give control back after a while; from any phase, and never refused."""
+        if self.phase is DriverPhase.LISTENING:
+            self._answer(RELEASE, success="the robot's own controller is in charge")
+        elif self.phase is not DriverPhase.RELEASING:
+            if self.phase is DriverPhase.TAKING:
+                # Only the controller in charge stops a robot that gets ready.
+                self._seize()
+            if not self._acknowledgement.known:
+                self._answer(
+                    TAKE,
+                    f"{reason}; the drives "
+                    "are told to "  # plain-english: docs/lite3_faults.md quotes it
+                    f"brake for {self._figures.rest_s:.0f} s, then control is given back",
+                )
+            self._enter(DriverPhase.RELEASING, reason, now_ns)
+
+    def damp(self, reason: str, now_ns: int) -> None:
+        """Bring the robot to rest; follow nothing until a command in the mode of rest has come.
+
+        Ends the taking of control.
+        """
+        self._follower.hold(reason)
+        self.next_ns = now_ns
+        if self.phase is DriverPhase.TAKING:
+            self.release(reason, now_ns)
+
+    def step(self, now_ns: int) -> list[bytes]:
+        """Return the datagrams to be sent now, in this order."""
+        if self.phase is DriverPhase.TAKING:
+            self._watch_preparation(now_ns)
+        elif self.phase in _IN_CONTROL:
+            self._watch_control(now_ns)
+        elif (
+            self.phase is DriverPhase.RELEASING
+            and now_ns - self._since_ns >= self._figures.rest_s * NS_PER_S
+        ):
+            self._outbox += self._robot.give_back()
+            self._enter(DriverPhase.LISTENING, f"control was given back: {self._reason}", now_ns)
+            self._answer(RELEASE, success="control was given back")
+        out, self._outbox = self._outbox, []
+        if self.phase in (DriverPhase.LISTENING, DriverPhase.TAKING):
+            self.next_ns = now_ns + _IDLE_NS
+        elif now_ns >= self.next_ns:
+            out.append(self._frame(now_ns))
+            self._due = True
+            # A command between two frames, or the end of a stall, starts the period again.
+            self.next_ns += self._period_ns
+            if self.next_ns <= now_ns or self._unsent is not None:
+                self.next_ns = now_ns + self._period_ns
+        return out
+
+    def sent(self, now_ns: int) -> None:
+        """Note that what `step` returned is on its way."""
+        if not self._due:
+            return
+        self._due = False
+        self._command_rate.add(now_ns)
+        if self._sent_ns is not None:
+            self._largest_gap_ns = max(self._largest_gap_ns, now_ns - self._sent_ns)
+        self._sent_ns = now_ns
+        if self._unsent is not None:
+            self._latencies_ns.append(now_ns - self._unsent.received_ns)
+            self._unsent = None
+
+    def failed(self, error: str, now_ns: int) -> None:
+        """Note that something could not be sent, or that the robot's side refused it."""
+        self._due = False
+        self._counts["send_failed"] += 1
+        self._send_error = error
+        if self.phase is DriverPhase.TAKING:
+            self.release(f"nothing can be sent to {self._robot.host}: {error}", now_ns)
+
+    def obstacles(self, now_ns: int) -> list[str]:
+        """Return the reasons to refuse control, a sentence each; nothing while it is taken."""
+        return self._robot_obstacles(now_ns) if self.phase is DriverPhase.LISTENING else []
+
+    def report(self, now_ns: int) -> DriverReport:
+        """Return how things are, with the oldest answer that the node has not got."""
+        reception, state = self._reception, self._reception.state
+        latencies_ns = self._latencies_ns or (0,)
+        median_s, high_s = (np.percentile(latencies_ns, (50, 99)) / NS_PER_S).tolist()
+        return DriverReport(
+            phase=self.phase,
+            reason=self.reason,
+            obstacles=tuple(self.obstacles(now_ns)),
+            state_rate_hz=reception.rate.value_hz(now_ns),
+            command_rate_hz=self._command_rate.value_hz(now_ns),
+            largest_gap_s=self._largest_gap_ns / NS_PER_S,
+            latency_p50_s=median_s,
+            latency_p99_s=high_s,
+            temperature_c=() if state is None else tuple(state.temperature_c.tolist()),
+            details={**reception.counts, **self._follower.counts, **self._counts, **self._notes()},
+            answer=self._answers[0] if self._answers else None,
+        )
+
+    @property
+    def reason(self) -> str:
+        """Why it is in this phase."""
+        if self.phase is DriverPhase.FOLLOWING:
+            newest = self._follower.newest
+            damps = newest is not None and newest.mode == self._figures.rest_mode
+            return "the newest joint_command is followed" + (", which damps" if damps else "")
+        if self.phase is not DriverPhase.DAMPING:
+            return self._reason
+        if not self._acknowledgement.known:
+            return f"it is found out whether {self._robot.host} obeys"
+        return f"{self._follower.latch}; a command in {rest_mode_name(self._figures)} is waited for"
+
+    @property
+    def answers_wait(self) -> bool:
+        """Whether `report` has an answer."""
+        return bool(self._answers)
+
+    def answer_delivered(self) -> None:
+        """Note that the latest report has reached the node."""
+        self._answers[:1] = []
+
+    def _robot_obstacles(self, now_ns: int) -> list[str]:
+        reception, figures = self._reception, self._figures
+        state = reception.state
+        if state is None or not reception.fresh(now_ns):
+            return [reception.silence(now_ns)]
+        against = []
+        rate_hz, (lowest_hz, highest_hz) = reception.rate.value_hz(now_ns), figures.state_rate_hz
+        if not lowest_hz <= rate_hz <= highest_hz:
+            against.append(
+                f"{rate_hz:.0f} state frames came in the last second, expected "
+                f"{lowest_hz:.0f}..{highest_hz:.0f}"
+            )
+        newest = self._follower.unexpired(now_ns)
+        if newest is not None and newest.mode != figures.rest_mode:
+            against.append(
+                f"the sender of joint_command is not in {rest_mode_name(figures)}: ask it to damp "
+                "first"
+            )
+        return [
+            *against,
+            *range_problems(state.joint_pos, figures),
+            *self._robot.obstacles(now_ns),
+        ]
+
+    def _watch_preparation(self, now_ns: int) -> None:
+        robot = self._robot
+        if self._reception.age_s(now_ns) > _ROBOT_GONE_S:
+            self.release(f"while it {robot.prepared}, {self._reception.silence(now_ns)}", now_ns)
+            return
+        out = robot.await_ready((now_ns - self._since_ns) / NS_PER_S)
+        if out is not None:
+            self._outbox += out
+            return
+        against = self._robot_obstacles(now_ns)
+        if against:
+            self.release(f"after it {robot.prepared}: " + "; ".join(against), now_ns)
+            return
+        self._seize()
+        self._acknowledgement.begin(now_ns)
+        self._follower.hold("control has been taken")
+        self._enter(DriverPhase.DAMPING, "", now_ns)
+
+    def _seize(self) -> None:
+        self._outbox += self._robot.take()
+        self._sent_ns, self._largest_gap_ns = None, 0
+
+    def _watch_control(self, now_ns: int) -> None:
+        follower, acknowledgement = self._follower, self._acknowledgement
+        fault = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
+        fault = fault or self._robot.fault()
+        if fault and follower.latch is None:
+            follower.hold(fault)
+            self.next_ns = now_ns
+        was_known, problem = acknowledgement.known, acknowledgement.problem(now_ns)
+        if acknowledgement.known and not was_known:
+            self._answer(
+                TAKE,
+                success="in control; commands are followed from one in "
+                f"{rest_mode_name(self._figures)} on",
+            )
+        valid = follower.valid(now_ns) if acknowledgement.known else None
+        self.phase = DriverPhase.DAMPING if valid is None else DriverPhase.FOLLOWING
+        gap_s = 0.0 if self._sent_ns is None else (now_ns - self._sent_ns) / NS_PER_S
+        if gap_s >= self._figures.watchdog_s:
+            self.release(
+                f"no command has gone out for {gap_s:.1f} s: {self._robot.host} has taken control "
+                "back by itself; ask for it again",
+                now_ns,
+            )
+        elif self._reception.age_s(now_ns) > _ROBOT_GONE_S:
+            self.release(self._reception.silence(now_ns), now_ns)
+        elif problem:
+            self.release(problem, now_ns)
+
+    def _frame(self, now_ns: int) -> bytes:
+        following = self.phase is DriverPhase.FOLLOWING
+        command = self._follower.valid(now_ns) if following else None
+        state = self._reception.state
+        if command is None or state is None:
+            if self._resting is None:
+                self._resting = self._robot.rest(state)
+            self._sent = self._resting
+        else:
+            self._resting, rest = None, self._robot.rest(state)
+            self._sent = drive_values(command, state, self._figures.largest_torque_nm, rest)
+        return self._robot.encode(self._sent)
+
+    def _enter(self, phase: DriverPhase, reason: str, now_ns: int) -> None:
+        self.phase, self._reason = phase, reason
+        self._since_ns = self.next_ns = now_ns
+
+    def _answer(self, request: str, failure: str = "", *, success: str = "") -> None:
+        self._answers.append(
+            DriverAnswer(request=request, success=not failure, message=failure or success)
+        )
+
+    def _notes(self) -> dict[str, str | float]:
+        """Return the details that are no counters and that there are."""
+        notes = self._robot.notes()
+        if self._send_error:
+            notes["send_error"] = self._send_error
+        if self._follower.refusal:
+            notes["command_refusal"] = self._follower.refusal
+        return notes

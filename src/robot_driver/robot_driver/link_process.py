@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The process that talks to the robot: `python -m robot_driver.link_process`.
+
+LinkSupervisor starts it. It is small and has one thread, so that nothing that ROS does delays a
+command frame. It ends when the node closes its end of the channel, or dies: not before control has
+been given back.
+"""
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from policy_inference.machine.scheduling import RealTime
+from robot_driver import channel
+from robot_driver.interfaces import (
+    NS_PER_S,
+    DriverError,
+    DriverPhase,
+    DriverSettings,
+    DriveState,
+    WireCommand,
+)
+from robot_driver.link import Link
+from robot_driver.robot import RobotInterface, RobotTransport
+
+MODULE = "robot_driver.link_process"
+_REPORT_NS = NS_PER_S // 5
+
+
+def process_arguments(
+    robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
+) -> list[str]:
+    """Return the arguments of the process for a robot, its end of the channel, and a transport."""
+    kind = type(robot)
+    return [
+        f"{kind.__module__}:{kind.__qualname__}",
+        json.dumps(asdict(robot.settings)),
+        *map(str, [node.fileno(), *descriptors]),
+    ]
+
+
+class LinkLoop:
+    """Carries frames between the robot, the state machine and the node."""
+
+    def __init__(
+        self,
+        robot: RobotInterface[Any],
+        node: socket.socket,
+        transport: RobotTransport,
+        refused: Sequence[str] = (),
+    ) -> None:
+        """Take what is open, and what the machine refused this process."""
+        node.setblocking(False)
+        self._robot, self._node, self._transport = robot, node, transport
+        self._refused = tuple(refused)
+        self._link: Link[Any] = Link(robot, time.monotonic_ns())
+        self._not_read = 0
+        self._node_ended = False
+        self._forwarded = -1
+        self._reported: tuple[DriverPhase, str] | None = None
+        self._report_ns = 0
+
+    def run(self) -> None:
+        """Work until the node has ended and control has been given back."""
+        link, watched = self._link, self._transport.watched()
+        self._report(time.monotonic_ns())
+        while not (self._node_ended and link.phase is DriverPhase.LISTENING):
+            listened = [*watched, *([] if self._node_ended else [self._node.fileno()])]
+            due_ns = min(link.next_ns, self._report_ns) - time.monotonic_ns()
+            ready, _, _ = select.select(listened, [], [], max(0, due_ns) / NS_PER_S)
+            if self._node.fileno() in ready:
+                self._hear_node()
+            self._hear_robot(ready)
+            self._send(link.step(time.monotonic_ns()))
+            self._report(time.monotonic_ns())
+
+    def _hear_robot(self, ready: Collection[int]) -> None:
+        try:
+            for data, source, received_ns in self._transport.receive(ready):
+                state = self._link.receive(data, source, time.monotonic_ns())
+                if state is not None:
+                    self._forward(state, data, received_ns)
+        except DriverError as error:
+            self._link.failed(str(error), time.monotonic_ns())
+
+    def _forward(self, state: DriveState, data: bytes, received_ns: int) -> None:
+        """Hand the node as many of the frames, by the robot's tick in ms, as it asked for."""
+        turn = int(state.tick * self._robot.settings.joint_state_rate_hz) // 1000
+        if turn != self._forwarded:
+            self._forwarded = turn
+            self._tell_node(channel.pack_frame(data, received_ns))
+
+    def _hear_node(self) -> None:
+        try:
+            data = self._node.recv(channel.LARGEST_BYTES)
+        except ConnectionError:
+            data = b""
+        now_ns = time.monotonic_ns()
+        if not data:
+            self._node_ended = True
+            self._link.release("the driver's node has ended", now_ns)
+            return
+        request = channel.read_request(data)
+        if isinstance(request, WireCommand):
+            self._link.follow(request, now_ns)
+        elif isinstance(request, channel.TakeRequest):
+            self._link.take(request.obstacles + self._transport.problems(), now_ns)
+        elif isinstance(request, channel.DampRequest):
+            self._link.damp(request.reason, now_ns)
+        else:
+            self._link.release("it was asked for", now_ns)
+
+    def _send(self, frames: list[bytes]) -> None:
+        for data in frames:
+            try:
+                self._transport.send(data)
+            except DriverError as error:
+                self._link.failed(str(error), time.monotonic_ns())
+        if frames:
+            self._link.sent(time.monotonic_ns())
+
+    def _report(self, now_ns: int) -> None:
+        """Tell the node how things are: now and then, at every change, and each answer."""
+        link = self._link
+        status = link.phase, link.reason
+        if status == self._reported and now_ns < self._report_ns and not link.answers_wait:
+            return
+        self._reported, self._report_ns = status, now_ns + _REPORT_NS
+        report = link.report(now_ns)
+        obstacles = report.obstacles
+        if link.phase is DriverPhase.LISTENING:
+            obstacles += self._transport.problems()
+        counts = {**self._transport.counts, "not_read_by_node": self._not_read}
+        report = replace(
+            report,
+            obstacles=obstacles,
+            refused=self._refused,
+            details={**report.details, **counts},
+        )
+        if self._tell_node(channel.pack_report(report)):
+            link.answer_delivered()
+
+    def _tell_node(self, data: bytes) -> bool:
+        """Return whether there was room for it: a node that hangs must not hold up the robot."""
+        try:
+            self._node.send(data)
+        except BlockingIOError:
+            self._not_read += 1
+            return False
+        except ConnectionError:
+            pass  # Its end is heard of next.
+        return True
+
+
+def main() -> None:
+    """Run with the arguments of `process_arguments`."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    kind, settings_text, node, *descriptors = sys.argv[1:]
+    module, name = kind.split(":")
+    robot_type: type[RobotInterface[Any]] = getattr(importlib.import_module(module), name)
+    settings = _settings_of(robot_type.settings_type, json.loads(settings_text))
+    robot = robot_type(settings)
+    transport = robot.adopt([int(number) for number in descriptors])
+    refused = settings.realtime.apply(threading.get_native_id(), [os.getpid()])
+    loop = LinkLoop(robot, socket.socket(fileno=int(node)), transport, refused)
+    # What is here stays, and nothing below makes cycles: no pause for a search of garbage.
+    gc.freeze()
+    gc.disable()
+    loop.run()
+
+
+def _settings_of(kind: type[DriverSettings], fields: dict[str, Any]) -> DriverSettings:
+    realtime = fields.pop("realtime")
+    return kind(**fields, realtime=RealTime(**{**realtime, "cpus": tuple(realtime["cpus"])}))
+
+
+if __name__ == "__main__":
+    main()

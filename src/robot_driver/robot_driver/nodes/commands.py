@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`joint_command`, put into the order of the wire on a thread that does nothing else."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from policy_msgs.msg import JointCommand
+from rclpy.node import Node
+
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.errors import RobotError
+from policy_inference.nodes import qos
+from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
+from robot_driver.interfaces import COMMAND_FIELDS, NS_PER_S, WireCommand
+
+TOPIC = "joint_command"
+_FIELDS = (*COMMAND_FIELDS, "effort_limit")
+_LOOK_UP_NS = 50_000_000
+
+
+class CommandReader:
+    """Turns a JointCommand into one in the order of the wire."""
+
+    def __init__(self, joint_names: Sequence[str]) -> None:
+        """Know no names of commands yet.
+
+        Args:
+            joint_names: In the order of the wire.
+        """
+        self._joint_names = tuple(joint_names)
+        self._names: list[str] = []
+        self._index = np.zeros(0, dtype=np.intp)
+
+    def read(self, message: JointCommand, received_ns: int) -> WireCommand:
+        """Return the command, whose numbers are not checked.
+
+        Raises:
+            RobotError: It does not name each joint once and no other, or an array does not fit.
+        """
+        if message.names != self._names or not self._names:
+            self._index = self._index_of(message.names)
+            self._names = list(message.names)
+        rows = [np.asarray(getattr(message, field)) for field in _FIELDS]
+        for field, row in zip(_FIELDS, rows, strict=True):
+            if len(row) != len(self._names):
+                raise RobotError(
+                    f"{TOPIC}.{field}: expected {len(self._names)} values, one per "
+                    f"name, found {len(row)}"
+                )
+        block = np.array(rows)[:, self._index]
+        valid_for = message.valid_for
+        return WireCommand(
+            sequence=message.sequence,
+            mode=message.mode,
+            received_ns=received_ns,
+            valid_for_ns=valid_for.sec * NS_PER_S + valid_for.nanosec,
+            values=block[:-1].T,
+            effort_limit=block[-1],
+        )
+
+    def _index_of(self, names: Sequence[str]) -> npt.NDArray[np.intp]:
+        """Return where each joint of the wire is among the names of a command."""
+        joint_names = self._joint_names
+        if others := sorted(set(names) - set(joint_names)):
+            raise RobotError(
+                f"{TOPIC}.names: expected the joints of this robot "
+                f"({', '.join(joint_names)}), found also {', '.join(others)}"
+            )
+        places = np.zeros(len(joint_names))
+        JointOrder(joint_names).take(names, np.arange(float(len(names))), places)
+        return places.astype(np.intp)
+
+
+class CommandTopic:
+    """Hands each JointCommand on as soon as it comes.
+
+    Attributes:
+        unfit: How many did not name each joint once, or had arrays that do not fit.
+    """
+
+    def __init__(self, node: Node, joint_names: Sequence[str]) -> None:
+        """Subscribe, for a robot with these joints in the order of the wire."""
+        self._node, self._joint_names = node, joint_names
+        self._sampled: Sampled[Any] = Sampled(node, SampleGroup(), JointCommand, TOPIC, qos.COMMAND)
+        self._arrivals = Arrivals(node, [self._sampled])
+        self._thread: threading.Thread | None = None
+        self._ending = threading.Event()
+        self.unfit = 0
+
+    def start(self, follow: Callable[[WireCommand], None]) -> None:
+        """Hand commands on, from now on and on a thread of its own."""
+        self._sampled.take_wire()  # one from before is not for this start
+        self._ending.clear()
+        self.unfit = 0
+        self._thread = threading.Thread(target=self._run, args=(follow,), name=TOPIC, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hand nothing on any more."""
+        self._ending.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def senders_problem(self) -> str:
+        """Return which publishers there are beside the one that may, or nothing."""
+        senders = self._node.get_publishers_info_by_topic(self._sampled.resolved_topic)
+        names = sorted(map(full_name, senders))
+        if len(names) <= 1:
+            return ""
+        return (
+            f"{len(names)} publishers on {TOPIC} ({', '.join(names)}), expected one; stop "
+            "the others; one that was killed is forgotten after some 20 s"
+        )
+
+    def close(self) -> None:
+        """Unsubscribe."""
+        self._sampled.close()
+
+    def _run(self, follow: Callable[[WireCommand], None]) -> None:
+        reader = CommandReader(self._joint_names)
+        while not self._ending.is_set():
+            if not self._arrivals.wait(_LOOK_UP_NS):
+                continue
+            received_ns = time.monotonic_ns()
+            try:
+                message = self._sampled.take()
+                if message is not None:
+                    follow(reader.read(message, received_ns))
+            # Whatever is wrong with a message, the next one may be right.
+            except Exception as error:  # noqa: BLE001
+                self.unfit += 1
+                text = str(error) if isinstance(error, RobotError) else repr(error)
+                self._node.get_logger().error(f"command refused: {text}", throttle_duration_sec=1.0)

@@ -1,0 +1,310 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node of a driver: the link process on one side, the topics of a robot on the other.
+
+Publishes (reliable, depth 1) the robot's sensor topics; `~/status` (policy_msgs/RobotStatus,
+reliable, transient local), `/diagnostics`.
+Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+`~/damp`, and `~/reset`, which releases the e-stop.
+
+Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import fields
+from functools import partial
+from typing import Any
+
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from std_srvs.srv import Trigger
+
+from policy_inference.errors import RobotError
+from policy_inference.machine.scheduling import RealTime, set_realtime_priority, threads_of
+from policy_inference.nodes import qos
+from policy_inference.nodes.estop import listen_to_estop
+from policy_inference.nodes.lifecycle import LifecycleBase
+from policy_inference.nodes.parameters import REALTIME, ParameterTable, Spec
+from robot_driver.interfaces import (
+    RELEASE,
+    TAKE,
+    DriverAnswer,
+    DriverPhase,
+    DriverReport,
+    DriverSettings,
+)
+from robot_driver.nodes.commands import CommandTopic
+from robot_driver.nodes.requests import Gate, PendingAnswers
+from robot_driver.nodes.sensors import SensorTopic, SensorTopics
+from robot_driver.nodes.status import StatusTopics
+from robot_driver.robot import RobotInterface
+from robot_driver.supervisor import LinkSupervisor
+
+_DEFAULT = DriverSettings()
+COMMON_PARAMETERS = (
+    Spec(
+        name="state_timeout_s",
+        type=float,
+        default=_DEFAULT.state_timeout_s,
+        minimum=0.005,
+        maximum=0.5,
+        doc="Without a new state frame for so long, the drives damp, s",
+    ),
+    Spec(
+        name="max_start_error_rad",
+        type=float,
+        default=_DEFAULT.max_start_error_rad,
+        minimum=0.01,
+        maximum=1.0,
+        doc="How far from the measured pose the first command with stiffness may be, rad",
+    ),
+    *REALTIME,
+    Spec(
+        name="status_rate_hz",
+        type=float,
+        default=5.0,
+        minimum=0.1,
+        maximum=50.0,
+        doc="Rate of ~/status and /diagnostics, Hz",
+    ),
+    Spec(
+        name="autostart",
+        type=bool,
+        default=True,
+        doc="Configure and activate at once; the robot never moves by itself",
+    ),
+)
+"""Of every driver; `joint_state_rate_hz` and what else `DriverSettings` has depend on the robot."""
+_STOPS = "the node stops"
+_HANGS = (
+    "the process that talks to the robot hangs, so that nothing could be asked of it: press "
+    "the hardware e-stop; unless it goes on, the driver ends within some seconds"
+)
+_DAMPED = {
+    DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
+    DriverPhase.TAKING: "control is not taken; the robot is braked and given back",
+    DriverPhase.FOLLOWING: "the drives damp; commands are followed again from one in MODE_DAMP on",
+    DriverPhase.DAMPING: "the drives damp; commands are followed again from one in MODE_DAMP on",
+    DriverPhase.RELEASING: "the drives damp, and control is being given back",
+}
+"""What comes of a request to damp in each phase."""
+
+
+class DriverNode(LifecycleBase):
+    """Thin adapter between topics and the link process, which is there while the node is active.
+
+    A driver's own node says which robot it drives, with which parameters and sensor topics.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        robot_type: type[RobotInterface[Any]],
+        parameters: Sequence[Spec],
+        sensors: Sequence[SensorTopic],
+    ) -> None:
+        """Declare the parameters; nothing else exists before configure.
+
+        Args:
+            name: Of the node.
+            robot_type: What is driven.
+            parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and what
+                the sensors' rates are called.
+            sensors: What the robot's state is published on.
+        """
+        super().__init__(name)
+        self._robot_type, self._sensor_topics = robot_type, sensors
+        self._table = ParameterTable(self, parameters, lambda: self.configured)
+        self._closers, self._stoppers = ExitStack(), ExitStack()
+        self._answers = PendingAnswers()
+        # For the life of the node: only who releases an e-stop ends it, not a new configuration.
+        self._gate = Gate()
+        requests: dict[str, Callable[[], bool]] = {
+            TAKE: self._take,
+            RELEASE: lambda: self._link.release(),
+        }
+        for name, act in requests.items():
+            # Never destroyed while an answer is owed; and others are answered meanwhile.
+            self.create_service(
+                Trigger,
+                f"~/{name}",
+                partial(self._request, name, act),
+                qos_profile=qos.REQUESTS,
+                callback_group=ReentrantCallbackGroup(),
+            )
+
+    def set_up(self) -> None:
+        """Read the parameters and create all other entities; publish nothing.
+
+        Raises:
+            PolicyError: The robot's interface cannot be used: where another driver runs, publishers
+                of the same topics would disturb its robot.
+        """
+        values = self._table.read()
+        robot_type, joint_names = self._robot_type, self._robot_type.figures.joint_names
+        self._settings = settings_of(robot_type.settings_type, values)
+        robot_type(self._settings).open().close()
+        self._sensors = SensorTopics(self, self._sensor_topics, values)
+        self._closers.callback(self._sensors.close)
+        commands = self._commands = CommandTopic(self, joint_names)
+        self._closers.callback(commands.close)
+        self._status = StatusTopics(
+            self,
+            kind=robot_type.name,
+            joint_names=joint_names,
+            other_obstacles=lambda: self._gate.reasons,
+            unfit=lambda: commands.unfit,
+        )
+        self._closers.callback(self._status.close)
+        self._closers.callback(
+            self.destroy_service,
+            self.create_service(Trigger, "~/damp", self._on_damp, qos_profile=qos.REQUESTS),
+        )
+        self._closers.callback(
+            self.destroy_service,
+            self.create_service(Trigger, "~/reset", self._on_reset, qos_profile=qos.REQUESTS),
+        )
+        self._closers.callback(listen_to_estop(self, self._gate.press))
+        timer = self.create_timer(
+            1.0 / values["status_rate_hz"],
+            self._report,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        self._closers.callback(self.destroy_timer, timer)
+
+    def start(self) -> None:
+        """Listen to the robot, and send it nothing.
+
+        Raises:
+            PolicyError: As of `set_up`.
+        """
+        self._status.start()
+        robot = self._robot_type(self._settings)
+        link = self._link = LinkSupervisor(
+            robot,
+            on_state=self._sensors.publish,
+            on_report=self._on_report,
+            on_lost=self._on_lost,
+        )
+        self._stoppers.callback(link.close)
+        self._gate.connect(link)
+        self._stoppers.callback(self._gate.connect, None)
+        self._commands.start(self._gate.follow)
+        self._stoppers.callback(self._commands.stop)
+        self._apply_priority()
+        self.get_logger().info(f"listening on {robot.place}")
+
+    def _apply_priority(self) -> None:
+        """Run all threads of the node right after the link process, until `stop`.
+
+        They publish the robot's state and hand commands on: a policy whose inputs are late stops.
+        """
+        priority, option = self._settings.realtime.priority, "realtime.priority"
+        # A node that goes before the link process would keep it from its frames.
+        if priority and not any(text.startswith(option) for text in self._link.refused):
+            for warning in set_realtime_priority(max(1, priority - 1), option, _threads()):
+                self.get_logger().warning(warning)
+            self._stoppers.callback(lambda: set_realtime_priority(0, option, _threads()))
+
+    def stop(self) -> None:
+        """Give control back, if there is any, and close the link."""
+        self._stoppers.close()
+        self._answers.give_up(_STOPS)
+
+    def tear_down(self) -> None:
+        """Close everything that was opened, the last first."""
+        self._closers.close()
+
+    async def _request(
+        self, name: str, act: Callable[[], bool], _: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        """Answer when it is done, or cannot be; other requests go on meanwhile."""
+        answer = self._refusal(name)
+        if answer is None:
+            self.answering += 1
+            try:
+                future = self._answers.await_one(name, self.executor)
+                if not act():
+                    self._answers.give(DriverAnswer(request=name, success=False, message=_HANGS))
+                answer = await future
+            finally:
+                self.answering -= 1
+        response.success, response.message = answer.success, answer.message
+        # rclpy refuses two severities from one line of code.
+        if answer.success:
+            self.get_logger().info(answer.message)
+        else:
+            self.get_logger().error(answer.message)
+        self._report()
+        return response
+
+    def _refusal(self, name: str) -> DriverAnswer | None:
+        reason = ""
+        if not self.running:
+            reason = "the node is not active; activate it first"
+        elif name == TAKE and self._answers.owes(TAKE):
+            reason = "control is being taken already; wait for its answer"
+        return DriverAnswer(request=name, success=False, message=reason) if reason else None
+
+    def _on_damp(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self.running:
+            response.message = "the node is not active; activate it first"
+            return response
+        phase = self._status.phase
+        if self._link.damp("asked for by service"):
+            response.success, response.message = phase is not DriverPhase.LISTENING, _DAMPED[phase]
+        else:
+            response.message = _HANGS
+        return response
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._gate.release()
+        response.success, response.message = True, "the e-stop is released"
+        self._report()
+        return response
+
+    def _take(self) -> bool:
+        self._look_at_senders()
+        return self._gate.take()
+
+    def _look_at_senders(self) -> None:
+        self._gate.see_senders(self._commands.senders_problem())
+
+    def _on_report(self, report: DriverReport) -> None:
+        # Several times a second, whatever the rate of ~/status.
+        self._look_at_senders()
+        self._status.update(report)
+        if report.answer is not None:
+            self._answers.give(report.answer)
+
+    def _on_lost(self, reason: str) -> None:
+        """End: there is no driver without the link process."""
+        self._status.lose(reason)
+        self._answers.give_up(reason)
+
+        def fail() -> None:
+            raise RobotError(reason)
+
+        self.executor.create_task(fail)
+
+    def _report(self) -> None:
+        if self.running:
+            self._status.publish()
+
+
+def _threads() -> tuple[int, ...]:
+    """Return the threads that the node has now."""
+    return threads_of(os.getpid())
+
+
+def settings_of(kind: type[DriverSettings], values: Mapping[str, Any]) -> DriverSettings:
+    """Return the settings of the link process.
+
+    Raises:
+        PolicyError: `realtime.cpus` is no list of cores.
+    """
+    named = {field.name: values[field.name] for field in fields(kind) if field.name in values}
+    return kind(**named, realtime=RealTime.of(values))

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robot's newest state: how old it is, how often it comes, and what else came instead."""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from robot_driver.interfaces import F64, NS_PER_S, DriveFigures, DriverSettings, DriveState
+
+StateT = TypeVar("StateT", bound=DriveState)
+Source = tuple[str, int]
+"""Where a datagram came from: address and port, or the name of a channel and a number."""
+
+# A state beyond these is that of no robot: a stop gives way by less, and an overloaded drive
+# neither turns nor carries so much.
+_BEYOND_RANGE_RAD = 0.5
+_BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
+_NOISE_RAD = 0.1
+"""By how much two positions may differ at once: encoders' noise, frames that come in a burst."""
+
+
+class Rate:
+    """How often something happened over the last second."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._times_ns: deque[int] = deque()
+
+    def add(self, now_ns: int) -> None:
+        """Count one more."""
+        self._times_ns.append(now_ns)
+        self._forget(now_ns)
+
+    def value_hz(self, now_ns: int) -> float:
+        """Return how many there were over the last second."""
+        self._forget(now_ns)
+        return float(len(self._times_ns))
+
+    def _forget(self, now_ns: int) -> None:
+        while self._times_ns and self._times_ns[0] <= now_ns - NS_PER_S:
+            self._times_ns.popleft()
+
+
+class StateReception(ABC, Generic[StateT]):
+    """Keeps the newest state that is believed. A robot's own says which datagrams those are.
+
+    Attributes:
+        state: The newest, in SI units; None before the first.
+        state_ns: When it came, on the steady clock.
+        counts: Of datagrams, by what they were.
+        restarted: Whether the robot was switched off and on before the newest state.
+        instead: As what the newest datagram counts, and why, where it is no state; else empty.
+    """
+
+    def __init__(self, settings: DriverSettings, counts: Sequence[str]) -> None:
+        """Begin with nothing; `counts` names what datagrams may be beside `received`."""
+        self._timeout_s = settings.state_timeout_s
+        self.state: StateT | None = None
+        self.state_ns = 0
+        self.rate = Rate()
+        self.counts = {"received": 0, **dict.fromkeys(counts, 0)}
+        self.restarted, self.instead = False, ""
+
+    @abstractmethod
+    def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
+        """Return the state where the datagram is one, and the robot's newest."""
+
+    @abstractmethod
+    def silence(self, now_ns: int) -> str:
+        """Return that no state comes, what comes instead, and the remedy."""
+
+    def age_s(self, now_ns: int) -> float:
+        """Return for how long there has been no state; infinite before the first."""
+        return float("inf") if self.state is None else (now_ns - self.state_ns) / NS_PER_S
+
+    def fresh(self, now_ns: int) -> bool:
+        """Return whether the newest state may still be gone by."""
+        return self.age_s(now_ns) <= self._timeout_s
+
+    def accept(self, state: StateT, now_ns: int) -> StateT:
+        """Keep a state as the newest, and return it."""
+        self.state, self.state_ns, self.instead = state, now_ns, ""
+        self.counts["received"] += 1
+        self.rate.add(now_ns)
+        return state
+
+    def reject(self, what: str, why: str = "") -> StateT | None:
+        """Count a datagram that is no state, and return None."""
+        self.counts[what] += 1
+        self.instead = f"`{what}`: {why}" if why else f"`{what}`"
+        return None
+
+
+class StateBounds:
+    """Between which values any robot of a kind can be, and how fast its joints can move."""
+
+    def __init__(
+        self,
+        figures: DriveFigures,
+        vectors: Sequence[tuple[str, float]] = (),
+    ) -> None:
+        """Take a robot's figures.
+
+        Args:
+            figures: Of the robot.
+            vectors: Name and largest magnitude of each further vector along x, y and z, in the
+                unit in which it is sent.
+        """
+        self._figures = figures
+        names = figures.joint_names
+        self._high = np.concatenate(
+            [
+                figures.highest_rad + _BEYOND_RANGE_RAD,
+                figures.fastest_rad_s * _BEYOND_RATED_SPEED,
+                figures.largest_torque_nm * _BEYOND_RATED_TORQUE,
+                *(np.full(3, largest) for _, largest in vectors),
+            ]
+        )
+        self._low = -self._high
+        self._low[: len(names)] = figures.lowest_rad - _BEYOND_RANGE_RAD
+        self._labels = [
+            f"the {what} of {name}" for what in ("position", "velocity", "torque") for name in names
+        ]
+        self._labels += [f"the {what} of axis {axis}" for what, _ in vectors for axis in "xyz"]
+
+    def implausible(self, state: DriveState, *vectors: F64) -> str:
+        """Return why no robot can be in this state, with its further vectors [3]; or nothing."""
+        values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
+        beyond = (values < self._low) | (values > self._high)
+        if not beyond.any():
+            return ""
+        first = int(beyond.argmax())
+        return (
+            f"{self._labels[first]} is {values[first]:.4g}, expected "
+            f"{self._low[first]:.4g}..{self._high[first]:.4g}"
+        )
+
+    def jump(self, before: DriveState, state: DriveState, passed_s: float) -> str:
+        """Return which joint cannot have moved so far within a time: a sentence, or nothing."""
+        moved = np.abs(state.joint_pos - before.joint_pos)
+        if moved.max() <= _NOISE_RAD:
+            return ""
+        furthest = _NOISE_RAD + _BEYOND_RATED_SPEED * self._figures.fastest_rad_s * passed_s
+        beyond = moved > furthest
+        if not beyond.any():
+            return ""
+        first = int(beyond.argmax())
+        return (
+            f"the position of {self._figures.joint_names[first]} jumps by {moved[first]:.3g} rad "
+            f"in {1e3 * passed_s:.0f} ms, expected at most {furthest[first]:.3g}"
+        )

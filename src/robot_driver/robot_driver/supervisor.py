@@ -1,0 +1,264 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node's side of the link process: starts it, watches it, and acts where it dies."""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
+from typing import Any, Generic
+
+from robot_driver import channel
+from robot_driver.interfaces import DriverError, DriverPhase, DriverReport, WireCommand
+from robot_driver.link_process import MODULE, process_arguments
+from robot_driver.reception import StateT
+from robot_driver.robot import RobotInterface, RobotTransport
+
+_START_S = 20.0
+_END_AFTER_REST_S = 3.0
+_HANGS_S = 3.0
+"""A process that reports several times a second, and has said nothing for so long, hangs."""
+_SILENCES = 4
+"""Of those: as long as it controls nothing, a machine that is busy may hold it up for longer."""
+
+
+class LinkSupervisor(Generic[StateT]):
+    """Starts the link process, hears it on a thread of its own, and asks it for things.
+
+    No request ever waits, whatever the process does. One that hangs reads nothing; once the channel
+    between the two is full, what else is asked is lost, and the answer to that is False. A request
+    to come to rest alone is kept: the process has it as soon as it goes on.
+
+    If the process dies while the robot is under control, this thread runs the shutdown sequence in
+    its place: it brings the robot to rest and gives control back, over the same transport. A
+    process that hangs is killed first.
+
+    Attributes:
+        refused: What the machine refused the process of `realtime.*`, with the remedy.
+    """
+
+    def __init__(
+        self,
+        robot: RobotInterface[StateT],
+        *,
+        on_state: Callable[[StateT, int], None],
+        on_report: Callable[[DriverReport], None],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        """Open the transport and start the process; nothing is sent to the robot.
+
+        Args:
+            robot: What is driven.
+            on_state: Called with each state and its receipt (ns, the system's clock),
+                `joint_state_rate_hz` times per second.
+            on_report: Called some times per second, at every change, and with each answer.
+            on_lost: Called once, with why, where the process has ended without being asked to, and
+                after the shutdown sequence. All three are called on the thread of this object.
+
+        Raises:
+            DriverError: As of `RobotInterface.open`, or the process does not start.
+        """
+        self._robot = robot
+        self._on_state, self._on_report, self._on_lost = on_state, on_report, on_lost
+        self._report: DriverReport | None = None
+        self._state: StateT | None = None
+        self._closing, self._hung = False, False
+        self._owed: channel.DampRequest | None = None
+        with ExitStack() as undo:
+            self._transport = robot.open()
+            undo.callback(self._transport.close)
+            self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            undo.callback(self._channel.close)
+            with theirs:
+                self._process = _start(robot, theirs, self._transport.descriptors)
+            undo.callback(self._process.wait)
+            undo.callback(self._process.kill)
+            self._await_first_word()
+            undo.pop_all()
+            self._transport.keep_sending_half()
+        self._thread = threading.Thread(target=self._listen, name="link", daemon=True)
+        self._thread.start()
+
+    @property
+    def pid(self) -> int:
+        """Number of the link process."""
+        return self._process.pid
+
+    def follow(self, command: WireCommand) -> None:
+        """Follow a command from now on, if it may be: its end, and others, are in the reports."""
+        self._ask(command)
+
+    def take(self, other_obstacles: Sequence[str] = ()) -> bool:
+        """Take control; the answer is in a report, after the robot has got ready or at once.
+
+        Args:
+            other_obstacles: The caller's own reasons: any of them refuses it.
+
+        Returns:
+            Whether it could be asked for; else there is no answer.
+        """
+        return self._ask(channel.TakeRequest(tuple(other_obstacles)))
+
+    def release(self) -> bool:
+        """Give control back; the answer is in a report, after some seconds of rest or at once.
+
+        Returns:
+            Whether it could be asked for; else there is no answer.
+        """
+        return self._ask(channel.ReleaseRequest())
+
+    def damp(self, reason: str) -> bool:
+        """Bring the robot to rest; follow nothing until a command in the mode of rest has come.
+
+        Returns:
+            Whether it could be asked for now; else it will be as soon as the process goes on.
+        """
+        request = channel.DampRequest(reason)
+        asked = self._ask(request)
+        if not asked:
+            self._owed = request
+        return asked
+
+    def close(self) -> None:
+        """Give control back where there is any, end the process and wait for it."""
+        self._closing = True
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
+        if threading.current_thread() is not self._thread:
+            self._thread.join(self._robot.figures.rest_s + _END_AFTER_REST_S)
+            self._process.kill()
+            self._thread.join()
+        self._channel.close()
+        self._transport.close()
+
+    def _ask(self, request: channel.LinkRequest) -> bool:
+        """Return at once whether there was room for it."""
+        try:
+            self._channel.send(channel.pack_request(request))
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # The process has died, of which the other thread hears.
+        return True
+
+    def _await_first_word(self) -> None:
+        """Wait for the first report.
+
+        Raises:
+            DriverError: None came.
+        """
+        # A time-out of the socket would be one of `send` as well, also with MSG_DONTWAIT.
+        self._channel.setblocking(False)
+        data = (
+            self._channel.recv(channel.LARGEST_BYTES, socket.MSG_PEEK)
+            if self._heard_within(_START_S)
+            else b""
+        )
+        if not data:
+            raise DriverError(
+                f"{MODULE}: expected a first report within {_START_S} s, found none; "
+                "its output is above"
+            )
+        first = channel.read_news(data)
+        self.refused = first.refused if isinstance(first, DriverReport) else ()
+
+    def _listen(self) -> None:
+        """Hear the process until its end."""
+        while data := self._receive():
+            if self._owed is not None and self._ask(self._owed):
+                self._owed = None
+            news = channel.read_news(data)
+            if isinstance(news, DriverReport):
+                self._report = news
+                self._on_report(news)
+                continue
+            state = self._robot.decode(news.data)
+            if state is not None:
+                self._state = state
+                self._on_state(state, news.receipt_ns)
+        status = self._process.wait()
+        end = signal.Signals(-status).name if status < 0 else f"status {status}"
+        reason = (
+            "the process that talks to the robot hung, and was killed"
+            if self._hung
+            else f"the process that talks to the robot has ended by itself ({end})"
+        )
+        if self._report is not None and self._controls:
+            self._on_report(
+                replace(self._report, phase=DriverPhase.RELEASING, reason=reason, answer=None)
+            )
+            self._shut_down()
+            self._on_lost(
+                f"{reason}; the drives were braked and control was given back in its place"
+            )
+        elif not self._closing:
+            self._on_lost(reason)
+
+    def _receive(self) -> bytes:
+        """Return the next datagram in time; nothing at the end."""
+        silences = 0
+        while not self._heard_within(_HANGS_S):
+            silences += 1
+            if self._controls or silences == _SILENCES:
+                self._hung = True
+                self._process.kill()
+                return b""
+        try:
+            return self._channel.recv(channel.LARGEST_BYTES)
+        except OSError:
+            return b""
+
+    def _heard_within(self, time_s: float) -> bool:
+        """Return whether the process has said something, or has ended, within a time."""
+        heard = select.poll()
+        heard.register(self._channel, select.POLLIN)
+        return bool(heard.poll(1e3 * time_s))
+
+    @property
+    def _controls(self) -> bool:
+        return self._report is not None and self._report.phase is not DriverPhase.LISTENING
+
+    def _shut_down(self) -> None:
+        """Bring the robot to rest for a while, then give control back; taken first, if need be."""
+        robot, transport = self._robot, self._transport
+        rest = robot.rest(self._state)
+        period_s = 1.0 / robot.settings.command_rate_hz
+        end_s = time.monotonic() + robot.figures.rest_s
+        if self._report is not None and self._report.phase is DriverPhase.TAKING:
+            _send_all(transport, robot.take())
+        while (now_s := time.monotonic()) < end_s:
+            _send_all(transport, [robot.encode(rest)])
+            time.sleep(max(0.0, now_s + period_s - time.monotonic()))
+        _send_all(transport, robot.give_back())
+
+
+def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:
+    # A robot that refuses one is sent the next one all the same.
+    for frame in frames:
+        with suppress(DriverError):
+            transport.send(frame)
+
+
+def _start(
+    robot: RobotInterface[Any], node: socket.socket, descriptors: Sequence[int]
+) -> subprocess.Popen[bytes]:
+    """Start the process with its end of the channel and the transport's descriptors.
+
+    It imports what this process imports, and gets a session of its own: an interrupt from the
+    terminal is for the node, which lets it end.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", MODULE, *process_arguments(robot, node, descriptors)],
+        stdin=subprocess.DEVNULL,
+        pass_fds=[node.fileno(), *descriptors],
+        start_new_session=True,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )

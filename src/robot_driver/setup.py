@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Installs robot_driver; colcon runs it."""
+
+from setuptools import find_packages, setup
+
+PACKAGE = "robot_driver"
+SHARE = f"share/{PACKAGE}"
+
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="What every driver of a real robot needs: link process, state machine, node.",
+    author="The policy_inference authors",
+    author_email="policy-inference@users.noreply.github.com",
+    maintainer="The policy_inference authors",
+    maintainer_email="policy-inference@users.noreply.github.com",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={"": ["py.typed"]},
+    zip_safe=False,
+    install_requires=["setuptools", "numpy"],
+    # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
+    extras_require={"test": ["pytest"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (SHARE, ["package.xml"]),
+    ],
+)

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot that holds its pose instead of damping, on a bus that answers only when it is asked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_driver.interfaces import (
+    F64,
+    MODE_DAMP,
+    MODE_HOLD_MEASURED,
+    POSITION,
+    STIFFNESS,
+    DriverError,
+    DriverPhase,
+    DriverReport,
+    WireCommand,
+)
+from robot_driver.link import Link
+from robot_driver.supervisor import LinkSupervisor
+
+from .holding_arm import RELAX, Arm, ArmSettings, ArmState, HoldingArm, goal, state_frame
+
+MS = 1_000_000
+RUN = 3
+PATIENCE_S = 30.0
+MEASURED = np.array([0.1, 0.2, 0.3])
+
+
+def command(sequence: int, mode: int, position: F64, now_ns: int, valid_ms: int) -> WireCommand:
+    values = np.zeros((3, 5))
+    values[:, POSITION] = position
+    values[:, STIFFNESS] = 10.0
+    return WireCommand(
+        sequence=sequence,
+        mode=mode,
+        valid_for_ns=valid_ms * MS,
+        values=values,
+        effort_limit=np.full(3, 3.0),
+        received_ns=now_ns,
+    )
+
+
+class Bench:
+    """A link in explicit time, with an arm that stands where it is put."""
+
+    def __init__(self) -> None:
+        self.link = Link(HoldingArm(ArmSettings(command_rate_hz=100.0)), 0)
+        self.position = MEASURED
+        self.now_ms = 0
+        self.sent: list[bytes] = []
+        self._sequence = 0
+
+    def phase(self) -> DriverPhase:
+        return self.link.phase
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds * 100)):
+            self.now_ms += 10
+            frame = state_frame(self.position, self.now_ms)
+            self.link.receive(frame, ("bus", 0), self.now_ms * MS)
+            self.step()
+
+    def step(self) -> None:
+        self.sent += self.link.step(self.now_ms * MS)
+        self.link.sent(self.now_ms * MS)
+
+    def command(self, mode: int, position: F64) -> None:
+        self._sequence += 1
+        made = command(self._sequence, mode, position, self.now_ms * MS, 50)
+        self.link.follow(made, self.now_ms * MS)
+        self.step()
+
+    def take(self) -> None:
+        self.run(1.0)
+        self.link.take((), self.now_ms * MS)
+        self.step()
+        self.run(0.6)
+
+
+def test_control_is_taken_at_once_where_nothing_has_to_be_prepared() -> None:
+    bench = Bench()
+    bench.run(1.0)
+
+    bench.link.take((), bench.now_ms * MS)
+    bench.step()
+
+    assert bench.phase() is DriverPhase.DAMPING
+    assert [goal(frame).tolist() for frame in bench.sent] == [MEASURED.tolist()]
+
+
+def test_commands_are_followed_from_its_own_mode_of_rest_on() -> None:
+    bench = Bench()
+    bench.take()
+
+    bench.command(RUN, MEASURED + 0.1)
+    bench.command(MODE_DAMP, MEASURED)
+    bench.command(RUN, MEASURED + 0.1)
+    assert bench.phase() is DriverPhase.DAMPING
+    assert "a command in MODE_HOLD_MEASURED is waited for" in bench.link.reason
+    bench.command(MODE_HOLD_MEASURED, MEASURED)
+    bench.command(RUN, MEASURED + 0.1)
+
+    assert bench.phase() is DriverPhase.FOLLOWING
+    assert goal(bench.sent[-1]) == pytest.approx(MEASURED + 0.1)
+
+
+def test_an_arm_whose_command_has_expired_stays_where_it_was_then() -> None:
+    bench = Bench()
+    bench.take()
+    bench.command(MODE_HOLD_MEASURED, MEASURED)
+    bench.command(RUN, MEASURED + 0.1)
+    bench.position = MEASURED + 0.07
+
+    bench.run(0.1)
+    bench.position = MEASURED - 0.5
+    bench.run(0.5)
+
+    assert bench.phase() is DriverPhase.DAMPING
+    assert goal(bench.sent[-1]) == pytest.approx(MEASURED + 0.07)
+
+
+def test_control_is_given_back_after_its_own_time_of_rest() -> None:
+    bench = Bench()
+    bench.take()
+
+    bench.link.release("asked", bench.now_ms * MS)
+    bench.run(0.29)
+    assert bench.phase() is DriverPhase.RELEASING
+    bench.run(0.02)
+
+    assert bench.phase() is DriverPhase.LISTENING
+    assert bench.sent[-1] == RELAX
+
+
+class Node:
+    """Keeps what the link tells."""
+
+    def __init__(self, arm: Arm) -> None:
+        self.states: list[ArmState] = []
+        self.reports: list[DriverReport] = []
+        self.lost: list[str] = []
+        self._sequence = 0
+        self.link = LinkSupervisor(
+            HoldingArm(arm.settings),
+            on_state=lambda state, _: self.states.append(state),
+            on_report=self.reports.append,
+            on_lost=self.lost.append,
+        )
+
+    def phase(self) -> DriverPhase:
+        return self.reports[-1].phase
+
+    def follows(self, position: F64) -> bool:
+        """Command once more; return whether the arm follows."""
+        follows = self.phase() is DriverPhase.FOLLOWING
+        self._sequence += 1
+        mode, at = (RUN, position) if follows else (MODE_HOLD_MEASURED, self.states[-1].joint_pos)
+        self.link.follow(command(self._sequence, mode, at, time.monotonic_ns(), 1000))
+        return follows
+
+
+def until(condition: Callable[[], object]) -> None:
+    end_s = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < end_s, "it has not come"
+        time.sleep(0.005)
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Iterator[Arm]:
+    with closing(Arm(tmp_path)) as arm:
+        yield arm
+
+
+@pytest.fixture
+def node(arm: Arm) -> Iterator[Node]:
+    node = Node(arm)
+    yield node
+    node.link.close()
+
+
+def test_an_arm_is_read_taken_moved_and_given_back(arm: Arm, node: Node) -> None:
+    until(lambda: node.reports and not node.reports[-1].obstacles)
+    assert all(frame == b"" for frame in arm.heard)
+    node.link.take()
+    until(lambda: node.phase() is DriverPhase.DAMPING and arm.heard)
+    until(lambda: node.follows(MEASURED + 0.1) and np.allclose(arm.position, MEASURED + 0.1))
+    node.link.release()
+    until(lambda: node.phase() is DriverPhase.LISTENING)
+    until(lambda: arm.heard[-1] == RELAX)
+    assert node.lost == []
+
+
+def test_a_link_that_is_killed_leaves_an_arm_that_is_held_and_given_back(
+    arm: Arm, node: Node
+) -> None:
+    until(lambda: node.reports and not node.reports[-1].obstacles)
+    node.link.take()
+    until(lambda: node.follows(MEASURED + 0.1) and np.allclose(arm.position, MEASURED + 0.1))
+
+    os.kill(node.link.pid, signal.SIGKILL)
+
+    until(lambda: node.lost)
+    assert "SIGKILL" in node.lost[0]
+    until(lambda: arm.heard[-1] == RELAX)
+    assert arm.position == pytest.approx(MEASURED + 0.1)
+
+
+def test_what_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(DriverError, match="expected the arm at"):
+        HoldingArm(ArmSettings(bus=str(tmp_path / "nowhere"))).open()

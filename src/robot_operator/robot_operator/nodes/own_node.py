@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A context and a node of a command's own; apart, since an e-stop must wait for no other import."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rclpy
+from rclpy.context import Context
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+
+@contextmanager
+def own_node(
+    name: str, *, kind: type[Node] = Node, silent: bool = False, **options: Any
+) -> Iterator[Node]:
+    """Take part in the ROS 2 domain of the environment as a node, until the block ends.
+
+    Signals are the command's: after rclpy's own handler every publish fails.
+
+    Args:
+        name: Of the node.
+        kind: Of the node.
+        silent: Whether it has neither a log topic nor services, so that it is there the sooner.
+        options: As `rclpy.node.Node` takes them.
+    """
+    if silent:
+        options = {"enable_rosout": False, "start_parameter_services": False, **options}
+    context = Context()
+    rclpy.init(context=context, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        node = kind(name, context=context, **options)
+        try:
+            yield node
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.shutdown(context=context)

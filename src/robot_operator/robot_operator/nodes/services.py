@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Who grants which request, and what it says on the topic `estop`: for keys, joystick and scripts.
+
+A driver grants control and takes it back, the policy node grants the rest. Damp and reset go to the
+driver as well: the robot must be damped where the policy node is gone, too, and a driver has an
+e-stop of its own to release. An e-stop is published before it is asked for; a reset ends that.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.node import Node
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from policy_inference.nodes import qos
+from policy_inference.nodes.graph import full_name
+from robot_operator.requests import OF_BOTH, OF_DRIVER, OperatorRequest
+
+_ACKNOWLEDGE_TIMEOUT_S = 1.0
+
+
+class RobotServices:
+    """Clients of the services of a policy node and a driver, and the publisher of `estop`."""
+
+    def __init__(self, node: Node, policy_node: str | None, driver_node: str | None) -> None:
+        """Create them on a node; one that is None is not asked."""
+        self._node = node
+        self._clients: dict[OperatorRequest, dict[str, Any]] = {}
+        for request in OperatorRequest:
+            owners = [policy_node] if policy_node and request not in OF_DRIVER else []
+            owners += [driver_node] if driver_node and request in OF_DRIVER | OF_BOTH else []
+            self._clients[request] = {
+                owner: node.create_client(Trigger, f"{owner}/{request.value}") for owner in owners
+            }
+        # Latched: who comes later hears of it as well, until a reset is asked for.
+        self._estop = node.create_publisher(Bool, "estop", qos.STATUS)
+
+    @property
+    def reaches_policy(self) -> bool:
+        """Whether all services of the policy node are there."""
+        return all(
+            next(iter(clients.values())).service_is_ready()
+            for request, clients in self._clients.items()
+            if request not in OF_DRIVER
+        )
+
+    def granting(self, request: OperatorRequest) -> dict[str, Any]:
+        """Return the clients of all that grant a request, by node, the policy node first."""
+        return self._clients[request]
+
+    def announce(self, request: OperatorRequest) -> None:
+        """Publish on `estop` what a request means there, if anything; before it is asked for."""
+        if request in (OperatorRequest.ESTOP, OperatorRequest.RESET):
+            self.tell_estop(pressed=request is OperatorRequest.ESTOP)
+
+    def tell_estop(self, *, pressed: bool) -> None:
+        """Say on the topic `estop` whether it is pressed, to all who listen now and later."""
+        self._estop.publish(Bool(data=pressed))
+
+    def is_heard_by(self, name: str) -> bool:
+        """Return whether the node of this full name, and all others, hear what `estop` says."""
+        infos = self._node.get_subscriptions_info_by_topic(self._estop.topic_name)
+        count = self._estop.get_subscription_count()
+        return name in map(full_name, infos) and bool(count >= len(infos))
+
+    def wait_for_acknowledgement(self) -> None:
+        """Return when all who hear `estop` have what it said, after 1 s at the latest."""
+        self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
+
+    def ready(self, request: OperatorRequest) -> list[Any]:
+        """Return the clients of those that grant a request and are there."""
+        return [each for each in self._clients[request].values() if each.service_is_ready()]
+
+    def close(self) -> None:
+        """Destroy them."""
+        for clients in self._clients.values():
+            for client in clients.values():
+                self._node.destroy_client(client)
+        self._node.destroy_publisher(self._estop)
+
+
+def ask_all(
+    clients: Sequence[Any],
+    on_answer: Callable[[Trigger.Response | None], None],
+    on_end: Callable[[], None],
+) -> None:
+    """Call these services, and return at once.
+
+    Args:
+        clients: As of `ready`, at least one.
+        on_answer: Called with each response, None where there is none, on the thread of the node's
+            executor.
+        on_end: Called there when all have answered.
+    """
+    owed = [*clients]
+
+    def hear(future: Any) -> None:
+        owed.pop()
+        on_answer(future.result())
+        if not owed:
+            on_end()
+
+    for client in clients:
+        client.call_async(Trigger.Request()).add_done_callback(hear)

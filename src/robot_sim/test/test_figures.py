@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A quadruped is a folder of figures, and a folder that is none is an error that says why."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.faults import FaultPlan
+from robot_sim.figures import load_quadruped
+from robot_sim.world import World, position_command
+
+from .other_quadruped import STANDING_M, written
+
+
+def test_another_quadruped_stands(tmp_path: Path) -> None:
+    robot = load_quadruped(written(tmp_path))
+    world = World(robot, pose="standing")
+    assert world.joint_names[:3] == ("LF_hip_joint", "LF_thigh_joint", "LF_calf_joint")
+    assert world.foot_names == ("LF_foot", "RF_foot", "LH_foot", "RH_foot")
+
+    for _ in range(100):
+        world.apply(
+            position_command(
+                robot.standing_rad, stiffness=150.0, damping=3.0, joint_names=robot.joint_names
+            )
+        )
+        world.step(20_000_000)
+
+    sensed = world.sense()
+    assert not world.fallen
+    assert sensed.pos_world[2] == pytest.approx(STANDING_M, abs=0.03)
+    weight_n = 9.81 * float(world.model.body_mass.sum())
+    assert sensed.foot_force_world[:, 2].sum() == pytest.approx(weight_n, rel=0.02)
+
+
+def test_a_robot_whose_drives_damp_lies_on_its_belly(tmp_path: Path) -> None:
+    world = World(load_quadruped(written(tmp_path)), pose="standing")
+    world.step(3_000_000_000)
+    assert world.fallen
+
+
+def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
+    world = World(load_quadruped(written(tmp_path)), pose="standing")
+    names = world.joint_names
+    plan = FaultPlan.parse(["motor_off:RH_calf_joint", "order:joint_states"], joint_names=names)
+    plan.act(world)
+    shown = plan.apply(world.sense()).joint_states
+    assert shown is not None
+    assert np.array_equal(shown.joint_pos[:4], world.sense().joint_pos[::3])
+    with pytest.raises(SimError, match="unknown target 'FL_Knee_joint'; known: LF_hip_joint"):
+        FaultPlan.parse(["motor_off:FL_Knee_joint"], joint_names=names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"shank": None}, "missing shank"),
+        ({"tail": 1.0}, "unknown tail"),
+        ({"thigh_length_m": "long"}, "thigh_length_m: expected a number, found 'long'"),
+        ({"thigh_length_m": float("nan")}, "thigh_length_m: expected a number"),
+        ({"legs": []}, "legs: expected 4, found 0"),
+        ({"legs": 4}, "legs: expected a list, found 4"),
+        ({"foot": {"radius_m": 0.02}}, "foot: missing mass_kg"),
+        ({"torso": 3}, "torso: expected keys and values, found 3"),
+        ({"poses": {"lying": {"height_m": 0.1, "joints": [[0, 0]]}}}, "poses: missing standing"),
+        (
+            {"hulls": [{"body": "torso", "kind": "cone", "places": [[0, 0, 0]], "size": [1]}]},
+            "kind: expected one of box, sphere, capsule, cylinder, found 'cone'",
+        ),
+        (
+            {"hulls": [{"body": "torso", "kind": "box", "places": [[0, 0]], "size": [1]}]},
+            "hulls[0].places[0]: expected 3 numbers, found [0, 0]",
+        ),
+    ],
+)
+def test_figures_of_no_quadruped_are_refused(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    folder = written(tmp_path, **changes)
+    with pytest.raises(SimError) as error:
+        load_quadruped(folder)
+    assert str(error.value).startswith(f"{folder}/figures.yaml: ")
+    assert words in str(error.value)
+
+
+def test_a_robot_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(SimError, match=r"nowhere/figures.yaml: .*; there are lite3"):
+        load_quadruped("nowhere")
+
+
+def test_text_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    (written(tmp_path) / "figures.yaml").write_text("name: [")
+    with pytest.raises(SimError, match="expected YAML"):
+        load_quadruped(tmp_path)

@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command line tools on what the repository has, and on recordings made for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rosbags.rosbag2 import StoragePlugin
+
+from tools.digests.bags import arm_bag, walk_bag
+from tools.digests.bundles import exact_bundle, exact_chunks
+from tools.digests.digest import Case
+from tools.digests.internals import lerobot_frames
+from tools.digests.texts import BUNDLES, EXAMPLES, file_stages, run_command, text_stages
+
+_OF_THE_RUN = r".*latency_s|artifacts\[\d+\]\.bundle_sha256"
+_OF_THE_MACHINE = r"host:|figures\.duration_s|settings\.(system|version)|(replayed\.)?bundle_sha256"
+
+
+def command_line(folder: Path) -> Iterator[tuple[str, Case]]:
+    """Return a case for each command."""
+    exact, other = exact_bundle(folder / "exact"), exact_bundle(folder / "other", scale=0.5625)
+    mcap = walk_bag(folder / "walk_mcap")
+    sqlite3 = walk_bag(folder / "walk_sqlite3", StoragePlugin.SQLITE3)
+    yield from inspections(
+        folder,
+        {
+            "lite3_walk": BUNDLES / "lite3_walk",
+            "so101_reach": BUNDLES / "so101_reach",
+            "onnx": BUNDLES / "lite3_walk" / "policy.onnx",
+            "golden": BUNDLES / "lite3_walk" / "golden.npz",
+            "descriptor": EXAMPLES / "lite3_walk" / "io_descriptor.yaml",
+            "network": EXAMPLES / "lite3_walk" / "network.yaml",
+            "walk_mcap": mcap,
+            "walk_sqlite3": sqlite3,
+        },
+    )
+    yield from _imports(folder, exact / "policy.onnx")
+    for name, words in {
+        "mcap": ["--bag", mcap, "--samples", "all"],
+        "sqlite3": ["--bag", sqlite3, "--samples", "all"],
+        "drawn": ["--bag", mcap, "--samples", "128", "--every", "3", "--from", "2", "--to", "15"],
+        "golden": ["--rows", exact / "golden.npz", "--samples", "all"],
+    }.items():
+        yield f"calibrate_{name}", calibrated(folder, name, exact, words)
+    yield "compare", compared(folder, "compare", [exact, other, "--rows", mcap])
+    yield "complete_bag", completed(folder, "complete_bag", exact, ["--bag", mcap])
+    yield from _chunks(folder)
+
+
+def _chunks(folder: Path) -> Iterator[tuple[str, Case]]:
+    """Return the cases of a chunk policy, and of LeRobot's view of the same recording."""
+    arm, other = exact_chunks(folder / "arm"), exact_chunks(folder / "arm2", scale=0.5625)
+    bag = arm_bag(folder / "arm_bag")
+    yield from inspections(folder, {"arm_bag": bag})
+    words = ["--bag", bag, "--cal-num", "40"]
+    yield "calibrate_chunks", calibrated(folder, "chunks", arm, words, output="calib")
+    yield "compare_chunks", compared(folder, "chunks", [arm, other, "--rows", bag])
+    report = folder / "check.json"
+    check: list[str | Path] = [
+        "lerobot_bridge",
+        "check",
+        bag,
+        "--mapping",
+        "so101_reach",
+        "--pictures",  # plain-english: a flag
+    ]
+    lines = run_command(*check, "--report", report, folder=folder)
+    yield "lerobot/check", {**text_stages(lines), **file_stages(report, work=folder)}
+    yield "lerobot/frames", lerobot_frames(bag, "so101_reach")
+
+
+def inspections(
+    folder: Path, paths: dict[str, Path], **folders: Path
+) -> Iterator[tuple[str, Case]]:
+    """Return a case for each path that is inspected.
+
+    Args:
+        folder: To run in.
+        paths: By name.
+        folders: Places whose names are not digested.
+    """
+    for name, path in paths.items():
+        lines = run_command("model_tools", "inspect", path, folder=folder, **folders)
+        yield f"inspect/{name}", text_stages(lines)
+
+
+def calibrated(
+    folder: Path, name: str, bundle: Path, words: list[Any], output: str = "rows.npz"
+) -> Case:
+    """Return what `calibrate` prints, writes and reports."""
+    place = folder / f"calibrate_{name}"
+    place.mkdir()
+    written, report = place / output, place / "report"
+    command = ["model_tools", "calibrate", "--bundle", bundle, *words, "--output", written]
+    if output.endswith("npz"):
+        command += ["--report", report, "--allow-poor"]
+    lines = run_command(*command, folder=place, above=folder)
+    return {
+        **text_stages(lines),
+        **file_stages(written, work=place, above=folder),
+        **file_stages(report / "coverage.json", work=place, above=folder),
+    }
+
+
+def compared(folder: Path, name: str, words: list[Any]) -> Case:
+    """Return what `compare` prints and reports, less how long things take."""
+    place = folder / f"compare_{name}"
+    place.mkdir()
+    lines = run_command("model_tools", "compare", *words, "--output", "report", folder=place)
+    return {
+        "status": lines[:1],
+        **file_stages(place / "report" / "comparison.json", drop=_OF_THE_RUN, work=folder),
+    }
+
+
+def replayed(folder: Path, recording: Path) -> Case:
+    """Return the verdict of `replay`, and its figures of a flight recording."""
+    command: list[str | Path] = [
+        "model_tools",
+        "replay",
+        recording,
+        "--output",
+        f"replay_{recording.name}",
+    ]
+    lines = run_command(*command, folder=folder)
+    document = folder / f"replay_{recording.name}" / "replay.json"
+    return {**text_stages(lines), **file_stages(document, drop=_OF_THE_MACHINE, work=folder)}
+
+
+def completed(folder: Path, name: str, contract: Path, words: list[Any]) -> Case:
+    """Return what `complete` prints and writes."""
+    place = folder / name
+    place.mkdir()
+    command = ["model_tools", "complete", contract, *words, "--output", "bundle"]
+    lines = run_command(*command, folder=place, above=folder)
+    return {**text_stages(lines), **bundle_stages(place / "bundle")}
+
+
+def imported(folder: Path, name: str, words: list[Any], **folders: Path) -> Case:
+    """Return what `import` prints and writes."""
+    place = folder / f"import_{name}"
+    place.mkdir()
+    command = ["model_tools", "import", *words, "--output", "bundle"]
+    lines = run_command(*command, folder=place, above=folder, **folders)
+    return {**text_stages(lines), **bundle_stages(place / "bundle")}
+
+
+def bundle_stages(bundle: Path) -> Case:
+    """Return the contract and the golden rows of a bundle that a command wrote."""
+    return {
+        **file_stages(bundle / "policy.yaml", work=bundle),
+        **file_stages(bundle / "golden.npz", work=bundle),
+    }
+
+
+def _imports(folder: Path, model: Path) -> Iterator[tuple[str, Case]]:
+    source = EXAMPLES / "lite3_walk" / "io_descriptor.yaml"
+    words = [source, "--model", model]
+    yield "import_draft", imported(folder, "draft", words)
+    answers = ["--answers", EXAMPLES / "lite3_walk" / "answers.yaml"]
+    yield "import_answered", imported(folder, "answered", [*words, *answers])
