@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -16,12 +16,26 @@ from policy_inference.backends.base import WARM_UP_S, timed_runs
 from policy_inference.backends.registry import Options, open_graphs
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller
+from policy_inference.core.chunks.controller import (
+    ChunkRuntime,
+    camera_input,
+    chunk_controller,
+    worker_of,
+)
+from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.chunks.settings import ChunkSettings, require_ensemble_speed
+from policy_inference.core.chunks.settings import (
+    ChunkSettings,
+    check_settings,
+    require_ensemble_speed,
+)
+from policy_inference.core.distribution import DistributionWatch, watched_state
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import Limits
+from policy_inference.core.state import StateVector
 from policy_inference.errors import PolicyError
+from policy_inference.flight.description import settings_of
+from policy_inference.flight.tap import WorkerTap
 from policy_inference.nodes.opening import OpenedPolicy, OpenRequest
 from policy_inference.self_test.chunks import require_chunk_parity, require_enough_chunks
 
@@ -55,6 +69,23 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
     def left_behind(self) -> bool:
         """Whether a run hangs in a graph, so that its thread cannot be ended; after `close`."""
         return self.runtime.worker.busy
+
+    @property
+    def recorded_inputs(self) -> Sequence[str]:
+        """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
+        images = {camera_input(name) for name in self.runtime.frames}
+        return [name for name in self.controller.inputs if name not in images]
+
+    def recorded_settings(self) -> dict[str, str]:
+        """Return the settings of the chunks as well."""
+        return settings_of(self.limits, self.backend, chunks=self.settings)
+
+    def observed(self) -> DistributionWatch | None:
+        """Return what compares the state that the policy is given with its training."""
+        contract = self.bundle.contract
+        graphs = dict(zip(contract.models, self.backends, strict=True))
+        inputs = graphs[f"graphs.{contract.policy_graph}"].inputs
+        return DistributionWatch(watched_state(contract, inputs))
 
     def close(self) -> None:
         """End the worker, then close the graphs; those in which a run hangs stay open."""
@@ -115,11 +146,14 @@ class ChunkKind:
             backends, skipped = open_graphs(bundle, request.backends, options)
             for backend in backends.values():
                 opened.callback(backend.close)
-            runtime = chunk_controller(
-                bundle, backends, limits, clock, settings, inline=self._simulated_time
+            check_settings(settings, contract)
+            inference = Inference(contract, backends)
+            tap = WorkerTap(
+                worker_of(inference.run, clock, settings, inline=self._simulated_time)
             )
-            opened.callback(runtime.close)
-            inference_s = measured_s(runtime, contract)
+            opened.callback(tap.close)
+            runtime = chunk_controller(bundle, tap, limits, clock, settings)
+            inference_s = measured_s(inference, runtime.controller.state, contract)
             takes_s = settings.simulated_latency_s if self._simulated_time else inference_s
             require_patience(takes_s, limits)
             if settings.mode == "ensemble":
@@ -132,6 +166,7 @@ class ChunkKind:
             backends=tuple(backends.values()),
             skipped=skipped,
             controller=runtime.controller,
+            tap=tap,
             runtime=runtime,
             settings=settings,
             inference_s=inference_s,
@@ -158,13 +193,12 @@ def require_patience(inference_s: float, limits: Limits) -> None:
         )
 
 
-def measured_s(runtime: ChunkRuntime, contract: ChunkContract) -> float:
+def measured_s(inference: Inference, state: StateVector, contract: ChunkContract) -> float:
     """Return how long a chunk takes, s, on black pictures, once the graphs have warmed up.
 
     Raises:
         BackendError: A runtime failed.
     """
-    state = runtime.controller.state
     frames = {
         name: Frame(
             encoding="rgb8",
@@ -178,5 +212,5 @@ def measured_s(runtime: ChunkRuntime, contract: ChunkContract) -> float:
     sensed = Snapshot(
         time_ns=0, frames=frames, fields={name: np.zeros(state[name].size) for name in state.slices}
     )
-    took_s = timed_runs(lambda: runtime.inference.run(sensed), _RUNS)
+    took_s = timed_runs(lambda: inference.run(sensed), _RUNS)
     return median(took_s[len(took_s) // 2 :])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from policy_inference.backends.registry import Options, open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.comparison.rows import golden_rows
-from policy_inference.core.distribution import DistributionWatch
+from policy_inference.core.distribution import DistributionWatch, watched_inputs
 from policy_inference.core.limits import Limits
 from policy_inference.core.policy import joint_controller
 from policy_inference.core.state import RobotState
@@ -21,17 +21,11 @@ from policy_inference.self_test.parity import require_enough, require_parity
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedJointPolicy(OpenedPolicy[JointBundle]):
-    """A joint policy that can run.
-
-    Attributes:
-        tap: The model as the controller runs it, for a flight recorder to observe.
-    """
-
-    tap: Tap
+    """A joint policy that can run."""
 
     def observed(self) -> DistributionWatch | None:
         """Return what compares the observation with the healthy run's."""
-        return DistributionWatch(self.bundle.contract, self.backend.inputs)
+        return DistributionWatch(watched_inputs(self.bundle.contract, self.backend.inputs))
 
 
 class JointKind:

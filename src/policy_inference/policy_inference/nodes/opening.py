@@ -22,6 +22,8 @@ from policy_inference.core.limits import Limits, StricterLimits, effort_limit, l
 from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
 from policy_inference.errors import RefusedError
+from policy_inference.flight.description import settings_of
+from policy_inference.flight.ring import PolicyTap
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.self_test.reading import rehearse
@@ -93,6 +95,7 @@ class OpenedPolicy(Generic[B]):
         backends: Its opened models, one or more, all on one back end.
         skipped: Why each backend before that one in the list did not open.
         controller: Nothing was commanded by it yet.
+        tap: What the controller's policy runs on, for a flight recorder to observe.
         latency: How long its ticks take.
     """
 
@@ -102,6 +105,7 @@ class OpenedPolicy(Generic[B]):
     backends: tuple[BackendBase, ...]
     skipped: tuple[str, ...]
     controller: Controller
+    tap: PolicyTap
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
     def __str__(self) -> str:
@@ -137,6 +141,15 @@ class OpenedPolicy(Generic[B]):
     def observed(self) -> DistributionWatch | None:
         """Return what watches the observation, where there is something to compare it with."""
         return None
+
+    @property
+    def recorded_inputs(self) -> Sequence[str]:
+        """Inputs whose messages a flight recorder keeps."""
+        return [*self.controller.inputs]
+
+    def recorded_settings(self) -> dict[str, str]:
+        """Return what a flight recording says of limits, versions and machine, by name."""
+        return settings_of(self.limits, self.backend)
 
     def close(self) -> None:
         """Close the models."""
