@@ -58,12 +58,11 @@ class WorkerTap:
     which comes with the result.
     """
 
-    inputs: Mapping[str, Tensor] = {}
-    outputs: Mapping[str, Tensor] = {}
-
     def __init__(self, worker: Worker) -> None:
         """Wrap a worker, which is closed with the tap."""
         self._worker = worker
+        self.inputs: Mapping[str, Tensor] = {}
+        self.outputs: Mapping[str, Tensor] = {}
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:

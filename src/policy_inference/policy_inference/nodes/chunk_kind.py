@@ -148,9 +148,7 @@ class ChunkKind:
                 opened.callback(backend.close)
             check_settings(settings, contract)
             inference = Inference(contract, backends)
-            tap = WorkerTap(
-                worker_of(inference.run, clock, settings, inline=self._simulated_time)
-            )
+            tap = WorkerTap(worker_of(inference.run, clock, settings, inline=self._simulated_time))
             opened.callback(tap.close)
             runtime = chunk_controller(bundle, tap, limits, clock, settings)
             inference_s = measured_s(inference, runtime.controller.state, contract)

@@ -95,9 +95,7 @@ class TickObservers:
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return the figures of all."""
-        return {
-            key: text for each in self._observers for key, text in each.diagnostics().items()
-        }
+        return {key: text for each in self._observers for key, text in each.diagnostics().items()}
 
     def prepared(self, policy: Any) -> Prepared:
         """Return what observes another policy."""

@@ -249,9 +249,7 @@ class ChunkReplayer:
         controller = self._robot.controller
         mode, reason = controller.ticked
         expected, found = rule_of(tick.reason), rule_of(reason)
-        same = mode is tick.mode and (
-            not tick.reason or mode is not Mode.DAMP or expected is found
-        )
+        same = mode is tick.mode and (not tick.reason or mode is not Mode.DAMP or expected is found)
         if same and not self._robot.refused:
             self.stages[GUARD].agree()
             return

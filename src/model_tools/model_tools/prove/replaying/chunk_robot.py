@@ -85,7 +85,9 @@ class ChunkRobot:
         """
         fresh = tick.number == 0 and tick.mode is Mode.DAMP
         on_fault, motion = OnFault(self._contract.safety.on_fault), tick.mode
-        if fresh and (tick.requests or tick.command is None or on_fault is not OnFault.HOLD_MEASURED):
+        if fresh and (
+            tick.requests or tick.command is None or on_fault is not OnFault.HOLD_MEASURED
+        ):
             return True
         if tick.requests or motion not in (Mode.DAMP, Mode.READY, Mode.RUN):
             return False
@@ -301,5 +303,3 @@ class _Approach:
         for buffer in robot._frames.values():
             buffer.add(_NO_IMAGE, now_ns)
         controller.tick(now_ns, now_ns + self._contract.period_ns)
-
-

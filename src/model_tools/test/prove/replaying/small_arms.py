@@ -37,7 +37,9 @@ class NamedBackend:
     """What a recording says of the back end; nothing is run on it."""
 
     name = "onnx"
-    details = {"device": "CPU"}
+
+    def __init__(self) -> None:
+        self.details = {"device": "CPU"}
 
 
 def arm_bundle(folder: Path, **changes: object) -> ChunkBundle:
@@ -89,7 +91,7 @@ class ArmFlight:
         return self.clock_ns
 
     def _run(self, sensed: Snapshot) -> F64:
-        """Return a chunk that goes on from the pose of the observation, with an error of its own."""
+        """Return a chunk from the pose of the observation on, with an error of its own."""
         if self.fails:
             raise BackendError("the device was removed")
         size, period_s = self.bundle.contract.chunk.size, self._period_ns * 1e-9

@@ -80,9 +80,7 @@ def test_a_recording_from_the_middle_of_a_run_is_judged_once_its_chunks_are_know
 
 
 @pytest.mark.parametrize("mode", [Mode.DAMP, Mode.STAND, Mode.READY])
-def test_a_recording_may_begin_in_any_mode(
-    tmp_path: Path, bundle: ChunkBundle, mode: Mode
-) -> None:
+def test_a_recording_may_begin_in_any_mode(tmp_path: Path, bundle: ChunkBundle, mode: Mode) -> None:
     flight = ArmFlight(bundle)
     flight.go_on(30)
     flight.ask("damp")
@@ -249,9 +247,7 @@ def test_a_chunk_that_arrives_in_another_tick_is_found(
     def logged_ns(topic: str, message: Any, log_ns: int) -> int:
         return stamps[message.tick] if topic == "chunk_inference" else log_ns
 
-    found = replay(
-        rewritten(path, tmp_path / "moved", move, logged_ns=logged_ns), None, "", {}
-    )
+    found = replay(rewritten(path, tmp_path / "moved", move, logged_ns=logged_ns), None, "", {})
     assert not found
     assert found.first is not None
     assert found.first.tick in (moved, moved + shift)
