@@ -152,8 +152,10 @@ class ChunkReplayer:
         unsensed = self._judge_state(tick, time_s)
         robot.controller.state.flat[:] = tick.state
         if not self._joined:
+            due = {INPUTS: bool(tick.results), TARGET: tick.target is not None}
             for name in (INPUTS, TARGET, COMMAND, GUARD):
-                self.stages[name].skip()
+                if due.get(name, True):
+                    self.stages[name].skip()
             return unsensed
         before = robot.controller.snapshot().counters
         robot.tick(tick)
@@ -195,7 +197,9 @@ class ChunkReplayer:
     def _judge_inputs(self, tick: RecordedTick, time_s: float) -> None:
         """Compare what the inferences were given whose results arrived: time and state."""
         stage, robot = self.stages[INPUTS], self._robot
-        if not robot.known or not tick.results:
+        if not tick.results:
+            return
+        if not robot.known:
             stage.skip()
             return
         given = [*robot.worker.given]
