@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from lerobot_bridge.episode import Span
+from lerobot_bridge.episode import Sidecar, Span, write_sidecar
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
 
 from .bags import (

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from lerobot_bridge.episode import SIDECAR, Episode, Span
+from lerobot_bridge.episode import SIDECAR, Episode, Sidecar, Span, write_sidecar
 from lerobot_bridge.episodes import How, find_episodes
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
 
 from .bags import MS, START_NS, S, Said, arm, joints, mapping_of, mark, times, write_bag

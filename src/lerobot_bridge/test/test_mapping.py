@@ -120,13 +120,13 @@ OF_CHANNELS: list[Case] = [
     ),
     (
         {"vectors/state": [JOINT_STATE]},
-        "vectors.state: expected action, or observation. and a name; pictures are cameras, found "
-        "state",
+        "vectors.state: expected action, or observation. and a name; images belong to cameras, "
+        "found state",
     ),
     (
         {"vectors/observation.images.top": [JOINT_STATE]},
-        "vectors.observation.images.top: expected action, or observation. and a name; pictures are "
-        "cameras, found observation.images.top",
+        "vectors.observation.images.top: expected action, or observation. and a name; images belong "
+        "to cameras, found observation.images.top",
     ),
     (
         {"vectors/observation.empty": []},

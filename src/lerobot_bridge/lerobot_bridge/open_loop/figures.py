@@ -71,7 +71,7 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
+class PredictionErrors:
     """Everything that was measured of some episodes.
 
     Attributes:
@@ -89,7 +89,7 @@ class Figures:
     strange: tuple[str, ...]
 
 
-def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
+def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionErrors:
     """Measure episodes together; each has frames to compare."""
     recorded, predicted = (
         np.concatenate(parts)
@@ -109,7 +109,7 @@ def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
         for one in found
         for run in _runs(one)
     ]
-    return Figures(
+    return PredictionErrors(
         joints=tuple(_joints(contract, found, recorded, predicted)),
         lag=_lag(contract, scaled) if moving.any() else None,
         by_step=_by_step(found, scaled),

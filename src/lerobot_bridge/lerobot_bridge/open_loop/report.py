@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lerobot_bridge.open_loop.figures import Figures, JointErrors
+from lerobot_bridge.open_loop.figures import JointErrors, PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.contract import Artifact
@@ -54,8 +54,8 @@ class Replayed:
         artifacts: What that opened, by graph.
         every: Frames from chunk to chunk.
         episodes: All that were compared.
-        each: Figures of each of them.
-        all: Figures of all together.
+        each: PredictionErrors of each of them.
+        all: PredictionErrors of all together.
         left_out: Frames that were not compared, since a person drove in them.
     """
 
@@ -65,8 +65,8 @@ class Replayed:
     artifacts: Sequence[Artifact]
     every: int
     episodes: Sequence[Predicted]
-    each: Sequence[Figures]
-    all: Figures
+    each: Sequence[PredictionErrors]
+    all: PredictionErrors
     left_out: int
 
     @property
@@ -80,7 +80,7 @@ def number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "-"
 
 
-def joint_rows(figures: Figures) -> tuple[tuple[str, ...], list[list[str]]]:
+def joint_rows(figures: PredictionErrors) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return head and rows of the table of joints."""
     return _HEAD, [_row(one) for one in figures.joints]
 
@@ -172,7 +172,7 @@ def _row(one: JointErrors) -> list[str]:
     return [one.name, UNITS[one.unit], *map(number, figures), f"{episode}, frame {frame}"]
 
 
-def _figures(figures: Figures) -> dict[str, Any]:
+def _figures(figures: PredictionErrors) -> dict[str, Any]:
     return {
         "joints": {
             one.name: {

@@ -80,7 +80,7 @@ def done(
 def test_each_job_has_its_result_or_the_reason_why_not(work: Any, tmp_path: Path) -> None:
     told = list[float]()
 
-    found = done(work.half, {"a": 8, "b": 3, "c": 4}, tmp_path, tell=told.append)
+    found = done(work.half, {"a": 8, "b": 3, "c": 4}, tmp_path, on_progress=told.append)
 
     assert found == {"a": 4, "b": Refused("3: expected an even number"), "c": 2}
     assert told == sorted(told)

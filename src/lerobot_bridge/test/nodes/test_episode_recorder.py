@@ -15,8 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
-from lerobot_bridge.episode import Mark
-from lerobot_bridge.sidecar import read_sidecar
+from lerobot_bridge.episode import Mark, read_sidecar
 
 from .robot import LATCHED, PICTURE, RELIABLE, Robot, read
 

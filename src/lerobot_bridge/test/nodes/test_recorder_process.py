@@ -15,7 +15,7 @@ import pytest
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
-from lerobot_bridge.sidecar import read_sidecar
+from lerobot_bridge.episode import read_sidecar
 
 from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read
 

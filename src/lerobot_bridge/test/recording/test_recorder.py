@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 from rosbags.highlevel import AnyReader
 
+from lerobot_bridge.episode import Sidecar, read_sidecar
 from lerobot_bridge.mapping import parse_mapping
-from lerobot_bridge.recording.disk import Disk
-from lerobot_bridge.recording.episode_file import EpisodeFile
+from lerobot_bridge.recording.disk import Disk, EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State
-from lerobot_bridge.sidecar import Sidecar, read_sidecar
 from policy_inference.bundle.schema import parse_yaml
 from policy_inference.errors import PolicyError, RefusedError
 

@@ -333,7 +333,7 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
         ),
         (
             changed(cameras__front__height=48),
-            "expected pictures of 32 x 48 pixels, as in the mapping",
+            "expected images of 32 x 48 pixels, as in the mapping",
         ),
         (
             changed(joints__wrist={"unit": "degrees"}),
