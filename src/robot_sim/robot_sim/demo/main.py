@@ -14,7 +14,7 @@ from pathlib import Path
 
 from policy_inference.errors import PolicyError
 from robot_sim.demo.performance import PLAN_S, TRACE, perform
-from robot_sim.demo.plots import PICTURES, draw
+from robot_sim.demo.plots import IMAGE_FILES, draw
 from robot_sim.demo.processes import own_domain
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.errors import SimError
@@ -28,8 +28,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 where the walk was not a good one (see `verdict`), a node ended or the policy node
-        refused; 130 after Ctrl-C.
+        0; 1 if the walk failed (see `verdict`), a node ended or the policy node refused; 130
+        after Ctrl-C.
     """
     _log.addHandler(logging.StreamHandler(sys.stdout))
     _log.setLevel(logging.INFO)
@@ -38,7 +38,7 @@ def main(args: Sequence[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
     os.environ.update(own_domain(seed=os.getpid()))
     given.output.mkdir(parents=True, exist_ok=True)
-    for name in (TRACE, SUMMARY, *PICTURES):
+    for name in (TRACE, SUMMARY, *IMAGE_FILES):
         (given.output / name).unlink(missing_ok=True)
     try:
         return _demonstrate(given)
@@ -66,7 +66,7 @@ def _demonstrate(given: argparse.Namespace) -> int:
     summary = json.dumps(summarise(metrics, reported), indent=2)
     (given.output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
     _log.info("\n%s\n", table(metrics, reported))
-    if given.pictures:
+    if given.images:
         draw(shown(trace), given.output)
     failure = verdict(metrics, reported, lockstep=given.lockstep)
     if failure is not None:
@@ -94,10 +94,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="let simulated time wait for each command, instead of real time",
     )
     add(
-        "--no-pictures",
+        "--no-images",
         action="store_false",
-        dest="pictures",
-        help="neither plots nor video, which takes longer than the walk",
+        dest="images",
+        help="write no plots and no video; the video takes longer than the walk",
     )
     return parser.parse_args(args)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes as processes of their own: started together, watched, ended in a clean way."""
+"""Nodes as processes of their own: started together, watched, and ended in order."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _LINES_SHOWN = 15
 
 
 class NodeProcess:
-    """One node in a process group of its own, so that Ctrl-C in a terminal is not its end."""
+    """One node in a process group of its own, so that Ctrl-C in a terminal does not end it."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class NodeProcess:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def check(self) -> None:
-        """Raise where the process has ended.
+        """Raise if the process has ended.
 
         Raises:
             SimError: With its status and the end of its log.
@@ -108,7 +108,7 @@ class NodeProcess:
             ) from None
 
     def end(self, *, patience_s: float = _TIME_TO_LEAVE_S) -> int:
-        """Ask the process to end, insist after `patience_s`; return its exit status."""
+        """Interrupt the process, kill it after `patience_s`; return its exit status."""
         if self.status is None:
             self.send(signal.SIGINT)
             try:
@@ -147,21 +147,21 @@ class Processes:
         return process
 
     def check(self) -> None:
-        """Raise a SimError where one of them has ended."""
+        """Raise a SimError if one of them has ended."""
         for process in self._running:
             process.check()
 
     def end(self) -> None:
-        """End all, the last first: a policy node says good-bye to a robot that still listens."""
+        """End all, the last first: the robot must receive the policy node's shutdown commands."""
         while self._running:
             self._running.pop().end()
 
 
 def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dict[str, str]:
-    """Return what keeps these processes' talk apart from that of others on this machine.
+    """Return environment variables of a ROS domain of its own on this machine.
 
     Args:
-        environment: Whose ROS_DOMAIN_ID, where there is one, is kept; the result is then empty.
+        environment: If it has a ROS_DOMAIN_ID, that is kept, and the result is empty.
         seed: Any number; a process id spreads well.
     """
     if environment.get("ROS_DOMAIN_ID"):
@@ -171,5 +171,5 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
         if environment.get("ROS_DISTRO") == "humble"
         else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     )
-    # 0 is everybody's; above 101 the ports reach into the range that Linux hands out by itself.
+    # 0 is the default of all programs; above 101 the ports overlap the ephemeral ports of Linux.
     return {"ROS_DOMAIN_ID": str(1 + seed % 101), **only_here}
