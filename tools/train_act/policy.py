@@ -16,7 +16,7 @@ from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from torch import Tensor, nn
 
-from robot_sim.arm_world import JOINTS, PICTURE_SIZE
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS
 from tools.train_act.demonstrations import Episode
 from tools.train_act.encoder import MEAN, STD, normalised
 from tools.train_act.narrow import NarrowResNet, widened
@@ -44,7 +44,7 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
         inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
     else:
         inputs |= {
-            key: PolicyFeature(FeatureType.VISUAL, (3, *PICTURE_SIZE)) for key in IMAGES.values()
+            key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()
         }
     policy = ACTPolicy(
         ACTConfig(
