@@ -33,7 +33,7 @@ from bench.demonstration import (
 from lerobot_bridge.cli import main
 from lerobot_bridge.converting.convert import REPORT
 from lerobot_bridge.converting.parts_folder import parts_of
-from lerobot_bridge.episode import DatasetFrame, Episode, Sidecar, write_sidecar
+from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
@@ -56,7 +56,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bag = write_demonstration(
             folder / f"episode_{number:04}", length_s, size=SIZE, seed=10 * number, clip_frames=60
         )
-        write_sidecar(bag, Sidecar(number=number, task=task, rate_hz=RATE_HZ))
+        write_sidecar(bag, EpisodeSidecar(number=number, task=task, rate_hz=RATE_HZ))
     return folder
 
 
@@ -257,12 +257,14 @@ def test_verdicts_and_interventions_become_features_of_all_episodes(
     span = (begin_ns, recorded(session, 0)[20].time_ns)
     write_sidecar(
         judged / "episode_0000",
-        Sidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)),
+        EpisodeSidecar(
+            number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)
+        ),
     )
     for number in (1, 2):
         write_sidecar(
             judged / f"episode_{number:04}",
-            Sidecar(
+            EpisodeSidecar(
                 number=number, task=TASKS[number], rate_hz=RATE_HZ, success=False, interventions=()
             ),
         )
@@ -287,16 +289,16 @@ def test_a_verdict_on_some_episodes_is_none_on_the_others(
     shutil.copytree(session, judged)
     write_sidecar(
         judged / "episode_0000",
-        Sidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()),
+        EpisodeSidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()),
     )
     write_sidecar(
         judged / "episode_0001",
-        Sidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()),
+        EpisodeSidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()),
     )
 
     assert converted(judged, tmp_path / "cubes") == 0
 
-    assert "no next.success, since nothing is known of episode_0001, episode_0002" in caplog.text
+    assert "no next.success, which is unknown for episode_0001, episode_0002" in caplog.text
     assert "next.success" not in Dataset(tmp_path / "cubes").info.features
 
 

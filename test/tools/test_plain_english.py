@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.plain_english import LONG_LINES, Finding, compare, files, find, lowered
+from tools.plain_english import LONG_LINES, DialectFinding, compare, files, find, lowered
 
 PACKAGE = "src/one/one/code.py"
 
@@ -79,8 +79,10 @@ def test_tests_and_locks_are_not_looked_at(tmp_path: Path) -> None:
     assert found == {PACKAGE, "docs/a.md"}
 
 
-def of(area: str, number: int) -> list[Finding]:
-    return [Finding(area, f"{area}/{i}.py:1", "'anew'", "write 'again'") for i in range(number)]
+def of(area: str, number: int) -> list[DialectFinding]:
+    return [
+        DialectFinding(area, f"{area}/{i}.py:1", "'anew'", "write 'again'") for i in range(number)
+    ]
 
 
 def test_an_area_may_have_exactly_as_many_findings_as_allowed() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from tools.digests.bundles import seeded_chunks
 from tools.digests.digest import Case
 from tools.digests.messages import chunk_stages, command_stages, position_stages, tapped_stages
-from tools.digests.robots import Joints, LockstepRobot
+from tools.digests.robots import FollowingJoints, LockstepRobot
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT, TAP
 
@@ -103,7 +103,7 @@ class Arm(LockstepRobot):
             compressed: Whether images are PNG.
         """
         self._compressed, self.frozen = compressed, False
-        joints = Joints(ARM, AT_REST, PERIOD_NS * 1e-9)
+        joints = FollowingJoints(ARM, AT_REST, PERIOD_NS * 1e-9)
         super().__init__(robot, joints, PERIOD_NS, 1 + len(CAMERAS))
 
     def messages(self) -> dict[str, Any]:

@@ -20,8 +20,8 @@ import yaml
 from tools.digests.bundles import gathering_model
 from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
-from tools.digests.messages import Flight, command_stages, recordings_in
-from tools.digests.robots import Joints, LockstepRobot, on_grid, turn, wave
+from tools.digests.messages import FlightContent, command_stages, recordings_in
+from tools.digests.robots import FollowingJoints, LockstepRobot, on_grid, turn, wave
 from tools.digests.ros_robot import RosRobot
 
 PERIOD_NS = 20_000_000
@@ -64,7 +64,7 @@ def every_term(folder: Path) -> Iterator[tuple[str, Case]]:
         "node",
         {
             "answers": rover.answers,
-            **Flight(recordings).stages(rover.began_ns, rover.now_ns),
+            **FlightContent(recordings).stages(rover.began_ns, rover.now_ns),
             **command_stages(robot.commands[rover.first :]),
             "counters": [f"{rule}: {count}" for rule, count in counters.items()],
         },
@@ -80,7 +80,7 @@ class Rover(LockstepRobot):
         """Connect to the node and begin to record."""
         self.velocity = (0.0, 0.0, 0.0)
         self.heights: list[float] | None = None
-        joints = Joints(_ON_ROBOT, _SITTING, PERIOD_NS * 1e-9)
+        joints = FollowingJoints(_ON_ROBOT, _SITTING, PERIOD_NS * 1e-9)
         super().__init__(robot, joints, PERIOD_NS, _INPUTS)
         self.tick(2 * _RING_S * 1_000_000_000 // PERIOD_NS)
         robot.record()

@@ -39,7 +39,7 @@ def wave(tick: int, count: int, period: int = 50) -> F64:
     return on_grid(4.0 * np.abs(part - 0.5) - 1.0)
 
 
-class Joints:
+class FollowingJoints:
     """Positions and velocities [joints] of drives that follow commands."""
 
     def __init__(self, names: Sequence[str], position: F64, period_s: float) -> None:
@@ -82,7 +82,9 @@ class LockstepRobot:
         change: Changes a message of the named topic before it is published.
     """
 
-    def __init__(self, robot: RosRobot, joints: Joints, period_ns: int, inputs: int) -> None:
+    def __init__(
+        self, robot: RosRobot, joints: FollowingJoints, period_ns: int, inputs: int
+    ) -> None:
         """Connect to the node, which has this number of inputs."""
         self.robot, self.joints, self._period_ns = robot, joints, period_ns
         self.now_ns, self.ticks = START_NS, 0

@@ -14,8 +14,8 @@ import numpy as np
 from tools.digests.bundles import seeded_walk
 from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
-from tools.digests.messages import Flight, command_stages, recordings_in
-from tools.digests.robots import LEGS, Joints, LockstepRobot, turn, wave
+from tools.digests.messages import FlightContent, command_stages, recordings_in
+from tools.digests.robots import LEGS, FollowingJoints, LockstepRobot, turn, wave
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT
 
@@ -55,7 +55,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Case]]:
             walker.run(name, section)
         robot.end_record()
     recordings = recordings_in(flights, "-run")
-    flight = Flight(recordings)
+    flight = FlightContent(recordings)
     for number, recording in enumerate(recordings):
         yield f"replay{number}", replayed(folder, recording)
         yield from inspections(folder, {f"flight{number}": recording})
@@ -97,7 +97,7 @@ class Walker(LockstepRobot):
         self.velocity, self.tilt = (0.0, 0.0, 0.0), (0.0, 0.0)
         self.sections = dict[str, Section]()
         robot.advertise("estop", Bool)
-        super().__init__(robot, Joints(LEGS, LYING, PERIOD_NS * 1e-9), PERIOD_NS, _INPUTS)
+        super().__init__(robot, FollowingJoints(LEGS, LYING, PERIOD_NS * 1e-9), PERIOD_NS, _INPUTS)
         # The ring of the recorder forgets the times that were shown again for the connection.
         self.tick(2 * _RING_S * NS_PER_S // PERIOD_NS)
         robot.record()

@@ -17,7 +17,7 @@ from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from torch import Tensor, nn
 
 from robot_sim.arm_world import IMAGE_SIZE, JOINTS
-from tools.train_act.demonstrations import Episode
+from tools.train_act.demonstrations import Demonstration
 from tools.train_act.encoder import MEAN, STD, normalised
 from tools.train_act.narrow import NarrowResNet, widened
 from tools.train_act.scenes import CAMERAS
@@ -74,7 +74,7 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
     return policy
 
 
-def statistics(episodes: list[Episode]) -> Statistics:
+def statistics(episodes: list[Demonstration]) -> Statistics:
     """Return mean and standard deviation of every feature; ImageNet's for images."""
     found: Statistics = {}
     for key, part in ((STATE, "state"), (ACTION, "action"), (CUBE, "cube")):
@@ -92,7 +92,7 @@ def statistics(episodes: list[Episode]) -> Statistics:
 def train(
     policy: ACTPolicy,
     encoder: NarrowResNet | None,
-    episodes: list[Episode],
+    episodes: list[Demonstration],
     stats: Statistics,
     *,
     steps: int,
@@ -162,7 +162,7 @@ class _Frames:
     """The demonstrations as tensors, normalised; chunks may begin at every third frame."""
 
     def __init__(
-        self, episodes: list[Episode], encoder: NarrowResNet | None, stats: Statistics
+        self, episodes: list[Demonstration], encoder: NarrowResNet | None, stats: Statistics
     ) -> None:
         def values(part: str, key: str) -> Tensor:
             joined = torch.from_numpy(np.concatenate([getattr(one, part) for one in episodes]))

@@ -115,7 +115,7 @@ class PolicyRan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
+class EpisodeSidecar:
     """Content of the file beside the messages of a recorded episode."""
 
     schema_version: Literal[1] = entry("1", default=1)
@@ -138,7 +138,7 @@ class Sidecar:
     problems: tuple[str, ...] = entry("reasons to keep it out of datasets", default=())
 
 
-def read_sidecar(folder: Path) -> Sidecar:
+def read_sidecar(folder: Path) -> EpisodeSidecar:
     """Read the file in the folder of an episode.
 
     Raises:
@@ -146,17 +146,17 @@ def read_sidecar(folder: Path) -> Sidecar:
     """
     path = folder / SIDECAR
     reader = Reader(str(path))
-    found = reader.section(Sidecar, load_yaml(path))
+    found = reader.section(EpisodeSidecar, load_yaml(path))
     for i, span in enumerate(found.interventions or () if found is not None else ()):
         if len(span) != 2 or span[0] > span[1]:
             reader.problem(f"interventions[{i}]", "[begin, end]", Found.of(list(span)))
     if reader.problems:
         raise BundleError(reader.problems)
-    sidecar: Sidecar = found
+    sidecar: EpisodeSidecar = found
     return sidecar
 
 
-def write_sidecar(folder: Path, sidecar: Sidecar) -> None:
+def write_sidecar(folder: Path, sidecar: EpisodeSidecar) -> None:
     """Write or replace the file, whole or not at all.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rosbags.rosbag2 import WriterError
 
-from lerobot_bridge.episode import Sidecar, read_sidecar, write_sidecar
+from lerobot_bridge.episode import EpisodeSidecar, read_sidecar, write_sidecar
 from lerobot_bridge.recording.definitions import Definitions
 from policy_inference.bag_file import BagFile, sync
 from policy_inference.errors import PolicyError
@@ -98,7 +98,7 @@ class Disk:
             self.waiting_bytes += len(data)
         self._orders.put(lambda: self._write(topic, kind, log_ns, data))
 
-    def end(self, sidecar: Sidecar) -> None:
+    def end(self, sidecar: EpisodeSidecar) -> None:
         """End the episode and keep it."""
         self._orders.put(lambda: self._finish(sidecar))
 
@@ -158,7 +158,7 @@ class Disk:
             with self._counting:
                 self.waiting_bytes -= len(data)
 
-    def _finish(self, sidecar: Sidecar) -> None:
+    def _finish(self, sidecar: EpisodeSidecar) -> None:
         if self._file is None:
             return
         file = self._file
@@ -215,7 +215,7 @@ class EpisodeFile:
         self._bag.write(topic, kind, log_ns, data)
         self.size_bytes += len(data)
 
-    def finish(self, sidecar: Sidecar) -> Path:
+    def finish(self, sidecar: EpisodeSidecar) -> Path:
         """End the recording, move it to its place, and return that.
 
         Raises:

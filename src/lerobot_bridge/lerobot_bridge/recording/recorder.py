@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lerobot_bridge.episode import Mark, Sidecar
+from lerobot_bridge.episode import EpisodeSidecar, Mark
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import Course, Ended, RecordingSession, State
@@ -225,7 +225,7 @@ class Recorder:
         ]
         settings, spans = self._settings, ended.interventions
         self._disk.end(
-            Sidecar(
+            EpisodeSidecar(
                 number=ended.number,
                 task=settings.task,
                 tags=settings.tags,

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS
-from lerobot_bridge.episode import SIDECAR, Sidecar, write_sidecar
+from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, write_sidecar
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from lerobot_bridge.recording.folder import MAPPING
 from lerobot_bridge.to_bag.messages import FrameMessages, TopicMessage, types_of
@@ -113,10 +113,10 @@ class SessionWriter:
     def _time_ns(self, frame: int) -> int:
         return self._first_ns + frame * self._mapping.period_ns
 
-    def _sidecar(self, episode: DatasetEpisode) -> Sidecar:
+    def _sidecar(self, episode: DatasetEpisode) -> EpisodeSidecar:
         flags = [name for name in (SUCCESS, INTERVENTION) if name in self._dataset.info.features]
         rows = self._dataset.rows(episode, flags)
-        return Sidecar(
+        return EpisodeSidecar(
             number=episode.index,
             task="; ".join(episode.tasks),
             rate_hz=self._mapping.rate_hz,

@@ -133,7 +133,7 @@ def a_folder(place: Path) -> None:
     [
         (a_link, "a link to .*elsewhere"),
         (Path.touch, "a file"),
-        (a_folder, "a folder of somebody else's"),
+        (a_folder, "a folder without .lock"),
     ],
 )
 def test_what_is_somebody_elses_is_left_alone(

@@ -109,7 +109,7 @@ def test_a_process_that_is_killed_is_named_with_the_remedy(work: Any, tmp_path: 
 
 
 def test_an_error_of_the_program_is_in_the_log(work: Any, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"status 1, an error of the program; what it said is in"):
+    with pytest.raises(ToolError, match=r"status 1, an error of the program; its output is in"):
         done(work.wrong, {"a": 0}, tmp_path)
     assert "LookupError: something nobody thought of" in (tmp_path / "log.txt").read_text()
 

@@ -154,7 +154,7 @@ def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: RecordingSession, 
     auto.start(3 * S)
     assert auto.stop(4 * S).endswith("\nno leader\nno camera")
     auto.start(4 * S)
-    assert auto.finish(5 * S) == ("0 episodes are there, 3 being written\nno leader\nno camera")
+    assert auto.finish(5 * S) == ("0 episodes are recorded, 3 being written\nno leader\nno camera")
 
 
 def test_discard_of_an_episode_that_is_over_names_its_folder(
@@ -170,7 +170,7 @@ def test_discard_of_an_episode_that_is_over_names_its_folder(
     with pytest.raises(
         RefusedError,
         match=r"found none \(finished\); episode 2 is over and kept: "
-        "to be rid of it, delete session/episode_0002 and",
+        "to remove it, delete session/episode_0002 and",
     ):
         auto.discard(0)
     assert not desk.discarded
@@ -183,7 +183,7 @@ def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
     session.next(S)
 
     assert session.state is State.FINISHED
-    with pytest.raises(RefusedError, match="all 1 episodes are there"):
+    with pytest.raises(RefusedError, match="all 1 episodes are recorded"):
         session.next(2 * S)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lerobot_bridge.episode import SIDECAR, PolicyRan, Sidecar, read_sidecar, write_sidecar
+from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, PolicyRan, read_sidecar, write_sidecar
 from lerobot_bridge.mapping import load_mapping
 from lerobot_bridge.recording.watches import WantedTopic, Watch, wanted_topics
 from lerobot_bridge.resampling import resample
@@ -140,7 +140,7 @@ def test_topic_is_silent_where_both_clocks_say_so(
 
 
 def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
-    sidecar = Sidecar(
+    sidecar = EpisodeSidecar(
         number=3,
         task="Größer",
         tags=("a",),

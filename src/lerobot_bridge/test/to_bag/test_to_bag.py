@@ -387,7 +387,7 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
                 },
             },
             "episode 0, frame 0: /joint_states: expected gripper.pos to be the same in "
-            "observation.state, observation.speed, observation.grip, which one message carries",
+            "observation.state, observation.speed, observation.grip, which share a message",
         ),
     ],
 )

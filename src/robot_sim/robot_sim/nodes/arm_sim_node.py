@@ -153,7 +153,7 @@ class ArmSimNode(RobotNode):
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
-        response.message = f"the cube lies at the place of seed {self._episodes.next()}"
+        response.message = f"the cube lies where seed {self._episodes.next()} puts it"
         return response
 
 

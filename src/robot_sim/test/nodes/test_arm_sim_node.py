@@ -154,7 +154,7 @@ def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewh
         tick += 1
         arm.shows(at(tick))
     assert arm.results == [True]
-    assert arm.next_episode() == "the cube lies as seed 8 says"
+    assert arm.next_episode() == "the cube lies where seed 8 puts it"
     arm.answer(tick)
     arm.shows(at(tick + 1))
     alike.reset(seed=8)
