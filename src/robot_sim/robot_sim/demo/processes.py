@@ -1,21 +1,68 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes as processes of their own: started together, watched, and ended in order."""
+"""A demo: nodes as processes of their own, started together, watched, and ended in order."""
 
+import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
 
+INTERRUPTED = 130
+SUMMARY = "summary.json"
 _TIME_TO_LEAVE_S = 10.0
 _LINES_SHOWN = 15
+_log = logging.getLogger("robot_sim_demo")
+
+
+def run_demo(
+    command: str,
+    given: argparse.Namespace,
+    files: Sequence[str],
+    demonstrate: Callable[[argparse.Namespace], str | None],
+) -> int:
+    """Run a demo in a ROS domain of its own.
+
+    Args:
+        command: Its name, for messages.
+        given: Its arguments, with `bundle`, `backend` and the folder `output`.
+        files: Its results; those of an earlier run are removed.
+        demonstrate: Does the work; returns the failure, or None after success.
+
+    Returns:
+        The exit status: 0; 1 after a failure or an error; 130 after Ctrl-C.
+    """
+    _log.addHandler(logging.StreamHandler(sys.stdout))
+    _log.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+    os.environ.update(own_domain(seed=os.getpid()))
+    given.output.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        (given.output / name).unlink(missing_ok=True)
+    domain = os.environ["ROS_DOMAIN_ID"]
+    _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, domain)
+    try:
+        failure = demonstrate(given)
+    except (SimError, PolicyError) as error:
+        failure = str(error)
+    except KeyboardInterrupt:
+        _log.error("%s: interrupted; the nodes have ended", command)
+        return INTERRUPTED
+    if failure is None:
+        return 0
+    _log.error("%s: %s", command, failure)
+    return 1
 
 
 class NodeProcess:

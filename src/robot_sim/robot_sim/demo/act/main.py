@@ -9,21 +9,15 @@ cube lies elsewhere.
 import argparse
 import json
 import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.errors import PolicyError
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
-from robot_sim.demo.main import INTERRUPTED, SUMMARY
-from robot_sim.demo.processes import own_domain
-from robot_sim.errors import SimError
+from robot_sim.demo.processes import SUMMARY, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
@@ -38,29 +32,11 @@ def main(args: Sequence[str] | None = None) -> int:
         0; 1 if no episode succeeded, a fault ended one, a node ended or refused; 130 after
         Ctrl-C.
     """
-    _log.addHandler(logging.StreamHandler(sys.stdout))
-    _log.setLevel(logging.INFO)
-    given = _parse(args)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
-    os.environ.update(own_domain(seed=os.getpid()))
-    given.output.mkdir(parents=True, exist_ok=True)
-    for name in (TRACE, SUMMARY, VIDEO, ENDS, PLOTS):
-        (given.output / name).unlink(missing_ok=True)
-    try:
-        return _demonstrate(given)
-    except (SimError, PolicyError) as error:
-        _log.error("robot_sim_demo_act: %s", error)
-        return 1
-    except KeyboardInterrupt:
-        _log.error("robot_sim_demo_act: interrupted; the nodes have ended")
-        return INTERRUPTED
+    given, files = _parse(args), (TRACE, SUMMARY, VIDEO, ENDS, PLOTS)
+    return run_demo("robot_sim_demo_act", given, files, _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> int:
-    _log.info(
-        "%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, os.environ["ROS_DOMAIN_ID"]
-    )
+def _demonstrate(given: argparse.Namespace) -> str | None:
     performed = perform(
         given.output,
         DemoOptions(
@@ -84,11 +60,7 @@ def _demonstrate(given: argparse.Namespace) -> int:
             name for name in (SUMMARY, TRACE, PLOTS, ENDS, VIDEO) if (given.output / name).exists()
         ),
     )
-    failure = verdict(summary)
-    if failure is not None:
-        _log.error("robot_sim_demo_act: %s", failure)
-        return 1
-    return 0
+    return verdict(summary)
 
 
 def _draw(trace: ArmTrace, folder: Path, image_size: tuple[int, int]) -> None:
