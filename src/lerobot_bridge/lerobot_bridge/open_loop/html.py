@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One HTML file with everything that a replay of a dataset found."""
+"""The report of a replay of a dataset as one HTML file, with plots."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from model_tools.files.drawing import COLOURS, GREY, STYLE, figure, svg
 from model_tools.files.html_page import facts, panel, table, write_page
 
 DRAWN = 12
-"""Episodes whose courses are drawn, those with the largest errors: a page must open."""
+"""Number of episodes with plots, those with the largest errors: a browser must open the page."""
 _COLUMNS = 2
 
 
@@ -100,7 +100,7 @@ def _episodes(found: Replayed) -> str:
 
 
 def _courses(found: Replayed) -> Iterator[str]:
-    """Yield the drawings of the episodes with the largest errors, the first one unfolded."""
+    """Yield the plots of the episodes with the largest errors, the first one open."""
     worst = sorted(zip(found.episodes, found.each, strict=True), key=_error, reverse=True)
     if len(worst) > DRAWN:
         yield f"<p>Drawn are the {DRAWN} episodes with the largest errors.</p>"
@@ -116,7 +116,7 @@ def _courses(found: Replayed) -> Iterator[str]:
 
 
 def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
-    """Return by what episodes are ordered: errors in rad, which all joints share."""
+    """Return the error by which episodes are ordered, in rad, the unit of all joints."""
     return sum(joint.error_rad.mean for joint in pair[1].joints)
 
 
@@ -150,7 +150,7 @@ def _course(one: Predicted, names: Sequence[str], units: Sequence[str], rate_hz:
 
 
 def _error_by_step(figures: PredictionErrors) -> str:
-    """Return the error over the steps of a chunk: how far ahead the policy can be believed."""
+    """Return the error over the steps of a chunk: how far ahead predictions are useful."""
     with mpl.rc_context(STYLE):
         drawn, axes = figure(1, 1, 1.8)
         axes[0].plot(figures.by_step, color=COLOURS[0], marker=".")
