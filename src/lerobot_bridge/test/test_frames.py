@@ -164,7 +164,7 @@ def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -
 
     frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
 
-    assert frames.heard["action"].topic == f"{namespace}/leader/joint_states"
+    assert frames.topic_times["action"].topic == f"{namespace}/leader/joint_states"
 
 
 def test_topics_may_have_other_names(tmp_path: Path) -> None:
