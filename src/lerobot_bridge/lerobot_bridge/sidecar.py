@@ -13,7 +13,7 @@ from typing import Literal
 from lerobot_bridge.episode import SIDECAR
 from policy_inference.bundle.schema import Found, Reader, entry, load_yaml
 from policy_inference.errors import BundleError
-from policy_inference.whole_file import whole_file
+from policy_inference.safe_files import whole_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

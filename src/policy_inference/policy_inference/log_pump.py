@@ -97,7 +97,7 @@ def log_problem() -> str:
         if status is not None:
             return (
                 f"the log is lost: its process log_pump (pid {pump.pid}) has ended with status "
-                f"{status}; start this process anew"
+                f"{status}; restart this process"
             )
     return ""
 
@@ -180,7 +180,7 @@ def _without_waiting(fd: int) -> int:
 
 
 class _Pump:
-    """Passes on until nothing comes any more; what nobody takes then is given up after a second."""
+    """Passes lines on until no process can write any more; what is not read then is lost soon."""
 
     def __init__(self, streams: Sequence[_Stream]) -> None:
         self._streams = streams
@@ -218,7 +218,7 @@ class _Pump:
         return poll
 
     def _listen(self) -> None:
-        """Hear a question, or that nobody asks any more."""
+        """Read a request to flush, or learn that the process that asks has ended."""
         self._asked = self._controlled = False
         with contextlib.suppress(OSError):  # of one who did not wait for an answer
             self._asked = self._controlled = bool(os.read(_CONTROL, 1))
@@ -232,7 +232,7 @@ class _Pump:
 
 def main(pairs: Sequence[str]) -> None:
     """Run the pump: SOURCE:SINK, two descriptors, for each stream; stdin is asked for flushes."""
-    # It ends when nobody can write to it any more.
+    # It ends when no process can write to it any more.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     _Pump([_Stream(*map(int, pair.split(":"))) for pair in pairs]).run()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Collect rows to calibrate with, say what they cover, and refuse those that will not do.
+r"""Collect samples to calibrate with, check what they cover, and refuse unsuitable ones.
 
     model_tools calibrate --bundle my_bundle --bag recordings/walk --output calib.npz
     model_tools calibrate --bundle my_arm --dataset my_dataset --cal-num 200 --output calib
@@ -139,7 +139,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-poor",
         action="store_true",
-        help="write rows that will not do, too; the file keeps the verdict",
+        help="also write samples that failed the quality check; the file keeps the verdict",
     )
 
 
@@ -236,7 +236,7 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> int:
         def show(found: Calibrated) -> None:
             bar.stop()
             wide = Console()
-            # Of any width where nobody looks, so that a log keeps whole lines.
+            # Wide where the output is no terminal, so that a log has whole lines.
             Console(width=None if wide.is_terminal else 200).print(table(found), highlight=False)
             if given.report is not None:
                 _log.info("report in %s", given.report)

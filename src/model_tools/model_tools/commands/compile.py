@@ -7,8 +7,8 @@ r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a b
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
 
-The new bundle has the compiled model in the place of that back end's former one, and everything
-else unchanged; `model_tools compare my_bundle my_bundle_int8` says what it is worth.
+The compiled model replaces that back end's former one in the new bundle; everything else is
+unchanged. `model_tools compare my_bundle my_bundle_int8` shows how exact it is.
 
 Exit status 3 says that a vendor's compiler is not on this machine: its work was prepared in the
 folder of `--option workspace=FOLDER`, and no bundle was made. The message says how to go on.

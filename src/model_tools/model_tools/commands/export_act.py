@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export an ACT policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
 
-The bundle has two graphs, an encoder of pictures and the transformer (or one), and is proven on
-rows of raw pictures. What no checkpoint knows is asked for: --robot and --units.
+The bundle has two graphs, an encoder of images and the transformer (or one), and is verified on
+rows of raw images. Options give what a checkpoint does not contain: --robot and --units.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize",
         action="store_true",
-        help="stretch pictures of another size than that of the training, those "
+        help="stretch images of another size than that of the training, those "
         "of --dataset and of the robot's cameras",
     )
     parser.add_argument(

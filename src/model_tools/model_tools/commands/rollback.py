@@ -34,5 +34,5 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.ship.store.activation import roll_back
 
     before, folder = roll_back(root_of(given), given.name, keys_of(given))
-    _log.info("%s %s is in use, in the place of %s", given.name, folder.name, before)
+    _log.info("%s %s is in use, instead of %s", given.name, folder.name, before)
     return 0

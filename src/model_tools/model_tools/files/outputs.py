@@ -83,8 +83,8 @@ def new_folder(
 
     Raises:
         ToolError: It is there already, also if another run made it meanwhile; or is another kind
-            of folder than this command makes, or holds files of somebody else; or the folder
-            around it cannot be written or is full.
+            of folder than this command makes, or holds files that no such command wrote; or the
+            folder around it cannot be written or is full.
         OSError: It cannot be written.
     """
     path = path.resolve()

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=DEVICE",
         help="start a USB camera, such as laptop=/dev/video0; may be repeated "
-        "(usb_camera --list tells them apart)",
+        "(usb_camera --list shows which camera is which)",
     )
     parser.add_argument(
         "--image-transport",
@@ -92,8 +92,8 @@ def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status of what ended first."""
     from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
     from policy_inference.commands.output import show
-    from policy_inference.commands.processes import Together
     from policy_inference.errors import PolicyError
+    from policy_inference.processes import ProcessGroup
 
     contract = contract_of(given.bundle)
     _check(given, contract)
@@ -103,7 +103,7 @@ def run(given: argparse.Namespace) -> int:
             "expected ROS 2, found no rclpy; source it: . /opt/ros/DISTRO/setup.bash,"
             " and the workspace's install/setup.bash"
         )
-    with Together() as processes:
+    with ProcessGroup() as processes:
         for name, device in cameras.items():
             processes.start(
                 "policy_inference.nodes.usb_camera",

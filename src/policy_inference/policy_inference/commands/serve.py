@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="model without a contract, in the place of --bundle",
+        help="model without a contract, instead of --bundle",
     )
     policy.add_argument(
         "--obs-stats",

@@ -53,7 +53,7 @@ def connect(
 
     Raises:
         ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
-        PolicyError: Nobody is there.
+        PolicyError: No service listens there.
     """
     try:
         connection = (

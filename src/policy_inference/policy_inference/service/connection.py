@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from policy_inference.service.protocol import ServiceError
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.tls import TlsStream
 from policy_inference.service.unix_stream import UnixStream
@@ -24,7 +24,7 @@ _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 """A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
 _USER_TIMEOUT_MS = 10_000
-"""And that long after an answer that nobody acknowledges."""
+"""And that long after an answer that the peer does not acknowledge."""
 _DRAINED_BYTES = 1 << 16
 
 
@@ -51,7 +51,7 @@ class Connection(ABC):
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
         self.source = ""
-        self.session: Session | None = None
+        self.session: ClientSession | None = None
         self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
 

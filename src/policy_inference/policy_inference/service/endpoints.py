@@ -134,7 +134,7 @@ def open_listeners(asked: Asked, environment: Mapping[str, str] = os.environ) ->
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """Return the path of the socket where nobody asks for an endpoint; makes its folder.
+    """Return the path of the socket if no endpoint is asked for; makes its folder.
 
     The folder is the runtime directory that systemd gives, else the user's, else that of /run.
 
@@ -178,8 +178,8 @@ def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
         "or say --insecure-tcp",
     )
     warning = (
-        f"INSECURE: {where} speaks the raw protocol beyond this machine: whoever reaches "
-        "it may ask the policy, and see what others ask (--insecure-tcp)"
+        f"INSECURE: {where} speaks the raw protocol beyond this machine: each program that "
+        "reaches it may ask the policy, and see what others ask (--insecure-tcp)"
     )
     return Listener(listening, "raw", where, warning=warning if is_beyond else "")
 

@@ -22,16 +22,16 @@ from policy_inference.service.entrance import (
 )
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
+from policy_inference.service.peers import Waker
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.spinning import Spinning
-from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 _IDLE_S = 1.0
-"""The loop wakes at least that often: whoever watches it sees that it is alive."""
+"""The loop wakes at least that often, so that its observer can report that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
 _NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_000_000} ms"
 
@@ -62,7 +62,7 @@ class ServiceLoop:
             clients: Most at once of one user or machine; others find an eighth more.
             spin_ns: How long to look for the next request in shared memory before sleeping.
             token: That clients of the framed protocol must know; empty for none.
-            observer: Is told what happens.
+            observer: Gets all events.
             clock: Of all time-outs, ns.
         """
         self._model, self._room = model, Room(clients)
@@ -71,7 +71,7 @@ class ServiceLoop:
         # By the time at which they end: all of one kind have the same time, the oldest is first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
         self._paused = dict[Listener, int]()
-        self._waiting = dict[Connection, Session]()
+        self._waiting = dict[Connection, ClientSession]()
         self._poll = select.epoll()
         self._most_events = self._room.most + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
@@ -95,7 +95,7 @@ class ServiceLoop:
         """Serve until `stop`.
 
         Raises:
-            BackendError: The model can answer nobody any more.
+            BackendError: The model can answer no client any more.
         """
         while not self._is_stopped:
             self.step(_IDLE_S)
@@ -104,7 +104,7 @@ class ServiceLoop:
         """Make one pass; wait for something to do, so long at most.
 
         Raises:
-            BackendError: The model can answer nobody any more.
+            BackendError: The model can answer no client any more.
         """
         # What begins to wait in this pass is not late in it.
         may_be_late = bool(self._incomplete or self._greeting or self._paused)

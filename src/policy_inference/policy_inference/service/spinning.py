@@ -43,7 +43,7 @@ class Spinning:
     def wait(
         self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
     ) -> tuple[list[FramedConnection], list[tuple[int, int]]]:
-        """Return who has asked, and what else has happened; nothing where nobody is expected.
+        """Return the clients with a request, and other events; nothing where none is expected.
 
         Args:
             poll: Everything else.
@@ -61,13 +61,12 @@ class Spinning:
         """Return those with a request; those that were expected in vain sleep."""
         expected = self.expected
         for _ in range(_LOOKS):
-            for memory in expected:
-                if memory.stirs():
-                    return [client for memory, (client, _) in expected.items() if memory.stirs()]
+            if any(memory.has_request() for memory in expected):
+                return [client for memory, (client, _) in expected.items() if memory.has_request()]
         late = [
             (memory, client) for memory, (client, end_ns) in expected.items() if end_ns <= now_ns
         ]
         for memory, _ in late:
             del expected[memory]
             memory.sleep()
-        return [client for memory, client in late if memory.stirs()]
+        return [client for memory, client in late if memory.has_request()]

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from policy_inference.service.places import Places
-from policy_inference.service.waker import Waker
+from policy_inference.service.peers import Places, Waker
 
 MOST = 32
 """Under way at once; with one more, the address that has most of them loses its oldest."""
@@ -99,7 +98,7 @@ class Handshakes:
         return found
 
     def close(self) -> None:
-        """End the thread and close all sockets that nobody took."""
+        """End the thread and close the sockets of all handshakes that were not taken over."""
         self._is_closed = True
         self._waker.wake()
         self._thread.join()

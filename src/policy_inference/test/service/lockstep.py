@@ -31,7 +31,7 @@ from policy_inference.service.protocol import (
     frame,
     read_header,
 )
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.testing.models import weights
 
 from ..nodes.bundles import write_bundle
@@ -49,7 +49,7 @@ class Model(ServedModel):
     together: int = 0
     """Most sessions that were in one inference."""
 
-    def infer(self, sessions: Iterable[Session]) -> None:
+    def infer(self, sessions: Iterable[ClientSession]) -> None:
         sessions = list(sessions)
         self.together = max(self.together, len(sessions))
         super().infer(sessions)

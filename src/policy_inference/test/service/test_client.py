@@ -222,7 +222,7 @@ def test_through_shared_memory_come_actions_and_errors() -> None:
         greet_with_memory(connection, memory)
         request = memoryview(bytearray(HEADER.size + 4 * OBS_DIM))
         for answer in (action(1), frame(Type.ERROR, b"no number", rows=9, sequence=2), action(3)):
-            while not memory.stirs():
+            while not memory.has_request():
                 """There is nothing to sleep for."""
             assert memory.take(request)
             assert request[HEADER.size :] == np.array(OBSERVATION, "<f4").tobytes()
@@ -243,7 +243,7 @@ def test_the_end_of_a_session_through_shared_memory_comes_over_its_connection(la
     def serve(connection: socket.socket) -> None:
         memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
         greet_with_memory(connection, memory)
-        while not memory.stirs():
+        while not memory.has_request():
             """There is nothing to sleep for."""
         connection.sendall(WAKE + last)
         memory.close()

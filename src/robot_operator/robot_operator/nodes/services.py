@@ -16,7 +16,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import full_name
 from robot_operator.requests import OF_BOTH, OF_DRIVER, OperatorRequest
 
 _ACKNOWLEDGE_TIMEOUT_S = 1.0

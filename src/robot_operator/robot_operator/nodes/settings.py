@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_inference.nodes.parameters import Spec
-from robot_operator.errors import OperatorError
 from robot_operator.joystick import NO_BUTTON, JoystickLayout
 from robot_operator.pilot import Habits
-from robot_operator.requests import OperatorRequest
+from robot_operator.requests import OperatorError, OperatorRequest
 from robot_operator.velocity import VelocityLimits
 
 STOP, ESTOP = "stop", "estop"

@@ -15,9 +15,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.own_node import own_node
-from robot_operator.requests import OperatorRequest
+from robot_operator.requests import OperatorError, OperatorRequest
 
 _PERIOD_S = 0.02
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

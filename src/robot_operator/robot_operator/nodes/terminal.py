@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from policy_inference.nodes.process import ended_by, wait_for_end
-from policy_inference.private_folder import remove_folders
+from policy_inference.processes import remove_folders
 from robot_operator.cockpit import Cockpit
 
 _ENDS_WITHIN_S, _ANSWERED_WITHIN_S = 3.0, 2.0
@@ -90,7 +90,7 @@ def _guard(
         while node.answering and time.monotonic() < ends_s:
             time.sleep(_LOOKS_S)
         remove_folders()
-        os._exit(1)
+        os._exit(1)  # without a flush, which could wait for the terminal
 
 
 @contextmanager

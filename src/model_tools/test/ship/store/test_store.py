@@ -494,7 +494,9 @@ def test_second_installer_is_refused_with_who_is_at_work(
             ["prune", NAME, "--force"],
         ):
             assert run(*args, "--root", root) == 1
-            assert f"expected nobody else at work there, found process {pid};" in said(caplog)
+            assert f"expected that no other process changes it, found process {pid};" in said(
+                caplog
+            )
         assert run("verify", "--root", root) == 0
         assert "killed" not in caplog.text
     assert versions(root) == [*VERSIONS, "1.3.0"]

@@ -46,9 +46,9 @@ _log = logging.getLogger("policy_inference")
 
 
 class BpuBackend(BpuRuntime):
-    """The runtime lets go of Python's lock, and pads inputs itself.
+    """The runtime releases Python's lock, and pads inputs itself.
 
-    It infers on a thread of its own, where an error of the BPU is an exception that nobody catches:
+    It infers on a thread of its own, where an error of the BPU is an exception that is not caught:
     that ends the process (as in the vendor's source of 0.1, and its wheel).
     """
 

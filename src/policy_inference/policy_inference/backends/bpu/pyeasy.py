@@ -18,7 +18,7 @@ from policy_inference.backends.bpu.runtime import PYEASY_DNN, BpuRuntime, vendor
 from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import installed_version
 
 PACKAGES = "hobot_dnn", "hobot_dnn_rdkx5"
 _DTYPES = (

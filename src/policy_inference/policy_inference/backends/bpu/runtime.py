@@ -153,7 +153,7 @@ def vendor_module(*names: str) -> Any:
     for name in names:
         try:
             return importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; told below
+        except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; raised below
             found.append(words(error, ""))
     text = next((text for text in found if not text.startswith("No module")), found[0])
     raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text, INSTALL)}")

@@ -48,7 +48,7 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BpuTensor:
-    """What the runtime says of an input or output.
+    """An input or output, as the runtime describes it.
 
     Attributes:
         name: Of the tensor.
