@@ -42,7 +42,8 @@ def open_source(
             raise ToolError(f"--topic: expected a recording, found {path}")
         if path.exists() and not path.is_dir():
             raise ToolError(
-                f"{path}: expected a LeRobot dataset or a rosbag2 recording, found another file"
+                f"{path}: expected a LeRobot dataset or a rosbag2 recording, found a file that is "
+                "neither; name the folder"
             )
         return DatasetSource(contract, path)
     return ChunkBagSource(contract, path, topics or {})

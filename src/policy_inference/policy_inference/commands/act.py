@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps",
         type=float,
-        help="the policy's rate, Hz; the contract states it, another is refused",
+        help="the policy's rate, Hz; it must be that of the contract",
     )
     parser.add_argument(
         "--n-action-steps",
         type=int,
         default=0,
         metavar="N",
-        help="steps of a chunk that are executed (default: what the contract says)",
+        help="steps of a chunk that are executed (default: as the contract states)",
     )
     parser.add_argument(
         "--inference-time",
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backend",
-        help="what runs the graphs, or several, comma-separated (default: bpu "
-        "where the bundle has it, else onnx)",
+        help="back end of the graphs, or several, comma-separated (default: bpu "
+        "if the bundle has it, else onnx)",
     )
     parser.add_argument(
         "--mode",
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ros-args",
         nargs=argparse.REMAINDER,
         default=[],
-        help="everything behind it goes to act_policy_node, such as "
+        help="all arguments after it go to act_policy_node, such as "
         "-r joint_states:=follower/joint_states -p fade_s:=0.1",
     )
 
@@ -147,8 +147,8 @@ def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
     if given.fps is not None and given.fps != contract.rate_hz:
         raise PolicyError(
             f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
-            f"(rate_hz in its policy.yaml), found {given.fps:g}; the steps of a "
-            "chunk are another motion at another rate"
+            f"(rate_hz in its policy.yaml), found {given.fps:g}; at another rate the steps "
+            "of a chunk are a different motion"
         )
     if not 0 <= given.n_action_steps <= contract.chunk.size:
         raise PolicyError(

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a bundle on a back end of this machine and judges it; writes one JSON file to send back.
+"""Run a bundle on a back end of this machine and judge it; write one JSON file to send back.
 
     policy_inference self-test --backend rknn my_bundle
 
 It runs the golden rows, times the model without a pause and at the policy's rate, reads the
-device's load meanwhile, and holds all that against limits; the exit status is 1 when one does not
-hold, or when something failed, which the file then says. No robot moves.
+device's load meanwhile, and compares all figures with limits. The exit status is 1 if a limit is
+exceeded, or if something failed, which the file then states. No robot moves.
 """
 
 from __future__ import annotations

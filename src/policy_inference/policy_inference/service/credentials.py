@@ -135,7 +135,7 @@ def _certificates(file: Path) -> list[x509.Certificate]:
     except ValueError:
         found = []
     if not found:
-        raise PolicyError(f"{file}: expected a certificate, PEM, found something else")
+        raise PolicyError(f"{file}: expected a certificate, PEM, found a file of another format")
     return found
 
 

@@ -104,7 +104,7 @@ def test_what_is_no_socket_stays(path: Path, kind: str) -> None:
         os.mkfifo(path)
     before = path.lstat()
 
-    assert "found another file, which stays" in refusal(Asked(socket=path))
+    assert "found a file that is no socket, which stays" in refusal(Asked(socket=path))
     assert path.lstat().st_ino == before.st_ino
 
 

@@ -96,7 +96,7 @@ def read_sidecar(plan: Path) -> PlanSidecar:
 
     Raises:
         OSError: There is none.
-        ValueError: It is none of ours.
+        ValueError: Its content is not what this back end writes.
     """
     text = sidecar_of(plan).read_text("utf-8")
     try:
@@ -112,7 +112,7 @@ def read_sidecar(plan: Path) -> PlanSidecar:
     except RecursionError as error:
         raise ValueError("lists in lists without end") from error
     except (KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"no or another {error}") from error
+        raise ValueError(f"no {error}, or one of another type") from error
 
 
 def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
@@ -138,8 +138,8 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
         ) from error
     if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
         raise BackendError(
-            f"{plan}: expected the plan that {sidecar_of(plan).name} means, found "
-            f"another, or one that was cut off; copy both again, or {rebuild}"
+            f"{plan}: expected the plan that {sidecar_of(plan).name} describes, found other "
+            f"content, or a file that was cut off; copy both again, or {rebuild}"
         )
     wrong = [
         f"{_MEANINGS[name]} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
