@@ -12,6 +12,8 @@ SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
 ACT_OUTPUT ?= out/train_act/seed$(SEED)
+# Tests start hundreds of processes, and each would compile all of the suite.
+unexport PYTHONDONTWRITEBYTECODE
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 # The workspace without .venv: packages of LeRobot's own versions, and of ours from install/.
 IN_LEROBOT := . install/setup.bash && OMP_WAIT_POLICY=PASSIVE .venv-lerobot/bin/python
