@@ -103,7 +103,7 @@ def log_problem() -> str:
 
 
 def _fill_standard_streams() -> None:
-    """Open what was closed when the process began, lest a pipe or a socket takes its number."""
+    """Open standard streams that were closed, so that no pipe or socket gets their numbers."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _ERR:
         os.set_inheritable(fd, True)
     os.close(fd)
@@ -159,7 +159,7 @@ class _Stream:
             written = os.write(self.sink, self.waiting[:_AT_ONCE])
         except BlockingIOError:
             return
-        except OSError:  # the reader has gone: what comes is read nevertheless
+        except OSError:  # the reader has ended: what comes is read nevertheless
             written = len(self.waiting)
         del self.waiting[:written]
         if self._lost and not self.waiting:
@@ -168,7 +168,7 @@ class _Stream:
 
 
 def _without_waiting(fd: int) -> int:
-    """Return a descriptor of the same file that does not wait, be it only for this process.
+    """Return a descriptor of the same file that does not wait, if possible for this process only.
 
     The mode belongs to the open file, which others may have too; a socket cannot be opened again,
     and takes `_AT_ONCE` where it is writable.
@@ -220,13 +220,13 @@ class _Pump:
     def _listen(self) -> None:
         """Read a request to flush, or learn that the process that asks has ended."""
         self._asked = self._controlled = False
-        with contextlib.suppress(OSError):  # of one who did not wait for an answer
+        with contextlib.suppress(OSError):  # the process did not wait for an answer
             self._asked = self._controlled = bool(os.read(_CONTROL, 1))
 
     def _answer(self) -> None:
         """Say that all of what came before the question is passed on."""
         self._asked = False
-        with contextlib.suppress(OSError):  # who asked may have gone
+        with contextlib.suppress(OSError):  # the process that asked may have ended
             os.write(_CONTROL, b"!")
 
 

@@ -253,7 +253,7 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
         while bell.wait():
             bell.ring(_ran(backend, arrays))
     except BrokenPipeError:
-        pass  # the parent has gone
+        pass  # the parent has ended
     finally:
         backend.close()
 

@@ -80,13 +80,13 @@ class Listener:
         self._is_lost = False
 
     def look(self) -> None:
-        """Say it once where its file is gone: clients find it there no more."""
+        """Log once if its file is gone: clients do not find it any more."""
         if self._path is None or self._is_lost or self._is_found(self._path):
             return
         self._is_lost = True
         _log.error(
-            "%s: expected the socket of this service, found none or another one: clients "
-            "that are connected are served, new ones cannot come; start it again",
+            "%s: expected the socket of this service, found none, or that of another process: "
+            "connected clients are served, new ones cannot connect; restart the service",
             self._path,
         )
 
@@ -174,8 +174,8 @@ def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
         "--tcp",
         place,
         needs_secret=not asked.insecure_tcp,
-        remedy="the raw protocol knows neither encryption nor who asks: use --framed-tcp with TLS, "
-        "or say --insecure-tcp",
+        remedy="the raw protocol has no encryption and no authentication: use --framed-tcp with "
+        "TLS, or add --insecure-tcp",
     )
     warning = (
         f"INSECURE: {where} speaks the raw protocol beyond this machine: each program that "
@@ -192,7 +192,7 @@ def _framed_tcp(place: tuple[str, int], asked: Asked) -> Listener:
         "--framed-tcp",
         place,
         needs_secret=not knows_clients,
-        remedy="say --tls-cert and --tls-key, and who may connect: --tls-client-ca or --token-file",
+        remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
     )
     return Listener(listening, "framed", where, tls=asked.tls)
 

@@ -3,10 +3,10 @@
 """One request and one answer at a time in memory that the service shares with a client.
 
 docs/service_protocol.md has the layout. The service trusts nothing in it: the memory is sealed, so
-that it cannot shrink under its reader; a request is copied before anybody looks at it.
+that it cannot shrink under its reader; a request is copied before it is read.
 
-Who sleeps is woken by a byte over the connection. A pipe or an eventfd would be one open file that
-both have: its flags and locks would be in the other's hands, and a write could wait for ever.
+A byte over the connection wakes an end that sleeps. A pipe or an eventfd would be one open file of
+both ends: the other end could change its flags and locks, and a write could wait for ever.
 """
 
 from __future__ import annotations
@@ -90,11 +90,11 @@ class _Fence:
 class _End:
     """What both ends do.
 
-    A frame is written, then the counter; the counter is read, then the frame: a fence between the
-    two at either end makes what is read whole. Who goes to sleep raises its flag, then looks at the
-    counter once more; who asks or answers moves the counter, then looks at the flag: with a fence
-    between the two at either end, at least one of them sees the other, so that no one sleeps on.
-    That holds whether an end sleeps or spins; spinning only looks again and again.
+    The writer writes the frame, then the counter; the reader reads the counter, then the frame. A
+    fence between the two, at both ends, makes the frame whole. An end that goes to sleep raises its
+    flag, then reads the counter once more; an end that asks or answers increments the counter, then
+    reads the flag. With a fence between the two, at least one end sees the other's write, so that
+    no end sleeps for ever. This also holds for an end that spins, which only reads again and again.
     """
 
     def __init__(self, memory: int, size: int, own: _Side, other: _Side) -> None:
@@ -131,7 +131,7 @@ class _End:
 
 
 class ServiceMemory(_End):
-    """The service's end; whatever the client does there, it does to itself alone.
+    """The service's end; a client that breaks the rules harms only itself.
 
     Attributes:
         bytes: Size of the memory.
@@ -175,7 +175,7 @@ class ServiceMemory(_End):
         return self._counters[self._other.counter] != self.count and not self.reply_pending
 
     def take(self, into: memoryview) -> bool:
-        """Copy the request; what it says is the client's, who may change the original meanwhile.
+        """Copy the request, which the client may change meanwhile; its content is not checked.
 
         Args:
             into: As long as the longest request.

@@ -12,7 +12,7 @@ from policy_inference.service.framed import FramedConnection
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
-"""In a row; whatever else there is has to wait for so long, which is a few microseconds."""
+"""In a row; all other events wait meanwhile, for a few microseconds."""
 
 
 class Spinning:
@@ -58,7 +58,7 @@ class Spinning:
         return [], []
 
     def _look(self, now_ns: int) -> list[FramedConnection]:
-        """Return those with a request; those that were expected in vain sleep."""
+        """Return those with a request; a client whose time is over may wake the service again."""
         expected = self.expected
         for _ in range(_LOOKS):
             if any(memory.has_request() for memory in expected):

@@ -105,7 +105,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _make_room(path: Path) -> None:
-    """Remove what a dead process left; refuse whatever else is there."""
+    """Remove the socket of a process that has ended; refuse anything else that is there."""
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -119,7 +119,7 @@ def _make_room(path: Path) -> None:
         asking.setblocking(False)
         answer = asking.connect_ex(str(path))
     if answer == errno.ECONNREFUSED:
-        _log.warning("%s: replaces the socket of a process that is gone", path)
+        _log.warning("%s: replaces the socket of a process that has ended", path)
         path.unlink()
     elif answer in (errno.EACCES, errno.EPERM):
         raise PolicyError(

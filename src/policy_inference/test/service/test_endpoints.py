@@ -68,7 +68,7 @@ def test_the_socket_of_a_dead_process_is_replaced(
     with caplog.at_level(logging.WARNING), opened(Asked(socket=path)):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
-        assert f"{path}: replaces the socket of a process that is gone" in caplog.text
+        assert f"{path}: replaces the socket of a process that has ended" in caplog.text
     assert not path.exists()
 
 

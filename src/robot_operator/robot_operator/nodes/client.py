@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one who stands beside the robot with a joystick: asks for modes and commands velocities."""
+"""The operator's client of policy node and driver: requests modes and commands velocities."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one who operates a robot: joystick and keys in, requests and the one `cmd_vel` out.
+"""The operator's node: joystick and keys in, requests and the only `cmd_vel` out.
 
 Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
 driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`robot_operator estop` and `damp`: stop first, everything that there is; then say who obeyed.
+"""`robot_operator estop` and `damp`: stop every robot first, then print which nodes obeyed.
 
 Only what the first message of an e-stop needs is imported before it is out.
 """

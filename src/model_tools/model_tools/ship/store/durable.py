@@ -21,7 +21,7 @@ from model_tools.errors import ToolError
 from policy_inference.safe_files import PREFIX, open_regular, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""Whatever the umask: the node runs as another user than the one who installs."""
+"""Set despite the umask: the node runs as another user than the installer."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -178,7 +178,7 @@ def is_locked(model: Path) -> bool:
 
 
 def _opened(lock: Path, flags: int) -> int:
-    """Open the lock, never what it leads to: who installs may be root."""
+    """Open the lock, never the target of a link: the installer may be root."""
     try:
         handle = open_regular(lock, flags | os.O_NOFOLLOW)
         if os.fstat(handle).st_nlink == 1:

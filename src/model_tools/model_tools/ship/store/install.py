@@ -135,7 +135,7 @@ def _content(source: BundleSource, path: Path, trusted: TrustedKeys | None) -> b
 
 @contextmanager
 def _growing(model: Path) -> Iterator[Path]:
-    """Give a hidden folder, which is gone at the end unless it was moved."""
+    """Give a hidden folder, which is removed at the end unless it was moved."""
     growing = model / hidden("installing")
     try:
         make_folders(growing)

@@ -253,7 +253,7 @@ def test_workspace_with_a_file_of_the_user_is_not_replaced_even_by_force(
         compiled(workspace=folder)
     (folder / "note").touch()
 
-    with pytest.raises(ToolError, match=r"expected nothing of anybody else's .*, found note;"):
+    with pytest.raises(ToolError, match=r"expected only files of this command .*, found note;"):
         compiled(workspace=folder, force=True)
     assert (folder / "note").exists()
 
