@@ -23,7 +23,7 @@ from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
 from policy_inference.processes import stopped_by_signals
 from policy_inference.service.credentials import read_token, server_context
-from policy_inference.service.endpoints import Asked, Listener, open_listeners
+from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
@@ -59,7 +59,7 @@ def serve(given: argparse.Namespace) -> int:
     ):
         # Clients find the socket when the model can answer, not before.
         listeners = open_listeners(
-            Asked(
+            EndpointOptions(
                 socket=given.socket,
                 tcp=given.tcp,
                 framed_socket=given.framed_socket,

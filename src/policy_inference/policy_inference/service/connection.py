@@ -28,7 +28,7 @@ _USER_TIMEOUT_MS = 10_000
 _DRAINED_BYTES = 1 << 16
 
 
-class Gone(Exception):  # noqa: N818  # mostly no error: clients come and go
+class Disconnected(Exception):  # noqa: N818  # mostly no error: clients come and go
     """The connection is over, and nothing more can be said over it."""
 
 
@@ -77,7 +77,7 @@ class Connection(ABC):
 
         Raises:
             ServiceError: The client broke the rules.
-            Gone: It went.
+            Disconnected: It went.
         """
 
     def has_more(self) -> bool:
@@ -96,7 +96,7 @@ class Connection(ABC):
 
         Raises:
             ServiceError: There is none; the connection goes on unless its code closes.
-            Gone: The client does not take it.
+            Disconnected: The client does not take it.
         """
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Connection(ABC):
         """Tell the client about an error, as far as protocol and client let.
 
         Raises:
-            Gone: The client does not take it.
+            Disconnected: The client does not take it.
         """
 
     def close(self) -> None:
@@ -124,9 +124,9 @@ class Connection(ABC):
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise Gone(error.strerror or str(error)) from None
+            raise Disconnected(error.strerror or str(error)) from None
         if not count:
-            raise Gone(
+            raise Disconnected(
                 "closed by the client in the middle of a request"
                 if self.is_incomplete
                 else "closed by the client"
@@ -142,8 +142,8 @@ class Connection(ABC):
         except BlockingIOError:
             pass
         except OSError as error:
-            raise Gone(error.strerror or str(error)) from None
-        raise Gone("the client does not take its answers")
+            raise Disconnected(error.strerror or str(error)) from None
+        raise Disconnected("the client does not take its answers")
 
     def _send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
         assert isinstance(self._socket, UnixStream)

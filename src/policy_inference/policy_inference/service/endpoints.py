@@ -25,7 +25,7 @@ _log = logging.getLogger("policy_inference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class EndpointOptions:
     """Endpoints as a user asks for them; none of them means `default_socket`.
 
     Attributes:
@@ -105,7 +105,9 @@ class Listener:
             return False
 
 
-def open_listeners(asked: Asked, environment: Mapping[str, str] = os.environ) -> list[Listener]:
+def open_listeners(
+    asked: EndpointOptions, environment: Mapping[str, str] = os.environ
+) -> list[Listener]:
     """Open all endpoints that are asked for, or none.
 
     Raises:
@@ -169,7 +171,7 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
+def _raw_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
     where, listening, is_beyond = listen_tcp(
         "--tcp",
         place,
@@ -184,7 +186,7 @@ def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
     return Listener(listening, "raw", where, warning=warning if is_beyond else "")
 
 
-def _framed_tcp(place: tuple[str, int], asked: Asked) -> Listener:
+def _framed_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
     knows_clients = asked.tls is not None and (
         asked.tls.verify_mode is ssl.CERT_REQUIRED or asked.has_token
     )

@@ -29,7 +29,7 @@ from policy_inference.machine.machine import number_in
 from policy_inference.service.connection import source_of
 from policy_inference.service.endpoints import listen_tcp
 from policy_inference.service.observer import LATENCY_BOUNDS_S, Counts, Histogram
-from policy_inference.service.peers import Places, Waker
+from policy_inference.service.peers import PeerSlots, Waker
 
 _PATH = "/metrics"
 _WITHIN_S = 1.0
@@ -138,7 +138,7 @@ class MetricsServer:
         self._listening.setblocking(False)
         self.port: int = self._listening.getsockname()[1]
         self._text, self._text_until_s = b"", 0.0
-        self._scrapers, self._closing = Places[_Scraper](_MOST, _WITHIN_S), threading.Event()
+        self._scrapers, self._closing = PeerSlots[_Scraper](_MOST, _WITHIN_S), threading.Event()
         self._waker, self._selector = Waker(), selectors.DefaultSelector()
         for source in (self._waker, self._listening):
             self._selector.register(source, selectors.EVENT_READ)

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Places(Generic[T]):
+class PeerSlots(Generic[T]):
     """Places for peers that have sent nothing valid yet: a few, each for a time, fair to machines.
 
     They belong to one thread, which disconnects the peers that `superfluous` and `late` return.

@@ -100,7 +100,7 @@ class BpuTensor:
         return tuple(slice(size) for size in self.shape)
 
 
-class Feed:
+class InputCopy:
     """Brings an array of ours into `array`, which the runtime takes."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
@@ -134,7 +134,7 @@ class Feed:
         np.copyto(self._valid, scratch, casting="unsafe")
 
 
-class Take:
+class OutputCopy:
     """Brings an array that the runtime returned into one of ours."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:

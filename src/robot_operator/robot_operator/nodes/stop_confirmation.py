@@ -25,7 +25,7 @@ _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
 
-class Obeying:
+class StopConfirmation:
     """Asks each node that appears for `estop` or `damp`, and watches its status.
 
     With a node named, that one and those of the other kind in its namespace; else all.

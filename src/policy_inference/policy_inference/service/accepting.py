@@ -35,17 +35,17 @@ _KEPT_FOR_OTHERS = 8
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-LetIn = Callable[[str, Stream, str, str], None]
+OnAccepted = Callable[[str, Stream, str, str], None]
 """Takes the protocol, the stream, and the client's name and source."""
 
 
-class Entrance:
+class ClientAcceptor:
     """Takes clients from the listeners; all methods belong to the thread of the loop."""
 
     def __init__(
         self,
         listeners: Sequence[Listener],
-        let_in: LetIn,
+        let_in: OnAccepted,
         observer: Observer,
         wake: Callable[[], None],
     ) -> None:
@@ -131,7 +131,7 @@ class Entrance:
         )
 
 
-class Room:
+class ClientLimits:
     """Limits of the number of clients.
 
     Attributes:
