@@ -15,8 +15,7 @@ from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.interfaces import Backend
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.system import board, release
 
 
