@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from tools.digests.bundles import seeded_chunks
-from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
 from tools.digests.messages import (
     chunk_stages,
@@ -23,6 +22,7 @@ from tools.digests.messages import (
 from tools.digests.robots import FollowingJoints, LockstepRobot
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT, TAP
+from tools.digests.texts import inspections, replayed
 
 PERIOD_NS = 33_333_333
 ARM = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]

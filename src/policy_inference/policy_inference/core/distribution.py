@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from policy_inference.bundle.chunk_contract import ChunkContract, Scaling
 from policy_inference.bundle.contract import JointContract, Term
-from policy_inference.bundle.expected import Statistics
 from policy_inference.bundle.terms import TERMS, term_names
 from policy_inference.core.observation import Index, layout
 from policy_inference.interfaces import F32, F64, Tensor
@@ -245,8 +244,8 @@ def watched_state(
 ) -> list[tuple[Tensor, InputStatistics]]:
     """Return the vectors that a chunk policy is given, beside their values in training.
 
-    These are `nominal.observation` where the bundle has it, else the statistics that normalise the
-    vector. Of a vector that is not normalised nothing is known, and images are not looked at.
+    The statistics that normalise a vector say so. Of one that is not normalised nothing is known,
+    and images are not looked at.
     """
     vectors = list[tuple[str, Scaling, list[str]]]()
     if state := contract.state:
@@ -255,36 +254,22 @@ def watched_state(
     if outside := contract.environment_state:
         names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
         vectors.append((outside.tensor, outside.normalisation, names))
-    nominal = contract.nominal.observation if contract.nominal else {}
     return [
         (inputs[tensor], healthy)
         for tensor, scaling, names in vectors
-        if (healthy := _vector_statistics(names, scaling, nominal.get(tensor))) is not None
+        if (healthy := _vector_statistics(names, scaling)) is not None
     ]
 
 
-def _vector_statistics(
-    names: list[str], scaling: Scaling, nominal: Statistics | None
-) -> InputStatistics | None:
+def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
     """Return the values in training of a normalised vector; None where nothing is known of it."""
-    ones = np.ones(len(names))
-    if nominal is not None:
-        low, high, std = np.array(nominal.min), np.array(nominal.max), np.array(nominal.std)
-    elif scaling.mode == "min_max":
-        low, high, std = -ones, ones, ones
-    elif scaling.mode == "mean_std":
-        return dataclasses.replace(normalised_input(len(names)), terms=np.array(names))
-    else:
+    if scaling.mode == "identity":
         return None
-    margin = _MARGIN * (high - low) + 1e-3
-    return InputStatistics(
-        terms=np.array(names),
-        low=low - margin,
-        high=high + margin,
-        std=std,
-        scale=ones,
-        subtracted=np.zeros(len(names)),
-    )
+    found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))
+    if scaling.mode == "min_max":
+        largest = np.full(len(names), 1.0 + 2.0 * _MARGIN)
+        return dataclasses.replace(found, low=-largest, high=largest)
+    return found
 
 
 _REPORTS = 125

@@ -148,25 +148,6 @@ def test_vectors_of_a_chunk_policy_are_held_against_their_normalisation(
     ]
 
 
-def test_measured_values_of_a_chunk_policy_s_vector_go_before_its_normalisation() -> None:
-    low, high = [-3.0] * 3, [3.0] * 3
-    statistics = {"mean": [0.0] * 3, "std": [1.0] * 3, "min": low, "max": high}
-    contract = chunk_contract(
-        {
-            "nominal": {**NOMINAL, "observation": {"states": statistics}},
-        }
-    )
-    inputs: dict[str, Tensor] = {"states": np.full((1, 3), 5.0, np.float32)}
-    observed = DistributionWatch(watched_state(contract, inputs))
-    for _ in range(REPORTS):
-        observed.look()
-    assert observed.problems == []
-    inputs["states"][:] = 6.1
-    for _ in range(REPORTS):
-        observed.look()
-    assert len(observed.problems) == 3
-
-
 def test_of_a_vector_that_is_not_normalised_nothing_is_known() -> None:
     contract = chunk_contract({})
     assert watched_state(contract, {"states": np.zeros((1, 3), np.float32)}) == []

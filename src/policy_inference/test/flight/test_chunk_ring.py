@@ -57,7 +57,7 @@ def test_results_are_in_the_ticks_in_which_they_arrived(runner: RecordedArm) -> 
     assert result.asked_ns == result.observation_ns == asked.moment.time_ns
     assert result.ended_ns - result.began_ns == round(LATENCY_S * 1e9)
     assert result.chunk is not None
-    np.testing.assert_array_equal(result.chunk, ramp(0)[0])
+    np.testing.assert_allclose(result.chunk, ramp(0)[0], atol=1e-7)
     assert result.chunk.shape == (STEPS, 3)
     np.testing.assert_array_equal(result.state, asked.state)
     assert result.error == ""
