@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The latest ticks of a controller, in memory that is made once.
 
-One thread writes, others copy; nobody waits. A slot's moment is taken away before its arrays
+One thread writes, others copy, and none waits. A slot's moment is taken away before its arrays
 change and given back, as a new object, when they are whole: a copy that finds the same object
 before and after is whole too.
 """
@@ -29,7 +29,7 @@ class InferenceResult(NamedTuple):
     """What came of one inference of a chunk policy, without the images that it was given.
 
     `state` is `StateVector.flat` at the time of the observation; `chunk` [steps, actions], rad, is
-    None where the inference failed, and `error` says why. Nobody writes into the arrays. Times on
+    None where the inference failed, and `error` says why. The arrays are only read. Times on
     the clock of the control loop, ns.
     """
 
@@ -105,7 +105,7 @@ class PolicyTap(Protocol):
         """Arrays that each run answers with; they keep their address."""
 
     def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: to nobody."""
+        """Show each run to this ring from now on; None: no longer."""
 
 
 class Ring:

@@ -16,7 +16,7 @@ from policy_inference.interfaces import Backend, Tensor
 class Tap:
     """A backend that passes everything on, and shows each run to a ring.
 
-    A controller that is given a tap in the place of its backend does what it did before.
+    A controller that is given a tap instead of its backend does what it did before.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -29,7 +29,7 @@ class Tap:
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Show each run to this ring from now on; None: to nobody."""
+        """Show each run to this ring from now on; None: no longer."""
         self._ring = ring
 
     def run(self) -> None:
@@ -66,7 +66,7 @@ class WorkerTap:
         self._ring: Ring | None = None
 
     def show(self, ring: Ring | None) -> None:
-        """Show what arrives to this ring from now on; None: to nobody."""
+        """Show what arrives to this ring from now on; None: no longer."""
         self._ring = ring
 
     @property

@@ -192,7 +192,7 @@ def require_patience(inference_s: float, limits: Limits) -> None:
 
 
 def measured_s(inference: Inference, state: StateVector, contract: ChunkContract) -> float:
-    """Return how long a chunk takes, s, on black pictures, once the graphs have warmed up.
+    """Return how long a chunk takes, s, on black images, once the graphs have warmed up.
 
     Raises:
         BackendError: A runtime failed.

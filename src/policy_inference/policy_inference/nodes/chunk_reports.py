@@ -53,7 +53,7 @@ class ChunkReports:
         return self.stop  # of the policy before, nothing is left to end
 
     def start(self) -> None:
-        """Count chunks anew."""
+        """Count chunks from 0 on."""
         self._came_ns = deque[int](maxlen=_COUNTED)
         self._now_ns = 0
         self._sent, self._left, self._problem = 0, 0, ""

@@ -185,7 +185,7 @@ class NodeRecorder:
         return before.stop if before is not None else _nothing
 
     def start(self) -> None:
-        """Begin anew; before the first tick."""
+        """Restart; before the first tick."""
         recorder = self._recorder
         if recorder is not None:
             self._use(self._tried(lambda: _started(recorder)))

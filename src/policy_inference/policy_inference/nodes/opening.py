@@ -147,7 +147,7 @@ class OpenedPolicy(Generic[B]):
         return [*self.controller.inputs]
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return what a flight recording says of limits, versions and machine, by name."""
+        """Return what a flight recording says about limits, versions and machine, by name."""
         return settings_of(self.limits, self.backend)
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class TickObserver(Protocol):
         """
 
     def start(self) -> None:
-        """Begin anew; before the first tick."""
+        """Restart; before the first tick."""
 
     def record(
         self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
@@ -116,7 +116,7 @@ class TickObservers:
         return lambda: [end() for end in ends]
 
     def start(self) -> None:
-        """Begin anew."""
+        """Restart."""
         for each in self._observers:
             each.start()
 

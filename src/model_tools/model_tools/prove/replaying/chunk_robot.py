@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The real controller of a chunk policy, driven by recorded ticks in the place of a robot.
+"""The real controller of a chunk policy, driven by recorded ticks instead of a robot.
 
 Messages, ages, requests and results of inferences come from the recording, each in the tick in
 which it came on the robot. All else is computed: state, queue, fade, bounds, modes and commands.
@@ -212,7 +212,7 @@ class ChunkRobot:
         return deadline_ns + (_LONG_AGO_NS if too_long else 1)
 
     def _fault(self, tick: RecordedTick) -> None:
-        """Report what the robot was told of from outside: an e-stop, a clock, a defect."""
+        """Report what came to the robot from outside: an e-stop, a clock, a defect."""
         controller, rule = self.controller, rule_of(tick.reason)
         if tick.mode is not Mode.DAMP or not tick.reason:
             return
