@@ -79,7 +79,7 @@ class ChunkRobot:
         controller.start()
 
     def join(self, tick: RecordedTick) -> bool:
-        """Bring the controller to where the robot was before a tick; return whether that is known.
+        """Bring the controller to where the robot was before a tick; return whether it is there.
 
         The robot stood, ran or was held; it is led there in ticks of its own before the tick.
         """
@@ -97,7 +97,7 @@ class ChunkRobot:
         _Approach(self, tick).run()
         if runs:
             self.known, self._joined_ns, self._first_result_ns = False, tick.time_ns, 0
-        return True
+        return self.controller.mode is motion
 
     @property
     def _realigns(self) -> bool:
