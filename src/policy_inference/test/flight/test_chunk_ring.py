@@ -20,8 +20,8 @@ LATENCY_S = 0.2
 class RecordedArm(Arm):
     """An arm whose ticks are recorded."""
 
-    def __init__(self, **settings: object) -> None:
-        super().__init__(simulated_latency_s=LATENCY_S, **settings)
+    def __init__(self) -> None:
+        super().__init__(simulated_latency_s=LATENCY_S)
         self.answer = ramp
         self.ring = Ring(self.controller, self.tap, 200)
         self.tap.show(self.ring)

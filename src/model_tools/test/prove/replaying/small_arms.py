@@ -42,12 +42,10 @@ class NamedBackend:
         self.details = {"device": "CPU"}
 
 
-def arm_bundle(folder: Path, **changes: object) -> ChunkBundle:
+def arm_bundle(folder: Path, **changes: Any) -> ChunkBundle:
     """Write a bundle of which all steps of a chunk may be executed."""
-    return load_bundle(
-        write_chunk_bundle(folder, **{"chunk.steps": 8, "safety.damp_after_s": 1.0, **changes}),
-        kind=ChunkBundle,
-    )
+    contract: dict[str, Any] = {"chunk.steps": 8, "safety.damp_after_s": 1.0, **changes}
+    return load_bundle(write_chunk_bundle(folder, **contract), kind=ChunkBundle)
 
 
 class ArmFlight:
@@ -99,7 +97,8 @@ class ArmFlight:
         pose = sensed.fields["joint_pos"][[names.index(name) for name in joints]]
         times_s = sensed.time_ns * 1e-9 + period_s * np.arange(size)
         way = 0.1 * np.sin(3.0 * times_s)[:, np.newaxis] * np.array([1.0, -0.7, 0.3])
-        return 0.8 * pose + way + self._random.normal(0.0, 0.01, (size, 3))
+        chunk: F64 = 0.8 * pose + way + self._random.normal(0.0, 0.01, (size, 3))
+        return chunk
 
     @property
     def ticks(self) -> int:
