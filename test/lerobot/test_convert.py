@@ -134,7 +134,7 @@ def test_videos_show_each_frame_at_its_time_with_30_db(session: Path, output: Pa
     for episode in dataset.episodes:
         frames = recorded(session, episode.index)
         for camera in CAMERAS:
-            shown = list(dataset.pictures(IMAGES + camera, episode))
+            shown = list(dataset.images(IMAGES + camera, episode))
             ratios = [
                 psnr_db(one, frame.images[camera]) for one, frame in zip(shown, frames, strict=True)
             ]
@@ -239,7 +239,7 @@ def test_pictures_in_files_are_the_same_pixels(session: Path, tmp_path: Path) ->
     for episode in dataset.episodes:
         for camera in CAMERAS:
             for shown, frame in zip(
-                dataset.pictures(IMAGES + camera, episode),
+                dataset.images(IMAGES + camera, episode),
                 recorded(session, episode.index),
                 strict=True,
             ):

@@ -115,7 +115,7 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
         1 < len({episode.videos["observation.images.front"][0] for episode in dataset.episodes}) < 8
     )
     pictures = [
-        list(dataset.pictures("observation.images.front", episode)) for episode in dataset.episodes
+        list(dataset.images("observation.images.front", episode)) for episode in dataset.episodes
     ]
     for number in range(2, 8):
         np.testing.assert_array_equal(pictures[number], pictures[number % 2])

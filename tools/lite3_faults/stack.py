@@ -23,9 +23,9 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import STATES
+from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import NodeProcess, Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import SOCK_DGRAM, socket
 
-from robot_operator.errors import OperatorError
+from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
 from tools.lite3_faults.cases import BadStart, Case

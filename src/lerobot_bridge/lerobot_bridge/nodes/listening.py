@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
@@ -17,7 +16,12 @@ from lerobot_bridge.mapping import COMPRESSED_IMAGE, IMAGE
 from lerobot_bridge.nodes.messages import message_class
 from lerobot_bridge.recording.watches import Watch
 from policy_inference.errors import RobotError
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import (
+    MessageWaitSet,
+    full_name,
+    never_called,
+    take_message,
+)
 from policy_inference.nodes.sampling import SampleGroup
 
 Arrived = Callable[[str, bytes], None]
@@ -34,9 +38,7 @@ class Listening:
     def __init__(self, node: Node, watches: Sequence[Watch], arrived: Arrived) -> None:
         """Start the thread, which calls `arrived`."""
         self._topics = [_RecordedTopic(node, watch, arrived) for watch in watches]
-        self._wait_set = rclpy_implementation.WaitSet(
-            len(watches), 0, 0, 0, 0, 0, node.context.handle
-        )
+        self._wait_set = MessageWaitSet(node, len(watches))
         self._ended = threading.Event()
         # This thread also subscribes, so that no subscription is destroyed while it waits.
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
@@ -70,12 +72,7 @@ class Listening:
         if not subscribed:
             self._ended.wait(_LOOK_S)
             return []
-        self._wait_set.clear_entities()
-        for topic in subscribed:
-            with topic.handle:
-                self._wait_set.add_subscription(topic.handle)
-        self._wait_set.wait(round(_LOOK_S * 1e9))
-        ready = self._wait_set.get_ready_entities("subscription")
+        ready = self._wait_set.wait([topic.handle for topic in subscribed], round(_LOOK_S * 1e9))
         return [topic for topic in subscribed if topic.handle.pointer in ready]
 
 
@@ -141,16 +138,16 @@ class _RecordedTopic:
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
         self._subscription = self._node.create_subscription(
-            self._message, watch.name, _never_called, profile, callback_group=self._group
+            self._message, watch.name, never_called, profile, callback_group=self._group
         )
 
     def take(self) -> None:
         """Take all waiting messages."""
-        with self.handle:
-            while taken := self.handle.take_message(self._message, True):
-                data, info = taken
-                self._count_lost(info.get("publication_sequence_number"))
-                self._arrived(self._watch.name, data)
+        assert self._message is not None
+        while taken := take_message(self.handle, self._message):
+            data, info = taken
+            self._count_lost(info.get("publication_sequence_number"))
+            self._arrived(self._watch.name, data)
 
     def _count_lost(self, number: int | None) -> None:
         """Note the publisher's number of a message; Humble and some middlewares have none."""
@@ -165,7 +162,3 @@ class _RecordedTopic:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             self._node.destroy_subscription(subscription)
-
-
-def _never_called(_: object) -> None:
-    raise AssertionError("the executor took a message that belongs to the thread")

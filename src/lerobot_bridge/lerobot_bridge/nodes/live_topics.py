@@ -17,7 +17,7 @@ from lerobot_bridge.values import SourceReader, image_of
 from policy_inference.core.freshness import Input
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from lerobot_bridge.episode import SIDECAR
 from lerobot_bridge.mapping import RobotMapping, load_mapping
 from policy_inference.errors import PolicyError
-from policy_inference.whole_file import whole_file
+from policy_inference.safe_files import whole_file
 
 MAPPING = "mapping.yaml"
 UNFINISHED = ".unfinished"

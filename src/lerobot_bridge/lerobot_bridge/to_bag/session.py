@@ -93,7 +93,7 @@ class SessionWriter:
         """Yield the time of each frame, and its messages."""
         rows = self._dataset.rows(episode, list(self._places))
         cameras = {
-            name: self._dataset.pictures(IMAGES + name, episode) for name in self._mapping.cameras
+            name: self._dataset.images(IMAGES + name, episode) for name in self._mapping.cameras
         }
         for frame in range(episode.length):
             vectors = {

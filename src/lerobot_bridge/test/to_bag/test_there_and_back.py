@@ -84,7 +84,7 @@ def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[Datase
             assert np.abs(values - rows.astype(np.float64)).max() <= EXACT
         for name, camera in mapping.cameras.items():
             if not camera.topic.endswith("compressed"):
-                pictures = given.pictures(IMAGES + name, episode)
+                pictures = given.images(IMAGES + name, episode)
                 assert all(
                     np.array_equal(frame.images[name], picture)
                     for frame, picture in zip(frames, pictures, strict=True)
