@@ -19,11 +19,10 @@ import pytest
 import rclpy
 from policy_msgs.msg import JointCommand
 
-from policy_inference.command_line import SIGNALLED
 from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
 from policy_inference.nodes.act_policy_node import ActPolicyNode
-from policy_inference.processes import ProcessGroup
+from policy_inference.processes import SIGNALLED, ProcessGroup
 
 from ..nodes.arm import Arm
 from ..nodes.colour_bundle import RATE_HZ, SIZE, write_colours
