@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+U8 = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.generic]
 
 

@@ -64,7 +64,7 @@ class ChildConformance(ConformanceFixtures):
     def test_process_that_hangs_is_gone_after_close(
         self, open_model: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 0.05)
+        monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 1.0)
         backend = open_model(linear)
         os.kill(child_of(backend), signal.SIGSTOP)
 
