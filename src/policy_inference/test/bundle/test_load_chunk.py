@@ -171,7 +171,7 @@ def test_bundle_without_golden_rows_says_what_writes_them(edit_chunk: Edit) -> N
         (
             "cameras.phone",
             lambda rows: (rows / 255).astype(np.float32),
-            "expected a picture in uint8, found float32[5, 12, 16, 3]",
+            "expected an image in uint8, found float32[5, 12, 16, 3]",
         ),
         (
             "state",

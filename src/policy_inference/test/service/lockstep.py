@@ -24,7 +24,7 @@ from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import (
     HEADER,
     Code,
-    Header,
+    FrameHeader,
     Hello,
     ServiceError,
     Type,
@@ -213,7 +213,7 @@ def receive_action(client: socket.socket) -> F32:
     return np.frombuffer(receive(client, 4 * ACT_DIM), np.float32)
 
 
-def receive_frame(client: socket.socket) -> tuple[Header, bytes]:
+def receive_frame(client: socket.socket) -> tuple[FrameHeader, bytes]:
     header = read_header(receive(client, HEADER.size))
     return header, receive(client, header.length)
 

@@ -365,7 +365,7 @@ def test_pictures_of_another_size_are_stretched_where_the_contract_says_so(tmp_p
     _, second = compared(one, changed(tmp_path / "same", again, **resize), rows=[data])
 
     assert [rows.source for rows in second.on_rows] == ["golden rows", "data"]
-    with pytest.raises(ToolError, match="expected pictures of 24 x 16 pixels"):
+    with pytest.raises(ToolError, match="expected images of 24 x 16 pixels"):
         compared(
             write_chunk_bundle(tmp_path / "no", sizes=SIZES),
             changed(tmp_path / "too", again),

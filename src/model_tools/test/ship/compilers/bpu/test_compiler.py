@@ -210,7 +210,7 @@ def test_workspace_of_other_samples_is_not_taken(
     (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
     np.savez(rows, obs=observations(64, seed=9))
 
-    with pytest.raises(ToolError, match=r"found graphs\.policy\.samples_sha256 \w+ in the place"):
+    with pytest.raises(ToolError, match=r"found graphs\.policy\.samples_sha256 \w+ instead of"):
         compiled(compiled=folder)
 
 
