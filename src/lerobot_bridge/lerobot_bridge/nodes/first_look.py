@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any
 
 from lerobot_bridge.mapping import RobotMapping, Source
-from lerobot_bridge.nodes.messages import message_class
 from lerobot_bridge.plausible import Ranges
 from lerobot_bridge.recording.topics import Judge
 from lerobot_bridge.values import SourceReader
 from policy_inference.core.images import frame_of
 from policy_inference.errors import RobotError
-from policy_inference.nodes.sampling import decoder_for
+from policy_inference.nodes.sampling import decoder_for, message_class
 
 
 def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
