@@ -47,7 +47,7 @@ def _plain(field: StateField) -> TermSpec:
 TERMS: dict[str, TermSpec] = {
     **{field.term: _plain(field) for field in STATE_FIELDS.values()},
     "base_quat_wxyz": TermSpec(
-        field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Orientation, body to world, w, x, y, z"
+        field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Orientation, body to world, w first"
     ),
     "joint_pos_rel": TermSpec(
         field="joint_pos", size="joints", minus_default=True, doc="Positions minus default, rad"
