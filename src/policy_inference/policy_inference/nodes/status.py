@@ -12,9 +12,9 @@ from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.controller import ControllerStatus
 from policy_inference.core.guard import FIRST_AWAITED
-from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos

@@ -11,6 +11,7 @@ import numpy as np
 
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import Backend, Tensor
@@ -128,10 +129,10 @@ def _standing(contract: JointContract) -> RobotState:
     """Return the state of a robot that stands upright in its default position, at rest."""
     state = RobotState(contract)
     state.flat[np.isnan(state.flat)] = 0.0
+    for field in STATE_FIELDS.values():
+        if field.at_rest and field.name in state.slices:
+            state[field.name][:] = field.at_rest
     state["joint_pos"][:] = contract.joints.default_position
-    quat_xyzw = state.get("quat_xyzw")
-    if quat_xyzw is not None:
-        quat_xyzw[3] = 1.0
     return state
 
 
