@@ -21,8 +21,10 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.task import Future
 
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.kinds.kind import P
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.opening import OpenedPolicy, P, open_replacement
+from policy_inference.nodes.opening import open_replacement
 from policy_inference.nodes.tick_observer import Prepared
 
 if TYPE_CHECKING:  # which makes one of these
