@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Generic
 from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.task import Future
 
 from policy_inference.errors import PolicyError, RefusedError
@@ -25,6 +24,7 @@ from policy_inference.kinds.kind import P
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.opening import open_replacement
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.tick_observer import Prepared
 
 if TYPE_CHECKING:  # which makes one of these
@@ -157,7 +157,7 @@ class LoadService(Generic[P]):
 class _Opening:
     """At most one policy that is being opened, and those that are being closed."""
 
-    def __init__(self, logger: RcutilsLogger) -> None:
+    def __init__(self, logger: Logger) -> None:
         """Open nothing yet."""
         self._logger = logger
         self._thread: threading.Thread | None = None
@@ -168,7 +168,7 @@ class _Opening:
 
     @property
     def busy(self) -> bool:
-        """Whether a policy is being opened, be it for somebody who no longer wants it."""
+        """Whether a policy is being opened, even if its request was cancelled."""
         return self._thread is not None and self._thread.is_alive()
 
     @property

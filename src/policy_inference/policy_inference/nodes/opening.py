@@ -7,8 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
-
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.core.limits import effort_limit, limits_in_force
@@ -19,11 +17,12 @@ from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.kinds.parity import require_parity
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.self_test.reading import rehearse
 
 
 def open_policy(
-    kind: PolicyKind[B, P], request: OpenRequest, clock: Callable[[], int], logger: RcutilsLogger
+    kind: PolicyKind[B, P], request: OpenRequest, clock: Callable[[], int], logger: Logger
 ) -> P:
     """Open a bundle.
 
@@ -47,7 +46,7 @@ def open_replacement(
     request: OpenRequest,
     running: OpenedPolicy[Any],
     clock: Callable[[], int],
-    logger: RcutilsLogger,
+    logger: Logger,
 ) -> P:
     """Open a bundle that may replace another one, and prove its models on this machine.
 

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.examined import examined
 from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import artifacts_for, available, open_models
+from policy_inference.backends.registry import artifacts_for, available, examined, open_models
 from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import load_bundle

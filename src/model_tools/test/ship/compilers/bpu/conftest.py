@@ -15,7 +15,7 @@ from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import GROUP
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register
 
 from ....tiny_bundle import make_bundle, observations
 
