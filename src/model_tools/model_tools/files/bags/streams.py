@@ -21,9 +21,7 @@ from model_tools.files.bags.blocks import (
     Times,
     stamps_ns,
 )
-from policy_inference.core.messages import TWIST, VectorReader
 
-WITHOUT_HEADER = (TWIST, VectorReader.message)
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
 

@@ -16,9 +16,9 @@ import numpy as np
 from model_tools.files.bags.blocks import RESTART_NS, Times
 from model_tools.files.bags.streams import Arrival
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.freshness import Input
 from policy_inference.core.limits import StricterLimits, input_timeouts_ns, limits_in_force
-from policy_inference.core.messages import COMMAND
 from policy_inference.core.state import RobotState
 
 _FOR_EVER = np.iinfo(np.int64).max // 2
