@@ -32,7 +32,6 @@ def recordings() -> set[Path]:
     [
         ("asynchronous", True),
         pytest.param("synchronous", True, marks=pytest.mark.slow),
-        pytest.param("ensemble", True, marks=pytest.mark.slow),
         pytest.param("asynchronous", False, marks=[pytest.mark.slow, pytest.mark.real_time]),
     ],
 )
@@ -46,7 +45,7 @@ def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: b
                 "bundle": str(write_reach(tmp_path / "red")),
                 "mode": mode,
                 "use_sim_time": lockstep,
-                "simulated_latency_s": 0.0 if mode == "ensemble" else 0.08,
+                "simulated_latency_s": 0.08,
             },
             tmp_path / "policy.log",
         )
@@ -65,4 +64,4 @@ def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: b
     assert found.replayer.coverage.lost == 0
     assert stages["target"].not_judged == 0
     assert stages["target"].judged == (found.flight.mode == Mode.RUN).sum() > 30
-    assert stages["inputs"].judged > 1
+    assert stages["inputs"].judged > 0
