@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether messages are what the mapping says, judged before an episode as a conversion would."""
+"""Whether messages fit the mapping, checked before an episode as a conversion would."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.plausible import Ranges
-from lerobot_bridge.recording.topics import Judge
+from lerobot_bridge.recording.watches import Judge
 from lerobot_bridge.values import SourceReader
 from policy_inference.core.images import frame_of
 from policy_inference.errors import RobotError
@@ -18,9 +18,9 @@ from policy_inference.nodes.sampling import decoder_for, message_class
 
 
 def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
-    """Return what judges the messages of each topic, by its name in the mapping.
+    """Return functions that check messages as a conversion would, by topic of the mapping.
 
-    Pictures are not decoded.
+    Images are not decoded.
     """
     values: dict[str, list[Callable[[Any], object]]] = {}
     for source in (source for sources in mapping.vectors.values() for source in sources):
@@ -29,7 +29,7 @@ def judges_of(mapping: RobotMapping) -> dict[str, Judge]:
         topic: partial(_judge_values, reads) for topic, reads in values.items()
     }
     for camera in mapping.cameras.values():
-        judges[camera.topic] = partial(_judge_picture, partial(frame_of, camera=camera))
+        judges[camera.topic] = partial(_judge_image, partial(frame_of, camera=camera))
     return judges
 
 
@@ -41,7 +41,7 @@ def _judge_values(reads: list[Callable[[Any], object]], kind: str, data: bytes) 
     return _judged(decoder_for(message_class(kind), whole=True), reads, data)
 
 
-def _judge_picture(read: Callable[[Any], object], kind: str, data: bytes) -> str:
+def _judge_image(read: Callable[[Any], object], kind: str, data: bytes) -> str:
     return _judged(decoder_for(message_class(kind)), [read], data)
 
 
