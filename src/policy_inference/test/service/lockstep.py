@@ -113,8 +113,7 @@ class Service:
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
         backend, batched = (
-            open_models([one], ["onnx"])[0]["model"]
-            for one in (files, with_rows(files, axes, BATCH))
+            open_models([one], ["onnx"]).first for one in (files, with_rows(files, axes, BATCH))
         )
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
         self.model, self.notes, self.clock = (
