@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from policy_inference.bundle.chunk_contract import JointUnit
+from policy_inference.bundle.chunk_contract import JointUnit, Pairing
 from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
 from policy_inference.bundle.validate_chunk import check_unit
 from policy_inference.errors import BundleError, Problem
@@ -92,9 +92,9 @@ class Channel:
 class Source(Channel):
     """Where values come from, and when they count.
 
-    At each frame the newest message before it counts: `hold`, however old it is; `as_of`, if it is
-    not older than the tolerance; `drop`, if it came within the last period. Where it does not
-    count, or there never was one, there is no frame.
+    There is a frame where the newest message before it counts: `hold`, however old it is; `as_of`,
+    if it is not older than the tolerance; `drop`, if it came within the last period. Which message
+    the frame has, `pairing` states; of a source that holds it is the newest one.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -161,6 +161,9 @@ class RobotMapping:
     )
     cameras: dict[str, Camera] = entry(
         "cameras by name: the feature is observation.images.NAME", default={}
+    )
+    pairing: Pairing = entry(
+        "which images and values make a frame, as in the contract of a policy", default=Pairing()
     )
     command: tuple[Command, ...] = entry(
         "where LeRobot's actions are sent; absent where it only watches", default=()
@@ -303,6 +306,7 @@ def _what_fits(content: object) -> RobotMapping | None:
             for name, each in cameras.items()
             if (found := read(Camera, each)) is not None
         },
+        pairing=read(Pairing, content.get("pairing", {})) or Pairing(),
         command=read(tuple[Command, ...], content.get("command", [])) or (),
     )
 
@@ -324,6 +328,25 @@ class _Validator:
                 self._problem(f"cameras.{name}", "a name of letters, digits and _", name)
         self._command()
         self._types()
+        self._pairing()
+
+    def _pairing(self) -> None:
+        """Check that inputs go by their arrival where the newest counts, as it does on a robot."""
+        if self._mapping.pairing.rule != "newest":
+            return
+        seen: dict[str, Source | Camera] = {
+            f"cameras.{name}": camera for name, camera in self._mapping.cameras.items()
+        }
+        for feature, sources in self._mapping.vectors.items():
+            if feature != ACTION:
+                seen |= {f"vectors.{feature}[{i}]": each for i, each in enumerate(sources)}
+        for key, each in seen.items():
+            if each.stamp != "received":
+                self._problem(
+                    f"{key}.stamp",
+                    "received, since by pairing.rule newest messages count when they arrive",
+                    each.stamp,
+                )
 
     def _problem(self, key: str, expected: str, found: object, remedy: str = "") -> None:
         self._reader.problem(key, expected, found, remedy)

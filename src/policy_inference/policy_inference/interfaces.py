@@ -13,6 +13,8 @@ import numpy.typing as npt
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 Tensor = npt.NDArray[np.generic]
+Times = npt.NDArray[np.int64]
+"""Of messages or ticks, ns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

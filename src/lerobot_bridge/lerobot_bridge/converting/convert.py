@@ -35,13 +35,11 @@ from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.writing.form import Form, not_for_videos
 from model_tools.errors import ToolError
-from model_tools.files.lerobot.dataset_info import INFO
+from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, INFO
 from model_tools.files.outputs import new_folder
 from policy_inference.bag_file import sync
 
-REPORT = "conversion_report.json"
-"""File of the dataset that says which recording each episode is from."""
-OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", REPORT)
+OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", CONVERSION_REPORT)
 """Files of a dataset, which may be replaced with it."""
 _WRITING = "lerobot_bridge.writing.part"
 _log = logging.getLogger("lerobot_bridge")
@@ -104,7 +102,7 @@ def convert(
         mapping: What the features are.
         output: The folder to be.
         settings: How.
-        report: Makes REPORT's content.
+        report: Makes the content of CONVERSION_REPORT.
         tell: Gets how much is done, and of how much.
 
     Raises:
@@ -123,7 +121,8 @@ def convert(
             found = _convert(
                 _jobs(episodes, mapping, folder, settings), growing, folder, settings, tell
             )
-            (growing / REPORT).write_text(json.dumps(report(found), indent=1) + "\n", "utf-8")
+            text = json.dumps(report(found), indent=1) + "\n"
+            (growing / CONVERSION_REPORT).write_text(text, "utf-8")
             sync_all(growing)
         sync(output.resolve().parent)
         if not found.refused:

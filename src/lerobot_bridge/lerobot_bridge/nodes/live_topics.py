@@ -15,7 +15,7 @@ from lerobot_bridge.mapping import Camera, RobotMapping, Source
 from lerobot_bridge.nodes.messages import message_class
 from lerobot_bridge.pictures import picture_of
 from lerobot_bridge.values import SourceReader
-from policy_inference.core.freshness import Input
+from policy_inference.assembly.freshness import Input
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.graph import full_name

@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from model_tools.errors import ToolError
+from model_tools.files.bags.ordering import Message
 from model_tools.files.bags.streams import WITHOUT_HEADER
-from model_tools.files.bags.tick_times import Message
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.graph import full_name

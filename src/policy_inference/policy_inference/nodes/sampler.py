@@ -12,8 +12,8 @@ from rclpy.node import Node
 from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Float32MultiArray
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.core.controller import Controller
-from policy_inference.core.freshness import Input
 from policy_inference.core.messages import (
     COMMAND,
     TWIST,

@@ -12,12 +12,12 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
-from model_tools.files.bags.blocks import Block, Times
+from model_tools.files.bags.blocks import Block
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.messages import COMMAND, state_reader
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Times
 
 _log = logging.getLogger("model_tools")
 JOINTS = "joint_states"

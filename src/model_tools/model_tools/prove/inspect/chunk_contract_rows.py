@@ -35,6 +35,10 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
 """What a predicted value may lie outside its range; what is little in degrees, and not in rad."""
+_PAIRS = {
+    "frame_time": "frame_time: images and measurements of one time",
+    "newest": "newest: the newest image of each camera, the newest measurements",
+}
 _CHANNELS = ("red", "green", "blue")
 
 
@@ -53,6 +57,11 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
         "chunk",
         f"{chunk.size} steps, {chunk.size / rate_hz:.3g} s; {chunk.steps} are "
         f"executed, {chunk.steps / rate_hz:.3g} s{ensemble}",
+    )
+    pairing = contract.pairing
+    report.row(
+        "pairing",
+        f"{_PAIRS[pairing.rule]}; frames at most {pairing.tolerance_s:g} s apart",
     )
     for name, camera in contract.cameras.items():
         report.row(f"camera {name}", _camera(name, camera))
