@@ -60,6 +60,11 @@ class RecentMessages:
         """Time of the newest message."""
         return max((time_ns for time_ns, _ in self._entries), default=None)
 
+    @property
+    def newest(self) -> Any:
+        """The message that came last; there must be one."""
+        return self._entries[-1][1]
+
     def nearest(self, time_ns: int) -> tuple[int, Any]:
         """Return time and message nearest to a time, of two the later one; there must be one."""
         return min(reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns))
@@ -112,19 +117,20 @@ class ObservationAssembler:
             now_ns: Time of the tick; no message is of a later one.
 
         Raises:
-            NoTargetError: An input has no message, or the frames of two cameras are further apart
-                than the tolerance; says which.
+            NoTargetError: An input has no message, or by the rule frame_time a camera has no frame
+                near enough to the others'; says which.
         """
         frames_ns = self._frames_ns(now_ns)
-        chosen = {
-            name: self._frame(name, recent, frames_ns) for name, recent in self._cameras.items()
-        }
-        time_ns = frames_ns if self._by_frame_time else now_ns
         for name, recent in self._others.items():
             if recent.newest_ns is None:
                 raise NoTargetError(f"{name}: no message")
-            _, chosen[name] = self._choose(recent, time_ns)
-        return PairedMessages(time_ns, chosen)
+        if not self._by_frame_time:
+            return PairedMessages(now_ns, {name: each.newest for name, each in self.inputs.items()})
+        frames = {
+            name: self._frame(name, recent, frames_ns) for name, recent in self._cameras.items()
+        }
+        others = {name: recent.nearest(frames_ns)[1] for name, recent in self._others.items()}
+        return PairedMessages(frames_ns, frames | others)
 
     def _frames_ns(self, now_ns: int) -> int:
         """Return the latest time of which every camera may have a frame."""
@@ -136,22 +142,16 @@ class ObservationAssembler:
             time_ns = min(time_ns, newest_ns)
         return time_ns
 
-    def _frame(self, name: str, recent: RecentMessages, frames_ns: int) -> Any:
-        """Return the frame of a camera, which is of about the time of the others'."""
-        frame_ns, frame = self._choose(recent, frames_ns)
-        apart_ns = abs(frame_ns - frames_ns)
+    def _frame(self, name: str, recent: RecentMessages, time_ns: int) -> Any:
+        """Return the frame of a camera, which is of about this time."""
+        frame_ns, frame = recent.nearest(time_ns)
+        apart_ns = abs(frame_ns - time_ns)
         if apart_ns > self._tolerance_ns:
-            which = "nearest to the other cameras'" if self._by_frame_time else "that is newest"
             raise NoTargetError(
-                f"{name}: its frame {which} is {apart_ns * 1e-6:.0f} ms away, expected at "
-                f"most {self._tolerance_ns * 1e-6:.0f} ms (pairing.tolerance_s)"
+                f"{name}: its frame nearest to the other cameras' is {apart_ns * 1e-6:.0f} ms "
+                f"away, expected at most {self._tolerance_ns * 1e-6:.0f} ms (pairing.tolerance_s)"
             )
         return frame
-
-    def _choose(self, recent: RecentMessages, time_ns: int) -> tuple[int, Any]:
-        newest_ns = recent.newest_ns
-        assert newest_ns is not None
-        return recent.nearest(time_ns if self._by_frame_time else newest_ns)
 
 
 def observations(
@@ -187,7 +187,7 @@ def belong_together(
         ends_ns: [ticks] as for `observations`, multiples of the period apart.
         period_ns: Time between two ticks.
     """
-    if len(times_ns) < 2 or not len(ends_ns):
+    if len(times_ns) < 2 or not len(ends_ns) or pairing.rule == "newest":
         return np.ones(len(ends_ns), bool)  # one camera agrees with itself
     phase_ns = int(ends_ns[0]) % period_ns
     arrivals = sorted(

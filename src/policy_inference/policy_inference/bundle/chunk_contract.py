@@ -137,7 +137,10 @@ class Pairing:
 
     rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
     tolerance_s: float = entry(
-        "longest time between the frames of one observation, s", default=0.05, minimum=0, maximum=60
+        "frame_time: longest time between the frames of one observation, s",
+        default=0.05,
+        minimum=0,
+        maximum=60,
     )
 
 

@@ -21,6 +21,7 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
     JointUnit,
     JointVector,
+    Pairing,
     Scaling,
 )
 from policy_inference.bundle.contract import Graph
@@ -35,10 +36,6 @@ _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
 """What a predicted value may lie outside its range; what is little in degrees, and not in rad."""
-_PAIRS = {
-    "frame_time": "frame_time: images and measurements of one time",
-    "newest": "newest: the newest image of each camera, the newest measurements",
-}
 _CHANNELS = ("red", "green", "blue")
 
 
@@ -58,11 +55,7 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
         f"{chunk.size} steps, {chunk.size / rate_hz:.3g} s; {chunk.steps} are "
         f"executed, {chunk.steps / rate_hz:.3g} s{ensemble}",
     )
-    pairing = contract.pairing
-    report.row(
-        "pairing",
-        f"{_PAIRS[pairing.rule]}; frames at most {pairing.tolerance_s:g} s apart",
-    )
+    report.row("pairing", _pairing(contract.pairing))
     for name, camera in contract.cameras.items():
         report.row(f"camera {name}", _camera(name, camera))
         report.row(f"statistics {name}", _scaling(camera.normalisation))
@@ -95,6 +88,15 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
         contract.nominal.source if contract.nominal else "none: only the contract's limits guard",
     )
     report.row("licence", contract.provenance.licence)
+
+
+def _pairing(pairing: Pairing) -> str:
+    if pairing.rule == "newest":
+        return "newest: the newest image of each camera, the newest measurements"
+    return (
+        "frame_time: images and measurements of one time; frames at most "
+        f"{pairing.tolerance_s:g} s apart"
+    )
 
 
 def _camera(name: str, camera: Camera) -> str:

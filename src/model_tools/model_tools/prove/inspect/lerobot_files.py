@@ -242,7 +242,7 @@ def inspect_lerobot_dataset(path: Path) -> InspectionReport:
     report.row("robot", info["robot_type"].value)
     report.row("rate", f"{info['fps'].positive():g} Hz")
     if pairing := recorded_pairing(path):
-        report.row("pairing", f"{pairing.rule}, frames at most {pairing.tolerance_s:g} s apart")
+        report.row("pairing", pairing.rule)
     for name in ("episodes", "frames", "tasks"):
         report.row(name, info[f"total_{name}"].whole())
     for name, feature in info["features"].items():
