@@ -12,12 +12,14 @@ SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
 ACT_OUTPUT ?= out/train_act/seed$(SEED)
+# Tests start hundreds of processes, and each would compile all of the suite.
+unexport PYTHONDONTWRITEBYTECODE
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 # The workspace without .venv: packages of LeRobot's own versions, and of ours from install/.
 IN_LEROBOT := . install/setup.bash && OMP_WAIT_POLICY=PASSIVE .venv-lerobot/bin/python
 DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
-  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(PICTURES)),--no-pictures) --output out/demo
+  $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 
@@ -103,7 +105,7 @@ train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (
 train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeRobot checkpoint in ACT_OUTPUT
 	@$(IN_LEROBOT) -m tools.train_act --output "$(ACT_OUTPUT)"
 
-demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n PICTURES=no)
+demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)

@@ -84,7 +84,7 @@ def piece(errors: np.random.Generator) -> F64:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Trace:
+class ArmMotion:
     """Commands [ticks]: when each was there (s, from the first), and its position (rad)."""
 
     time_s: F64
@@ -133,7 +133,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def asynchronous() -> Trace:
+def asynchronous() -> ArmMotion:
     """Tick the controller in RUN at absolute deadlines, with two new frames in each period."""
     contract = contract_of()
     images = [message(image) for image in frames()]
@@ -179,10 +179,10 @@ def asynchronous() -> Trace:
             positions.append(float(state[0]))
             held += not follows
     runtime.close()
-    return Trace(time_s=np.array(times_s) - times_s[0], position=np.array(positions), held=held)
+    return ArmMotion(time_s=np.array(times_s) - times_s[0], position=np.array(positions), held=held)
 
 
-def synchronous() -> Trace:
+def synchronous() -> ArmMotion:
     """Run the loop of the documents."""
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
@@ -199,7 +199,7 @@ def synchronous() -> Trace:
         positions.append(queue.popleft())
         times_s.append(time.monotonic())
         time.sleep(max(0.0, began_s + _PERIOD_S - time.monotonic()))
-    return Trace(time_s=np.array(times_s) - times_s[0], position=np.array(positions), held=0)
+    return ArmMotion(time_s=np.array(times_s) - times_s[0], position=np.array(positions), held=0)
 
 
 def age(name: str, inference_s: float) -> Figure:
@@ -327,7 +327,7 @@ def bundle_of(contract: ChunkContract) -> ChunkBundle:
     return ChunkBundle(path=ROOT, contract=contract, content=b"")
 
 
-def _write(ours: Trace, baseline: Trace) -> None:
+def _write(ours: ArmMotion, baseline: ArmMotion) -> None:
     """Write percentiles, and both traces as one drawing."""
     _OUT.mkdir(parents=True, exist_ok=True)
     summary = {"asynchronous": ours.summary(), "synchronous": baseline.summary()}

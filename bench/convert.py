@@ -28,8 +28,8 @@ from rosbags.highlevel import AnyReader
 from bench.demonstration import RATE_HZ, mapping_content, write_demonstration
 from bench.figures import Figure, Summary, table
 from bench.processes import ROOT, BenchError, running
+from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.episode import Episode
-from lerobot_bridge.features import dataset_features
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping, parse_mapping
 from lerobot_bridge.values import SourceReader
@@ -89,13 +89,13 @@ def _mapping() -> RobotMapping:
 
 
 def _ours(bag: Path, folder: Path) -> Callable[[], None]:
-    from lerobot_bridge.writing.form import Form
+    from lerobot_bridge.dataset_form import DatasetForm
     from lerobot_bridge.writing.part import write_part
 
     def run() -> None:
         episode = Episode(bag=bag, task="reach")
         frames = EpisodeFrames(_mapping(), episode).frames()
-        write_part(folder / "part", _mapping(), episode, frames, Form())
+        write_part(folder / "part", _mapping(), episode, frames, DatasetForm())
 
     return run
 

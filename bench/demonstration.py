@@ -16,7 +16,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from policy_inference.core.images import Picture
+from policy_inference.interfaces import U8
 
 CAMERAS = ("front", "wrist")
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
@@ -48,7 +48,7 @@ def mapping_content(size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def clip(frames: int, size: tuple[int, int], seed: int) -> list[Picture]:
+def clip(frames: int, size: tuple[int, int], seed: int) -> list[U8]:
     """Return a clip, uint8 [height, width, 3] each."""
     rng, (height, width) = np.random.default_rng(seed), size
     small = rng.integers(60, 200, (height // 16, width // 16, 3)).astype(np.float32)
@@ -143,6 +143,6 @@ def _header(time_ns: int) -> Any:
     return _TYPES.types["std_msgs/msg/Header"](stamp, "")
 
 
-def _jpeg(image: Picture) -> Any:
+def _jpeg(image: U8) -> Any:
     options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].ravel()

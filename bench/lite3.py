@@ -25,7 +25,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from bench.figures import Figure, Summary, summarise, table
-from bench.lite3_host import FOLDED_RAD, MotionHost
+from bench.lite3_host import FOLDED_RAD, BenchHost
 from bench.processes import BenchError, Child, running
 from lite3_driver.wire import COMMAND_BYTES, JOINT_NAMES, STATE_BYTES, damping_command
 from policy_inference.nodes import qos
@@ -47,7 +47,7 @@ _MARK = 2.0**-10
 class Rig:
     """A driver between a host and a node, all on this machine."""
 
-    def __init__(self, node: Node, host: MotionHost, child: Child) -> None:
+    def __init__(self, node: Node, host: BenchHost, child: Child) -> None:
         """Subscribe and advertise."""
         self.host = host
         self._node, self._child = node, child
@@ -162,7 +162,7 @@ def _rig(command_rate_hz: float) -> Iterator[Rig]:
     context = rclpy.Context()
     rclpy.init(context=context)
     node = Node("bench_lite3", context=context, enable_rosout=False)
-    host = MotionHost()
+    host = BenchHost()
     # A pause of this process must not end what is measured.
     parameters = {**host.parameters, "command_rate_hz": command_rate_hz, "state_timeout_s": 0.5}
     words = [word for name, value in parameters.items() for word in ("-p", f"{name}:={value}")]
@@ -277,7 +277,7 @@ def _timed(name: str, rig: Rig, way: Callable[[float], int | None]) -> Summary:
 def _paced_us(rate_hz: float) -> Summary:
     """Return the times between the frames of the bare loop."""
     with (
-        closing(MotionHost()) as host,
+        closing(BenchHost()) as host,
         running(_baseline("pace", host.socket, str(rate_hz))) as loop,
     ):
         stamps_ns, wanted = list[int](), round(_GAPS_NS * 1e-9 * rate_hz)

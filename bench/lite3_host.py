@@ -21,7 +21,7 @@ _TIMESPEC = struct.Struct("@ll")
 _EFFORT = wire.COMMAND_FIELDS.index("effort")
 
 
-class MotionHost:
+class BenchHost:
     """Sends a state frame each 2 ms while it is called; receives command frames.
 
     Attributes:

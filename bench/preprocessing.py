@@ -12,8 +12,7 @@ from bench.processes import BenchError
 from bench.timing import timed_us
 from policy_inference.bundle.chunk_contract import Camera, Scaling
 from policy_inference.core.chunks.normalise import PictureNormaliser
-from policy_inference.core.images import Picture
-from policy_inference.interfaces import F32
+from policy_inference.interfaces import F32, U8
 
 HEIGHT, WIDTH = 480, 640
 SCALING = Scaling(mode="mean_std", mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
@@ -35,13 +34,13 @@ def camera(tensor: str) -> Camera:
     )
 
 
-def frames() -> list[Picture]:
+def frames() -> list[U8]:
     """Return two images of noise."""
     rng = np.random.default_rng(0)
     return [rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8) for _ in range(2)]
 
 
-def plain(frame: Picture, buffer: F32) -> None:
+def plain(frame: U8, buffer: F32) -> None:
     """Normalise in numpy: the baseline, also of the source documents' loop."""
     scaled = (frame.astype(np.float32) / 255).transpose(2, 0, 1)
     buffer[0] = (scaled - _MEAN) / _STD

@@ -22,8 +22,8 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from textual.pilot import Pilot
 
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.operator_node import OperatorNode
+from robot_operator.requests import OperatorError
 from robot_operator.screen import Screen
 from robot_sim.demo.processes import Processes, own_domain
 

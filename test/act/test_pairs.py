@@ -166,7 +166,7 @@ def in_calibration(contract: ChunkContract, bag: Path) -> Iterator[tuple[int, ..
     source = open_source(contract, bag)
     for one in source.observations(range(source.count)):
         assert one.state is not None
-        frames = [number_of(one.pictures[name][0, 0]) for name in SIZES]
+        frames = [number_of(one.images[name][0, 0]) for name in SIZES]
         yield (*frames, round(np.radians(one.state[0]) / _STEP_RAD))
 
 
@@ -174,7 +174,7 @@ def in_a_dataset(mapping: RobotMapping, bag: Path) -> Pairs:
     frames, found = EpisodeFrames(mapping, Episode(bag=bag, task="test")), Pairs()
     for part in range(len(frames.parts)):
         for one in frames.frames(part):
-            numbers = [number_of(one.pictures[name][0, 0]) for name in SIZES]
+            numbers = [number_of(one.images[name][0, 0]) for name in SIZES]
             state = one.vectors["observation.state"][0]
             found[one.time_ns // MS] = (*numbers, round(state / _STEP_RAD))
     return found

@@ -21,7 +21,7 @@ from policy_inference.testing.models import save
 from robot_sim.arm_expert import ReachExpert
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_world import JOINTS, PICTURE_SIZE, ArmWorld
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS, ArmWorld
 from robot_sim.driven import NS_PER_S
 from robot_sim.figures import Array
 from robot_sim.offscreen import Frame
@@ -40,7 +40,7 @@ _DEGREES = np.where(np.array(SO101.joint_names) == _GRIPPER, 0.0, 180.0 / np.pi)
 
 def contract(sha256: str) -> dict[str, Any]:
     """Return the contract of the policy, in LeRobot's units."""
-    names, height, width = list(SO101.joint_names), *PICTURE_SIZE
+    names, height, width = list(SO101.joint_names), *IMAGE_SIZE
     units: dict[str, Any] = {name: {"unit": "degrees"} for name in names}
     units[_GRIPPER] = {
         "unit": "range_0_100",
@@ -127,7 +127,7 @@ def _fitted() -> Array:
 
 def _columns() -> Array:
     """Return for each pixel its column and row, 0 to 1, and 1: [pixels, 3]."""
-    height, width = PICTURE_SIZE
+    height, width = IMAGE_SIZE
     rows, columns = np.mgrid[0:height, 0:width]
     ones = np.ones(height * width)
     return np.stack([columns.ravel() / width, rows.ravel() / height, ones], axis=1)
@@ -142,7 +142,7 @@ def _terms(picture: Frame) -> Array:
 
 
 def _save(file: Path, polynomial: Array, needs_red: float) -> Path:
-    height, width = PICTURE_SIZE
+    height, width = IMAGE_SIZE
     node = helper.make_node
     nodes = [
         node("Gather", ["front", "first"], ["red"], axis=1),

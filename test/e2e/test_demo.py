@@ -19,7 +19,7 @@ BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 
 
 def demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = ["robot_sim_demo", "--lockstep", "--no-pictures", "--output", str(output)]
+    command = ["robot_sim_demo", "--lockstep", "--no-images", "--output", str(output)]
     return subprocess.Popen(
         [*command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robot_sim.arm_trace import ArmTrace
+from robot_sim.arm_episodes import ArmTrace
 
 from .reach_bundle import write_reach
 
@@ -35,7 +35,7 @@ def demo(bundle: Path, output: Path, *arguments: str) -> tuple[int, str]:
 def test_a_policy_that_sees_reaches_cubes_in_lockstep(
     bundle: Path, tmp_path: Path, mode: str
 ) -> None:
-    status, output = demo(bundle, tmp_path, "--episodes", "3", "--mode", mode, "--no-pictures")
+    status, output = demo(bundle, tmp_path, "--episodes", "3", "--mode", mode, "--no-images")
     assert status == 0, output
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["successes"] == summary["episodes"] == 3, output
@@ -51,7 +51,7 @@ def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) 
     for name in ("first", "second"):
         folder = tmp_path / name
         folder.mkdir()
-        status, output = demo(bundle, folder, "--episodes", "1", "--no-pictures")
+        status, output = demo(bundle, folder, "--episodes", "1", "--no-images")
         assert status == 0, output
         trace = ArmTrace.load(folder / "trace.npz")
         runs.append(trace.pose[trace.episode == 0])
@@ -74,7 +74,7 @@ def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
     status, output = demo(
-        Path("so101_reach"), tmp_path, "--episodes", "1", "--seed", "3001", "--no-pictures"
+        Path("so101_reach"), tmp_path, "--episodes", "1", "--seed", "3001", "--no-images"
     )
     assert status == 0, output
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -86,7 +86,7 @@ def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_told(tmp_path: Path) -> None:
     blind = write_reach(tmp_path / "blind", needs_red=2.0)
-    status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-pictures")
+    status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-images")
     assert status == 1
     assert "expected no fault, found 2: seed 1001: " in output
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())

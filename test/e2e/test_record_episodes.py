@@ -11,7 +11,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import Trigger
 
-from lerobot_bridge.sidecar import PolicyRan, read_sidecar
+from lerobot_bridge.episode import PolicyRan, read_sidecar
 from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 

@@ -84,8 +84,8 @@ class Arm:
         self.start(
             "arm_sim_node",
             {
-                "picture_height": HEIGHT,
-                "picture_width": WIDTH,
+                "image_height": HEIGHT,
+                "image_width": WIDTH,
                 "camera_rate_hz": float(RATE_HZ),
                 "joint_state_rate_hz": 60.0,
             },

@@ -33,10 +33,9 @@ from bench.demonstration import (
 from lerobot_bridge.cli import main
 from lerobot_bridge.converting.convert import REPORT
 from lerobot_bridge.converting.parts_folder import parts_of
-from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import load_mapping
-from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.core.images import Picture
 
@@ -57,7 +56,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
         bag = write_demonstration(
             folder / f"episode_{number:04}", length_s, size=SIZE, seed=10 * number, clip_frames=60
         )
-        write_sidecar(bag, Sidecar(number=number, task=task, rate_hz=RATE_HZ))
+        write_sidecar(bag, EpisodeSidecar(number=number, task=task, rate_hz=RATE_HZ))
     return folder
 
 
@@ -88,17 +87,17 @@ def output(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def recorded(session: Path, number: int) -> list[Frame]:
+def recorded(session: Path, number: int) -> list[DatasetFrame]:
     """Return the frames of a recording, with pictures of their own."""
     frames = EpisodeFrames(
         load_mapping(session / "mapping.yaml"),
         Episode(bag=session / f"episode_{number:04}", task=""),
     )
     return [
-        Frame(
+        DatasetFrame(
             time_ns=frame.time_ns,
             vectors=frame.vectors,
-            pictures={name: one.copy() for name, one in frame.pictures.items()},
+            images={name: one.copy() for name, one in frame.images.items()},
         )
         for frame in frames.frames()
     ]
@@ -135,14 +134,13 @@ def test_videos_show_each_frame_at_its_time_with_30_db(session: Path, output: Pa
     for episode in dataset.episodes:
         frames = recorded(session, episode.index)
         for camera in CAMERAS:
-            shown = list(dataset.pictures(IMAGES + camera, episode))
+            shown = list(dataset.images(IMAGES + camera, episode))
             ratios = [
-                psnr_db(one, frame.pictures[camera])
-                for one, frame in zip(shown, frames, strict=True)
+                psnr_db(one, frame.images[camera]) for one, frame in zip(shown, frames, strict=True)
             ]
             assert min(ratios) > 30.0
             # The clip moves: with the picture of another frame it would be less.
-            assert psnr_db(shown[10], frames[11].pictures[camera]) < min(ratios)
+            assert psnr_db(shown[10], frames[11].images[camera]) < min(ratios)
 
 
 def test_lerobot_reads_it_with_other_moments_around_each_frame(session: Path, output: Path) -> None:
@@ -168,7 +166,7 @@ def test_lerobot_reads_it_with_other_moments_around_each_frame(session: Path, ou
     )
     for k, shown in enumerate(item[f"{IMAGES}front"].numpy()):
         picture = (255 * shown).round().astype(np.uint8).transpose(1, 2, 0)
-        assert psnr_db(picture, frames[9 + k].pictures["front"]) > 30.0
+        assert psnr_db(picture, frames[9 + k].images["front"]) > 30.0
     assert dataset[begin][f"{IMAGES}front_is_pad"].tolist() == [True, False]
     assert dataset.meta.stats[STATE]["count"] == [len(dataset)]
 
@@ -241,11 +239,11 @@ def test_pictures_in_files_are_the_same_pixels(session: Path, tmp_path: Path) ->
     for episode in dataset.episodes:
         for camera in CAMERAS:
             for shown, frame in zip(
-                dataset.pictures(IMAGES + camera, episode),
+                dataset.images(IMAGES + camera, episode),
                 recorded(session, episode.index),
                 strict=True,
             ):
-                np.testing.assert_array_equal(shown, frame.pictures[camera])
+                np.testing.assert_array_equal(shown, frame.images[camera])
     item = LeRobotDataset("me/cubes", root=tmp_path / "cubes")[5]
     assert item[f"{IMAGES}wrist"].shape == (3, *SIZE)
 
@@ -259,12 +257,14 @@ def test_verdicts_and_interventions_become_features_of_all_episodes(
     span = (begin_ns, recorded(session, 0)[20].time_ns)
     write_sidecar(
         judged / "episode_0000",
-        Sidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)),
+        EpisodeSidecar(
+            number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=(span,)
+        ),
     )
     for number in (1, 2):
         write_sidecar(
             judged / f"episode_{number:04}",
-            Sidecar(
+            EpisodeSidecar(
                 number=number, task=TASKS[number], rate_hz=RATE_HZ, success=False, interventions=()
             ),
         )
@@ -289,16 +289,16 @@ def test_a_verdict_on_some_episodes_is_none_on_the_others(
     shutil.copytree(session, judged)
     write_sidecar(
         judged / "episode_0000",
-        Sidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()),
+        EpisodeSidecar(number=0, task=TASKS[0], rate_hz=RATE_HZ, success=True, interventions=()),
     )
     write_sidecar(
         judged / "episode_0001",
-        Sidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()),
+        EpisodeSidecar(number=1, task=TASKS[1], rate_hz=RATE_HZ, success=None, interventions=()),
     )
 
     assert converted(judged, tmp_path / "cubes") == 0
 
-    assert "no next.success, since nothing is known of episode_0001, episode_0002" in caplog.text
+    assert "no next.success, which is unknown for episode_0001, episode_0002" in caplog.text
     assert "next.success" not in Dataset(tmp_path / "cubes").info.features
 
 

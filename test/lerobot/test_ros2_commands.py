@@ -34,7 +34,7 @@ from lerobot.utils.import_utils import register_third_party_plugins
 from policy_msgs.msg import JointCommand
 
 from conftest import claimed_domain_id
-from lerobot_bridge.features import dataset_features
+from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
 from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig

@@ -14,7 +14,7 @@ from lerobot.policies.act.modeling_act import ACTPolicy
 
 from robot_sim.arm_figures import SO101
 from tools.train_act.dataset import write_dataset
-from tools.train_act.demonstrations import Episode, demonstrations, to_policy, to_rad
+from tools.train_act.demonstrations import Demonstration, demonstrations, to_policy, to_rad
 from tools.train_act.narrow import WIDTHS, NarrowResNet
 from tools.train_act.policy import (
     ACTION,
@@ -42,7 +42,7 @@ def encoder() -> NarrowResNet:
 
 
 @pytest.fixture(scope="module")
-def episodes() -> list[Episode]:
+def episodes() -> list[Demonstration]:
     """Return two demonstrations with images."""
     return list(demonstrations(2))
 
@@ -76,7 +76,7 @@ def test_scenes_show_the_cube_to_both_cameras() -> None:
 
 
 def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
-    tmp_path: Path, encoder: NarrowResNet, episodes: list[Episode]
+    tmp_path: Path, encoder: NarrowResNet, episodes: list[Demonstration]
 ) -> None:
     policy, stats = new_policy(encoder), statistics(episodes)
     before = {name: value.clone() for name, value in policy.model.backbone.state_dict().items()}
@@ -97,7 +97,7 @@ def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
 
 
 def test_a_checkpoint_that_learned_nothing_is_judged_so(
-    tmp_path: Path, episodes: list[Episode]
+    tmp_path: Path, episodes: list[Demonstration]
 ) -> None:
     policy = new_policy(None)
     save(policy, statistics(episodes), tmp_path / "checkpoint")
@@ -111,7 +111,7 @@ def test_a_checkpoint_that_learned_nothing_is_judged_so(
 
 
 def test_demonstrations_are_a_dataset_that_lerobot_reads(
-    tmp_path: Path, episodes: list[Episode]
+    tmp_path: Path, episodes: list[Demonstration]
 ) -> None:
     write_dataset(episodes, tmp_path / "data")
 

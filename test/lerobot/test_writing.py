@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from bench.demonstration import CAMERAS, RATE_HZ, clip, mapping_content
-from lerobot_bridge.converting.convert import Settings, convert
+from lerobot_bridge.converting.convert import ConversionSettings, convert
 from lerobot_bridge.converting.parts_folder import parts_of
-from lerobot_bridge.episode import Episode, Frame
+from lerobot_bridge.dataset_form import DatasetForm
+from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.mapping import RobotMapping, parse_mapping
 from lerobot_bridge.writing.check import check_dataset
-from lerobot_bridge.writing.form import Form
 from lerobot_bridge.writing.join import join_parts
 from lerobot_bridge.writing.part import write_part
 from model_tools.errors import ToolError
@@ -33,14 +33,14 @@ def mapping_of(size: tuple[int, int]) -> RobotMapping:
     return parse_mapping(mapping_content(size), "mapping.yaml")
 
 
-def frames(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[Frame]:
+def frames(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[DatasetFrame]:
     """Yield frames as fast as they are taken."""
     pictures = clip(10, size, seed)
     for number in range(count):
         values = np.full(6, float(number))
-        yield Frame(
+        yield DatasetFrame(
             time_ns=number * 1_000_000_000 // RATE_HZ,
-            pictures=dict.fromkeys(CAMERAS, pictures[number % 10]),
+            images=dict.fromkeys(CAMERAS, pictures[number % 10]),
             vectors={"observation.state": values, "action": values},
         )
 
@@ -50,7 +50,7 @@ def parts(tmp_path: Path) -> list[Path]:
     """Two parts of 12 and 9 frames."""
     found = [tmp_path / "part_0", tmp_path / "part_1"]
     for part, count in zip(found, (12, 9), strict=True):
-        write_part(part, mapping_of((32, 48)), EPISODE, frames(count, (32, 48)), Form())
+        write_part(part, mapping_of((32, 48)), EPISODE, frames(count, (32, 48)), DatasetForm())
     return found
 
 
@@ -60,7 +60,11 @@ def test_an_encoder_slower_than_its_frames_loses_none(tmp_path: Path) -> None:
 
     assert (
         write_part(
-            tmp_path / "part", mapping_of(size), EPISODE, frames(50, size), Form(encoder_threads=1)
+            tmp_path / "part",
+            mapping_of(size),
+            EPISODE,
+            frames(50, size),
+            DatasetForm(encoder_threads=1),
         )
         == 50
     )
@@ -70,7 +74,7 @@ def test_an_encoder_slower_than_its_frames_loses_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("codec", ["hevc", "libsvtav1"])
 def test_other_codecs_are_written_and_joined(codec: str, tmp_path: Path) -> None:
-    size, form = (64, 96), Form(codec=codec)
+    size, form = (64, 96), DatasetForm(codec=codec)
     found = [tmp_path / "a", tmp_path / "b"]
     for part in found:
         write_part(part, mapping_of(size), EPISODE, frames(8, size), form)
@@ -83,12 +87,16 @@ def test_other_codecs_are_written_and_joined(codec: str, tmp_path: Path) -> None
 def test_an_encoder_that_cannot_write_is_an_error_not_a_wait(tmp_path: Path) -> None:
     # Videos have colours for four pixels at once: none encodes 31 rows.
     with pytest.raises(OSError, match=r"images\.(front|wrist): expected an encoder that writes"):
-        write_part(tmp_path / "part", mapping_of((31, 48)), EPISODE, frames(100, (31, 48)), Form())
+        write_part(
+            tmp_path / "part", mapping_of((31, 48)), EPISODE, frames(100, (31, 48)), DatasetForm()
+        )
 
 
 def test_an_episode_of_one_frame_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"^wave: expected at least 2 frames, found 1$"):
-        write_part(tmp_path / "part", mapping_of((32, 48)), EPISODE, frames(1, (32, 48)), Form())
+        write_part(
+            tmp_path / "part", mapping_of((32, 48)), EPISODE, frames(1, (32, 48)), DatasetForm()
+        )
 
 
 def test_a_large_dataset_has_several_files_of_several_episodes(
@@ -107,7 +115,7 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
         1 < len({episode.videos["observation.images.front"][0] for episode in dataset.episodes}) < 8
     )
     pictures = [
-        list(dataset.pictures("observation.images.front", episode)) for episode in dataset.episodes
+        list(dataset.images("observation.images.front", episode)) for episode in dataset.episodes
     ]
     for number in range(2, 8):
         np.testing.assert_array_equal(pictures[number], pictures[number % 2])
@@ -144,7 +152,7 @@ def test_parts_of_other_features_are_not_joined(
         parse_mapping(content, "mapping.yaml"),
         EPISODE,
         frames(9, (32, 48)),
-        Form(),
+        DatasetForm(),
     )
 
     with pytest.raises(ToolError, match=f"^{tmp_path / 'other'}: expected {said}"):
@@ -164,14 +172,14 @@ def test_other_lengths_than_were_written_are_found(
 def test_a_video_that_lacks_pictures_is_found(tmp_path: Path, parts: list[Path]) -> None:
     shutil.copy(parts[1] / VIDEO, parts[0] / VIDEO)
 
-    with pytest.raises(ToolError, match=r"front: episode 0: expected 12 pictures, found 9"):
+    with pytest.raises(ToolError, match=r"front: episode 0: expected 12 images, found 9"):
         check_dataset(parts[0], [12])
 
 
 def test_a_video_with_pictures_of_another_episode_is_found(parts: list[Path]) -> None:
     shutil.copy(parts[0] / VIDEO, parts[1] / VIDEO)
 
-    with pytest.raises(ToolError, match="expected 9 pictures, found 12"):
+    with pytest.raises(ToolError, match="expected 9 images, found 12"):
         check_dataset(parts[1], [9])
 
 
@@ -182,7 +190,7 @@ def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> 
         parse_mapping(content, "mapping.yaml"),
         EPISODE,
         frames(12, (32, 48)),
-        Form(),
+        DatasetForm(),
     )
     shutil.copy(tmp_path / "slow" / VIDEO, parts[0] / VIDEO)
 
@@ -200,7 +208,7 @@ def test_odd_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
             [EPISODE],
             mapping_of((31, 48)),
             tmp_path / "out",
-            Settings(repo_id="me/out"),
+            ConversionSettings(repo_id="me/out"),
             lambda done: {},
         )
     assert not list(tmp_path.iterdir())
@@ -217,6 +225,6 @@ def test_two_commands_do_not_convert_into_one_folder(tmp_path: Path) -> None:
                 [EPISODE],
                 mapping_of((32, 48)),
                 tmp_path / "out",
-                Settings(repo_id="me/out"),
+                ConversionSettings(repo_id="me/out"),
                 lambda done: {},
             )

@@ -15,10 +15,8 @@ from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.rknn_toolkit.prepare import prepare
 from policy_inference.backends.rknn_toolkit.python import VARIABLE
 from policy_inference.backends.rknn_toolkit.recipe import MODEL, Recipe, pack, write_recipe
-from policy_inference.testing.case import ACTIONS, OBS, BackendCase
-from policy_inference.testing.conformance import BackendConformance
-from policy_inference.testing.fixtures import ConformanceFixtures
-from policy_inference.testing.in_child import ChildConformance
+from policy_inference.testing.case import ACTIONS, OBS, BackendCase, ConformanceFixtures
+from policy_inference.testing.conformance import BackendConformance, ChildConformance
 
 
 def _quantised(onnx: Path) -> Path:
@@ -40,7 +38,7 @@ class TestConformance(BackendConformance, ChildConformance):
             backend=partial(ChildBackend, RknnSimBackend),
             package="rknn",
             tolerance=0.03,
-            tells_tensors=True,
+            reads_tensors=True,
             # A Python without the toolkit: our own.
             without_package=lambda monkeypatch: monkeypatch.setenv(VARIABLE, sys.executable),
             package_remedy="make setup-rknn",

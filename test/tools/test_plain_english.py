@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.plain_english import LONG_LINES, Finding, compare, files, find, lowered
+from tools.plain_english import LONG_LINES, DialectFinding, compare, files, find, lowered
 
 PACKAGE = "src/one/one/code.py"
 
@@ -67,6 +67,10 @@ def test_a_line_of_markdown_has_120_characters_at_most(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_of_a_table_may_be_longer(tmp_path: Path) -> None:
+    assert findings(tmp_path, "README.md", f"| {'x' * 120} |\n") == []
+
+
 def test_tests_and_locks_are_not_looked_at(tmp_path: Path) -> None:
     for name in (PACKAGE, "src/one/test/test_code.py", "tools/setup/locks/a.yaml", "docs/a.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +79,10 @@ def test_tests_and_locks_are_not_looked_at(tmp_path: Path) -> None:
     assert found == {PACKAGE, "docs/a.md"}
 
 
-def of(area: str, number: int) -> list[Finding]:
-    return [Finding(area, f"{area}/{i}.py:1", "'anew'", "write 'again'") for i in range(number)]
+def of(area: str, number: int) -> list[DialectFinding]:
+    return [
+        DialectFinding(area, f"{area}/{i}.py:1", "'anew'", "write 'again'") for i in range(number)
+    ]
 
 
 def test_an_area_may_have_exactly_as_many_findings_as_allowed() -> None:

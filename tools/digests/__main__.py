@@ -23,14 +23,21 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tools.digests.cases import Run, runs_of
+from tools.digests.chunks import execute
+from tools.digests.commands import command_line, shipped
 from tools.digests.digest import Case, Digest, difference, digest, keep, kept, write
+from tools.digests.every_term import every_term
+from tools.digests.exchanges import exchange
+from tools.digests.recorded import recorded
 from tools.digests.ros_robot import prepare_environment
 from tools.digests.texts import ROOT
+from tools.digests.walk import walk
 
+Run = Callable[[Path], Iterator[tuple[str, Case]]]
+"""Gets an empty folder of its own, and gives cases by name."""
 _log = logging.getLogger("digests")
 _FOLDER = Path(__file__).resolve().parent
 
@@ -44,7 +51,7 @@ def main(args: Sequence[str] | None = None) -> int:
     file = Path(given.write or given.check or own / f"{group}.json")
     writes = given.write is not None
     folder = given.keep or ROOT / "out" / "digests" / group
-    runs = runs_of(group, given.recordings)
+    runs = _runs_of(group, given.recordings)
     chosen = [name for name in runs if re.search(given.only, name)]
     found = dict[str, dict[str, Digest]]()
     known = json.loads(file.read_text("utf-8")) if file.is_file() else {}
@@ -101,6 +108,27 @@ def _cases(runs: Mapping[str, Run]) -> Iterator[tuple[str, Case]]:
             for case, stages in run(root / name):
                 yield f"{name}/{case}", stages
             _log.info("%-24s %5.1f s", name, time.monotonic() - began_s)
+
+
+def _runs_of(group: str, recordings: Path | None) -> dict[str, Run]:
+    """Return the runs of a group by name, the quickest first.
+
+    Args:
+        group: `suite`, `recordings` or `machine`.
+        recordings: Folder of recordings, of that group.
+    """
+    if recordings is not None:
+        data = recordings.resolve()
+        return {"recorded": lambda folder: recorded(folder, data)}
+    if group == "machine":
+        return {"shipped": shipped}
+    return {
+        "tools": command_line,
+        "service": exchange,
+        "every_term": every_term,
+        "walk": walk,
+        "chunks": execute,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,9 +16,8 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from tools.digests.chunks import ARM, AT_REST, CAMERAS, HEIGHT, WIDTH, synthetic_image
-from tools.digests.robots import on_grid, tilted, wave
+from tools.digests.robots import LEGS, on_grid, tilted, wave
 from tools.digests.texts import ROOT
-from tools.digests.walker import LEGS
 
 _MESSAGES = ROOT / "src" / "policy_msgs" / "msg"
 _TYPES = get_typestore(Stores.ROS2_JAZZY)

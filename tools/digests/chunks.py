@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from tools.digests.bundles import seeded_chunks
 from tools.digests.digest import Case
 from tools.digests.messages import chunk_stages, command_stages, position_stages, tapped_stages
-from tools.digests.robots import START_NS, Joints, stamp
+from tools.digests.robots import FollowingJoints, LockstepRobot
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT, TAP
 
@@ -95,7 +95,7 @@ PAIRINGS: Mapping[str, Mapping[str, Any]] = {"realigned": {"tolerance_s": 0.02}}
 """By way, the contract's pairing where it is not the default."""
 
 
-class Arm:
+class Arm(LockstepRobot):
     """The arm, its cameras, its operator."""
 
     def __init__(self, robot: RosRobot, *, compressed: bool) -> None:
@@ -105,58 +105,22 @@ class Arm:
             robot: The node's other side.
             compressed: Whether images are PNG.
         """
-        self.robot, self._compressed = robot, compressed
-        self._now_ns, self._tick = START_NS, 0
-        self.joints = Joints(ARM, AT_REST, PERIOD_NS * 1e-9)
-        self.answers = list[str]()
-        self.delay_ns = dict.fromkeys(CAMERAS, 0)
-        """How old the frame of each camera is."""
-        self.silent = frozenset[str]()
-        """Inputs that bring no message."""
-        self.frozen = False
-        self.change: Callable[[str, Any], None] | None = None
-        """Changes a message, of the topic that is named, before it is published."""
-        robot.meet(self._show, 1 + len(CAMERAS))
+        self._compressed, self.frozen = compressed, False
+        joints = FollowingJoints(ARM, AT_REST, PERIOD_NS * 1e-9)
+        super().__init__(robot, joints, PERIOD_NS, 1 + len(CAMERAS))
 
-    def ask(self, name: str) -> None:
-        """Ask for a service and note the answer."""
-        self.answers.append(f"{name}: {self.robot.ask(name)}")
-
-    def tick(self, count: int = 1) -> None:
-        """Go on for some ticks."""
-        for _ in range(count):
-            self._tick += 1
-            self._now_ns += PERIOD_NS
-            self.joints.follow(self.robot.tick(self._show), self._tick, 0.002)
-
-    def _show(self) -> None:
-        from rosgraph_msgs.msg import Clock
-        from sensor_msgs.msg import JointState
-
-        joint_state, clock = JointState(), Clock()
-        joint_state.name = [*ARM]
-        joint_state.position = self.joints.position.tolist()
-        joint_state.velocity = self.joints.velocity.tolist()
-        stamp(joint_state.header.stamp, self._now_ns)
-        self._publish("joint_states", joint_state)
-        for number, camera in enumerate(CAMERAS):
-            message = self._image(number)
-            stamp(message.header.stamp, self._now_ns - self.delay_ns[camera])
-            self._publish(f"{camera}/image_raw{'/compressed' * self._compressed}", message)
-        stamp(clock.clock, self._now_ns)
-        self.robot.publish("/clock", clock)
-
-    def _publish(self, topic: str, message: Any) -> None:
-        if topic.partition("/")[0] in self.silent:
-            return
-        if self.change:
-            self.change(topic, message)
-        self.robot.publish(topic, message)
+    def messages(self) -> dict[str, Any]:
+        """Return the state of the joints, and an image of each camera."""
+        end = "/compressed" * self._compressed
+        images = {
+            f"{camera}/image_raw{end}": self._image(place) for place, camera in enumerate(CAMERAS)
+        }
+        return {"joint_states": self.joint_state(), **images}
 
     def _image(self, number: int) -> Any:
         from sensor_msgs.msg import CompressedImage, Image
 
-        tick = 0 if self.frozen else self._tick
+        tick = 0 if self.frozen else self.ticks
         pixels = synthetic_image(number, tick)
         if self._compressed:
             import cv2
@@ -183,11 +147,11 @@ def _script(arm: Arm, fault: Path) -> None:
     arm.tick(6)
     arm.silent = frozenset()
     arm.tick(20)
-    arm.delay_ns["front"] = 30_000_000
+    arm.late_ns = {"front": 30_000_000}
     arm.tick(20)
-    arm.delay_ns["front"], arm.delay_ns["wrist"] = 100_000_000, 10_000_000
+    arm.late_ns = {"front": 100_000_000, "wrist": 10_000_000}
     arm.tick(20)
-    arm.delay_ns = dict.fromkeys(CAMERAS, 0)
+    arm.late_ns = {}
     arm.tick(10)
     arm.change = _blue_first
     arm.tick(10)

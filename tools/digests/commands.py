@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rosbags.rosbag2 import StoragePlugin
 
 from tools.digests.bags import arm_bag, walk_bag
 from tools.digests.bundles import exact_bundle, exact_chunks
 from tools.digests.digest import Case
-from tools.digests.internals import lerobot_frames
+from tools.digests.exchanges import Service
+from tools.digests.internals import lerobot_frames, reached
 from tools.digests.texts import BUNDLES, EXAMPLES, file_stages, run_command, text_stages
 
+_WALK, _REACH = BUNDLES / "lite3_walk", BUNDLES / "so101_reach"
 _OF_THE_RUN = r".*latency_s|artifacts\[\d+\]\.bundle_sha256"
 _OF_THE_MACHINE = r"host:|figures\.duration_s|settings\.(system|version)|(replayed\.)?bundle_sha256"
 
@@ -66,11 +70,30 @@ def _chunks(folder: Path) -> Iterator[tuple[str, Case]]:
         bag,
         "--mapping",
         "so101_reach",
-        "--pictures",  # plain-english: a flag
+        "--decode-images",
     ]
     lines = run_command(*check, "--report", report, folder=folder)
     yield "lerobot/check", {**text_stages(lines), **file_stages(report, work=folder)}
     yield "lerobot/frames", lerobot_frames(bag, "so101_reach")
+
+
+def shipped(folder: Path) -> Iterator[tuple[str, Case]]:
+    """Return the cases of the shipped policies with their trained weights."""
+    rows = np.load(_WALK / "golden.npz")["obs"].reshape(-1, 45)
+    shutil.copytree(_WALK, folder / "served")
+    with Service(folder / "served", "--socket", folder / "raw", backend="onnx") as serving:
+        yield "onnx/golden", serving.raw(folder / "raw", rows)
+    bag, arm = walk_bag(folder / "walk"), arm_bag(folder / "arm")
+    words = ["--bag", bag, "--samples", "all"]
+    yield "onnx/calibrate", calibrated(folder, "walk", _WALK, words)
+    words = ["--bag", arm, "--cal-num", "20"]
+    yield "onnx/calibrate_chunks", calibrated(folder, "arm", _REACH, words, output="calib")
+    yield "onnx/compare_chunks", compared(folder, "arm", [_REACH, _REACH, "--rows", arm])
+    for seed in (1, 2):
+        yield f"mujoco/arm{seed}", reached(seed)
+    words = [_WALK, _WALK, "--rows", bag, "--closed-loop", "--seconds", "5"]
+    yield "mujoco/closed_loop", compared(folder, "walk", words)
+    yield "mujoco/complete", completed(folder, "complete", _WALK, ["--simulate"])
 
 
 def inspections(

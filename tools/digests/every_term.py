@@ -20,15 +20,15 @@ import yaml
 from tools.digests.bundles import gathering_model
 from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
-from tools.digests.messages import Flight, command_stages, recordings_in
-from tools.digests.robots import START_NS, Joints, on_grid, stamp, tilted, wave
+from tools.digests.messages import FlightContent, command_stages, recordings_in
+from tools.digests.robots import FollowingJoints, LockstepRobot, on_grid, turn, wave
 from tools.digests.ros_robot import RosRobot
 
 PERIOD_NS = 20_000_000
 _JOINTS = ["left_hip", "left_knee", "right_hip", "right_knee", "left_wheel", "right_wheel"]
 _ON_ROBOT = [*(f"{name}_joint" for name in _JOINTS[:4]), *_JOINTS[4:]]
 _SITTING = np.array([0.5, -1.0, 0.5, -1.0, 3.0, -3.0])
-_INPUTS = ("joint_states", "imu/data", "odom", "cmd_vel", "heights")
+_INPUTS = 5
 _RING_S = 1
 _TO_STAND = 110
 _SHAPES = {
@@ -64,7 +64,7 @@ def every_term(folder: Path) -> Iterator[tuple[str, Case]]:
         "node",
         {
             "answers": rover.answers,
-            **Flight(recordings).stages(rover.began_ns, rover.now_ns),
+            **FlightContent(recordings).stages(rover.began_ns, rover.now_ns),
             **command_stages(robot.commands[rover.first :]),
             "counters": [f"{rule}: {count}" for rule, count in counters.items()],
         },
@@ -73,64 +73,41 @@ def every_term(folder: Path) -> Iterator[tuple[str, Case]]:
     yield from inspections(folder, {"every_term": bundle})
 
 
-class Rover:
+class Rover(LockstepRobot):
     """The robot and its operator."""
 
     def __init__(self, robot: RosRobot) -> None:
-        """Meet the node and begin to record."""
-        self.robot, self.now_ns, self._tick = robot, START_NS, 0
-        self.joints = Joints(_ON_ROBOT, _SITTING, PERIOD_NS * 1e-9)
+        """Connect to the node and begin to record."""
         self.velocity = (0.0, 0.0, 0.0)
-        self.silent = frozenset[str]()
         self.heights: list[float] | None = None
-        self.answers = list[str]()
-        robot.meet(self._show, len(_INPUTS))
+        joints = FollowingJoints(_ON_ROBOT, _SITTING, PERIOD_NS * 1e-9)
+        super().__init__(robot, joints, PERIOD_NS, _INPUTS)
         self.tick(2 * _RING_S * 1_000_000_000 // PERIOD_NS)
         robot.record()
         self.began_ns, self.first = self.now_ns, len(robot.commands)
 
-    def ask(self, name: str) -> None:
-        """Ask for a service and note the answer."""
-        self.answers.append(f"{name}: {self.robot.ask(name)}")
-
-    def tick(self, count: int = 1) -> None:
-        """Go on for some ticks."""
-        for _ in range(count):
-            self._tick += 1
-            self.now_ns += PERIOD_NS
-            self.joints.follow(self.robot.tick(self._show), self._tick, 0.002)
-
-    def _show(self) -> None:
+    def messages(self) -> dict[str, Any]:
+        """Return one message for each input."""
         from geometry_msgs.msg import Twist
         from nav_msgs.msg import Odometry
-        from rosgraph_msgs.msg import Clock
-        from sensor_msgs.msg import Imu, JointState
+        from sensor_msgs.msg import Imu
         from std_msgs.msg import Float32MultiArray
 
-        joints, imu, odom, twist, clock = JointState(), Imu(), Odometry(), Twist(), Clock()
-        joints.name = [*_ON_ROBOT]
-        joints.position = self.joints.position.tolist()
-        joints.velocity = self.joints.velocity.tolist()
-        shake = on_grid(wave(self._tick, 8, 40) / 32.0)
-        x, y, z, w = tilted(float(shake[0]), float(shake[1]))
-        turned = imu.orientation
-        turned.x, turned.y, turned.z, turned.w = x, y, z, w
+        imu, odom, twist = Imu(), Odometry(), Twist()
+        shake = on_grid(wave(self.ticks, 8, 40) / 32.0)
+        turn(imu.orientation, float(shake[0]), float(shake[1]))
         rates, speed = imu.angular_velocity, odom.twist.twist.linear
         rates.x, rates.y, rates.z = (shake[2:5] * 16.0).tolist()
         speed.x, speed.y, speed.z = (shake[5:] * 64.0).tolist()
         twist.linear.x, twist.linear.y, twist.angular.z = self.velocity
-        heights = (
-            on_grid(wave(self._tick, 5, 30)).tolist() if self.heights is None else self.heights
-        )
-        vector = Float32MultiArray(data=heights)
-        messages = dict(zip(_INPUTS, (joints, imu, odom, twist, vector), strict=True))
-        for name, message in messages.items():
-            if name not in self.silent:
-                if hasattr(message, "header"):
-                    stamp(message.header.stamp, self.now_ns)
-                self.robot.publish(name, message)
-        stamp(clock.clock, self.now_ns)
-        self.robot.publish("/clock", clock)
+        heights = on_grid(wave(self.ticks, 5, 30)).tolist()
+        return {
+            "joint_states": self.joint_state(),
+            "imu/data": imu,
+            "odom": odom,
+            "cmd_vel": twist,
+            "heights": Float32MultiArray(data=heights if self.heights is None else self.heights),
+        }
 
 
 def _drive(rover: Rover) -> None:

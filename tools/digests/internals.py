@@ -16,7 +16,7 @@ def lerobot_frames(recording: Path, mapping: str) -> dict[str, Any]:
 
     Args:
         recording: Folder of a rosbag2 recording.
-        mapping: File, or name of one that comes along.
+        mapping: File, or name of an included mapping.
     """
     from lerobot_bridge.episodes import find_episodes
     from lerobot_bridge.frames import EpisodeFrames
@@ -30,7 +30,7 @@ def lerobot_frames(recording: Path, mapping: str) -> dict[str, Any]:
             stages.setdefault("time_ns", []).append([part, frame.time_ns])
             for name, values in frame.vectors.items():
                 stages.setdefault(name, []).append(np.array(values))
-            for name, pixels in frame.pictures.items():  # plain-english: its name there
+            for name, pixels in frame.images.items():
                 stages.setdefault(f"{name}.samples", []).append(pixels.ravel()[::997].copy())
                 digest = hashlib.sha256(pixels.tobytes()).hexdigest()
                 stages.setdefault(f"{name}.sha256", []).append(digest)

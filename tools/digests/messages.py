@@ -133,7 +133,7 @@ def _plain_command(data: bytes) -> bytes:
     return encapsulation + plain
 
 
-class Flight:
+class FlightContent:
     """What one or more flight recordings hold, in the order of time."""
 
     def __init__(self, recordings: Sequence[Path]) -> None:

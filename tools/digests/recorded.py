@@ -108,7 +108,7 @@ def _dataset(folder: Path, dataset: Path) -> Iterator[tuple[str, Case]]:
         "lerobot_bridge",
         "check",
         folder / "session",
-        "--pictures",  # plain-english: a flag
+        "--decode-images",
         "--report",
         report,
     ]

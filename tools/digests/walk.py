@@ -9,19 +9,25 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tools.digests.bundles import seeded_walk
 from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
-from tools.digests.messages import Flight, command_stages, recordings_in
+from tools.digests.messages import FlightContent, command_stages, recordings_in
+from tools.digests.robots import LEGS, FollowingJoints, LockstepRobot, turn, wave
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT
-from tools.digests.walker import (
-    NS_PER_S,
-    PERIOD_NS,
-    RING_S,
-    TO_STAND,
-    Walker,
-)
+
+NS_PER_S = 1_000_000_000
+PERIOD_NS = 20_000_000
+LYING = np.tile([0.0, -1.25, 2.5], 4)
+"""Positions in which the robot begins, rad."""
+_INPUTS = 3
+_RING_S = 1
+_TO_SINK = 30
+_TO_STAND = 135
+"""Ticks that standing up takes, and some more."""
 
 
 def walk(folder: Path) -> Iterator[tuple[str, Case]]:
@@ -35,7 +41,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Case]]:
         "status_rate_hz": 50.0,
         "flight.folder": str(flights),
         "flight.min_free_mb": 1.0,
-        "flight.duration_s": float(RING_S),
+        "flight.duration_s": float(_RING_S),
     }
     with (
         environment(**{FAULT: str(fault)}),
@@ -49,7 +55,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Case]]:
             walker.run(name, section)
         robot.end_record()
     recordings = recordings_in(flights, "-run")
-    flight = Flight(recordings)
+    flight = FlightContent(recordings)
     for number, recording in enumerate(recordings):
         yield f"replay{number}", replayed(folder, recording)
         yield from inspections(folder, {f"flight{number}": recording})
@@ -65,11 +71,106 @@ def walk(folder: Path) -> Iterator[tuple[str, Case]]:
         )
 
 
+class Section:
+    """What is noted of a part of the walk beside the recording."""
+
+    def __init__(self, after_ns: int) -> None:
+        """Begin after a time."""
+        self.after_ns = self.until_ns = after_ns
+        self.answers, self.commands, self.counters = list[str](), list[bytes](), list[str]()
+
+
+class Walker(LockstepRobot):
+    """A quadruped, its operator, and faults of its sensors."""
+
+    def __init__(self, robot: RosRobot, fault: Path, other: Path) -> None:
+        """Connect to the node and begin to record.
+
+        Args:
+            robot: The node's other side.
+            fault: File that names the fault of the seeded back end.
+            other: A bundle that may be loaded.
+        """
+        from std_msgs.msg import Bool
+
+        self.fault_file, self.other = fault, other
+        self.velocity, self.tilt = (0.0, 0.0, 0.0), (0.0, 0.0)
+        self.sections = dict[str, Section]()
+        robot.advertise("estop", Bool)
+        super().__init__(robot, FollowingJoints(LEGS, LYING, PERIOD_NS * 1e-9), PERIOD_NS, _INPUTS)
+        # The ring of the recorder forgets the times that were shown again for the connection.
+        self.tick(2 * _RING_S * NS_PER_S // PERIOD_NS)
+        robot.record()
+
+    def run(self, name: str, section: Callable[[Walker], None]) -> None:
+        """Do a section, which ends in DAMP with nothing latched."""
+        noted = self.sections[name] = Section(self.now_ns)
+        first, self.answers = len(self.robot.commands), noted.answers
+        section(self)
+        self.ask("reset")
+        self.ask("damp")
+        counters = self.robot.counters(lambda status: status.mode == 0 and not status.latched)
+        self.tick(_TO_SINK)
+        noted.until_ns = self.now_ns
+        noted.commands = self.robot.commands[first:]
+        noted.counters = [f"{rule}: {count}" for rule, count in counters.items()]
+
+    def without(self, count: int, *names: str) -> None:
+        """Advance without the messages of some inputs."""
+        self.silent = frozenset(names)
+        self.tick(count)
+        self.silent = frozenset()
+
+    def changed(self, count: int, change: Callable[[str, Any], None]) -> None:
+        """Advance with changed messages."""
+        self.change = change
+        self.tick(count)
+        self.change = None
+
+    def late(self, count: int, name: str, by_ns: int) -> None:
+        """Advance with earlier stamps of an input."""
+        self.late_ns = {name: by_ns}
+        self.tick(count)
+        self.late_ns = {}
+
+    def to_run(self) -> None:
+        """Stand up and run."""
+        self.ask("stand")
+        self.tick(_TO_STAND)
+        self.ask("run")
+
+    def load(self, bundle: Path) -> None:
+        """Request another policy."""
+        from policy_msgs.srv import LoadBundle
+
+        answer = self.robot.ask("load", LoadBundle.Request(bundle=str(bundle)))
+        self.answers.append(f"load: {answer.replace(str(bundle.parent), '<work>')}")
+
+    def press_estop(self) -> None:
+        """Publish on the topic of the e-stop and wait for the command that it causes."""
+        from std_msgs.msg import Bool
+
+        self.robot.press_estop(Bool(data=True))
+
+    def messages(self) -> dict[str, Any]:
+        """Return one message for each input."""
+        from geometry_msgs.msg import Twist
+        from sensor_msgs.msg import Imu
+
+        imu, twist = Imu(), Twist()
+        shake = wave(self.ticks, 5, 40) / 64.0
+        turn(imu.orientation, float(self.tilt[0] + shake[0]), float(self.tilt[1] + shake[1]))
+        rates = imu.angular_velocity
+        rates.x, rates.y, rates.z = (shake[2:] * 16.0).tolist()
+        twist.linear.x, twist.linear.y, twist.angular.z = self.velocity
+        return {"joint_states": self.joint_state(), "imu/data": imu, "cmd_vel": twist}
+
+
 def _refusals(walker: Walker) -> None:
     """Ask for what is refused."""
     walker.tick(3)
     walker.ask("run")
-    walker.silent(3, "imu/data")
+    walker.without(3, "imu/data")
     walker.ask("stand")
     walker.tick(2)
     walker.tilt = (0.6, 0.0)
@@ -91,7 +192,7 @@ def _commands(walker: Walker) -> None:
         walker.tick(40)
     walker.velocity = (0.75, -0.25, 0.125)
     walker.tick(10)
-    walker.silent(70, "cmd_vel")
+    walker.without(70, "cmd_vel")
     walker.tick(10)
     walker.changed(3, _nan_command)
     walker.tick(10)
@@ -104,9 +205,9 @@ def _outages(walker: Walker) -> None:
     walker.tick(60)
     for name in ("joint_states", "imu/data"):
         for count in (1, 2, 3, 5):
-            walker.silent(count, name)
+            walker.without(count, name)
             walker.tick(8)
-    walker.silent(4, "joint_states", "imu/data")
+    walker.without(4, "joint_states", "imu/data")
     walker.tick(20)
 
 
@@ -174,7 +275,7 @@ def _blind(walker: Walker) -> None:
     """Miss the joints until holding is over."""
     walker.to_run()
     walker.tick(20)
-    walker.silent(12, "joint_states")
+    walker.without(12, "joint_states")
     walker.tick(5)
 
 
@@ -216,7 +317,7 @@ def _load(walker: Walker) -> None:
     walker.load(walker.other.with_name("missing"))
     walker.tick(2)
     walker.ask("stand")
-    walker.tick(TO_STAND)
+    walker.tick(_TO_STAND)
     walker.load(walker.other)
     walker.tick(3)
     walker.robot.record()
@@ -226,13 +327,13 @@ def _load(walker: Walker) -> None:
 
 def _clock(walker: Walker) -> None:
     """Walk when simulated time leaps, then when it runs backwards."""
-    walker.shift(5 * NS_PER_S)
+    walker.now_ns += 5 * NS_PER_S
     walker.tick(10)
     walker.to_run()
     walker.tick(10)
-    walker.shift(PERIOD_NS)
+    walker.now_ns += PERIOD_NS
     walker.tick(10)
-    walker.shift(-NS_PER_S)
+    walker.now_ns += -NS_PER_S
     walker.tick(10)
 
 

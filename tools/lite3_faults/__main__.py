@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from robot_operator.errors import OperatorError
+from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
 from tools.lite3_faults.cases import bad_starts, cases

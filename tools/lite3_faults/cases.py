@@ -44,13 +44,13 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BadStart:
-    """Something that is wrong before control is asked for.
+    """A fault before control is requested.
 
     Attributes:
-        what: For the table.
-        emulator, driver: Parameters that make it so.
+        what: Text for the table.
+        emulator, driver: Parameters that cause it.
         occupies_port: Whether another program has the driver's port.
-        turned: Whether somebody turns the robot first.
+        turned: Whether a person turns the robot first.
         says: Words of the refusal.
     """
 

@@ -23,9 +23,9 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import STATES
+from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import NodeProcess, Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
@@ -150,16 +150,16 @@ class Stack:
 
     @property
     def phase(self) -> str:
-        """Who is in control, as the driver said last: `FOLLOWING` for example."""
+        """Newest state of the driver, such as `FOLLOWING`."""
         return STATES[self.driver_status.state] if self.driver_status else ""
 
     def details(self) -> dict[str, str]:
-        """Return what else the driver told last."""
+        """Return the newest details of the driver's status."""
         entries = self.driver_status.details if self.driver_status else ()
         return {entry.key: entry.value for entry in entries}
 
     def ask_driver(self, service: str) -> tuple[bool, str]:
-        """Ask for `take_control`, `release_control` or `damp`; return what it says when done."""
+        """Request `take_control`, `release_control` or `damp`; return the answer."""
         client = self._clients[service]
         self.wait_until(client.service_is_ready, f"the service '{service}'")
         future = client.call_async(Trigger.Request())
@@ -169,11 +169,11 @@ class Stack:
         return answer.success, answer.message
 
     def turn_by_hand(self) -> None:
-        """Let somebody turn the robot by 90 degrees, which takes 2 s."""
+        """Turn the robot by 90 degrees as a person does, within 2 s."""
         self.operator.call(self._turn, "turn_by_hand")
 
     def take_control(self) -> None:
-        """Wait until nothing speaks against it, and take control.
+        """Wait until there is no reason to refuse it, and take control.
 
         Raises:
             OperatorError: The driver refused.
@@ -300,7 +300,7 @@ class Stack:
 
 
 def _free_ports() -> tuple[int, int]:
-    """Return two UDP ports that nobody has just now."""
+    """Return two UDP ports that are free now."""
     with socket(type=SOCK_DGRAM) as one, socket(type=SOCK_DGRAM) as other:
         one.bind((HERE, 0))
         other.bind((HERE, 0))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import SOCK_DGRAM, socket
 
-from robot_operator.errors import OperatorError
+from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
 from tools.lite3_faults.cases import BadStart, Case
@@ -135,7 +135,7 @@ def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
 
 
 def _said(robot: Stack, began_ns: int) -> list[str]:
-    """Return what each of the three says of itself."""
+    """Return what the driver, the policy node and the host report."""
     said = []
     if robot.driver.status is not None:
         said.append(f"driver ended with status {robot.driver.status}")
@@ -146,11 +146,11 @@ def _said(robot: Stack, began_ns: int) -> list[str]:
     else:
         said.append(f"policy {robot.operator.mode}: {robot.operator.status.reason}")
     seen = dict.fromkeys(event.event for event in robot.events_since(began_ns))
-    told = [_TOLD[what] for what in seen if what in _TOLD]
-    return [*said, f"host: {', '.join(told)}"] if told else said
+    of_host = [_HOST_EVENTS[what] for what in seen if what in _HOST_EVENTS]
+    return [*said, f"host: {', '.join(of_host)}"] if of_host else said
 
 
-_TOLD = {
+_HOST_EVENTS = {
     "control_given_back": "control given back",
     "watchdog": "watchdog",
     "stopped": "switched off",
@@ -165,7 +165,7 @@ def _last_words(node: NodeProcess) -> str:
 
 
 def failed(group: str, what: str, error: OperatorError | SimError) -> Ending:
-    """Return the ending of a case that could not be tried."""
+    """Return the ending of a case that could not run."""
     return Ending(
         group=group, what=what, ended=f"not tried: {error}", damped_ms=None, as_wanted=False
     )

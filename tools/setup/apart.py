@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Environments apart from `.venv`, for packages that need versions which nothing else should."""
+"""Separate environments beside `.venv`, for packages that need versions of their own."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 _log = logging.getLogger(__name__)
 
 
-def make_anew(venv: Path, mark: str) -> list[str]:
-    """Make an empty environment of this Python in the place of an older one of ours.
+def replace_environment(venv: Path, mark: str) -> list[str]:
+    """Make an empty environment of this Python; it replaces an older one of this command.
 
     Args:
-        venv: Where.
-        mark: Name of the file by which it is known as ours.
+        venv: Its folder.
+        mark: Name of the file that marks an environment of this command.
 
     Returns:
-        The command to install into it, without what.
+        The command to install into it, without the packages.
 
     Raises:
-        SetupError: A foreign folder, or a link to one, is in the way.
+        SetupError: The folder has another owner, or is a link.
     """
     if venv.is_symlink():
         raise SetupError(
@@ -46,17 +46,17 @@ def make_anew(venv: Path, mark: str) -> list[str]:
 
 
 def install_torch(pip: list[str], python: str) -> None:
-    """Install PyTorch: a build for CPUs, alone, where there is such a build.
+    """Install PyTorch: the build for CPUs if it can be found, or else the one for CUDA.
 
-    Such builds are on an index of their own, which not every machine reaches.
+    Builds for CPUs are on an index of their own, which not every machine reaches.
 
     Args:
-        pip: As `install_into` returns it.
+        pip: Command that `install_into` returns.
         python: Version, `3.11`.
     """
     for source in ([], ["--index-url", CPU_INDEX]):
         command = [*pip, "--retries", "1", *locked(FOR_CPU), *source]
         if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode == 0:
             return
-    _log.warning("setup: no PyTorch for CPUs of %s was found; taking the one for CUDA", FOR_CPU)
+    _log.warning("setup: no PyTorch for CPUs of %s was found; using the one for CUDA", FOR_CPU)
     run([*pip, *locked(known_lock("pytorch", python))])

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import FOR_CPU, install_torch, make_anew
+from tools.setup.apart import FOR_CPU, install_torch, replace_environment
 from tools.setup.environment import FOLDER, install_locks, known_lock, locked, read_origin
 from tools.setup.host import SetupError, run
 from tools.setup.ros import Ros, find_ros
@@ -62,7 +62,7 @@ def ensure_lerobot(venv: Path, version: tuple[int, int], ros: Ros) -> None:
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with LeRobot (2.4 GB, some minutes on first use)", venv)
-    pip = make_anew(venv, _OURS)
+    pip = replace_environment(venv, _OURS)
     install_torch(pip, python)
     install_locks(pip, python, lock)
     if wheels:

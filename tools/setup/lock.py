@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the locks anew: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
+"""Makes the locks again: `python3 -m tools.setup.lock` (Python 3.11 or newer, a network, a minute).
 
 A lock has each package with its version and the hashes of its files, so that pip installs these and
 nothing else: wheels of Linux for the lock's Python, the source where there is no wheel. uv resolves

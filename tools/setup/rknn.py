@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tools.setup import stamp
-from tools.setup.apart import FOR_CPU, install_torch, make_anew
+from tools.setup.apart import FOR_CPU, install_torch, replace_environment
 from tools.setup.environment import FOLDER, install_locks, known_lock
 from tools.setup.host import SetupError
 from tools.setup.workspace import ROOT
@@ -49,7 +49,7 @@ def ensure_toolkit(venv: Path, version: tuple[int, int]) -> None:
     if stamp.matches(venv, key):
         return
     _log.info("setup: making %s with RKNN Toolkit2 (1.5 GB, a minute on first use)", venv)
-    pip = make_anew(venv, _OURS)
+    pip = replace_environment(venv, _OURS)
     install_torch(pip, python)
     install_locks(pip, python, lock)
     stamp.write(venv, key)

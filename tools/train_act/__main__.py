@@ -25,7 +25,7 @@ from tools.train_act.demonstrations import demonstrations
 from tools.train_act.encoder import train_encoder
 from tools.train_act.golden import write_golden
 from tools.train_act.policy import new_policy, save, statistics, train
-from tools.train_act.rollout import Outcome, Runner, judge
+from tools.train_act.rollout import RolloutOutcome, Runner, judge
 
 CHECKPOINT = "checkpoint"
 _log = logging.getLogger("train_act")
@@ -55,7 +55,7 @@ def run(given: argparse.Namespace) -> None:
     if encoder is not None:
         write_golden(runner, output / "golden.npz")
     outcomes = judge(runner, range(1, given.judged + 1), runner.reset)
-    names = [field.name for field in fields(Outcome)]
+    names = [field.name for field in fields(RolloutOutcome)]
     _write(output / "episodes.csv", names, map(astuple, outcomes))
     _log.info(
         "%d of %d episodes succeeded; %s",

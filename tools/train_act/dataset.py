@@ -8,12 +8,12 @@ from pathlib import Path
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from robot_sim.arm_figures import SO101
-from robot_sim.arm_world import PICTURE_SIZE
-from tools.train_act.demonstrations import RATE_HZ, TASK, Episode
+from robot_sim.arm_world import IMAGE_SIZE
+from tools.train_act.demonstrations import RATE_HZ, TASK, Demonstration
 from tools.train_act.policy import ACTION, CUBE, IMAGES, STATE
 
 
-def write_dataset(episodes: Iterable[Episode], folder: Path) -> None:
+def write_dataset(episodes: Iterable[Demonstration], folder: Path) -> None:
     """Write a LeRobotDataset v3 with images as PNG; the folder must not exist yet."""
     joints = {
         "dtype": "float32",
@@ -28,7 +28,7 @@ def write_dataset(episodes: Iterable[Episode], folder: Path) -> None:
     for key in IMAGES.values():
         features[key] = {
             "dtype": "image",
-            "shape": (*PICTURE_SIZE, 3),
+            "shape": (*IMAGE_SIZE, 3),
             "names": ["height", "width", "channels"],
         }
     dataset = LeRobotDataset.create(

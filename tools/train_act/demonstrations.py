@@ -24,7 +24,7 @@ Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Episode:
+class Demonstration:
     """One demonstration, at `RATE_HZ`.
 
     Attributes:
@@ -60,7 +60,7 @@ def to_rad(units: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return rad
 
 
-def demonstrations(count: int, *, images: bool = True) -> Iterator[Episode]:
+def demonstrations(count: int, *, images: bool = True) -> Iterator[Demonstration]:
     """Yield episodes of the expert; some begin where a wrong movement has led."""
     with closing(ArmWorld()) as world:
         for seed in range(FIRST_SEED, FIRST_SEED + count):
@@ -77,7 +77,7 @@ def advance_period(world: ArmWorld, command_rad: npt.ArrayLike) -> None:
     world.advance(world.steps_per_s // RATE_HZ)
 
 
-def _demonstrate(world: ArmWorld, images: bool) -> Episode:
+def _demonstrate(world: ArmWorld, images: bool) -> Demonstration:
     """Record the expert from where the world is."""
     expert, began_ns = ReachExpert(world), world.time_ns
     rows: list[tuple[ArmSensors, npt.NDArray[np.float64]]] = []
@@ -88,7 +88,7 @@ def _demonstrate(world: ArmWorld, images: bool) -> Episode:
         for name in CAMERAS if images else ():
             shots[name].append(world.render(name).transpose(2, 0, 1))
         advance_period(world, target)
-    return Episode(
+    return Demonstration(
         state=to_policy([sensed.joint_pos for sensed, _ in rows]),
         action=to_policy([target for _, target in rows]),
         cube=np.array([sensed.cube_world for sensed, _ in rows], np.float32),

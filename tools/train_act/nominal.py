@@ -19,7 +19,7 @@ from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, Mode
-from robot_sim.arm_trace import ArmTrace
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_world import JOINTS
 
 _log = logging.getLogger("train_act")

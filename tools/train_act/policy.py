@@ -16,8 +16,8 @@ from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from torch import Tensor, nn
 
-from robot_sim.arm_world import JOINTS, PICTURE_SIZE
-from tools.train_act.demonstrations import Episode
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS
+from tools.train_act.demonstrations import Demonstration
 from tools.train_act.encoder import MEAN, STD, normalised
 from tools.train_act.narrow import NarrowResNet, widened
 from tools.train_act.scenes import CAMERAS
@@ -44,7 +44,7 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
         inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
     else:
         inputs |= {
-            key: PolicyFeature(FeatureType.VISUAL, (3, *PICTURE_SIZE)) for key in IMAGES.values()
+            key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()
         }
     policy = ACTPolicy(
         ACTConfig(
@@ -74,7 +74,7 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
     return policy
 
 
-def statistics(episodes: list[Episode]) -> Statistics:
+def statistics(episodes: list[Demonstration]) -> Statistics:
     """Return mean and standard deviation of every feature; ImageNet's for images."""
     found: Statistics = {}
     for key, part in ((STATE, "state"), (ACTION, "action"), (CUBE, "cube")):
@@ -92,7 +92,7 @@ def statistics(episodes: list[Episode]) -> Statistics:
 def train(
     policy: ACTPolicy,
     encoder: NarrowResNet | None,
-    episodes: list[Episode],
+    episodes: list[Demonstration],
     stats: Statistics,
     *,
     steps: int,
@@ -162,7 +162,7 @@ class _Frames:
     """The demonstrations as tensors, normalised; chunks may begin at every third frame."""
 
     def __init__(
-        self, episodes: list[Episode], encoder: NarrowResNet | None, stats: Statistics
+        self, episodes: list[Demonstration], encoder: NarrowResNet | None, stats: Statistics
     ) -> None:
         def values(part: str, key: str) -> Tensor:
             joined = torch.from_numpy(np.concatenate([getattr(one, part) for one in episodes]))

@@ -21,7 +21,7 @@ from tools.train_act.policy import CUBE, IMAGES, STATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class RolloutOutcome:
     """One episode: whether it succeeded, the smallest distance on the way, m, and its length, s."""
 
     seed: int
@@ -83,7 +83,7 @@ class Runner:
 
 def judge(
     policy: Callable[[ArmWorld], np.ndarray], seeds: Iterable[int], reset: Callable[[], None]
-) -> list[Outcome]:
+) -> list[RolloutOutcome]:
     """Run one episode per seed."""
     outcomes = []
     with closing(ArmWorld()) as world:
@@ -94,7 +94,7 @@ def judge(
             while not eye.look(world.sense()) and world.time_ns < EPISODE_NS:
                 advance_period(world, policy(world))
             outcomes.append(
-                Outcome(
+                RolloutOutcome(
                     seed=seed,
                     succeeded=eye.succeeded,
                     closest_m=eye.closest_m,

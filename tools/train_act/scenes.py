@@ -11,7 +11,7 @@ import numpy.typing as npt
 from robot_sim.arm_expert import CLEARANCE_M, solve
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_model import CUBE_HALF_M
-from robot_sim.arm_world import CUBE_BEARING_RAD, CUBE_DISTANCE_M, JOINTS, PICTURE_SIZE, ArmWorld
+from robot_sim.arm_world import CUBE_BEARING_RAD, CUBE_DISTANCE_M, IMAGE_SIZE, JOINTS, ArmWorld
 from robot_sim.errors import SimError
 from robot_sim.offscreen import Offscreen, fixed_view
 
@@ -37,7 +37,7 @@ def random_scenes(count: int, seed: int) -> Scenes:
     """Draw and render scenes."""
     random, model = np.random.default_rng(seed), ArmWorld().model
     data, camera = mujoco.MjData(model), Offscreen(model, shadows=False)
-    height, width = PICTURE_SIZE
+    height, width = IMAGE_SIZE
     images = {name: np.empty((count, 3, height, width), np.uint8) for name in CAMERAS}
     places = {name: np.empty((count, 3), np.float32) for name in CAMERAS}
     tip = model.site("tip").id
@@ -53,7 +53,7 @@ def random_scenes(count: int, seed: int) -> Scenes:
         places["wrist"][row] = data.site_xmat[tip].reshape(3, 3).T @ (at - data.site_xpos[tip])
         for name in CAMERAS:
             view = fixed_view(model, name)
-            image = camera.picture(data, view, width=width, height=height)
+            image = camera.image(data, view, width=width, height=height)
             images[name][row] = image.transpose(2, 0, 1)
     camera.close()
     return Scenes(images=images, places=places)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a recorded episode would give a dataset, and why it would not."""
+"""What a recorded episode would add to a dataset, and why a conversion would refuse it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from lerobot_bridge.clocks import skewed_clocks
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
+from lerobot_bridge.inputs import first_images
 from lerobot_bridge.mapping import RobotMapping
 from lerobot_bridge.plausible import STILL
-from lerobot_bridge.reading import first_pictures
 from lerobot_bridge.resampling import slack_ns
 from policy_inference.errors import PolicyError
 
@@ -30,17 +30,17 @@ _NEW = 0.9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputCheck:
-    """What a recording has of a source or a camera.
+    """What a recording has for a source or a camera.
 
     Attributes:
-        name: In the mapping: action, cameras.front.
-        topic: Full name.
-        messages: How many.
-        rate_hz: How many came in a second.
-        age_mean_s, age_max_s: How old the newest one is in frames.
-        left_out: Frames that it is missing in.
+        name: Name in the mapping: action, cameras.front.
+        topic: Full name of its topic.
+        messages: Number of messages.
+        rate_hz: Messages per second.
+        age_mean_s, age_max_s: Age of the newest message in the frames.
+        left_out: Number of frames that are left out because its message is missing.
         longest_gap_s: Longest time without a message among them.
-        clock_offset_s: How much later than its stamp a message was logged at least.
+        clock_offset_s: Smallest delay between the stamp of a message and its time in the log.
     """
 
     name: str
@@ -56,15 +56,15 @@ class InputCheck:
 
 @dataclass(slots=True, kw_only=True)
 class EpisodeCheck:
-    """What is to be said of an episode.
+    """The result of a check of an episode.
 
     Attributes:
-        name: Of the episode.
-        frames: In each part between gaps.
-        closed_up: Frames that are missing inside of parts.
-        inputs: Of each source and camera.
-        problems: Why it would be refused: each reason that was found; none where it would not.
-        warnings: What else is not as it should be.
+        name: Name of the episode.
+        frames: Number of frames in each part between gaps.
+        closed_up: Number of frames that are missing inside parts.
+        inputs: Result for each source and camera.
+        problems: Every reason to refuse the episode; empty if a conversion accepts it.
+        warnings: Other findings that a user should know.
     """
 
     name: str
@@ -86,11 +86,11 @@ def check_episode(
     """Read an episode as a conversion does.
 
     Args:
-        mapping: Says what is read.
-        episode: Which.
+        mapping: Defines what is read.
+        episode: The episode.
         topics: Topics of the recording by those of the mapping, where they have other names.
         split: Whether an episode with gaps becomes several.
-        pixels: Whether pictures are decoded; else only their messages are looked at.
+        pixels: Whether images are decoded; otherwise only their messages are examined.
 
     Raises:
         OSError: The recording cannot be read.
@@ -100,8 +100,8 @@ def check_episode(
         frames = EpisodeFrames(mapping, episode, topics)
     except PolicyError as error:
         found.problems.append(str(error))
-        # Else nobody looks at a picture before all that is corrected.
-        found.problems += first_pictures(mapping, episode.bag, topics)
+        # Otherwise problems of the images would appear only after all these are corrected.
+        found.problems += first_images(mapping, episode.bag, topics)
         return found
     found.frames = [len(part) for part in frames.parts]
     found.closed_up = frames.closed_up
@@ -124,7 +124,7 @@ def check_episode(
 
 def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
     ticks, left_out = np.concatenate(frames.parts), {each.name: each for each in frames.left_out}
-    for name, heard in frames.heard.items():
+    for name, heard in frames.topic_times.items():
         times, missing = heard.times_ns, left_out.get(name)
         newest = np.searchsorted(times, ticks + slack_ns(period_ns), "right") - 1
         ages_s = np.maximum(ticks - times[newest], 0) * 1e-9
@@ -142,9 +142,9 @@ def _inputs(frames: EpisodeFrames, period_ns: int) -> Iterator[InputCheck]:
 
 
 def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[str]:
-    """Yield what the times of messages tell."""
-    heard = frames.heard.values()
-    # What is held may be from long before.
+    """Yield warnings about the times of messages."""
+    heard = frames.topic_times.values()
+    # A held message may be much older than the episode.
     begins = {each.topic: max(int(each.times_ns[0]), frames.begin_ns) for each in heard}
     first, late = min(begins, key=begins.__getitem__), max(begins, key=begins.__getitem__)
     late_s = float(frames.parts[0][0] - begins[first]) * 1e-9
@@ -164,7 +164,7 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
             f"{mapping.pairing.tolerance_s:g} s, pairing.tolerance_s in the mapping"
         )
     yield from skewed_clocks(list(heard), _SKEWED * mapping.period_ns, mapping.period_ns)
-    for name, each in frames.heard.items():
+    for name, each in frames.topic_times.items():
         times = each.times_ns[len(each.times_ns) - each.new :]
         period_s = float(np.median(np.diff(times))) * 1e-9 if len(times) > 1 else 0.0
         if _SLOW * period_s * mapping.rate_hz > 1.0:
@@ -182,7 +182,7 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
 
 
 def warnings_of_values(frames: EpisodeFrames) -> Iterator[str]:
-    """Yield what the messages in frames tell, once these were read."""
+    """Yield warnings about the values in frames; read the frames first."""
     for name, ranges in frames.ranges.items():
         for each in ranges.outside:
             yield (

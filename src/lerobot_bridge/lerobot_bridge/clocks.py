@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The times of a recording's messages, and whether they are all of one clock."""
+"""The times of a recording's messages, and whether one clock stamped them all."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from model_tools.files.bags.streams import Extract, newest_times_ns
 from policy_inference.interfaces import Times
 
 AGREE_NS = 500_000_000
-"""Messages are logged so much later at most than others of the same stamp."""
+"""Largest difference of logging delays between topics that one clock stamps."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Heard:
-    """Messages of a topic.
+class TopicTimes:
+    """The times of the messages of a topic.
 
     Attributes:
         topic: Full name.
-        times_ns: [messages] rising; those that are repeated or come late are left out.
-        count: How many came during the episode.
-        new: How many of these are in `times_ns`, where they are the last ones.
-        logged_ns: When the first and the last of them came; where there are none, 0.
-        offset_ns: How much later at least they were logged: on one clock, the shortest delay.
-        back: Stamps of the episode that are earlier than the one before them in the log.
-        back_ns: By how much at the most.
-        back_at_ns: The first of them.
+        times_ns: [messages] increasing; repeated and late messages are left out.
+        count: Number of messages during the episode.
+        new: Number of these in `times_ns`, where they are the last ones.
+        logged_ns: Log times of the first and the last of them; 0 if there are none.
+        offset_ns: Smallest difference of log time and stamp: on one clock, the shortest delay.
+        back: Number of stamps in the episode that are earlier than the previous one in the log.
+        back_ns: The largest step back.
+        back_at_ns: The first stamp that is earlier.
     """
 
     topic: str
@@ -53,8 +53,8 @@ class Heard:
         return max(self.count - 1, 0) / max((last - first) * 1e-9, 1e-9)
 
 
-class _Noted:
-    """What is noted of an input, block by block."""
+class _TimesReader:
+    """Collects the times of an input, block by block."""
 
     def __init__(self, begin_ns: int) -> None:
         self._begin_ns = begin_ns
@@ -78,12 +78,12 @@ class _Noted:
         self._steps.append(steps[back])
         self._last = found[-1:]
 
-    def heard(self, topic: str) -> Heard | None:
-        """Return what was heard; None where there was nothing."""
+    def heard(self, topic: str) -> TopicTimes | None:
+        """Return the times; None without any message."""
         if not self._times:
             return None
         logged, backs, steps = map(np.concatenate, (self._logged, self._backs, self._steps))
-        return Heard(
+        return TopicTimes(
             topic=topic,
             times_ns=np.concatenate(self._times),
             count=len(logged),
@@ -96,27 +96,27 @@ class _Noted:
         )
 
 
-def hear(
+def read_topic_times(
     bag: Bag,
     topics: Mapping[str, str],
     extract: Extract,
     look: Callable[[str, Block, Times], None],
     begin_ns: int,
-) -> dict[str, Heard]:
-    """Return when the messages of each input were.
+) -> dict[str, TopicTimes]:
+    """Return the times of the messages of each input.
 
     Args:
         bag: The recording.
         topics: Topics by input.
-        extract: What of it is read.
-        look: Gets each input, block of its messages, and their times.
-        begin_ns: When the episode begins, by the log; what is read may have come before.
+        extract: The part of the recording that is read.
+        look: Called with each input, a block of its messages, and their times.
+        begin_ns: Log time at which the episode begins; earlier messages may be read as well.
 
     Raises:
-        ToolError: The recording is broken, has no messages of an input there, or stamps begin
-            anew.
+        ToolError: The recording is broken, has no messages of an input during the episode, or its
+            stamps jump back (clock reset).
     """
-    noted = {name: _Noted(begin_ns) for name in topics}
+    noted = {name: _TimesReader(begin_ns) for name in topics}
 
     def note(name: str, block: Block, found: Times, new: Times) -> None:
         noted[name].look(block, found, new)
@@ -135,11 +135,11 @@ def hear(
     return {name: each for name, each in heard.items() if each is not None}
 
 
-def stamps_back(path: Path, heard: Sequence[Heard]) -> list[str]:
-    """Return what to say of each topic whose stamps go back, in the order of the log.
+def stamps_back(path: Path, heard: Sequence[TopicTimes]) -> list[str]:
+    """Return the problem of each topic whose stamps go back, in the order of the log.
 
     Args:
-        path: Of the recording.
+        path: The recording.
         heard: Its topics.
     """
     wrong = {each.topic: each for each in heard if each.back}
@@ -153,12 +153,12 @@ def stamps_back(path: Path, heard: Sequence[Heard]) -> list[str]:
     ]
 
 
-def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> list[str]:
-    """Return what to say of topics that are not stamped by one clock: of the worst, or nothing.
+def several_clocks(path: Path, heard: Sequence[TopicTimes], *, with_log: bool) -> list[str]:
+    """Return the worst problem of topics that different clocks stamp; empty if there is none.
 
     Args:
-        path: Of the recording.
-        heard: Its topics; one that said a thing once, maybe long before, tells nothing.
+        path: The recording.
+        heard: Its topics. A topic with a single message, maybe an old one, shows no clock.
         with_log: Whether the log must be on that clock as well.
     """
     clocks = {**_offsets_ns(heard), **({"the log": 0} if with_log else {})}
@@ -177,13 +177,13 @@ def several_clocks(path: Path, heard: Sequence[Heard], *, with_log: bool) -> lis
     ]
 
 
-def skewed_clocks(heard: Sequence[Heard], longest_ns: int, period_ns: int) -> Iterator[str]:
-    """Yield what to say of topics whose stamps are off by more than this from the others'.
+def skewed_clocks(heard: Sequence[TopicTimes], longest_ns: int, period_ns: int) -> Iterator[str]:
+    """Yield a warning for each topic whose stamps differ too much from those of the others.
 
     Args:
         heard: The topics of a recording.
-        longest_ns: By how much they may be.
-        period_ns: Of the frames.
+        longest_ns: Largest difference without a warning.
+        period_ns: Time between two frames.
     """
     clocks = _offsets_ns(heard)
     for topic, offset_ns in clocks.items():
@@ -199,10 +199,10 @@ def skewed_clocks(heard: Sequence[Heard], longest_ns: int, period_ns: int) -> It
             )
 
 
-def _offsets_ns(heard: Sequence[Heard]) -> dict[str, int]:
+def _offsets_ns(heard: Sequence[TopicTimes]) -> dict[str, int]:
     return {each.topic: each.offset_ns for each in heard if max(each.count, len(each.times_ns)) > 1}
 
 
 def _right(clocks: Mapping[str, int]) -> str:
-    """Return what agrees with the log best; where nothing does, the first topic."""
+    """Return the clock that agrees best with the log; the first topic if none agrees."""
     return min(clocks, key=lambda topic: min(abs(clocks[topic]), AGREE_NS + 1))

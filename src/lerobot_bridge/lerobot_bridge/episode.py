@@ -1,24 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An episode of a recording, and its frames: what readers give and writers of datasets take."""
+"""An episode of a recording: where it is, its frames, and the file beside its messages."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from policy_inference.core.images import Picture
-from policy_inference.interfaces import F64
+from policy_inference.bundle.schema import Found, Reader, entry, load_yaml
+from policy_inference.errors import BundleError
+from policy_inference.interfaces import F64, U8
+from policy_inference.safe_files import whole_file
 
 SIDECAR = "episode.json"
-"""File beside the messages of a recorded episode: what was to be done, and how it ended."""
+"""File beside the messages of a recorded episode: its task, and how it ended."""
 
 
 class Mark(IntEnum):
-    """What is said of an episode; the numbers are those of policy_msgs/EpisodeMark."""
+    """Kinds of marks of an episode; the numbers are those of policy_msgs/EpisodeMark."""
 
     START = 0
     STOP = 1
@@ -30,7 +33,7 @@ class Mark(IntEnum):
 
 
 class Span(NamedTuple):
-    """From when to when, ns; the end is not part of it."""
+    """A span of time, ns, without its end."""
 
     begin_ns: int
     end_ns: int
@@ -38,19 +41,19 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Episode:
-    """Where an episode is, and what is known of it.
+    """An episode: its place in a recording, and what is known about it.
 
     Attributes:
         bag: The recording: its folder, or its only file.
-        span: When it was, by the time of the log; None: all of the recording.
-        task: What was to be done.
-        tags: Words to find it by.
-        success: Whether that was reached; None: nobody said.
-        interventions: When a person drove in the policy's place; None: no policy ran, or nobody
-            watched for it.
-        number: Of the episode within its recording, from 0.
-        problem: Why it cannot be read; empty where it can.
-        problems: Why no dataset is to be made of it, as who recorded it says.
+        span: Its log times; None: the whole recording.
+        task: The task of the robot.
+        tags: Words to search for.
+        success: Whether the task was fulfilled; None: not judged.
+        interventions: When a person drove instead of the policy; None: no policy ran, or
+            interventions were not watched.
+        number: Number of the episode within its recording, from 0.
+        problem: Why it cannot be read; empty if it can.
+        problems: Reasons of the recorder to keep it out of datasets.
     """
 
     bag: Path
@@ -65,38 +68,100 @@ class Episode:
 
     @property
     def name(self) -> str:
-        """What it is called in reports."""
+        """Name in reports."""
         return f"{self.bag.name}[{self.number}]" if self.span else self.bag.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """What LeRobot knows of one moment.
+class DatasetFrame:
+    """A frame of a dataset: values and images of one moment.
 
     Attributes:
-        time_ns: When it was, by the stamps of the recording.
-        vectors: By feature, in LeRobot's units.
-        pictures: By camera, uint8 [height, width, 3] in RGB; whoever keeps them copies them.
-        intervention: Whether a person drove in the policy's place.
+        time_ns: Its time, by the stamps of the recording.
+        vectors: Values by feature, in LeRobot's units.
+        images: By camera, uint8 [height, width, 3] in RGB; valid until the next frame.
+        intervention: Whether a person drove instead of the policy.
     """
 
     time_ns: int
     vectors: Mapping[str, F64]
-    pictures: Mapping[str, Picture]
+    images: Mapping[str, U8]
     intervention: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """What of a recording is no episode: where, and why."""
+    """A part of a recording that is not an episode: its name, and why."""
 
     name: str
     why: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """Episodes of recordings, in the order of time, and what was skipped."""
+class FoundEpisodes:
+    """Episodes of recordings, in the order of time, and the parts that were skipped."""
 
     episodes: list[Episode] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyRan:
+    """The policy that drove."""
+
+    node: str = entry("full name of its node")
+    bundle_name: str = entry("name in its contract")
+    bundle_version: str = entry("version in its contract")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeSidecar:
+    """Content of the file beside the messages of a recorded episode."""
+
+    schema_version: Literal[1] = entry("1", default=1)
+    number: int = entry("number of the episode within its session, from 0", minimum=0)
+    task: str = entry("task of the robot")
+    tags: tuple[str, ...] = entry("words to search for", default=())
+    success: bool | None = entry("whether the task was fulfilled; null: not judged", default=None)
+    interventions: tuple[tuple[int, ...], ...] | None = entry(
+        "[begin, end) of each time that a person drove instead of the policy, ns of the log; "
+        "null: not watched",
+        default=None,
+    )
+    rate_hz: int = entry("frames per second of the mapping", minimum=1)
+    policy: PolicyRan | None = entry("policy that drove; null: a person", default=None)
+    ended: str = entry("why it ended", default="")
+    lost: int = entry("messages that came faster than the disk could write", default=0, minimum=0)
+    not_received: dict[str, int] = entry(
+        "messages that were sent but did not arrive, by topic", default={}
+    )
+    problems: tuple[str, ...] = entry("reasons to keep it out of datasets", default=())
+
+
+def read_sidecar(folder: Path) -> EpisodeSidecar:
+    """Read the file in the folder of an episode.
+
+    Raises:
+        BundleError: It is missing or does not fit; lists everything that is wrong.
+    """
+    path = folder / SIDECAR
+    reader = Reader(str(path))
+    found = reader.section(EpisodeSidecar, load_yaml(path))
+    for i, span in enumerate(found.interventions or () if found is not None else ()):
+        if len(span) != 2 or span[0] > span[1]:
+            reader.problem(f"interventions[{i}]", "[begin, end]", Found.of(list(span)))
+    if reader.problems:
+        raise BundleError(reader.problems)
+    sidecar: EpisodeSidecar = found
+    return sidecar
+
+
+def write_sidecar(folder: Path, sidecar: EpisodeSidecar) -> None:
+    """Write or replace the file, whole or not at all.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    text = json.dumps(asdict(sidecar), indent=1, ensure_ascii=False)
+    with whole_file(folder / SIDECAR, mode=0o644) as file:
+        file.write(f"{text}\n".encode())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which episodes recordings hold: one each, those that were marked, or one after another."""
+"""Finds the episodes of recordings: one for each, those between marks, or parts of equal length."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from lerobot_bridge.episode import SIDECAR, Episode, Found, Skipped, Span
+from lerobot_bridge.episode import SIDECAR, Episode, FoundEpisodes, Skipped, Span, read_sidecar
 from lerobot_bridge.marks import MARKS, marked_episodes
 from lerobot_bridge.recording.folder import UNFINISHED
-from lerobot_bridge.sidecar import read_sidecar
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, is_bag
 from policy_inference.errors import BundleError
 
 How = Literal["bag", "marks"] | float
-"""Each recording is an episode, the marks in it say which there are, or each is so long, s."""
+"""Each recording is an episode, its marks separate episodes, or each has this length, s."""
 
 _SHORTEST_REST = 0.5
-"""Share of an episode's length that the last one of a recording must have."""
+"""Share of the length that the last episode of a recording must have."""
 _MOST = 10_000
-"""Episodes that a recording is cut into."""
+"""Largest number of episodes in a recording."""
 _log = logging.getLogger("lerobot_bridge")
 
 
@@ -36,23 +35,23 @@ def find_episodes(
     task: str = "",
     tags: Sequence[str] = (),
     marks: str = MARKS,
-) -> Found:
+) -> FoundEpisodes:
     """Return the episodes of recordings.
 
-    A recording that is broken, or lacks the marks that are asked for, is one with a `problem`.
+    A recording that is broken or lacks the requested marks becomes an episode with a `problem`.
 
     Args:
-        paths: Recordings, and folders of such, as sessions of a recorder are.
+        paths: Recordings, and folders of recordings, such as the session of a recorder.
         how: What an episode is.
-        task: What was to be done, where neither a mark nor the file beside a recording says it.
-        tags: More words to find each episode by.
+        task: Task of episodes without one in their marks or in the file beside the recording.
+        tags: More tags for each episode.
         marks: Topic of the marks.
 
     Raises:
-        ToolError: There is no recording, a length is none, or nobody says the task of an episode.
+        ToolError: There is no recording, the length is invalid, or an episode has no task.
         OSError: Something cannot be read.
     """
-    found = Found()
+    found = FoundEpisodes()
     if isinstance(how, float) and not 1e-9 <= how < math.inf:
         raise ToolError(f"expected a length of episodes of more than 0 s, found {how:g}")
     for path in paths:
@@ -65,14 +64,14 @@ def find_episodes(
     for episode in found.episodes:
         if not episode.task and not episode.problem:
             raise ToolError(
-                f"{episode.name}: expected the task that was to be done, found none "
-                f"in its {'marks' if how == 'marks' else SIDECAR}; say it with --task"
+                f"{episode.name}: expected a task, found none "
+                f"in its {'marks' if how == 'marks' else SIDECAR}; name it with --task"
             )
     return found
 
 
 def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    """Yield the recordings of a path, by name; name those that were never finished."""
+    """Yield the recordings of a path, by name; note those that were never finished."""
     if not path.exists():
         raise ToolError(f"{path}: expected a recording, or a folder of recordings, found nothing")
     if is_bag(path):
@@ -93,16 +92,16 @@ def _recordings(path: Path, skipped: list[Skipped]) -> Iterator[Path]:
     yield from finished
 
 
-def _episodes(whole: Episode, how: How, marks: str) -> Found:
+def _episodes(whole: Episode, how: How, marks: str) -> FoundEpisodes:
     """Return the episodes of a recording."""
     if how == "bag" or whole.problem:
-        return Found(episodes=[whole])
+        return FoundEpisodes(episodes=[whole])
     bag = Bag(whole.bag)
     return marked_episodes(bag, whole, marks) if how == "marks" else _cut(bag, whole, float(how))
 
 
 def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
-    """Return a recording as an episode, with what the file beside it says."""
+    """Return a recording as an episode, with the content of the file beside it."""
     if not (bag / SIDECAR).is_file():
         return Episode(bag=bag, task=task, tags=tuple(tags))
     try:
@@ -111,7 +110,7 @@ def _whole(bag: Path, task: str, tags: Sequence[str]) -> Episode:
         return Episode(bag=bag, task=task, tags=tuple(tags), problem=str(error))
     if said.lost:
         _log.warning(
-            "%s: %d messages are missing that came faster than they could be recorded",
+            "%s: %d messages are missing, which came faster than the recorder could write",
             bag,
             said.lost,
         )
@@ -133,14 +132,18 @@ def _together(tags: Sequence[str], more: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*tags, *more)))
 
 
-def _add(found: Found, more: Found) -> None:
+def _add(found: FoundEpisodes, more: FoundEpisodes) -> None:
     found.episodes.extend(more.episodes)
     found.skipped.extend(more.skipped)
 
 
-def _cut(bag: Bag, whole: Episode, length_s: float) -> Found:
-    """Return parts of a recording that are so long, the last one maybe shorter."""
-    found, length_ns, end_ns = Found(), round(length_s * 1e9), bag.start_ns + bag.duration_ns
+def _cut(bag: Bag, whole: Episode, length_s: float) -> FoundEpisodes:
+    """Cut a recording into parts of this length; the last one may be shorter."""
+    found, length_ns, end_ns = (
+        FoundEpisodes(),
+        round(length_s * 1e9),
+        bag.start_ns + bag.duration_ns,
+    )
     if bag.duration_ns > _MOST * length_ns:
         raise ToolError(
             f"{bag.path}: expected at most {_MOST} episodes of {length_s:g} s, found a "

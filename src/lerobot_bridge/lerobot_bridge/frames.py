@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The frames of a recorded episode, as LeRobot would have recorded them.
 
-A first look at a recording reads the times of its messages and finds the moments of the frames;
-the frames themselves are then read one after another, so that memory does not grow with them.
+A first pass reads the times of the messages and computes the times of the frames. A second pass
+reads one frame after another, so that the use of memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.clocks import Heard, hear, several_clocks, stamps_back
-from lerobot_bridge.episode import SIDECAR, Episode, Frame
-from lerobot_bridge.inputs import find_inputs
-from lerobot_bridge.mapping import ACTION, STATE, Camera, RobotMapping, Source
+from lerobot_bridge.clocks import TopicTimes, read_topic_times, several_clocks, stamps_back
+from lerobot_bridge.episode import SIDECAR, DatasetFrame, Episode
+from lerobot_bridge.inputs import Read, camera_images, find_inputs, source_values
+from lerobot_bridge.mapping import ACTION, STATE, CameraSource, RobotMapping, Source
 from lerobot_bridge.one_publisher import OnePublisher
-from lerobot_bridge.plausible import Motion, Ranges
-from lerobot_bridge.reading import Read, picture_from, values_of
+from lerobot_bridge.plausible import MotionRange, Ranges
 from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
@@ -29,28 +28,29 @@ from policy_inference.assembly.observation import Arrival, ObservationAssembler,
 from policy_inference.interfaces import Times
 
 FEWEST = 2
-"""Frames of an episode: LeRobot counts no statistics of the videos of fewer."""
+"""Smallest number of frames of an episode: video statistics of LeRobot need two."""
 MOST_CLOSED_UP, FEW = 0.05, 5
-"""Share of an episode's frames that may be closed up: motion becomes as much faster; or so many."""
+"""Share and number of an episode's frames that may be closed up: motion becomes so much faster."""
 
 
 class EpisodeFrames:
     """The frames of an episode.
 
     Attributes:
-        episode: Which.
-        parts: The times of its frames (ns), between gaps of more than the mapping's
-            `max_gap_frames`; one where there is no such gap.
-        too_short: How many more parts there are, of a single frame.
-        left_out: Frames that are left out, by the source or camera that misses them.
-        apart: Frames that are left out since the images of the cameras are of times too far apart.
-        closed_up: How many lie between frames of one part, those that could not be read so far
-            included.
-        inputs: What the mapping says of each source and camera.
-        heard: What was heard of each source and camera.
+        episode: The episode.
+        parts: The times of its frames (ns), split at gaps of more than the mapping's
+            `max_gap_frames`; one part if there is no such gap.
+        too_short: Number of further parts, of a single frame.
+        left_out: Frames that are left out, by the source or camera without a message.
+        apart: Number of frames that are left out because the images of the cameras are too far
+            apart in time.
+        closed_up: Number of missing frames inside parts, including those that could not be read
+            so far.
+        inputs: The sources and cameras of the mapping, by name.
+        topic_times: Times of the messages of each source and camera.
         unreadable: Messages that could not be read in frames so far.
-        ranges: Of each source, which values were outside of their ranges in frames so far.
-        motions: Of state and action, whether they moved in frames so far.
+        ranges: For each source, the values outside their ranges in frames so far.
+        motions: The ranges of motion of state and action in frames so far.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class EpisodeFrames:
         """Find the topics of a mapping in the recording, and the moments of the frames.
 
         Args:
-            mapping: Says what a frame holds.
-            episode: Where it is.
+            mapping: Defines the content of a frame.
+            episode: The episode to read.
             topics: Topics of the recording by those of the mapping, where they have other names.
 
         Raises:
-            ToolError: The episode has a problem, or who recorded it says one; or the recording is
-                broken, lacks a topic, has no frame, its clocks disagree or begin anew, or several
-                publishers speak on one topic.
+            ToolError: The episode has a problem, or its recorder noted one; or the recording is
+                broken, lacks a topic or a frame, its clocks disagree or jump back, or a topic has
+                several publishers.
             OSError: It cannot be read.
         """
         self.episode, self._mapping = episode, mapping
@@ -75,8 +75,8 @@ class EpisodeFrames:
         if episode.problems:
             raise ToolError(
                 f"{episode.name}: expected a recording without problems, found in its "
-                f"{SIDECAR}: {'; '.join(episode.problems)}; record it anew, or delete "
-                "`problems` there to take it as it is"
+                f"{SIDECAR}: {'; '.join(episode.problems)}; record it again, or delete "
+                "`problems` there to use it as it is"
             )
         self._bag = Bag(episode.bag)
         self.inputs = {each.name: each for each in find_inputs(mapping, self._bag, topics or {})}
@@ -84,15 +84,15 @@ class EpisodeFrames:
         refuse_set_back(self._bag, self._topics)
         self._extract = self._read()
         one = OnePublisher(mapping, self._bag, self.inputs.values())
-        self.heard: Mapping[str, Heard] = hear(
+        self.topic_times: Mapping[str, TopicTimes] = read_topic_times(
             self._bag, self._topics, self._extract, one.look, self.begin_ns
         )
         wrong = [
-            *stamps_back(self._bag.path, list(self.heard.values())),
+            *stamps_back(self._bag.path, list(self.topic_times.values())),
             *one.problems,
             *several_clocks(
                 self._bag.path,
-                list(self.heard.values()),
+                list(self.topic_times.values()),
                 with_log=bool(episode.span or episode.interventions),
             ),
         ]
@@ -103,7 +103,7 @@ class EpisodeFrames:
             for each in self.inputs.values()
             if isinstance(each.source, Source)
         }
-        self.motions = {name: Motion() for name in (STATE, ACTION) if name in mapping.vectors}
+        self.motions = {name: MotionRange() for name in (STATE, ACTION) if name in mapping.vectors}
         self.unreadable: list[str] = []
         found = self._resampled()
         parts = found.parts((mapping.max_gap_frames + 1) * mapping.period_ns)
@@ -121,14 +121,14 @@ class EpisodeFrames:
 
     @property
     def begin_ns(self) -> int:
-        """When the episode begins at the earliest."""
+        """Earliest log time of the episode, ns."""
         return 0 if self.episode.span is None else self.episode.span.begin_ns
 
     def refuse_gaps(self) -> None:
         """Check that there is one part.
 
         Raises:
-            ToolError: There are more; says where the first gap is, and what was missing.
+            ToolError: There are more parts; names the first gap, and the missing messages.
         """
         if len(self.parts) == 1:
             return
@@ -137,7 +137,7 @@ class EpisodeFrames:
             raise ToolError(
                 f"{self.episode.name}: expected frames without gaps, found one from "
                 f"{begin * 1e-9:.3f} s to {end * 1e-9:.3f} s: most likely the clock was set "
-                "forward; set it (NTP) before recording, or take --gaps split, which makes an "
+                "forward; set it (NTP) before recording, or use --gaps split, which makes an "
                 "episode of each part"
             )
         missing = "; ".join(
@@ -158,19 +158,20 @@ class EpisodeFrames:
             "tolerance_s or max_gap_frames in the mapping closes them up"
         )
 
-    def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[Frame]:
+    def frames(self, part: int = 0, *, pixels: bool = True) -> Iterator[DatasetFrame]:
         """Yield the frames of a part, whose arrays live until the next one.
 
-        A message that cannot be read is as none: a frame without it is left out, up to
+        A message that cannot be read counts as missing: its frame is left out, up to
         `max_gap_frames` in a row.
 
         Args:
-            part: Its place in `parts`.
-            pixels: Whether pictures are decoded; else they are judged only, and frames have none.
+            part: Index in `parts`.
+            pixels: Whether images are decoded; otherwise they are only checked, and frames have
+                none.
 
         Raises:
-            ToolError: Messages of topics do not fit, or too many frames are missing; names each
-                topic and the time.
+            ToolError: Messages do not fit, or too many frames are missing; names each topic and
+                the time.
         """
         self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
@@ -218,18 +219,18 @@ class EpisodeFrames:
         return [
             name
             for name, each in self.inputs.items()
-            if isinstance(each.source, Camera) and each.source.resample != "hold"
+            if isinstance(each.source, CameraSource) and each.source.resample != "hold"
         ]
 
     def _readers(self, *, pixels: bool) -> dict[str, Read]:
         return {
-            name: picture_from(self._bag, each, pixels=pixels)
-            if isinstance(each.source, Camera)
-            else values_of(self._mapping, self._bag, each, self.ranges[name])
+            name: camera_images(self._bag, each, pixels=pixels)
+            if isinstance(each.source, CameraSource)
+            else source_values(self._mapping, self._bag, each, self.ranges[name])
             for name, each in self.inputs.items()
         }
 
-    def _frame(self, tick: int, values: Mapping[str, Any]) -> Frame:
+    def _frame(self, tick: int, values: Mapping[str, Any]) -> DatasetFrame:
         vectors = {
             feature: np.concatenate([values[name] for name in names])
             for feature, names in self._features.items()
@@ -237,20 +238,20 @@ class EpisodeFrames:
         for name, motion in self.motions.items():
             motion.look(vectors[name])
         spans = self.episode.interventions or ()
-        return Frame(
+        return DatasetFrame(
             time_ns=tick,
             vectors=vectors,
-            pictures={
-                name: picture
+            images={
+                name: image
                 for name in self._mapping.cameras
-                if (picture := values[f"cameras.{name}"]) is not None
+                if (image := values[f"cameras.{name}"]) is not None
             },
             intervention=any(begin <= tick < end for begin, end in spans),
         )
 
     @property
     def _features(self) -> dict[str, list[str]]:
-        """By feature, the names of its inputs."""
+        """Names of the inputs of each feature."""
         names = [name for name, each in self.inputs.items() if isinstance(each.source, Source)]
         return {
             feature: list(group)
@@ -262,7 +263,7 @@ class EpisodeFrames:
         received = [name for name, each in self.inputs.items() if each.source.stamp == "received"]
         if span is None:
             return Extract(received=received)
-        # A message from before may be the newest one when the episode begins.
+        # The newest message at the beginning of the episode may be older than the episode.
         begins = {
             name: max(0, span.begin_ns - int(each.limit_ns))
             for name, each in self.inputs.items()
@@ -273,7 +274,7 @@ class EpisodeFrames:
     def _resampled(self) -> Resampled:
         span = self.episode.span
         return resample(
-            {name: each.times_ns for name, each in self.heard.items()},
+            {name: each.times_ns for name, each in self.topic_times.items()},
             {name: each.limit_ns for name, each in self.inputs.items()},
             self._mapping.period_ns,
             self._mapping.pairing,
@@ -297,7 +298,7 @@ class EpisodeFrames:
         )
 
     def _why_missing(self, missing: LeftOut) -> str:
-        heard, source = self.heard[missing.name], self.inputs[missing.name].source
+        heard, source = self.topic_times[missing.name], self.inputs[missing.name].source
         remedy = (
             "resample: as_of, which repeats messages"
             if source.resample == "drop"
@@ -305,7 +306,7 @@ class EpisodeFrames:
         )
         return (
             f"{heard.topic} has {heard.rate_hz:.1f} messages per second for "
-            f"{self._mapping.rate_hz} frames, and none that counts in {missing.frames}: take a "
+            f"{self._mapping.rate_hz} frames, and none that counts in {missing.frames}: use a "
             f"lower rate_hz in the mapping, or for this topic {remedy}"
         )
 

@@ -1,63 +1,77 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What of a recording a mapping means: the topics of its sources and cameras."""
+"""The sources and cameras of a mapping in a recording: their topics, and how to read them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
+from lerobot_bridge.plausible import Ranges
+from lerobot_bridge.values import SourceReader, image_of
+from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import find_topics
+from policy_inference.assembly.observation import Arrival
+from policy_inference.core.images import frame_of
+from policy_inference.errors import PolicyError, RobotError
+from policy_inference.interfaces import F64
+
+Read = Callable[[Arrival], Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
-    """A source or a camera, and where a recording has its messages.
+class RecordedInput:
+    """A source or a camera, and its topic in a recording.
 
     Attributes:
-        name: Of the source or camera in reports: action, observation.state[1], cameras.front.
-        source: What the mapping says.
+        name: Name in reports: action, observation.state[1], cameras.front.
+        source: Its definition in the mapping.
         topic: Full name of its topic.
         limit_ns: Age up to which a message counts.
     """
 
     name: str
-    source: Source | Camera
+    source: Source | CameraSource
     topic: str
     limit_ns: float
 
 
-def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> list[Input]:
+def find_inputs(mapping: RobotMapping, bag: Bag, topics: Mapping[str, str]) -> list[RecordedInput]:
     """Return the sources in the order of the features, and then the cameras.
 
-    Relative topics are looked for in any one namespace.
+    Relative topics may be in any namespace, all in the same one.
 
     Args:
-        mapping: Says what is wanted.
+        mapping: Defines the sources and cameras.
         bag: The recording.
         topics: Topics of the recording by those of the mapping, where they have other names.
 
     Raises:
-        ToolError: A topic is missing, of another type, one of several, or of another robot.
+        ToolError: A topic is missing, has another type, is ambiguous, or belongs to another robot.
     """
     wanted = dict(_wanted(mapping))
     types: dict[str, tuple[str, ...]] = {}
     for source in wanted.values():
-        types[source.topic] = source.types if isinstance(source, Camera) else (source.type,)
+        types[source.topic] = source.types if isinstance(source, CameraSource) else (source.type,)
     absolute = {topic: topic for topic in types if topic.startswith("/")}
     found = find_topics(bag, types, {**absolute, **topics}, optional=())
     return [
-        Input(
+        RecordedInput(
             name=name, source=source, topic=found[source.topic], limit_ns=limit_ns(mapping, source)
         )
         for name, source in wanted.items()
     ]
 
 
-def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | Camera]]:
+def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | CameraSource]]:
     for feature, sources in mapping.vectors.items():
         for i, source in enumerate(sources):
             yield feature if len(sources) == 1 else f"{feature}[{i}]", source
@@ -65,9 +79,98 @@ def _wanted(mapping: RobotMapping) -> Iterator[tuple[str, Source | Camera]]:
         yield f"cameras.{name}", camera
 
 
-def limit_ns(mapping: RobotMapping, source: Source | Camera) -> float:
+def limit_ns(mapping: RobotMapping, source: Source | CameraSource) -> float:
     """Return the age up to which a message of a source or camera counts."""
     if source.resample == "hold":
         return math.inf
-    # One that came within the last period is younger than that.
+    # A message within the last period is younger than the period.
     return mapping.period_ns - 1 if source.resample == "drop" else mapping.tolerance_ns(source)
+
+
+def source_values(mapping: RobotMapping, bag: Bag, entry: RecordedInput, ranges: Ranges) -> Read:
+    """Return a function that reads the values [names] of a source.
+
+    It raises a ToolError with topic and time if a message does not fit, or its values contradict
+    the mapping.
+    """
+    source = entry.source
+    assert not isinstance(source, CameraSource)
+    # The fast decoder reads positions and velocities of joints only.
+    whole = source.fields is not None or source.quantity == "effort"
+    read = partial(_values, SourceReader(mapping, source), ranges)
+    return partial(_read, bag, entry.topic, bag.decoder(entry.topic, whole=whole), read)
+
+
+def camera_images(bag: Bag, entry: RecordedInput, *, pixels: bool) -> Read:
+    """Return a function that reads the images of a camera; it returns None without `pixels`.
+
+    It raises a ToolError with topic and time if an image does not fit.
+    """
+    camera = entry.source
+    assert isinstance(camera, CameraSource)
+    read = partial(image_of if pixels else _judged, camera)
+    return partial(_read, bag, entry.topic, bag.decoder(entry.topic), read)
+
+
+def first_images(mapping: RobotMapping, path: Path, topics: Mapping[str, str]) -> Iterator[str]:
+    """Check the first image of each camera of a recording that may have other problems.
+
+    Args:
+        mapping: Defines the cameras.
+        path: The recording.
+        topics: Topics of the recording by those of the mapping, where they have other names.
+
+    Yields:
+        The problem of the image.
+    """
+    with suppress(PolicyError, OSError):  # the caller has reported other problems
+        bag = Bag(path)
+        for name, camera in mapping.cameras.items():
+            one = replace(mapping, vectors={}, cameras={name: camera})
+            with suppress(ToolError):
+                (entry,) = find_inputs(
+                    one,
+                    bag,
+                    {topic: other for topic, other in topics.items() if topic == camera.topic},
+                )
+                with bag.blocks() as blocks_of:
+                    block = next(blocks_of(entry.topic))
+                first = Arrival(int(block.log_ns[0]), name, block.data(0))
+                if problem := _problem(camera_images(bag, entry, pixels=False), first):
+                    yield problem
+
+
+def _problem(read: Read, arrival: Arrival) -> str:
+    try:
+        read(arrival)
+    except ToolError as error:
+        return str(error)
+    return ""
+
+
+def _read(
+    bag: Bag,
+    topic: str,
+    decode: Callable[[bytes], Any],
+    read: Callable[[Any], Any],
+    arrival: Arrival,
+) -> Any:
+    try:
+        return read(decode(arrival.data))
+    except (RobotError, struct.error, ValueError) as error:
+        text = (
+            error
+            if isinstance(error, RobotError)
+            else f"expected a whole message, found a broken one ({error})"
+        )
+        raise bag.problem(topic, arrival.time_ns, text) from error
+
+
+def _values(reader: SourceReader, ranges: Ranges, message: Any) -> F64:
+    values = reader.read(message)
+    ranges.check(values)
+    return values
+
+
+def _judged(camera: CameraSource, message: Any) -> None:
+    frame_of(message, camera)

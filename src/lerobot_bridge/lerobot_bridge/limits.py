@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What of an action is really sent: within the limits, and joints not far from where they are."""
+"""Limits of actions: of positions, of fields, and of the distance to the measured position."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lerobot_bridge.mapping import ACTION, STATE, Command, RobotMapping
+from lerobot_bridge.mapping import ACTION, STATE, CommandChannel, RobotMapping
 from lerobot_bridge.values import ToLeRobot
 from policy_inference.errors import RobotError
 
 
 class Sent(NamedTuple):
-    """What is sent in the place of an action, in LeRobot's units.
+    """The values that are sent for an action, in LeRobot's units.
 
-    `clipped` names the values that are not those that were asked for.
+    `clipped` names the values that differ from those of the action.
     """
 
     values: dict[str, float]
     clipped: tuple[str, ...]
 
 
-class Limits:
-    """Those of a mapping's commands: of the positions of joints, and of fields.
+class ActionLimits:
+    """The limits of the commands of a mapping: positions of joints, and fields.
 
     Attributes:
-        names: Of the values of an action, in the order of the feature `action` where there is one.
+        names: Names of the values of an action, in the order of the feature `action` if it exists.
     """
 
     def __init__(self, mapping: RobotMapping) -> None:
         """Collect the limits of the joints that are commanded.
 
         Raises:
-            RobotError: A joint's distance from its measured position is limited, and
-                observation.state does not have that.
+            RobotError: The distance of a joint to its measured position is limited, and
+                observation.state lacks the joint.
         """
         self.names = mapping.names(ACTION) if ACTION in mapping.vectors else mapping.command_names
         self._bounds = {
@@ -55,9 +55,9 @@ class Limits:
                 )
 
     def apply(self, action: Mapping[str, float], measured: Mapping[str, float]) -> Sent:
-        """Return what is sent for an action.
+        """Return the values to send for an action.
 
-        A joint that is beyond its limits is led back in steps of `max_relative_target`.
+        A joint beyond its limits moves back in steps of `max_relative_target`.
 
         Args:
             action: Value by name.
@@ -98,7 +98,7 @@ class Limits:
 
 
 class _Bound(NamedTuple):
-    """Limits of a value in LeRobot's units; infinite where there are none."""
+    """ActionLimits of a value in LeRobot's units; infinite where there are none."""
 
     low: float
     high: float
@@ -111,7 +111,7 @@ class _Bound(NamedTuple):
         return min(max(inside, measured[name] - self.step), measured[name] + self.step)
 
 
-def _bounds(mapping: RobotMapping, channel: Command) -> dict[str, _Bound]:
+def _bounds(mapping: RobotMapping, channel: CommandChannel) -> dict[str, _Bound]:
     joints = mapping.joints_of(channel)
     if not joints:
         return {name: _Bound(low, high, math.inf) for name, (low, high) in channel.limits.items()}

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mapping file: which topic and field is which LeRobot feature.
 
-One file for everything: recordings become datasets by it and datasets recordings, LeRobot sees and
-moves the robot by it. It is validated as a whole when it is loaded. Values are called as LeRobot
-calls them (`shoulder_pan.pos`), in the units of the dataset; ROS counts in rad, m and s.
+One file serves all uses: conversion of recordings to datasets and back, and control of the robot by
+LeRobot. It is validated as a whole when it is loaded. Values have the names of LeRobot
+(`shoulder_pan.pos`) and the units of the dataset; ROS uses rad, m and s.
 
-    mapping = load_mapping("so101")          # one that comes along, or the path of a file
+    mapping = load_mapping("so101")          # an included mapping, or the path of a file
     mapping.names("observation.state")       # ("shoulder_pan.pos", ..., "gripper.pos")
 """
 
@@ -35,7 +35,7 @@ NAMED = (JOINT_STATE, JOINT_COMMAND, TRAJECTORY)
 SENT = (*NAMED, *ARRAYS, *TWISTS)
 """Types of messages that can be sent as commands."""
 SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
-"""By quantity, how LeRobot's names of values end: shoulder_pan.pos."""
+"""Endings of LeRobot's names of values, by quantity: shoulder_pan.pos."""
 
 _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
@@ -47,7 +47,7 @@ _FIELD = re.compile(r"[a-z][a-z0-9_]*(\[\d+\])?(\.[a-z][a-z0-9_]*(\[\d+\])?)*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint(JointUnit):
-    """A joint: what LeRobot's values of it mean, and what it may be commanded.
+    """A joint: the meaning of LeRobot's values of it, and its limits.
 
     Positions convert as `JointUnit` says; velocities of radians and degrees by sign and factor;
     efforts are N·m on both sides.
@@ -68,7 +68,7 @@ class Joint(JointUnit):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A topic and which of its values are meant: joints, or fields by the names of the values."""
+    """A topic and its values: joints, or fields by the names of the values."""
 
     topic: str = entry("topic, relative or absolute", pattern=_TOPIC)
     type: str = entry("type of its messages: sensor_msgs/msg/JointState", pattern=_TYPE)
@@ -90,11 +90,11 @@ class Channel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source(Channel):
-    """Where values come from, and when they count.
+    """A topic that values come from, and which of its messages count.
 
-    There is a frame where the newest message before it counts: `hold`, however old it is; `as_of`,
-    if it is not older than the tolerance; `drop`, if it came within the last period. Which message
-    the frame has, `pairing` states; of a source that holds it is the newest one.
+    There is a frame if the newest message before it counts: with `hold` at any age; with `as_of` up
+    to the tolerance; with `drop` if it came within the last period. `pairing` states which message
+    the frame has; of a source with `hold` it is the newest.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -105,17 +105,19 @@ class Source(Channel):
         "age up to which as_of counts, s; two periods if absent", default=None, exclusiveMinimum=0
     )
     stamp: Literal["header", "received"] = entry(
-        "which time is a message's; those without a header or a stamp count when they came",
+        "time of a message; messages without a header or a stamp have the time of arrival",
         default="header",
     )
     timeout_s: float = entry(
-        "age at which a live robot is given up, s", default=0.5, exclusiveMinimum=0
+        "age of the newest message at which a live robot counts as lost, s",
+        default=0.5,
+        exclusiveMinimum=0,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Command(Channel):
-    """Where values are sent, and within which limits; those of joints are the joints'."""
+class CommandChannel(Channel):
+    """A topic that values are sent to, and the limits of fields; joints have their own limits."""
 
     limits: dict[str, tuple[float, ...]] = entry(
         "lowest and highest value that is sent of `fields`, in LeRobot's units: "
@@ -126,20 +128,22 @@ class Command(Channel):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
+class CameraSource:
     """A camera; its messages are sensor_msgs/Image or CompressedImage."""
 
-    topic: str = entry("topic of the pictures", pattern=_TOPIC)
-    height: int = entry("of the pictures, pixels", minimum=1, maximum=8192)
-    width: int = entry("of the pictures, pixels", minimum=1, maximum=8192)
-    resize: bool = entry("whether pictures of another size are stretched to it", default=False)
+    topic: str = entry("topic of the images", pattern=_TOPIC)
+    height: int = entry("height of the images, pixels", minimum=1, maximum=8192)
+    width: int = entry("width of the images, pixels", minimum=1, maximum=8192)
+    resize: bool = entry("whether images of another size are stretched to it", default=False)
     resample: Literal["hold", "as_of", "drop"] = entry("as for values", default="as_of")
     tolerance_s: float | None = entry(
         "age up to which as_of counts, s; two periods if absent", default=None, exclusiveMinimum=0
     )
     stamp: Literal["header", "received"] = entry("as for values", default="header")
     timeout_s: float = entry(
-        "age at which a live camera is given up, s", default=0.5, exclusiveMinimum=0
+        "age of the newest image at which a live camera counts as lost, s",
+        default=0.5,
+        exclusiveMinimum=0,
     )
 
     @property
@@ -150,7 +154,7 @@ class Camera:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RobotMapping:
-    """What of a ROS 2 robot is which feature of LeRobot's."""
+    """Maps topics of a ROS 2 robot to features of LeRobot."""
 
     schema_version: Literal[1] = entry("1")
     robot_type: str = entry("robot_type of datasets: so_follower", pattern=_NAME)
@@ -159,14 +163,14 @@ class RobotMapping:
     vectors: dict[str, tuple[Source, ...]] = entry(
         "features of numbers: observation.state, action, others", minProperties=1
     )
-    cameras: dict[str, Camera] = entry(
+    cameras: dict[str, CameraSource] = entry(
         "cameras by name: the feature is observation.images.NAME", default={}
     )
     pairing: Pairing = entry(
-        "which images and values make a frame, as in the contract of a policy", default=Pairing()
+        "which images and values form a frame, as in the contract of a policy", default=Pairing()
     )
-    command: tuple[Command, ...] = entry(
-        "where LeRobot's actions are sent; absent where it only watches", default=()
+    command: tuple[CommandChannel, ...] = entry(
+        "topics that LeRobot's actions are sent to; absent if it only observes", default=()
     )
     max_gap_frames: int = entry(
         "frames in a row that may be missing inside an episode; more end it", default=1, minimum=0
@@ -206,7 +210,7 @@ class RobotMapping:
         """Time between two frames, ns."""
         return round(1e9 / self.rate_hz)
 
-    def tolerance_ns(self, source: Source | Camera) -> int:
+    def tolerance_ns(self, source: Source | CameraSource) -> int:
         """Return the age up to which `as_of` counts, ns."""
         if source.tolerance_s is None:
             return 2 * self.period_ns
@@ -217,10 +221,10 @@ def load_mapping(file: str | Path) -> RobotMapping:
     """Read a mapping.
 
     Args:
-        file: Path, or the name of one that comes along: `so101`.
+        file: Path, or the name of an included mapping: `so101`.
 
     Raises:
-        BundleError: It is missing or does not fit; names everything that is wrong.
+        BundleError: It is missing or does not fit; lists everything that is wrong.
     """
     known = shipped()
     path = known.get(str(file), Path(file))
@@ -230,7 +234,7 @@ def load_mapping(file: str | Path) -> RobotMapping:
                 Problem(
                     file=str(file),
                     found="nothing",
-                    expected=f"a mapping file, or one that comes along ({', '.join(known)})",
+                    expected=f"a mapping file, or an included mapping ({', '.join(known)})",
                 )
             ]
         )
@@ -243,22 +247,22 @@ def field_steps(path: str) -> list[tuple[str, int | None]]:
 
 
 def shipped() -> Mapping[str, Path]:
-    """Return the mappings that come along, by name."""
+    """Return the included mappings, by name."""
     return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
 
 
 def mapping_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a mapping, with which editors complete and check it."""
+    """Return the JSON Schema of a mapping, for completion and checks in editors."""
     return json_schema(RobotMapping)
 
 
 def parse_mapping(content: object, path: object) -> RobotMapping:
-    """Validate what a file holds, as `load_mapping` does."""
+    """Validate the content of a file, as `load_mapping` does."""
     reader = Reader(str(path))
     mapping = reader.section(RobotMapping, content)
     whole = mapping if mapping is not None else _what_fits(content)
     if whole is not None:
-        _Validator(whole, reader).check()
+        _MappingValidator(whole, reader).check()
     if reader.problems:
         raise BundleError(reader.problems)
     found: RobotMapping = mapping
@@ -266,10 +270,10 @@ def parse_mapping(content: object, path: object) -> RobotMapping:
 
 
 def _what_fits(content: object) -> RobotMapping | None:
-    """Return the parts without a fault of a mapping that has some, so that all are told at once.
+    """Return the valid parts of an invalid mapping, so that one error lists all problems.
 
-    A joint with a fault is one that nothing more can be said of. None where even the sections are
-    not what they should be.
+    An invalid joint is replaced by one that passes all checks. None if the sections themselves are
+    invalid.
     """
     if not isinstance(content, Mapping):
         return None
@@ -304,15 +308,15 @@ def _what_fits(content: object) -> RobotMapping | None:
         cameras={
             name: found
             for name, each in cameras.items()
-            if (found := read(Camera, each)) is not None
+            if (found := read(CameraSource, each)) is not None
         },
         pairing=read(Pairing, content.get("pairing", {})) or Pairing(),
-        command=read(tuple[Command, ...], content.get("command", [])) or (),
+        command=read(tuple[CommandChannel, ...], content.get("command", [])) or (),
     )
 
 
-class _Validator:
-    """What one field alone cannot show."""
+class _MappingValidator:
+    """Checks what a single field cannot show."""
 
     def __init__(self, mapping: RobotMapping, reader: Reader) -> None:
         self._mapping, self._reader = mapping, reader
@@ -334,7 +338,7 @@ class _Validator:
         """Check that inputs go by their arrival where the newest counts, as it does on a robot."""
         if self._mapping.pairing.rule != "newest":
             return
-        seen: dict[str, Source | Camera] = {
+        seen: dict[str, Source | CameraSource] = {
             f"cameras.{name}": camera for name, camera in self._mapping.cameras.items()
         }
         for feature, sources in self._mapping.vectors.items():
@@ -363,14 +367,16 @@ class _Validator:
     def _feature(self, feature: str, sources: Sequence[Source]) -> None:
         key = f"vectors.{feature}"
         if not re.fullmatch(_FEATURE, feature) or feature.startswith(IMAGES):
-            self._problem(key, "action, or observation. and a name; pictures are cameras", feature)
+            self._problem(
+                key, "action, or observation. and a name; images belong to cameras", feature
+            )
         if not sources:
             self._problem(key, "at least one source", Found("an empty list"))
         for i, source in enumerate(sources):
             self._channel(f"{key}[{i}]", source)
             if source.quantity != "position" and source.fields is not None:
                 self._problem(
-                    f"{key}[{i}].quantity", "nothing, since the fields say it", source.quantity
+                    f"{key}[{i}].quantity", "no quantity, which the fields define", source.quantity
                 )
             if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
                 self._problem(
@@ -476,7 +482,7 @@ class _Validator:
                     Found(", ".join(names)),
                 )
 
-    def _limits(self, key: str, channel: Command) -> None:
+    def _limits(self, key: str, channel: CommandChannel) -> None:
         fields, stops = channel.fields or {}, channel.type in TWISTS
         for name, (low, high) in channel.limits.items():
             where = f"{key}.limits.{name}"

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from lerobot_bridge.clocks import AGREE_NS
-from lerobot_bridge.episode import Episode, Found, Mark, Skipped, Span
+from lerobot_bridge.episode import Episode, FoundEpisodes, Mark, Skipped, Span
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.topics import find_topics
@@ -22,18 +22,18 @@ _INTERVENTIONS = (Mark.INTERVENTION_BEGINS, Mark.INTERVENTION_ENDS)
 _log = logging.getLogger("lerobot_bridge")
 
 
-def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
+def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> FoundEpisodes:
     """Return the episodes of a recording that were started and stopped, by the stamps of marks.
 
-    A mark that a recorder got late (it is kept for those who come later) counts when it happened.
+    A mark that arrived late (the topic keeps marks for late subscribers) counts by its stamp.
 
     Args:
         bag: The recording.
-        whole: What holds for each of them, where its marks do not say otherwise.
-        topic: Of the marks.
+        whole: Values of each episode that its marks do not set.
+        topic: Topic of the marks.
 
     Raises:
-        ToolError: There are no marks, or none that fit.
+        ToolError: There are no marks, or no START with a STOP.
     """
     given = {topic: topic} if topic.startswith("/") else {}
     full = find_topics(bag, {topic: (MARK,)}, given)[topic]
@@ -58,12 +58,12 @@ def marked_episodes(bag: Bag, whole: Episode, topic: str = MARKS) -> Found:
 
 
 def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, Any]]:
-    """Return marks with the times of their stamps, or of the log where they have no stamp.
+    """Return marks with their stamps, or with log times if they have no stamp.
 
-    Stamps of another clock than the log's would be elsewhere in the recording: then the log counts.
+    Stamps of another clock would lie elsewhere in the recording: then the log times count.
     """
     stamps_ns = [mark.stamp.sec * 1_000_000_000 + mark.stamp.nanosec for _, mark in marks]
-    # At least one was logged as it came.
+    # At least one mark was logged without delay.
     delay_ns = min(
         (
             time_ns - stamp_ns
@@ -75,7 +75,7 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
     if abs(delay_ns) > AGREE_NS:
         _log.warning(
             "%s: expected stamps on the clock of the recording, found them %.3f s %s it; "
-            "the times of the recording are taken",
+            "the times of the recording are used",
             place,
             abs(delay_ns) * 1e-9,
             "behind" if delay_ns > 0 else "ahead of",
@@ -89,10 +89,10 @@ def _by_stamp(marks: Sequence[tuple[int, Any]], place: str) -> list[tuple[int, A
 
 
 class _MarkReader:
-    """Takes marks in the order of time.
+    """Builds episodes from marks in the order of time.
 
     Attributes:
-        found: Episodes that are over, and what was skipped.
+        found: Finished episodes, and skipped ones.
     """
 
     def __init__(self, whole: Episode) -> None:
@@ -100,7 +100,7 @@ class _MarkReader:
         self._running: Episode | None = None
         self._begin_ns = 0
         self._driven_since_ns: int | None = None
-        self.found = Found()
+        self.found = FoundEpisodes()
 
     def take(self, time_ns: int, mark: Any) -> None:
         kind = Mark(mark.kind)
@@ -145,7 +145,7 @@ class _MarkReader:
 
     def _discard(self, number: int) -> None:
         episodes = self.found.episodes
-        # Also one that was stopped already, but not whatever came before it.
+        # An episode that was already stopped as well, but no earlier one.
         if self._running is None and episodes and episodes[-1].number == number:
             self._running = episodes.pop()
         self.drop("it was discarded")
@@ -162,12 +162,12 @@ class _MarkReader:
             self.found.skipped.append(
                 Skipped(
                     name=name,
-                    why=f"its {kind.name} is of an episode that was not started, or not kept",
+                    why=f"its {kind.name} belongs to an episode that was not started, or not kept",
                 )
             )
 
     def _note_driven_until(self, time_ns: int) -> None:
-        """Note that a person drove the running episode until then, maybe since before it."""
+        """Note that a person drove until now, maybe since before the episode."""
         if self._running is not None and self._driven_since_ns is not None:
             driven = Span(max(self._driven_since_ns, self._begin_ns), time_ns)
             before = self._running.interventions or ()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the positions of a topic are those of one arm: those of two jump to and fro."""
+"""Finds topics with the positions of two arms: such positions jump to and fro."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.inputs import Input
+from lerobot_bridge.inputs import RecordedInput
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from model_tools.files.bags.bag import Bag
@@ -19,21 +19,21 @@ from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Times
 
 _EACH, _RUN = 128, 24
-"""Of so many messages, so many in a row are looked at."""
+"""Of _EACH messages, _RUN consecutive ones are examined."""
 _JUMP_RAD, _JUMPS, _BACK, _SHARE = 0.03, 6, 0.25, 0.8
-"""Half of the joints jump so far, so often in a run; a jump is taken back if no more than such a
-part of it is left after the next one, and such a share of the jumps is."""
+"""Two arms: half of the joints jump by _JUMP_RAD at least _JUMPS times in a run, and the next
+messages reverse the share _SHARE of the jumps, up to the rest _BACK."""
 
 
 class OnePublisher:
-    """Looks at neighbouring messages of joints' positions.
+    """Compares consecutive messages with positions of joints.
 
     `model_tools.files.bags.topics` compares positions with velocities, which commands and leaders
-    have not. Where two arms take turns, each step from one to the other is taken back by the next;
-    however fast an arm moves or trembles, its steps are not.
+    lack. If messages of two arms alternate, each step from one to the other is reversed by the
+    next. The steps of a single arm are not, even if it moves fast or trembles.
     """
 
-    def __init__(self, mapping: RobotMapping, bag: Bag, inputs: Iterable[Input]) -> None:
+    def __init__(self, mapping: RobotMapping, bag: Bag, inputs: Iterable[RecordedInput]) -> None:
         """Prepare to read those inputs that are positions of joints."""
         self._bag, self._found = bag, dict[str, str]()
         self._topics: dict[str, str] = {}
@@ -50,11 +50,11 @@ class OnePublisher:
 
     @property
     def problems(self) -> list[str]:
-        """Of each topic that had several publishers so far, what to say of it."""
+        """The problem of each topic that had several publishers so far."""
         return list(self._found.values())
 
     def look(self, name: str, block: Block, times: Times) -> None:
-        """Judge messages of an input, given the times of a block."""
+        """Examine messages of an input, given the times of a block."""
         read = self._reads.get(name)
         if read is None or self._topics[name] in self._found:
             return
@@ -63,7 +63,7 @@ class OnePublisher:
             try:
                 positions = np.stack([read(block.data(place)) for place in places])
             except (RobotError, struct.error, ValueError):
-                continue  # told by who reads the frames
+                continue  # the reader of the frames reports it
             if jump_rad := _to_and_fro_rad(positions):
                 topic = self._topics[name]
                 self._found[topic] = str(
@@ -88,7 +88,7 @@ def _reads(
 
 
 def _to_and_fro_rad(positions: F64) -> float:
-    """Return how far positions [messages, joints] jump to and fro; 0 where they do not."""
+    """Return the distance that positions [messages, joints] jump to and fro; 0 if they do not."""
     steps = np.diff(positions, axis=0)
     far = np.median(np.abs(steps), axis=1)
     jumps = steps[far > _JUMP_RAD]

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """LeRobot's values into messages: the counterpart of `values`.
 
-No ROS package is needed: what makes an empty message of a type is given, so that the messages are
-those of rclpy (`lambda name: get_message(name)()`) or of a writer of recordings
-(`empty_messages.empty_messages`).
+It needs no ROS package: the caller gives a function that makes an empty message of a type. The
+messages are those of rclpy (`lambda name: get_message(name)()`) or of a writer of recordings
+(`to_bag.messages.empty_messages`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.empty_messages import Empty
 from lerobot_bridge.mapping import (
     ARRAYS,
     JOINT_COMMAND,
@@ -30,8 +29,10 @@ from lerobot_bridge.values import ToLeRobot
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Mode
 
+Empty = Callable[[str], Any]
+"""Makes an empty message of a type, such as sensor_msgs/msg/JointState."""
 _Columns = Mapping[str, F64]
-"""Values [joints] in SI units by quantity; NaN where none is known of a joint."""
+"""Values [joints] in SI units by quantity; NaN for joints without a value."""
 _Write = Callable[[Any, _Columns], None]
 _POINT = "trajectory_msgs/msg/JointTrajectoryPoint"
 
@@ -40,8 +41,8 @@ class Outgoing:
     """Makes the messages of one topic.
 
     Attributes:
-        topic, type: Of the messages.
-        names: Of the values, those of the channels one after the other.
+        topic, type: Topic and type of the messages.
+        names: Names of the values, one channel after the other.
     """
 
     def __init__(
@@ -55,13 +56,13 @@ class Outgoing:
         """Prepare.
 
         Args:
-            mapping: Whose channels they are.
-            channels: Those of the topic: one of the commands, or all sources that read it.
+            mapping: The mapping of the channels.
+            channels: Channels of the topic: a command, or all sources that read it.
             empty: Makes empty messages.
-            valid_for_s: How long a JointCommand may be followed after its receipt, s.
+            valid_for_s: Validity of a JointCommand after its receipt, s.
 
         Raises:
-            RobotError: These values do not make a message of the type.
+            RobotError: The values do not fit into a message of the type.
         """
         self.topic, self.type = channels[0].topic, channels[0].type
         self.names = tuple(
@@ -131,7 +132,7 @@ def _spans(mapping: RobotMapping, channels: Sequence[Channel]) -> Iterator[tuple
 def _fields(
     mapping: RobotMapping, channels: Sequence[Channel]
 ) -> list[tuple[list[tuple[str, int | None]], int]]:
-    """Return the steps to each field and the place of its value; elements of arrays in order."""
+    """Return the path to each field and the index of its value; elements of arrays in order."""
     found = []
     for channel, begin in _spans(mapping, channels):
         for i, path in enumerate((channel.fields or {}).values()):
@@ -142,7 +143,7 @@ def _fields(
 def _columns(
     mapping: RobotMapping, channels: Sequence[Channel], joints: Sequence[str]
 ) -> Callable[[F64], _Columns]:
-    """Return what turns values into columns of joints."""
+    """Return a function that sorts values into columns of joints."""
     parts = []
     for channel, begin in _spans(mapping, channels):
         mine, quantity = mapping.joints_of(channel), _quantity(channel)
@@ -169,7 +170,7 @@ def _columns(
 def _writer(
     mapping: RobotMapping, kind: str, joints: Sequence[str], empty: Empty, valid_for_s: float
 ) -> _Write:
-    """Return what writes columns into a message of a type."""
+    """Return a function that writes columns into a message of a type."""
     names = [mapping.ros_name(joint) for joint in joints]
     if kind == JOINT_COMMAND:
         return _joint_command(mapping, joints, names, valid_for_s)
@@ -227,14 +228,13 @@ def _gain(mapping: RobotMapping, joint: str, gain: str) -> float:
     value: float | None = getattr(mapping.joints[joint], gain)
     if value is None:
         raise RobotError(
-            f"joints.{joint}.{gain}: expected a value, since a JointCommand is to be "
-            "made, found nothing"
+            f"joints.{joint}.{gain}: expected a value, which a JointCommand needs, found nothing"
         )
     return value
 
 
 def _set_numbers(message: Any, field: str, values: F64) -> None:
-    """Write numbers as what the class uses: rclpy's are arrays, those of recordings numpy's."""
+    """Write numbers in the type of the class: array for rclpy, numpy for recordings."""
     old = getattr(message, field)
     setattr(
         message,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether values can be what the mapping says: degrees in the place of rad are far out.
+"""Whether values are plausible: degrees instead of rad are far out of range.
 
 And whether they move at all.
 """
@@ -17,16 +17,15 @@ from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64
 
 _MARGIN, _IMPOSSIBLE = 1.1, 3.0
-"""Of half a joint's range: up to there a measured position may be off, and from there on no joint
-is."""
+"""Multiples of half a joint's range: largest normal position, and the first impossible one."""
 
 STILL = 1e-3
-"""In LeRobot's units: less than that is no motion; a servo's step is 0.09 degrees."""
+"""Less than this, in LeRobot's units, is no motion; a servo's step is 0.09 degrees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outside:
-    """A value that was seen outside of its range, in LeRobot's units."""
+    """A value that was outside its range, in LeRobot's units."""
 
     name: str
     messages: int
@@ -36,10 +35,10 @@ class Outside:
 
 
 class Ranges:
-    """Compares positions of a source with what its joints can reach, where the mapping says it."""
+    """Compares positions of a source with the ranges of its joints, if the mapping has them."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
-        """Take the limits of positions, else the ends of the joints' ranges."""
+        """Use the limits of positions, or else the ends of the joints' ranges."""
         joints = mapping.joints_of(source) if source.quantity == "position" else ()
         self._names = mapping.values_of(source, source.quantity)
         ends_rad = np.array([_ends_rad(mapping.joints[joint]) for joint in joints]).reshape(-1, 2)
@@ -51,7 +50,7 @@ class Ranges:
 
     @property
     def outside(self) -> list[Outside]:
-        """Values that were outside of their ranges so far."""
+        """Values that were outside their ranges so far."""
         return [
             Outside(
                 name=self._names[i],
@@ -64,21 +63,21 @@ class Ranges:
         ]
 
     def check(self, values: F64) -> None:
-        """Judge values [names].
+        """Check values [names].
 
         Raises:
-            RobotError: One is so far out that it cannot be what the mapping says.
+            RobotError: A value is so far out of range that the mapping must be wrong.
         """
         if not len(self._half):
             return
-        # Where nothing is known of a joint, its range is NaN, and no comparison holds.
+        # The range of a joint without limits is NaN, and no comparison with it holds.
         far = np.abs(values - self._centre) / self._half
         if (impossible := np.flatnonzero(far > _IMPOSSIBLE)).size:
             i = int(impossible[0])
             raise RobotError(
                 f"{self._names[i]}: expected a position between {self._low[i]:.4g} and "
                 f"{self._high[i]:.4g} in LeRobot's units, found {values[i]:.4g}: most likely the "
-                "topic does not count in rad as ROS does, or the mapping's range or limits of the "
+                "topic does not use rad as ROS does, or the mapping's range or limits of the "
                 "joint are wrong"
             )
         out = far > _MARGIN
@@ -87,8 +86,8 @@ class Ranges:
         self._worst = np.where(worse | (out & (self._outside == 1)), values, self._worst)
 
 
-class Motion:
-    """Notes between which values a vector stays."""
+class MotionRange:
+    """Notes the range that a vector stays in."""
 
     def __init__(self) -> None:
         """Begin with none."""

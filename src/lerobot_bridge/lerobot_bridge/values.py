@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages into LeRobot's values: one reader per source of a mapping.
 
-No ROS package is needed: a message is any object with the attributes of its ROS type, whether rclpy
-or a reader of recordings made it.
+It needs no ROS package: a message is any object with the attributes of its ROS type, from rclpy or
+from a reader of recordings.
 """
 
 from __future__ import annotations
@@ -14,18 +14,27 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_bridge.mapping import ARRAYS, TRAJECTORY, Channel, RobotMapping, Source, field_steps
-from policy_inference.core.chunks.normalise import Units
+from lerobot_bridge.mapping import (
+    ARRAYS,
+    TRAJECTORY,
+    CameraSource,
+    Channel,
+    RobotMapping,
+    Source,
+    field_steps,
+)
+from policy_inference.core.chunks.normalise import Units, resized
+from policy_inference.core.images import decode, frame_of
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, U8
 
 
 class SourceReader:
     """Reads the values of a source from its messages.
 
     Attributes:
-        names: Of the values, in their order.
+        names: Names of the values, in their order.
     """
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
@@ -50,8 +59,28 @@ class SourceReader:
         return values
 
 
+def image_of(camera: CameraSource, message: Any) -> U8:
+    """Return the image of a camera, in the size of the mapping.
+
+    Args:
+        camera: Its definition in the mapping.
+        message: sensor_msgs/Image or CompressedImage; the image may be a view of it.
+
+    Returns:
+        uint8 [height, width, 3] in RGB.
+
+    Raises:
+        RobotError: The encoding is unknown, the image is broken, or its size differs and the
+            mapping does not resize it.
+    """
+    image = decode(frame_of(message, camera))
+    if image.shape[:2] == (camera.height, camera.width):
+        return image
+    return resized(image, (camera.width, camera.height))
+
+
 class ToLeRobot:
-    """Between a channel's values in rad, rad/s, m, N·m and LeRobot's units."""
+    """Converts the values of a channel between rad, rad/s, m, N·m and LeRobot's units."""
 
     def __init__(self, mapping: RobotMapping, channel: Channel, quantity: str = "position") -> None:
         """Compute the factors of a channel's joints or fields, in its order."""
@@ -90,7 +119,7 @@ class _Fields:
 
 
 class _Joints:
-    """Values by joint, of messages that name them or of arrays that do not."""
+    """Values by joint, from messages that name joints or arrays that do not."""
 
     def __init__(self, mapping: RobotMapping, source: Source) -> None:
         joints = [mapping.ros_name(joint) for joint in mapping.joints_of(source)]
@@ -115,12 +144,12 @@ class _Joints:
         if self._type in ARRAYS:
             return None, np.asarray(message.data, np.float64)
         if self._type == TRAJECTORY:
-            # Which of several is the action of a moment depends on when the controller got them.
+            # The time of arrival at the controller decides which point is the action of a moment.
             if len(message.points) != 1:
                 raise RobotError(
                     "expected a trajectory of one point, the action of its moment, "
-                    f"found {len(message.points)} points; record where the joints "
-                    "are led to, such as the controller's reference, in its place"
+                    f"found {len(message.points)} points; record the targets of the "
+                    "joints instead, such as the controller's reference"
                 )
             return message.joint_names, np.asarray(message.points[0].positions, np.float64)
         names = message.name if hasattr(message, "name") else message.names
@@ -128,7 +157,7 @@ class _Joints:
 
 
 def _getter(path: str) -> Callable[[Any], float]:
-    """Return what reads a field like twist.linear.x or data[2]."""
+    """Return a function that reads a field like twist.linear.x or data[2]."""
     parts = field_steps(path)
 
     def get(message: Any) -> float:
@@ -165,7 +194,7 @@ def _item(path: str, name: str, values: Any, index: int) -> Any:
 
 
 def _fields_of(message: Any) -> list[str]:
-    """Return the names of a message's fields, whether rclpy or rosbags made it."""
+    """Return the names of the fields of a message of rclpy or rosbags."""
     if dataclasses.is_dataclass(message):
         return [field.name for field in dataclasses.fields(message)]
     if hasattr(message, "get_fields_and_field_types"):

@@ -15,11 +15,10 @@ import numpy as np
 import pytest
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-from lerobot_bridge.episode import Span
+from lerobot_bridge.episode import EpisodeSidecar, Span, write_sidecar
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
 
 from .bags import (
@@ -311,7 +310,7 @@ def test_broken_pictures_in_a_row_are_refused(tmp_path: Path) -> None:
             {"position": np.array([1.0, 9.0, 45.0])},
             r"pan\.pos: expected a position between -114.6 and 114.6 in LeRobot's units, "
             r"found 2578: most "
-            "likely the topic does not count in rad as ROS does, or the mapping's range or limits",
+            "likely the topic does not use rad as ROS does, or the mapping's range or limits",
         ),
         (
             {"position": np.array([60.0, 9.0, 0.0])},
@@ -391,7 +390,7 @@ def test_recordings_of_something_else_are_refused(
 
 def test_what_the_recorder_noted_is_a_reason(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", arm(1000))
-    write_sidecar(bag, Sidecar(number=0, task="wave", rate_hz=20, problems=("two leaders",)))
+    write_sidecar(bag, EpisodeSidecar(number=0, task="wave", rate_hz=20, problems=("two leaders",)))
     (episode,) = find_episodes([bag]).episodes
 
     with pytest.raises(ToolError, match=r"bag: .*episode\.json: two leaders; record it anew"):
@@ -497,7 +496,7 @@ def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
         said,
         "bag: expected up to 5 % of the frames missing between others, since "
         f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
-        "second for 20 frames, and none that counts in 40: take a lower rate_hz in the mapping, "
+        "second for 20 frames, and none that counts in 40: use a lower rate_hz in the mapping, "
         "or for this topic resample: as_of, which repeats messages",
         mapping=mapping_of(cameras={"front": camera}),
     )

@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-from lerobot_bridge.episode import SIDECAR, Episode, Span
+from lerobot_bridge.episode import SIDECAR, Episode, EpisodeSidecar, Span, write_sidecar
 from lerobot_bridge.episodes import How, find_episodes
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.sidecar import Sidecar, write_sidecar
 from model_tools.errors import ToolError
 
 from .bags import MS, START_NS, S, Said, arm, joints, mapping_of, mark, times, write_bag
@@ -40,7 +39,7 @@ def test_the_file_beside_a_recording_says_what_it_is(tmp_path: Path) -> None:
     bag = write_bag(tmp_path / "bag", arm(100))
     write_sidecar(
         bag,
-        Sidecar(
+        EpisodeSidecar(
             number=3,
             task="stack",
             tags=("cubes",),
@@ -203,7 +202,7 @@ def test_a_verdict_is_of_the_episode_that_it_names(tmp_path: Path) -> None:
     assert [episode.success for episode in found.episodes] == [False, None]
     assert [(each.name, each.why) for each in found.skipped] == [
         ("bag[2]", "it was discarded"),
-        ("bag[2]", "its SUCCESS is of an episode that was not started, or not kept"),
+        ("bag[2]", "its SUCCESS belongs to an episode that was not started, or not kept"),
     ]
 
 
@@ -243,8 +242,7 @@ def test_recordings_are_cut_by_time(tmp_path: Path) -> None:
     [
         (
             "bag",
-            f"bag: expected the task that was to be done, found none in its {SIDECAR}; say it "
-            "with --task",
+            f"bag: expected a task, found none in its {SIDECAR}; name it with --task",
         ),
         (0.0, "expected a length of episodes of more than 0 s, found 0"),
         (math.nan, "expected a length of episodes of more than 0 s, found nan"),

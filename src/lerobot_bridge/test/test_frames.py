@@ -79,7 +79,7 @@ def test_a_frame_has_the_newest_of_everything(
         np.testing.assert_allclose(
             frame.vectors["action"], [math.degrees(leader / 1e4 + 0.05), 50.0], atol=1e-9
         )
-        picture = frame.pictures["front"]
+        picture = frame.images["front"]
         assert picture.shape == (16, 24, 3)
         assert picture[3, 4].tolist() == [(ms - (ms - 7) % 30) // 10, 50, 100]
 
@@ -127,7 +127,7 @@ def test_each_picture_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> N
 
     frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
 
-    reds = [frame.pictures["front"][0, 0, 0] for frame in frames.frames()]
+    reds = [frame.images["front"][0, 0, 0] for frame in frames.frames()]
     assert reds[:100] == [t // (10 * MS) % 256 for t in trembles]
 
 
@@ -149,7 +149,7 @@ def test_pictures_may_be_compressed_and_of_another_size(tmp_path: Path, end: str
         mapping_of(cameras={"front": camera}), episode_of(write_bag(tmp_path / "bag", said))
     )
 
-    pictures = [frame.pictures["front"].copy() for frame in frames.frames()]
+    pictures = [frame.images["front"].copy() for frame in frames.frames()]
     for i, picture in enumerate(pictures):
         assert picture.shape == (16, 24, 3)
         np.testing.assert_allclose(picture[8, 8], [5 * i, 50, 100], atol=3)
@@ -205,7 +205,7 @@ def test_topics_are_found_in_any_one_namespace(tmp_path: Path, namespace: str) -
 
     frames = EpisodeFrames(mapping_of(), episode_of(write_bag(tmp_path / "bag", said)))
 
-    assert frames.heard["action"].topic == f"{namespace}/leader/joint_states"
+    assert frames.topic_times["action"].topic == f"{namespace}/leader/joint_states"
 
 
 def test_topics_may_have_other_names(tmp_path: Path) -> None:
@@ -262,7 +262,7 @@ def test_long_gaps_part_an_episode(tmp_path: Path) -> None:
         list(range(700, 1001, 50)),
     ]
     assert frames.closed_up == 0
-    assert [frame.pictures["front"][0, 0, 0] for frame in frames.frames(1)] == [
+    assert [frame.images["front"][0, 0, 0] for frame in frames.frames(1)] == [
         70 + 5 * i for i in range(7)
     ]
 
@@ -272,7 +272,7 @@ def test_a_recording_may_be_split(tmp_path: Path) -> None:
 
     found = list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
 
-    assert [frame.pictures["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
+    assert [frame.images["front"][0, 0, 0] for frame in found] == [5 * i for i in range(21)]
     np.testing.assert_allclose(
         [frame.vectors["observation.state"][0] for frame in found],
         np.degrees(np.arange(21) / 200),
@@ -305,7 +305,7 @@ def test_an_episode_is_what_happened_in_its_span(
     found = [
         (
             (frame.time_ns - START_NS) // MS,
-            frame.pictures["front"][0, 0, 0],
+            frame.images["front"][0, 0, 0],
             frame.vectors["action"][0],
         )
         for frame in frames.frames()

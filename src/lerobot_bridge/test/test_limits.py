@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lerobot_bridge.limits import Limits
+from lerobot_bridge.limits import ActionLimits
 from lerobot_bridge.mapping import RobotMapping, load_mapping, parse_mapping
 from policy_inference.errors import RobotError
 
@@ -29,7 +29,9 @@ def mapping_of(joint: dict[str, Any], **more: Any) -> RobotMapping:
 
 
 def sent(joint: dict[str, Any], asked: float, measured: float) -> tuple[Any, bool]:
-    values, clipped = Limits(mapping_of(joint)).apply({"lift.pos": asked}, {"lift.pos": measured})
+    values, clipped = ActionLimits(mapping_of(joint)).apply(
+        {"lift.pos": asked}, {"lift.pos": measured}
+    )
     assert set(clipped) <= {"lift.pos"}
     return values["lift.pos"], bool(clipped)
 
@@ -89,7 +91,7 @@ def test_fields_end_at_their_limits_in_lerobot_s_units(
             }
         ],
     )
-    values, clipped = Limits(mapping).apply(asked, {})
+    values, clipped = ActionLimits(mapping).apply(asked, {})
     assert values == expected
     assert set(clipped) == {name for name in asked if asked[name] != expected[name]}
 
@@ -104,13 +106,13 @@ def test_fields_end_at_their_limits_in_lerobot_s_units(
 )
 def test_names_must_be_those_of_the_action(action: dict[str, float], found: str) -> None:
     with pytest.raises(RobotError, match=f"expected a value for each of lift.pos, found {found}"):
-        Limits(mapping_of(DEGREES)).apply(action, {})
+        ActionLimits(mapping_of(DEGREES)).apply(action, {})
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_what_is_not_finite_is_never_sent(value: float) -> None:
     with pytest.raises(RobotError, match=r"expected a finite value for lift\.pos"):
-        Limits(mapping_of(DEGREES)).apply({"lift.pos": value}, {})
+        ActionLimits(mapping_of(DEGREES)).apply({"lift.pos": value}, {})
 
 
 def test_a_limited_step_needs_a_measured_position() -> None:
@@ -123,9 +125,9 @@ def test_a_limited_step_needs_a_measured_position() -> None:
         {"unit": "degrees", "max_relative_target": 0.1}, vectors={"observation.state": [velocity]}
     )
     with pytest.raises(RobotError, match=r"lift\.max_relative_target: expected lift\.pos in"):
-        Limits(mapping)
+        ActionLimits(mapping)
 
 
 def test_values_are_in_the_order_of_the_feature() -> None:
     mapping = load_mapping("so101")
-    assert Limits(mapping).names == mapping.names("action")
+    assert ActionLimits(mapping).names == mapping.names("action")

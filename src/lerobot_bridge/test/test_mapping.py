@@ -120,13 +120,13 @@ OF_CHANNELS: list[Case] = [
     ),
     (
         {"vectors/state": [JOINT_STATE]},
-        "vectors.state: expected action, or observation. and a name; pictures are cameras, found "
-        "state",
+        "vectors.state: expected action, or observation. and a name; images belong to cameras, "
+        "found state",
     ),
     (
         {"vectors/observation.images.top": [JOINT_STATE]},
-        "vectors.observation.images.top: expected action, or observation. and a name; pictures are "
-        "cameras, found observation.images.top",
+        "vectors.observation.images.top: expected action, or observation. and a name; images "
+        "belong to cameras, found observation.images.top",
     ),
     (
         {"vectors/observation.empty": []},
@@ -189,7 +189,7 @@ OF_CHANNELS: list[Case] = [
     ),
     (
         {"vectors/action/1/quantity": "velocity"},
-        "vectors.action[1].quantity: expected nothing, since the fields say it, found velocity",
+        "vectors.action[1].quantity: expected no quantity, which the fields define, found velocity",
     ),
     (
         {
@@ -401,8 +401,8 @@ def test_file_that_is_no_mapping_rejected(content: object) -> None:
 def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         BundleError,
-        match=r"robot\.yaml: expected a mapping file, or one that "
-        r"comes along \(lekiwi, so100, .*\), found nothing",
+        match=r"robot\.yaml: expected a mapping file, or an included "
+        r"mapping \(lekiwi, so100, .*\), found nothing",
     ):
         load_mapping(tmp_path / "robot.yaml")
 

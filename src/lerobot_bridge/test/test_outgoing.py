@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lerobot_bridge.empty_messages import Empty, empty_messages
 from lerobot_bridge.mapping import (
     ARRAYS,
     JOINT_COMMAND,
@@ -17,7 +16,8 @@ from lerobot_bridge.mapping import (
     Source,
     parse_mapping,
 )
-from lerobot_bridge.outgoing import Outgoing
+from lerobot_bridge.outgoing import Empty, Outgoing
+from lerobot_bridge.to_bag.messages import empty_messages
 from lerobot_bridge.values import SourceReader
 from policy_inference.errors import RobotError
 from policy_inference.flight.message_types import message_types

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from rosbags.typesys import Stores, get_typestore
 
-from lerobot_bridge.features import dataset_features
+from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping import Channel, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from policy_inference.errors import RobotError

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What LeRobot's commands say of a ROS 2 robot: --robot.type=ros2 --robot.mapping=so101."""
+"""Options of a ROS 2 robot in LeRobot's commands: --robot.type=ros2 --robot.mapping=so101."""
 
 # LeRobot's parser needs types, not their names: no `annotations` from the future.
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Ros2RobotConfig(RobotConfig):
     """Which robot, how long to wait for it, and how long it waits for actions.
 
     Attributes:
-        mapping: A mapping file, or the name of one that comes along with lerobot_bridge.
-        connect_timeout_s: How long to wait until all topics have a message, s.
-        hold_s: How long an arm that follows JointCommand holds its last action while LeRobot
-            pauses, s; then it damps.
+        mapping: A mapping file, or the name of a mapping of lerobot_bridge.
+        connect_timeout_s: Longest wait until all topics have a message, s.
+        hold_s: Time that an arm on JointCommand holds its last action while LeRobot pauses, s;
+            then it damps.
     """
 
     mapping: str

@@ -10,7 +10,7 @@ from typing import Any
 from lerobot.robots import Robot
 from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnectedError
 
-from lerobot_bridge.limits import Limits
+from lerobot_bridge.limits import ActionLimits
 from lerobot_bridge.mapping import STATE, load_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 from lerobot_robot_ros2.config_ros2 import Ros2RobotConfig
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 class Ros2Robot(Robot):
     """Observes and moves a robot over the topics of a mapping.
 
-    The observation is `observation.state` and the cameras: LeRobot's commands know no others.
+    The observation is `observation.state` and the cameras: LeRobot's commands use no others.
     """
 
     config_class = Ros2RobotConfig
@@ -32,7 +32,7 @@ class Ros2Robot(Robot):
         """Read the mapping; the robot is not touched.
 
         Raises:
-            BundleError: The mapping is missing or does not fit; names everything that is wrong.
+            BundleError: The mapping is missing or does not fit; lists everything that is wrong.
             RobotError: It has no state, or no command.
         """
         super().__init__(config)
@@ -48,16 +48,16 @@ class Ros2Robot(Robot):
                     f"{STATE if key == 'vectors' else 'topics to send actions to'}, "
                     "found nothing"
                 )
-        # Datasets are called after it, whether they are recorded here or converted.
+        # Datasets carry this type, whether they are recorded here or converted.
         self.name = self.robot_type = self.mapping.robot_type
         self.cameras = self.mapping.cameras
-        self._limits = Limits(self.mapping)
-        self._told: set[str] = set()
+        self._limits = ActionLimits(self.mapping)
+        self._warned: set[str] = set()
         self._link: RobotLink | None = None
 
     @property
     def observation_features(self) -> dict[str, Any]:
-        """Values by name, and shapes [height, width, 3] of pictures by camera."""
+        """Values by name, and shapes [height, width, 3] of images by camera."""
         return {
             **dict.fromkeys(self.mapping.names(STATE), float),
             **{
@@ -107,7 +107,7 @@ class Ros2Robot(Robot):
         """Do nothing: gains are the driver's, or in the mapping."""
 
     def get_observation(self) -> dict[str, Any]:
-        """Return the newest values and pictures.
+        """Return the newest values and images.
 
         Raises:
             RobotError: Topics are stale; names them.
@@ -116,7 +116,7 @@ class Ros2Robot(Robot):
         return self._connected().newest()
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
-        """Send an action within the limits of the mapping; return what was really sent.
+        """Send an action within the limits of the mapping; return the values that were sent.
 
         Raises:
             RobotError: A value is missing, unknown or not finite, or topics are stale; nothing is
@@ -126,16 +126,14 @@ class Ros2Robot(Robot):
         link = self._connected()
         sent = self._limits.apply(action, link.newest())
         link.send(sent.values)
-        new = set(sent.clipped) - self._told
+        new = set(sent.clipped) - self._warned
         if new:
-            self._told |= new
-            _log.warning(
-                "%s: limited to what the mapping allows (told once)", ", ".join(sorted(new))
-            )
+            self._warned |= new
+            _log.warning("%s: limited by the mapping (logged once)", ", ".join(sorted(new)))
         return sent.values
 
     def disconnect(self) -> None:
-        """Leave the robot safe, and ROS."""
+        """Leave the robot in a safe state, and leave ROS."""
         link, self._link = self._connected(), None
         link.close()
 

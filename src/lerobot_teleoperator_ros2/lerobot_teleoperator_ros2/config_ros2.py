@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What LeRobot's commands say of a teleoperator: --teleop.type=ros2 --teleop.mapping=so101."""
+"""Options of a teleoperator in LeRobot's commands: --teleop.type=ros2 --teleop.mapping=so101."""
 
 # LeRobot's parser needs types, not their names: no `annotations` from the future.
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Ros2TeleoperatorConfig(TeleoperatorConfig):
     """Which topics, and how long to wait for them.
 
     Attributes:
-        mapping: A mapping file, or the name of one that comes along with lerobot_bridge.
-        connect_timeout_s: How long to wait until all topics have a message, s.
+        mapping: A mapping file, or the name of a mapping of lerobot_bridge.
+        connect_timeout_s: Longest wait until all topics have a message, s.
     """
 
     mapping: str

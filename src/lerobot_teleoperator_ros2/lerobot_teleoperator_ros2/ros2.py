@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""ROS 2 topics as a teleoperator of LeRobot: a leader arm, or whatever moves the robot."""
+"""ROS 2 topics as a teleoperator of LeRobot: a leader arm, or another source of actions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Ros2Teleoperator(Teleoperator):
         """Read the mapping; no topic is touched.
 
         Raises:
-            BundleError: The mapping is missing or does not fit; names everything that is wrong.
+            BundleError: The mapping is missing or does not fit; lists everything that is wrong.
             RobotError: It has no action.
         """
         super().__init__(config)
@@ -80,7 +80,7 @@ class Ros2Teleoperator(Teleoperator):
         """Do nothing, see `is_calibrated`."""
 
     def configure(self) -> None:
-        """Do nothing: what publishes the topics configures itself."""
+        """Do nothing: the publishers of the topics configure themselves."""
 
     def get_action(self) -> dict[str, Any]:
         """Return the newest values.

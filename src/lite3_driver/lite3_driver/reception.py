@@ -38,22 +38,22 @@ _FROZEN_S = 0.05
 
 
 def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
-    """Return a state whose angular velocity is in rad/s, whatever the host sends."""
+    """Return a state with angular velocity in rad/s, converted if the host sends degrees/s."""
     if settings.angular_velocity_unit == "rad/s":
         return state
     return state._replace(ang_vel=np.radians(state.ang_vel))
 
 
 class Lite3Reception(StateReception[Lite3State]):
-    """Believes the configured host only, and only what is newer than what it said before.
+    """Accepts frames of the configured host only, and only newer ones than before.
 
-    A port of the host is kept to for as long as frames come from it. Ticks must rise (modulo
-    2**32), by no more than the time that has passed and half of `state_timeout_s`. Once its frames
-    have been missing for `state_timeout_s`, any port and any other tick are accepted: the host has
-    been restarted. Frames whose IMU stands still, its stamp and its noise, are no news of the
-    robot, whatever their tick, nor are those that no robot can send, nor those whose joints are
-    where none can have got to since the frame before. UDP has no authentication: who sends from
-    the host's address and port, with the next tick and legs near the true ones, is believed.
+    Frames of another port are ignored as long as frames come from the first one. Ticks must rise
+    (modulo 2**32), by no more than the time that has passed and half of `state_timeout_s`. After
+    `state_timeout_s` without frames, any port and any tick are accepted: the host has been
+    restarted. A frame is no new state if its IMU does not change, neither stamp nor noise, if no
+    robot can send it, or if its joints are too far from those of the frame before. UDP has no
+    authentication: a program is accepted that sends from the host's address and port, with the next
+    tick and plausible joints.
 
     `missed` counts ticks that never came, `contact_not_finite` frames among the received whose
     contact forces are no numbers. `restarted` says that the tick fell.

@@ -81,8 +81,8 @@ void become_real_time(int priority, int cpu, BoundedLog& log) {
   }
 }
 
-/// Ends the loop, which damps, on all that a terminal, a shell or a service manager sends: with
-/// Ctrl-Z, too, nobody would be in control. A log that nobody can read is no reason to end.
+/// Ends the loop, which damps, on every signal of a terminal, a shell or a service manager: a loop
+/// that Ctrl-Z stops controls nothing either. A log without a reader is no reason to end.
 void handle_signals() {
   struct sigaction action {};
   action.sa_handler = [](int) { ends = true; };
@@ -93,7 +93,7 @@ void handle_signals() {
   for (const int signal : {SIGPIPE, SIGTTOU}) ::sigaction(signal, &action, nullptr);
 }
 
-/// Joints that go where they are told and a body that stands still: the part to replace.
+/// Joints that follow their targets and a body that stands still: the part to replace.
 class Robot {
  public:
   /// The streams, in the order of the observation's terms.
@@ -179,8 +179,8 @@ class Guard {
     if (began_ && reason_.empty()) reason_ = what;
   }
 
-  /// How old is what the joints were told last? Asked after waking up as well as after each tick:
-  /// a loop that was held up itself has held an old action all that time.
+  /// Checks the age of the last action, after waking up and after each tick: a loop that was
+  /// delayed has held an old action all that time.
   void judge_age(std::int64_t at_ns, const char* status, const char* message) {
     const std::int64_t age_ns = at_ns - asked_ns_;
     if (follows() && age_ns > std::chrono::nanoseconds(max_action_age).count()) {
@@ -255,7 +255,7 @@ bool control(policy_client::PolicySource& source, policy_client::ObservationBuff
     sleep_until(next_ns);
     const std::int64_t at_ns = now_ns();
     if (at_ns - next_ns > std::chrono::nanoseconds(period).count()) next_ns = at_ns;
-    guard.judge_age(at_ns, "held up", "the loop itself, by the machine or whoever stopped it");
+    guard.judge_age(at_ns, "delayed", "the machine or a stop signal delayed the loop itself");
     const policy_client::Taken taken = buffer.take(at_ns, observation.data());
     if (taken) {
       const auto answer = source.tick(observation.data(), at_ns, action.data());

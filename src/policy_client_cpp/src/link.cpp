@@ -126,7 +126,7 @@ void Link::flush() noexcept {
     std::size_t count = 0;
     const Io io = stream_->write(out_.data() + out_sent_, out_size_ - out_sent_, count, message_);
     if (io == Io::again) return;
-    // Reading tells that the connection is lost, and may find an ERROR that says why.
+    // The next read finds that the connection is lost, and maybe an ERROR that says why.
     out_sent_ = io == Io::failed ? out_size_ : out_sent_ + count;
   }
 }
@@ -234,7 +234,7 @@ void Link::keep_error(const Frame& frame) noexcept {
   const std::size_t length = std::min<std::size_t>(frame.header.length, sizeof(text));
   for (std::size_t i = 0; i < length; ++i) {
     const char c = static_cast<char>(frame.payload[i]);
-    // A stranger's text must not steer the terminal that shows the log; some obey bytes above 127.
+    // Untrusted text must not control the terminal that shows the log; some obey bytes above 127.
     text[i] = c < ' ' || c > '~' ? ' ' : c;
   }
   message_.set("%s: %s: %.*s", options_.source.c_str(),

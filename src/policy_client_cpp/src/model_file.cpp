@@ -182,7 +182,7 @@ bool is_whole(const std::string& model) {
 }  // namespace
 
 std::string read_model(const std::string& file) {
-  // Not to wait for somebody who writes into a pipe; regular files take no notice.
+  // O_NONBLOCK: opening a pipe must not wait for its writer. Regular files ignore it.
   const Descriptor opened(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat found {};
   if (!opened || ::fstat(opened.get(), &found) != 0) cannot_read(file, std::strerror(errno));

@@ -14,7 +14,7 @@ std::string read_model(const std::string& file);
 /// Checks that an ONNX model has all its weights inside, as every runtime would parse it.
 ///
 /// A hash of the file covers nothing outside of it, and runtimes look for weights in second files
-/// wherever the model says. Only the parser's own grammar tells where such a reference can be, so this
+/// wherever the model says. Only the grammar of the parser shows where such a reference can be, so this
 /// walks protobuf's wire format, as policy_inference/onnx_file.py does: it skips weights unread.
 ///
 /// @throws std::runtime_error where some are in a second file, or it is no ONNX model.

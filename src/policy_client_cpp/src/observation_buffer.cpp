@@ -8,12 +8,12 @@
 
 namespace policy_client {
 
-/// A ring of samples, each with a version that tells its reader whether it was rewritten meanwhile.
+/// A ring of samples, each with a version by which its reader sees whether it was overwritten.
 ///
 /// Sample n (from 0) lies in slot n % capacity; the slot's version is 2n + 1 while it is written
 /// and 2n + 2 afterwards. Stamp and values are atomic by themselves: a reader that is lapped sees a
-/// mixture, and the version that says so, but never a data race. Values are stored with release
-/// and loaded with acquire order, so that whoever sees one of a new sample sees its version too.
+/// mixture, and the version that shows it, but never a data race. Values are stored with release
+/// and loaded with acquire order, so that a reader of a new value also sees its version.
 class ObservationBuffer::Stream {
  public:
   explicit Stream(StreamOptions options)
@@ -141,7 +141,7 @@ Taken ObservationBuffer::take(std::int64_t at_ns, float* observation) noexcept {
   for (std::size_t i = 0; i < streams_.size(); ++i) {
     const Taken one = streams_[i]->take(at_ns, observation);
     observation += streams_[i]->options().width;
-    if (!all) continue;  // The first fault is told; the other streams are filled all the same.
+    if (!all) continue;  // The first fault is reported; the other streams are filled all the same.
     if (!one) {
       all = one;
       all.stream = i;

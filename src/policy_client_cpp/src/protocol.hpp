@@ -53,13 +53,13 @@ static_assert(sizeof(Header) == 40, "as on the wire");
 constexpr std::size_t most_text_bytes = 65536;
 constexpr std::size_t most_token_bytes = 256;
 
-/// A frame as it lies in a buffer; valid until the next call of whoever gave it.
+/// A frame in its buffer; valid until the next call of the object that gave it.
 struct Frame {
   Header header;
   const std::byte* payload = nullptr;
 };
 
-/// What the service grants; texts stay in the payload until somebody asks for them.
+/// What the service grants; texts stay in the payload until they are needed.
 struct Welcome {
   std::array<std::uint8_t, 32> sha256{};
   std::uint32_t obs_dim = 0;

@@ -74,7 +74,7 @@ class BagFile:
         sync(*self.folder.iterdir(), self.folder)
 
     def abort(self) -> None:
-        """Close the file as it is; whoever made the folder removes it."""
+        """Close the file as it is; the caller made the folder, and removes it."""
         with suppress(OSError):  # what is still in its buffer goes nowhere on a full disk
             self._writer.abort()
 

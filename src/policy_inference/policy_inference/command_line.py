@@ -9,25 +9,12 @@ import gc
 import logging
 import os
 import signal
-import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 from policy_inference.errors import PolicyError
-from policy_inference.log_pump import flush_log
-from policy_inference.private_folder import remove_folders
-
-INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-"""Signals that interrupt a command: Ctrl-C, `kill`, a terminal that closes, Ctrl-\\."""
-HANGS_AFTER_S = 5.0
-"""After a signal a command ends though a runtime does not come back; after a second at once."""
-SIGNALLED = 128
-"""Added to a signal's number in the exit status, as shells do."""
-_log = logging.getLogger("policy_inference")
+from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
 
 
 class Verb(Protocol):
@@ -67,7 +54,7 @@ def run_command(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     log, given = logging.getLogger(name), _parsed(name, description, verbs, args)
-    with _signals_that_interrupt() as came:
+    with signals_interrupt() as came:
         try:
             return int(given.run(given))
         except (Exception, KeyboardInterrupt) as error:
@@ -112,91 +99,6 @@ def node_command(module: str) -> Callable[[], None]:
         main()
 
     return command
-
-
-def unblock_signals() -> None:
-    """Let this thread get the signals that interrupt, though the parent process blocked them.
-
-    A process inherits what is blocked, and would never end.
-    """
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTING)
-
-
-@contextmanager
-def signals_watched(watch: Callable[[socket.socket], None]) -> Iterator[None]:
-    """Let a thread see each signal as it comes, and those that the parent process blocked too.
-
-    A handler of Python waits for the main thread to come back from a runtime, which one with a
-    model that never ends does not. What the interpreter writes to a descriptor does not wait.
-
-    Args:
-        watch: Runs on the thread; the socket gives a byte for each signal, its number, and none
-            at the end.
-    """
-    told, telling = socket.socketpair()
-    telling.setblocking(False)
-    thread = threading.Thread(target=watch, args=(told,), name="signals", daemon=True)
-    thread.start()
-    before = signal.set_wakeup_fd(telling.fileno(), warn_on_full_buffer=False)
-    unblock_signals()
-    try:
-        yield
-    finally:
-        signal.set_wakeup_fd(before)
-        telling.close()
-        thread.join()
-        told.close()
-
-
-@contextmanager
-def _signals_that_interrupt() -> Iterator[list[int]]:
-    """Let all of them interrupt as SIGINT does, through every `finally`; give those that came."""
-    came = list[int]()
-
-    def interrupt(number: int, _: object) -> NoReturn:
-        came.append(number)
-        raise _Interrupted
-
-    before = {
-        number: signal.signal(number, interrupt)
-        for number in INTERRUPTING
-        if signal.getsignal(number) is not signal.SIG_IGN
-    }
-    try:
-        with signals_watched(partial(_end_what_hangs, came)):
-            yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _end_what_hangs(came: Sequence[int], told: socket.socket) -> None:
-    """End the process where a signal is not handled in time, or a second one comes before."""
-    first = 0
-    while not came:
-        try:
-            byte = told.recv(1)
-        except TimeoutError:
-            byte = bytes([first])
-        if not byte:
-            return  # the command has ended
-        if byte[0] not in INTERRUPTING:
-            continue
-        if first and not came:
-            _log.error("ends without tidying up: the runtime does not come back")
-            remove_folders()
-            flush_log()
-            os._exit(SIGNALLED + first)
-        first = byte[0]
-        told.settimeout(HANGS_AFTER_S)
-
-
-class _Interrupted(KeyboardInterrupt):
-    """An interruption that leaves the exit status alone.
-
-    Where the plain one passes through `exec` of a text, as of dataclasses in an import, CPython
-    remembers it, and ends the process by SIGINT in the end, although it was caught.
-    """
 
 
 def _words(error: OSError) -> str:

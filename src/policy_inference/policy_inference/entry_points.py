@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What installed packages register by name: back ends, and whatever else others may add."""
+"""What installed packages register by name, such as back ends and compilers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def loaded(entry: metadata.EntryPoint, error: type[PolicyError]) -> Any:
     """
     try:
         return entry.load()
-    except (Exception, SystemExit) as cause:  # a module runs whatever its package pleases
+    except (Exception, SystemExit) as cause:  # a module of another package may raise anything
         what = f"{type(cause).__name__}: {cause}"
         raise error(
             f"{_package(entry)} does not load: {what}; install a version of the package that fits"

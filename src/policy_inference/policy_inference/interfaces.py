@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
+U8 = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.generic]
 Times = npt.NDArray[np.int64]
 """Of messages or ticks, ns."""
@@ -69,7 +70,7 @@ class Mode(IntEnum):
 
 
 class OnFault(str, Enum):
-    """What stands in the place of a policy's targets when there is no safe target."""
+    """What replaces a policy's targets when there is no safe target."""
 
     DAMP = "damp"
     HOLD_MEASURED = "hold_measured"
@@ -77,7 +78,7 @@ class OnFault(str, Enum):
 
 
 FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
-"""What policy_msgs/JointCommand calls Mode.DAMP, by what stands in its place."""
+"""Mode of policy_msgs/JointCommand that is published in Mode.DAMP, by what replaces the targets."""
 
 
 class Kind(str, Enum):

@@ -97,13 +97,13 @@ def log_problem() -> str:
         if status is not None:
             return (
                 f"the log is lost: its process log_pump (pid {pump.pid}) has ended with status "
-                f"{status}; start this process anew"
+                f"{status}; restart this process"
             )
     return ""
 
 
 def _fill_standard_streams() -> None:
-    """Open what was closed when the process began, lest a pipe or a socket takes its number."""
+    """Open standard streams that were closed, so that no pipe or socket gets their numbers."""
     while (fd := os.open(os.devnull, os.O_RDWR)) <= _ERR:
         os.set_inheritable(fd, True)
     os.close(fd)
@@ -159,7 +159,7 @@ class _Stream:
             written = os.write(self.sink, self.waiting[:_AT_ONCE])
         except BlockingIOError:
             return
-        except OSError:  # the reader has gone: what comes is read nevertheless
+        except OSError:  # the reader has ended: what comes is read nevertheless
             written = len(self.waiting)
         del self.waiting[:written]
         if self._lost and not self.waiting:
@@ -168,7 +168,7 @@ class _Stream:
 
 
 def _without_waiting(fd: int) -> int:
-    """Return a descriptor of the same file that does not wait, be it only for this process.
+    """Return a descriptor of the same file that does not wait, if possible for this process only.
 
     The mode belongs to the open file, which others may have too; a socket cannot be opened again,
     and takes `_AT_ONCE` where it is writable.
@@ -180,7 +180,7 @@ def _without_waiting(fd: int) -> int:
 
 
 class _Pump:
-    """Passes on until nothing comes any more; what nobody takes then is given up after a second."""
+    """Passes lines on until no process can write any more; what is not read then is lost soon."""
 
     def __init__(self, streams: Sequence[_Stream]) -> None:
         self._streams = streams
@@ -218,21 +218,21 @@ class _Pump:
         return poll
 
     def _listen(self) -> None:
-        """Hear a question, or that nobody asks any more."""
+        """Read a request to flush, or learn that the process that asks has ended."""
         self._asked = self._controlled = False
-        with contextlib.suppress(OSError):  # of one who did not wait for an answer
+        with contextlib.suppress(OSError):  # the process did not wait for an answer
             self._asked = self._controlled = bool(os.read(_CONTROL, 1))
 
     def _answer(self) -> None:
         """Say that all of what came before the question is passed on."""
         self._asked = False
-        with contextlib.suppress(OSError):  # who asked may have gone
+        with contextlib.suppress(OSError):  # the process that asked may have ended
             os.write(_CONTROL, b"!")
 
 
 def main(pairs: Sequence[str]) -> None:
     """Run the pump: SOURCE:SINK, two descriptors, for each stream; stdin is asked for flushes."""
-    # It ends when nobody can write to it any more.
+    # It ends when no process can write to it any more.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     _Pump([_Stream(*map(int, pair.split(":"))) for pair in pairs]).run()

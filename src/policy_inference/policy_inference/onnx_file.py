@@ -3,8 +3,8 @@
 """Whether an ONNX file holds all its weights: a hash of the file covers nothing outside of it.
 
 Runtimes look for weights in second files wherever the model says, relative to the working
-directory. Only the parser's own grammar tells where such a reference can be: protobuf has many
-encodings of the same message. So this walks the wire format, and skips weights without a copy.
+directory. Protobuf has many encodings of the same message, so that a search for bytes finds no
+such reference reliably. So this walks the wire format, and skips weights without a copy.
 """
 
 from __future__ import annotations

@@ -68,8 +68,7 @@ class CommandAcknowledgement:
             if now_ns - self._strained_ns < _FIRST_FOR_S * NS_PER_S:
                 return (
                     f"another controller is in charge: {_FIRST_S} s after the drives "
-                    "were told to "  # plain-english: docs/lite3_faults.md quotes it
-                    "brake, a lying robot's torques are still above "
+                    "were commanded to brake, a lying robot's torques are still above "
                     f"{self._torque_nm} N m (obeyed_torque_nm)"
                 )
             # Without a state nothing is known: one comes, or the host is gone.

@@ -116,9 +116,8 @@ class Link(Generic[StateT]):
             if not self._acknowledgement.known:
                 self._answer(
                     TAKE,
-                    f"{reason}; the drives "
-                    "are told to "  # plain-english: docs/lite3_faults.md quotes it
-                    f"brake for {self._figures.rest_s:.0f} s, then control is given back",
+                    f"{reason}; the drives are commanded to brake for "
+                    f"{self._figures.rest_s:.0f} s, then control is given back",
                 )
             self._enter(DriverPhase.RELEASING, reason, now_ns)
 

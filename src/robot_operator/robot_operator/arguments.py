@@ -21,7 +21,7 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     # Suppressed defaults let these stand before or after the action.
     options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument(
-        "--node", help="name of the policy node (default: the one there is, of whatever kind)"
+        "--node", help="name of the policy node, of any kind (default: the only one)"
     )
     options.add_argument("--driver", help="name of the robot's driver (default: the one there is)")
     options.add_argument("--sim-time", action="store_true", help="time is that of /clock")

@@ -18,8 +18,8 @@ _LATE_NS = 300_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
-    """How the pilot is to act."""
+class PilotSettings:
+    """Limits of the velocity, layout of the joystick, and time-outs."""
 
     limits: VelocityLimits
     layout: JoystickLayout
@@ -34,15 +34,15 @@ class Habits:
 class Pilot:
     """Drives while the dead-man's switch or a key is held; zero velocity in every other case."""
 
-    def __init__(self, habits: Habits) -> None:
+    def __init__(self, settings: PilotSettings) -> None:
         """Begin still."""
-        self._habits = habits
+        self._settings = settings
         self.joystick = Joystick(
-            habits.layout,
-            round(habits.joy_timeout_s * _NS_PER_S),
-            round(habits.joy_unchanged_s * _NS_PER_S),
+            settings.layout,
+            round(settings.joy_timeout_s * _NS_PER_S),
+            round(settings.joy_unchanged_s * _NS_PER_S),
         )
-        self.keys = Keys(round(habits.key_timeout_s * _NS_PER_S), habits.key_share)
+        self.keys = Keys(round(settings.key_timeout_s * _NS_PER_S), settings.key_share)
         self.velocity = STILL
         """Commanded at the last step."""
         self._stepped_ns: int | None = None
@@ -72,7 +72,7 @@ class Pilot:
     def lost(self, now_ns: int) -> tuple[bool, list[OperatorRequest]]:
         """Return whether the joystick has just been lost, and what that asks for."""
         lost = self.joystick.lost(now_ns)
-        if not (lost and self._habits.estop_if_lost):
+        if not (lost and self._settings.estop_if_lost):
             return lost, []
         self.stop(now_ns)
         return True, [OperatorRequest.ESTOP]
@@ -96,7 +96,7 @@ class Pilot:
         by_stick = self.joystick.deadman
         shares = self.joystick.shares if by_stick else self.keys.shares(now_ns)
         duration_s = min((now_ns - before_ns) / _NS_PER_S, _LONGEST_STEP_S)
-        limits = self._habits.limits
+        limits = self._settings.limits
         self.velocity = limits.towards(self.velocity, limits.scaled(shares), duration_s)
         return self.velocity
 

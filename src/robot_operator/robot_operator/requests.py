@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What can be asked for, by button, by key or in a script."""
+"""What can be asked for, by button, by key or in a script; and the error where that fails."""
 
 from enum import Enum
+
+from policy_inference.errors import PolicyError
 
 
 class OperatorRequest(Enum):
@@ -27,3 +29,7 @@ OF_BOTH = frozenset((OperatorRequest.DAMP, OperatorRequest.RESET))
 """Granted by the policy node, and by the driver as well."""
 ANSWER_TIMEOUT_S = 10.0
 """How long to wait for a service, an answer or the first status."""
+
+
+class OperatorError(PolicyError):
+    """A node refused, does not answer, or is not there: says what was expected, and the remedy."""

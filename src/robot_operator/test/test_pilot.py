@@ -12,7 +12,7 @@ import pytest
 
 from robot_operator.joystick import NO_BUTTON, JoystickLayout
 from robot_operator.keys import ASKING, keys_of
-from robot_operator.pilot import Habits, Pilot
+from robot_operator.pilot import Pilot, PilotSettings
 from robot_operator.requests import MOVING, OperatorRequest
 from robot_operator.velocity import STILL, Velocity, VelocityLimits
 
@@ -45,7 +45,7 @@ LAYOUT = JoystickLayout(
     button_deadman=DEADMAN,
     buttons=BUTTONS,
 )
-HABITS = Habits(
+SETTINGS = PilotSettings(
     limits=LIMITS,
     layout=LAYOUT,
     joy_timeout_s=0.5,
@@ -59,8 +59,8 @@ HABITS = Habits(
 class Operated:
     """A pilot, the joystick in somebody's hands, and time."""
 
-    def __init__(self, habits: Habits = HABITS) -> None:
-        self.pilot, self.now_ns = Pilot(habits), 0
+    def __init__(self, settings: PilotSettings = SETTINGS) -> None:
+        self.pilot, self.now_ns = Pilot(settings), 0
         self.axes, self.pressed = [0.0] * 6, set[int]()
         self.joystick_speaks = True
         self.asked: list[OperatorRequest] = []
@@ -153,7 +153,7 @@ def test_axes_beyond_their_range_stay_within_the_limits() -> None:
 
 
 def test_inverted_axis_drives_the_other_way() -> None:
-    operated = Operated(replace(HABITS, layout=replace(LAYOUT, inverted=(True, False, True))))
+    operated = Operated(replace(SETTINGS, layout=replace(LAYOUT, inverted=(True, False, True))))
     operated.step()
     operated.holds_deadman()
     operated.axes[1], operated.axes[3] = 1.0, 1.0
@@ -233,14 +233,14 @@ def test_lost_joystick_is_velocity_zero_and_no_estop_unless_asked_for() -> None:
 
 
 def test_lost_joystick_is_one_estop_by_choice() -> None:
-    operated = Operated(replace(HABITS, estop_if_lost=True)).drives_forward()
+    operated = Operated(replace(SETTINGS, estop_if_lost=True)).drives_forward()
     operated.joystick_speaks = False
     operated.steps(2.0)
     assert operated.asked == [OperatorRequest.ESTOP]
 
 
 def test_joystick_that_never_was_there_is_not_lost() -> None:
-    operated = Operated(replace(HABITS, estop_if_lost=True))
+    operated = Operated(replace(SETTINGS, estop_if_lost=True))
     operated.joystick_speaks = False
     operated.steps(2.0)
     assert operated.asked == []

@@ -1,11 +1,107 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of the arm one after another: when each begins, when it is over, how it ended."""
+"""Episodes of the arm: their judgement, their results, and the trace of a run."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from robot_sim.arm_expert import ReachJudge
-from robot_sim.arm_trace import Result
 from robot_sim.arm_world import ArmSensors
 from robot_sim.driven import NS_PER_S
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmTrace:
+    """Rows of a run, one per tick, and the episodes in it.
+
+    Attributes:
+        time_s: Simulated time [T].
+        pose: Rows of `ArmWorld.pose` [T, 13].
+        target: Commanded joint positions [T, 6], rad; NaN where there was no command.
+        mode: Mode of the latest command [T], a number of policy_msgs/JointCommand, or NaN.
+        episode: Which episode a row belongs to [T], from 0 on; -1 where none was under way.
+        seed: Of each episode [E].
+        succeeded: Whether it succeeded [E].
+        closest_m: Smallest distance of tip and goal [E].
+        took_s: How long it lasted [E].
+    """
+
+    time_s: Array
+    pose: Array
+    target: Array
+    mode: Array
+    episode: npt.NDArray[np.int64]
+    seed: npt.NDArray[np.int64]
+    succeeded: npt.NDArray[np.bool_]
+    closest_m: Array
+    took_s: Array
+
+    def save(self, path: Path) -> None:
+        """Write all arrays to a compressed `.npz` file."""
+        arrays = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "ArmTrace":
+        """Read a file written by `save`.
+
+        Raises:
+            SimError: The file lacks an array.
+            OSError: The file cannot be read.
+        """
+        names = [each.name for each in dataclasses.fields(cls)]
+        with np.load(path, allow_pickle=False) as stored:
+            missing = set(names) - set(stored.files)
+            if missing:
+                raise SimError(
+                    f"{path}: expected a trace of an arm, missing {', '.join(sorted(missing))}"
+                )
+            return cls(**{name: stored[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an episode ended."""
+
+    seed: int
+    succeeded: bool
+    closest_m: float
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRecorder:
+    """Collects the rows of an `ArmTrace`."""
+
+    _rows: list[tuple[float, Array, Array, float, int]] = field(default_factory=list)
+
+    def append(
+        self, *, time_s: float, pose: Array, target: Array, mode: float, episode: int
+    ) -> None:
+        """Add a row; arguments as the attributes of `ArmTrace`."""
+        self._rows.append((time_s, pose, target, mode, episode))
+
+    def trace(self, results: list[Result]) -> ArmTrace:
+        """Return all rows so far, with the results of the episodes."""
+        time_s, pose, target, mode, episode = zip(*self._rows, strict=True)
+        return ArmTrace(
+            time_s=np.array(time_s),
+            pose=np.stack(pose),
+            target=np.stack(target),
+            mode=np.array(mode),
+            episode=np.array(episode),
+            seed=np.array([each.seed for each in results], dtype=np.int64),
+            succeeded=np.array([each.succeeded for each in results], dtype=bool),
+            closest_m=np.array([each.closest_m for each in results], dtype=float),
+            took_s=np.array([each.took_s for each in results], dtype=float),
+        )
 
 
 class Episodes:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The hand at a leader arm: it goes home, reaches for the cube, and waits over it."""
+"""Moves a leader arm as a person would: home, to the cube, and a wait over it."""
 
 import dataclasses
 from enum import Enum
@@ -21,7 +21,7 @@ class LeaderMoment(Enum):
 
 
 class Leader:
-    """Leads an arm whose joints it sees to a cube of which it is told.
+    """Leads an arm to a cube, from the joint positions and the position of the cube.
 
     Attributes:
         demonstrating: Whether it reaches for the cube.
@@ -54,15 +54,15 @@ class Leader:
         self._judge, self._wanted = None, True
 
     def look(self, now_ns: int, joint_pos: Array, cube_world: Array | None) -> LeaderMoment | None:
-        """Look at one moment and go on to it; a repetition changes nothing.
+        """Advance to a moment; a repetition changes nothing.
 
         Args:
-            now_ns: When it is; where time goes back, it goes home.
-            joint_pos: Of the arm that is led [6], rad.
-            cube_world: Where the cube's centre is [3], m; None where nobody has said so.
+            now_ns: Time of the moment; if time goes back, it goes home.
+            joint_pos: Positions of the arm that is led [6], rad.
+            cube_world: Centre of the cube [3], m; None if it is unknown.
 
         Returns:
-            What has happened to a demonstration.
+            What has happened to the demonstration.
 
         Raises:
             SimError: The arm cannot reach the cube; it stays at home then.
@@ -90,8 +90,8 @@ class Leader:
         return LeaderMoment.BEGAN
 
     def target(self) -> Array:
-        """Return where the leader arm is at the moment of the last look [6], rad."""
-        assert self._move is not None  # somebody has looked
+        """Return the positions of the leader arm at the last look [6], rad."""
+        assert self._move is not None  # `look` was called
         return self._move.target(self._now_ns)
 
     def _judged(self, judge: ReachJudge) -> LeaderMoment | None:

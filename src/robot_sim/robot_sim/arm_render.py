@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of the arm's episodes: what people see, and beside it what the policy saw."""
+"""Renders the arm's episodes: a view from outside, and beside it the images of the policy."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,15 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_trace import ArmTrace
 from robot_sim.arm_world import ArmWorld
 from robot_sim.errors import SimError
 from robot_sim.offscreen import Frame
 from robot_sim.video import caption, write_frames
 
 WIDTH, HEIGHT = 960, 480
-"""Of a picture: 640 x 480 from outside, and 320 x 240 from each of the policy's cameras."""
+"""Size of an image: 640 x 480 from outside, and 320 x 240 from each camera of the policy."""
 RUN_MODE = 3.0
 """JointCommand.MODE_RUN, as the trace has it."""
 _SHOWN_AFTER_S = 0.6
@@ -28,16 +28,16 @@ def write_episodes(
     trace: ArmTrace,
     path: Path,
     *,
-    picture_size: tuple[int, int],
-    on_picture: Callable[[int, int], None] = lambda done, total: None,
+    image_size: tuple[int, int],
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write an H.264 video (`.mp4`) of all episodes in real time, less what lies between them.
+    """Write an H.264 video (`.mp4`) of all episodes in real time, without the time between them.
 
     Args:
-        trace: What to show.
+        trace: The run to show.
         path: The file to write.
-        picture_size: Height and width of the policy's pictures.
-        on_picture: Called after each picture with how many are done, and of how many.
+        image_size: Height and width of the policy's images.
+        on_image: Called after each image with the number that are done, and of all.
 
     Raises:
         SimError: There is no episode, or neither EGL nor OSMesa works on this machine.
@@ -46,20 +46,20 @@ def write_episodes(
     rows = shown(trace)
     rate_hz = round(1.0 / float(np.median(np.diff(trace.time_s))), 3)
     write_frames(
-        _pictures(trace, rows, picture_size),
+        _images(trace, rows, image_size),
         path,
         total=len(rows),
         rate_hz=rate_hz,
         width=WIDTH,
         height=HEIGHT,
-        on_picture=on_picture,
+        on_image=on_image,
     )
 
 
 def write_ends(
-    trace: ArmTrace, path: Path, *, picture_size: tuple[int, int], columns: int = 4
+    trace: ArmTrace, path: Path, *, image_size: tuple[int, int], columns: int = 4
 ) -> None:
-    """Write one picture with the last moment of each episode.
+    """Write one image with the last moment of each episode.
 
     Raises:
         SimError: There is no episode, or neither EGL nor OSMesa works on this machine.
@@ -70,7 +70,7 @@ def write_ends(
     size = (WIDTH // 2, HEIGHT // 2)
     lines = -(-len(lasts) // columns)
     sheet = Image.new("RGB", (min(columns, len(lasts)) * size[0], lines * size[1]))
-    for index, frame in enumerate(_pictures(trace, np.array(lasts), picture_size)):
+    for index, frame in enumerate(_images(trace, np.array(lasts), image_size)):
         place = (index % columns * size[0], index // columns * size[1])
         sheet.paste(Image.fromarray(frame).resize(size), place)
     sheet.save(path)
@@ -91,9 +91,9 @@ def shown(trace: ArmTrace) -> _Rows:
     return np.flatnonzero(under_way | (recently & (trace.mode == RUN_MODE)))
 
 
-def _pictures(trace: ArmTrace, rows: _Rows, picture_size: tuple[int, int]) -> Iterator[Frame]:
+def _images(trace: ArmTrace, rows: _Rows, image_size: tuple[int, int]) -> Iterator[Frame]:
     """Render rows of a trace."""
-    world = ArmWorld(picture_size=picture_size)
+    world = ArmWorld(image_size=image_size)
     try:
         for row in rows:
             world.show(trace.pose[row])
@@ -103,7 +103,7 @@ def _pictures(trace: ArmTrace, rows: _Rows, picture_size: tuple[int, int]) -> It
 
 
 def _composed(world: ArmWorld, text: str) -> Frame:
-    """Return the view from outside with a caption, and the policy's pictures beside it."""
+    """Return the view from outside with a caption, and the policy's images beside it."""
     outside = caption(world.render("outside", (HEIGHT, WIDTH * 2 // 3)), text)
     small = (WIDTH // 3, HEIGHT // 2)
     seen = [

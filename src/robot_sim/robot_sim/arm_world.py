@@ -17,8 +17,8 @@ from robot_sim.figures import Array
 from robot_sim.offscreen import Frame, Offscreen, fixed_view
 
 JOINTS = len(SO101.joint_names)
-PICTURE_SIZE = (96, 128)
-"""Height and width of the policy's pictures if nothing else is asked for."""
+IMAGE_SIZE = (96, 128)
+"""Default height and width of the policy's images."""
 CUBE_DISTANCE_M = (0.15, 0.26)
 """Range of the cube's distance from the axis of the shoulder's pan."""
 CUBE_BEARING_RAD = (-0.7, 0.7)
@@ -56,24 +56,24 @@ class ArmWorld(DrivenWorld):
     they damp when the latest command has expired.
     """
 
-    def __init__(self, *, seed: int = 0, picture_size: tuple[int, int] = PICTURE_SIZE) -> None:
+    def __init__(self, *, seed: int = 0, image_size: tuple[int, int] = IMAGE_SIZE) -> None:
         """Set up the table.
 
         Args:
             seed: As for `reset`.
-            picture_size: Height and width of the policy's pictures.
+            image_size: Height and width of the policy's images.
 
         Raises:
-            SimError: The pictures are larger than the picture buffer.
+            SimError: The images are larger than the image buffer.
         """
         super().__init__(build_arm_model())
         limit = self.model.vis.global_.offheight, self.model.vis.global_.offwidth
-        if not (0 < picture_size[0] <= limit[0] and 0 < picture_size[1] <= limit[1]):
+        if not (0 < image_size[0] <= limit[0] and 0 < image_size[1] <= limit[1]):
             raise SimError(
-                f"picture_size: expected height and width of 1 to {limit[0]} and "
-                f"{limit[1]}, got {picture_size[0]} and {picture_size[1]}"
+                f"image_size: expected height and width of 1 to {limit[0]} and "
+                f"{limit[1]}, got {image_size[0]} and {image_size[1]}"
             )
-        self.picture_size = picture_size
+        self.image_size = image_size
         self._views = {name: fixed_view(self.model, name) for name in CAMERAS}
         self._offscreen: Offscreen | None = None
         self._tip = self.model.site("tip").id
@@ -126,7 +126,7 @@ class ArmWorld(DrivenWorld):
 
         Args:
             camera: One of `arm_model.CAMERAS`.
-            size: Height and width, if not those of `picture_size`.
+            size: Height and width, if not those of `image_size`.
 
         Returns:
             Colours [height, width, 3], uint8, RGB.
@@ -138,8 +138,8 @@ class ArmWorld(DrivenWorld):
             raise SimError(f"camera: expected one of {', '.join(CAMERAS)}, got '{camera}'")
         if self._offscreen is None:
             self._offscreen = Offscreen(self.model, shadows=False)
-        height, width = size or self.picture_size
-        return self._offscreen.picture(self._data, self._views[camera], width=width, height=height)
+        height, width = size or self.image_size
+        return self._offscreen.image(self._data, self._views[camera], width=width, height=height)
 
     def close(self) -> None:
         """Free what `render` opened, on the thread that rendered."""

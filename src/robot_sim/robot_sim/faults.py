@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Faults of a robot, switched on and off by the simulated clock.
 
-A fault is written `kind[:target][@start_s][+duration_s][=value]`. It starts at 0 unless told
-otherwise and lasts to the end unless told otherwise:
+A fault is written `kind[:target][@start_s][+duration_s][=value]`. Without a start it begins at 0;
+without a duration it lasts to the end:
 
 ==========================================  ======================================================
 `freeze:<stream>`                           the stream repeats its last message, stamp included

@@ -13,11 +13,11 @@ They are written as those of `robot_sim.faults`, `kind:target[@start_s][+duratio
 `deaf:command`              no datagram is heard
 `length:state`              frames lack their last byte
 `firmware:state`            frames have a code of another firmware
-`foreign:state`             somebody else sends frames, too, which show another pose
-`forged:state=ticks`        somebody sends such frames from the host's own address and port, so
-                            many ticks ahead of its own
-`restart:host`              the host is off for the fault's duration and begins anew at tick 0
-`occupied:host`             another controller takes control, if nobody has it, and holds the legs
+`foreign:state`             another sender also sends frames, which show another pose
+`forged:state=ticks`        such frames come from the host's own address and port, so many ticks
+                            ahead of its own
+`restart:host`              the host is off for the fault's duration and restarts at tick 0
+`occupied:host`             another controller takes control, if it is free, and holds the legs
 ==========================  ======================================================================
 """
 
@@ -137,7 +137,7 @@ class HostFaultPlan:
         self._begun: set[HostFault] = set()
 
     def act(self, host: MotionHost) -> None:
-        """Begin and end what befalls the host itself; call it before each of its steps."""
+        """Begin and end the faults of the host itself; call it before each of its steps."""
         for fault in self._of_host:
             active = fault.active(host.world.time_ns)
             if active and fault not in self._begun:
@@ -147,7 +147,7 @@ class HostFaultPlan:
                 self._end(fault, host)
 
     def end(self, host: MotionHost) -> None:
-        """End what has begun to befall the host, for another plan takes over."""
+        """End the active faults of the host, before another plan replaces this one."""
         for fault in self._of_host:
             self._end(fault, host)
 
@@ -166,20 +166,20 @@ class HostFaultPlan:
         return frame
 
     def foreign(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return what somebody else sends beside this state frame: a lie, with a newer tick."""
+        """Return the false frame of a foreign sender beside this state frame, with a newer tick."""
         if not any(fault.kind == "foreign" and fault.active(now_ns) for fault in self._of_frames):
             return None
-        return _lie(frame, _FOREIGN_AHEAD)
+        return _false_frame(frame, _FOREIGN_AHEAD)
 
     def forged(self, frame: bytes, now_ns: int) -> bytes | None:
-        """Return what somebody else sends in the host's name after this state frame: a lie, too."""
+        """Return the false frame that is sent in the host's name after this state frame."""
         for fault in self._of_frames:
             if fault.kind == "forged" and fault.active(now_ns):
-                return _lie(frame, round(fault.value))
+                return _false_frame(frame, round(fault.value))
         return None
 
 
-def _lie(frame: bytes, ahead: int) -> bytes:
+def _false_frame(frame: bytes, ahead: int) -> bytes:
     """Return a state frame so many ticks later, of a robot in another pose."""
     state = wire.read_state(frame)
     if not isinstance(state, wire.Lite3State):

@@ -2,16 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Lite3 behind the UDP interface of its motion host, without sockets: time is the world's.
 
-What a robot's host does with a datagram is documented by its maker or nobody knows it; nobody has
-watched one for this. The rules here are the careful reading of `lite3_driver.wire`'s sources:
+The maker documents only part of what a robot's host does with datagrams, and no real host was
+observed for this module. The rules here come from a careful reading of `lite3_driver.wire`'s
+sources:
 
-- State frames leave from the start, whoever is in charge.
-- FOLD moves the legs to the folded pose and keeps them there, unless somebody has control.
-- TAKE_CONTROL gives control to its sender if nobody has it; the host's legs stay as they are until
-  the first command.
-- Commands count from the sender that has control. Silence of `watchdog_s` ends control.
+- The host sends state frames from the start, with or without a controller.
+- FOLD moves the legs to the folded pose and keeps them there, unless a controller has control.
+- TAKE_CONTROL gives control to its sender if it is free; the legs stay as they are until the first
+  command.
+- Only commands of the sender that has control count. Silence of `watchdog_s` ends control.
 - After GIVE_BACK, and after the watchdog, the drives damp, and nothing moves until FOLD.
-- What cannot be understood, or comes from a sender without control, changes nothing. It is counted.
+- A datagram that cannot be read, or comes from a sender without control, changes nothing. It is
+  counted.
 """
 
 from collections.abc import Callable
@@ -40,8 +42,8 @@ IGNORED = ("no_header", "unknown_code", "wrong_form", "not_in_control", "unfit_c
 """Kinds of datagrams that change nothing: shorter than a header, of a code that this host does not
 know, of a known one with another length, type or size, from a sender without control, and commands
 that no drive can follow."""
-_SORTS_TOLD, _HEAD = 32, 12
-"""So many events at most are about them, whoever floods the port; of each its header is told."""
+_SORTS_REPORTED, _HEAD = 32, 12
+"""Largest number of events about them, against floods; bytes of the header that each one shows."""
 ANOTHER: Address = ("another controller", 0)
 _AIR_C, _RATED_RISE_C, _WARMING_S = 30.0, 60.0, 120.0
 """Of the drives: temperature at rest, its rise in the end at the rated torque, time constant. Not
@@ -71,10 +73,10 @@ class MotionHost:
 
     Attributes:
         world: The robot.
-        plan: What goes wrong with it; may be exchanged at any time.
-        controller: Who has control; None: the host itself.
+        plan: Its faults; may be replaced at any time.
+        controller: Sender that has control; None: the host itself.
         target: Position targets [12], rad, of a controller that commands stiffness; else None.
-        ignored: How many datagrams changed nothing, by what they were (`IGNORED`).
+        ignored: Number of datagrams that changed nothing, by kind (`IGNORED`).
     """
 
     def __init__(
@@ -86,14 +88,14 @@ class MotionHost:
         plan: FaultPlan | None = None,
         on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
-        """Switch on; nobody has control, and the drives damp.
+        """Switch on; control is free, and the drives damp.
 
         Args:
-            world: The robot; nobody else may command it.
+            world: The robot; only this host may command it.
             watchdog_s: Silence of the controller after which its control ends.
-            angular_velocity_unit: In which the IMU's angular velocity is sent.
-            plan: What goes wrong with the robot.
-            on_event: Hears of each event.
+            angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
+            plan: Faults of the robot.
+            on_event: Called with each event.
 
         Raises:
             SimError: The watchdog's time is not positive, or the unit is unknown.
@@ -108,7 +110,7 @@ class MotionHost:
         self.controller: Address | None = None
         self.target: Array | None = None
         self.ignored = dict.fromkeys(IGNORED, 0)
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._watchdog_ns = round(watchdog_s * NS_PER_S)
         self._rate_scale = 1.0 if angular_velocity_unit == "rad/s" else np.degrees(1.0)
         self._on_event = on_event
@@ -156,7 +158,7 @@ class MotionHost:
         return self._frame(streams) if self._on else None
 
     def stop(self) -> None:
-        """Switch the host off: it is deaf and silent, control ends, the drives damp."""
+        """Switch the host off: it neither receives nor sends, control ends, the drives damp."""
         self._end_control("stopped", "")
         self._on = False
 
@@ -166,7 +168,7 @@ class MotionHost:
         self._say("started", "")
 
     def occupy(self) -> None:
-        """Let another controller take control, if nobody has it: it folds the legs."""
+        """Let another controller take control, if it is free: it folds the legs."""
         if self.controller is None:
             self._begin_to_fold(ANOTHER)
             self._hand_over(ANOTHER)
@@ -186,7 +188,7 @@ class MotionHost:
             self._say("control_refused", f"{_text(source)}: {_text(self.controller)} has it")
 
     def _end_control(self, what: str, who: str) -> None:
-        """Damp; nobody has control any more."""
+        """Damp; control is free again."""
         self.controller, self._fold, self.target = None, None, None
         self.world.expire()
         self._say(what, who)
@@ -269,11 +271,11 @@ class MotionHost:
         )
 
     def _ignore(self, kind: str, source: Address, what: str) -> None:
-        """Count a datagram that changes nothing, and tell of the first of each sort."""
+        """Count a datagram that changes nothing; report the first of each sort."""
         self.ignored[kind] += 1
         sort = f"{kind}: {what}"
-        if sort not in self._told and len(self._told) < _SORTS_TOLD:
-            self._told.add(sort)
+        if sort not in self._reported and len(self._reported) < _SORTS_REPORTED:
+            self._reported.add(sort)
             self._say("ignored", f"{sort} from {_text(source)}")
 
     def _say(self, what: str, who: str) -> None:
@@ -281,7 +283,7 @@ class MotionHost:
 
 
 def _kind_of(data: bytes) -> str:
-    """Return as what a datagram counts that is neither a request nor a command."""
+    """Return the kind under which an invalid datagram is counted."""
     code = wire.code_of(data)
     if code is None:
         return "no_header"

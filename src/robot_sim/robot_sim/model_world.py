@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot from a model file of its maker's, MJCF or URDF, on the ground or on its own base.
+"""A robot from a model file of its maker, MJCF or URDF, on the ground or on its own base.
 
-What the file says of bodies, shapes, joint limits and friction holds. Its actuators, sensors and
-key frames give way to drives with torque limits (`robot_sim.drives`) and an IMU; shapes that are
-only seen are left out, since their meshes are often not there.
+Bodies, shapes, joint limits and friction come from the file. Drives with torque limits
+(`robot_sim.drives`) and an IMU replace its actuators, sensors and key frames. Shapes that are only
+visual are left out, since their meshes are often missing.
 """
 
 from __future__ import annotations

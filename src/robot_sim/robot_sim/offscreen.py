@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a model without a screen: OpenGL from EGL where it works, else from OSMesa."""
+"""Renders images of a model without a screen: OpenGL from EGL, or else from OSMesa."""
 
 import functools
 import importlib
@@ -21,10 +21,10 @@ _PROBE = "import {module} as gl; gl.GLContext(8, 8).make_current()"
 
 
 class Offscreen:
-    """A picture buffer for one model; used by the thread that made it alone."""
+    """An image buffer for one model; only the thread that made it may use it."""
 
     def __init__(self, model: mujoco.MjModel, *, shadows: bool) -> None:
-        """Make the buffer, as large as the model's `visual.global_` says.
+        """Make the buffer, in the size of the model's `visual.global_`.
 
         Raises:
             SimError: Neither EGL nor OSMesa works on this machine.
@@ -40,7 +40,7 @@ class Offscreen:
         self._gl = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_100)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gl)
 
-    def picture(
+    def image(
         self, data: mujoco.MjData, view: mujoco.MjvCamera, *, width: int, height: int
     ) -> Frame:
         """Render what `view` sees: colours [height, width, 3], RGB."""

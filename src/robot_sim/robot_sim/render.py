@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a walk, rendered offline and without a screen: video, animation, contact sheet."""
+"""Renders a walk without a screen: video, animation, contact sheet."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,13 +33,13 @@ class FollowingCamera:
         height: int = 540,
         ground: Ground = LEVEL,
     ) -> None:
-        """Make a picture buffer.
+        """Make an image buffer.
 
         Args:
             robot: Its figures.
-            width: Of the pictures, at most 1920.
-            height: Of the pictures, at most 1080.
-            ground: That of the walk.
+            width: Width of the images, at most 1920.
+            height: Height of the images, at most 1080.
+            ground: The ground of the walk.
 
         Raises:
             SimError: Neither EGL nor OSMesa works on this machine.
@@ -62,15 +62,15 @@ class FollowingCamera:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Free the picture buffer."""
+        """Free the image buffer."""
         self._offscreen.close()
 
-    def picture(self, qpos: Array, look_at: Array) -> Frame:
+    def image(self, qpos: Array, look_at: Array) -> Frame:
         """Render one pose.
 
         Args:
             qpos: Row [19] of `Trace.qpos`.
-            look_at: Point [2] on the ground (m, world) in the middle of the picture.
+            look_at: Point [2] on the ground (m, world) in the middle of the image.
 
         Returns:
             Colours [height, width, 3], RGB.
@@ -78,9 +78,7 @@ class FollowingCamera:
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)
         self._view.lookat[:] = [*look_at, LOOK_AT_HEIGHT_M]
-        return self._offscreen.picture(
-            self._data, self._view, width=self._width, height=self._height
-        )
+        return self._offscreen.image(self._data, self._view, width=self._width, height=self._height)
 
 
 def frames(
@@ -91,14 +89,14 @@ def frames(
     height: int = 540,
     ground: Ground = LEVEL,
 ) -> Iterator[Frame]:
-    """Render a walk in real time, with time and command written into each picture.
+    """Render a walk in real time, with time and command written into each image.
 
     Args:
         trace: The walk.
-        rate_hz: Pictures per simulated second.
-        width: Of each picture.
-        height: Of each picture.
-        ground: That of the walk.
+        rate_hz: Images per simulated second.
+        width: Width of each image.
+        height: Height of each image.
+        ground: The ground of the walk.
 
     Yields:
         Colours [height, width, 3], RGB.
@@ -113,7 +111,7 @@ def frames(
     with FollowingCamera(width=width, height=height, ground=ground) as camera:
         for row in rows:
             look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
-            frame = camera.picture(trace.qpos[row], look_at)
+            frame = camera.image(trace.qpos[row], look_at)
             yield caption(frame, _text(trace, int(row)))
 
 
@@ -124,45 +122,44 @@ def write_video(
     rate_hz: float = 25.0,
     width: int = 800,
     height: int = 448,
-    on_picture: Callable[[int, int], None] = lambda done, total: None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write an H.264 video (`.mp4`) of a walk in real time; the file is there once it is whole.
+    """Write an H.264 video (`.mp4`) of a walk in real time; the file appears when it is complete.
 
     Args:
         trace: The walk.
         path: The file to write.
-        rate_hz: Pictures per second.
-        width: Of the pictures; a multiple of 16, as H.264 likes it.
-        height: Of the pictures; a multiple of 16.
-        on_picture: Called after each picture with how many are done, and of how many.
+        rate_hz: Images per second.
+        width: Width of the images; a multiple of 16, for H.264.
+        height: Height of the images; a multiple of 16.
+        on_image: Called after each image with the number that are done, and of all.
 
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.
         OSError: The file cannot be written.
     """
-    pictures = frames(trace, rate_hz=rate_hz, width=width, height=height)
     write_frames(
-        pictures,
+        frames(trace, rate_hz=rate_hz, width=width, height=height),
         path,
         total=len(_times_s(trace, rate_hz)),
         rate_hz=rate_hz,
         width=width,
         height=height,
-        on_picture=on_picture,
+        on_image=on_image,
     )
 
 
 def write_animation(
     trace: Trace, path: Path, *, rate_hz: float = 12.5, width: int = 480, ground: Ground = LEVEL
 ) -> None:
-    """Write an animated picture of a walk in real time; `.webp` or `.gif`.
+    """Write an animated image of a walk in real time; `.webp` or `.gif`.
 
     Args:
         trace: The walk.
         path: The file to write.
-        rate_hz: Pictures per second.
-        width: Of the pictures, 16 to 9.
-        ground: That of the walk.
+        rate_hz: Images per second.
+        width: Width of the images; the ratio is 16 to 9.
+        ground: The ground of the walk.
 
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.
@@ -182,7 +179,7 @@ def write_animation(
 
 
 def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int = 3) -> None:
-    """Write one picture of `columns` x `rows` moments, evenly spread over the walk.
+    """Write one image of `columns` x `rows` moments, evenly spread over the walk.
 
     Raises:
         SimError: Neither EGL nor OSMesa works on this machine.
@@ -193,14 +190,14 @@ def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int
     sheet = Image.new("RGB", (columns * width, rows * height))
     with FollowingCamera(width=2 * width, height=2 * height) as camera:
         for index, row in enumerate(chosen):
-            frame = camera.picture(trace.qpos[row], trace.pos_world[row, :2])
+            frame = camera.image(trace.qpos[row], trace.pos_world[row, :2])
             small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))
             sheet.paste(small, (index % columns * width, index // columns * height))
     sheet.save(path)
 
 
 def _times_s(trace: Trace, rate_hz: float) -> Array:
-    """Return the times of a video's pictures."""
+    """Return the times of the images of a video."""
     return np.arange(trace.time_s[0], trace.time_s[-1], 1.0 / rate_hz)
 
 

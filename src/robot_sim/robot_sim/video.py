@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures to a video file, with text written into them."""
+"""Writes images into a video file, and text into images."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -14,25 +14,25 @@ from robot_sim.offscreen import Frame
 
 
 def write_frames(
-    pictures: Iterable[Frame],
+    images: Iterable[Frame],
     path: Path,
     *,
     total: int,
     rate_hz: float,
     width: int,
     height: int,
-    on_picture: Callable[[int, int], None] = lambda done, total: None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write an H.264 video (`.mp4`); the file is there once it is whole.
+    """Write an H.264 video (`.mp4`); the file appears when it is complete.
 
     Args:
-        pictures: Colours [height, width, 3] each, RGB.
+        images: Colours [height, width, 3] each, RGB.
         path: The file to write.
-        total: How many pictures there are.
-        rate_hz: Pictures per second.
-        width: Of the pictures; a multiple of 16, as H.264 likes it.
-        height: Of the pictures; a multiple of 16.
-        on_picture: Called after each picture with how many are done, and of how many.
+        total: Number of images.
+        rate_hz: Images per second.
+        width: Width of the images; a multiple of 16, for H.264.
+        height: Height of the images; a multiple of 16.
+        on_image: Called after each image with the number that are done, and `total`.
 
     Raises:
         OSError: The file cannot be written.
@@ -43,15 +43,15 @@ def write_frames(
         )
         writer.send(None)
         try:
-            for done, frame in enumerate(pictures, start=1):
+            for done, frame in enumerate(images, start=1):
                 writer.send(np.ascontiguousarray(frame))
-                on_picture(done, total)
+                on_image(done, total)
         finally:
             writer.close()
 
 
 def caption(frame: Frame, text: str) -> Frame:
-    """Write a line of text into the lower left corner of a picture."""
+    """Write a line of text into the lower left corner of an image."""
     image = Image.fromarray(frame)
     draw, size = ImageDraw.Draw(image, "RGBA"), max(12, frame.shape[0] // 26)
     font = ImageFont.load_default(size)
@@ -67,7 +67,7 @@ def caption(frame: Frame, text: str) -> Frame:
 
 @contextmanager
 def _there_once_whole(path: Path) -> Iterator[Path]:
-    """Yield a temporary name beside `path`, which the file gets where nothing was raised."""
+    """Yield a temporary name beside `path`; the file gets the name `path` if nothing is raised."""
     growing = path.with_name(f"{path.stem}.part{path.suffix}")
     try:
         yield growing

@@ -257,7 +257,7 @@ class World(WalkingWorld):
         self._data.xfrc_applied[self._torso, 5] = self._hand_nm() if self._turn else 0.0
 
     def _hand_nm(self) -> float:
-        """Return the torque that a hand exerts; it lets go when the turn is over."""
+        """Return the torque that a hand exerts; it releases the robot when the turn is over."""
         assert self._turn is not None
         if self.time_ns >= self._turn.ends_ns:
             self._turn = None

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robot_sim.arm_episodes import Episodes
+from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Episodes, Result
 from robot_sim.arm_expert import cube_top
 from robot_sim.arm_render import HEIGHT, WIDTH, shown, write_ends, write_episodes
-from robot_sim.arm_trace import ArmRecorder, ArmTrace, Result
 from robot_sim.arm_world import ArmSensors, ArmWorld
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
@@ -114,10 +113,10 @@ def test_shown_are_episodes_and_what_follows_in_run(trace: ArmTrace) -> None:
 def test_video_and_ends_show_outside_and_both_cameras(trace: ArmTrace, tmp_path: Path) -> None:
     video, ends = tmp_path / "episodes.mp4", tmp_path / "ends.png"
     told: list[tuple[int, int]] = []
-    write_episodes(trace, video, picture_size=(48, 64), on_picture=lambda *done: told.append(done))
+    write_episodes(trace, video, image_size=(48, 64), on_image=lambda *done: told.append(done))
     assert told == [(done, 5) for done in range(1, 6)]
     assert video.stat().st_size > 1000
-    write_ends(trace, ends, picture_size=(48, 64))
+    write_ends(trace, ends, image_size=(48, 64))
     sheet = np.asarray(Image.open(ends))
     assert sheet.shape == (HEIGHT // 2, 2 * WIDTH // 2, 3)
     first, second = sheet[:, : WIDTH // 2], sheet[:, WIDTH // 2 :]

@@ -161,7 +161,7 @@ def test_a_command_for_another_robot_is_refused(world: ArmWorld) -> None:
 @pytest.mark.parametrize("size", [(96, 128), (480, 640)])
 def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> None:
     for seed in (1, 2, 3, 4):
-        world = ArmWorld(seed=seed, picture_size=size)
+        world = ArmWorld(seed=seed, image_size=size)
         picture = world.render("front")
         assert picture.shape == (*size, 3)
         assert picture.dtype == np.uint8
@@ -189,8 +189,8 @@ def test_a_picture_is_the_same_again_and_after_another_size(world: ArmWorld) -> 
 def test_cameras_and_sizes_that_are_not_there_are_refused(world: ArmWorld) -> None:
     with pytest.raises(SimError, match="camera: expected one of front, wrist, outside, got 'top'"):
         world.render("top")
-    with pytest.raises(SimError, match=r"picture_size: .* 1 to 960 and 1280, got 96 and 4000"):
-        ArmWorld(picture_size=(96, 4000))
+    with pytest.raises(SimError, match=r"image_size: .* 1 to 960 and 1280, got 96 and 4000"):
+        ArmWorld(image_size=(96, 4000))
 
 
 def test_the_expert_reaches_every_cube_and_moves_none() -> None:
@@ -242,6 +242,6 @@ def projected(world: ArmWorld, camera: str, point_world: Array) -> Array:
     data.qpos[:6] = world.sense().joint_pos
     mujoco.mj_forward(world.model, data)
     x, y, z = data.camera(camera).xmat.reshape(3, 3).T @ (point_world - data.camera(camera).xpos)
-    height, width = world.picture_size
+    height, width = world.image_size
     focal = height / 2.0 / np.tan(np.radians(world.model.camera(camera).fovy[0]) / 2.0)
     return np.array([width / 2.0 - focal * x / z, height / 2.0 + focal * y / z])

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import robot_sim
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_figures import SO101
-from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.act.main import main as act_main
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.main import main

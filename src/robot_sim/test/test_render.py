@@ -45,9 +45,9 @@ def test_the_picture_shows_the_robot_and_follows_it(trace: Trace) -> None:
     far = trace.qpos[0].copy()
     far[0] += 20.0
     with FollowingCamera(width=160, height=96) as camera:
-        here = camera.picture(trace.qpos[0], trace.pos_world[0, :2])
-        there = camera.picture(far, far[:2])
-        away = camera.picture(far, trace.pos_world[0, :2])
+        here = camera.image(trace.qpos[0], trace.pos_world[0, :2])
+        there = camera.image(far, far[:2])
+        away = camera.image(far, trace.pos_world[0, :2])
     assert here.shape == (96, 160, 3)
     pictures = (here, there, away)
     white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in pictures]
@@ -69,7 +69,7 @@ def test_a_video_is_written(trace: Trace, tmp_path: Path) -> None:
         rate_hz=10.0,
         width=160,
         height=96,
-        on_picture=lambda *counts: told.append(counts),
+        on_image=lambda *counts: told.append(counts),
     )
     assert path.read_bytes()[4:8] == b"ftyp"
     assert list(tmp_path.iterdir()) == [path]
@@ -81,7 +81,7 @@ def test_a_video_that_is_interrupted_leaves_no_file(trace: Trace, tmp_path: Path
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_video(trace, tmp_path / "walk.mp4", width=160, height=96, on_picture=interrupt)
+        write_video(trace, tmp_path / "walk.mp4", width=160, height=96, on_image=interrupt)
     assert not list(tmp_path.iterdir())
 
 

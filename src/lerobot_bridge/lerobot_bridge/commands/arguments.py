@@ -1,21 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments that several verbs have."""
+"""Arguments that several verbs share."""
 
 from __future__ import annotations
 
 import argparse
 import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import pair
+from model_tools.errors import ToolError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
     from lerobot_bridge.mapping import RobotMapping
+    from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 
 SHORTEST_S = 0.1
 """Length of an episode: two frames at 20 Hz."""
+ALL = "all"
+_PART = re.compile(r"(\d+)(?:-(\d+))?")
 
 
 def add_mapping(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +29,7 @@ def add_mapping(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mapping",
         metavar="FILE|NAME",
-        help="file that says which topic is which feature, or one that comes along "
+        help="file that maps topics to features, or the name of one that is included "
         "(default: that of the recorded session)",
     )
 
@@ -37,7 +43,6 @@ def mapping_of(given: argparse.Namespace) -> RobotMapping:
     """
     from lerobot_bridge.mapping import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
-    from model_tools.errors import ToolError
 
     for path in given.recordings:
         if path.suffix in (".yaml", ".yml"):
@@ -97,3 +102,39 @@ def _how(text: str) -> str | float:
             f"expected bag, marks, or a length of at least {SHORTEST_S} s, found {text!r}"
         )
     return length_s
+
+
+def add_episodes(parser: argparse.ArgumentParser) -> None:
+    """Declare `--episodes`."""
+    parser.add_argument(
+        "--episodes",
+        default=ALL,
+        metavar="0,2,5-8",
+        help="their numbers, by comma, or `all` (default)",
+    )
+
+
+def chosen_episodes(dataset: Dataset, text: str) -> Sequence[DatasetEpisode]:
+    """Return the episodes that `--episodes` names, in the order of the dataset.
+
+    Raises:
+        ToolError: The text is not a list of numbers and ranges, or names a missing episode.
+    """
+    if text == ALL:
+        return dataset.episodes
+    wanted = set[int]()
+    for part in text.split(","):
+        match = _PART.fullmatch(part.strip())
+        if match is None:
+            raise ToolError(
+                f"--episodes: expected numbers or ranges by comma, such as 0,2,5-8, or "
+                f"{ALL}, found {text!r}"
+            )
+        wanted.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+    known = {episode.index: episode for episode in dataset.episodes}
+    if not wanted or wanted - known.keys():
+        raise ToolError(
+            f"{dataset.path}: expected episodes from {min(known)} to {max(known)}, "
+            f"found --episodes {text}"
+        )
+    return [known[index] for index in sorted(wanted)]

@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Validate a mapping, and say what recordings would give a dataset by it.
+"""Validate a mapping, and report what recordings would add to a dataset.
 
     lerobot_bridge check --mapping my_robot.yaml
     lerobot_bridge check session/ --mapping my_robot.yaml --report check.json
 
-Prints the features that the mapping makes; for each episode its frames, and for each source and
-camera its topic, how often it said something, how old it is in frames, in how many it is missing,
-and how far its clock is from the log's. Values are read, and pictures only with --pictures decoded.
-The exit status is 1 where `convert` would leave an episode out. Neither ROS nor LeRobot is needed.
+Prints the features that the mapping makes and the frames of each episode. For each source and
+camera it prints the topic, the rate, the age in frames, the frames without a message, and the
+difference between its clock and the log's. Values are always read; images are decoded only with
+--decode-images. The exit status is 1 if `convert` would leave an episode out. It needs neither ROS
+nor LeRobot.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mapping(parser)
     add_reading(parser)
     parser.add_argument(
-        "--images", action="store_true", help="for `convert --images`: pictures of odd sizes fit"
+        "--images", action="store_true", help="for `convert --images`: accept odd image sizes"
     )
     parser.add_argument(
-        "--pictures",
+        "--decode-images",
         action="store_true",
-        help="decode each picture, as `convert` does; takes longer",
+        help="decode each image, as `convert` does; takes longer",
     )
     parser.add_argument("--report", type=Path, metavar="FILE.json", help="report")
     parser.add_argument("--force", action="store_true", help="replace a report that exists")
@@ -57,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Check; return the exit status."""
     from lerobot_bridge.checking import check_episode
+    from lerobot_bridge.dataset_form import not_for_videos
     from lerobot_bridge.episodes import find_episodes
-    from lerobot_bridge.writing.form import not_for_videos
     from model_tools.commands.arguments import progress_bar
     from model_tools.files.outputs import new_file
 
@@ -70,7 +71,7 @@ def run(given: argparse.Namespace) -> int:
         _log.error("refused: %s", problem)
     if not given.recordings:
         return 1 if odd else 0
-    # What was to be done does not matter here.
+    # The task does not matter here.
     found = find_episodes(given.recordings, given.episodes, task="checked")
     for skipped in found.skipped:
         _log.warning("%s: no episode: %s", skipped.name, skipped.why)
@@ -83,7 +84,7 @@ def run(given: argparse.Namespace) -> int:
                     mapping,
                     episode,
                     dict(given.topic),
-                    pixels=given.pictures,
+                    pixels=given.decode_images,
                     split=given.gaps == "split",
                 )
             )
@@ -104,7 +105,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _features(mapping: RobotMapping) -> Iterator[str]:
-    from lerobot_bridge.features import dataset_features
+    from lerobot_bridge.dataset_form import dataset_features
 
     yield f"{mapping.robot_type}: {mapping.rate_hz} frames per second"
     for name, feature in dataset_features(mapping).items():

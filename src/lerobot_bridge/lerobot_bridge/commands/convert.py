@@ -5,26 +5,31 @@
     lerobot_bridge convert session/ --mapping so101 --output my_dataset --task "Pick the cube"
 
 It runs in the environment of LeRobot: .venv-lerobot/bin/python -m lerobot_bridge convert ...
-Episodes are written in several processes, and kept in OUTPUT.parts until all are there: after
-Ctrl-C, a full disk or a crash the same command goes on. An episode whose recording does not fit the
-mapping is left out and named; then the exit status is 1, unless --allow-left-out says that this is
-fine. conversion_report.json in the dataset says which recording each episode is from, and what is
-missing.
+Several processes write the episodes. OUTPUT.parts keeps them until all are finished: after Ctrl-C,
+a full disk or a crash the same command continues. The command leaves out an episode whose recording
+does not fit the mapping, and names it. The exit status is then 1; with --allow-left-out it is 0.
+conversion_report.json in the dataset lists the recording of each episode, and what is missing.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import logging
 import os
+import re
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 from lerobot_bridge.commands.arguments import add_mapping, add_reading, mapping_of
-from lerobot_bridge.writing.form import CODECS
 from model_tools.errors import ToolError
 
+LEROBOT = "0.4.4"
+"""The first version that encodes videos while frames come. Later versions are not tested."""
+CODECS = ("h264", "hevc", "libsvtav1")
+"""Codecs of videos that LeRobot writes on any machine."""
 _log = logging.getLogger("lerobot_bridge")
 
 
@@ -42,15 +47,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repo-id",
         metavar="USER/NAME",
-        help="what it is called (default: local/NAME of the output)",
+        help="name of the dataset (default: local/NAME of the output)",
     )
     parser.add_argument(
-        "--task", default="", help="what was done, where the recording does not say"
+        "--task", default="", help="task of episodes whose recording does not name it"
     )
-    parser.add_argument("--tags", default="", help="words to find it by: arm,cube")
+    parser.add_argument("--tags", default="", help="tags of the dataset: arm,cube")
     add_reading(parser)
     parser.add_argument("--codec", choices=CODECS, default=CODECS[0], help="of the videos")
-    parser.add_argument("--images", action="store_true", help="write each picture as a PNG")
+    parser.add_argument("--images", action="store_true", help="write each image as a PNG")
     parser.add_argument(
         "--processes",
         type=int,
@@ -61,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-left-out",
         action="store_true",
-        help="exit with 0 also where episodes were left out",
+        help="exit with 0 even if episodes were left out",
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="report, .json or .html")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
@@ -69,8 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Convert; return the exit status."""
-    from lerobot_bridge.converting.convert import Conversion, Settings, convert
-    from lerobot_bridge.converting.lerobot_version import require_lerobot
+    from lerobot_bridge.converting.convert import Conversion, ConversionSettings, convert
     from lerobot_bridge.converting.parts_folder import parts_of
     from lerobot_bridge.converting.report import document, lines, write_html
     from lerobot_bridge.episodes import find_episodes
@@ -88,7 +92,7 @@ def run(given: argparse.Namespace) -> int:
     tags = [tag for tag in given.tags.split(",") if tag]
     found = find_episodes(given.recordings, given.episodes, task=given.task, tags=tags)
     skipped = {each.name: each.why for each in found.skipped}
-    settings = Settings(
+    settings = ConversionSettings(
         repo_id=given.repo_id or f"local/{output.name}",
         codec=None if given.images else given.codec,
         topics=dict(given.topic),
@@ -101,15 +105,15 @@ def run(given: argparse.Namespace) -> int:
         return document(done, mapping, skipped)
 
     place = nullcontext() if given.report is None else new_file(given.report, force=given.force)
-    with place as file:  # before the work, so that a report that cannot be written is said first
-        with progress_bar("converting") as tell:
+    with place as file:  # first: a report that cannot be written ends the command before the work
+        with progress_bar("converting") as show:
             done = convert(
                 found.episodes,
                 mapping,
                 output,
                 settings,
                 report,
-                lambda part, total: tell(round(1000 * part), 1000 * total),
+                lambda part, total: show(round(1000 * part), 1000 * total),
             )
         said = report(done)
         if file is not None and file.suffix == ".html":
@@ -121,7 +125,7 @@ def run(given: argparse.Namespace) -> int:
     _log.info("dataset in %s", output)
     if done.refused and not given.allow_left_out:
         _log.error(
-            "%d of %d episodes were left out; the others are kept in %s for another try",
+            "%d of %d episodes were left out; %s keeps the others for the next attempt",
             len(done.refused),
             len(found.episodes),
             parts_of(output),
@@ -137,4 +141,27 @@ def _check_place(report: Path, output: Path) -> None:
         raise ToolError(
             f"--report: expected a file outside of the dataset, which holds its own "
             f"report, found {report}"
+        )
+
+
+def require_lerobot() -> None:
+    """Check that LeRobot can write datasets here.
+
+    Raises:
+        ToolError: It is missing, or another version.
+    """
+    remedy = (
+        "run this command with .venv-lerobot/bin/python -m lerobot_bridge, which "
+        f"`make setup-lerobot` makes, or `pip install lerobot=={LEROBOT}`"
+    )
+    try:
+        version = importlib.metadata.version("lerobot")
+    except importlib.metadata.PackageNotFoundError as error:
+        raise ToolError(
+            f"{sys.executable}: expected LeRobot, which writes datasets, found none; {remedy}"
+        ) from error
+    if re.findall(r"\d+", version)[:3] != LEROBOT.split("."):
+        raise ToolError(
+            f"{sys.executable}: expected LeRobot {LEROBOT}, whose writer of datasets "
+            f"is known here, found {version}; {remedy}"
         )

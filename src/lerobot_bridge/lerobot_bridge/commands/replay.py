@@ -4,10 +4,10 @@
 
     lerobot_bridge replay my_dataset --bundle my_policy --episodes 0,2 --report replay.html
 
-The policy sees what was recorded, as often as it would on the robot (a chunk every `chunk.steps`
-frames, or --every), and its steps are compared with the recorded actions of their frames: errors
-by joint in the units of the dataset and in rad, correlation, a delay between the two. Nothing of
-LeRobot is needed.
+The policy sees the recorded observations as often as it would on the robot (a chunk every
+`chunk.steps` frames, or --every). The command compares its steps with the recorded actions of their
+frames: errors by joint in the units of the dataset and in rad, correlation, and delay. It does not
+need LeRobot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lerobot_bridge.chosen_episodes import add_episodes
+from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
 from model_tools.commands.arguments import add_backend_options
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--with-interventions",
         action="store_true",
-        help="compare frames, too, in which a person drove in the policy's place",
+        help="also compare frames in which a person drove instead of the policy",
     )
     parser.add_argument("--report", type=Path, help="HTML file to write, with drawings")
     parser.add_argument("--json", type=Path, help="JSON file to write, with all figures")
@@ -79,7 +79,6 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _replayed(given: argparse.Namespace) -> Replayed:
-    from lerobot_bridge.chosen_episodes import chosen_episodes
     from lerobot_bridge.open_loop.figures import measure
     from lerobot_bridge.open_loop.predict import OpenLoop
     from lerobot_bridge.open_loop.report import Replayed

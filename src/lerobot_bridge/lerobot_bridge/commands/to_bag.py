@@ -5,10 +5,10 @@
     lerobot_bridge to-bag my_dataset --mapping so101 --output session --episodes 0,2
     ros2 bag play session/episode_0000 --clock
 
-Each value and picture is said on the topic that the mapping reads it from, in ROS's units; all
-messages of a frame have its stamp. A topic that ends in /compressed gets JPEG pictures, others get
-them as they are. The folder is a session as the episode recorder leaves it: `convert` makes the
-same dataset of it again. Nothing of LeRobot is needed.
+Each value and image is written on the topic that the mapping reads it from, in ROS units; all
+messages of a frame have its stamp. A topic that ends in /compressed gets JPEG images, other topics
+get raw images. The folder is a session as the episode recorder leaves it: `convert` makes the same
+dataset from it again. The command does not need LeRobot.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import logging
 from itertools import count
 from pathlib import Path
 
-from lerobot_bridge.chosen_episodes import add_episodes
+from lerobot_bridge.commands.arguments import add_episodes, chosen_episodes
 
 _log = logging.getLogger("lerobot_bridge")
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("dataset", type=Path, help="folder of a LeRobot dataset, version v3.0")
     parser.add_argument(
-        "--mapping", required=True, help="mapping file, or the name of one that comes along"
+        "--mapping", required=True, help="mapping file, or the name of one that is included"
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     add_episodes(parser)
@@ -40,14 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--compressed",
         action="store_true",
-        help="compress messages (zstd); pictures lose nothing by it",
+        help="compress messages (zstd, without loss)",
     )
     parser.add_argument("--force", action="store_true", help="replace a session that exists")
 
 
 def run(given: argparse.Namespace) -> int:
     """Write; return the exit status."""
-    from lerobot_bridge.chosen_episodes import chosen_episodes
     from lerobot_bridge.mapping import load_mapping, shipped
     from lerobot_bridge.recording.folder import MAPPING
     from lerobot_bridge.to_bag.session import OWNED, SessionWriter

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of recordings to one dataset, which is there at the end, whole, or not at all.
+"""Converts recorded episodes into one dataset: complete at the end, or absent.
 
-Each episode is written and checked apart, in a process of its own, into a folder beside the output.
-What is finished there is not done again: after an interruption, a full disk or a power cut the same
-command goes on. At the end the parts are joined, the whole is checked and moved into place.
+A process of its own writes and checks each episode, in a folder beside the output. Finished
+episodes are not converted again: after an interruption, a full disk or a power cut the same command
+continues. At the end the parts are joined; the whole is checked and moved into place.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from lerobot_bridge.converting.parts_folder import (
 )
 from lerobot_bridge.converting.processes import Refused, run_apart
 from lerobot_bridge.converting.work import EpisodeJob, JoinJob, join, make_parts
+from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS, DatasetForm, not_for_videos
 from lerobot_bridge.episode import Episode
-from lerobot_bridge.features import INTERVENTION, SUCCESS
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.writing.form import Form, not_for_videos
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, INFO
 from model_tools.files.outputs import new_folder
@@ -46,16 +45,16 @@ _log = logging.getLogger("lerobot_bridge")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class ConversionSettings:
     """How to convert.
 
     Attributes:
-        repo_id: What the dataset is called: user/name.
-        codec: Of the videos; None: a PNG for each picture.
+        repo_id: Name of the dataset: user/name.
+        codec: Codec of the videos; None: a PNG for each image.
         topics: Topics of the recordings by those of the mapping, where they have other names.
         split: Whether parts of an episode between gaps become episodes.
-        processes: How many work at once.
-        force: Whether an older dataset may be replaced.
+        processes: Number of processes that work at the same time.
+        force: Whether an existing dataset may be replaced.
     """
 
     repo_id: str
@@ -71,8 +70,8 @@ class Conversion:
     """What became of a conversion.
 
     Attributes:
-        made: Episodes that are in the dataset, each with what `make_parts` says.
-        refused: Episodes that are not, and why.
+        made: Episodes in the dataset, each with the result of `make_parts`.
+        refused: Episodes that were left out, and why.
     """
 
     made: Sequence[tuple[Episode, Mapping[str, Any]]]
@@ -80,7 +79,7 @@ class Conversion:
 
     @property
     def frames(self) -> int:
-        """In the whole dataset."""
+        """Number of frames in the whole dataset."""
         return sum(length for _, made in self.made for _, length in made["parts"])
 
 
@@ -88,27 +87,27 @@ def convert(
     episodes: Sequence[Episode],
     mapping: RobotMapping,
     output: Path,
-    settings: Settings,
+    settings: ConversionSettings,
     report: Callable[[Conversion], Mapping[str, Any]],
-    tell: Callable[[float, int], None] = lambda done, total: None,
+    on_progress: Callable[[float, int], None] = lambda done, total: None,
 ) -> Conversion:
     """Write the dataset of some episodes.
 
-    An episode whose recording does not fit is left out; then its parts are kept, too, for the next
-    try.
+    An episode whose recording does not fit is left out; the parts are then kept for the next
+    attempt.
 
     Args:
-        episodes: In their order.
-        mapping: What the features are.
-        output: The folder to be.
-        settings: How.
+        episodes: The episodes, in their order.
+        mapping: Defines the features.
+        output: Folder of the dataset.
+        settings: How to convert.
         report: Makes the content of CONVERSION_REPORT.
-        tell: Gets how much is done, and of how much.
+        on_progress: Called with the amount of work that is done, and the whole amount.
 
     Raises:
-        ToolError: The output is there, no episode can be converted, pictures cannot be videos,
-            another command converts into the same folder, the folder for parts is somebody
-            else's, or a process died.
+        ToolError: The output exists, no episode can be converted, images cannot become videos,
+            another command converts into the same folder, an unknown program made the folder for
+            parts, or a process died.
         OSError: Something cannot be read or written.
     """
     if settings.codec is not None:
@@ -119,7 +118,7 @@ def convert(
         with new_folder(output, marker=str(INFO), owned=OWNED, force=settings.force) as growing:
             note_growing(folder, growing.parent)
             found = _convert(
-                _jobs(episodes, mapping, folder, settings), growing, folder, settings, tell
+                _jobs(episodes, mapping, folder, settings), growing, folder, settings, on_progress
             )
             text = json.dumps(report(found), indent=1) + "\n"
             (growing / CONVERSION_REPORT).write_text(text, "utf-8")
@@ -134,12 +133,12 @@ def _convert(
     jobs: Mapping[str, EpisodeJob],
     growing: Path,
     folder: Path,
-    settings: Settings,
-    tell: Callable[[float, int], None],
+    settings: ConversionSettings,
+    on_progress: Callable[[float, int], None],
 ) -> Conversion:
     """Make what is missing of the parts, and join them."""
     total = len(jobs) + 1  # joining counts as one more
-    done = _parts(jobs, settings.processes, folder / LOG, lambda part: tell(part, total))
+    done = _parts(jobs, settings.processes, folder / LOG, lambda part: on_progress(part, total))
     made = {name: each for name, each in done.items() if not isinstance(each, Refused)}
     found = Conversion(
         made=[(jobs[name].episode, each) for name, each in made.items()],
@@ -164,16 +163,23 @@ def _convert(
         for name, each in made.items()
         for part, length in each["parts"]
     )
-    _join(parts, growing, settings, found, folder / LOG, lambda part: tell(len(jobs) + part, total))
+    _join(
+        parts,
+        growing,
+        settings,
+        found,
+        folder / LOG,
+        lambda part: on_progress(len(jobs) + part, total),
+    )
     return found
 
 
 def _jobs(
-    episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: Settings
+    episodes: Sequence[Episode], mapping: RobotMapping, folder: Path, settings: ConversionSettings
 ) -> dict[str, EpisodeJob]:
     """Return the jobs, by the names of their folders."""
     at_once = min(settings.processes, len(episodes))
-    form = Form(
+    form = DatasetForm(
         codec=settings.codec, judged=_judged(episodes), encoder_threads=1 if at_once > 1 else None
     )
     jobs = dict[str, EpisodeJob]()
@@ -193,7 +199,7 @@ def _jobs(
 
 
 def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
-    """Return what is known of all episodes; a verdict on some alone would be one on all."""
+    """Return the verdicts that all episodes have; the dataset cannot leave one open."""
     episodes = [each for each in episodes if not each.problem]
     known = {
         SUCCESS: [each.success is not None for each in episodes],
@@ -205,8 +211,8 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
                 episode.name for episode, said in zip(episodes, each, strict=True) if not said
             ]
             _log.warning(
-                "the dataset has no %s, since nothing is known of %s; episode.json beside "
-                "a recording says it",
+                "the dataset has no %s, which is unknown for %s; write it into episode.json beside "
+                "the recording",
                 name,
                 ", ".join(unknown),
             )
@@ -214,14 +220,14 @@ def _judged(episodes: Sequence[Episode]) -> tuple[str, ...]:
 
 
 def _parts(
-    jobs: Mapping[str, EpisodeJob], processes: int, log: Path, tell: Callable[[float], None]
+    jobs: Mapping[str, EpisodeJob], processes: int, log: Path, on_progress: Callable[[float], None]
 ) -> dict[str, dict[str, Any] | Refused]:
-    """Make the parts that are not there yet; return what is said of all of them."""
+    """Make the missing parts; return the result of all of them."""
     kept = {name: made for name, job in jobs.items() if (made := made_of(job.folder)) is not None}
     missing = {name: job for name, job in jobs.items() if name not in kept}
     for job in missing.values():
         if job.folder.exists():
-            _log.warning("%s is not as it was made, and is made anew", job.folder)
+            _log.warning("%s has changed since it was written, and is made again", job.folder)
             shutil.rmtree(job.folder)
     remove_unfinished(log.parent)
     try:
@@ -231,7 +237,7 @@ def _parts(
             at_once=processes,
             needs=_WRITING,
             log=log,
-            tell=lambda count: tell(len(kept) + count),
+            on_progress=lambda count: on_progress(len(kept) + count),
         )
     finally:
         remove_unfinished(log.parent)
@@ -242,10 +248,10 @@ def _parts(
 def _join(
     parts: tuple[tuple[Path, int], ...],
     output: Path,
-    settings: Settings,
+    settings: ConversionSettings,
     found: Conversion,
     log: Path,
-    tell: Callable[[float], None],
+    on_progress: Callable[[float], None],
 ) -> None:
     tags = dict.fromkeys(tag for episode, _ in found.made for tag in episode.tags)
     tasks = dict.fromkeys(episode.task for episode, _ in found.made)
@@ -260,7 +266,9 @@ def _join(
         tags=tuple(tags),
         description=description,
     )
-    done = run_apart(join, {"joining": job}, at_once=1, needs=_WRITING, log=log, tell=tell)
+    done = run_apart(
+        join, {"joining": job}, at_once=1, needs=_WRITING, log=log, on_progress=on_progress
+    )
     for each in done.values():
         if isinstance(each, Refused):
             raise ToolError(f"{each.why}; remove {log.parent} and try again")

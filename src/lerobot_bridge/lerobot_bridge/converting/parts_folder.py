@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""OUTPUT.parts: what is finished of a dataset, kept for the same command's next try.
+"""OUTPUT.parts: finished parts of a dataset, kept for the next attempt of the same command.
 
-A folder with LOCK is ours. Of what is in it only what has our names is ever removed.
+A folder with LOCK belongs to this program. The program removes only files and folders with its own
+names.
 """
 
 from __future__ import annotations
@@ -19,42 +20,46 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.writing.form import Form
 from model_tools.errors import ToolError
 from policy_inference.bag_file import sync
 from policy_inference.bundle.verified import sha256_of
 
 LOG, LOCK = "log.txt", ".lock"
 _MADE = "made.json"
-"""File of a finished folder of parts: what is said of them, and a digest of all their files."""
+"""File of a finished folder of parts: their description, and a digest of all their files."""
 _DIGEST = "sha256"
 _GROWING = "growing.txt"
-"""File that names the folder, beside the output, in which the whole grows."""
+"""File with the name of the folder, beside the output, in which the dataset grows."""
 _VERSION = 2
-"""Of what is in a folder of parts; another one makes them anew."""
+"""Version of the content of a folder of parts. Parts of other versions are made again."""
 _NAME = r".+_\d{4,}_[0-9a-f]{16}"
 _FINISHED, _UNFINISHED = re.compile(_NAME), re.compile(rf"\.{_NAME}\.\d+")
 
 
 def parts_of(output: Path) -> Path:
-    """Return the folder in which what is finished of a dataset waits."""
+    """Return the folder for finished parts of a dataset."""
     return output.with_name(f"{output.name}.parts")
 
 
 def name_of(
-    episode: Episode, mapping: RobotMapping, topics: Mapping[str, str], split: bool, form: Form
+    episode: Episode,
+    mapping: RobotMapping,
+    topics: Mapping[str, str],
+    split: bool,
+    form: DatasetForm,
 ) -> str:
-    """Return a name that changes with all that decides what is in the parts of an episode.
+    """Return a name that changes with everything that the parts of an episode depend on.
 
     Raises:
-        OSError: The recording is gone.
+        OSError: The recording is missing.
     """
     bag = episode.bag.resolve()
     files = sorted(bag.iterdir()) if bag.is_dir() else [bag]
     identity = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
-    # The mapping as it is written: the order of its joints and fields is that of the columns.
+    # In the order of the file: the order of joints and fields is that of the columns.
     said = [
         _VERSION,
         identity,
@@ -70,10 +75,10 @@ def name_of(
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a second command out of a folder of parts, which is made; if nothing is in it, it goes.
+    """Make and lock a folder of parts against a second command; remove it if it stays empty.
 
     Raises:
-        ToolError: Another command is at work there, or it is somebody else's.
+        ToolError: Another command uses the folder, or an unknown program made it.
         OSError: It cannot be written.
     """
     _refuse_foreign(folder)
@@ -103,7 +108,7 @@ def _refuse_foreign(folder: Path) -> None:
     elif folder.exists() and not folder.is_dir():
         found = "a file"
     elif folder.is_dir() and any(folder.iterdir()) and not (folder / LOCK).is_file():
-        found = "a folder of somebody else's"
+        found = f"a folder without {LOCK}"
     else:
         return
     raise ToolError(

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Work in processes of its own, several at once: what one costs or breaks ends with it.
+"""Runs jobs in processes of their own: memory and faults of a job end with its process.
 
-Processes are copies of one that has imported what the work needs, once. A process that dies is
-named; one whose command is gone ends by itself.
+Processes are forked from a server that has imported what the work needs. A process that dies is
+reported by the name of its job. A process ends by itself when its command has ended.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from policy_inference.errors import PolicyError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-Tell = Callable[[float], None]
-"""Takes the share of the work that is done, 0 to 1."""
+OnProgress = Callable[[float], None]
+"""Called with the share of the work that is done, 0 to 1."""
 
 _ALONE = {
     "OMP_NUM_THREADS": "1",
@@ -35,49 +35,49 @@ _ALONE = {
     "HF_HUB_OFFLINE": "1",
     "TQDM_DISABLE": "1",
 }
-"""Processes are what is parallel, nothing is fetched from anywhere, and bars are ours."""
+"""Processes give the parallelism. Nothing is downloaded. This program draws the progress bar."""
 
 
 class Refused(NamedTuple):
-    """What cannot be done with a job's input, in the words of the error."""
+    """A job whose input was refused, with the text of the error."""
 
     why: str
 
 
-class _Running(NamedTuple):
+class _RunningJob(NamedTuple):
     name: str
     process: ForkServerProcess
 
 
 def run_apart(
-    work: Callable[[Job, Tell], Result],
+    work: Callable[[Job, OnProgress], Result],
     jobs: Mapping[str, Job],
     *,
     at_once: int,
     needs: str,
     log: Path,
-    tell: Callable[[float], None] = lambda jobs_done: None,
+    on_progress: Callable[[float], None] = lambda jobs_done: None,
 ) -> dict[str, Result | Refused]:
     """Do each job in a process of its own.
 
     Args:
         work: A function of a module. An error that a user can correct refuses the job.
-        jobs: Its first argument, one by one, by what they are called.
+        jobs: First argument of `work`, by the name of the job.
         at_once: The number of processes.
         needs: Module that is imported once for all.
-        log: File that gets what the processes print.
-        tell: Gets how many jobs are done, fractions included.
+        log: File for the output of the processes.
+        on_progress: Called with the number of jobs that are done, fractions included.
 
     Returns:
-        What became of each job, by its name.
+        The result of each job, by its name.
 
     Raises:
-        ToolError: A process ended otherwise than by itself.
-        OSError: It could not read or write something.
+        ToolError: A process died.
+        OSError: A process could not read or write something.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([needs])
-    crew = _Crew(work, jobs, context, log, tell)
+    crew = _Crew(work, jobs, context, log, on_progress)
     with _environment(_ALONE):
         try:
             crew.run(at_once)
@@ -87,19 +87,19 @@ def run_apart(
 
 
 class _Crew(Generic[Job, Result]):
-    """The processes that work now, and what the finished ones found."""
+    """The running processes, and the results of those that have finished."""
 
     def __init__(
         self,
-        work: Callable[[Job, Tell], Result],
+        work: Callable[[Job, OnProgress], Result],
         jobs: Mapping[str, Job],
         context: ForkServerContext,
         log: Path,
-        tell: Callable[[float], None],
+        on_progress: Callable[[float], None],
     ) -> None:
         self._work, self._jobs, self._context = work, jobs, context
-        self._log, self._tell = log, tell
-        self._running: dict[Connection, _Running] = {}
+        self._log, self._on_progress = log, on_progress
+        self._running: dict[Connection, _RunningJob] = {}
         self._shares: dict[str, float] = {}
         self.results: dict[str, Result | Refused] = {}
 
@@ -112,7 +112,7 @@ class _Crew(Generic[Job, Result]):
             self._listen()
 
     def dismiss(self) -> None:
-        """End what still runs."""
+        """End the processes that still run."""
         for each in self._running.values():
             each.process.terminate()
         for each in self._running.values():
@@ -125,10 +125,10 @@ class _Crew(Generic[Job, Result]):
         )
         process.start()
         sender.close()  # the process has its own: ours would keep the pipe open after its end
-        self._running[receiver] = _Running(name, process)
+        self._running[receiver] = _RunningJob(name, process)
 
     def _listen(self) -> None:
-        """Wait for the next word of any of them."""
+        """Wait for the next message of any process."""
         for receiver in wait(list(self._running)):
             assert isinstance(receiver, Connection)
             try:
@@ -143,7 +143,7 @@ class _Crew(Generic[Job, Result]):
                 self._shares[name] = said
             else:
                 self.results[name], self._shares[name] = said[0], 1.0
-            self._tell(sum(self._shares.values()))
+            self._on_progress(sum(self._shares.values()))
 
     def _end(self, receiver: Connection) -> None:
         name, process = self._running.pop(receiver)
@@ -152,19 +152,21 @@ class _Crew(Generic[Job, Result]):
         if name not in self.results:
             raise ToolError(
                 f"{name}: expected a process that finishes it, found one that ended "
-                f"with status {process.exitcode}, {_reason(process.exitcode)}; what it "
-                f"said is in {self._log}"
+                f"with status {process.exitcode}, {_reason(process.exitcode)}; its "
+                f"output is in {self._log}"
             )
 
 
-def _begin(work: Callable[[Job, Tell], Result], job: Job, sender: Connection, log: str) -> None:
-    """Do a job in a new process, and say what became of it."""
+def _begin(
+    work: Callable[[Job, OnProgress], Result], job: Job, sender: Connection, log: str
+) -> None:
+    """Do a job in a new process, and send its result."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the command that waits for it ends it
     _print_to(Path(log))
     try:
         sender.send((work(job, sender.send),))
     except BrokenPipeError:
-        sys.exit("the command is gone")
+        sys.exit("the command has ended")
     except PolicyError as error:
         sender.send((Refused(str(error)),))
     except OSError as error:
@@ -172,7 +174,7 @@ def _begin(work: Callable[[Job, Tell], Result], job: Job, sender: Connection, lo
 
 
 def _print_to(log: Path) -> None:
-    """Let all that is printed, also by libraries in C, go into a file."""
+    """Send everything that is printed, also by C libraries, into a file."""
     with log.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
@@ -180,13 +182,13 @@ def _print_to(log: Path) -> None:
 
 def _reason(status: int | None) -> str:
     if status == -signal.SIGKILL:
-        return "as when the memory is not enough; --processes takes fewer at once"
+        return "probably for lack of memory; use a smaller --processes"
     return "an error of the program"
 
 
 @contextmanager
 def _environment(names: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that are started meanwhile."""
+    """Set environment variables for the processes that start in this context."""
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(names)
     try:

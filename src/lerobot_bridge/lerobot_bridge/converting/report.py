@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What became of a conversion: as JSON beside the data, as lines, as one HTML file."""
+"""The report of a conversion: as JSON beside the data, as lines of text, as one HTML file."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _WORDS = ("episode", "task", "recording", "success", "why", "warning", "missing 
 def document(
     found: Conversion, mapping: RobotMapping, skipped: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return everything that is known, for JSON.
+    """Return the whole report, for JSON.
 
     Args:
-        found: What became of the episodes.
-        mapping: By which they were read.
-        skipped: What was no episode, and why.
+        found: The result of the conversion.
+        mapping: The mapping that was used.
+        skipped: Parts of recordings that are not episodes, and why.
     """
     index, episodes = 0, list[dict[str, Any]]()
     for episode, made in found.made:
         for number, (_, frames) in enumerate(made["parts"]):
-            first = number == 0  # of the whole episode, said once
+            first = number == 0  # these describe the whole episode
             episodes.append(
                 {
                     "episode_index": index,
@@ -64,7 +64,7 @@ def document(
 
 
 def lines(said: Mapping[str, Any]) -> list[str]:
-    """Return a document in words: what is in the dataset, and each thing that is not."""
+    """Return a report as lines: the content of the dataset, and what was left out."""
     frames = sum(each["frames"] for each in said["episodes"])
     text = [
         f"{len(said['episodes'])} episodes, {frames} frames, "
@@ -79,7 +79,7 @@ def lines(said: Mapping[str, Any]) -> list[str]:
 
 
 def write_html(said: Mapping[str, Any], title: str, file: Path) -> None:
-    """Write a document as one page."""
+    """Write a report as one page."""
     rows = [
         [
             str(each["episode_index"]),
@@ -125,7 +125,7 @@ def _verdict(success: bool | None) -> str:
 
 
 def _missing(each: Mapping[str, Any]) -> str:
-    """Return which frames are missing around or inside an episode, and since which message was."""
+    """Return which frames an episode lacks, and which messages are missing for them."""
     found = [
         f"{one['name']} in {one['frames']} frames, the longest time {one['longest_s']:.3f} s"
         for one in each["frames_left_out"]

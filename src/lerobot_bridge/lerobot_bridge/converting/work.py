@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is done in a process of its own, where LeRobot is imported: an episode's parts, the join."""
+"""The jobs of processes that import LeRobot: write the parts of an episode, and join parts."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from typing import Any
 
 from lerobot_bridge.checking import warnings_of_times, warnings_of_values
 from lerobot_bridge.converting.parts_folder import finish, unfinished
+from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.writing.form import Form
 
-_TELL_EACH = 15
-"""Frames between two words on how far it is."""
+_REPORT_EACH = 15
+"""Frames between two reports of progress."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpisodeJob:
-    """An episode to be written.
+    """An episode to write.
 
     Attributes:
-        mapping: What its features are.
-        episode: Which.
+        mapping: Defines its features.
+        episode: The episode.
         topics: Topics of the recording by those of the mapping, where they have other names.
-        split: Whether its parts between gaps become episodes; else it is refused for a gap.
-        form: As for all episodes.
-        folder: Where its parts will be.
+        split: Whether its parts between gaps become episodes; otherwise a gap refuses it.
+        form: Form of the dataset, the same for all episodes.
+        folder: Folder for its parts.
     """
 
     mapping: RobotMapping
     episode: Episode
     topics: Mapping[str, str]
     split: bool
-    form: Form
+    form: DatasetForm
     folder: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JoinJob:
-    """Parts to be joined: datasets of one episode and so many frames each."""
+    """Parts to join: datasets of one episode, each with its number of frames."""
 
     parts: tuple[tuple[Path, int], ...]
     output: Path
@@ -54,8 +54,8 @@ class JoinJob:
     description: str
 
 
-def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]:
-    """Write and check the parts of an episode; return what is said of them.
+def make_parts(job: EpisodeJob, on_progress: Callable[[float], None]) -> dict[str, Any]:
+    """Write and check the parts of an episode; return their description.
 
     Raises:
         ToolError: The recording does not fit the mapping, or has a gap.
@@ -72,17 +72,19 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
     growing = unfinished(job.folder, os.getpid())
     growing.mkdir()
 
-    def told(count: int) -> None:
-        if count % _TELL_EACH == 0:
-            tell((before + count) / total)
+    def count_frame(count: int) -> None:
+        if count % _REPORT_EACH == 0:
+            on_progress((before + count) / total)
 
     try:
         for number in range(len(frames.parts)):
             part = growing / f"part_{number:03}"
-            # What came at the end is said of the last part.
+            # The verdict on the end belongs to the last part.
             is_last = number == len(frames.parts) - 1
             episode = job.episode if is_last else replace(job.episode, success=None)
-            count = write_part(part, job.mapping, episode, frames.frames(number), job.form, told)
+            count = write_part(
+                part, job.mapping, episode, frames.frames(number), job.form, count_frame
+            )
             check_dataset(part, [count])
             before += count
             parts.append((part.name, count))
@@ -100,11 +102,11 @@ def make_parts(job: EpisodeJob, tell: Callable[[float], None]) -> dict[str, Any]
     return made
 
 
-def join(job: JoinJob, tell: Callable[[float], None]) -> None:
+def join(job: JoinJob, on_progress: Callable[[float], None]) -> None:
     """Join parts, and check the whole.
 
     Raises:
-        ToolError: The whole is not what went in.
+        ToolError: The joined dataset differs from its parts.
         OSError: Something cannot be read or written.
     """
     from lerobot_bridge.writing.check import check_dataset
@@ -116,6 +118,6 @@ def join(job: JoinJob, tell: Callable[[float], None]) -> None:
         job.repo_id,
         job.tags,
         job.description,
-        lambda count: tell(count / len(job.parts)),
+        lambda count: on_progress(count / len(job.parts)),
     )
     check_dataset(job.output, [length for _, length in job.parts])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sends LeRobot's actions to the topics of a mapping's commands."""
+"""Sends LeRobot's actions to the command topics of a mapping."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from policy_inference.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes import qos
 
 VALID_FOR_S = 0.2
-"""How long a JointCommand is followed: so soon drives damp after this process died."""
+"""Validity of a JointCommand, s: drives damp after this time if the process dies."""
 HOLD_S = 30.0
-"""How long an arm holds without an action, unless told otherwise."""
+"""Default time that an arm holds without an action, s."""
 _REPEAT_NS = 50_000_000
 _DRIVE_NS = 300_000_000
-"""How long a base drives without an action; two periods where that is longer."""
+"""Time that a base drives without an action; two periods if that is longer."""
 _log = logging.getLogger("lerobot_bridge")
 _LEAVING = Duration(seconds=VALID_FOR_S)
 
@@ -33,31 +33,31 @@ _LEAVING = Duration(seconds=VALID_FOR_S)
 class CommandSender:
     """Publishes actions; one thread at a time.
 
-    A JointCommand is repeated while no newer action comes, for a while: LeRobot pauses where it
-    saves an episode, and the drives would let the arm sink. A base is stopped. Positions in other
-    messages are sent once: who receives them holds the last one.
+    A JointCommand is repeated for a limited time while no new action comes: LeRobot pauses to save
+    an episode, and the arm would sink. A base is stopped. Positions in other messages are sent
+    once: their receiver holds the last one.
     """
 
     def __init__(self, node: Node, mapping: RobotMapping, hold_s: float) -> None:
         """Create the publishers.
 
         Args:
-            node: Publishes.
-            mapping: Whose commands are sent.
-            hold_s: How long a JointCommand is repeated without an action, s.
+            node: The node that publishes.
+            mapping: Defines the commands.
+            hold_s: Time that a JointCommand is repeated without an action, s.
 
         Raises:
-            RobotError: A message's package is not there, or a message cannot be made.
+            RobotError: The package of a message is missing, or a message cannot be made.
         """
-        self._topics = [_Topic(node, mapping, channel) for channel in mapping.command]
+        self._topics = [_CommandTopic(node, mapping, channel) for channel in mapping.command]
         self._hold_s = hold_s
         self._drive_ns = max(_DRIVE_NS, 2 * mapping.period_ns)
         self._last: Mapping[str, float] = {}
         self._sent_ns = 0
-        self._holds = self._drives = self._told = False
+        self._holds = self._drives = self._has_warned = False
 
     def troubles(self) -> list[str]:
-        """Return which topics nobody receives, or others send on, too."""
+        """Return a problem for each topic without a subscriber, or with other publishers."""
         return [trouble for topic in self._topics if (trouble := topic.trouble())]
 
     def send(self, values: Mapping[str, float]) -> None:
@@ -75,20 +75,20 @@ class CommandSender:
         self._drives = any(topic.drives(values) for topic in self._topics)
 
     def bridge(self, measured: Mapping[str, float], troubles: Sequence[str]) -> None:
-        """Send what the robot needs while no action comes.
+        """Send what keeps the robot safe while no action comes.
 
         Args:
             measured: Measured values by name, as far as they are known.
-            troubles: Why nothing may be repeated, before the next action.
+            troubles: Reasons to repeat nothing before the next action.
         """
         idle_ns = time.monotonic_ns() - self._sent_ns
         if self._drives and idle_ns > self._drive_ns:
             self._drives = False
             self._publish_last([topic for topic in self._topics if topic.stops], measured)
-            if not self._told:
-                self._told = True
+            if not self._has_warned:
+                self._has_warned = True
                 _log.warning(
-                    "no action for %.1f s: the base is stopped until the next one (told once)",
+                    "no action for %.1f s: the base stops until the next one (logged once)",
                     idle_ns * 1e-9,
                 )
         if not self._holds or idle_ns < _REPEAT_NS:
@@ -97,7 +97,7 @@ class CommandSender:
         if troubles:
             self._holds = False
             _log.warning(
-                "the last action is repeated no more, the arm damps until the next one:\n%s",
+                "the last action is no longer repeated, the arm damps until the next one:\n%s",
                 "\n".join(troubles),
             )
         elif idle_ns > self._hold_s * 1e9:
@@ -111,11 +111,11 @@ class CommandSender:
                 topic.publisher.publish(topic.message(self._last, time.time_ns()))
 
     def leave(self, measured: Mapping[str, float]) -> None:
-        """Send what leaves the robot safe, if anything was sent before.
+        """Send the commands that leave the robot safe, if any command was sent before.
 
-        Joints that follow JointCommand hold where they are, and their drives damp when that has
-        expired, unless they damp already or follow somebody else; bases stop; joints that follow
-        positions stay at the last one.
+        Joints that follow JointCommand hold their position, and their drives damp when the command
+        expires, unless they damp already or follow another publisher. Bases stop. Joints that
+        follow positions stay at the last one.
 
         Args:
             measured: Measured values by name, as far as they are known.
@@ -124,12 +124,14 @@ class CommandSender:
             topic for topic in self._topics if topic.stops or (self._holds and not topic.trouble())
         ]
         for topic in self._publish_last(leaving if self._last else [], measured):
-            # It would be lost with the publisher.
+            # Without this wait the message would be lost with the publisher.
             topic.publisher.wait_for_all_acked(_LEAVING)
 
     @staticmethod
-    def _publish_last(topics: Sequence[_Topic], measured: Mapping[str, float]) -> list[_Topic]:
-        """Send what ends each topic's commands; return those that have such a message."""
+    def _publish_last(
+        topics: Sequence[_CommandTopic], measured: Mapping[str, float]
+    ) -> list[_CommandTopic]:
+        """Send the last message of each topic; return the topics that have one."""
         ended = []
         for topic in topics:
             message = topic.last_message(measured, time.time_ns())
@@ -139,7 +141,7 @@ class CommandSender:
         return ended
 
 
-class _Topic:
+class _CommandTopic:
     """A topic of commands."""
 
     def __init__(self, node: Node, mapping: RobotMapping, channel: Channel) -> None:
@@ -153,13 +155,13 @@ class _Topic:
     def trouble(self) -> str:
         name = self.publisher.topic_name
         if not self.publisher.get_subscription_count():
-            return f"{name}: expected somebody who receives commands, found nobody"
+            return f"{name}: expected a subscriber that receives commands, found none"
         others = self._node.count_publishers(name) - 1
         if others > 0:
             return (
                 f"{name}: expected this process alone to send commands, found {others} more, "
-                "with which it would fight over the robot; end them (one that was killed is "
-                "counted for some 20 s)"
+                "whose commands would compete for the robot; stop them (one that was killed is "
+                "counted for about 20 s)"
             )
         return ""
 
@@ -173,7 +175,7 @@ class _Topic:
         )
 
     def last_message(self, measured: Mapping[str, float], stamp_ns: int) -> Any:
-        """Return what is sent last; None: nothing."""
+        """Return the last message; None if the topic needs none."""
         names = self._outgoing.names
         if self.stops:
             return self.message(dict.fromkeys(names, 0.0), stamp_ns)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Ask the episode recorder for something, or what it does: for those without the `ros2` command."""
+"""Send a request to the episode recorder, or print its status; works without the `ros2` command."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
+from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
-from lerobot_bridge.sidecar import read_sidecar, write_sidecar
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 
 REQUESTS = {
-    "start": "begin, after the warm-up where there is one",
+    "start": "begin an episode, after the warm-up if there is one",
     "stop": "end the episode and keep it",
-    "discard": "end the episode and keep nothing of it",
+    "discard": "end the episode and delete it",
     "next": "end the episode and keep it; the next one begins after the reset",
-    "success": "the episode, the last one, or that of a number reached what it was about",
-    "failure": "it did not",
+    "success": "the task was fulfilled, in the current, the last or a given episode",
+    "failure": "the task was not fulfilled",
     "finish": "end the session",
 }
 _INTERVENTION = "intervention"
@@ -39,10 +39,10 @@ _TIMEOUT_S = 10.0
 
 
 def main(args: Sequence[str] | None = None) -> int:
-    """Do one thing and print what came of it.
+    """Send one request and print the result.
 
     Returns:
-        0; 1 where the recorder refused or did not answer.
+        0; 1 if the recorder refused or did not answer.
     """
     parser = argparse.ArgumentParser("episode_operator", description=__doc__)
     parser.add_argument(
@@ -60,13 +60,13 @@ def main(args: Sequence[str] | None = None) -> int:
                 type=int,
                 nargs="?",
                 metavar="N",
-                help="of an episode "
-                "that is over; without: the one that is being recorded, or the "
-                "last one",
+                help="number of an "
+                "episode that is over; without: the one that is being recorded, or "
+                "the last one",
             )
             action.set_defaults(act=_verdict)
     action = actions.add_parser(
-        _INTERVENTION, help="a person drives in the policy's place, or no longer does"
+        _INTERVENTION, help="a person drives instead of the policy, or no longer does"
     )
     action.add_argument("drives", choices=("on", "off"))
     action.set_defaults(act=_intervene)
@@ -91,21 +91,21 @@ def _ask(
 ) -> tuple[bool, str]:
     client = node.create_client(service, f"{given.node}/{given.action}")
     if not _until(node, client.service_is_ready):
-        return False, _nobody(given.node)
+        return False, _no_answer(given.node)
     answer = client.call_async(request)
     if not _until(node, answer.done):
-        return False, _nobody(given.node)
+        return False, _no_answer(given.node)
     response = answer.result()
     return response.success, response.message
 
 
 def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    """Judge the episode of a number in its file, which the recorder has done with."""
+    """Write the verdict into the file of a finished episode."""
     if given.number is None:
         return _request(node, given)
-    status = _heard(node, given)
+    status = _status_of(node, given)
     if status is None:
-        return False, _nobody(given.node)
+        return False, _no_answer(given.node)
     session = next(Path(entry.value) for entry in status.values if entry.key == "folder")
     folder = episode_folder(session, given.number)
     if not folder.is_dir():
@@ -121,22 +121,22 @@ def _verdict(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
 
 
 def _status(node: Node, given: argparse.Namespace) -> tuple[bool, str]:
-    status = _heard(node, given)
+    status = _status_of(node, given)
     if status is None:
-        return False, _nobody(given.node)
+        return False, _no_answer(given.node)
     width = max(len(entry.key) for entry in status.values)
     lines = [f"{entry.key:<{width}}  {entry.value}" for entry in status.values]
     return True, "\n".join([status.message, *lines])
 
 
-def _heard(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
-    """Return what the recorder says of itself; None where it says nothing."""
+def _status_of(node: Node, given: argparse.Namespace) -> DiagnosticStatus | None:
+    """Return the status of the recorder; None if it publishes none."""
     heard: list[DiagnosticArray] = []
     node.create_subscription(DiagnosticArray, f"{given.node}/status", heard.append, qos.STATUS)
     return heard[-1].status[0] if _until(node, lambda: bool(heard)) else None
 
 
-def _nobody(name: str) -> str:
+def _no_answer(name: str) -> str:
     return (
         f"{name}: expected an answer within {_TIMEOUT_S:g} s, found none; does it run, in this "
         "ROS_DOMAIN_ID? --node names another one"

@@ -8,7 +8,8 @@
 Services (std_srvs/Trigger): `~/start`, `~/stop`, `~/discard`, `~/next`, `~/success`, `~/failure`,
 `~/finish`; (std_srvs/SetBool) `~/intervention`. Subscribes to what the mapping names, and to
 `intervention` (std_msgs/Bool). Publishes `episode_marks` (policy_msgs/EpisodeMark), `~/status`
-and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` makes datasets of it.
+and `/diagnostics` (diagnostic_msgs/DiagnosticArray). `lerobot_bridge convert` makes datasets from
+the recordings.
 """
 
 from __future__ import annotations
@@ -33,15 +34,14 @@ from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import Mark
 from lerobot_bridge.mapping import load_mapping, shipped
-from lerobot_bridge.nodes.first_look import judges_of
 from lerobot_bridge.nodes.listening import Listening
+from lerobot_bridge.nodes.messages import judges_of
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.policy import PolicyWatch
-from lerobot_bridge.recording.recorder import Recorder, Told
-from lerobot_bridge.recording.session import Course, Session
-from lerobot_bridge.recording.topics import Watch, wanted_topics
+from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
+from lerobot_bridge.recording.session import Course, RecordingSession
+from lerobot_bridge.recording.watches import PolicyWatch, Watch, wanted_topics
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.log_pump import pump_log
 from policy_inference.nodes import qos
@@ -54,43 +54,43 @@ PARAMETERS = (
         name="mapping",
         type=str,
         required=True,
-        doc="Which topic is which feature: a file, or the name of one that comes along",
+        doc="Which topic is which feature: a file, or the name of an included mapping",
     ),
     Spec(
         name="output",
         type=str,
         required=True,
-        doc="Folder of the session; one of the same mapping is continued",
+        doc="Folder of the session; a session with the same mapping is continued",
     ),
-    Spec(name="task", type=str, required=True, doc="What is to be done, in a sentence"),
-    Spec(name="tags", type=str, default="", doc="Words to find the episodes by: red,left_arm"),
+    Spec(name="task", type=str, required=True, doc="The task, in a sentence"),
+    Spec(name="tags", type=str, default="", doc="Tags of the episodes: red,left_arm"),
     Spec(
         name="episodes",
         type=int,
         default=50,
         minimum=1,
-        doc="How many there shall be in the folder",
+        doc="Number of episodes that the folder shall have",
     ),
     Spec(
         name="warm_up_s",
         type=float,
         default=5.0,
         minimum=0.0,
-        doc="Before the first one, with auto, s",
+        doc="Time before the first episode, with auto, s",
     ),
     Spec(
         name="episode_s",
         type=float,
         default=30.0,
         minimum=0.1,
-        doc="Length of an episode, at most, s",
+        doc="Longest duration of an episode, s",
     ),
-    Spec(name="reset_s", type=float, default=1.0, minimum=0.0, doc="Between two, s"),
+    Spec(name="reset_s", type=float, default=1.0, minimum=0.0, doc="Time between episodes, s"),
     Spec(
         name="auto",
         type=bool,
         default=True,
-        doc="Whether episodes follow each other by themselves once ~/start was asked for",
+        doc="Whether episodes follow each other automatically after ~/start",
     ),
     Spec(
         name="extra_topics",
@@ -102,29 +102,29 @@ PARAMETERS = (
         name="policy_node",
         type=str,
         default="",
-        doc="Node of the policy that drives (evaluation); empty: a person drives",
+        doc="Node of the policy that drives (evaluation); empty if a person drives",
     ),
     Spec(
         name="min_free_mb",
         type=float,
         default=500.0,
         minimum=0.0,
-        doc="Space that is left free on the disk, MB",
+        doc="Space to leave free on the disk, MB",
     ),
     Spec(
         name="buffer_mb",
         type=float,
         default=256.0,
         minimum=1.0,
-        doc="Messages that may wait in memory for a slow disk, MB",
+        doc="Memory for messages that wait for a slow disk, MB",
     ),
 )
 _TICK_S = 0.05
 _STATUS_S = 0.5
 _LOOKED_EVERY_S = 0.2
-"""So often the main thread looks whether it is to end."""
+"""Interval at which the main thread checks whether to end, s."""
 _SWITCH_INTERVAL_S = 0.0005
-"""How long another thread may keep the interpreter from the one that takes messages."""
+"""Longest time that another thread may keep the interpreter from the one that takes messages."""
 _MARKS = QoSProfile(depth=1000, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _SAID = {
     Mark.START: "begins",
@@ -133,7 +133,7 @@ _SAID = {
     Mark.SUCCESS: "is a success",
     Mark.FAILURE: "is a failure",
     Mark.INTERVENTION_BEGINS: "is driven by a person",
-    Mark.INTERVENTION_ENDS: "is the policy's",
+    Mark.INTERVENTION_ENDS: "is driven by the policy",
 }
 _MODES = {
     getattr(JointCommand, name): name.removeprefix("MODE_")
@@ -150,10 +150,13 @@ _MODES = {
 
 
 class EpisodeRecorder(TimeGuard, Node):
-    """Takes requests; messages are taken by a thread of their own, and written by another."""
+    """Takes requests. One thread takes the messages, another one writes them."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
-        """Read the parameters, of which these come before the process's, and open the session.
+        """Read the parameters and open the session.
+
+        Args:
+            overrides: Parameters that replace those of the process.
 
         Raises:
             PolicyError: A parameter or the mapping is wrong, or the folder cannot be used.
@@ -172,7 +175,7 @@ class EpisodeRecorder(TimeGuard, Node):
             self._folder = SessionFolder(output, mapping, file.read_bytes())
         except OSError as error:
             raise PolicyError(
-                f"{output}: expected a folder that can be written, found: "
+                f"{output}: expected a writable folder, found: "
                 f"{error.strerror}; name another output"
             ) from error
         node = values["policy_node"].rstrip("/")
@@ -196,7 +199,7 @@ class EpisodeRecorder(TimeGuard, Node):
                 },
                 judged=policy is not None,
             ),
-            Told(
+            RecordingSettings(
                 task=self._task,
                 tags=self._tags,
                 rate_hz=mapping.rate_hz,
@@ -216,48 +219,48 @@ class EpisodeRecorder(TimeGuard, Node):
         # On the steady clock: the recorder must not stop with a simulator that pauses.
         for period_s, act in ((_TICK_S, self._tick), (_STATUS_S, self._status.publish)):
             self.create_timer(period_s, act, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._tell()
+        self._log_session()
 
     @property
     def works(self) -> bool:
-        """Whether messages are taken, and written."""
+        """Whether the threads that take and write messages are alive."""
         return self._listening.works and self._disk.works
 
     def halt(self) -> None:
-        """End: an episode that is being recorded is kept, and what waits is written."""
+        """End: keep an episode that is being recorded, and write all waiting messages."""
         with self.recorder.at() as session:
             session.finish(self.now_ns(), "the node was ended")
         self._listening.close()
         if not self._disk.close():
             self.get_logger().error(
-                f"{self._folder.path}: no answer from the disk; what was to be written is lost"
+                f"{self._folder.path}: the disk did not answer in time; unwritten messages are lost"
             )
         self._tick()
         self._folder.close()
 
     def now_ns(self) -> int:
-        """Return the time by which everything here goes: ROS time, ns."""
+        """Return the ROS time, ns, which all times here use."""
         return int(self.get_clock().now().nanoseconds)
 
-    def _tell(self) -> None:
+    def _log_session(self) -> None:
         folder, session = self._folder, self.recorder.session
         for unfinished in folder.unfinished:
             self.get_logger().warning(
-                f"{unfinished}: an earlier recording did not come to its end here; its messages "
-                "may be saved by `mcap recover`; nothing is deleted"
+                f"{unfinished}: an earlier recording did not finish here; `mcap recover` may "
+                "save its messages; nothing is deleted"
             )
         self.get_logger().info(
-            f"{folder.path}: {session.done} of {session.course.episodes} episodes are there; "
+            f"{folder.path}: {session.done} of {session.course.episodes} episodes exist; "
             f"{self.get_fully_qualified_name()}/start begins"
         )
 
     def _create_requests(self) -> None:
-        requests: dict[str, Callable[[Session, int], str]] = {
-            "start": Session.start,
-            "stop": Session.stop,
-            "discard": Session.discard,
-            "next": Session.next,
-            "finish": Session.finish,
+        requests: dict[str, Callable[[RecordingSession, int], str]] = {
+            "start": RecordingSession.start,
+            "stop": RecordingSession.stop,
+            "discard": RecordingSession.discard,
+            "next": RecordingSession.next,
+            "finish": RecordingSession.finish,
             "success": lambda session, now_ns: session.judge(True, now_ns),
             "failure": lambda session, now_ns: session.judge(False, now_ns),
         }
@@ -271,7 +274,10 @@ class EpisodeRecorder(TimeGuard, Node):
         self.create_subscription(Bool, "intervention", self._on_driving, 10)
 
     def _on_request(
-        self, act: Callable[[Session, int], str], _: Trigger.Request, response: Trigger.Response
+        self,
+        act: Callable[[RecordingSession, int], str],
+        _: Trigger.Request,
+        response: Trigger.Response,
     ) -> Trigger.Response:
         try:
             with self.recorder.at() as session:
@@ -288,7 +294,7 @@ class EpisodeRecorder(TimeGuard, Node):
     ) -> SetBool.Response:
         with self.recorder.at() as session:
             session.intervene("service", request.data, self.now_ns())
-            response.message = "a person drives" if session.intervening else "nobody intervenes"
+            response.message = "a person drives" if session.intervening else "no person drives"
         response.success = True
         return response
 
@@ -297,7 +303,7 @@ class EpisodeRecorder(TimeGuard, Node):
             session.intervene("topic", message.data, self.now_ns())
 
     def _on_policy(self, status: PolicyStatus) -> None:
-        mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may know more
+        mode = _MODES.get(status.mode, str(status.mode))  # a newer policy node may have more modes
         with self.recorder.at():
             self.recorder.policy_said(
                 mode, status.reason, status.bundle_name, status.bundle_version, self.now_ns()
@@ -334,7 +340,7 @@ def main(args: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if args is None else args)
     refuse_arguments("episode_recorder", __doc__, PARAMETERS, given)
     pump_log()
-    # rclpy's own handlers would pull down what the last mark is published on.
+    # rclpy's own handlers would shut the context down before the last mark is published.
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
@@ -350,7 +356,7 @@ def main(args: Sequence[str] | None = None) -> None:
             rclpy.spin_once(node, timeout_sec=_LOOKED_EVERY_S)
         if not ended.is_set():
             node.get_logger().fatal(
-                "a thread that takes or writes messages has ended; so does the node"
+                "a thread that takes or writes messages has ended; the node ends as well"
             )
             sys.exit(1)
     finally:

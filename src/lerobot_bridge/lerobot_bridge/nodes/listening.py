@@ -1,49 +1,52 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Every message of some topics as it comes over the wire, taken by a thread of its own."""
+"""Takes every message of some topics as bytes, in a thread of its own."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from typing import Any
 
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from lerobot_bridge.mapping import COMPRESSED_IMAGE, IMAGE
-from lerobot_bridge.recording.topics import Watch
-from policy_inference.nodes.graph import full_name
+from lerobot_bridge.nodes.messages import message_class
+from lerobot_bridge.recording.watches import Watch
+from policy_inference.errors import RobotError
+from policy_inference.nodes.rclpy_gaps import (
+    MessageWaitSet,
+    full_name,
+    never_called,
+    take_message,
+)
 from policy_inference.nodes.sampling import SampleGroup
 
 Arrived = Callable[[str, bytes], None]
-"""Takes a message: full name of its topic, and its bytes."""
+"""Called with a message: full name of its topic, and its bytes."""
 _LOOK_S = 0.1
-"""Time between two looks for publishers."""
-_PICTURES, _VALUES = 30, 1000
-"""Messages that may wait: a second or two, of pictures no more than a robot's memory bears."""
+"""Time between two searches for publishers, s."""
+_IMAGES, _VALUES = 30, 1000
+"""Depths of queues: a second or two; for images no more than the memory of a robot allows."""
 
 
 class Listening:
-    """Subscribes as soon as there are publishers, and as reliably as all of them offer."""
+    """Subscribes as soon as there are publishers, with the best QoS that all of them offer."""
 
     def __init__(self, node: Node, watches: Sequence[Watch], arrived: Arrived) -> None:
-        """Begin to listen; `arrived` is called by the thread."""
-        self._topics = [_Topic(node, watch, arrived) for watch in watches]
-        self._wait_set = rclpy_implementation.WaitSet(
-            len(watches), 0, 0, 0, 0, 0, node.context.handle
-        )
+        """Start the thread, which calls `arrived`."""
+        self._topics = [_RecordedTopic(node, watch, arrived) for watch in watches]
+        self._wait_set = MessageWaitSet(node, len(watches))
         self._ended = threading.Event()
-        # It alone subscribes as well: nothing that it waits on is destroyed meanwhile.
+        # This thread also subscribes, so that no subscription is destroyed while it waits.
         self._thread = threading.Thread(target=self._work, name="listening", daemon=True)
         self._thread.start()
 
     @property
     def works(self) -> bool:
-        """Whether the thread is at work; no message ends that, but Python can."""
+        """Whether the thread is alive; only an error in Python ends it."""
         return self._thread.is_alive()
 
     def close(self) -> None:
@@ -63,22 +66,17 @@ class Listening:
             for topic in self._wait():
                 topic.take()
 
-    def _wait(self) -> list[_Topic]:
-        """Return those topics for which a message is there, after a moment at most."""
+    def _wait(self) -> list[_RecordedTopic]:
+        """Return the topics that have a message; waits for one, but not longer than _LOOK_S."""
         subscribed = [topic for topic in self._topics if topic.handle is not None]
         if not subscribed:
             self._ended.wait(_LOOK_S)
             return []
-        self._wait_set.clear_entities()
-        for topic in subscribed:
-            with topic.handle:
-                self._wait_set.add_subscription(topic.handle)
-        self._wait_set.wait(round(_LOOK_S * 1e9))
-        ready = self._wait_set.get_ready_entities("subscription")
+        ready = self._wait_set.wait([topic.handle for topic in subscribed], round(_LOOK_S * 1e9))
         return [topic for topic in subscribed if topic.handle.pointer in ready]
 
 
-class _Topic:
+class _RecordedTopic:
     """The subscription of one topic."""
 
     def __init__(self, node: Node, watch: Watch, arrived: Arrived) -> None:
@@ -91,7 +89,7 @@ class _Topic:
 
     @property
     def handle(self) -> Any:
-        """What is waited on; None as long as there is no subscription."""
+        """Handle of the subscription; None before there is one."""
         subscription = self._subscription
         return subscription.handle if subscription else None
 
@@ -121,39 +119,35 @@ class _Topic:
                 f"{watch.name}: expected {' or '.join(allowed) or 'one type'}, found "
                 f"{', '.join(kinds)}; correct the mapping, or stop that publisher"
             )
-        package, _, name = kinds[0].split("/")
         try:
-            self._message = getattr(import_module(f"{package}.msg"), name)
-        except (ImportError, AttributeError):
-            return (
-                f"{watch.name}: expected the package {package} with {name}, found none; "
-                "install it, and source its setup.bash"
-            )
+            self._message = message_class(kinds[0])
+        except RobotError as error:
+            return f"{watch.name}: {error}"
         return ""
 
     def _subscribe(self, reliable: bool, latched: bool) -> None:
-        """Subscribe anew; what was latched comes once more then."""
+        """Subscribe again; latched messages then arrive again."""
         watch = self._watch
         self.close()
         watch.keeps = watch.wanted.holds or latched
         self._offered, self._sequence = (watch.kind, reliable, latched), None
         profile = QoSProfile(
             history=HistoryPolicy.KEEP_LAST,
-            depth=_PICTURES if watch.kind in (IMAGE, COMPRESSED_IMAGE) else _VALUES,
+            depth=_IMAGES if watch.kind in (IMAGE, COMPRESSED_IMAGE) else _VALUES,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
         )
         self._subscription = self._node.create_subscription(
-            self._message, watch.name, _never_called, profile, callback_group=self._group
+            self._message, watch.name, never_called, profile, callback_group=self._group
         )
 
     def take(self) -> None:
-        """Take all that is there."""
-        with self.handle:
-            while taken := self.handle.take_message(self._message, True):
-                data, info = taken
-                self._count_lost(info.get("publication_sequence_number"))
-                self._arrived(self._watch.name, data)
+        """Take all waiting messages."""
+        assert self._message is not None
+        while taken := take_message(self.handle, self._message):
+            data, info = taken
+            self._count_lost(info.get("publication_sequence_number"))
+            self._arrived(self._watch.name, data)
 
     def _count_lost(self, number: int | None) -> None:
         """Note the publisher's number of a message; Humble and some middlewares have none."""
@@ -168,7 +162,3 @@ class _Topic:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
             self._node.destroy_subscription(subscription)
-
-
-def _never_called(_: object) -> None:
-    raise AssertionError("the executor took a message that the thread is to take")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The newest values and pictures of a robot's topics, and how old they are."""
+"""The newest values and images of a robot's topics, and their ages."""
 
 from __future__ import annotations
 
@@ -11,43 +11,42 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 
-from lerobot_bridge.mapping import Camera, RobotMapping, Source
+from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
 from lerobot_bridge.nodes.messages import message_class
-from lerobot_bridge.pictures import picture_of
-from lerobot_bridge.values import SourceReader
+from lerobot_bridge.values import SourceReader, image_of
 from policy_inference.assembly.freshness import Input
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
 
 
 class LiveTopic(ABC):
-    """A topic of which the newest message counts.
+    """A topic whose newest message counts.
 
     Attributes:
-        sampled: The subscription; there is none as long as nobody tells the type.
-        newest: What the newest message says, by LeRobot's names.
+        sampled: The subscription; None until the type is known.
+        newest: Content of the newest message, by LeRobot's names.
     """
 
     def __init__(
-        self, node: Node, group: SampleGroup, source: Source | Camera, types: Sequence[str]
+        self, node: Node, group: SampleGroup, source: Source | CameraSource, types: Sequence[str]
     ) -> None:
         """Prepare.
 
         Args:
-            node: Subscribes.
-            group: Keeps an executor from the subscription.
-            source: What the mapping says; where there are more of the topic, they agree.
-            types: That the messages may have; where it is one, it is subscribed to at once.
+            node: The node that subscribes.
+            group: Keeps the executor away from the subscription.
+            source: Definition in the mapping; several sources of one topic agree.
+            types: Allowed message types; a single one is subscribed to at once.
 
         Raises:
-            RobotError: The message's package is not there.
+            RobotError: The package of the message is missing.
         """
         self._node, self._group, self._topic = node, group, source.topic
         self._name: str = node.resolve_topic_name(source.topic)
         self._types, self._stamped = types, source.stamp == "header"
-        # What is held counts however old it is, as in datasets.
+        # A held message counts at any age, as in datasets.
         timeout_ns = None if source.resample == "hold" else round(source.timeout_s * 1e9)
         self._input = Input(self._name, timeout_ns)
         self.newest: dict[str, Any] = {}
@@ -57,25 +56,25 @@ class LiveTopic(ABC):
 
     @abstractmethod
     def read(self, message: Any) -> dict[str, Any]:
-        """Return what a message says, by LeRobot's names.
+        """Return the content of a message, by LeRobot's names.
 
         Raises:
             RobotError: It does not fit.
         """
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
-        """Return what reads messages from the wire."""
+        """Return a function that decodes messages."""
         return decoder_for(message)
 
     def discover(self) -> None:
-        """Subscribe if somebody publishes what may be subscribed to."""
+        """Subscribe if there is a publisher with an allowed type."""
         if self.sampled is None:
             published = self._published()
             if len(published) == 1 and published[0] in self._types:
                 self._subscribe(published[0])
 
     def look(self, now_ns: int, ros_now_ns: int) -> None:
-        """Take the newest message, if there is one that was not taken yet."""
+        """Take the newest message, if there is a new one."""
         assert self.sampled is not None  # only subscriptions are looked at
         self.sampled.take_wire()
         if self.sampled.wire is None:
@@ -92,7 +91,7 @@ class LiveTopic(ABC):
             self._input.accept(now_ns, stamp, ros_now_ns)
 
     def trouble(self, now_ns: int) -> str:
-        """Return why the newest message may not be used; nothing if it may."""
+        """Return why the newest message may not be used; empty if it may."""
         count = self._node.count_publishers(self._name)
         if count > 1:
             return (
@@ -102,7 +101,7 @@ class LiveTopic(ABC):
         if self._input.age_ns(now_ns) is not None and not self._input.is_stale(now_ns):
             return ""
         _, _, state = self._input.describe(now_ns).partition(": ")
-        state, _, _ = state.partition(", limit")  # what is expected says it
+        state, _, _ = state.partition(", limit")  # the expected message names the limit
         others = sorted(set(self._published()) - set(self._types))
         of = f" of {', '.join(others)}" if others else ""
         return (
@@ -151,18 +150,18 @@ class ValuesTopic(LiveTopic):
         }
 
     def decoder(self, message: type[Any]) -> Callable[[bytes], Any]:
-        """Return what reads messages; the fast readers leave efforts out."""
+        """Return a function that decodes messages; the fast one leaves efforts out."""
         return decoder_for(message, whole=self._effort)
 
 
 class CameraTopic(LiveTopic):
-    """A topic with the pictures of a camera."""
+    """A topic with the images of a camera."""
 
-    def __init__(self, node: Node, group: SampleGroup, name: str, camera: Camera) -> None:
+    def __init__(self, node: Node, group: SampleGroup, name: str, camera: CameraSource) -> None:
         """Prepare for the camera of this name."""
         self._camera_name, self._camera = name, camera
         super().__init__(node, group, camera, camera.types)
 
     def read(self, message: Any) -> dict[str, Any]:
-        """Return the picture, whose memory is its own: LeRobot keeps it for a while."""
-        return {self._camera_name: np.array(picture_of(self._camera, message))}
+        """Return a copy of the image: LeRobot keeps it for a while."""
+        return {self._camera_name: np.array(image_of(self._camera, message))}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the episode recorder says of itself: `~/status`, for whoever asks, and `/diagnostics`."""
+"""The status of the episode recorder, on `~/status` and `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RecorderStatus:
         )
 
     def publish(self) -> None:
-        """Say it once."""
+        """Publish the status once."""
         now = self._node.get_clock().now()
         found = DiagnosticArray(status=[self._status(now.nanoseconds)])
         found.header.stamp = now.to_msg()

@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A ROS 2 robot as LeRobot sees it: the newest observation, and actions that are sent.
 
-ROS has a context of its own here, which takes no signals, and a thread that takes messages as they
-come, so that their ages are known however long the caller pauses.
+ROS has its own context here, without signal handlers, and a thread that takes messages as they
+arrive, so that their ages are known even if the caller pauses.
 """
 
 from __future__ import annotations
 
 import atexit
+import signal
 import threading
 import time
 import traceback
@@ -22,21 +23,20 @@ from rclpy.signals import SignalHandlerOptions
 
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.nodes.command_sender import HOLD_S, CommandSender
-from lerobot_bridge.nodes.end_signals import EndSignals
 from lerobot_bridge.nodes.live_topics import CameraTopic, LiveTopic, ValuesTopic
 from policy_inference.errors import RobotError
 from policy_inference.nodes.sampling import Arrivals, SampleGroup
 
 _LOOK_NS = 50_000_000
-"""So often publishers are looked for, and the robot is sent what it needs while no action comes."""
+"""Interval of the search for publishers, and of commands while no action comes."""
 _REMEDY = (
-    "start what publishes it, or correct the mapping; `ros2 topic list -t` shows what there "
-    "is in the domain (ROS_DOMAIN_ID)"
+    "start the publisher, or correct the mapping; `ros2 topic list -t` lists the topics of the "
+    "domain (ROS_DOMAIN_ID)"
 )
 
 
 class RobotLink:
-    """A connection to the topics of a mapping; methods are for one thread."""
+    """A connection to the topics of a mapping; one thread may call its methods."""
 
     def __init__(
         self,
@@ -49,22 +49,21 @@ class RobotLink:
         timeout_s: float,
         hold_s: float = HOLD_S,
     ) -> None:
-        """Join the domain, and wait until all topics have a message, and commands a receiver.
+        """Join the domain, and wait until all topics have a message, and commands a subscriber.
 
         Args:
-            mapping: Says which topics there are.
-            name: Of the node.
-            features: Whose values are read.
-            cameras: Whether pictures are read.
+            mapping: Defines the topics.
+            name: Name of the node.
+            features: The features whose values are read.
+            cameras: Whether images are read.
             commands: Whether actions are sent; SIGTERM and SIGHUP then end the program as SIGINT
                 does, until this is closed.
-            timeout_s: How long to wait, s.
-            hold_s: How long an arm that follows JointCommand holds without an action, s.
+            timeout_s: Longest wait, s.
+            hold_s: Time that an arm on JointCommand holds without an action, s.
 
         Raises:
-            RobotError: There are topics without a message after this time, or with two publishers,
-                or commands that nobody receives; names them all. Or a package of messages is not
-                there.
+            RobotError: After this time topics have no message, or two publishers, or commands have
+                no subscriber; names them all. Or a package of messages is missing.
         """
         self._context = Context()
         rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
@@ -75,7 +74,7 @@ class RobotLink:
         self._closed, self._failure = False, ""
         self._topics: list[LiveTopic] = []
         self._sender: CommandSender | None = None
-        # A daemon, and closed at exit: LeRobot does not disconnect what it could not use.
+        # A daemon, and closed at exit: LeRobot does not disconnect a robot after an error.
         self._thread = threading.Thread(target=self._work, name=name, daemon=True)
         atexit.register(self.close)
         self._signals = EndSignals() if commands else None
@@ -90,10 +89,10 @@ class RobotLink:
             raise
 
     def newest(self) -> dict[str, Any]:
-        """Return the newest values and pictures by LeRobot's names.
+        """Return the newest values and images by LeRobot's names.
 
-        Values are in LeRobot's units; pictures uint8 [height, width, 3] in RGB, which nobody writes
-        to again.
+        Values are in LeRobot's units; images are uint8 [height, width, 3] in RGB and belong to the
+        caller.
 
         Raises:
             RobotError: Topics are stale, or have two publishers; names them all.
@@ -105,7 +104,7 @@ class RobotLink:
             return {name: value for topic in self._topics for name, value in topic.newest.items()}
 
     def send(self, values: Mapping[str, float]) -> None:
-        """Publish an action, given by name in LeRobot's units, to all topics of the commands.
+        """Publish an action, given by name in LeRobot's units, to all command topics.
 
         Raises:
             RobotError: A value is not finite; nothing is sent.
@@ -115,10 +114,10 @@ class RobotLink:
             self._sender.send(values)
 
     def close(self) -> None:
-        """Leave the robot safe, and the domain; once.
+        """Leave the robot in a safe state, and leave the domain; does nothing the second time.
 
         Raises:
-            SystemExit: A signal came meanwhile.
+            SystemExit: A signal arrived meanwhile.
         """
         if self._closed:
             return
@@ -136,7 +135,7 @@ class RobotLink:
             self._signals.give_back()
 
     def _measured(self) -> dict[str, Any]:
-        """Return what is known for sure."""
+        """Return the values of topics without a problem."""
         now_ns = time.monotonic_ns()
         return {
             name: value
@@ -161,7 +160,7 @@ class RobotLink:
 
     def _troubles(self) -> list[str]:
         if self._failure:
-            raise RobotError(f"messages are taken no more:\n{self._failure}")
+            raise RobotError(f"the thread that takes messages has failed:\n{self._failure}")
         now_ns = time.monotonic_ns()
         found = [trouble for topic in self._topics if (trouble := topic.trouble(now_ns))]
         return found if self._sender is None else [*found, *self._sender.troubles()]
@@ -171,10 +170,10 @@ class RobotLink:
             while not self._closed:
                 self._discover()
                 self._take(time.monotonic_ns() + _LOOK_NS)
-                # After the newest messages were taken: after a pause of the machine, old ones
-                # would look like a robot that has gone.
+                # Only after the newest messages: after a pause of the machine the older ones
+                # would look like a lost robot.
                 self._bridge()
-        except Exception:  # noqa: BLE001  it ends the thread, and the caller is told
+        except Exception:  # noqa: BLE001  it ends the thread; `_troubles` raises it again
             self._failure = traceback.format_exc()
         with self._changed:
             self._changed.notify_all()
@@ -189,7 +188,7 @@ class RobotLink:
         if self._sender is None:
             return
         now_ns = time.monotonic_ns()
-        # An arm may hold without pictures, but not without knowing where it is.
+        # An arm may hold without images, but not without its measured positions.
         troubles = [
             trouble
             for topic in self._topics
@@ -199,10 +198,10 @@ class RobotLink:
             self._sender.bridge(self._measured(), [*troubles, *self._sender.troubles()])
 
     def _take(self, until_ns: int) -> None:
-        """Take messages as they come."""
+        """Take messages as they arrive."""
         topics = {topic.sampled: topic for topic in self._topics if topic.sampled is not None}
         if not topics:
-            time.sleep(_LOOK_NS * 1e-9)  # there is nothing to wait on
+            time.sleep(_LOOK_NS * 1e-9)  # there is no subscription to wait for
             return
         arrivals = Arrivals(self._node, list(topics))
         while (left_ns := until_ns - time.monotonic_ns()) > 0 and not self._closed:
@@ -225,3 +224,53 @@ def _topics(
         yield ValuesTopic(node, group, mapping, same)
     for name, camera in mapping.cameras.items() if cameras else ():
         yield CameraTopic(node, group, name, camera)
+
+
+class EndSignals:
+    """Turns SIGTERM and SIGHUP into SystemExit, in the main thread.
+
+    As KeyboardInterrupt does, SystemExit runs the `finally` blocks of LeRobot's commands and the
+    functions registered at exit, so that the robot is left safe. Signals that the program handles
+    or ignores (nohup) are left alone.
+    """
+
+    def __init__(self) -> None:
+        """Install the handlers, if this is the main thread: other threads cannot."""
+        self._holds_back, self._has_raised, self._came = False, False, 0
+        self._numbers = [
+            number
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if _is_main() and signal.getsignal(number) is signal.SIG_DFL
+        ]
+        for number in self._numbers:
+            signal.signal(number, self._on_signal)
+
+    def hold_back(self) -> None:
+        """Delay signals until `give_back`."""
+        self._holds_back = True
+
+    def give_back(self) -> None:
+        """Remove the handlers.
+
+        Raises:
+            SystemExit: A signal was delayed.
+        """
+        for number in self._numbers if _is_main() else ():
+            if signal.getsignal(number) == self._on_signal:
+                signal.signal(number, signal.SIG_DFL)
+        self._holds_back = False
+        if self._came:
+            raise SystemExit(128 + self._came)
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._has_raised:
+            return  # it would interrupt the shutdown that the first one began
+        if self._holds_back:
+            self._came = number
+            return
+        self._has_raised = True
+        raise SystemExit(128 + number)
+
+
+def _is_main() -> bool:
+    return threading.current_thread() is threading.main_thread()

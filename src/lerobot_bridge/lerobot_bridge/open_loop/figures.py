@@ -16,13 +16,13 @@ from policy_inference.core.chunks.normalise import Units
 from policy_inference.interfaces import F64
 
 LARGEST_LAG_S = 0.5
-"""Up to which recorded actions are shifted to look where they fit best."""
+"""Largest shift of the recorded actions in the search for the best fit, s."""
 _MOVES_RAD = 0.05
-"""A joint that stays within that rests: what is left of it is noise, which has no delay."""
+"""A joint that stays within this range rests: its motion is noise, which has no delay."""
 _BEYOND = 0.05
-"""Share of a joint's range by which a value may be outside of it: calibrations differ a little."""
+"""Share of a joint's range by which a value may leave it: calibrations differ a little."""
 _LITTLE = 0.1
-"""Share of the training's values below which all of a dataset are not: a rad is 57 degrees."""
+"""Values below this share of those of the training have other units: 1 rad is 57 degrees."""
 _ASKED = "is the dataset in the units of the policy?"
 
 
@@ -41,9 +41,9 @@ class JointErrors:
 
     Attributes:
         name: Of the joint.
-        unit: That of the dataset, as the contract says it.
-        error, error_rad: In that unit, and in rad.
-        correlation: Of predicted and recorded; NaN where one of them does not change.
+        unit: Unit of the dataset, from the contract.
+        error, error_rad: Errors in that unit, and in rad.
+        correlation: Correlation of predicted and recorded values; NaN if one does not change.
         worst: Episode and frame of the largest error.
     """
 
@@ -57,12 +57,12 @@ class JointErrors:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lag:
-    """Where recorded actions fit the predicted ones best, over all joints.
+    """The shift at which recorded actions fit the predicted ones best, over all joints.
 
     Attributes:
-        frames: So many frames later; negative: earlier.
-        error, error_unshifted: Mean absolute error there and without a shift, each joint's in
-            standard deviations of its recorded actions.
+        frames: Delay of the best recorded actions, frames; negative if they are earlier.
+        error, error_unshifted: Mean absolute error with and without the shift, in standard
+            deviations of the recorded actions of each joint.
     """
 
     frames: int
@@ -71,16 +71,16 @@ class Lag:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """Everything that was measured of some episodes.
+class PredictionErrors:
+    """The measured errors of some episodes.
 
     Attributes:
         joints: In the order of the action.
-        lag: None where no joint moves.
+        lag: The best shift; None if no joint moves.
         by_step: Mean absolute error of each step of a chunk [steps], over all joints that move, in
-            standard deviations of the recorded actions; NaN of steps that no frame has.
-        strange: A line for each joint with values that its limits do not allow, and for values
-            that are all far smaller than those of the training: wrong units?
+            standard deviations of the recorded actions; NaN for steps without a frame.
+        strange: A line for each joint with values beyond its limits, and one for values that are
+            all far smaller than in the training: the units may be wrong.
     """
 
     joints: tuple[JointErrors, ...]
@@ -89,7 +89,7 @@ class Figures:
     strange: tuple[str, ...]
 
 
-def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
+def measure(contract: ChunkContract, found: Sequence[Predicted]) -> PredictionErrors:
     """Measure episodes together; each has frames to compare."""
     recorded, predicted = (
         np.concatenate(parts)
@@ -98,7 +98,7 @@ def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
             [one.predicted[one.compared] for one in found],
         )
     )
-    # Without the joints that rest: nothing says how large an error of theirs is.
+    # Without the joints that rest: their errors have no scale.
     recorded_rad = Units(contract.units, contract.action.joints).to_rad(recorded)
     moving, spread = np.ptp(recorded_rad, axis=0) > _MOVES_RAD, recorded.std(axis=0)
     scaled = [
@@ -109,7 +109,7 @@ def measure(contract: ChunkContract, found: Sequence[Predicted]) -> Figures:
         for one in found
         for run in _runs(one)
     ]
-    return Figures(
+    return PredictionErrors(
         joints=tuple(_joints(contract, found, recorded, predicted)),
         lag=_lag(contract, scaled) if moving.any() else None,
         by_step=_by_step(found, scaled),
@@ -157,7 +157,7 @@ def _correlation(a: F64, b: F64) -> float:
 
 
 def _lag(contract: ChunkContract, scaled: Sequence[tuple[F64, F64]]) -> Lag:
-    """Look for the shift with the smallest error, on the frames that every shift leaves."""
+    """Find the shift with the smallest error, on the frames that all shifts share."""
     longest = max(len(actions) for actions, _ in scaled)
     most = min(round(LARGEST_LAG_S * contract.rate_hz), (longest - 1) // 2)
     scaled = [(actions, predicted) for actions, predicted in scaled if len(actions) > 2 * most]
@@ -188,7 +188,7 @@ def _by_step(found: Sequence[Predicted], scaled: Sequence[tuple[F64, F64]]) -> F
 
 
 def _steps(one: Predicted) -> npt.NDArray[np.int64]:
-    """Return for each frame which step of its chunk was taken."""
+    """Return for each frame the step of its chunk that was used."""
     frames, begins = np.arange(len(one.actions)), np.array(one.begins)
     steps: npt.NDArray[np.int64] = frames - begins[np.searchsorted(begins, frames, "right") - 1]
     return steps
@@ -229,7 +229,7 @@ def _of_other_units(
 
 
 def _usual(of: Scaling) -> F64 | None:
-    """Return how large values of the training data often are."""
+    """Return the typical size of values in the training data."""
     if of.mode == "mean_std":
         return np.asarray(np.abs(of.mean or 0.0) + np.asarray(of.std))
     if of.mode == "min_max":

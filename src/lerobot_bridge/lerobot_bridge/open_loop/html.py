@@ -1,17 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One HTML file with everything that a replay of a dataset found."""
+"""The report of a replay of a dataset as one HTML file, with plots."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 
-from lerobot_bridge.open_loop import plots
-from lerobot_bridge.open_loop.figures import Figures
+import matplotlib as mpl
+import numpy as np
+
+from lerobot_bridge.open_loop.figures import PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
 from lerobot_bridge.open_loop.report import (
+    UNITS,
     UNMEASURED,
     WORDS,
     Replayed,
@@ -19,10 +22,12 @@ from lerobot_bridge.open_loop.report import (
     number,
     sentences,
 )
+from model_tools.files.drawing import COLOURS, GREY, STYLE, figure, svg
 from model_tools.files.html_page import facts, panel, table, write_page
 
 DRAWN = 12
-"""Episodes whose courses are drawn, those with the largest errors: a page must open."""
+"""Number of episodes with plots, those with the largest errors: a browser must open the page."""
+_COLUMNS = 2
 
 
 def write_html(found: Replayed, file: Path) -> None:
@@ -40,7 +45,7 @@ def write_html(found: Replayed, file: Path) -> None:
             "<h2>Errors by joint</h2>",
             panel(table(*joint_rows(found.all), WORDS)),
             f"<p>{UNMEASURED}.</p>" if UNMEASURED in sentences(found) else "",
-            panel(plots.error_by_step(found.all)) if found.every > 1 else "",
+            panel(_error_by_step(found.all)) if found.every > 1 else "",
             "<h2>Episodes</h2>",
             panel(_episodes(found)),
             *_courses(found),
@@ -95,7 +100,7 @@ def _episodes(found: Replayed) -> str:
 
 
 def _courses(found: Replayed) -> Iterator[str]:
-    """Yield the drawings of the episodes with the largest errors, the first one unfolded."""
+    """Yield the plots of the episodes with the largest errors, the first one open."""
     worst = sorted(zip(found.episodes, found.each, strict=True), key=_error, reverse=True)
     if len(worst) > DRAWN:
         yield f"<p>Drawn are the {DRAWN} episodes with the largest errors.</p>"
@@ -103,13 +108,53 @@ def _courses(found: Replayed) -> Iterator[str]:
         opened = " open" if place == 0 else ""
         units = [joint.unit for joint in figures.joints]
         names = [joint.name for joint in figures.joints]
-        drawn = plots.course(one, names, units, found.bundle.contract.rate_hz)
+        drawn = _course(one, names, units, found.bundle.contract.rate_hz)
         yield (
             f"<details{opened}><summary>episode {one.episode.index}: "
             f"{escape('; '.join(one.episode.tasks))}</summary>{panel(drawn)}</details>"
         )
 
 
-def _error(pair: tuple[Predicted, Figures]) -> float:
-    """Return by what episodes are ordered: errors in rad, which all joints share."""
+def _error(pair: tuple[Predicted, PredictionErrors]) -> float:
+    """Return the error by which episodes are ordered, in rad, the unit of all joints."""
     return sum(joint.error_rad.mean for joint in pair[1].joints)
+
+
+def _course(one: Predicted, names: Sequence[str], units: Sequence[str], rate_hz: float) -> str:
+    """Return an episode over time by joint, with dots where a chunk begins."""
+    times_s = np.arange(len(one.actions)) / rate_hz
+    begins, marked = list(one.begins), len(one.begins) < len(one.actions)
+    with mpl.rc_context(STYLE):
+        drawn, axes = figure(-(-len(names) // _COLUMNS), min(_COLUMNS, len(names)), 2.0)
+        for i, (name, unit, axis) in enumerate(zip(names, units, axes, strict=False)):
+            axis.plot(times_s, one.actions[:, i], color=GREY, label="recorded")
+            axis.plot(
+                times_s, one.predicted[:, i], color=COLOURS[1], label="predicted", linewidth=0.9
+            )
+            if marked:
+                axis.plot(
+                    times_s[begins],
+                    one.predicted[begins, i],
+                    ".",
+                    color=COLOURS[1],
+                    markersize=4,
+                    label="chunk begins",
+                )
+            axis.set_title(f"{name}, {UNITS[unit]}")
+        for axis in axes[len(names) :]:
+            axis.set_visible(False)
+        for axis in axes[len(names) - min(_COLUMNS, len(names)) : len(names)]:
+            axis.set_xlabel("s")
+            axis.xaxis.set_tick_params(labelbottom=True)
+        return svg(drawn, axes, f"episode {one.episode.index}")
+
+
+def _error_by_step(figures: PredictionErrors) -> str:
+    """Return the error over the steps of a chunk: how far ahead predictions are useful."""
+    with mpl.rc_context(STYLE):
+        drawn, axes = figure(1, 1, 1.8)
+        axes[0].plot(figures.by_step, color=COLOURS[0], marker=".")
+        axes[0].set_ylim(bottom=0.0)
+        axes[0].set_title("mean error by step of the chunk, in standard deviations of the actions")
+        axes[0].set_xlabel("step")
+        return svg(drawn, axes, "steps")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a chunk policy would have done in an episode, had the robot gone on as it was recorded."""
+"""Predicts the actions of a chunk policy for the recorded observations of an episode."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from lerobot_bridge.features import INTERVENTION
+from lerobot_bridge.dataset_form import INTERVENTION
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import DatasetEpisode
 from model_tools.files.lerobot.dataset_info import DatasetFeature
@@ -28,12 +28,12 @@ class Predicted:
     """An episode, recorded and predicted; all values in the policy's units.
 
     Attributes:
-        episode: Which.
-        begins: Frames at whose observation a chunk was made.
+        episode: The episode.
+        begins: Frames whose observations gave a chunk.
         actions: Recorded [frames, joints of the action].
         predicted: Step k of the chunk of frame b, at frame b + k [frames, joints].
-        state: Recorded [frames, joints of the state]; None where the policy sees none.
-        compared: Frames that count [frames]: not those in which a person drove in its place.
+        state: Recorded [frames, joints of the state]; None if the policy has no state input.
+        compared: Frames that count [frames]: not those in which a person drove.
     """
 
     episode: DatasetEpisode
@@ -47,8 +47,8 @@ class Predicted:
 class OpenLoop:
     """Runs episodes of a dataset through a policy, as it runs synchronously on a robot.
 
-    At every so many frames the policy sees what was recorded and its chunk is followed until the
-    next; what it says changes nothing of what it sees.
+    Every so many frames the policy gets the recorded observation, and its chunk counts until the
+    next one. The predicted actions do not change the observations (open loop).
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class OpenLoop:
         """Check that the dataset's actions are those of the policy.
 
         Args:
-            source: The dataset, and the policy that it was checked for.
-            backends: Opened, by `graphs.NAME`.
+            source: The dataset, checked for the policy.
+            backends: Opened back ends, by `graphs.NAME`.
             every: Frames from chunk to chunk.
-            interventions: Whether frames count in which a person drove in the policy's place.
+            interventions: Whether frames count in which a person drove instead of the policy.
 
         Raises:
             ToolError: `every` is more than a chunk has; the dataset lacks the action, or its names

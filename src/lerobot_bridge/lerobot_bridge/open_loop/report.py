@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a replay of a dataset shows: a table and sentences on the terminal, all figures as JSON."""
+"""The report of a replay of a dataset: a table and sentences on the terminal, and JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
-from lerobot_bridge.open_loop.figures import Figures, JointErrors
+from lerobot_bridge.open_loop.figures import JointErrors, PredictionErrors
 from lerobot_bridge.open_loop.predict import Predicted
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.contract import Artifact
@@ -23,7 +23,7 @@ DIGITS = 6
 WORDS = ("joint", "unit", "episode", "task")
 """Heads of columns with words."""
 UNITS = {"radians": "rad", "degrees": "deg", "range_m100_100": "-100..100", "range_0_100": "0..100"}
-"""How tables write what a policy counts joints in."""
+"""Units of joints, as tables write them."""
 _HEAD = (
     "joint",
     "unit",
@@ -40,7 +40,7 @@ _NARROW = _HEAD.index("mean rad")
 """Columns for which a terminal has room."""
 UNMEASURED = "-: recorded or predicted values of the joint do not change"
 _CLEARLY = 0.8
-"""Share of the error that a shift must leave at most, to be no accident."""
+"""Largest share of the error that a significant shift leaves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -50,13 +50,13 @@ class Replayed:
     Attributes:
         dataset: Its folder.
         bundle: The policy.
-        backend: What ran it.
-        artifacts: What that opened, by graph.
+        backend: Name of the back end.
+        artifacts: Artifacts that it opened, by graph.
         every: Frames from chunk to chunk.
         episodes: All that were compared.
-        each: Figures of each of them.
-        all: Figures of all together.
-        left_out: Frames that were not compared, since a person drove in them.
+        each: Errors of each of them.
+        all: Errors of all together.
+        left_out: Number of frames that were not compared, because a person drove.
     """
 
     dataset: Path
@@ -65,8 +65,8 @@ class Replayed:
     artifacts: Sequence[Artifact]
     every: int
     episodes: Sequence[Predicted]
-    each: Sequence[Figures]
-    all: Figures
+    each: Sequence[PredictionErrors]
+    all: PredictionErrors
     left_out: int
 
     @property
@@ -80,7 +80,7 @@ def number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "-"
 
 
-def joint_rows(figures: Figures) -> tuple[tuple[str, ...], list[list[str]]]:
+def joint_rows(figures: PredictionErrors) -> tuple[tuple[str, ...], list[list[str]]]:
     """Return head and rows of the table of joints."""
     return _HEAD, [_row(one) for one in figures.joints]
 
@@ -97,7 +97,7 @@ def table(found: Replayed) -> Table:
 
 
 def sentences(found: Replayed) -> list[str]:
-    """Return what the figures say, and what is strange."""
+    """Return the results as sentences, then the suspicious values."""
     lag, fps = found.all.lag, found.bundle.contract.rate_hz
     said = [f"{len(found.episodes)} episodes, {found.frames} frames, a chunk every {found.every}"]
     if found.left_out:
@@ -172,7 +172,7 @@ def _row(one: JointErrors) -> list[str]:
     return [one.name, UNITS[one.unit], *map(number, figures), f"{episode}, frame {frame}"]
 
 
-def _figures(figures: Figures) -> dict[str, Any]:
+def _figures(figures: PredictionErrors) -> dict[str, Any]:
     return {
         "joints": {
             one.name: {

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes on disk while they happen; without ROS."""
+"""Recording of episodes, without ROS."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Definitions of message types as they are installed, of any package: what goes into a bag."""
+"""Reads the definitions of installed message types, which go into a bag."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _PREFIXES = "AMENT_PREFIX_PATH"
 
 
 class Definitions:
-    """Reads definitions when their types are first asked for.
+    """Reads definitions on demand.
 
     Attributes:
-        types: Those that were.
+        types: The types that were read.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Definitions:
         """Read a type, sensor_msgs/msg/Imu, and those of its fields.
 
         Raises:
-            PolicyError: It, or one of them, is not installed.
+            PolicyError: The type, or that of a field, is not installed.
         """
         if kind in self.types.types:
             return

@@ -1,26 +1,30 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that writes episodes: nobody else waits for the disk."""
+"""Writes episodes in a thread of its own: no other thread waits for the disk."""
 
 from __future__ import annotations
 
 import dataclasses
 import queue
+import shutil
 import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rosbags.rosbag2 import WriterError
 
+from lerobot_bridge.episode import EpisodeSidecar, read_sidecar, write_sidecar
 from lerobot_bridge.recording.definitions import Definitions
-from lerobot_bridge.recording.episode_file import EpisodeFile
-from lerobot_bridge.sidecar import Sidecar, read_sidecar, write_sidecar
+from policy_inference.bag_file import BagFile, sync
 from policy_inference.errors import PolicyError
 
+if TYPE_CHECKING:
+    from rosbags.typesys.store import Typestore
+
 _AT_END_S = 30.0
-"""So long what is still to be written may take when the process ends."""
+"""Longest time to write the waiting messages when the process ends, s."""
 
 
 class News(NamedTuple):
@@ -29,8 +33,8 @@ class News(NamedTuple):
     Attributes:
         text: The line.
         failed: Whether something went wrong.
-        episode: Number of the episode that is lost thereby or, where nothing went wrong, is kept;
-            None where that is not yet known of any.
+        episode: Number of the episode that is kept or, after a fault, lost; None if the line is
+            about neither.
         warns: Whether something may go wrong.
     """
 
@@ -41,12 +45,12 @@ class News(NamedTuple):
 
 
 class Disk:
-    """Takes orders and messages from any thread, in their order, and waits for nothing.
+    """Takes requests and messages from any thread, keeps their order, and never blocks.
 
     Attributes:
-        news: What happened, for a log.
-        lost: Messages of the newest episode that came faster than they could be written.
-        waiting_bytes: Size of the messages that are still to be written.
+        news: Events, for a log.
+        lost: Messages of the newest episode that came faster than the disk could write.
+        waiting_bytes: Size of the messages that wait for the disk.
         last: The last episode that was finished.
         unknown: Why messages of a type cannot be written, by type.
     """
@@ -55,7 +59,7 @@ class Disk:
         """Start the thread.
 
         Args:
-            buffer_bytes: So much may wait for the disk; what comes then is lost, and counted.
+            buffer_bytes: Memory for messages that wait; further messages are lost, and counted.
         """
         self.news = deque[News]()
         self.lost, self.waiting_bytes = 0, 0
@@ -73,11 +77,11 @@ class Disk:
 
     @property
     def works(self) -> bool:
-        """Whether the thread is at work; no disk ends that, but Python can."""
+        """Whether the thread is alive; a fault of the disk does not end it."""
         return self._thread.is_alive()
 
     def learn(self, kind: str) -> None:
-        """Read the definition of a type, which takes long enough for messages to be lost."""
+        """Read the definition of a type in advance: it takes long enough to lose messages."""
         self._orders.put(lambda: self._learn(kind))
 
     def begin(self, number: int, growing: Path, place: Path) -> None:
@@ -86,7 +90,7 @@ class Disk:
         self._orders.put(lambda: self._begin(number, growing, place))
 
     def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
-        """Write a message of the episode, if there is room for it to wait in."""
+        """Write a message of the episode, if the memory for waiting messages allows it."""
         with self._counting:
             if self.waiting_bytes + len(data) > self._room:
                 self.lost += 1
@@ -94,20 +98,20 @@ class Disk:
             self.waiting_bytes += len(data)
         self._orders.put(lambda: self._write(topic, kind, log_ns, data))
 
-    def end(self, sidecar: Sidecar) -> None:
+    def end(self, sidecar: EpisodeSidecar) -> None:
         """End the episode and keep it."""
         self._orders.put(lambda: self._finish(sidecar))
 
     def discard(self) -> None:
-        """End the episode and leave nothing of it."""
+        """End the episode and delete it."""
         self._orders.put(self._discard)
 
     def judge(self, place: Path, success: bool) -> None:
-        """Note in an episode that is over how it ended."""
+        """Write a verdict into a finished episode."""
         self._orders.put(lambda: self._judge(place, success))
 
     def close(self) -> bool:
-        """Write what is still to be written; return whether that came to its end."""
+        """Write the waiting messages; return whether all were written in time."""
         self._orders.put(None)
         self._thread.join(_AT_END_S)
         return self._all_done
@@ -120,12 +124,12 @@ class Disk:
                 self._fail(error.strerror or str(error))
             except PolicyError as error:
                 self._fail(str(error))
-            except Exception as error:  # noqa: BLE001  nobody else would hear of it
+            except Exception as error:  # noqa: BLE001  the thread must go on, and the log names the error
                 self._fail(f"{type(error).__name__}: {error}")
         self._all_done = True
 
     def _fail(self, text: str) -> None:
-        """Give the episode up; those that are finished, and later ones, do not suffer."""
+        """Give the episode up, but no other one."""
         if self._file is None:
             self.news.append(News(text, True))
             return
@@ -139,7 +143,7 @@ class Disk:
             self.unknown[kind] = str(error)
 
     def _begin(self, number: int, growing: Path, place: Path) -> None:
-        self._discard()  # one that the session gave up for lost
+        self._discard()  # one that the session has given up
         self._number = number
         try:
             self._file = EpisodeFile(growing, place, self._definitions.types)
@@ -154,7 +158,7 @@ class Disk:
             with self._counting:
                 self.waiting_bytes -= len(data)
 
-    def _finish(self, sidecar: Sidecar) -> None:
+    def _finish(self, sidecar: EpisodeSidecar) -> None:
         if self._file is None:
             return
         file = self._file
@@ -172,3 +176,59 @@ class Disk:
 
     def _judge(self, place: Path, success: bool) -> None:
         write_sidecar(place, dataclasses.replace(read_sidecar(place), success=success))
+
+
+class EpisodeFile:
+    """A rosbag2 folder with the sidecar: it grows in a hidden place, and is moved when complete.
+
+    Attributes:
+        size_bytes: Size of the messages in it.
+    """
+
+    def __init__(self, growing: Path, place: Path, types: Typestore) -> None:
+        """Begin.
+
+        Args:
+            growing: The folder in which it grows; it must not exist.
+            place: The final folder, on the same disk.
+            types: Types of the messages.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        self._growing, self._place = growing, place
+        # Not compressed: large images should be sent compressed, and a robot's processors have
+        # other work.
+        try:
+            self._bag = BagFile(growing, types, compressed=False)
+        except OSError:
+            shutil.rmtree(growing, ignore_errors=True)
+            raise
+        self.size_bytes = 0
+
+    def write(self, topic: str, kind: str, log_ns: int, data: bytes) -> None:
+        """Write a message.
+
+        Raises:
+            OSError: The disk is full, or fails.
+        """
+        self._bag.write(topic, kind, log_ns, data)
+        self.size_bytes += len(data)
+
+    def finish(self, sidecar: EpisodeSidecar) -> Path:
+        """End the recording, move it to its place, and return that.
+
+        Raises:
+            OSError: The disk is full, or fails.
+        """
+        write_sidecar(self._growing, sidecar)
+        self._bag.finish()
+        # This never replaces an episode: it fails if the folder has files in it.
+        self._growing.rename(self._place)
+        sync(self._place.parent, self._growing.parent)
+        return self._place
+
+    def discard(self) -> None:
+        """Delete it; a fault of the disk raises no error."""
+        self._bag.abort()
+        shutil.rmtree(self._growing, ignore_errors=True)

@@ -13,34 +13,34 @@ from pathlib import Path
 from lerobot_bridge.episode import SIDECAR
 from lerobot_bridge.mapping import RobotMapping, load_mapping
 from policy_inference.errors import PolicyError
-from policy_inference.whole_file import whole_file
+from policy_inference.safe_files import whole_file
 
 MAPPING = "mapping.yaml"
 UNFINISHED = ".unfinished"
-"""Folder in which episodes grow; what a process that was killed has left stays there."""
+"""Folder in which episodes grow; episodes of a killed process stay there."""
 _NAME = re.compile(r"episode_(\d{4,})")
 
 
 class SessionFolder:
-    """One session's folder, which no other recorder uses meanwhile.
+    """The folder of a session, locked against other recorders.
 
     Attributes:
         path: The folder.
-        finished: Number of episodes that were there when it was opened.
+        finished: Number of finished episodes when it was opened.
         unfinished: Episodes that an earlier process could not finish.
-        next_number: That nothing has yet.
+        next_number: First free number.
     """
 
     def __init__(self, path: Path, mapping: RobotMapping, mapping_text: bytes) -> None:
         """Open a session, or begin one.
 
         Args:
-            path: The folder; made where it is missing.
-            mapping: What is recorded.
-            mapping_text: The file that says so.
+            path: The folder; made if it is missing.
+            mapping: The mapping to record by.
+            mapping_text: Its file.
 
         Raises:
-            PolicyError: It is of another mapping, holds something else, or is in use.
+            PolicyError: It has another mapping or other content, or is in use.
             OSError: It cannot be written.
         """
         self.path = path
@@ -64,16 +64,16 @@ class SessionFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PolicyError(
-                f"{self.path}: expected a session that nobody records, found one "
-                "that another recorder has open; end that, or name another "
-                "output"
+                f"{self.path}: expected a session that no recorder uses, found one "
+                "that another recorder has open; end that recorder, or name "
+                "another output"
             ) from None
         file = self.path / MAPPING
         if file.is_file():
             if load_mapping(file) != mapping:
                 raise PolicyError(
-                    f"{file}: expected the mapping of this session, found another "
-                    "one asked for; name another output, or that file as mapping"
+                    f"{file}: expected the mapping of this session, found a "
+                    "different one; name another output, or use that file as mapping"
                 )
             return
         if foreign := sorted(entry.name for entry in self.path.iterdir()):
@@ -85,23 +85,23 @@ class SessionFolder:
             opened.write(mapping_text)
 
     def place(self, number: int) -> Path:
-        """Return the folder of an episode, which is there once it is finished."""
+        """Return the folder of an episode, which exists when it is finished."""
         return episode_folder(self.path, number)
 
     def growing(self, number: int) -> Path:
-        """Return the folder in which it grows."""
+        """Return the folder in which an episode grows."""
         return self.path / UNFINISHED / self.place(number).name
 
     def free_bytes(self) -> int:
-        """Return how much room is left.
+        """Return the free space on the disk.
 
         Raises:
-            OSError: The disk does not say.
+            OSError: The disk cannot be read.
         """
         return shutil.disk_usage(self.path).free
 
     def close(self) -> None:
-        """Let others have it."""
+        """Release the lock."""
         os.close(self._lock)
 
 
@@ -111,6 +111,6 @@ def episode_folder(session: Path, number: int) -> Path:
 
 
 def _number(folder: Path) -> str:
-    """Return the digits of an episode's folder; empty where it is none."""
+    """Return the digits of an episode's folder; empty for other folders."""
     found = _NAME.fullmatch(folder.name)
     return found[1] if found else ""

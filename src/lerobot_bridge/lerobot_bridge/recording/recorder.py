@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder without ROS: messages and requests come in, episodes come to be on the disk."""
+"""The recorder without ROS: turns messages and requests into episodes on the disk."""
 
 from __future__ import annotations
 
@@ -10,23 +10,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lerobot_bridge.episode import Mark
+from lerobot_bridge.episode import EpisodeSidecar, Mark
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.policy import PolicyWatch
-from lerobot_bridge.recording.session import Course, Ended, Session, State
-from lerobot_bridge.recording.topics import Watch
-from lerobot_bridge.sidecar import Sidecar
+from lerobot_bridge.recording.session import Course, Ended, RecordingSession, State
+from lerobot_bridge.recording.watches import PolicyWatch, Watch
 
-Marked = Callable[[Mark, int, int], None]
-"""Is told of what happens: kind, number of the episode, time in ns."""
+OnMark = Callable[[Mark, int, int], None]
+"""Called with each mark: kind, number of the episode, time in ns."""
 _MB = 1_000_000
 _FROM_POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What is said of each episode, and what is kept free on the disk."""
+class RecordingSettings:
+    """What each episode notes, and the space to leave free on the disk."""
 
     task: str
     tags: tuple[str, ...] = ()
@@ -35,33 +33,33 @@ class Told:
 
 
 class Recorder:
-    """Ties session, topics and disk together; may be used from any thread.
+    """Connects session, topics and disk; any thread may use it.
 
-    Its times must come in order: read the clock within `at`, or have one thread only.
+    Times must not decrease: read the clock within `at`, or use a single thread.
 
     Attributes:
-        session: Its state; ask it for changes by `at`.
-        watches: What is recorded, by full name of the topic.
-        problems: What is wrong while an episode is recorded, by topic.
-        messages: Of the newest episode.
-        gone: Why the newest episode is lost; empty where it is not.
+        session: The state; request changes within `at`.
+        watches: The recorded topics, by full name.
+        problems: Current problems of the running episode, by topic.
+        messages: Number of messages in the newest episode.
+        gone: Why the newest episode is lost; empty if it is not.
     """
 
     def __init__(
         self,
         course: Course,
-        told: Told,
+        settings: RecordingSettings,
         folder: SessionFolder,
         disk: Disk,
         watches: Mapping[str, Watch],
         policy: PolicyWatch | None,
-        marked: Marked,
+        on_mark: OnMark,
     ) -> None:
         """Begin idle."""
         self.watches = watches
         self.problems: dict[str, str] = {}
         self.messages, self.gone = 0, ""
-        self._told, self._folder, self._disk, self._marked = told, folder, disk, marked
+        self._settings, self._folder, self._disk, self._on_mark = settings, folder, disk, on_mark
         self._policy = policy
         self._lock = threading.RLock()
         self._recording = False
@@ -69,11 +67,13 @@ class Recorder:
         self._lost: dict[str, int] = {}
         self._kinds: dict[str, str] = {}
         self._crowds: dict[str, str] = {}
-        self.session = Session(course, self, number=folder.next_number, done=folder.finished)
+        self.session = RecordingSession(
+            course, self, number=folder.next_number, done=folder.finished
+        )
 
     @contextmanager
-    def at(self) -> Iterator[Session]:
-        """Give the session to ask for something, while nothing else happens."""
+    def at(self) -> Iterator[RecordingSession]:
+        """Lock the recorder and give its session, for requests."""
         with self._lock:
             yield self.session
 
@@ -81,13 +81,13 @@ class Recorder:
         """Take a message; topic by its full name."""
         with self._lock:
             if self._recording:
-                self.session.tick(now_ns)  # its end is as exact as its messages
+                self.session.tick(now_ns)  # the episode ends exactly between two messages
             watch = self.watches[topic]
             watch.arrived(now_ns, data)
             if watch.kind not in self._known:
                 self._known.add(watch.kind)
                 self._disk.learn(watch.kind)
-            # In a recording a topic has one type.
+            # A topic has one type in a recording.
             if self._recording and self._kinds.setdefault(topic, watch.kind) == watch.kind:
                 self.messages += 1
                 self._disk.write(topic, watch.kind, now_ns, data)
@@ -100,7 +100,7 @@ class Recorder:
             self._look_at_policy(now_ns)
 
     def tick(self, now_ns: int) -> list[News]:
-        """Do what it is time for; return what has happened since the last time, for a log."""
+        """Do what is due; return the events since the last call, for a log."""
         with self._lock:
             said = self._from_disk()
             self._look_at_policy(now_ns)
@@ -116,7 +116,7 @@ class Recorder:
             self.session.intervene(_FROM_POLICY, bool(self._policy.problem()), now_ns)
 
     def _from_disk(self) -> list[News]:
-        """Return what has happened on the disk, and let the session know of it."""
+        """Return the events of the disk, and pass them on to the session."""
         said = [self._disk.news.popleft() for _ in range(len(self._disk.news))]
         for news in said:
             if news.episode is None:
@@ -130,7 +130,7 @@ class Recorder:
         return said
 
     def _watch(self, now_ns: int) -> list[News]:
-        """Return what has changed for the worse in the episode that is being recorded."""
+        """Return the new problems of the running episode."""
         found = {
             name: problem
             for name, watch in self.watches.items()
@@ -138,18 +138,18 @@ class Recorder:
         }
         found |= {
             f"{name} type": f"{name}: expected {kind}, as in this episode so far, found "
-            f"{self.watches[name].kind}; what follows of it is in the next one"
+            f"{self.watches[name].kind}; the next episode records it"
             for name, kind in self._kinds.items()
             if kind != self.watches[name].kind
         }
         self._note_crowds()
         found |= {f"{name} publishers": text for name, text in self._crowds.items()}
         if self._policy is not None and (problem := self._policy.problem()):
-            found[_FROM_POLICY] = f"{problem}; what follows is marked as an intervention"
+            found[_FROM_POLICY] = f"{problem}; from now on it is marked as an intervention"
         if self._disk.lost:
             found["disk"] = (
-                f"{self._disk.lost} messages came faster than the disk takes them; "
-                "record on a faster one, or send pictures compressed"
+                f"{self._disk.lost} messages came faster than the disk could write; "
+                "record on a faster disk, or send images compressed"
             )
         new = [text for name, text in found.items() if name not in self.problems]
         self.problems = found
@@ -159,13 +159,13 @@ class Recorder:
         return [News(text, failed=True) for text in new]
 
     def _note_crowds(self) -> None:
-        """Note topics that had several publishers at any time of the episode."""
+        """Note topics with several publishers at any time of the episode."""
         for name, watch in self.watches.items():
             if text := watch.crowd():
                 self._crowds.setdefault(name, text)
 
     def obstacle(self, now_ns: int) -> str:
-        """Return why no episode can begin; empty where one can."""
+        """Return the reasons to begin no episode; empty if one can begin."""
         found = [
             problem
             for watch in self.watches.values()
@@ -186,12 +186,12 @@ class Recorder:
         return "\n".join(found)
 
     def _room(self, need_bytes: float) -> str:
-        """Return why there is no room for so much; empty where there is."""
+        """Return why so many bytes do not fit on the disk; empty if they do."""
         try:
             free_mb = self._folder.free_bytes() / _MB
         except OSError as error:
             return f"{self._folder.path}: {error.strerror}"
-        need_mb = need_bytes / _MB + self._told.min_free_mb
+        need_mb = need_bytes / _MB + self._settings.min_free_mb
         if free_mb >= need_mb:
             return ""
         return (
@@ -200,7 +200,7 @@ class Recorder:
         )
 
     def begin(self, number: int, now_ns: int) -> None:
-        """Record from now on, beginning with what holds."""
+        """Record from now on, beginning with the messages that still hold."""
         self._disk.begin(number, self._folder.growing(number), self._folder.place(number))
         self._recording, self.messages, self.gone = True, 0, ""
         self._crowds = {}
@@ -214,7 +214,7 @@ class Recorder:
                 self._disk.write(name, kind, now_ns, newest)
 
     def end(self, ended: Ended) -> list[str]:
-        """Keep what was recorded; return what is wrong with it."""
+        """Keep the episode; return its problems."""
         self._recording = False
         self._note_crowds()
         said = [*self._crowded(), *self._not_received(), *self._absent(), *self._silent()]
@@ -223,15 +223,15 @@ class Recorder:
         self._disk.news += [
             news._replace(text=f"episode {ended.number}: {news.text}") for news in said
         ]
-        told, spans = self._told, ended.interventions
+        settings, spans = self._settings, ended.interventions
         self._disk.end(
-            Sidecar(
+            EpisodeSidecar(
                 number=ended.number,
-                task=told.task,
-                tags=told.tags,
+                task=settings.task,
+                tags=settings.tags,
                 success=ended.success,
                 interventions=None if spans is None else tuple(tuple(span) for span in spans),
-                rate_hz=told.rate_hz,
+                rate_hz=settings.rate_hz,
                 policy=self._policy.ran if self._policy else None,
                 ended=ended.why,
                 lost=self._disk.lost,
@@ -243,7 +243,7 @@ class Recorder:
 
     @property
     def not_received(self) -> dict[str, int]:
-        """Messages that were sent and did not come since the newest episode began, by topic."""
+        """Messages that were sent but did not arrive in the newest episode, by topic."""
         lost = {name: watch.lost - self._lost.get(name, 0) for name, watch in self.watches.items()}
         return {name: count for name, count in lost.items() if count}
 
@@ -254,9 +254,9 @@ class Recorder:
     def _not_received(self) -> Iterator[News]:
         for name, count in self.not_received.items():
             yield News(
-                f"{name}: {count} messages were sent and did not come; send pictures "
-                "compressed, record on the machine of the publisher, or let it keep more "
-                "messages (QoS depth)",
+                f"{name}: {count} messages were sent but did not arrive; send images "
+                "compressed, record on the machine of the publisher, or increase its "
+                "QoS depth",
                 failed=True,
             )
 
@@ -264,7 +264,9 @@ class Recorder:
         for name, watch in self.watches.items():
             allowed_s, silent_s = watch.wanted.gap_s, watch.silent_s
             if allowed_s is not None and silent_s > allowed_s:
-                leaves = "leaves" if silent_s > allowed_s + 1 / self._told.rate_hz else "may leave"
+                leaves = (
+                    "leaves" if silent_s > allowed_s + 1 / self._settings.rate_hz else "may leave"
+                )
                 yield News(
                     f"{name}: {silent_s:.2f} s without a message, of which the mapping "
                     f"allows {allowed_s:.2f} s; convert {leaves} the episode out",
@@ -279,18 +281,18 @@ class Recorder:
                 )
 
     def discard(self) -> None:
-        """Keep nothing of it."""
+        """Delete the episode."""
         self._recording = False
         self._disk.discard()
 
     def judge(self, number: int, success: bool) -> None:
-        """Note how an episode that is over ended."""
+        """Write a verdict into a finished episode."""
         self._disk.judge(self._folder.place(number), success)
 
     def place(self, number: int) -> Path:
-        """Return the folder of an episode that is kept."""
+        """Return the folder of a kept episode."""
         return self._folder.place(number)
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
-        """Tell others."""
-        self._marked(kind, number, now_ns)
+        """Publish a mark."""
+        self._on_mark(kind, number, now_ns)

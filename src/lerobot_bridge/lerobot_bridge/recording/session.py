@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The course of a session: warm-up, episode, reset, next episode. No clock but the one given."""
+"""The course of a session: warm-up, episode, reset, next episode. The caller gives all times."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lerobot_bridge.episode import Mark, Span
 from policy_inference.errors import RefusedError
 
 _LEAP_NS = 10_000_000_000
-"""A clock that goes on by more than this at once was set, or nothing ran meanwhile."""
+"""After a larger step the clock was set, or the process did not run."""
 
 
 class State(Enum):
-    """What goes on."""
+    """State of a session."""
 
     IDLE = "idle"
     WARM_UP = "warm-up"
@@ -32,12 +32,12 @@ class Course:
     """How a session goes.
 
     Attributes:
-        episodes: How many there shall be, those of earlier times included.
-        warm_up_s: Time before the first one, where they follow each other by themselves.
-        episode_s: Length of one, at most.
-        reset_s: Time between two.
-        auto: Whether they follow each other by themselves.
-        judged: Whether a person may drive in a policy's place, so that it is watched for.
+        episodes: Number of episodes at the end, with those of earlier sessions.
+        warm_up_s: Time before the first episode, with `auto`.
+        episode_s: Longest duration of an episode.
+        reset_s: Time between episodes.
+        auto: Whether episodes follow each other automatically.
+        judged: Whether interventions are watched, as a person may drive instead of a policy.
     """
 
     episodes: int = 50
@@ -50,10 +50,10 @@ class Course:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """An episode that is over; attributes as those of the sidecar.
+    """A finished episode; attributes as in the sidecar.
 
     Attributes:
-        fault: Whether something went wrong, so that nobody knows yet that it is over.
+        fault: Whether a fault ended it, which no request or response has reported yet.
     """
 
     number: int
@@ -63,33 +63,33 @@ class Ended:
     fault: bool = False
 
 
-class Stage(Protocol):
-    """What a session is played on."""
+class SessionHost(Protocol):
+    """What a session needs from its host, the recorder."""
 
     def obstacle(self, now_ns: int) -> str:
-        """Return why no episode can begin; empty where one can."""
+        """Return the reasons to begin no episode; empty if one can begin."""
 
     def begin(self, number: int, now_ns: int) -> None:
         """Record from now on."""
 
     def end(self, ended: Ended) -> Sequence[str]:
-        """Keep what was recorded; return what is wrong with it."""
+        """Keep the episode; return its problems."""
 
     def discard(self) -> None:
-        """Keep nothing of it."""
+        """Delete the episode."""
 
     def judge(self, number: int, success: bool) -> None:
-        """Note how an episode that is over ended."""
+        """Write a verdict into a finished episode."""
 
     def place(self, number: int) -> Path:
-        """Return the folder of an episode that is kept."""
+        """Return the folder of a kept episode."""
 
     def mark(self, kind: Mark, number: int, now_ns: int) -> None:
-        """Tell others."""
+        """Publish a mark."""
 
 
 @dataclass(slots=True)
-class _Running:
+class _RunningEpisode:
     """The episode that is being recorded."""
 
     number: int
@@ -98,46 +98,48 @@ class _Running:
     since_ns: int | None = None
 
 
-class Session:
+class RecordingSession:
     """The state machine; all times are ns of one clock.
 
-    Where that goes back (a simulator was reset) or leaps, an episode ends with the time before, so
-    that its times are in order; a warm-up or reset takes as long as it would have.
+    If the clock jumps back (reset of a simulator) or forward, an episode ends with the time before
+    the jump, so that its times increase; a warm-up or reset keeps its duration.
 
     Attributes:
-        state: What goes on.
-        done: Number of episodes that are there, whole.
-        writing: Numbers of those that are over and still being written.
-        number: Of the episode that is being recorded, or of the next one.
-        waits_for: Why the next one does not begin though its time has come; or empty.
+        state: The current state.
+        done: Number of complete episodes.
+        writing: Numbers of finished episodes that are still being written.
+        number: Number of the running episode, or of the next one.
+        waits_for: Why the next episode does not begin although it is due; or empty.
     """
 
-    def __init__(self, course: Course, stage: Stage, *, number: int = 0, done: int = 0) -> None:
-        """Begin idle; `number` is that of the next episode, `done` how many are there already."""
-        self.course, self._stage = course, stage
+    def __init__(
+        self, course: Course, host: SessionHost, *, number: int = 0, done: int = 0
+    ) -> None:
+        """Begin idle; `number` belongs to the next episode, `done` counts the existing ones."""
+        self.course, self._host = course, host
         self.state, self.number, self.done = State.IDLE, number, done
         self.writing = set[int]()
         self.waits_for = ""
         self._until_ns, self._now_ns = 0, 0
-        self._running: _Running | None = None
+        self._running: _RunningEpisode | None = None
         self._last: int | None = None
         self._driving = set[str]()
 
     def start(self, now_ns: int) -> str:
-        """Begin an episode, after the warm-up where there is one; return what happens now.
+        """Begin an episode, after the warm-up if there is one; return what happens now.
 
         Raises:
-            RefusedError: One is being recorded, all are there, or something is missing.
+            RefusedError: An episode is running, all are recorded, or something is missing.
         """
         self._follow_clock(now_ns)
         if self._running:
-            raise RefusedError(f"episode {self.number} is being recorded; ask for stop or next")
+            raise RefusedError(f"episode {self.number} is being recorded; request stop or next")
         if self._enough:
             raise RefusedError(
-                f"all {self.course.episodes} episodes are there; for more, start "
-                "the node anew with a larger number"
+                f"all {self.course.episodes} episodes are recorded; for more, "
+                "restart the node with a larger number"
             )
-        if obstacle := self._stage.obstacle(now_ns):
+        if obstacle := self._host.obstacle(now_ns):
             raise RefusedError(obstacle)
         fresh = self.state in (State.IDLE, State.FINISHED)
         if fresh and self.course.auto and self.course.warm_up_s > 0:
@@ -150,7 +152,7 @@ class Session:
         """End the episode and keep it.
 
         Raises:
-            RefusedError: None is being recorded.
+            RefusedError: No episode is running.
         """
         number = self._require_running(now_ns)
         wrong = self._end(now_ns, "stop was asked for")
@@ -158,28 +160,28 @@ class Session:
         return "\n".join([f"episode {number} is over and being written; {self._outlook()}", *wrong])
 
     def discard(self, now_ns: int) -> str:
-        """End the episode and keep nothing of it; the next one has its number.
+        """End the episode and delete it; the next one gets its number.
 
         Raises:
-            RefusedError: None is being recorded.
+            RefusedError: No episode is running.
         """
         self._follow_clock(now_ns)
         if not self._running and self._last is not None:
             raise RefusedError(
                 "expected an episode that is being recorded, found none "
                 f"({self.state.value}); episode {self._last} is over and kept: to "
-                f"be rid of it, delete {self._stage.place(self._last)} and start "
-                "the node anew, which counts what is there"
+                f"remove it, delete {self._host.place(self._last)} and restart "
+                "the node, which counts the episodes"
             )
         number = self._require_running(now_ns)
         self._running = None
-        self._stage.discard()
-        self._stage.mark(Mark.DISCARD, number, now_ns)
+        self._host.discard()
+        self._host.mark(Mark.DISCARD, number, now_ns)
         self._after(now_ns, goes_on=self.course.auto)
         return f"episode {number} is discarded; {self._outlook()}"
 
     def next(self, now_ns: int) -> str:
-        """End the episode and keep it, the next one follows its reset; or end a wait at once.
+        """End the episode and keep it; the next one follows its reset. Or end a wait at once.
 
         Raises:
             RefusedError: As `start`.
@@ -198,13 +200,13 @@ class Session:
         wrong = self._end(now_ns, why) if self._running else []
         self.state = State.FINISHED
         more = f", {len(self.writing)} being written" if self.writing else ""
-        return "\n".join([f"{self.done} episodes are there{more}", *wrong])
+        return "\n".join([f"{self.done} episodes are recorded{more}", *wrong])
 
     def judge(self, success: bool, now_ns: int) -> str:
-        """Say how the episode that is being recorded ends, or the last one ended.
+        """Set the verdict of the running episode, or of the last one.
 
         Raises:
-            RefusedError: There is none.
+            RefusedError: There is no episode.
         """
         self._follow_clock(now_ns)
         if self._running:
@@ -212,16 +214,16 @@ class Session:
             number = self.number
         elif self._last is not None:
             number = self._last
-            self._stage.judge(number, success)
+            self._host.judge(number, success)
         else:
             raise RefusedError("expected an episode to judge, found none since the node began")
-        self._stage.mark(Mark.SUCCESS if success else Mark.FAILURE, number, now_ns)
+        self._host.mark(Mark.SUCCESS if success else Mark.FAILURE, number, now_ns)
         return f"episode {number}: {'success' if success else 'failure'}"
 
     def intervene(self, who: str, drives: bool, now_ns: int) -> None:
-        """Note that `who` says that a person drives in the policy's place, or no longer does.
+        """Note that the source `who` reports that a person drives, or no longer does.
 
-        One drives as long as anybody says so.
+        An intervention lasts as long as any source reports it.
         """
         self._follow_clock(now_ns)
         before = self.intervening
@@ -231,11 +233,11 @@ class Session:
 
     @property
     def intervening(self) -> bool:
-        """Whether a person drives in the policy's place."""
+        """Whether a person drives instead of the policy."""
         return bool(self._driving)
 
     def tick(self, now_ns: int) -> None:
-        """Do what it is time for."""
+        """Do what is due."""
         self._follow_clock(now_ns)
         if now_ns < self._until_ns:
             return
@@ -243,22 +245,22 @@ class Session:
             self._end(now_ns, "its time was over")
             self._after(now_ns, goes_on=self.course.auto)
         elif self.state in (State.WARM_UP, State.RESET):
-            self.waits_for = self._stage.obstacle(now_ns)
+            self.waits_for = self._host.obstacle(now_ns)
             if not self.waits_for:
                 self._begin(now_ns)
 
     def cut(self, now_ns: int, why: str) -> None:
-        """End the episode for a fault, keep what there is of it, and begin no other."""
+        """End the episode for a fault, keep it so far, and begin no other."""
         self._end(now_ns, why, fault=True)
         self.state = State.IDLE
 
     def kept(self, number: int) -> None:
-        """Take note that an episode is there."""
+        """Note that an episode is complete on the disk."""
         self.writing.discard(number)
         self.done += 1
 
     def failed(self, number: int) -> None:
-        """Take note that an episode could not be written, and begin no other."""
+        """Note that an episode could not be written, and begin no other."""
         self.writing.discard(number)
         if self._last == number:
             self._last = None
@@ -269,7 +271,7 @@ class Session:
             self.state = State.IDLE
 
     def seconds_left(self, now_ns: int) -> float:
-        """Return how long what goes on still takes, at most, s."""
+        """Return the longest remaining time of the current state, s."""
         waits = self.state in (State.WARM_UP, State.EPISODE, State.RESET)
         return max(0.0, (self._until_ns - now_ns) * 1e-9) if waits else 0.0
 
@@ -294,26 +296,26 @@ class Session:
         if not self._running:
             raise RefusedError(
                 "expected an episode that is being recorded, found none "
-                f"({self.state.value}); to begin none, ask for finish"
+                f"({self.state.value}); to end the session, request finish"
             )
         return self.number
 
     def _begin(self, now_ns: int) -> None:
-        self._stage.begin(self.number, now_ns)
-        self._running, self.waits_for = _Running(self.number), ""
+        self._host.begin(self.number, now_ns)
+        self._running, self.waits_for = _RunningEpisode(self.number), ""
         self._wait(State.EPISODE, self.course.episode_s, now_ns)
-        self._stage.mark(Mark.START, self.number, now_ns)
+        self._host.mark(Mark.START, self.number, now_ns)
         if self._driving:
             self._note(now_ns)
 
     def _end(self, now_ns: int, why: str, *, fault: bool = False) -> Sequence[str]:
-        """End the episode that is being recorded; return what is wrong with it."""
+        """End the running episode; return its problems."""
         running, self._running = self._running, None
         assert running is not None
         if running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
         watched = self.course.judged or running.spans
-        wrong = self._stage.end(
+        wrong = self._host.end(
             Ended(
                 number=running.number,
                 success=running.success,
@@ -322,7 +324,7 @@ class Session:
                 interventions=tuple(running.spans) if watched else None,
             )
         )
-        self._stage.mark(Mark.STOP, running.number, now_ns)
+        self._host.mark(Mark.STOP, running.number, now_ns)
         self.writing.add(running.number)
         self._last, self.number = running.number, running.number + 1
         return wrong
@@ -339,7 +341,7 @@ class Session:
         self.state, self._until_ns, self.waits_for = state, now_ns + round(seconds * 1e9), ""
 
     def _note(self, now_ns: int) -> None:
-        """Note that a person begins or ceases to drive, in the episode."""
+        """Note in the episode that a person begins or stops to drive."""
         running = self._running
         assert running is not None
         if self._driving:
@@ -347,7 +349,7 @@ class Session:
         elif running.since_ns is not None:
             running.spans.append(Span(running.since_ns, now_ns))
             running.since_ns = None
-        self._stage.mark(
+        self._host.mark(
             Mark.INTERVENTION_BEGINS if self._driving else Mark.INTERVENTION_ENDS,
             self.number,
             now_ns,
@@ -356,4 +358,4 @@ class Session:
     def _outlook(self) -> str:
         if self.state is State.RESET:
             return f"episode {self.number} begins in {self.course.reset_s:g} s"
-        return f"{self.done} of {self.course.episodes} are there"
+        return f"{self.done} of {self.course.episodes} are recorded"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The messages from which a mapping's frames are made again: all of a frame have its stamp."""
+"""Makes the messages of a mapping's frames; all messages of a frame have its stamp."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
-from lerobot_bridge.empty_messages import Empty, empty_messages
 from lerobot_bridge.mapping import ACTION, COMPRESSED_IMAGE, IMAGE, RobotMapping, Source
-from lerobot_bridge.outgoing import Outgoing
+from lerobot_bridge.outgoing import Empty, Outgoing
 from model_tools.errors import ToolError
-from policy_inference.core.images import Picture
 from policy_inference.errors import RobotError
 from policy_inference.flight.message_types import message_types
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, U8
 
 JPEG_QUALITY = 95
 _OURS = "policy_msgs/"
 _COMPRESSED = "/compressed"
+_NOT_NUMBERS: dict[str, Any] = {"string": "", "wstring": "", "bool": False}
 
 
-class Said(NamedTuple):
-    """A message and the topic that it is said on."""
+class TopicMessage(NamedTuple):
+    """A message and its topic."""
 
     topic: str
     type: str
@@ -38,11 +38,11 @@ def types_of(mapping: RobotMapping) -> Typestore:
     """Return the types of a mapping's messages.
 
     Raises:
-        ToolError: One is neither of ROS 2 nor of policy_msgs.
-        PolicyError: One is of policy_msgs, which is not installed.
+        ToolError: A type belongs neither to ROS 2 nor to policy_msgs.
+        PolicyError: A type belongs to policy_msgs, which is not installed.
     """
     used = [source.type for sources in mapping.vectors.values() for source in sources]
-    # What is of ROS 2 alone is written without ROS.
+    # Types of ROS 2 alone need no installed ROS.
     types = (
         message_types()
         if any(name.startswith(_OURS) for name in used)
@@ -52,7 +52,7 @@ def types_of(mapping: RobotMapping) -> Typestore:
         if name not in types.types:
             raise ToolError(
                 f"expected message types of ROS 2 or {_OURS.rstrip('/')}, found {name} "
-                "in the mapping; leave its source out"
+                "in the mapping; remove its source"
             )
     return types
 
@@ -67,7 +67,7 @@ class FrameMessages:
             ToolError: Sources of a topic do not make a message of its type.
         """
         empty = empty_messages(types)
-        topics = [_Topic(mapping, sources, empty) for sources in _by_topic(mapping)]
+        topics = [_ValuesMessage(mapping, sources, empty) for sources in _by_topic(mapping)]
         self._sensed = [topic for topic in topics if not topic.is_action]
         self._done = [topic for topic in topics if topic.is_action]
         self._cameras = {
@@ -75,28 +75,28 @@ class FrameMessages:
         }
 
     def of(
-        self, vectors: Mapping[str, F64], pictures: Mapping[str, Picture], stamp_ns: int
-    ) -> Iterator[Said]:
+        self, vectors: Mapping[str, F64], images: Mapping[str, U8], stamp_ns: int
+    ) -> Iterator[TopicMessage]:
         """Yield the messages.
 
         Args:
             vectors: By feature, in the mapping's order and LeRobot's units.
-            pictures: By camera.
+            images: By camera, uint8 [height, width, 3] in RGB.
             stamp_ns: Time of the frame.
 
         Raises:
-            RobotError: Two features say other values of a joint or field that one message carries.
+            RobotError: Two features have different values of a joint or field of one message.
         """
         for topic in self._sensed:
             yield topic.said(vectors, stamp_ns)
-        for name, picture in pictures.items():
-            yield self._cameras[name](picture, stamp_ns)
+        for name, image in images.items():
+            yield self._cameras[name](image, stamp_ns)
         for topic in self._done:
             yield topic.said(vectors, stamp_ns)
 
 
 _Sources = list[tuple[str, int, Source]]
-"""Feature, place of the first value in it, source."""
+"""Feature, index of its first value, source."""
 
 
 def _by_topic(mapping: RobotMapping) -> list[_Sources]:
@@ -109,8 +109,8 @@ def _by_topic(mapping: RobotMapping) -> list[_Sources]:
     return list(found.values())
 
 
-class _Topic:
-    """A topic with values."""
+class _ValuesMessage:
+    """The message of a topic with values."""
 
     def __init__(self, mapping: RobotMapping, sources: _Sources, empty: Empty) -> None:
         self.is_action = all(feature == ACTION for feature, _, _ in sources)
@@ -125,22 +125,24 @@ class _Topic:
             (feature, slice(begin, begin + size))
             for (feature, begin, _), size in zip(sources, sizes, strict=True)
         ]
-        # The same joint or field, if the features of two sources have it.
+        # Values of the same joint or field in the features of two sources.
         keys = [key for _, _, source in sources for key in _keys(mapping, source)]
         self._doubled = [(keys.index(key), i) for i, key in enumerate(keys) if key in keys[:i]]
 
-    def said(self, vectors: Mapping[str, F64], stamp_ns: int) -> Said:
+    def said(self, vectors: Mapping[str, F64], stamp_ns: int) -> TopicMessage:
         values = np.concatenate([vectors[feature][part] for feature, part in self._parts])
         for one, other in self._doubled:
             if values[one] != values[other]:
                 features = ", ".join(dict.fromkeys(feature for feature, _ in self._parts))
                 raise RobotError(
                     f"{self._name}: expected {self._outgoing.names[one]} to be the "
-                    f"same in {features}, which one message carries, found "
-                    f"{values[one]:.6g} and {values[other]:.6g}; give them topics of "
-                    "their own in the mapping"
+                    f"same in {features}, which share a message, found "
+                    f"{values[one]:.6g} and {values[other]:.6g}; give them separate "
+                    "topics in the mapping"
                 )
-        return Said(self._name, self._outgoing.type, self._outgoing.message(values, stamp_ns))
+        return TopicMessage(
+            self._name, self._outgoing.type, self._outgoing.message(values, stamp_ns)
+        )
 
 
 def _keys(mapping: RobotMapping, source: Source) -> list[str]:
@@ -149,26 +151,26 @@ def _keys(mapping: RobotMapping, source: Source) -> list[str]:
     return [f"{source.quantity} of {joint}" for joint in mapping.joints_of(source)]
 
 
-def _camera(name: str, topic: str, empty: Empty) -> Callable[[Picture, int], Said]:
-    """Return what makes the message of a picture: a JPEG where the topic says compressed."""
+def _camera(name: str, topic: str, empty: Empty) -> Callable[[U8, int], TopicMessage]:
+    """Return a function that makes the message of an image: a JPEG if the topic is compressed."""
     full = _full(topic)
 
-    def raw(picture: Picture, stamp_ns: int) -> Said:
+    def raw(image: U8, stamp_ns: int) -> TopicMessage:
         message = _stamped(empty, IMAGE, name, stamp_ns)
-        message.height, message.width = picture.shape[:2]
+        message.height, message.width = image.shape[:2]
         message.encoding, message.step = "rgb8", 3 * message.width
-        message.data = np.ascontiguousarray(picture).reshape(-1)
-        return Said(full, IMAGE, message)
+        message.data = np.ascontiguousarray(image).reshape(-1)
+        return TopicMessage(full, IMAGE, message)
 
-    def compressed(picture: Picture, stamp_ns: int) -> Said:
+    def compressed(image: U8, stamp_ns: int) -> TopicMessage:
         message = _stamped(empty, COMPRESSED_IMAGE, name, stamp_ns)
         _, data = cv2.imencode(
             ".jpg",
-            cv2.cvtColor(picture, cv2.COLOR_RGB2BGR),
+            cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
             [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY],
         )
         message.format, message.data = "jpeg", data.reshape(-1)
-        return Said(full, COMPRESSED_IMAGE, message)
+        return TopicMessage(full, COMPRESSED_IMAGE, message)
 
     return compressed if full.endswith(_COMPRESSED) else raw
 
@@ -182,3 +184,38 @@ def _stamped(empty: Empty, kind: str, frame: str, stamp_ns: int) -> Any:
 
 def _full(topic: str) -> str:
     return f"/{topic.lstrip('/')}"
+
+
+def empty_messages(types: Typestore) -> Empty:
+    """Return a function that makes messages as rclpy does: numbers are 0, lists empty.
+
+    Raises:
+        KeyError: (the function) The type is not known.
+    """
+
+    def empty(name: str) -> Any:
+        fields = types.fielddefs[name][1]
+        return types.types[name](**{field: value(*kind) for field, kind in fields})
+
+    def value(kind: Nodetype, detail: Any) -> Any:
+        if kind is Nodetype.NAME:
+            return empty(detail)
+        if kind is Nodetype.BASE:
+            return _number(detail[0])
+        element, count = detail
+        size = count if kind is Nodetype.ARRAY else 0
+        if element[0] is Nodetype.BASE and element[1][0] not in ("string", "wstring"):
+            return np.zeros(size, _dtype(element[1][0]))
+        return [value(*element) for _ in range(size)]
+
+    return empty
+
+
+def _number(base: str) -> Any:
+    if base in _NOT_NUMBERS:
+        return _NOT_NUMBERS[base]
+    return _dtype(base).type(0).item()
+
+
+def _dtype(base: str) -> np.dtype[Any]:
+    return np.dtype("uint8" if base in ("octet", "char") else base)

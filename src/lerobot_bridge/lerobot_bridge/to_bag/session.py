@@ -4,18 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lerobot_bridge.episode import SIDECAR
-from lerobot_bridge.features import INTERVENTION, SUCCESS
+from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS
+from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, write_sidecar
 from lerobot_bridge.mapping import IMAGES, RobotMapping
 from lerobot_bridge.recording.folder import MAPPING
-from lerobot_bridge.sidecar import Sidecar, write_sidecar
-from lerobot_bridge.to_bag.fitting import places_of
-from lerobot_bridge.to_bag.messages import FrameMessages, Said, types_of
+from lerobot_bridge.to_bag.messages import FrameMessages, TopicMessage, types_of
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import METADATA
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
@@ -25,15 +24,18 @@ from policy_inference.interfaces import F64, Tensor
 
 OWNED = (MAPPING, *(f"episode_*/{name}" for name in (SIDECAR, METADATA, "*.mcap", "*.db3")))
 """Patterns of a session's files."""
+_log = logging.getLogger("lerobot_bridge")
+_OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index", SUCCESS, INTERVENTION)
+"""Features that no message carries."""
+_OF_A_POSITION = ".pos"
 _FIRST_S = 1.0
-"""About when an episode begins: nodes take a stamp of 0 for none."""
+"""Approximate begin of an episode: nodes treat a stamp of 0 as missing."""
 
 
 class SessionWriter:
     """Writes episodes into a folder, each a rosbag2 recording with its sidecar.
 
-    Frames are a period apart from a multiple of the period on, so that they are at the ticks of
-    whoever reads them.
+    The times of frames are multiples of the period, so that they agree with the ticks of a reader.
     """
 
     def __init__(
@@ -48,28 +50,28 @@ class SessionWriter:
 
         Args:
             dataset: The episodes are of it.
-            mapping: Says which value and picture is said on which topic.
+            mapping: Defines the topic of each value and image.
             storage: Kind of the files.
             compressed: Whether messages are compressed, which costs time.
 
         Raises:
-            ToolError: It lacks something, or has it otherwise.
+            ToolError: It lacks something that the mapping needs.
         """
         self._dataset, self._mapping = dataset, mapping
         self._storage, self._compressed = storage, compressed
-        self._places, self._types = places_of(dataset, mapping), types_of(mapping)
+        self._places, self._types = _places_of(dataset, mapping), types_of(mapping)
         self._messages = FrameMessages(mapping, self._types)
         self._first_ns = -(-round(_FIRST_S * 1e9) // mapping.period_ns) * mapping.period_ns
 
     def write(
         self, episode: DatasetEpisode, folder: Path, progress: Callable[[], object] = lambda: None
     ) -> None:
-        """Write an episode into a folder, which is not there yet.
+        """Write an episode into a new folder.
 
         Args:
-            episode: Of the dataset.
-            folder: Of the recording.
-            progress: Is called after each frame.
+            episode: Episode of the dataset.
+            folder: Folder of the recording; it must not exist.
+            progress: Called after each frame.
 
         Raises:
             ToolError: A file of the dataset is damaged, or values do not fit the messages.
@@ -77,8 +79,8 @@ class SessionWriter:
         """
         bag = BagFile(folder, self._types, storage=self._storage, compressed=self._compressed)
         try:
-            for time_ns, said in self._said(episode):
-                for topic, kind, message in said:
+            for time_ns, messages in self._frames(episode):
+                for topic, kind, message in messages:
                     bag.write(topic, kind, time_ns, self._types.serialize_cdr(message, kind))
                 progress()
         except BaseException:
@@ -87,21 +89,21 @@ class SessionWriter:
         bag.finish()
         write_sidecar(folder, self._sidecar(episode))
 
-    def _said(self, episode: DatasetEpisode) -> Iterator[tuple[int, Iterable[Said]]]:
+    def _frames(self, episode: DatasetEpisode) -> Iterator[tuple[int, Iterable[TopicMessage]]]:
         """Yield the time of each frame, and its messages."""
         rows = self._dataset.rows(episode, list(self._places))
         cameras = {
-            name: self._dataset.pictures(IMAGES + name, episode) for name in self._mapping.cameras
+            name: self._dataset.images(IMAGES + name, episode) for name in self._mapping.cameras
         }
         for frame in range(episode.length):
             vectors = {
                 name: _ordered(rows[name][frame], places) for name, places in self._places.items()
             }
-            pictures = {name: next(each) for name, each in cameras.items()}
+            images = {name: next(each) for name, each in cameras.items()}
             try:
                 yield (
                     self._time_ns(frame),
-                    list(self._messages.of(vectors, pictures, self._time_ns(frame))),
+                    list(self._messages.of(vectors, images, self._time_ns(frame))),
                 )
             except RobotError as error:
                 raise ToolError(
@@ -111,10 +113,10 @@ class SessionWriter:
     def _time_ns(self, frame: int) -> int:
         return self._first_ns + frame * self._mapping.period_ns
 
-    def _sidecar(self, episode: DatasetEpisode) -> Sidecar:
+    def _sidecar(self, episode: DatasetEpisode) -> EpisodeSidecar:
         flags = [name for name in (SUCCESS, INTERVENTION) if name in self._dataset.info.features]
         rows = self._dataset.rows(episode, flags)
-        return Sidecar(
+        return EpisodeSidecar(
             number=episode.index,
             task="; ".join(episode.tasks),
             rate_hz=self._mapping.rate_hz,
@@ -123,7 +125,7 @@ class SessionWriter:
         )
 
     def _spans(self, flags: Tensor) -> tuple[tuple[int, int], ...]:
-        """Return from when to when a flag is set, ns."""
+        """Return the spans of time in which a flag is set, ns."""
         edges = np.flatnonzero(np.diff(flags.reshape(-1).astype(np.int8), prepend=0, append=0))
         times = [self._time_ns(int(edge)) for edge in edges]
         return tuple(zip(times[::2], times[1::2], strict=True))
@@ -132,3 +134,53 @@ class SessionWriter:
 def _ordered(row: Tensor, places: Sequence[int]) -> F64:
     values: F64 = row.reshape(-1).astype(np.float64)[list(places)]
     return values
+
+
+def _places_of(dataset: Dataset, mapping: RobotMapping) -> Mapping[str, list[int]]:
+    """Check that a dataset fits a mapping.
+
+    Returns:
+        By feature, the index of each name of the mapping in the vectors of the dataset.
+
+    Raises:
+        ToolError: It has another rate, lacks a feature, or has one with other names or sizes.
+    """
+    info = dataset.info
+    if info.fps != mapping.rate_hz:
+        raise ToolError(
+            f"{info.file}: expected {mapping.rate_hz} frames per second, as rate_hz of "
+            f"the mapping, found {info.fps:g}"
+        )
+    for name, camera in mapping.cameras.items():
+        height, width = dataset.feature(IMAGES + name, camera=True).shape[:2]
+        if (height, width) != (camera.height, camera.width) and not camera.resize:
+            raise ToolError(
+                f"{info.file}: {IMAGES}{name}: expected images of {camera.width} x "
+                f"{camera.height} pixels, as in the mapping, found {width} x {height}"
+            )
+    found = {
+        feature: _indices_of(dataset, feature, mapping.names(feature))
+        for feature in mapping.vectors
+    }
+    known = (*_OWN, *found, *(IMAGES + name for name in mapping.cameras))
+    if others := [name for name in info.features if name not in known]:
+        _log.warning(
+            "%s: left out, since the mapping has no topic for them: %s",
+            info.file,
+            ", ".join(others),
+        )
+    return found
+
+
+def _indices_of(dataset: Dataset, feature: str, names: tuple[str, ...]) -> list[int]:
+    """Return the index of each name; older datasets name positions by the joint alone."""
+    one = dataset.feature(feature)
+    plain = [name.removesuffix(_OF_A_POSITION) for name in one.names]
+    wanted = [name.removesuffix(_OF_A_POSITION) for name in names]
+    if one.shape != (len(names),) or sorted(plain) != sorted(wanted):
+        raise ToolError(
+            f"{dataset.info.file}: {feature}: expected the values {', '.join(names)}, "
+            f"as in the mapping, found {list(one.shape)}: "
+            f"{', '.join(one.names) or 'without names'}"
+        )
+    return [plain.index(name) for name in wanted]

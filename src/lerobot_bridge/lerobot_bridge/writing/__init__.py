@@ -2,6 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """LeRobot's own writer of datasets: the only place that imports `lerobot`.
 
-It takes seconds to import and much memory, so that commands run it in processes of its own
+Its import takes seconds and much memory, so commands run it in processes of its own
 (`lerobot_bridge.converting.processes`).
 """

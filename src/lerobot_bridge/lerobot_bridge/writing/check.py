@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a dataset that was just written must fulfil: whole, and videos in step with the rows."""
+"""Checks a dataset after it was written: complete, and videos in step with the rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.interfaces import F64
 
 TOLERANCE_S = 1e-4
-"""By how much LeRobot lets the time of a picture differ from that of its row."""
+"""Largest difference that LeRobot allows between the times of an image and of its row, s."""
 _ROWS = ("timestamp", "frame_index", "episode_index", "index")
 
 
@@ -24,11 +24,11 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
 
     Args:
         path: Its folder.
-        lengths: Frames of each episode that were given to the writer.
+        lengths: Frames of each episode that the writer was given.
 
     Raises:
-        ToolError: It lacks episodes, rows, or pictures, or a time is wrong: something is amiss in
-            the writer, or the disk.
+        ToolError: It lacks episodes, rows or images, or a time is wrong: the writer or the disk
+            has a fault.
     """
     dataset = Dataset(path)
     found = [episode.length for episode in dataset.episodes]
@@ -48,7 +48,7 @@ def check_dataset(path: Path, lengths: Sequence[int]) -> None:
             if np.abs(rows[name].ravel() - values).max() > TOLERANCE_S:
                 raise ToolError(
                     f"{episode.data}: episode {episode.index}: expected {name} "
-                    f"{values[0]:g} to {values[-1]:g} in even steps, found others"
+                    f"{values[0]:g} to {values[-1]:g} in even steps, found other values"
                 )
         for camera, (file, begin_s) in episode.videos.items():
             if file not in times_s:
@@ -66,7 +66,7 @@ def _check_video(file: Path, where: str, found_s: F64, expected_s: F64) -> None:
     begin = int(np.searchsorted(found_s, expected_s[0] - TOLERANCE_S))
     part = found_s[begin : begin + len(expected_s)]
     if len(part) != len(expected_s):
-        raise ToolError(f"{file}: {where}: expected {len(expected_s)} pictures, found {len(part)}")
+        raise ToolError(f"{file}: {where}: expected {len(expected_s)} images, found {len(part)}")
     if np.abs(part - expected_s).max() > TOLERANCE_S:
         worst = int(np.abs(part - expected_s).argmax())
         raise ToolError(
@@ -76,7 +76,7 @@ def _check_video(file: Path, where: str, found_s: F64, expected_s: F64) -> None:
 
 
 def _check_counts(times_s: dict[Path, F64], dataset: Dataset) -> None:
-    """Check that the videos have no pictures beside those of the episodes."""
+    """Check that the videos have no images beside those of the episodes."""
     for file, found_s in times_s.items():
         expected = sum(
             episode.length
@@ -85,11 +85,11 @@ def _check_counts(times_s: dict[Path, F64], dataset: Dataset) -> None:
             if video == file
         )
         if len(found_s) != expected:
-            raise ToolError(f"{file}: expected {expected} pictures, found {len(found_s)}")
+            raise ToolError(f"{file}: expected {expected} images, found {len(found_s)}")
 
 
 def _times_s(file: Path) -> F64:
-    """Return the times of a video's pictures, rising."""
+    """Return the times of the images of a video, increasing."""
     with av.open(str(file)) as container:
         stream = container.streams.video[0]
         return np.sort(

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts into one dataset, as LeRobot's own recording would have written it.
+"""Joins parts into one dataset, as LeRobot's own recording would have written it.
 
-LeRobot's `aggregate_datasets` is not used: it leaves the statistics of indices as those of the
-parts, loses the length of vectors in the types of columns, and reads all rows again for each part.
+LeRobot's `aggregate_datasets` is not used: it keeps the statistics of the parts for indices, loses
+the length of vectors in the types of columns, and reads all rows again for each part.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lerobot.datasets.utils import DEFAULT_FEATURES, create_lerobot_dataset_card
 from model_tools.errors import ToolError
 
 _PLACES = ("index", "episode_index", "task_index")
-"""Columns that are others in the whole than in a part."""
+"""Columns whose values differ between the whole and a part."""
 
 
 def join_parts(
@@ -33,21 +33,21 @@ def join_parts(
     repo_id: str,
     tags: Sequence[str] = (),
     description: str = "",
-    tell: Callable[[int], None] = lambda count: None,
+    on_progress: Callable[[int], None] = lambda count: None,
 ) -> None:
     """Write the dataset of all parts, in their order, and its card.
 
     Args:
-        parts: Datasets of one episode each, of the same features.
-        output: Where; it must not be there yet.
-        repo_id: What the dataset is called: user/name.
-        tags: Words to find it by, beside LeRobot's.
-        description: For the card.
-        tell: Gets the number of parts after each.
+        parts: Datasets of one episode each, with the same features.
+        output: Folder of the dataset; it must not exist.
+        repo_id: Name of the dataset: user/name.
+        tags: Tags beside those of LeRobot.
+        description: Text for the card.
+        on_progress: Called with the number of parts after each.
 
     Raises:
-        ToolError: A part has other features than the first, also in another order; or another rate
-            or robot.
+        ToolError: The features of a part differ from those of the first, or their order, the rate
+            or the robot.
         OSError: It cannot be written.
     """
     first = LeRobotDatasetMetadata(_name(parts[0]), root=parts[0])
@@ -69,7 +69,7 @@ def join_parts(
             found = LeRobotDatasetMetadata(_name(part), root=part)
             _refuse_other(first, found)
             _append(dataset, number, found)
-            tell(number + 1)
+            on_progress(number + 1)
         dataset.finalize()
     card = create_lerobot_dataset_card(
         list(tags), dataset.meta.info, dataset_description=description
@@ -114,7 +114,7 @@ def _append(dataset: LeRobotDataset, number: int, part: LeRobotDatasetMetadata) 
 
 
 def _values(column: Any) -> Any:
-    """Return what LeRobot takes as a column: an array, or a list of pictures."""
+    """Return a column for LeRobot: an array, or a list of images."""
     found = column.to_pylist()
     return found if isinstance(found[0], dict) else np.array(found)
 
@@ -125,7 +125,7 @@ def _name(part: Path) -> str:
 
 @contextmanager
 def _temporary_beside(output: Path) -> Iterator[None]:
-    """Let temporary files, such as growing videos, be on the disk where there is room for them."""
+    """Put temporary files, such as growing videos, on the disk of the output, which has room."""
     with tempfile.TemporaryDirectory(prefix=".joining.", dir=output.parent) as folder:
         before, tempfile.tempdir = tempfile.tempdir, folder
         try:

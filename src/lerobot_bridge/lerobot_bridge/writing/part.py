@@ -1,45 +1,49 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""One episode as a finished dataset of its own: the parts that a conversion is joined from."""
+"""Writes one episode as a dataset of its own, a part of the dataset of a conversion."""
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
+from lerobot.datasets.video_utils import StreamingVideoEncoder
 
-from lerobot_bridge.episode import Episode, Frame
-from lerobot_bridge.features import INTERVENTION, SUCCESS, dataset_features
+from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS, DatasetForm, dataset_features
+from lerobot_bridge.episode import DatasetFrame, Episode
 from lerobot_bridge.frames import FEWEST
 from lerobot_bridge.mapping import IMAGES, RobotMapping
-from lerobot_bridge.writing.encoder import WaitingEncoder
-from lerobot_bridge.writing.form import Form
 from model_tools.errors import ToolError
+from policy_inference.interfaces import U8
 
+_LOOK_S = 1.0
+"""Interval at which a wait for a full queue checks whether its encoder is alive, s."""
 _QUEUE = 8
-"""Frames that wait for an encoder, each as large as a picture."""
+"""Frames that may wait for an encoder; each takes the memory of an image."""
 
 
 def write_part(
     folder: Path,
     mapping: RobotMapping,
     episode: Episode,
-    frames: Iterable[Frame],
-    form: Form,
-    tell: Callable[[int], None] = lambda count: None,
+    frames: Iterable[DatasetFrame],
+    form: DatasetForm,
+    on_progress: Callable[[int], None] = lambda count: None,
 ) -> int:
     """Write a dataset of one episode, with statistics.
 
     Args:
-        folder: Where; it must not be there yet.
-        mapping: Says what the features are.
-        episode: Its task, and how it ended.
-        frames: Of it, in their order.
-        form: As for all other parts.
-        tell: Gets the number of frames after each.
+        folder: Folder of the dataset; it must not exist.
+        mapping: Defines the features.
+        episode: Gives the task, and how it ended.
+        frames: Frames of the episode, in their order.
+        form: Form of the dataset, the same for all parts.
+        on_progress: Called with the number of frames after each.
 
     Returns:
         The number of frames.
@@ -60,8 +64,8 @@ def write_part(
         streaming_encoding=form.codec is not None,
     )
     if form.codec is not None and mapping.cameras:
-        made = dataset._streaming_encoder  # LeRobot has no argument for another one
-        dataset._streaming_encoder = WaitingEncoder(
+        made = dataset._streaming_encoder  # LeRobot has no argument for an encoder
+        dataset._streaming_encoder = _WaitingEncoder(
             mapping.rate_hz,
             made.vcodec,
             made.pix_fmt,
@@ -76,7 +80,7 @@ def write_part(
         for frame in frames:
             dataset.add_frame(_entry(frame, episode.task, form))
             count += 1
-            tell(count)
+            on_progress(count)
         if count < FEWEST:
             raise ToolError(f"{episode.name}: expected at least {FEWEST} frames, found {count}")
         if SUCCESS in form.judged:
@@ -87,13 +91,62 @@ def write_part(
     return count
 
 
-def _entry(frame: Frame, task: str, form: Form) -> dict[str, Any]:
+def _entry(frame: DatasetFrame, task: str, form: DatasetForm) -> dict[str, Any]:
     entry: dict[str, Any] = {
         name: np.asarray(values, np.float32) for name, values in frame.vectors.items()
     }
-    entry |= {IMAGES + name: picture for name, picture in frame.pictures.items()}
+    entry |= {IMAGES + name: image for name, image in frame.images.items()}
     if INTERVENTION in form.judged:
         entry[INTERVENTION] = np.array([frame.intervention])
     if SUCCESS in form.judged:
         entry[SUCCESS] = np.array([False])
     return {**entry, "task": task}
+
+
+class _WaitingEncoder(StreamingVideoEncoder):  # type: ignore[misc]  # it carries no types
+    """Waits where its base, made for recording in real time, drops a frame after 0.1 s.
+
+    A conversion has time, and a dropped frame would shift all later frames of the video against
+    their rows.
+    """
+
+    def feed_frame(self, video_key: str, image: U8) -> None:
+        """Give an encoder its next frame [height, width, 3], which is copied.
+
+        Raises:
+            OSError: It cannot write its video.
+        """
+        self._await_room(video_key)
+        try:
+            super().feed_frame(video_key, image)
+        except RuntimeError as error:
+            raise OSError(
+                f"{video_key}: expected an encoder that writes its video, found: {error}"
+            ) from error
+
+    def finish_episode(self) -> dict[str, tuple[Path, dict[str, Any] | None]]:
+        """End the videos; return file and statistics of each.
+
+        Raises:
+            OSError: One cannot be written.
+        """
+        for key in self._frame_queues:
+            self._await_room(key)
+        try:
+            found: dict[str, tuple[Path, dict[str, Any] | None]] = super().finish_episode()
+        except RuntimeError as error:
+            raise OSError(f"expected encoders that write their videos, found: {error}") from error
+        return found
+
+    def _await_room(self, key: str) -> None:
+        """Wait until a queue has room for a frame, or its encoder has ended."""
+        frames: queue.Queue[object] = self._frame_queues[key]
+        encoder: threading.Thread = self._threads[key]
+        with frames.not_full:
+            while len(frames.queue) >= frames.maxsize:
+                if not encoder.is_alive():
+                    raise OSError(
+                        f"{key}: expected an encoder that writes its video, found it "
+                        "ended; is there room on the disk?"
+                    )
+                frames.not_full.wait(_LOOK_S)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lerobot_bridge.cli import main
-from lerobot_bridge.converting.lerobot_version import require_lerobot
+from lerobot_bridge.commands.convert import require_lerobot
 from model_tools.errors import ToolError
 
 from ..bags import joints, times, write_bag

@@ -22,9 +22,9 @@ from lerobot_bridge.converting.parts_folder import (
     remove_unfinished,
     unfinished,
 )
+from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
-from lerobot_bridge.writing.form import Form
 from model_tools.errors import ToolError
 
 from ..mapping_cases import MAPPING, mapping_of
@@ -133,7 +133,7 @@ def a_folder(place: Path) -> None:
     [
         (a_link, "a link to .*elsewhere"),
         (Path.touch, "a file"),
-        (a_folder, "a folder of somebody else's"),
+        (a_folder, "a folder without .lock"),
     ],
 )
 def test_what_is_somebody_elses_is_left_alone(
@@ -219,7 +219,7 @@ def test_another_order_of_columns_makes_other_parts(
     other: Callable[[], RobotMapping], tmp_path: Path
 ) -> None:
     def name(mapping: RobotMapping, topics: dict[str, str]) -> str:
-        return name_of(Episode(bag=tmp_path, task=""), mapping, topics, False, Form())
+        return name_of(Episode(bag=tmp_path, task=""), mapping, topics, False, DatasetForm())
 
     one = name(mapping_of(), {"a": "b", "c": "d"})
     assert one == name(mapping_of(), {"c": "d", "a": "b"})

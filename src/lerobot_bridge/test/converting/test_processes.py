@@ -80,7 +80,7 @@ def done(
 def test_each_job_has_its_result_or_the_reason_why_not(work: Any, tmp_path: Path) -> None:
     told = list[float]()
 
-    found = done(work.half, {"a": 8, "b": 3, "c": 4}, tmp_path, tell=told.append)
+    found = done(work.half, {"a": 8, "b": 3, "c": 4}, tmp_path, on_progress=told.append)
 
     assert found == {"a": 4, "b": Refused("3: expected an even number"), "c": 2}
     assert told == sorted(told)
@@ -109,7 +109,7 @@ def test_a_process_that_is_killed_is_named_with_the_remedy(work: Any, tmp_path: 
 
 
 def test_an_error_of_the_program_is_in_the_log(work: Any, tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match=r"status 1, an error of the program; what it said is in"):
+    with pytest.raises(ToolError, match=r"status 1, an error of the program; its output is in"):
         done(work.wrong, {"a": 0}, tmp_path)
     assert "LookupError: something nobody thought of" in (tmp_path / "log.txt").read_text()
 

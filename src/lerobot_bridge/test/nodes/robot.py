@@ -24,7 +24,7 @@ from sensor_msgs.msg import CompressedImage, JointState
 from std_srvs.srv import Trigger
 
 from lerobot_bridge.nodes.episode_recorder import EpisodeRecorder
-from lerobot_bridge.recording.topics import Watch
+from lerobot_bridge.recording.watches import Watch
 
 DEADLINE_S = 20.0
 """Far beyond what anything here takes; only a test that fails waits so long."""

@@ -99,4 +99,4 @@ def test_a_base_is_stopped_once_for_each_action_that_moves_it(
     sender.send(ACTION)
     wait_until(lambda: speeds(robot)[-1:] == [0.5])
     assert speeds(robot) == [*expected, 0.5]
-    assert caplog.text.count("the base is stopped until the next one (told once)") == 1
+    assert caplog.text.count("the base stops until the next one (logged once)") == 1

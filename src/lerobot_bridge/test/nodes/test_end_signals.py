@@ -8,7 +8,7 @@ from threading import Thread
 
 import pytest
 
-from lerobot_bridge.nodes.end_signals import EndSignals
+from lerobot_bridge.nodes.robot_link import EndSignals
 
 NUMBERS = [signal.SIGTERM, signal.SIGHUP]
 

@@ -15,8 +15,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool
 
-from lerobot_bridge.episode import Mark
-from lerobot_bridge.sidecar import read_sidecar
+from lerobot_bridge.episode import Mark, read_sidecar
 
 from .robot import LATCHED, PICTURE, RELIABLE, Robot, read
 
@@ -146,7 +145,7 @@ def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_p
     refused = robot.ask("start").message
     assert refused == (
         "/leader/joint_states: expected one publisher, found 2 (/robot, "
-        "/second_leader), whose messages take turns; stop all but one (one that "
+        "/second_leader), whose messages alternate; stop all but one (one that "
         "was killed is gone after some seconds)"
     )
     second.destroy_node()

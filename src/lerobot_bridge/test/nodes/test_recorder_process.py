@@ -15,7 +15,7 @@ import pytest
 from std_msgs.msg import Bool, Float64
 from std_srvs.srv import Trigger
 
-from lerobot_bridge.sidecar import read_sidecar
+from lerobot_bridge.episode import read_sidecar
 
 from .robot import DEADLINE_S, MAPPING, RELIABLE, Robot, read
 
@@ -120,8 +120,8 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
     assert process.wait(DEADLINE_S) == 0
 
     log = (tmp_path / "recorder.log").read_text()
-    assert ".unfinished/episode_0001: an earlier recording did not come to its end" in log
-    assert "1 of 50 episodes are there" in log
+    assert ".unfinished/episode_0001: an earlier recording did not finish" in log
+    assert "1 of 50 episodes exist" in log
     assert read_sidecar(session / "episode_0002").number == 2
     assert sorted(path.name for path in session.glob("episode_*")) == [
         "episode_0000",
@@ -193,7 +193,7 @@ def test_signal_ends_it_and_the_episode_is_kept(
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"mapping": "so102"}, "so102: expected a mapping file, or one that comes along (lekiwi, "),
+        ({"mapping": "so102"}, "so102: expected a mapping file, or an included mapping (lekiwi, "),
         ({"output": "/proc/session"}, "/proc/session: expected a folder that can be written"),
         ({"task": None}, "parameter task"),
         ({"episode_s": -1.0}, "episode_s"),
@@ -247,7 +247,7 @@ def test_operator_says_that_a_person_drives(robot: Robot, start: Start, tmp_path
     start()
     begins(robot)
     assert operate("intervention", "on").stdout == "a person drives\n"
-    assert operate("intervention", "off").stdout == "nobody intervenes\n"
+    assert operate("intervention", "off").stdout == "no person drives\n"
     robot.is_told("stop")
     episode = tmp_path / "session" / "episode_0000"
     robot.until(episode.is_dir, "the episode")
@@ -267,7 +267,7 @@ def test_operator_asks_and_prints_the_answer(robot: Robot, start: Start) -> None
     stopped = operate("stop")
     assert (stopped.returncode, stopped.stdout) == (
         0,
-        "episode 0 is over and being written; 0 of 50 are there\n",
+        "episode 0 is over and being written; 0 of 50 are recorded\n",
     )
     robot.until(lambda: robot.value("done") == "1", "the episode to be kept")
     status = operate("status")

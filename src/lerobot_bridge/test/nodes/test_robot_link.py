@@ -227,8 +227,8 @@ def test_commands_that_nobody_receives_are_no_connection(robot: Robot) -> None:
     with (
         pytest.raises(
             RobotError,
-            match=r"/elsewhere: expected somebody who receives commands, "
-            "found nobody",
+            match=r"/elsewhere: expected a subscriber that receives commands, "
+            "found none",
         ),
         linked(parse_mapping(nobody, "mapping.yaml"), 1.0),
     ):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Figures of predicted against recorded actions, on courses whose figures are known."""
+"""PredictionErrors of predicted against recorded actions, on courses whose figures are known."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ import numpy as np
 from lerobot_bridge.mapping import parse_mapping
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
-from lerobot_bridge.recording.recorder import Recorder, Told
+from lerobot_bridge.recording.recorder import Recorder, RecordingSettings
 from lerobot_bridge.recording.session import Course
-from lerobot_bridge.recording.topics import Watch, wanted_topics
+from lerobot_bridge.recording.watches import Watch, wanted_topics
 from policy_inference.bundle.schema import parse_yaml
 
 TEXT = b"""
@@ -54,7 +54,7 @@ class Fed:
         self.said: list[News] = []
         self.recorder = Recorder(
             Course(**{"auto": False, **course}),  # type: ignore[arg-type]  # a test's own
-            Told(task="Wave.", rate_hz=10, min_free_mb=min_free_mb),
+            RecordingSettings(task="Wave.", rate_hz=10, min_free_mb=min_free_mb),
             self.folder,
             self.disk,
             {TOPIC: self.watch},

@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 from rosbags.highlevel import AnyReader
 
+from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
 from lerobot_bridge.mapping import parse_mapping
-from lerobot_bridge.recording.disk import Disk
-from lerobot_bridge.recording.episode_file import EpisodeFile
+from lerobot_bridge.recording.disk import Disk, EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State
-from lerobot_bridge.sidecar import Sidecar, read_sidecar
 from policy_inference.bundle.schema import parse_yaml
 from policy_inference.errors import PolicyError, RefusedError
 
@@ -66,7 +65,7 @@ def test_messages_of_an_episode_and_none_of_others(tmp_path: Path) -> None:
     episode = tmp_path / "session" / "episode_0000"
     assert count(episode) == 20
     assert times(episode) == [*range(70 * MS, 270 * MS, 10 * MS)]
-    assert read_sidecar(episode) == Sidecar(
+    assert read_sidecar(episode) == EpisodeSidecar(
         number=0, task="Wave.", rate_hz=10, ended="stop was asked for"
     )
 
@@ -244,7 +243,7 @@ def test_what_a_slow_disk_cannot_take_is_counted(
     fed.start()
     fed.send(30)
     fed.tick()
-    assert "messages came faster than the disk takes them" in fed.all_said
+    assert "messages came faster than the disk could write" in fed.all_said
     assert fed.disk.waiting_bytes < 1e6
     goes_on.set()
     fed.stop()
@@ -269,7 +268,7 @@ def test_messages_that_did_not_come_are_in_the_sidecar_by_episode(tmp_path: Path
 
     sidecars = [read_sidecar(tmp_path / "session" / f"episode_{number:04d}") for number in range(2)]
     assert [each.not_received for each in sidecars] == [{TOPIC: 2}, {}]
-    assert "episode 0: /values: 2 messages were sent and did not come" in fed.all_said
+    assert "episode 0: /values: 2 messages were sent but did not arrive" in fed.all_said
 
 
 # At 10 Hz a message counts for 0.2 s, one frame may be missing, and a message may be late by an

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lerobot_bridge.episode import Mark, Span
-from lerobot_bridge.recording.session import Course, Ended, Session, State
+from lerobot_bridge.recording.session import Course, Ended, RecordingSession, State
 from policy_inference.errors import RefusedError
 
 S = 1_000_000_000
@@ -58,24 +58,24 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def auto(desk: Desk) -> Session:
+def auto(desk: Desk) -> RecordingSession:
     """Three episodes of 30 s that follow each other by themselves."""
-    return Session(Course(episodes=3), desk)
+    return RecordingSession(Course(episodes=3), desk)
 
 
 @pytest.fixture
-def by_hand(desk: Desk) -> Session:
+def by_hand(desk: Desk) -> RecordingSession:
     """Three episodes that a person begins."""
-    return Session(Course(episodes=3, auto=False), desk)
+    return RecordingSession(Course(episodes=3, auto=False), desk)
 
 
-def passes(session: Session, to: int, since: int = 0) -> None:
+def passes(session: RecordingSession, to: int, since: int = 0) -> None:
     """Let the time pass, s."""
     for second in range(since, to + 1):
         session.tick(second * S)
 
 
-def test_warm_up_episodes_and_resets_follow_each_other(auto: Session, desk: Desk) -> None:
+def test_warm_up_episodes_and_resets_follow_each_other(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     states = []
     for second in range(120):
@@ -102,7 +102,9 @@ def test_warm_up_episodes_and_resets_follow_each_other(auto: Session, desk: Desk
     ]
 
 
-def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, desk: Desk) -> None:
+def test_by_hand_an_episode_begins_at_once_and_none_follows(
+    by_hand: RecordingSession, desk: Desk
+) -> None:
     by_hand.start(0)
     passes(by_hand, 29)
     assert by_hand.seconds_left(29 * S) == 1.0
@@ -117,7 +119,7 @@ def test_by_hand_an_episode_begins_at_once_and_none_follows(by_hand: Session, de
     assert (by_hand.done, by_hand.writing) == (1, set())
 
 
-def test_start_in_a_reset_does_not_wait_for_its_end(auto: Session, desk: Desk) -> None:
+def test_start_in_a_reset_does_not_wait_for_its_end(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     auto.start(0)
     auto.stop(3 * S)
@@ -128,7 +130,9 @@ def test_start_in_a_reset_does_not_wait_for_its_end(auto: Session, desk: Desk) -
     assert desk.begun == [0, 1]
 
 
-def test_next_ends_an_episode_and_another_follows_its_reset(by_hand: Session, desk: Desk) -> None:
+def test_next_ends_an_episode_and_another_follows_its_reset(
+    by_hand: RecordingSession, desk: Desk
+) -> None:
     by_hand.start(0)
     by_hand.next(3 * S)
     by_hand.tick(4 * S - 1)
@@ -140,7 +144,7 @@ def test_next_ends_an_episode_and_another_follows_its_reset(by_hand: Session, de
     assert [each.why for each in desk.kept] == ["next was asked for"]
 
 
-def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Desk) -> None:
+def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: RecordingSession, desk: Desk) -> None:
     desk.wrong = ["no leader", "no camera"]
     auto.start(0)
     auto.start(0)
@@ -150,10 +154,12 @@ def test_what_is_wrong_with_an_episode_is_in_the_answer(auto: Session, desk: Des
     auto.start(3 * S)
     assert auto.stop(4 * S).endswith("\nno leader\nno camera")
     auto.start(4 * S)
-    assert auto.finish(5 * S) == ("0 episodes are there, 3 being written\nno leader\nno camera")
+    assert auto.finish(5 * S) == ("0 episodes are recorded, 3 being written\nno leader\nno camera")
 
 
-def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk: Desk) -> None:
+def test_discard_of_an_episode_that_is_over_names_its_folder(
+    auto: RecordingSession, desk: Desk
+) -> None:
     auto.start(0)
     with pytest.raises(RefusedError, match=r"found none \(warm-up\); to begin none"):
         auto.discard(0)
@@ -164,24 +170,24 @@ def test_discard_of_an_episode_that_is_over_names_its_folder(auto: Session, desk
     with pytest.raises(
         RefusedError,
         match=r"found none \(finished\); episode 2 is over and kept: "
-        "to be rid of it, delete session/episode_0002 and",
+        "to remove it, delete session/episode_0002 and",
     ):
         auto.discard(0)
     assert not desk.discarded
 
 
 def test_next_does_not_exceed_the_number_of_episodes(desk: Desk) -> None:
-    session = Session(Course(episodes=1, auto=False), desk)
+    session = RecordingSession(Course(episodes=1, auto=False), desk)
     session.start(0)
 
     session.next(S)
 
     assert session.state is State.FINISHED
-    with pytest.raises(RefusedError, match="all 1 episodes are there"):
+    with pytest.raises(RefusedError, match="all 1 episodes are recorded"):
         session.next(2 * S)
 
 
-def test_discarded_episode_gives_its_number_to_the_next(auto: Session, desk: Desk) -> None:
+def test_discarded_episode_gives_its_number_to_the_next(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     auto.start(0)
     auto.discard(2 * S)
@@ -192,7 +198,7 @@ def test_discarded_episode_gives_its_number_to_the_next(auto: Session, desk: Des
     assert (Mark.DISCARD, 0, 2 * S) in desk.marks
 
 
-def test_finish_keeps_the_episode_and_begins_no_other(auto: Session, desk: Desk) -> None:
+def test_finish_keeps_the_episode_and_begins_no_other(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     auto.start(0)
     auto.finish(2 * S)
@@ -203,7 +209,7 @@ def test_finish_keeps_the_episode_and_begins_no_other(auto: Session, desk: Desk)
     assert desk.begun == [0]
 
 
-def test_session_continues_after_finish(auto: Session, desk: Desk) -> None:
+def test_session_continues_after_finish(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     auto.finish(S)
     auto.start(2 * S)
@@ -213,7 +219,7 @@ def test_session_continues_after_finish(auto: Session, desk: Desk) -> None:
 
 
 def test_episodes_of_earlier_times_count(desk: Desk) -> None:
-    session = Session(Course(episodes=3, warm_up_s=0), desk, number=7, done=2)
+    session = RecordingSession(Course(episodes=3, warm_up_s=0), desk, number=7, done=2)
     session.start(0)
     passes(session, 30)
 
@@ -221,22 +227,22 @@ def test_episodes_of_earlier_times_count(desk: Desk) -> None:
     assert session.state is State.FINISHED
 
 
-@pytest.mark.parametrize("request_", [Session.stop, Session.discard])
+@pytest.mark.parametrize("request_", [RecordingSession.stop, RecordingSession.discard])
 def test_what_ends_an_episode_is_refused_without_one(
-    request_: Callable[[Session, int], str], auto: Session
+    request_: Callable[[RecordingSession, int], str], auto: RecordingSession
 ) -> None:
     with pytest.raises(RefusedError, match="expected an episode that is being recorded"):
         request_(auto, 0)
 
 
-def test_start_is_refused_while_one_is_recorded(by_hand: Session) -> None:
+def test_start_is_refused_while_one_is_recorded(by_hand: RecordingSession) -> None:
     by_hand.start(0)
 
     with pytest.raises(RefusedError, match="episode 0 is being recorded"):
         by_hand.start(S)
 
 
-def test_start_is_refused_with_what_is_missing(auto: Session, desk: Desk) -> None:
+def test_start_is_refused_with_what_is_missing(auto: RecordingSession, desk: Desk) -> None:
     desk.missing = "/front: none"
 
     with pytest.raises(RefusedError, match="/front: none"):
@@ -245,7 +251,7 @@ def test_start_is_refused_with_what_is_missing(auto: Session, desk: Desk) -> Non
     assert auto.state is State.IDLE
 
 
-def test_an_episode_waits_until_nothing_is_missing(auto: Session, desk: Desk) -> None:
+def test_an_episode_waits_until_nothing_is_missing(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     desk.missing = "/front: silent"
     auto.tick(6 * S)
@@ -259,7 +265,7 @@ def test_an_episode_waits_until_nothing_is_missing(auto: Session, desk: Desk) ->
     assert desk.marks == [(Mark.START, 0, 7 * S), (Mark.STOP, 0, 37 * S)]
 
 
-def test_success_is_of_the_episode_that_runs(by_hand: Session, desk: Desk) -> None:
+def test_success_is_of_the_episode_that_runs(by_hand: RecordingSession, desk: Desk) -> None:
     by_hand.start(0)
     by_hand.judge(False, S)
     by_hand.judge(True, 2 * S)
@@ -269,7 +275,9 @@ def test_success_is_of_the_episode_that_runs(by_hand: Session, desk: Desk) -> No
     assert desk.judged == []
 
 
-def test_success_is_of_the_last_episode_when_none_runs(by_hand: Session, desk: Desk) -> None:
+def test_success_is_of_the_last_episode_when_none_runs(
+    by_hand: RecordingSession, desk: Desk
+) -> None:
     with pytest.raises(RefusedError, match="expected an episode to judge"):
         by_hand.judge(True, 0)
     by_hand.start(0)
@@ -282,7 +290,7 @@ def test_success_is_of_the_last_episode_when_none_runs(by_hand: Session, desk: D
 
 
 def test_interventions_are_spans_of_the_episode(desk: Desk) -> None:
-    session = Session(Course(auto=False, judged=True), desk)
+    session = RecordingSession(Course(auto=False, judged=True), desk)
     session.intervene("service", True, 0)
     session.start(S)
     session.intervene("service", False, 2 * S)
@@ -305,7 +313,7 @@ def test_interventions_are_spans_of_the_episode(desk: Desk) -> None:
 def test_no_intervention_is_none_only_where_nobody_watched(
     judged: bool, expected: object, desk: Desk
 ) -> None:
-    session = Session(Course(auto=False, judged=judged), desk)
+    session = RecordingSession(Course(auto=False, judged=judged), desk)
     session.start(0)
     session.stop(S)
 
@@ -317,7 +325,7 @@ def test_no_intervention_is_none_only_where_nobody_watched(
     [(1, "the clock went back by 504.000 s"), (516, "the clock went on at once by 11.000 s")],
 )
 def test_episode_ends_where_its_clock_goes_back_or_leaps(
-    now_s: int, why: str, auto: Session, desk: Desk
+    now_s: int, why: str, auto: RecordingSession, desk: Desk
 ) -> None:
     auto.start(500 * S)
     auto.start(500 * S)
@@ -335,9 +343,9 @@ def test_episode_ends_where_its_clock_goes_back_or_leaps(
     assert desk.begun == [0, 1]
 
 
-@pytest.mark.parametrize("request_", [Session.stop, Session.discard])
+@pytest.mark.parametrize("request_", [RecordingSession.stop, RecordingSession.discard])
 def test_request_finds_an_episode_over_whose_clock_went_back(
-    request_: Callable[[Session, int], str], by_hand: Session, desk: Desk
+    request_: Callable[[RecordingSession, int], str], by_hand: RecordingSession, desk: Desk
 ) -> None:
     by_hand.start(500 * S)
 
@@ -349,7 +357,7 @@ def test_request_finds_an_episode_over_whose_clock_went_back(
 
 @pytest.mark.parametrize("now_s", [1, 600])
 def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
-    now_s: int, auto: Session, desk: Desk
+    now_s: int, auto: RecordingSession, desk: Desk
 ) -> None:
     auto.start(500 * S)
     auto.tick(502 * S)
@@ -361,7 +369,9 @@ def test_wait_takes_as_long_as_it_would_where_the_clock_jumps(
     assert desk.begun == [0]
 
 
-def test_episode_that_could_not_be_written_ends_and_none_follows(auto: Session, desk: Desk) -> None:
+def test_episode_that_could_not_be_written_ends_and_none_follows(
+    auto: RecordingSession, desk: Desk
+) -> None:
     auto.start(0)
     auto.start(0)
 
@@ -371,7 +381,9 @@ def test_episode_that_could_not_be_written_ends_and_none_follows(auto: Session, 
     assert (auto.state, auto.done, auto.number, desk.begun) == (State.IDLE, 0, 1, [0])
 
 
-def test_episode_that_fails_after_its_end_does_not_count(by_hand: Session, desk: Desk) -> None:
+def test_episode_that_fails_after_its_end_does_not_count(
+    by_hand: RecordingSession, desk: Desk
+) -> None:
     by_hand.start(0)
     by_hand.stop(S)
 
@@ -383,7 +395,7 @@ def test_episode_that_fails_after_its_end_does_not_count(by_hand: Session, desk:
 
 
 def test_episode_that_fails_while_the_next_is_recorded_does_not_end_that(
-    by_hand: Session, desk: Desk
+    by_hand: RecordingSession, desk: Desk
 ) -> None:
     for second in (0, 1):
         by_hand.start(2 * second * S)
@@ -395,7 +407,7 @@ def test_episode_that_fails_while_the_next_is_recorded_does_not_end_that(
     assert (by_hand.state, by_hand.number, by_hand.writing) == (State.EPISODE, 2, {1})
 
 
-def test_cut_keeps_what_there_is_and_begins_no_other(auto: Session, desk: Desk) -> None:
+def test_cut_keeps_what_there_is_and_begins_no_other(auto: RecordingSession, desk: Desk) -> None:
     auto.start(0)
     auto.start(0)
     auto.cut(3 * S, "the disk is full")

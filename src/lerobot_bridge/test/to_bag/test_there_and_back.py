@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from lerobot_bridge.cli import main
-from lerobot_bridge.episode import Frame
+from lerobot_bridge.episode import DatasetFrame
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import RobotMapping, load_mapping
@@ -45,7 +45,7 @@ def source(topic: str, kind: str, **more: Any) -> dict[str, Any]:
 
 def there_and_back(
     dataset: Path, mapping: dict[str, Any], folder: Path, *arguments: str
-) -> tuple[RobotMapping, list[list[Frame]]]:
+) -> tuple[RobotMapping, list[list[DatasetFrame]]]:
     """Return the frames of all episodes, as they come from the recordings."""
     (folder / "given.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False), "utf-8")
     assert (
@@ -74,7 +74,7 @@ def there_and_back(
     return read, episodes
 
 
-def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[Frame]]) -> None:
+def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[DatasetFrame]]) -> None:
     """Check values of all frames, and pictures of cameras that are not compressed."""
     given = Dataset(dataset)
     assert [len(frames) for frames in episodes] == [one.length for one in given.episodes]
@@ -84,9 +84,9 @@ def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[Frame]
             assert np.abs(values - rows.astype(np.float64)).max() <= EXACT
         for name, camera in mapping.cameras.items():
             if not camera.topic.endswith("compressed"):
-                pictures = given.pictures(IMAGES + name, episode)
+                pictures = given.images(IMAGES + name, episode)
                 assert all(
-                    np.array_equal(frame.pictures[name], picture)
+                    np.array_equal(frame.images[name], picture)
                     for frame, picture in zip(frames, pictures, strict=True)
                 )
 

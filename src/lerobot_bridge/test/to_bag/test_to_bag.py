@@ -333,7 +333,7 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
         ),
         (
             changed(cameras__front__height=48),
-            "expected pictures of 32 x 48 pixels, as in the mapping",
+            "expected images of 32 x 48 pixels, as in the mapping",
         ),
         (
             changed(joints__wrist={"unit": "degrees"}),
@@ -387,7 +387,7 @@ def fields(topic: str, kind: str, **names: str) -> Sequence[dict[str, Any]]:
                 },
             },
             "episode 0, frame 0: /joint_states: expected gripper.pos to be the same in "
-            "observation.state, observation.speed, observation.grip, which one message carries",
+            "observation.state, observation.speed, observation.grip, which share a message",
         ),
     ],
 )

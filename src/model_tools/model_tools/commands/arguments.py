@@ -22,7 +22,7 @@ def add_topics(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="INPUT=TOPIC",
-        help="topic of a recording that has not the name of the policy's input, "
+        help="topic of a recording whose name differs from the policy's input, "
         "such as joint_states=/robot/joints; may be given several times",
     )
 
@@ -63,8 +63,8 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
         "--public-key",
         default="",
         metavar="PEM",
-        help="file or folder with public keys of which one must have signed the "
-        "bundle, beside what POLICY_INFERENCE_PUBLIC_KEY demands",
+        help="file or folder with public keys, one of which must have signed the "
+        "bundle, in addition to the key in POLICY_INFERENCE_PUBLIC_KEY",
     )
 
 

@@ -66,7 +66,7 @@ def completion_of(given: argparse.Namespace) -> Completion:
     measure = _measure(given)
     if measure is None and given.rows_output is not None:
         raise ToolError(
-            "--rows-output: expected a run to keep the rows of, found none; give "
+            "--rows-output: expected a run whose rows are kept, found none; give "
             "--simulate, --rollout or --bag"
         )
     return Completion(

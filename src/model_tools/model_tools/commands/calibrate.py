@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Collect rows to calibrate with, say what they cover, and refuse those that will not do.
+r"""Collect samples to calibrate with, check what they cover, and refuse unsuitable ones.
 
     model_tools calibrate --bundle my_bundle --bag recordings/walk --output calib.npz
     model_tools calibrate --bundle my_arm --dataset my_dataset --cal-num 200 --output calib
@@ -56,8 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration",
         type=float,
         metavar="SECONDS",
-        help="of --live, on the clock of the stamps; without it until Ctrl-C, or "
-        "until the publishers have left",
+        help="of --live, on the clock of the stamps; without it: until Ctrl-C, or "
+        "until all publishers have left",
     )
     add_topics(parser)
     parser.add_argument(
@@ -71,13 +71,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--env",
         metavar="MODULE:FUNCTION",
-        help="makes an environment, from the current folder or installed",
+        help="function that makes an environment, from the current folder or installed",
     )
     parser.add_argument(
         "--policy",
         metavar="MODULE:CLASS",
-        help="acts in the environment instead of the bundle's model: is made with "
-        "obs_dim and act_dim, and has act(obs)",
+        help="policy that acts in the environment instead of the bundle's model: a class "
+        "or function called with obs_dim and act_dim; the result has act(obs)",
     )
     parser.add_argument(
         "--dataset", type=Path, metavar="FOLDER", help="LeRobot dataset (v3.0), for a chunk policy"
@@ -101,23 +101,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=32,
         help="rows that are held in memory and written at once (default 32)",
     )
-    parser.add_argument(
-        "--every", type=_count, default=1, help="only every so many ticks (default 1)"
-    )
+    parser.add_argument("--every", type=_count, default=1, help="take every Nth tick (default 1)")
     parser.add_argument(
         "--from",
         type=float,
         default=0.0,
         dest="from_s",
         metavar="SECONDS",
-        help="only from then on, s since the first tick of each source",
+        help="begin at this time, s since the first tick of each source",
     )
     parser.add_argument(
         "--to",
         type=float,
         dest="to_s",
         metavar="SECONDS",
-        help="only until then, s since the first tick of each source",
+        help="end at this time, s since the first tick of each source",
     )
     parser.add_argument(
         "--seed",
@@ -139,7 +137,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-poor",
         action="store_true",
-        help="write rows that will not do, too; the file keeps the verdict",
+        help="also write samples that failed the quality check; the file keeps the verdict",
     )
 
 
@@ -236,7 +234,7 @@ def _run_rows(given: argparse.Namespace, bundle: JointBundle) -> int:
         def show(found: Calibrated) -> None:
             bar.stop()
             wide = Console()
-            # Of any width where nobody looks, so that a log keeps whole lines.
+            # Wide where the output is no terminal, so that a log has whole lines.
             Console(width=None if wide.is_terminal else 200).print(table(found), highlight=False)
             if given.report is not None:
                 _log.info("report in %s", given.report)
@@ -257,9 +255,7 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
     if given.env is None and given.policy is not None:
         raise ToolError("--policy: expected an environment to act in, --env, found none")
     if not (given.bag or given.live or given.rows or given.env):
-        raise ToolError(
-            "expected where rows shall come from, found none of --bag, --live, --rows, --env"
-        )
+        raise ToolError("expected a source of rows, found none of --bag, --live, --rows, --env")
     if given.topic and not (given.bag or given.live):
         raise ToolError("--topic: expected a recording, --bag, or --live, found neither")
     if given.duration is not None and not given.live:
@@ -269,7 +265,7 @@ def _check(given: argparse.Namespace, selection: Selection) -> None:
     if given.env is not None and (selection.samples is None or not selection.whole):
         raise ToolError(
             "--env: expected a number of --samples, and no --from or --to: an "
-            "environment goes on for as long as one likes"
+            "environment has no end"
         )
 
 

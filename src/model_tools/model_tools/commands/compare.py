@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Compare artifacts: is the compiled model still the same function, and does it still walk?
+"""Compare artifacts: are the outputs of a compiled model the same, and does the robot still walk?
 
     model_tools compare my_bundle my_bundle_int8 --rows rollout.npz --closed-loop --output report
 
 The first artifact is the reference. Bundles of chunk policies are compared on their golden rows
-and on LeRobot datasets or recordings (--rows, or --dataset): golden rows that were drawn do not
-judge 8 bits where there are others. Limits are those of the precision, each where the
-bundle does not state it; the exit status is 1 when one does not hold. The output folder gets
+and on LeRobot datasets or recordings (--rows, or --dataset). If there are other rows, golden rows
+that were drawn at random do not judge models of 8 bits. A limit that the bundle does not state is
+that of the precision; the exit status is 1 if a limit is exceeded. The output folder gets
 comparison.json and comparison.html; with --record, the bundles that are compared with the first
 get them, too.
 """
@@ -54,13 +54,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         action="append",
         default=[],
-        help="rows besides the golden ones: a recorded rollout, .npz or .npy, or a "
-        "rosbag2 recording; of a chunk policy a LeRobot dataset or a "
+        help="more rows than the golden ones: a recorded rollout, .npz or .npy, or a "
+        "rosbag2 recording; for a chunk policy a LeRobot dataset or a "
         "recording; may be given several times",
     )
     add_topics(parser)
     parser.add_argument(
-        "--closed-loop", action="store_true", help="walk the simulated robot with each, too"
+        "--closed-loop", action="store_true", help="also walk the simulated robot with each"
     )
     add_robot(parser)
     parser.add_argument(

@@ -7,11 +7,11 @@ r"""Compile a bundle's reference model, or all graphs of a chunk policy, for a b
     model_tools compile bpu --bundle my_arm --precision int16 --target nash-e \
         --dataset my_dataset --option workspace=work --output my_arm_s100
 
-The new bundle has the compiled model in the place of that back end's former one, and everything
-else unchanged; `model_tools compare my_bundle my_bundle_int8` says what it is worth.
+The compiled model replaces that back end's former one in the new bundle; everything else is
+unchanged. `model_tools compare my_bundle my_bundle_int8` shows how exact it is.
 
-Exit status 3 says that a vendor's compiler is not on this machine: its work was prepared in the
-folder of `--option workspace=FOLDER`, and no bundle was made. The message says how to go on.
+Exit status 3 means that a vendor's compiler is not on this machine: its work was prepared in the
+folder of `--option workspace=FOLDER`, and no bundle was made. The message states the next steps.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         required=True,
-        help="fp32, fp16, int8, w8a8, ...; one that is none lists the compiler's",
+        help="fp32, fp16, int8, w8a8, ...; an unknown name lists the compiler's",
     )
     parser.add_argument(
         "--target",
         help="chip, for compilers that have several: rk3588, nash-e, "
-        "...; one that is none lists them",
+        "...; an unknown name lists them",
     )
     given = parser.add_mutually_exclusive_group()
     given.add_argument(
@@ -66,8 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cal-num",
         type=int,
         dest="rows",
-        help="samples to take, evenly spaced (default 512), at most half of all: "
-        "compare judges the others; for a chunk policy of each camera "
+        help="samples to take, evenly spaced (default 512), at most half of all, since "
+        "compare judges the others; for a chunk policy: of each camera "
         "(default 200, or all where there are fewer)",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")

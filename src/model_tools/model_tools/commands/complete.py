@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-r"""Complete a contract and its model to a whole bundle: golden rows, and what a healthy run does.
+r"""Complete a contract and its model to a whole bundle: golden rows, figures of a healthy run.
 
     model_tools complete my_contract --model policy.onnx --simulate --output my_bundle
 
-The guard bounds steps and torques by the nominal figures times a margin; without them, only the
-limits of the joints guard. The model must have the hash that the contract states.
+The guard bounds steps and torques by the nominal figures times a margin; without them it applies
+only the limits of the joints. The model must have the hash that the contract states.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Export a policy from a training's checkpoint to ONNX, proven to be the same function.
+"""Export a policy from a training's checkpoint to ONNX, and verify that its outputs are the same.
 
 Reads state dicts, checkpoints of rsl_rl, skrl and rl_games, and TorchScript. The model has the
 input `obs` and the output `action`; a recurrent one takes h_in (and c_in) and gives h_out (c_out).
@@ -44,14 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--check",
         type=Path,
         metavar="NPZ",
-        help="observations (key obs, a row each) to compare on beside random ones, "
-        "and the actions of the training there (key actions): the only proof "
-        "that a state dict has these activations",
+        help="observations (key obs, a row each) to compare on, in addition to random ones, "
+        "and the training's actions for them (key actions): only these verify the "
+        "activations of a state dict",
     )
     parser.add_argument(
         "--trust-code",
         action="store_true",
-        help="load a TorchScript program, which can do anything while it loads",
+        help="load a TorchScript program, which may run any code while it loads",
     )
     parser.add_argument("--force", action="store_true", help="replace what is there")
 

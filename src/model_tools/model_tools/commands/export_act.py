@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Export an ACT policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
 
-The bundle has two graphs, an encoder of pictures and the transformer (or one), and is proven on
-rows of raw pictures. What no checkpoint knows is asked for: --robot and --units.
+The bundle has two graphs, an encoder of images and the transformer (or one), and is verified on
+rows of raw images. Options give what a checkpoint does not contain: --robot and --units.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--units",
         choices=UNITS,
         required=True,
-        help="what the policy's values are, which no checkpoint says: degrees "
+        help="units of the policy's values, which no checkpoint states: degrees "
         "(LeRobot's default since 0.4), range (-100 to 100 of the calibrated "
         "range, the default until 0.3), radians; in the first two a gripper "
-        "counts 0 to 100",
+        "has 0 to 100",
     )
     parser.add_argument(
         "--robot",
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataset",
         type=Path,
         metavar="FOLDER",
-        help="the training's dataset, LeRobot v3: says the rate, gives the golden "
+        help="the training's dataset, LeRobot v3: states the rate, gives the golden "
         "rows, the largest steps and torques (nominal) and the rule of its frames "
         "(pairing), and calibrates with --type",
     )
@@ -94,7 +94,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resize",
         action="store_true",
-        help="stretch pictures of another size than that of the training, those "
+        help="stretch images of another size than that of the training, those "
         "of --dataset and of the robot's cameras",
     )
     parser.add_argument(
@@ -107,7 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--type",
         choices=TYPES,
         metavar="MARCH",
-        help="make the workspace for the compiler of D-Robotics' BPUs, too: "
+        help="also make the workspace for the compiler of D-Robotics' BPUs: "
         f"{', '.join(TYPES)}; needs --dataset",
     )
     parser.add_argument(
@@ -160,10 +160,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Export, and say what was made.
+    """Export, and print what was made.
 
     Raises:
-        PolicyError: The checkpoint cannot be used, or what comes of it is another function.
+        PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
         OSError: A file cannot be read or written.
     """
     from model_tools.make.act.act_contract import ActRequest
@@ -292,7 +292,7 @@ def _rate_hz(given: argparse.Namespace) -> float:
         fps = environment.get("fps") if environment else None
         if fps is not None:
             return fps.positive()
-    _log.info("rate: %g Hz, since neither --fps nor --dataset says another one", USUAL_FPS)
+    _log.info("rate: %g Hz, since neither --fps nor --dataset states one", USUAL_FPS)
     return USUAL_FPS
 
 

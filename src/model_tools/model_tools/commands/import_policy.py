@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Turn what training left behind into a bundle; what it does not say stays a marked TODO.
+"""Make a bundle from the files of a training; what they do not state is marked TODO.
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
 LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml and then
-`model_tools complete`; the loader refuses the bundle until then. With none open the bundle gets
+`model_tools complete`; the loader refuses the bundle until then. With no TODO left the bundle gets
 golden rows and, with --simulate, --rollout or --bag, the nominal figures that the guard uses.
 """
 
@@ -32,12 +32,12 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument("source", type=Path, help="file that training left behind (YAML or ONNX)")
-    parser.add_argument("--output", type=Path, required=True, help="bundle folder to be")
+    parser.add_argument("source", type=Path, help="file that the training wrote (YAML or ONNX)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the new bundle")
     parser.add_argument(
         "--model", type=Path, help="the policy, ONNX; not for LEAPP and metadata, which name it"
     )
-    parser.add_argument("--format", help="name of the format, where content does not say it")
+    parser.add_argument("--format", help="name of the format, if the content does not show it")
     parser.add_argument(
         "--joints",
         metavar="NAMES",
@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot",
         type=Path,
         metavar="FILE",
-        help="URDF or MJCF file for limits of joints that the source does not say",
+        help="URDF or MJCF file for limits of joints that the source does not state",
     )
     parser.add_argument(
         "--set",
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="YAML",
         dest="answer_file",
-        help="file of such answers, KEY: VALUE; --set wins",
+        help="file of such answers, KEY: VALUE; --set has priority",
     )
     parser.add_argument(
         "--drop",

@@ -4,7 +4,7 @@
 
 Knows folders: bundles, LeRobot checkpoints and datasets; rosbag2 recordings; models: ONNX, RKNN,
 TensorRT engines; checkpoints of torch.save (needs PyTorch) and TorchScript programs, which are not
-loaded; YAML of a training run; arrays: npz, npy, safetensors. Content decides before the name.
+loaded; YAML of a training run; arrays: npz, npy, safetensors. The content decides, not the name.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@
     model_tools install my_bundle --activate
 
 The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
-ROOT/NAME/VERSION, as its policy.yaml says; a version that is there never changes. Without
---activate, what runs stays what it is.
+ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. Without
+--activate, the version in use does not change.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""List installed bundles: versions, which is in use, which is the way back.
+"""List installed bundles: versions, which is in use, to which `rollback` goes back.
 
     model_tools list --json
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Show which old versions may go, and what killed installers left; --force removes them.
+"""Show which old versions can be removed, and what killed installers left; --force removes them.
 
     model_tools prune lite3_walk --keep 3 --force
 

@@ -7,8 +7,8 @@
 Sensors, observation, model, bounds and guard are computed again, each from what was recorded of
 the one before, and compared: bit for bit on the same machine and back end, else by the limits of
 the model's precision. The first tick and value that differ are named. With a bundle of another
-function, differences are shown and not judged. The exit status is 1 where the same function gives
-other commands. The output folder gets report.html, which shows what happened, and replay.json.
+policy, differences are shown and not judged. The exit status is 1 if the same policy gives other
+commands. The output folder gets report.html, which shows what happened, and replay.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="folder of a bundle (default: the one that ran, where it is still)",
+        help="folder of a bundle (default: the one that ran, if it is still there)",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)

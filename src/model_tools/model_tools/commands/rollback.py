@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Go back to the version that was in use before; a second time goes one further back.
+"""Go back to the version that was in use before; a second rollback goes one further back.
 
     model_tools rollback lite3_walk
 
-It is verified first. The way on stays known until the next `model_tools activate`.
+It is verified first. Newer versions stay in the record until the next `model_tools activate`.
 """
 
 from __future__ import annotations
@@ -34,5 +34,5 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.ship.store.activation import roll_back
 
     before, folder = roll_back(root_of(given), given.name, keys_of(given))
-    _log.info("%s %s is in use, in the place of %s", given.name, folder.name, before)
+    _log.info("%s %s is in use, instead of %s", given.name, folder.name, before)
     return 0

@@ -7,13 +7,13 @@ r"""Run a bundle's model in an environment, and check it step by step against th
 `make` takes no arguments and returns an environment of one robot with gymnasium's API, or the old
 one of gym. Its observations are those of the training: scaled, not yet normalised; the bundle's
 statistics and bounds are applied as on the robot. It gets the raw output of the model. A dict of
-observations goes by the names of the model's inputs; one entry needs no name. What shows that the
-observation is not that of the contract (last action, gravity, joints beyond their limits) is an
-error; values far from those of a healthy run are a warning.
+observations has the names of the model's inputs as keys; a single entry may have any key. Signs of
+an observation that differs from the contract (last action, gravity, joints beyond their limits) are
+errors; values far from those of a healthy run are warnings.
 
-The rows of --output calibrate (`compile --samples`) and compare (`compare --rows`): inputs as the
-model got them, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1
-when a limit of the bundle, else of its precision, does not hold.
+The rows of --output are for calibration (`compile --samples`) and for `compare --rows`: inputs as
+the model got them, outputs of the reference, and `acted`, `reward`, `episode`. The exit status is 1
+if a limit is exceeded: that of the bundle, else of its precision.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--env",
         required=True,
         metavar="MODULE:FUNCTION",
-        help="makes the environment; from the current folder or installed",
+        help="function that makes the environment, from the current folder or installed",
     )
     parser.add_argument("--steps", type=int, default=512, help="steps in all (default 512)")
     parser.add_argument("--backend", default="onnx", help="back end that acts (default onnx)")

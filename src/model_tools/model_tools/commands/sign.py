@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sign a bundle, so that robots take it that have the public key.
+"""Sign a bundle, so that robots with the public key accept it.
 
     openssl genpkey -algorithm ed25519 -out private.pem
     openssl pkey -in private.pem -pubout -out public.pem
     model_tools sign my_bundle --key private.pem
 
-The signature, policy.yaml.sig, is over policy.yaml, which holds the hashes of all files that are
-used. The password of an encrypted key is asked for, or taken from POLICY_INFERENCE_KEY_PASSWORD.
+The signature, policy.yaml.sig, covers policy.yaml, which holds the hashes of all files that are
+used. The command asks for the password of an encrypted key, or reads it from
+POLICY_INFERENCE_KEY_PASSWORD.
 """
 
 from __future__ import annotations

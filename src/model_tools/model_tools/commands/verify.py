@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Verify what is installed again: every hash, signatures, the link to what is in use.
+"""Verify what is installed again: every hash, signatures, the link to the version in use.
 
     model_tools verify lite3_walk 1.2.0
 
-The exit status is 1 where something is wrong. What a killed installer left is named, and does no
-harm.
+The exit status is 1 if something is wrong. Files that a killed installer left are listed; they are
+harmless.
 """
 
 from __future__ import annotations

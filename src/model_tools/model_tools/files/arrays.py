@@ -24,7 +24,7 @@ from policy_inference.interfaces import F64, Tensor
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""
 EPISODE, TIME = "episode", "time"
-"""Which run a row belongs to, and when it was, s: what tells whether rows follow one another."""
+"""Run of a row, and its time, s: with both it is known whether rows follow one another."""
 _PER_JOINT = ("joint_pos", "joint_vel")
 _XYZ = [0, 1, 2]
 _VECTORS = {

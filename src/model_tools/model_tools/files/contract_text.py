@@ -28,7 +28,7 @@ DRAFT_LINE = "# Answer each TODO below; until then the loader refuses this file.
 
 
 def set_section(text: str, key: str, value: Any) -> str:
-    """Return the text with a section of block style, or a word, in the place of this key's.
+    """Return the text with a new value of a key: a section of block style, or a word.
 
     Args:
         text: YAML whose sections are mappings in block style, indented by two spaces.

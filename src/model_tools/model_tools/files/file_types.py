@@ -36,7 +36,7 @@ def suffix_of(path: Path) -> str:
 
 
 def refuse_stand_in(path: Path) -> None:
-    """Refuse what is often found in the place of a large file.
+    """Refuse what is often found instead of a large file.
 
     Raises:
         ToolError: It is one.

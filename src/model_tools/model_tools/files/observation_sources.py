@@ -44,7 +44,8 @@ def open_source(
             raise ToolError(f"--topic: expected a recording, found {path}")
         if path.exists() and not path.is_dir():
             raise ToolError(
-                f"{path}: expected a LeRobot dataset or a rosbag2 recording, found another file"
+                f"{path}: expected a LeRobot dataset or a rosbag2 recording, found a file that is "
+                "neither; name the folder"
             )
         return DatasetSource(contract, path)
     return ChunkBagSource(contract, path, topics or {})
@@ -112,8 +113,8 @@ class DatasetSource:
         """
         rows = self.dataset.rows(episode, [feature for feature, _ in self._vectors.values()])
         cameras = self.contract.cameras
-        pictures = [
-            self.dataset.pictures(camera.feature, episode, frames) for camera in cameras.values()
+        images = [
+            self.dataset.images(camera.feature, episode, frames) for camera in cameras.values()
         ]
         for frame in frames:
             vectors = {
@@ -122,7 +123,7 @@ class DatasetSource:
             }
             yield ChunkObservation(
                 number=episode.first_frame + frame,
-                pictures={name: next(one) for name, one in zip(cameras, pictures, strict=True)},
+                pictures={name: next(one) for name, one in zip(cameras, images, strict=True)},
                 state=vectors.get("state"),
                 environment_state=vectors.get("environment_state"),
             )
@@ -132,7 +133,7 @@ class DatasetSource:
         wanted, found = (camera.height, camera.width), feature.shape[:2]
         if found != wanted and not camera.resize:
             raise ToolError(
-                f"{self.dataset.info.file}: {camera.feature}: expected pictures of "
+                f"{self.dataset.info.file}: {camera.feature}: expected images of "
                 f"{wanted[1]} x {wanted[0]} pixels, as the camera {name} of "
                 f"{self.contract.name}, found {found[1]} x {found[0]}; name the "
                 "dataset of the training, or let the contract say `resize: true` "
@@ -140,7 +141,7 @@ class DatasetSource:
             )
 
     def _found_vectors(self) -> Iterator[tuple[str, tuple[str, list[int]]]]:
-        """Yield what the policy sees beside pictures: the feature, and the places of its values."""
+        """Yield what the policy sees beside images: the feature, and the places of its values."""
         contract = self.contract
         if contract.state is not None:
             feature = self._sized(contract.state.feature, len(contract.state.joints))

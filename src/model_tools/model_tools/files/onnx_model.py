@@ -163,7 +163,8 @@ def read_onnx(path: Path) -> OnnxModel:
         proto = onnx.load(str(path), load_external_data=False)
     except DecodeError as error:
         raise ToolError(
-            f"{path}: expected an ONNX model, found a file that is another kind, or was cut off"
+            f"{path}: expected an ONNX model, found a file of another format, or one that was cut "
+            "off"
         ) from error
     if not proto.graph.output or not proto.opset_import:
         raise ToolError(

@@ -83,8 +83,8 @@ def new_folder(
 
     Raises:
         ToolError: It is there already, also if another run made it meanwhile; or is another kind
-            of folder than this command makes, or holds files of somebody else; or the folder
-            around it cannot be written or is full.
+            of folder than this command makes, or holds files that no such command wrote; or the
+            folder around it cannot be written or is full.
         OSError: It cannot be written.
     """
     path = path.resolve()
@@ -196,7 +196,7 @@ def _refuse_foreign(path: Path, marker: str, owned: Sequence[str], kept: Path | 
     if foreign:
         more = f" and {len(foreign) - _SHOWN} more" if len(foreign) > _SHOWN else ""
         raise ToolError(
-            f"{path}: expected nothing of anybody else's in a folder to replace, found "
+            f"{path}: expected only files of this command in a folder to replace, found "
             f"{', '.join(map(str, foreign[:_SHOWN]))}{more}; move them away, or name "
             "another folder"
         )

@@ -36,7 +36,7 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with constants folded and without what is not needed.
 
     Raises:
-        ToolError: The simplifier fails, or what it makes is another function.
+        ToolError: The simplifier fails, or the simplified model computes something different.
     """
     result: onnx.ModelProto
     try:
@@ -52,5 +52,5 @@ def simplified(model: onnx.ModelProto) -> onnx.ModelProto:
             f"model: expected one that can be simplified, found that onnxsim fails: {error}"
         ) from error
     if not same:
-        raise ToolError("model: expected the same function after simplifying, found another")
+        raise ToolError("model: expected the same outputs after simplifying, found different ones")
     return result

@@ -17,7 +17,7 @@ from model_tools.files.bags.ordering import Message
 from model_tools.files.bags.streams import WITHOUT_HEADER
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode, peek_stamp_ns
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import full_name, never_called, take_message
 from policy_inference.nodes.sampling import decoder_for
 
 _DEPTH = 2000
@@ -96,7 +96,7 @@ class InputListener:
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         )
         self._subscription = self._node.create_subscription(
-            self._message, self.topic, _never_called, profile
+            self._message, self.topic, never_called, profile
         )
 
     def take(self) -> list[Message]:
@@ -104,13 +104,12 @@ class InputListener:
         found: list[Message] = []
         if self._subscription is None:
             return found
-        handle = self._subscription.handle
-        with handle:
-            while len(found) < _DEPTH and (taken := handle.take_message(self._message, True)):
-                data, info = taken
-                self._count_lost(info.get("publication_sequence_number"))
-                stamp_ns = peek_stamp_ns(data) if self._stamped else 0
-                found.append(Message(self.name, stamp_ns, info["source_timestamp"], data))
+        assert self._message is not None
+        while len(found) < _DEPTH and (taken := take_message(self.handle, self._message)):
+            data, info = taken
+            self._count_lost(info.get("publication_sequence_number"))
+            stamp_ns = peek_stamp_ns(data) if self._stamped else 0
+            found.append(Message(self.name, stamp_ns, info["source_timestamp"], data))
         return found
 
     def _count_lost(self, number: int | None) -> None:
@@ -125,7 +124,3 @@ class InputListener:
         """Return what reads the messages from their bytes; there must have been one."""
         assert self._message is not None
         return decoder_for(self._message)
-
-
-def _never_called(_: object) -> None:
-    raise AssertionError("no executor serves this node")

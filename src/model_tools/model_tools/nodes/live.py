@@ -15,7 +15,6 @@ from types import FrameType
 
 import rclpy
 from rclpy.context import Context
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -28,6 +27,7 @@ from policy_inference.assembly.observation import Arrival
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.messages import COMMAND
 from policy_inference.core.wire import Decode
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet
 
 _LOOK_S = 0.1
 """Time between two looks for publishers."""
@@ -39,7 +39,7 @@ class LiveSource:
 
     Time is that of the headers' stamps, at whatever speed it goes. It ends after `duration_s`, on
     SIGINT or `stop`, when all publishers have left, when there is a second one of a robot's state,
-    or when stamps begin anew, and gives what came until then.
+    or when timestamps jump back, and gives what came until then.
 
     Attributes:
         name: "live topics".
@@ -188,9 +188,7 @@ class _Topics:
         self.topics: Mapping[str, str] = {each.name: each.topic for each in self._listeners}
         self._ordering = Ordering([name for name in topics if name != COMMAND])
         self._look_at_s = self._present_s = self._began_s = time.monotonic()
-        self._wait_set = rclpy_implementation.WaitSet(
-            len(topics), 0, 0, 0, 0, 0, node.context.handle
-        )
+        self._wait_set = MessageWaitSet(node, len(topics))
 
     def arrivals(self) -> Iterator[Arrival]:
         while self._goes_on():
@@ -225,7 +223,7 @@ class _Topics:
 
     def _restarted(self) -> str:
         name = self._ordering.restarted
-        return f"the stamps of {self.topics[name]} began anew" if name else ""
+        return f"the timestamps of {self.topics[name]} jumped back" if name else ""
 
     def _wait(self) -> None:
         """Wait for messages, until it is time to look for publishers."""
@@ -234,11 +232,7 @@ class _Topics:
         if not handles:
             self._stop.wait(rest_s)
             return
-        self._wait_set.clear_entities()
-        for handle in handles:
-            with handle:
-                self._wait_set.add_subscription(handle)
-        self._wait_set.wait(int(rest_s * 1e9))
+        self._wait_set.wait(handles, int(rest_s * 1e9))
 
     def missing(self) -> str:
         """Say which inputs nothing came of, and what there is; empty where there are none."""

@@ -325,7 +325,7 @@ def test_a_policy_that_does_not_fit_is_one_clear_error(
 @pytest.mark.parametrize(
     ("args", "found"),
     [
-        ((), "expected where rows shall come from, found none of --bag, --live, --rows, --env"),
+        ((), "expected a source of rows, found none of --bag, --live, --rows, --env"),
         (("--policy", "our_env:Users"), "--policy: expected an environment to act in"),
         (
             ("--rows", "log.npz", "--topic", "a=/b"),

@@ -127,7 +127,7 @@ def test_force_does_not_delete_what_such_a_folder_does_not_hold(
     out, file = marked(tmp_path / "out"), tmp_path / "out" / theirs
     file.parent.mkdir(exist_ok=True)
     file.symlink_to(tmp_path) if theirs == "link" else file.write_text("theirs")
-    with pytest.raises(ToolError, match=rf"nothing of anybody else's .*, found {theirs}; move"):
+    with pytest.raises(ToolError, match=rf"only files of this command .*, found {theirs}; move"):
         write(new_folder(out, marker=MARKER, force=True))
     assert file.exists()
     assert text_of(out) == "old"

@@ -243,7 +243,7 @@ def test_a_player_that_starts_over_ends_the_rows(
         found = rows_of(LiveSource(bundle))
 
     assert_alike(found, rows_of(BagSource(bundle, write_bag(tmp_path / "once", once))))
-    assert "the stamps of /joint_states began anew" in caplog.text
+    assert "the timestamps of /joint_states jumped back" in caplog.text
 
 
 def test_a_topic_of_another_type_is_refused(walker: JointBundle, tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ struct Answer {
   std::uint64_t answered_ns = 0;  ///< CLOCK_MONOTONIC of the policy's machine: ok and stale only.
 };
 
-/// What a service says of its policy; of a model in the process, only the numbers. Texts hold any
-/// bytes, those that steer a terminal as well.
+/// The policy of a service, as it describes it; for a model in the process, only the numbers. Texts
+/// may hold any bytes, also control characters of a terminal.
 struct PolicyInfo {
   std::string sha256;  ///< Hexadecimal.
   std::string name;

@@ -155,10 +155,10 @@ class BackendBase(ABC):
 
     @classmethod
     def remedy(cls, said: str) -> str:
-        """Return what to do about a child process that ended; empty where nobody knows.
+        """Return what to do about a child process that ended; empty where no remedy is known.
 
         Args:
-            said: Its last words, the runtime's own among them.
+            said: The last that it printed, the runtime's own messages among them.
         """
         return ""
 
@@ -193,7 +193,7 @@ class BackendBase(ABC):
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
-        """Return what the device tells about its load, with the unit in the key.
+        """Return the load of the device, as its driver reports it, with the unit in the key.
 
         Such as ``{"npu_load_percent": "31", "npu_temperature_c": "52.1"}``; what cannot be read is
         left out. It takes below a millisecond, since a node's status asks for it.
@@ -228,11 +228,11 @@ class BackendBase(ABC):
         return not self._precision.startswith("fp")
 
     def telemetry(self) -> Mapping[str, str]:
-        """Return what the device tells about its load now, with the unit in the key."""
+        """Return the load of the device now, with the unit in the key."""
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why no run can succeed any more; empty where nothing speaks against one."""
+        """Return why no run can succeed any more; empty where one can."""
         return ""
 
     def run(self) -> None:
@@ -281,7 +281,7 @@ class BackendBase(ABC):
     def close(self) -> None:
         """Release the runtime; calling it again does nothing.
 
-        What fails meanwhile is logged: nobody can do more about it, and a robot goes on leaving.
+        A failure is only logged: there is no remedy for it, and a robot must go on to its end.
         """
         if self._closed:
             return

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.backends.base import THIS_MACHINE, WARM_UP_S, BackendBase
-from policy_inference.backends.child_process import ChildProcess, end_with_parent, talk_through
+from policy_inference.backends.child_process import ChildProcess, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.processes import end_with_parent
 
 OPEN_TIMEOUT_S, RUN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 5.0, 2.0
 _SAID_WITHIN_S = 0.2
@@ -71,7 +72,7 @@ class ChildBackend(BackendBase):
         self._cls, self._tensors = cls, (tuple(inputs), tuple(outputs))
         self._process: ChildProcess | None = None
         self._bell: Bell | None = None
-        self._owes_answer, self._run_timeout_s = False, RUN_TIMEOUT_S
+        self._reply_pending, self._run_timeout_s = False, RUN_TIMEOUT_S
         self._arrays = SharedArrays([*inputs, *outputs])
         super().__init__(
             file,
@@ -152,7 +153,7 @@ class ChildBackend(BackendBase):
         self._run_timeout_s = run_timeout_s
 
     def telemetry(self) -> Mapping[str, str]:
-        """Return what the device of the runtime tells."""
+        """Return the load of the runtime's device."""
         return self._cls.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
@@ -163,7 +164,7 @@ class ChildBackend(BackendBase):
 
     def _run(self) -> None:
         assert self._bell is not None
-        if self._owes_answer:
+        if self._reply_pending:
             self._wait("an earlier run")
         try:
             self._bell.ring(OK)
@@ -177,7 +178,7 @@ class ChildBackend(BackendBase):
         """Return the answer of the run that was asked for last; empty where the child ended."""
         assert self._bell is not None
         answer = self._bell.wait(self._run_timeout_s)
-        self._owes_answer = answer is None
+        self._reply_pending = answer is None
         if answer is None:
             raise BackendError(
                 f"{self.name}: expected the runtime's process to answer {what} "
@@ -221,7 +222,7 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     """Open the model of an order, and run it whenever the bell rings; end when it is closed."""
     end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when to leave
-    told = Path.cwd() / _DETAILS
+    details = Path.cwd() / _DETAILS
     memory, read_fd, write_fd = order["fds"]
     inputs, outputs = (
         [TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in order[k]]
@@ -246,13 +247,13 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
         bell.ring(FAILED)
         return
     try:
-        told.write_text(json.dumps(dict(backend.details)), "utf-8")
+        details.write_text(json.dumps(dict(backend.details)), "utf-8")
         talk_through(output)
         bell.ring(OK)
         while bell.wait():
             bell.ring(_ran(backend, arrays))
     except BrokenPipeError:
-        pass  # the parent has gone
+        pass  # the parent has ended
     finally:
         backend.close()
 

@@ -4,11 +4,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import select
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 import policy_inference
-from policy_inference.private_folder import PrivateFolder
+from policy_inference.processes import PrivateFolder
 
 LEAVE_TIMEOUT_S = 2.0
 """For each of: ending when asked, ending by force, and the last words after that."""
@@ -44,7 +41,7 @@ class ChildProcess:
             interpreter: The Python that runs it.
             module: What it runs.
             arguments: Of the module; before them it gets the number of its end of the lifeline, for
-                `end_with_parent`, and of the pipe, for `talk_through`.
+                `processes.end_with_parent`, and of the pipe, for `talk_through`.
             fds: File descriptors that it inherits.
 
         Raises:
@@ -122,20 +119,6 @@ class ChildProcess:
         with output:
             while heard := output.read(_SAID_BYTES):
                 self._said = (self._said + heard)[-_SAID_BYTES:]
-
-
-def end_with_parent(lifeline: int) -> None:
-    """Let the kernel end this process as soon as nobody holds the other end of a pipe.
-
-    SIGIO needs nothing of Python, so that it works while a runtime keeps Python's lock. (The
-    signal at a parent's death of prctl(2) comes when the *thread* ends that started the child.)
-    """
-    signal.signal(signal.SIGIO, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGIO])  # which is inherited
-    fcntl.fcntl(lifeline, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([lifeline], [], [], 0)[0]:  # it was gone before
-        sys.exit("the process that started this one has gone")
 
 
 def talk_through(pipe: int) -> None:

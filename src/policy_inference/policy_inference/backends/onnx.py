@@ -15,7 +15,7 @@ from policy_inference.interfaces import TensorSpec
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 
 
 class OnnxBackend(BackendBase):
@@ -103,8 +103,8 @@ class OnnxBackend(BackendBase):
         except OSError as error:
             raise BackendError(f"{file}: expected a model, found {error.strerror}") from error
         require_whole(file, model)
-        # What was checked, as a file that nobody else can change: of bytes ONNX Runtime makes a
-        # copy, while no other thread runs (100 MB: up to 98 ms instead of 5).
+        # What was checked, as a file that no other process can change. Of bytes ONNX Runtime makes
+        # a copy, while no other thread runs (100 MB: up to 98 ms instead of 5).
         with _in_memory(model) as place:
             try:
                 return onnxruntime.InferenceSession(

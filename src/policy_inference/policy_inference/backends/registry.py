@@ -18,7 +18,9 @@ from policy_inference.bundle.verified import verified, verified_copy
 from policy_inference.entry_points import loaded, registered
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-from policy_inference.private_folder import PrivateFolder
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+from policy_inference.processes import PrivateFolder
 
 GROUP = "policy_inference.backends"
 _log = logging.getLogger("policy_inference")
@@ -104,11 +106,11 @@ def open_models(
 ) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:
     """Open models that belong together, as `open_graphs`."""
     known, reasons, options = _known(models, names), list[str](), options or {}
-    strangers = ", ".join(sorted(set(options) - set(names)))
-    if strangers:
+    others = ", ".join(sorted(set(options) - set(names)))
+    if others:
         raise BackendError(
             f"expected options of {', '.join(names)}, which are to be opened, found "
-            f"options of {strangers}"
+            f"options of {others}"
         )
     _check_options(known, options)
     for name in names:
@@ -127,7 +129,8 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
     """Return inputs and outputs that a back end's file has by itself; an open axis is -1.
 
     Raises:
-        BackendError: The back end is not installed, the file is no model, or it cannot be told.
+        BackendError: The back end is not installed, or cannot read tensors, or the file is no
+            model.
     """
     known = available()
     if name not in known:
@@ -227,7 +230,7 @@ def _open(
     for caution in cls.cautions(THIS_MACHINE, artifact):
         _log.warning("%s: %s; %s", entry.name, caution.found, caution.remedy)
     with _private_folder(file) as folder:
-        # What is opened is what was hashed, whoever writes to the bundle meanwhile.
+        # What is opened is what was hashed, even if a program writes to the bundle meanwhile.
         content = verified_copy(model.folder, artifact, folder.path)
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
@@ -250,3 +253,37 @@ def _private_folder(file: Path) -> PrivateFolder:
         raise BackendError(
             f"{file}: expected a temporary folder for a copy, found: {error}; name one with TMPDIR"
         ) from error
+
+
+NOT_EXAMINED = "not examined"
+
+
+def examined(
+    cls: type[BackendBase], machine: Machine, artifact: Artifact | None
+) -> Sequence[Finding]:
+    """Return what a back end's own examination found here; an error where it failed.
+
+    A back end without an examination has one finding, `NOT_EXAMINED`.
+
+    Args:
+        cls: Class of the back end.
+        machine: This one.
+        artifact: What it would open, if that is known.
+    """
+    try:
+        findings = list(cls.examine(machine, artifact))
+    except Exception as error:  # noqa: BLE001  # of another package; the others are examined
+        return [
+            Finding.error(
+                "examination",
+                f"{type(error).__name__}: {error}",
+                f"report it to the developers of the back end {cls.name}",
+            )
+        ]
+    return findings or [
+        Finding.warning(
+            NOT_EXAMINED,
+            "this back end does not say what it needs",
+            f"`policy_inference self-test --backend {cls.name}` opens it",
+        )
+    ]

@@ -73,7 +73,7 @@ class RknnSimBackend(BackendBase):
             "import importlib.metadata as all; print(all.version('rknn-toolkit2'))",
         ]
         try:
-            told = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
+            answer = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10)
         except (OSError, subprocess.SubprocessError):
             return [
                 Finding.error(
@@ -83,7 +83,7 @@ class RknnSimBackend(BackendBase):
                     f"environment with it; unset {VARIABLE} where it is set",
                 )
             ]
-        return [Finding(name="rknn-toolkit2", found=f"{told.stdout.strip()} ({python})")]
+        return [Finding(name="rknn-toolkit2", found=f"{answer.stdout.strip()} ({python})")]
 
     def _open(
         self, file: Path

@@ -76,7 +76,7 @@ class Bell:
         """Send one byte.
 
         Raises:
-            BrokenPipeError: Nobody listens any more.
+            BrokenPipeError: No process listens any more.
         """
         os.write(self.fds[1], what)
 

@@ -66,17 +66,17 @@ def read_rows(
     return {name: arrays[name] for name in shapes}
 
 
-def check_observations(file: Path, rows: Mapping[str, Tensor], pictures: str) -> None:
-    """Check that arrays whose name begins with `pictures` are uint8, the others finite numbers.
+def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> None:
+    """Check that arrays whose name begins with `cameras` are uint8, the others finite numbers.
 
     Raises:
         BundleError: Some are not; names `file`.
     """
     reader = Reader(str(file))
     for name, array in rows.items():
-        if name.startswith(pictures):
+        if name.startswith(cameras):
             if array.dtype != np.uint8:
-                reader.problem(name, "a picture in uint8", _found(array))
+                reader.problem(name, "an image in uint8", _found(array))
         elif not np.issubdtype(array.dtype, np.floating):
             reader.problem(name, "floating-point numbers", _found(array))
         elif not np.isfinite(array).all():

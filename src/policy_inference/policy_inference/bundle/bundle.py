@@ -32,7 +32,7 @@ AnyContract = JointContract | ChunkContract
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFiles:
-    """One model of a bundle: what the contract says of it, and where its files are."""
+    """One model of a bundle: its entry in the contract, and where its files are."""
 
     folder: Path
     key: str
@@ -40,7 +40,7 @@ class ModelFiles:
     model: Graph
 
     def entry(self, backend: str) -> Artifact:
-        """Return what the contract says of a backend's file.
+        """Return the contract's entry for a back end's file.
 
         Raises:
             BackendError: There is no artifact for this backend.
@@ -146,7 +146,7 @@ class JointBundle(Bundle):
     """Mean and divisor [input size] for each model input that is normalised."""
 
     def entry(self, backend: str) -> Artifact:
-        """Return what the contract says of a backend's model, as `ModelFiles.entry`."""
+        """Return the contract's entry for a back end's model, as `ModelFiles.entry`."""
         return self.models[0].entry(backend)
 
     def artifact(self, backend: str) -> tuple[Artifact, Path]:
@@ -182,7 +182,7 @@ class ChunkBundle(Bundle):
     def golden(self) -> dict[str, Tensor]:
         """Return rows of observations and of the chunks that the reference answered.
 
-        Pictures are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
+        Images are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
         `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units.
 
         Raises:

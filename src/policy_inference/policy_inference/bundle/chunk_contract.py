@@ -27,7 +27,7 @@ from policy_inference.bundle.schema import PerJoint, entry
 
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
 GOLDEN_CAMERA = "cameras."
-"""Arrays of the golden file: rows first. Pictures as uint8 [rows, height, width, 3] in RGB under
+"""Arrays of the golden file: rows first. Images as uint8 [rows, height, width, 3] in RGB under
 `cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units."""
 
 LARGEST_ENSEMBLE_COEFF = 100
@@ -55,11 +55,11 @@ class JointUnit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """Statistics that bring values to what the network takes, and its outputs back.
+    """Statistics that normalise the values for the network, and bring its outputs back.
 
     mean_std: (x - mean) / (std + eps), back y std + mean; min_max: 2 (x - min) / (max - min) - 1,
-    with eps in the place of a difference of 0; identity: unchanged. One number per value, for a
-    picture one per channel (red, green, blue), whose values are 0 to 1.
+    where eps replaces a difference of 0; identity: unchanged. One number per value, for an image
+    one per channel (red, green, blue), whose values are 0 to 1.
     """
 
     mode: Literal["mean_std", "min_max", "identity"] = entry("which formula")
@@ -75,17 +75,17 @@ class Camera:
     """A camera of the policy; its name in the contract is its topic's: NAME/image_raw."""
 
     feature: str = entry("name of the feature in training: observation.images.NAME")
-    height: int = entry("of the picture that the policy takes, pixels", minimum=1, maximum=8192)
-    width: int = entry("of the picture that the policy takes, pixels", minimum=1, maximum=8192)
+    height: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
+    width: int = entry("of the image that the policy takes, pixels", minimum=1, maximum=8192)
     resize: bool = entry(
         "whether frames of another size are stretched to it, instead of refused", default=False
     )
     normalisation: Scaling = entry("statistics of the three channels")
     encoder: str | None = entry(
-        "graph that makes features of the picture; absent where the policy's graph takes it",
+        "graph that makes features of the image; absent where the policy's graph takes it",
         default=None,
     )
-    tensor: str = entry("input of the policy's graph that takes the picture or its features")
+    tensor: str = entry("input of the policy's graph that takes the image or its features")
     timeout_s: float = entry("age at which a frame is too old, s", default=0.5, exclusiveMinimum=0)
 
 

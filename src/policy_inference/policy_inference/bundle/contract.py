@@ -16,7 +16,7 @@ from policy_inference.interfaces import TensorSpec
 
 MOST_JOINTS, LONGEST_NAME = 128, 64
 DEFAULT = "default_position"
-"""In the place of an offset: the default position of each joint."""
+"""Value of an offset that stands for the default position of each joint."""
 MOST_VALUES = 100_000
 """Of an input of the model, those of the past included; a depth image of 320 x 240 has 76,800. What
 a node makes of them takes milliseconds in one call, in which no other thread gets the interpreter.
@@ -352,8 +352,8 @@ class Safety:
     """Limits under which the guard works; ROS parameters may tighten them."""
 
     on_fault: Literal["damp", "hold_measured", "torque_off"] = entry(
-        "what stands in the place of the policy's targets after a fault; hold_measured commands "
-        "nothing before damp or stand is asked for"
+        "what replaces the policy's targets after a fault; hold_measured commands nothing before "
+        "damp or stand is asked for"
     )
     max_tilt_rad: float | None = entry(
         "largest angle between the body's up and the world's; absent for robots without IMU",

@@ -95,7 +95,7 @@ def load_bundle(
                     file=str(file),
                     expected=f"sha256 {sha256}, as just before",
                     found=actual,
-                    remedy="load it again once nobody writes to it",
+                    remedy="load it again when no program writes to it any more",
                 )
             ]
         )
@@ -205,7 +205,7 @@ def bundle_folder(name_or_path: str) -> Path:
     that has it.
 
     Raises:
-        PolicyError: It is none of these, or what is in use cannot be told, or was not installed
+        PolicyError: It is none of these, or the version in use is not known, or was not installed
             as this bundle and version.
     """
     folder, is_installed = _found(name_or_path)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`model_version.json`: what `model_tools install` says of a version; without it, it is none."""
+"""`model_version.json`, which `model_tools install` writes; without it a folder is no version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract
 from policy_inference.errors import BundleError, Problem
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 
 RECORD_FILE = "model_version.json"
 REMEDY = "activate or install another version, and remove this one"
@@ -60,7 +60,7 @@ def require_recorded(folder: Path, contract: AnyContract, sha256: str) -> dict[s
         sha256: Of the `policy.yaml` that was read.
 
     Raises:
-        BundleError: It is another bundle or version, or nobody installed it.
+        BundleError: It is another bundle or version, or was not installed.
     """
     asked = (folder.parent.name, folder.name)
     record = read_record(folder)

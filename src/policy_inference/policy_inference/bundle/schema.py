@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from policy_inference.bundle.bounded_yaml import LARGEST_BYTES, YamlError, load_text
 from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F64
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 
 PerJoint = F64
 """One number per joint, in the policy's order. `Reader` leaves a `PerJointYaml` in its place, of
@@ -59,8 +59,8 @@ def read_bytes(path: Path) -> bytes:
     """Return the content of a file.
 
     Raises:
-        BundleError: The file is missing, not readable, no regular one, or larger than what
-            somebody writes by hand.
+        BundleError: The file is missing, not readable, no regular one, or larger than any file
+            that is written by hand.
     """
     try:
         return read_at_most(path, LARGEST_BYTES)

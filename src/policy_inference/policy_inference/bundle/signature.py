@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING
 
 from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
-from policy_inference.regular_file import reading
+from policy_inference.safe_files import reading
 
 if TYPE_CHECKING:  # only who has keys needs the library, whose import takes 10 ms of a start
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey

@@ -29,7 +29,7 @@ def store_root() -> Path:
 def versions_of(model: Path) -> list[str]:
     """Return the installed versions of a bundle, in the order of their numbers.
 
-    Folders with other names are somebody else's, and so is what a link leads to.
+    Folders with other names are no versions, and neither is what a link leads to.
 
     Args:
         model: The folder `ROOT/NAME`; none where it is not there.

@@ -25,7 +25,7 @@ _TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
 
 def validate(contract: JointContract, reader: Reader) -> None:
     """Add to `reader` what is wrong between the fields of a resolved contract."""
-    check = _Validator(contract, reader)
+    check = _JointValidator(contract, reader)
     check.joints()
     check.stand()
     check.tensors()
@@ -39,7 +39,7 @@ def validate(contract: JointContract, reader: Reader) -> None:
     check.files()
 
 
-class _Validator(BodyValidator):
+class _JointValidator(BodyValidator):
     """Keeps the contract and the reader at hand for the checks."""
 
     def __init__(self, contract: JointContract, reader: Reader) -> None:

@@ -14,7 +14,7 @@ from policy_inference.interfaces import F64
 
 
 class BodyValidator:
-    """Checks what a resolved contract says of the robot, and adds what is wrong to `reader`."""
+    """Checks what a resolved contract states about the robot; adds what is wrong to `reader`."""
 
     def __init__(self, body: Body, reader: Reader) -> None:
         """Keep both at hand."""

@@ -18,7 +18,7 @@ _RANGES = ("range_m100_100", "range_0_100")
 
 def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
     """Add to `reader` what is wrong between the fields of a resolved contract."""
-    check = _Validator(contract, reader)
+    check = _ChunkValidator(contract, reader)
     check.joints()
     check.stand()
     check.unguarded()
@@ -54,7 +54,7 @@ def check_unit(key: str, unit: JointUnit, reader: Reader) -> None:
         reader.problem(key, f"neither low_rad nor high_rad for {unit.unit}", list(ends))
 
 
-class _Validator(BodyValidator):
+class _ChunkValidator(BodyValidator):
     """Keeps the contract and the reader at hand for the checks."""
 
     def __init__(self, contract: ChunkContract, reader: Reader) -> None:
@@ -152,13 +152,13 @@ class _Validator(BodyValidator):
                 Found(f"{len(graph.inputs)} and {len(graph.outputs)}"),
             )
         else:
-            picture = (1, 3, camera.height, camera.width)
+            image = (1, 3, camera.height, camera.width)
             ((tensor, found),) = graph.inputs.items()
             self._shape(
                 f"graphs.{camera.encoder}.inputs.{tensor}",
                 found.shape,
-                picture,
-                f"as the picture of {name}",
+                image,
+                f"as the image of {name}",
             )
 
     def chunk(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from policy_inference.bundle.contract import Artifact, File, Normalisation
 from policy_inference.errors import BackendError, BundleError, Problem
-from policy_inference.regular_file import reading
+from policy_inference.safe_files import reading
 
 LARGEST_BYTES = 1 << 28
 """Of a file that is kept in memory: golden rows, statistics, a report."""
@@ -65,7 +65,7 @@ def verified_bytes(folder: Path, entry: Artifact | File | Normalisation) -> byte
 
 
 def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
-    """Copy a file into the folder `place`, where nobody else can change it; return the copy.
+    """Copy a file into `place`, a folder that only this user can change; return the copy.
 
     Raises:
         BackendError: There is no room.
@@ -112,7 +112,7 @@ def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[by
                     file=str(file),
                     expected=f"sha256 {entry.sha256}",
                     found=digest.hexdigest(),
-                    remedy="restore the file, or make the bundle anew",
+                    remedy="restore the file, or make the bundle again",
                 )
             ]
         )

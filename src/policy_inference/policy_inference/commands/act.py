@@ -37,14 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps",
         type=float,
-        help="the policy's rate, Hz; the contract states it, another is refused",
+        help="the policy's rate, Hz; it must be that of the contract",
     )
     parser.add_argument(
         "--n-action-steps",
         type=int,
         default=0,
         metavar="N",
-        help="steps of a chunk that are executed (default: what the contract says)",
+        help="steps of a chunk that are executed (default: as the contract states)",
     )
     parser.add_argument(
         "--inference-time",
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--backend",
-        help="what runs the graphs, or several, comma-separated (default: bpu "
-        "where the bundle has it, else onnx)",
+        help="back end of the graphs, or several, comma-separated (default: bpu "
+        "if the bundle has it, else onnx)",
     )
     parser.add_argument(
         "--mode",
@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=DEVICE",
         help="start a USB camera, such as laptop=/dev/video0; may be repeated "
-        "(usb_camera --list tells them apart)",
+        "(usb_camera --list shows which camera is which)",
     )
     parser.add_argument(
         "--image-transport",
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ros-args",
         nargs=argparse.REMAINDER,
         default=[],
-        help="everything behind it goes to act_policy_node, such as "
+        help="all arguments after it go to act_policy_node, such as "
         "-r joint_states:=follower/joint_states -p fade_s:=0.1",
     )
 
@@ -92,8 +92,8 @@ def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status of what ended first."""
     from policy_inference.commands.cameras import camera_parameters, cameras_of, contract_of
     from policy_inference.commands.output import show
-    from policy_inference.commands.processes import Together
     from policy_inference.errors import PolicyError
+    from policy_inference.processes import ProcessGroup
 
     contract = contract_of(given.bundle)
     _check(given, contract)
@@ -103,7 +103,7 @@ def run(given: argparse.Namespace) -> int:
             "expected ROS 2, found no rclpy; source it: . /opt/ros/DISTRO/setup.bash,"
             " and the workspace's install/setup.bash"
         )
-    with Together() as processes:
+    with ProcessGroup() as processes:
         for name, device in cameras.items():
             processes.start(
                 "policy_inference.nodes.usb_camera",
@@ -147,8 +147,8 @@ def _check(given: argparse.Namespace, contract: ChunkContract) -> None:
     if given.fps is not None and given.fps != contract.rate_hz:
         raise PolicyError(
             f"--fps: expected {contract.rate_hz:g}, the rate of {contract.name} "
-            f"(rate_hz in its policy.yaml), found {given.fps:g}; the steps of a "
-            "chunk are another motion at another rate"
+            f"(rate_hz in its policy.yaml), found {given.fps:g}; at another rate the steps "
+            "of a chunk are a different motion"
         )
     if not 0 <= given.n_action_steps <= contract.chunk.size:
         raise PolicyError(

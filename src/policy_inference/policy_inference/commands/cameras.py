@@ -59,7 +59,7 @@ def camera_parameters(
 
 
 def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
-    """Return the parameters of an `arm_sim_node` whose pictures are those of the contract.
+    """Return the parameters of an `arm_sim_node` whose images have the size of the contract's.
 
     The simulated arm's cameras have one size: that of the contract's first.
     """

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What this machine has to run a policy with, and what it lacks.
+"""Examine whether this machine can run a policy, and what it lacks.
 
-Opens no device and starts no ROS. The exit status is 0 where at least one of the back ends can run.
+Opens no device and starts no ROS. The exit status is 0 if at least one of the back ends can run.
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "bundle",
         nargs="?",
         metavar="BUNDLE",
-        help="folder of a bundle, or name "
-        "of an installed one: its files are held against this machine",
+        help="folder of a bundle, or name of an installed one: whether its files fit this machine",
     )
     parser.add_argument(
         "--backend",
         metavar="A,B",
-        help="back ends to look at; without it, those "
+        help="back ends to examine; default: those "
         "that the bundle has a model for; without a bundle, all",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings to a file")

@@ -6,27 +6,25 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.examined import NOT_EXAMINED, examined
-from policy_inference.backends.registry import artifacts_of, available
+from policy_inference.backends.registry import NOT_EXAMINED, artifacts_of, available, examined
 from policy_inference.bundle.bundle import Bundle
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import load_bundle
-from policy_inference.commands.findings_table import table
-from policy_inference.commands.json_file import refuse_unwritable, write_new
-from policy_inference.commands.output import show
+from policy_inference.commands.output import refuse_unwritable, show, write_new
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.machine.finding import Finding, Verdict
-from policy_inference.machine.machine import Machine
+from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.middleware import examine_ros
-from policy_inference.machine.packages import installed_version
 from policy_inference.machine.system import examine_system
 
 SCHEMA_VERSION = 1
@@ -75,7 +73,7 @@ def examine(given: argparse.Namespace) -> int:
 
 
 def examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None) -> list[Finding]:
-    """Return what speaks for and against a back end here.
+    """Return what the examination of a back end on this machine found.
 
     Args:
         machine: This one.
@@ -113,10 +111,10 @@ def examine_backend(machine: Machine, entry: EntryPoint, bundle: Bundle | None) 
                     f"model_tools compile {_compiler(entry.name)} makes a bundle that has one",
                 )
             )
-    # What was found for several graphs alike is told once.
+    # The same finding for several graphs is listed once.
     known: list[Artifact | None] = [*artifacts] or [None]
-    told = [one for artifact in known for one in examined(cls, machine, artifact)]
-    return [*findings, *dict.fromkeys(told)]
+    here = [one for artifact in known for one in examined(cls, machine, artifact)]
+    return [*findings, *dict.fromkeys(here)]
 
 
 def _names(asked: str | None, bundle: Bundle | None, known: Mapping[str, EntryPoint]) -> list[str]:
@@ -193,8 +191,8 @@ def _result(findings: Sequence[Finding]) -> str:
 
 
 def _last_line(results: Mapping[str, Sequence[str]]) -> str:
-    told = "; ".join(f"{word}: {', '.join(names)}" for word, names in results.items() if names)
-    return told or f"{CANNOT_RUN}: no back end is registered for this bundle"
+    line = "; ".join(f"{word}: {', '.join(names)}" for word, names in results.items() if names)
+    return line or f"{CANNOT_RUN}: no back end is registered for this bundle"
 
 
 def _about(bundle: Bundle) -> dict[str, str]:
@@ -207,3 +205,37 @@ def _about(bundle: Bundle) -> dict[str, str]:
 
 def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
     return [{**asdict(finding), "verdict": finding.verdict.value} for finding in findings]
+
+
+_MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warning", Verdict.ERROR: "ERROR"}
+_NARROWEST, _USUAL = 40, 120
+
+
+def table(groups: Mapping[str, Sequence[Finding]]) -> str:
+    """Return a heading for each group, a line for each finding, and its remedy below."""
+    names = [finding.name for findings in groups.values() for finding in findings]
+    width = max(map(len, names), default=0)
+    return "\n".join(
+        line for group, findings in groups.items() for line in (group, *_lines(findings, width), "")
+    )
+
+
+def _lines(findings: Sequence[Finding], width: int) -> Iterator[str]:
+    for finding in findings:
+        start = f"  {_MARKS[finding.verdict]:<8} {finding.name:<{width}}  "
+        yield from _wrapped(start, finding.found)
+        if finding.remedy:
+            yield from _wrapped(" " * (len(start) - 3) + "-> ", finding.remedy)
+
+
+def _wrapped(start: str, text: str) -> list[str]:
+    """Return lines that all begin where the first does; words, such as paths, stay whole."""
+    columns = max(shutil.get_terminal_size((_USUAL, 24)).columns, len(start) + _NARROWEST)
+    return textwrap.wrap(
+        " ".join(text.split()),
+        columns,
+        initial_indent=start,
+        subsequent_indent=" " * len(start),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [start]

@@ -17,8 +17,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command.
 
     Returns:
-        The exit status: 1 for errors and verdicts that speak against running, 130 after SIGINT and
-        143 after SIGTERM.
+        The exit status: 1 for errors, and where the machine or the bundle is not fit to run; 130
+        after SIGINT and 143 after SIGTERM.
 
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).

@@ -1,10 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Text for the terminal, whatever that can show."""
+"""What a command gives to its user: text on the terminal, and one JSON file to send on."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from policy_inference.errors import PolicyError
+from policy_inference.safe_files import PREFIX, whole_file
 
 
 def show(text: str) -> None:
@@ -12,3 +21,78 @@ def show(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
     sys.stdout.write(f"{text.encode(encoding, 'backslashreplace').decode(encoding)}\n")
     sys.stdout.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
+
+
+def write_new(path: Path, data: Any, force: bool) -> None:
+    """Write data as JSON under a temporary name, and move it into place.
+
+    Args:
+        path: The file to be.
+        data: Plain values; ``~`` replaces the home folder, since its name is that of a person.
+        force: Whether a file that is there may be replaced.
+
+    Raises:
+        PolicyError: It is there already, or is no file.
+        OSError: It cannot be written.
+    """
+    with whole_file(_target(path, force), 0o644) as file:
+        text = json.dumps(_sendable(data), indent=1, ensure_ascii=False, allow_nan=False)
+        file.write(f"{text}\n".encode())
+        _target(path, force)  # another program may have made it meanwhile
+
+
+def refuse_unwritable(path: Path, force: bool) -> None:
+    """Raise an error unless `write_new` can write the file, before any work could be lost.
+
+    Raises:
+        PolicyError: It is there already, or is no file, or its folder cannot be written to.
+        OSError: The file system refuses such a name.
+    """
+    folder = _target(path, force).parent
+    try:
+        with tempfile.NamedTemporaryFile(prefix=PREFIX, dir=folder):
+            pass
+    except OSError as error:
+        raise PolicyError(
+            f"{folder}: expected a folder that can be written to, found: {error.strerror}"
+        ) from error
+
+
+def _target(path: Path, force: bool) -> Path:
+    """Return the file that is written: where `path` is a link to one, the one that it points at.
+
+    Raises:
+        PolicyError: It is there already, or is no file.
+        OSError: The file system refuses such a name.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    target = Path(os.path.realpath(path))
+    if os.path.lexists(target) and not target.is_file():
+        kind = "folder" if target.is_dir() else "device, or something else that is no file"
+        raise PolicyError(f"{path}: expected a file to write, found a {kind}; name another")
+    if not force:
+        raise PolicyError(
+            f"{path}: expected a file that is not there yet, found one; name "
+            "another, or replace it with --force"
+        )
+    return target
+
+
+def _sendable(value: Any) -> Any:
+    """Return values without the name of the home folder, and with texts that UTF-8 can encode.
+
+    A path may be no UTF-8, and a value from another package no value of JSON. A report is written
+    nevertheless.
+    """
+    if isinstance(value, dict):
+        return {_sendable(name): _sendable(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_sendable(entry) for entry in value]
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    text, home = text.encode("utf-8", "backslashreplace").decode("utf-8"), str(Path.home())
+    return text if home == "/" else re.sub(rf"(?<![\w.-]){re.escape(home)}(?![\w.-])", "~", text)

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Runs a bundle on a back end of this machine and judges it; writes one JSON file to send back.
+"""Run a bundle on a back end of this machine and judge it; write one JSON file to send back.
 
     policy_inference self-test --backend rknn my_bundle
 
 It runs the golden rows, times the model without a pause and at the policy's rate, reads the
-device's load meanwhile, and holds all that against limits; the exit status is 1 when one does not
-hold, or when something failed, which the file then says. No robot moves.
+device's load meanwhile, and compares all figures with limits. The exit status is 1 if a limit is
+exceeded, or if something failed, which the file then states. No robot moves.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 from pathlib import Path
 
 SHORTEST_S, LONGEST_S = 1.0, 3600.0
-"""Time at the policy's rate: 99 of 100 ticks say nothing of a moment; nobody waits for a day."""
+"""Time at the policy's rate: a moment has too few ticks to judge, and a day is too long to wait."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,18 +44,17 @@ def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.load import bundle_folder
-    from policy_inference.commands.json_file import refuse_unwritable, write_new
-    from policy_inference.commands.output import show
+    from policy_inference.commands.output import refuse_unwritable, show, write_new
     from policy_inference.errors import BackendError
     from policy_inference.self_test.document import document
     from policy_inference.self_test.run import SelfTestRequest, self_test
     from policy_inference.self_test.text import lines
 
     folder, options = bundle_folder(given.bundle), parse_options(given.backend_option)
-    strangers = ", ".join(sorted(set(options) - {given.backend}))
-    if strangers:
+    others = ", ".join(sorted(set(options) - {given.backend}))
+    if others:
         raise BackendError(
-            f"--backend-option: expected options of {given.backend}, found options of {strangers}"
+            f"--backend-option: expected options of {given.backend}, found options of {others}"
         )
     called = Path(given.bundle).expanduser().resolve().name  # the folder of a version is a number
     name = f"self_test_{called}_{given.backend}.json"

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FILE",
-        help="model without a contract, in the place of --bundle",
+        help="model without a contract, instead of --bundle",
     )
     policy.add_argument(
         "--obs-stats",
@@ -47,9 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--obs-dim",
         type=int,
         metavar="N",
-        help="values of an observation of --model, where its file does not say",
+        help="number of values of an observation of --model, if its file does not state it",
     )
-    policy.add_argument("--act-dim", type=int, metavar="N", help="values of its action, likewise")
+    policy.add_argument(
+        "--act-dim", type=int, metavar="N", help="number of values of its action, likewise"
+    )
     policy.add_argument(
         "--precision", default="fp32", help="of --model: fp32, fp16, w8a8, ... (default fp32)"
     )
@@ -60,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="onnx",
         metavar="A,B",
-        help="what runs the model, or several, of which the first that opens does (default onnx)",
+        help="back end of the model; of several, the first one that opens (default onnx)",
     )
     policy.add_argument(
         "--backend-option",
@@ -82,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=32,
         metavar="N",
-        help="inferences before the first client, if 5 s have room for them (default 32)",
+        help="inferences before the first client, for at most 5 s (default 32)",
     )
 
     places = parser.add_argument_group("endpoints")
@@ -105,15 +107,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_number(1, 4096),
         default=64,
         metavar="N",
-        help="most clients at once of one user or machine, over all endpoints; an "
-        "eighth more is kept for others (default 64)",
+        help="most clients at once of one user or machine, over all endpoints; room for "
+        "an eighth more is kept for others (default 64)",
     )
     places.add_argument(
         "--token-file",
         type=_file,
         metavar="FILE",
-        help="token that clients of the framed protocol must know; clients and "
-        "others than owner and group must not be able to read the file; "
+        help="token that clients of the framed protocol must know; only owner and group "
+        "may be able to read the file, and no client; "
         "credential:NAME is that of systemd's LoadCredential=NAME:...",
     )
     places.add_argument(
@@ -140,13 +142,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_number(0, 1_000_000),
         default=0,
         metavar="N",
-        help="look so long for the next request through shared memory before "
-        "sleeping: quicker answers, for a core that is busy (default 0)",
+        help="time for which the service polls shared memory for the next request before it "
+        "sleeps: faster answers, at the cost of a busy core (default 0)",
     )
     places.add_argument(
         "--insecure-tcp",
         action="store_true",
-        help="let --tcp be reached from other machines: no encryption, anybody may ask",
+        help="let other machines reach --tcp: no encryption, every program there may ask",
     )
 
     operation = parser.add_argument_group("operation")
@@ -154,7 +156,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cpus",
         type=_argument(parse_cpus),
         metavar="LIST",
-        help="cores that the process keeps to, such as 4-7 or 0,2",
+        help="cores on which the process runs, such as 4-7 or 0,2",
     )
     operation.add_argument(
         "--priority",
@@ -163,21 +165,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="real-time priority (SCHED_FIFO) of the thread that answers, 1 to 99",
     )
     operation.add_argument(
-        "--lock-memory", action="store_true", help="let the system swap none of the process out"
+        "--lock-memory", action="store_true", help="keep the whole process in memory: no swapping"
     )
     operation.add_argument(
         "--metrics",
         type=_place,
         metavar="HOST:PORT",
-        help="serve metrics for Prometheus, such as at 127.0.0.1:9464; who can "
-        "reach it can read them",
+        help="serve metrics for Prometheus, such as at 127.0.0.1:9464; every program that "
+        "reaches this address can read them",
     )
 
     parser.add_argument(
         "--log-level",
         default="info",
         choices=["debug", "info", "warning", "error"],
-        help="least that is logged (default info)",
+        help="lowest level that is logged (default info)",
     )
 
 
@@ -231,7 +233,7 @@ def _file(text: str) -> Path:
     if not folder:
         raise argparse.ArgumentTypeError(
             f"expected CREDENTIALS_DIRECTORY in the environment for "
-            f"{text!r}, found none; say LoadCredential={name}:FILE "
+            f"{text!r}, found none; set LoadCredential={name}:FILE "
             "in the unit (systemd 247 or newer)"
         )
     if not name or name in (".", "..") or "/" in name:

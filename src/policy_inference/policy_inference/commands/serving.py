@@ -19,11 +19,11 @@ from importlib.metadata import version
 import numpy as np
 
 from policy_inference.backends.registry import parse_options
-from policy_inference.commands.stopping import stopped_by_signals
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
+from policy_inference.processes import stopped_by_signals
 from policy_inference.service.credentials import read_token, server_context
-from policy_inference.service.endpoints import Asked, Listener, open_listeners
+from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
@@ -59,7 +59,7 @@ def serve(given: argparse.Namespace) -> int:
     ):
         # Clients find the socket when the model can answer, not before.
         listeners = open_listeners(
-            Asked(
+            EndpointOptions(
                 socket=given.socket,
                 tcp=given.tcp,
                 framed_socket=given.framed_socket,
@@ -90,7 +90,7 @@ def serve(given: argparse.Namespace) -> int:
             # Only now: the threads of runtimes and metrics have begun without it.
             for warning in _real_time(given):
                 _log.warning("%s", warning)
-            _tell(model, listeners)
+            _log_endpoints(model, listeners)
             notifier.ready(f"serves {model.name} {model.version}")
             loop.run()
             notifier.stopping()
@@ -173,7 +173,7 @@ def _open_model(given: argparse.Namespace) -> ServedModel:
     )
 
 
-def _tell(model: ServedModel, listeners: Sequence[Listener]) -> None:
+def _log_endpoints(model: ServedModel, listeners: Sequence[Listener]) -> None:
     details = ", ".join(model.backend.details.values())
     _log.info(
         "serves %s %s (sha256 %s) on %s: %s",

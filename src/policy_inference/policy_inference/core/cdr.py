@@ -25,7 +25,7 @@ def aligned(at: int, size: int) -> int:
     return at + (START - at) % size
 
 
-def end_of_string(data: bytes, at: int) -> int:
+def end_of_string(data: bytes | bytearray, at: int) -> int:
     """Return where a string ends."""
     length, at = _read_count(data, at)
     end = at + length
@@ -69,7 +69,7 @@ def read_doubles(data: bytes, at: int) -> tuple[F64, int]:
     return np.frombuffer(data, np.float64, count, at), at + 8 * count
 
 
-def _read_count(data: bytes, at: int) -> tuple[int, int]:
+def _read_count(data: bytes | bytearray, at: int) -> tuple[int, int]:
     """Read the count that an array or a string begins with."""
     at = aligned(at, _COUNT.size)
     (count,) = _COUNT.unpack_from(data, at)

@@ -10,12 +10,18 @@ import struct
 
 import numpy as np
 
-from policy_inference.core.cdr import PLAIN_LITTLE_ENDIAN, START, aligned, read_strings
+from policy_inference.core.cdr import (
+    PLAIN_LITTLE_ENDIAN,
+    START,
+    aligned,
+    end_of_string,
+    read_strings,
+)
 from policy_inference.interfaces import F64
 
 _NUMBERS, _VALID_FOR, _MODE = struct.Struct("<iIQ"), struct.Struct("<iI"), struct.Struct("<B")
 """Stamp and sequence, `valid_for`, mode; the names follow, and six arrays."""
-_ROWS, _DOUBLE = 6, 8
+_ROWS, _DOUBLE, _COUNT = 6, 8, 4
 
 
 class JointCommandWriter:
@@ -33,13 +39,30 @@ class JointCommandWriter:
             )
         self._message = bytearray(serialised)
         self._mode_at = START + _NUMBERS.size + _VALID_FOR.size
-        names, end = read_strings(serialised, self._mode_at + _MODE.size)
+        names_at = self._mode_at + _MODE.size
+        names, end = read_strings(serialised, names_at)
         # Each array is a count and its numbers, which are aligned to 8.
         row = _DOUBLE * (1 + len(names))
-        first = aligned(aligned(end, 4) + 4, _DOUBLE)
+        first = aligned(aligned(end, _COUNT) + _COUNT, _DOUBLE)
         self._block: F64 = np.ndarray(
             (_ROWS, len(names)), "<f8", self._message, first, (row, _DOUBLE)
         )
+        self._clear_padding(names_at, len(names), first, row)
+
+    def _clear_padding(self, names_at: int, names: int, first: int, row: int) -> None:
+        """Set padding to zero: the middleware leaves there what its memory held before."""
+        end = self._clear_to(aligned(names_at, _COUNT), names_at) + _COUNT
+        for _ in range(names):
+            start = self._clear_to(aligned(end, _COUNT), end)
+            end = end_of_string(self._message, start)
+        count = self._clear_to(aligned(end, _COUNT), end)
+        for array in range(first, first + _ROWS * row, row):
+            self._clear_to(array, count + _COUNT)
+            count = array + row - _DOUBLE
+
+    def _clear_to(self, end: int, start: int) -> int:
+        self._message[start:end] = bytes(end - start)
+        return end
 
     def write(self, block: F64, stamp_ns: int, sequence: int, mode: int) -> bytes:
         """Return the message with these numbers.

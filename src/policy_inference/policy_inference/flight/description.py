@@ -14,8 +14,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.interfaces import Backend
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.system import board, release
 
 

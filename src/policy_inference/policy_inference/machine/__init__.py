@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a Linux machine tells about itself without any vendor's package."""
+"""What Linux reports about the machine, read without any vendor's package."""

@@ -1,13 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of a machine: kernel drivers, clocks, sensors."""
+"""What a machine has: files of kernel drivers, clocks and sensors, and packages of this Python."""
 
 from __future__ import annotations
 
+import importlib.util
+import math
 import os
+import re
+import sys
+from importlib import metadata
 from pathlib import Path
-
-from policy_inference.machine.numbers import number_in
 
 
 class Machine:
@@ -59,3 +62,36 @@ class Machine:
     def number(self, path: str | Path) -> float | None:
         """Return the number that a file holds; None where it holds none."""
         return number_in(self.text(path) or "")
+
+
+def number_in(text: str) -> float | None:
+    """Return the finite number that a text from elsewhere states; None where it states none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def module_found(name: str) -> bool:
+    """Whether the files of a top-level module are there; it is not imported."""
+    return sys.modules.get(name) is not None or importlib.util.find_spec(name) is not None
+
+
+def installed_version(*distributions: str) -> str | None:
+    """Return the version of the first of some distributions that is installed."""
+    for name in distributions:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def version_of(text: str) -> tuple[int, ...]:
+    """Return the numbers of the first version in a text: (2, 5, 0) of `rknn-toolkit2 2.5.0`.
+
+    Empty where there is none.
+    """
+    found = re.search(r"(?<![\w.])v?([0-9]{1,9}(?:\.[0-9]{1,9})+)(?![0-9])", text)
+    return tuple(map(int, found[1].split("."))) if found else ()

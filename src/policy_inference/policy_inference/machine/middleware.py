@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import module_found
+from policy_inference.machine.machine import Machine, module_found
 
 _LAST_DOMAIN = 101
 """Beyond it, DDS's ports meet those that Linux hands out to others (ROS 2: About-Domain-ID)."""

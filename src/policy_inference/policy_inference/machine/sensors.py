@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clocks and temperatures as Linux tells them of every device."""
+"""Load, memory, clocks and temperatures, which Linux reports in the same way for each device."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.numbers import number_in
+from policy_inference.machine.machine import Machine, number_in
 
 _ZONES = "/sys/class/thermal/thermal_zone*"
 
@@ -39,7 +39,7 @@ class DeviceClock:
 
 
 def device_clock(machine: Machine, folder: Path | None) -> DeviceClock | None:
-    """Return the clock of a folder of devfreq; None where there is none, or it tells none.
+    """Return the clock of a folder of devfreq; None where there is none, or it cannot be read.
 
     Files and units: Linux, Documentation/ABI/testing/sysfs-class-devfreq, Hz.
     """
@@ -113,13 +113,13 @@ def temperature_values(machine: Machine, device: str, *types: str) -> dict[str, 
 
 
 def hottest(device: str, millidegrees: list[float | None]) -> dict[str, str]:
-    """Return the highest of some temperatures as telemetry; a sensor that is off tells none."""
+    """Return the highest of some temperatures as telemetry; a sensor that is off has none."""
     known = [value for value in millidegrees if value is not None and value > 0]
     return {f"{device}_temperature_c": f"{max(known) * 1e-3:.1f}"} if known else {}
 
 
 def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[Finding]:
-    """Return what is found of a device's clock; nothing where it tells none.
+    """Return the finding about a device's clock; none where the clock is not known.
 
     Args:
         device: As in the finding's name: `NPU`.
@@ -141,3 +141,50 @@ def clock_finding(device: str, clock: DeviceClock | None, remedy: str) -> list[F
             f"{device} clock", found, f"short inferences may run on a slow clock: {remedy}"
         )
     ]
+
+
+_IDLE = 3, 4
+"""Places of idle and iowait in the numbers of /proc/stat (proc_stat(5))."""
+
+
+class Host:
+    """Reads how busy the processor is, and how much memory is available."""
+
+    def __init__(self, machine: Machine) -> None:
+        """Count the processor's load from now on."""
+        self._machine = machine
+        self._counted = self._count()
+
+    def read(self) -> Mapping[str, str]:
+        """Return load since the last call, memory and temperature, with the unit in the key."""
+        return {
+            **self._load(),
+            **self._memory(),
+            **temperature_values(self._machine, "cpu", "cpu", "soc", "x86_pkg"),
+        }
+
+    def _load(self) -> dict[str, str]:
+        before, self._counted = self._counted, self._count()
+        total, idle = (now - then for now, then in zip(self._counted, before, strict=True))
+        return {"cpu_load_percent": f"{100 * (1 - idle / total):.0f}"} if total > 0 else {}
+
+    def _count(self) -> tuple[float, float]:
+        """Return the time of all processors and the part of it that was idle, both in ticks."""
+        first, _, _ = (self._machine.text("/proc/stat") or "").partition("\n")
+        ticks = [number_in(text) or 0.0 for text in first.split()[1:9]]
+        return sum(ticks), sum(ticks[place] for place in _IDLE if place < len(ticks))
+
+    def _memory(self) -> dict[str, str]:
+        memory = memory_mib(self._machine)
+        return {"memory_available_mib": f"{memory['MemAvailable']:.0f}"} if memory else {}
+
+
+def memory_mib(machine: Machine) -> dict[str, float]:
+    """Return MemTotal and MemAvailable in MiB; nothing where one of them cannot be read."""
+    found = {}
+    for line in (machine.text("/proc/meminfo") or "").splitlines()[:3]:
+        name, _, value = line.partition(":")
+        kib = number_in(value.removesuffix("kB"))
+        if name in ("MemTotal", "MemAvailable") and kib is not None:
+            found[name] = kib / 1024
+    return found if len(found) == 2 else {}

@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterator
 
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.host import memory_mib
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.scheduling import highest_realtime_priority, lockable_bytes
+from policy_inference.machine.sensors import memory_mib
 
 OLDEST_PYTHON = (3, 10)
 _LITTLE_MEMORY_MIB = 300.0

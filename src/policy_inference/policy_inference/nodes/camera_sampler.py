@@ -31,16 +31,16 @@ def subscribe_chunks(
         node: Node that subscribes.
         group: Keeps the executor from them.
         runtime: Whose inputs they are.
-        image_transport: How pictures come: a key of `TRANSPORTS`.
+        image_transport: How images come: a key of `TRANSPORTS`.
     """
     cameras = {camera_input(name): name for name in runtime.frames}
     others = [name for name in runtime.controller.inputs if name not in cameras]
     message: type[Any] = Image if image_transport == RAW else CompressedImage
-    pictures: dict[str, Sampled[Any]] = {
+    images: dict[str, Sampled[Any]] = {
         entry: Sampled(node, group, message, f"{name}/{TRANSPORTS[image_transport]}")
         for entry, name in cameras.items()
     }
-    return {**subscribe(node, group, others, stamped_command=False), **pictures}
+    return {**subscribe(node, group, others, stamped_command=False), **images}
 
 
 class ChunkSampler(Sampler):
@@ -63,7 +63,7 @@ class ChunkSampler(Sampler):
         ]
 
     def sample(self, tick: Tick) -> None:
-        """Take the newest message of each input; pictures are judged, and decoded by nobody."""
+        """Take the newest message of each input; images are checked, and not decoded yet."""
         super().sample(tick)
         for entry, sampled, buffer in self._cameras:
             try:
@@ -72,7 +72,7 @@ class ChunkSampler(Sampler):
                 entry.reject(str(error))
 
     def restart(self) -> None:
-        """Forget ages, stamps and frames, after the clock began anew."""
+        """Forget ages, stamps and frames, after the clock was reset."""
         super().restart()
         self._runtime.forget_frames()
 

@@ -50,7 +50,7 @@ class ControlLoop:
             PolicyError: A tick from before the last `stop` still hangs.
         """
         if self._thread is not None and self._thread.is_alive():
-            raise PolicyError("a tick still hangs in the backend; start the process anew")
+            raise PolicyError("a tick still hangs in the backend; restart the process")
         self.ticks = self.missed = 0
         self._ticked_ns = time.monotonic_ns()
         self._stop.clear()
@@ -112,7 +112,7 @@ class ControlLoop:
         while not self._stop.is_set():
             try:
                 self._run_once()
-            except BaseException as error:  # noqa: BLE001  whatever it is, the robot must be told
+            except BaseException as error:  # noqa: BLE001  # after any error the robot must be safe
                 with self._at_work:
                     self._failed(error)
                 self._stop.wait(_AFTER_FAILURE_S)

@@ -23,9 +23,8 @@ def listen_to_estop(node: Node, press: Callable[[], object]) -> Callable[[], Non
 
     Args:
         node: Subscribes.
-        press: Called for each `True`, and for each message that cannot be read: it came from an
-            e-stop, and nothing else is known. `False` releases nothing: a button that nobody
-            presses repeats it.
+        press: Called for each `True`, and for each message that cannot be read, since it came from
+            an e-stop. `False` releases nothing: a button that is not pressed repeats it.
 
     Returns:
         What ends the subscriptions.

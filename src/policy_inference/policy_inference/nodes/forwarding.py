@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
+from policy_inference.nodes.rclpy_gaps import Logger
 
 _SOURCE = logging.getLogger("policy_inference")
 
@@ -16,7 +16,7 @@ _SOURCE = logging.getLogger("policy_inference")
 class _Forward(logging.Handler):
     """Writes each record with the node's logger."""
 
-    def __init__(self, logger: RcutilsLogger) -> None:
+    def __init__(self, logger: Logger) -> None:
         super().__init__()
         self._logger = logger
 
@@ -34,7 +34,7 @@ class _Forward(logging.Handler):
 
 
 @contextmanager
-def forwarded_to(logger: RcutilsLogger) -> Iterator[None]:
+def forwarded_to(logger: Logger) -> Iterator[None]:
     """Let the package's own log come out in a node's: the progress of a build, above all.
 
     Only while a node is configured: in a tick, a log that blocks would be a late command.

@@ -1,10 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speaks against a policy that runs: slow ticks, odd observations; and telemetry."""
+"""Health of a policy that runs: slow ticks, unusual observations, telemetry of the device."""
 
 from collections.abc import Mapping
-
-from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.core.controller import ControllerStatus
@@ -12,10 +10,10 @@ from policy_inference.core.distribution import DistributionWatch
 from policy_inference.core.guard import Rule
 from policy_inference.core.latency import LatencyWindow, TickSlowness
 from policy_inference.interfaces import Mode
-from policy_inference.machine.causes import likely_causes
-from policy_inference.machine.host import Host
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.telemetry_reader import TelemetryReader
+from policy_inference.machine.sensors import Host
+from policy_inference.machine.telemetry import TelemetryReader, likely_causes
+from policy_inference.nodes.rclpy_gaps import Logger
 
 
 class Health:
@@ -32,13 +30,13 @@ class Health:
         backend: BackendBase,
         latency: LatencyWindow,
         observed: DistributionWatch | None,
-        logger: RcutilsLogger,
+        logger: Logger,
     ) -> None:
         """Tie to what is looked at.
 
         Args:
-            rate_hz: At which ticks are wanted.
-            backend: Tells the telemetry of its device.
+            rate_hz: Expected rate of the ticks.
+            backend: Reads the telemetry of its device.
             latency: Of the ticks.
             observed: Watches the observation, where there is something to compare it with.
             logger: For what begins and ends.
@@ -57,7 +55,7 @@ class Health:
         if self._observed is not None:
             self._observed.restart()
         self._counted, self._late, self._mode = self._latency.count, -1, Mode.DAMP
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._reader.forget()
         self.problems: list[str] = []
 
@@ -72,11 +70,11 @@ class Health:
             "odd": odd,
         }
         found = {kind: text for kind, text in found.items() if text}
-        for kind in [kind for kind in found if kind not in self._told]:
+        for kind in [kind for kind in found if kind not in self._logged]:
             self._logger.warning(found[kind])
-        if "slow" in self._told and not slow:
+        if "slow" in self._logged and not slow:
             self._logger.info("ticks are no longer slow")
-        self._told, self.problems, self._mode = set(found), list(found.values()), snapshot.mode
+        self._logged, self.problems, self._mode = set(found), list(found.values()), snapshot.mode
 
     def close(self) -> None:
         """Read no more telemetry."""

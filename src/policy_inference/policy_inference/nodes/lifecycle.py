@@ -55,7 +55,7 @@ class LifecycleBase(TimeGuard, LifecycleNode):
 
     def __init__(self, name: str) -> None:
         """Create the node, unconfigured."""
-        # So that a name that nobody knows can be told from one that nobody set.
+        # Then a name that is set but not known is found and reported.
         super().__init__(name, automatically_declare_parameters_from_overrides=True)
         self.configuring = False
         self.configured = False

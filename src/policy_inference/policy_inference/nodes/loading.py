@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Generic
 from policy_msgs.srv import LoadBundle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import Executor
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.task import Future
 
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.nodes import qos
 from policy_inference.nodes.opening import OpenedPolicy, P, open_replacement
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.tick_observer import Prepared
 
 if TYPE_CHECKING:  # which makes one of these
@@ -155,7 +155,7 @@ class LoadService(Generic[P]):
 class _Opening:
     """At most one policy that is being opened, and those that are being closed."""
 
-    def __init__(self, logger: RcutilsLogger) -> None:
+    def __init__(self, logger: Logger) -> None:
         """Open nothing yet."""
         self._logger = logger
         self._thread: threading.Thread | None = None
@@ -166,7 +166,7 @@ class _Opening:
 
     @property
     def busy(self) -> bool:
-        """Whether a policy is being opened, be it for somebody who no longer wants it."""
+        """Whether a policy is being opened, even if its request was cancelled."""
         return self._thread is not None and self._thread.is_alive()
 
     @property

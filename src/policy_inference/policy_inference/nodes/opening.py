@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from rclpy.impl.rcutils_logger import RcutilsLogger
-
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import Options, parse_options
 from policy_inference.bundle.bundle import Bundle
@@ -24,6 +22,7 @@ from policy_inference.core.replacing import require_replaceable
 from policy_inference.errors import RefusedError
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
+from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.self_test.reading import rehearse
 
 B = TypeVar("B", bound=Bundle)
@@ -179,7 +178,7 @@ class PolicyKind(Protocol[B, P]):
 
 
 def open_policy(
-    kind: PolicyKind[B, P], request: OpenRequest, clock: Callable[[], int], logger: RcutilsLogger
+    kind: PolicyKind[B, P], request: OpenRequest, clock: Callable[[], int], logger: Logger
 ) -> P:
     """Open a bundle.
 
@@ -203,7 +202,7 @@ def open_replacement(
     request: OpenRequest,
     running: OpenedPolicy[Any],
     clock: Callable[[], int],
-    logger: RcutilsLogger,
+    logger: Logger,
 ) -> P:
     """Open a bundle that may replace another one, and prove its models on this machine.
 

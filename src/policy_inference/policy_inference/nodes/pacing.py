@@ -198,9 +198,9 @@ class SimulatedPacer:
         )
 
     def _shown_ns(self) -> int | None:
-        """Return the time that was shown; None where there is none, or it cannot be meant.
+        """Return the time that was shown; None where there is none, or no valid one.
 
-        Of a message that cannot be read nothing is told here: the simulator shows the next time.
+        A message that cannot be read is not reported here: the simulator shows the next time.
         """
         try:
             message = self._messages.take()

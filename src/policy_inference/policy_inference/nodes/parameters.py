@@ -124,8 +124,8 @@ def refuse_arguments(
 class ParameterTable:
     """Declares a table of parameters on a node and reads it as a whole.
 
-    A name that is set but not in the table, which ROS ignores without a word, is warned of; below
-    `safety.` it is refused, since somebody counts on a limit that would not be there.
+    ROS ignores a name that is set but not in the table, without a warning. This class warns; below
+    `safety.` it refuses such a name, since the user relies on a limit that would not be there.
     """
 
     def __init__(

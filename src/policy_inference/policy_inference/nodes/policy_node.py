@@ -31,13 +31,13 @@ from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.estop import listen_to_estop
-from policy_inference.nodes.graph import full_name
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService
 from policy_inference.nodes.opening import OpenRequest, P, PolicyKind, open_policy
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
+from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
@@ -100,7 +100,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self._close_policy)
         self.controller = policy.controller
         if self._estop_pressed:
-            self.controller.estop("pressed before the node was configured anew")
+            self.controller.estop("pressed before the node was configured again")
         self._closers.callback(self._remember_estop)
         contract, group = policy.bundle.contract, SampleGroup()
         self.topics = self.subscribe(group, values)
@@ -199,10 +199,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
         return handle
 
     def _problems(self) -> list[str]:
-        """Return what speaks against motion and only ROS can tell."""
+        """Return the reasons to refuse motion that only ROS knows."""
         problems = self.reporter.problems()
         if self._output.publisher.get_subscription_count() == 0:
-            problems.append(f"nobody listens to {self._output.publisher.topic_name}")
+            problems.append(f"{self._output.publisher.topic_name} has no subscriber")
         return [*problems, *filter(None, [self._senders_problem(), self._twins_problem()])]
 
     def _twins_problem(self) -> str:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run a node as a process that leaves the robot safe when it is asked to end."""
 
-import os
 import signal
 import socket
 import sys
@@ -20,13 +19,16 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
 from policy_inference.errors import PolicyError
-from policy_inference.log_pump import flush_log, pump_log
+from policy_inference.log_pump import pump_log
 from policy_inference.nodes.lifecycle import LifecycleBase
-from policy_inference.private_folder import remove_folders
+from policy_inference.processes import INTERRUPTING, end_now
 
-# A terminal that closes or a lost ssh session (SIGHUP) must not leave the robot without a word, nor
-# must the end of the process that started this one, which `policy_inference act` makes a SIGIO.
-END_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGIO)
+END_SIGNALS = (*INTERRUPTING, signal.SIGIO)
+"""Signals after which a node ends, and leaves the robot safe before.
+
+SIGHUP comes when a terminal closes or an ssh session is lost, SIGIO when the process that started
+this one has ended (`policy_inference.processes`).
+"""
 _SWITCH_INTERVAL_S = 0.0002
 """How long the executor's thread may keep the interpreter from the control thread."""
 _SLICE_S = 0.05
@@ -42,8 +44,8 @@ N = TypeVar("N", bound=LifecycleBase)
 def ended_by(byte: bytes) -> bool:
     """Return whether a byte that came in the main thread means that the process is to end.
 
-    It is the number of a signal, which may be one that somebody else handles, or 0 where the
-    node has ended by itself.
+    It is the number of a signal, which may be one that a library handles, or 0 where the node has
+    ended by itself.
     """
     return byte == b"\0" or byte[0] in END_SIGNALS
 
@@ -124,15 +126,8 @@ def run_node(
         asked.close()
         asking.close()
     if node.left_behind:
-        _exit(status)
+        end_now(status)
     return status
-
-
-def _exit(status: int) -> None:
-    """End the process though threads of it cannot be ended."""
-    remove_folders()
-    flush_log()
-    os._exit(status)
 
 
 def _serve(
@@ -165,10 +160,10 @@ def _serve(
     while wait([spinning], _OPENED_WITHIN_S).not_done:
         if node.configuring:
             node.get_logger().warning("asked to end while the node configures: it ends at once")
-            _exit(0)  # the thread that opens cannot be ended otherwise
+            end_now(0)  # the thread that opens cannot be ended otherwise
         if time.monotonic() > ends_s:
             node.get_logger().error("a callback does not return; its thread is left behind")
-            _exit(2)
+            end_now(2)
     return spinning.result()
 
 
@@ -178,7 +173,7 @@ def _spin(executor: SingleThreadedExecutor, node: LifecycleBase, ending: threadi
         return ending.is_set()
     while not ending.is_set():
         executor.spin_once()
-    # Halting gives them their answers; whoever asked should get them.
+    # Halting answers the requests that wait; the executor sends the answers.
     while node.answering:
         executor.spin_once(timeout_sec=_SLICE_S)
     return True

@@ -38,7 +38,7 @@ block who answers."""
 class NoEvents:
     """Event callbacks for a subscription that need not match every publisher: no warnings.
 
-    In the place of rclpy's SubscriptionEventCallbacks, which moved between distributions.
+    Replaces rclpy's SubscriptionEventCallbacks, which moved between distributions.
     """
 
     def create_event_handlers(self, *_: object) -> list[object]:
@@ -52,7 +52,7 @@ STATUS = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""Status: whoever comes late sees the newest one."""
+"""Status: a subscriber that comes late gets the newest one."""
 
 DIAGNOSTICS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=10, reliability=ReliabilityPolicy.RELIABLE

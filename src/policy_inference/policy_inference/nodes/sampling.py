@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from rclpy.callback_groups import CallbackGroup
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
@@ -19,6 +18,7 @@ from rclpy.serialization import deserialize_message
 from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.errors import RobotError
 from policy_inference.nodes import qos
+from policy_inference.nodes.rclpy_gaps import MessageWaitSet, never_called, take_message
 
 M = TypeVar("M")
 
@@ -74,7 +74,7 @@ class Sampled(Generic[M]):
         self._decode: Callable[[bytes], M] = decoder_for(message)
         self._held: tuple[bytes, M | RobotError] | None = None
         self.subscription = node.create_subscription(
-            message, topic, _never_called, profile, callback_group=group
+            message, topic, never_called, profile, callback_group=group
         )
         self.handle = self.subscription.handle
 
@@ -113,9 +113,7 @@ class Sampled(Generic[M]):
             return data, error
 
     def _take_bytes(self) -> bytes | None:
-        handle = self.handle
-        with handle:
-            taken = handle.take_message(self._message, True)
+        taken = take_message(self.handle, self._message)
         return None if taken is None else taken[0]
 
     def publishers(self) -> int:
@@ -133,19 +131,13 @@ class Arrivals:
     def __init__(self, node: Node, inputs: Sequence[Sampled[Any]]) -> None:
         """Prepare a wait set of our own, which no executor uses."""
         self.inputs = tuple(inputs)
+        self._handles = [sampled.handle for sampled in self.inputs]
         self._by_pointer = {sampled.handle.pointer: sampled for sampled in self.inputs}
-        self._wait_set = rclpy_implementation.WaitSet(
-            len(inputs), 0, 0, 0, 0, 0, node.context.handle
-        )
+        self._wait_set = MessageWaitSet(node, len(self.inputs))
 
     def wait(self, timeout_ns: int) -> list[Sampled[Any]]:
         """Return those for which a message is there, after at most this time."""
-        self._wait_set.clear_entities()
-        for sampled in self.inputs:
-            with sampled.handle:
-                self._wait_set.add_subscription(sampled.handle)
-        self._wait_set.wait(max(0, timeout_ns))
-        ready = self._wait_set.get_ready_entities("subscription")
+        ready = self._wait_set.wait(self._handles, max(0, timeout_ns))
         return [self._by_pointer[pointer] for pointer in ready]
 
 
@@ -178,7 +170,3 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
 def _type_name(message: type[Any]) -> str:
     package, *_ = message.__module__.partition(".")
     return f"{package}/msg/{message.__name__}"
-
-
-def _never_called(_: object) -> None:
-    raise AssertionError("the executor took a sampled message")

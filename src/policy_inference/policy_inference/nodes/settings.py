@@ -12,7 +12,7 @@ from policy_inference.nodes.parameters import REALTIME, Spec
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
 TRANSPORTS = {RAW: "image_raw", COMPRESSED: "image_raw/compressed"}
-"""How pictures travel: topic below the camera's name."""
+"""How images are transported: topic below the camera's name."""
 
 
 def _valid_for(default_s: float) -> Spec:
@@ -182,7 +182,7 @@ ACT_PARAMETERS = (
         type=str,
         default=RAW,
         choices=tuple(TRANSPORTS),
-        doc="How pictures come: raw: CAMERA/image_raw, compressed: CAMERA/image_raw/compressed",
+        doc="How images come: raw: CAMERA/image_raw, compressed: CAMERA/image_raw/compressed",
     ),
     Spec(
         name="simulated_latency_s",

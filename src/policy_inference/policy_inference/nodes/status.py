@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a policy node tells about itself: ~/status, /diagnostics, and the log's edges."""
+"""What a policy node reports: ~/status, /diagnostics, and changes in the log."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -42,7 +42,7 @@ class Reported:
     pacer: Pacer
     observer: TickObserver
     senders_problem: Callable[[], str]
-    """Says who else commands the robot; empty where nobody does."""
+    """Returns which other nodes command the robot, in words; empty where none does."""
 
 
 class StatusReporter:
@@ -113,7 +113,7 @@ class StatusReporter:
                 self._node.get_logger().info(text)
 
     def problems(self) -> list[str]:
-        """Return what of ticks, backend and publishers speaks against any motion."""
+        """Return the reasons to refuse motion that ticks, back end and publishers give."""
         problems = [
             f"{name}: {count} publishers, expected 1; at depth 1 more starve each other"
             for name, sampled in self._reported.topics.items()
@@ -154,7 +154,7 @@ class StatusReporter:
         if 0.0 <= elapsed_s < 1.0:
             return
         self._counted = (now_ns, ticks)
-        if elapsed_s < 0.0:  # simulated time began anew
+        if elapsed_s < 0.0:  # simulated time was reset
             return
         self._rate_hz = (ticks - ticks_then) / elapsed_s
         slow = self._rate_hz < _SLOW_SHARE * asked_hz

@@ -3,11 +3,11 @@
 """A USB camera as a topic, and which camera is which.
 
     usb_camera --ros-args -r __ns:=/laptop -p device:=/dev/video0
-    usb_camera --list --output pictures
+    usb_camera --list --output images
 
 Publishes (best effort, depth 1): `image_raw` (sensor_msgs/Image, bgr8) or, with `image_transport`
 compressed, `image_raw/compressed` (sensor_msgs/CompressedImage, the camera's own JPEG). A camera
-that is unplugged is opened again when it is back. `--list` needs no ROS: it takes one picture per
+that is unplugged is opened again when it is back. `--list` needs no ROS: it takes one image per
 camera.
 """
 
@@ -38,8 +38,13 @@ from policy_inference.nodes.lifecycle import TimeGuard
 from policy_inference.nodes.parameters import ParameterTable, Spec, refuse_arguments
 from policy_inference.nodes.process import take_end_signals
 from policy_inference.nodes.settings import COMPRESSED, RAW, TRANSPORTS
-from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
-from policy_inference.nodes.usb_listing import list_cameras
+from policy_inference.nodes.usb_capture import (
+    CameraError,
+    CameraRequest,
+    Shot,
+    UsbCapture,
+    list_cameras,
+)
 
 PARAMETERS = (
     Spec(
@@ -48,14 +53,10 @@ PARAMETERS = (
         required=True,
         doc="Device file, such as /dev/v4l/by-path/..., or N of /dev/videoN",
     ),
+    Spec(name="width", type=int, default=640, minimum=1, maximum=8192, doc="Of the image, pixels"),
+    Spec(name="height", type=int, default=480, minimum=1, maximum=8192, doc="Of the image, pixels"),
     Spec(
-        name="width", type=int, default=640, minimum=1, maximum=8192, doc="Of the picture, pixels"
-    ),
-    Spec(
-        name="height", type=int, default=480, minimum=1, maximum=8192, doc="Of the picture, pixels"
-    ),
-    Spec(
-        name="fps", type=float, default=30.0, minimum=0.1, maximum=1000.0, doc="Pictures per second"
+        name="fps", type=float, default=30.0, minimum=0.1, maximum=1000.0, doc="Images per second"
     ),
     Spec(
         name="image_transport",
@@ -70,11 +71,11 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 5.0
 """Before a lost camera is looked for again; twice as long each time."""
 _LEAVE_WITHIN_S = 1.0
 _LOOKED_EVERY_S = 0.2
-"""So often the main thread looks whether it is to end."""
+"""So often the main thread checks whether it is to end."""
 
 
 class UsbCamera(TimeGuard, Node):
-    """Reads a camera on a thread of its own, and publishes each picture."""
+    """Reads a camera on a thread of its own, and publishes each image."""
 
     def __init__(self, overrides: Sequence[Parameter] = ()) -> None:
         """Read the parameters, of which these come before the process's, and create the publisher.
@@ -88,10 +89,10 @@ class UsbCamera(TimeGuard, Node):
             parameter_overrides=list(overrides),
         )
         # What is asked of the camera is read once.
-        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_wanted"))
+        self._table = ParameterTable(self, PARAMETERS, lambda: hasattr(self, "_request"))
         values = self._table.read()
         transport = values["image_transport"]
-        self._wanted = Wanted(
+        self._request = CameraRequest(
             device=values["device"],
             width=values["width"],
             height=values["height"],
@@ -100,7 +101,9 @@ class UsbCamera(TimeGuard, Node):
         )
         self._frame_id = values["frame_id"]
         self._publisher = self.create_publisher(
-            CompressedImage if self._wanted.compressed else Image, TRANSPORTS[transport], qos.SAMPLE
+            CompressedImage if self._request.compressed else Image,
+            TRANSPORTS[transport],
+            qos.SAMPLE,
         )
         self._gives = False
         self._stopped = threading.Event()
@@ -121,18 +124,18 @@ class UsbCamera(TimeGuard, Node):
         return self._thread.is_alive()
 
     def _serve(self) -> None:
-        wait_s, told = _FIRST_WAIT_S, ""
+        wait_s, logged = _FIRST_WAIT_S, ""
         while not self._stopped.is_set():
             self._gives = False
             try:
-                with closing(UsbCapture(self._wanted)) as capture:
+                with closing(UsbCapture(self._request)) as capture:
                     self._read(capture)
-            except Exception as error:  # noqa: BLE001  OpenCV and drivers raise what they like
+            except Exception as error:  # noqa: BLE001  # OpenCV and drivers raise what they like
                 if self._gives:  # it did, until now
-                    wait_s, told = _FIRST_WAIT_S, ""
-                if (text := self._words(error)) != told:
-                    told = text
-                    self.get_logger().error(told)
+                    wait_s, logged = _FIRST_WAIT_S, ""
+                if (text := self._words(error)) != logged:
+                    logged = text
+                    self.get_logger().error(text)
                 self._stopped.wait(wait_s)
                 wait_s = min(2.0 * wait_s, _LONGEST_WAIT_S)
 
@@ -145,7 +148,7 @@ class UsbCamera(TimeGuard, Node):
             if not self._gives:
                 self._gives = True
                 self.get_logger().info(
-                    f"{self._wanted.path}: {self._wanted.width} x {self._wanted.height} at "
+                    f"{self._request.path}: {self._request.width} x {self._request.height} at "
                     f"{capture.fps:g} fps, {capture.format}, on {self._publisher.topic_name}"
                 )
             self._publisher.publish(self._message(shot))
@@ -154,17 +157,17 @@ class UsbCamera(TimeGuard, Node):
         if isinstance(error, CameraError):
             return str(error)
         return (
-            f"{self._wanted.path}: expected pictures, found {type(error).__name__}: {error}; "
+            f"{self._request.path}: expected images, found {type(error).__name__}: {error}; "
             "the camera is opened again"
         )
 
     def _message(self, shot: Shot) -> Any:
-        message = CompressedImage() if self._wanted.compressed else Image()
+        message = CompressedImage() if self._request.compressed else Image()
         message.header.frame_id = self._frame_id
         message.header.stamp = (self.get_clock().now() - Duration(seconds=shot.age_s)).to_msg()
         # The only kind of bytes that a message takes without looking at each of them.
         message.data = array("B", shot.data.tobytes())
-        if self._wanted.compressed:
+        if self._request.compressed:
             message.format = "jpeg"
         else:
             message.height, message.width, _ = shot.data.shape
@@ -179,7 +182,7 @@ def main(args: Sequence[str] | None = None) -> None:
         sys.exit(_list(given))
     refuse_arguments("usb_camera", __doc__, PARAMETERS, given)
     pump_log()
-    # rclpy's own handlers would pull down what the camera's thread publishes on.
+    # rclpy's own handlers would shut down the context in which the camera's thread publishes.
     rclpy.init(args=given, signal_handler_options=SignalHandlerOptions.NO)
     ended = threading.Event()
     take_end_signals(lambda *_: ended.set())
@@ -203,12 +206,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _list(given: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser("usb_camera", description="One picture per camera.")
+    parser = argparse.ArgumentParser("usb_camera", description="One image per camera.")
     parser.add_argument("--list", action="store_true", required=True)
     parser.add_argument(
-        "--output", type=Path, help="folder for the pictures; without it none is written"
+        "--output", type=Path, help="folder for the images; without it none is written"
     )
-    parser.add_argument("--force", action="store_true", help="replace pictures that exist")
+    parser.add_argument("--force", action="store_true", help="replace images that exist")
     asked = parser.parse_args(given)
     try:
         for line in list_cameras(asked.output, asked.force):

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A USB camera through OpenCV and Video4Linux: opened, read, lost, opened again. No ROS here."""
+"""USB cameras through OpenCV and Video4Linux, without ROS: one that is read, and a list of all."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +16,18 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.errors import PolicyError
+from policy_inference.safe_files import whole_file
 
 MJPG = "MJPG"
 _LOST_READS, _LOST_AFTER_S = 5, 2.0
-"""A broken picture is one read that fails; a camera that is gone fails them all, or hangs."""
+"""A broken image is one read that fails; with a camera that was unplugged, all fail or hang."""
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _OLDEST_S = 1.0
-"""A picture of the driver that claims to be older is stamped by another clock than ours."""
+"""If the driver states an older image, its clock is not the steady clock."""
+_DEVICES, _NAMES, _LINKS = Path("/dev"), Path("/sys/class/video4linux"), Path("/dev/v4l/by-path")
+_SIZE, _FPS = (640, 480), 30.0
+_SHOTS = 10
+"""The first images of a camera are dark, until it has adjusted its exposure."""
 BANDWIDTH = (
     "if it works alone, two cameras on one USB bus ask for more than it has: put them on "
     "different buses, ask for less (width, height, fps), or let the driver compute what "
@@ -30,18 +36,18 @@ BANDWIDTH = (
 
 
 class CameraError(PolicyError):
-    """A camera is not there, gives no pictures, or others than asked for."""
+    """A camera is not there, gives no images, or gives images of another size or type."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class CameraRequest:
     """What is asked of a camera.
 
     Attributes:
         device: Path, or number of /dev/videoN.
-        width, height: Of the picture, pixels.
-        fps: Pictures per second.
-        compressed: Whether the camera's own JPEG is wanted, instead of pixels.
+        width, height: Of the image, pixels.
+        fps: Images per second.
+        compressed: Whether to read the camera's own JPEG instead of pixels.
     """
 
     device: str
@@ -57,7 +63,7 @@ class Wanted:
 
 
 class Shot(NamedTuple):
-    """A picture: `data` uint8 [height, width, 3] in blue, green, red; or the bytes of a JPEG."""
+    """An image: `data` uint8 [height, width, 3] in blue, green, red; or the bytes of a JPEG."""
 
     data: npt.NDArray[np.uint8]
     age_s: float
@@ -67,16 +73,16 @@ class Shot(NamedTuple):
 class UsbCapture:
     """An opened camera."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, request: CameraRequest) -> None:
         """Open the camera and ask for its settings, MJPG first: two cameras fit on one bus then.
 
         Raises:
-            CameraError: There is none, or it does not have what is asked for.
+            CameraError: There is no such camera, or it does not have what is asked for.
         """
-        self._wanted = wanted
+        self._request = request
         # By number where that can be: not all builds of OpenCV open Video4Linux by name.
-        number = device_number(wanted.path)
-        found = str(wanted.path) if number is None else number
+        number = device_number(request.path)
+        found = str(request.path) if number is None else number
         self._capture = cv2.VideoCapture(found, cv2.CAP_V4L2)
         try:
             self._ask()
@@ -86,76 +92,81 @@ class UsbCapture:
         self._failed, self._good_s, self._shots = 0, time.monotonic(), 0
 
     def _ask(self) -> None:
-        wanted, capture = self._wanted, self._capture
+        request, capture = self._request, self._capture
         if not capture.isOpened():
-            raise CameraError(_not_there(wanted.path))
-        if wanted.compressed:
+            raise CameraError(_why_not_opened(request.path))
+        if request.compressed:
             capture.set(cv2.CAP_PROP_CONVERT_RGB, 0)
         capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*MJPG))
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, wanted.width)
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, wanted.height)
-        capture.set(cv2.CAP_PROP_FPS, wanted.fps)
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, request.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, request.height)
+        capture.set(cv2.CAP_PROP_FPS, request.fps)
         self.format = _fourcc(capture.get(cv2.CAP_PROP_FOURCC))
         self.fps = float(capture.get(cv2.CAP_PROP_FPS))
         width, height = (
             int(capture.get(name)) for name in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
         )
-        if (width, height) != (wanted.width, wanted.height):
+        if (width, height) != (request.width, request.height):
             raise CameraError(
-                f"{wanted.path}: expected pictures of {wanted.width} x "
-                f"{wanted.height} pixels, found that the camera gives {width} x "
+                f"{request.path}: expected images of {request.width} x "
+                f"{request.height} pixels, found that the camera gives {width} x "
                 f"{height}; set width and height to a size that it has (v4l2-ctl -d "
-                f"{wanted.path} --list-formats-ext)"
+                f"{request.path} --list-formats-ext)"
             )
-        if wanted.compressed and self.format != MJPG:
+        if request.compressed and self.format != MJPG:
             raise CameraError(
-                f"{wanted.path}: expected a camera that gives {MJPG}, found "
+                f"{request.path}: expected a camera that gives {MJPG}, found "
                 f"{self.format}; set image_transport to raw"
             )
 
     def shoot(self) -> Shot | None:
-        """Wait for the next picture; None where one was broken, or does not come yet.
+        """Wait for the next image; None where it was broken, or has not come yet.
 
         Raises:
-            CameraError: The camera is gone, gives no pictures, or others than asked for.
+            CameraError: The camera was unplugged, gives no images, or gives images of another size
+                or type.
         """
         is_there, read = self._capture.read()
         data = None
         if is_there and read is not None:
-            data = whole_jpeg(read) if self._wanted.compressed else self._as_asked(read)
+            data = whole_jpeg(read) if self._request.compressed else self._checked(read)
         if data is not None:
             self._failed, self._good_s, self._shots = 0, time.monotonic(), self._shots + 1
             return Shot(data, self._age_s())
         self._failed += 1
         if self._failed >= _LOST_READS or time.monotonic() - self._good_s > _LOST_AFTER_S:
-            path = self._wanted.path
+            path = self._request.path
             if self._shots == 0:
                 raise CameraError(
-                    f"{path}: expected pictures, found a camera that opens and gives "
-                    f"none; {BANDWIDTH}"
+                    f"{path}: expected images, found a camera that opens and gives none; "
+                    f"{BANDWIDTH}"
                 )
-            raise CameraError(f"{path}: expected pictures, found none any more; is it plugged in?")
+            raise CameraError(f"{path}: expected images, found none any more; is it plugged in?")
         return None
 
-    def _as_asked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-        """Return a picture that is one, in colour and of the size asked for."""
-        shape = (self._wanted.height, self._wanted.width, 3)
+    def _checked(self, pixels: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """Return an image if it is in colour and has the size asked for.
+
+        Raises:
+            CameraError: It is not, or has not.
+        """
+        shape = (self._request.height, self._request.width, 3)
         if pixels.shape != shape or pixels.dtype != np.uint8:
             raise CameraError(
-                f"{self._wanted.path}: expected pictures of uint8 {list(shape)}, "
+                f"{self._request.path}: expected images of uint8 {list(shape)}, "
                 f"found {pixels.dtype} {list(pixels.shape)}, other than what the "
                 "camera agreed to; does another program change its settings?"
             )
         return pixels
 
     def _age_s(self) -> float:
-        """Return how long ago the driver got the picture, which it tells on the steady clock."""
+        """Return how long ago the driver got the image; it states that time on the steady clock."""
         got_ms = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         age_s = time.monotonic() - got_ms * 1e-3
         return age_s if 0.0 <= age_s <= _OLDEST_S else 0.0
 
     def close(self) -> None:
-        """Let go of the camera."""
+        """Release the camera."""
         self._capture.release()
 
 
@@ -181,13 +192,13 @@ def _fourcc(value: float) -> str:
     return int(value).to_bytes(4, "little", signed=value < 0).decode("ascii", "replace")
 
 
-def _not_there(path: Path) -> str:
-    """Say why a camera does not open."""
+def _why_not_opened(path: Path) -> str:
+    """Return why a camera does not open."""
     if not path.exists():
         there = sorted(str(other) for other in Path("/dev").glob("video*"))
         return (
             f"{path}: expected a camera, found nothing; there are {', '.join(there) or 'none'} "
-            "(usb_camera --list tells them apart)"
+            "(usb_camera --list shows which is which)"
         )
     if not os.access(path, os.R_OK | os.W_OK):
         return (
@@ -196,6 +207,79 @@ def _not_there(path: Path) -> str:
         )
     return (
         f"{path}: expected a camera, found a device that does not open: another program has "
-        "it, or it gives no pictures (a camera may have several devices; usb_camera --list "
-        "tells them apart)"
+        "it, or it gives no images (a camera may have several devices; usb_camera --list "
+        "shows which is which)"
     )
+
+
+def list_cameras(output: Path | None, force: bool) -> Iterator[str]:
+    """Take an image with each camera; yield a line about each device.
+
+    Args:
+        output: Folder for `videoN.jpg`; made where it is not there. None: no images are written.
+        force: Whether images that are there may be replaced.
+
+    Raises:
+        CameraError: An image is there already.
+        OSError: An image cannot be written.
+    """
+    devices = sorted(
+        (number, path)
+        for path in _DEVICES.glob("video*")
+        if (number := device_number(path)) is not None
+    )
+    if not devices:
+        yield "no camera: there is no /dev/video*"
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        there = [file for number, _ in devices if (file := _file(output, number)).exists()]
+        if there and not force:
+            raise CameraError(
+                f"{there[0]}: expected a file that is not there yet, found one; name "
+                "another folder, or replace it with --force"
+            )
+    for number, path in devices:
+        yield f"{path} ({_driver_name(number)}): {_tried(path, number, output)}"
+        for link in sorted(_LINKS.glob("*")):
+            if device_number(link) == number:
+                yield f"    always the same socket: {link}"
+
+
+def _tried(path: Path, number: int, output: Path | None) -> str:
+    """Take an image; return its size, format and file, or why there is none."""
+    width, height = _SIZE
+    request = CameraRequest(
+        device=str(path), width=width, height=height, fps=_FPS, compressed=False
+    )
+    try:
+        capture = UsbCapture(request)
+    except CameraError as error:
+        return str(error).removeprefix(f"{path}: ")
+    try:
+        shot = next(filter(None, [capture.shoot() for _ in range(_SHOTS)][::-1]), None)
+    except CameraError as error:
+        return str(error).removeprefix(f"{path}: ")
+    finally:
+        capture.close()
+    if shot is None:
+        return "expected images, found broken ones only"
+    described = f"{width} x {height}, {capture.format}"
+    if output is None:
+        return described
+    file = _file(output, number)
+    _, jpeg = cv2.imencode(".jpg", shot.data)
+    with whole_file(file, 0o644) as written:
+        written.write(jpeg.tobytes())
+    return f"{described}: {file}"
+
+
+def _file(output: Path, number: int) -> Path:
+    return output / f"video{number}.jpg"
+
+
+def _driver_name(number: int) -> str:
+    """Return the driver's name of a device."""
+    try:
+        return (_NAMES / f"video{number}" / "name").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "name unknown"

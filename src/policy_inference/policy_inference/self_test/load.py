@@ -8,8 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.numbers import number_in
+from policy_inference.machine.machine import Machine, number_in
 from policy_inference.machine.telemetry import read_safely
 
 SAMPLE_NS = 200_000_000

@@ -15,11 +15,12 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from policy_inference.backends.child_process import ChildProcess, end_with_parent
+from policy_inference.backends.child_process import ChildProcess
 from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.processes import end_with_parent
 
 CPU_S, LARGEST_BYTES, LIMIT_S = 10, 4 << 30, 60.0
 """Processor time and address space of the process, and how long it is waited for, s."""

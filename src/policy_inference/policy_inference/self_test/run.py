@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.examined import examined
-from policy_inference.backends.registry import artifacts_for, available, open_graphs
+from policy_inference.backends.registry import artifacts_for, available, examined, open_graphs
 from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import load_bundle

@@ -7,8 +7,7 @@ from __future__ import annotations
 import os
 import platform
 
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.system import board, release
 
 

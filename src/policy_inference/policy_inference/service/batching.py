@@ -26,8 +26,8 @@ REMEDY = (
 def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, int]:
     """Return the axis of each tensor of a model file that may have any size.
 
-    A row can be told from the others only where each tensor has one such axis, recurrent states
-    included. Before it may be layers in a state, in other tensors nothing but axes of size 1.
+    The rows of a batch can be assigned to robots only if each tensor has one such axis, recurrent
+    states included. Before it a state may have layers; other tensors only have axes of size 1.
 
     Args:
         backend: Whose file it is.
@@ -35,7 +35,7 @@ def batch_axes(backend: str, file: Path, carried: Container[str]) -> dict[str, i
         carried: Tensors of recurrent states.
 
     Raises:
-        BackendError: There is a tensor of which it cannot be told.
+        BackendError: The axis of a tensor is not known.
     """
     axes = dict[str, int]()
     for spec in chain(*tensors_of(backend, file)):

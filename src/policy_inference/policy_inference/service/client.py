@@ -53,7 +53,7 @@ def connect(
 
     Raises:
         ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
-        PolicyError: Nobody is there.
+        PolicyError: No service listens there.
     """
     try:
         connection = (
@@ -102,7 +102,7 @@ class PolicyClient:
 
         Raises:
             ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
-            PolicyError: It has gone.
+            PolicyError: The service has ended, or closed the connection.
         """
         self._stream, self._timeout_s, self._sequence = _Stream(connection), timeout_s, 0
         self._through: _Stream | _Shared = self._stream
@@ -145,7 +145,7 @@ class PolicyClient:
 
         Raises:
             ServiceError: What the service says against it (its code), or TOO_LATE.
-            PolicyError: The service has gone.
+            PolicyError: The service has ended, or closed the connection.
             ValueError: The observation has another shape.
         """
         rows = np.atleast_2d(np.asarray(observation, "<f4"))

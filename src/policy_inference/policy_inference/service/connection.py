@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from policy_inference.service.protocol import ServiceError
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.shared_memory import ServiceMemory
 from policy_inference.service.tls import TlsStream
 from policy_inference.service.unix_stream import UnixStream
@@ -24,11 +24,11 @@ _CREDENTIALS = struct.Struct("3i")
 _KEEP_ALIVE = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2, socket.TCP_KEEPCNT: 3}
 """A peer whose machine or cable died is noticed after about 11 s of silence, s and times."""
 _USER_TIMEOUT_MS = 10_000
-"""And that long after an answer that nobody acknowledges."""
+"""And that long after an answer that the peer does not acknowledge."""
 _DRAINED_BYTES = 1 << 16
 
 
-class Gone(Exception):  # noqa: N818  # mostly no error: clients come and go
+class Disconnected(Exception):  # noqa: N818  # mostly no error: clients come and go
     """The connection is over, and nothing more can be said over it."""
 
 
@@ -51,7 +51,7 @@ class Connection(ABC):
         self._socket, self.name, self._model = connected, name, model
         self._recv_into, self._send = connected.recv_into, connected.send
         self.source = ""
-        self.session: Session | None = None
+        self.session: ClientSession | None = None
         self.asked_ns, self._got = -1, 0
         self.memory: ServiceMemory | None = None
 
@@ -77,7 +77,7 @@ class Connection(ABC):
 
         Raises:
             ServiceError: The client broke the rules.
-            Gone: It went.
+            Disconnected: It went.
         """
 
     def has_more(self) -> bool:
@@ -96,7 +96,7 @@ class Connection(ABC):
 
         Raises:
             ServiceError: There is none; the connection goes on unless its code closes.
-            Gone: The client does not take it.
+            Disconnected: The client does not take it.
         """
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Connection(ABC):
         """Tell the client about an error, as far as protocol and client let.
 
         Raises:
-            Gone: The client does not take it.
+            Disconnected: The client does not take it.
         """
 
     def close(self) -> None:
@@ -124,9 +124,9 @@ class Connection(ABC):
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise Gone(error.strerror or str(error)) from None
+            raise Disconnected(error.strerror or str(error)) from None
         if not count:
-            raise Gone(
+            raise Disconnected(
                 "closed by the client in the middle of a request"
                 if self.is_incomplete
                 else "closed by the client"
@@ -142,8 +142,8 @@ class Connection(ABC):
         except BlockingIOError:
             pass
         except OSError as error:
-            raise Gone(error.strerror or str(error)) from None
-        raise Gone("the client does not take its answers")
+            raise Disconnected(error.strerror or str(error)) from None
+        raise Disconnected("the client does not take its answers")
 
     def _send_with(self, data: memoryview | bytes, files: Sequence[int]) -> int:
         assert isinstance(self._socket, UnixStream)

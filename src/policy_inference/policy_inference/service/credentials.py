@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_inference.errors import PolicyError
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 from policy_inference.service.protocol import LONGEST_TOKEN
 
 if TYPE_CHECKING:  # only TLS needs it, and it takes 30 ms to import
@@ -67,7 +67,7 @@ def server_context(
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION
     try:
-        # Asked for a passphrase, a service has nobody who would type one.
+        # OpenSSL would ask for a passphrase on the terminal, and wait for ever.
         context.load_cert_chain(certificate, key, password=lambda: b"")
     except (ssl.SSLError, ValueError) as error:
         raise PolicyError(
@@ -135,7 +135,7 @@ def _certificates(file: Path) -> list[x509.Certificate]:
     except ValueError:
         found = []
     if not found:
-        raise PolicyError(f"{file}: expected a certificate, PEM, found something else")
+        raise PolicyError(f"{file}: expected a certificate, PEM, found a file of another format")
     return found
 
 

@@ -25,7 +25,7 @@ _log = logging.getLogger("policy_inference")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class EndpointOptions:
     """Endpoints as a user asks for them; none of them means `default_socket`.
 
     Attributes:
@@ -80,13 +80,13 @@ class Listener:
         self._is_lost = False
 
     def look(self) -> None:
-        """Say it once where its file is gone: clients find it there no more."""
+        """Log once if its file is gone: clients do not find it any more."""
         if self._path is None or self._is_lost or self._is_found(self._path):
             return
         self._is_lost = True
         _log.error(
-            "%s: expected the socket of this service, found none or another one: clients "
-            "that are connected are served, new ones cannot come; start it again",
+            "%s: expected the socket of this service, found none, or that of another process: "
+            "connected clients are served, new ones cannot connect; restart the service",
             self._path,
         )
 
@@ -105,7 +105,9 @@ class Listener:
             return False
 
 
-def open_listeners(asked: Asked, environment: Mapping[str, str] = os.environ) -> list[Listener]:
+def open_listeners(
+    asked: EndpointOptions, environment: Mapping[str, str] = os.environ
+) -> list[Listener]:
     """Open all endpoints that are asked for, or none.
 
     Raises:
@@ -134,7 +136,7 @@ def open_listeners(asked: Asked, environment: Mapping[str, str] = os.environ) ->
 
 
 def default_socket(environment: Mapping[str, str]) -> Path:
-    """Return the path of the socket where nobody asks for an endpoint; makes its folder.
+    """Return the path of the socket if no endpoint is asked for; makes its folder.
 
     The folder is the runtime directory that systemd gives, else the user's, else that of /run.
 
@@ -169,22 +171,22 @@ def is_loopback(address: str) -> bool:
     return ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
-def _raw_tcp(place: tuple[str, int], asked: Asked) -> Listener:
+def _raw_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
     where, listening, is_beyond = listen_tcp(
         "--tcp",
         place,
         needs_secret=not asked.insecure_tcp,
-        remedy="the raw protocol knows neither encryption nor who asks: use --framed-tcp with TLS, "
-        "or say --insecure-tcp",
+        remedy="the raw protocol has no encryption and no authentication: use --framed-tcp with "
+        "TLS, or add --insecure-tcp",
     )
     warning = (
-        f"INSECURE: {where} speaks the raw protocol beyond this machine: whoever reaches "
-        "it may ask the policy, and see what others ask (--insecure-tcp)"
+        f"INSECURE: {where} speaks the raw protocol beyond this machine: each program that "
+        "reaches it may ask the policy, and see what others ask (--insecure-tcp)"
     )
     return Listener(listening, "raw", where, warning=warning if is_beyond else "")
 
 
-def _framed_tcp(place: tuple[str, int], asked: Asked) -> Listener:
+def _framed_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
     knows_clients = asked.tls is not None and (
         asked.tls.verify_mode is ssl.CERT_REQUIRED or asked.has_token
     )
@@ -192,7 +194,7 @@ def _framed_tcp(place: tuple[str, int], asked: Asked) -> Listener:
         "--framed-tcp",
         place,
         needs_secret=not knows_clients,
-        remedy="say --tls-cert and --tls-key, and who may connect: --tls-client-ca or --token-file",
+        remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
     )
     return Listener(listening, "framed", where, tls=asked.tls)
 

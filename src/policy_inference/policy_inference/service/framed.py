@@ -30,7 +30,7 @@ from policy_inference.service.protocol import (
     frame,
     read_header,
 )
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.shared_memory import WAKE, ServiceMemory
 from policy_inference.service.tls import TlsStream
 from policy_inference.service.unix_stream import UnixStream
@@ -46,7 +46,7 @@ _MOST_WAKES = 64
 
 
 class FramedConnection(Connection):
-    """A client that says what it is, and is told what is wrong."""
+    """A client of the framed protocol: it introduces itself, and gets errors with a reason."""
 
     protocol = "framed"
 
@@ -63,7 +63,7 @@ class FramedConnection(Connection):
         """
         super().__init__(connected, name, model)
         self._token = token
-        # One byte more than a frame tells that a client sent more than one.
+        # If one byte more than a frame arrives, the client sent more than one.
         self._request = memoryview(bytearray(LONGEST_HELLO + 1))
         self._header = Header(*[0] * len(Header._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
@@ -86,7 +86,7 @@ class FramedConnection(Connection):
         return self.memory is None and super().has_more()
 
     def answer(self) -> None:
-        """Send ACTION; raise what speaks against it."""
+        """Send ACTION; raise the error if there is no answer."""
         session, header = self.session, self._header
         assert session is not None
         if session.problem is not None:
@@ -120,7 +120,7 @@ class FramedConnection(Connection):
             stamp_ns=self._header.stamp_ns,
             answered_ns=time.monotonic_ns(),
         )
-        if self.memory is not None and self.memory.owes and self.memory.answer(said):
+        if self.memory is not None and self.memory.reply_pending and self.memory.answer(said):
             self._wake()
         if self.memory is None or error.code.closes:
             self._send_whole(said)
@@ -171,12 +171,12 @@ class FramedConnection(Connection):
             )
 
     def _wake(self) -> None:
-        """Wake a client that sleeps, which is the same to the system as an answer by the socket."""
-        # Full: it has been woken often enough. Broken: reading tells that it has gone.
+        """Wake a client that sleeps, which costs the same as an answer through the socket."""
+        # Full: it has been woken often enough. Broken: the next read finds that it has left.
         with contextlib.suppress(OSError):
             self._send(WAKE)
 
-    def _begin(self, session: Session, header: Header) -> None:
+    def _begin(self, session: ClientSession, header: Header) -> None:
         session.rows = header.rows
         if header.flags == RESET:
             session.restarts = True

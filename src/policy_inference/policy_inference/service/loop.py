@@ -11,27 +11,27 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
-from policy_inference.service.connection import Connection, Gone, Stream
-from policy_inference.service.endpoints import Listener
-from policy_inference.service.entrance import (
+from policy_inference.service.accepting import (
     LOOK_NS,
     PAUSE_NS,
-    Entrance,
-    Room,
+    ClientAcceptor,
+    ClientLimits,
     ended_for_others,
 )
+from policy_inference.service.connection import Connection, Disconnected, Stream
+from policy_inference.service.endpoints import Listener
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
+from policy_inference.service.peers import Waker
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.service.spinning import Spinning
-from policy_inference.service.waker import Waker
 
 HELLO_WITHIN_NS = 1_000_000_000
 REST_WITHIN_NS = 100_000_000
 _IDLE_S = 1.0
-"""The loop wakes at least that often: whoever watches it sees that it is alive."""
+"""The loop wakes at least that often, so that its observer can report that it is alive."""
 _NO_HELLO = f"no HELLO within {HELLO_WITHIN_NS // 1_000_000} ms"
 _NO_REST = f"the rest of a request did not follow within {REST_WITHIN_NS // 1_000_000} ms"
 
@@ -62,23 +62,23 @@ class ServiceLoop:
             clients: Most at once of one user or machine; others find an eighth more.
             spin_ns: How long to look for the next request in shared memory before sleeping.
             token: That clients of the framed protocol must know; empty for none.
-            observer: Is told what happens.
+            observer: Gets all events.
             clock: Of all time-outs, ns.
         """
-        self._model, self._room = model, Room(clients)
+        self._model, self._limits = model, ClientLimits(clients)
         self._token, self._observer, self._clock = token, observer or Observer(), clock
         self._connections = dict[int, Connection]()
         # By the time at which they end: all of one kind have the same time, the oldest is first.
         self._greeting, self._incomplete = dict[Connection, int](), dict[Connection, int]()
         self._paused = dict[Listener, int]()
-        self._waiting = dict[Connection, Session]()
+        self._waiting = dict[Connection, ClientSession]()
         self._poll = select.epoll()
-        self._most_events = self._room.most + len(listeners) + 1
+        self._most_events = self._limits.most + len(listeners) + 1
         self._sources = dict[int, Callable[[], None]]()
         self._waker, self._spinning = Waker(), Spinning(spin_ns)
         self._is_stopped, self._now_ns, self._look_ns = False, clock(), 0
         self._watch(self._waker.fileno(), self._woken)
-        self._entrance = Entrance(listeners, self._let_in, self._observer, self._waker.wake)
+        self._acceptor = ClientAcceptor(listeners, self._let_in, self._observer, self._waker.wake)
         for listener in listeners:
             self._watch(listener.socket.fileno(), partial(self._accept, listener))
 
@@ -95,7 +95,7 @@ class ServiceLoop:
         """Serve until `stop`.
 
         Raises:
-            BackendError: The model can answer nobody any more.
+            BackendError: The model can answer no client any more.
         """
         while not self._is_stopped:
             self.step(_IDLE_S)
@@ -104,7 +104,7 @@ class ServiceLoop:
         """Make one pass; wait for something to do, so long at most.
 
         Raises:
-            BackendError: The model can answer nobody any more.
+            BackendError: The model can answer no client any more.
         """
         # What begins to wait in this pass is not late in it.
         may_be_late = bool(self._incomplete or self._greeting or self._paused)
@@ -131,7 +131,7 @@ class ServiceLoop:
             self._end_late_ones()
         if now_ns >= self._look_ns:
             self._look_ns = now_ns + LOOK_NS
-            self._entrance.look()
+            self._acceptor.look()
         self._observer.passed(now_ns)
 
     def close(self) -> None:
@@ -139,7 +139,7 @@ class ServiceLoop:
         ending = ServiceError(Code.ENDING, "the service ends")
         for connection in [*self._connections.values()]:
             self._end(connection, ending)
-        self._entrance.close()
+        self._acceptor.close()
         self._poll.close()
         self._waker.close()
 
@@ -157,7 +157,7 @@ class ServiceLoop:
         """Take what a client says."""
         try:
             is_complete = read()
-        except (ServiceError, Gone) as error:
+        except (ServiceError, Disconnected) as error:
             self._end(connection, error)
             return
         if is_complete:
@@ -186,7 +186,7 @@ class ServiceLoop:
                 connection.answer()
             except ServiceError as error:
                 self._fail(connection, error)
-            except Gone as error:
+            except Disconnected as error:
                 self._end(connection, error)
             else:
                 now_ns = self._clock()
@@ -215,16 +215,16 @@ class ServiceLoop:
             self._observer.failed(connection, error)
             try:
                 connection.say(error)
-            except Gone as gone:
+            except Disconnected as gone:
                 self._end(connection, gone)
         if error.code is Code.INFERENCE_FAILED and (problem := self._model.problem):
             raise BackendError(problem)
 
-    def _end(self, connection: Connection, reason: ServiceError | Gone) -> None:
+    def _end(self, connection: Connection, reason: ServiceError | Disconnected) -> None:
         """Close a connection, and say why where the client's protocol has words for it."""
         if isinstance(reason, ServiceError):
             self._observer.failed(connection, reason)
-            with contextlib.suppress(Gone):
+            with contextlib.suppress(Disconnected):
                 connection.say(reason)
         del self._connections[connection.fileno()]
         self._spinning.forget(connection.memory)
@@ -237,7 +237,7 @@ class ServiceLoop:
 
     def _accept(self, listener: Listener) -> None:
         """Let a few in; where that cannot be, leave the others in their queue for a moment."""
-        if not self._entrance.accept(listener):
+        if not self._acceptor.accept(listener):
             self._poll.modify(listener.socket.fileno(), 0)
             self._paused[listener] = self._now_ns + PAUSE_NS
 
@@ -249,10 +249,10 @@ class ServiceLoop:
             connection = FramedConnection(connected, name, self._model, self._token)
         connection.source = source
         if not self._has_room(source):
-            with contextlib.suppress(Gone):
-                connection.say(self._room.full)
+            with contextlib.suppress(Disconnected):
+                connection.say(self._limits.full)
             connection.close()
-            self._observer.refused(name, str(self._room.full))
+            self._observer.refused(name, str(self._limits.full))
             return
         self._connections[connection.fileno()] = connection
         self._poll.register(connection.fileno(), select.EPOLLIN)
@@ -262,7 +262,7 @@ class ServiceLoop:
 
     def _has_room(self, source: str) -> bool:
         """Return whether a client of that source can come; ends one that is silent for it."""
-        crowd = self._room.crowd(source, self._connections.values())
+        crowd = self._limits.crowd(source, self._connections.values())
         if not crowd:
             return True
         ended = ended_for_others(crowd, self._now_ns)
@@ -298,4 +298,4 @@ class ServiceLoop:
 
     def _woken(self) -> None:
         self._waker.awake()
-        self._entrance.take_over()
+        self._acceptor.take_over()

@@ -25,12 +25,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
-from policy_inference.machine.numbers import number_in
+from policy_inference.machine.machine import number_in
 from policy_inference.service.connection import source_of
-from policy_inference.service.counts import LATENCY_BOUNDS_S, Counts, Histogram
 from policy_inference.service.endpoints import listen_tcp
-from policy_inference.service.places import Places
-from policy_inference.service.waker import Waker
+from policy_inference.service.observer import LATENCY_BOUNDS_S, Counts, Histogram
+from policy_inference.service.peers import PeerSlots, Waker
 
 _PATH = "/metrics"
 _WITHIN_S = 1.0
@@ -116,7 +115,7 @@ class MetricsServer:
     """Answers scrapers over HTTP until `close`; none of them waits for another.
 
     One thread reads them all and waits for none. Each has a deadline; where all places are taken
-    the machine with most of them loses its oldest. So whoever asks at once is answered.
+    the machine with most of them loses its oldest. So a scraper that asks at once is answered.
 
     Attributes:
         port: It listens at.
@@ -139,7 +138,7 @@ class MetricsServer:
         self._listening.setblocking(False)
         self.port: int = self._listening.getsockname()[1]
         self._text, self._text_until_s = b"", 0.0
-        self._scrapers, self._closing = Places[_Scraper](_MOST, _WITHIN_S), threading.Event()
+        self._scrapers, self._closing = PeerSlots[_Scraper](_MOST, _WITHIN_S), threading.Event()
         self._waker, self._selector = Waker(), selectors.DefaultSelector()
         for source in (self._waker, self._listening):
             self._selector.register(source, selectors.EVENT_READ)
@@ -253,7 +252,7 @@ class _Answer(BaseHTTPRequestHandler):
         self.rfile, self.wfile = io.BytesIO(self._request), io.BytesIO()
 
     def finish(self) -> None:
-        """Leave what was written to whoever sends it."""
+        """Send nothing: the server's thread sends what was written."""
 
     def do_GET(self) -> None:  # http.server's name for it
         """Answer with the metrics."""

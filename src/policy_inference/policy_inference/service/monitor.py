@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What becomes of what the loop tells: counts, log lines of events, the watchdog, faults named."""
+"""Observes the loop: counts, log lines of events, the watchdog, and the causes of faults."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ import time
 from collections.abc import Callable, Mapping
 
 from policy_inference.errors import BackendError
-from policy_inference.machine.host import Host
 from policy_inference.machine.machine import Machine
-from policy_inference.machine.telemetry_reader import TelemetryReader
+from policy_inference.machine.sensors import Host
+from policy_inference.machine.telemetry import TelemetryReader
 from policy_inference.service.connection import Connection
-from policy_inference.service.counts import Counts
 from policy_inference.service.drift import LatencyDrift
-from policy_inference.service.events import EventLog
 from policy_inference.service.notify import Notifier
-from policy_inference.service.observer import Observer
+from policy_inference.service.observer import Counts, EventLog, Observer
 from policy_inference.service.observing import ObservationWatch
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.serving import ServedModel
@@ -50,8 +48,8 @@ class Monitor(Observer):
         """Watch from now on.
 
         Args:
-            model: Knows healthy observations and its rate, and tells the telemetry of its device.
-            notifier: Hears once per second that the loop makes progress.
+            model: Has statistics of healthy observations, its rate, and its device's telemetry.
+            notifier: Reports once per second that the loop makes progress.
             clock: Steady, ns.
         """
         self.counts, self.telemetry = Counts(PROTOCOLS), dict[str, str]()
@@ -70,7 +68,7 @@ class Monitor(Observer):
         self._due_ns = self._now_ns = 0
         if notifier.watchdog_s is not None and notifier.watchdog_s < _LEAST_WATCHDOG_S:
             _log.warning(
-                "WatchdogSec=%g: expected %g s or more: an idle service tells once per "
+                "WatchdogSec=%g: expected %g s or more: an idle service reports once per "
                 "second that it is alive",
                 notifier.watchdog_s,
                 _LEAST_WATCHDOG_S,
@@ -138,12 +136,13 @@ class Monitor(Observer):
                 self._look(connection, watch)
 
     def passed(self, now_ns: int) -> None:
-        """Judge the observations of one client at most: everybody has their answers, and waits.
+        """Judge the observations of one client at most, since meanwhile all clients wait.
 
-        Once per second: see that the model lives, feed the watchdog, judge latency, read telemetry.
+        Once per second: check that the model works, notify the watchdog, judge latency, read
+        telemetry.
 
         Raises:
-            BackendError: The model can answer nobody any more, which nobody may have asked.
+            BackendError: The model can answer no client any more; there may be no request then.
         """
         self._now_ns = now_ns
         if self._to_judge:
@@ -159,9 +158,9 @@ class Monitor(Observer):
         self.telemetry = dict(found)
         for text in problems:
             _log.warning("%s", text)
-        self._tell_drift(found)
+        self._report_drift(found)
 
-    def _tell_drift(self, telemetry: Mapping[str, str]) -> None:
+    def _report_drift(self, telemetry: Mapping[str, str]) -> None:
         text = self._drift.judge(telemetry)
         if text is None:
             return

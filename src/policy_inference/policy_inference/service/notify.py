@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the service tells systemd: sd_notify(3), and the watchdog of systemd.service(5)."""
+"""Notifies systemd: sd_notify(3), and the watchdog of systemd.service(5).
+
+Not with the package sdnotify, whose socket waits for a manager that does not read, and which knows
+no watchdog and reports no address that is wrong.
+"""
 
 from __future__ import annotations
 
@@ -34,14 +38,14 @@ class Notifier:
         if address.startswith("@"):  # Linux' abstract names begin with NUL
             address = "\0" + address[1:]
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        # A manager that does not read must not hold up the clients.
+        # A manager that does not read must not delay the clients.
         self._socket.setblocking(False)
         try:
             self._socket.connect(address)
         except OSError as error:
             _log.warning(
                 "NOTIFY_SOCKET %s: expected one that can be written to, found: %s; "
-                "systemd is told nothing",
+                "systemd is not notified",
                 environment["NOTIFY_SOCKET"],
                 error.strerror,
             )
@@ -56,9 +60,9 @@ class Notifier:
         self._send(f"STATUS={status}")
 
     def alive(self) -> None:
-        """Say that there is progress; at least twice per period, from the thread that makes it.
+        """Report progress, at least twice per period, from the thread that makes the progress.
 
-        Nobody else may call it: a hung inference is what the watchdog is for.
+        No other thread may call it: the watchdog is there to find an inference that hangs.
         """
         self._send("WATCHDOG=1")
 

@@ -22,7 +22,7 @@ _ACTION_NOT_FINITE = "action: expected finite values of the model, found NaN or 
 Place = tuple[Sequence[Lane], int, int]
 
 
-class Session:
+class ClientSession:
     """What one client asks of the model.
 
     Attributes:
@@ -32,7 +32,7 @@ class Session:
             before `infer`.
         restarts: Set before `infer`, recurrent state starts clean with this observation, also
             where there is no answer to it; `infer` takes it back.
-        problem: What speaks against the latest answer, which is then undefined; else None.
+        problem: Why the latest answer is undefined; else None.
         place: Lanes of the latest inference, the first of its own among them, how many those are.
         seats: Its robots in these, each with its lane.
         entries: What is written there: the way, the values, and into what.
@@ -138,7 +138,7 @@ class ServedModel:
 
     @property
     def problem(self) -> str:
-        """Why no inference can succeed any more; empty where nothing speaks against one."""
+        """Why no inference can succeed any more; empty where one can."""
         return self.backend.problem() or self._together[0].problem()
 
     def answer_dim(self, answer: Answer) -> int:
@@ -167,7 +167,7 @@ class ServedModel:
                 "allows more",
             )
 
-    def open_session(self, hello: Hello, observation: F32, answer: F32) -> Session:
+    def open_session(self, hello: Hello, observation: F32, answer: F32) -> ClientSession:
         """Return a session of a client.
 
         Args:
@@ -179,14 +179,14 @@ class ServedModel:
             ServiceError: As `require_offered`.
         """
         self.require_offered(hello)
-        session = Session(hello, observation, answer)
+        session = ClientSession(hello, observation, answer)
         (lane,) = self._alone[1]
         session.robots = [
             Robot(self._policy, lane, *row) for row in zip(observation, answer, strict=True)
         ]
         return session
 
-    def infer(self, sessions: Sequence[Session]) -> None:
+    def infer(self, sessions: Sequence[ClientSession]) -> None:
         """Answer all of them, in as few inferences as the batch allows.
 
         A session's problem is its own: the others of the same inference get their answers.
@@ -207,7 +207,7 @@ class ServedModel:
         self._together[0].close()
         self.backend.close()
 
-    def _infer(self, sessions: Sequence[Session], rows: int) -> None:
+    def _infer(self, sessions: Sequence[ClientSession], rows: int) -> None:
         backend, lanes = self._alone if rows == 1 else self._together
         start, some = 0, False
         for session in sessions:
@@ -229,13 +229,13 @@ class ServedModel:
             if session.problem is None:
                 session.problem = self._copy(session) if session.copies else self._take(session)
 
-    def _fail(self, sessions: Sequence[Session], error: BackendError) -> None:
+    def _fail(self, sessions: Sequence[ClientSession], error: BackendError) -> None:
         for session in sessions:
             if session.problem is None:
                 session.problem = ServiceError(Code.INFERENCE_FAILED, str(error))
                 self.counters[Rule.INFERENCE_ERROR.value] += session.rows
 
-    def _fill(self, session: Session) -> ServiceError | None:
+    def _fill(self, session: ClientSession) -> ServiceError | None:
         """Write the observations and the states of a session into its lanes."""
         if session.restarts:
             session.restarts = False
@@ -256,7 +256,7 @@ class ServedModel:
                 lane.put_state(robot.state)
         return None
 
-    def _copy(self, session: Session) -> ServiceError | None:
+    def _copy(self, session: ClientSession) -> ServiceError | None:
         """Take the answers of a session to which nothing is done."""
         for row, (output, answer) in enumerate(session.copies):
             # Of a dozen numbers Python's sum takes half as long as a product of numpy's.
@@ -265,7 +265,7 @@ class ServedModel:
             answer[:] = output
         return None
 
-    def _take(self, session: Session) -> ServiceError | None:
+    def _take(self, session: ClientSession) -> ServiceError | None:
         """Take the answers of a session from its lanes, and all of its states or none."""
         for row, (_, lane) in enumerate(session.seats):
             if not lane.is_finite():

@@ -3,10 +3,10 @@
 """One request and one answer at a time in memory that the service shares with a client.
 
 docs/service_protocol.md has the layout. The service trusts nothing in it: the memory is sealed, so
-that it cannot shrink under its reader; a request is copied before anybody looks at it.
+that it cannot shrink under its reader; a request is copied before it is read.
 
-Who sleeps is woken by a byte over the connection. A pipe or an eventfd would be one open file that
-both have: its flags and locks would be in the other's hands, and a write could wait for ever.
+A byte over the connection wakes an end that sleeps. A pipe or an eventfd would be one open file of
+both ends: the other end could change its flags and locks, and a write could wait for ever.
 """
 
 from __future__ import annotations
@@ -48,12 +48,13 @@ class _Fence:
     """A full memory barrier: what is done before it is seen before what is done after it.
 
     Python has none: what the interpreter's own locks order is its business, and may change. The
-    kernel has one that everybody depends on: who sets a futex's word and then calls FUTEX_WAKE
-    must not miss one who waits, so that the kernel puts a full barrier (smp_mb) between what was
-    stored before the call and its look at those who wait (kernel/futex/waitwake.c). It is an
-    instruction of the thread that calls: `mfence` or a locked one on x86-64, `dmb ish` on aarch64,
-    the same as `atomic_thread_fence(seq_cst)` in the C++ client. With nobody waiting, which nobody
-    ever does here, it takes no lock and wakes nobody: 0.3 us, nearly all of it the call itself.
+    kernel has one on which all of its users depend: a thread that sets a futex's word and then
+    calls FUTEX_WAKE must not miss a thread that waits. So the kernel puts a full barrier (smp_mb)
+    between what was stored before the call and its look at those that wait
+    (kernel/futex/waitwake.c). It is an instruction of the thread that calls: `mfence` or a locked
+    one on x86-64, `dmb ish` on aarch64, the same as `atomic_thread_fence(seq_cst)` in the C++
+    client. No thread ever waits here, so the call takes no lock and wakes no thread: 0.3 us, nearly
+    all of it the call itself.
 
     On x86-64 only the order of a store and a later load needs it. On aarch64 all four do: loads
     and stores of different words are seen in any order. Each word itself is read and written by one
@@ -89,11 +90,11 @@ class _Fence:
 class _End:
     """What both ends do.
 
-    A frame is written, then the counter; the counter is read, then the frame: a fence between the
-    two at either end makes what is read whole. Who goes to sleep raises its flag, then looks at the
-    counter once more; who asks or answers moves the counter, then looks at the flag: with a fence
-    between the two at either end, at least one of them sees the other, so that no one sleeps on.
-    That holds whether an end sleeps or spins; spinning only looks again and again.
+    The writer writes the frame, then the counter; the reader reads the counter, then the frame. A
+    fence between the two, at both ends, makes the frame whole. An end that goes to sleep raises its
+    flag, then reads the counter once more; an end that asks or answers increments the counter, then
+    reads the flag. With a fence between the two, at least one end sees the other's write, so that
+    no end sleeps for ever. This also holds for an end that spins, which only reads again and again.
     """
 
     def __init__(self, memory: int, size: int, own: _Side, other: _Side) -> None:
@@ -130,12 +131,12 @@ class _End:
 
 
 class ServiceMemory(_End):
-    """The service's end; whatever the client does there, it does to itself alone.
+    """The service's end; a client that breaks the rules harms only itself.
 
     Attributes:
         bytes: Size of the memory.
         file: Descriptor of the memory, which the client gets; until `passed`.
-        owes: Whether a request was taken and not answered yet.
+        reply_pending: Whether a request was taken and not answered yet.
     """
 
     def __init__(self, rows: int, obs_dim: int, answer_dim: int) -> None:
@@ -149,7 +150,7 @@ class ServiceMemory(_End):
         answer = _rounded(HEADER.size + max(4 * rows * answer_dim, LONGEST_TEXT))
         self.bytes = _REQUEST + request + answer
         client, service = _sides(request)
-        self.file, self.owes, self._in_vain = -1, False, 0
+        self.file, self.reply_pending, self._in_vain = -1, False, 0
         try:
             self.file = os.memfd_create("policy_inference", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             os.ftruncate(self.file, self.bytes)
@@ -169,12 +170,12 @@ class ServiceMemory(_End):
             os.close(self.file)
             self.file = -1
 
-    def stirs(self) -> bool:
+    def has_request(self) -> bool:
         """Return whether there is something to `take`."""
-        return self._counters[self._other.counter] != self.count and not self.owes
+        return self._counters[self._other.counter] != self.count and not self.reply_pending
 
     def take(self, into: memoryview) -> bool:
-        """Copy the request; what it says is the client's, who may change the original meanwhile.
+        """Copy the request, which the client may change meanwhile; its content is not checked.
 
         Args:
             into: As long as the longest request.
@@ -193,7 +194,7 @@ class ServiceMemory(_End):
                 f"shared memory: expected {self.count} requests or "
                 f"one more, found {self.count + ahead}",
             )
-        if not ahead or self.owes:
+        if not ahead or self.reply_pending:
             # Once is no fault: it may ask in the moment in which the service goes to sleep.
             self._in_vain += 1
             if self._in_vain > _WAKES_IN_VAIN:
@@ -201,17 +202,17 @@ class ServiceMemory(_End):
                     Code.BAD_FRAME, f"shared memory: woken {self._in_vain} times without a request"
                 )
             return False
-        self._in_vain, self.owes = 0, True
+        self._in_vain, self.reply_pending = 0, True
         self._read(into)
         return True
 
     def answer(self, frame: bytes | bytearray | memoryview) -> bool:
         """Give the answer to the request; return whether the client sleeps and is to be woken."""
-        self.owes = False
+        self.reply_pending = False
         return self._write(frame)
 
     def stay_awake(self) -> None:
-        """Let the client not wake the service: somebody looks whether it `stirs`."""
+        """Let the client not wake the service, which looks for requests itself meanwhile."""
         self._flags[self._own.sleeps] = 0
 
     def sleep(self) -> None:

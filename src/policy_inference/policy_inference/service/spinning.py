@@ -12,7 +12,7 @@ from policy_inference.service.framed import FramedConnection
 from policy_inference.service.shared_memory import ServiceMemory
 
 _LOOKS = 16
-"""In a row; whatever else there is has to wait for so long, which is a few microseconds."""
+"""In a row; all other events wait meanwhile, for a few microseconds."""
 
 
 class Spinning:
@@ -43,7 +43,7 @@ class Spinning:
     def wait(
         self, poll: select.epoll, most_events: int, timeout_s: float, clock: Callable[[], int]
     ) -> tuple[list[FramedConnection], list[tuple[int, int]]]:
-        """Return who has asked, and what else has happened; nothing where nobody is expected.
+        """Return the clients with a request, and other events; nothing where none is expected.
 
         Args:
             poll: Everything else.
@@ -58,16 +58,15 @@ class Spinning:
         return [], []
 
     def _look(self, now_ns: int) -> list[FramedConnection]:
-        """Return those with a request; those that were expected in vain sleep."""
+        """Return those with a request; a client whose time is over may wake the service again."""
         expected = self.expected
         for _ in range(_LOOKS):
-            for memory in expected:
-                if memory.stirs():
-                    return [client for memory, (client, _) in expected.items() if memory.stirs()]
+            if any(memory.has_request() for memory in expected):
+                return [client for memory, (client, _) in expected.items() if memory.has_request()]
         late = [
             (memory, client) for memory, (client, end_ns) in expected.items() if end_ns <= now_ns
         ]
         for memory, _ in late:
             del expected[memory]
             memory.sleep()
-        return [client for memory, client in late if memory.stirs()]
+        return [client for memory, client in late if memory.has_request()]

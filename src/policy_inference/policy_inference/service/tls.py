@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from policy_inference.service.places import Places
-from policy_inference.service.waker import Waker
+from policy_inference.service.peers import PeerSlots, Waker
 
 MOST = 32
 """Under way at once; with one more, the address that has most of them loses its oldest."""
@@ -72,7 +71,7 @@ class Handshakes:
         self._new, self._ended = deque[Handshake](), deque[Handshake]()
         self._waker, self._selector = Waker(), selectors.DefaultSelector()
         self._selector.register(self._waker, selectors.EVENT_READ)
-        self._under_way = Places[Handshake](MOST, within_s)
+        self._under_way = PeerSlots[Handshake](MOST, within_s)
         self._thread = threading.Thread(target=self._run, name="handshakes", daemon=True)
         self._thread.start()
 
@@ -99,7 +98,7 @@ class Handshakes:
         return found
 
     def close(self) -> None:
-        """End the thread and close all sockets that nobody took."""
+        """End the thread and close the sockets of all handshakes that were not taken over."""
         self._is_closed = True
         self._waker.wake()
         self._thread.join()

@@ -31,7 +31,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
     """Listen at a path; a socket file that a dead process left there is replaced.
 
     Args:
-        path: Of the socket file; owner and group may connect, nobody else.
+        path: Of the socket file; only its owner and its group may connect.
         backlog: As of listen(2).
         group: Of the file; that of the process if empty.
 
@@ -70,7 +70,7 @@ def listen(path: Path, backlog: int, group: str = "") -> socket.socket:
 
 
 def identity(path: Path) -> tuple[int, int]:
-    """Return what tells this file from another at the same path.
+    """Return device and inode of a file, which differ if another file replaces it at its path.
 
     Raises:
         OSError: It is not there.
@@ -91,7 +91,7 @@ def _locked(folder: Path) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > ends_s:
-                    # Services hold it for a moment: this is somebody who can read the folder.
+                    # Services hold it for a moment; any program that can read the folder can, too.
                     _log.warning(
                         "%s: another process keeps this folder locked: two services that "
                         "begin at the same moment may take the same path",
@@ -105,21 +105,21 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _make_room(path: Path) -> None:
-    """Remove what a dead process left; refuse whatever else is there."""
+    """Remove the socket of a process that has ended; refuse anything else that is there."""
     try:
         found = path.lstat()
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise PolicyError(
-            f"{path}: expected a free path or a socket that nobody uses any more, "
-            "found another file, which stays"
+            f"{path}: expected a free path or a socket that no process uses any more, "
+            "found a file that is no socket, which stays"
         )
     with socket.socket(socket.AF_UNIX) as asking:
         asking.setblocking(False)
         answer = asking.connect_ex(str(path))
     if answer == errno.ECONNREFUSED:
-        _log.warning("%s: replaces the socket of a process that is gone", path)
+        _log.warning("%s: replaces the socket of a process that has ended", path)
         path.unlink()
     elif answer in (errno.EACCES, errno.EPERM):
         raise PolicyError(
@@ -128,7 +128,7 @@ def _make_room(path: Path) -> None:
         )
     elif answer != errno.ENOENT:
         raise PolicyError(
-            f"{path}: expected a socket that nobody uses, found one in use by "
+            f"{path}: expected a socket that no process uses, found one in use by "
             "another process; end that one, or choose another path"
         )
 

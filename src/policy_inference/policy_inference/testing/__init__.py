@@ -16,8 +16,6 @@ pytest.register_assert_rewrite(
             "conformance",
             "failing",
             "files",
-            "fixtures",
-            "in_child",
             "opening",
             "running",
         )

@@ -4,7 +4,8 @@
 
 import sys
 import tracemalloc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ import pytest
 import policy_inference
 from policy_inference.backends.base import BackendBase
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.models import save_linear
 
 OBS = TensorSpec(name="obs", shape=(1, 5))
 ACTIONS = TensorSpec(name="actions", shape=(1, 3))
@@ -46,7 +48,7 @@ class BackendCase:
     package: str
     """Python module of the runtime, which may be absent on a robot."""
     prepare: Change = _nothing
-    """Put a double in the place of a runtime that is not here; before each test."""
+    """Replace a runtime that is not here by a double; before each test."""
     compile: Callable[[Path], Path] = lambda onnx: onnx
     """Make the model file of the back end, beside it, from an ONNX file."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -54,13 +56,13 @@ class BackendCase:
     precision: str = "fp32"
     """Of the files, as a contract states it."""
     other_precision: str | None = None
-    """One that the files do not have; None where no file tells."""
-    tells_tensors: bool = False
-    """Whether the class tells the tensors of a file to one who has no contract."""
+    """One that the files do not have; None where a file does not state its precision."""
+    reads_tensors: bool = False
+    """Whether the class reads the tensors of a file without a contract (`tensors`)."""
     target: str | None = None
     """Chip that the files are for."""
     other_target: str | None = None
-    """One that they are not for; None where no file tells."""
+    """One that they are not for; None where a file does not state its chip."""
     dtypes: tuple[str, ...] = ("float32",)
     """Types of inputs that the runtime takes."""
     dynamic_batch: bool = True
@@ -70,7 +72,7 @@ class BackendCase:
     without_package: Change | None = None
     """Make the package missing; None: the suite hides it from this Python and from children."""
     package_remedy: str = "install"
-    """What the error about a missing package tells one to do (regular expression)."""
+    """The remedy in the error about a missing package (regular expression)."""
     without_device: Mapping[str, Change] = field(default_factory=dict)
     """What makes the machine one without the device, by what the error then says: cause and remedy
     (regular expression). Empty where the runtime needs no device."""
@@ -120,3 +122,46 @@ def assert_close(
     assert actual.keys() == expected.keys()
     for name, array in expected.items():
         np.testing.assert_allclose(actual[name], array, rtol=0.0, atol=tolerance, err_msg=name)
+
+
+class ConformanceFixtures:
+    """Models, and a way to open them; see `conformance.BackendConformance`."""
+
+    @pytest.fixture(autouse=True)
+    def _machine(self, case: BackendCase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        """Make the machine what the case wants, with a cache folder of the test's own."""
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        case.prepare(monkeypatch)
+
+    @pytest.fixture
+    def open_file(self, case: BackendCase) -> Iterator[Open]:
+        """Open a file of the back end; what is open at the end is closed."""
+        with ExitStack() as stack:
+
+            def apply(
+                file: Path, inputs: Specs = (OBS,), outputs: Specs = (ACTIONS,), **changed: Any
+            ) -> BackendBase:
+                stated = {
+                    "precision": case.precision,
+                    "target": case.target,
+                    "options": case.options,
+                    **changed,
+                }
+                backend = case.backend(file, inputs, outputs, **stated)
+                return stack.enter_context(closing(backend))
+
+            yield apply
+
+    @pytest.fixture
+    def open_model(self, case: BackendCase, open_file: Open) -> Open:
+        """Compile an ONNX file and open it."""
+
+        def apply(onnx: Path, *args: Any, **kwargs: Any) -> BackendBase:
+            return open_file(case.compile(onnx), *args, **kwargs)
+
+        return apply
+
+    @pytest.fixture
+    def linear(self, tmp_path: Path) -> Path:
+        """ONNX file of actions[1, 3] = obs[1, 5] @ weights."""
+        return save_linear(tmp_path / "linear.onnx", 5, 3)

@@ -26,7 +26,7 @@ from policy_inference.testing.chunk_models import (
 Size = tuple[int, int]
 ENCODER, POLICY = "BPU_ACTPolicy_VisionEncoder", "BPU_ACTPolicy_TransformerLayers"
 SIZES: Mapping[str, Size] = {"laptop": (16, 24), "phone": (12, 16)}
-"""Height and width of the pictures by camera, unless others are asked for."""
+"""Height and width of the images by camera, unless others are asked for."""
 _STEPS, _JOINTS, _ROWS = 8, 3, 5
 
 _CONTRACT = """
@@ -82,10 +82,10 @@ def write_chunk_bundle(
 
     Args:
         folder: Where to.
-        sizes: Height and width of the pictures by camera, multiples of 4; cameras of one size
-            share an encoder.
-        encoders: Whether encoders make features of the pictures; else the policy's graph takes
-            them, and is the only one.
+        sizes: Height and width of the images by camera, multiples of 4; cameras of one size share
+            an encoder.
+        encoders: Whether encoders make features of the images; else the policy's graph takes the
+            images, and is the only one.
         environment: Length of the environment state, topic `goal`; 0 for none.
         alike: Whether the policy treats all cameras of a size alike, as ACT does, so that only
             their statistics tell them apart.
@@ -203,8 +203,8 @@ def _answer(folder: Path, contract: Mapping[str, Any], row: Mapping[str, Tensor]
         outside = row["environment_state"].astype(np.float64)
         inputs["environment"] = _row(2 * (outside + 1) / 4 - 1)
     for name, camera in contract["cameras"].items():
-        picture = _normalised(row[f"cameras.{name}"].astype(np.float64) / 255, camera)
-        inputs[camera["tensor"]] = given = _row(picture.transpose(2, 0, 1))
+        image = _normalised(row[f"cameras.{name}"].astype(np.float64) / 255, camera)
+        inputs[camera["tensor"]] = given = _row(image.transpose(2, 0, 1))
         if "encoder" in camera:
             features = answer(_file(folder, camera["encoder"]), {"images": given})
             inputs[camera["tensor"]] = features

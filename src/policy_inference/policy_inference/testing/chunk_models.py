@@ -18,13 +18,13 @@ Shape = Sequence[int]
 _STRIDE, _CHANNELS = 4, 2
 
 
-def save_encoder(file: Path, picture: Shape) -> None:
-    """Save ``Vision_Features`` = a convolution of ``images``, a picture [1, 3, height, width]."""
+def save_encoder(file: Path, image: Shape) -> None:
+    """Save ``Vision_Features`` = a convolution of ``images`` [1, 3, height, width]."""
     save(
         file,
         [_convolution("images", "Vision_Features")],
-        {"images": picture},
-        {"Vision_Features": feature_shape(picture)},
+        {"images": image},
+        {"Vision_Features": feature_shape(image)},
         {"kernel": _kernel()},
     )
 
@@ -43,7 +43,7 @@ def save_policy(
         file: Where to.
         vectors: Size of the inputs [1, size] by name.
         maps: Shape of the inputs [1, channels, height, width] by name: features as of an encoder
-            and pictures, of which the graph makes features.
+            and images, of which the graph makes features.
         chunk: Steps and actions.
         alike: Whether all maps of a size have the same weights.
     """
@@ -76,9 +76,9 @@ def save_policy(
     save(file, nodes, inputs, {"Actions": (1, steps, actions)}, constants)
 
 
-def feature_shape(picture: Shape) -> Shape:
-    """Return the shape of what the encoder makes of a picture."""
-    return 1, _CHANNELS, picture[2] // _STRIDE, picture[3] // _STRIDE
+def feature_shape(image: Shape) -> Shape:
+    """Return the shape of the features that the encoder computes from an image."""
+    return 1, _CHANNELS, image[2] // _STRIDE, image[3] // _STRIDE
 
 
 def answer(file: Path, inputs: Mapping[str, Tensor]) -> F32:
@@ -87,8 +87,8 @@ def answer(file: Path, inputs: Mapping[str, Tensor]) -> F32:
     return np.asarray(outputs[0], np.float32)
 
 
-def _convolution(picture: str, features: str) -> NodeProto:
-    return helper.make_node("Conv", [picture, "kernel"], [features], strides=[_STRIDE, _STRIDE])
+def _convolution(image: str, features: str) -> NodeProto:
+    return helper.make_node("Conv", [image, "kernel"], [features], strides=[_STRIDE, _STRIDE])
 
 
 def _kernel() -> F32:

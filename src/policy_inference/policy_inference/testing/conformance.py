@@ -1,14 +1,73 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What every back end must do: a class of tests that a back end passes, given a `BackendCase`."""
+"""What every back end must do: tests to inherit, given a `BackendCase`."""
 
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from policy_inference.backends import child_process
+from policy_inference.errors import BackendError
+from policy_inference.testing.case import BackendCase, ConformanceFixtures, Open
 from policy_inference.testing.failing import FailingConformance
 from policy_inference.testing.files import FileConformance
 from policy_inference.testing.opening import OpeningConformance
+from policy_inference.testing.process import child_of, children, has_ended, private_memory_bytes
 from policy_inference.testing.running import RunningConformance
+
+_RUNS = 5000
 
 
 class BackendConformance(
     RunningConformance, OpeningConformance, FileConformance, FailingConformance
 ):
     """Inherit it, with a fixture `case` that returns the `BackendCase`."""
+
+
+class ChildConformance(ConformanceFixtures):
+    """Inherit it, with a fixture `case` whose back end is a ``partial(ChildBackend, cls)``."""
+
+    def test_running_makes_the_other_process_no_larger(
+        self, open_model: Open, linear: Path
+    ) -> None:
+        backend = open_model(linear)
+        child = child_of(backend)
+        for _ in range(1000):
+            backend.run()
+        before = private_memory_bytes(child)
+
+        for _ in range(_RUNS):
+            backend.run()
+
+        # One object kept per run is more; malloc takes and gives back a few pages as it likes.
+        assert private_memory_bytes(child) - before < _RUNS * 25
+
+    def test_process_that_dies_is_an_error_of_the_run_and_can_be_closed(
+        self, open_model: Open, case: BackendCase, linear: Path
+    ) -> None:
+        backend = open_model(linear)
+        assert backend.problem() == ""
+        os.kill(child_of(backend), signal.SIGKILL)
+
+        with pytest.raises(BackendError, match=f"^{case.name}: .* ended"):
+            backend.run()  # whether it has ended already or is about to
+        has_ended(child_of(backend))
+        with pytest.raises(BackendError, match=f"^{case.name}: .* status -9"):
+            backend.run()
+        assert "status -9" in backend.problem()
+        backend.close()
+
+        assert child_of(backend) not in children()
+
+    def test_process_that_hangs_is_gone_after_close(
+        self, open_model: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(child_process, "LEAVE_TIMEOUT_S", 1.0)
+        backend = open_model(linear)
+        os.kill(child_of(backend), signal.SIGSTOP)
+
+        backend.close()
+
+        assert child_of(backend) not in children()

@@ -9,8 +9,13 @@ from pathlib import Path
 import pytest
 
 from policy_inference.errors import BackendError
-from policy_inference.testing.case import BackendCase, Open, assert_close, reference
-from policy_inference.testing.fixtures import ConformanceFixtures
+from policy_inference.testing.case import (
+    BackendCase,
+    ConformanceFixtures,
+    Open,
+    assert_close,
+    reference,
+)
 
 
 class FailingConformance(ConformanceFixtures):

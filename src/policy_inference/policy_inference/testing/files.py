@@ -18,12 +18,12 @@ from policy_inference.testing.case import (
     H_OUT,
     OBS,
     BackendCase,
+    ConformanceFixtures,
     Open,
     Specs,
     assert_close,
     reference,
 )
-from policy_inference.testing.fixtures import ConformanceFixtures
 from policy_inference.testing.models import save_linear
 
 
@@ -104,12 +104,12 @@ class FileConformance(ConformanceFixtures):
 
         assert str(file) in str(caught.value)
 
-    def test_tensors_told_without_a_contract_are_those_of_the_model(
+    def test_tensors_read_without_a_contract_are_those_of_the_model(
         self, case: BackendCase, linear: Path
     ) -> None:
         file = case.compile(linear)
 
-        if case.tells_tensors:
+        if case.reads_tensors:
             found = tensors_of(case.name, file)
             assert tuple(map(tuple, found)) == ((OBS,), (ACTIONS,))
             return
@@ -127,7 +127,7 @@ class FileConformance(ConformanceFixtures):
         self, open_model: Open, case: BackendCase, linear: Path
     ) -> None:
         if case.other_precision is None:
-            pytest.skip("no file of this runtime tells its precision")
+            pytest.skip("no file of this runtime states its precision")
 
         with pytest.raises(
             BackendError,
@@ -140,7 +140,7 @@ class FileConformance(ConformanceFixtures):
         self, open_model: Open, case: BackendCase, linear: Path
     ) -> None:
         if case.other_target is None:
-            pytest.skip("no file of this runtime tells what it was compiled for")
+            pytest.skip("no file of this runtime states what it was compiled for")
 
         with pytest.raises(BackendError, match=rf"expected .*{case.other_target}.*, found "):
             open_model(linear, target=case.other_target)

@@ -16,12 +16,12 @@ from policy_inference.testing.case import (
     ACTIONS,
     OBS,
     BackendCase,
+    ConformanceFixtures,
     Open,
     assert_close,
     described,
     reference,
 )
-from policy_inference.testing.fixtures import ConformanceFixtures
 from policy_inference.testing.models import save_linear
 from policy_inference.testing.process import children, more_threads_than, open_descriptors, threads
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What Linux says of this process and of those that it started."""
+"""What Linux reports about this process and those that it started."""
 
 import gc
 import os
@@ -54,13 +54,13 @@ def children() -> set[int]:
 
 
 def has_ended(process: int) -> None:
-    """Wait until a child has ended; its status is left for whoever started it."""
-    with suppress(ChildProcessError):  # who started it has asked
+    """Wait until a child has ended; its status can still be read by the code that started it."""
+    with suppress(ChildProcessError):  # that code has read it already
         os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
 
 
 def open_descriptors() -> Counter[str]:
-    """Return what this process has open, and how often; arrays that nobody has are gone first."""
+    """Return what this process has open, and how often, without what garbage still holds."""
     gc.collect()
     kinds = Counter[str]()
     for link in (_PROC / "self" / "fd").iterdir():

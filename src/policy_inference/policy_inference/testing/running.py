@@ -17,13 +17,13 @@ from policy_inference.testing.case import (
     H_OUT,
     OBS,
     BackendCase,
+    ConformanceFixtures,
     Open,
     assert_close,
     described,
     held_by_us,
     reference,
 )
-from policy_inference.testing.fixtures import ConformanceFixtures
 from policy_inference.testing.models import save_recurrent, save_sum
 
 

@@ -14,10 +14,8 @@ from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import GROUP
 from policy_inference.backends.rknn.backend import RknnBackend
-from policy_inference.testing.case import BackendCase
-from policy_inference.testing.conformance import BackendConformance
-from policy_inference.testing.fixtures import ConformanceFixtures
-from policy_inference.testing.in_child import ChildConformance
+from policy_inference.testing.case import BackendCase, ConformanceFixtures
+from policy_inference.testing.conformance import BackendConformance, ChildConformance
 from policy_inference.testing.models import save_quantised
 
 from . import rknnlite_double
@@ -33,7 +31,7 @@ ONNX = BackendCase(
     name="onnx",
     backend=OnnxBackend,
     package="onnxruntime",
-    tells_tensors=True,
+    reads_tensors=True,
     dtypes=("float32", "float16", "int64", "int32"),
     failing_runs={
         "exception": lambda monkeypatch: monkeypatch.setattr(
@@ -46,7 +44,7 @@ RKNN = BackendCase(
     name="rknn",
     backend=RknnBackend,
     package="rknnlite.api",
-    tells_tensors=True,
+    reads_tensors=True,
     prepare=lambda monkeypatch: rknnlite_double.install(monkeypatch=monkeypatch),
     compile=partial(rknnlite_double.save_rknn, precision="w8a8"),
     dynamic_batch=False,

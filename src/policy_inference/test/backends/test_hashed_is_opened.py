@@ -15,8 +15,7 @@ from policy_inference.backends.registry import GROUP, open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
-from policy_inference.testing.bundles import write_contract
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
 
 SWAPPING = """

@@ -17,8 +17,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
 from policy_inference.interfaces import F32
 from policy_inference.machine.machine import Machine
-from policy_inference.testing.bundles import write_contract
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
 
 ONNX = "policy_inference.backends.onnx:OnnxBackend"

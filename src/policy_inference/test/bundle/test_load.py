@@ -78,7 +78,7 @@ def test_truncated_model_rejected(bundle_dir: Path, keep: int) -> None:
 
     assert str(caught.value) == (
         f"{file}: expected sha256 {expected}, found {sha256(file)}; "
-        "restore the file, or make the bundle anew"
+        "restore the file, or make the bundle again"
     )
 
 

@@ -152,17 +152,17 @@ CAMERAS: list[Contradiction] = [
     ),
     (
         {"cameras.phone.encoder": LARGE},
-        f"graphs.{LARGE}.inputs.images.shape: expected [1, 3, 12, 16], as the picture of phone, "
+        f"graphs.{LARGE}.inputs.images.shape: expected [1, 3, 12, 16], as the image of phone, "
         "found [1, 3, 16, 24]",
     ),
     (
         {"cameras.phone.height": 10},
-        f"{ENCODER}.inputs.images.shape: expected [1, 3, 10, 16], as the picture of phone, found "
+        f"{ENCODER}.inputs.images.shape: expected [1, 3, 10, 16], as the image of phone, found "
         "[1, 3, 12, 16]",
     ),
     (
         {f"{ENCODER}.inputs.images.shape": [1, 12, 16, 3]},
-        f"{ENCODER}.inputs.images.shape: expected [1, 3, 12, 16], as the picture of phone, found ",
+        f"{ENCODER}.inputs.images.shape: expected [1, 3, 12, 16], as the image of phone, found ",
     ),
     (
         {f"{ENCODER}.inputs.second": {"shape": [1, 3]}},

@@ -19,11 +19,10 @@ import pytest
 import rclpy
 from policy_msgs.msg import JointCommand
 
-from policy_inference.command_line import SIGNALLED
 from policy_inference.commands.act import ros_arguments
 from policy_inference.commands.main import main
-from policy_inference.commands.processes import Together
 from policy_inference.nodes.act_policy_node import ActPolicyNode
+from policy_inference.processes import SIGNALLED, ProcessGroup
 
 from ..nodes.arm import Arm
 from ..nodes.colour_bundle import RATE_HZ, SIZE, write_colours
@@ -88,7 +87,7 @@ def test_interruption_says_what_is_left_of_it(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(Together, "start", interrupt)
+    monkeypatch.setattr(ProcessGroup, "start", interrupt)
 
     assert main(["act", "--bpu-act-path", str(bundle)]) == 130
     assert caplog.messages[-1].endswith("act: interrupted; node and cameras have ended")
@@ -108,7 +107,7 @@ def test_arguments_of_a_node_keep_their_types() -> None:
     ]
 
 
-class TestTogether:
+class TestProcessGroup:
     def test_first_that_ends_gives_the_status_and_ends_the_others(self, tmp_path: Path) -> None:
         (tmp_path / "waits.py").write_text(
             "import pathlib, signal\n"
@@ -123,7 +122,7 @@ class TestTogether:
         )
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-            with Together() as processes:
+            with ProcessGroup() as processes:
                 processes.start("waits", [])
                 processes.start("ends", [])
                 assert processes.wait() == 3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.commands.json_file import refuse_unwritable, write_new
+from policy_inference.commands.output import refuse_unwritable, write_new
 from policy_inference.errors import PolicyError
 
 

@@ -143,7 +143,7 @@ def test_a_socket_in_use_ends_with_status_1(
         other.listen()
 
         assert main(["serve", "--bundle", str(bundle), "--socket", str(path)]) == 1
-    assert f"{path}: expected a socket that nobody uses, found one in use" in caplog.text
+    assert f"{path}: expected a socket that no process uses, found one in use" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why a device is slow, in words."""
 
-from policy_inference.machine.causes import UNKNOWN, likely_causes
+from policy_inference.machine.telemetry import UNKNOWN, likely_causes
 
 
 def test_low_clock_is_named_with_its_governor() -> None:

@@ -16,7 +16,7 @@ from policy_inference.backends.bpu.hbm import BpuBackend
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
-from policy_inference.backends.tensorrt.sidecar import Fingerprint, Sidecar
+from policy_inference.backends.tensorrt.sidecar import Fingerprint, PlanSidecar
 from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding, Verdict
 from policy_inference.machine.machine import Machine
@@ -310,7 +310,7 @@ class TestJetson:
                 driver="12.6",
                 flags="",
             )
-            told = Sidecar(fingerprint=fingerprint, plan_sha256=SHA, source="a", seconds=1.0)
+            told = PlanSidecar(fingerprint=fingerprint, plan_sha256=SHA, source="a", seconds=1.0)
             folder = tmp_path / "cache/policy_inference/tensorrt"
             folder.mkdir(parents=True)
             (folder / "a.plan").touch()

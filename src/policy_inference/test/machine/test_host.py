@@ -4,8 +4,8 @@
 
 from pathlib import Path
 
-from policy_inference.machine.host import Host
 from policy_inference.machine.machine import Machine
+from policy_inference.machine.sensors import Host
 
 from ..machine_tree import machine
 

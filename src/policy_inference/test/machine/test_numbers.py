@@ -6,12 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.machine.causes import likely_causes
-from policy_inference.machine.host import memory_mib
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.numbers import number_in
-from policy_inference.machine.packages import version_of
-from policy_inference.machine.sensors import device_clock
+from policy_inference.machine.machine import Machine, number_in, version_of
+from policy_inference.machine.sensors import device_clock, memory_mib
+from policy_inference.machine.telemetry import likely_causes
 
 ODD = ["", "²", "5²", "1.2.3", "nan", "inf", "9" * 4400, "busy", "0x10"]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from policy_inference.machine.causes import likely_causes
-from policy_inference.machine.telemetry import read_safely
+from policy_inference.machine.telemetry import likely_causes, read_safely
 
 LOAD = {"npu_load_percent": "31"}
 

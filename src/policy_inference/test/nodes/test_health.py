@@ -13,7 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.onnx import OnnxBackend
-from policy_inference.machine import telemetry_reader
+from policy_inference.machine import telemetry
 from policy_inference.machine.machine import Machine
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
@@ -95,7 +95,7 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
         return {}
 
     monkeypatch.setattr(OnnxBackend, "read_device", staticmethod(hang))
-    monkeypatch.setattr(telemetry_reader, "_SILENT_S", 0.1)
+    monkeypatch.setattr(telemetry, "_SILENT_S", 0.1)
     try:
         node = active(use_sim_time=True)
         robot.runs()

@@ -21,8 +21,8 @@ from rclpy.qos import QoSProfile
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.testing.bundles import register
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
-from policy_inference.testing.distributions import register
 from policy_inference.testing.process import children, open_descriptors
 
 from .bundles import CONTRACT, write_bundle, write_version

@@ -22,7 +22,7 @@ from std_srvs.srv import Trigger
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.interfaces import Mode
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register
 
 from .bundles import write_bundle, write_version
 from .harness import DEADLINE_S, Robot, is_damp

@@ -269,7 +269,7 @@ class TestTicks:
             assert is_damp(robot.commands[-1])
             robot.hears("a tick hangs in the backend")
             node.trigger_activate()
-            robot.hears("a tick still hangs in the backend; start the process anew")
+            robot.hears("a tick still hangs in the backend; restart the process")
         finally:
             goes_on.set()
         robot.until(ended.is_set, "the end of the tick")

@@ -18,10 +18,10 @@ from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image
 
 from policy_inference.errors import PolicyError
-from policy_inference.nodes import qos, usb_listing
+from policy_inference.nodes import qos, usb_capture
 from policy_inference.nodes.process import END_SIGNALS
 from policy_inference.nodes.usb_camera import UsbCamera, main
-from policy_inference.nodes.usb_capture import CameraError, Shot, UsbCapture, Wanted
+from policy_inference.nodes.usb_capture import CameraError, CameraRequest, Shot, UsbCapture
 
 from .harness import Stage
 from .video_devices import Device, VideoCapture
@@ -36,8 +36,10 @@ def device(monkeypatch: pytest.MonkeyPatch) -> Device:
     return found
 
 
-def wanted(device: str = "/dev/video3", width: int = 640, *, compressed: bool = False) -> Wanted:
-    return Wanted(
+def wanted(
+    device: str = "/dev/video3", width: int = 640, *, compressed: bool = False
+) -> CameraRequest:
+    return CameraRequest(
         device=device, width=width, height=480 * width // 640, fps=30.0, compressed=compressed
     )
 
@@ -90,7 +92,7 @@ class TestCapture:
         _, expected = cv2.imencode(".jpg", np.full((480, 640, 3), (0, 0, 255), np.uint8))
         assert data.tobytes() == expected.tobytes()
 
-    def test_age_of_a_picture_is_the_drivers(self, device: Device) -> None:
+    def test_age_of_an_image_is_the_drivers(self, device: Device) -> None:
         assert 0.0 <= shot_of(UsbCapture(wanted())).age_s < 1.0
 
     def test_camera_that_is_not_there_is_named(self, device: Device) -> None:
@@ -117,14 +119,14 @@ class TestCapture:
             UsbCapture(wanted(compressed=True))
         assert shot_of(UsbCapture(wanted())).data.shape == (480, 640, 3)
 
-    def test_broken_picture_is_left_out(self, device: Device) -> None:
+    def test_broken_image_is_left_out(self, device: Device) -> None:
         capture = UsbCapture(wanted())
         device.broken_reads = 2
 
         assert [capture.shoot(), capture.shoot()] == [None, None]
         assert capture.shoot() is not None
 
-    def test_picture_that_a_driver_gives_without_pixels_is_left_out(self, device: Device) -> None:
+    def test_image_that_a_driver_gives_without_pixels_is_left_out(self, device: Device) -> None:
         capture = UsbCapture(wanted())
         device.instead = [None]
 
@@ -132,7 +134,7 @@ class TestCapture:
         assert capture.shoot() is not None
 
     @pytest.mark.parametrize("shape", [(480, 640), (240, 320, 3), (480, 640, 4)])
-    def test_picture_of_another_shape_than_agreed_is_refused(
+    def test_image_of_another_shape_than_agreed_is_refused(
         self, device: Device, shape: tuple[int, ...]
     ) -> None:
         capture = UsbCapture(wanted())
@@ -141,17 +143,17 @@ class TestCapture:
 
         with pytest.raises(CameraError) as refused:
             capture.shoot()
-        assert "expected pictures of uint8 [480, 640, 3], found uint8 " in str(refused.value)
+        assert "expected images of uint8 [480, 640, 3], found uint8 " in str(refused.value)
         assert str(list(shape)) in str(refused.value)
 
-    def test_full_bus_is_told_with_the_remedy(self, device: Device) -> None:
+    def test_full_bus_error_states_the_remedy(self, device: Device) -> None:
         device.bus_is_full = True
         capture = UsbCapture(wanted())
 
         with pytest.raises(CameraError, match=r"opens and gives none.*uvcvideo quirks=128"):
             [capture.shoot() for _ in range(10)]
 
-    def test_unplugged_camera_is_told(self, device: Device) -> None:
+    def test_unplugged_camera_is_an_error(self, device: Device) -> None:
         capture = UsbCapture(wanted())
         shot_of(capture)
         device.plugged = False
@@ -163,21 +165,21 @@ class TestCapture:
 class TestList:
     @pytest.fixture
     def folders(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """Two devices, of which the second gives no pictures."""
+        """Two devices, of which the second gives no images."""
         for name in ("video3", "video4", "vcs"):
             (tmp_path / name).touch()
         names = tmp_path / "class" / "video3"
         names.mkdir(parents=True)
         (names / "name").write_text("HD Webcam\n")
-        monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
-        monkeypatch.setattr(usb_listing, "_NAMES", tmp_path / "class")
-        monkeypatch.setattr(usb_listing, "_LINKS", tmp_path / "none")
+        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
+        monkeypatch.setattr(usb_capture, "_NAMES", tmp_path / "class")
+        monkeypatch.setattr(usb_capture, "_LINKS", tmp_path / "none")
         return tmp_path
 
-    def test_each_camera_gives_one_picture(self, device: Device, folders: Path) -> None:
-        output = folders / "pictures"
+    def test_each_camera_gives_one_image(self, device: Device, folders: Path) -> None:
+        output = folders / "images"
 
-        lines = list(usb_listing.list_cameras(output, force=False))
+        lines = list(usb_capture.list_cameras(output, force=False))
 
         assert [file.name for file in output.iterdir()] == ["video3.jpg"]
         found = cv2.imread(str(output / "video3.jpg"))
@@ -187,23 +189,23 @@ class TestList:
         assert "video4 (name unknown): expected a camera" in lines[1]
         assert device.taken_by is None
 
-    def test_picture_that_is_there_is_replaced_only_by_force(
+    def test_image_that_is_there_is_replaced_only_by_force(
         self, device: Device, folders: Path
     ) -> None:
         (folders / "video3.jpg").write_text("mine")
 
         with pytest.raises(CameraError, match=r"video3\.jpg.*--force"):
-            list(usb_listing.list_cameras(folders, force=False))
+            list(usb_capture.list_cameras(folders, force=False))
         assert device.opened == 0
-        list(usb_listing.list_cameras(folders, force=True))
+        list(usb_capture.list_cameras(folders, force=True))
         assert cv2.imread(str(folders / "video3.jpg")) is not None
 
     def test_machine_without_cameras_says_so(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
+        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
 
-        assert list(usb_listing.list_cameras(None, force=False)) == [
+        assert list(usb_capture.list_cameras(None, force=False)) == [
             "no camera: there is no /dev/video*"
         ]
 
@@ -212,7 +214,7 @@ class TestCommand:
     def test_list_needs_no_ros(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        monkeypatch.setattr(usb_listing, "_DEVICES", tmp_path)
+        monkeypatch.setattr(usb_capture, "_DEVICES", tmp_path)
 
         with pytest.raises(SystemExit) as ended:
             main(["--list"])
@@ -221,7 +223,7 @@ class TestCommand:
 
     def test_output_without_list_is_refused(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as ended:
-            main(["--output", "pictures"])
+            main(["--output", "images"])
         assert ended.value.code == 2
 
     @pytest.mark.ros
@@ -260,14 +262,14 @@ class TestNode:
             node.stop()
             node.destroy_node()
 
-    def test_pictures_come_as_pixels(
+    def test_images_come_as_pixels(
         self, device: Device, stage: Stage, start: Callable[..., UsbCamera]
     ) -> None:
         found: list[Image] = []
         stage.robot.node.create_subscription(Image, "image_raw", found.append, qos.SAMPLE)
         start(device="/dev/video3", frame_id="laptop")
 
-        stage.robot.until(lambda: found, "a picture")
+        stage.robot.until(lambda: found, "an image")
 
         image = found[0]
         assert (image.height, image.width, image.step) == (480, 640, 1920)
@@ -275,7 +277,7 @@ class TestNode:
         assert list(image.data[:3]) == [0, 0, 255]
         assert image.header.stamp.sec > 0
 
-    def test_pictures_come_as_jpeg(
+    def test_images_come_as_jpeg(
         self, device: Device, stage: Stage, start: Callable[..., UsbCamera]
     ) -> None:
         found: list[CompressedImage] = []
@@ -284,7 +286,7 @@ class TestNode:
         )
         start(device="/dev/video3", image_transport="compressed")
 
-        stage.robot.until(lambda: found, "a picture")
+        stage.robot.until(lambda: found, "an image")
 
         assert found[0].format == "jpeg"
         decoded = cv2.imdecode(np.array(found[0].data, np.uint8), cv2.IMREAD_COLOR)
@@ -303,7 +305,7 @@ class TestNode:
         found: list[Image] = []
         stage.robot.node.create_subscription(Image, "image_raw", found.append, qos.SAMPLE)
         start(device="/dev/video3")
-        stage.robot.until(lambda: found, "a picture")
+        stage.robot.until(lambda: found, "an image")
 
         device.plugged = False
         stage.robot.hears("none any more; is it plugged in?")
@@ -311,7 +313,7 @@ class TestNode:
         before = len(found)
         device.plugged = True
 
-        stage.robot.until(lambda: len(found) > before + 2, "pictures again")
+        stage.robot.until(lambda: len(found) > before + 2, "images again")
         stage.robot.until(lambda: stage.robot.log.count("fps, MJPG, on /image_raw") == 2, "a line")
         assert stage.robot.log.count("found nothing") == 1
 
@@ -338,7 +340,7 @@ class TestNode:
         device.instead = [found] * 3
         start(device="/dev/video3")
 
-        stage.robot.until(lambda: images, "a picture")
+        stage.robot.until(lambda: images, "an image")
         stage.robot.hears("fps, MJPG, on /image_raw")
         assert stage.robot.log.count(told) == 1
         assert device.opened == 4

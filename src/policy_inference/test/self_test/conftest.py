@@ -11,7 +11,7 @@ import pytest
 
 from policy_inference.backends.registry import GROUP
 from policy_inference.self_test.run import SelfTestRequest, SelfTestResult, self_test
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register
 
 from .bundles import make_bundle
 from .vendor import Apart, Device, FakeClock, Simulated, Simulator, Vendor

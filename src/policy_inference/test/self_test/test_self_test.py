@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from policy_inference.bundle.contract import Artifact
-from policy_inference.commands.json_file import write_new
+from policy_inference.commands.output import write_new
 from policy_inference.comparison.limits import Check
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine

@@ -17,7 +17,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F32
 from policy_inference.service.batching import batch_axes, with_rows
 from policy_inference.service.connection import Connection
-from policy_inference.service.endpoints import Asked, Listener, open_listeners
+from policy_inference.service.endpoints import EndpointOptions, Listener, open_listeners
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.observer import Observer
 from policy_inference.service.policy import policy_of
@@ -31,7 +31,7 @@ from policy_inference.service.protocol import (
     frame,
     read_header,
 )
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.testing.models import weights
 
 from ..nodes.bundles import write_bundle
@@ -49,7 +49,7 @@ class Model(ServedModel):
     together: int = 0
     """Most sessions that were in one inference."""
 
-    def infer(self, sessions: Iterable[Session]) -> None:
+    def infer(self, sessions: Iterable[ClientSession]) -> None:
         sessions = list(sessions)
         self.together = max(self.together, len(sessions))
         super().infer(sessions)
@@ -102,7 +102,7 @@ class Service:
     def __init__(
         self,
         folder: Path,
-        asked: Asked | None = None,
+        asked: EndpointOptions | None = None,
         *,
         clients: int = 64,
         token: bytes = b"",
@@ -123,7 +123,7 @@ class Service:
             Clock(),
         )
         self.listeners: Sequence[Listener] = open_listeners(
-            asked or Asked(socket=self.raw, framed_socket=self.framed)
+            asked or EndpointOptions(socket=self.raw, framed_socket=self.framed)
         )
         self.loop = ServiceLoop(
             self.model,
@@ -171,7 +171,7 @@ class Service:
 @contextlib.contextmanager
 def serving(
     folder: Path,
-    asked: Asked | None = None,
+    asked: EndpointOptions | None = None,
     *,
     clients: int = 64,
     token: bytes = b"",

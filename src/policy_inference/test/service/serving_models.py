@@ -16,7 +16,7 @@ from policy_inference.bundle.contract import JointContract
 from policy_inference.interfaces import F32, F64
 from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import Answer, Hello, Scaling
-from policy_inference.service.serving import ServedModel, Session
+from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.testing.models import save
 
 from ..core.contracts import bundle_of
@@ -38,7 +38,7 @@ def session_of(
     rows: int = 1,
     scaling: Scaling = Scaling.SCALED,
     answer: Answer = Answer.ACTION,
-) -> Session:
+) -> ClientSession:
     """Open a session with arrays of its own."""
     return model.open_session(
         Hello(rows=rows, scaling=scaling, answer=answer),
@@ -47,7 +47,7 @@ def session_of(
     )
 
 
-def ask(model: ServedModel, session: Session, *rows: npt.ArrayLike) -> F32:
+def ask(model: ServedModel, session: ClientSession, *rows: npt.ArrayLike) -> F32:
     """Let a session ask alone; return its answer, flat where it has one robot."""
     session.observation[: len(rows)] = np.array(rows)
     session.rows = len(rows)

@@ -18,7 +18,7 @@ import pytest
 from policy_inference.errors import PolicyError
 from policy_inference.service.client import PolicyClient, connect
 from policy_inference.service.credentials import server_context
-from policy_inference.service.endpoints import Asked
+from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -222,7 +222,7 @@ def test_through_shared_memory_come_actions_and_errors() -> None:
         greet_with_memory(connection, memory)
         request = memoryview(bytearray(HEADER.size + 4 * OBS_DIM))
         for answer in (action(1), frame(Type.ERROR, b"no number", rows=9, sequence=2), action(3)):
-            while not memory.stirs():
+            while not memory.has_request():
                 """There is nothing to sleep for."""
             assert memory.take(request)
             assert request[HEADER.size :] == np.array(OBSERVATION, "<f4").tobytes()
@@ -243,7 +243,7 @@ def test_the_end_of_a_session_through_shared_memory_comes_over_its_connection(la
     def serve(connection: socket.socket) -> None:
         memory = ServiceMemory(1, OBS_DIM, ACT_DIM)
         greet_with_memory(connection, memory)
-        while not memory.stirs():
+        while not memory.has_request():
             """There is nothing to sleep for."""
         connection.sendall(WAKE + last)
         memory.close()
@@ -284,7 +284,7 @@ def test_over_a_unix_socket_one_robot_or_several_get_actions(
 
 
 def test_over_tcp_with_a_token_robots_get_actions(tmp_path: Path) -> None:
-    asked = Asked(framed_tcp=("127.0.0.1", 0))
+    asked = EndpointOptions(framed_tcp=("127.0.0.1", 0))
     with serving(tmp_path, asked, token=b"a token of some length") as service, running(service):
         address = f"127.0.0.1:{service.listeners[0].port}"
         with pytest.raises(ServiceError) as refused:
@@ -299,7 +299,7 @@ def test_over_tls_a_client_with_a_certificate_gets_actions(tmp_path: Path) -> No
     theirs, own = (make_certificate(tmp_path, name, ca) for name in ("service", "robot"))
     context, _ = server_context(theirs.cert, theirs.key, ca.cert)
     tls = ssl.create_default_context(cafile=str(ca.cert))
-    asked = Asked(framed_tcp=("127.0.0.1", 0), tls=context)
+    asked = EndpointOptions(framed_tcp=("127.0.0.1", 0), tls=context)
     with serving(tmp_path, asked) as service, running(service):
         address = f"127.0.0.1:{service.listeners[0].port}"
         with pytest.raises(PolicyError):

@@ -20,7 +20,12 @@ import pytest
 from policy_inference.errors import PolicyError
 from policy_inference.service import unix_socket
 from policy_inference.service.credentials import server_context
-from policy_inference.service.endpoints import Asked, Listener, default_socket, open_listeners
+from policy_inference.service.endpoints import (
+    EndpointOptions,
+    Listener,
+    default_socket,
+    open_listeners,
+)
 
 from .certificates import make_certificate
 
@@ -30,7 +35,7 @@ FIRST_FREE_PORT = Path("/proc/sys/net/ipv4/ip_unprivileged_port_start")
 
 
 @contextlib.contextmanager
-def opened(asked: Asked) -> Iterator[list[Listener]]:
+def opened(asked: EndpointOptions) -> Iterator[list[Listener]]:
     listeners = open_listeners(asked)
     try:
         yield listeners
@@ -39,7 +44,7 @@ def opened(asked: Asked) -> Iterator[list[Listener]]:
             listener.close()
 
 
-def refusal(asked: Asked) -> str:
+def refusal(asked: EndpointOptions) -> str:
     with pytest.raises(PolicyError) as caught:
         open_listeners(asked)
     return str(caught.value)
@@ -54,7 +59,7 @@ def path(tmp_path: Path) -> Path:
 def test_owner_and_group_may_connect_and_nobody_else(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
-        with opened(Asked(framed_socket=path)):
+        with opened(EndpointOptions(framed_socket=path)):
             assert stat.S_IMODE(path.stat().st_mode) == 0o660
     finally:
         os.umask(before)
@@ -65,16 +70,16 @@ def test_the_socket_of_a_dead_process_is_replaced(
 ) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with caplog.at_level(logging.WARNING), opened(Asked(socket=path)):
+    with caplog.at_level(logging.WARNING), opened(EndpointOptions(socket=path)):
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
-        assert f"{path}: replaces the socket of a process that is gone" in caplog.text
+        assert f"{path}: replaces the socket of a process that has ended" in caplog.text
     assert not path.exists()
 
 
 def test_a_socket_in_use_stays_with_its_process(path: Path) -> None:
-    with opened(Asked(socket=path)):
-        assert "found one in use by another process" in refusal(Asked(framed_socket=path))
+    with opened(EndpointOptions(socket=path)):
+        assert "found one in use by another process" in refusal(EndpointOptions(framed_socket=path))
         with socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
 
@@ -89,7 +94,7 @@ def test_a_socket_whose_queue_is_full_is_in_use(path: Path) -> None:
             client.setblocking(False)
             client.connect_ex(str(path))
 
-        assert "in use by another process" in refusal(Asked(socket=path))
+        assert "in use by another process" in refusal(EndpointOptions(socket=path))
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link", "fifo"])
@@ -104,7 +109,7 @@ def test_what_is_no_socket_stays(path: Path, kind: str) -> None:
         os.mkfifo(path)
     before = path.lstat()
 
-    assert "found another file, which stays" in refusal(Asked(socket=path))
+    assert "found a file that is no socket, which stays" in refusal(EndpointOptions(socket=path))
     assert path.lstat().st_ino == before.st_ino
 
 
@@ -116,7 +121,7 @@ def test_of_services_that_begin_at_once_one_wins(path: Path) -> None:
     def serve() -> None:
         begin.wait()
         try:
-            won.extend(open_listeners(Asked(socket=path)))
+            won.extend(open_listeners(EndpointOptions(socket=path)))
         except PolicyError as error:
             lost.append(str(error))
 
@@ -133,7 +138,7 @@ def test_of_services_that_begin_at_once_one_wins(path: Path) -> None:
 
 
 def test_at_the_end_only_its_own_file_is_removed(path: Path) -> None:
-    (listener,) = open_listeners(Asked(socket=path))
+    (listener,) = open_listeners(EndpointOptions(socket=path))
     path.rename(path.with_name("moved"))
     path.write_text("precious", "utf-8")
     listener.close()
@@ -142,7 +147,7 @@ def test_at_the_end_only_its_own_file_is_removed(path: Path) -> None:
 
 
 def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None:
-    refusal(Asked(socket=path, framed_socket=tmp_path / "nowhere" / "policy.sock"))
+    refusal(EndpointOptions(socket=path, framed_socket=tmp_path / "nowhere" / "policy.sock"))
 
     assert not path.exists()
 
@@ -157,7 +162,7 @@ def test_where_one_endpoint_fails_none_stays(path: Path, tmp_path: Path) -> None
 )
 def test_paths_where_no_socket_can_be(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
-    found = refusal(Asked(socket=tmp_path / name))
+    found = refusal(EndpointOptions(socket=tmp_path / name))
 
     assert str(tmp_path / name) in found
     assert reason in found
@@ -167,7 +172,7 @@ def test_paths_where_no_socket_can_be(tmp_path: Path, name: str, reason: str) ->
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        assert "Permission denied" in refusal(Asked(socket=tmp_path / "policy.sock"))
+        assert "Permission denied" in refusal(EndpointOptions(socket=tmp_path / "policy.sock"))
     finally:
         tmp_path.chmod(0o700)
 
@@ -179,7 +184,7 @@ def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_keeps_nobod
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
-        with opened(Asked(socket=path)), socket.socket(socket.AF_UNIX) as client:
+        with opened(EndpointOptions(socket=path)), socket.socket(socket.AF_UNIX) as client:
             client.connect(str(path))
     finally:
         os.close(handle)
@@ -188,11 +193,11 @@ def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_keeps_nobod
 
 def test_the_group_of_the_socket_is_set_or_named(path: Path) -> None:
     group = grp.getgrgid(os.getgid()).gr_name
-    with opened(Asked(socket=path, socket_group=group)):
+    with opened(EndpointOptions(socket=path, socket_group=group)):
         assert path.stat().st_gid == os.getgid()
 
     assert "--socket-group: expected a group of this machine, found 'no_such_group'" in refusal(
-        Asked(socket=path, socket_group="no_such_group")
+        EndpointOptions(socket=path, socket_group="no_such_group")
     )
     assert not path.exists()
 
@@ -213,7 +218,7 @@ def test_without_a_path_it_is_the_runtime_directory(tmp_path: Path) -> None:
 
 
 def test_tcp_on_loopback_needs_nothing(path: Path) -> None:
-    with opened(Asked(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))) as listeners:
+    with opened(EndpointOptions(tcp=("127.0.0.1", 0), framed_tcp=("localhost", 0))) as listeners:
         assert [listener.warning for listener in listeners] == ["", ""]
         for listener in listeners:
             assert listener.port > 0
@@ -229,11 +234,11 @@ def test_beyond_this_machine_tcp_is_refused_unless_it_is_safe_or_said(
     place = (host, 0)
 
     for unsafe in (
-        Asked(tcp=place),
-        Asked(framed_tcp=place),
-        Asked(framed_tcp=place, tls=bare),
-        Asked(framed_tcp=place, has_token=True),
-        Asked(framed_tcp=place, insecure_tcp=True),
+        EndpointOptions(tcp=place),
+        EndpointOptions(framed_tcp=place),
+        EndpointOptions(framed_tcp=place, tls=bare),
+        EndpointOptions(framed_tcp=place, has_token=True),
+        EndpointOptions(framed_tcp=place, insecure_tcp=True),
     ):
         found = refusal(unsafe)
         assert "expected an address of this machine alone" in found
@@ -247,12 +252,12 @@ def test_beyond_this_machine_tcp_opens_where_it_is_safe_or_said(tmp_path: Path) 
     place = ("0.0.0.0", 0)
 
     for safe in (
-        Asked(framed_tcp=place, tls=mutual),
-        Asked(framed_tcp=place, tls=bare, has_token=True),
+        EndpointOptions(framed_tcp=place, tls=mutual),
+        EndpointOptions(framed_tcp=place, tls=bare, has_token=True),
     ):
         with opened(safe) as (listener,):
             assert listener.warning == ""
-    with opened(Asked(tcp=place, insecure_tcp=True)) as (listener,):
+    with opened(EndpointOptions(tcp=place, insecure_tcp=True)) as (listener,):
         assert "INSECURE" in listener.warning
 
 
@@ -266,12 +271,12 @@ def test_a_name_with_several_addresses_is_beyond_if_one_is(monkeypatch: pytest.M
         ],
     )
 
-    assert "found one that others reach" in refusal(Asked(tcp=("robot", 0)))
+    assert "found one that others reach" in refusal(EndpointOptions(tcp=("robot", 0)))
 
 
 def test_a_port_taken_is_named() -> None:
-    with opened(Asked(tcp=("127.0.0.1", 0))) as (listener,):
-        found = refusal(Asked(framed_tcp=("127.0.0.1", listener.port)))
+    with opened(EndpointOptions(tcp=("127.0.0.1", 0))) as (listener,):
+        found = refusal(EndpointOptions(framed_tcp=("127.0.0.1", listener.port)))
 
     assert f"--framed-tcp 127.0.0.1:{listener.port}: expected" in found
     assert "another process has it" in found
@@ -280,9 +285,11 @@ def test_a_port_taken_is_named() -> None:
 @NOT_AS_ROOT
 @pytest.mark.skipif(int(FIRST_FREE_PORT.read_text("utf-8")) <= 80, reason="all ports are free here")
 def test_a_port_of_the_system_is_refused() -> None:
-    assert "ports below 1024" in refusal(Asked(tcp=("127.0.0.1", 80)))
+    assert "ports below 1024" in refusal(EndpointOptions(tcp=("127.0.0.1", 80)))
 
 
 @pytest.mark.parametrize("host", ["x" * 300, "192.0.2.1"])
 def test_a_host_that_is_not_this_machine_is_named(host: str) -> None:
-    assert f"--tcp {host}:5555: expected" in refusal(Asked(tcp=(host, 5555), insecure_tcp=True))
+    assert f"--tcp {host}:5555: expected" in refusal(
+        EndpointOptions(tcp=(host, 5555), insecure_tcp=True)
+    )

@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from policy_inference.service.events import EventLog
+from policy_inference.service.observer import EventLog
 
 LOG = logging.getLogger("policy_inference.test_events")
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.service.accepting import LOOK_NS
 from policy_inference.service.connection import source_of
-from policy_inference.service.endpoints import Asked
-from policy_inference.service.entrance import LOOK_NS
+from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import Code, Hello, Type, frame
 
 from .lockstep import (
@@ -211,7 +211,7 @@ def test_a_reset_in_the_middle_of_an_answer_harms_nobody(service: Service) -> No
 
 
 def test_a_machine_that_takes_all_it_can_leaves_room_to_others(tmp_path: Path) -> None:
-    asked = Asked(framed_socket=tmp_path / "framed.sock", framed_tcp=("127.0.0.1", 0))
+    asked = EndpointOptions(framed_socket=tmp_path / "framed.sock", framed_tcp=("127.0.0.1", 0))
     with serving(tmp_path, asked, clients=3) as service, ExitStack() as stack:
         port = next(listener.port for listener in service.listeners if listener.port)
         for _ in range(4):

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from policy_inference.errors import PolicyError
-from policy_inference.service.counts import Counts
 from policy_inference.service.metrics import Metrics, MetricsServer
+from policy_inference.service.observer import Counts
 
 HOST = "127.0.0.1"
 TELEMETRY = {"npu_frequency_mhz": "1000", "npu_governor": "rknpu_ondemand", "npu_load": "nan"}

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from policy_inference.interfaces import F32
-from policy_inference.service.endpoints import Asked
+from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import (
     HEADER,
     Code,
@@ -270,7 +270,7 @@ def test_a_dead_client_ends_its_session_alone(either: Service) -> None:
 
 
 def test_shared_memory_over_tcp_is_not_offered(tmp_path: Path) -> None:
-    with serving(tmp_path, Asked(framed_tcp=("127.0.0.1", 0))) as service:
+    with serving(tmp_path, EndpointOptions(framed_tcp=("127.0.0.1", 0))) as service:
         address = service.listeners[0].socket.getsockname()
         with socket.create_connection(address[:2]) as client:
             client.sendall(frame(Type.HELLO, SHARED.pack()))

@@ -89,16 +89,16 @@ def test_a_request_arrives_and_its_answer_comes_back(
 ) -> None:
     copied = private()
     for turn in range(3):
-        assert not service.stirs()
+        assert not service.has_request()
         client.request(REQUEST)
-        assert service.stirs()
+        assert service.has_request()
         assert not client.answered()
         assert service.take(copied)
         assert copied == REQUEST
-        assert not service.stirs()
+        assert not service.has_request()
         service.answer(ANSWER[turn:])
         assert client.answered()
-        assert not service.stirs()
+        assert not service.has_request()
         assert client.take().startswith(ANSWER[turn:])
 
 
@@ -209,10 +209,10 @@ def serve_in_bursts(service: ServiceMemory, connection: socket.socket, rounds: i
         if number % 3:
             service.stay_awake()
             for _ in range(number % 50):
-                if service.stirs():
+                if service.has_request():
                     break
             service.sleep()
-        while not service.stirs():
+        while not service.has_request():
             assert connection.recv(4096), f"request {number} woke nobody"
         assert service.take(request)
         if service.answer(bytes(request[:64])):

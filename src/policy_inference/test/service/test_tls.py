@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.service.accepting import PAUSE_NS
 from policy_inference.service.connection import set_options
 from policy_inference.service.credentials import server_context
-from policy_inference.service.endpoints import Asked
-from policy_inference.service.entrance import PAUSE_NS
+from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import Code, Hello, Type, frame
 from policy_inference.service.tls import MOST, Handshake, Handshakes
 
@@ -47,7 +47,9 @@ def service(tmp_path: Path, ca: Certificate) -> Iterator[Service]:
     context, _ = server_context(made.cert, made.key, ca.cert)
     with serving(
         tmp_path,
-        Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path / "framed.sock", tls=context),
+        EndpointOptions(
+            framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path / "framed.sock", tls=context
+        ),
     ) as opened:
         yield opened
 
@@ -246,7 +248,9 @@ def test_a_token_stands_in_for_a_certificate(
     made = make_certificate(tmp_path, "service", ca)
     context, _ = server_context(made.cert, made.key)
     with serving(
-        tmp_path, Asked(framed_tcp=("127.0.0.1", 0), tls=context), token=b"the token of this robot"
+        tmp_path,
+        EndpointOptions(framed_tcp=("127.0.0.1", 0), tls=context),
+        token=b"the token of this robot",
     ) as service:
         client = secured(connect(service, clients), ca, None)
         let_in(service, client)
@@ -274,7 +278,7 @@ def test_a_handshake_that_is_not_made_in_time_ends(tmp_path: Path, ca: Certifica
 
 
 def test_raw_tcp_answers_too(tmp_path: Path, clients: ExitStack) -> None:
-    with serving(tmp_path, Asked(tcp=("127.0.0.1", 0))) as service:
+    with serving(tmp_path, EndpointOptions(tcp=("127.0.0.1", 0))) as service:
         client = connect(service, clients)
         client.sendall(observation().tobytes())
         service.loop.step(PASS_S)

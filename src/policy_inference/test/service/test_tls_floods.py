@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from policy_inference.service.credentials import server_context
-from policy_inference.service.endpoints import Asked
+from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.loop import HELLO_WITHIN_NS
 from policy_inference.service.protocol import HEADER, Code, Hello, Type, frame, read_header
 
@@ -33,7 +33,9 @@ def service(tmp_path: Path) -> Iterator[Service]:
     context, _ = server_context(made.cert, made.key)
     with serving(
         tmp_path,
-        Asked(framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path / "framed.sock", tls=context),
+        EndpointOptions(
+            framed_tcp=("127.0.0.1", 0), framed_socket=tmp_path / "framed.sock", tls=context
+        ),
         token=b"",
     ) as opened:
         yield opened

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.nodes import qos
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from robot_driver.interfaces import COMMAND_FIELDS, NS_PER_S, WireCommand
 

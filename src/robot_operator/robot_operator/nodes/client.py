@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one who stands beside the robot with a joystick: asks for modes and commands velocities."""
+"""The operator's client of policy node and driver: requests modes and commands velocities."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,12 +13,11 @@ from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.found import full, namespace_of, require_to_be_alone_on
 from robot_operator.nodes.participant import Participant
 from robot_operator.nodes.services import RobotServices
 from robot_operator.nodes.words import MODES
-from robot_operator.requests import ANSWER_TIMEOUT_S, OperatorRequest
+from robot_operator.requests import ANSWER_TIMEOUT_S, OperatorError, OperatorRequest
 
 COMMAND_PERIOD_S = 0.05
 _NEWEST = QoSProfile(depth=1)

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from policy_msgs.msg import RobotStatus
 
 from robot_operator.arguments import RECORD, STATUS
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.found import (
     DRIVER,
@@ -27,7 +26,7 @@ from robot_operator.nodes.found import (
     the_one_or_none,
 )
 from robot_operator.nodes.words import STATES, described, driver_lines, policy_lines
-from robot_operator.requests import OF_DRIVER, OperatorRequest
+from robot_operator.requests import OF_DRIVER, OperatorError, OperatorRequest
 
 _DRIVING = ("RUN", "HOLD")
 _CHANGE_TIMEOUT_S = 20.0

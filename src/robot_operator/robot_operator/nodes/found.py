@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
 
-from policy_inference.nodes.graph import full_name
-from robot_operator.errors import OperatorError
+from policy_inference.nodes.rclpy_gaps import full_name
 from robot_operator.nodes.own_node import own_node
+from robot_operator.requests import OperatorError
 
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}

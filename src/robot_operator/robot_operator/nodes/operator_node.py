@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one who operates a robot: joystick and keys in, requests and the one `cmd_vel` out.
+"""The operator's node: joystick and keys in, requests and the only `cmd_vel` out.
 
 Subscribes: `joy` (sensor_msgs/Joy), the policy node's `~/status` (policy_msgs/PolicyStatus), the
 driver's `~/status` (policy_msgs/RobotStatus), `battery_state` (sensor_msgs/BatteryState).
@@ -32,7 +32,7 @@ from policy_inference.nodes.process import run_node
 from robot_operator.cockpit import View
 from robot_operator.nodes.found import others_on, require_to_be_alone_on
 from robot_operator.nodes.services import RobotServices, ask_all
-from robot_operator.nodes.settings import PARAMETERS, habits_of
+from robot_operator.nodes.settings import PARAMETERS, pilot_settings
 from robot_operator.nodes.terminal import has_terminal, operate
 from robot_operator.nodes.views import OperatorNews, Seen, view_of
 from robot_operator.nodes.words import STATES, mode_of
@@ -65,7 +65,7 @@ class OperatorNode(LifecycleBase):
     def set_up(self) -> None:
         """Look whether another node commands velocities, and create all entities."""
         values = self.table.read()
-        self._pilot = Pilot(habits_of(values))
+        self._pilot = Pilot(pilot_settings(values))
         self._topic = self.resolve_topic_name("cmd_vel")
         require_to_be_alone_on(self, self._topic)
         self._robot = RobotServices(self, values["policy_node"], values["driver_node"])

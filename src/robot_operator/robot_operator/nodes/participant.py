@@ -15,8 +15,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from policy_inference.nodes.lifecycle import TimeGuard
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.own_node import own_node
+from robot_operator.requests import OperatorError
 
 _LOOK_AROUND_S = 0.1
 P = TypeVar("P", bound="Participant")

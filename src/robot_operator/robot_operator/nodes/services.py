@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Who grants which request, and what it says on the topic `estop`: for keys, joystick and scripts.
+"""Which node grants which request, and the topic `estop`: for keys, joystick and scripts.
 
 A driver grants control and takes it back, the policy node grants the rest. Damp and reset go to the
-driver as well: the robot must be damped where the policy node is gone, too, and a driver has an
-e-stop of its own to release. An e-stop is published before it is asked for; a reset ends that.
+driver as well: the robot must be damped also if the policy node has ended, and a driver has an
+e-stop of its own to release. An e-stop is published before it is requested; a reset ends that.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
-from policy_inference.nodes.graph import full_name
+from policy_inference.nodes.rclpy_gaps import full_name
 from robot_operator.requests import OF_BOTH, OF_DRIVER, OperatorRequest
 
 _ACKNOWLEDGE_TIMEOUT_S = 1.0
@@ -67,7 +67,7 @@ class RobotServices:
         return name in map(full_name, infos) and bool(count >= len(infos))
 
     def wait_for_acknowledgement(self) -> None:
-        """Return when all who hear `estop` have what it said, after 1 s at the latest."""
+        """Return when all subscribers of `estop` have the message, after 1 s at the latest."""
         self._estop.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGE_TIMEOUT_S))
 
     def ready(self, request: OperatorRequest) -> list[Any]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from policy_inference.nodes.parameters import Spec
-from robot_operator.errors import OperatorError
 from robot_operator.joystick import NO_BUTTON, JoystickLayout
-from robot_operator.pilot import Habits
-from robot_operator.requests import OperatorRequest
+from robot_operator.pilot import PilotSettings
+from robot_operator.requests import OperatorError, OperatorRequest
 from robot_operator.velocity import VelocityLimits
 
 STOP, ESTOP = "stop", "estop"
@@ -148,7 +147,7 @@ PARAMETERS = (
 )
 
 
-def habits_of(values: Mapping[str, Any]) -> Habits:
+def pilot_settings(values: Mapping[str, Any]) -> PilotSettings:
     """Return how the pilot is to act.
 
     Args:
@@ -169,7 +168,7 @@ def habits_of(values: Mapping[str, Any]) -> Habits:
     if problems := layout.problems():
         raise OperatorError("\n".join(problems))
     limits = VelocityLimits(**{name: values[name] for name in VelocityLimits.__dataclass_fields__})
-    return Habits(
+    return PilotSettings(
         limits=limits,
         layout=layout,
         joy_timeout_s=values["joy_timeout_s"],

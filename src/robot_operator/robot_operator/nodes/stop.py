@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""`robot_operator estop` and `damp`: stop first, everything that there is; then say who obeyed.
+"""`robot_operator estop` and `damp`: stop first, then print which nodes obeyed.
 
 Only what the first message of an e-stop needs is imported before it is out.
 """
@@ -15,9 +15,8 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.own_node import own_node
-from robot_operator.requests import OperatorRequest
+from robot_operator.requests import OperatorError, OperatorRequest
 
 _PERIOD_S = 0.02
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -75,17 +74,17 @@ def main(given: argparse.Namespace) -> int:
         if given.action == OperatorRequest.ESTOP.value:
             button.press(f"{namespace}/estop")
         # Only now: these take longer to import than the e-stop to arrive.
-        from robot_operator.nodes.obeying import Obeying
+        from robot_operator.nodes.stop_confirmation import StopConfirmation
         from robot_operator.nodes.words import described
 
-        obeying = Obeying(node, given, button)
-        undo.callback(obeying.close)
+        confirmation = StopConfirmation(node, given, button)
+        undo.callback(confirmation.close)
         try:
-            obeying.wait(given.timeout)
+            confirmation.wait(given.timeout)
         except OperatorError as error:
             sys.stderr.write(f"robot_operator: {error}\n")
             return 1
         finally:
-            sys.stderr.write(f"robot_operator: {obeying.summary}\n")
-            sys.stdout.write(described(obeying.lines))
+            sys.stderr.write(f"robot_operator: {confirmation.summary}\n")
+            sys.stdout.write(described(confirmation.lines))
     return 0

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
 from policy_inference.nodes.process import ended_by, wait_for_end
-from policy_inference.private_folder import remove_folders
+from policy_inference.processes import remove_folders
 from robot_operator.cockpit import Cockpit
 
 _ENDS_WITHIN_S, _ANSWERED_WITHIN_S = 3.0, 2.0
@@ -22,7 +22,7 @@ _LOOKS_S = 0.2
 _BYTES = 64
 
 
-class Shown(Cockpit, Protocol):
+class ScreenNode(Cockpit, Protocol):
     """A node that has a screen, and a parameter that says whether to show it."""
 
     answering: int
@@ -35,7 +35,7 @@ class Shown(Cockpit, Protocol):
         """Leave the robot safe."""
 
 
-def operate(node: Shown, asked: socket.socket) -> None:
+def operate(node: ScreenNode, asked: socket.socket) -> None:
     """Show the screen, where there is a terminal, until the process is asked to end, or by key."""
     if not (has_terminal() and node.get_parameter("screen").value):
         wait_for_end(node, asked)
@@ -70,7 +70,7 @@ def has_terminal() -> bool:
 
 
 def _guard(
-    node: Shown, asked: socket.socket, ending: threading.Event, shown: threading.Event
+    node: ScreenNode, asked: socket.socket, ending: threading.Event, shown: threading.Event
 ) -> None:
     """End the process, the robot first, where the screen does not: it hangs with its terminal.
 
@@ -90,7 +90,7 @@ def _guard(
         while node.answering and time.monotonic() < ends_s:
             time.sleep(_LOOKS_S)
         remove_folders()
-        os._exit(1)
+        os._exit(1)  # without a flush, which could wait for the terminal
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator's node has seen of others, what happened, and the view of both."""
+"""What the operator's node received from other nodes, what happened, and the view of both."""
 
 import threading
 import time

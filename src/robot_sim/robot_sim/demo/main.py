@@ -6,21 +6,14 @@ import argparse
 import json
 import logging
 import math
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.errors import PolicyError
 from robot_sim.demo.performance import PLAN_S, TRACE, perform
-from robot_sim.demo.plots import PICTURES, draw
-from robot_sim.demo.processes import own_domain
+from robot_sim.demo.plots import IMAGE_FILES, draw
+from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
-from robot_sim.errors import SimError
 
-INTERRUPTED = 130
-SUMMARY = "summary.json"
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -28,32 +21,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 where the walk was not a good one (see `verdict`), a node ended or the policy node
-        refused; 130 after Ctrl-C.
+        0; 1 if the walk failed (see `verdict`), a node ended or the policy node refused; 130
+        after Ctrl-C.
     """
-    _log.addHandler(logging.StreamHandler(sys.stdout))
-    _log.setLevel(logging.INFO)
-    given = _parse(args)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
-    os.environ.update(own_domain(seed=os.getpid()))
-    given.output.mkdir(parents=True, exist_ok=True)
-    for name in (TRACE, SUMMARY, *PICTURES):
-        (given.output / name).unlink(missing_ok=True)
-    try:
-        return _demonstrate(given)
-    except (SimError, PolicyError) as error:
-        _log.error("robot_sim_demo: %s", error)
-        return 1
-    except KeyboardInterrupt:
-        _log.error("robot_sim_demo: interrupted; the nodes have ended")
-        return INTERRUPTED
+    given, files = _parse(args), (TRACE, SUMMARY, *IMAGE_FILES)
+    return run_demo("robot_sim_demo", given, files, _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> int:
-    _log.info(
-        "%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, os.environ["ROS_DOMAIN_ID"]
-    )
+def _demonstrate(given: argparse.Namespace) -> str | None:
     trace, reported = perform(
         given.output,
         bundle=given.bundle,
@@ -66,13 +41,9 @@ def _demonstrate(given: argparse.Namespace) -> int:
     summary = json.dumps(summarise(metrics, reported), indent=2)
     (given.output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
     _log.info("\n%s\n", table(metrics, reported))
-    if given.pictures:
+    if given.images:
         draw(shown(trace), given.output)
-    failure = verdict(metrics, reported, lockstep=given.lockstep)
-    if failure is not None:
-        _log.error("robot_sim_demo: %s", failure)
-        return 1
-    return 0
+    return verdict(metrics, reported, lockstep=given.lockstep)
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -94,10 +65,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="let simulated time wait for each command, instead of real time",
     )
     add(
-        "--no-pictures",
+        "--no-images",
         action="store_false",
-        dest="pictures",
-        help="neither plots nor video, which takes longer than the walk",
+        dest="images",
+        help="write no plots and no video; the video takes longer than the walk",
     )
     return parser.parse_args(args)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the robot shows in the demo: two processes, an operator, a plan of velocities."""
+"""The course of the demo: two processes, an operator, a plan of velocities."""
 
 import logging
 from dataclasses import dataclass

@@ -22,9 +22,9 @@ from robot_sim.rotation import tilt_rad
 from robot_sim.trace import Trace
 
 VIDEO_RATE_HZ = 20.0
-PICTURES = ("plots.png", "contact_sheet.png", "walk.mp4")
-"""What `draw` writes."""
-_MEASURED_PICTURES = 10
+IMAGE_FILES = ("plots.png", "contact_sheet.png", "walk.mp4")
+"""Files that `draw` writes."""
+_MEASURED_IMAGES = 10
 _log = logging.getLogger("robot_sim_demo")
 BLUE, ORANGE, GREEN, INK, GREY = "#2563a8", "#e07b1a", "#2f8f5b", "#23272e", "#8a9099"
 _COLOURS = (BLUE, ORANGE, GREEN)
@@ -56,22 +56,22 @@ MODE_NAMES = {0.0: "DAMP", 1.0: "STAND", 2.0: "READY", 3.0: "RUN", 4.0: "HOLD"}
 def draw(trace: Trace, folder: Path) -> None:
     """Write plots, a contact sheet and a video.
 
-    Where OpenGL does not work the plots are all there is, and the log names what to install.
+    Without OpenGL it writes the plots only, and the log names the package to install.
     """
-    plots, contact_sheet, video = (folder / name for name in PICTURES)
+    plots, contact_sheet, video = (folder / name for name in IMAGE_FILES)
     write_plots(trace, plots)
     _log.info("%s", plots)
     try:
         write_contact_sheet(trace, contact_sheet)
         _log.info("%s", contact_sheet)
-        write_video(trace, video, rate_hz=VIDEO_RATE_HZ, on_picture=_forecast())
+        write_video(trace, video, rate_hz=VIDEO_RATE_HZ, on_image=_forecast())
         _log.info("%s", video)
     except SimError as error:
-        _log.warning("no pictures of the robot: %s", error)
+        _log.warning("no images of the robot: %s", error)
 
 
 def write_plots(trace: Trace, path: Path) -> None:
-    """Write one picture (`.png`, `.svg`, ...) with all plots over the time of the walk.
+    """Write one image (`.png`, `.svg`, ...) with all plots over the time of the walk.
 
     Raises:
         OSError: The file cannot be written.
@@ -220,15 +220,15 @@ def _edges(time_s: Array) -> Array:
 
 
 def _forecast() -> Callable[[int, int], None]:
-    """Return what logs, once some pictures are done, how long the others will take."""
+    """Return a callback that measures some images, and logs the time for the others."""
     began_s = time.monotonic()
 
     def look(done: int, total: int) -> None:
-        if done == _MEASURED_PICTURES:
+        if done == _MEASURED_IMAGES:
             left_s = (time.monotonic() - began_s) / done * (total - done)
             _log.info(
-                "rendering %d pictures for the video, about %.0f s; --no-pictures (make demo "
-                "PICTURES=no) leaves it out",
+                "rendering %d images for the video, about %.0f s; --no-images (make demo "
+                "IMAGES=no) leaves it out",
                 total,
                 left_s,
             )

@@ -1,25 +1,72 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes as processes of their own: started together, watched, ended in a clean way."""
+"""A demo: nodes as processes of their own, started together, watched, and ended in order."""
 
+import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
 
+INTERRUPTED = 130
+SUMMARY = "summary.json"
 _TIME_TO_LEAVE_S = 10.0
 _LINES_SHOWN = 15
+_log = logging.getLogger("robot_sim_demo")
+
+
+def run_demo(
+    command: str,
+    given: argparse.Namespace,
+    files: Sequence[str],
+    demonstrate: Callable[[argparse.Namespace], str | None],
+) -> int:
+    """Run a demo in a ROS domain of its own.
+
+    Args:
+        command: Its name, for messages.
+        given: Its arguments, with `bundle`, `backend` and the folder `output`.
+        files: Its results; those of an earlier run are removed.
+        demonstrate: Does the work; returns the failure, or None after success.
+
+    Returns:
+        The exit status: 0; 1 after a failure or an error; 130 after Ctrl-C.
+    """
+    _log.addHandler(logging.StreamHandler(sys.stdout))
+    _log.setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+    os.environ.update(own_domain(seed=os.getpid()))
+    given.output.mkdir(parents=True, exist_ok=True)
+    for name in files:
+        (given.output / name).unlink(missing_ok=True)
+    domain = os.environ["ROS_DOMAIN_ID"]
+    _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, domain)
+    try:
+        failure = demonstrate(given)
+    except (SimError, PolicyError) as error:
+        failure = str(error)
+    except KeyboardInterrupt:
+        _log.error("%s: interrupted; the nodes have ended", command)
+        return INTERRUPTED
+    if failure is None:
+        return 0
+    _log.error("%s: %s", command, failure)
+    return 1
 
 
 class NodeProcess:
-    """One node in a process group of its own, so that Ctrl-C in a terminal is not its end."""
+    """One node in a process group of its own, so that Ctrl-C in a terminal does not end it."""
 
     def __init__(
         self,
@@ -77,7 +124,7 @@ class NodeProcess:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def check(self) -> None:
-        """Raise where the process has ended.
+        """Raise if the process has ended.
 
         Raises:
             SimError: With its status and the end of its log.
@@ -108,7 +155,7 @@ class NodeProcess:
             ) from None
 
     def end(self, *, patience_s: float = _TIME_TO_LEAVE_S) -> int:
-        """Ask the process to end, insist after `patience_s`; return its exit status."""
+        """Interrupt the process, kill it after `patience_s`; return its exit status."""
         if self.status is None:
             self.send(signal.SIGINT)
             try:
@@ -147,21 +194,21 @@ class Processes:
         return process
 
     def check(self) -> None:
-        """Raise a SimError where one of them has ended."""
+        """Raise a SimError if one of them has ended."""
         for process in self._running:
             process.check()
 
     def end(self) -> None:
-        """End all, the last first: a policy node says good-bye to a robot that still listens."""
+        """End all, the last first: the robot must receive the policy node's shutdown commands."""
         while self._running:
             self._running.pop().end()
 
 
 def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dict[str, str]:
-    """Return what keeps these processes' talk apart from that of others on this machine.
+    """Return environment variables of a ROS domain of its own on this machine.
 
     Args:
-        environment: Whose ROS_DOMAIN_ID, where there is one, is kept; the result is then empty.
+        environment: If it has a ROS_DOMAIN_ID, that is kept, and the result is empty.
         seed: Any number; a process id spreads well.
     """
     if environment.get("ROS_DOMAIN_ID"):
@@ -171,5 +218,5 @@ def own_domain(environment: Mapping[str, str] = os.environ, *, seed: int) -> dic
         if environment.get("ROS_DISTRO") == "humble"
         else {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     )
-    # 0 is everybody's; above 101 the ports reach into the range that Linux hands out by itself.
+    # 0 is the default of all programs; above 101 the ports overlap the ephemeral ports of Linux.
     return {"ROS_DOMAIN_ID": str(1 + seed % 101), **only_here}

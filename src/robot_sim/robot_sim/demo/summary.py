@@ -27,19 +27,19 @@ _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportedTiming:
-    """What the policy node said about itself while it ran the policy.
+    """What the policy node reported about itself while it ran the policy.
 
     Attributes:
         bundle: Name of the bundle's folder.
         backend: Name of the backend.
         runs_on: Runtime and device.
-        fallback: Why the backends before it in the list did not open, a line each.
-        ticks: Ticks since the node was activated: those of standing up are among them.
+        fallback: Why earlier backends of the list did not open, a line each.
+        ticks: Ticks since the node was activated, including those of standing up.
         ticks_missed: Deadlines since then at which no tick could start.
         latency_ms: Median, 99th percentile and largest time from sampling to published command.
         guard_events: How often the guard acted, by rule; rules that never acted are left out.
-        left_run: Whether the policy node had left RUN by itself; a HOLD that recovers is no end.
-        reason: Why it was in its mode at the end.
+        left_run: Whether the policy node left RUN by itself; a HOLD that recovers does not count.
+        reason: Reason of its last mode.
     """
 
     bundle: str
@@ -58,8 +58,8 @@ class ReportedTiming:
         """Take what is needed from two policy_msgs/PolicyStatus.
 
         Args:
-            running: The newest before DAMP was asked for. Its latencies are those of RUN.
-            ended: The first in DAMP. A fault that `running` was too old to show is latched in it.
+            running: The newest before DAMP was requested. Its latencies are those of RUN.
+            ended: The first in DAMP. It holds latched faults that are newer than `running`.
         """
         latency_s = (running.latency_p50_s, running.latency_p99_s, running.latency_max_s)
         p50, p99, longest = (1e3 * value for value in latency_s)
@@ -175,16 +175,16 @@ def verdict(metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool) -
 
     Args:
         metrics: Of the time in which the robot should have been up.
-        reported: What the policy node said.
-        lockstep: Whether simulated time waited for the policy node, so that a busy machine is no
-            excuse.
+        reported: What the policy node reported.
+        lockstep: Whether simulated time waited for the policy node, so that a busy machine does
+            not matter.
 
     Returns:
         None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
         than 25 degrees nor sank below 0.2 m, and its mean velocity error was at most 0.3 m/s,
         where that could be measured. Else all causes and what to do, in one line.
     """
-    # Whoever fell was unsteady, too, and did not follow: those would be no causes of their own.
+    # A robot that fell was also unsteady and did not follow: those are no separate causes.
     causes = _failed(metrics, reported) or _faults_of_walking(metrics)
     if not causes:
         return None
@@ -223,7 +223,7 @@ def _faults_of_walking(metrics: WalkMetrics) -> list[str]:
 
 
 def _remedy(reported: ReportedTiming, *, lockstep: bool) -> list[str]:
-    """Return what to do about it, nothing where the policy node's reason says it all."""
+    """Return a remedy; none if the reason of the policy node is enough."""
     if reported.ticks_missed and not lockstep:
         return [
             f"{reported.ticks_missed} ticks were missed, so this machine may be too busy for "

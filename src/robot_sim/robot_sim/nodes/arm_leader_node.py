@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A leader arm with a hand at it, for those who have none: it leads the simulated SO-101.
+"""A simulated leader arm that moves by itself: it leads the simulated SO-101.
 
 It goes home, reaches for the cube, stays over it, has the cube put elsewhere, and begins again.
 It moves with the arm that it leads: each message of that one is answered with the leader's pose of
@@ -53,7 +53,7 @@ _HAPPENED = {
 }
 _REPEAT_S = 0.05
 _REST_NS = NS_PER_S // 2
-"""After a demonstration, in which those who watch the arm end theirs."""
+"""Pause after a demonstration, in which other nodes end their episodes."""
 
 
 class ArmLeaderNode(Node):
@@ -169,7 +169,7 @@ class ArmLeaderNode(Node):
         )
 
     def _on_mark(self, mark: EpisodeMark) -> None:
-        """Do what an episode of others asks for."""
+        """Follow the episode of another node."""
         if mark.kind == EpisodeMark.START:
             self._leader.reach()
         elif mark.kind in (EpisodeMark.STOP, EpisodeMark.DISCARD):
@@ -177,7 +177,7 @@ class ArmLeaderNode(Node):
             self._leader.go_home()
 
     def _begin_again(self) -> None:
-        """Have the cube put elsewhere; the way home is longer than that takes."""
+        """Request a new place for the cube; the way home takes longer than that."""
         self._rests_until_ns = None
         self._move_cube()
         self._leader.demonstrate()
@@ -187,7 +187,7 @@ class ArmLeaderNode(Node):
             self._next.call_async(Trigger.Request())
         else:
             self.get_logger().warning(
-                "arm_sim_node/next_episode is not there: the cube stays", once=True
+                "the service arm_sim_node/next_episode is missing: the cube stays", once=True
             )
 
     def _on_demonstrate(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -195,7 +195,10 @@ class ArmLeaderNode(Node):
         response.message = (
             "it goes home, then reaches for the cube"
             if response.success
-            else ("nobody says where the cube is: start arm_sim_node with environment_state")
+            else (
+                "expected the position of the cube on environment_state, found none: start "
+                "arm_sim_node with environment_state"
+            )
         )
         if response.success:
             self._begin_again()

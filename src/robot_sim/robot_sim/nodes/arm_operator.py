@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The one who stands beside the arm: asks for modes, puts the cube elsewhere, hears of results."""
+"""The operator of the simulated arm: requests modes, moves the cube, receives results."""
 
 from typing import Any
 
@@ -22,8 +22,8 @@ class ArmOperator(Operator):
 
     Attributes:
         results: Whether each episode succeeded.
-        chunks: How many chunks have come from the policy node.
-        told: The newest values of its diagnostics.
+        chunks: Number of chunks from the policy node.
+        diagnostics: Newest diagnostics of the policy node, values by key.
     """
 
     def __init__(self, *, policy_node: str = "act_policy_node", **more: Any) -> None:
@@ -32,7 +32,7 @@ class ArmOperator(Operator):
         self.results: list[bool] = []
         self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
         self.chunks = 0
-        self.told: dict[str, str] = {}
+        self.diagnostics: dict[str, str] = {}
         self.node.create_subscription(ActionChunk, "action_chunk", self._on_chunk, _EVERY_ONE)
         self.node.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, _EVERY_ONE
@@ -40,7 +40,7 @@ class ArmOperator(Operator):
         self._next = self.node.create_client(Trigger, "arm_sim_node/next_episode")
 
     def next_episode(self) -> str:
-        """Put the cube elsewhere; return what the arm's node says.
+        """Put the cube elsewhere; return the answer of the arm's node.
 
         Raises:
             OperatorError: It does not answer in time.
@@ -51,10 +51,10 @@ class ArmOperator(Operator):
         """Let the arm stand and the policy run until the episode or the policy ends.
 
         Args:
-            timeout_s: How long the episode may take, on the steady clock.
+            timeout_s: Longest duration of the episode, on the steady clock.
 
         Returns:
-            Whether it succeeded. A policy that met a fault is latched then.
+            Whether it succeeded. After a fault the policy is latched.
 
         Raises:
             OperatorError: The policy node refused, or the episode does not end in time.
@@ -70,13 +70,15 @@ class ArmOperator(Operator):
         return self.results[before] if len(self.results) > before else False
 
     def wait_for_diagnostics(self) -> None:
-        """Wait for diagnostics that are not here yet.
+        """Wait for new diagnostics.
 
         Raises:
-            OperatorError: None come in time.
+            OperatorError: None arrive in time.
         """
-        self.told = {}
-        self.wait_until(lambda: bool(self.told), "diagnostics of the policy node", ANSWER_TIMEOUT_S)
+        self.diagnostics = {}
+        self.wait_until(
+            lambda: bool(self.diagnostics), "diagnostics of the policy node", ANSWER_TIMEOUT_S
+        )
 
     def _on_chunk(self, _: ActionChunk) -> None:
         self.chunks += 1
@@ -84,7 +86,7 @@ class ArmOperator(Operator):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             if status.name.endswith(": policy"):
-                self.told = {entry.key: entry.value for entry in status.values}
+                self.diagnostics = {entry.key: entry.value for entry in status.values}
         self.notify()
 
     def _on_result(self, message: Bool) -> None:

@@ -13,10 +13,10 @@ cube for half a second, or after `episode_s`: `episode_result` (std_msgs/Bool) s
 service `~/next_episode` (std_srvs/Trigger) puts the cube elsewhere for the next one.
 
 The servos hold the arm where it is until the first command. In real time they damp when a command
-expires. In lockstep the node publishes the sensors
-of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
-steps to t_k+1. Time stands still until the first command; if none comes for `answer_timeout_s`
-later on, the drives damp, and the world runs on in real time until a command comes again.
+expires. In lockstep the node publishes the sensors of tick k stamped t_k, then /clock = t_k, and
+waits for the JointCommand stamped t_k before it steps to t_k+1. Time stands still until the first
+command; if none arrives for `answer_timeout_s` later on, the drives damp, and the world continues
+in real time until the next command.
 """
 
 import math
@@ -30,14 +30,13 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool, Float32MultiArray
 from std_srvs.srv import Trigger
 
-from robot_sim.arm_episodes import Episodes
+from robot_sim.arm_episodes import ArmRecorder, Episodes, Result
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_trace import ArmRecorder, Result
 from robot_sim.arm_world import JOINTS, ArmWorld
 from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand
+from robot_sim.nodes.messages import CompressedWriter, ImageWriter
 from robot_sim.nodes.parameters import ARM_SIM_NODE, whole_steps
-from robot_sim.nodes.pictures import CompressedWriter, ImageWriter
 from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, run_node
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -55,8 +54,8 @@ class ArmSimNode(RobotNode):
             SimError: A parameter does not fit.
         """
         super().__init__("arm_sim_node", ARM_SIM_NODE)
-        size = (self._get("picture_height"), self._get("picture_width"))
-        self.world = ArmWorld(seed=self._get("seed"), picture_size=size)
+        size = (self._get("image_height"), self._get("image_width"))
+        self.world = ArmWorld(seed=self._get("seed"), image_size=size)
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._episodes = Episodes(self._get("seed"), round(self._get("episode_s") * NS_PER_S))
         self._recorder = ArmRecorder() if self._get("trace_file") else None
@@ -85,7 +84,7 @@ class ArmSimNode(RobotNode):
 
     def run(self) -> None:
         """Simulate until `stop` or until the duration is over."""
-        # OpenGL is the thread's that renders first, and takes a second to open: time waits for it.
+        # OpenGL belongs to the thread that renders first. It opens here, before time starts.
         self.world.render(POLICY_CAMERAS[0])
         try:
             super().run()
@@ -129,11 +128,11 @@ class ArmSimNode(RobotNode):
             if self._environment is not None:
                 self._environment.publish(Float32MultiArray(data=sensed.cube_world.tolist()))
         if "camera_rate_hz" in due:
-            self._publish_pictures(stamp)
+            self._publish_images(stamp)
 
-    def _publish_pictures(self, stamp: Any) -> None:
+    def _publish_images(self, stamp: Any) -> None:
         for name, writer in self._writers.items():
-            if self._shown_at != self.world.steps:  # a repetition shows the same picture
+            if self._shown_at != self.world.steps:  # a repetition shows the same image
                 writer.draw(self.world.render(name))
             self._cameras[name].publish(writer.stamped(stamp))
         self._shown_at = self.world.steps
@@ -154,7 +153,7 @@ class ArmSimNode(RobotNode):
 
     def _on_next(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = True
-        response.message = f"the cube lies as seed {self._episodes.next()} says"
+        response.message = f"the cube lies where seed {self._episodes.next()} puts it"
         return response
 
 

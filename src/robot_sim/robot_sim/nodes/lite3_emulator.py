@@ -2,18 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """A simulated Lite3 behind the UDP interface of the real one, in real time: its motion host.
 
-It listens on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
-the start, and obeys whoever has taken control; `robot_sim.lite3_host` has the rules. A driver
-cannot tell it from a robot, except that nobody is hurt. Datagrams that change nothing are counted:
-the first of each sort is in the log and the events, the counts follow every 10 s while they grow.
+It receives on `host_address`:`host_port`, sends state frames to `state_address`:`state_port` from
+the start, and follows the sender that has control; `robot_sim.lite3_host` has the rules. To a
+driver it looks like a real robot. It counts datagrams without effect: the log and the events have
+the first one of each sort, and the log has the counts every 10 s while they grow.
 
 Subscribes: `cmd_vel` (geometry_msgs/Twist), which is only recorded.
 The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees within 2 s, as a
-person does who shows the driver that the angular velocity's unit is right.
+person does to check the unit of the angular velocity.
 """
 
 import json
 import math
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,20 +29,20 @@ from std_srvs.srv import Trigger
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.lite3_host import HostEvent, MotionHost
-from robot_sim.nodes.host_sockets import HostSockets
+from robot_sim.lite3_host import Address, HostEvent, MotionHost
 from robot_sim.nodes.parameters import LITE3_EMULATOR, declared, set_faults, whole_steps
-from robot_sim.nodes.real_time import RealTimePacer
-from robot_sim.nodes.robot_node import run_node
-from robot_sim.nodes.walk_record import WalkRecord
+from robot_sim.nodes.robot_node import RealTimePacer, WalkRecord, run_node
 from robot_sim.world import World
 
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
-_TELLS_IGNORED_S = 10.0
+_LOG_IGNORED_S = 10.0
+_MOST = 2048
+_AT_ONCE = 64
+"""Datagrams taken per step: a flood does not stop the robot's time."""
 
 
 class Lite3Emulator(Node):
-    """A motion host on its socket. The robot moves on the thread of `run`."""
+    """A motion host on its socket. The thread of `run` moves the robot."""
 
     def __init__(self) -> None:
         """Read the parameters, put the robot on the floor and listen.
@@ -58,7 +59,7 @@ class Lite3Emulator(Node):
         world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._frame_steps = whole_steps("state_rate_hz", 1.0 / self._get("state_rate_hz"), world)
         self._row_steps = whole_steps("period_s", self._get("period_s"), world)
-        self._tell_steps = round(_TELLS_IGNORED_S * world.steps_per_s)
+        self._log_steps = round(_LOG_IGNORED_S * world.steps_per_s)
         self._ignored = 0
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or math.inf
         self.plan = self._planned(self._get("faults"), 0)
@@ -95,13 +96,13 @@ class Lite3Emulator(Node):
             if world.steps % self._row_steps == 0:
                 self._record.target = host.target
                 self._record.append(world.sense())
-            if world.steps % self._tell_steps == 0:
-                self._tell_ignored()
+            if world.steps % self._log_steps == 0:
+                self._log_ignored()
             frame = host.step()
             due = frame is not None and world.steps % self._frame_steps == 0
             self._send(frame if due else None, now_ns)
             clock.wait(world.time_ns)
-        self._tell_ignored()
+        self._log_ignored()
 
     def stop(self) -> None:
         """Let `run` return soon; may be called from a signal handler and from any thread."""
@@ -119,7 +120,7 @@ class Lite3Emulator(Node):
         super().destroy_node()
 
     def _send(self, frame: bytes | None, now_ns: int) -> None:
-        """Send a frame, if there is one, and what was late, as the faults leave them."""
+        """Send a frame, if there is one, and delayed frames, as the faults change them."""
         lie = forged = None
         if frame is not None:
             lie, forged = self.plan.foreign(frame, now_ns), self.plan.forged(frame, now_ns)
@@ -133,7 +134,7 @@ class Lite3Emulator(Node):
         if self._sockets.trouble:
             self.get_logger().warning(self._sockets.trouble, throttle_duration_sec=5.0)
 
-    def _tell_ignored(self) -> None:
+    def _log_ignored(self) -> None:
         """Log how many datagrams changed nothing, if that has grown."""
         counts = self.host.ignored
         if sum(counts.values()) > self._ignored:
@@ -185,7 +186,8 @@ class Lite3Emulator(Node):
         response.message = (
             "it is being turned by 90 degrees, within 2 s"
             if response.success
-            else "nobody touches a robot that is under control: give control back first"
+            else "expected a robot without a controller, found one under control; give control "
+            "back first"
         )
         if response.success:
             self._asked.append(lambda: self.host.world.turn(_TURN_RAD, _TURN_S))
@@ -203,3 +205,81 @@ def _opened(path: str) -> TextIO | None:
 def main(args: Sequence[str] | None = None) -> None:
     """Entry point of `lite3_emulator`; it ends with status 2 where a parameter is wrong."""
     run_node("lite3_emulator", Lite3Emulator, LITE3_EMULATOR, __doc__, args)
+
+
+class HostSockets:
+    """The UDP socket of the emulated host, and a second one of a foreign sender.
+
+    Attributes:
+        trouble: Why the latest frame could not be sent; empty if it was sent.
+    """
+
+    def __init__(self, *, host: Address, to: Address, foreign_address: str) -> None:
+        """Receive at `host`, send to `to`.
+
+        Args:
+            host: Address and port; port 0 chooses a free one.
+            to: Address and port of the driver.
+            foreign_address: Address of foreign frames; empty: the host's, with another port.
+
+        Raises:
+            SimError: The address does not belong to this machine, or the port is in use.
+        """
+        self.trouble = ""
+        self._to = to
+        self._host = _bound("host_address, host_port", host)
+        try:
+            self._foreign = _bound("foreign_address", (foreign_address or host[0], 0))
+        except SimError:
+            self._host.close()
+            raise
+
+    def __str__(self) -> str:
+        """Return the addresses of both sides."""
+        return "listens on {}:{}, sends to {}:{}".format(*self._host.getsockname(), *self._to)
+
+    def received(self) -> list[tuple[bytes, Address]]:
+        """Return the datagrams that have arrived, each with its sender."""
+        arrived = []
+        for _ in range(_AT_ONCE):
+            try:
+                arrived.append(self._host.recvfrom(_MOST))
+            except BlockingIOError:
+                break
+        return arrived
+
+    def send(self, data: bytes) -> None:
+        """Send a datagram to the driver; one that cannot be sent is lost."""
+        self._send(self._host, data)
+
+    def send_foreign(self, data: bytes) -> None:
+        """Send a datagram to the driver from the foreign address."""
+        self._send(self._foreign, data)
+
+    def close(self) -> None:
+        """Release the ports."""
+        self._host.close()
+        self._foreign.close()
+
+    def _send(self, sender: socket.socket, data: bytes) -> None:
+        try:
+            sender.sendto(data, self._to)
+            self.trouble = ""
+        except OSError as error:
+            self.trouble = "no state frame to {}:{}: {}".format(*self._to, error.strerror)
+
+
+def _bound(name: str, address: Address) -> socket.socket:
+    """Return a UDP socket that does not block."""
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    try:
+        made.bind(address)
+    except (OSError, OverflowError) as error:
+        made.close()
+        raise SimError(
+            f"{name}: expected a free UDP port at an address of this machine, got "
+            f"{address[0]}:{address[1]} ({error}); end the program that uses it, or choose "
+            "another port"
+        ) from None
+    return made

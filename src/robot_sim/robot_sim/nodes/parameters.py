@@ -65,8 +65,8 @@ ARM_SIM_NODE: Parameters = {
     "rate_hz": (30.0, "Ticks per second in lockstep, and rows of the trace, Hz"),
     "joint_state_rate_hz": (120.0, "Rate of joint_states in real time, Hz"),
     "camera_rate_hz": (30.0, "Rate of the cameras in real time, Hz"),
-    "picture_height": (96, "Height of the cameras' pictures"),
-    "picture_width": (128, "Width of the cameras' pictures"),
+    "image_height": (96, "Height of the cameras' images"),
+    "image_width": (128, "Width of the cameras' images"),
     "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
     "environment_state": (True, "Publish the cube's position, m, world, on environment_state"),
     "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
@@ -76,8 +76,8 @@ ARM_LEADER: Parameters = {
     "drive": (False, "Send joint_command, too; else something else lets the arm follow"),
     "repeat": (True, "Demonstrate again and again; else once for each call of ~/demonstrate"),
     "marks": (True, "Publish episode_marks, by which a recording falls into episodes"),
-    "follow_marks": (False, "Hear episode_marks and publish none: each START is a demonstration"),
-    "task": ("Reach the cube.", "What the marks say is to be done"),
+    "follow_marks": (False, "Follow episode_marks and publish none: each START is a demonstration"),
+    "task": ("Reach the cube.", "Task in the marks"),
 }
 
 
@@ -89,10 +89,10 @@ def described(parameters: Parameters) -> str:
 
 
 def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
-    """Declare the parameters; return what gives their values by name.
+    """Declare the parameters; return a function that gives their values by name.
 
     Raises:
-        SimError: A value cannot be meant.
+        SimError: A value is invalid.
     """
     for name, (default, doc) in parameters.items():
         node.declare_parameter(name, default, ParameterDescriptor(description=doc))
@@ -106,7 +106,7 @@ def declared(node: Node, parameters: Parameters) -> Callable[[str], Any]:
         if name.endswith("_hz") and get(name) == 0.0:
             raise SimError(f"{name}: expected a rate > 0, got 0")
         if name.endswith("_file") and not (folder := Path(get(name)).parent).is_dir():
-            raise SimError(f"{name}: expected a file in a folder that is there, got {folder}")
+            raise SimError(f"{name}: expected a file in a folder that exists, got {folder}")
     return get
 
 
@@ -122,7 +122,7 @@ def set_faults(
     """
     for parameter in parameters:
         if parameter.name != "faults" and parameter.name in known:
-            reason = f"{parameter.name} is read when the node starts; start it anew"
+            reason = f"{parameter.name} is read when the node starts; restart the node"
             return SetParametersResult(successful=False, reason=reason)
         if parameter.name == "faults":
             try:

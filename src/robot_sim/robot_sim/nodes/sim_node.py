@@ -35,8 +35,7 @@ from robot_sim.nodes.messages import (
     time_of,
 )
 from robot_sim.nodes.parameters import SIM_NODE, set_faults, whole_steps
-from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, run_node
-from robot_sim.nodes.walk_record import WalkRecord
+from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, WalkRecord, run_node
 from robot_sim.world import World
 
 

@@ -152,4 +152,4 @@ def test_demonstration_without_a_cube_is_refused(arm: LedStage) -> None:
 
     answer = arm.demonstrate()
 
-    assert (answer.success, "nobody says where the cube is" in answer.message) == (False, True)
+    assert (answer.success, "expected the position of the cube" in answer.message) == (False, True)

@@ -18,9 +18,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, Float32MultiArray
 from std_srvs.srv import Trigger
 
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_expert import ReachExpert
 from robot_sim.arm_figures import SO101
-from robot_sim.arm_trace import ArmTrace
 from robot_sim.arm_world import ArmWorld
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
@@ -115,11 +115,11 @@ def test_ticks_are_a_thirtieth_of_a_second_and_sensors_carry_their_times(arm: Ar
 
 
 def test_pictures_on_topics_are_those_of_the_world(arm: ArmStage) -> None:
-    arm.run(lockstep=True, seed=4, picture_height=48, picture_width=64)
+    arm.run(lockstep=True, seed=4, image_height=48, image_width=64)
     arm.listen()
     arm.shows(0)
     arm.until(lambda: all(arm.pictures.values()), "a picture of each camera")
-    alike = ArmWorld(seed=4, picture_size=(48, 64))
+    alike = ArmWorld(seed=4, image_size=(48, 64))
     for name, messages in arm.pictures.items():
         message = messages[0]
         assert (message.header.frame_id, message.encoding) == (name, "rgb8")
@@ -154,7 +154,7 @@ def test_an_episode_succeeds_where_the_arm_reaches_and_the_next_cube_lies_elsewh
         tick += 1
         arm.shows(at(tick))
     assert arm.results == [True]
-    assert arm.next_episode() == "the cube lies as seed 8 says"
+    assert arm.next_episode() == "the cube lies where seed 8 puts it"
     arm.answer(tick)
     arm.shows(at(tick + 1))
     alike.reset(seed=8)
@@ -199,7 +199,7 @@ def test_silence_in_real_time_damps_the_drives(arm: ArmStage) -> None:
             "rate_hz: expected a period that is a multiple of 2.083 ms, got 32.2581 ms",
         ),
         ("camera_rate_hz", 0.0, "camera_rate_hz: expected a rate > 0"),
-        ("picture_width", 4000, "picture_size: expected height and width of 1 to 960 and 1280"),
+        ("image_width", 4000, "image_size: expected height and width of 1 to 960 and 1280"),
         ("joint_order", ["gripper"], "joint_order: expected each of shoulder_pan"),
     ],
 )

@@ -196,7 +196,7 @@ class TestFaults:
         [
             ("faults", ["melt:host"], "unknown kind 'melt'; known: freeze"),
             ("faults", ["loss:imu=0.1"], "unknown target 'imu'; known: state, command"),
-            ("watchdog_s", 0.1, "watchdog_s is read when the node starts; start it anew"),
+            ("watchdog_s", 0.1, "watchdog_s is read when the node starts; restart the node"),
         ],
     )
     def test_what_cannot_be_set_is_refused(

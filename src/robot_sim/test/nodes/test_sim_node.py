@@ -191,7 +191,7 @@ class TestFaults:
     )
     def test_other_parameters_are_fixed(self, stage: Stage, name: str, value: object) -> None:
         stage.make()
-        assert stage.set(name, value) == f"{name} is read when the node starts; start it anew"
+        assert stage.set(name, value) == f"{name} is read when the node starts; restart the node"
 
 
 class TestJointOrder:
@@ -268,7 +268,7 @@ class TestRealTime:
         ({"joint_order": ["FL_HipX_joint"]}, "joint_order: expected each of"),
         (
             {"trace_file": "/not/there/walk.npz"},
-            "trace_file: expected a file in a folder that is there, got /not/there",
+            "trace_file: expected a file in a folder that exists, got /not/there",
         ),
     ],
     ids=str,

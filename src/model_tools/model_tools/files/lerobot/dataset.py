@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A LeRobotDataset v3 on disk: episodes, rows of vectors, and pictures, without LeRobot.
+"""A LeRobotDataset v3 on disk: episodes, rows of vectors, and images, without LeRobot.
 
     dataset = Dataset(Path("my_dataset"))
     for episode in dataset.episodes:
         state = dataset.rows(episode, ["observation.state"])["observation.state"]
-        for picture in dataset.pictures("observation.images.front", episode): ...
+        for image in dataset.images("observation.images.front", episode): ...
 
 Nothing is held: a dataset may be larger than the memory. The format is that of LeRobot 0.4 to 0.6
 (codebase version v3.0): rows of all episodes one after another in Parquet files, and per camera
@@ -24,9 +24,9 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset_files import (
-    Picture,
+    ImageArray,
+    images_at,
     numbers,
-    pictures_at,
     read_columns,
     read_each,
 )
@@ -73,7 +73,7 @@ class Dataset:
 
     Attributes:
         path: The folder.
-        info: What it says of itself.
+        info: Its features and rate, as `meta/info.json` states them.
         episodes: In their order.
     """
 
@@ -89,7 +89,7 @@ class Dataset:
 
     @property
     def cameras(self) -> tuple[str, ...]:
-        """Names of the features that are pictures."""
+        """Names of the features that are images."""
         return tuple(name for name, one in self.info.features.items() if one.is_camera)
 
     @property
@@ -131,47 +131,47 @@ class Dataset:
         )
         return {one.name: _checked(episode.data, one, columns[one.name]) for one in features}
 
-    def pictures(
+    def images(
         self, camera: str, episode: DatasetEpisode, frames: Sequence[int] | None = None
-    ) -> Iterator[Picture]:
-        """Yield pictures of an episode, uint8 [height, width, 3] in RGB, one in memory at a time.
+    ) -> Iterator[ImageArray]:
+        """Yield images of an episode, uint8 [height, width, 3] in RGB, one in memory at a time.
 
         Args:
-            camera: A feature of pictures, in a video or in files.
+            camera: A feature of images, in a video or in files.
             episode: One of `episodes`.
             frames: Rising numbers of frames in the episode; None for all.
 
         Raises:
-            ToolError: The camera or a file is missing, damaged, or has pictures of another size.
+            ToolError: The camera or a file is missing, damaged, or has images of another size.
         """
         feature = self.feature(camera, camera=True)
         wanted = range(episode.length) if frames is None else frames
         if feature.dtype == "image":
-            found = self._images(feature, episode, wanted)
+            found = self._stored_images(feature, episode, wanted)
             file = episode.data
         else:
             file, begin_s = episode.videos[camera]
             fps = self.info.fps
-            found = pictures_at(file, [begin_s + frame / fps for frame in wanted], 1.0 / fps)
-        for picture in found:
-            if picture.shape != (*feature.shape[:2], 3):
+            found = images_at(file, [begin_s + frame / fps for frame in wanted], 1.0 / fps)
+        for image in found:
+            if image.shape != (*feature.shape[:2], 3):
                 raise ToolError(
-                    f"{file}: expected pictures of {camera} {list(feature.shape)}, as "
-                    f"in {self.info.file.name}, found {list(picture.shape)}"
+                    f"{file}: expected images of {camera} {list(feature.shape)}, as "
+                    f"in {self.info.file.name}, found {list(image.shape)}"
                 )
-            yield picture
+            yield image
 
-    def _images(
+    def _stored_images(
         self, feature: DatasetFeature, episode: DatasetEpisode, frames: Sequence[int]
-    ) -> Iterator[Picture]:
-        """Yield pictures of a column, each the bytes of a PNG or JPEG, or the path of one."""
+    ) -> Iterator[ImageArray]:
+        """Yield images of a column, each the bytes of a PNG or JPEG, or the path of one."""
         rows = [episode.first_row + frame for frame in frames]
         camera = Camera(
             feature=feature.name,
             height=feature.shape[0],
             width=feature.shape[1],
             normalisation=Scaling(mode="identity"),
-            tensor="picture",
+            tensor="image",
         )
         for frame, entry in zip(frames, read_each(episode.data, feature.name, rows), strict=True):
             where = f"{episode.data}: {feature.name} of episode {episode.index}, frame {frame}"
@@ -187,7 +187,7 @@ class Dataset:
             return content
         path = entry.get("path") if isinstance(entry, dict) else entry
         if not isinstance(path, str):
-            raise TypeError("expected bytes or path of a picture, found neither")
+            raise TypeError("expected bytes or path of an image, found neither")
         return (self.path / path).read_bytes()
 
 

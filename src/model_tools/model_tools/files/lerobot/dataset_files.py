@@ -19,8 +19,8 @@ from model_tools.errors import ToolError
 from policy_inference.interfaces import Tensor
 
 _AT_ONCE = 16
-"""Rows with pictures that are in memory together."""
-Picture = npt.NDArray[np.uint8]
+"""Rows with images that are in memory together."""
+ImageArray = npt.NDArray[np.uint8]
 _READ_ON_S = 1.0
 """Up to here ahead, decoding on is not slower than looking for the key frame before."""
 
@@ -60,7 +60,7 @@ def read_columns(
         end = count if end is None else end
         if not 0 <= first <= end <= count:
             raise ToolError(
-                f"{file}: expected rows {first} to {end}, which meta/episodes tells, "
+                f"{file}: expected rows {first} to {end}, which meta/episodes lists, "
                 f"found {count} rows; copy the dataset again"
             )
         groups, skipped = _groups(parquet, first, end)
@@ -92,7 +92,7 @@ def read_each(file: Path, column: str, rows: Sequence[int]) -> Iterator[Any]:
             at += len(batch)
         if row is not None:
             raise ToolError(
-                f"{file}: expected row {row}, which meta/episodes tells, found "
+                f"{file}: expected row {row}, which meta/episodes lists, found "
                 f"{parquet.metadata.num_rows} rows; copy the dataset again"
             )
 
@@ -130,7 +130,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
-def pictures_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator[Picture]:
+def images_at(file: Path, times_s: Sequence[float], period_s: float) -> Iterator[ImageArray]:
     """Yield the frames at some times of a video, uint8 [height, width, 3] RGB.
 
     Args:
@@ -177,7 +177,7 @@ def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
     try:
         with av.open(str(file)) as container:
             if not container.streams.video:
-                raise ToolError(f"{file}: expected a video, found a file without pictures")
+                raise ToolError(f"{file}: expected a video, found a file without images")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ToolError(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a LeRobotDataset v3 says of itself in `meta/info.json`."""
+"""Features, rate and files of a LeRobotDataset v3, as its `meta/info.json` states them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONVERSION_REPORT = "conversion_report.json"
 """What `lerobot_bridge convert` says of a dataset that it made, beside the data."""
 CONVERTIBLE = "v2.1"
 _CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
-_PICTURES = ("video", "image")
+_CAMERA_TYPES = ("video", "image")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +41,8 @@ class DatasetFeature:
 
     @property
     def is_camera(self) -> bool:
-        """Whether its values are pictures."""
-        return self.dtype in _PICTURES
+        """Whether its values are images."""
+        return self.dtype in _CAMERA_TYPES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +144,9 @@ def _feature(name: str, node: Node) -> DatasetFeature:
     dtype = node["dtype"].text()
     shape = tuple(size.whole() for size in node["shape"].elements())
     names = _names(node.get("names"))
-    if dtype in _PICTURES:
+    if dtype in _CAMERA_TYPES:
         if len(shape) != len(("height", "width", "channels")):
-            raise node["shape"].wrong("height, width and channels of a picture")
+            raise node["shape"].wrong("height, width and channels of an image")
         if names[:1] == ("channels",) or names[:1] == ("channel",):
             shape = (*shape[1:], shape[0])
     return DatasetFeature(name=name, dtype=dtype, shape=shape, names=names)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the configuration of an ACT checkpoint says of the network, checked."""
+"""The network that the configuration of an ACT checkpoint describes, checked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from model_tools.make.act.transformer import ACTIVATIONS
 STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
 _IMAGES = re.compile(r"observation\.(images\.)?")
 LARGEST_SIDE = 8192
-"""Of a picture, as a contract allows it."""
+"""Of an image, as a contract allows it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,11 +74,11 @@ class ActConfig:
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width of the pictures, each size once."""
+        """Height and width of the images, each size once."""
         return tuple(dict.fromkeys((camera.height, camera.width) for camera in self.cameras))
 
     def tokens(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return height and width of the features of pictures of a size."""
+        """Return height and width of the features of images of a size."""
         height, width = (feature_size(pixels, dilated=self.dilated) for pixels in size)
         return height, width
 
@@ -118,14 +118,14 @@ def read_act_config(folder: Path) -> ActConfig:
                 f"{root.file}: {vector.name}: expected a shape with one axis, found "
                 f"{list(vector.shape)}"
             )
-    pictures = [feature for feature in config.features if feature.kind == "VISUAL"]
-    if not pictures and environment is None:
+    images = [feature for feature in config.features if feature.kind == "VISUAL"]
+    if not images and environment is None:
         raise root["input_features"].wrong(f"a camera or {ENVIRONMENT}")
-    used = {feature.name for feature in (*vectors, *pictures)}
+    used = {feature.name for feature in (*vectors, *images)}
     file = folder / CONFIG_FILE
     return ActConfig(
         file=file,
-        cameras=_cameras(file, pictures, {}),
+        cameras=_cameras(file, images, {}),
         state=state,
         environment=environment,
         action=action,
@@ -183,15 +183,15 @@ def _count(node: Node) -> int:
 
 def renamed(config: ActConfig, observed: Mapping[str, str]) -> ActConfig:
     """Return it with cameras named as on the robot; `observed` has those by feature, if others."""
-    pictures = [camera.feature for camera in config.cameras]
-    return dataclasses.replace(config, cameras=_cameras(config.file, pictures, observed))
+    images = [camera.feature for camera in config.cameras]
+    return dataclasses.replace(config, cameras=_cameras(config.file, images, observed))
 
 
 def _cameras(
-    file: Path, pictures: Sequence[PolicyFeature], observed: Mapping[str, str]
+    file: Path, images: Sequence[PolicyFeature], observed: Mapping[str, str]
 ) -> tuple[CameraInput, ...]:
     cameras, taken = list[CameraInput](), Counter[str]()
-    for feature in pictures:
+    for feature in images:
         if len(feature.shape) != 3 or feature.shape[0] != 3 or min(feature.shape) < 1:
             raise ToolError(
                 f"{file}: {feature.name}: expected a shape [3, height, width], found "
@@ -199,7 +199,7 @@ def _cameras(
             )
         if max(feature.shape) > LARGEST_SIDE:
             raise ToolError(
-                f"{file}: {feature.name}: expected pictures of at most {LARGEST_SIDE} "
+                f"{file}: {feature.name}: expected images of at most {LARGEST_SIDE} "
                 f"pixels a side, found {list(feature.shape)}"
             )
         source = observed.get(feature.name, feature.name)

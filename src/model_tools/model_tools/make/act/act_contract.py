@@ -72,7 +72,7 @@ class ActRequest:
         version: Of the policy.
         prefix: Before the names of the joints.
         steps: How many of a chunk are executed; the checkpoint's number if None.
-        resize: Whether pictures of another size are stretched, on the robot and of the dataset.
+        resize: Whether images of another size are stretched, on the robot and of the dataset.
         graphs: Encoder and transformer, or one graph.
         opset: 11 to 20.
         simplify: Whether onnxsim goes over the graphs.
@@ -179,7 +179,7 @@ def make_contract(
 
 
 def graph_entry(model: onnx.ModelProto, file: File, tool: str) -> Graph:
-    """Return what a contract says of a graph, whose file is for ONNX Runtime."""
+    """Return the entry of a contract for a graph, whose file is for ONNX Runtime."""
     return Graph(
         inputs={value.name: _tensor(value) for value in model.graph.input},
         outputs={value.name: _tensor(value) for value in model.graph.output},

@@ -177,7 +177,7 @@ class Weights:
         if not np.issubdtype(found.dtype, np.floating):
             raise ToolError(
                 f"{place}: expected floating-point numbers, found {found.dtype}; a "
-                "quantised file is another format, export the training's own"
+                "quantised file has another format; export the one that the training saved"
             )
         if not np.isfinite(found).all():
             raise ToolError(

@@ -10,5 +10,5 @@ UNITS = ("degrees", "range", "radians")
 """degrees: LeRobot's default since 0.4, the gripper 0 to 100; range: -100 to 100 of the calibrated
 range, the default until 0.3, the gripper 0 to 100; radians: all in rad."""
 ROBOTS = Path(__file__).parent / "robots"
-"""Folder of the robots that come along."""
+"""Folder of the robots that this package has."""
 KNOWN = tuple(sorted(file.stem for file in ROBOTS.glob("*.yaml")))

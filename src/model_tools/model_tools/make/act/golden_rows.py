@@ -57,15 +57,13 @@ def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
 
 
 def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
-    """Whether the pictures of observations are those that `drawn_rows` draws."""
-    pictures = {
+    """Whether the images of observations are those that `drawn_rows` draws."""
+    images = {
         name: array
         for name, array in drawn_rows(contract).items()
         if name.startswith(GOLDEN_CAMERA)
     }
-    return bool(pictures) and all(
-        np.array_equal(rows[name], array) for name, array in pictures.items()
-    )
+    return bool(images) and all(np.array_equal(rows[name], array) for name, array in images.items())
 
 
 def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[str, Tensor]:
@@ -146,16 +144,16 @@ class Reference:
                 scaled = VectorNormaliser(vector.normalisation, size).apply(values)
                 feed[vector.tensor] = scaled.astype(np.float32)
         for name, camera in contract.cameras.items():
-            picture = np.zeros((1, 3, camera.height, camera.width), np.float32)
-            PictureNormaliser(camera, picture).apply(rows[f"{GOLDEN_CAMERA}{name}"][row])
+            image = np.zeros((1, 3, camera.height, camera.width), np.float32)
+            PictureNormaliser(camera, image).apply(rows[f"{GOLDEN_CAMERA}{name}"][row])
             feed[camera.tensor] = (
-                picture if camera.encoder is None else self._encoded(camera.encoder, picture)
+                image if camera.encoder is None else self._encoded(camera.encoder, image)
             )
         found = self._run(contract.policy_graph, [contract.action.tensor], feed)
         return np.asarray(found, np.float64)
 
-    def _encoded(self, encoder: str, picture: F32) -> Tensor:
-        return self._run(encoder, None, {self._inputs[encoder]: picture})
+    def _encoded(self, encoder: str, image: F32) -> Tensor:
+        return self._run(encoder, None, {self._inputs[encoder]: image})
 
     def _run(self, graph: str, outputs: list[str] | None, feed: Mapping[str, Tensor]) -> Tensor:
         given = {name: array.astype(self._dtype) for name, array in feed.items()}
@@ -243,7 +241,7 @@ def require_same(
         raise ToolError(
             f"{source}: {GOLDEN_CHUNK}: expected what the policy answered in training, "
             f"found a difference of {difference.largest:.2g} (normalised; limit "
-            f"{limit:.2g}) in row {difference.row}; are pictures RGB, cameras under "
+            f"{limit:.2g}) in row {difference.row}; are images RGB, cameras under "
             "their own names, and the state in the policy's units?"
         )
     return difference.largest

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The graphs of an ACT policy: an encoder for pictures of each size, and the transformer; or one.
+"""The graphs of an ACT policy: an encoder for images of each size, and the transformer; or one.
 
 At inference the latent of ACT's autoencoder is zero, so its token is a constant, as are all
 positions. Tokens are in the order latent, state, environment state, cameras, each row by row.
@@ -26,7 +26,7 @@ VISION, POLICY, WHOLE = (
     "BPU_ACTPolicy_TransformerLayers",
     "ACTPolicy",
 )
-"""Names of the graphs; where pictures have several sizes, see `encoder_name`."""
+"""Names of the graphs; where images have several sizes, see `encoder_name`."""
 IMAGES, FEATURES, STATES, OUTSIDE, ACTIONS = (
     "images",
     "Vision_Features",
@@ -40,9 +40,9 @@ How = Literal["two", "one"]
 
 
 def encoder_name(config: ActConfig, camera: CameraInput, how: How) -> str | None:
-    """Return the graph that makes features of a camera's pictures; None where it is all one.
+    """Return the graph that makes features of a camera's images; None where it is all one.
 
-    Where pictures have several sizes, a graph for one camera has the camera's name, `_CAMERA`
+    Where images have several sizes, a graph for one camera has the camera's name, `_CAMERA`
     behind `VISION`; one for several cameras has the size that they share, `_HEIGHTxWIDTH`.
     """
     if how == "one":
@@ -82,9 +82,9 @@ def _encoder(
     name: str, config: ActConfig, weights: Weights, camera: CameraInput, opset: int
 ) -> onnx.ModelProto:
     graph = GraphBuilder(name, opset)
-    picture = graph.input(IMAGES, (1, 3, camera.height, camera.width))
+    image = graph.input(IMAGES, (1, 3, camera.height, camera.width))
     shape = (1, config.dim, *config.tokens((camera.height, camera.width)))
-    features = _features(_backbone(graph, config, weights), picture, config.dim)
+    features = _features(_backbone(graph, config, weights), image, config.dim)
     return graph.model({FEATURES: (features, shape)}, {})
 
 
@@ -92,11 +92,11 @@ def _backbone(graph: GraphBuilder, config: ActConfig, weights: Weights) -> Backb
     return Backbone(graph=graph, weights=weights, network=config.backbone, dilated=config.dilated)
 
 
-def _features(backbone: Backbone, picture: Value, dim: int) -> Value:
-    """Return the features [1, dim, h, w] of a picture."""
+def _features(backbone: Backbone, image: Value, dim: int) -> Value:
+    """Return the features [1, dim, h, w] of an image."""
     weights, name = backbone.weights, "encoder_img_feat_input_proj"
     weight = weights.take(f"{name}.weight", dim, backbone.network.channels, 1, 1)
-    features, left = backbone.features(picture)
+    features, left = backbone.features(image)
     if len(left) < backbone.network.channels:
         weight = np.ascontiguousarray(weight[:, left])
     return backbone.graph.op(
@@ -159,8 +159,8 @@ def _image_tokens(backbone: Backbone, config: ActConfig, camera: CameraInput, ho
     height, width = config.tokens((camera.height, camera.width))
     graph, name = backbone.graph, tensor_name(camera, how)
     if how == "one":
-        picture = graph.input(name, (1, 3, camera.height, camera.width))
-        features = _features(backbone, picture, config.dim)
+        image = graph.input(name, (1, 3, camera.height, camera.width))
+        features = _features(backbone, image, config.dim)
     else:
         features = graph.input(name, (1, config.dim, height, width))
     rows = graph.op("Reshape", features, np.array((1, config.dim, height * width), np.int64))

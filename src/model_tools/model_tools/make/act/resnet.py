@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ResNet of an ACT policy: from a normalised picture to a map of features.
+"""The ResNet of an ACT policy: from a normalised image to a map of features.
 
 He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride of a bottleneck
 in its 3 x 3 convolution, as torchvision has it. Batch norm is frozen, so it becomes part of the
@@ -56,13 +56,13 @@ RESNETS = {
 
 
 def feature_size(pixels: int, *, dilated: bool) -> int:
-    """Return height or width of the features of a picture: each stride of 2 halves, rounded up."""
+    """Return height or width of the features of an image: each stride of 2 halves, rounded up."""
     return -(-pixels // (16 if dilated else 32))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """Writes a ResNet into a graph, for one picture or several, which share its weights."""
+    """Writes a ResNet into a graph, for one image or several, which share its weights."""
 
     graph: GraphBuilder
     weights: Weights
@@ -70,14 +70,14 @@ class Backbone:
     dilated: bool
     """Whether the last stage is dilated, instead of a stride (`replace_final_stride_with_...`)."""
     known: dict[str, Convolution] = field(default_factory=dict)
-    """Convolutions with weights, without channels that are zero for every picture."""
+    """Convolutions with weights, without channels that are zero for every image."""
     left: list[Rows] = field(default_factory=list)
     """Which of the features are left, once that is known."""
 
-    def features(self, picture: Value) -> tuple[Value, Rows]:
-        """Return features [1, left, h, w] of a picture [1, 3, height, width], and which they are.
+    def features(self, image: Value) -> tuple[Value, Rows]:
+        """Return features [1, left, h, w] of an image [1, 3, height, width], and which they are.
 
-        Those that are not there are zero for every picture.
+        Those that are not there are zero for every image.
 
         Raises:
             ToolError: A tensor is missing or of another shape.
@@ -90,7 +90,7 @@ class Backbone:
             known, left = without_silent(convolutions, self.network.blocks, layers)
             self.known.update(known)
             self.left.append(left)
-        x = self._relu(self._conv(picture, "conv1", stride=2))
+        x = self._relu(self._conv(image, "conv1", stride=2))
         x = self.graph.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
         for stage, blocks in enumerate(self.network.blocks):
             last = self.dilated and stage == len(_STAGES) - 1

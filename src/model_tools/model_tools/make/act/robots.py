@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a checkpoint does not know of its robot: joints, ranges, gains, and units of its values.
 
-A robot is a YAML file of the form of `ActRobot`; those in the folder `robots` come along.
+A robot is a YAML file of the form of `ActRobot`; the folder `robots` has some.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class ActRobot:
 
 
 def read_arm(name_or_file: str) -> ActRobot:
-    """Return a robot that comes along, by name, or the one of a file.
+    """Return a robot of the folder `robots` by its name, or the one of a file.
 
     Raises:
         ToolError: There is no such robot or file.

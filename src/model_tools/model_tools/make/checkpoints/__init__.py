@@ -20,5 +20,5 @@ def require_torch() -> None:
         raise ToolError(
             "torch: expected PyTorch, which reads checkpoints, found none; pip install "
             "torch, or in a checkout: make setup-torch, and .venv-torch/bin/python -m "
-            "model_tools in the place of model_tools"
+            "model_tools instead of model_tools"
         )

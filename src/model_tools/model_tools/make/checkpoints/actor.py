@@ -160,7 +160,7 @@ def _leaf(name: str) -> str:
 def refuse_left_over(
     tensors: Mapping[str, Tensor], config: ExportConfig, used: Collection[str]
 ) -> None:
-    """Refuse tensors that nobody needs: the network may be more than was described.
+    """Refuse tensors that were not used: the network may be larger than was described.
 
     Raises:
         ToolError: There are some that are not the critic's.

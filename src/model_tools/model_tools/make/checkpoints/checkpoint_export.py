@@ -239,7 +239,7 @@ def show_export(config: ExportConfig, exported: ExportedModel) -> None:
     table.add_column(overflow="fold")
     for name, value in _lines(config, exported):
         table.add_row(name, value)
-    # Of any width where nobody looks, so that a log keeps whole lines.
+    # Wide where the output is no terminal, so that a log has whole lines.
     console = Console()
     Console(width=None if console.is_terminal else 200, markup=False).print(table)
 

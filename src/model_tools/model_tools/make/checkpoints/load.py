@@ -79,7 +79,10 @@ def _load_program(path: Path, trust_code: bool) -> Any:
 
 def _load_data(path: Path, head: bytes) -> Any:
     if not head.startswith((ZIP_MAGIC, PICKLE_MAGIC)):
-        raise ToolError(f"{path}: expected a checkpoint of torch.save, found another kind of file")
+        raise ToolError(
+            f"{path}: expected a checkpoint of torch.save, found a file that is neither a zip "
+            "archive nor a pickle"
+        )
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS), warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol

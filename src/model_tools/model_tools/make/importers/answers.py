@@ -107,8 +107,8 @@ def _note_what_it_replaces(draft: Draft, key: str, path: Path, value: Any) -> No
         return
     if path == ("joints", "names"):
         raise ToolError(
-            f"{key}: expected the order that {draft.source} says, since its other "
-            "values per joint are in it, found another; --joints gives names to a "
+            f"{key}: expected the order that {draft.source} states, since its other "
+            "values per joint are in it, found a different order; --joints gives names to a "
             "source that has none"
         )
     if isinstance(stated, (int, float, str)):

@@ -42,7 +42,7 @@ def policy_terms(
     """Return the terms of the group that the policy reads, in the order of the vector.
 
     Args:
-        draft: Is told what the contract cannot say.
+        draft: Collects what a contract cannot express.
         root: The whole configuration.
         names: The policy's joints.
         simulator_order: Whether `names` are all of the robot's, in the simulator's order.

@@ -205,7 +205,7 @@ def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:
     """Write the normalisation that the model expects, and note its file.
 
     Raises:
-        ToolError: The file is not beside the model, or is another one.
+        ToolError: The file is not beside the model, or its SHA-256 differs.
         OSError: It cannot be read.
     """
     if OBS_STATS not in model.metadata:

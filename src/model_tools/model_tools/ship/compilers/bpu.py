@@ -282,7 +282,7 @@ def _require_same(folder: Path, wanted: Mapping[str, object]) -> None:
         ) from error
     there, here = _flat(found), _flat(wanted)
     differ = [
-        f"{key} {there.get(key, 'none')} in the place of {value}"
+        f"{key} {there.get(key, 'none')} instead of {value}"
         for key, value in here.items()
         if there.get(key) != value
     ]
@@ -319,6 +319,6 @@ def _next_steps(folder: Path, order: CompileOrder, settings: BpuSettings) -> str
         f"bpu: {settings.toolchain.tool} is not on this machine, so no bundle was made; its "
         f"work is prepared in {folder}. Next, where the container is:\n"
         f"  {container_command(folder, _image(order, settings))}\n"
-        f"and then this command again with --option compiled={folder} in the place of "
+        f"and then this command again with --option compiled={folder} instead of "
         "--option workspace=..."
     )

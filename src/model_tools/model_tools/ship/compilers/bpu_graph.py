@@ -132,7 +132,7 @@ def write_prepared(graph: BpuGraph, last_opset: int, output: Path) -> None:
         try:
             prepared = _prepared(graph, way(model, wanted))
             difference = _difference(graph, prepared)
-        except Exception as error:  # noqa: BLE001  # the libraries' share no base; told below
+        except Exception as error:  # noqa: BLE001  # the libraries' share no base; raised below
             reasons.append(f"{way.__name__} to {wanted}: {_reason(error)}")
             continue
         if difference <= _TOLERANCE:

@@ -227,7 +227,7 @@ def prepare_workspace(
         dataset: LeRobot dataset or rosbag2 recording to calibrate with.
         cal_num: Samples, of each camera; the usual number, or all, if None.
         jobs: Processes of the compiler.
-        progress: Is told how many samples were taken.
+        progress: Called with the number of samples that were taken.
 
     Returns:
         How many samples were taken.

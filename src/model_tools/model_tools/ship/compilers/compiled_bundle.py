@@ -33,7 +33,7 @@ from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import load_bundle, parse_contract
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 
 REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
 _ROWS = 512

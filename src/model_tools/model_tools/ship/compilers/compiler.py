@@ -44,7 +44,7 @@ def find_compiler(name: str) -> Compiler:
 
 
 def remedy(backend: str, precision: str) -> str:
-    """Return what helps where an artifact does not hold its limits; empty where nobody knows."""
+    """Return what helps where an artifact exceeds its limits; empty where no remedy is known."""
     for name in available():
         compiler = find_compiler(name)
         if backend in (compiler.backend, *getattr(compiler, "also_for", ())):
@@ -90,7 +90,7 @@ class CompileOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """What the contract says of a compiled file.
+    """A compiled file, as its entry in the contract describes it.
 
     Attributes:
         tool: Name and version.
@@ -120,8 +120,8 @@ class Compiler(Protocol):
         options: What can be set, and what it means.
         also_for: Optional: other back ends that run what is made beside it.
         remedies: Optional: what helps where a precision does not hold its limits.
-        compile_all: Optional: takes the orders of all graphs of a policy, in the place of
-            `compile` for each of them, and returns what was made of each.
+        compile_all: Optional: takes the orders of all graphs of a policy, instead of `compile` for
+            each of them, and returns what was made of each.
         precheck: Optional: takes the orders of all graphs before there are samples, whose
             collection takes minutes, and raises ToolError for what is wrong already.
     """

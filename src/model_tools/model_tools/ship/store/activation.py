@@ -26,7 +26,7 @@ from model_tools.ship.store.installed import (
 from policy_inference.bundle.contract import VERSION
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 
 _log = logging.getLogger("model_tools")
 FILE = "activations"
@@ -59,7 +59,7 @@ def warn_of_older(model: Path, version: str) -> None:
     current = current_version(model)
     if current is not None and _order(version) < _order(current):
         _log.warning(
-            "%s %s is older than %s, which is in use; what was mended since then is not in it",
+            "%s %s is older than %s, which is in use; it lacks what was fixed since then",
             model.name,
             version,
             current,
@@ -116,9 +116,9 @@ def way_back(model: Path) -> list[str]:
 
 
 def move_on(model: Path, version: str) -> None:
-    """Put a version into use, after the one that is; what lay beyond that is forgotten.
+    """Put a version into use, after the current one; versions recorded after that are forgotten.
 
-    A record that is damaged is begun anew, and stays there under another name.
+    A new record replaces a damaged one, which stays there under another name.
     """
     current = current_version(model)
     try:
@@ -164,7 +164,7 @@ def settled(recorded: Sequence[str], current: str | None) -> list[str]:
 
     Args:
         recorded: Versions; only the last one may have come before.
-        current: The one in use, which tells whether that last activation took place.
+        current: The one in use, which shows whether that last activation took place.
     """
     *before, last = recorded or ("",)
     if last not in before:
@@ -185,9 +185,9 @@ def recorded_in(model: Path) -> list[str]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(model, getattr(error, "strerror", None) or "other bytes") from error
-    stranger = next((one for one in found if not re.fullmatch(VERSION, one)), None)
-    if stranger is not None:
-        raise _damaged(model, repr(stranger[:40]))
+    invalid = next((one for one in found if not re.fullmatch(VERSION, one)), None)
+    if invalid is not None:
+        raise _damaged(model, repr(invalid[:40]))
     return found
 
 

@@ -19,7 +19,7 @@ from typing import IO, Protocol
 from model_tools.errors import ToolError
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
 from policy_inference.bundle.record import RECORD_FILE
-from policy_inference.regular_file import open_regular
+from policy_inference.safe_files import open_regular
 
 _FIRST = (CONTRACT_FILE, SIGNATURE_FILE)
 """Is read before anything else, and checked."""
@@ -257,7 +257,7 @@ def _members(
 def _refused(path: Path, member: tarfile.TarInfo, found: str) -> ToolError:
     return ToolError(
         f"{path}: {member.name!r}: expected a file of the bundle, found {found}; make "
-        "the archive anew with `tar -chzf` from the bundle's folder"
+        "the archive again with `tar -chzf` from the bundle's folder"
     )
 
 

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import IO
 
 from model_tools.errors import ToolError
-from policy_inference.regular_file import open_regular
-from policy_inference.whole_file import PREFIX, whole_file
+from policy_inference.safe_files import PREFIX, open_regular, whole_file
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
-"""Whatever the umask: the node runs as another user than the one who installs."""
+"""Set despite the umask: the node runs as another user than the installer."""
 _BLOCK = 1 << 20
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -85,14 +84,14 @@ def copy_synced(stream: IO[bytes], file: Path) -> str:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file, in the place of one that may be there."""
+    """Write a file; it replaces one that is there."""
     with whole_file(file, FILE_MODE) as growing:
         growing.write(text.encode())
     sync_folder(file.parent)
 
 
 def switch_link(link: Path, target: str) -> None:
-    """Let a link point to `target`; whoever follows it meanwhile finds the old or the new one."""
+    """Let a link point to `target`; a program that follows it finds the old or the new target."""
     growing = link.with_name(hidden(link.name))
     growing.symlink_to(target)
     growing.replace(link)
@@ -123,12 +122,12 @@ def sync_folder(folder: Path) -> None:
 
 
 def hidden(name: str) -> str:
-    """Return a name of something in the making or on its way out, which nobody else uses."""
+    """Return a unique name for what is being made or removed."""
     return f".{name}.{secrets.token_hex(4)}"
 
 
 def is_hidden(name: str) -> bool:
-    """Return whether this is such a name; other hidden files are somebody else's."""
+    """Return whether this is such a name; other hidden files belong to other programs."""
     return name.startswith(PREFIX) or bool(re.fullmatch(r"\..+\.[0-9a-f]{8}", name))
 
 
@@ -147,8 +146,8 @@ def locked(model: Path) -> Iterator[None]:
         except BlockingIOError:
             holder = os.read(handle, 100).decode("utf-8", "replace").strip() or "another process"
             raise ToolError(
-                f"{model}: expected nobody else at work there, found {holder}; wait "
-                "until it is done"
+                f"{model}: expected that no other process changes it, found {holder}; wait "
+                "until that has ended"
             ) from None
         if stat.S_IMODE(os.fstat(handle).st_mode) != FILE_MODE:  # new, under a stricter umask
             os.fchmod(handle, FILE_MODE)
@@ -179,7 +178,7 @@ def is_locked(model: Path) -> bool:
 
 
 def _opened(lock: Path, flags: int) -> int:
-    """Open the lock, never what it leads to: who installs may be root."""
+    """Open the lock, never the target of a link: the installer may be root."""
     try:
         handle = open_regular(lock, flags | os.O_NOFOLLOW)
         if os.fstat(handle).st_nlink == 1:
@@ -190,5 +189,5 @@ def _opened(lock: Path, flags: int) -> int:
             raise
     raise ToolError(
         f"{lock}: expected a file that installers lock, found a link, a folder, or a "
-        "pipe; nobody of us made it: remove it"
+        "pipe, which no installer makes; remove it"
     )

@@ -93,8 +93,8 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
                 )
                 if bundle.content != content:
                     raise ToolError(
-                        f"{path}: expected a bundle that stays as it is meanwhile, "
-                        "found another contract in it; begin again"
+                        f"{path}: expected a bundle that no program changes meanwhile, "
+                        "found that its contract has changed; begin again"
                     )
                 folder = model / contract.version
                 is_new = not folder.exists()
@@ -135,7 +135,7 @@ def _content(source: BundleSource, path: Path, trusted: TrustedKeys | None) -> b
 
 @contextmanager
 def _growing(model: Path) -> Iterator[Path]:
-    """Give a hidden folder, which is gone at the end unless it was moved."""
+    """Give a hidden folder, which is removed at the end unless it was moved."""
     growing = model / hidden("installing")
     try:
         make_folders(growing)
@@ -193,6 +193,6 @@ def _require_same(folder: Path, hashes: dict[str, str], path: Path, left: Sequen
         more = f" and {len(other) - _SHOWN} more" if len(other) > _SHOWN else ""
         raise ToolError(
             f"{folder}: expected the content of {path}, since an installed version "
-            f"never changes, found another {', '.join(other[:_SHOWN])}{more}; give the "
+            f"never changes, found that these differ: {', '.join(other[:_SHOWN])}{more}; give the "
             f"bundle another version in its {CONTRACT_FILE}"
         )

@@ -21,7 +21,7 @@ from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, versions_of
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError, Problem
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import installed_version
 
 
 def models_in(root: Path) -> list[Path]:

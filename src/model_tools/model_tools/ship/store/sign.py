@@ -51,7 +51,7 @@ def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519Privat
     """Return an Ed25519 key from a PEM file.
 
     Raises:
-        ToolError: It is none, or the password is another one.
+        ToolError: The file is no such key, or the password is wrong.
     """
     try:
         content = file.read_bytes()

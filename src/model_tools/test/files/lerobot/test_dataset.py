@@ -30,7 +30,7 @@ def test_each_frame_is_that_of_its_episode(tmp_path: Path, codec: str, stored: s
 
     assert [episode.length for episode in dataset.episodes] == [12, 9, 15]
     for episode in dataset.episodes:
-        for frame, picture in enumerate(dataset.pictures(PHONE, episode)):
+        for frame, picture in enumerate(dataset.images(PHONE, episode)):
             np.testing.assert_allclose(
                 picture.mean(axis=(0, 1)), colour(1, episode.index, frame), atol=3.5
             )
@@ -41,13 +41,13 @@ def test_each_frame_is_that_of_its_episode(tmp_path: Path, codec: str, stored: s
 def test_chosen_frames_are_those_of_all(tmp_path: Path, stored: str) -> None:
     dataset = Dataset(write_dataset(tmp_path, (80, 70), stored=stored))
     episode = dataset.episodes[1]
-    everything = list(dataset.pictures(PHONE, episode))
+    everything = list(dataset.images(PHONE, episode))
     frames = [3, 4, 60, 69]
 
-    chosen = list(dataset.pictures(PHONE, episode, frames))
+    chosen = list(dataset.images(PHONE, episode, frames))
 
     np.testing.assert_array_equal(chosen, [everything[frame] for frame in frames])
-    assert list(dataset.pictures(PHONE, episode, [])) == []
+    assert list(dataset.images(PHONE, episode, [])) == []
 
 
 def test_rows_are_those_of_the_episode(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def test_a_camera_or_vector_that_is_missing_is_named_with_those_there(tmp_path: 
         match=r"expected the camera observation.images.top, found the "
         r"cameras observation.images.laptop, observation.*phone",
     ):
-        list(dataset.pictures("observation.images.top", dataset.episodes[0]))
+        list(dataset.images("observation.images.top", dataset.episodes[0]))
     with pytest.raises(ToolError, match="expected the vector effort, found the vectors obs"):
         dataset.rows(dataset.episodes[0], ["effort"])
 
@@ -177,7 +177,7 @@ def read_all(folder: Path) -> None:
     for episode in dataset.episodes:
         dataset.rows(episode, ["observation.state"])
         for camera in dataset.cameras:
-            for _ in dataset.pictures(camera, episode):
+            for _ in dataset.images(camera, episode):
                 pass
 
 
@@ -200,7 +200,7 @@ def test_a_dataset_of_lerobot_is_read(shared_data: Path) -> None:
         for name, wanted in (("observation.state", expected[:-1]), ("action", expected[1:])):
             np.testing.assert_allclose(rows[name].astype(float), wanted, atol=1e-5)
         for number, camera in enumerate(dataset.cameras):
-            pictures = [picture.astype(float) for picture in dataset.pictures(camera, episode)]
+            pictures = [picture.astype(float) for picture in dataset.images(camera, episode)]
 
             def off(
                 shift: int,

@@ -17,7 +17,7 @@ from model_tools.ship.compilers.compiler import (
     remedy,
 )
 from model_tools.ship.compilers.onnx import OnnxCompiler
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register
 
 Install = Callable[..., None]
 

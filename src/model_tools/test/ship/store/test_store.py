@@ -264,7 +264,7 @@ def test_same_content_again_is_no_error_and_other_content_is(
     assert run("install", bundles("1.1.0"), "--root", root) == 0
     assert "was installed before, with the same content" in said(caplog)
     assert run("install", bundles("1.1.0", ("source: a test", "source: mine")), "--root", root) == 1
-    assert "found another policy.yaml; give the bundle another version" in said(caplog)
+    assert "found that these differ: policy.yaml; give the bundle another version" in said(caplog)
     assert tree(root) == before
 
 
@@ -494,7 +494,9 @@ def test_second_installer_is_refused_with_who_is_at_work(
             ["prune", NAME, "--force"],
         ):
             assert run(*args, "--root", root) == 1
-            assert f"expected nobody else at work there, found process {pid};" in said(caplog)
+            assert f"expected that no other process changes it, found process {pid};" in said(
+                caplog
+            )
         assert run("verify", "--root", root) == 0
         assert "killed" not in caplog.text
     assert versions(root) == [*VERSIONS, "1.3.0"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the BPU's driver tells, read from the kernel's files.
+"""What the BPU's driver reports, read from the kernel's files.
 
 Files: D-Robotics' manuals, "BPU driver sysfs debugging interface" (rdk_doc) and "Thermal and CPU
 frequency management" (rdk_doc, rdk_s_doc).
@@ -60,13 +60,13 @@ def bpu_clock(machine: Machine) -> DeviceClock | None:
 
 def board_march(machine: Machine) -> str | None:
     """Return which models the board runs, as the compilers name it; None on another machine."""
-    told = " ".join(
+    names = " ".join(
         machine.text(file) or ""
         for file in ("/proc/device-tree/model", "/sys/class/boardinfo/soc_name")
     ).lower()
-    if "rdk" not in told:
+    if "rdk" not in names:
         return None
-    return next((march for board, march in _MARCHES.items() if board in told), None)
+    return next((march for board, march in _MARCHES.items() if board in names), None)
 
 
 def _temperature(machine: Machine) -> dict[str, str]:

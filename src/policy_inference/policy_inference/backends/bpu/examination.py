@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speaks for and against running models on this board's BPU; opens no device."""
+"""Examines whether this board can run models on its BPU; opens no device."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from policy_inference.backends.bpu.pyeasy import PACKAGES
 from policy_inference.backends.bpu.runtime import FAMILIES, HBM_RUNTIME, PYEASY_DNN
 from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import module_found
+from policy_inference.machine.machine import Machine, module_found
 from policy_inference.machine.sensors import clock_finding
 from policy_inference.machine.system import in_container
 

@@ -21,7 +21,7 @@ from policy_inference.backends.bpu.runtime import (
     vendor_module,
     version,
 )
-from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
+from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, Quantisation
 from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.machine.finding import Finding
@@ -46,9 +46,9 @@ _log = logging.getLogger("policy_inference")
 
 
 class BpuBackend(BpuRuntime):
-    """The runtime lets go of Python's lock, and pads inputs itself.
+    """The runtime releases Python's lock, and pads inputs itself.
 
-    It infers on a thread of its own, where an error of the BPU is an exception that nobody catches:
+    It infers on a thread of its own, where an error of the BPU is an exception that is not caught:
     that ends the process (as in the vendor's source of 0.1, and its wheel).
     """
 
@@ -104,9 +104,9 @@ class BpuBackend(BpuRuntime):
         shapes, dtypes, quants = of("shapes"), of("dtypes"), of("quants")
         return [_tensor(name, shapes[name], dtypes[name], quants.get(name)) for name in of("names")]
 
-    def _connect(self, feeds: Mapping[str, Feed]) -> None:
+    def _connect(self, copies: Mapping[str, InputCopy]) -> None:
         self._outputs = [tensor.name for tensor in self._described[1]]
-        self._argument: Any = {self._model: {name: feed.array for name, feed in feeds.items()}}
+        self._argument: Any = {self._model: {name: copy.array for name, copy in copies.items()}}
 
     def _infer(self) -> Sequence[Any]:
         results = self._runtime.run(self._argument)[self._model]

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from policy_inference.backends.bpu.runtime import PYEASY_DNN, BpuRuntime, vendor_module
-from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Quantisation
+from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, Quantisation
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import installed_version
 
 PACKAGES = "hobot_dnn", "hobot_dnn_rdkx5"
 _DTYPES = (
@@ -86,8 +86,8 @@ class PyeasyBackend(BpuRuntime):
             "board's system, or `pip install hobot-dnn-rdkx5`"
         )
 
-    def _connect(self, feeds: Mapping[str, Feed]) -> None:
-        arrays = [feed.array for feed in feeds.values()]
+    def _connect(self, copies: Mapping[str, InputCopy]) -> None:
+        arrays = [copy.array for copy in copies.values()]
         self._argument: Any = arrays if len(arrays) > 1 else arrays[0]
 
     def _infer(self) -> Sequence[Any]:

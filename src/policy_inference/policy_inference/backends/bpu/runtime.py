@@ -14,7 +14,7 @@ from typing import Any
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.bpu.device import read_bpu
 from policy_inference.backends.bpu.failures import INSTALL, MARCHES, meaning, words
-from policy_inference.backends.bpu.tensors import BpuTensor, Feed, Take
+from policy_inference.backends.bpu.tensors import BpuTensor, InputCopy, OutputCopy
 from policy_inference.backends.native_output import capture_native_output
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
@@ -82,9 +82,11 @@ class BpuRuntime(BackendBase):
 
     def _bind(self) -> None:
         inputs, outputs = self._described
-        self._feeds = [Feed(tensor, self.inputs[tensor.name]) for tensor in inputs]
-        self._takes = [Take(tensor, self.outputs[tensor.name]) for tensor in outputs]
-        self._connect({tensor.name: feed for tensor, feed in zip(inputs, self._feeds, strict=True)})
+        self._input_copies = [InputCopy(tensor, self.inputs[tensor.name]) for tensor in inputs]
+        self._output_copies = [OutputCopy(tensor, self.outputs[tensor.name]) for tensor in outputs]
+        self._connect(
+            {tensor.name: copy for tensor, copy in zip(inputs, self._input_copies, strict=True)}
+        )
         # Another march is found only now, and said only on the terminal.
         with self._failures(f"{self._file}: expected a model that {self.package} runs"):
             self._run_once()
@@ -99,10 +101,10 @@ class BpuRuntime(BackendBase):
             raise BackendError(f"bpu: {self.package}: {text}; {meaning(text, _LOOK)}") from error
 
     def _run_once(self) -> None:
-        for feed in self._feeds:
-            feed.update()
-        for take, array in zip(self._takes, self._infer(), strict=True):
-            take(array)
+        for to_runtime in self._input_copies:
+            to_runtime.update()
+        for from_runtime, array in zip(self._output_copies, self._infer(), strict=True):
+            from_runtime(array)
 
     @contextmanager
     def _failures(self, what: str) -> Iterator[None]:
@@ -135,7 +137,7 @@ class BpuRuntime(BackendBase):
         """Load the file and describe it; failures of the runtime need not be caught."""
 
     @abstractmethod
-    def _connect(self, feeds: Mapping[str, Feed]) -> None:
+    def _connect(self, copies: Mapping[str, InputCopy]) -> None:
         """Prepare the argument of all runs, from the arrays of the inputs."""
 
     @abstractmethod
@@ -153,7 +155,7 @@ def vendor_module(*names: str) -> Any:
     for name in names:
         try:
             return importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; told below
+        except Exception as error:  # noqa: BLE001  # hbm_runtime raises RuntimeError; raised below
             found.append(words(error, ""))
     text = next((text for text in found if not text.startswith("No module")), found[0])
     raise BackendError(f"bpu: {names[0]}: {text}; {meaning(text, INSTALL)}")

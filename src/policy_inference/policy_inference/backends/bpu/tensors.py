@@ -48,7 +48,7 @@ class Quantisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BpuTensor:
-    """What the runtime says of an input or output.
+    """An input or output, as the runtime describes it.
 
     Attributes:
         name: Of the tensor.
@@ -100,7 +100,7 @@ class BpuTensor:
         return tuple(slice(size) for size in self.shape)
 
 
-class Feed:
+class InputCopy:
     """Brings an array of ours into `array`, which the runtime takes."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:
@@ -134,7 +134,7 @@ class Feed:
         np.copyto(self._valid, scratch, casting="unsafe")
 
 
-class Take:
+class OutputCopy:
     """Brings an array that the runtime returned into one of ours."""
 
     def __init__(self, tensor: BpuTensor, ours: Tensor) -> None:

@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.rknn.device import read_npu
-from policy_inference.backends.rknn.examination import PACKAGE, examine_npu
+from policy_inference.backends.rknn.examination import PACKAGE, examine_npu, read_npu
 from policy_inference.backends.rknn.failures import board_chips, explain
 from policy_inference.backends.rknn.vendor_log import VendorLog
 from policy_inference.backends.rknn_file import STORED_AS, RknnFile, chip, read_rknn
@@ -27,8 +26,7 @@ from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import installed_version
+from policy_inference.machine.machine import Machine, installed_version
 
 COMPATIBLE = Path("/proc/device-tree/compatible")
 """The board says here what it is."""
@@ -79,7 +77,7 @@ class RknnBackend(BackendBase):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        """Read what the file says of itself; the runtime sees it in `_bind`, when that fits."""
+        """Read the file's own description; the runtime opens it in `_bind`, if that fits."""
         try:
             from rknnlite.api import RKNNLite
         except ImportError as error:

@@ -1,26 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speaks for and against running models on this board's NPU; opens no device."""
+"""Examines whether this board can run models on its NPU, and reads its load; opens no device."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from policy_inference.backends.rknn.device import (
-    DRIVER_FOLDERS,
-    clock_folder,
-    driver_text,
-    npu_clock,
-)
 from policy_inference.backends.rknn.failures import MOUNTS, board_chips
 from policy_inference.backends.rknn_file import chip
 from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import installed_version, module_found, version_of
-from policy_inference.machine.sensors import clock_finding
+from policy_inference.machine.machine import Machine, installed_version, module_found, version_of
+from policy_inference.machine.sensors import (
+    DeviceClock,
+    clock_finding,
+    clock_values,
+    device_clock,
+    temperature_values,
+)
 from policy_inference.machine.system import in_container
 
 LIBRARY, RENDER_NODE = "librknnrt.so", "renderD129"
@@ -46,7 +45,7 @@ def examine_npu(machine: Machine, artifact: Artifact | None) -> Iterator[Finding
     chips = board_chips(machine.path(_COMPATIBLE))
     if not chips:
         remedy = "run it on the board; on a PC use rknn_sim"
-        if in_container(machine):  # which shows no device tree unless it is told to
+        if in_container(machine):  # which shows no device tree by default
             remedy = f"on a PC use rknn_sim; for a container on the board: {MOUNTS}"
         yield Finding.error("board", "no Rockchip chip in the device tree", remedy)
         return
@@ -180,7 +179,7 @@ def _content(file: Path | None) -> bytes | None:
 
 
 def _library_version(content: bytes) -> tuple[int, ...]:
-    """Return what the library says of itself: "librknnrt version: 2.3.2 (429f97ae6b@2025-...)"."""
+    """Return the version that the library states: "librknnrt version: 2.3.2 (429f97ae6b@...)"."""
     found = re.search(rb"librknnrt version: *(\d[\d.]*)", content)
     return version_of(found[1].decode()) if found else ()
 
@@ -204,3 +203,36 @@ def _in_container(machine: Machine) -> str:
 
 def _text(version: tuple[int, ...]) -> str:
     return ".".join(map(str, version))
+
+
+# The driver offers its folder under /proc or under debugfs, as its kernel was configured
+# (rknpu_debugger.c); debugfs is root's.
+DRIVER_FOLDERS = ("/proc/rknpu", "/sys/kernel/debug/rknpu")
+
+
+def read_npu(machine: Machine) -> Mapping[str, str]:
+    """Return load of the busiest core, clock and temperature; what cannot be read is left out."""
+    # Such as "NPU load:  Core0: 12%, Core1:  0%, Core2:  0%,", and "NPU load:  12%" with one core.
+    loads = [int(load) for load in re.findall(r"(\d+)%", driver_text(machine, "load"))]
+    found = {"npu_load_percent": str(max(loads))} if loads else {}
+    return {
+        **found,
+        **clock_values("npu", npu_clock(machine)),
+        **temperature_values(machine, "npu", "npu"),
+    }
+
+
+def driver_text(machine: Machine, name: str) -> str:
+    """Return what a file of the driver holds; nothing where none may be read."""
+    texts = (machine.text(f"{folder}/{name}") for folder in DRIVER_FOLDERS)
+    return next((text for text in texts if text), "")
+
+
+def clock_folder(machine: Machine) -> Path | None:
+    """Return the folder of the NPU's clock: `fdab0000.npu` on RK3588."""
+    return next(iter(machine.glob("/sys/class/devfreq/*.npu")), None)
+
+
+def npu_clock(machine: Machine) -> DeviceClock | None:
+    """Return the NPU's clock."""
+    return device_clock(machine, clock_folder(machine))

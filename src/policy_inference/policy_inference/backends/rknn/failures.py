@@ -57,7 +57,7 @@ _KNOWN: tuple[tuple[str, str, str], ...] = (
         "a model for another chip than this board's",
         "compile it for this board's chip",
     ),
-    # As the vendor's rknn_api.h says of this code.
+    # As the vendor's rknn_api.h explains this code.
     (
         r"DEVICE_UNMATCH",
         "a librknnrt.so that does not fit the kernel's rknpu driver",
@@ -127,8 +127,8 @@ def explain(stage: str, returned: object, said: str) -> str:
     )
     last = " | ".join([line for line in lines if not _NOISE.match(line)][-4:])
     found = f"{cause}: " if cause else ""
-    told = f", and it said: {last}" if last else ""
-    return f"{found}{stage} gave {returned!r}{told}; {remedy}"
+    printed = f", and it said: {last}" if last else ""
+    return f"{found}{stage} gave {returned!r}{printed}; {remedy}"
 
 
 def board_chips(compatible: Path) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.regular_file import read_at_most
+from policy_inference.safe_files import read_at_most
 
 NEWEST_OPSET, _IR_VERSION = 19, 10
 _DOMAINS = ("", "ai.onnx")

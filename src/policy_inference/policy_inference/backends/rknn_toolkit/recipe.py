@@ -29,7 +29,7 @@ _VERSION, _LONG_AGO = 1, (2000, 1, 1, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """What the toolkit is told.
+    """What the toolkit builds, and how.
 
     Attributes:
         target: Chip, as the toolkit names it.

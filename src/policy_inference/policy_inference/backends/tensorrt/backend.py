@@ -13,11 +13,9 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.cuda import open_device
 from policy_inference.backends.tensorrt.device import Device, GraphError
-from policy_inference.backends.tensorrt.examination import examine_gpu
-from policy_inference.backends.tensorrt.library import Listener, listener, load_tensorrt
-from policy_inference.backends.tensorrt.options import OPTIONS, Settings
-from policy_inference.backends.tensorrt.plans import Model, Plans
-from policy_inference.backends.tensorrt.telemetry import read_gpu
+from policy_inference.backends.tensorrt.examination import examine_gpu, read_gpu
+from policy_inference.backends.tensorrt.library import TensorRtLog, load_tensorrt, trt_log
+from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, Model, Plans
 from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
@@ -80,7 +78,7 @@ class TensorRtBackend(BackendBase):
     def check_options(cls, given: Mapping[str, str]) -> None:
         """See `BackendBase`."""
         super().check_options(given)
-        Settings.read(given)
+        EngineOptions.read(given)
 
     @classmethod
     def read_device(cls, machine: Machine) -> Mapping[str, str]:
@@ -95,12 +93,12 @@ class TensorRtBackend(BackendBase):
     def _open(
         self, file: Path
     ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
-        self._settings = Settings.read(self._given)
+        self._engine_options = EngineOptions.read(self._given)
         trt = load_tensorrt()
-        self._said = listener(trt)
+        self._said = trt_log(trt)
         self._device = device = open_device()
         with device.current:
-            plans = Plans(trt, self._said, device, self._settings, PlanCache(cache_folder()))
+            plans = Plans(trt, self._said, device, self._engine_options, PlanCache(cache_folder()))
             plan, origin = plans.of(
                 Model(
                     file=self.file,
@@ -188,7 +186,7 @@ class TensorRtBackend(BackendBase):
         self, device: Device, enqueue: Callable[[], None]
     ) -> tuple[Callable[[], None], str]:
         """Record a run where that is asked for; return what enqueues one, and what to report."""
-        if self._settings.cuda_graph == "no":
+        if self._engine_options.cuda_graph == "no":
             return enqueue, "no"
         enqueue()  # the first run sets up what a recording may not
         device.synchronise()
@@ -197,7 +195,7 @@ class TensorRtBackend(BackendBase):
             recorded()
             device.synchronise()
         except GraphError as error:
-            if self._settings.cuda_graph == "yes":
+            if self._engine_options.cuda_graph == "yes":
                 raise BackendError(
                     f"tensorrt: option cuda_graph: expected a model whose run can "
                     f"be recorded, found: {error}; set it to auto"
@@ -240,7 +238,7 @@ class TensorRtBackend(BackendBase):
         return BackendError(f"tensorrt: {self.file}: {what}{self._said.reasons()}")
 
 
-def _loaded(trt: Any, said: Listener, plan: bytes, file: Path) -> tuple[Any, Any]:
+def _loaded(trt: Any, said: TensorRtLog, plan: bytes, file: Path) -> tuple[Any, Any]:
     """Return runtime and engine."""
     runtime = said.made(trt.Runtime)
     engine = runtime.deserialize_cuda_engine(plan)

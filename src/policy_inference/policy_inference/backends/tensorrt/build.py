@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from policy_inference.backends.tensorrt.library import Listener
+from policy_inference.backends.tensorrt.library import TensorRtLog
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.onnx_file import require_whole
@@ -46,24 +46,24 @@ class BuildOrder:
 class Build:
     """One build: parse, configure, compile."""
 
-    def __init__(self, trt: Any, listener: Listener, order: BuildOrder) -> None:
+    def __init__(self, trt: Any, trt_log: TensorRtLog, order: BuildOrder) -> None:
         """Parse the model.
 
         Raises:
             BackendError: TensorRT does not start, cannot parse the model, or would not make the
                 precision of it; or some weights are in a second file.
         """
-        self._trt, self._listener, self._order = trt, listener, order
-        self._builder = listener.made(trt.Builder)
+        self._trt, self._trt_log, self._order = trt, trt_log, order
+        self._builder = trt_log.made(trt.Builder)
         self._network = self._builder.create_network(self._network_flags())
         require_whole(order.file, order.model)  # the parser would read second files
-        parser = listener.made(trt.OnnxParser, self._network)
+        parser = trt_log.made(trt.OnnxParser, self._network)
         if not parser.parse(order.model):
             said = [parser.get_error(place).desc() for place in range(parser.num_errors)]
             raise BackendError(
                 f"{order.file}: expected an ONNX model that TensorRT "
                 f"{trt.__version__} parses, found: "
-                f"{' | '.join(said) or 'no reason given'}{listener.reasons()}"
+                f"{' | '.join(said) or 'no reason given'}{trt_log.reasons()}"
             )
         self._parser = parser  # owns weights of the network
         self._check_precision()
@@ -79,13 +79,13 @@ class Build:
             BackendError: There is no plan.
         """
         self._use_timings(timing)
-        self._listener.forget()
+        self._trt_log.forget()
         with _progress(self._order.file):
             plan = self._builder.build_serialized_network(self._network, self._config)
         if plan is None:
             raise BackendError(
                 f"{self._order.file}: TensorRT {self._trt.__version__} builds no "
-                f"{self._order.precision} engine from it{self._listener.reasons()}"
+                f"{self._order.precision} engine from it{self._trt_log.reasons()}"
             )
         return bytes(plan), bytes(self._config.get_timing_cache().serialize())
 
@@ -157,7 +157,7 @@ class Build:
         if config.add_optimization_profile(profile) < 0:
             raise BackendError(
                 f"{self._order.file}: TensorRT refuses the sizes of "
-                f"{', '.join(dynamic)}{self._listener.reasons()}"
+                f"{', '.join(dynamic)}{self._trt_log.reasons()}"
             )
 
     def _size(self, name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -172,7 +172,7 @@ class Build:
     def _use_timings(self, timing: bytes) -> None:
         cache = self._config.create_timing_cache(timing)
         if cache is None or not self._config.set_timing_cache(cache, False):
-            _log.info("timings of earlier builds are of another machine; measuring anew")
+            _log.info("timings of earlier builds are of another machine; measuring again")
             self._config.set_timing_cache(self._config.create_timing_cache(b""), False)
 
 

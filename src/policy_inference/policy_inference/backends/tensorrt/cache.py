@@ -14,12 +14,12 @@ from pathlib import Path
 
 from policy_inference.backends.tensorrt.sidecar import (
     Fingerprint,
-    Sidecar,
+    PlanSidecar,
     read_sidecar,
     sidecar_of,
 )
 from policy_inference.errors import BackendError
-from policy_inference.whole_file import whole_file
+from policy_inference.safe_files import whole_file
 
 _log = logging.getLogger("policy_inference")
 
@@ -33,26 +33,26 @@ def cache_folder() -> Path:
 
 
 class PlanCache:
-    """Plans by fingerprint; what somebody deletes is built again."""
+    """Plans by fingerprint; a plan that was deleted is built again."""
 
     def __init__(self, folder: Path) -> None:
         """Use this folder, which need not be there yet."""
         self.folder = folder
 
-    def find(self, fingerprint: Fingerprint) -> tuple[bytes, Sidecar] | None:
+    def find(self, fingerprint: Fingerprint) -> tuple[bytes, PlanSidecar] | None:
         """Return a plan and what is known of it; None where it is not there or is damaged."""
         plan = self._plan(fingerprint)
         try:
-            told, content = read_sidecar(plan), plan.read_bytes()
+            sidecar, content = read_sidecar(plan), plan.read_bytes()
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             _log.warning("%s: not used, since it cannot be read: %s", plan, error)
             return None
-        if told.plan_sha256 != hashlib.sha256(content).hexdigest():
+        if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
             _log.warning("%s: not used, since it is not the plan that was stored", plan)
             return None
-        return content, told
+        return content, sidecar
 
     def read(self, path: Path) -> bytes:
         """Return the content of a file of this folder; nothing where it cannot be read."""
@@ -65,14 +65,14 @@ class PlanCache:
             return b""
 
     def why_missing(self, fingerprint: Fingerprint, source: Path) -> str:
-        """Return what is other than with the plans of this model that are there."""
+        """Return what differs from the plans of this model that are there."""
         near = [
-            told.fingerprint
-            for told in self._sidecars()
-            if told.fingerprint != fingerprint
+            sidecar.fingerprint
+            for sidecar in self._sidecars()
+            if sidecar.fingerprint != fingerprint
             and (
-                told.fingerprint.model_sha256 == fingerprint.model_sha256
-                or told.source == str(source)
+                sidecar.fingerprint.model_sha256 == fingerprint.model_sha256
+                or sidecar.source == str(source)
             )
         ]
         if not near:
@@ -83,10 +83,10 @@ class PlanCache:
     def of_model(self, model_sha256: str, precision: str) -> list[Fingerprint]:
         """Return what the plans of a model were built with and for."""
         return [
-            told.fingerprint
-            for told in self._sidecars()
-            if told.fingerprint.model_sha256 == model_sha256
-            and told.fingerprint.precision == precision
+            sidecar.fingerprint
+            for sidecar in self._sidecars()
+            if sidecar.fingerprint.model_sha256 == model_sha256
+            and sidecar.fingerprint.precision == precision
         ]
 
     def store(self, fingerprint: Fingerprint, plan: bytes, source: Path, seconds: float) -> None:
@@ -95,7 +95,7 @@ class PlanCache:
         Raises:
             BackendError: The folder cannot be written.
         """
-        told = Sidecar(
+        sidecar = PlanSidecar(
             fingerprint=fingerprint,
             plan_sha256=hashlib.sha256(plan).hexdigest(),
             source=str(source),
@@ -103,7 +103,7 @@ class PlanCache:
         )
         path = self._plan(fingerprint)
         self.write(path, plan)
-        self.write(sidecar_of(path), told.text().encode())
+        self.write(sidecar_of(path), sidecar.text().encode())
 
     def write(self, path: Path, content: bytes) -> None:
         """Write a file of this folder whole or not at all.
@@ -140,7 +140,7 @@ class PlanCache:
     def _plan(self, fingerprint: Fingerprint) -> Path:
         return self.folder / f"{fingerprint.key}.plan"
 
-    def _sidecars(self) -> Iterator[Sidecar]:
+    def _sidecars(self) -> Iterator[PlanSidecar]:
         for plan in sorted(self.folder.glob("*.plan")):
             with suppress(OSError, ValueError):  # a damaged one explains nothing
                 yield read_sidecar(plan)

@@ -24,8 +24,8 @@ _REMEDIES = {
     "cudaErrorStreamCaptureInvalidated": "the model does something that cannot be recorded",
 }
 _LOST = (
-    "after most such errors the GPU is lost to the process; start it anew, `dmesg` says what "
-    "happened"
+    "after most such errors the process cannot use the GPU any more; restart it, and see `dmesg` "
+    "for the cause"
 )
 
 
@@ -47,7 +47,7 @@ class GraphError(Exception):
 class Device(ABC):
     """The first GPU, one stream on it, and memory; everything is released by `close`.
 
-    Arrays of `host` live on as long as somebody has them: reading an output late is no crash.
+    Arrays of `host` live as long as they are referenced: reading an output late is no crash.
 
     Attributes:
         gpu: Its name.

@@ -1,23 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speaks for and against running engines on this machine's GPU; opens no device."""
+"""Examines whether this machine can run engines on its GPU, and reads its load; opens no device."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from policy_inference.backends.tensorrt.cache import PlanCache, cache_folder
 from policy_inference.backends.tensorrt.cuda import INSTALL as INSTALL_CUDA
 from policy_inference.backends.tensorrt.library import INSTALL as INSTALL_TENSORRT
 from policy_inference.backends.tensorrt.plans import PLAN_SUFFIXES
-from policy_inference.backends.tensorrt.telemetry import gpu_clock
 from policy_inference.bundle.contract import Artifact
 from policy_inference.machine.finding import Finding
-from policy_inference.machine.machine import Machine
-from policy_inference.machine.packages import installed_version, module_found, version_of
-from policy_inference.machine.sensors import clock_finding
+from policy_inference.machine.machine import Machine, installed_version, module_found, version_of
+from policy_inference.machine.sensors import (
+    DeviceClock,
+    clock_finding,
+    clock_values,
+    device_clock,
+    temperature_values,
+)
 from policy_inference.machine.system import in_container
 
 # A card, a Jetson's GPU by its older and its newer driver, Windows' GPU below WSL 2.
@@ -74,7 +78,7 @@ def _jetson(machine: Machine, release: str) -> Iterator[Finding]:
         known = f" (JetPack {jetpack[0]})" if jetpack else ""
         yield Finding(name="Jetson Linux", found=f"{numbers[1]}.{numbers[2]}{known}")
     if mode := _power_mode(machine):
-        yield Finding(name="power mode", found=f"{mode}; `sudo nvpmodel -q` tells its limits")
+        yield Finding(name="power mode", found=f"{mode}; `sudo nvpmodel -q` shows its limits")
     yield from clock_finding("GPU", gpu_clock(machine), "sudo jetson_clocks")
 
 
@@ -137,3 +141,61 @@ def _engine(artifact: Artifact) -> Finding:
         "have it built when the model is opened, which takes "
         "from seconds to minutes: option tensorrt.build=yes",
     )
+
+
+# JetPack 5 names the device after the GPU, later ones call it gpu: 17000000.ga10b, 17000000.gpu;
+# gpu-gpc-0 on Thor.
+_GPUS = ("*.gv11b", "*.gp10b", "*.ga10b", "*.gb10b", "*.gpu", "gpu-gpc-0")
+_TOTAL = "VDD_IN"
+"""Rail that feeds the whole module, where a module measures it."""
+
+
+def read_gpu(machine: Machine) -> Mapping[str, str]:
+    """Return load, clock and temperature of a Jetson's GPU, and the power that the module takes.
+
+    From the files that tegrastats reads (checked against github.com/rbonghi/jetson_stats). The
+    driver of a graphics card has no such files: on a PC there is nothing to read.
+    """
+    return {
+        **_load(machine),
+        **clock_values("gpu", gpu_clock(machine)),
+        **temperature_values(machine, "gpu", "gpu"),
+        **_power(machine),
+    }
+
+
+def clock_folder(machine: Machine) -> Path | None:
+    """Return the folder of the GPU's clock."""
+    return next(
+        (folder for name in _GPUS for folder in machine.glob(f"/sys/class/devfreq/{name}")), None
+    )
+
+
+def gpu_clock(machine: Machine) -> DeviceClock | None:
+    """Return the GPU's clock."""
+    return device_clock(machine, clock_folder(machine))
+
+
+def _load(machine: Machine) -> dict[str, str]:
+    folder = clock_folder(machine)
+    load = machine.number(folder / "device/load") if folder else None  # in tenths of a percent
+    return {} if load is None else {"gpu_load_percent": f"{load / 10:.0f}"}
+
+
+def _power(machine: Machine) -> dict[str, str]:
+    """Return the power of the module in W; its rails' sum where the module measures no total.
+
+    Units: Linux, Documentation/hwmon/ina3221.rst: mV and mA.
+    """
+    watts = {}
+    for label in machine.glob("/sys/class/hwmon/hwmon*/in[1-3]_label"):
+        place = label.name[2]
+        rail = machine.text(label) or ""
+        if rail in ("", "NC") or machine.text(label.with_name("name")) != "ina3221":
+            continue
+        millivolts = machine.number(label.with_name(f"in{place}_input"))
+        milliamperes = machine.number(label.with_name(f"curr{place}_input"))
+        if millivolts is not None and milliamperes is not None:
+            watts[rail] = millivolts * milliamperes * 1e-6
+    total = watts.get(_TOTAL, sum(watts.values()))
+    return {"power_w": f"{total:.2f}"} if watts else {}

@@ -41,7 +41,7 @@ def load_tensorrt() -> Any:
     return tensorrt
 
 
-class Listener:
+class TensorRtLog:
     """Keeps what TensorRT reports; warnings go to our log as well.
 
     Attributes:
@@ -102,13 +102,13 @@ class Listener:
 
 
 @cache
-def listener(trt: Any) -> Listener:
+def trt_log(trt: Any) -> TensorRtLog:
     """Return the one logger of the process: TensorRT takes the first for all its objects.
 
-    It is also told of TensorRT's own plugins, without which neither the parser nor a plan finds
+    TensorRT's own plugins are registered with it; without them neither the parser nor a plan finds
     some operators, such as InstanceNormalization (onnx/onnx-tensorrt#597).
     """
-    said = Listener(trt)
+    said = TensorRtLog(trt)
     if not trt.init_libnvinfer_plugins(said.logger, ""):
         _log.warning("TensorRT's own plugins do not load%s", said.reasons())
     return said

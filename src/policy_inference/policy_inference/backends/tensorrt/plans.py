@@ -8,7 +8,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,56 @@ from typing import Any
 from policy_inference.backends.tensorrt.build import PRECISIONS, Build, BuildOrder
 from policy_inference.backends.tensorrt.cache import PlanCache
 from policy_inference.backends.tensorrt.device import Device
-from policy_inference.backends.tensorrt.library import Listener
-from policy_inference.backends.tensorrt.options import Settings
+from policy_inference.backends.tensorrt.library import TensorRtLog
 from policy_inference.backends.tensorrt.sidecar import Fingerprint, read_model, require_fitting
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 
 _log = logging.getLogger("policy_inference")
 PLAN_SUFFIXES = (".plan", ".engine")
+OPTIONS: Mapping[str, str] = {
+    "build": "yes or no (default): whether an engine that is not in the cache may be built when "
+    "the model is opened, which takes from seconds to minutes",
+    "workspace_mib": "memory that layers may use while they run, MiB; TensorRT's own limit if "
+    "absent",
+    "cuda_graph": "yes, no or auto (default): whether a run is one recorded CUDA graph; auto runs "
+    "without where it cannot be recorded",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """The values of OPTIONS, checked."""
+
+    build: bool
+    workspace_mib: int | None
+    cuda_graph: str
+
+    @classmethod
+    def read(cls, given: Mapping[str, str]) -> EngineOptions:
+        """Read the values, each a text.
+
+        Raises:
+            BackendError: A value is none that its option can have.
+        """
+        workspace = given.get("workspace_mib")
+        if workspace is not None and not (
+            workspace.isascii() and workspace.isdigit() and 0 < int(workspace) < 1 << 40
+        ):
+            raise BackendError(
+                "tensorrt: option workspace_mib: expected a whole number of MiB "
+                f"above 0, found {workspace!r}"
+            )
+        return cls(
+            build=_choice(given, "build", ("no", "yes")) == "yes",
+            workspace_mib=None if workspace is None else int(workspace),
+            cuda_graph=_choice(given, "cuda_graph", ("auto", "yes", "no")),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model file and what the contract says of it; `content` is the file or a copy of it."""
+    """A model file, with precision and inputs of the contract; `content` is the file or a copy."""
 
     file: Path
     content: Path
@@ -40,11 +77,16 @@ class Plans:
     """Where plans come from on this machine."""
 
     def __init__(
-        self, trt: Any, listener: Listener, device: Device, settings: Settings, cache: PlanCache
+        self,
+        trt: Any,
+        trt_log: TensorRtLog,
+        device: Device,
+        options: EngineOptions,
+        cache: PlanCache,
     ) -> None:
         """Take what a plan depends on."""
-        self._trt, self._listener, self._device = trt, listener, device
-        self._settings, self._cache = settings, cache
+        self._trt, self._trt_log, self._device = trt, trt_log, device
+        self._options, self._cache = options, cache
 
     def of(self, model: Model) -> tuple[bytes, str]:
         """Return the plan, and in words where it comes from.
@@ -77,7 +119,7 @@ class Plans:
 
     def _built(self, model: Model, content: bytes, made: Fingerprint) -> tuple[bytes, str]:
         why = self._cache.why_missing(made, model.file)
-        if not self._settings.build:
+        if not self._options.build:
             raise BackendError(
                 f"{model.file}: expected an engine for {made.gpu} with TensorRT {made.tensorrt} in "
                 f"{self._cache.folder}, found none ({why}); allow it to be built, which takes from "
@@ -105,13 +147,13 @@ class Plans:
         timings = self._timings()
         build = Build(
             self._trt,
-            self._listener,
+            self._trt_log,
             BuildOrder(
                 file=model.file,
                 model=content,
                 precision=model.precision,
                 inputs={spec.name: spec for spec in model.inputs},
-                workspace_mib=self._settings.workspace_mib,
+                workspace_mib=self._options.workspace_mib,
             ),
         )
         plan, measured = build.run(self._cache.read(timings))
@@ -130,7 +172,7 @@ class Plans:
         }
 
     def _fingerprint(self, model: Model, content: bytes) -> Fingerprint:
-        limit = self._settings.workspace_mib
+        limit = self._options.workspace_mib
         sizes = ", ".join(map(str, sorted(model.inputs, key=lambda spec: spec.name)))
         return Fingerprint(
             **self._here(),
@@ -140,3 +182,14 @@ class Plans:
             driver=self._device.driver,
             flags=f"workspace {'unlimited' if limit is None else f'{limit} MiB'}; {sizes}",
         )
+
+
+def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
+    """Return a value among `choices`, the first of which is the default."""
+    value = given.get(name, choices[0])
+    if value not in choices:
+        raise BackendError(
+            f"tensorrt: option {name}: expected {', '.join(choices[:-1])} or "
+            f"{choices[-1]}, found {value!r}"
+        )
+    return value

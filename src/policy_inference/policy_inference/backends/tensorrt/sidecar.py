@@ -66,7 +66,7 @@ class Fingerprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
+class PlanSidecar:
     """The JSON beside a plan.
 
     Attributes:
@@ -91,19 +91,19 @@ def sidecar_of(plan: Path) -> Path:
     return plan.with_name(f"{plan.name}.json")
 
 
-def read_sidecar(plan: Path) -> Sidecar:
+def read_sidecar(plan: Path) -> PlanSidecar:
     """Read the JSON beside a plan.
 
     Raises:
         OSError: There is none.
-        ValueError: It is none of ours.
+        ValueError: Its content is not what this back end writes.
     """
     text = sidecar_of(plan).read_text("utf-8")
     try:
         content = json.loads(text)
-        told = content["fingerprint"]
-        values = {field.name: str(told[field.name]) for field in fields(Fingerprint)}
-        return Sidecar(
+        stated = content["fingerprint"]
+        values = {field.name: str(stated[field.name]) for field in fields(Fingerprint)}
+        return PlanSidecar(
             fingerprint=Fingerprint(**values),
             plan_sha256=str(content["plan_sha256"]),
             source=str(content["source"]),
@@ -112,7 +112,7 @@ def read_sidecar(plan: Path) -> Sidecar:
     except RecursionError as error:
         raise ValueError("lists in lists without end") from error
     except (KeyError, OverflowError, TypeError) as error:
-        raise ValueError(f"no or another {error}") from error
+        raise ValueError(f"no {error}, or one of another type") from error
 
 
 def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
@@ -130,31 +130,31 @@ def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[st
     """
     rebuild = "compile it again here from the ONNX file, or have the bundle hold that one"
     try:
-        told = read_sidecar(plan)
+        sidecar = read_sidecar(plan)
     except (OSError, ValueError) as error:
         raise BackendError(
             f"{plan}: expected {sidecar_of(plan).name} beside it, which says what "
             f"the plan was built for, found: {error}; {rebuild}"
         ) from error
-    if told.plan_sha256 != hashlib.sha256(content).hexdigest():
+    if sidecar.plan_sha256 != hashlib.sha256(content).hexdigest():
         raise BackendError(
-            f"{plan}: expected the plan that {sidecar_of(plan).name} means, found "
-            f"another, or one that was cut off; copy both again, or {rebuild}"
+            f"{plan}: expected the plan that {sidecar_of(plan).name} describes, found other "
+            f"content, or a file that was cut off; copy both again, or {rebuild}"
         )
     wrong = [
-        f"{_MEANINGS[name]} {getattr(told.fingerprint, name)} (here {here[name]})"
+        f"{_MEANINGS[name]} {getattr(sidecar.fingerprint, name)} (here {here[name]})"
         for name in _RUNS_ONLY_ON
-        if getattr(told.fingerprint, name) != here[name]
+        if getattr(sidecar.fingerprint, name) != here[name]
     ]
     if wrong:
         raise BackendError(
             f"{plan}: expected a plan for this machine, found one that was built "
             f"for {', '.join(wrong)}; {rebuild}"
         )
-    if told.fingerprint.precision != precision:
+    if sidecar.fingerprint.precision != precision:
         raise BackendError(
             f"{plan}: expected {precision} as in policy.yaml, found "
-            f"{told.fingerprint.precision}; name the plan's own precision there"
+            f"{sidecar.fingerprint.precision}; name the plan's own precision there"
         )
 
 

@@ -20,8 +20,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import F32
-from policy_inference.testing.bundles import write_contract
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register, write_contract
 from policy_inference.testing.models import save_linear, weights
 
 from .cases import DOUBLES, MODULES, compiled

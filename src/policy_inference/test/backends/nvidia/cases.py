@@ -46,7 +46,7 @@ def _case(flavour: str, cuda: str) -> BackendCase:
         backend=TensorRtBackend,
         package="tensorrt",
         options={"build": "yes"},
-        tells_tensors=True,
+        reads_tensors=True,
         prepare=partial(machine.install, flavour=flavour, cuda=cuda),
         dtypes=wide,
         without_device=_NO_GPU if cuda == "pycuda" else {**_NO_GPU, **_NO_DRIVER},
@@ -93,6 +93,6 @@ MORE = {
     "tensorrt 10.16": _case("10.16", "cuda-python"),
     "tensorrt 11.4": _case("11.4", "cuda-python"),
     "tensorrt, own plan": replace(
-        TENSORRT, options={}, compile=built_plan, tells_tensors=False, other_precision="fp16"
+        TENSORRT, options={}, compile=built_plan, reads_tensors=False, other_precision="fp16"
     ),
 }

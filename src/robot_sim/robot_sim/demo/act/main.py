@@ -2,32 +2,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """Command `robot_sim_demo_act`: a simulated SO-101 reaches for a cube under a chunk policy.
 
-Arm and policy are two processes that talk over topics, in lockstep; each episode has a cube
-elsewhere.
+Arm and policy are two processes that communicate over topics, in lockstep. In each episode the
+cube lies elsewhere.
 """
 
 import argparse
 import json
 import logging
-import os
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.errors import PolicyError
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_render import write_ends, write_episodes
-from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
-from robot_sim.demo.main import INTERRUPTED, SUMMARY
-from robot_sim.demo.processes import own_domain
-from robot_sim.errors import SimError
+from robot_sim.demo.processes import SUMMARY, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
-"""Episodes that no training has seen: tools/train_act has seeds from 100 000 on."""
+"""First seed of episodes outside the training: tools/train_act uses seeds from 100 000 on."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -35,32 +29,14 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 where no episode succeeded, a fault ended one, a node ended or refused; 130 after
+        0; 1 if no episode succeeded, a fault ended one, a node ended or refused; 130 after
         Ctrl-C.
     """
-    _log.addHandler(logging.StreamHandler(sys.stdout))
-    _log.setLevel(logging.INFO)
-    given = _parse(args)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
-    os.environ.update(own_domain(seed=os.getpid()))
-    given.output.mkdir(parents=True, exist_ok=True)
-    for name in (TRACE, SUMMARY, VIDEO, ENDS, PLOTS):
-        (given.output / name).unlink(missing_ok=True)
-    try:
-        return _demonstrate(given)
-    except (SimError, PolicyError) as error:
-        _log.error("robot_sim_demo_act: %s", error)
-        return 1
-    except KeyboardInterrupt:
-        _log.error("robot_sim_demo_act: interrupted; the nodes have ended")
-        return INTERRUPTED
+    given, files = _parse(args), (TRACE, SUMMARY, VIDEO, ENDS, PLOTS)
+    return run_demo("robot_sim_demo_act", given, files, _demonstrate)
 
 
-def _demonstrate(given: argparse.Namespace) -> int:
-    _log.info(
-        "%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, os.environ["ROS_DOMAIN_ID"]
-    )
+def _demonstrate(given: argparse.Namespace) -> str | None:
     performed = perform(
         given.output,
         DemoOptions(
@@ -75,8 +51,8 @@ def _demonstrate(given: argparse.Namespace) -> int:
     summary = summarise(performed)
     (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", encoding="utf-8")
     _log.info("\n%s\n", table(summary))
-    if given.pictures:
-        _draw(performed.trace, given.output, performed.picture_size)
+    if given.images:
+        _draw(performed.trace, given.output, performed.image_size)
     _log.info(
         "%s: %s",
         given.output,
@@ -84,19 +60,15 @@ def _demonstrate(given: argparse.Namespace) -> int:
             name for name in (SUMMARY, TRACE, PLOTS, ENDS, VIDEO) if (given.output / name).exists()
         ),
     )
-    failure = verdict(summary)
-    if failure is not None:
-        _log.error("robot_sim_demo_act: %s", failure)
-        return 1
-    return 0
+    return verdict(summary)
 
 
-def _draw(trace: ArmTrace, folder: Path, picture_size: tuple[int, int]) -> None:
-    """Write plots, and pictures: where OpenGL fails the arm's cameras would have failed before."""
+def _draw(trace: ArmTrace, folder: Path, image_size: tuple[int, int]) -> None:
+    """Write plots, images and a video; OpenGL works here, since the cameras needed it."""
     if (trace.episode >= 0).any():
         write_arm_plots(trace, folder / PLOTS)
-    write_ends(trace, folder / ENDS, picture_size=picture_size)
-    write_episodes(trace, folder / VIDEO, picture_size=picture_size)
+    write_ends(trace, folder / ENDS, image_size=image_size)
+    write_episodes(trace, folder / VIDEO, image_size=image_size)
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
@@ -123,7 +95,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         action="store_true",
         help="by the clock, instead of simulated time that waits for each command",
     )
-    add("--no-pictures", action="store_false", dest="pictures", help="no plots and no video")
+    add("--no-images", action="store_false", dest="images", help="write no plots and no video")
     return parser.parse_args(args)
 
 

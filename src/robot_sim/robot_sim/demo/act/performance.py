@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the arm shows in the demo: two processes, an operator, one episode after another."""
+"""The course of the demo: two processes, an operator, one episode after another."""
 
 import logging
 import time
@@ -12,9 +12,9 @@ from typing import Any
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import load_bundle
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_model import POLICY_CAMERAS
-from robot_sim.arm_trace import ArmTrace
-from robot_sim.arm_world import PICTURE_SIZE
+from robot_sim.arm_world import IMAGE_SIZE
 from robot_sim.demo.processes import Processes
 from robot_sim.errors import SimError
 from robot_sim.nodes.arm_operator import ArmOperator
@@ -26,15 +26,15 @@ _log = logging.getLogger("robot_sim_demo")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What the demo shall show.
+    """Options of the demo.
 
     Attributes:
         bundle: Folder of a bundle, or name of an installed one.
         backend: Backend, or several in order of preference, comma-separated.
         mode: How chunks are executed.
-        episodes: How many.
-        seed: Of the first.
-        lockstep: Whether simulated time waits for each command, else it is real time.
+        episodes: Number of episodes.
+        seed: Seed of the first one.
+        lockstep: Whether simulated time waits for each command; otherwise it is real time.
     """
 
     bundle: str
@@ -46,88 +46,88 @@ class DemoOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Performed:
-    """What came of it.
+class DemoResult:
+    """The result of a demo.
 
     Attributes:
-        wanted: What was asked for.
-        picture_size: Height and width of the policy's pictures.
+        options: The options.
+        image_size: Height and width of the policy's images.
         trace: The simulator's ground truth, with the results of the episodes.
         statuses: The policy node's newest policy_msgs/PolicyStatus in each episode, by seed.
-        chunks: How many chunks came.
-        told: The policy node's diagnostics at the end.
-        wall_s: How long all episodes took.
+        chunks: Number of chunks.
+        diagnostics: Diagnostics of the policy node at the end.
+        wall_s: Duration of all episodes.
     """
 
-    wanted: DemoOptions
-    picture_size: tuple[int, int]
+    options: DemoOptions
+    image_size: tuple[int, int]
     trace: ArmTrace
     statuses: Mapping[int, Any]
     chunks: int
-    told: Mapping[str, str]
+    diagnostics: Mapping[str, str]
     wall_s: float
 
 
-def perform(output: Path, wanted: DemoOptions) -> Performed:
+def perform(output: Path, options: DemoOptions) -> DemoResult:
     """Let the arm reach for a cube again and again.
 
     Args:
         output: Folder for the trace and the processes' logs.
-        wanted: What to show.
+        options: What to show.
 
     Raises:
         PolicyError: The bundle cannot be used.
         SimError: It is not for this robot, a node ended, or the policy node refused.
     """
-    contract = load_bundle(wanted.bundle, kind=ChunkBundle).contract
-    size = picture_size(contract)
+    contract = load_bundle(options.bundle, kind=ChunkBundle).contract
+    size = image_size(contract)
     file = output / TRACE
     with Processes() as nodes:
         nodes.start(
             "arm_sim_node",
             {
                 "trace_file": str(file),
-                "lockstep": wanted.lockstep,
-                "seed": wanted.seed,
+                "lockstep": options.lockstep,
+                "seed": options.seed,
                 "rate_hz": contract.rate_hz,
                 "camera_rate_hz": contract.rate_hz,
-                "picture_height": size[0],
-                "picture_width": size[1],
+                "image_height": size[0],
+                "image_width": size[1],
             },
             output / "arm_sim_node.log",
         )
         nodes.start(
             "act_policy_node",
             {
-                "bundle": wanted.bundle,
-                "backend": wanted.backend,
-                "mode": wanted.mode,
-                "use_sim_time": wanted.lockstep,
+                "bundle": options.bundle,
+                "backend": options.backend,
+                "mode": options.mode,
+                "use_sim_time": options.lockstep,
             },
             output / "act_policy_node.log",
         )
-        with ArmOperator(use_sim_time=wanted.lockstep, watch=nodes.check) as operator:
+        with ArmOperator(use_sim_time=options.lockstep, watch=nodes.check) as operator:
             operator.wait_for_robot()
             began_s = time.monotonic()
-            statuses = dict(_episodes(operator, wanted))
+            statuses = dict(_episodes(operator, options))
             wall_s = time.monotonic() - began_s
             operator.wait_for_diagnostics()
-    return Performed(
-        wanted=wanted,
-        picture_size=size,
+    return DemoResult(
+        options=options,
+        image_size=size,
         trace=ArmTrace.load(file),
         statuses=statuses,
         chunks=operator.chunks,
-        told=operator.told,
+        diagnostics=operator.diagnostics,
         wall_s=wall_s,
     )
 
 
-def picture_size(contract: ChunkContract) -> tuple[int, int]:
-    """Return height and width of the policy's pictures.
+def image_size(contract: ChunkContract) -> tuple[int, int]:
+    """Return height and width of the policy's images.
 
     Raises:
-        SimError: It needs a camera that the simulated arm lacks, or pictures of several sizes.
+        SimError: It needs a camera that the simulated arm lacks, or images of several sizes.
     """
     others = sorted(set(contract.cameras) - set(POLICY_CAMERAS))
     if others:
@@ -138,16 +138,16 @@ def picture_size(contract: ChunkContract) -> tuple[int, int]:
     sizes = {(camera.height, camera.width) for camera in contract.cameras.values()}
     if len(sizes) > 1:
         raise SimError(
-            "bundle: expected pictures of one size, which the simulated arm makes; it "
+            "bundle: expected images of one size, which the simulated arm makes; it "
             f"needs {' and '.join(f'{h} x {w}' for h, w in sorted(sizes))}"
         )
-    return sizes.pop() if sizes else PICTURE_SIZE
+    return sizes.pop() if sizes else IMAGE_SIZE
 
 
-def _episodes(operator: ArmOperator, wanted: DemoOptions) -> Iterator[tuple[int, Any]]:
+def _episodes(operator: ArmOperator, options: DemoOptions) -> Iterator[tuple[int, Any]]:
     """Run the episodes; yield the seed of each and the newest status in it."""
-    for seed in range(wanted.seed, wanted.seed + wanted.episodes):
-        if seed > wanted.seed:
+    for seed in range(options.seed, options.seed + options.episodes):
+        if seed > options.seed:
             operator.next_episode()
         reached = operator.run_episode(_EPISODE_WITHIN_S)
         _log.info("seed %d: %s", seed, "reached" if reached else "not reached")

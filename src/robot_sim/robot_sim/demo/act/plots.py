@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of the arm as plots: what each joint was commanded, and where it was."""
+"""Episodes of the arm as plots: command and measured position of each joint."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -12,21 +12,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from policy_inference.interfaces import Mode
+from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_figures import SO101
-from robot_sim.arm_trace import ArmTrace
 from robot_sim.demo.plots import BLUE, GREEN, GREY, ORANGE, STYLE, legend
 from robot_sim.figures import Array
 
 _EPISODES = 10
-"""That are shown: more side by side cannot be read."""
+"""Largest number in one plot: more cannot be read."""
 _NARROWEST_DEG = 5.0
 _RED = "#b3362b"
 
 
 def write_arm_plots(trace: ArmTrace, path: Path) -> None:
-    """Write one picture (`.png`, `.svg`, ...) of the first episodes, a row for each joint.
+    """Write one image (`.png`, `.svg`, ...) of the first episodes, a row for each joint.
 
-    The time is that in episodes: what lies between them is left out.
+    The time axis shows episodes only, without the time between them.
 
     Args:
         trace: Of a run with an episode at least.

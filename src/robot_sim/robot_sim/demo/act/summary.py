@@ -7,34 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from robot_sim.arm_trace import ArmTrace
-from robot_sim.demo.act.performance import Performed
+from robot_sim.arm_episodes import ArmTrace
+from robot_sim.demo.act.performance import DemoResult
 
 _HOLD_MODE = 4
 """JointCommand.MODE_HOLD."""
 
 
-def summarise(performed: Performed) -> dict[str, Any]:
+def summarise(result: DemoResult) -> dict[str, Any]:
     """Return the content of `summary.json`."""
-    trace, wanted = performed.trace, performed.wanted
-    last = list(performed.statuses.values())[-1]
+    trace, options = result.trace, result.options
+    last = list(result.statuses.values())[-1]
     took_s = trace.took_s[trace.succeeded]
     return {
         "bundle": Path(last.bundle).name,
         "backend": last.backend,
         "runs_on": last.runs_on,
-        "mode": wanted.mode,
+        "mode": options.mode,
         "rate_hz": last.rate_hz,
-        "lockstep": wanted.lockstep,
-        "episodes": len(performed.statuses),
+        "lockstep": options.lockstep,
+        "episodes": len(result.statuses),
         "successes": int(trace.succeeded.sum()),
         "mean_time_to_reach_s": round(float(took_s.mean()), 2) if len(took_s) else None,
-        "chunks": performed.chunks,
+        "chunks": result.chunks,
         # In lockstep inference takes what is asked for, of simulated time.
         "chunk_ms": None
-        if wanted.lockstep
+        if options.lockstep
         else {
-            name: _ms(performed.told.get(f"chunk.inference_{name}_s")) for name in ("p50", "p99")
+            name: _ms(result.diagnostics.get(f"chunk.inference_{name}_s"))
+            for name in ("p50", "p99")
         },
         "hold_ticks": int(np.count_nonzero(trace.mode == _HOLD_MODE)),
         "guard_events": {entry.name: entry.count for entry in last.guard_counters if entry.count},
@@ -45,9 +46,9 @@ def summarise(performed: Performed) -> dict[str, Any]:
             "p99": _ms(last.latency_p99_s),
             "max": _ms(last.latency_max_s),
         },
-        "wall_s": round(performed.wall_s, 1),
+        "wall_s": round(result.wall_s, 1),
         "simulated_s": round(float(trace.time_s[-1]), 1),
-        "results": [_result(trace, seed, status) for seed, status in performed.statuses.items()],
+        "results": [_result(trace, seed, status) for seed, status in result.statuses.items()],
     }
 
 

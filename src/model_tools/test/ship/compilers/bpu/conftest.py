@@ -16,7 +16,7 @@ from model_tools.ship.compilers.compiled_bundle import (
 )
 from model_tools.ship.compilers.compiler import GROUP
 from policy_inference.bundle.bundle import JointBundle
-from policy_inference.testing.distributions import register
+from policy_inference.testing.bundles import register
 
 from ....tiny_bundle import make_bundle, observations
 

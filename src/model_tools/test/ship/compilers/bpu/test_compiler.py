@@ -180,9 +180,9 @@ def test_what_was_not_compiled_yet_is_not_taken(compiled: Compile, tmp_path: Pat
 @pytest.mark.parametrize(
     ("target", "precision", "options", "differ"),
     [
-        ("nash-m", "int8", {}, "march nash-e in the place of nash-m"),
-        ("nash-e", "int16", {}, "precision int8 in the place of int16"),
-        ("nash-e", "int8", {"calibration": "kl"}, "calibration default in the place of kl"),
+        ("nash-m", "int8", {}, "march nash-e instead of nash-m"),
+        ("nash-e", "int16", {}, "precision int8 instead of int16"),
+        ("nash-e", "int8", {"calibration": "kl"}, "calibration default instead of kl"),
     ],
 )
 def test_workspace_of_another_model_or_order_is_not_taken(
@@ -253,7 +253,7 @@ def test_workspace_with_a_file_of_the_user_is_not_replaced_even_by_force(
         compiled(workspace=folder)
     (folder / "note").touch()
 
-    with pytest.raises(ToolError, match=r"expected nothing of anybody else's .*, found note;"):
+    with pytest.raises(ToolError, match=r"expected only files of this command .*, found note;"):
         compiled(workspace=folder, force=True)
     assert (folder / "note").exists()
 

@@ -13,11 +13,10 @@ from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from policy_inference.nodes import qos
-from robot_operator.errors import OperatorError
 from robot_operator.nodes.found import DRIVER, POLICY_NODE, full, namespace_of, publishing
 from robot_operator.nodes.stop import EstopButton
 from robot_operator.nodes.words import Lines, driver_lines, policy_lines
-from robot_operator.requests import OperatorRequest
+from robot_operator.requests import OperatorError, OperatorRequest
 
 _TURN_S = 0.02
 _OTHERS_WITHIN_S = 1.0
@@ -26,7 +25,7 @@ _TYPES = {POLICY_NODE: PolicyStatus, DRIVER: RobotStatus}
 _MOVING = (RobotStatus.TAKING, RobotStatus.FOLLOWING)
 
 
-class Obeying:
+class StopConfirmation:
     """Asks each node that appears for `estop` or `damp`, and watches its status.
 
     With a node named, that one and those of the other kind in its namespace; else all.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Which topics belong to an episode, and whether they are there."""
+"""Watches the topics of an episode, and the policy of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,29 +8,35 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from lerobot_bridge.episode import PolicyRan
 from lerobot_bridge.inputs import limit_ns
-from lerobot_bridge.mapping import JOINT_COMMAND, Camera, RobotMapping, Source
+from lerobot_bridge.mapping import JOINT_COMMAND, CameraSource, RobotMapping, Source
 from lerobot_bridge.resampling import slack_ns
 
 Judge = Callable[[str, bytes], str]
-"""Says of a message, by type and bytes, why no frame can be made of it; empty where one can."""
+"""Returns why a message, given by type and bytes, gives no frame; empty if it gives one."""
 STATUS = "policy_msgs/msg/PolicyStatus"
 _OVER_NS = 2_000_000_000
-"""Rates are those of so long."""
+"""Time over which rates are measured."""
+RUN = "RUN"
+_DRIVES = (RUN, "HOLD")
+"""Modes in which the policy gives the command; HOLD repeats its last one for a moment."""
+_SILENT_NS = 2_000_000_000
+"""Without a status for this time, the policy counts as lost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """A topic that is to be recorded.
+class WantedTopic:
+    """A topic to record.
 
     Attributes:
-        topic: As the mapping calls it.
-        types: Types that its messages may have; any if empty.
-        needed: Whether there is no episode without it.
-        timeout_s: Age of its newest message at which it is given up; None: no age.
+        topic: Name in the mapping.
+        types: Allowed types of its messages; any if empty.
+        needed: Whether an episode needs it.
+        timeout_s: Age of its newest message at which it counts as lost; None: never.
         holds: Whether its newest message still counts when an episode begins.
-        gap_s: Time without a message up to which an episode stays whole in any case; None: any.
-        alone: Whether only one node may publish it, as what frames are made of.
+        gap_s: Longest time without a message that leaves an episode whole; None: any.
+        alone: Whether it may have only one publisher, as frames are made from it.
     """
 
     topic: str
@@ -44,19 +50,19 @@ class Wanted:
 
 def wanted_topics(
     mapping: RobotMapping, extra: Sequence[str] = (), policy_node: str = ""
-) -> list[Wanted]:
-    """Return what is to be recorded.
+) -> list[WantedTopic]:
+    """Return the topics to record.
 
     Args:
-        mapping: Its features are needed; its commands are recorded where there are any.
-        extra: Topics of any type, which must have a publisher.
-        policy_node: Whose status and command are recorded; empty: there is none.
+        mapping: Its features are needed; its commands are recorded if they exist.
+        extra: Further topics of any type, which must have a publisher.
+        policy_node: Node whose status and command are recorded; empty if there is none.
     """
-    found: dict[str, Wanted] = {}
+    found: dict[str, WantedTopic] = {}
 
-    def add(each: Wanted) -> None:
+    def add(each: WantedTopic) -> None:
         before = found.setdefault(each.topic, each)
-        found[each.topic] = Wanted(
+        found[each.topic] = WantedTopic(
             topic=each.topic,
             types=before.types,
             needed=before.needed or each.needed,
@@ -70,7 +76,7 @@ def wanted_topics(
         for source in sources:
             holds = source.resample == "hold"
             add(
-                Wanted(
+                WantedTopic(
                     topic=source.topic,
                     types=(source.type,),
                     needed=True,
@@ -83,7 +89,7 @@ def wanted_topics(
     for camera in mapping.cameras.values():
         holds = camera.resample == "hold"
         add(
-            Wanted(
+            WantedTopic(
                 topic=camera.topic,
                 types=camera.types,
                 needed=True,
@@ -94,19 +100,19 @@ def wanted_topics(
             )
         )
     for topic in extra:
-        add(Wanted(topic=topic, needed=topic not in found))
+        add(WantedTopic(topic=topic, needed=topic not in found))
     for channel in mapping.command:
-        add(Wanted(topic=channel.topic, types=(channel.type,)))
+        add(WantedTopic(topic=channel.topic, types=(channel.type,)))
     if policy_node:
-        add(Wanted(topic=f"{policy_node}/status", types=(STATUS,)))
-        add(Wanted(topic="joint_command", types=(JOINT_COMMAND,)))
+        add(WantedTopic(topic=f"{policy_node}/status", types=(STATUS,)))
+        add(WantedTopic(topic="joint_command", types=(JOINT_COMMAND,)))
     return list(found.values())
 
 
-def gap_s(mapping: RobotMapping, source: Source | Camera) -> float | None:
-    """Return the time between two messages that leaves out no more frames than may be closed up.
+def gap_s(mapping: RobotMapping, source: Source | CameraSource) -> float | None:
+    """Return the longest time between two messages that leaves out at most `max_gap_frames`.
 
-    Of a time that is longer by up to a period it depends on the moments of the frames.
+    If it is exceeded by less than a period, the result depends on the times of the frames.
     """
     if source.resample == "hold":
         return None
@@ -119,31 +125,35 @@ def _lesser(one: float | None, other: float | None) -> float | None:
 
 
 class Watch:
-    """What came on a topic.
+    """Watches the messages of a topic.
 
     Attributes:
         wanted: The topic.
         name: Its full name.
-        kind: Type of its messages, once there is a publisher; else empty.
-        trouble: Why it cannot be subscribed to; empty where it can.
+        kind: Type of its messages; empty before there is a publisher.
+        trouble: Why it cannot be subscribed to; empty if it can.
         keeps: Whether its newest message is written when an episode begins.
         publishers: The nodes that publish it, by full name.
-        count: Messages that came.
-        lost: Messages that were published and did not come, where the middleware numbers them.
+        count: Messages that arrived.
+        lost: Published messages that did not arrive, if the middleware numbers them.
         newest: The newest message.
         silent_s: The longest time between two messages of the newest episode.
     """
 
     def __init__(
-        self, wanted: Wanted, name: str, steady_ns: Callable[[], int], judge: Judge | None = None
+        self,
+        wanted: WantedTopic,
+        name: str,
+        steady_ns: Callable[[], int],
+        judge: Judge | None = None,
     ) -> None:
-        """Watch a topic that nothing came on yet.
+        """Watch a topic without messages so far.
 
         Args:
             wanted: The topic.
             name: Its full name.
-            steady_ns: The steady clock, ns: simulated time may run faster than messages come.
-            judge: Of its messages; None where nothing is expected of them.
+            steady_ns: The steady clock, ns: simulated time may run faster than messages arrive.
+            judge: Check of its messages; None for no check.
         """
         self.wanted, self.name, self._steady_ns = wanted, name, steady_ns
         self._judge = judge
@@ -157,13 +167,13 @@ class Watch:
         self._before_ns: int | None = None
 
     def becomes(self, kind: str) -> None:
-        """Take note of the type of what comes from now on."""
+        """Note the type of the messages from now on."""
         if kind != self.kind:
-            self.newest = None  # before the type: nobody is to see the two together
+            self.newest = None  # first: no reader may see it with the new type
             self.kind = kind
 
     def arrived(self, now_ns: int, data: bytes) -> None:
-        """Take note of a message."""
+        """Note a message."""
         self.count += 1
         self._newest_ns = now_ns, self._steady_ns()
         if self._before_ns is not None:
@@ -174,19 +184,19 @@ class Watch:
         self.newest = data
 
     def begin(self) -> None:
-        """Take note that an episode begins."""
+        """Note that an episode begins."""
         self.silent_s, self._before_ns = 0.0, None
 
     def problem(self, now_ns: int) -> str:
-        """Return why there can be no episode now; empty where nothing speaks against one."""
+        """Return the reason to begin no episode now; empty if there is none."""
         wanted = self.wanted
         if self.trouble or not wanted.needed:
             return self.trouble if wanted.needed else ""
         if not self.publishers:
             kinds = f" of {' or '.join(wanted.types)}" if wanted.types else ""
             return (
-                f"{self.name}: expected a publisher{kinds}, found none; start it, or look "
-                "for its name with `ros2 topic list`"
+                f"{self.name}: expected a publisher{kinds}, found none; start it, or find "
+                "its name with `ros2 topic list`"
             )
         if not wanted.types:
             return ""
@@ -203,35 +213,73 @@ class Watch:
         return ""
 
     def unfit(self) -> str:
-        """Return why no frame can be made of the newest message; empty where one can."""
+        """Return why the newest message gives no frame; empty if it gives one."""
         if self._judge is None or self.newest is None:
             return ""
         problem = self._judge(self.kind, self.newest)
         return f"{self.name}: {problem}" if problem else ""
 
     def crowd(self) -> str:
-        """Return who publishes it beside each other, where only one may; empty if only one does.
+        """Return the problem of several publishers where only one may be; else empty.
 
-        Their messages would take turns in the frames.
+        Their messages would alternate in the frames.
         """
         if not self.wanted.alone or len(self.publishers) < 2:
             return ""
         return (
             f"{self.name}: expected one publisher, found {len(self.publishers)} "
-            f"({', '.join(self.publishers)}), whose messages take turns; stop all but one (one "
-            "that was killed is gone after some seconds)"
+            f"({', '.join(self.publishers)}), whose messages alternate; stop all but one (one "
+            "that was killed disappears after some seconds)"
         )
 
     def rate_hz(self, now_ns: int) -> float:
-        """Return how many messages came a second, over the last two."""
+        """Return the messages per second, over the last two seconds."""
         self._forget(now_ns)
         return len(self._came) / (_OVER_NS * 1e-9)
 
     def bytes_per_s(self, now_ns: int) -> float:
-        """Return how much came, over the last two seconds."""
+        """Return the bytes per second, over the last two seconds."""
         self._forget(now_ns)
         return sum(size for _, size in self._came) / (_OVER_NS * 1e-9)
 
     def _forget(self, now_ns: int) -> None:
         while self._came and not now_ns - _OVER_NS < self._came[0][0] <= now_ns:
             self._came.popleft()
+
+
+class PolicyWatch:
+    """Watches the status of the policy of an evaluation: whether it drives.
+
+    Attributes:
+        ran: The policy it runs; None before its first status.
+    """
+
+    def __init__(self, node: str, steady_ns: Callable[[], int]) -> None:
+        """Watch a node, given by its full name; ages use the steady clock, ns."""
+        self.ran: PolicyRan | None = None
+        self._node, self._mode, self._reason = node, "", ""
+        self._steady_ns, self._heard_ns = steady_ns, 0
+
+    def said(self, mode: str, reason: str, name: str, version: str) -> None:
+        """Take its status: mode, reason, name and version of its bundle."""
+        self._mode, self._reason, self._heard_ns = mode, reason, self._steady_ns()
+        self.ran = PolicyRan(node=self._node, bundle_name=name, bundle_version=version)
+
+    def problem(self) -> str:
+        """Return why it does not drive; empty if it does."""
+        if self.ran is None:
+            return (
+                f"{self._node}: expected the status of a policy node, found none; does it run "
+                "in this ROS_DOMAIN_ID?"
+            )
+        if (age_ns := self._steady_ns() - self._heard_ns) > _SILENT_NS:
+            return (
+                f"{self._node}: expected its status several times a second, found the newest "
+                f"{age_ns * 1e-9:.1f} s old; has it ended?"
+            )
+        if self._mode not in _DRIVES:
+            return (
+                f"{self._node}: expected the mode {RUN}, found {self._mode} ({self._reason}); "
+                "`robot_operator stand`, then `robot_operator run`"
+            )
+        return ""

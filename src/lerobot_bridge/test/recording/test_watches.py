@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lerobot_bridge.episode import SIDECAR
+from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, PolicyRan, read_sidecar, write_sidecar
 from lerobot_bridge.mapping import load_mapping
-from lerobot_bridge.recording.topics import Wanted, Watch, wanted_topics
+from lerobot_bridge.recording.watches import WantedTopic, Watch, wanted_topics
 from lerobot_bridge.resampling import resample
-from lerobot_bridge.sidecar import PolicyRan, Sidecar, read_sidecar, write_sidecar
 from policy_inference.errors import BundleError
 
 from ..bags import LEADER, mapping_of
@@ -50,7 +49,9 @@ def test_policy_is_recorded_with_its_command() -> None:
 def test_what_holds_may_be_old_but_must_have_come() -> None:
     now_ns = 0
     watch = Watch(
-        Wanted(topic="mode", types=("a/msg/B",), needed=True, holds=True), "/mode", lambda: now_ns
+        WantedTopic(topic="mode", types=("a/msg/B",), needed=True, holds=True),
+        "/mode",
+        lambda: now_ns,
     )
     watch.publishers = ["/robot"]
     assert "expected messages, found none" in watch.problem(0)
@@ -62,7 +63,7 @@ def test_what_holds_may_be_old_but_must_have_come() -> None:
 
 
 def test_what_holds_is_forgotten_with_its_type() -> None:
-    watch = Watch(Wanted(topic="mode", holds=True), "/mode", lambda: 0)
+    watch = Watch(WantedTopic(topic="mode", holds=True), "/mode", lambda: 0)
     watch.becomes("a/msg/B")
     watch.arrived(0, b"data")
     found = []
@@ -129,7 +130,9 @@ def test_topic_is_silent_where_both_clocks_say_so(
 ) -> None:
     times = iter((0, round(steady_s * S)))
     watch = Watch(
-        Wanted(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5), "/x", lambda: next(times)
+        WantedTopic(topic="x", types=("a/msg/B",), needed=True, timeout_s=0.5),
+        "/x",
+        lambda: next(times),
     )
     watch.publishers = ["/robot"]
     watch.arrived(0, b"")
@@ -138,7 +141,7 @@ def test_topic_is_silent_where_both_clocks_say_so(
 
 
 def test_sidecar_is_read_as_it_was_written(tmp_path: Path) -> None:
-    sidecar = Sidecar(
+    sidecar = EpisodeSidecar(
         number=3,
         task="Größer",
         tags=("a",),

@@ -1,14 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of strangers: no pipe that is waited for, no device without an end, nothing too large."""
+"""Safe reads of untrusted paths, and files that are written whole or not at all.
+
+Only regular files of limited size are read: a pipe could block its reader for ever, and a device
+has no end.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+PREFIX = ".policy_inference."
+"""Of a file that is not whole yet; its own name may be as long as the file system allows."""
 
 
 def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
@@ -22,7 +32,7 @@ def open_regular(path: Path | str, flags: int = os.O_RDONLY, *, dir_fd: int | No
     Raises:
         OSError: It cannot be opened, or is something else.
     """
-    # Not to wait for somebody who writes into a pipe; regular files take no notice.
+    # A pipe would wait for a program that writes into it; for regular files the flag does nothing.
     handle = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644, dir_fd=dir_fd)
     mode = os.fstat(handle).st_mode
     if stat.S_ISREG(mode):
@@ -57,3 +67,28 @@ def read_at_most(path: Path, limit_bytes: int) -> bytes:
     if len(content) > limit_bytes:
         raise OSError(errno.EFBIG, f"more than {limit_bytes} bytes", str(path))
     return content
+
+
+@contextmanager
+def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
+    """Give a temporary file beside `path`, which takes its place at the end, and goes otherwise.
+
+    Args:
+        path: The file to be; one that is there is replaced.
+        mode: Its permissions.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    handle, name = tempfile.mkstemp(prefix=PREFIX, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(handle)  # a robot is switched off, not shut down
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How clients come in: accepted a few at a time, through TLS where their endpoint has it.
+"""Accepts clients, a few at a time, through TLS where their endpoint has it.
 
-And how many there may be: a user or machine that takes all it can leaves room to others.
+And how many there may be: a user or a machine with many clients leaves room to others.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ PAUSE_NS = 5_000_000
 """After which clients are accepted again where the system or the handshakes can take few."""
 LOOK_NS = 1_000_000_000
 IDLE_NS = 10_000_000_000
-"""A client that has asked nothing for so long makes room where there is none for the next one."""
+"""A client that has sent no request for so long is disconnected where the next one needs room."""
 _KEPT_FOR_OTHERS = 8
 """So many of a user's or machine's clients leave one place to others, which is one at least."""
 _ACCEPTED_PER_PASS = 2
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
-LetIn = Callable[[str, Stream, str, str], None]
-"""Told the protocol, what is connected, and the client's name and source."""
+OnAccepted = Callable[[str, Stream, str, str], None]
+"""Takes the protocol, the stream, and the client's name and source."""
 
 
-class Entrance:
+class ClientAcceptor:
     """Takes clients from the listeners; all methods belong to the thread of the loop."""
 
     def __init__(
         self,
         listeners: Sequence[Listener],
-        let_in: LetIn,
+        let_in: OnAccepted,
         observer: Observer,
         wake: Callable[[], None],
     ) -> None:
@@ -53,8 +53,8 @@ class Entrance:
 
         Args:
             listeners: Where clients arrive.
-            let_in: Gets those that are in.
-            observer: Is told of those that are not.
+            let_in: Gets those that are accepted.
+            observer: Gets a report of those that are not.
             wake: Called from another thread; `take_over` is to be called then.
         """
         self._listeners, self._let_in, self._observer = listeners, let_in, observer
@@ -131,16 +131,16 @@ class Entrance:
         )
 
 
-class Room:
-    """Places for clients.
+class ClientLimits:
+    """Limits of the number of clients.
 
     Attributes:
-        most: Clients of all.
-        full: What one that finds no place is told.
+        most: Clients of all users and machines.
+        full: Error for a client that finds no room.
     """
 
     def __init__(self, clients: int) -> None:
-        """Let so many of one user or machine in."""
+        """Allow so many clients of one user or machine."""
         self._clients, self.most = clients, clients + max(1, clients // _KEPT_FOR_OTHERS)
         self.full = ServiceError(
             Code.FULL,
@@ -150,7 +150,7 @@ class Room:
         )
 
     def crowd(self, source: str, there: Iterable[Connection]) -> list[Connection]:
-        """Return the clients of which one has to go before one of that source comes; else none."""
+        """Return the clients of which one must leave before one of that source may come."""
         everyone = [*there]
         own = [client for client in everyone if client.source == source]
         if len(own) >= self._clients:
@@ -161,7 +161,7 @@ class Room:
 def ended_for_others(
     crowd: Iterable[Connection], now_ns: int
 ) -> tuple[Connection, ServiceError] | None:
-    """Return the client that has been silent longest, and what it is told; None: none is silent."""
+    """Return the client that has been silent longest, and the error for it; None if all ask."""
     silent = min(crowd, key=lambda client: client.asked_ns)
     if silent.asked_ns >= 0 and now_ns - silent.asked_ns <= IDLE_NS:
         return None

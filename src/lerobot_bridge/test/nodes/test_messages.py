@@ -12,7 +12,7 @@ from geometry_msgs.msg import Twist
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, JointState
 
-from lerobot_bridge.nodes.first_look import judges_of
+from lerobot_bridge.nodes.messages import judges_of
 
 from ..bags import LEADER, STATE, mapping_of
 
@@ -49,7 +49,7 @@ def picture(encoding: str, height: int = 16) -> Image:
         (
             "leader/joint_states",
             joints(30.0),
-            "found 1719: most likely the topic does not count in",
+            "found 1719: most likely the topic does not use rad",
         ),
         ("leader/joint_states", JointState(name=["pan_joint"], position=[0.5]), "missing: gripper"),
         ("cmd_vel", Twist(), ""),

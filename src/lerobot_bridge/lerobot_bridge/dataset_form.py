@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The form of the datasets of a mapping: features, as LeRobot describes them, and videos."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lerobot_bridge.mapping import IMAGES, RobotMapping
+
+SUCCESS, INTERVENTION = "next.success", "intervention"
+"""Features of episodes that were judged. SUCCESS is true in the last frame of a successful episode,
+INTERVENTION in each frame in which a person drove instead of the policy."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetForm:
+    """How all episodes of a dataset are written.
+
+    Attributes:
+        codec: Codec of the videos; None: each image is a PNG in the rows.
+        judged: Those of SUCCESS and INTERVENTION that the dataset has.
+        encoder_threads: Threads for each video; None: the codec decides.
+    """
+
+    codec: str | None = "h264"
+    judged: tuple[str, ...] = ()
+    encoder_threads: int | None = None
+
+
+def dataset_features(
+    mapping: RobotMapping, *, videos: bool = True, judged: Collection[str] = ()
+) -> dict[str, dict[str, Any]]:
+    """Return the features for `LeRobotDataset.create`, without those that LeRobot adds itself.
+
+    Args:
+        mapping: Defines the features.
+        videos: Whether images become videos, or a file each.
+        judged: SUCCESS, INTERVENTION, both or neither.
+    """
+    vectors = {
+        name: {
+            "dtype": "float32",
+            "shape": (len(mapping.names(name)),),
+            "names": list(mapping.names(name)),
+        }
+        for name in mapping.vectors
+    }
+    cameras = {
+        IMAGES + name: {
+            "dtype": "video" if videos else "image",
+            "shape": (camera.height, camera.width, 3),
+            "names": ["height", "width", "channels"],
+        }
+        for name, camera in mapping.cameras.items()
+    }
+    verdicts = {name: {"dtype": "bool", "shape": (1,), "names": None} for name in sorted(judged)}
+    return {**vectors, **cameras, **verdicts}
+
+
+def not_for_videos(mapping: RobotMapping) -> Iterator[str]:
+    """Yield a problem for each camera with an odd size: videos store a colour for four pixels."""
+    for name, camera in mapping.cameras.items():
+        if camera.height % 2 or camera.width % 2:
+            yield (
+                f"cameras.{name}: expected an even height and width for a video, found "
+                f"{camera.height} and {camera.width}; write images with --images, or set resize "
+                "and an even size in the mapping"
+            )
