@@ -44,9 +44,9 @@ class Input:
         self.clock_step = ""
         """The latest step of a clock, in words; a new object each time."""
         self.measured_ns: int | None = None
-        """When that was measured which the newest message tells, on our steady clock: its stamp,
-        where the sender's clock agrees with ours; else as its age says. A constant delay counts
-        here, while clocks that drift let it disappear from the age."""
+        """When the content of the newest message was measured, on our steady clock: its stamp, if
+        the sender's clock agrees with ours; otherwise derived from its age. A constant delay stays
+        in it, while the allowance for drifting clocks removes it from the age."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None

@@ -46,7 +46,7 @@ class RecentMessages:
         """Take a message.
 
         Args:
-            time_ns: When that was measured which it tells, on the clock of the ticks.
+            time_ns: When its content was measured, on the clock of the ticks.
             message: Anything; it is kept as it is.
         """
         self._entries.append((time_ns, message))
@@ -67,7 +67,10 @@ class RecentMessages:
 
     def nearest(self, time_ns: int) -> tuple[int, Any]:
         """Return time and message nearest to a time, of two the later one; there must be one."""
-        return min(reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns))
+        found: tuple[int, Any] = min(
+            reversed(self._entries), key=lambda entry: abs(entry[0] - time_ns)
+        )
+        return found
 
 
 class PairedMessages(NamedTuple):

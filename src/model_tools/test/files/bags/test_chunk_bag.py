@@ -183,15 +183,12 @@ def test_by_the_rule_newest_messages_count_when_they_were_recorded(
     ]
     bag = record(tmp_path, joints(every(10, 1000, 2000)), late)
     pairs = {
-        rule: [
+        pairing.rule: [
             (round(math.radians(one.state[0]) * 1000), int(one.pictures["phone"][0, 0, 0]))
-            for one in everything(
-                dataclasses.replace(contract, pairing=Pairing(rule=rule)),  # type: ignore[arg-type]
-                bag,
-            )
+            for one in everything(dataclasses.replace(contract, pairing=pairing), bag)
             if one.state is not None
         ]
-        for rule in ("frame_time", "newest")
+        for pairing in (Pairing(), Pairing(rule="newest"))
     }
 
     assert pairs["frame_time"][3] == (1150, 115)
