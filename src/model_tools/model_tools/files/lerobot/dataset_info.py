@@ -17,7 +17,7 @@ from policy_inference.errors import BundleError
 VERSION = "v3.0"
 INFO = Path("meta", "info.json")
 CONVERSION_REPORT = "conversion_report.json"
-"""What `lerobot_bridge convert` says of a dataset that it made, beside the data."""
+"""Report of `lerobot_bridge convert` in a dataset that it made, beside the data."""
 CONVERTIBLE = "v2.1"
 _CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
 _CAMERA_TYPES = ("video", "image")
