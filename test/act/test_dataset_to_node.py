@@ -29,7 +29,7 @@ from std_srvs.srv import Trigger
 from lerobot_bridge.cli import main as lerobot_bridge
 from lerobot_bridge.open_loop.predict import OpenLoop
 from model_tools.files.observation_sources import DatasetSource
-from policy_inference.backends.registry import open_graphs
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import load_bundle
@@ -263,12 +263,8 @@ def moving(pictures: Tensor, moved: npt.NDArray[np.int64]) -> Tensor:
 def replayed(bundle: ChunkBundle, dataset: Path) -> F64:
     """Return the first steps of all chunks, in the units of the dataset."""
     source = DatasetSource(bundle.contract, dataset)
-    backends, _ = open_graphs(bundle, ["onnx"])
-    try:
+    with open_models(bundle.models, ["onnx"]) as backends:
         found: F64 = OpenLoop(source, backends, 1).run(source.dataset.episodes[0]).predicted
-    finally:
-        for backend in backends.values():
-            backend.close()
     return found
 
 

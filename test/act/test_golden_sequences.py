@@ -17,7 +17,7 @@ import pytest
 
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import export_act
-from policy_inference.backends.registry import open_graphs
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller
@@ -74,10 +74,8 @@ def bundle(act: Path, tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
 
 @pytest.fixture(scope="module")
 def backends(bundle: ChunkBundle) -> Iterator[Mapping[str, Backend]]:
-    opened, _ = open_graphs(bundle, ["onnx"])
-    yield opened
-    for backend in opened.values():
-        backend.close()
+    with open_models(bundle.models, ["onnx"]) as opened:
+        yield opened
 
 
 def pictures(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Picture]:

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from model_tools import cli
-from model_tools.ship.compilers.compiled_bundle import (
-    CompileRequest,
-    compile_bundle,
-)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
@@ -36,7 +34,7 @@ def compile_ours(tmp_path: Path) -> Compile:
                 rows=512,
                 output=tmp_path / precision,
             )
-        ).path
+        )
 
     return apply
 

@@ -393,7 +393,7 @@ def test_what_the_recorder_noted_is_a_reason(tmp_path: Path) -> None:
     write_sidecar(bag, EpisodeSidecar(number=0, task="wave", rate_hz=20, problems=("two leaders",)))
     (episode,) = find_episodes([bag]).episodes
 
-    with pytest.raises(ToolError, match=r"bag: .*episode\.json: two leaders; record it anew"):
+    with pytest.raises(ToolError, match=r"bag: .*episode\.json: two leaders; record it again"):
         EpisodeFrames(mapping_of(), episode)
 
 

@@ -206,7 +206,7 @@ def test_trajectory_of_another_number_of_points_is_refused(points: int) -> None:
     with pytest.raises(
         RobotError,
         match="expected a trajectory of one point, the action of its "
-        f"moment, found {points} points; record where",
+        f"moment, found {points} points; record the targets",
     ):
         read(_trajectory(*[RAD] * points), kind=TRAJECTORY)
 

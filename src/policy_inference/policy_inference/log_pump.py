@@ -130,7 +130,7 @@ def _may_wait(fd: int) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or (fd == _ERR and os.isatty(fd))
 
 
-class _Stream:
+class _PumpedStream:
     """What comes from a pipe and goes to a descriptor."""
 
     def __init__(self, source: int, sink: int) -> None:
@@ -182,7 +182,7 @@ def _without_waiting(fd: int) -> int:
 class _Pump:
     """Passes lines on until no process can write any more; what is not read then is lost soon."""
 
-    def __init__(self, streams: Sequence[_Stream]) -> None:
+    def __init__(self, streams: Sequence[_PumpedStream]) -> None:
         self._streams = streams
         self._controlled, self._asked = True, False
 
@@ -235,7 +235,7 @@ def main(pairs: Sequence[str]) -> None:
     # It ends when no process can write to it any more.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    _Pump([_Stream(*map(int, pair.split(":"))) for pair in pairs]).run()
+    _Pump([_PumpedStream(*map(int, pair.split(":"))) for pair in pairs]).run()
 
 
 if __name__ == "__main__":

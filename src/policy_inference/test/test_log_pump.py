@@ -144,7 +144,7 @@ def test_child_that_outlives_the_process_is_heard(start: Callable[..., Process])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV])
-def test_pump_that_has_ended_is_told_of(
+def test_pump_that_has_ended_is_reported(
     start: Callable[..., Process], tmp_path: Path, number: signal.Signals
 ) -> None:
     told = tmp_path / "told"
@@ -162,7 +162,7 @@ def test_pump_that_has_ended_is_told_of(
     assert before == ""
     assert problems == 2 * [
         f"the log is lost: its process log_pump (pid {pump}) has ended with "
-        f"status {-number}; start this process anew"
+        f"status {-number}; restart this process"
     ]
 
 

@@ -85,7 +85,7 @@ def _replayed(given: argparse.Namespace) -> Replayed:
     from model_tools.commands.arguments import progress_bar
     from model_tools.errors import ToolError
     from model_tools.files.observation_sources import DatasetSource
-    from policy_inference.backends.registry import artifacts_for, open_graphs, parse_options
+    from policy_inference.backends.registry import artifacts_for, open_models, parse_options
     from policy_inference.bundle.bundle import ChunkBundle
     from policy_inference.bundle.load import load_bundle
 
@@ -95,11 +95,11 @@ def _replayed(given: argparse.Namespace) -> Replayed:
     episodes = chosen_episodes(source.dataset, given.episodes)
     every = contract.chunk.steps if given.every is None else given.every
     artifacts = [entry for entry, _ in artifacts_for(bundle, given.backend).values()]
-    backends, _ = open_graphs(bundle, [given.backend], parse_options(given.backend_option))
-    with ExitStack() as stack:
-        for backend in backends.values():
-            stack.callback(backend.close)
-        bar = stack.enter_context(progress_bar("episodes"))
+    options = parse_options(given.backend_option)
+    with (
+        open_models(bundle.models, [given.backend], options) as backends,
+        progress_bar("episodes") as bar,
+    ):
         loop, predicted = (
             OpenLoop(source, backends, every, interventions=given.with_interventions),
             [],

@@ -14,10 +14,10 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 
 from lerobot_bridge.mapping import JOINT_COMMAND, TWISTS, Channel, RobotMapping
-from lerobot_bridge.nodes.messages import empty_message, message_class
 from lerobot_bridge.outgoing import Outgoing
 from policy_inference.interfaces import FAULT_MODES, OnFault
 from policy_inference.nodes import qos
+from policy_inference.nodes.sampling import message_class
 
 VALID_FOR_S = 0.2
 """Validity of a JointCommand, s: drives damp after this time if the process dies."""
@@ -146,7 +146,9 @@ class _CommandTopic:
 
     def __init__(self, node: Node, mapping: RobotMapping, channel: Channel) -> None:
         self._node = node
-        self._outgoing = Outgoing(mapping, [channel], empty_message, valid_for_s=VALID_FOR_S)
+        self._outgoing = Outgoing(
+            mapping, [channel], lambda name: message_class(name)(), valid_for_s=VALID_FOR_S
+        )
         self.repeats, self.stops = channel.type == JOINT_COMMAND, channel.type in TWISTS
         self.publisher = node.create_publisher(
             message_class(channel.type), channel.topic, qos.COMMAND

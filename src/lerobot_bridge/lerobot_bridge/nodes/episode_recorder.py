@@ -35,7 +35,7 @@ from std_srvs.srv import SetBool, Trigger
 from lerobot_bridge.episode import Mark
 from lerobot_bridge.mapping import load_mapping, shipped
 from lerobot_bridge.nodes.listening import Listening
-from lerobot_bridge.nodes.messages import judges_of
+from lerobot_bridge.nodes.message_check import judges_of
 from lerobot_bridge.nodes.recorder_status import RecorderStatus
 from lerobot_bridge.recording.disk import Disk
 from lerobot_bridge.recording.folder import SessionFolder

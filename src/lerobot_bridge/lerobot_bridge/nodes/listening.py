@@ -13,7 +13,6 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from lerobot_bridge.mapping import COMPRESSED_IMAGE, IMAGE
-from lerobot_bridge.nodes.messages import message_class
 from lerobot_bridge.recording.watches import Watch
 from policy_inference.errors import RobotError
 from policy_inference.nodes.rclpy_gaps import (
@@ -22,7 +21,7 @@ from policy_inference.nodes.rclpy_gaps import (
     never_called,
     take_message,
 )
-from policy_inference.nodes.sampling import SampleGroup
+from policy_inference.nodes.sampling import SampleGroup, message_class
 
 Arrived = Callable[[str, bytes], None]
 """Called with a message: full name of its topic, and its bytes."""

@@ -12,13 +12,12 @@ import numpy as np
 from rclpy.node import Node
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
-from lerobot_bridge.nodes.messages import message_class
 from lerobot_bridge.values import SourceReader, image_of
 from policy_inference.assembly.freshness import Input
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.rclpy_gaps import full_name
-from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
+from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for, message_class
 
 
 class LiveTopic(ABC):

@@ -103,7 +103,7 @@ def test_a_process_that_is_killed_is_named_with_the_remedy(work: Any, tmp_path: 
     with pytest.raises(
         ToolError,
         match=r"^b: expected a process that finishes it, found one that "
-        r"ended with status -9, .* --processes takes fewer",
+        r"ended with status -9, .* use a smaller --processes",
     ):
         done(work.killed, {"b": 0}, tmp_path)
 

@@ -66,7 +66,7 @@ def test_a_trouble_ends_holding_even_when_it_is_over(
 
     def ends() -> bool:
         sender.bridge(MEASURED, ["it is gone"])
-        return "repeated no more" in caplog.text
+        return "no longer repeated" in caplog.text
 
     sender.send(ACTION)
     wait_until(ends)

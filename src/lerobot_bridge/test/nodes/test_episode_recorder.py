@@ -146,7 +146,7 @@ def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_p
     assert refused == (
         "/leader/joint_states: expected one publisher, found 2 (/robot, "
         "/second_leader), whose messages alternate; stop all but one (one that "
-        "was killed is gone after some seconds)"
+        "was killed disappears after some seconds)"
     )
     second.destroy_node()
     del several

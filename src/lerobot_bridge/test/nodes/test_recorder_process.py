@@ -194,7 +194,7 @@ def test_signal_ends_it_and_the_episode_is_kept(
     ("parameters", "said"),
     [
         ({"mapping": "so102"}, "so102: expected a mapping file, or an included mapping (lekiwi, "),
-        ({"output": "/proc/session"}, "/proc/session: expected a folder that can be written"),
+        ({"output": "/proc/session"}, "/proc/session: expected a writable folder"),
         ({"task": None}, "parameter task"),
         ({"episode_s": -1.0}, "episode_s"),
     ],

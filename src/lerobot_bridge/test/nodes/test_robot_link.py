@@ -297,7 +297,7 @@ def test_nothing_is_repeated_against_another_sender(
         link.send(ACTION)
         wait_until(lambda: len(modes(robot)) >= 3)
         robot.node.create_publisher(JointCommand, "joint_command", 10)
-        wait_until(lambda: "repeated no more" in caplog.text)
+        wait_until(lambda: "no longer repeated" in caplog.text)
     assert "/joint_command: expected this process alone to send commands" in caplog.text
     wait_until(lambda: has_stopped(robot))
     assert set(modes(robot)) == {JointCommand.MODE_RUN}
@@ -311,7 +311,7 @@ def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
     with linked() as link:
         link.send(ACTION)
         del robot.publishes[state]
-        wait_until(lambda: "repeated no more" in caplog.text)
+        wait_until(lambda: "no longer repeated" in caplog.text)
     assert "/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms" in caplog.text
 
 

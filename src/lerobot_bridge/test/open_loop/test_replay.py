@@ -177,7 +177,7 @@ def test_what_cannot_be_is_refused(
             "observation.images.laptop",
         ),
         ({"without": "action"}, "expected the vector action"),
-        ({"smaller": "observation.images.phone"}, "expected pictures of 16 x 12 pixels"),
+        ({"smaller": "observation.images.phone"}, "expected images of 16 x 12 pixels"),
     ],
 )
 def test_a_dataset_of_something_else_is_refused(

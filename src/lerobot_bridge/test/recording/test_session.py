@@ -161,7 +161,7 @@ def test_discard_of_an_episode_that_is_over_names_its_folder(
     auto: RecordingSession, desk: Desk
 ) -> None:
     auto.start(0)
-    with pytest.raises(RefusedError, match=r"found none \(warm-up\); to begin none"):
+    with pytest.raises(RefusedError, match=r"found none \(warm-up\); to end the session"):
         auto.discard(0)
     for _ in range(3):
         auto.start(0)

@@ -24,14 +24,11 @@ from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import add_backend_options, add_topics
 from model_tools.commands.bundle_arguments import add_robot, robot_of
-from model_tools.errors import ToolError
 
 if TYPE_CHECKING:  # as in `run`: what a command needs is imported when it runs
     from rich.table import Table
 
     from model_tools.prove.comparison.compare import Compared
-    from policy_inference.backends.registry import Options
-    from policy_inference.bundle.bundle import ChunkBundle
 
 JSON_FILE, HTML_FILE = "comparison.json", "comparison.html"
 _log = logging.getLogger("model_tools")
@@ -77,40 +74,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Compare; return the exit status."""
-    from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.bundle import ChunkBundle
-    from policy_inference.bundle.load import bundle_folder, load_bundle
-
-    options = parse_options(given.backend_option)
-    given.bundles = [bundle_folder(str(bundle)) for bundle in given.bundles]
-    bundles = [load_bundle(folder) for folder in given.bundles]
-    chunks = [bundle for bundle in bundles if isinstance(bundle, ChunkBundle)]
-    if not chunks:
-        return _joint_policies(given, options)
-    if len(chunks) < len(bundles):
-        raise ToolError(
-            f"{given.bundles[0]}: expected bundles of one kind, found joint policies "
-            "and chunk policies"
-        )
-    return _chunk_policies(given, chunks, options)
-
-
-def _joint_policies(given: argparse.Namespace, options: Options) -> int:
-    from model_tools.prove.comparison import comparison_report
     from model_tools.prove.comparison.candidates import candidates
     from model_tools.prove.comparison.compare import compare
-    from model_tools.prove.comparison.comparison_page import record, write_html
+    from model_tools.prove.comparison.comparison_report import (
+        failures,
+        record,
+        report_of,
+        write_html,
+        write_json,
+    )
+    from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.load import bundle_folder, load_bundle
 
-    artifacts = candidates(given.bundles, given.backends.split(","), options)
-    walk_s, robot = given.seconds if given.closed_loop else None, robot_of(given, "--closed-loop")
+    options, robot = parse_options(given.backend_option), robot_of(given, "--closed-loop")
+    bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
+    artifacts = candidates(bundles, given.backends.split(","), options)
+    walk_s = given.seconds if given.closed_loop else None
     with _output(given) as folder:  # before the walks
         found = compare(artifacts, given.rows, walk_s, dict(given.topic), robot)
-        _show(comparison_report.tables(found), comparison_report.failures(found))
+        report = report_of(found)
+        _show(report.tables(found), failures(found))
         if folder is not None:
-            comparison_report.write_json(found, folder / JSON_FILE)
+            write_json(found, folder / JSON_FILE)
             write_html(found, folder / HTML_FILE)
     _note(given, partial(record, found))
-    for line in comparison_report.poor_walks(found):
+    for line in report.warnings(found):
         _log.warning("%s", line)
     for line in _remedies(found):
         _log.info("%s", line)
@@ -125,34 +113,8 @@ def _remedies(found: Sequence[Compared]) -> list[str]:
     return [
         f"{one.label}: {advice}"
         for one in artifacts
-        if (advice := remedy(one.backend, one.entry.precision))
+        if (advice := remedy(one.backend, one.precision))
     ]
-
-
-def _chunk_policies(
-    given: argparse.Namespace, bundles: Sequence[ChunkBundle], options: Options
-) -> int:
-    from model_tools.prove.comparison import chunk_report
-    from model_tools.prove.comparison.chunk_candidates import chunk_candidates
-    from model_tools.prove.comparison.chunk_compare import compare_chunks
-    from model_tools.prove.comparison.chunk_report import (
-        record_chunks,
-        write_chunk_page,
-    )
-
-    if given.closed_loop:
-        raise ToolError("--closed-loop: expected joint policies, which walk, found a chunk policy")
-    artifacts = chunk_candidates(bundles, given.backends.split(","), options)
-    with _output(given) as folder:
-        found = compare_chunks(artifacts, given.rows, dict(given.topic))
-        _show(chunk_report.tables(found), chunk_report.failures(found))
-        if folder is not None:
-            chunk_report.write_chunk_json(found, folder / JSON_FILE)
-            write_chunk_page(found, folder / HTML_FILE)
-    _note(given, partial(record_chunks, found))
-    for line in chunk_report.remedies(found):
-        _log.warning("%s", line)
-    return 0 if all(found) else 1
 
 
 def _output(given: argparse.Namespace) -> AbstractContextManager[Path | None]:

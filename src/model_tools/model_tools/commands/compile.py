@@ -77,12 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(given: argparse.Namespace) -> int:
     """Compile; return the exit status."""
     from model_tools.commands.arguments import progress_bar
-    from model_tools.ship.compilers.compiled_bundle import (
-        CompileRequest,
-        compile_bundle,
-    )
-    from model_tools.ship.compilers.compiled_chunks import compile_chunk_bundle
-    from policy_inference.bundle.bundle import Bundle, ChunkBundle
+    from model_tools.ship.compilers.compile_request import CompileRequest
+    from model_tools.ship.compilers.compiled_bundle import compile_bundle
     from policy_inference.bundle.load import bundle_folder, load_bundle
 
     given.bundle = bundle_folder(str(given.bundle))
@@ -92,20 +88,15 @@ def run(given: argparse.Namespace) -> int:
         topics=dict(given.topic),
         options=dict(given.option),
     )
-    is_chunk = isinstance(load_bundle(given.bundle), ChunkBundle)
-    bundle: Bundle
-    if is_chunk:
-        with progress_bar("samples") as progress:
-            bundle = compile_chunk_bundle(request, progress)
-    else:
-        bundle = compile_bundle(request)
+    with progress_bar("samples") as progress:
+        bundle = load_bundle(compile_bundle(request, progress))
     for key, model in bundle.contract.models.items():
         for backend, artifact in model.artifacts.items():
             if artifact.precision == given.precision:
                 _log.info(
                     "%s: %s%s: %s (%s)",
                     bundle.path,
-                    f"{key}: " if is_chunk else "",
+                    "" if key == "model" else f"{key}: ",
                     backend,
                     artifact.made or "as it was",
                     artifact.tool or "tool unknown",

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract, Joints
 from policy_inference.bundle.contract import Tensor as TensorEntry
+from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Tensor
@@ -25,15 +26,6 @@ OBSERVATION = "obs"
 """What an observation is called where there is only one."""
 EPISODE, TIME = "episode", "time"
 """Run of a row, and its time, s: with both it is known whether rows follow one another."""
-_PER_JOINT = ("joint_pos", "joint_vel")
-_XYZ = [0, 1, 2]
-_VECTORS = {
-    "quat_xyzw": {"quat_xyzw": [0, 1, 2, 3], "quat_wxyz": [1, 2, 3, 0]},
-    "ang_vel_body": {"ang_vel_body": _XYZ},
-    "lin_vel_body": {"lin_vel_body": _XYZ, "base_lin_vel_body": _XYZ},
-    "velocity_command": {"velocity_command": _XYZ, "command": _XYZ},
-}
-"""Names under which other fields of the state are recorded, with the place of each value."""
 _ZIP_MAGIC, _NPY_MAGIC = b"PK", b"\x93NUMPY"
 # What numpy and zip raise for broken files depends on where they break.
 _BROKEN = (
@@ -137,16 +129,16 @@ def sensed(
     """
     free = {name: array for name, array in arrays.items() if name not in contract.model.inputs}
     found = dict[str, F64]()
-    for name in _PER_JOINT:
-        if name in free:
-            columns, width = _columns(file, arrays, contract.joints)
+    for field in STATE_FIELDS.values():
+        for name, order in field.recorded_as.items():
+            if name not in free or field.name in found:
+                continue
+            if order is None:
+                columns, width = _columns(file, arrays, contract.joints)
+            else:
+                columns, width = list(order), len(order)
             check_rows(file, name, free[name], (count, width))
-            found[name] = free[name][:, columns].astype(np.float64)
-    for field, known in _VECTORS.items():
-        for name, order in known.items():
-            if name in free and field not in found:
-                check_rows(file, name, free[name], (count, len(order)))
-                found[field] = free[name][:, order].astype(np.float64)
+            found[field.name] = free[name][:, columns].astype(np.float64)
     return found
 
 

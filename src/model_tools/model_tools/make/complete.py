@@ -36,8 +36,9 @@ from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import load_bundle, parse_contract
 from policy_inference.bundle.schema import load_yaml, read_bytes
 from policy_inference.bundle.verified import sha256_of
-from policy_inference.comparison.rows import Rows, evenly, golden_rows
+from policy_inference.comparison.rows import Rows, evenly
 from policy_inference.errors import BundleError
+from policy_inference.kinds.joint import JointKind
 
 REFERENCE, FEWEST_GOLDEN = "onnx", 16
 Measure = Callable[[JointBundle], MeasuredRuns]
@@ -180,7 +181,7 @@ def complete(folder: Path, completion: Completion) -> None:
             if rows_file is not None:
                 save_rows([run.rows for run in measured.runs], bundle.contract, rows_file)
     whole = load_bundle(folder, kind=JointBundle)
-    replayed_rows(whole, golden_rows(whole))
+    replayed_rows(whole, JointKind().golden_rows(whole))
     _forget_questions(folder / CONTRACT_FILE)
 
 

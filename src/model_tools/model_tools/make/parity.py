@@ -24,9 +24,10 @@ from model_tools.files.contract_text import models_of, remove_section, set_secti
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.comparison.open_loop import joints
-from policy_inference.comparison.rows import Rows, golden_rows, play
+from policy_inference.comparison.rows import Rows, play
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F32, Tensor
+from policy_inference.kinds.joint import JointKind
 
 TOLERANCE, RECORDED_TOLERANCE = 1e-5, 1e-4
 RANDOM_ROWS, SPREADS = 200, (2.0, 50.0)
@@ -195,7 +196,7 @@ def _worst(bundle: JointBundle, name: str, found: Tensor, said: Tensor) -> str:
 def is_proven(bundle: JointBundle) -> bool:
     """Return whether golden rows show that what was measured was measured with this model."""
     try:
-        replayed_rows(bundle, golden_rows(bundle))
+        replayed_rows(bundle, JointKind().golden_rows(bundle))
     except PolicyError:
         return False
     return True

@@ -18,9 +18,10 @@ from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.comparison.rows import Rows
 from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import LAST_OUTPUT, RobotState
+from policy_inference.core.state import EXTERNAL, LAST_OUTPUT, RobotState
 from policy_inference.interfaces import F64, Mode
 from robot_sim.errors import SimError
 from robot_sim.metrics import WalkMetrics, measure
@@ -52,8 +53,8 @@ _LARGEST_ERROR_MPS, _LARGEST_ERROR_SHARE = 0.25, 0.68
 """Of a Lite3, and of the error of a robot that stands still: a Lite3 has 0.37 m/s then. Turning has
 the share alone."""
 DRAWN_ROWS = 256
-_JOINT_POS_RAD, _JOINT_VEL_RAD_S, _ANG_VEL_RAD_S, _LIN_VEL_M_S, _TILT = 0.1, 1.0, 0.3, 0.3, 0.05
-"""Standard deviations; the last is of the quaternion's x, y, z."""
+_DRAWN_APART = ("quat_xyzw", "gravity_body", "velocity_command")
+"""Fields that are of unit length, follow from others, or have a range in the contract."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,24 +231,29 @@ def _last_tick(bundle: JointBundle) -> int:
 
 def _drawing(contract: JointContract, state: RobotState) -> Callable[[], None]:
     """Return what writes a new state: all that is measured, commanded or remembered."""
-    random, names = np.random.default_rng(0), contract.joints.names
-    default = contract.joints.default_position
+    random = np.random.default_rng(0)
+    measured = [
+        field
+        for field in STATE_FIELDS.values()
+        if field.name in state.slices and field.name not in _DRAWN_APART
+    ]
     # The last action, too: fed back without a robot, it may grow without end.
-    spread = {
-        "joint_vel": _JOINT_VEL_RAD_S,
-        "ang_vel_body": _ANG_VEL_RAD_S,
-        "lin_vel_body": _LIN_VEL_M_S,
-        "last_action": 1.0,
-    }
-    spread |= {name: 1.0 for name in state.slices if name.startswith(("external:", LAST_OUTPUT))}
-    spread = {name: value for name, value in spread.items() if name in state.slices}
+    others = [
+        name
+        for name in state.slices
+        if name == "last_action" or name.startswith((EXTERNAL, LAST_OUTPUT))
+    ]
 
     def draw() -> None:
-        state["joint_pos"][:] = default + random.normal(0.0, _JOINT_POS_RAD, len(names))
-        for name, std in spread.items():
-            state[name][:] = random.normal(0.0, std, state[name].size)
+        for field in measured:
+            values = state[field.name]
+            values[:] = random.normal(0.0, field.drawn_std, values.size) + (field.at_rest or 0.0)
+        state["joint_pos"][:] += contract.joints.default_position
+        for name in others:
+            state[name][:] = random.normal(0.0, 1.0, state[name].size)
         if (quat := state.get("quat_xyzw")) is not None:
-            quat[:] = _unit(np.append(random.normal(0.0, _TILT, 3), 1.0))
+            tilt = random.normal(0.0, STATE_FIELDS["quat_xyzw"].drawn_std, 3)
+            quat[:] = _unit(np.append(tilt, 1.0))
         if contract.velocity_command and "velocity_command" in state.slices:
             trained = contract.velocity_command
             state["velocity_command"][:] = random.uniform(trained.min, trained.max)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from importlib import import_module
 from typing import Any
 
 from rclpy.node import Node
@@ -14,12 +13,12 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.ordering import Message
-from model_tools.files.bags.streams import WITHOUT_HEADER
-from policy_inference.core.messages import COMMAND
+from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.rclpy_gaps import full_name, never_called, take_message
-from policy_inference.nodes.sampling import decoder_for
+from policy_inference.nodes.sampling import decoder_for, message_class
 
+_HEADER = "std_msgs/Header"
 _DEPTH = 2000
 """Messages that wait while rows are made and written: seconds of a recording played fast."""
 _log = logging.getLogger("model_tools")
@@ -84,9 +83,9 @@ class InputListener:
                 f"{self.name}, found {', '.join(types)}; it may have another name: "
                 f"--topic {self.name}=/name"
             )
-        package, _, kind = types[0].split("/")
-        self._message = getattr(import_module(f"{package}.msg"), kind)
-        self._stamped = types[0] not in WITHOUT_HEADER
+        self._message = message_class(types[0])
+        first_type = next(iter(self._message.get_fields_and_field_types().values()), "")
+        self._stamped = first_type == _HEADER
         reliable = all(
             info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in publishers
         )

@@ -25,7 +25,7 @@ from model_tools.files.rows import Row
 from model_tools.nodes.listener import InputListener
 from policy_inference.assembly.observation import Arrival
 from policy_inference.bundle.bundle import JointBundle
-from policy_inference.core.messages import COMMAND
+from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.wire import Decode
 from policy_inference.nodes.rclpy_gaps import MessageWaitSet
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_inference.core.guard import Rule
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import StricterLimits, limits_in_force
@@ -24,7 +25,8 @@ from robot_sim.world import Sensors
 
 VALID_FOR_NS = 100_000_000
 _ALTERING = (Rule.TARGET_STEP, Rule.EFFORT, Rule.POSITION_LIMIT)
-_SENSED = ("joint_states", "imu/data", "odom", "cmd_vel")
+_SIMULATED = [(field, field.simulated) for field in STATE_FIELDS.values() if field.simulated]
+_INPUTS = tuple(dict.fromkeys([*(field.topic.name for field, _ in _SIMULATED), COMMAND]))
 
 
 class ControlledPolicy:
@@ -63,10 +65,10 @@ class ControlledPolicy:
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
         self._now_ns = 0
         self.controller = joint_controller(bundle, backend, limits, lambda: self._now_ns)
-        foreign = sorted(set(self.controller.inputs) - set(_SENSED))
+        foreign = sorted(set(self.controller.inputs) - set(_INPUTS))
         if foreign:
             raise PolicyError(
-                f"{bundle.path}: expected inputs among {', '.join(_SENSED)}, "
+                f"{bundle.path}: expected inputs among {', '.join(_INPUTS)}, "
                 f"found {', '.join(foreign)}; the simulated robot has no such sensor"
             )
         self._names, self._period_ns = contract.joints.on_robot(), contract.period_ns
@@ -126,9 +128,11 @@ class SensedRobot:
     def __init__(self, names: tuple[str, ...], state: StateVector) -> None:
         """Map by joint name; `names` are those of the robot, in the order of the contract."""
         self._order = JointOrder(names)
-        self._joints = {name: state[name] for name in ("joint_pos", "joint_vel")}
-        vectors = {name: state.get(name) for name in ("quat_xyzw", "ang_vel_body", "lin_vel_body")}
-        self._vectors = {name: field for name, field in vectors.items() if field is not None}
+        self._needed = [
+            (field.size == "joints", simulated, state[field.name])
+            for field, simulated in _SIMULATED
+            if field.name in state.slices
+        ]
 
     def write(self, sensors: Sensors) -> None:
         """Take all of it over.
@@ -136,10 +140,12 @@ class SensedRobot:
         Raises:
             RobotError: The robot lacks a joint of the contract.
         """
-        for name, field in self._joints.items():
-            self._order.take(sensors.joint_names, getattr(sensors, name), field)
-        for name, field in self._vectors.items():
-            field[:] = getattr(sensors, name)
+        for is_per_joint, simulated, out in self._needed:
+            values = simulated(sensors)
+            if is_per_joint:
+                self._order.take(sensors.joint_names, values, out)
+            else:
+                out[:] = values
 
 
 def drive_command(names: tuple[str, ...], targets: JointTargets) -> DriveCommand:

@@ -15,6 +15,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS
 from policy_inference.core.state import RobotState
 from robot_sim.faults import Fault
 from robot_sim.figures import LITE3 as LITE3_FIGURES
@@ -23,7 +24,7 @@ from robot_sim.model_world import ModelWorld
 from robot_sim.walk import Schedule, evenly_timed
 from robot_sim.world import WalkingWorld, World
 
-_BODY_INPUTS = ("imu/data", "odom", "cmd_vel")
+_BODY_INPUTS = STATE_TOPICS.keys() - {JOINT_STATES.name}
 """A policy that reads one of these moves its base, and so its robot's is free."""
 _LITE3_MOST = 0.8
 """Largest component of the commands that a Lite3 walks, m/s and rad/s."""

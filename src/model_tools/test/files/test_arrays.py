@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.files.arrays import read_arrays
+from model_tools.files.arrays import read_arrays, sensed
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.state_fields import STATE_FIELDS
+
+from ..tiny_bundle import make_bundle
 
 OBS = np.random.default_rng(0).normal(size=(20, 6))
 
@@ -46,3 +51,28 @@ def test_objects_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "rows.npz", obs=np.array([{}], object), allow_pickle=True)
     with pytest.raises(ToolError, match=r"expected numpy arrays .*Object arrays cannot be loaded"):
         read_arrays(tmp_path / "rows.npz")
+
+
+@pytest.mark.parametrize(
+    ("field", "name"),
+    [(field.name, name) for field in STATE_FIELDS.values() for name in field.recorded_as],
+)
+def test_a_field_of_the_state_is_read_under_each_of_its_names(
+    tmp_path: Path, field: str, name: str
+) -> None:
+    contract = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle).contract
+    order = STATE_FIELDS[field].recorded_as[name] or range(2)
+    values = np.arange(3.0 * len(order)).reshape(3, -1)
+
+    found = sensed(tmp_path / "a.npz", {name: values}, contract, 3)
+
+    assert list(found) == [field]
+    assert np.array_equal(found[field], values[:, list(order)])
+
+
+def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:
+    contract = load_bundle(make_bundle(tmp_path / "tiny"), kind=JointBundle).contract
+
+    found = sensed(tmp_path / "a.npz", {"quat_wxyz": np.array([[4, 1, 2, 3]])}, contract, 1)
+
+    assert found["quat_xyzw"].tolist() == [[1.0, 2.0, 3.0, 4.0]]

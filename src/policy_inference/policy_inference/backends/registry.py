@@ -12,6 +12,7 @@ from pathlib import Path
 
 from policy_inference.backends.base import THIS_MACHINE, BackendBase
 from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
+from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.bundle.bundle import Bundle, JointBundle, ModelFiles
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.verified import verified, verified_copy
@@ -64,37 +65,13 @@ def open_backend(
 ) -> tuple[BackendBase, tuple[str, ...]]:
     """Open a joint policy's model with the first backend of the list that works.
 
-    Arguments, errors and what is returned are those of `open_graphs`, with one backend.
-    """
-    opened, reasons = open_graphs(bundle, names, options, run_timeout_s=run_timeout_s)
-    (backend,) = opened.values()
-    return backend, reasons
-
-
-def open_graphs(
-    bundle: Bundle,
-    names: Sequence[str],
-    options: Options | None = None,
-    *,
-    run_timeout_s: float = RUN_TIMEOUT_S,
-) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:
-    """Open all models of a bundle with the first backend of the list that opens each of them.
-
-    Args:
-        bundle: Has the models.
-        names: Of the backends, the preferred one first.
-        options: Values of their options, by backend.
-        run_timeout_s: After which a run in another process is an error.
+    Arguments and errors are those of `open_models`.
 
     Returns:
-        The backends by the key of the model in the contract, and a line for each backend before
-        it in the list that says why it did not open.
-
-    Raises:
-        BackendError: None of them opens; one line for each says why. Or an option is wrong.
-        BundleError: A model file is missing or is not the one the contract means.
+        The backend, and why each one before it in the list did not open.
     """
-    return open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
+    opened = open_models(bundle.models, names, options, run_timeout_s=run_timeout_s)
+    return opened.first, opened.skipped
 
 
 def open_models(
@@ -103,8 +80,19 @@ def open_models(
     options: Options | None = None,
     *,
     run_timeout_s: float = RUN_TIMEOUT_S,
-) -> tuple[Mapping[str, BackendBase], tuple[str, ...]]:
-    """Open models that belong together, as `open_graphs`."""
+) -> OpenedModels:
+    """Open models with the first backend of the list that opens each of them.
+
+    Args:
+        models: Those of a bundle (`Bundle.models`), or others that belong together.
+        names: Of the backends, the preferred one first.
+        options: Values of their options, by backend.
+        run_timeout_s: After which a run in another process is an error.
+
+    Raises:
+        BackendError: None of the backends opens; one line for each says why. Or an option is wrong.
+        BundleError: A model file is missing or is not the one the contract means.
+    """
     known, reasons, options = _known(models, names), list[str](), options or {}
     others = ", ".join(sorted(set(options) - set(names)))
     if others:
@@ -121,7 +109,7 @@ def open_models(
                 raise
             reasons.append(f"{name}: {error}")
         else:
-            return opened, tuple(reasons)
+            return OpenedModels(opened, reasons)
     raise BackendError("no backend of the list opens:\n" + "\n".join(reasons))
 
 

@@ -200,6 +200,11 @@ class ChunkContract:
         return next(name for name in self.graphs if name not in encoders)
 
     @property
+    def commands(self) -> frozenset[str]:
+        """What is commanded to joints."""
+        return frozenset({"position"})
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The graphs, by their key in the contract."""
         return {f"graphs.{name}": graph for name, graph in self.graphs.items()}

@@ -422,6 +422,11 @@ class JointContract:
         return round(1e9 / self.rate_hz)
 
     @property
+    def commands(self) -> frozenset[str]:
+        """What is commanded to joints: position, velocity, effort."""
+        return frozenset(term.kind for term in self.action.terms)
+
+    @property
     def models(self) -> Mapping[str, Graph]:
         """The model, by its key in the contract."""
         return {"model": self.model}

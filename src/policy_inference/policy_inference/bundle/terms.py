@@ -3,7 +3,8 @@
 """The observation terms that a contract may name, as data.
 
 A term is a slice of the robot's state with an optional offset, so that a whole observation is
-one gather and one affine map. Adding a term that reads an existing field is one line in `TERMS`.
+one gather and one affine map. A field of the state brings the term that has its values as they are;
+each other term is one line in `TERMS`.
 """
 
 import math
@@ -12,31 +13,20 @@ from dataclasses import dataclass
 from typing import Literal
 
 from policy_inference.bundle.contract import JointContract, Term
+from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
 
 Size = Literal["joints", "actions", "external", "phase", "output"] | int
-Field = Literal[
-    "joint_pos",
-    "joint_vel",
-    "quat_xyzw",
-    "ang_vel_body",
-    "lin_vel_body",
-    "gravity_body",
-    "velocity_command",
-    "last_action",
-    "last_output",
-    "phase",
-    "tick",
-    "external",
-]
-_XYZ = ("x", "y", "z")
+OWN_FIELDS = ("last_action", "last_output", "phase", "tick")
+"""Fields of the state that the policy makes itself, from tick to tick."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TermSpec:
     """Where the values of a term come from."""
 
-    field: Field
-    """Field of the robot's state; per-joint fields may be narrowed by the term's `joints`."""
+    field: str
+    """One of `STATE_FIELDS` or `OWN_FIELDS`, or `external`: the vector of the term's topic.
+    Per-joint fields may be narrowed by the term's `joints`."""
     size: Size
     """Number of values, or what they are counted by."""
     minus_default: bool = False
@@ -48,34 +38,20 @@ class TermSpec:
     doc: str
 
 
+def _plain(field: StateField) -> TermSpec:
+    """Return the term that has the values of a field as they are."""
+    doc = ", ".join(filter(None, (field.doc, field.frame, field.unit)))
+    return TermSpec(field=field.name, size=field.size, parts=field.parts, doc=doc)
+
+
 TERMS: dict[str, TermSpec] = {
-    "base_ang_vel": TermSpec(
-        field="ang_vel_body", size=3, parts=_XYZ, doc="Angular velocity, body, rad/s"
-    ),
-    "base_lin_vel": TermSpec(
-        field="lin_vel_body", size=3, parts=_XYZ, doc="Linear velocity, body, m/s"
-    ),
-    "base_quat_xyzw": TermSpec(field="quat_xyzw", size=4, doc="Rotation body to world, x y z w"),
+    **{field.term: _plain(field) for field in STATE_FIELDS.values()},
     "base_quat_wxyz": TermSpec(
-        field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Rotation body to world, w x y z"
+        field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Orientation, body to world, w first"
     ),
-    "projected_gravity": TermSpec(
-        field="gravity_body",
-        size=3,
-        parts=_XYZ,
-        doc="Direction of gravity, body; upright is 0, 0, -1",
-    ),
-    "velocity_command": TermSpec(
-        field="velocity_command",
-        size=3,
-        parts=("vx", "vy", "wz"),
-        doc="Wanted vx, vy in m/s and yaw rate in rad/s, body",
-    ),
-    "joint_pos": TermSpec(field="joint_pos", size="joints", doc="Joint positions, rad"),
     "joint_pos_rel": TermSpec(
         field="joint_pos", size="joints", minus_default=True, doc="Positions minus default, rad"
     ),
-    "joint_vel": TermSpec(field="joint_vel", size="joints", doc="Joint velocities, rad/s"),
     "last_action": TermSpec(field="last_action", size="actions", doc="Previous raw output"),
     "last_output": TermSpec(
         field="last_output",

@@ -16,11 +16,12 @@ from policy_inference.bundle.contract import (
 )
 from policy_inference.bundle.expected import Nominal
 from policy_inference.bundle.schema import Found, Reader
+from policy_inference.bundle.state_fields import STATE_TOPICS
 from policy_inference.bundle.terms import TERMS, TermSpec, term_names
 from policy_inference.bundle.validate_body import BodyValidator, listed
 
 # An external vector has its own type of message, so it cannot share a topic with these.
-_TOPICS_OF_ROBOTS = ("cmd_vel", "estop", "imu/data", "joint_states", "odom")
+_TOPICS_OF_ROBOTS = (*STATE_TOPICS, "estop")
 
 
 def validate(contract: JointContract, reader: Reader) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract, JointUnit, Scaling
 from policy_inference.bundle.contract import Graph
 from policy_inference.bundle.schema import Found, Reader
+from policy_inference.bundle.state_fields import JOINT_STATES
 from policy_inference.bundle.validate_body import BodyValidator, listed
 
 _TOPIC_PART = "[A-Za-z][A-Za-z0-9_]*"
-_TOPICS_OF_ROBOTS = ("estop", "joint_states")
+_TOPICS_OF_ROBOTS = ("estop", JOINT_STATES.name)
 _STATISTICS = {"mean_std": ("mean", "std"), "min_max": ("min", "max"), "identity": ()}
 _RANGES = ("range_m100_100", "range_0_100")
 

@@ -65,5 +65,5 @@ def simulated_cameras(contract: ChunkContract) -> dict[str, object]:
     """
     rates: dict[str, object] = {"rate_hz": contract.rate_hz, "camera_rate_hz": contract.rate_hz}
     for camera in contract.cameras.values():
-        return {**rates, "picture_height": camera.height, "picture_width": camera.width}
+        return {**rates, "image_height": camera.height, "image_width": camera.width}
     return rates

@@ -27,7 +27,7 @@ from policy_inference.service.endpoints import EndpointOptions, Listener, open_l
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
-from policy_inference.service.opening import Order, open_served
+from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.serving import ServedModel
 from policy_inference.service.unix_stream import INTERRUPTS_CLOSE
 
@@ -157,7 +157,7 @@ def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext 
 
 def _open_model(given: argparse.Namespace) -> ServedModel:
     return open_served(
-        Order(
+        ServeRequest(
             bundle=given.bundle,
             model=given.model,
             obs_stats=given.obs_stats,

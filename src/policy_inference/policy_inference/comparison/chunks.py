@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far the chunks of two policies are apart, and whether one still sees and answers."""
+"""Chunks: what a policy computes of rows, how far two are apart, and whether one still answers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,23 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.chunk_contract import (
+    GOLDEN_CAMERA,
+    GOLDEN_CHUNK,
+    GOLDEN_ENVIRONMENT,
+    GOLDEN_STATE,
+    ChunkContract,
+)
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.expected import Limits
-from policy_inference.comparison.chunk_rows import PlayedChunks
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
+from policy_inference.comparison.rows import Rows
+from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
 from policy_inference.core.chunks.normalise import Units, VectorNormaliser
-from policy_inference.interfaces import F64, Tensor
+from policy_inference.interfaces import F64, Backend, Tensor
 
 _FLOATS, _BYTES = Limits(max_abs=0.05, cosine_min=0.999), Limits(rmse=0.1, cosine_min=0.99)
 CHUNK_DEFAULTS = {
@@ -37,6 +45,71 @@ measured with a LeRobot ACT: swapped cameras change a chunk by 0.4, red for blue
 on every joint by 0.02; float32 differs by 2e-6 between runtimes.
 """
 FEWEST_VALUES, SMALLEST_RESPONSE = 16, 0.5
+NORMALISED_CHUNK, FEATURES = "normalised_chunk", "features."
+"""Names of what `play_chunks` returns beside the chunk: the latter is followed by a camera's."""
+
+
+def play_chunks(
+    contract: ChunkContract,
+    backends: Mapping[str, Backend],
+    rows: Rows,
+    swapped: tuple[str, str] | None = None,
+) -> dict[str, Tensor]:
+    """Run the graphs of a chunk policy row by row, with the preprocessing that runs on a robot.
+
+    Args:
+        contract: Of the bundle.
+        backends: Opened, by `graphs.NAME`; their arrays are overwritten.
+        rows: What the policy observes.
+        swapped: Two cameras that get each other's images.
+
+    Returns:
+        `chunk` [rows, steps, actions] in the policy's units; `normalised_chunk`, the same as the
+        network gives it; and what the encoder made of each camera's image as `features.CAMERA`
+        [rows, channels, height, width], where an encoder takes images.
+
+    Raises:
+        BackendError: A runtime failed.
+    """
+    graphs = ChunkGraphs(contract, backends)
+    policy = backends[f"graphs.{contract.policy_graph}"]
+    features = {
+        f"{FEATURES}{name}": policy.inputs[camera.tensor]
+        for name, camera in contract.cameras.items()
+        if camera.encoder is not None
+    }
+    seen: dict[str, list[Tensor]] = {
+        name: [] for name in (GOLDEN_CHUNK, NORMALISED_CHUNK, *features)
+    }
+    for row in range(len(rows)):
+        seen[GOLDEN_CHUNK].append(graphs.run(observation_at(rows, row, swapped)))
+        normalised = policy.outputs[contract.action.tensor][0]
+        seen[NORMALISED_CHUNK].append(normalised.astype(np.float64))
+        for name, tensor in features.items():
+            seen[name].append(tensor[0].copy())
+    return {name: np.stack(each) for name, each in seen.items()}
+
+
+def observation_at(rows: Rows, row: int, swapped: tuple[str, str] | None = None) -> Observation:
+    """Return what a chunk policy observes in a row; the images of two cameras may be swapped."""
+    images = {
+        name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
+        for name, array in rows.inputs.items()
+        if name.startswith(GOLDEN_CAMERA)
+    }
+    if swapped:
+        one, other = swapped
+        images[one], images[other] = images[other], images[one]
+    return Observation(
+        pictures=images,
+        state=_vector(rows, GOLDEN_STATE, row),
+        environment=_vector(rows, GOLDEN_ENVIRONMENT, row),
+    )
+
+
+def _vector(rows: Rows, name: str, row: int) -> F64 | None:
+    array = rows.inputs.get(name)
+    return None if array is None else array[row].astype(np.float64)
 
 
 def coarsest(entries: Mapping[str, Artifact]) -> str:
@@ -57,71 +130,101 @@ def chunk_limits(contract: ChunkContract, backend: str, precision: str) -> Limit
     return open_loop_limits(contract, backend, precision, CHUNK_DEFAULTS)
 
 
-def normalised_chunks(contract: ChunkContract, chunks: F64) -> F64:
-    """Return chunks [..., actions] in the policy's units as the network gives them."""
-    action = contract.action
-    return VectorNormaliser(action.normalisation, len(action.joints)).apply(chunks)
+def chunk_differences(
+    contract: ChunkContract,
+    found: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    numbers: npt.NDArray[np.int64] | None = None,
+) -> tuple[Difference, ...]:
+    """Measure chunks as the network gives them, then what the encoders made of the images.
 
+    Args:
+        contract: Of the bundle.
+        found: As `play_chunks` returns it.
+        expected: The chunks in the policy's units, and features as far as they are compared.
+        numbers: Of the rows in their source; 0, 1, ... if absent.
 
-def chunk_difference(contract: ChunkContract, found: F64, expected: F64) -> Difference:
-    """Measure normalised chunks [rows, steps, actions]: by joint over all steps.
-
-    The cosine of each row is that of its whole chunk.
+    Returns:
+        The difference of chunks [rows, steps, actions], by joint over all steps; the cosine of
+        each row is that of its whole chunk. Then those of the features, by channel, of each camera
+        of which both have features of the same shape.
     """
-    return _by_column(contract.action.tensor, contract.action.joints, found, expected)
+    action = contract.action
+    normaliser = VectorNormaliser(action.normalisation, len(action.joints))
+    chunks = normaliser.apply(expected[GOLDEN_CHUNK].astype(np.float64))
+    features = [
+        name
+        for name in expected
+        if name.startswith(FEATURES) and name in found and found[name].shape == expected[name].shape
+    ]
+    return (
+        _by_column(action.tensor, action.joints, found[NORMALISED_CHUNK], chunks, numbers),
+        *(_feature_difference(name, found[name], expected[name], numbers) for name in features),
+    )
 
 
-def rad_difference(contract: ChunkContract, found: F64, expected: F64) -> Difference:
+def rad_difference(
+    contract: ChunkContract,
+    found: Tensor,
+    expected: Tensor,
+    numbers: npt.NDArray[np.int64] | None = None,
+) -> Difference:
     """Measure chunks [rows, steps, actions] in the policy's units, as they differ in rad."""
     units = Units(contract.units, contract.action.joints)
-    return _by_column(
-        f"{contract.action.tensor}, rad",
-        contract.action.joints,
-        units.to_rad(found),
-        units.to_rad(expected),
+    there, wanted = (units.to_rad(chunks.astype(np.float64)) for chunks in (found, expected))
+    name = f"{contract.action.tensor}, rad"
+    return _by_column(name, contract.action.joints, there, wanted, numbers)
+
+
+def _feature_difference(
+    name: str, found: Tensor, expected: Tensor, numbers: npt.NDArray[np.int64] | None
+) -> Difference:
+    """Measure features [rows, channels, height, width] of a camera's images, by channel."""
+    channels = found.shape[1]
+    there, wanted = (
+        np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, channels)
+        for array in (found, expected)
     )
+    names = [f"channel {i}" for i in range(channels)]
+    return _by_column(f"features of {name.removeprefix(FEATURES)}", names, there, wanted, numbers)
 
 
-def feature_difference(camera: str, found: Tensor, expected: Tensor) -> Difference:
-    """Measure features [rows, channels, height, width] of a camera's pictures, by channel."""
-    names = [f"channel {i}" for i in range(found.shape[1])]
-    return _by_column(
-        f"features of {camera}",
-        names,
-        *(
-            np.moveaxis(array.astype(np.float64), 1, -1).reshape(len(array), -1, found.shape[1])
-            for array in (found, expected)
-        ),
-    )
-
-
-def _by_column(name: str, names: Sequence[str], found: F64, expected: F64) -> Difference:
+def _by_column(
+    name: str,
+    names: Sequence[str],
+    found: Tensor,
+    expected: Tensor,
+    numbers: npt.NDArray[np.int64] | None,
+) -> Difference:
     """Measure [rows, places, columns]."""
     rows, places = found.shape[:2]
+    numbers = np.arange(rows) if numbers is None else numbers
     whole = difference(name, [""], found, expected)
     flat = rows * places, len(names)
     each = difference(
-        name, names, found.reshape(flat), expected.reshape(flat), np.repeat(np.arange(rows), places)
+        name, names, found.reshape(flat), expected.reshape(flat), np.repeat(numbers, places)
     )
     return dataclasses.replace(each, cosine=np.repeat(whole.cosine, places))
 
 
-def chunk_checks(
-    found: Difference, expected: F64, chunks: F64, source: str, limits: Limits
-) -> tuple[Check, ...]:
-    """Hold chunks against limits, and look whether the policy still answers what it sees.
+def chunk_checks(found: Difference, source: str, limits: Limits) -> tuple[Check, ...]:
+    """Hold chunks against limits, and look whether the policy still answers what it observes.
 
     Args:
-        found: Of the chunks.
-        expected: What the reference gave [rows, steps, actions].
-        chunks: What was found.
+        found: Of the chunks, as the network gives them.
         source: Of the rows.
         limits: Of the difference.
     """
-    return (
-        *judge(found, source, limits),
-        _distinct(found, source),
-        *_response(expected, chunks, source),
+    return (*judge(found, source, limits), _distinct(found, source), *_response(found, source))
+
+
+def features_checks(found: Sequence[Difference], source: str, limits: Limits) -> tuple[Check, ...]:
+    """Hold the cosine of features against the limit of chunks."""
+    cosine = Limits(cosine_min=limits.cosine_min)
+    return tuple(
+        dataclasses.replace(check, what=f"{check.what} of {one.output}")
+        for one in found
+        for check in judge(one, source, cosine)
     )
 
 
@@ -145,10 +248,12 @@ def _distinct(found: Difference, source: str) -> Check:
     )
 
 
-def _response(expected: F64, found: F64, source: str) -> tuple[Check, ...]:
+def _response(found: Difference, source: str) -> tuple[Check, ...]:
     """Return the check that other observations give other chunks, where the reference does."""
+    count, expected = len(np.unique(found.rows)), found.expected
     wanted, there = (
-        float(np.linalg.norm(chunks - chunks.mean(axis=0))) for chunks in (expected, found)
+        float(np.linalg.norm(chunks - chunks.mean(axis=0)))
+        for chunks in (array.reshape(count, -1) for array in (expected, found.found))
     )
     if wanted <= 1e-6 * np.sqrt(expected.size):
         return ()
@@ -193,24 +298,3 @@ def swapped_check(
 
 _VISIBLE = 0.01
 """What two runs of an artifact do not differ by without a cause, in standard deviations."""
-
-
-def features_checks(
-    found: PlayedChunks, expected: PlayedChunks, source: str, limits: Limits
-) -> tuple[tuple[Difference, ...], tuple[Check, ...]]:
-    """Measure the features of all cameras that both have, and hold their cosine against limits."""
-    cameras = [
-        name
-        for name in expected.features
-        if name in found.features and found.features[name].shape == expected.features[name].shape
-    ]
-    differences = tuple(
-        feature_difference(name, found.features[name], expected.features[name]) for name in cameras
-    )
-    cosine = Limits(cosine_min=limits.cosine_min)
-    checks = tuple(
-        dataclasses.replace(check, what=f"{check.what} of {one.output}")
-        for one in differences
-        for check in judge(one, source, cosine)
-    )
-    return differences, checks

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How far the outputs of two models are apart on the same rows."""
+"""How far what two policies computed is apart on the same rows."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def joints(contract: JointContract) -> tuple[str, ...]:
     return tuple(joint for term in contract.action.terms for joint in term.joints)
 
 
-def differences(
+def joint_differences(
     contract: JointContract,
     found: Mapping[str, Tensor],
     expected: Mapping[str, Tensor],
     rows: npt.NDArray[np.int64] | None = None,
 ) -> tuple[Difference, ...]:
-    """Measure every expected output of a model, the one that commands joints first.
+    """Measure every expected output of a joint policy, the one that commands joints first.
 
     Args:
         contract: Of the model.

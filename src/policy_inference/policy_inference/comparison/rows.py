@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Rows for a model, and what a model makes of them."""
+"""Rows for a policy of any kind, and what it makes of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import StatePair
 from policy_inference.core.recurrent import RecurrentState
 from policy_inference.interfaces import F64, Backend, Tensor
@@ -18,13 +17,14 @@ from policy_inference.interfaces import F64, Backend, Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """Rows of a model's tensors, each [rows, *shape without the batch axis].
+    """Rows of what a policy gets, each [rows, *shape without the batch axis].
 
     Attributes:
         source: Where they are from.
-        inputs: By model input; of a recurrent state, the first row and those at `breaks` count,
-            zeros where it is absent: in between, a model has its own.
-        outputs: What the reference model gave; empty where that was not recorded.
+        inputs: Of a joint policy by model input; of a recurrent state, the first row and those at
+            `breaks` count, zeros where it is absent: in between, a model has its own. Of a chunk
+            policy what it observes, named as in `ChunkBundle.golden`.
+        outputs: What the reference gave, in the same way; empty where that was not recorded.
         sensed: What was measured, as far as it was recorded [rows, size], by field of
             `policy_inference.core.state.RobotState`, joints in the contract's order.
         breaks: Rows that do not follow the one before: another run, or ticks are missing.
@@ -48,22 +48,6 @@ class Rows:
             inputs={name: array[first:end] for name, array in self.inputs.items()},
             outputs={name: array[first:end] for name, array in self.outputs.items()},
         )
-
-
-def golden_rows(bundle: JointBundle) -> Rows:
-    """Return the bundle's golden rows, each for itself: they do not follow one another.
-
-    Raises:
-        BundleError: It has none, or not those that it states.
-    """
-    golden, model = bundle.golden(), bundle.contract.model
-    count = len(next(iter(golden.values())))
-    return Rows(
-        source="golden rows",
-        inputs={name: golden[name] for name in model.inputs},
-        outputs={name: golden[name] for name in model.outputs},
-        breaks=tuple(range(1, count)),
-    )
 
 
 def play(backend: Backend, rows: Rows, state: Sequence[StatePair]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64
 
@@ -94,7 +95,7 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
 
     A velocity command fades instead; an external vector may come at a rate of its own.
     """
-    timeouts_ns: dict[str, int | None] = {"cmd_vel": None}
+    timeouts_ns: dict[str, int | None] = {COMMAND: None}
     for observation in contract.observations.values():
         for term in observation.terms:
             if term.topic and term.timeout_s:

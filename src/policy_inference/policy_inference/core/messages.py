@@ -1,31 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Messages into the robot's state: one reader per kind of input.
+"""Messages into the robot's state: of the joints, of the whole robot, and external vectors.
 
 No ROS package is needed: a message is any object with the attributes of the ROS type that the
 reader names, whether rclpy, a decoder of the wire or a reader of bags made it.
 """
 
-import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS, StateTopic, fields_of
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.state import StateVector
+from policy_inference.core.state import EXTERNAL, StateVector
 from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64
 
-COMMAND = "cmd_vel"
-TWIST, TWIST_STAMPED = "geometry_msgs/msg/Twist", "geometry_msgs/msg/TwistStamped"
 IMAGE, COMPRESSED_IMAGE = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-
-# A quaternion that is not set is 0, 0, 0, 0; rounding leaves the length within a per cent.
-_NORM_RANGE = (0.9, 1.1)
-_QUATERNION, _VECTOR = struct.Struct("4d"), struct.Struct("3d")
 
 
 class MessageReader(Protocol):
@@ -56,7 +49,7 @@ def stamp_ns(message: Any) -> int | None:
 class JointStateReader:
     """sensor_msgs/JointState: positions and velocities by joint name."""
 
-    message = "sensor_msgs/msg/JointState"
+    message = JOINT_STATES.types[0]
 
     def __init__(
         self, names: Sequence[str], state: StateVector, check: JointCheck | None = None
@@ -89,58 +82,27 @@ class JointStateReader:
             self._velocity[...] = self._read_velocity
 
 
-class ImuReader:
-    """sensor_msgs/Imu: orientation body -> world and angular velocity in the body frame."""
+class RobotReader:
+    """A message whose fields are of the whole robot, such as sensor_msgs/Imu."""
 
-    message = "sensor_msgs/msg/Imu"
-
-    def __init__(self, state: StateVector) -> None:
-        """Write to those of `quat_xyzw` and `ang_vel_body` that the contract needs."""
-        self._quat = _memory_of(state.get("quat_xyzw"))
-        self._ang_vel = _memory_of(state.get("ang_vel_body"))
-
-    def read(self, message: Any) -> None:
-        """Write both or neither; an orientation that is not given is refused."""
-        if self._quat is not None:
-            q = message.orientation
-            if not has_orientation(message):
-                raise RobotError(
-                    "expected an orientation, found none (the quaternion is "
-                    f"{q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}); the IMU's driver must fuse "
-                    "one"
-                )
-            _QUATERNION.pack_into(self._quat, 0, q.x, q.y, q.z, q.w)
-        if self._ang_vel is not None:
-            rate = message.angular_velocity
-            _VECTOR.pack_into(self._ang_vel, 0, rate.x, rate.y, rate.z)
-
-
-def _memory_of(field: F64 | None) -> memoryview | None:
-    """Return where a field lies: numbers are written there in a third of the time."""
-    return None if field is None else field.data
-
-
-def has_orientation(message: Any) -> bool:
-    """Return whether a sensor_msgs/Imu gives one; what is not finite is the guard's business."""
-    q = message.orientation
-    norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
-    known: bool = message.orientation_covariance[0] != -1.0
-    return known and (_NORM_RANGE[0] < norm < _NORM_RANGE[1] or not math.isfinite(norm))
-
-
-class OdometryReader:
-    """nav_msgs/Odometry: linear velocity, which that message gives in the body frame."""
-
-    message = "nav_msgs/msg/Odometry"
-
-    def __init__(self, state: StateVector) -> None:
-        """Write to `lin_vel_body`."""
-        self._lin_vel = state["lin_vel_body"]
+    def __init__(self, topic: StateTopic, state: StateVector) -> None:
+        """Write to those of the topic's fields that the contract needs."""
+        self.message = topic.types[0]
+        needed = [field for field in fields_of(topic.name) if field.name in state.slices]
+        self._required = [field.require for field in needed if field.require]
+        # Numbers are packed into the memory of a field in a third of the time of an assignment.
+        self._fields = [
+            (struct.Struct(f"{field.size}d").pack_into, state[field.name].data, field.read)
+            for field in needed
+            if field.read
+        ]
 
     def read(self, message: Any) -> None:
-        """Write the twist's linear part."""
-        linear = message.twist.twist.linear
-        self._lin_vel[:] = (linear.x, linear.y, linear.z)
+        """Write all of them or none; a message that does not give one of them is refused."""
+        for require in self._required:
+            require(message)
+        for write, memory, values in self._fields:
+            write(memory, 0, *values(message))
 
 
 class VectorReader:
@@ -150,7 +112,7 @@ class VectorReader:
 
     def __init__(self, topic: str, state: StateVector) -> None:
         """Write to the field of the external term."""
-        self._field = state[f"external:{topic}"]
+        self._field = state[f"{EXTERNAL}{topic}"]
 
     def read(self, message: Any) -> None:
         """Write all values."""
@@ -159,20 +121,9 @@ class VectorReader:
         self._field[:] = message.data
 
 
-def velocity_of(message: Any) -> tuple[float, float, float]:
-    """Return vx, vy (m/s) and yaw rate (rad/s) of a command, stamped or not."""
-    twist = getattr(message, "twist", message)
-    return (twist.linear.x, twist.linear.y, twist.angular.z)
-
-
-def message_type(name: str) -> str:
-    """Return the ROS type of an input that is robot state."""
-    known = {
-        "joint_states": JointStateReader.message,
-        "imu/data": ImuReader.message,
-        "odom": OdometryReader.message,
-    }
-    return known.get(name, VectorReader.message)
+def message_types(name: str) -> tuple[str, ...]:
+    """Return the ROS types that an input of a joint policy may have, the usual one first."""
+    return STATE_TOPICS[name].types if name in STATE_TOPICS else (VectorReader.message,)
 
 
 def state_reader(
@@ -186,10 +137,8 @@ def state_reader(
         state: Where it writes.
         check: As for `JointStateReader`.
     """
-    if name == "joint_states":
+    if name == JOINT_STATES.name:
         return JointStateReader(names, state, check)
-    if name == "imu/data":
-        return ImuReader(state)
-    if name == "odom":
-        return OdometryReader(state)
+    if name in STATE_TOPICS:
+        return RobotReader(STATE_TOPICS[name], state)
     return VectorReader(name, state)

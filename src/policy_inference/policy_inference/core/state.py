@@ -10,40 +10,23 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from policy_inference.bundle.contract import JointContract, Term
+from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.bundle.terms import TERMS, term_names
 from policy_inference.core.phase import Phase, phase_name
 from policy_inference.core.rotation import gravity_body
 from policy_inference.interfaces import F64
 
-# Which input a field comes from; fields that are not listed are made here.
-_SOURCES = {
-    "joint_pos": "joint_states",
-    "joint_vel": "joint_states",
-    "quat_xyzw": "imu/data",
-    "ang_vel_body": "imu/data",
-    "gravity_body": "imu/data",
-    "lin_vel_body": "odom",
-    "velocity_command": "cmd_vel",
-}
-_SIZES = {
-    "quat_xyzw": 4,
-    "ang_vel_body": 3,
-    "lin_vel_body": 3,
-    "gravity_body": 3,
-    "velocity_command": 3,
-    "tick": 1,
-}
-
-
 LAST_OUTPUT = "last_output:"
 """What the field of a model's output begins with; the output's name follows."""
+EXTERNAL = "external:"
+"""What the field of an external vector begins with; its topic follows."""
 
 
 def field_name(term: Term) -> str:
     """Return the state field that a term reads, e.g. ``joint_vel`` or ``external:height_scan``."""
     field = TERMS[term.term].field
     if field == "external":
-        return f"external:{term.topic}"
+        return f"{EXTERNAL}{term.topic}"
     if field == "last_output":
         return f"{LAST_OUTPUT}{term.output}"
     return phase_name(term) if field == "phase" else field
@@ -74,8 +57,7 @@ class StateVector:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the topics whose messages fill the fields."""
-        sources = [_SOURCES.get(name) or name.partition("external:")[2] for name in self.slices]
-        return tuple(dict.fromkeys(source for source in sources if source))
+        return tuple(dict.fromkeys(filter(None, map(_input_of, self.slices))))
 
     def derive(self) -> None:
         """Compute the fields that follow from others: here none."""
@@ -83,7 +65,7 @@ class StateVector:
     def continue_from(self, before: StateVector) -> list[str]:
         """Take over what was measured; return the fields that have not been measured so far."""
         unknown = []
-        for name, mine in ((name, self[name]) for name in self.slices if _is_measured(name)):
+        for name, mine in ((name, self[name]) for name in self.slices if _input_of(name)):
             theirs = before.get(name)
             if theirs is None or theirs.size != mine.size:
                 unknown.append(name)
@@ -157,32 +139,41 @@ class RobotState(StateVector):
             phase.write()
 
 
-def _is_measured(field: str) -> bool:
-    return field in _SOURCES or field.startswith("external:")
+def _input_of(field: str) -> str:
+    """Return the topic that a field comes from; empty for a field that the policy makes."""
+    if field in STATE_FIELDS:
+        return STATE_FIELDS[field].topic.name
+    return field.partition(EXTERNAL)[2]
 
 
 def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:
     """Return the fields and their sizes, the joints' first."""
-    joints, actions = len(contract.joints.names), sum(len(t.joints) for t in contract.action.terms)
+    joints, terms = len(contract.joints.names), list(_terms(contract))
     yield "joint_pos", joints
     yield "joint_vel", joints
-    yield "last_action", actions
-    terms = list(_terms(contract))
+    yield "last_action", sum(len(term.joints) for term in contract.action.terms)
     if orientation or any(TERMS[term.term].field == "gravity_body" for term in terms):
-        yield "quat_xyzw", 4
-        yield "gravity_body", 3
+        yield _sized("quat_xyzw", joints)
+        yield _sized("gravity_body", joints)
     for term in terms:
         name = field_name(term)
-        if name.startswith("external:"):
+        if name in STATE_FIELDS:
+            yield _sized(name, joints)
+        elif name.startswith(EXTERNAL):
             yield name, term.size or 0
         elif name.startswith("phase:"):
             yield name, 2 * len(term.offsets or (0.0,))
             if term.standing:
-                yield "velocity_command", _SIZES["velocity_command"]
+                yield _sized("velocity_command", joints)
         elif name.startswith(LAST_OUTPUT):
             yield name, len(term_names(term, contract))
-        elif name in _SIZES:
-            yield name, _SIZES[name]
+        elif name == "tick":
+            yield name, 1
+
+
+def _sized(field: str, joints: int) -> tuple[str, int]:
+    size = STATE_FIELDS[field].size
+    return field, joints if size == "joints" else size
 
 
 def _terms(contract: JointContract) -> Iterator[Term]:

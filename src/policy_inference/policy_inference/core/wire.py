@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from policy_inference.bundle.state_fields import IMU, JOINT_STATES
 from policy_inference.core.cdr import (
     PLAIN_LITTLE_ENDIAN,
     START,
@@ -22,7 +23,7 @@ from policy_inference.core.cdr import (
     read_string,
     read_strings,
 )
-from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE, ImuReader, JointStateReader
+from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE
 from policy_inference.interfaces import F64
 
 Decode = Callable[[bytes], Any]
@@ -297,8 +298,8 @@ class CompressedImageDecoder:
 
 
 _DECODERS: dict[str, Callable[[Decode], Decode]] = {
-    ImuReader.message: ImuDecoder,
-    JointStateReader.message: JointStateDecoder,
+    IMU.types[0]: ImuDecoder,
+    JOINT_STATES.types[0]: JointStateDecoder,
     JOINT_COMMAND: JointCommandDecoder,
     IMAGE: ImageDecoder,
     COMPRESSED_IMAGE: CompressedImageDecoder,

@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from policy_inference.bundle import state_fields
 from policy_inference.flight.description import Topic
 from policy_inference.interfaces import F64
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
 
-JOINT_STATES = Topic("joint_states", "sensor_msgs/msg/JointState")
-IMU = Topic("imu/data", "sensor_msgs/msg/Imu")
-ODOMETRY = Topic("odom", "nav_msgs/msg/Odometry")
-TWIST = Topic("cmd_vel", "geometry_msgs/msg/Twist")
+JOINT_STATES, IMU, ODOMETRY, TWIST = (
+    Topic(topic.name, topic.types[0])
+    for topic in (
+        state_fields.JOINT_STATES,
+        state_fields.IMU,
+        state_fields.ODOMETRY,
+        state_fields.VELOCITY_COMMAND,
+    )
+)
 CONTACT_FORCES = Topic("contact_forces", "policy_msgs/msg/ContactForces")
 
 _NS_PER_S = 1_000_000_000

@@ -20,8 +20,8 @@ from typing import Any
 
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.interfaces import Mode
+from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.camera_sampler import ChunkSampler, subscribe_chunks
-from policy_inference.nodes.chunk_kind import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.chunk_reports import ChunkReports
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.parameters import refuse_arguments

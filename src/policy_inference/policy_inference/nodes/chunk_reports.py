@@ -17,8 +17,8 @@ from rclpy.node import Node
 from policy_inference.core.chunks.controller import camera_input
 from policy_inference.core.chunks.policy import Chunk
 from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.chunk_kind import OpenedChunkPolicy
 from policy_inference.nodes.outputs import set_stamp
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.tick_observer import Prepared

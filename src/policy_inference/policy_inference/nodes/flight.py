@@ -27,8 +27,8 @@ from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
 from policy_inference.interfaces import JointTargets
+from policy_inference.kinds.joint import OpenedJointPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.joint_kind import OpenedJointPolicy
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 

@@ -16,8 +16,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
 from policy_inference.nodes.flight import NodeRecorder
-from policy_inference.nodes.joint_kind import JointKind, OpenedJointPolicy
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node

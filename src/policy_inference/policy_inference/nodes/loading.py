@@ -20,8 +20,10 @@ from rclpy.executors import Executor
 from rclpy.task import Future
 
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.kinds.kind import P
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
-from policy_inference.nodes.opening import OpenedPolicy, P, open_replacement
+from policy_inference.nodes.opening import open_replacement
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.tick_observer import Prepared
 

@@ -20,7 +20,6 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from policy_inference.bundle.bundle import AnyContract
-from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.core.command_writer import JointCommandWriter
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
@@ -84,7 +83,7 @@ def require_expressible(kind: str, contract: AnyContract) -> None:
     if kind == "joint_command":
         return
     on_fault = contract.safety.on_fault
-    others = sorted(_kinds(contract) - {"position"})
+    others = sorted(contract.commands - {"position"})
     if others:
         raise PolicyError(
             f"output {kind!r} carries positions only, and the policy commands "
@@ -96,13 +95,6 @@ def require_expressible(kind: str, contract: AnyContract) -> None:
             "contract (it carries positions only, so it can only hold_measured); "
             "use the output 'joint_command'"
         )
-
-
-def _kinds(contract: AnyContract) -> set[str]:
-    """Return what the policy commands; those that give chunks give positions."""
-    if isinstance(contract, ChunkContract):
-        return {"position"}
-    return {term.kind for term in contract.action.terms}
 
 
 def _joint_command(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:

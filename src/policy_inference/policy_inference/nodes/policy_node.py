@@ -27,13 +27,15 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import JointTargets, Mode
+from policy_inference.kinds.kind import P, PolicyKind
+from policy_inference.kinds.opening import OpenRequest
 from policy_inference.machine.scheduling import RealTime
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import BetweenTicks, ControlLoop
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.loading import STOPS, LoadService
-from policy_inference.nodes.opening import OpenRequest, P, PolicyKind, open_policy
+from policy_inference.nodes.opening import open_policy
 from policy_inference.nodes.outputs import Output
 from policy_inference.nodes.pacing import Pacer, SimulatedPacer, Tick, TimerPacer, TriggerPacer
 from policy_inference.nodes.parameters import ParameterTable, Spec
@@ -137,7 +139,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def tell(self, policy: P) -> None:
         """Log what runs, and what would have been preferred."""
-        for line in policy.skipped:
+        for line in policy.models.skipped:
             self.get_logger().warning(line)
         self.get_logger().info(str(policy))
         if policy.bundle.contract.nominal is None:
@@ -281,7 +283,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
             self.get_logger().info(f"the machine grants {', '.join(granted)}")
 
     def _processes(self) -> set[int]:
-        return {os.getpid(), *(backend.pid for backend in self.policy.backends)}
+        return {os.getpid(), *(backend.pid for backend in self.policy.models.values())}
 
     def tick(self, tick: Tick) -> None:
         """Sample, ask the controller, publish; on the control thread."""

@@ -6,36 +6,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from geometry_msgs.msg import Twist, TwistStamped
-from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Float32MultiArray
 
 from policy_inference.assembly.freshness import Input
+from policy_inference.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
 from policy_inference.core.controller import Controller
-from policy_inference.core.messages import (
-    COMMAND,
-    TWIST,
-    TWIST_STAMPED,
-    MessageReader,
-    message_type,
-    stamp_ns,
-    state_reader,
-    velocity_of,
-)
+from policy_inference.core.messages import MessageReader, message_types, stamp_ns, state_reader
 from policy_inference.errors import RobotError
 from policy_inference.nodes.pacing import Tick
-from policy_inference.nodes.sampling import Sampled, SampleGroup
-
-_TYPES = {
-    TWIST: Twist,
-    TWIST_STAMPED: TwistStamped,
-    "nav_msgs/msg/Odometry": Odometry,
-    "sensor_msgs/msg/Imu": Imu,
-    "sensor_msgs/msg/JointState": JointState,
-    "std_msgs/msg/Float32MultiArray": Float32MultiArray,
-}
+from policy_inference.nodes.sampling import Sampled, SampleGroup, message_class
 
 
 def subscribe(
@@ -46,14 +25,13 @@ def subscribe(
     Args:
         node: Node that subscribes.
         group: Keeps the executor from them.
-        names: `joint_states`, `imu/data`, `odom`, `cmd_vel`; all others are external vectors.
+        names: Topics of `STATE_FIELDS`; all others are external vectors.
         stamped_command: Whether `cmd_vel` is a TwistStamped.
     """
-    types = {COMMAND: TWIST_STAMPED if stamped_command else TWIST}
-    return {
-        name: Sampled(node, group, _TYPES[types.get(name) or message_type(name)], name)
-        for name in names
-    }
+    types = {name: message_types(name)[0] for name in names}
+    if stamped_command and COMMAND in types:
+        types[COMMAND] = TWIST_STAMPED
+    return {name: Sampled(node, group, message_class(kind), name) for name, kind in types.items()}
 
 
 class Sampler:

@@ -8,6 +8,7 @@ at each tick of a 50 Hz loop 3 %.
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 from rclpy.callback_groups import CallbackGroup
@@ -165,6 +166,23 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
             ) from error
 
     return decode
+
+
+def message_class(name: str) -> type[Any]:
+    """Return the class of a type: sensor_msgs/msg/JointState.
+
+    Raises:
+        RobotError: Its package is not there.
+    """
+    package, _, kind = name.split("/")
+    try:
+        found: type[Any] = getattr(import_module(f"{package}.msg"), kind)
+    except (ImportError, AttributeError) as error:
+        raise RobotError(
+            f"{name}: expected the package {package} with this message, found none; "
+            "install it, and source its setup.bash"
+        ) from error
+    return found
 
 
 def _type_name(message: type[Any]) -> str:

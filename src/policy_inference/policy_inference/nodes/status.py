@@ -12,15 +12,15 @@ from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.controller import ControllerStatus
 from policy_inference.core.guard import FIRST_AWAITED
-from policy_inference.core.messages import COMMAND
 from policy_inference.interfaces import Mode
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.log_pump import log_problem
 from policy_inference.nodes import qos
 from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
-from policy_inference.nodes.opening import OpenedPolicy
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.tick_observer import TickObserver
@@ -182,8 +182,8 @@ class StatusReporter:
             bundle_version=bundle.contract.version,
             bundle_sha256=bundle.sha256,
             backend=policy.backend.name,
-            runs_on=policy.runs_on,
-            fallback="\n".join(policy.skipped),
+            runs_on=policy.models.runs_on,
+            fallback="\n".join(policy.models.skipped),
             nominal_known=bundle.contract.nominal is not None,
             rate_hz=bundle.contract.rate_hz,
             rate_reached_hz=0.0 if self._silent else self._rate_hz,
@@ -248,7 +248,7 @@ class StatusReporter:
         level, text = DiagnosticStatus.OK, Mode(status.mode).name
         # Without a velocity command the robot stands still: nothing to warn of.
         bad = [entry.text for entry in status.inputs if not entry.ok]
-        skipped = self._reported.policy.skipped
+        skipped = self._reported.policy.models.skipped
         odd = [
             *self._health.problems,
             *(f"not on {why}" for why in skipped),

@@ -8,13 +8,11 @@ import dataclasses
 from datetime import datetime, timezone
 from typing import Any
 
-from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
-from policy_inference.self_test.at_rate import AtRate
-from policy_inference.self_test.chunks import ChunkParity
+from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.parity import Parity
 from policy_inference.self_test.run import SelfTestResult
+from policy_inference.self_test.trial import AtRate
 from policy_inference.self_test.verdict import Verdict
 
 SCHEMA_VERSION, DIGITS = 1, 6
@@ -62,7 +60,7 @@ def document(found: SelfTestResult) -> dict[str, Any]:
 
 def _artifacts(found: SelfTestResult) -> dict[str, Any]:
     """Return the model that was opened, or the graphs of a chunk policy by their names."""
-    if isinstance(found.bundle, ChunkBundle):
+    if found.bundle is not None and "model" not in found.bundle.contract.models:
         return {
             "artifacts": {
                 key.removeprefix("graphs."): dataclasses.asdict(entry)
@@ -72,7 +70,7 @@ def _artifacts(found: SelfTestResult) -> dict[str, Any]:
     return {"artifact": next(map(dataclasses.asdict, found.entries.values()), None)}
 
 
-def _parity(found: Parity | ChunkParity) -> dict[str, Any]:
+def _parity(found: Parity) -> dict[str, Any]:
     return {
         "rows": found.rows.source,
         "count": len(found.rows),
@@ -82,15 +80,15 @@ def _parity(found: Parity | ChunkParity) -> dict[str, Any]:
 
 
 def _at_rate(found: AtRate) -> dict[str, Any]:
-    paced, load = found.paced, found.load
+    runs, load = found.runs, found.load
     return {
-        "ticks": len(paced.inference),
-        "missed": paced.missed,
-        "not_finite": paced.not_finite,
-        "wall_s": paced.wall_s,
-        "inference": _durations(paced.inference),
-        "inference_halves_p50_s": paced.inference.halves_p50_s(),
-        "preprocessing": _durations(paced.preprocessing),
+        "ticks": len(runs),
+        "missed": found.missed,
+        "not_finite": runs.not_finite,
+        "wall_s": found.wall_s,
+        "inference": _durations(runs.inference),
+        "inference_halves_p50_s": runs.inference.halves_p50_s(),
+        "preprocessing": _durations(runs.preprocessing),
         "device": {
             "samples": len(load),
             "unreadable": load.unreadable or None,
@@ -98,7 +96,7 @@ def _at_rate(found: AtRate) -> dict[str, Any]:
             "numbers": {name: dataclasses.asdict(one) for name, one in load.series().items()},
         },
         "processes": {
-            name: {**dataclasses.asdict(one), "cpu_percent": _percent(one.cpu_s, paced.wall_s)}
+            name: {**dataclasses.asdict(one), "cpu_percent": _percent(one.cpu_s, found.wall_s)}
             for name, one in found.usage.items()
         },
     }

@@ -16,7 +16,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from policy_inference.backends.child_process import ChildProcess
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import PolicyError, RefusedError
@@ -81,14 +80,10 @@ def _main(lifeline: str, talk: str, cpu_s: str, folder: str, bundle: str, public
     except PolicyError as error:
         sys.stdout.write(str(error))
         return _REFUSED
-    _read_rows(found)
+    with suppress(PolicyError):  # which is found again by who needs the rows
+        found.golden()
     sys.stdout.write(found.sha256)
     return 0
-
-
-def _read_rows(bundle: JointBundle | ChunkBundle) -> None:
-    with suppress(PolicyError):  # which is found again by who needs the rows
-        bundle.golden()
 
 
 if __name__ == "__main__":

@@ -6,34 +6,39 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import artifacts_for, available, examined, open_graphs
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle
+from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import artifacts_for, available, examined, open_models
+from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.rows import Rows
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, PolicyError
+from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.kinds import kind_of
+from policy_inference.kinds.opening import B
+from policy_inference.kinds.parity import Parity, parity
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
-from policy_inference.self_test.at_rate import AtRate, at_rate
-from policy_inference.self_test.chunk_verdict import MeasuredChunks, judged_chunks
-from policy_inference.self_test.chunks import (
-    ChunkParity,
-    chunk_parity,
-    chunks_at_rate,
-    chunks_back_to_back,
-)
+from policy_inference.self_test.chunk_trial import ChunkTrial
 from policy_inference.self_test.clock import Clock, SteadyClock
 from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.parity import Parity, parity
+from policy_inference.self_test.joint_trial import JointTrial
 from policy_inference.self_test.system import describe_system
-from policy_inference.self_test.timing import WARM_UP_TICKS, back_to_back
+from policy_inference.self_test.timing import at_rate, back_to_back
+from policy_inference.self_test.trial import AtRate, Trial
 from policy_inference.self_test.verdict import Measured, Verdict, judged
 
+_TRIALS: Mapping[type[Bundle], Callable[[Any, OpenedModels, Rows, Clock], Trial]] = {
+    JointBundle: JointTrial,
+    ChunkBundle: ChunkTrial,
+}
 _log = logging.getLogger("policy_inference")
 
 
@@ -70,15 +75,15 @@ class SelfTestResult:
 
     request: SelfTestRequest
     system: Mapping[str, str | None]
-    bundle: JointBundle | ChunkBundle | None = None
+    bundle: Bundle | None = None
     entries: Mapping[str, Artifact] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     details: Mapping[str, str] = field(default_factory=dict)
-    parity: Parity | ChunkParity | None = None
+    parity: Parity | None = None
     back_to_back: Durations | None = None
     graphs: Mapping[str, Durations] = field(default_factory=dict)
     at_rate: AtRate | None = None
-    parity_again: Parity | ChunkParity | None = None
+    parity_again: Parity | None = None
     verdict: Verdict | None = None
     error: str = ""
     trace: str = ""
@@ -120,64 +125,42 @@ def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
     found.findings = tuple(
         dict.fromkeys(one for entry in entries.values() for one in examined(cls, machine, entry))
     )
-    backends, _ = open_graphs(bundle, [name], {name: request.options})
-    try:
-        for backend in backends.values():
-            backend.warm_up()
+    kind = kind_of(bundle)
+    with open_models(bundle.models, [name], {name: request.options}) as models:
+        models.warm_up()
         found.details = {
             str(name): str(text)
-            for backend in backends.values()
-            for name, text in backend.details.items()
+            for model in models.values()
+            for name, text in model.details.items()
         }
-        if isinstance(bundle, ChunkBundle):
-            chunks = _measured_chunks(found, bundle, backends, clock, machine)
-        else:
-            ((entry,), (backend,)) = entries.values(), backends.values()
-            measured = _measured(found, bundle, backend, clock, machine)
-    finally:
-        for backend in backends.values():
-            backend.close()
-    if isinstance(bundle, ChunkBundle):
-        found.verdict = judged_chunks(bundle, cls, name, entries, chunks)
-    else:
-        found.verdict = judged(bundle, cls, name, entry, measured)
+        rows = kind.golden_rows(bundle)
+        trial = _TRIALS[type(bundle)](bundle, models, rows, clock)
+        measured = _measured(found, kind, bundle, trial, models, rows, clock, machine)
+    found.verdict = judged(kind, bundle, trial, cls, name, entries, measured)
 
 
 def _measured(
-    found: SelfTestResult, bundle: JointBundle, backend: BackendBase, clock: Clock, machine: Machine
+    found: SelfTestResult,
+    kind: PolicyKind[B, Any],
+    bundle: B,
+    trial: Trial,
+    models: OpenedModels,
+    rows: Rows,
+    clock: Clock,
+    machine: Machine,
 ) -> Measured:
     """Measure step by step, and note each result at once: a device may fail at the next."""
     duration_s = found.request.duration_s
     _log.info("golden rows ...")
-    found.parity = same = parity(bundle, backend)
-    _log.info("without a pause, %g s at most ...", duration_s)
-    found.back_to_back = quick = back_to_back(backend, same.rows.inputs, duration_s, clock)
-    _log.info("%g s at %g Hz ...", duration_s, bundle.contract.rate_hz)
-    found.at_rate = ticks = at_rate(bundle, backend, duration_s, clock, machine)
-    runs = len(same.rows) + len(quick) + WARM_UP_TICKS + len(ticks.paced.inference)
+    found.parity = same = parity(kind, bundle, models, rows)
+    _log.info("%s without a pause, %g s at most ...", kind.runs, duration_s)
+    quick = back_to_back(trial, duration_s, clock)
+    found.back_to_back = quick.inference
+    if quick.graphs:
+        found.graphs = {**quick.graphs, "preprocessing": quick.preprocessing}
+    _log.info("%g s at %g Hz ...", duration_s, 1e9 / trial.interval_ns)
+    found.at_rate = rate = at_rate(trial, duration_s, clock, machine)
+    runs = len(rows) + len(quick) + trial.warm_up_ticks + len(rate.runs)
     _log.info("golden rows again ...")
-    found.parity_again = again = parity(bundle, backend, after_runs=runs)
-    return Measured(parity=(same, again), back_to_back=quick, at_rate=ticks)
-
-
-def _measured_chunks(
-    found: SelfTestResult,
-    bundle: ChunkBundle,
-    backends: Mapping[str, BackendBase],
-    clock: Clock,
-    machine: Machine,
-) -> MeasuredChunks:
-    """Measure a chunk policy step by step, as `_measured`."""
-    duration_s, contract = found.request.duration_s, bundle.contract
-    _log.info("golden rows ...")
-    found.parity = same = chunk_parity(bundle, backends)
-    _log.info("chunks without a pause, %g s at most ...", duration_s)
-    quick = chunks_back_to_back(bundle, backends, duration_s, clock)
-    found.back_to_back = quick.whole
-    found.graphs = {**quick.graphs, "preprocessing": quick.preprocessing}
-    _log.info("a chunk every %g s ...", contract.chunk.steps / contract.rate_hz)
-    found.at_rate = paced = chunks_at_rate(bundle, backends, duration_s, clock, machine)
-    runs = len(same.rows) + len(quick.whole) + len(paced.paced.inference)
-    _log.info("golden rows again ...")
-    found.parity_again = again = chunk_parity(bundle, backends, after_runs=runs)
-    return MeasuredChunks(parity=(same, again), back_to_back=quick, at_rate=paced)
+    found.parity_again = again = parity(kind, bundle, models, rows, after_runs=runs)
+    return Measured(parity=(same, again), back_to_back=quick, at_rate=rate)

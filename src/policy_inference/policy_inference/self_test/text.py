@@ -8,12 +8,11 @@ import textwrap
 from collections.abc import Iterator
 from math import ceil, log10
 
+from policy_inference.kinds.parity import Parity
 from policy_inference.machine.finding import Verdict as Speaks
-from policy_inference.self_test.at_rate import AtRate
-from policy_inference.self_test.chunks import ChunkParity
 from policy_inference.self_test.durations import Durations
-from policy_inference.self_test.parity import Parity
 from policy_inference.self_test.run import SelfTestResult
+from policy_inference.self_test.trial import AtRate
 from policy_inference.self_test.verdict import Verdict
 
 _BAR, _LABEL, _BINS_PER_DECADE = 40, 14, 5
@@ -49,7 +48,7 @@ def lines(found: SelfTestResult) -> Iterator[str]:
         yield _line("error", found.error)
 
 
-def _parity(found: Parity | ChunkParity) -> str:
+def _parity(found: Parity) -> str:
     action = found.differences[0]
     row, joint = action.worst
     return (
@@ -60,19 +59,19 @@ def _parity(found: Parity | ChunkParity) -> str:
 
 
 def _at_rate(found: AtRate, what: str, timed: str) -> Iterator[str]:
-    paced = found.paced
+    runs = found.runs
     yield _line(
         "at its rate",
-        f"{len(paced.inference)} {what} in {paced.wall_s:.3g} s, {paced.missed} missed",
+        f"{len(runs)} {what} in {found.wall_s:.3g} s, {found.missed} missed",
     )
-    yield _line(f"  {timed}", _durations(paced.inference))
-    yield _line("  observation", _durations(paced.preprocessing))
+    yield _line(f"  {timed}", _durations(runs.inference))
+    yield _line("  observation", _durations(runs.preprocessing))
     for name, one in found.load.series().items():
         yield _line("device", f"{name} {one.min:g} to {one.max:g}, mean {one.mean:.4g}")
     if found.load.unreadable:
         yield _line("device", found.load.unreadable)
     for name, used in found.usage.items():
-        share = f"CPU {100 * used.cpu_s / paced.wall_s:.3g} %, " if paced.wall_s > 0 else ""
+        share = f"CPU {100 * used.cpu_s / found.wall_s:.3g} %, " if found.wall_s > 0 else ""
         yield _line(
             "process" if name == "this" else name,
             f"{share}{used.peak_bytes / 2**20:.0f} MiB at most",

@@ -4,22 +4,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from policy_inference.backends.base import BackendBase
-from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.comparison.limits import Check, judged_by_walking
-from policy_inference.comparison.rows import Rows
+from policy_inference.comparison.limits import Check
 from policy_inference.errors import BundleError
-from policy_inference.self_test.at_rate import AtRate
+from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.opening import B
+from policy_inference.kinds.parity import Parity
 from policy_inference.self_test.durations import Durations
 from policy_inference.self_test.load import Series
-from policy_inference.self_test.parity import Parity, output_checks, require_enough
-from policy_inference.self_test.walked import walked
+from policy_inference.self_test.trial import AtRate, TimedRuns, Trial
 
-INFERENCE_LIMIT_MS, PREPROCESSING_LIMIT_MS, POWER_LIMIT_W = 5.0, 1.0, 10.0
+POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
 """Medians below a millisecond jitter by this factor on a healthy machine, and hurt nobody."""
@@ -47,32 +47,42 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """What is judged: golden rows before and after, runs without a pause, ticks at the rate."""
+    """What is judged: golden rows before and after, runs without a pause, runs at the rate."""
 
     parity: tuple[Parity, Parity]
-    back_to_back: Durations
+    back_to_back: TimedRuns
     at_rate: AtRate
 
 
 def judged(
-    bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact, found: Measured
+    kind: PolicyKind[B, Any],
+    bundle: B,
+    trial: Trial,
+    cls: type[BackendBase],
+    name: str,
+    entries: Mapping[str, Artifact],
+    found: Measured,
 ) -> Verdict:
     """Hold what was measured against the limits.
 
     Args:
+        kind: Of the policy.
         bundle: States limits of outputs, and carries the report on walking.
+        trial: What ran.
         cls: Class of the back end.
         name: Of the back end.
-        entry: What it opened.
+        entries: What it opened, by the key of the model in the contract.
         found: What was measured.
     """
     checks, missing, left_out = list[Check](), list[str](), list[str]()
     need_the_bundle: dict[str, Callable[[], Sequence[Check]]] = {
-        "rows": lambda: _enough(bundle, found.parity[0].rows),
+        "rows": lambda: _enough(kind, bundle, found.parity[0]),
         "outputs": lambda: [
-            check for one in found.parity for check in output_checks(bundle, name, entry, one)
+            check
+            for one in found.parity
+            for check in kind.checks(bundle, name, entries, one.differences, one.source)
         ],
-        "walking": lambda: _walking(bundle, cls, name, entry),
+        "walking": lambda: trial.walking(cls, name, entries),
     }
     for what, judge_them in need_the_bundle.items():
         try:
@@ -81,76 +91,70 @@ def judged(
             missing.append(f"{what}: {error}")
     checks.append(
         Check(
-            what="ticks with NaN or infinite outputs",
+            what=trial.not_finite,
             limit=0,
-            value=found.at_rate.paced.not_finite,
-            where="at the policy's rate",
+            value=found.back_to_back.not_finite + found.at_rate.runs.not_finite,
+            where="all that ran",
         )
     )
+    left_out += trial.not_judged(entries)
     if cls.simulates:
         left_out.append(
             "latency and power: this back end simulates a device, and says nothing about its speed"
         )
     else:
-        checks += _latency(found, bundle.contract.period_ns * 1e-6)
-        rails = power(found.at_rate.load.series())
+        rate = found.at_rate
+        checks += trial.latency(found.back_to_back, rate)
+        checks += [_missed(rate, trial.ticks), _drift(rate)]
+        rails = _power(rate.load.series())
         checks += rails
         if not rails:
             left_out.append("power: this machine does not tell it")
+        left_out += trial.remarks(rate)
     return Verdict(checks=tuple(checks), missing=tuple(missing), left_out=tuple(left_out))
 
 
-def _enough(bundle: JointBundle, rows: Rows) -> Sequence[Check]:
+def _enough(kind: PolicyKind[B, Any], bundle: B, found: Parity) -> Sequence[Check]:
     """Return no check, or raise what `require_enough` does."""
-    require_enough(bundle, rows)
+    kind.require_enough(bundle, found.rows)
     return ()
 
 
-def _walking(
-    bundle: JointBundle, cls: type[BackendBase], name: str, entry: Artifact
-) -> Sequence[Check]:
-    """Return the checks of the report on walking, where the precision needs one."""
-    return walked(bundle, cls, name, entry) if judged_by_walking(entry.precision) else ()
+def p99(
+    what: str, durations: Durations, limit_ms: float, limit_is: str = "", runs: str = "runs"
+) -> Check:
+    """Return the check of what 99 runs of 100 took, ms.
 
-
-def _latency(found: Measured, period_ms: float) -> list[Check]:
-    """Return the checks of 99 runs of 100, of ticks missed, and of the median, which must stay."""
-    paced, limit_ms = found.at_rate.paced, min(INFERENCE_LIMIT_MS, period_ms)
-    ticks = len(paced.inference) + paced.missed
-    return [
-        _p99("inference, p99, back to back, ms", found.back_to_back, limit_ms, period_ms),
-        _p99("inference, p99, at the policy's rate, ms", paced.inference, limit_ms, period_ms),
-        _p99("preprocessing, p99, ms", paced.preprocessing, PREPROCESSING_LIMIT_MS, period_ms),
-        _p99(
-            "preprocessing and inference, p99, ms",
-            paced.preprocessing.plus(paced.inference),
-            period_ms,
-            period_ms,
-        ),
-        Check(
-            what="ticks missed, share",
-            value=paced.missed / ticks,
-            limit=MISSED_LIMIT,
-            where=f"{paced.missed} of {ticks} ticks",
-        ),
-        drift(found.at_rate),
-    ]
-
-
-def _p99(what: str, durations: Durations, limit_ms: float, period_ms: float) -> Check:
+    Args:
+        what: Name of the figure.
+        durations: Of the runs.
+        limit_ms: What they may take, ms.
+        limit_is: Why that much; empty where it is a limit of its own.
+        runs: What they are called.
+    """
     median_ms = durations.percentile_s(50) * 1e3
-    period = "; the limit is the policy's period" if limit_ms == period_ms else ""
+    reason = f"; the limit is {limit_is}" if limit_is else ""
     return Check(
         what=what,
         value=durations.percentile_s(99) * 1e3,
         limit=limit_ms,
-        where=f"{len(durations)} runs, median {median_ms:.3g} ms{period}",
+        where=f"{len(durations)} {runs}, median {median_ms:.3g} ms{reason}",
     )
 
 
-def drift(found: AtRate) -> Check:
+def _missed(found: AtRate, ticks: str) -> Check:
+    wanted = len(found.runs) + found.missed
+    return Check(
+        what=f"{ticks} missed, share",
+        value=found.missed / wanted,
+        limit=MISSED_LIMIT,
+        where=f"{found.missed} of {wanted} {ticks}",
+    )
+
+
+def _drift(found: AtRate) -> Check:
     """Return the check of the second half's median, which names what could have slowed it."""
-    first_ms, second_ms = (half_s * 1e3 for half_s in found.paced.inference.halves_p50_s())
+    first_ms, second_ms = (half_s * 1e3 for half_s in found.runs.inference.halves_p50_s())
     return Check(
         what="inference, median of the second half, ms",
         value=second_ms,
@@ -182,7 +186,7 @@ def _changes(series: dict[str, Series], units: tuple[str, ...]) -> str:
     )
 
 
-def power(series: dict[str, Series]) -> list[Check]:
+def _power(series: dict[str, Series]) -> list[Check]:
     """Return the check of the mean power, where it is told.
 
     Of several rails the largest is taken: boards that measure their input have it among them.

@@ -21,7 +21,7 @@ from policy_inference.service.protocol import (
     HEADER,
     RESET,
     Code,
-    Header,
+    FrameHeader,
     Hello,
     ServiceError,
     Transport,
@@ -104,8 +104,8 @@ class PolicyClient:
             ServiceError: The service refuses (its code), or does not answer in time (TOO_LATE).
             PolicyError: The service has ended, or closed the connection.
         """
-        self._stream, self._timeout_s, self._sequence = _Stream(connection), timeout_s, 0
-        self._through: _Stream | _Shared = self._stream
+        self._stream, self._timeout_s, self._sequence = _FrameStream(connection), timeout_s, 0
+        self._through: _FrameStream | _Shared = self._stream
         try:
             self._stream.send(frame(Type.HELLO, hello.pack()), timeout_s)
             shared = hello.transport is Transport.SHARED_MEMORY
@@ -180,7 +180,7 @@ class PolicyClient:
         self._through.close()
 
 
-class _Stream:
+class _FrameStream:
     """Frames over a connection."""
 
     def __init__(self, connection: socket.socket) -> None:
@@ -194,7 +194,7 @@ class _Stream:
             self.connection.settimeout(timeout_s)
             self.connection.sendall(data)
 
-    def receive(self, files: int = 0, begin: bytes = b"") -> tuple[Header, bytes]:
+    def receive(self, files: int = 0, begin: bytes = b"") -> tuple[FrameHeader, bytes]:
         """Return the next frame that is no ERROR, within the time of what was sent last."""
         header = read_header(begin + self._exactly(HEADER.size - len(begin), files))
         if header.length > _LONGEST:
@@ -236,7 +236,7 @@ class _Stream:
 class _Shared:
     """Frames through shared memory; what ends the session still comes over the connection."""
 
-    def __init__(self, stream: _Stream, welcome: Welcome) -> None:
+    def __init__(self, stream: _FrameStream, welcome: Welcome) -> None:
         if len(stream.files) != 1:
             raise ServiceError(
                 Code.BAD_FRAME, f"expected a file with the WELCOME, found {len(stream.files)}"
@@ -253,7 +253,7 @@ class _Shared:
             except PolicyError:  # The service has ended: `receive` reads what it said before.
                 return
 
-    def receive(self) -> tuple[Header, bytes]:
+    def receive(self) -> tuple[FrameHeader, bytes]:
         while not self._memory.answered():
             self._stream.sleep()
         answer = self._memory.take()
@@ -269,7 +269,7 @@ class _Shared:
         self._stream.close()
 
 
-def _no_error(header: Header, payload: bytes) -> tuple[Header, bytes]:
+def _no_error(header: FrameHeader, payload: bytes) -> tuple[FrameHeader, bytes]:
     """Return the frame; raise what an ERROR says."""
     if header.type != Type.ERROR:
         return header, payload

@@ -20,7 +20,7 @@ from policy_inference.service.protocol import (
     RESET,
     VERSION,
     Code,
-    Header,
+    FrameHeader,
     Hello,
     ServiceError,
     Transport,
@@ -39,7 +39,7 @@ _ITEM = 4
 # Plain numbers: each look at a member of an enumeration is a call of Python 3.11.
 _OBSERVATION, _ACTION = int(Type.OBSERVATION), int(Type.ACTION)
 _HEADER_BYTES = HEADER.size
-_OF_EACH = Header._fields.index("sequence")
+_OF_EACH = FrameHeader._fields.index("sequence")
 """Fields before this one are the same in each request of most clients."""
 _MOST_WAKES = 64
 """Taken at once; of an honest client there is one, rarely two."""
@@ -65,7 +65,7 @@ class FramedConnection(Connection):
         self._token = token
         # If one byte more than a frame arrives, the client sent more than one.
         self._request = memoryview(bytearray(LONGEST_HELLO + 1))
-        self._header = Header(*[0] * len(Header._fields))
+        self._header = FrameHeader(*[0] * len(FrameHeader._fields))
         self._answer, self._answer_row_bytes = memoryview(b""), 0
         self._usual: tuple[int, ...] = ()
         self._wakes = memoryview(bytearray(_MOST_WAKES))
@@ -176,12 +176,12 @@ class FramedConnection(Connection):
         with contextlib.suppress(OSError):
             self._send(WAKE)
 
-    def _begin(self, session: ClientSession, header: Header) -> None:
+    def _begin(self, session: ClientSession, header: FrameHeader) -> None:
         session.rows = header.rows
         if header.flags == RESET:
             session.restarts = True
 
-    def _check(self, header: Header) -> None:
+    def _check(self, header: FrameHeader) -> None:
         """Refuse what is no frame that may come now."""
         if header[:_OF_EACH] == self._usual:
             return

@@ -71,7 +71,7 @@ def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watch
 
 
 def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
-    """Return what can be judged of a bare model whose mean and divisor [size] are known."""
+    """Return what can be judged of a model file whose mean and divisor [size] are known."""
     mean, _ = statistics
     return [
         Watched(

@@ -6,43 +6,46 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policy_inference.backends.base import BackendBase, timed_runs
+from policy_inference.backends.base import timed_runs
+from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, open_models
-from policy_inference.bundle.bundle import JointBundle, ModelFiles
+from policy_inference.bundle.bundle import ModelFiles
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.interfaces import Tensor
-from policy_inference.self_test.parity import require_parity
-from policy_inference.service.apart import require_apart
-from policy_inference.service.bare import BareModel
+from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.parity import require_parity
+from policy_inference.service.batch_isolation import require_isolation
 from policy_inference.service.batching import batch_axes, with_rows
+from policy_inference.service.model_file import ModelFile
 from policy_inference.service.policy import ServedPolicy, policy_of
 from policy_inference.service.serving import ServedModel
 
 _log = logging.getLogger("policy_inference")
 
 
-class OrderError(PolicyError):
+class ServeRequestError(PolicyError):
     """What is asked for contradicts itself."""
 
     exit_status = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What is to be served: a bundle or a model, one of them.
+class ServeRequest:
+    """What is to be served: a bundle or a model file, one of them.
 
     Attributes:
         bundle: Folder, or name of an installed one; "" for none.
-        model: File without a contract; None for none.
-        obs_stats: Statistics of the bare model's observations.
-        obs_dim: Values of the bare model's observation.
-        act_dim: Values of the bare model's action.
-        precision: Of the bare model.
+        model: Model file, which has no contract; None for none.
+        obs_stats: Statistics of that file's observations.
+        obs_dim: Values of an observation of that file.
+        act_dim: Values of an action of that file.
+        precision: Of that file.
         backends: Names, the preferred one first.
         options: Of back ends.
         public_key: Keys of which one must have signed the bundle; "" for none.
@@ -64,122 +67,124 @@ class Order:
     warmup: int = 32
 
 
-def open_served(order: Order) -> ServedModel:
+def open_served(request: ServeRequest) -> ServedModel:
     """Open what is to be served, and prove it: golden rows, and robots that do not mix.
 
     Raises:
-        OrderError: What is asked for contradicts itself.
+        ServeRequestError: What is asked for contradicts itself.
         PolicyError: It cannot be served, with the reason.
         OSError: A file cannot be read.
     """
-    _require_consistent(order)
-    opened = list[BackendBase]()
-    try:
-        served = _open_bundle(order, opened) if order.bundle else _open_bare(order, opened)
-        for backend in opened:
-            timed_runs(backend.run, order.warmup)
-    except BaseException:
-        for backend in opened:
-            backend.close()
-        raise
+    _require_consistent(request)
+    with ExitStack() as opened:
+        open_one = _open_bundle if request.bundle else _open_file
+        served = open_one(request, opened)
+        opened.pop_all()
     return served
 
 
-def _open_bundle(order: Order, opened: list[BackendBase]) -> ServedModel:
+def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
+    kind = JointKind()
     bundle = load_bundle(
-        order.bundle,
-        trusted_keys(order.public_key),
-        kind=JointBundle,
+        request.bundle,
+        trusted_keys(request.public_key),
+        kind=kind.bundle,
         instead="act_policy_node runs this policy; observations of cameras go by ROS topics",
     )
-    backend = _opened(bundle.models[0], order, order.backends, opened)
+    models = _opened(bundle.models[0], request, request.backends, opened)
     golden: Mapping[str, Tensor] = {}
     if bundle.contract.model.golden:
-        require_parity(bundle, backend)
-        golden = bundle.golden() if order.batch > 1 else {}
+        rows = kind.golden_rows(bundle)
+        require_parity(kind, bundle, models, rows)
+        golden = rows.inputs
     else:
         _log.warning(
             "%s: no golden rows, so nobody knows whether the model computes here what it "
             "should; `model_tools complete` adds them",
             bundle.path,
         )
-    return _served(policy_of(bundle), bundle.models[0], order, backend, opened, golden)
+    return _served(policy_of(bundle), bundle.models[0], request, models, opened, golden)
 
 
-def _open_bare(order: Order, opened: list[BackendBase]) -> ServedModel:
-    assert order.model is not None  # since there is no bundle
-    if len(order.backends) != 1:
+def _open_file(request: ServeRequest, opened: ExitStack) -> ServedModel:
+    assert request.model is not None  # since there is no bundle
+    if len(request.backends) != 1:
         raise BackendError(
-            f"expected one back end, since {order.model} is a file of one, found "
-            f"{', '.join(order.backends) or 'none'}"
+            f"expected one back end, since {request.model} is a file of one, found "
+            f"{', '.join(request.backends) or 'none'}"
         )
-    bare = BareModel(
-        file=order.model,
-        precision=order.precision,
-        obs_stats=order.obs_stats,
-        obs_dim=order.obs_dim,
-        act_dim=order.act_dim,
+    file = ModelFile(
+        file=request.model,
+        precision=request.precision,
+        obs_stats=request.obs_stats,
+        obs_dim=request.obs_dim,
+        act_dim=request.act_dim,
     )
-    policy, files = bare.read(order.backends[0])
-    backend = _opened(files, order, order.backends, opened)
-    return _served(policy, files, order, backend, opened, {})
+    policy, files = file.read(request.backends[0])
+    models = _opened(files, request, request.backends, opened)
+    return _served(policy, files, request, models, opened, {})
 
 
 def _opened(
-    files: ModelFiles, order: Order, names: Sequence[str], opened: list[BackendBase]
-) -> BackendBase:
+    files: ModelFiles, request: ServeRequest, names: Sequence[str], opened: ExitStack
+) -> OpenedModels:
     options = {
         name: given
-        for name, given in order.options.items()
-        if name in names or name not in order.backends
+        for name, given in request.options.items()
+        if name in names or name not in request.backends
     }
-    backends, skipped = open_models((files,), names, options)
-    for reason in skipped:
+    models = opened.enter_context(open_models((files,), names, options))
+    for reason in models.skipped:
         _log.warning("falls back to another back end: %s", reason)
-    (backend,) = backends.values()
-    opened.append(backend)
-    backend.warm_up()
-    return backend
+    models.warm_up()
+    return models
 
 
 def _served(
     policy: ServedPolicy,
     files: ModelFiles,
-    order: Order,
-    backend: BackendBase,
-    opened: list[BackendBase],
+    request: ServeRequest,
+    models: OpenedModels,
+    opened: ExitStack,
     golden: Mapping[str, Tensor],
 ) -> ServedModel:
-    """Return the opened model, with its batch where one is asked for."""
-    if order.batch == 1:
-        return ServedModel(policy, backend)
+    """Return the opened model, with its batch where one is asked for, as fast as they get."""
+    alone = models.first
+    if request.batch == 1:
+        served = ServedModel(policy, alone)
+        timed_runs(alone.run, request.warmup)
+        return served
     states = policy.contract.state if policy.contract else ()
     carried = {name for pair in states for name in (pair.input, pair.output)}
-    axes = batch_axes(backend.name, backend.file, carried)
-    several = _opened(with_rows(files, axes, order.batch), order, [backend.name], opened)
-    require_apart(policy, backend, several, axes, order.batch, golden)
-    return ServedModel(policy, backend, (several, axes, order.batch))
+    axes = batch_axes(alone.name, alone.file, carried)
+    of_batch = with_rows(files, axes, request.batch)
+    several = _opened(of_batch, request, [alone.name], opened).first
+    require_isolation(policy, alone, several, axes, request.batch, golden)
+    served = ServedModel(policy, alone, (several, axes, request.batch))
+    for backend in (alone, several):
+        timed_runs(backend.run, request.warmup)
+    return served
 
 
-def _require_consistent(order: Order) -> None:
+def _require_consistent(request: ServeRequest) -> None:
     """Raise where options contradict each other."""
-    if bool(order.bundle) == (order.model is not None):
-        found = "both" if order.bundle else "neither"
-        raise OrderError(
+    if bool(request.bundle) == (request.model is not None):
+        found = "both" if request.bundle else "neither"
+        raise ServeRequestError(
             f"expected --bundle, or --model for a file without a contract, found {found}"
         )
-    if order.batch < 1 or order.warmup < 0:
-        raise OrderError(
+    if request.batch < 1 or request.warmup < 0:
+        raise ServeRequestError(
             "expected --batch of at least 1 and --warmup of at least 0, found "
-            f"{order.batch} and {order.warmup}"
+            f"{request.batch} and {request.warmup}"
         )
-    if order.bundle and order.obs_stats:
-        raise OrderError(
+    if request.bundle and request.obs_stats:
+        raise ServeRequestError(
             f"--obs-stats: expected none, since the bundle says how observations are "
-            f"normalised, found {order.obs_stats}; both would normalise twice"
+            f"normalised, found {request.obs_stats}; both would normalise twice"
         )
-    sizes: Mapping[str, int | None] = {"--obs-dim": order.obs_dim, "--act-dim": order.act_dim}
+    sizes: Mapping[str, int | None] = {"--obs-dim": request.obs_dim, "--act-dim": request.act_dim}
     for option, size in sizes.items():
-        if size is not None and (order.bundle or size < 1):
-            expected = "none, since the bundle says it" if order.bundle else "1 or more"
-            raise OrderError(f"{option}: expected {expected}, found {size}")
+        if size is not None and (request.bundle or size < 1):
+            expected = "none, since the bundle says it" if request.bundle else "1 or more"
+            raise ServeRequestError(f"{option}: expected {expected}, found {size}")

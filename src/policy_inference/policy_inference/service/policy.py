@@ -114,7 +114,7 @@ class ServedPolicy:
         rate_hz: Ticks per second that it was trained for; 0 where not known.
         inputs: What an observation fills, one after another.
         output: Tensor that is the action.
-        contract: What the bundle says; None of a bare model.
+        contract: What the bundle says; None of a model file.
         watched: What is known of healthy observations.
     """
 

@@ -91,7 +91,7 @@ class ServiceError(PolicyError):
         super().__init__(text)
 
 
-class Header(NamedTuple):
+class FrameHeader(NamedTuple):
     """Header of a frame, as on the wire."""
 
     magic: int
@@ -267,13 +267,13 @@ def error_frame(
     )
 
 
-def read_header(buffer: bytes | bytearray | memoryview) -> Header:
+def read_header(buffer: bytes | bytearray | memoryview) -> FrameHeader:
     """Read a header that must be one of this version.
 
     Raises:
         ServiceError: It is not.
     """
-    header = Header._make(HEADER.unpack_from(buffer))
+    header = FrameHeader._make(HEADER.unpack_from(buffer))
     if header.magic != MAGIC:
         raise ServiceError(
             Code.BAD_FRAME,

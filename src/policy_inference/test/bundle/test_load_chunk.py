@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.backends.registry import open_graphs
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle, JointBundle, stated_hashes
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, BundleError
@@ -72,7 +72,7 @@ def test_changed_graph_is_found_by_verify_and_before_it_is_opened(
     bundle, file = load_bundle(chunk_dir, kind=ChunkBundle), chunk_dir / name / f"{name}.onnx"
     file.write_bytes(file.read_bytes() + b"\0")
 
-    for judge in (bundle.verify, lambda: open_graphs(bundle, ["onnx"])):
+    for judge in (bundle.verify, lambda: open_models(bundle.models, ["onnx"])):
         with pytest.raises(BundleError, match="expected sha256") as caught:
             judge()
         assert str(file) in str(caught.value)
@@ -94,7 +94,7 @@ def test_verify_reports_all_damaged_files_at_once(chunk_dir: Path) -> None:
 
 def test_backend_without_artifact_rejected_with_the_graph(chunk_dir: Path) -> None:
     with pytest.raises(BackendError) as caught:
-        open_graphs(load_bundle(chunk_dir, kind=ChunkBundle), ["rknn"])
+        open_models(load_bundle(chunk_dir, kind=ChunkBundle).models, ["rknn"])
 
     assert str(caught.value).endswith(
         f"no artifact for the backend 'rknn' in graphs.{LARGE}; this bundle has onnx; compile one "
@@ -119,7 +119,7 @@ def test_graph_that_is_another_than_the_contract_says_is_not_opened(edit_chunk: 
         match=r"expected images float32\[1, 3, 12, 16\] as in .*, "
         r"found images float32\[1, 3, 16, 24\]",
     ):
-        open_graphs(load_bundle(file.parent, kind=ChunkBundle), ["onnx"])
+        open_models(load_bundle(file.parent, kind=ChunkBundle).models, ["onnx"])
 
 
 def test_golden_rows_are_observations_and_chunks(chunk_dir: Path) -> None:
@@ -171,7 +171,7 @@ def test_bundle_without_golden_rows_says_what_writes_them(edit_chunk: Edit) -> N
         (
             "cameras.phone",
             lambda rows: (rows / 255).astype(np.float32),
-            "expected a picture in uint8, found float32[5, 12, 16, 3]",
+            "expected an image in uint8, found float32[5, 12, 16, 3]",
         ),
         (
             "state",

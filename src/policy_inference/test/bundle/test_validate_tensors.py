@@ -52,7 +52,7 @@ TERMS: list[Contradiction] = [
     ),
     (
         {"observations.obs.terms.3.term": "lastaction"},
-        "observations.obs.terms[3].term: expected one of base_ang_vel, base_lin_vel, ",
+        "observations.obs.terms[3].term: expected one of joint_pos, joint_vel, ",
     ),
     (
         {"observations.obs.terms.2.joints": ["hip"]},

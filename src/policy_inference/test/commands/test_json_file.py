@@ -84,7 +84,7 @@ def test_longest_name_is_written_and_a_longer_one_refused_before(tmp_path: Path)
 @pytest.mark.parametrize("folder", ["file", "nowhere"])
 def test_folder_that_is_none_is_refused_before(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(PolicyError, match="expected a folder to write to"):
+    with pytest.raises(PolicyError, match="expected a folder that can be written to"):
         refuse_unwritable(tmp_path / folder / "a.json", force=False)
 
 

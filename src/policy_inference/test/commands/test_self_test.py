@@ -79,7 +79,7 @@ def test_a_folder_for_the_report_must_be_there(
 ) -> None:
     assert run(bundle, "--output", "nowhere/mine.json") == 1
 
-    assert "nowhere: expected a folder to write to, found none" in caplog.text
+    assert "nowhere: expected a folder that can be written to, found: No such file" in caplog.text
 
 
 def test_name_that_is_too_long_is_refused_before_anything_is_measured(

@@ -14,14 +14,15 @@ from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import (
     chunk_checks,
-    chunk_difference,
+    chunk_differences,
     chunk_limits,
     coarsest,
-    feature_difference,
-    normalised_chunks,
+    features_checks,
     rad_difference,
     swapped_check,
 )
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.core.chunks.normalise import VectorNormaliser
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
@@ -42,12 +43,16 @@ def chunks() -> F64:
     return np.random.default_rng(0).normal(size=(6, 8, 3))
 
 
+def measured(contract: ChunkContract, found: F64, expected: F64) -> Difference:
+    """Return the difference of normalised chunks [rows, steps, actions]."""
+    units = VectorNormaliser(contract.action.normalisation, 3).undo(expected)
+    (difference,) = chunk_differences(contract, {"normalised_chunk": found}, {"chunk": units})
+    return difference
+
+
 def checks(contract: ChunkContract, expected: F64, found: F64) -> dict[str, bool]:
-    difference = chunk_difference(contract, found, expected)
-    return {
-        check.what: bool(check)
-        for check in chunk_checks(difference, expected, found, "rows", LOOSE)
-    }
+    difference = measured(contract, found, expected)
+    return {check.what: bool(check) for check in chunk_checks(difference, "rows", LOOSE)}
 
 
 def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
@@ -56,10 +61,10 @@ def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
     found = chunks.copy()
     found[4, 7, 1] += 0.5
 
-    difference = chunk_difference(contract, found, chunks)
+    difference = measured(contract, found, chunks)
 
     assert difference.worst == (4, "elbow_flex")
-    assert difference.max_abs_each == pytest.approx([0.0, 0.5, 0.0])
+    assert difference.max_abs_each == pytest.approx([0.0, 0.5, 0.0], abs=1e-8)
     product = np.vdot(found[4], chunks[4])
     lengths = np.linalg.norm(found[4]) * np.linalg.norm(chunks[4])
     assert difference.cosine.min() == pytest.approx(product / lengths)
@@ -77,20 +82,33 @@ def test_a_degree_is_a_degree_and_a_gripper_is_no_angle_in_degrees(contract: Chu
 
 
 def test_normalised_chunks_are_deviations_of_the_action(contract: ChunkContract) -> None:
-    chunk = np.array([[20.0, 25.0, 50.0]])
+    chunks = np.array([[[20.0, 25.0, 50.0]]])
 
-    assert normalised_chunks(contract, chunk) == pytest.approx(np.array([[1.0, 1.0, 0.0]]))
+    (difference,) = chunk_differences(
+        contract, {"normalised_chunk": np.zeros((1, 1, 3))}, {"chunk": chunks}
+    )
+
+    assert difference.expected == pytest.approx(np.array([[1.0, 1.0, 0.0]]))
 
 
-def test_features_are_measured_by_channel() -> None:
-    expected = np.random.default_rng(1).normal(size=(2, 4, 3, 5))
+def test_features_are_measured_by_channel_and_their_direction_is_judged(
+    contract: ChunkContract, chunks: F64
+) -> None:
+    expected = np.random.default_rng(1).normal(size=(6, 4, 3, 5))
     found = expected.copy()
-    found[1, 2, 0, 0] += 2.0
+    found[1, 2, 0, 0] -= 20.0
 
-    difference = feature_difference("laptop", found, expected)
+    _, difference = chunk_differences(
+        contract,
+        {"normalised_chunk": chunks, "features.laptop": found},
+        {"chunk": chunks, "features.laptop": expected, "features.phone": expected},
+    )
+    (check,) = features_checks([difference], "rows", Limits(rmse=0.0, cosine_min=0.9))
 
     assert difference.output == "features of laptop"
     assert difference.worst == (1, "channel 2")
+    assert check.what == "smallest cosine of features of laptop"
+    assert not check
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.state_fields import velocity_of
 from policy_inference.core.messages import (
-    ImuReader,
     JointStateReader,
-    OdometryReader,
+    MessageReader,
     VectorReader,
     stamp_ns,
     state_reader,
-    velocity_of,
 )
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
@@ -66,6 +65,10 @@ def imu(quat_xyzw: Sequence[float] = (0.0, 0.0, 0.0, 1.0), ang_vel: float = 0.0)
         orientation_covariance=[0.0] * 9,
         angular_velocity=vector(ang_vel, 2.0, 3.0),
     )
+
+
+def imu_reader(state: RobotState) -> MessageReader:
+    return state_reader("imu/data", NAMES, state)
 
 
 def scan(values: Sequence[float]) -> SimpleNamespace:
@@ -124,7 +127,7 @@ class TestJointState:
 
 class TestImu:
     def test_orientation_and_rate_are_taken_as_the_names_say(self, state: RobotState) -> None:
-        ImuReader(state).read(imu((0.1, 0.2, 0.3, math.sqrt(0.86)), 1.0))
+        imu_reader(state).read(imu((0.1, 0.2, 0.3, math.sqrt(0.86)), 1.0))
         np.testing.assert_allclose(state["quat_xyzw"], (0.1, 0.2, 0.3, math.sqrt(0.86)))
         assert state["ang_vel_body"].tolist() == [1.0, 2.0, 3.0]
 
@@ -132,7 +135,7 @@ class TestImu:
     def test_orientation_that_is_not_given_is_refused_and_writes_nothing(
         self, state: RobotState, quat: Sequence[float]
     ) -> None:
-        reader = ImuReader(state)
+        reader = imu_reader(state)
         reader.read(imu(ang_vel=1.0))
         with pytest.raises(RobotError, match="expected an orientation"):
             reader.read(imu(quat, ang_vel=5.0))
@@ -142,25 +145,25 @@ class TestImu:
         message = imu()
         message.orientation_covariance[0] = -1.0
         with pytest.raises(RobotError, match="must fuse one"):
-            ImuReader(state).read(message)
+            imu_reader(state).read(message)
 
     @pytest.mark.parametrize("value", [NAN, math.inf])
     def test_what_is_not_finite_goes_through_to_the_guard(
         self, state: RobotState, value: float
     ) -> None:
-        ImuReader(state).read(imu((value, 0.0, 0.0, 1.0)))
+        imu_reader(state).read(imu((value, 0.0, 0.0, 1.0)))
         assert not math.isfinite(state["quat_xyzw"][0])
 
     def test_policy_without_orientation_takes_an_imu_without_one(self) -> None:
         state = RobotState(observed([{"term": "base_ang_vel"}]))
-        ImuReader(state).read(imu((0.0, 0.0, 0.0, 0.0), ang_vel=1.0))
+        imu_reader(state).read(imu((0.0, 0.0, 0.0, 0.0), ang_vel=1.0))
         assert state["ang_vel_body"][0] == 1.0
 
 
 def test_odometry_gives_the_velocity_in_the_body_frame() -> None:
     state = RobotState(observed([{"term": "base_lin_vel"}]))
     twist = SimpleNamespace(linear=vector(1.0, 2.0, 3.0))
-    OdometryReader(state).read(SimpleNamespace(twist=SimpleNamespace(twist=twist)))
+    state_reader("odom", NAMES, state).read(SimpleNamespace(twist=SimpleNamespace(twist=twist)))
     assert state["lin_vel_body"].tolist() == [1.0, 2.0, 3.0]
 
 

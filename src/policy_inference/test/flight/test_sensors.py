@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from policy_inference.core.messages import has_orientation, stamp_ns, state_reader, velocity_of
+from policy_inference.bundle.state_fields import require_orientation, velocity_of
+from policy_inference.core.messages import stamp_ns, state_reader
 from policy_inference.core.state import RobotState
 from policy_inference.flight.description import Topic
 from policy_inference.flight.recording import Recording
@@ -90,7 +91,7 @@ def test_values_that_no_policy_reads_are_there_too() -> None:
     imu = decoded(
         IMU, MESSAGES.imu(STAMP_NS, np.array(UPRIGHT), np.zeros(3), np.array([0.0, 0.5, 9.81]))
     )
-    assert has_orientation(imu)
+    require_orientation(imu)
     assert (imu.linear_acceleration.y, imu.linear_acceleration.z) == (0.5, 9.81)
     feet = decoded(
         CONTACT_FORCES,

@@ -145,7 +145,7 @@ def test_graphs_that_compute_something_else_than_the_golden_rows_are_refused(
     contract = other / "policy.yaml"
     text = contract.read_text("utf-8").replace(f"- {OFFSET_RAD}", f"- {2 * OFFSET_RAD}")
     contract.write_text(text, "utf-8")
-    assert "the graphs are not the same function here" in refusal(ready, other)
+    assert "the policy is not the same function here" in refusal(ready, other)
     assert runs(ready).commands[-1].position == commanded()
 
 

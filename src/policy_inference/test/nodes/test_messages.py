@@ -13,8 +13,10 @@ from std_msgs.msg import Float32MultiArray
 
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.core.messages import stamp_ns, state_reader, velocity_of
+from policy_inference.bundle.state_fields import STATE_FIELDS, StateField, velocity_of
+from policy_inference.core.messages import stamp_ns, state_reader
 from policy_inference.core.state import RobotState
+from policy_inference.nodes.sampling import message_class
 
 from .bundles import JOINTS, MISSING, write_bundle
 from .harness import stamp
@@ -61,6 +63,14 @@ def test_every_sensor_message_is_read(tmp_path: Path) -> None:
     assert state["ang_vel_body"].tolist() == [0.0, 0.0, 5.0]
     assert state["lin_vel_body"].tolist() == [1.0, 2.0, 3.0]
     assert state["external:scan"].tolist() == [6.0, 7.0]
+
+
+@pytest.mark.parametrize("field", STATE_FIELDS.values(), ids=STATE_FIELDS.keys())
+def test_every_field_of_the_state_is_in_each_message_of_its_topic(field: StateField) -> None:
+    for kind in field.topic.types:
+        message = message_class(kind)()
+        if field.read is not None:
+            assert len(field.read(message)) == (0 if field.size == "joints" else field.size)
 
 
 def test_velocity_comes_from_twist_and_from_stamped_twist() -> None:

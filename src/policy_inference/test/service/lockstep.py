@@ -24,7 +24,7 @@ from policy_inference.service.policy import policy_of
 from policy_inference.service.protocol import (
     HEADER,
     Code,
-    Header,
+    FrameHeader,
     Hello,
     ServiceError,
     Type,
@@ -113,8 +113,7 @@ class Service:
         files, (_, file) = bundle.models[0], bundle.artifact("onnx")
         axes = batch_axes("onnx", file, ())
         backend, batched = (
-            open_models([one], ["onnx"])[0]["model"]
-            for one in (files, with_rows(files, axes, BATCH))
+            open_models([one], ["onnx"]).first for one in (files, with_rows(files, axes, BATCH))
         )
         self.raw, self.framed = folder / "raw.sock", folder / "framed.sock"
         self.model, self.notes, self.clock = (
@@ -213,7 +212,7 @@ def receive_action(client: socket.socket) -> F32:
     return np.frombuffer(receive(client, 4 * ACT_DIM), np.float32)
 
 
-def receive_frame(client: socket.socket) -> tuple[Header, bytes]:
+def receive_frame(client: socket.socket) -> tuple[FrameHeader, bytes]:
     header = read_header(receive(client, HEADER.size))
     return header, receive(client, header.length)
 

@@ -17,7 +17,7 @@ import yaml
 from onnx import helper
 
 from policy_inference.errors import BackendError
-from policy_inference.service.opening import Order, open_served
+from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Code
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, weights
@@ -49,7 +49,7 @@ def serve(tmp_path: Path) -> Any:
             model["inputs"]["h_in"] = model["outputs"]["h_out"] = {"shape": STATE}
             contract["state"] = [{"input": "h_in", "output": "h_out"}]
         (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
-        opened.append(open_served(Order(bundle=str(folder), batch=4)))
+        opened.append(open_served(ServeRequest(bundle=str(folder), batch=4)))
         return opened[-1]
 
     yield apply
@@ -286,7 +286,7 @@ def test_batch_where_the_model_mixes_the_robots_only_at_golden_rows_refused(tmp_
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract), "utf-8")
 
     with pytest.raises(BackendError, match="computes with its open axis"):
-        open_served(Order(bundle=str(folder), batch=4))
+        open_served(ServeRequest(bundle=str(folder), batch=4))
 
 
 def test_batch_where_the_open_axis_is_not_the_robots_refused(serve: Serve) -> None:

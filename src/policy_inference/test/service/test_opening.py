@@ -15,7 +15,7 @@ import pytest
 
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.errors import BackendError, BundleError, PolicyError
-from policy_inference.service.opening import Order, OrderError, open_served
+from policy_inference.service.opening import ServeRequest, ServeRequestError, open_served
 from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save_linear, save_recurrent, save_sum, weights
@@ -32,11 +32,11 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def served() -> Iterator[Any]:
-    """Opens what an order names; closed at the end."""
+    """Opens what a request names; closed at the end."""
     opened = list[ServedModel]()
 
-    def apply(**order: Any) -> ServedModel:
-        opened.append(open_served(Order(**order)))
+    def apply(**request: Any) -> ServedModel:
+        opened.append(open_served(ServeRequest(**request)))
         return opened[-1]
 
     yield apply
@@ -145,7 +145,7 @@ def test_installed_bundle_that_is_not_there_refused_with_those_that_are(served: 
         served(bundle="wlak")
 
 
-def test_bare_model_is_served_as_its_file_says(served: Any, model_file: Path) -> None:
+def test_model_file_is_served_as_its_file_says(served: Any, model_file: Path) -> None:
     model = served(model=model_file)
 
     assert (model.name, model.version, model.rate_hz, model.joints) == ("walk", "", 0.0, ())
@@ -156,7 +156,7 @@ def test_bare_model_is_served_as_its_file_says(served: Any, model_file: Path) ->
     )
 
 
-def test_bare_model_gets_observations_less_the_mean_over_the_deviation_with_its_floor(
+def test_model_file_gets_observations_less_the_mean_over_the_deviation_with_its_floor(
     served: Any, model_file: Path
 ) -> None:
     stats = write_stats(
@@ -169,7 +169,7 @@ def test_bare_model_gets_observations_less_the_mean_over_the_deviation_with_its_
     np.testing.assert_allclose(model.backend.inputs["obs"][0], [0.5, 500.0, 1.0], rtol=1e-3)
 
 
-def test_bare_model_of_another_back_end_is_served_in_the_precision_that_is_given(
+def test_model_file_of_another_back_end_is_served_in_the_precision_that_is_given(
     served: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rknnlite_double.install(monkeypatch=monkeypatch)
@@ -192,7 +192,7 @@ def test_bare_model_of_another_back_end_is_served_in_the_precision_that_is_given
     [Hello(scaling=Scaling.PHYSICAL), Hello(answer=Answer.TARGET)],
     ids=["physical", "target"],
 )
-def test_what_only_a_bundle_knows_is_not_offered_of_a_bare_model(
+def test_what_only_a_bundle_knows_is_not_offered_of_a_model_file(
     served: Any, model_file: Path, hello: Hello
 ) -> None:
     with pytest.raises(ServiceError, match="since this service has no bundle") as caught:
@@ -201,7 +201,7 @@ def test_what_only_a_bundle_knows_is_not_offered_of_a_bare_model(
     assert caught.value.code is Code.NOT_OFFERED
 
 
-def test_bare_model_with_an_open_batch_is_served_to_several_robots(
+def test_model_file_with_an_open_batch_is_served_to_several_robots(
     served: Any, tmp_path: Path
 ) -> None:
     model = served(model=save_linear(tmp_path / "m.onnx", 3, 2, batch="batch"), batch=4)
@@ -265,7 +265,7 @@ def test_size_that_the_file_leaves_open_and_nobody_gives_refused(
     ],
     ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
 )
-def test_bare_model_with_options_that_do_not_fit_it_refused(
+def test_model_file_with_options_that_do_not_fit_it_refused(
     served: Any, model_file: Path, given: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(PolicyError, match=said):
@@ -308,7 +308,9 @@ def test_statistics_beside_a_bundle_refused_since_both_would_normalise(
     folder = write_bundle(tmp_path / "bundle")
     stats = write_stats(tmp_path, mean=np.zeros(15), std=np.ones(15))
 
-    with pytest.raises(OrderError, match=r"--obs-stats: .*found .*npz; both would normalise twic"):
+    with pytest.raises(
+        ServeRequestError, match=r"--obs-stats: .*found .*npz; both would normalise twic"
+    ):
         served(bundle=str(folder), obs_stats=stats)
 
 
@@ -316,12 +318,12 @@ def test_statistics_beside_a_bundle_refused_since_both_would_normalise(
 def test_size_beside_a_bundle_refused(served: Any, tmp_path: Path, option: str) -> None:
     folder = write_bundle(tmp_path / "bundle")
 
-    with pytest.raises(OrderError, match=f"--{option.replace('_', '-')}: expected none"):
+    with pytest.raises(ServeRequestError, match=f"--{option.replace('_', '-')}: expected none"):
         served(bundle=str(folder), **{option: 15})
 
 
 def test_neither_bundle_nor_model_refused_as_wrong_arguments(served: Any) -> None:
-    with pytest.raises(OrderError, match="found neither") as caught:
+    with pytest.raises(ServeRequestError, match="found neither") as caught:
         served()
 
     assert caught.value.exit_status == 2
@@ -335,14 +337,14 @@ def test_neither_bundle_nor_model_refused_as_wrong_arguments(served: Any) -> Non
     ],
     ids=["two inputs", "recurrent"],
 )
-def test_bare_model_with_more_than_an_input_and_an_output_needs_a_contract(
+def test_model_file_with_more_than_an_input_and_an_output_needs_a_contract(
     served: Any, tmp_path: Path, save: Any
 ) -> None:
     with pytest.raises(BackendError, match=r"expected one input and one output, .*make a bundle"):
         served(model=save(tmp_path / "m.onnx"))
 
 
-def test_bare_model_of_whole_numbers_needs_a_contract(served: Any, tmp_path: Path) -> None:
+def test_model_file_of_whole_numbers_needs_a_contract(served: Any, tmp_path: Path) -> None:
     file = save_sum(tmp_path / "m.onnx", {"obs": "int64"}, 3)
 
     with pytest.raises(BackendError, match=r"found obs int64\[1, 3\]; .*make a bundle"):

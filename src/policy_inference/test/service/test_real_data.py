@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from policy_inference.service.opening import Order, open_served
+from policy_inference.service.opening import ServeRequest, open_served
 from policy_inference.service.protocol import Answer, Scaling
 
 from .serving_models import ask, session_of
@@ -28,7 +28,7 @@ def test_the_lite3_policy_answers_its_golden_actions(
     golden = dict(np.load(lite3 / "golden.npz"))
     shutil.copy(CONTRACT, tmp_path)
     shutil.copy(lite3 / "policy.onnx", tmp_path)
-    model = open_served(Order(bundle=str(tmp_path)))
+    model = open_served(ServeRequest(bundle=str(tmp_path)))
     session = session_of(model, scaling=scaling)
 
     answers = [ask(model, session, row) for row in golden["obs"]]
@@ -45,7 +45,7 @@ def test_the_lite3_policy_answers_recorded_sensors_with_the_targets_of_the_recor
     recorded = {name: array[::100] for name, array in np.load(lite3 / "rollout_50hz.npz").items()}
     shutil.copy(CONTRACT, tmp_path)
     shutil.copy(lite3 / "policy.onnx", tmp_path)
-    model = open_served(Order(bundle=str(tmp_path)))
+    model = open_served(ServeRequest(bundle=str(tmp_path)))
     session = session_of(model, scaling=Scaling.PHYSICAL, answer=Answer.TARGET)
     gravity, last_action = np.split(recorded["obs"], [3, 6, 33], axis=1)[1::2]
     default = np.tile([0.0, -0.65, 1.30], 4)

@@ -15,18 +15,18 @@ from policy_inference.assembly.ticks import Ticks
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.terms import TERMS
+from policy_inference.bundle.state_fields import COMMAND, velocity_of
+from policy_inference.bundle.terms import OWN_FIELDS, TERMS
 from policy_inference.core.command import CommandFader
 from policy_inference.core.limits import StricterLimits, limits_in_force, timeouts_in_force_ns
-from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED, state_reader, velocity_of
+from policy_inference.core.messages import message_types, state_reader
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
 from policy_inference.core.wire import Decode
 from policy_inference.errors import RobotError
 
-_OWN_FIELDS = ("last_action", "last_output", "phase", "tick")
-"""What a policy remembers from tick to tick, beside histories and recurrent state."""
 _SENSED = ("joint_pos", "joint_vel", "velocity_command")
+"""What coverage and nominal figures are judged by, whether the policy sees it or not."""
 
 
 class HeardMessages(Protocol):
@@ -52,15 +52,9 @@ class HeardMessages(Protocol):
         """Return the error about something at a time."""
 
 
-def input_types(contract: JointContract) -> dict[str, list[str]]:
+def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
     """Return the message types that each input of a policy may have."""
-    state, names = RobotState(contract), contract.joints.on_robot()
-    return {
-        name: [TWIST, TWIST_STAMPED]
-        if name == COMMAND
-        else [state_reader(name, names, state).message]
-        for name in state.inputs
-    }
+    return {name: message_types(name) for name in RobotState(contract).inputs}
 
 
 def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
@@ -75,7 +69,7 @@ def remembers(contract: JointContract) -> bool:
     observations = contract.observations.values()
     terms = [(term, observation) for observation in observations for term in observation.terms]
     return bool(contract.state) or any(
-        TERMS[term.term].field in _OWN_FIELDS
+        TERMS[term.term].field in OWN_FIELDS
         or (term.history_length or observation.history.length) > 1
         for term, observation in terms
     )

@@ -21,10 +21,8 @@ from model_tools.files.bags.blocks import (
     stamps_ns,
 )
 from policy_inference.assembly.observation import Arrival, newest_at_ticks
-from policy_inference.core.messages import TWIST, VectorReader
 from policy_inference.interfaces import Times
 
-WITHOUT_HEADER = (TWIST, VectorReader.message)
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
 

@@ -14,13 +14,13 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from model_tools.files.bags.blocks import Block
 from policy_inference.bundle.contract import JointContract
-from policy_inference.core.messages import COMMAND, state_reader
+from policy_inference.bundle.state_fields import COMMAND, JOINT_STATES
+from policy_inference.core.messages import state_reader
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Times
 
 _log = logging.getLogger("model_tools")
-JOINTS = "joint_states"
 _MESSAGES, _PAIRS = 512, 8
 """Neighbours that are compared of so many messages."""
 _JUMP_RAD, _UNTOLD, _FARTHER = 0.03, 0.5, 1.4
@@ -164,10 +164,11 @@ class OneRobot:
 
     def __init__(self, bag: Bag, topics: Mapping[str, str], contract: JointContract) -> None:
         """Prepare to read the messages of a recording."""
-        self._bag, self._topic = bag, topics.get(JOINTS, "")
+        self._bag, self._topic = bag, topics.get(JOINT_STATES.name, "")
         if self._topic:
             self._state = RobotState(contract)
-            self._reader = state_reader(JOINTS, contract.joints.on_robot(), self._state)
+            names = contract.joints.on_robot()
+            self._reader = state_reader(JOINT_STATES.name, names, self._state)
             self._decode = bag.decoder(self._topic)
 
     def look(self, name: str, block: Block, times: Times, new: Times) -> None:
@@ -176,7 +177,7 @@ class OneRobot:
         Raises:
             ToolError: They are of several robots or moments.
         """
-        if name != JOINTS:
+        if name != JOINT_STATES.name:
             return
         for first in range(0, len(new), _MESSAGES):
             places = new[first : first + _MESSAGES]

@@ -15,6 +15,7 @@ from model_tools.files.foreign import load_foreign_yaml, parse_foreign_yaml
 from model_tools.make.importers.draft import TODO, Draft, Path
 from model_tools.make.importers.joints import unlike_pairs
 from policy_inference.bundle.joint_values import per_joint
+from policy_inference.bundle.state_fields import IMU, fields_of
 from policy_inference.bundle.terms import TERMS
 from policy_inference.interfaces import F64
 
@@ -23,7 +24,7 @@ _PART = re.compile(r"\[(\d+|\*)\]\.?|([^.\[]+)\.?")
 _POSE = ("default_position", "position_min", "position_max")
 _PER_JOINT = (*_POSE, "stiffness", "damping")
 _SHOWN = 3
-_OF_IMU = ("quat_xyzw", "ang_vel_body", "gravity_body")
+_OF_IMU = [field.name for field in fields_of(IMU.name)]
 
 
 def answer_all(draft: Draft, given: Iterable[str], file: FilePath | None = None) -> None:

@@ -132,13 +132,9 @@ def _report(request: CalibrationRequest) -> AbstractContextManager[Path | None]:
 
 
 def _provenance(found: Calibrated, request: CalibrationRequest) -> dict[str, Any]:
-    contract, verdict = found.bundle.contract, found.verdict
+    verdict = found.verdict
     return {
-        "by": "model_tools calibrate",
-        "source": found.name,
-        "bundle": contract.name,
-        "bundle_version": contract.version,
-        "bundle_sha256": found.bundle.sha256,
+        **calibration_files.origin_of(found.bundle, found.name),
         "rows": found.coverage.rows,
         "selection": asdict(request.selection),
         "verdict": {

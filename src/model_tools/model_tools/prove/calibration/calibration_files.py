@@ -22,7 +22,7 @@ from model_tools.files.row_files import read_rows
 from model_tools.prove.calibration.collection import KINDS, Collection
 from policy_inference.backends.registry import open_backend
 from policy_inference.backends.rknn_toolkit.recipe import DATASET, write_dataset
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import Bundle, JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.comparison.rows import Rows, evenly, play
@@ -68,6 +68,17 @@ def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
             f"found others: {', '.join(odd)}"
         )
     return found
+
+
+def origin_of(bundle: Bundle, source: str) -> dict[str, Any]:
+    """Return what every file with samples says of where they are from."""
+    return {
+        "by": "model_tools calibrate",
+        "source": source,
+        "bundle": bundle.contract.name,
+        "bundle_version": bundle.contract.version,
+        "bundle_sha256": bundle.sha256,
+    }
 
 
 def write(

@@ -17,7 +17,7 @@ from model_tools.errors import ToolError
 from model_tools.files.bpu_files import ACT, sample_folders, write_samples
 from model_tools.files.outputs import new_folder
 from model_tools.files.rows import ObservationSource
-from model_tools.prove.calibration.calibration_files import MARKER
+from model_tools.prove.calibration.calibration_files import MARKER, origin_of
 from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     Progress,
@@ -76,7 +76,13 @@ def calibrate_chunks(
                 _write(found, name, form, made / name)
             ranges = {name: _ranges(found) for name, found in samples.items()}
         _warn(bundle, ranges)
-        text = json.dumps(_provenance(bundle, source, count, ranges), indent=1)
+        whole = {
+            **origin_of(bundle, source.name),
+            "samples": count,
+            "of": source.count,
+            "graphs": ranges,
+        }
+        text = json.dumps(whole, indent=1)
         (made / MARKER).write_text(text + "\n", "utf-8")
 
 
@@ -137,19 +143,3 @@ def _warn(bundle: ChunkBundle, ranges: Mapping[str, Mapping[str, Mapping[str, fl
                 found["min"],
                 found["max"],
             )
-
-
-def _provenance(
-    bundle: ChunkBundle, source: ObservationSource, count: int, ranges: Mapping[str, Any]
-) -> dict[str, Any]:
-    contract = bundle.contract
-    return {
-        "by": "model_tools calibrate",
-        "source": source.name,
-        "bundle": contract.name,
-        "bundle_version": contract.version,
-        "bundle_sha256": bundle.sha256,
-        "samples": count,
-        "of": source.count,
-        "graphs": ranges,
-    }

@@ -21,7 +21,7 @@ from numpy.lib.format import open_memmap
 from model_tools.errors import ToolError
 from model_tools.files.rows import ChunkObservation, ObservationSource
 from policy_inference.backends.base import BackendBase
-from policy_inference.backends.registry import open_graphs
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.bundle.contract import Graph
@@ -212,12 +212,8 @@ def _there(values: F64 | None) -> F64:
 @contextmanager
 def _encoders(bundle: ChunkBundle) -> Iterator[Mapping[str, BackendBase]]:
     """Give the opened graphs by name, which ONNX Runtime runs."""
-    opened, _ = open_graphs(bundle, ["onnx"])
-    try:
+    with open_models(bundle.models, ["onnx"]) as opened:
         yield {key.removeprefix("graphs."): backend for key, backend in opened.items()}
-    finally:
-        for backend in opened.values():
-            backend.close()
 
 
 def _rows(folder: Path, name: str, graph: Graph, count: int) -> dict[str, Tensor]:

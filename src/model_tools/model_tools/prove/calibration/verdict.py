@@ -15,6 +15,7 @@ from model_tools.prove.calibration.coverage import (
     TermCoverage,
 )
 from model_tools.prove.calibration.motion import moved_elsewhere, moved_wrongly
+from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS, fields_of
 
 _USUAL = 512
 """`compile` takes as many."""
@@ -25,15 +26,8 @@ _REPEATED, _SELDOM, HALFWAY = 0.1, 0.01, 0.5
 _FEW_COMMANDS = 8
 _FIXED_RAD_S = 0.05
 """A body that turns less while its legs move stands on something; walking is five times that."""
-_ALWAYS_VARY = (
-    "joint_pos",
-    "joint_vel",
-    "ang_vel_body",
-    "gravity_body",
-    "quat_xyzw",
-    "lin_vel_body",
-    "last_action",
-)
+_ALWAYS_VARY = {"last_action", *STATE_FIELDS} - {row.name for row in fields_of(COMMAND)}
+"""Wherever a robot moves; what it is commanded may well be constant."""
 _PLACED = ("joint_pos", "joint_vel", "ang_vel_body", "gravity_body")
 _SPANNED = ("joint_pos", "last_action")
 """Not velocities, whose healthy range is that of rare jolts."""

@@ -11,7 +11,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from model_tools.files.drawing import COLOURS, GREY, INK, STYLE, figure, svg
-from model_tools.prove.comparison.chunk_compare import OnChunkRows
 from model_tools.prove.comparison.walking import AXES, Walked
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.interfaces import F64
@@ -113,15 +112,15 @@ def _colour(index: int) -> str:
     return INK if index == 0 else COLOURS[(index - 1) % len(COLOURS)]
 
 
-def worst_chunk(label: str, rows: OnChunkRows) -> str:
+def worst_chunk(label: str, chunks: Difference) -> str:
     """Return the chunk with the largest error: expected and found, over the steps, by joint."""
-    row = int(np.argmax(np.abs(rows.found - rows.expected).max(axis=(1, 2))))
-    names = rows.chunk.names
+    names, row = chunks.names, int(chunks.rows[chunks.worst_place[0]])
+    steps = chunks.rows == row
     with mpl.rc_context(STYLE):
         drawn, axes = figure(-(-len(names) // 3), min(3, len(names)))
         for i, (name, axis) in enumerate(zip(names, axes, strict=False)):
-            axis.plot(rows.expected[row, :, i], color=GREY, label="expected")
-            axis.plot(rows.found[row, :, i], color=COLOURS[0], label=label, linewidth=0.9)
+            axis.plot(chunks.expected[steps, i], color=GREY, label="expected")
+            axis.plot(chunks.found[steps, i], color=COLOURS[0], label=label, linewidth=0.9)
             axis.set_title(f"{name}, observation {row}")
             axis.set_xlabel("step")
         return svg(drawn, axes, f"chunk {label}")

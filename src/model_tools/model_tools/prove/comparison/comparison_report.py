@@ -1,160 +1,148 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a comparison shows: a table on the terminal, and all figures as JSON."""
+"""What every comparison shows and keeps: tables, figures as JSON, and a page."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from rich.table import Table
 
-from model_tools.prove.comparison.compare import Compared, OnRows
-from policy_inference.comparison.limits import Check
-from policy_inference.comparison.open_loop import Difference
-from policy_inference.comparison.plain_json import check_figures, difference_figures, plain
+from model_tools.errors import ToolError
+from model_tools.files.contract_text import keep_report
+from model_tools.files.html_page import write_page
+from model_tools.files.outputs import new_file
+from model_tools.prove.comparison.chunk_report import ChunkReport
+from model_tools.prove.comparison.compare import Compared
+from model_tools.prove.comparison.joint_report import JointReport
+from model_tools.prove.comparison.report_parts import checks_panel, verdict_tag
+from policy_inference.bundle.bundle import (
+    REPORT_FOLDER,
+    Bundle,
+    ChunkBundle,
+    JointBundle,
+    model_sha256,
+)
+from policy_inference.comparison.plain_json import plain
 
 DIGITS = 6
-VERDICT = {True: "holds", False: "fails"}
-ALONE = {True: "good", False: "poor"}
 
 
-def tables(found: Sequence[Compared]) -> list[Table]:
-    """Return the tables of the artifacts, of how they did on each set of rows, and of walks."""
-    artifacts = _new_table("artifact", "back end", "KiB", "p50 us", "p99 us", "limits")
-    rows_table = _new_table("artifact", "on", "MAE", "RMSE", "max", "cosine min", "limits")
-    for compared in found:
-        candidate, latency = compared.candidate, compared.latency
-        artifacts.add_row(
-            candidate.label,
-            candidate.backend,
-            f"{candidate.size_bytes / 1024:.0f}",
-            f"{latency.p50_s * 1e6:.1f}",
-            f"{latency.p99_s * 1e6:.1f}",
-            _verdict(compared.checks),
-        )
-        for rows in compared.on_rows:
-            rows_table.add_row(
-                candidate.label, rows.title, *_figures(rows.action), _verdict(rows.checks)
-            )
-    return [artifacts, rows_table, *_walks_table(found)]
+class ComparisonReport(Protocol):
+    """What differs between kinds of policies in the report.
+
+    Attributes:
+        kind: What the figures call such policies; empty for joint policies.
+        explanation: What the page says of the whole comparison.
+    """
+
+    kind: str
+    explanation: str
+
+    def tables(self, found: Sequence[Compared]) -> list[Table]:
+        """Return the tables for the terminal."""
+
+    def warnings(self, found: Sequence[Compared]) -> list[str]:
+        """Return a line for each doubt that no limit expresses."""
+
+    def figures(self, one: Compared) -> dict[str, Any]:
+        """Return what was found of an artifact, for JSON."""
+
+    def card(self, one: Compared) -> str:
+        """Return the part of the page that shows an artifact at a glance."""
+
+    def sections(self, found: Sequence[Compared]) -> Iterable[str]:
+        """Yield the page's sections between the cards and the table of all limits."""
 
 
-def _walks_table(found: Sequence[Compared]) -> list[Table]:
-    """Return the table of the worst that each artifact did in all its walks, if it walked."""
-    table = _new_table(
-        "artifact", "walks", "lasted s", "error", "tilt deg", "torque %", "limits", "walk"
-    )
-    for compared in found:
-        outcomes = [walk.outcome for walk in compared.walks]
-        if outcomes:
-            worst = (
-                min(one.survived_s for one in outcomes),
-                max(max(one.error) for one in outcomes),
-                max(one.tilt_deg for one in outcomes),
-                100.0 * max(one.torque_limit_share for one in outcomes),
-            )
-            table.add_row(
-                compared.candidate.label,
-                str(len(outcomes)),
-                *map(number, worst),
-                _verdict(compared.walking_checks),
-                _verdict(compared.alone_checks, ALONE),
-            )
-    return [table] if table.row_count else []
+_REPORTS: Mapping[type[Bundle], ComparisonReport] = {
+    JointBundle: JointReport(),
+    ChunkBundle: ChunkReport(),
+}
+
+
+def report_of(found: Sequence[Compared]) -> ComparisonReport:
+    """Return how a comparison is reported."""
+    return _REPORTS[type(found[0].candidate.bundle)]
 
 
 def failures(found: Sequence[Compared]) -> list[str]:
     """Return a line for each limit that does not hold: artifact, figure, where, limit."""
-    return [
-        f"{compared.candidate.label}: {check}"
-        for compared in found
-        for check in compared.checks
-        if not check
-    ]
-
-
-def poor_walks(found: Sequence[Compared]) -> list[str]:
-    """Return a line for each figure in which an artifact's walk itself is poor."""
-    return [
-        f"{compared.candidate.label}: the walk itself is poor: {check}"
-        for compared in found
-        for check in compared.alone_checks
-        if not check
-    ]
-
-
-def number(value: float) -> str:
-    """Return a figure as tables show it; a dash where it could not be measured."""
-    return f"{value:.3g}" if math.isfinite(value) else "-"
+    return [f"{one.candidate.label}: {check}" for one in found for check in one.checks if not check]
 
 
 def write_json(found: Sequence[Compared], file: Path) -> None:
     """Write all figures; what could not be measured is null, as JSON has no NaN."""
-    document = {"reference": found[0].candidate.label, "artifacts": list(map(_artifact, found))}
+    report = report_of(found)
+    document = {
+        **({"kind": report.kind} if report.kind else {}),
+        "reference": found[0].candidate.label,
+        "artifacts": [report.figures(one) for one in found],
+    }
     file.write_text(json.dumps(plain(document, DIGITS), indent=1, allow_nan=False) + "\n", "utf-8")
 
 
-def _figures(found: Difference) -> tuple[str, ...]:
-    return tuple(map(number, (found.mae, found.rmse, found.max_abs, found.cosine.min())))
-
-
-def _new_table(*columns: str) -> Table:
-    table = Table()
-    for name in columns:
-        text = name in ("artifact", "back end", "on", "limits", "walk")
-        table.add_column(name, justify="left" if text else "right")
-    return table
-
-
-def _verdict(checks: Sequence[Check], words: Mapping[bool, str] = VERDICT) -> str:
-    if not checks:
-        return "none"
-    return f"[green]{words[True]}[/]" if all(checks) else f"[bold red]{words[False]}[/]"
-
-
-def _artifact(compared: Compared) -> dict[str, Any]:
-    candidate = compared.candidate
-    entry, latency = candidate.entry, compared.latency
-    return {
-        "label": candidate.label,
-        "bundle": str(candidate.bundle.path),
-        "bundle_sha256": candidate.bundle.sha256,
-        "backend": candidate.backend,
-        "file": entry.file,
-        "sha256": entry.sha256,
-        "precision": entry.precision,
-        "size_bytes": candidate.size_bytes,
-        "tool": entry.tool,
-        "made": entry.made,
-        "holds": bool(compared),
-        "latency_s": {"p50": latency.p50_s, "p99": latency.p99_s},
-        "open_loop": list(map(_on_rows, compared.on_rows)),
-        "closed_loop": [
-            {
-                "command": walk.command,
-                "survived_s": walk.outcome.survived_s,
-                "error": walk.outcome.error,
-                "tilt_deg": walk.outcome.tilt_deg,
-                "torque_limit_share": walk.outcome.torque_limit_share,
-                "action_change": walk.outcome.action_change,
-                "stopped_by": walk.outcome.stopped_by,
-            }
-            for walk in compared.walks
+def write_html(found: Sequence[Compared], file: Path) -> None:
+    """Write the page."""
+    report, reference = report_of(found), found[0].candidate
+    name, held = reference.bundle.contract.name, sum(map(bool, found))
+    write_page(
+        file,
+        f"{name}: comparison",
+        [
+            f"<h1>{escape(name)}: {len(found)} artifacts compared</h1>",
+            f"<p>{held} of {len(found)} hold their limits. The reference is "
+            f"{escape(reference.label)}{report.explanation}</p>",
+            f'<div class="cards">{"".join(map(report.card, found))}</div>',
+            *report.sections(found),
+            "<h2>All limits</h2>",
+            *map(_limits, found),
         ],
-        "closed_loop_checks": check_figures(compared.walking_checks),
-        "walk_itself_checks": check_figures(compared.alone_checks),
-    }
+    )
 
 
-def _on_rows(rows: OnRows) -> dict[str, Any]:
-    return {
-        "rows": rows.source,
-        "count": rows.count,
-        "left_out": rows.left_out,
-        "checks": check_figures(rows.checks),
-        "outputs": {found.output: difference_figures(found) for found in rows.differences},
-    }
+def _limits(one: Compared) -> str:
+    return f"<h3>{escape(one.candidate.label)} {verdict_tag(bool(one))}</h3>" + checks_panel(
+        one.checks
+    )
+
+
+def record(found: Sequence[Compared], *, force: bool) -> list[Path]:
+    """Keep figures and page in the bundle of every artifact but the reference.
+
+    Returns:
+        The files with the figures.
+
+    Raises:
+        ToolError: There is a report about one of the artifacts already, and `force` is not given;
+            or a back end built its models from another's artifacts.
+        OSError: A file cannot be written.
+    """
+    others = [one.candidate for one in found[1:]]
+    for one in others:
+        if model_sha256(one.bundle.contract, one.backend) is None:
+            raise ToolError(
+                f"{one.bundle.path}: expected artifacts for {one.backend}, with which "
+                "the report is kept, found none; compile them first"
+            )
+    kept = []
+    for one in others:
+        folder, name = one.bundle.path, f"comparison_{one.backend}"
+        with new_file(folder / REPORT_FOLDER / f"{name}.html", force=force) as growing:
+            write_html(found, growing)
+            kept.append(
+                keep_report(
+                    folder,
+                    one.backend,
+                    f"{name}.json",
+                    partial(write_json, found),
+                    sha256=one.sha256,
+                    force=force,
+                )
+            )
+    return kept

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.prove.inspect.contract_rows import bounds, describe_body
+from model_tools.prove.inspect.contract_rows import (
+    describe_artifacts,
+    describe_body,
+    describe_proof,
+)
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import (
@@ -75,19 +79,7 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
     report.row("largest step", "not stated" if step is None else f"{step} rad")
     for name, graph in contract.graphs.items():
         _describe_graph(name, graph, report)
-    for name, limits in contract.limits.items():
-        report.row(f"limits {name}", bounds(limits) or "none")
-    report.row(
-        "golden rows",
-        contract.golden.file
-        if contract.golden
-        else "none: nothing to prove other artifacts with; `export act` makes them",
-    )
-    report.row(
-        "nominal",
-        contract.nominal.source if contract.nominal else "none: only the contract's limits guard",
-    )
-    report.row("licence", contract.provenance.licence)
+    describe_proof(contract, contract.golden, report, maker="`export act`")
 
 
 def _pairing(pairing: Pairing) -> str:
@@ -151,12 +143,7 @@ def _spread(contract: ChunkContract, joint: str) -> str:
 
 def _describe_graph(name: str, graph: Graph, report: InspectionReport) -> None:
     report.row(f"graph {name}", f"{_tensors(graph.inputs)} -> {_tensors(graph.outputs)}")
-    for backend, artifact in graph.artifacts.items():
-        target = f" for {artifact.target}" if artifact.target else ""
-        integers = f" with {artifact.integers} integers" if artifact.integers else ""
-        report.row(
-            f"artifact {backend}", f"{artifact.file}, {artifact.precision}{integers}{target}"
-        )
+    describe_artifacts(graph, report)
 
 
 def _tensors(tensors: Mapping[str, TensorEntry]) -> str:

@@ -12,8 +12,11 @@ import numpy as np
 from model_tools.files.terms import frames, newest_columns
 from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
 from policy_inference.bundle.body import Body
+from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import (
     ActionTerm,
+    File,
+    Graph,
     JointContract,
     Joints,
     Observation,
@@ -43,27 +46,14 @@ def describe_contract(contract: JointContract, report: InspectionReport) -> None
         report.row(f"action {contract.action.output}", _action(term, contract.joints))
     for pair in contract.state:
         report.row("state", f"{pair.output} -> {pair.input}")
-    for backend, artifact in contract.model.artifacts.items():
-        target = f" for {artifact.target}" if artifact.target else ""
-        integers = f" with {artifact.integers} integers" if artifact.integers else ""
-        report.row(
-            f"artifact {backend}", f"{artifact.file}, {artifact.precision}{integers}{target}"
-        )
-    for name, limits in contract.limits.items():
-        report.row(f"limits {name}", bounds(limits) or "none")
-    report.row(
-        "golden rows",
-        contract.model.golden.file
-        if contract.model.golden
-        else "none: nothing to prove other artifacts with; `complete` makes them",
+    describe_artifacts(contract.model, report)
+    describe_proof(
+        contract,
+        contract.model.golden,
+        report,
+        maker="`complete`",
+        nominal="; a recorded rollout gives it at `complete`",
     )
-    report.row(
-        "nominal",
-        contract.nominal.source
-        if contract.nominal
-        else "none: only the contract's limits guard; a recorded rollout gives it at `complete`",
-    )
-    report.row("licence", contract.provenance.licence)
     report.tables.extend(
         [
             _joint_table(contract),
@@ -71,6 +61,50 @@ def describe_contract(contract: JointContract, report: InspectionReport) -> None
             *(_observation_table(contract, name) for name in contract.observations),
         ]
     )
+
+
+def describe_artifacts(graph: Graph, report: InspectionReport) -> None:
+    """Add a row for each artifact of a model."""
+    for backend, artifact in graph.artifacts.items():
+        target = f" for {artifact.target}" if artifact.target else ""
+        integers = f" with {artifact.integers} integers" if artifact.integers else ""
+        report.row(
+            f"artifact {backend}", f"{artifact.file}, {artifact.precision}{integers}{target}"
+        )
+
+
+def describe_proof(
+    contract: AnyContract,
+    golden: File | None,
+    report: InspectionReport,
+    *,
+    maker: str,
+    nominal: str = "",
+) -> None:
+    """Add rows of limits, golden rows, nominal figures and licence.
+
+    Args:
+        contract: Of the bundle.
+        golden: Its golden rows.
+        report: Gets the rows.
+        maker: What makes golden rows.
+        nominal: What makes nominal figures, after a semicolon; empty where nothing does.
+    """
+    for name, limits in contract.limits.items():
+        report.row(f"limits {name}", bounds(limits) or "none")
+    report.row(
+        "golden rows",
+        golden.file
+        if golden
+        else f"none: nothing to prove other artifacts with; {maker} makes them",
+    )
+    report.row(
+        "nominal",
+        contract.nominal.source
+        if contract.nominal
+        else f"none: only the contract's limits guard{nominal}",
+    )
+    report.row("licence", contract.provenance.licence)
 
 
 def describe_body(contract: Body, report: InspectionReport) -> None:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,9 @@ from model_tools.files.bags.bag import Bag, is_bag, storage_files
 from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.replaying.recording import TICK, FlightRecording
-from policy_inference.core.messages import (
-    COMMAND,
-    TWIST,
-    TWIST_STAMPED,
-    ImuReader,
-    JointStateReader,
-    OdometryReader,
-    VectorReader,
-    has_orientation,
-    stamp_ns,
-    velocity_of,
-)
+from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS, StateField, fields_of
+from policy_inference.core.messages import VectorReader, stamp_ns
+from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Mode
 
 KIND = "rosbag2 recording"
@@ -37,13 +29,6 @@ _LONG_GAP = 5.0
 _FEW_IN_BURSTS = 0.3
 _CLOCKS_AGREE_S = 1.0
 _FIRST_DATE_S = 1e9
-INPUTS = {
-    "joint_states": (JointStateReader.message,),
-    "imu/data": (ImuReader.message,),
-    "odom": (OdometryReader.message,),
-    COMMAND: (TWIST, TWIST_STAMPED),
-}
-"""Message types of the inputs whose names are fixed."""
 _ENOUGH = 10
 """Gaps that tell a pattern."""
 _SHOWN = 10
@@ -131,8 +116,8 @@ def _suspect_gap(name: str, stream: Stream, report: InspectionReport) -> None:
 
 def _suspect_names(bag: Bag, report: InspectionReport) -> None:
     """Note topics that could be an input of a policy, and are not called so."""
-    for name, types in INPUTS.items():
-        alike = [topic for topic, entry in bag.topics.items() if entry.type in types]
+    for name, known in STATE_TOPICS.items():
+        alike = [topic for topic, entry in bag.topics.items() if entry.type in known.types]
         if alike and not any(is_named(topic, name) for topic in alike):
             report.suspect(f"no {name}; it may be --topic {name}={' or '.join(sorted(alike))}")
 
@@ -213,22 +198,6 @@ def _joint_state(message: Any) -> Iterator[str]:
     yield from _not_finite(message.position, message.velocity)
 
 
-def _imu(message: Any) -> Iterator[str]:
-    q, rate = message.orientation, message.angular_velocity
-    if not has_orientation(message):
-        yield "no orientation"
-    yield from _not_finite((q.x, q.y, q.z, q.w), (rate.x, rate.y, rate.z))
-
-
-def _odometry(message: Any) -> Iterator[str]:
-    linear = message.twist.twist.linear
-    return _not_finite((linear.x, linear.y, linear.z))
-
-
-def _twist(message: Any) -> Iterator[str]:
-    return _not_finite(velocity_of(message))
-
-
 def _vector(message: Any) -> Iterator[str]:
     return _not_finite(message.data)
 
@@ -238,12 +207,23 @@ def _not_finite(*values: Any) -> Iterator[str]:
         yield "NaN or infinite values"
 
 
+def _fields_given(rows: Sequence[StateField], message: Any) -> Iterator[str]:
+    for row in rows:
+        try:
+            if row.require:
+                row.require(message)
+        except RobotError:
+            yield f"no {row.doc.lower()}"
+    yield from _not_finite(*(row.read(message) for row in rows if row.read))
+
+
 CHECKS: dict[str, Callable[[Any], Iterator[str]]] = {
-    JointStateReader.message: _joint_state,
-    ImuReader.message: _imu,
-    OdometryReader.message: _odometry,
-    TWIST: _twist,
-    TWIST_STAMPED: _twist,
+    **{
+        kind: partial(_fields_given, fields_of(topic.name))
+        for topic in STATE_TOPICS.values()
+        for kind in topic.types
+    },
+    JOINT_STATES.types[0]: _joint_state,
     VectorReader.message: _vector,
 }
 """What to look for in a message, by its type."""

@@ -14,9 +14,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from model_tools.errors import ToolError
-from model_tools.prove.comparison.candidates import Candidate, candidate, check_same_function
+from model_tools.prove.comparison.candidates import Candidate, candidate
 from model_tools.prove.comparison.compare import measure_latency
-from model_tools.prove.comparison.comparison_report import VERDICT, number
+from model_tools.prove.comparison.report_parts import VERDICT, number
+from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.local_loop.agreement import warn_of_unusual
 from model_tools.prove.local_loop.environment import opened
 from model_tools.prove.local_loop.loop import Rollout, input_sizes, roll_out
@@ -46,8 +47,8 @@ class Judged:
     """
 
     environment: str
-    model: Candidate
-    reference: Candidate
+    model: Candidate[JointBundle]
+    reference: Candidate[JointBundle]
     rollout: Rollout
     difference: Difference
     checks: tuple[Check, ...]
@@ -60,7 +61,7 @@ class Judged:
 
 def artifacts(
     bundle: Path, backend: str, options: Options, reference: Path | None
-) -> tuple[Candidate, Candidate]:
+) -> tuple[Candidate[JointBundle], Candidate[JointBundle]]:
     """Return what acts, and the ONNX of the reference bundle (the bundle itself if absent).
 
     Raises:
@@ -86,8 +87,8 @@ def artifacts(
 
 
 def run_and_judge(
-    model: Candidate,
-    reference: Candidate,
+    model: Candidate[JointBundle],
+    reference: Candidate[JointBundle],
     environment: str,
     steps: Iterable[object],
     seed: int | None,
@@ -101,7 +102,8 @@ def run_and_judge(
     contract = model.bundle.contract
     limits = open_loop_limits(contract, model.backend, model.entry.precision)
     output = contract.action.output
-    with model.opened() as acting, reference.opened() as asked:
+    with model.opened() as acting_models, reference.opened() as asked_models:
+        acting, asked = acting_models.first, asked_models.first
         with opened(environment, input_sizes(contract)) as env:
             rollout = roll_out(env, model.bundle, acting, asked, steps, seed)
         inputs = {name: rollout.tensors[name] for name in contract.model.inputs}
@@ -144,7 +146,7 @@ def _lines(judged: Judged) -> Iterator[tuple[str, str]]:
     yield "latency", f"p50 {latency.p50_s * 1e6:.1f} us, p99 {latency.p99_s * 1e6:.1f} us"
 
 
-def _artifact(model: Candidate) -> str:
+def _artifact(model: Candidate[JointBundle]) -> str:
     return (
         f"{model.bundle.path}, back end {model.backend}: {model.entry.file} "
         f"({model.entry.precision})"
@@ -161,7 +163,7 @@ def _reference(judged: Judged) -> str:
     )
 
 
-def _observations(model: Candidate) -> str:
+def _observations(model: Candidate[JointBundle]) -> str:
     """Say what was done to each observation that the environment gave."""
     said = []
     for name, observation in model.bundle.contract.observations.items():

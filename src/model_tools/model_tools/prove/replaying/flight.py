@@ -13,10 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
-from model_tools.prove.replaying.recording import FORCES, IMU, JOINT_STATES, ODOM
+from model_tools.prove.replaying.recording import FORCES
 from model_tools.prove.replaying.verdicts import rule_of
 from policy_inference.bundle.contract import JointContract
-from policy_inference.core.messages import COMMAND, velocity_of
+from policy_inference.bundle.state_fields import (
+    COMMAND,
+    IMU,
+    JOINT_STATES,
+    ODOMETRY,
+    velocity_of,
+)
 from policy_inference.interfaces import F64, Mode
 
 
@@ -214,17 +220,17 @@ class FlightLog:
         )
 
     def _take(self, name: str, message: Any) -> None:
-        if name == JOINT_STATES and len(message.effort) == len(message.name):
+        if name == JOINT_STATES.name and len(message.effort) == len(message.name):
             by_name = dict(zip(message.name, message.effort, strict=True))
             self._effort = np.array([by_name.get(joint, np.nan) for joint in self._joints])
-        elif name == IMU:
+        elif name == IMU.name:
             q, rate, acc = (
                 message.orientation,
                 message.angular_velocity,
                 message.linear_acceleration,
             )
             self._imu = np.array([q.x, q.y, q.z, q.w, rate.x, rate.y, rate.z, acc.x, acc.y, acc.z])
-        elif name == ODOM:
+        elif name == ODOMETRY.name:
             twist = message.twist.twist
             self._velocity = np.array([twist.linear.x, twist.linear.y, twist.angular.z])
         elif name == COMMAND:

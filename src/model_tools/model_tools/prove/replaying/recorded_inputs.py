@@ -14,22 +14,16 @@ from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract, Term
+from policy_inference.bundle.state_fields import COMMAND, fields_of, is_per_joint, velocity_of
 from policy_inference.bundle.terms import term_names
 from policy_inference.comparison.open_loop import joints
 from policy_inference.core.command import CommandFader
 from policy_inference.core.limits import Limits, input_timeouts_ns
-from policy_inference.core.messages import COMMAND, state_reader, velocity_of
-from policy_inference.core.state import RobotState
+from policy_inference.core.messages import state_reader
+from policy_inference.core.state import EXTERNAL, RobotState
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Backend, Tensor
 
-_PER_JOINT = ("joint_pos", "joint_vel")
-_FIELDS = {
-    "joint_states": ("joint_pos", "joint_vel"),
-    "imu/data": ("quat_xyzw", "ang_vel_body", "gravity_body"),
-    "odom": ("lin_vel_body",),
-    COMMAND: ("velocity_command",),
-}
 _ROUNDING_NS = 1_000
 """Ages are recorded in seconds."""
 COMMAND_ROWS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
@@ -71,7 +65,7 @@ class Recorded:
                     "other joints or sensors"
                 )
             source = np.arange(part.start, part.stop)
-            sources.append(source[self.joints] if name in _PER_JOINT else source)
+            sources.append(source[self.joints] if is_per_joint(name) else source)
             places.append(np.arange(own.start, own.stop))
         self._to, self._from = np.concatenate(places), np.concatenate(sources)
 
@@ -159,8 +153,8 @@ class SensedState:
         self._seen.add(name)
 
 
-def _fields(name: str) -> tuple[str, ...]:
-    return _FIELDS.get(name, (f"external:{name}",))
+def _fields(name: str) -> list[str]:
+    return [field.name for field in fields_of(name)] or [f"{EXTERNAL}{name}"]
 
 
 class RecordedBackend:
@@ -222,7 +216,7 @@ def state_names(contract: JointContract, fields: Mapping[str, slice]) -> list[st
         size = part.stop - part.start
         of = (
             contract.joints.names
-            if field in _PER_JOINT
+            if is_per_joint(field)
             else joints(contract)
             if field == "last_action"
             else ()

@@ -23,19 +23,13 @@ from model_tools.prove.replaying.recorded_ticks import (
     RecordedTick,
     time_ns,
 )
-from policy_inference.core.messages import COMMAND, TWIST, TWIST_STAMPED
+from policy_inference.bundle.state_fields import STATE_TOPICS
+from policy_inference.core.messages import message_types
 from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
-JOINT_STATES, IMU, ODOM, FORCES = "joint_states", "imu/data", "odom", "contact_forces"
-_SENSED = {
-    JOINT_STATES: ("sensor_msgs/msg/JointState",),
-    IMU: ("sensor_msgs/msg/Imu",),
-    ODOM: ("nav_msgs/msg/Odometry",),
-    COMMAND: (TWIST, TWIST_STAMPED),
-    FORCES: (_FORCES,),
-}
+FORCES = "contact_forces"
 _BLOCK = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
 # What stands in the place of DAMP: see policy_msgs/JointCommand.
 _MODES = {FAULT_MODES[OnFault.HOLD_MEASURED]: Mode.DAMP, FAULT_MODES[OnFault.TORQUE_OFF]: Mode.DAMP}
@@ -292,9 +286,8 @@ class FlightRecording:
         return found
 
     def _sensed_topics(self) -> dict[str, str]:
-        types = dict(_SENSED)
-        for name in self.info.inputs:
-            types.setdefault(name, ("std_msgs/msg/Float32MultiArray",))
+        types = {name: message_types(name) for name in (*STATE_TOPICS, *self.info.inputs)}
+        types[FORCES] = (_FORCES,)
         return {topic: name for name, kinds in types.items() for topic in self._named(name, kinds)}
 
     def _info(self, message: Any) -> Info:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
-from model_tools.prove.comparison.candidates import check_same_function
+from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
 from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.bundle.contract import JointContract

@@ -33,7 +33,7 @@ from model_tools.prove.calibration.graph_samples import (
     count_of,
 )
 from model_tools.ship.compilers.bpu_graph import BpuGraph, fits, write_prepared
-from model_tools.ship.compilers.compiled_bundle import reference
+from model_tools.ship.compilers.compile_request import reference
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of

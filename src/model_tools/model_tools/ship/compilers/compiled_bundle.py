@@ -1,77 +1,53 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A bundle with a compiled model: the same contract, golden rows and nominal, another artifact."""
+"""A bundle with compiled models: the same contract, golden rows and nominal, other artifacts."""
 
 from __future__ import annotations
 
-import logging
+import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.files.contract_text import remove_section, set_section
-from model_tools.files.onnx_model import read_onnx
-from model_tools.files.outputs import copy_folder, new_folder
-from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
-from model_tools.prove.calibration.calibration_files import (
-    calibration_samples,
-    hash_of,
+from model_tools.files.outputs import new_folder
+from model_tools.prove.calibration.calibration_files import hash_of
+from model_tools.prove.calibration.graph_samples import Progress
+from model_tools.ship.compilers.compile_request import (
+    CompileRequest,
+    calibrating,
+    check,
+    reference,
 )
 from model_tools.ship.compilers.compiler import CompileOrder, Compiler, Made, find_compiler
+from model_tools.ship.compilers.models_to_compile import (
+    ModelsToCompile,
+    Samples,
+    models_to_compile,
+)
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
     AnyContract,
-    JointBundle,
-    ModelFiles,
+    Bundle,
     file_entry,
     stated_hashes,
 )
-from policy_inference.bundle.contract import Artifact, Calibration, File, Graph
+from policy_inference.bundle.contract import Artifact, Calibration, File
 from policy_inference.bundle.expected import Limits
 from policy_inference.bundle.load import load_bundle, parse_contract
 from policy_inference.bundle.schema import read_bytes
-from policy_inference.onnx_file import LARGEST_BYTES, require_whole
-from policy_inference.safe_files import read_at_most
-
-REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
-_ROWS = 512
-_log = logging.getLogger("model_tools")
+from policy_inference.interfaces import Tensor
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompileRequest:
-    """What a user asks for.
+def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, total: None) -> Path:
+    """Compile all reference models of a bundle into a new bundle.
 
-    Attributes:
-        compiler: Name of a registered compiler.
-        bundle: Folder of the bundle with the reference model.
-        precision, target: Among those of the compiler.
-        options: Values by name, among those of the compiler.
-        samples: Calibration rows, as `model_tools.files.row_files.read_rows` takes them; of a chunk
-            policy a LeRobot dataset or a rosbag2 recording. Not used for a precision that needs
-            none.
-        topics: Topics of a recording by input, where they have other names.
-        rows: How many of them to take; None for as many as are usual.
-        output: Folder of the new bundle.
-        force: Whether a bundle that is there may be replaced.
-    """
+    Args:
+        request: What is asked for.
+        progress: Gets how many samples were taken.
 
-    compiler: str
-    bundle: Path
-    precision: str
-    target: str | None
-    samples: Path | None
-    rows: int | None
-    output: Path
-    force: bool = False
-    topics: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-def compile_bundle(request: CompileRequest) -> JointBundle:
-    """Compile the reference model of a joint policy's bundle into a new bundle.
+    Returns:
+        The folder of the new bundle.
 
     Raises:
         PolicyError: Something does not fit: compiler, precision, target, samples, bundle, model.
@@ -79,108 +55,78 @@ def compile_bundle(request: CompileRequest) -> JointBundle:
     """
     compiler = find_compiler(request.compiler)
     check(request, compiler)
-    bundle = load_bundle(request.bundle, kind=JointBundle)
-    model = reference(bundle.models[0])
-    file = request.output / f"policy.{request.precision}{compiler.suffix}"
-    precheck(
-        compiler, [order_of(request, bundle.contract.model, model=model, output=file, samples=None)]
-    )
-    if request.precision == "fp16":
-        _warn_of_ticks(bundle, model)
-    rows = calibrating(request, compiler)
-    count = _ROWS if request.rows is None else request.rows
-    samples = None if rows is None else calibration_samples(bundle, rows, count, request.topics)
+    bundle = load_bundle(request.bundle)
+    kind = models_to_compile(bundle, request)
+    files = {model.key: reference(model) for model in bundle.models}
+    _precheck(compiler, [*_orders(request, compiler, bundle, kind, files, request.output).values()])
+    for file in files.values():
+        kind.warn(file, request.precision)
+    source = calibrating(request, compiler)
+    samples = kind.samples(source, progress)
     with new_folder(
-        request.output, marker=CONTRACT_FILE, force=request.force, kept=bundle.path
+        request.output,
+        marker=CONTRACT_FILE,
+        force=request.force,
+        kept=bundle.path,
+        owned=kind.owned,
     ) as made:
-        copy_folder(bundle.path, made)
-        golden = bundle.golden() if bundle.contract.model.golden else None
-        order = order_of(
-            request,
-            bundle.contract.model,
-            model=model,
-            output=made / file.name,
-            samples=samples,
+        kind.copy(made)
+        with tempfile.TemporaryDirectory(prefix=".samples.", dir=made) as scratch:
+            taken, golden = samples(Path(scratch)), kind.golden()
+            orders = _orders(request, compiler, bundle, kind, files, made, taken, golden)
+            results = _compiled(compiler, list(orders.values()))
+        _enter(
+            made,
+            {
+                key: _artifacts(compiler.backend, order, result, made, source)
+                for (key, order), result in zip(orders.items(), results, strict=True)
+            },
+        )
+        load_bundle(made)
+    return request.output
+
+
+def _orders(
+    request: CompileRequest,
+    compiler: Compiler,
+    bundle: Bundle,
+    kind: ModelsToCompile,
+    files: Mapping[str, Path],
+    folder: Path,
+    samples: Samples | None = None,
+    golden: Mapping[str, Tensor] | None = None,
+) -> dict[str, CompileOrder]:
+    """Return an order for each model, by its key, to be written below a folder."""
+    orders = dict[str, CompileOrder]()
+    for model in bundle.models:
+        key, file, found = model.key, files[model.key], (samples or {}).get(model.key)
+        place = kind.place(key, file)
+        orders[key] = CompileOrder(
+            name=kind.name(key),
+            model=file,
+            inputs=model.model.input_specs,
+            outputs=model.model.output_specs,
+            output=folder / place.with_name(f"{place.name}.{request.precision}{compiler.suffix}"),
+            precision=request.precision,
+            target=request.target,
+            options=request.options,
+            force=request.force,
+            samples=found.inputs if found else None,
+            sample_files=found.files if found else {},
             golden=golden,
         )
-        made_of = artifacts(compiler.backend, order, compiler.compile(order), made, rows)
-        enter(made, {bundle.models[0].key: made_of})
-        load_bundle(made, kind=JointBundle)
-    return load_bundle(request.output, kind=JointBundle)
+    return orders
 
 
-def _warn_of_ticks(bundle: JointBundle, model: Path) -> None:
-    """Say where float16 does not hold the count of ticks."""
-    contract = bundle.contract
-    for name in tick_inputs(contract):
-        rows = read_onnx(model).rows_chosen_by(name)
-        if contract.model.inputs[name].dtype == "float32" and (
-            rows is None or rows > EXACT_IN_FLOAT16 + 1
-        ):
-            _log.warning(
-                "%s: %s counts ticks, which float16 holds one by one up to %d only (%.0f s at %g "
-                "Hz): longer runs are computed with wrong ones; take another precision, or export "
-                "the model with %s in int64 where the back end has that",
-                contract.name,
-                name,
-                EXACT_IN_FLOAT16,
-                EXACT_IN_FLOAT16 / contract.rate_hz,
-                contract.rate_hz,
-                name,
-            )
+def _compiled(compiler: Compiler, orders: list[CompileOrder]) -> list[Made]:
+    together = getattr(compiler, "compile_all", None)
+    if together is not None:
+        made: list[Made] = together(orders)
+        return made
+    return [compiler.compile(order) for order in orders]
 
 
-def order_of(request: CompileRequest, graph: Graph, **given: Any) -> CompileOrder:
-    """Return the order for a graph; `given` are the other attributes of `CompileOrder`."""
-    return CompileOrder(
-        precision=request.precision,
-        target=request.target,
-        options=request.options,
-        force=request.force,
-        inputs=graph.input_specs,
-        outputs=graph.output_specs,
-        **given,
-    )
-
-
-def check(request: CompileRequest, compiler: Compiler) -> None:
-    """Check that the compiler offers what is asked for, with samples where it calibrates.
-
-    Raises:
-        ToolError: It does not.
-    """
-    if request.precision not in compiler.precisions:
-        now = getattr(compiler, "former_precisions", {}).get(request.precision)
-        raise ToolError(
-            f"{request.compiler}: expected a precision among "
-            f"{', '.join(compiler.precisions)}, found {request.precision!r}"
-            + (f", which is called {now} now" if now else "")
-        )
-    if request.target not in (compiler.targets or (None,)):
-        offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
-        raise ToolError(
-            f"{request.compiler}: expected a target among those it has ({offered}), "
-            f"found {request.target or 'none'}"
-        )
-    unknown = ", ".join(sorted(set(request.options) - set(compiler.options)))
-    if unknown:
-        raise ToolError(
-            f"{request.compiler}: expected options among "
-            f"{', '.join(compiler.options) or 'none'}, found {unknown}"
-        )
-    if compiler.precisions[request.precision] and request.samples is None:
-        raise ToolError(
-            f"{request.compiler}: {request.precision}: expected rows to calibrate with "
-            "(--samples, or --dataset for a chunk policy), found none"
-        )
-    if request.output.resolve().is_relative_to(request.bundle.resolve()):
-        raise ToolError(
-            f"{request.output}: expected a folder outside the bundle that is compiled, "
-            f"found one in {request.bundle}"
-        )
-
-
-def precheck(compiler: Compiler, orders: Sequence[CompileOrder]) -> None:
+def _precheck(compiler: Compiler, orders: Sequence[CompileOrder]) -> None:
     """Let a compiler look at what it can before samples are collected; see `Compiler`.
 
     Raises:
@@ -191,35 +137,7 @@ def precheck(compiler: Compiler, orders: Sequence[CompileOrder]) -> None:
         look(orders)
 
 
-def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
-    """Return the samples where the precision is calibrated; else say that they are not used."""
-    if compiler.precisions[request.precision]:
-        return request.samples
-    if request.samples is not None:
-        _log.warning("%s is not calibrated: %s is not used", request.precision, request.samples)
-    return None
-
-
-def reference(model: ModelFiles) -> Path:
-    """Return the verified file of a reference model, whose weights are finite.
-
-    Raises:
-        PolicyError: There is none, or it is in another precision or damaged, or some of its
-            weights are in a second file.
-    """
-    entry, file = model.artifact(REFERENCE)
-    if entry.precision != REFERENCE_PRECISION:
-        raise ToolError(
-            f"{model.folder}: expected the artifact {REFERENCE} in "
-            f"{REFERENCE_PRECISION}, found {entry.precision}; compile from the bundle "
-            "with the reference model"
-        )
-    require_whole(file, read_at_most(file, LARGEST_BYTES))
-    read_onnx(file).require_finite()
-    return file
-
-
-def artifacts(
+def _artifacts(
     backend: str, order: CompileOrder, made: Made, folder: Path, samples: Path | None
 ) -> dict[str, Artifact]:
     """Return what the contract of a bundle in `folder` says of each file, by back end."""
@@ -246,7 +164,7 @@ def artifacts(
     return found
 
 
-def enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
+def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
     """Write artifacts into the contract; what was said of those before them goes.
 
     Closed-loop limits stay: they say how the robot has to walk, whatever runs it.

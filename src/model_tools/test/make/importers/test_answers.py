@@ -117,7 +117,7 @@ def test_a_file_without_answers_is_refused(draft: Draft, tmp_path: Path, text: s
 
 def test_the_order_of_joints_that_the_source_says_is_not_to_be_answered(draft: Draft) -> None:
     draft.put("joints.names", ["hip", "knee"])
-    with pytest.raises(ToolError, match=r"joints\.names: expected the order that a test says"):
+    with pytest.raises(ToolError, match=r"joints\.names: expected the order that a test states"):
         answer_all(draft, ["joints.names=[knee, hip]"])
 
 

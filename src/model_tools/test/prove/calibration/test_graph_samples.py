@@ -154,7 +154,7 @@ def test_a_policy_of_one_graph_gets_pictures_itself(tmp_path: Path, collect: Col
         ),
         (
             {"sizes": {"laptop": (48, 64), "phone": (24, 32)}},
-            "observation.images.phone: expected pictures of 32 x 24 pixels, "
+            "observation.images.phone: expected images of 32 x 24 pixels, "
             "as the camera phone of small",
         ),
         (

@@ -20,17 +20,15 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
 from model_tools.make.act.golden_rows import drawn_rows
-from model_tools.prove.comparison.chunk_candidates import chunk_candidates
-from model_tools.prove.comparison.chunk_compare import (
-    ComparedChunks,
-    compare_chunks,
-)
+from model_tools.prove.comparison.candidates import candidates
+from model_tools.prove.comparison.compare import Compared, compare
 from model_tools.prove.inspect.registry import inspect_path
-from policy_inference.backends.registry import open_graphs
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK
 from policy_inference.bundle.load import load_bundle
-from policy_inference.comparison.chunk_rows import ChunkRows, play_chunks
+from policy_inference.comparison.chunks import play_chunks
+from policy_inference.comparison.rows import Rows
 from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
@@ -103,12 +101,12 @@ def rounded(step: float) -> Callable[[onnx.ModelProto], None]:
     return apply
 
 
-def compared(*folders: Path, rows: Sequence[Path] = ()) -> list[ComparedChunks]:
+def compared(*folders: Path, rows: Sequence[Path] = ()) -> list[Compared]:
     bundles = [load_bundle(folder, kind=ChunkBundle) for folder in folders]
-    return compare_chunks(chunk_candidates(bundles, ["onnx"], {}), rows)
+    return compare(candidates(bundles, ["onnx"], {}), rows)
 
 
-def failed(one: ComparedChunks) -> set[str]:
+def failed(one: Compared) -> set[str]:
     return {check.what for check in one.checks if not check}
 
 
@@ -121,8 +119,8 @@ def test_identical_graphs_compare_equal_and_the_wiring_is_proven(
     assert second
     (rows,) = second.on_rows
     assert (rows.source, rows.count) == ("golden rows", 5)
-    assert rows.chunk.max_abs < 1e-6
-    assert [one.max_abs for one in rows.features] == [0.0, 0.0]
+    assert rows.action.max_abs < 1e-6
+    assert [one.max_abs for one in rows.differences[2:]] == [0.0, 0.0]
     (wiring,) = (check for check in rows.checks if "swapped" in check.what)
     assert wiring.limit > 0.1
     assert wiring.where.startswith("golden rows: swapping them changes chunks by ")
@@ -134,7 +132,7 @@ def test_one_graph_is_compared_with_two(reference: Path, tmp_path: Path) -> None
     _, second = compared(reference, whole)
 
     assert second
-    assert second.on_rows[0].features == ()
+    assert second.on_rows[0].differences[2:] == ()
 
 
 def test_joint_that_differs_is_named_in_its_units(reference: Path, tmp_path: Path) -> None:
@@ -152,9 +150,9 @@ def test_joint_that_differs_is_named_in_its_units(reference: Path, tmp_path: Pat
     assert same
     assert failed(other) == {"largest error", "smallest cosine"} & failed(other)
     assert "largest error" in failed(other)
-    assert other.on_rows[0].chunk.worst[1] == "elbow_flex"
+    assert other.on_rows[0].action.worst[1] == "elbow_flex"
     # 5 % of a normalised action of at most 1, whose deviation is 15 degrees.
-    assert 0.1 < np.degrees(other.on_rows[0].chunk_rad.max_abs) < 0.75
+    assert 0.1 < np.degrees(other.on_rows[0].differences[1].max_abs) < 0.75
 
 
 def test_features_that_differ_are_named_by_camera(reference: Path, tmp_path: Path) -> None:
@@ -282,9 +280,11 @@ def test_bundles_of_both_kinds_are_refused(
 
 
 def test_walks_of_a_chunk_policy_are_refused(
-    reference: Path, caplog: pytest.LogCaptureFixture
+    reference: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert cli.main(["compare", str(reference), str(reference), "--closed-loop"]) == 1
+    same = changed(tmp_path / "same", again)
+
+    assert cli.main(["compare", str(reference), str(same), "--closed-loop"]) == 1
     assert "--closed-loop: expected joint policies, which walk, found a chunk policy" in caplog.text
 
 
@@ -353,7 +353,7 @@ def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> Non
     assert first
     assert second
     assert (rows.source, rows.count) == ("data", 36)
-    assert rows.chunk.max_abs < 1e-7
+    assert rows.action.max_abs < 1e-7
     assert "largest error" in failed(third)
 
 
@@ -365,7 +365,7 @@ def test_pictures_of_another_size_are_stretched_where_the_contract_says_so(tmp_p
     _, second = compared(one, changed(tmp_path / "same", again, **resize), rows=[data])
 
     assert [rows.source for rows in second.on_rows] == ["golden rows", "data"]
-    with pytest.raises(ToolError, match="expected pictures of 24 x 16 pixels"):
+    with pytest.raises(ToolError, match="expected images of 24 x 16 pixels"):
         compared(
             write_chunk_bundle(tmp_path / "no", sizes=SIZES),
             changed(tmp_path / "too", again),
@@ -377,9 +377,10 @@ def with_drawn_rows(folder: Path) -> Path:
     """Give a bundle golden rows as the export draws them where it has no dataset."""
     bundle, file = load_bundle(folder, kind=ChunkBundle), folder / "policy.yaml"
     rows = drawn_rows(bundle.contract)
-    opened, _ = open_graphs(bundle, ["onnx"])
-    played = play_chunks(bundle.contract, opened, ChunkRows(source="drawn", observations=rows))
-    write_arrays(folder / "golden.npz", {**rows, GOLDEN_CHUNK: played.chunks.astype(np.float32)})
+    with open_models(bundle.models, ["onnx"]) as opened:
+        played = play_chunks(bundle.contract, opened, Rows(source="drawn", inputs=rows, outputs={}))
+    chunks = played[GOLDEN_CHUNK].astype(np.float32)
+    write_arrays(folder / "golden.npz", {**rows, GOLDEN_CHUNK: chunks})
     contract = yaml.safe_load(file.read_text("utf-8"))
     contract["golden"]["sha256"] = hashlib.sha256((folder / "golden.npz").read_bytes()).hexdigest()
     file.write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
@@ -398,7 +399,7 @@ def test_drawn_pictures_do_not_judge_few_bits_where_others_were_recorded(tmp_pat
         ("data", True),
     ]
     assert not int8.on_rows[0].checks
-    assert int8.on_rows[0].chunk.max_abs > 0
+    assert int8.on_rows[0].action.max_abs > 0
     assert int8.on_rows[1].checks
     assert all(rows.judged and rows.checks for rows in first.on_rows)
 

@@ -19,9 +19,9 @@ from onnx import numpy_helper
 
 from model_tools import cli
 from model_tools.errors import ToolError
-from model_tools.prove.comparison.candidates import candidates
+from model_tools.prove.comparison.candidates import Candidate, candidates
 from model_tools.prove.comparison.compare import Compared, compare
-from model_tools.prove.comparison.comparison_page import record
+from model_tools.prove.comparison.comparison_report import record
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.rows import evenly
@@ -61,8 +61,13 @@ def standing_still(folder: Path) -> Path:
     return folder
 
 
+def artifacts(*folders: Path) -> list[Candidate[JointBundle]]:
+    bundles = [load_bundle(folder, kind=JointBundle) for folder in folders]
+    return candidates(bundles, ["onnx"], {})
+
+
 def compared(*folders: Path, rows: tuple[Path, ...] = ()) -> list[Compared]:
-    return compare(candidates(folders, ["onnx"], {}), rows, walk_s=None)
+    return compare(artifacts(*folders), rows)
 
 
 def test_identical_models_compare_equal(reference: Path, tmp_path: Path) -> None:
@@ -177,7 +182,7 @@ def test_every_output_is_measured_and_only_the_action_judged(tmp_path: Path) -> 
 
 def test_a_single_artifact_is_refused(reference: Path) -> None:
     with pytest.raises(ToolError, match="two or more artifacts to compare, found one"):
-        candidates([reference], ["onnx"], {})
+        artifacts(reference)
 
 
 @pytest.mark.parametrize(
@@ -222,11 +227,11 @@ def test_another_function_is_refused_however_the_same_one_is_written(
     assert word in text
     file.write_text(text.replace(word, other), "utf-8")
     if message is None:
-        assert len(candidates([reference, file.parent], ["onnx"], {})) == 2
+        assert len(artifacts(reference, file.parent)) == 2
         return
 
     with pytest.raises(ToolError, match=f"expected the same function as .*, found .*{message}"):
-        candidates([reference, file.parent], ["onnx"], {})
+        artifacts(reference, file.parent)
 
 
 def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> None:
@@ -240,9 +245,9 @@ def test_statistics_are_compared_by_value(reference: Path, tmp_path: Path) -> No
 
     same, other = again(reference, tmp_path / "same"), again(reference, tmp_path / "other")
     normalised(reference, 0.0)
-    assert candidates([reference, normalised(same, 0.0)], ["onnx"], {})
+    assert artifacts(reference, normalised(same, 0.0))
     with pytest.raises(ToolError, match=r"obs.normalisation mean \(0.5, .* instead of \(0.0"):
-        candidates([reference, normalised(other, 0.5)], ["onnx"], {})
+        artifacts(reference, normalised(other, 0.5))
 
 
 def test_rows_that_calibrated_an_artifact_are_not_judged(
@@ -293,8 +298,8 @@ def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> 
     shutil.copytree(reference, tmp_path / "copy")
 
     for other in (reference, tmp_path / "copy"):
-        with pytest.raises(ToolError, match="found the same file on the same back end"):
-            candidates([reference, other], ["onnx"], {})
+        with pytest.raises(ToolError, match="found the same files on the same back end"):
+            artifacts(reference, other)
 
 
 def test_a_recorded_state_is_taken_only_where_rows_begin_anew(tmp_path: Path) -> None:

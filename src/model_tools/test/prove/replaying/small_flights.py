@@ -17,8 +17,9 @@ from rosbags.typesys import get_types_from_msg
 
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.state_fields import velocity_of
 from policy_inference.core.limits import StricterLimits, limits_in_force
-from policy_inference.core.messages import state_reader, velocity_of
+from policy_inference.core.messages import state_reader
 from policy_inference.core.policy import joint_controller
 from policy_inference.flight.description import flight_of, settings_of
 from policy_inference.flight.message_types import message_types

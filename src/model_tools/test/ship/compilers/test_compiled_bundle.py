@@ -17,10 +17,8 @@ from model_tools.commands import compile as compile_command
 from model_tools.errors import ToolError
 from model_tools.files.onnx_model import read_onnx
 from model_tools.prove.calibration.calibration_files import hash_of
-from model_tools.ship.compilers.compiled_bundle import (
-    CompileRequest,
-    compile_bundle,
-)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.onnx import quantise
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.registry import open_backend
@@ -57,7 +55,8 @@ def compiled(source: Path, rows: Path, tmp_path: Path) -> Compile:
             "output": tmp_path / "made",
             **changes,
         }
-        return compile_bundle(CompileRequest(precision=precision, samples=samples, **given))  # type: ignore[arg-type]  # as in the calls
+        request = CompileRequest(precision=precision, samples=samples, **given)  # type: ignore[arg-type]  # as in the calls
+        return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
 

@@ -20,9 +20,9 @@ from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     collect_samples,
 )
-from model_tools.ship.compilers.compiled_bundle import CompileRequest
-from model_tools.ship.compilers.compiled_chunks import compile_chunk_bundle
-from policy_inference.backends.registry import open_graphs
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
+from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import F64
@@ -57,7 +57,8 @@ def compiled(source: Path, dataset: Path, tmp_path: Path) -> Compile:
             "output": tmp_path / "made",
             **changes,
         }
-        return compile_chunk_bundle(CompileRequest(precision=precision, **given))  # type: ignore[arg-type]  # as in the calls
+        request = CompileRequest(precision=precision, **given)  # type: ignore[arg-type]  # as in the calls
+        return load_bundle(compile_bundle(request), kind=ChunkBundle)
 
     return apply
 
@@ -76,7 +77,7 @@ def worst(source: Path, dataset: Path, tmp_path: Path) -> Worst:
 
 def chunks_of(bundle: ChunkBundle, samples: Mapping[str, GraphSamples]) -> F64:
     """Return the normalised chunks [rows, steps, actions] of what the graphs of a source get."""
-    opened, _ = open_graphs(bundle, ["onnx"])
+    opened = open_models(bundle.models, ["onnx"])
     encoder, policy = opened[f"graphs.{ENCODER}"], opened[f"graphs.{POLICY}"]
     images, states = samples[ENCODER].inputs["images"], samples[POLICY].inputs["states"]
     found = []
@@ -88,8 +89,7 @@ def chunks_of(bundle: ChunkBundle, samples: Mapping[str, GraphSamples]) -> F64:
         policy.inputs["states"][0] = state
         policy.run()
         found.append(np.array(policy.outputs["Actions"][0], np.float64))
-    for one in opened.values():
-        one.close()
+    opened.close()
     return np.stack(found)
 
 
@@ -234,17 +234,16 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
     contract = folder / "policy.yaml"  # the dataset's pictures are smaller than those of training
     contract.write_text(contract.read_text("utf-8").replace("resize: false", "resize: true"))
 
-    made = compile_chunk_bundle(
-        CompileRequest(
-            compiler="onnx",
-            bundle=folder,
-            precision="int8",
-            target=None,
-            rows=6,
-            samples=shared_data / "act/dataset_v3",
-            output=tmp_path / "int8",
-        )
+    request = CompileRequest(
+        compiler="onnx",
+        bundle=folder,
+        precision="int8",
+        target=None,
+        rows=6,
+        samples=shared_data / "act/dataset_v3",
+        output=tmp_path / "int8",
     )
+    made = load_bundle(compile_bundle(request), kind=ChunkBundle)
 
     reference = load_bundle(folder, kind=ChunkBundle)
     source = DatasetSource(reference.contract, shared_data / "act/dataset_v3")

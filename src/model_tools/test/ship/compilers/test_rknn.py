@@ -18,10 +18,8 @@ import onnx
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.ship.compilers.compiled_bundle import (
-    CompileRequest,
-    compile_bundle,
-)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import CompileOrder, Made
 from model_tools.ship.compilers.rknn import RknnCompiler
 from model_tools.ship.compilers.rknn_toolkit import (

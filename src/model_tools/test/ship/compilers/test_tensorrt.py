@@ -15,10 +15,8 @@ import onnx
 import pytest
 
 from model_tools.errors import ToolError
-from model_tools.ship.compilers.compiled_bundle import (
-    CompileRequest,
-    compile_bundle,
-)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.onnx import quantise
 from policy_inference.backends.registry import open_backend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
@@ -48,18 +46,17 @@ def compiled(rows: Path, tmp_path: Path) -> Compile:
     source = make_bundle(tmp_path / "tiny")
 
     def apply(precision: str, **options: str) -> JointBundle:
-        return compile_bundle(
-            CompileRequest(
-                compiler="tensorrt",
-                bundle=source,
-                target=None,
-                rows=512,
-                precision=precision,
-                samples=rows if precision == "int8" else None,
-                output=tmp_path / "made",
-                options=options,
-            )
+        request = CompileRequest(
+            compiler="tensorrt",
+            bundle=source,
+            target=None,
+            rows=512,
+            precision=precision,
+            samples=rows if precision == "int8" else None,
+            output=tmp_path / "made",
+            options=options,
         )
+        return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply
 

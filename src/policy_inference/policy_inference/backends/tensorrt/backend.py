@@ -15,7 +15,7 @@ from policy_inference.backends.tensorrt.cuda import open_device
 from policy_inference.backends.tensorrt.device import Device, GraphError
 from policy_inference.backends.tensorrt.examination import examine_gpu, read_gpu
 from policy_inference.backends.tensorrt.library import TensorRtLog, load_tensorrt, trt_log
-from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, Model, Plans
+from policy_inference.backends.tensorrt.plans import OPTIONS, EngineOptions, Plans, PlanSource
 from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
@@ -100,7 +100,7 @@ class TensorRtBackend(BackendBase):
         with device.current:
             plans = Plans(trt, self._said, device, self._engine_options, PlanCache(cache_folder()))
             plan, origin = plans.of(
-                Model(
+                PlanSource(
                     file=self.file,
                     content=file,
                     precision=self._precision,

@@ -64,7 +64,7 @@ class EngineOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
+class PlanSource:
     """A model file, with precision and inputs of the contract; `content` is the file or a copy."""
 
     file: Path
@@ -88,7 +88,7 @@ class Plans:
         self._trt, self._trt_log, self._device = trt, trt_log, device
         self._options, self._cache = options, cache
 
-    def of(self, model: Model) -> tuple[bytes, str]:
+    def of(self, model: PlanSource) -> tuple[bytes, str]:
         """Return the plan, and in words where it comes from.
 
         Raises:
@@ -117,7 +117,7 @@ class Plans:
         found = self._cache.find(fingerprint)
         return found and (found[0], "from the cache")
 
-    def _built(self, model: Model, content: bytes, made: Fingerprint) -> tuple[bytes, str]:
+    def _built(self, model: PlanSource, content: bytes, made: Fingerprint) -> tuple[bytes, str]:
         why = self._cache.why_missing(made, model.file)
         if not self._options.build:
             raise BackendError(
@@ -143,7 +143,7 @@ class Plans:
         _log.info("%s: engine built in %.1f s, kept in %s", model.file, seconds, self._cache.folder)
         return plan, f"built in {seconds:.1f} s"
 
-    def _build(self, model: Model, content: bytes) -> bytes:
+    def _build(self, model: PlanSource, content: bytes) -> bytes:
         timings = self._timings()
         build = Build(
             self._trt,
@@ -171,7 +171,7 @@ class Plans:
             "compute_capability": self._device.compute_capability,
         }
 
-    def _fingerprint(self, model: Model, content: bytes) -> Fingerprint:
+    def _fingerprint(self, model: PlanSource, content: bytes) -> Fingerprint:
         limit = self._options.workspace_mib
         sizes = ", ".join(map(str, sorted(model.inputs, key=lambda spec: spec.name)))
         return Fingerprint(

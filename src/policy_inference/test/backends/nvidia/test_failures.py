@@ -188,7 +188,7 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_run(
     with pytest.raises(
         BackendError,
         match=f"tensorrt: {call}: unspecified launch failure .*; after"
-        " most such errors the GPU is lost to the process",
+        " most such errors the process cannot use the GPU any more",
     ):
         backend.run()
     gpu.failing["*"] = "cudaErrorLaunchFailure"

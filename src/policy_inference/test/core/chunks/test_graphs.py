@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from policy_inference.backends.registry import open_graphs
+from policy_inference.backends.registry import open_models
 from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
 from policy_inference.core.images import Picture
-from policy_inference.interfaces import Backend
 from policy_inference.testing.models import save
 
 from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
@@ -82,12 +81,11 @@ class Opened:
 
     def __init__(self, folder: Path, changes: Mapping[str, object]) -> None:
         bundle = bundle_of(changes, folder)
-        self.backends: Mapping[str, Backend] = open_graphs(bundle, ["onnx"])[0]
+        self.backends = open_models(bundle.models, ["onnx"])
         self.graphs = ChunkGraphs(bundle.contract, self.backends)
 
     def close(self) -> None:
-        for backend in self.backends.values():
-            backend.close()
+        self.backends.close()
 
 
 @pytest.fixture

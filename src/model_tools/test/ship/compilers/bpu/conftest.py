@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model_tools.ship.compilers.compiled_bundle import (
-    CompileRequest,
-    compile_bundle,
-)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from model_tools.ship.compilers.compiler import GROUP
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
 from policy_inference.testing.bundles import register
 
 from ....tiny_bundle import make_bundle, observations
@@ -65,18 +64,17 @@ def compiled(rows: Path, tmp_path: Path) -> Callable[..., JointBundle]:
         target: str = "nash-e", precision: str = "int8", *, force: bool = False, **options: object
     ) -> JointBundle:
         given = {name: str(value) for name, value in options.items()}
-        return compile_bundle(
-            CompileRequest(
-                compiler="bpu",
-                bundle=source,
-                precision=precision,
-                target=target,
-                samples=rows,
-                rows=512,
-                output=tmp_path / "made",
-                options=given,
-                force=force,
-            )
+        request = CompileRequest(
+            compiler="bpu",
+            bundle=source,
+            precision=precision,
+            target=target,
+            samples=rows,
+            rows=512,
+            output=tmp_path / "made",
+            options=given,
+            force=force,
         )
+        return load_bundle(compile_bundle(request), kind=JointBundle)
 
     return apply

@@ -18,8 +18,8 @@ from model_tools.files.bpu_files import MARCHES, workspace_files
 from model_tools.files.outputs import new_folder
 from model_tools.prove.calibration.graph_samples import Progress
 from model_tools.ship.compilers.bpu_workspace import prepare_workspace
-from model_tools.ship.compilers.compiled_bundle import CompileRequest
-from model_tools.ship.compilers.compiled_chunks import compile_chunk_bundle
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.testing.chunk_bundles import ENCODER, POLICY, write_chunk_bundle
@@ -276,16 +276,14 @@ def compiled(
     progress: Progress = lambda seen, total: None,
     **options: object,
 ) -> ChunkBundle:
-    return compile_chunk_bundle(
-        CompileRequest(
-            compiler="bpu",
-            bundle=folder,
-            precision="int16",
-            target=march,
-            samples=dataset,
-            rows=8,
-            output=output,
-            options={name: str(value) for name, value in options.items()},
-        ),
-        progress,
+    request = CompileRequest(
+        compiler="bpu",
+        bundle=folder,
+        precision="int16",
+        target=march,
+        samples=dataset,
+        rows=8,
+        output=output,
+        options={name: str(value) for name, value in options.items()},
     )
+    return load_bundle(compile_bundle(request, progress), kind=ChunkBundle)

@@ -15,10 +15,8 @@ import pytest
 
 from model_tools import cli
 from model_tools.errors import ToolError, UnfinishedError
-from model_tools.ship.compilers.compiled_bundle import (
-    CompileRequest,
-    compile_bundle,
-)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from model_tools.ship.compilers.compiled_bundle import compile_bundle
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
@@ -210,7 +208,7 @@ def test_workspace_of_other_samples_is_not_taken(
     (folder / "bpu_output" / "policy.hbm").write_text(ELSEWHERE, "utf-8")
     np.savez(rows, obs=observations(64, seed=9))
 
-    with pytest.raises(ToolError, match=r"found graphs\.policy\.samples_sha256 \w+ in the place"):
+    with pytest.raises(ToolError, match=r"found graphs\.policy\.samples_sha256 \w+ instead of"):
         compiled(compiled=folder)
 
 
@@ -332,18 +330,17 @@ def test_recurrent_states_are_calibrated_too(rows: Path, put_on_path: Tool, tmp_
     put_on_path("hb_mapper")
     source = make_bundle(tmp_path / "recurrent", recurrent=True)
 
-    bundle = compile_bundle(
-        CompileRequest(
-            compiler="bpu",
-            bundle=source,
-            precision="int8",
-            target="bayes-e",
-            samples=rows,
-            rows=512,
-            output=tmp_path / "made",
-            options={"workspace": str(tmp_path / "work")},
-        )
+    request = CompileRequest(
+        compiler="bpu",
+        bundle=source,
+        precision="int8",
+        target="bayes-e",
+        samples=rows,
+        rows=512,
+        output=tmp_path / "made",
+        options={"workspace": str(tmp_path / "work")},
     )
+    bundle = load_bundle(compile_bundle(request), kind=JointBundle)
 
     folders = sorted(folder.name for folder in (tmp_path / "work/policy/calibration").iterdir())
     assert folders == ["0_obs", "1_h_in"]

@@ -23,7 +23,7 @@ _BUNDLE = "make a bundle of it (`model_tools import`)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BareModel:
+class ModelFile:
     """A model file and what its user says of it.
 
     Attributes:

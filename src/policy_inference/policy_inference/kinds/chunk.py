@@ -1,30 +1,44 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Chunk policies: from a loaded bundle to a controller over its opened graphs."""
+"""Chunk policies: graphs that are asked now and then, from images to the next targets."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_inference.backends.base import WARM_UP_S, timed_runs
-from policy_inference.backends.registry import Options, open_graphs
-from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.backends.registry import Options, open_models
+from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
+from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
+from policy_inference.bundle.contract import Artifact
+from policy_inference.comparison.chunks import (
+    chunk_checks,
+    chunk_differences,
+    chunk_limits,
+    coarsest,
+    features_checks,
+    play_chunks,
+)
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.rows import Rows
 from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller
 from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.settings import ChunkSettings, require_ensemble_speed
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import Limits
-from policy_inference.errors import PolicyError
-from policy_inference.nodes.opening import OpenedPolicy, OpenRequest
-from policy_inference.self_test.chunks import require_chunk_parity, require_enough_chunks
+from policy_inference.errors import BundleError, PolicyError, Problem
+from policy_inference.interfaces import Backend, Tensor
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
+FEWEST_ROWS = 2
 _RUNS = 50
 """First chunks, if there is time: the later half of them is as fast as chunks get."""
 _log = logging.getLogger("policy_inference")
@@ -64,19 +78,22 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
 
 
 class ChunkKind:
-    """Opens chunk policies."""
+    """What is special about chunk policies."""
 
     bundle = ChunkBundle
+    runs = "chunks"
 
-    def __init__(self, settings: ChunkSettings, *, simulated_time: bool) -> None:
+    def __init__(
+        self, settings: ChunkSettings | None = None, *, simulated_time: bool = False
+    ) -> None:
         """Keep how chunks are executed.
 
         Args:
-            settings: How chunks are executed.
+            settings: How chunks are executed; as usual, if None.
             simulated_time: Whether inference takes `settings.simulated_latency_s`, whatever it
                 takes.
         """
-        self._settings, self._simulated_time = settings, simulated_time
+        self._settings, self._simulated_time = settings or ChunkSettings(), simulated_time
 
     def inputs(self, bundle: ChunkBundle, limits: Limits) -> Iterator[str]:
         """Yield the inputs of a policy, with all that a subscription depends on."""
@@ -85,10 +102,6 @@ class ChunkKind:
         if outside := contract.environment_state:
             yield f"{outside.topic} ({outside.size} values)"
         yield from (f"the camera {name}" for name in contract.cameras)
-
-    def require_provable(self, bundle: ChunkBundle) -> None:
-        """Raise BundleError unless the golden rows can prove the graphs."""
-        require_enough_chunks(bundle)
 
     def open(
         self,
@@ -112,11 +125,9 @@ class ChunkKind:
             WARM_UP_S,
         )
         with ExitStack() as opened:
-            backends, skipped = open_graphs(bundle, request.backends, options)
-            for backend in backends.values():
-                opened.callback(backend.close)
+            models = opened.enter_context(open_models(bundle.models, request.backends, options))
             runtime = chunk_controller(
-                bundle, backends, limits, clock, settings, inline=self._simulated_time
+                bundle, models, limits, clock, settings, inline=self._simulated_time
             )
             opened.callback(runtime.close)
             inference_s = measured_s(runtime, contract)
@@ -129,18 +140,76 @@ class ChunkKind:
             request=request,
             bundle=bundle,
             limits=limits,
-            backends=tuple(backends.values()),
-            skipped=skipped,
+            models=models,
             controller=runtime.controller,
             runtime=runtime,
             settings=settings,
             inference_s=inference_s,
         )
 
-    def prove(self, opened: OpenedChunkPolicy) -> None:
-        """Raise PolicyError unless the graphs compute here what the golden rows say."""
-        backends = dict(zip(opened.bundle.contract.models, opened.backends, strict=True))
-        require_chunk_parity(opened.bundle, backends)
+    def golden_rows(self, bundle: ChunkBundle) -> Rows:
+        """Read the golden rows: observations, and the chunks that the reference answered.
+
+        Raises:
+            BundleError: There are none, or not those that the bundle states.
+        """
+        golden = bundle.golden()
+        chunks = golden.pop(GOLDEN_CHUNK).astype(np.float64)
+        return Rows(source="golden rows", inputs=golden, outputs={GOLDEN_CHUNK: chunks})
+
+    def require_enough(self, bundle: ChunkBundle, rows: Rows) -> None:
+        """Raise BundleError unless every input differs in enough golden rows."""
+        flat = [array.reshape(len(rows), -1) for array in rows.inputs.values()]
+        different = min(len(rows), *(len(np.unique(array, axis=0)) for array in flat))
+        if different < FEWEST_ROWS:
+            raise BundleError(
+                [
+                    Problem(
+                        file=str(bundle.path / CONTRACT_FILE),
+                        key="golden",
+                        found=str(different),
+                        expected=f"at least {FEWEST_ROWS} golden rows in which every input differs",
+                        remedy="`model_tools export act` writes them",
+                    )
+                ]
+            )
+
+    def play(
+        self, bundle: ChunkBundle, models: Mapping[str, Backend], rows: Rows
+    ) -> dict[str, Tensor]:
+        """Compute a chunk for each row, from images to targets, as `play_chunks`.
+
+        Raises:
+            BackendError: A runtime failed.
+        """
+        return play_chunks(bundle.contract, models, rows)
+
+    def differences(
+        self,
+        bundle: ChunkBundle,
+        found: Mapping[str, Tensor],
+        expected: Mapping[str, Tensor],
+        numbers: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[Difference, ...]:
+        """Measure normalised chunks, then what the encoders made, where that is expected too."""
+        return chunk_differences(bundle.contract, found, expected, numbers)
+
+    def checks(
+        self,
+        bundle: ChunkBundle,
+        backend: str,
+        entries: Mapping[str, Artifact],
+        differences: tuple[Difference, ...],
+        source: str,
+    ) -> tuple[Check, ...]:
+        """Hold chunks, and the direction of features, against the limits of the artifacts.
+
+        Raises:
+            BundleError: The bundle states no limits, and nothing is known of the precision.
+        """
+        chunk, *features = differences
+        limits = chunk_limits(bundle.contract, backend, coarsest(entries))
+        return (*chunk_checks(chunk, source, limits), *features_checks(features, source, limits))
 
 
 def require_patience(inference_s: float, limits: Limits) -> None:

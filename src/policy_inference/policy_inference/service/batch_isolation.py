@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Whether the robots of a batch are apart: nobody's answer depends on who else is there."""
+"""Whether the robots of a batch are isolated: no answer depends on the other robots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TOLERANCE = 1e-3
 """Of the largest value: a batch is summed up in another order, of fp16 with 11 bits."""
 
 
-def require_apart(
+def require_isolation(
     policy: ServedPolicy,
     alone: BackendBase,
     several: BackendBase,
@@ -30,7 +30,7 @@ def require_apart(
     rows: int,
     golden: Mapping[str, Tensor],
 ) -> None:
-    """Return if each robot of a batch is answered as it is alone, beside very different ones.
+    """Raise unless each robot of a batch is answered as it is alone, beside very different ones.
 
     An axis that is open need not be the batch: a model may also compute with it, be it with the
     largest value only, as one does that quantises its input by it.

@@ -12,7 +12,7 @@ from geometry_msgs.msg import Twist
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, JointState
 
-from lerobot_bridge.nodes.messages import judges_of
+from lerobot_bridge.nodes.message_check import judges_of
 
 from ..bags import LEADER, STATE, mapping_of
 

@@ -1,12 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Message classes by the names of their types, and a check of messages before an episode."""
+"""A check of messages before an episode."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from importlib import import_module
 from typing import Any
 
 from lerobot_bridge.mapping import RobotMapping, Source
@@ -15,29 +14,7 @@ from lerobot_bridge.recording.watches import Judge
 from lerobot_bridge.values import SourceReader
 from policy_inference.core.images import frame_of
 from policy_inference.errors import RobotError
-from policy_inference.nodes.sampling import decoder_for
-
-
-def message_class(name: str) -> type[Any]:
-    """Return the class of a type, such as sensor_msgs/msg/JointState.
-
-    Raises:
-        RobotError: Its package is missing.
-    """
-    package, _, kind = name.split("/")
-    try:
-        found: type[Any] = getattr(import_module(f"{package}.msg"), kind)
-    except (ImportError, AttributeError) as error:
-        raise RobotError(
-            f"{name}: expected the package {package} with this message, found none; "
-            "install it, and source its setup.bash"
-        ) from error
-    return found
-
-
-def empty_message(name: str) -> Any:
-    """Return an empty message of a type."""
-    return message_class(name)()
+from policy_inference.nodes.sampling import decoder_for, message_class
 
 
 def judges_of(mapping: RobotMapping) -> dict[str, Judge]:

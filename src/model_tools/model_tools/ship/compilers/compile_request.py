@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a user asks of a compiler, and what of it can be checked at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.onnx_model import read_onnx
+from model_tools.ship.compilers.compiler import Compiler
+from policy_inference.bundle.bundle import ModelFiles
+from policy_inference.onnx_file import LARGEST_BYTES, require_whole
+from policy_inference.safe_files import read_at_most
+
+REFERENCE, REFERENCE_PRECISION = "onnx", "fp32"
+_log = logging.getLogger("model_tools")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileRequest:
+    """What a user asks for.
+
+    Attributes:
+        compiler: Name of a registered compiler.
+        bundle: Folder of the bundle with the reference model.
+        precision, target: Among those of the compiler.
+        options: Values by name, among those of the compiler.
+        samples: Calibration rows, as `model_tools.files.row_files.read_rows` takes them; of a chunk
+            policy a LeRobot dataset or a rosbag2 recording. Not used for a precision that needs
+            none.
+        topics: Topics of a recording by input, where they have other names.
+        rows: How many of them to take; None for as many as are usual.
+        output: Folder of the new bundle.
+        force: Whether a bundle that is there may be replaced.
+    """
+
+    compiler: str
+    bundle: Path
+    precision: str
+    target: str | None
+    samples: Path | None
+    rows: int | None
+    output: Path
+    force: bool = False
+    topics: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def check(request: CompileRequest, compiler: Compiler) -> None:
+    """Check that the compiler offers what is asked for, with samples where it calibrates.
+
+    Raises:
+        ToolError: It does not.
+    """
+    if request.precision not in compiler.precisions:
+        now = getattr(compiler, "former_precisions", {}).get(request.precision)
+        raise ToolError(
+            f"{request.compiler}: expected a precision among "
+            f"{', '.join(compiler.precisions)}, found {request.precision!r}"
+            + (f", which is called {now} now" if now else "")
+        )
+    if request.target not in (compiler.targets or (None,)):
+        offered = ", ".join(compiler.targets) or "none, since its files run on any machine"
+        raise ToolError(
+            f"{request.compiler}: expected a target among those it has ({offered}), "
+            f"found {request.target or 'none'}"
+        )
+    unknown = ", ".join(sorted(set(request.options) - set(compiler.options)))
+    if unknown:
+        raise ToolError(
+            f"{request.compiler}: expected options among "
+            f"{', '.join(compiler.options) or 'none'}, found {unknown}"
+        )
+    if compiler.precisions[request.precision] and request.samples is None:
+        raise ToolError(
+            f"{request.compiler}: {request.precision}: expected rows to calibrate with "
+            "(--samples, or --dataset for a chunk policy), found none"
+        )
+    if request.output.resolve().is_relative_to(request.bundle.resolve()):
+        raise ToolError(
+            f"{request.output}: expected a folder outside the bundle that is compiled, "
+            f"found one in {request.bundle}"
+        )
+
+
+def calibrating(request: CompileRequest, compiler: Compiler) -> Path | None:
+    """Return the samples where the precision is calibrated; else say that they are not used."""
+    if compiler.precisions[request.precision]:
+        return request.samples
+    if request.samples is not None:
+        _log.warning("%s is not calibrated: %s is not used", request.precision, request.samples)
+    return None
+
+
+def reference(model: ModelFiles) -> Path:
+    """Return the verified file of a reference model, whose weights are finite.
+
+    Raises:
+        PolicyError: There is none, or it is in another precision or damaged, or some of its
+            weights are in a second file.
+    """
+    entry, file = model.artifact(REFERENCE)
+    if entry.precision != REFERENCE_PRECISION:
+        raise ToolError(
+            f"{model.folder}: expected the artifact {REFERENCE} in "
+            f"{REFERENCE_PRECISION}, found {entry.precision}; compile from the bundle "
+            "with the reference model"
+        )
+    require_whole(file, read_at_most(file, LARGEST_BYTES))
+    read_onnx(file).require_finite()
+    return file

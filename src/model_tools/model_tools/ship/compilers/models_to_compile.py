@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The models of a bundle for a compiler: where they go, and what calibrates and proves them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from model_tools.files.observation_sources import open_source
+from model_tools.files.onnx_model import read_onnx
+from model_tools.files.outputs import BUNDLE_FILES, copy_folder
+from model_tools.files.terms import EXACT_IN_FLOAT16, tick_inputs
+from model_tools.prove.calibration.calibration_files import calibration_samples
+from model_tools.prove.calibration.graph_samples import (
+    GraphSamples,
+    Progress,
+    collect_samples,
+    count_of,
+)
+from model_tools.ship.compilers.compile_request import CompileRequest
+from policy_inference.bundle.bundle import (
+    CONTRACT_FILE,
+    Bundle,
+    ChunkBundle,
+    JointBundle,
+    stated_hashes,
+)
+from policy_inference.interfaces import Tensor
+
+_ROWS = 512
+_log = logging.getLogger("model_tools")
+Samples = Mapping[str, GraphSamples]
+"""By the key of the model in the contract."""
+
+
+class ModelsToCompile(Protocol):
+    """What differs between kinds of policies when one is compiled.
+
+    Attributes:
+        owned: Patterns of the files that the folder of such a bundle holds.
+    """
+
+    owned: tuple[str, ...]
+
+    def name(self, key: str) -> str:
+        """Return what a compiler calls the model that has this key in the contract."""
+
+    def place(self, key: str, model: Path) -> Path:
+        """Return where a compiled model lies in a bundle, without precision and suffix."""
+
+    def warn(self, model: Path, precision: str) -> None:
+        """Log what a precision does to a reference model."""
+
+    def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
+        """Open what calibrates the models, if anything does.
+
+        Args:
+            source: As `CompileRequest.samples`.
+            progress: Gets how many samples were taken.
+
+        Returns:
+            What takes the samples, which may be kept in a folder that it is given.
+
+        Raises:
+            PolicyError: They do not fit, or there are too few.
+            OSError: A file cannot be read.
+        """
+
+    def golden(self) -> Mapping[str, Tensor] | None:
+        """Return rows of the model's tensors that prove what was made, where there are such."""
+
+    def copy(self, folder: Path) -> None:
+        """Copy the bundle into a folder."""
+
+
+class JointModel:
+    """The only model of a joint policy, which lies beside the contract."""
+
+    owned: tuple[str, ...] = BUNDLE_FILES
+
+    def __init__(self, bundle: JointBundle, request: CompileRequest) -> None:
+        """Compile the model of a bundle."""
+        self._bundle, self._request = bundle, request
+
+    def name(self, key: str) -> str:
+        """Return the name of every such model."""
+        return "policy"
+
+    def place(self, key: str, model: Path) -> Path:
+        """Return a place beside the contract."""
+        return Path("policy")
+
+    def warn(self, model: Path, precision: str) -> None:
+        """Say where float16 does not hold the count of ticks."""
+        contract = self._bundle.contract
+        for name in tick_inputs(contract) if precision == "fp16" else ():
+            rows = read_onnx(model).rows_chosen_by(name)
+            if contract.model.inputs[name].dtype == "float32" and (
+                rows is None or rows > EXACT_IN_FLOAT16 + 1
+            ):
+                _log.warning(
+                    "%s: %s counts ticks, which float16 holds one by one up to %d only (%.0f s at "
+                    "%g Hz): longer runs are computed with wrong ones; take another precision, or "
+                    "export the model with %s in int64 where the back end has that",
+                    contract.name,
+                    name,
+                    EXACT_IN_FLOAT16,
+                    EXACT_IN_FLOAT16 / contract.rate_hz,
+                    contract.rate_hz,
+                    name,
+                )
+
+    def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
+        """Take rows of a file or a recording; see `ModelsToCompile`."""
+        if source is None:
+            return lambda folder: {}
+        request = self._request
+        count = _ROWS if request.rows is None else request.rows
+        rows = calibration_samples(self._bundle, source, count, request.topics)
+        (key,) = self._bundle.contract.models
+        return lambda folder: {key: GraphSamples(inputs=rows, files={})}
+
+    def golden(self) -> Mapping[str, Tensor] | None:
+        """Return the golden rows, where there are some."""
+        return self._bundle.golden() if self._bundle.contract.model.golden else None
+
+    def copy(self, folder: Path) -> None:
+        """Copy all files of the bundle."""
+        copy_folder(self._bundle.path, folder)
+
+
+class ChunkModels:
+    """The graphs of a chunk policy, each in its folder, calibrated with the same observations."""
+
+    def __init__(self, bundle: ChunkBundle, request: CompileRequest) -> None:
+        """Compile the graphs of a bundle."""
+        self._bundle, self._request = bundle, request
+        self.owned = (*BUNDLE_FILES, *(f"{name}/*" for name in bundle.contract.graphs))
+
+    def name(self, key: str) -> str:
+        """Return the name of a graph."""
+        return key.removeprefix("graphs.")
+
+    def place(self, key: str, model: Path) -> Path:
+        """Return a place beside the reference's graph."""
+        return model.relative_to(self._bundle.path).with_name(self.name(key))
+
+    def warn(self, model: Path, precision: str) -> None:
+        """Do nothing: graphs have no count of ticks."""
+
+    def samples(self, source: Path | None, progress: Progress) -> Callable[[Path], Samples]:
+        """Take observations of a LeRobot dataset or a recording; see `ModelsToCompile`."""
+        if source is None:
+            return lambda folder: {}
+        bundle, request = self._bundle, self._request
+        opened = open_source(bundle.contract, source, request.topics)
+        count = count_of(opened, request.rows)
+
+        def collect(folder: Path) -> Samples:
+            found = collect_samples(bundle, opened, count, folder, progress)
+            return {f"graphs.{name}": samples for name, samples in found.items()}
+
+        return collect
+
+    def golden(self) -> Mapping[str, Tensor] | None:
+        """Return none: golden rows are of the whole policy, not of its graphs."""
+        return None
+
+    def copy(self, folder: Path) -> None:
+        """Copy the contract and what it names; a workspace that lies among it stays behind."""
+        for name in (CONTRACT_FILE, *stated_hashes(self._bundle.contract)):
+            place = folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self._bundle.path / name, place)
+
+
+_KINDS: Mapping[type[Bundle], Callable[[Any, CompileRequest], ModelsToCompile]] = {
+    JointBundle: JointModel,
+    ChunkBundle: ChunkModels,
+}
+
+
+def models_to_compile(bundle: Bundle, request: CompileRequest) -> ModelsToCompile:
+    """Return the models of a bundle, for a compiler."""
+    return _KINDS[type(bundle)](bundle, request)

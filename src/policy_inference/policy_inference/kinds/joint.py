@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Joint policies: a model that is asked in each tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_inference.backends.registry import Options, open_models
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.contract import Artifact
+from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
+from policy_inference.comparison.open_loop import Difference, joint_differences, judge
+from policy_inference.comparison.rows import Rows, play
+from policy_inference.core.distribution import DistributionWatch
+from policy_inference.core.limits import Limits
+from policy_inference.core.policy import joint_controller
+from policy_inference.core.state import RobotState
+from policy_inference.errors import BundleError, Problem
+from policy_inference.flight.tap import Tap
+from policy_inference.interfaces import Backend, Tensor
+from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
+
+FEWEST_ROWS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenedJointPolicy(OpenedPolicy[JointBundle]):
+    """A joint policy that can run.
+
+    Attributes:
+        tap: The model as the controller runs it, for a flight recorder to observe.
+    """
+
+    tap: Tap
+
+    def observed(self) -> DistributionWatch | None:
+        """Return what compares the observation with the healthy run's."""
+        return DistributionWatch(self.bundle.contract, self.backend.inputs)
+
+
+class JointKind:
+    """What is special about joint policies."""
+
+    bundle = JointBundle
+    runs = "runs"
+
+    def inputs(self, bundle: JointBundle, limits: Limits) -> Iterator[str]:
+        """Yield the inputs of a policy, with all that a subscription depends on."""
+        state = RobotState(bundle.contract, orientation=limits.max_tilt_rad is not None)
+        for name in state.inputs:
+            external = state.get(f"external:{name}")
+            yield name if external is None else f"{name} ({external.size} values)"
+
+    def open(
+        self,
+        request: OpenRequest,
+        options: Options,
+        bundle: JointBundle,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedJointPolicy:
+        """Open the model of a bundle that was loaded.
+
+        Raises:
+            PolicyError: It cannot be used, with the reason; nothing is open then.
+        """
+        # After that the controller gives up anyway.
+        models = open_models(
+            bundle.models,
+            request.backends,
+            options,
+            run_timeout_s=limits.longest_gap_ns * 1e-9,
+        )
+        models.warm_up()
+        tap = Tap(models.first)
+        return OpenedJointPolicy(
+            request=request,
+            bundle=bundle,
+            limits=limits,
+            models=models,
+            tap=tap,
+            controller=joint_controller(bundle, tap, limits, clock),
+        )
+
+    def golden_rows(self, bundle: JointBundle) -> Rows:
+        """Read the golden rows, each for itself: they do not follow one another.
+
+        Raises:
+            BundleError: There are none, or not those that the bundle states.
+        """
+        golden, model = bundle.golden(), bundle.contract.model
+        count = len(next(iter(golden.values())))
+        return Rows(
+            source="golden rows",
+            inputs={name: golden[name] for name in model.inputs},
+            outputs={name: golden[name] for name in model.outputs},
+            breaks=tuple(range(1, count)),
+        )
+
+    def require_enough(self, bundle: JointBundle, rows: Rows) -> None:
+        """Raise BundleError unless there are enough golden rows that differ."""
+        flat = [values.reshape(len(rows), -1) for values in rows.inputs.values()]
+        different = len(np.unique(np.concatenate(flat, axis=1), axis=0))
+        if different < FEWEST_ROWS:
+            raise BundleError(
+                [
+                    Problem(
+                        file=str(bundle.path / CONTRACT_FILE),
+                        key="model.golden",
+                        expected=f"at least {FEWEST_ROWS} golden rows that differ",
+                        found=str(different),
+                        remedy=f"`model_tools complete {bundle.path} --output FOLDER` makes a "
+                        "bundle that has them",
+                    )
+                ]
+            )
+
+    def play(
+        self, bundle: JointBundle, models: Mapping[str, Backend], rows: Rows
+    ) -> dict[str, Tensor]:
+        """Run the model row by row; return all its inputs and outputs [rows, ...].
+
+        Raises:
+            BackendError: The runtime failed.
+        """
+        (model,) = models.values()
+        return play(model, rows, bundle.contract.state)
+
+    def differences(
+        self,
+        bundle: JointBundle,
+        found: Mapping[str, Tensor],
+        expected: Mapping[str, Tensor],
+        numbers: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[Difference, ...]:
+        """Measure every expected output, that of the action first."""
+        return joint_differences(bundle.contract, found, expected, numbers)
+
+    def checks(
+        self,
+        bundle: JointBundle,
+        backend: str,
+        entries: Mapping[str, Artifact],
+        differences: tuple[Difference, ...],
+        source: str,
+    ) -> tuple[Check, ...]:
+        """Hold the action, then recurrent states, against the limits of the artifact.
+
+        Raises:
+            BundleError: The bundle states no limits, and nothing is known of the precision.
+        """
+        (entry,), (action, *states) = entries.values(), differences
+        of_action = open_loop_limits(bundle.contract, backend, entry.precision)
+        checks = list(judge(action, source, of_action))
+        for state in states:
+            limits = state_limits(bundle.contract, backend, entry.precision)
+            checks += [
+                replace(check, what=f"{check.what} of {state.output}")
+                for check in judge(state, source, limits)
+            ]
+        return tuple(checks)

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every kind of policy offers, so that a host need not know which kind it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from policy_inference.backends.registry import Options
+from policy_inference.bundle.contract import Artifact
+from policy_inference.comparison.limits import Check
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.rows import Rows
+from policy_inference.core.limits import Limits
+from policy_inference.interfaces import Backend, Tensor
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+
+P = TypeVar("P", bound=OpenedPolicy[Any])
+P_co = TypeVar("P_co", bound=OpenedPolicy[Any], covariant=True)
+
+
+class PolicyKind(Protocol[B, P_co]):
+    """What differs between kinds of policies."""
+
+    @property
+    def bundle(self) -> type[B]:
+        """Type of its bundles."""
+
+    @property
+    def runs(self) -> str:
+        """What several runs of such a policy are called in messages."""
+
+    def inputs(self, bundle: B, limits: Limits) -> Iterator[str]:
+        """Yield the inputs of a policy, with all that a subscription depends on."""
+
+    def open(
+        self,
+        request: OpenRequest,
+        options: Options,
+        bundle: B,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> P_co:
+        """Open the models of a bundle that was loaded, and make a controller over them.
+
+        Args:
+            request: What is asked for.
+            options: Those of the request that are meant for its back ends.
+            bundle: Of the policy.
+            limits: In force.
+            clock: Of the controller, ns.
+
+        Raises:
+            PolicyError: They cannot be used, with the reason; nothing is open then.
+        """
+
+    def golden_rows(self, bundle: B) -> Rows:
+        """Read the golden rows of a bundle.
+
+        Raises:
+            BundleError: It has none, or not those that it states.
+        """
+
+    def require_enough(self, bundle: B, rows: Rows) -> None:
+        """Raise BundleError unless golden rows can tell one function from another."""
+
+    def play(self, bundle: B, models: Mapping[str, Backend], rows: Rows) -> dict[str, Tensor]:
+        """Run a policy row by row.
+
+        Args:
+            bundle: Of the policy.
+            models: Opened, by their keys in the contract; their arrays are overwritten.
+            rows: What it gets.
+
+        Returns:
+            What it computed [rows, ...], with the names that `Rows.outputs` has, and more.
+
+        Raises:
+            BackendError: A runtime failed.
+        """
+
+    def differences(
+        self,
+        bundle: B,
+        found: Mapping[str, Tensor],
+        expected: Mapping[str, Tensor],
+        numbers: npt.NDArray[np.int64] | None = None,
+    ) -> tuple[Difference, ...]:
+        """Measure what `play` returned against what is expected; what commands joints is first.
+
+        Args:
+            bundle: Of the policy.
+            found: What was computed.
+            expected: `Rows.outputs`, or what a reference computed.
+            numbers: Of the rows in their source; 0, 1, ... if absent.
+        """
+
+    def checks(
+        self,
+        bundle: B,
+        backend: str,
+        entries: Mapping[str, Artifact],
+        differences: tuple[Difference, ...],
+        source: str,
+    ) -> tuple[Check, ...]:
+        """Hold differences against the limits of artifacts.
+
+        Args:
+            bundle: May state limits.
+            backend: Name of the back end.
+            entries: What it opened, by the key of the model in the contract.
+            differences: As `differences` returns them.
+            source: Of the rows.
+
+        Raises:
+            BundleError: The bundle states no limits, and nothing is known of the precision.
+        """

@@ -1,0 +1,20 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of policies that there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from policy_inference.bundle.bundle import Bundle
+from policy_inference.kinds.chunk import ChunkKind
+from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.kind import PolicyKind
+
+KINDS: tuple[PolicyKind[Any, Any], ...] = (JointKind(), ChunkKind())
+"""Each with its usual settings."""
+
+
+def kind_of(bundle: Bundle) -> PolicyKind[Any, Any]:
+    """Return the kind of a bundle's policy."""
+    return next(kind for kind in KINDS if isinstance(bundle, kind.bundle))

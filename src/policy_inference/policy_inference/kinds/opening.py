@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node is asked to run, and what it then runs, whatever kind of policy it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Generic, TypeVar
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import Options, parse_options
+from policy_inference.bundle.bundle import Bundle
+from policy_inference.core.controller import Controller
+from policy_inference.core.distribution import DistributionWatch
+from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.limits import Limits, StricterLimits
+from policy_inference.errors import RefusedError
+
+B = TypeVar("B", bound=Bundle)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRequest:
+    """Which policy to open, and with what.
+
+    Attributes:
+        bundle: Folder, or name of an installed one.
+        public_key: Keys of which one must have signed it, beside those of the environment; "" for
+            none.
+        backends: Names, the preferred one first.
+        options: Of backends.
+        stricter_limits: Operating limits.
+        output: Kind of message that its targets are published as.
+    """
+
+    bundle: str
+    public_key: str
+    backends: Sequence[str]
+    options: Options
+    stricter_limits: StricterLimits
+    output: str
+
+    @staticmethod
+    def of(values: Mapping[str, Any]) -> OpenRequest:
+        """Return what the parameters of the node ask for.
+
+        Raises:
+            BackendError: An option is none.
+        """
+        return OpenRequest(
+            bundle=values["bundle"],
+            public_key=values["public_key"],
+            backends=_listed(values["backend"]),
+            output=values["output"],
+            options=parse_options(_listed(values["backend_options"])),
+            stricter_limits=StricterLimits(
+                **{field.name: values[f"safety.{field.name}"] for field in fields(StricterLimits)}
+            ),
+        )
+
+    def for_bundle(self, bundle: str, backend: str) -> OpenRequest:
+        """Return a request for another bundle, on other backends unless `backend` is empty.
+
+        Raises:
+            RefusedError: No bundle is named.
+        """
+        if not bundle.strip():
+            raise RefusedError(
+                "load refused: bundle: expected a folder or the name of an "
+                "installed bundle, found nothing"
+            )
+        return replace(self, bundle=bundle, backends=_listed(backend) or self.backends)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenedPolicy(Generic[B]):
+    """A policy that can run.
+
+    Attributes:
+        request: What was asked for.
+        bundle: Its bundle.
+        limits: Limits in force.
+        models: Its opened models.
+        controller: Nothing was commanded by it yet.
+        latency: How long its ticks take.
+    """
+
+    request: OpenRequest
+    bundle: B
+    limits: Limits
+    models: OpenedModels
+    controller: Controller
+    latency: LatencyWindow = field(default_factory=LatencyWindow)
+
+    def __str__(self) -> str:
+        """Return what runs where, e.g. for a log."""
+        contract = self.bundle.contract
+        return (
+            f"{contract.name} {contract.version} ({self.bundle.path}) on {self.backend.name}: "
+            f"{self.models.runs_on}; {contract.rate_hz:g} Hz"
+        )
+
+    @property
+    def backend(self) -> BackendBase:
+        """The first model: what it says of runtime and device holds for all."""
+        return self.models.first
+
+    @property
+    def problem(self) -> str:
+        """Why no run can succeed any more; empty where one can."""
+        return self.models.problem
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a run hangs in a model, so that its thread cannot be ended; after `close`."""
+        return False
+
+    def observed(self) -> DistributionWatch | None:
+        """Return what watches the observation, where there is something to compare it with."""
+        return None
+
+    def close(self) -> None:
+        """Close the models."""
+        self.models.close()
+
+
+def _listed(text: str) -> list[str]:
+    """Return the entries of a comma-separated text."""
+    return [entry for part in text.split(",") if (entry := part.strip())]

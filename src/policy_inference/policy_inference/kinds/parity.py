@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether the models are the same function here as where they were made: the golden rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import artifacts_for
+from policy_inference.comparison.open_loop import Difference
+from policy_inference.comparison.rows import Rows
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Backend
+from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.opening import B
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Parity:
+    """A policy on its golden rows.
+
+    Attributes:
+        rows: The rows.
+        differences: One per output, that of what commands joints first.
+        after_runs: How often the policy had run before.
+        source: What was played, and when.
+    """
+
+    rows: Rows
+    differences: tuple[Difference, ...]
+    after_runs: int
+    source: str
+
+
+def parity(
+    kind: PolicyKind[B, Any],
+    bundle: B,
+    models: Mapping[str, Backend],
+    rows: Rows,
+    after_runs: int = 0,
+) -> Parity:
+    """Run all golden rows and measure how far the outputs are from the recorded ones.
+
+    Args:
+        kind: Of the policy.
+        bundle: Of the policy.
+        models: Opened, by their keys in the contract; their arrays are overwritten.
+        rows: The golden rows of the bundle.
+        after_runs: How often the policy has run before.
+
+    Raises:
+        BackendError: A runtime failed.
+    """
+    return Parity(
+        rows=rows,
+        differences=kind.differences(bundle, kind.play(bundle, models, rows), rows.outputs),
+        after_runs=after_runs,
+        source=rows.source + (f" after {after_runs} {kind.runs}" if after_runs else ""),
+    )
+
+
+def require_parity(kind: PolicyKind[B, Any], bundle: B, models: OpenedModels, rows: Rows) -> None:
+    """Raise unless opened models compute here what the bundle's golden rows say.
+
+    Args:
+        kind: Of the policy.
+        bundle: Has the limits.
+        models: Opened; their arrays are overwritten.
+        rows: The golden rows of the bundle.
+
+    Raises:
+        BundleError: There are too few golden rows, or no limits.
+        BackendError: An output is not what it should be, or a runtime failed.
+    """
+    kind.require_enough(bundle, rows)
+    opened = artifacts_for(bundle, models.name)
+    entries = {key: entry for key, (entry, _) in opened.items()}
+    found = parity(kind, bundle, models, rows)
+    checks = kind.checks(bundle, models.name, entries, found.differences, found.source)
+    place = next(file for _, file in opened.values()) if len(opened) == 1 else bundle.path
+    if failed := [check for check in checks if not check]:
+        raise BackendError(
+            "\n".join(
+                f"{place}: on {models.name}: {check}; the policy is not the same function here: "
+                "make the model files or the golden rows again"
+                for check in failed
+            )
+        )

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What every kind of policy offers a host, for each kind."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.registry import artifacts_for, open_models
+from policy_inference.bundle.bundle import ChunkBundle, JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BackendError, BundleError
+from policy_inference.kinds.kinds import KINDS, kind_of
+from policy_inference.kinds.parity import parity, require_parity
+from policy_inference.service.opening import ServeRequest, open_served
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+from ..nodes.bundles import write_version
+
+Write = Callable[[Path], Path]
+BUNDLES: dict[type, Write] = {
+    JointBundle: lambda folder: write_version(folder, "1.0.0"),
+    ChunkBundle: write_chunk_bundle,
+}
+AFTER = {JointBundle: "golden rows after 7 runs", ChunkBundle: "golden rows after 7 chunks"}
+
+
+@pytest.fixture(params=BUNDLES)
+def bundle(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """A loaded bundle of each kind, with golden rows."""
+    return load_bundle(BUNDLES[request.param](tmp_path / "policy"))
+
+
+def test_each_kind_knows_its_bundles() -> None:
+    assert [kind.bundle for kind in KINDS] == [*BUNDLES]
+
+
+def test_golden_rows_that_hold_are_the_same_function(bundle: Any) -> None:
+    kind = kind_of(bundle)
+    rows = kind.golden_rows(bundle)
+
+    with open_models(bundle.models, ["onnx"]) as models:
+        require_parity(kind, bundle, models, rows)
+        found = parity(kind, bundle, models, rows, after_runs=7)
+        entries = {key: entry for key, (entry, _) in artifacts_for(bundle, "onnx").items()}
+
+    assert found.source == AFTER[type(bundle)]
+    assert found.differences[0].max_abs < 1e-5
+    assert all(kind.checks(bundle, "onnx", entries, found.differences, found.source))
+
+
+def test_models_that_compute_something_else_are_named(bundle: Any) -> None:
+    kind = kind_of(bundle)
+    rows = kind.golden_rows(bundle)
+    wrong = {name: np.add(array, 0.5) for name, array in rows.outputs.items()}
+
+    with (
+        open_models(bundle.models, ["onnx"]) as models,
+        pytest.raises(
+            BackendError, match=r"on onnx: .*\(golden rows: .* not the same function here"
+        ),
+    ):
+        require_parity(kind, bundle, models, dataclasses.replace(rows, outputs=wrong))
+
+
+def test_rows_that_are_all_the_same_prove_nothing(bundle: Any) -> None:
+    kind = kind_of(bundle)
+    rows = kind.golden_rows(bundle)
+    same = {name: array[[0] * len(rows)] for name, array in rows.inputs.items()}
+
+    with pytest.raises(BundleError, match=r"expected at least \d golden rows .* found 1"):
+        kind.require_enough(bundle, dataclasses.replace(rows, inputs=same))
+
+
+def test_opened_models_are_closed_together_and_name_their_back_end(bundle: Any) -> None:
+    with open_models(bundle.models, ["rknn", "onnx"]) as models:
+        models.warm_up()
+
+        assert [*models] == [model.key for model in bundle.models]
+        assert (models.name, models.problem, len(models.skipped)) == ("onnx", "", 1)
+        assert models.skipped[0].startswith("rknn: ")
+        assert "onnxruntime" in models.runs_on
+
+
+def test_golden_rows_are_read_once_where_a_policy_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, reads = write_version(tmp_path / "policy", "1.0.0"), list[Path]()
+    golden = JointBundle.golden
+
+    def counted(bundle: JointBundle) -> Any:
+        reads.append(bundle.path)
+        return golden(bundle)
+
+    monkeypatch.setattr(JointBundle, "golden", counted)
+
+    open_served(ServeRequest(bundle=str(folder))).close()
+
+    assert reads == [folder]
