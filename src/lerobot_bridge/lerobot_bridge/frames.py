@@ -179,7 +179,8 @@ class EpisodeFrames:
         readers, before_ns = self._readers(pixels=pixels), ticks[0] - period_ns
         read: dict[str, Arrival] = {}
         for tick, messages in zip(ticks, self._paired(ticks), strict=True):
-            for name, arrival in messages.items():
+            for name in readers:
+                arrival = messages[name]
                 if arrival is read.get(name):
                     continue  # one message may serve several frames
                 read[name] = arrival
@@ -206,7 +207,12 @@ class EpisodeFrames:
         arrivals = in_time(
             self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack, self._extract
         )
-        held = [name for name, each in self.inputs.items() if each.source.resample == "hold"]
+        # An action belongs to the time of its frame, as the steps of a chunk do.
+        held = [
+            name
+            for name, each in self.inputs.items()
+            if each.source.resample == "hold" or name.partition("[")[0] == ACTION
+        ]
         others = [name for name in self.inputs if name not in (*self._paired_cameras, *held)]
         assembler = ObservationAssembler(self._mapping.pairing, self._paired_cameras, others, held)
         for paired in observations(assembler, arrivals, [tick + slack for tick in ticks]):

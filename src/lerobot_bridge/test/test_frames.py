@@ -95,7 +95,7 @@ def test_an_image_that_is_shown_again_comes_with_the_values_of_its_rule(
     assert frame.time_ns == START_NS + 450 * MS
     assert frame.images["front"][0, 0, 0] == 40
     pan = [math.radians(frame.vectors[name][0]) for name in ("observation.state", "action")]
-    np.testing.assert_allclose(pan, [state_ms / 1e4, state_ms / 1e4 + 0.05], atol=1e-9)
+    np.testing.assert_allclose(pan, [state_ms / 1e4, 0.045 + 0.05], atol=1e-9)
 
 
 @pytest.mark.parametrize(("tolerance_s", "count"), [(0.02, 0), (0.05, 21)])

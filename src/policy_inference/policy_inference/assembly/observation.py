@@ -101,8 +101,7 @@ class ObservationAssembler:
             pairing: The rule.
             cameras: Names of the inputs with images.
             others: Names of the inputs that are measured again and again.
-            held: Names of the inputs whose newest message counts under each rule, since it holds
-                until the next one.
+            held: Names of the inputs whose newest message counts under each rule.
         """
         self._by_frame_time = pairing.rule == "frame_time"
         self._tolerance_ns = round(pairing.tolerance_s * 1e9)
