@@ -207,6 +207,8 @@ def test_a_link_that_is_killed_leaves_an_arm_that_is_held_and_given_back(
     until(lambda: node.reports and not node.reports[-1].obstacles)
     node.link.take()
     until(lambda: node.follows(MEASURED + 0.1) and np.allclose(arm.position, MEASURED + 0.1))
+    # The pose that is held is the last one that the node has heard of.
+    until(lambda: np.allclose(node.states[-1].joint_pos, MEASURED + 0.1))
 
     os.kill(node.link.pid, signal.SIGKILL)
 

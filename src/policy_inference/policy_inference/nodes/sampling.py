@@ -169,10 +169,10 @@ def decoder_for(message: type[Any], *, whole: bool = False) -> Decode:
 
 
 def message_class(name: str) -> type[Any]:
-    """Return the class of a type: sensor_msgs/msg/JointState.
+    """Return the class of a type, such as sensor_msgs/msg/JointState.
 
     Raises:
-        RobotError: Its package is not there.
+        RobotError: Its package is missing.
     """
     package, _, kind = name.split("/")
     try:

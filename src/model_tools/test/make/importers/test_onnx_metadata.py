@@ -182,7 +182,7 @@ def test_an_observation_that_the_metadata_do_not_name_is_asked_for(tmp_path: Pat
     model = save_policy(tmp_path / "policy.onnx", 6, 2, metadata=metadata)
     question = make_draft(ImportRequest(source=model)).todos()["observations.obs.terms"]
     assert "the terms that fill its 6 values" in question
-    assert "velocity_command, joint_pos" in question
+    assert "joint_pos, joint_vel, base_ang_vel" in question
     terms = "observations.obs.terms=[{term: base_ang_vel, scale: 0.25}, {term: velocity_command}]"
     answers = [
         *ANSWERS,
