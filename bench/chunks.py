@@ -23,6 +23,7 @@ from bench.figures import Figure, Summary
 from bench.preprocessing import HEIGHT, SCALING, WIDTH, frames, plain
 from bench.processes import ROOT, BenchError
 from model_tools.files.drawing import COLOURS, STYLE
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import parse_contract
@@ -209,11 +210,13 @@ def age(name: str, inference_s: float) -> Figure:
     worker = ThreadWorker(inference.run, time.monotonic_ns)
     state = StateVector({"joint_pos": 1})
     state["joint_pos"][:] = 0.0
-    senses = ObservationSync(contract, state, 0.05)
+    joints = Input("joint_states", None)
+    senses = ObservationSync(contract, state, {"joint_states": joints})
     images = [message(image) for image in frames()]
 
     def arrive() -> Request:
         now_ns = time.monotonic_ns()
+        joints.accept(now_ns)
         senses.remember(now_ns)
         for buffer, image in zip(senses.frames.values(), images, strict=True):
             buffer.add(frame_of(image, buffer.camera), now_ns)

@@ -31,12 +31,12 @@ from bench.demonstration import (
     write_demonstration,
 )
 from lerobot_bridge.cli import main
-from lerobot_bridge.converting.convert import REPORT
 from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
 from lerobot_bridge.frames import EpisodeFrames
 from lerobot_bridge.mapping import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
+from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT
 from policy_inference.core.images import Picture
 
 SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
@@ -221,7 +221,7 @@ def test_lerobot_trains_two_steps(output: Path, tmp_path: Path) -> None:
 
 
 def test_the_report_and_the_card_say_what_it_is_from(session: Path, output: Path) -> None:
-    report = json.loads((output / REPORT).read_text())
+    report = json.loads((output / CONVERSION_REPORT).read_text())
 
     assert [each["recording"] for each in report["episodes"]] == [
         str(session / f"episode_{number:04}") for number in range(3)
@@ -373,7 +373,7 @@ def test_a_broken_recording_stops_no_pieces_of_others(session: Path, tmp_path: P
     )
 
     assert [episode.length for episode in Dataset(target).episodes] == [15, 15]
-    report = json.loads((target / REPORT).read_text())
+    report = json.loads((target / CONVERSION_REPORT).read_text())
     assert [each["name"] for each in report["episodes_left_out"]] == ["episode_0000"]
 
 
@@ -390,7 +390,7 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     assert converted(broken, target) == 1
 
     assert [episode.length for episode in Dataset(target).episodes] == [60, 30]
-    report = json.loads((target / REPORT).read_text())
+    report = json.loads((target / CONVERSION_REPORT).read_text())
     assert [each["name"] for each in report["episodes_left_out"]] == ["episode_0001"]
     assert "left out: " in caplog.text
     assert "1 of 3 episodes were left out" in caplog.text
@@ -445,7 +445,7 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     assert converted(session, target, "--report", str(tmp_path / "report.html")) == 0
 
     assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
-    report = json.loads((target / REPORT).read_text())
+    report = json.loads((target / CONVERSION_REPORT).read_text())
     assert [each["parts_too_short"] for each in report["episodes"]] == [7, 0, 0]
     assert "135 frames" in (tmp_path / "report.html").read_text()
     assert {each.name for each in tmp_path.iterdir()} == {"cubes", "report.html"}

@@ -10,10 +10,12 @@ for the seeded back end keep the model and have its answers as golden rows.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -118,8 +120,13 @@ def seeded_walk(folder: Path, *, version: str = "1.0.0", joint_vel_scale: str = 
     return folder
 
 
-def seeded_chunks(folder: Path) -> Path:
-    """Write a copy of so101_reach that ensembles, and stands where its mean action is."""
+def seeded_chunks(folder: Path, pairing: Mapping[str, Any]) -> Path:
+    """Write a copy of so101_reach that ensembles, and stands where its mean action is.
+
+    Args:
+        folder: Of the copy; does not exist yet.
+        pairing: Section of that name; empty where it has the defaults.
+    """
     changes = {
         "{size: 60, steps: 30}": "{size: 60, steps: 30, ensemble_coeff: 0.01}",
         "shoulder_lift: -1.0, elbow_flex: 0.6": "shoulder_lift: -0.125, elbow_flex: 0.125",
@@ -128,7 +135,7 @@ def seeded_chunks(folder: Path) -> Path:
     def change(text: str) -> str:
         for before, after in changes.items():
             text = text.replace(before, after)
-        return text
+        return text + (f"pairing: {json.dumps(dict(pairing))}\n" if pairing else "")
 
     return changed_copy("so101_reach", folder, change)
 

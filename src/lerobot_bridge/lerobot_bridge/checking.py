@@ -158,6 +158,11 @@ def warnings_of_times(mapping: RobotMapping, frames: EpisodeFrames) -> Iterator[
             f"frames end {early_s:.1f} s before the last message of {end.topic}, when "
             f"{early.topic} ended"
         )
+    if frames.apart:
+        yield (
+            f"{frames.apart} frames are left out: the cameras' images are further apart than "
+            f"{mapping.pairing.tolerance_s:g} s, pairing.tolerance_s in the mapping"
+        )
     yield from skewed_clocks(list(heard), _SKEWED * mapping.period_ns, mapping.period_ns)
     for name, each in frames.topic_times.items():
         times = each.times_ns[len(each.times_ns) - each.new :]

@@ -12,8 +12,9 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
-from model_tools.files.bags.blocks import Block, Times
+from model_tools.files.bags.blocks import Block
 from model_tools.files.bags.streams import Extract, newest_times_ns
+from policy_inference.interfaces import Times
 
 AGREE_NS = 500_000_000
 """Largest difference of logging delays between topics that one clock stamps."""

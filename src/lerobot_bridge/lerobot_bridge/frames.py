@@ -23,8 +23,9 @@ from lerobot_bridge.plausible import MotionRange, Ranges
 from lerobot_bridge.resampling import SILENT_NS, LeftOut, Resampled, resample, slack_ns
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
-from model_tools.files.bags.blocks import Times
-from model_tools.files.bags.streams import Arrival, Extract, in_time
+from model_tools.files.bags.streams import Extract, in_time
+from policy_inference.assembly.observation import Arrival, ObservationAssembler, observations
+from policy_inference.interfaces import Times
 
 FEWEST = 2
 """Smallest number of frames of an episode: video statistics of LeRobot need two."""
@@ -41,6 +42,8 @@ class EpisodeFrames:
             `max_gap_frames`; one part if there is no such gap.
         too_short: Number of further parts, of a single frame.
         left_out: Frames that are left out, by the source or camera without a message.
+        apart: Number of frames that are left out because the images of the cameras are too far
+            apart in time.
         closed_up: Number of missing frames inside parts, including those that could not be read
             so far.
         inputs: The sources and cameras of the mapping, by name.
@@ -107,6 +110,7 @@ class EpisodeFrames:
         self.parts: Sequence[Times] = [part for part in parts if len(part) >= FEWEST]
         self.too_short = len(parts) - len(self.parts)
         self.left_out: Sequence[LeftOut] = found.left_out
+        self.apart = found.apart
         if not self.parts:
             raise self._too_short(sum(map(len, parts)))
         self.closed_up = sum(
@@ -137,8 +141,14 @@ class EpisodeFrames:
                 "episode of each part"
             )
         missing = "; ".join(
-            f"{self._topics[each.name]} for {each.longest_s:.3f} s at {each.at_ns * 1e-9:.3f} s"
-            for each in self.left_out
+            [
+                *(
+                    f"{self._topics[each.name]} for {each.longest_s:.3f} s at "
+                    f"{each.at_ns * 1e-9:.3f} s"
+                    for each in self.left_out
+                ),
+                *self._why_apart(),
+            ]
         )
         raise ToolError(
             f"{self.episode.name}: expected frames without gaps of more than "
@@ -165,11 +175,15 @@ class EpisodeFrames:
         """
         self._refuse_closed_up()
         period_ns, ticks = self._mapping.period_ns, self.parts[part].tolist()
-        newest = self._newest(ticks)
         values, wrong = dict[str, Any](), dict[str, str]()
         readers, before_ns = self._readers(pixels=pixels), ticks[0] - period_ns
-        for tick in ticks:
-            for name, arrival in next(newest).items():
+        read: dict[str, Arrival] = {}
+        for tick, messages in zip(ticks, self._paired(ticks), strict=True):
+            for name in readers:
+                arrival = messages[name]
+                if arrival is read.get(name):
+                    continue  # one message may serve several frames
+                read[name] = arrival
                 try:
                     values[name] = readers[name](arrival)
                 except ToolError as error:
@@ -187,19 +201,32 @@ class EpisodeFrames:
             self.closed_up += 1
             self._refuse_closed_up()
 
-    def _newest(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
-        """Yield for each frame the newest messages since the previous one."""
+    def _paired(self, ticks: Sequence[int]) -> Iterator[Mapping[str, Arrival]]:
+        """Yield for each frame the messages that belong together."""
         slack = slack_ns(self._mapping.period_ns)
         arrivals = in_time(
             self._bag, self._topics, self._mapping.period_ns, ticks[0] + slack, self._extract
         )
-        arrival = next(arrivals, None)
-        for tick in ticks:
-            newest: dict[str, Arrival] = {}
-            while arrival is not None and arrival.time_ns <= tick + slack:
-                newest[arrival.name] = arrival
-                arrival = next(arrivals, None)
-            yield newest
+        # An action belongs to the time of its frame, as the steps of a chunk do.
+        held = [
+            name
+            for name, each in self.inputs.items()
+            if each.source.resample == "hold" or name.partition("[")[0] == ACTION
+        ]
+        others = [name for name in self.inputs if name not in (*self._paired_cameras, *held)]
+        assembler = ObservationAssembler(self._mapping.pairing, self._paired_cameras, others, held)
+        for paired in observations(assembler, arrivals, [tick + slack for tick in ticks]):
+            assert paired is not None  # else there is no frame
+            yield paired.messages
+
+    @property
+    def _paired_cameras(self) -> list[str]:
+        """The cameras whose images are of the time of the frame, and not held from before."""
+        return [
+            name
+            for name, each in self.inputs.items()
+            if isinstance(each.source, CameraSource) and each.source.resample != "hold"
+        ]
 
     def _readers(self, *, pixels: bool) -> dict[str, Read]:
         return {
@@ -256,13 +283,15 @@ class EpisodeFrames:
             {name: each.times_ns for name, each in self.topic_times.items()},
             {name: each.limit_ns for name, each in self.inputs.items()},
             self._mapping.period_ns,
+            self._mapping.pairing,
+            self._paired_cameras,
             None if span is None else span.begin_ns,
         )
 
     def _refuse_closed_up(self) -> None:
         if self.closed_up <= max(FEW, MOST_CLOSED_UP * self._moments):
             return
-        why = [self._why_missing(each) for each in self.left_out]
+        why = [*(self._why_missing(each) for each in self.left_out), *self._why_apart()]
         if self.unreadable:
             why.append(
                 f"{len(self.unreadable)} messages could not be read, the first: "
@@ -287,10 +316,23 @@ class EpisodeFrames:
             f"lower rate_hz in the mapping, or for this topic {remedy}"
         )
 
+    def _why_apart(self) -> Iterator[str]:
+        """Yield what there is to say of images of different times."""
+        if self.apart:
+            yield (
+                f"the cameras' images are further apart than the "
+                f"{self._mapping.pairing.tolerance_s:g} s of pairing.tolerance_s in {self.apart}"
+            )
+
     def _too_short(self, count: int) -> ToolError:
         why = "; ".join(
-            f"{self._topics[each.name]} is missing or too old in {each.frames}"
-            for each in self.left_out
+            [
+                *(
+                    f"{self._topics[each.name]} is missing or too old in {each.frames}"
+                    for each in self.left_out
+                ),
+                *self._why_apart(),
+            ]
         )
         return ToolError(
             f"{self.episode.name}: expected {FEWEST} frames in a row with a message "

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from policy_inference.bundle.chunk_contract import JointUnit
+from policy_inference.bundle.chunk_contract import JointUnit, Pairing
 from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
 from policy_inference.bundle.validate_chunk import check_unit
 from policy_inference.errors import BundleError, Problem
@@ -92,9 +92,9 @@ class Channel:
 class Source(Channel):
     """A topic that values come from, and which of its messages count.
 
-    At each frame the newest message before it counts: with `hold` at any age; with `as_of` up to
-    the tolerance; with `drop` if it came within the last period. Without such a message there is no
-    frame.
+    There is a frame if the newest message before it counts: with `hold` at any age; with `as_of` up
+    to the tolerance; with `drop` if it came within the last period. `pairing` states which message
+    the frame has; of a source with `hold` it is the newest.
     """
 
     quantity: Literal["position", "velocity", "effort"] = entry(
@@ -165,6 +165,9 @@ class RobotMapping:
     )
     cameras: dict[str, CameraSource] = entry(
         "cameras by name: the feature is observation.images.NAME", default={}
+    )
+    pairing: Pairing = entry(
+        "which images and values form a frame, as in the contract of a policy", default=Pairing()
     )
     command: tuple[CommandChannel, ...] = entry(
         "topics that LeRobot's actions are sent to; absent if it only observes", default=()
@@ -307,6 +310,7 @@ def _what_fits(content: object) -> RobotMapping | None:
             for name, each in cameras.items()
             if (found := read(CameraSource, each)) is not None
         },
+        pairing=read(Pairing, content.get("pairing", {})) or Pairing(),
         command=read(tuple[CommandChannel, ...], content.get("command", [])) or (),
     )
 
@@ -328,6 +332,25 @@ class _MappingValidator:
                 self._problem(f"cameras.{name}", "a name of letters, digits and _", name)
         self._command()
         self._types()
+        self._pairing()
+
+    def _pairing(self) -> None:
+        """Check that inputs go by their arrival where the newest counts, as it does on a robot."""
+        if self._mapping.pairing.rule != "newest":
+            return
+        seen: dict[str, Source | CameraSource] = {
+            f"cameras.{name}": camera for name, camera in self._mapping.cameras.items()
+        }
+        for feature, sources in self._mapping.vectors.items():
+            if feature != ACTION:
+                seen |= {f"vectors.{feature}[{i}]": each for i, each in enumerate(sources)}
+        for key, each in seen.items():
+            if each.stamp != "received":
+                self._problem(
+                    f"{key}.stamp",
+                    "received, since by pairing.rule newest messages count when they arrive",
+                    each.stamp,
+                )
 
     def _problem(self, key: str, expected: str, found: object, remedy: str = "") -> None:
         self._reader.problem(key, expected, found, remedy)

@@ -14,9 +14,9 @@ from lerobot_bridge.inputs import RecordedInput
 from lerobot_bridge.mapping import RobotMapping, Source
 from lerobot_bridge.values import SourceReader, ToLeRobot
 from model_tools.files.bags.bag import Bag
-from model_tools.files.bags.blocks import Block, Times
+from model_tools.files.bags.blocks import Block
 from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Times
 
 _EACH, _RUN = 128, 24
 """Of _EACH messages, _RUN consecutive ones are examined."""

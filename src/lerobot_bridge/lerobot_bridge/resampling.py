@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from model_tools.files.bags.blocks import Times
+from policy_inference.assembly.observation import belong_together
+from policy_inference.assembly.ticks import fresh_at
+from policy_inference.bundle.chunk_contract import Pairing
+from policy_inference.interfaces import Times
 
 SILENT_NS = 3_600_000_000_000
 """Frames are not looked for where no input says anything for so long: the clock was set forward."""
@@ -41,11 +44,13 @@ class Resampled:
         ticks_ns: [ticks] moments, one period apart, or many where nothing was said for SILENT_NS.
         kept: [ticks] whether each input has a message that counts then.
         left_out: Of each input that misses some.
+        apart: Of how many the cameras' images are of times too far apart.
     """
 
     ticks_ns: Times
     kept: npt.NDArray[np.bool_]
     left_out: tuple[LeftOut, ...]
+    apart: int
 
     def parts(self, longest_ns: int) -> list[Times]:
         """Return the moments of the frames between those that are further apart than this."""
@@ -68,6 +73,8 @@ def resample(
     times_ns: Mapping[str, Times],
     limits_ns: Mapping[str, float],
     period_ns: int,
+    pairing: Pairing,
+    cameras: Collection[str] = (),
     begin_ns: int | None = None,
 ) -> Resampled:
     """Return the frames: from the first moment at which each input has a message, to the last.
@@ -76,24 +83,31 @@ def resample(
         times_ns: By input, the rising times of its messages, at least one.
         limits_ns: By input, the age up to which its newest message counts.
         period_ns: Of the frames.
+        pairing: Which images belong together.
+        cameras: Inputs with images.
         begin_ns: No frame is earlier.
     """
     first = max(int(times[0]) for times in times_ns.values())
     first = first if begin_ns is None else max(first, begin_ns)
     last = max(int(times[-1]) for times in times_ns.values())
     ticks = _ticks(times_ns, first, period_ns)
-    ends = ticks + slack_ns(period_ns)
-    newest = {name: np.searchsorted(times, ends, "right") - 1 for name, times in times_ns.items()}
-    fresh = {
-        name: ticks - times_ns[name][places] <= limits_ns[name] for name, places in newest.items()
+    slack = slack_ns(period_ns)
+    newest = {
+        name: fresh_at(times, ticks, limits_ns[name], slack) for name, times in times_ns.items()
     }
     left_out = (
-        _left_out(name, times_ns[name], newest[name][~each], last)
-        for name, each in fresh.items()
-        if not each.all()
+        _left_out(name, times_ns[name], places[~fresh], last)
+        for name, (places, fresh) in newest.items()
+        if not fresh.all()
     )
+    fresh = np.logical_and.reduce([each for _, each in newest.values()])
+    images = {name: times_ns[name] for name in cameras}
+    together = belong_together(pairing, images, ticks + slack, period_ns)
     return Resampled(
-        ticks_ns=ticks, left_out=tuple(left_out), kept=np.logical_and.reduce(list(fresh.values()))
+        ticks_ns=ticks,
+        left_out=tuple(left_out),
+        kept=fresh & together,
+        apart=int(np.count_nonzero(fresh & ~together)),
     )
 
 

@@ -13,6 +13,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from lerobot_bridge.episode import Span
 from lerobot_bridge.frames import EpisodeFrames
+from model_tools.errors import ToolError
 
 from .bags import (
     LEADER,
@@ -34,7 +35,15 @@ from .bags import (
     write_bag,
 )
 
+FRONT = {"topic": "front/image_raw", "height": 16, "width": 24}
+BY_ARRIVAL = {
+    "pairing": {"rule": "newest"},
+    "vectors": {"observation.state": [{**STATE, "stamp": "received"}], "action": [LEADER]},
+    "cameras": {"front": {**FRONT, "stamp": "received"}},
+}
 
+
+@pytest.mark.parametrize("rule", [{}, BY_ARRIVAL])
 @pytest.mark.parametrize(
     ("storage", "compression"),
     [
@@ -46,7 +55,7 @@ from .bags import (
     ],
 )
 def test_a_frame_has_the_newest_of_everything(
-    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
+    tmp_path: Path, storage: StoragePlugin, compression: CompressionMode, rule: dict[str, object]
 ) -> None:
     said = [
         *joints(times(10, 1000)),
@@ -55,7 +64,7 @@ def test_a_frame_has_the_newest_of_everything(
     ]
     bag = write_bag(tmp_path / "bag", said, storage, compression)
 
-    frames = EpisodeFrames(mapping_of(), episode_of(bag))
+    frames = EpisodeFrames(mapping_of(**rule), episode_of(bag))
 
     moments_ms = list(range(7, 1001, 50))
     assert [len(part) for part in frames.parts] == [len(moments_ms)]
@@ -73,6 +82,38 @@ def test_a_frame_has_the_newest_of_everything(
         picture = frame.images["front"]
         assert picture.shape == (16, 24, 3)
         assert picture[3, 4].tolist() == [(ms - (ms - 7) % 30) // 10, 50, 100]
+
+
+@pytest.mark.parametrize(("rule", "state_ms"), [({}, 400), (BY_ARRIVAL, 450)])
+def test_an_image_that_is_shown_again_comes_with_the_values_of_its_rule(
+    tmp_path: Path, rule: dict[str, object], state_ms: int
+) -> None:
+    bag = write_bag(tmp_path / "bag", without(arm(), "/front/image_raw", 410, 460))
+
+    frame = list(EpisodeFrames(mapping_of(**rule), episode_of(bag)).frames())[9]
+
+    assert frame.time_ns == START_NS + 450 * MS
+    assert frame.images["front"][0, 0, 0] == 40
+    pan = [math.radians(frame.vectors[name][0]) for name in ("observation.state", "action")]
+    np.testing.assert_allclose(pan, [state_ms / 1e4, 0.045 + 0.05], atol=1e-9)
+
+
+@pytest.mark.parametrize(("tolerance_s", "count"), [(0.02, 0), (0.05, 21)])
+def test_images_of_different_times_make_no_frame(
+    tmp_path: Path, tolerance_s: float, count: int
+) -> None:
+    said = [*arm(1025), *images(times(50, 1025, 25), "/wrist/image_raw")]
+    wrist = {**FRONT, "topic": "wrist/image_raw"}
+    mapping = mapping_of(
+        cameras={"front": FRONT, "wrist": wrist}, pairing={"tolerance_s": tolerance_s}
+    )
+    episode = episode_of(write_bag(tmp_path / "bag", said))
+
+    if count:
+        assert len(list(EpisodeFrames(mapping, episode).frames())) == count
+        return
+    with pytest.raises(ToolError, match=r"images are further apart than the 0\.02 s .* in 21"):
+        EpisodeFrames(mapping, episode)
 
 
 def test_each_picture_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> None:

@@ -480,3 +480,18 @@ def test_tolerance_is_two_periods_unless_it_is_given() -> None:
     assert mapping.tolerance_ns(mapping.vectors["observation.state"][0]) == 200_000_000
     assert mapping.tolerance_ns(leader) == 500_000_000
     assert mapping.tolerance_ns(mapping.cameras["wrist"]) == 100_000_000
+
+
+def test_where_the_newest_counts_all_that_is_observed_counts_when_it_arrives() -> None:
+    newest = {"pairing": {"rule": "newest"}}
+    with pytest.raises(BundleError) as caught:
+        mapping_of(**newest)
+
+    assert [problem.key for problem in caught.value.problems] == [
+        "cameras.front.stamp",
+        "cameras.wrist.stamp",
+        "vectors.observation.state[0].stamp",
+        "vectors.observation.state[1].stamp",
+        "vectors.observation.effort[0].stamp",
+        "vectors.observation.environment_state[0].stamp",
+    ]

@@ -14,6 +14,8 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.generic]
+Times = npt.NDArray[np.int64]
+"""Of messages or ticks, ns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

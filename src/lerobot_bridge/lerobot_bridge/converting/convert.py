@@ -34,13 +34,11 @@ from lerobot_bridge.dataset_form import INTERVENTION, SUCCESS, DatasetForm, not_
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.mapping import RobotMapping
 from model_tools.errors import ToolError
-from model_tools.files.lerobot.dataset_info import INFO
+from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, INFO
 from model_tools.files.outputs import new_folder
 from policy_inference.bag_file import sync
 
-REPORT = "conversion_report.json"
-"""File of the dataset that lists the recording of each episode."""
-OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", REPORT)
+OWNED = ("meta/**", "data/**", "videos/**", "images/**", "README.md", CONVERSION_REPORT)
 """Files of a dataset, which may be replaced with it."""
 _WRITING = "lerobot_bridge.writing.part"
 _log = logging.getLogger("lerobot_bridge")
@@ -103,7 +101,7 @@ def convert(
         mapping: Defines the features.
         output: Folder of the dataset.
         settings: How to convert.
-        report: Makes the content of REPORT.
+        report: Makes the content of CONVERSION_REPORT.
         on_progress: Called with the amount of work that is done, and the whole amount.
 
     Raises:
@@ -122,7 +120,8 @@ def convert(
             found = _convert(
                 _jobs(episodes, mapping, folder, settings), growing, folder, settings, on_progress
             )
-            (growing / REPORT).write_text(json.dumps(report(found), indent=1) + "\n", "utf-8")
+            text = json.dumps(report(found), indent=1) + "\n"
+            (growing / CONVERSION_REPORT).write_text(text, "utf-8")
             sync_all(growing)
         sync(output.resolve().parent)
         if not found.refused:

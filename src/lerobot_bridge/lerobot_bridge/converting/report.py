@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ def document(
         "schema_version": 1,
         "robot_type": mapping.robot_type,
         "rate_hz": mapping.rate_hz,
+        "pairing": asdict(mapping.pairing),
         "episodes": episodes,
         "episodes_left_out": [
             {"name": episode.name, "recording": str(episode.bag), "why": why}

@@ -13,7 +13,7 @@ from rclpy.node import Node
 
 from lerobot_bridge.mapping import CameraSource, RobotMapping, Source
 from lerobot_bridge.values import SourceReader, image_of
-from policy_inference.core.freshness import Input
+from policy_inference.assembly.freshness import Input
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.nodes.rclpy_gaps import full_name

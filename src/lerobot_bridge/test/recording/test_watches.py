@@ -107,6 +107,7 @@ def test_resampling_agrees_with_what_is_said_of_gaps(phase_ms: int) -> None:
             {"a": np.arange(0, 4 * S, S // 1000), "b": leader},
             {"a": math.inf, "b": mapping.tolerance_ns(mapping.cameras["front"])},
             mapping.period_ns,
+            mapping.pairing,
         )
         return len(found.parts((mapping.max_gap_frames + 1) * mapping.period_ns))
 

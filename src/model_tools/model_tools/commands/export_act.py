@@ -75,8 +75,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FOLDER",
         help="the training's dataset, LeRobot v3: states the rate, gives the golden "
-        "rows and the largest steps and torques (nominal), and calibrates "
-        "with --type",
+        "rows, the largest steps and torques (nominal) and the rule of its frames "
+        "(pairing), and calibrates with --type",
     )
     parser.add_argument(
         "--max-relative-target",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,13 +15,14 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import is_bag
 from model_tools.files.bags.chunk_bag import ChunkBagSource
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
-from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature
+from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature, recorded_pairing
 from model_tools.files.rows import ChunkObservation, ObservationSource
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.interfaces import F64, Tensor
 
 _SAME_RATE = 1e-3
 _OF_A_POSITION = ".pos"
+_log = logging.getLogger("model_tools")
 
 
 def open_source(
@@ -77,6 +79,16 @@ class DatasetSource:
             )
         for name, camera in contract.cameras.items():
             self._check_camera(name, camera)
+        made_by = recorded_pairing(path)
+        if made_by is not None and made_by.rule != contract.pairing.rule:
+            _log.warning(
+                "%s: frames were made by the rule %s, and %s has the pairing.rule %s: on the robot "
+                "it sees other pairs of images and positions",
+                path,
+                made_by.rule,
+                contract.name,
+                contract.pairing.rule,
+            )
         self._vectors = dict(self._found_vectors())
         ends = np.cumsum([episode.length for episode in self.dataset.episodes])
         self._begins: list[int] = [0, *ends.tolist()]

@@ -25,17 +25,17 @@ from model_tools.files.arrays import (
     write_arrays,
 )
 from model_tools.files.bags.bag import Bag, is_bag, refuse_set_back
-from model_tools.files.bags.bag_replay import Replay, input_types
-from model_tools.files.bags.blocks import Times
-from model_tools.files.bags.streams import Arrival, in_time, newest_times_ns
-from model_tools.files.bags.tick_times import count_ticks
+from model_tools.files.bags.bag_replay import Replay, input_types, tick_timeouts_ns
+from model_tools.files.bags.streams import in_time, newest_times_ns
 from model_tools.files.bags.topics import OneRobot, find_topics
 from model_tools.files.rows import Row
 from model_tools.files.terms import check_observations
+from policy_inference.assembly.observation import Arrival
+from policy_inference.assembly.ticks import count_ticks
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract, Model
 from policy_inference.comparison.rows import Rows
-from policy_inference.interfaces import Tensor
+from policy_inference.interfaces import Tensor, Times
 
 _RECORDED_ACTIONS = ("actions", "action")
 _SENSED = ("joint_pos", "joint_vel")
@@ -180,7 +180,9 @@ class BagSource:
         self._heard = _Recording(bundle, Bag(path), topics or {})
         refuse_set_back(self._heard.bag, self._heard.topics)
         with self._heard.newest_times_ns() as times_ns:
-            ticks = count_ticks(bundle.contract, times_ns)
+            ticks = count_ticks(
+                bundle.contract.period_ns, tick_timeouts_ns(bundle.contract), times_ns
+            )
         self.count: int | None = ticks.present
         late = ", ".join(
             f"{self._heard.topics[name]} is too old at {count}"

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.tick_times import Message
+from model_tools.files.bags.ordering import Message
 from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.nodes.rclpy_gaps import full_name, never_called, take_message

@@ -20,10 +20,10 @@ from rclpy.signals import SignalHandlerOptions
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag_replay import Replay, input_types
-from model_tools.files.bags.streams import Arrival
-from model_tools.files.bags.tick_times import Ordering
+from model_tools.files.bags.ordering import Ordering
 from model_tools.files.rows import Row
 from model_tools.nodes.listener import InputListener
+from policy_inference.assembly.observation import Arrival
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.core.wire import Decode

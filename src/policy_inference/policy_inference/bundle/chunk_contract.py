@@ -126,6 +126,25 @@ class EnvironmentState:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pairing:
+    """Which images and measurements make one observation, in training and on the robot.
+
+    frame_time: those of one time, which is the newest that a frame of every camera may have: of
+    each camera the frame nearest to it, and what was measured nearest to it. newest: the newest of
+    each input at the tick, as LeRobot records, so that measurements are later than images by the
+    delay of the cameras.
+    """
+
+    rule: Literal["frame_time", "newest"] = entry("which rule", default="frame_time")
+    tolerance_s: float = entry(
+        "frame_time: longest time between the frames of one observation, s",
+        default=0.05,
+        minimum=0,
+        maximum=60,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
     """What one inference gives, and how much of it is used."""
 
@@ -156,6 +175,7 @@ class ChunkContract:
     cameras: dict[str, Camera] = entry("cameras in the order of training", default={})
     state: JointVector | None = entry("measured positions", default=None)
     environment_state: EnvironmentState | None = entry("external vector", default=None)
+    pairing: Pairing = entry("which images and measurements belong together", default=Pairing())
     action: ChunkAction = entry("commanded positions")
     chunk: Chunk = entry("length of a chunk")
     graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.body import Body
 from policy_inference.core.command import CommandFader
-from policy_inference.core.freshness import Input
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, Trip
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.limits import Limits, effort_limit

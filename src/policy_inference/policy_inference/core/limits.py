@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limits that the guard works with: the contract's, tightened by the operator."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 from policy_inference.bundle.body import Body
@@ -101,6 +102,14 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
                 own_ns = _ns(term.timeout_s)
                 timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
     return timeouts_ns
+
+
+def timeouts_in_force_ns(
+    contract: JointContract, limits: Limits, inputs: Iterable[str]
+) -> dict[str, int | None]:
+    """Return by input the age up to which its newest message counts; None: any age."""
+    own = input_timeouts_ns(contract)
+    return {name: own.get(name, limits.state_timeout_ns) for name in inputs}
 
 
 def _ns(seconds: float | None) -> int:

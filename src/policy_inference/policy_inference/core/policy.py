@@ -4,12 +4,12 @@
 
 from collections.abc import Callable
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
-from policy_inference.core.freshness import Input
-from policy_inference.core.limits import Limits, input_timeouts_ns
+from policy_inference.core.limits import Limits, timeouts_in_force_ns
 from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.recurrent import LastOutputs, RecurrentState
 from policy_inference.core.state import RobotState
@@ -95,10 +95,8 @@ def joint_controller(
     """
     contract = bundle.contract
     state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
-    timeouts_ns = input_timeouts_ns(contract)
-    inputs = {
-        name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns)) for name in state.inputs
-    }
+    timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
+    inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
     policy = JointPolicy(bundle, backend, state)
     return Controller(contract, policy, state, inputs, command, limits, clock)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.body import Body
-from policy_inference.core.freshness import Input
 from policy_inference.core.rotation import tilt_rad
 from policy_inference.core.state import StateVector
 

@@ -10,9 +10,9 @@ from typing import Any
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.core.chunks.controller import ChunkRuntime, camera_input
 from policy_inference.core.chunks.observation_sync import FrameBuffer
-from policy_inference.core.freshness import Input
 from policy_inference.core.images import frame_of
 from policy_inference.core.messages import stamp_ns
 from policy_inference.errors import RobotError
@@ -83,5 +83,6 @@ def _take(sampled: Sampled[Any], entry: Input, buffer: FrameBuffer, tick: Tick) 
         return
     frame = frame_of(message, buffer.camera)
     entry.accept(tick.now_ns, stamp, tick.ros_now_ns)
-    buffer.add(frame, tick.now_ns - (entry.age_ns(tick.now_ns) or 0))
+    assert entry.measured_ns is not None  # of the message that it just accepted
+    buffer.add(frame, entry.measured_ns)
     entry.problem = buffer.problem

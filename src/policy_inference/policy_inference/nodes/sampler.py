@@ -8,9 +8,9 @@ from typing import Any
 
 from rclpy.node import Node
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.state_fields import COMMAND, TWIST_STAMPED, velocity_of
 from policy_inference.core.controller import Controller
-from policy_inference.core.freshness import Input
 from policy_inference.core.messages import MessageReader, message_types, stamp_ns, state_reader
 from policy_inference.errors import RobotError
 from policy_inference.nodes.pacing import Tick

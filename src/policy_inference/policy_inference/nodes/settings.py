@@ -181,14 +181,6 @@ ACT_PARAMETERS = (
         doc="asynchronous: shift a new chunk so that it begins at the last command",
     ),
     Spec(
-        name="frame_tolerance_s",
-        type=float,
-        default=_CHUNKS.frame_tolerance_s,
-        minimum=0.0,
-        maximum=10.0,
-        doc="Longest time between the cameras' frames of one observation, s",
-    ),
-    Spec(
         name="image_transport",
         type=str,
         default=RAW,

@@ -48,6 +48,7 @@ def chunk_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_chunk_bundle(
         tmp_path_factory.mktemp("small_arm"),
         environment=4,
+        pairing={"rule": "frame_time", "tolerance_s": 0.05},
         nominal={
             "source": "ten seconds of reaching",
             "ticks": 300,

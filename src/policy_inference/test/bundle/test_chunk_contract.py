@@ -37,7 +37,7 @@ REQUIRED_KEYS = [
 
 SECTIONS = [
     "joints", "units.gripper", "stand", "damp", PHONE, f"{PHONE}.normalisation", "state",
-    "environment_state", "action", "action.normalisation", "chunk", POLICY,
+    "environment_state", "pairing", "action", "action.normalisation", "chunk", POLICY,
     f"{POLICY}.inputs.states", f"{ENCODER}.artifacts.onnx", "golden", "nominal", "limits.onnx",
     "safety", "provenance",
 ]
@@ -68,6 +68,7 @@ WRONG_TYPES: list[Rejection] = [
     ("graphs", ["encoder"], "expected a mapping with names as keys, found ['encoder']"),
     (POLICY, "policy.onnx", "expected a mapping with the keys of Graph, found 'policy.onnx'"),
     ("golden", "golden.npz", "expected a mapping with the keys of File, found 'golden.npz'"),
+    ("pairing", "newest", "expected a mapping with the keys of Pairing, found 'newest'"),
 ]
 
 OUT_OF_BOUNDS: list[Rejection] = [
@@ -86,6 +87,8 @@ OUT_OF_BOUNDS: list[Rejection] = [
     ("action.max_relative_target", {"gripper": -1}, ".gripper: expected a number > 0, found -1.0"),
     ("environment_state.size", 0, "expected a whole number >= 1, found 0"),
     ("environment_state.timeout_s", 0, "expected a number > 0, found 0.0"),
+    ("pairing.tolerance_s", -0.1, "expected a number >= 0, found -0.1"),
+    ("pairing.tolerance_s", 61, "expected a number <= 60, found 61.0"),
     ("chunk.size", 0, "expected a whole number >= 1, found 0"),
     ("chunk.size", 10_001, "expected a whole number <= 10000, found 10001"),
     ("chunk.steps", 0, "expected a whole number >= 1, found 0"),
@@ -120,6 +123,7 @@ WRONG_WORDS: list[Rejection] = [
         "expected one of mean_std, min_max, identity, found 'MEAN_STD'",
     ),
     ("environment_state.topic", "/goal", "expected text like "),
+    ("pairing.rule", "oldest", "expected one of frame_time, newest, found 'oldest'"),
     (f"{POLICY}.inputs.states.dtype", "uint8", "expected one of float32, float16, int64, int32"),
     (f"{ENCODER}.artifacts.onnx.sha256", "cafe", "expected text like ^[0-9a-f]{64}$, found "),
     ("safety.on_fault", "stop", "expected one of damp, hold_measured, torque_off, found 'stop'"),

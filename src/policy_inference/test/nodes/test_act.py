@@ -339,11 +339,10 @@ class TestRealTime:
                 **{f"cameras.{name}.timeout_s": 30.0 for name in SIZES},
                 "safety.state_timeout_s": 30.0,
                 "safety.damp_after_s": 30.0,
+                "pairing.tolerance_s": 5.0,
             },
         )
-        arm = start(
-            bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0, frame_tolerance_s=5.0
-        )
+        arm = start(bundle=str(patient), use_sim_time=False, command_valid_for_s=1.0)
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         arm.until(lambda: arm.ask("stand").success, "STAND")
         arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")

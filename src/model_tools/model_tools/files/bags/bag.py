@@ -20,13 +20,13 @@ from model_tools.files.bags.blocks import (
     LAST_NS,
     Block,
     BlocksOf,
-    Times,
     in_rows,
     indexed_files,
     read_blocks,
     set_back,
 )
 from policy_inference.core.wire import Decode, decoder_of
+from policy_inference.interfaces import Times
 
 METADATA = "metadata.yaml"
 _STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}

@@ -9,16 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from model_tools.errors import ToolError
-from model_tools.files.bags.streams import Arrival
-from model_tools.files.bags.tick_times import Ticks
 from model_tools.files.rows import Row
+from policy_inference.assembly.observation import Arrival
+from policy_inference.assembly.ticks import Ticks
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.state_fields import COMMAND, velocity_of
 from policy_inference.bundle.terms import OWN_FIELDS, TERMS
 from policy_inference.core.command import CommandFader
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.limits import StricterLimits, limits_in_force, timeouts_in_force_ns
 from policy_inference.core.messages import message_types, state_reader
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState
@@ -55,6 +55,13 @@ class HeardMessages(Protocol):
 def input_types(contract: JointContract) -> dict[str, tuple[str, ...]]:
     """Return the message types that each input of a policy may have."""
     return {name: message_types(name) for name in RobotState(contract).inputs}
+
+
+def tick_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
+    """Return for how long each input counts that a tick needs; the command fades instead."""
+    limits = limits_in_force(contract, StricterLimits())
+    names = [name for name in RobotState(contract).inputs if name != COMMAND]
+    return timeouts_in_force_ns(contract, limits, names)
 
 
 def remembers(contract: JointContract) -> bool:
@@ -97,7 +104,7 @@ class Replay:
         )
         self._sensed = {name: self._state[name] for name in _SENSED if name in self._state.slices}
         self._remembers = remembers(contract)
-        self.ticks = Ticks(contract)
+        self.ticks = Ticks(contract.period_ns, tick_timeouts_ns(contract))
 
     def rows(self, wanted: Sequence[int] | None = None) -> Iterator[Row]:
         """Yield rows of views, numbered by the ticks that are not left out; once.

@@ -27,7 +27,8 @@ from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import ChunkInfo, McapReader, decompress
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 
-Times = npt.NDArray[np.int64]
+from policy_inference.interfaces import Times
+
 Heads = npt.NDArray[np.uint8]
 
 HEAD = 12

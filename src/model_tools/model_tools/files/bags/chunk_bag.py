@@ -15,31 +15,39 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
-from model_tools.files.bags.blocks import Times
-from model_tools.files.bags.streams import Arrival, in_time, newest_times_ns
+from model_tools.files.bags.streams import Extract, in_time, newest_times_ns
 from model_tools.files.bags.topics import find_topics, is_named
 from model_tools.files.rows import ChunkObservation
+from policy_inference.assembly.observation import (
+    Arrival,
+    ObservationAssembler,
+    belong_together,
+    observations,
+)
+from policy_inference.assembly.ticks import fresh_at
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
+from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns
 from policy_inference.core.chunks.normalise import Units
+from policy_inference.core.chunks.observation_sync import JOINTS
 from policy_inference.core.images import Picture, decode, frame_of
 from policy_inference.core.joint_order import JointOrder
+from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE, JointStateReader, VectorReader
 from policy_inference.errors import RobotError
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Times
 
-JOINTS = "joint_states"
 _COMPRESSED = ("image_raw/compressed", "compressed")
 """Ends of a camera's topic where it was recorded without `image_raw`."""
-_TOLERANCE_PERIODS = 2
-"""Up to which age the newest message of an input counts."""
 _log = logging.getLogger("model_tools")
 
 
 class ChunkBagSource:
-    """The ticks of a recording at which a message of every input is there.
+    """The ticks of a recording at which a robot would have had an observation.
 
-    Ticks are at multiples of the policy's period; each input counts with its newest message before
-    the tick, which must not be older than two periods.
+    Ticks are at multiples of the policy's period. As on the robot, no input is older than its
+    time-out, and the contract's `pairing` states which messages make the observation. The time of a
+    message is its stamp, or for the rule `newest`, by which it counts when it arrives, that of the
+    log.
 
     Attributes:
         name: Of its folder or file.
@@ -66,21 +74,25 @@ class ChunkBagSource:
         refuse_set_back(self._bag, self._topics)
         self._decoders = {name: self._bag.decoder(topic) for name, topic in self._topics.items()}
         self._readers = dict(self._found_readers())
+        arrived = contract.pairing.rule == "newest"
+        self._extract = Extract(received=tuple(self._topics)) if arrived else None
         self._ticks_ns = self._ticks()
         self.count = len(self._ticks_ns)
 
     def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
         """Yield observations; see `ObservationSource.observations`."""
-        arrivals = in_time(self._bag, self._topics, self._contract.period_ns)
-        newest, arrival = dict[str, Arrival](), next(arrivals, None)
-        for number in wanted:
-            while arrival is not None and arrival.time_ns <= self._ticks_ns[number]:
-                newest[arrival.name] = arrival
-                arrival = next(arrivals, None)
-            yield self._observation(number, newest)
+        cameras = list(self._cameras.values())
+        assembler = ObservationAssembler(
+            self._contract.pairing, cameras, [name for name in self._topics if name not in cameras]
+        )
+        arrivals = in_time(self._bag, self._topics, self._contract.period_ns, extract=self._extract)
+        found = observations(assembler, arrivals, self._ticks_ns[list(wanted)].tolist())
+        for number, paired in zip(wanted, found, strict=True):
+            assert paired is not None  # else it is no tick
+            yield self._observation(number, paired.messages)
 
-    def _observation(self, number: int, newest: Mapping[str, Arrival]) -> ChunkObservation:
-        found = {name: self._read(arrival) for name, arrival in newest.items()}
+    def _observation(self, number: int, messages: Mapping[str, Arrival]) -> ChunkObservation:
+        found = {name: self._read(arrival) for name, arrival in messages.items()}
         outside = self._contract.environment_state
         return ChunkObservation(
             number=number,
@@ -119,9 +131,11 @@ class ChunkBagSource:
         return types
 
     def _ticks(self) -> Times:
-        """Return the times at which all inputs are there, ns."""
+        """Return the times at which the inputs make an observation, ns."""
         period_ns = self._contract.period_ns
-        with newest_times_ns(self._bag, self._topics, period_ns, lambda *_: None) as found:
+        with newest_times_ns(
+            self._bag, self._topics, period_ns, lambda *_: None, self._extract
+        ) as found:
             times = {
                 name: np.concatenate([np.empty(0, np.int64), *parts])
                 for name, parts in found.items()
@@ -129,15 +143,15 @@ class ChunkBagSource:
         first = max(int(each[0]) for each in times.values())
         last = max(int(each[-1]) for each in times.values())
         ticks = np.arange(-(-first // period_ns), last // period_ns + 1) * period_ns
-        fresh = {}
-        for name, each in times.items():
-            ages = ticks - each[np.searchsorted(each, ticks, "right") - 1]
-            fresh[name] = ages <= _TOLERANCE_PERIODS * period_ns
-        together = np.logical_and.reduce(list(fresh.values()))
+        timeouts_ns = self._timeouts_ns()
+        fresh = {name: fresh_at(each, ticks, timeouts_ns[name])[1] for name, each in times.items()}
+        frames = {name: times[name] for name in self._cameras.values()}
+        paired = belong_together(self._contract.pairing, frames, ticks, period_ns)
+        together = np.logical_and.reduce([*fresh.values(), paired])
+        why = {f"{self._topics[name]} is too old": each for name, each in fresh.items()}
+        why["frames are further apart than pairing.tolerance_s"] = paired
         late = ", ".join(
-            f"{self._topics[name]} is too old at {np.count_nonzero(~each)}"
-            for name, each in fresh.items()
-            if not each.all()
+            f"{text} at {np.count_nonzero(~each)}" for text, each in why.items() if not each.all()
         )
         if not together.any():
             raise ToolError(
@@ -154,10 +168,19 @@ class ChunkBagSource:
             )
         return np.asarray(ticks[together], np.int64)
 
+    def _timeouts_ns(self) -> dict[str, int]:
+        """Return by input the age up to which its newest message counts."""
+        limits = limits_in_force(self._contract, StricterLimits())
+        timeouts_ns = chunk_timeouts_ns(self._contract, limits)
+        return {
+            **timeouts_ns,
+            **{name: timeouts_ns[camera_input(each)] for each, name in self._cameras.items()},
+        }
+
 
 def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
     """Return the input of a camera, which is the end of its topic."""
-    names = [f"{camera}/image_raw", *(f"{camera}/{end}" for end in _COMPRESSED)]
+    names = [camera_input(camera), *(f"{camera}/{end}" for end in _COMPRESSED)]
     recorded = [topic for topic, one in bag.topics.items() if one.count]
     return next(
         (

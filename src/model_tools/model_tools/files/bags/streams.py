@@ -8,7 +8,7 @@ import heapq
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,21 +18,13 @@ from model_tools.files.bags.blocks import (
     LAST_NS,
     RESTART_NS,
     Block,
-    Times,
     stamps_ns,
 )
+from policy_inference.assembly.observation import Arrival, newest_at_ticks
+from policy_inference.interfaces import Times
 
 _CLOCKS_AGREE_NS = 1_000_000_000
 Look = Callable[[str, Block, Times, Times], None]
-
-
-class Arrival(NamedTuple):
-    """A message, and the time from which on it counts."""
-
-    time_ns: int
-    name: str
-    """Of the input."""
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +141,7 @@ class _TopicStream:
             times, new, problem = self._clock.judge(block)
             if look is not None:
                 look(self.name, block, times, new)
-            ticks = self._tick(times[new])
-            yield block, times, new[np.flatnonzero(np.diff(ticks, append=ticks[-1:] + 1))]
+            yield block, times, new[newest_at_ticks(times[new], self._period_ns, self._phase_ns)]
             if problem:
                 raise problem
 

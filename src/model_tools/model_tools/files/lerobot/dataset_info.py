@@ -10,9 +10,14 @@ from pathlib import Path
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
+from policy_inference.bundle.chunk_contract import Pairing
+from policy_inference.bundle.schema import Reader
+from policy_inference.errors import BundleError
 
 VERSION = "v3.0"
 INFO = Path("meta", "info.json")
+CONVERSION_REPORT = "conversion_report.json"
+"""Report of `lerobot_bridge convert` in a dataset that it made, beside the data."""
 CONVERTIBLE = "v2.1"
 _CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
 _CAMERA_TYPES = ("video", "image")
@@ -116,6 +121,23 @@ def read_info(folder: Path) -> DatasetInfo:
         data_path=info["data_path"].text(),
         video_path=info["video_path"].text() if has_videos else "",
     )
+
+
+def recorded_pairing(folder: Path) -> Pairing | None:
+    """Return by which rule a conversion made the frames; None where LeRobot recorded them.
+
+    Raises:
+        BundleError: The report of the conversion does not say a rule.
+        OSError: It cannot be read.
+    """
+    file = folder / CONVERSION_REPORT
+    if not file.is_file():
+        return None
+    reader = Reader(str(file))
+    found: Pairing | None = reader.section(Pairing, read_json(file)["pairing"].value, "pairing")
+    if reader.problems:
+        raise BundleError(reader.problems)
+    return found
 
 
 def _feature(name: str, node: Node) -> DatasetFeature:

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import yaml
 
+from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
 from model_tools.make.act.act_config import ACTION, STATE, ActConfig, CameraInput
 from model_tools.make.act.graphs import (
@@ -32,6 +33,7 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
     EnvironmentState,
     JointVector,
+    Pairing,
 )
 from policy_inference.bundle.contract import (
     Artifact,
@@ -76,7 +78,8 @@ class ActRequest:
         simplify: Whether onnxsim goes over the graphs.
         golden: File of golden rows that the training answered, to compare with and to keep.
         dataset: Dataset or recording that golden rows are of, where no file gives them; else
-            they are drawn. Steps and torques of a dataset are the contract's `nominal`.
+            they are drawn. Steps and torques of a dataset are the contract's `nominal`, and where
+            it says by which rule its frames were made, that is the contract's `pairing`.
         licence: SPDX identifier of the weights' licence.
         max_relative_target: Largest distance of a target from the measured position, rad.
         force: Whether a bundle that is there may be replaced.
@@ -154,6 +157,7 @@ def make_contract(
             size=outside.shape[0],
             normalisation=scalings[outside.name],
         ),
+        pairing=(request.dataset and recorded_pairing(request.dataset)) or Pairing(),
         action=ChunkAction(
             feature=ACTION,
             tensor=ACTIONS,

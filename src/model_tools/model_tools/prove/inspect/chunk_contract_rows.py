@@ -25,6 +25,7 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
     JointUnit,
     JointVector,
+    Pairing,
     Scaling,
 )
 from policy_inference.bundle.contract import Graph
@@ -58,6 +59,7 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
         f"{chunk.size} steps, {chunk.size / rate_hz:.3g} s; {chunk.steps} are "
         f"executed, {chunk.steps / rate_hz:.3g} s{ensemble}",
     )
+    report.row("pairing", _pairing(contract.pairing))
     for name, camera in contract.cameras.items():
         report.row(f"camera {name}", _camera(name, camera))
         report.row(f"statistics {name}", _scaling(camera.normalisation))
@@ -78,6 +80,15 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
     for name, graph in contract.graphs.items():
         _describe_graph(name, graph, report)
     describe_proof(contract, contract.golden, report, maker="`export act`")
+
+
+def _pairing(pairing: Pairing) -> str:
+    if pairing.rule == "newest":
+        return "newest: the newest image of each camera, the newest measurements"
+    return (
+        "frame_time: images and measurements of one time; frames at most "
+        f"{pairing.tolerance_s:g} s apart"
+    )
 
 
 def _camera(name: str, camera: Camera) -> str:

@@ -24,7 +24,7 @@ from model_tools.files.lerobot.checkpoint import (
     read_config,
     unsupported,
 )
-from model_tools.files.lerobot.dataset_info import INFO, VERSION, conversion_of
+from model_tools.files.lerobot.dataset_info import INFO, VERSION, conversion_of, recorded_pairing
 from model_tools.prove.inspect.inspection import InspectionReport
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import Tensor
@@ -241,6 +241,8 @@ def inspect_lerobot_dataset(path: Path) -> InspectionReport:
     report.row("version", version)
     report.row("robot", info["robot_type"].value)
     report.row("rate", f"{info['fps'].positive():g} Hz")
+    if pairing := recorded_pairing(path):
+        report.row("pairing", pairing.rule)
     for name in ("episodes", "frames", "tasks"):
         report.row(name, info[f"total_{name}"].whole())
     for name, feature in info["features"].items():

@@ -20,7 +20,7 @@ from model_tools.files.observation_sources import open_source
 from model_tools.files.rows import ChunkObservation
 from model_tools.prove.calibration.graph_samples import collect_samples
 from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.chunk_contract import ChunkContract, Pairing
 from policy_inference.bundle.load import load_bundle
 from policy_inference.testing.chunk_bundles import ENCODER, write_chunk_bundle
 
@@ -128,6 +128,7 @@ def everything(contract: ChunkContract, bag: Path, **topics: str) -> list[ChunkO
 def test_each_tick_has_the_newest_of_every_input_before_it(
     contract: ChunkContract, tmp_path: Path, storage: StoragePlugin, end: str
 ) -> None:
+    contract = dataclasses.replace(contract, pairing=Pairing(rule="newest"))
     bag = record(
         tmp_path,
         joints(every(10, 1000, 2000)),
@@ -149,6 +150,49 @@ def test_each_tick_has_the_newest_of_every_input_before_it(
         assert one.state is not None
         np.testing.assert_allclose(one.state, [degrees, -degrees, 50.0], atol=1e-3)
         assert one.environment_state is None
+
+
+def test_each_tick_has_what_is_of_the_time_of_the_frames(
+    contract: ChunkContract, tmp_path: Path
+) -> None:
+    """The phone is 40 ms late at each tick, the laptop 20 ms; joints are sampled at ticks."""
+    bag = record(
+        tmp_path,
+        joints(every(10, 1000, 2000)),
+        images(every(50, 980, 2000)),
+        phones(every(50, 960, 2000)),
+    )
+
+    found = everything(contract, bag)
+
+    for one, tick_ms in zip(found, range(1000, 2001, 50), strict=True):
+        assert one.pictures["phone"][3, 4, 0] == (tick_ms - 40) // 10 % 256
+        assert one.pictures["laptop"][3, 4, 0] == (tick_ms - 20) // 10 % 256
+        measured_ms = max(1000, tick_ms - 50)
+        assert one.state is not None
+        np.testing.assert_allclose(one.state[0], math.degrees(measured_ms / 1000), atol=1e-3)
+
+
+def test_by_the_rule_newest_messages_count_when_they_were_recorded(
+    contract: ChunkContract, tmp_path: Path
+) -> None:
+    late = [
+        (topic, log_ns + 200 * MS, message)
+        for part in (images(every(50, 1000, 2000)), phones(every(50, 1000, 2000)))
+        for topic, log_ns, message in part
+    ]
+    bag = record(tmp_path, joints(every(10, 1000, 2000)), late)
+    pairs = {
+        pairing.rule: [
+            (round(math.radians(one.state[0]) * 1000), int(one.pictures["phone"][0, 0, 0]))
+            for one in everything(dataclasses.replace(contract, pairing=pairing), bag)
+            if one.state is not None
+        ]
+        for pairing in (Pairing(), Pairing(rule="newest"))
+    }
+
+    assert pairs["frame_time"][3] == (1150, 115)
+    assert pairs["newest"][3] == (1350, 115)
 
 
 def test_chosen_ticks_are_those_of_all(contract: ChunkContract, tmp_path: Path) -> None:
@@ -195,11 +239,14 @@ def test_joints_of_a_chunk_policy_go_by_the_robot_s_names(
 def test_ticks_without_a_camera_are_left_out(
     contract: ChunkContract, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    phone = images([*every(20, 1000, 1300), *every(20, 1600, 2000)], "/phone/image_raw", (12, 16))
+    phone = phones([*every(20, 1000, 1300), *every(20, 1900, 2000)])
     bag = record(tmp_path, joints(every(20, 1000, 2000)), images(every(20, 1000, 2000)), phone)
 
-    assert open_source(contract, bag).count == 21 - 3
-    assert "3 of 21 ticks are left out: /phone/image_raw is too old at 3" in caplog.text
+    assert open_source(contract, bag).count == 21 - 8
+    assert (
+        "8 of 21 ticks are left out: /phone/image_raw is too old at 1, frames are further apart "
+        "than pairing.tolerance_s at 8"
+    ) in caplog.text
 
 
 def test_the_environment_state_is_there(tmp_path: Path) -> None:

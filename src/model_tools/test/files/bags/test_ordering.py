@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from model_tools.files.bags.tick_times import Message, Ordering
+from model_tools.files.bags.ordering import Message, Ordering
 
 from ...small_bag import MS, S
 

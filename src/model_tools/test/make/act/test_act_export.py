@@ -19,11 +19,14 @@ from safetensors.numpy import load_file, save_file
 from model_tools.cli import main
 from model_tools.errors import ToolError
 from model_tools.files.bpu_files import BOARD_FOLDER
+from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, recorded_pairing
+from model_tools.files.observation_sources import open_source
 from model_tools.make.act.act_contract import ActRequest
 from model_tools.make.act.act_export import ExportedAct, export_act
 from model_tools.make.act.golden_rows import Reference, tolerance_of
 from model_tools.make.act.graphs import POLICY, VISION
 from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.chunk_contract import Pairing
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64, Tensor
@@ -611,6 +614,34 @@ def test_steps_and_torques_of_a_dataset_are_nominal(tmp_path: Path) -> None:
     np.testing.assert_allclose(nominal.effort_demand, np.abs(demands).max(axis=0), rtol=1e-3)
     assert set(stated.stiffness) == {4.0}
     assert exported(checkpoint, robot=arm, force=True)[0].contract.nominal is None
+
+
+def test_the_pairing_is_that_of_a_converted_dataset(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = config_of(cameras={"laptop": (HEIGHT, WIDTH)}, state=3, action=3)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", config)
+    dataset = write_dataset(tmp_path / "data", (12, 9))
+    of_lerobot, _ = exported(checkpoint, robot=str(small_arm(tmp_path)), dataset=dataset)
+    pairing = {"rule": "newest", "tolerance_s": 0.1}
+    (dataset / CONVERSION_REPORT).write_text(json.dumps({"pairing": pairing}))
+
+    bundle, _ = exported(checkpoint, robot=str(small_arm(tmp_path)), dataset=dataset, force=True)
+
+    assert bundle.contract.pairing == Pairing(rule="newest", tolerance_s=0.1)
+    assert of_lerobot.contract.pairing == Pairing()
+    assert not caplog.records
+    open_source(of_lerobot.contract, dataset)
+    assert "frames were made by the rule newest, and reach has the pairing.rule frame_time" in (
+        caplog.text
+    )
+
+
+def test_a_report_without_a_rule_that_is_known_is_refused(tmp_path: Path) -> None:
+    (tmp_path / CONVERSION_REPORT).write_text('{"pairing": {"rule": "oldest"}}')
+
+    with pytest.raises(BundleError, match=r"pairing\.rule: expected one of frame_time, newest"):
+        recorded_pairing(tmp_path)
 
 
 @pytest.mark.parametrize(

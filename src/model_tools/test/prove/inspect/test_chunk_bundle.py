@@ -49,6 +49,9 @@ def test_cameras_units_chunk_and_graphs_are_shown(tmp_path: Path) -> None:
     assert rows["chunk"] == (
         "8 steps, 0.267 s; 4 are executed, 0.133 s; ensembling with exp(-0.01 i)"
     )
+    assert rows["pairing"] == (
+        "frame_time: images and measurements of one time; frames at most 0.05 s apart"
+    )
     assert rows["camera laptop"].startswith(
         "24 x 16 from laptop/image_raw -> BPU_ACTPolicy_VisionEncoder_16x24 -> laptop_features; "
     )

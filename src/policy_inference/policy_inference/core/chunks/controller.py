@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.observation_sync import FrameBuffer, ObservationSync
+from policy_inference.core.chunks.observation_sync import JOINTS, FrameBuffer, ObservationSync
 from policy_inference.core.chunks.policy import Chunk, ChunkPolicy
 from policy_inference.core.chunks.queue import (
     AsynchronousQueue,
@@ -25,7 +26,6 @@ from policy_inference.core.chunks.settings import (
 from policy_inference.core.chunks.worker import InlineWorker, Run, ThreadWorker, Worker
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
-from policy_inference.core.freshness import Input
 from policy_inference.core.limits import Limits
 from policy_inference.core.state import StateVector
 
@@ -86,7 +86,11 @@ def chunk_controller(
     contract = bundle.contract
     check_settings(settings, contract)
     state = StateVector(_fields(contract))
-    senses = ObservationSync(contract, state, settings.frame_tolerance_s)
+    inputs = {
+        name: Input(name, timeout_ns)
+        for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
+    }
+    senses = ObservationSync(contract, state, inputs)
     policy = ChunkPolicy(
         contract, queue_of(settings, contract), worker, senses, state["joint_pos"], clock
     )
@@ -94,7 +98,7 @@ def chunk_controller(
         contract,
         policy,
         state,
-        _inputs(contract, limits),
+        inputs,
         CommandFader(None, None, limits),
         limits,
         clock,
@@ -148,10 +152,11 @@ def _fields(contract: ChunkContract) -> dict[str, int]:
     return sizes
 
 
-def _inputs(contract: ChunkContract, limits: Limits) -> dict[str, Input]:
-    timeouts_ns = {"joint_states": limits.state_timeout_ns}
+def chunk_timeouts_ns(contract: ChunkContract, limits: Limits) -> dict[str, int]:
+    """Return by input the age up to which its newest message counts."""
+    timeouts_ns = {JOINTS: limits.state_timeout_ns}
     if outside := contract.environment_state:
         timeouts_ns[outside.topic] = round(outside.timeout_s * 1e9)
     for name, camera in contract.cameras.items():
         timeouts_ns[camera_input(name)] = round(camera.timeout_s * 1e9)
-    return {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
+    return timeouts_ns

@@ -28,8 +28,6 @@ class ChunkSettings:
     """asynchronous: shift a new chunk so that it begins at the last command."""
     ensemble_coeff: float | None = None
     """ensemble: coefficient of the weights; None: the contract's."""
-    frame_tolerance_s: float = 0.05
-    """Longest time between the frames of one observation."""
     simulated_latency_s: float = 0.0
     """How long inference takes in simulated time."""
 
@@ -88,7 +86,7 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
         raise PolicyError(
             f"refill_threshold: expected a share from 0 to 1, found {settings.refill_threshold:g}"
         )
-    for name in ("fade_s", "frame_tolerance_s", "simulated_latency_s"):
+    for name in ("fade_s", "simulated_latency_s"):
         if not 0.0 <= getattr(settings, name) <= _LONGEST_S:
             raise PolicyError(
                 f"{name}: expected 0 to {_LONGEST_S:g} s, found {getattr(settings, name):g}"

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from policy_inference.core.chunks.observation_sync import FrameBuffer, ObservationSync
+from policy_inference.assembly.freshness import Input
+from policy_inference.core.chunks.observation_sync import ObservationSync
 from policy_inference.core.images import Frame, frame_of
 from policy_inference.core.state import StateVector
 from policy_inference.errors import NoTargetError
@@ -22,16 +23,21 @@ def frame_with(value: int) -> Frame:
 class Seen:
     """A sync with two cameras whose frames are told by their time in ms."""
 
-    def __init__(self, tolerance_s: float = 0.05) -> None:
+    def __init__(self, **pairing: object) -> None:
         self.state = StateVector({"joint_pos": 3})
-        self.senses = ObservationSync(contract_of(), self.state, tolerance_s)
+        self.joints = Input("joint_states", None)
+        self.senses = ObservationSync(
+            contract_of({"pairing": pairing}), self.state, {"joint_states": self.joints}
+        )
 
     def frames(self, camera: str, *times_ms: int) -> None:
         for time_ms in times_ms:
             self.senses.frames[camera].add(frame_with(time_ms), time_ms * MS)
 
-    def tick(self, now_ms: int, position: float = 0.0) -> None:
+    def tick(self, now_ms: int, position: float = 0.0, *, delay_ms: int = 0) -> None:
+        """Let a tick find positions that are so old."""
         self.state["joint_pos"][:] = position
+        self.joints.accept((now_ms - delay_ms) * MS)
         self.senses.remember(now_ms * MS)
 
     def chosen(self, now_ms: int = 200) -> tuple[int, dict[str, int]]:
@@ -82,6 +88,26 @@ def test_the_state_nearest_to_the_frames_is_taken() -> None:
     assert sensed.fields["joint_pos"].tolist() == [0.133] * 3
 
 
+def test_the_state_counts_from_when_it_was_measured() -> None:
+    seen = Seen()
+    for now_ms in (100, 133, 166, 199):
+        seen.tick(now_ms, now_ms / 1000, delay_ms=30)
+    seen.frames("laptop", 140)
+    seen.frames("phone", 150)
+    sensed = seen.senses.sense(200 * MS)
+    assert sensed.fields["joint_pos"].tolist() == [0.166] * 3
+
+
+def test_the_newest_of_everything_is_taken_where_the_contract_says_so() -> None:
+    seen = Seen(rule="newest")
+    for now_ms in (100, 133, 166, 199):
+        seen.tick(now_ms, now_ms / 1000)
+    seen.frames("laptop", 80, 113, 146)
+    seen.frames("phone", 77, 110, 143)
+    assert seen.chosen() == (200, {"laptop": 146, "phone": 143})
+    assert seen.senses.sense(200 * MS).fields["joint_pos"].tolist() == [0.199] * 3
+
+
 def test_frames_from_before_the_first_tick_get_its_state() -> None:
     seen = Seen()
     seen.tick(100, 0.5)
@@ -107,11 +133,13 @@ def test_a_frame_keeps_the_message_and_nothing_else() -> None:
 
 
 def test_a_cleared_buffer_has_no_frame() -> None:
-    buffer = FrameBuffer(camera_of())
-    buffer.add(frame_with(1), 5)
-    assert buffer.newest_ns == 5
-    buffer.clear()
-    assert buffer.newest_ns is None
+    seen = Seen()
+    seen.tick(150)
+    seen.frames("laptop", 146)
+    seen.frames("phone", 146)
+    seen.senses.frames["laptop"].clear()
+    with pytest.raises(NoTargetError, match=r"^camera laptop: no frame$"):
+        seen.chosen()
 
 
 def test_without_cameras_the_newest_state_is_taken() -> None:
@@ -136,7 +164,8 @@ def test_without_cameras_the_newest_state_is_taken() -> None:
         }
     )
     state = StateVector({"joint_pos": 3, "external:object": 2})
-    senses = ObservationSync(contract, state, 0.05)
+    inputs = {name: Input(name, None) for name in ("joint_states", "object")}
+    senses = ObservationSync(contract, state, inputs)
     state["joint_pos"][:], state["external:object"][:] = 0.5, (1.0, 2.0)
     senses.remember(7)
     sensed = senses.sense(7)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from policy_inference.core.freshness import Input
+from policy_inference.assembly.freshness import Input
 
 MS = 1_000_000
 TIMEOUT_NS = 40 * MS
@@ -267,3 +267,28 @@ def test_each_message_of_a_stream_that_starts_over_is_new_also_while_they_are_re
     entry.accept(later_ns, stamps_ns[-1] + 20 * MS, ROS_NS + later_ns - STEADY_NS)
     assert entry.age_ns(later_ns) == 0
     assert not entry.is_new(stamps_ns[-1], later_ns + 20 * MS)
+
+
+def test_a_constant_delay_counts_in_the_time_of_measurement_and_fades_from_the_age(
+    entry: Input,
+) -> None:
+    """Of clocks that drift apart the age must not grow; images belong to when they were taken."""
+    for step in range(0, 200_000, 100):
+        now_ns, stamp_ns = STEADY_NS + step * MS, ROS_NS + (step - 100) * MS
+        assert entry.is_new(stamp_ns, now_ns)
+        entry.accept(now_ns, stamp_ns, ROS_NS + step * MS)
+        assert entry.measured_ns == now_ns - 100 * MS
+    assert entry.age_ns(now_ns) == 0
+
+
+def test_without_a_stamp_that_agrees_the_time_of_measurement_is_that_of_the_age(
+    entry: Input,
+) -> None:
+    entry.accept(STEADY_NS)
+    assert entry.measured_ns == STEADY_NS
+    for step, late in ((20, 0), (40, 7)):
+        entry.accept(STEADY_NS + (step + late) * MS, step * MS, ROS_NS + (step + late) * MS)
+        age_ns = entry.age_ns(STEADY_NS + (step + late) * MS)
+        assert age_ns is not None
+        assert entry.measured_ns == STEADY_NS + (step + late) * MS - age_ns
+    assert age_ns == pytest.approx(7 * MS, abs=MS)

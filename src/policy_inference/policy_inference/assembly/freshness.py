@@ -43,6 +43,10 @@ class Input:
         self.problem = ""
         self.clock_step = ""
         """The latest step of a clock, in words; a new object each time."""
+        self.measured_ns: int | None = None
+        """When the content of the newest message was measured, on our steady clock: its stamp, if
+        the sender's clock agrees with ours; otherwise derived from its age. A constant delay stays
+        in it, while the allowance for drifting clocks removes it from the age."""
         self._born_ns: int | None = None
         self._came_ns = 0
         self._stamp_ns: int | None = None
@@ -93,7 +97,7 @@ class Input:
             ros_now_ns: The clock that the stamp should agree with.
         """
         self.problem = ""
-        self._born_ns = now_ns
+        self._born_ns = self.measured_ns = now_ns
         if stamp_ns is not None:
             self._born_ns = now_ns - self._delay_ns(now_ns, stamp_ns, ros_now_ns - now_ns)
             self._stamp_ns, self._came_ns = stamp_ns, now_ns
@@ -115,6 +119,7 @@ class Input:
         self._ahead_ns = ahead_ns - late_ns if late_ns < 0 else ahead_ns
         if before_ns is not None and (self._restarts or late_ns < -_NOTED_STEP_NS):
             self._note_step(stamp_ns - before_ns - since_ns, now_ns)
+        self.measured_ns = now_ns - max(0, header_ns if agrees else late_ns)
         return max(0, min(late_ns, header_ns) if agrees else late_ns)
 
     def _header_age_ns(self, steady_age_ns: int, wall_ns: int) -> int:

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Messages of live topics in the order of their stamps, though they come in another order."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+
+from model_tools.files.bags.blocks import RESTART_NS
+from policy_inference.assembly.observation import Arrival
+
+_HOLD_NS = 2_000_000_000
+"""So much later than others of their time messages may come, on the clock of the stamps: 0.2 s
+while a recording is played ten times as fast as it was made."""
+_EARLY = 10_000
+"""Messages that wait for an input that is missing."""
+
+
+class Message(NamedTuple):
+    """A message as it came.
+
+    Attributes:
+        name: Of the input.
+        stamp_ns: That of its header; 0 where it has none.
+        published_ns: When it was published, on the publisher's system clock.
+        data: Its bytes.
+    """
+
+    name: str
+    stamp_ns: int
+    published_ns: int
+    data: bytes
+
+
+class Ordering:
+    """Gives messages in the order of their times, as soon as none from before can come any more.
+
+    How fast the stamps advance against the clock on the wall does not matter. What has no stamp
+    goes by those of the messages that were published before and after it; where no input has
+    stamps, by when it was published. A stamp that is repeated or earlier is not new.
+
+    Attributes:
+        late: How many messages of each input came too late.
+        restarted: Input whose stamps began anew, on which the order ends; else empty.
+    """
+
+    def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:
+        """Wait for a message of each needed input before times are given to any."""
+        self._missing, self._hold_ns = set(needed), hold_ns
+        self._came: list[Message] = []
+        self._newest_of: dict[str, int] = {}
+        self._anchor: Message | None = None
+        self._newest_ns = self._given_ns = -1
+        self._waiting: list[Arrival] = []
+        self.late, self.restarted = Counter[str](), ""
+
+    @property
+    def missing(self) -> list[str]:
+        """Needed inputs of which nothing came yet."""
+        return sorted(self._missing)
+
+    def put(self, messages: Iterable[Message]) -> None:
+        """Take what came since the last time."""
+        self._came += messages
+        self._missing.difference_update(message.name for message in self._came)
+        if self._missing:
+            del self._came[:-_EARLY]
+            return
+        self._came.sort(key=attrgetter("published_ns"))
+        anchors = [
+            message for message in (self._anchor, *self._came) if message and message.stamp_ns
+        ]
+        # What was published after the last stamp waits for the next one.
+        end = self._came.index(anchors[-1]) + 1 if anchors[1:] else 0 if anchors else None
+        self._put_timed(self._came[:end], anchors)
+        self._came = [] if end is None else self._came[end:]
+
+    def _put_timed(self, messages: Sequence[Message], anchors: Sequence[Message]) -> None:
+        if not anchors:
+            for message in messages:
+                self._put(message, message.published_ns)
+            return
+        self._anchor, first = anchors[-1], anchors[0]
+        published, stamps = np.array(
+            [
+                [message.published_ns - first.published_ns, message.stamp_ns - first.stamp_ns]
+                for message in anchors
+            ],
+            np.float64,
+        ).T
+        for message in messages:
+            since = np.interp(message.published_ns - first.published_ns, published, stamps)
+            self._put(message, message.stamp_ns or first.stamp_ns + int(since))
+
+    def _put(self, message: Message, time_ns: int) -> None:
+        since_ns = time_ns - self._newest_of.get(message.name, time_ns - 1)
+        if since_ns < -RESTART_NS:
+            self.restarted = self.restarted or message.name
+        if self.restarted or since_ns <= 0:
+            return
+        self._newest_of[message.name] = time_ns
+        if time_ns <= self._given_ns:
+            self.late[message.name] += 1
+            return
+        self._newest_ns = max(self._newest_ns, time_ns)
+        heapq.heappush(self._waiting, Arrival(time_ns, message.name, message.data))
+
+    def ready(self, *, rest: bool = False) -> Iterator[Arrival]:
+        """Yield those whose time has come; `rest`: all that are left, where no more will come."""
+        if rest and self._anchor and not self._missing:
+            self._put_timed(self._came, [self._anchor])
+            self._came = []
+        end_ns = self._newest_ns if rest else self._newest_ns - self._hold_ns
+        while self._waiting and self._waiting[0].time_ns <= end_ns:
+            self._given_ns = self._waiting[0].time_ns
+            yield heapq.heappop(self._waiting)
