@@ -27,7 +27,7 @@ from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import parse_contract
-from policy_inference.core.chunks.controller import camera_input, chunk_controller
+from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
 from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.observation_sync import ObservationSync
 from policy_inference.core.chunks.settings import ChunkSettings
@@ -137,13 +137,14 @@ def asynchronous() -> ArmMotion:
     """Tick the controller in RUN at absolute deadlines, with two new frames in each period."""
     contract = contract_of()
     images = [message(image) for image in frames()]
+    inference = Inference(contract, {"graphs.act": Sleeping(contract, _INFERENCE_S)})
+    settings = ChunkSettings(mode="asynchronous")
     runtime = chunk_controller(
         bundle_of(contract),
-        {"graphs.act": Sleeping(contract, _INFERENCE_S)},
+        worker_of(inference.run, time.monotonic_ns, settings, inline=False),
         limits_in_force(contract, StricterLimits()),
         time.monotonic_ns,
-        ChunkSettings(mode="asynchronous"),
-        inline=False,
+        settings,
     )
     controller, state = runtime.controller, runtime.controller.state["joint_pos"]
     state[:] = 0.0

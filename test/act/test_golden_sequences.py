@@ -20,8 +20,8 @@ from model_tools.make.act.act_export import export_act
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
-from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller
-from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
+from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller, worker_of
+from policy_inference.core.chunks.graphs import ChunkGraphs, Inference, Observation
 from policy_inference.core.chunks.normalise import Units
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.images import Picture, frame_of
@@ -138,14 +138,16 @@ class Playing:
         self._units = Units(contract.units, contract.action.joints)
         self._runtime: ChunkRuntime = chunk_controller(
             bundle,
-            backends,
+            worker_of(Inference(contract, backends).run, self._clock, settings, inline=True),
             limits_in_force(contract, StricterLimits()),
-            lambda: self._now_ns,
+            self._clock,
             settings,
-            inline=True,
         )
         self._policy = self._runtime.policy
         self._policy.reset()
+
+    def _clock(self) -> int:
+        return self._now_ns
 
     def step(self, shown: Mapping[str, Picture], state: F64) -> F64:
         """Return the action of a step in the policy's units."""

@@ -12,10 +12,17 @@ import numpy as np
 
 from tools.digests.bundles import seeded_chunks
 from tools.digests.digest import Case
-from tools.digests.messages import chunk_stages, command_stages, position_stages, tapped_stages
+from tools.digests.messages import (
+    chunk_stages,
+    command_stages,
+    position_stages,
+    recordings_in,
+    tapped_stages,
+)
 from tools.digests.robots import FollowingJoints, LockstepRobot
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT, TAP
+from tools.digests.texts import inspections, replayed
 
 PERIOD_NS = 33_333_333
 ARM = ["shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper"]
@@ -34,13 +41,22 @@ def execute(folder: Path) -> Iterator[tuple[str, Case]]:
         place = folder / name
         place.mkdir()
         tap, fault = place / "tap", place / "fault"
-        asked = {"bundle": str(bundle), "backend": "seeded", "status_rate_hz": 50.0, **parameters}
+        flights = place / "flights"
+        asked = {
+            "bundle": str(bundle),
+            "backend": "seeded",
+            "status_rate_hz": 50.0,
+            "flight.folder": str(flights),
+            "flight.min_free_mb": 1.0,
+            **parameters,
+        }
         with (
             environment(**{TAP: str(tap), FAULT: str(fault)}),
             RosRobot("act_policy_node", asked, place) as robot,
         ):
             arm = Arm(robot, compressed=parameters.get("image_transport") == "compressed")
             opened = len(tap.read_text("utf-8").splitlines())
+            robot.record()
             arm.ask("stand")
             arm.tick(_TO_STAND)
             arm.ask("run")
@@ -49,20 +65,22 @@ def execute(folder: Path) -> Iterator[tuple[str, Case]]:
             arm.ask("damp")
             counters = robot.counters(lambda status: status.mode == 0 and not status.latched)
             arm.tick()
-            yield (
-                name,
-                {
-                    "answers": arm.answers,
-                    **tapped_stages(tap, opened),
-                    **chunk_stages(robot.chunks),
-                    **(
-                        position_stages(robot.commands, parameters["output"])
-                        if "output" in parameters
-                        else command_stages(robot.commands)
-                    ),
-                    "counters": [f"{rule}: {count}" for rule, count in counters.items()],
-                },
-            )
+            robot.end_record()
+            executed = {
+                "answers": arm.answers,
+                **tapped_stages(tap, opened),
+                **chunk_stages(robot.chunks),
+                **(
+                    position_stages(robot.commands, parameters["output"])
+                    if "output" in parameters
+                    else command_stages(robot.commands)
+                ),
+                "counters": [f"{rule}: {count}" for rule, count in counters.items()],
+            }
+        yield name, executed
+        (recording,) = recordings_in(flights, "-run")
+        yield f"replay_{name}", replayed(place, recording)
+        yield from inspections(place, {f"flight_{name}": recording})
 
 
 WAYS: Mapping[str, Mapping[str, Any]] = {

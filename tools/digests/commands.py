@@ -17,11 +17,17 @@ from tools.digests.bundles import exact_bundle, exact_chunks
 from tools.digests.digest import Case
 from tools.digests.exchanges import Service
 from tools.digests.internals import lerobot_frames, reached
-from tools.digests.texts import BUNDLES, EXAMPLES, file_stages, run_command, text_stages
+from tools.digests.texts import (
+    BUNDLES,
+    EXAMPLES,
+    file_stages,
+    inspections,
+    run_command,
+    text_stages,
+)
 
 _WALK, _REACH = BUNDLES / "lite3_walk", BUNDLES / "so101_reach"
 _OF_THE_RUN = r".*latency_s|artifacts\[\d+\]\.bundle_sha256"
-_OF_THE_MACHINE = r"host:|figures\.duration_s|settings\.(system|version)|(replayed\.)?bundle_sha256"
 
 
 def command_line(folder: Path) -> Iterator[tuple[str, Case]]:
@@ -96,21 +102,6 @@ def shipped(folder: Path) -> Iterator[tuple[str, Case]]:
     yield "mujoco/complete", completed(folder, "complete", _WALK, ["--simulate"])
 
 
-def inspections(
-    folder: Path, paths: dict[str, Path], **folders: Path
-) -> Iterator[tuple[str, Case]]:
-    """Return a case for each path that is inspected.
-
-    Args:
-        folder: To run in.
-        paths: By name.
-        folders: Places whose names are not digested.
-    """
-    for name, path in paths.items():
-        lines = run_command("model_tools", "inspect", path, folder=folder, **folders)
-        yield f"inspect/{name}", text_stages(lines)
-
-
 def calibrated(
     folder: Path, name: str, bundle: Path, words: list[Any], output: str = "rows.npz"
 ) -> Case:
@@ -138,20 +129,6 @@ def compared(folder: Path, name: str, words: list[Any]) -> Case:
         "status": lines[:1],
         **file_stages(place / "report" / "comparison.json", drop=_OF_THE_RUN, work=folder),
     }
-
-
-def replayed(folder: Path, recording: Path) -> Case:
-    """Return the verdict of `replay`, and its figures of a flight recording."""
-    command: list[str | Path] = [
-        "model_tools",
-        "replay",
-        recording,
-        "--output",
-        f"replay_{recording.name}",
-    ]
-    lines = run_command(*command, folder=folder)
-    document = folder / f"replay_{recording.name}" / "replay.json"
-    return {**text_stages(lines), **file_stages(document, drop=_OF_THE_MACHINE, work=folder)}
 
 
 def completed(folder: Path, name: str, contract: Path, words: list[Any]) -> Case:

@@ -18,11 +18,11 @@ import numpy as np
 import yaml
 
 from tools.digests.bundles import gathering_model
-from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
 from tools.digests.messages import FlightContent, command_stages, recordings_in
 from tools.digests.robots import FollowingJoints, LockstepRobot, on_grid, turn, wave
 from tools.digests.ros_robot import RosRobot
+from tools.digests.texts import inspections, replayed
 
 PERIOD_NS = 20_000_000
 _JOINTS = ["left_hip", "left_knee", "right_hip", "right_knee", "left_wheel", "right_wheel"]

@@ -14,10 +14,10 @@ from typing import Any
 import yaml
 
 from tools.digests.bundles import exact_bundle
-from tools.digests.commands import calibrated, compared, completed, imported, inspections
+from tools.digests.commands import calibrated, compared, completed, imported
 from tools.digests.digest import Case
 from tools.digests.internals import lerobot_frames, lite3_datagrams
-from tools.digests.texts import file_stages, run_command, text_stages
+from tools.digests.texts import file_stages, inspections, run_command, text_stages
 
 _KNOWN = (".onnx", ".yaml", ".npz", ".npy", ".safetensors")
 _MARKS = ("metadata.yaml", "config.json", "meta/info.json")

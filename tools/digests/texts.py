@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from tools.digests.digest import Array
+from tools.digests.digest import Array, Case
 
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES, EXAMPLES = ROOT / "config" / "bundles", ROOT / "examples"
 _FRAME = re.compile("[\u2500-\u257f]+")
 _RECORDED = re.compile(r"-\d{8}T\d{6}Z-([a-z_]+)(-\d+)?")
 """Of the name of a flight recording: when it was written, and a number where there were two."""
+_OF_THE_MACHINE = r"host:|figures\.duration_s|settings\.(system|version)|(replayed\.)?bundle_sha256"
 _VERSIONED = ("numpy", "onnx", "onnxruntime", "rosbags", "mujoco")
 
 
@@ -144,3 +145,32 @@ def _leaves(place: str, value: Any) -> Iterator[str]:
         # Sums of many numbers differ in their last digits between processors.
         text = f"{round(value, 12):.9g}" if isinstance(value, float) else json.dumps(value)
         yield f"{place}: {text}"
+
+
+def inspections(
+    folder: Path, paths: dict[str, Path], **folders: Path
+) -> Iterator[tuple[str, Case]]:
+    """Return a case for each path that is inspected.
+
+    Args:
+        folder: To run in.
+        paths: By name.
+        folders: Places whose names are not digested.
+    """
+    for name, path in paths.items():
+        lines = run_command("model_tools", "inspect", path, folder=folder, **folders)
+        yield f"inspect/{name}", text_stages(lines)
+
+
+def replayed(folder: Path, recording: Path) -> Case:
+    """Return the verdict of `replay`, and its figures of a flight recording."""
+    command: list[str | Path] = [
+        "model_tools",
+        "replay",
+        recording,
+        "--output",
+        f"replay_{recording.name}",
+    ]
+    lines = run_command(*command, folder=folder)
+    document = folder / f"replay_{recording.name}" / "replay.json"
+    return {**text_stages(lines), **file_stages(document, drop=_OF_THE_MACHINE, work=folder)}

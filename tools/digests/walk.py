@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from tools.digests.bundles import seeded_walk
-from tools.digests.commands import inspections, replayed
 from tools.digests.digest import Case
 from tools.digests.messages import FlightContent, command_stages, recordings_in
 from tools.digests.robots import LEGS, FollowingJoints, LockstepRobot, turn, wave
 from tools.digests.ros_robot import RosRobot, environment
 from tools.digests.seeded_backend import FAULT
+from tools.digests.texts import inspections, replayed
 
 NS_PER_S = 1_000_000_000
 PERIOD_NS = 20_000_000

@@ -43,7 +43,8 @@ class Controller:
     requests and `snapshot` may be called from any thread. `edges` holds the latest changes of
     mode with reason and time (ns) for a log, to be popped from the left; `tripped` is the rule
     that latched a fault or began a HOLD last, a new object each time; `ticked` are mode and reason
-    at the end of the last tick, whatever was asked for since.
+    at the end of the last tick, whatever was asked for since; `granted` are the requests that were
+    granted between that tick and the one before it, in their order, with their times (ns).
     """
 
     def __init__(
@@ -88,6 +89,8 @@ class Controller:
         self.edges: deque[tuple[Mode, str, int]] = deque(maxlen=100)
         self._reason, self._latched = "started", False
         self.ticked = self.mode, self._reason
+        self.granted: tuple[tuple[str, int], ...] = ()
+        self._granted_since = list[tuple[str, int]]()
         self.tripped: Trip | None = None
         self._last_tick_ns: int | None = None
         self._held_mode, self._hold_began_ns, self._held_until_ns = Mode.DAMP, 0, 0
@@ -104,6 +107,7 @@ class Controller:
         """
         if not self._latched:
             self._reason = "started"
+        self._granted_since.clear()
         self._safe.forget()
         self.joint_check.forget()
         for entry in self.inputs.values():
@@ -119,6 +123,8 @@ class Controller:
         with self._lock:
             gap_ns = now_ns - (now_ns if self._last_tick_ns is None else self._last_tick_ns)
             self._last_tick_ns = now_ns
+            self.granted = tuple(self._granted_since)
+            self._granted_since.clear()
             self._act_on_estop()
             targets = self._tick(now_ns, next_deadline_ns, gap_ns)
             # The e-stop may have been pressed while the policy ran.
@@ -364,6 +370,7 @@ class Controller:
             if self._latched and self._estop is pressed:
                 self._estop, self._latched, self._estop_noted = None, False, False
                 self._enter(Mode.DAMP, "reset")
+                self._granted_since.append(("reset", self._clock()))
 
     def damp(self, reason: str = "asked for") -> None:
         """Enter DAMP now and, with `hold_measured`, hold what is measured now.
@@ -387,6 +394,7 @@ class Controller:
                 )
             if not self._latched:
                 self._enter_damp(reason)
+            self._granted_since.append(("damp", now_ns))
 
     def stop(self, reason: str) -> None:
         """Enter DAMP after the last tick; nothing is commanded that was not before.
@@ -424,6 +432,7 @@ class Controller:
                 self._safe.capture(self._joint_pos)
             self._stand.begin(self._safe.start_of(self._joint_pos), now_ns)
             self._enter(Mode.STAND, "standing up")
+            self._granted_since.append(("stand", now_ns))
 
     def run(self, problems: Sequence[str] = ()) -> None:
         """Let the policy take over.
@@ -444,6 +453,7 @@ class Controller:
             self._require_fit("RUN", found, now_ns)
             self._run.begin(now_ns)
             self._enter(Mode.RUN, "the policy runs")
+            self._granted_since.append(("run", now_ns))
 
     def _require_fit(self, wanted: str, problems: Sequence[str], now_ns: int) -> None:
         found = [*problems, *self._fitness.problems(now_ns)]

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from policy_inference.bundle.chunk_contract import ChunkContract, Scaling
 from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.terms import TERMS, term_names
 from policy_inference.core.observation import Index, layout
@@ -225,6 +227,51 @@ class DistributionCheck:
                 yield "joints in another order", self._normalised(ordered)
 
 
+def watched_inputs(
+    contract: JointContract, inputs: Mapping[str, Tensor]
+) -> list[tuple[Tensor, InputStatistics]]:
+    """Return those of a joint policy's inputs whose healthy range the bundle knows."""
+    return [
+        (array, healthy)
+        for name, array in inputs.items()
+        if name in contract.observations
+        and (healthy := input_statistics(contract, name)) is not None
+    ]
+
+
+def watched_state(
+    contract: ChunkContract, inputs: Mapping[str, Tensor]
+) -> list[tuple[Tensor, InputStatistics]]:
+    """Return the vectors that a chunk policy is given, beside their values in training.
+
+    The statistics that normalise a vector say so. Of one that is not normalised nothing is known,
+    and images are not looked at.
+    """
+    vectors = list[tuple[str, Scaling, list[str]]]()
+    if state := contract.state:
+        names = [f"{state.feature}[{name}]" for name in state.joints]
+        vectors.append((state.tensor, state.normalisation, names))
+    if outside := contract.environment_state:
+        names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
+        vectors.append((outside.tensor, outside.normalisation, names))
+    return [
+        (inputs[tensor], healthy)
+        for tensor, scaling, names in vectors
+        if (healthy := _vector_statistics(names, scaling)) is not None
+    ]
+
+
+def _vector_statistics(names: list[str], scaling: Scaling) -> InputStatistics | None:
+    """Return the values in training of a normalised vector; None where nothing is known of it."""
+    if scaling.mode == "identity":
+        return None
+    found = dataclasses.replace(normalised_input(len(names)), terms=np.array(names))
+    if scaling.mode == "min_max":
+        largest = np.full(len(names), 1.0 + 2.0 * _MARGIN)
+        return dataclasses.replace(found, low=-largest, high=largest)
+    return found
+
+
 _REPORTS = 125
 """So many reports are looked at, the latest ones."""
 _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
@@ -232,19 +279,14 @@ _OUTSIDE = round(OUTSIDE_SHARE * _REPORTS)
 
 
 class DistributionWatch:
-    """Counts for each term how often a report found it outside of `nominal.observation`.
+    """Counts for each term how often a report found it outside of its range in training.
 
     The newest observation of a report is looked at, and nothing is recorded in a tick.
     """
 
-    def __init__(self, contract: JointContract, inputs: Mapping[str, Tensor]) -> None:
-        """Look at those of the model's inputs whose healthy range the bundle knows."""
-        self._watched = [
-            (array.reshape(-1), healthy)
-            for name, array in inputs.items()
-            if name in contract.observations
-            and (healthy := input_statistics(contract, name)) is not None
-        ]
+    def __init__(self, watched: Iterable[tuple[Tensor, InputStatistics]]) -> None:
+        """Look at these model inputs, each beside its values in training."""
+        self._watched = [(array.reshape(-1), healthy) for array, healthy in watched]
         self.restart()
 
     def restart(self) -> None:

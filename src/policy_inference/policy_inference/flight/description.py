@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import Bundle
+from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.interfaces import Backend
@@ -41,7 +42,7 @@ class Flight:
         valid_for_s: How long a command may be followed.
     """
 
-    bundle: JointBundle
+    bundle: Bundle
     contract_text: str
     backend: str
     runs_on: str
@@ -54,7 +55,7 @@ class Flight:
 
 
 def flight_of(
-    bundle: JointBundle,
+    bundle: Bundle,
     backend: Backend,
     controller: Controller,
     topics: Sequence[Topic],
@@ -91,8 +92,20 @@ def flight_of(
     )
 
 
-def settings_of(limits: Limits, backend: Backend, machine: Machine | None = None) -> dict[str, str]:
-    """Return limits in force, versions and machine as texts by name, the unit in the name."""
+def settings_of(
+    limits: Limits,
+    backend: Backend,
+    machine: Machine | None = None,
+    chunks: ChunkSettings | None = None,
+) -> dict[str, str]:
+    """Return limits in force, versions and machine as texts by name, the unit in the name.
+
+    Args:
+        limits: In force.
+        backend: What the policy runs on.
+        machine: Where; this one if absent.
+        chunks: How a chunk policy executes its chunks.
+    """
     machine = machine or Machine()
     versions = {
         name: installed_version(name.replace("_", "-"), name)
@@ -107,6 +120,10 @@ def settings_of(limits: Limits, backend: Backend, machine: Machine | None = None
     }
     found = {
         **{f"limits.{name}": value for name, value in dataclasses.asdict(limits).items()},
+        **{
+            f"chunks.{name}": value
+            for name, value in (dataclasses.asdict(chunks) if chunks else {}).items()
+        },
         **{f"version.{name}": version for name, version in versions.items()},
         **{f"backend.{name}": value for name, value in backend.details.items()},
         **system,

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from policy_inference.core.controller import Controller
+from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
 from policy_inference.flight.recording_folder import RecordingFolder
 from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
-from policy_inference.flight.ring import MAX_WIRE_BYTES, Ring, Wire
-from policy_inference.flight.tap import Tap
+from policy_inference.flight.ring import MAX_WIRE_BYTES, PolicyTap, Ring, Wire
 from policy_inference.interfaces import JointTargets
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class FlightRecorder:
     def __init__(
         self,
         controller: Controller,
-        tap: Tap,
+        tap: PolicyTap,
         flight: Flight,
         types: Callable[[], Typestore],
         options: FlightOptions,
@@ -69,7 +69,7 @@ class FlightRecorder:
 
         Args:
             controller: What ticks.
-            tap: Its backend.
+            tap: What its policy runs on.
             flight: What its ticks are of.
             types: Gives what `message_types` gave, the same each time; see `load`.
             options: What is kept, and where it goes.
@@ -199,6 +199,8 @@ class FlightRecorder:
         if trip is self._seen or trip is None:
             return
         self._seen = trip
+        if trip.reason == FIRST_AWAITED:
+            return  # each run of a chunk policy begins so
         if not trip.latched:
             if self.ring.end < self._held_until:
                 return

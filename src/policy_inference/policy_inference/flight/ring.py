@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The latest ticks of a controller, in memory that is made once.
 
-One thread writes, others copy; nobody waits. A slot's moment is taken away before its arrays
+One thread writes, others copy, and none waits. A slot's moment is taken away before its arrays
 change and given back, as a new object, when they are whole: a copy that finds the same object
 before and after is whole too.
 """
@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from policy_inference.core.controller import Controller
-from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
+from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
 
 Wire = tuple[bytes | None, ...]
 """The messages that came in a tick, by topic, as they came over the wire; None: no new one."""
@@ -25,11 +25,30 @@ MAX_WIRE_BYTES = 65536
 """So much of the messages of a tick is kept, so that memory is bounded whatever is sent."""
 
 
+class InferenceResult(NamedTuple):
+    """What came of one inference of a chunk policy, without the images that it was given.
+
+    `state` is `StateVector.flat` at the time of the observation; `chunk` [steps, actions], rad, is
+    None where the inference failed, and `error` says why. The arrays are only read. Times on
+    the clock of the control loop, ns.
+    """
+
+    observation_ns: int
+    asked_ns: int
+    began_ns: int
+    ended_ns: int
+    state: F64
+    chunk: F64 | None
+    error: str
+
+
 class Moment(NamedTuple):
-    """What of a tick are not arrays.
+    """What of a tick are not arrays of one size.
 
     `number` counts all ticks of a ring, `tick` those since its last `restart`. `sequence` is that
-    of the command that was sent, None where none was. Times in ns.
+    of the command that was sent, None where none was. `granted` as in `Controller`. Of a chunk
+    policy: `policy_ns` is the time at which it was asked for a target, 0 where it was not, and
+    `results` are those of the inferences that arrived. Times in ns.
     """
 
     number: int
@@ -48,6 +67,9 @@ class Moment(NamedTuple):
     blend: float
     sequence: int | None
     command_mode: Mode
+    granted: tuple[tuple[str, int], ...]
+    policy_ns: int
+    results: tuple[InferenceResult, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,15 +93,34 @@ class FlightTick:
     command: F64 | None
 
 
-class Ring:
-    """Keeps the latest ticks of a controller whose backend is a `Tap` that shows to this ring."""
+class PolicyTap(Protocol):
+    """Passes on what a policy runs on, and shows it to a ring."""
 
-    def __init__(self, controller: Controller, backend: Backend, size: int) -> None:
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """Arrays that each run is given; they keep their address."""
+
+    @property
+    def outputs(self) -> Mapping[str, Tensor]:
+        """Arrays that each run answers with; they keep their address."""
+
+    def show(self, ring: Ring | None) -> None:
+        """Show each run to this ring from now on; None: no longer."""
+
+
+class Ring:
+    """Keeps the latest ticks of a controller whose policy runs on a tap that shows to this ring.
+
+    Results of a chunk policy are kept as they are: per result one chunk of memory, of those that
+    arrived in the ticks that are kept.
+    """
+
+    def __init__(self, controller: Controller, tap: PolicyTap, size: int) -> None:
         """Make all memory.
 
         Args:
             controller: What ticks.
-            backend: Its backend.
+            tap: What its policy runs on.
             size: Number of ticks that are kept.
         """
         self._controller, self._run = controller, controller.latest_run
@@ -96,21 +137,26 @@ class Ring:
                 (name, array, _touched((size, *array.shape), array.dtype))
                 for name, array in arrays.items()
             ]
-            for arrays in (backend.inputs, backend.outputs)
+            for arrays in (tap.inputs, tap.outputs)
         )
         self.size = size
         self.end = 0
         """Number of the tick to come: those before it are there, as far back as `size`."""
         self.begin = 0
         """Number of the first tick since the last `restart`."""
-        self._slot, self._asked, self._answered = 0, False, False
+        self._slot, self._asked, self._answered, self._policy_ns = 0, False, False, 0
+        self._results = list[InferenceResult]()
         self.messages_left_out = 0
         """Messages of more than `MAX_WIRE_BYTES` with those before them in their tick."""
 
     def restart(self) -> None:
         """Number the ticks from 0 on; those of before are not given any more."""
         self.begin = self.end
-        self._asked = self._answered = False
+        self._clear()
+
+    def _clear(self) -> None:
+        self._asked, self._answered, self._policy_ns = False, False, 0
+        self._results.clear()
 
     def take_inputs(self) -> None:
         """Note what the model is given in this tick, and the state that it was made from."""
@@ -125,6 +171,15 @@ class Ring:
         for _, array, block in self._answers:
             block[self._slot] = array
         self._answered = True
+
+    def take_time(self, now_ns: int) -> None:
+        """Note when a chunk policy is asked for a target in this tick, and the state of then."""
+        self.take_inputs()
+        self._policy_ns = now_ns
+
+    def take_result(self, result: InferenceResult) -> None:
+        """Note the result of an inference that arrived in this tick."""
+        self._results.append(result)
 
     def record(
         self,
@@ -151,7 +206,8 @@ class Ring:
         asked, answered = self._asked, self._answered
         if not asked:
             self._state[slot] = self._flat
-        taken = answered and run.taken
+        # Of a run that failed, or whose answer was dropped, nothing was taken.
+        taken = asked and run.taken
         if taken:
             self._target[slot] = self._asked_for
         if sent is not None:
@@ -160,7 +216,7 @@ class Ring:
         mode, reason = controller.ticked
         if sum([len(data) for data in wire if data is not None]) > MAX_WIRE_BYTES:
             wire = self._bounded(wire)
-        # Quicker than by the names of 16 arguments.
+        # Quicker than by the names of its arguments.
         moment = Moment._make(
             (
                 number,
@@ -179,11 +235,14 @@ class Ring:
                 run.blend if taken else 0.0,
                 sequence,
                 mode if sent is None else sent.mode,
+                controller.granted,
+                self._policy_ns,
+                tuple(self._results),
             )
         )
         self._moments[slot] = moment
         self._slot = (slot + 1) % self.size
-        self._asked = self._answered = False
+        self._clear()
         self.end = number + 1
         return moment
 

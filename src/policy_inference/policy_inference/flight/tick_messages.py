@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from policy_inference.flight.description import Flight
-from policy_inference.flight.ring import FlightTick
+from policy_inference.flight.ring import FlightTick, InferenceResult
 from policy_inference.interfaces import FAULT_MODES, Mode, OnFault, Tensor
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 COMMAND = "policy_msgs/msg/JointCommand"
 INFO = "policy_msgs/msg/FlightInfo"
 TICK = "policy_msgs/msg/PolicyTick"
+INFERENCE = "policy_msgs/msg/ChunkInference"
 _TENSOR = "policy_msgs/msg/Tensor"
 _NS_PER_S = 1_000_000_000
 
@@ -74,10 +75,12 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield the messages that came, the tick, and the command that was sent."""
+        """Yield the messages and results that came, the tick, and the command that was sent."""
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):
             if data is not None:
                 yield Entry(topic.name, topic.type, data)
+        for result in tick.moment.results:
+            yield self._inference(tick, result)
         yield self._tick(tick)
         if tick.command is not None:
             yield self._command(tick)
@@ -97,11 +100,31 @@ class TickMessages:
             reason="" if said == self._said else moment.reason,
             ages_s=np.array(ages_s),
             state=tick.state,
+            requests=[name for name, _ in moment.granted],
+            request_times_ns=np.array([time_ns for _, time_ns in moment.granted], np.int64),
             begins=moment.begins,
+            policy_time_ns=moment.policy_ns,
             inputs=self._tensors(tick.inputs),
             outputs=self._tensors(tick.outputs),
             target=np.empty(0) if tick.target is None else tick.target,
             blend=moment.blend,
+        )
+
+    def _inference(self, tick: FlightTick, result: InferenceResult) -> Entry:
+        chunk = np.empty((0, 0)) if result.chunk is None else result.chunk
+        return self._entry(
+            "chunk_inference",
+            INFERENCE,
+            stamp=self._stamp(tick.moment.stamp_ns),
+            tick=tick.moment.tick,
+            observation_ns=result.observation_ns,
+            asked_ns=result.asked_ns,
+            began_ns=result.began_ns,
+            ended_ns=result.ended_ns,
+            state=result.state,
+            error=result.error,
+            steps=len(chunk),
+            data=chunk.reshape(-1),
         )
 
     def _command(self, tick: FlightTick) -> Entry:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import median
@@ -29,12 +29,26 @@ from policy_inference.comparison.chunks import (
 from policy_inference.comparison.limits import Check
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller
+from policy_inference.core.chunks.controller import (
+    ChunkRuntime,
+    camera_input,
+    chunk_controller,
+    worker_of,
+)
+from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.chunks.settings import ChunkSettings, require_ensemble_speed
+from policy_inference.core.chunks.settings import (
+    ChunkSettings,
+    check_settings,
+    require_ensemble_speed,
+)
+from policy_inference.core.distribution import DistributionWatch, watched_state
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import Limits
+from policy_inference.core.state import StateVector
 from policy_inference.errors import BundleError, PolicyError, Problem
+from policy_inference.flight.description import settings_of
+from policy_inference.flight.tap import WorkerTap
 from policy_inference.interfaces import Backend, Tensor
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
@@ -69,6 +83,22 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
     def left_behind(self) -> bool:
         """Whether a run hangs in a graph, so that its thread cannot be ended; after `close`."""
         return self.runtime.worker.busy
+
+    @property
+    def recorded_inputs(self) -> Sequence[str]:
+        """Inputs whose messages a flight recorder keeps: not images, which take too much memory."""
+        images = {camera_input(name) for name in self.runtime.frames}
+        return [name for name in self.controller.inputs if name not in images]
+
+    def recorded_settings(self) -> dict[str, str]:
+        """Return the settings of the chunks as well."""
+        return settings_of(self.limits, self.backend, chunks=self.settings)
+
+    def observed(self) -> DistributionWatch | None:
+        """Return what compares the state that the policy is given with its training."""
+        contract = self.bundle.contract
+        policy = self.models[f"graphs.{contract.policy_graph}"]
+        return DistributionWatch(watched_state(contract, policy.inputs))
 
     def close(self) -> None:
         """End the worker, then close the graphs; those in which a run hangs stay open."""
@@ -126,11 +156,12 @@ class ChunkKind:
         )
         with ExitStack() as opened:
             models = opened.enter_context(open_models(bundle.models, request.backends, options))
-            runtime = chunk_controller(
-                bundle, models, limits, clock, settings, inline=self._simulated_time
-            )
-            opened.callback(runtime.close)
-            inference_s = measured_s(runtime, contract)
+            check_settings(settings, contract)
+            inference = Inference(contract, models)
+            tap = WorkerTap(worker_of(inference.run, clock, settings, inline=self._simulated_time))
+            opened.callback(tap.close)
+            runtime = chunk_controller(bundle, tap, limits, clock, settings)
+            inference_s = measured_s(inference, runtime.controller.state, contract)
             takes_s = settings.simulated_latency_s if self._simulated_time else inference_s
             require_patience(takes_s, limits)
             if settings.mode == "ensemble":
@@ -142,6 +173,7 @@ class ChunkKind:
             limits=limits,
             models=models,
             controller=runtime.controller,
+            tap=tap,
             runtime=runtime,
             settings=settings,
             inference_s=inference_s,
@@ -227,13 +259,12 @@ def require_patience(inference_s: float, limits: Limits) -> None:
         )
 
 
-def measured_s(runtime: ChunkRuntime, contract: ChunkContract) -> float:
-    """Return how long a chunk takes, s, on black pictures, once the graphs have warmed up.
+def measured_s(inference: Inference, state: StateVector, contract: ChunkContract) -> float:
+    """Return how long a chunk takes, s, on black images, once the graphs have warmed up.
 
     Raises:
         BackendError: A runtime failed.
     """
-    state = runtime.controller.state
     frames = {
         name: Frame(
             encoding="rgb8",
@@ -247,5 +278,5 @@ def measured_s(runtime: ChunkRuntime, contract: ChunkContract) -> float:
     sensed = Snapshot(
         time_ns=0, frames=frames, fields={name: np.zeros(state[name].size) for name in state.slices}
     )
-    took_s = timed_runs(lambda: runtime.inference.run(sensed), _RUNS)
+    took_s = timed_runs(lambda: inference.run(sensed), _RUNS)
     return median(took_s[len(took_s) // 2 :])

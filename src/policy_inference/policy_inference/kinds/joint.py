@@ -16,7 +16,7 @@ from policy_inference.bundle.contract import Artifact
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import Difference, joint_differences, judge
 from policy_inference.comparison.rows import Rows, play
-from policy_inference.core.distribution import DistributionWatch
+from policy_inference.core.distribution import DistributionWatch, watched_inputs
 from policy_inference.core.limits import Limits
 from policy_inference.core.policy import joint_controller
 from policy_inference.core.state import RobotState
@@ -30,17 +30,11 @@ FEWEST_ROWS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OpenedJointPolicy(OpenedPolicy[JointBundle]):
-    """A joint policy that can run.
-
-    Attributes:
-        tap: The model as the controller runs it, for a flight recorder to observe.
-    """
-
-    tap: Tap
+    """A joint policy that can run."""
 
     def observed(self) -> DistributionWatch | None:
         """Return what compares the observation with the healthy run's."""
-        return DistributionWatch(self.bundle.contract, self.backend.inputs)
+        return DistributionWatch(watched_inputs(self.bundle.contract, self.backend.inputs))
 
 
 class JointKind:

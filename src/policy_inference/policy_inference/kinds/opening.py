@@ -17,6 +17,8 @@ from policy_inference.core.distribution import DistributionWatch
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Limits, StricterLimits
 from policy_inference.errors import RefusedError
+from policy_inference.flight.description import settings_of
+from policy_inference.flight.ring import PolicyTap
 
 B = TypeVar("B", bound=Bundle)
 
@@ -84,6 +86,7 @@ class OpenedPolicy(Generic[B]):
         limits: Limits in force.
         models: Its opened models.
         controller: Nothing was commanded by it yet.
+        tap: What the controller's policy runs on, for a flight recorder to observe.
         latency: How long its ticks take.
     """
 
@@ -92,6 +95,7 @@ class OpenedPolicy(Generic[B]):
     limits: Limits
     models: OpenedModels
     controller: Controller
+    tap: PolicyTap
     latency: LatencyWindow = field(default_factory=LatencyWindow)
 
     def __str__(self) -> str:
@@ -120,6 +124,15 @@ class OpenedPolicy(Generic[B]):
     def observed(self) -> DistributionWatch | None:
         """Return what watches the observation, where there is something to compare it with."""
         return None
+
+    @property
+    def recorded_inputs(self) -> Sequence[str]:
+        """Inputs whose messages a flight recorder keeps."""
+        return [*self.controller.inputs]
+
+    def recorded_settings(self) -> dict[str, str]:
+        """Return what a flight recording states of limits, versions and machine, by name."""
+        return settings_of(self.limits, self.backend)
 
     def close(self) -> None:
         """Close the models."""

@@ -9,7 +9,7 @@ Subscribes (best effort, depth 1, as far as the contract needs them): `joint_sta
 Publishes: the chosen output (reliable, depth 1), `action_chunk` (policy_msgs/ActionChunk),
 `~/status` (policy_msgs/PolicyStatus, reliable, transient local), `/diagnostics`.
 Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `~/load`
-(policy_msgs/LoadBundle).
+(policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 No tick waits for an inference: see `core.chunks`.
 """
 
@@ -23,6 +23,7 @@ from policy_inference.interfaces import Mode
 from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
 from policy_inference.nodes.camera_sampler import ChunkSampler, subscribe_chunks
 from policy_inference.nodes.chunk_reports import ChunkReports
+from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
@@ -30,6 +31,7 @@ from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import ACT_PARAMETERS
+from policy_inference.nodes.tick_observer import TickObservers
 
 
 class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
@@ -56,9 +58,11 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
 
     def observer_of(
         self, policy: OpenedChunkPolicy, group: SampleGroup, values: Mapping[str, Any]
-    ) -> ChunkReports:
-        """Return what reports chunks."""
-        return ChunkReports(self, policy)
+    ) -> TickObservers:
+        """Return what reports chunks, and the flight recorder."""
+        return TickObservers(
+            ChunkReports(self, policy), NodeRecorder(self, group, self.topics, policy, values)
+        )
 
     def tell(self, policy: OpenedChunkPolicy) -> None:
         """Log what runs, how chunks are executed, and how long one takes."""

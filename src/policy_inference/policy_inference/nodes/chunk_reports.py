@@ -40,7 +40,7 @@ class ChunkReports:
 
     def prepared(self, policy: OpenedChunkPolicy) -> Prepared:
         """Return nothing to start: chunks of another policy need no preparation."""
-        return _Nothing()
+        return Prepared()
 
     def follow(self, policy: OpenedChunkPolicy, prepared: object) -> Callable[[], None]:
         """Report the chunks of another policy from now on."""
@@ -50,10 +50,10 @@ class ChunkReports:
             period_s=1.0 / contract.rate_hz,
         )
         self.start()
-        return _Nothing().start
+        return self.stop  # of the policy before, nothing is left to end
 
     def start(self) -> None:
-        """Count chunks anew."""
+        """Count chunks from 0 on."""
         self._came_ns = deque[int](maxlen=_COUNTED)
         self._now_ns = 0
         self._sent, self._left, self._problem = 0, 0, ""
@@ -140,13 +140,3 @@ class ChunkReports:
     def close(self) -> None:
         """Destroy the publisher."""
         self._node.destroy_publisher(self._publisher)
-
-
-class _Nothing:
-    """There is nothing to prepare for the chunks of a policy."""
-
-    def start(self) -> None:
-        """Do nothing."""
-
-    def abandon(self) -> None:
-        """Do nothing."""

@@ -15,32 +15,34 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
 from policy_inference.errors import PolicyError, RefusedError
-from policy_inference.flight.description import Topic, flight_of, settings_of
+from policy_inference.flight.description import Topic, flight_of
 from policy_inference.flight.message_types import definitions, message_types
 from policy_inference.flight.recorder import FlightOptions, FlightRecorder
 from policy_inference.flight.recording_writer import News
 from policy_inference.interfaces import JointTargets
-from policy_inference.kinds.joint import OpenedJointPolicy
+from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
+from policy_inference.nodes.tick_observer import Prepared
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
 
 
-class PreparedRecorder(NamedTuple):
+class PreparedRecorder(Prepared):
     """A recorder that rests; None, and the problem, where there can be none."""
 
-    recorder: FlightRecorder | None
-    problem: str = ""
+    def __init__(self, recorder: FlightRecorder | None, problem: str = "") -> None:
+        """Keep both."""
+        self.recorder, self.problem = recorder, problem
 
     def start(self) -> None:
         """Begin to record."""
@@ -61,7 +63,7 @@ class NodeRecorder:
         node: Node,
         group: SampleGroup,
         topics: Mapping[str, Sampled[Any]],
-        policy: OpenedJointPolicy,
+        policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
     ) -> None:
         """Make the recorder, unless it is off, and the services.
@@ -91,17 +93,17 @@ class NodeRecorder:
             self._tried(lambda: self._made_for(policy)) if self._wanted else PreparedRecorder(None)
         )
 
-    def _sampled_by(self, policy: OpenedJointPolicy) -> tuple[Sampled[Any], ...]:
+    def _sampled_by(self, policy: OpenedPolicy[Any]) -> tuple[Sampled[Any], ...]:
         """Return the subscriptions whose messages are recorded."""
-        inputs = [self._topics[name] for name in policy.controller.inputs]
+        inputs = [self._topics[name] for name in policy.recorded_inputs]
         return (*inputs, *filter(None, [self._contacts]))
 
     def _use(self, prepared: PreparedRecorder) -> None:
-        self._recorder, self._problem = prepared
+        self._recorder, self._problem = prepared.recorder, prepared.problem
         if self._problem:
             self._node.get_logger().warning(self._problem)
 
-    def prepared(self, policy: OpenedJointPolicy) -> PreparedRecorder:
+    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedRecorder:
         """Return a recorder of a policy; it reads files, but none below `flight.folder`."""
         if not self._wanted:
             return PreparedRecorder(None)
@@ -119,7 +121,7 @@ class NodeRecorder:
                 None, f"flight recorder: {type(error).__name__}: {error}; the log has the traceback"
             )
 
-    def _made_for(self, policy: OpenedJointPolicy) -> FlightRecorder:
+    def _made_for(self, policy: OpenedPolicy[Any]) -> FlightRecorder:
         definitions()  # what is missing there is said at once; `start` takes the time to read it
         values = {
             **self._values,
@@ -132,7 +134,7 @@ class NodeRecorder:
             policy.controller,
             [Topic(sampled.topic, sampled.type_name) for sampled in self._sampled_by(policy)],
             settings={
-                **settings_of(policy.limits, policy.backend),
+                **policy.recorded_settings(),
                 **{
                     f"parameter.{name}": str(value)
                     for name, value in values.items()
@@ -170,7 +172,7 @@ class NodeRecorder:
             "flight.messages_left_out": str(recorder.ring.messages_left_out),
         }
 
-    def follow(self, policy: OpenedJointPolicy, prepared: PreparedRecorder) -> Callable[[], None]:
+    def follow(self, policy: OpenedPolicy[Any], prepared: PreparedRecorder) -> Callable[[], None]:
         """Record another policy from now on; return what writes the rest of the one before.
 
         Args:
@@ -178,12 +180,12 @@ class NodeRecorder:
             prepared: Its own, at work.
         """
         before = self._recorder
-        self._recorder, self._problem = prepared
+        self._recorder, self._problem = prepared.recorder, prepared.problem
         self._sampled = self._sampled_by(policy)
         return before.stop if before is not None else _nothing
 
     def start(self) -> None:
-        """Begin anew; before the first tick."""
+        """Restart; before the first tick."""
         recorder = self._recorder
         if recorder is not None:
             self._use(self._tried(lambda: _started(recorder)))

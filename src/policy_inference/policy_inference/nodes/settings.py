@@ -85,24 +85,7 @@ _SAFETY = tuple(
     )
     for field in fields(StricterLimits)
 )
-
-PARAMETERS = (
-    *_POLICY,
-    Spec(
-        name="trigger",
-        type=str,
-        default=TIMER,
-        doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)",
-    ),
-    Spec(
-        name="stamped_command",
-        type=bool,
-        default=False,
-        doc="Whether cmd_vel is a TwistStamped instead of a Twist",
-    ),
-    _valid_for(0.1),
-    *_REPORTS,
-    *REALTIME,
+_FLIGHT = (
     Spec(
         name="flight.duration_s",
         type=float,
@@ -132,6 +115,26 @@ PARAMETERS = (
         minimum=0.0,
         doc="Nothing is recorded where less space is free, MB",
     ),
+)
+
+PARAMETERS = (
+    *_POLICY,
+    Spec(
+        name="trigger",
+        type=str,
+        default=TIMER,
+        doc="What starts a tick: timer, or the name of an input (ignored under use_sim_time)",
+    ),
+    Spec(
+        name="stamped_command",
+        type=bool,
+        default=False,
+        doc="Whether cmd_vel is a TwistStamped instead of a Twist",
+    ),
+    _valid_for(0.1),
+    *_REPORTS,
+    *REALTIME,
+    *_FLIGHT,
     *_SAFETY,
 )
 """Of the joint policy node."""
@@ -203,6 +206,7 @@ ACT_PARAMETERS = (
     _valid_for(0.2),
     *_REPORTS,
     *REALTIME,
+    *_FLIGHT,
     *_SAFETY,
 )
 """Of the ACT policy node."""

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What observes the ticks of a policy node, and never decides what is commanded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Protocol
 
 from policy_inference.interfaces import JointTargets
 from policy_inference.nodes.pacing import Tick
 
 
-class Prepared(Protocol):
-    """What observes the ticks of a policy that has not taken over yet."""
+class Prepared:
+    """What observes the ticks of a policy that has not taken over yet; by itself, nothing does."""
 
     def start(self) -> None:
         """Begin; before the policy takes over."""
@@ -48,7 +49,7 @@ class TickObserver(Protocol):
         """
 
     def start(self) -> None:
-        """Begin anew; before the first tick."""
+        """Restart; before the first tick."""
 
     def record(
         self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
@@ -73,3 +74,91 @@ class TickObserver(Protocol):
 
     def close(self) -> None:
         """Destroy what was created."""
+
+
+class TickObservers:
+    """Several observers of the ticks of one node, in their order."""
+
+    def __init__(self, *observers: TickObserver) -> None:
+        """Keep them."""
+        self._observers = observers
+
+    @property
+    def problem(self) -> str:
+        """What is wrong; empty where nothing is."""
+        return "; ".join(filter(None, (each.problem for each in self._observers)))
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a thread of one of them cannot be ended."""
+        return any(each.left_behind for each in self._observers)
+
+    def diagnostics(self) -> Mapping[str, str]:
+        """Return the figures of all."""
+        return {key: text for each in self._observers for key, text in each.diagnostics().items()}
+
+    def prepared(self, policy: Any) -> Prepared:
+        """Return what observes another policy."""
+        with ExitStack() as made:
+            found = list[Prepared]()
+            for each in self._observers:
+                found.append(each.prepared(policy))
+                made.callback(found[-1].abandon)
+            made.pop_all()
+        return _PreparedTogether(found)
+
+    def follow(self, policy: Any, prepared: Any) -> Callable[[], object]:
+        """Observe another policy from now on; return what ends the observation before."""
+        ends = [
+            each.follow(policy, part)
+            for each, part in zip(self._observers, prepared.parts, strict=True)
+        ]
+        return lambda: [end() for end in ends]
+
+    def start(self) -> None:
+        """Restart."""
+        for each in self._observers:
+            each.start()
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """End a tick."""
+        for each in self._observers:
+            each.record(tick, duration_ns, sent, sequence)
+
+    def watch(self) -> None:
+        """Look at what a tick that failed has left."""
+        for each in self._observers:
+            each.watch()
+
+    def log(self) -> None:
+        """Log what happened since the last call."""
+        for each in self._observers:
+            each.log()
+
+    def stop(self) -> None:
+        """End within a bounded time."""
+        for each in self._observers:
+            each.stop()
+
+    def close(self) -> None:
+        """Destroy what was created."""
+        for each in self._observers:
+            each.close()
+
+
+class _PreparedTogether(Prepared):
+    def __init__(self, parts: Sequence[Prepared]) -> None:
+        """Keep what each observer has prepared."""
+        self.parts = parts
+
+    def start(self) -> None:
+        """Begin."""
+        for part in self.parts:
+            part.start()
+
+    def abandon(self) -> None:
+        """End without a trace."""
+        for part in self.parts:
+            part.abandon()

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from policy_inference.core.distribution import DistributionWatch
+from policy_inference.core.distribution import DistributionWatch, watched_inputs, watched_state
 from policy_inference.interfaces import Tensor
 
+from .chunks.contracts import contract_of as chunk_contract
 from .contracts import NOMINAL, contract_of
 
 REPORTS = 25
@@ -29,7 +30,7 @@ def watched(
         }
     )
     inputs: dict[str, Tensor] = {"obs": np.zeros((1, size), np.float32)}
-    return DistributionWatch(contract, inputs), inputs
+    return DistributionWatch(watched_inputs(contract, inputs)), inputs
 
 
 def test_term_that_is_often_outside_is_named_with_its_share() -> None:
@@ -110,8 +111,43 @@ def test_terms_are_found_in_histories(layout: str, place: int) -> None:
 
 def test_bundle_that_knows_no_healthy_range_is_not_judged() -> None:
     contract = contract_of()
-    observed = DistributionWatch(contract, {"obs": np.full((1, 18), 99.0, np.float32)})
+    inputs = {"obs": np.full((1, 18), 99.0, np.float32)}
+    observed = DistributionWatch(watched_inputs(contract, inputs))
     for _ in range(REPORTS):
         observed.look()
 
     assert observed.problems == []
+
+
+VECTOR = {"feature": "observation.state", "tensor": "states", "joints": ["pan", "lift", "gripper"]}
+
+
+@pytest.mark.parametrize(
+    ("scaling", "inside", "outside"),
+    [
+        ({"mode": "mean_std", "mean": [0.0] * 3, "std": [1.0] * 3}, 7.9, 8.1),
+        ({"mode": "min_max", "min": [-1.0] * 3, "max": [1.0] * 3}, -1.9, -2.1),
+    ],
+)
+def test_vectors_of_a_chunk_policy_are_held_against_their_normalisation(
+    scaling: Mapping[str, object], inside: float, outside: float
+) -> None:
+    contract = chunk_contract({"state": {**VECTOR, "normalisation": scaling}})
+    inputs: dict[str, Tensor] = {"states": np.zeros((1, 3), np.float32)}
+    observed = DistributionWatch(watched_state(contract, inputs))
+    inputs["states"][0, 1] = inside
+    for _ in range(REPORTS):
+        observed.look()
+    assert observed.problems == []
+    inputs["states"][0, 1] = outside
+    for _ in range(REPORTS):
+        observed.look()
+    assert observed.problems == [
+        "observation term observation.state[lift] is outside what the policy was trained on in "
+        "25 of 50 reports: normalisation, order or units"
+    ]
+
+
+def test_of_a_vector_that_is_not_normalised_nothing_is_known() -> None:
+    contract = chunk_contract({})
+    assert watched_state(contract, {"states": np.zeros((1, 3), np.float32)}) == []

@@ -22,13 +22,6 @@ from robot_operator.requests import ANSWER_TIMEOUT_S, OperatorError, OperatorReq
 COMMAND_PERIOD_S = 0.05
 _NEWEST = QoSProfile(depth=1)
 _CHUNK = "policy_msgs/msg/ActionChunk"
-_NO_RECORDER = "record its topics with `ros2 bag record`"
-_NOT_THERE = {
-    "drive": "it takes no velocity: ask for stand, then run",
-    "record": _NO_RECORDER,
-    "record_run": _NO_RECORDER,
-}
-"""What to do instead of what a chunk policy's node does not have."""
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOADED_WITHIN_S = 600.0
 _CONTROL_WITHIN_S = 90.0
@@ -129,7 +122,8 @@ class Operator(Participant):
         if not known() and self.makes_chunks:
             raise OperatorError(
                 f"{name}: expected a node of joint policies, found "
-                f"{self._policy_node}, which runs a chunk policy; {_NOT_THERE[name]}"
+                f"{self._policy_node}, which runs a chunk policy; it takes no velocity: "
+                "ask for stand, then run"
             )
 
     def require_to_be_alone(self) -> None:
@@ -205,7 +199,6 @@ class Operator(Participant):
         Raises:
             OperatorError: The policy node refused, or does not answer in time.
         """
-        self.require_joint_policy("record", self._record.service_is_ready)
         return self.call(self._record, "record")
 
     def record_run(self, on: bool) -> str:
@@ -215,7 +208,6 @@ class Operator(Participant):
             OperatorError: The policy node refused, or does not answer in time.
         """
         name, request = "record_run", SetBool.Request(data=on)
-        self.require_joint_policy(name, self._record_run.service_is_ready)
         timeout_s = self.answer_timeout_s
         return granted(name, *self.ask(self._record_run, name, request, timeout_s))
 

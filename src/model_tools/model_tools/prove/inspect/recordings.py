@@ -249,6 +249,7 @@ def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
         f"{len(modes)} in {seconds:.2f} s: "
         + ", ".join(f"{mode.name} {counts[mode]}" for mode in Mode if counts[mode]),
     )
+    _describe_inferences(recording, report)
     changes = [entry for entry in modes if entry.reason]
     for entry in changes[-_SHOWN:]:
         at_s = (entry.time_ns - modes[0].time_ns) * 1e-9
@@ -256,3 +257,20 @@ def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     lost = modes[-1].number - modes[0].number + 1 - len(modes)
     if lost:
         report.suspect(f"{lost} ticks are not in the recording")
+
+
+def _describe_inferences(recording: FlightRecording, report: InspectionReport) -> None:
+    """Add a row on the inferences of a chunk policy, where there are any."""
+    results = list(recording.results())
+    if not results:
+        return
+    took_ms = np.array([each.ended_ns - each.began_ns for each in results]) * 1e-6
+    failed = sum(each.chunk is None for each in results)
+    report.row(
+        "inferences",
+        f"{len(results)}, {np.median(took_ms):.1f} ms in the median, {took_ms.max():.1f} ms the "
+        f"longest, {failed} failed",
+    )
+    errors = Counter(each.error for each in results if each.error)
+    for error, count in errors.most_common(_SHOWN):
+        report.suspect(f"an inference failed {count} times: {error}")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.recording import FORCES
 from model_tools.prove.replaying.verdicts import rule_of
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.state_fields import (
     COMMAND,
     IMU,
@@ -23,6 +23,7 @@ from policy_inference.bundle.state_fields import (
     ODOMETRY,
     velocity_of,
 )
+from policy_inference.core.guard import FIRST_AWAITED
 from policy_inference.interfaces import F64, Mode
 
 
@@ -121,7 +122,7 @@ class RecordedFlight:
 class FlightLog:
     """Collects what a recording shows, tick by tick."""
 
-    def __init__(self, contract: JointContract, info: Info) -> None:
+    def __init__(self, contract: AnyContract, info: Info) -> None:
         """Begin; `contract` and `info` are those of the recording."""
         self._info, self._joints = info, info.joints
         self._limit = contract.joints.effort_limit
@@ -207,7 +208,8 @@ class FlightLog:
             return
         began_ns = self._times_ns[0] if self._times_ns else tick.time_ns
         fault = tick.mode is Mode.DAMP and rule_of(tick.reason) is not None
-        held = tick.mode is Mode.HOLD and before is not Mode.HOLD
+        began = tick.mode is Mode.HOLD and before is not Mode.HOLD
+        held = began and tick.reason != FIRST_AWAITED
         trip = before is not None and (fault or held)
         self._edges.append(
             Edge(

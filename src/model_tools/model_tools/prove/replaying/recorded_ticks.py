@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from policy_inference.core.guard import Rule
+from policy_inference.flight.ring import InferenceResult
 from policy_inference.interfaces import F64, Mode, Tensor
 
 _APART_NS = 1_000_000_000
@@ -53,6 +54,9 @@ class RecordedTick:
         state: Fields of the robot's state, by `Info.fields`.
         inputs, outputs: Tensors of the model; empty where it did not run, or failed.
         target: [joints]; None where the answer was dropped.
+        requests: Those that were granted since the tick before, with their times.
+        policy_ns: When a chunk policy was asked for its target; 0 where it was not.
+        results: Those of the inferences of a chunk policy that arrived in the tick.
         messages: What was sampled for this tick, by the name of the input.
         alone: Whether no other tick has its time, whose messages could not be told apart.
         command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
@@ -73,6 +77,9 @@ class RecordedTick:
     outputs: Mapping[str, Tensor]
     target: F64 | None
     blend: float
+    requests: tuple[tuple[str, int], ...]
+    policy_ns: int
+    results: tuple[InferenceResult, ...]
     messages: Mapping[str, Any]
     alone: bool
     command: F64 | None
@@ -88,7 +95,8 @@ class RecordedTick:
             return "a target of the policy in RUN", "none"
         if self.target is not None and self.mode not in (Mode.RUN, Mode.DAMP):
             return f"no target of the policy in {self.mode.name}", "one"
-        if self.target is not None and not self.outputs:
+        of_model = not self.policy_ns  # the answers of a chunk policy come in ticks of their own
+        if of_model and self.target is not None and not self.outputs:
             return "what the model has answered, where there is a target", "nothing"
         if self.outputs and not self.inputs:
             return "what the model was given, where it has answered", "nothing"

@@ -25,6 +25,8 @@ from model_tools.prove.replaying.recorded_ticks import (
 )
 from policy_inference.bundle.state_fields import STATE_TOPICS
 from policy_inference.core.messages import message_types
+from policy_inference.flight.ring import InferenceResult
+from policy_inference.flight.tick_messages import INFERENCE
 from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
@@ -105,6 +107,7 @@ class FlightRecording:
             )
         self.info = self._info(first)
         self.names = self._sensed_topics()
+        self._results = self._named("chunk_inference", (INFERENCE,))
 
     @property
     def count(self) -> int:
@@ -135,6 +138,16 @@ class FlightRecording:
                 reason=message.reason,
             )
 
+    def results(self) -> Iterator[InferenceResult]:
+        """Yield the results of the inferences of a chunk policy, in their order.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        for topic in self._results:
+            for _, message in self._bag.messages(topic):
+                yield self._result(message, message)
+
     def ticks(self) -> Iterator[RecordedTick]:
         """Yield the ticks in their order, up to where another bundle or back end was loaded.
 
@@ -157,6 +170,7 @@ class FlightRecording:
                 stamp: iter(self._whose(commands.at(group.log_ns, stamp), stamps.count(stamp)))
                 for stamp in dict.fromkeys(stamps)
             }
+            self._require_results_of(group)
             for message, stamp in zip(group.ticks, stamps, strict=True):
                 if message.tick <= before:
                     raise ToolError(
@@ -165,6 +179,16 @@ class FlightRecording:
                     )
                 before = message.tick
                 yield self._tick(message, group, next(sent[stamp]))
+
+    def _require_results_of(self, group: _Group) -> None:
+        numbers = {message.tick for message in group.ticks}
+        for result in group.results:
+            if numbers and result.tick not in numbers:
+                raise self._problem(
+                    group.ticks[0],
+                    "the result of an inference in the tick of its time",
+                    f"one of tick {result.tick}; the recording was changed",
+                )
 
     @staticmethod
     def _whose(commands: list[Any], ticks: int) -> list[Any]:
@@ -175,7 +199,7 @@ class FlightRecording:
         """Yield messages of the same time in the log, which is that of the tick."""
         group = _Group()
         for log_ns, topic, message in self._bag.all_messages(
-            [self._tick_topic, self._info_topic, *self.names]
+            [self._tick_topic, self._info_topic, *self._results, *self.names]
         ):
             if log_ns != group.log_ns:
                 yield group
@@ -184,6 +208,8 @@ class FlightRecording:
                 group.ticks.append(message)
             elif topic == self._info_topic:
                 group.infos.append(message)
+            elif topic in self._results:
+                group.results.append(message)
             else:
                 group.messages[self.names[topic]] = message
         yield group
@@ -214,6 +240,18 @@ class FlightRecording:
             inputs=self._tensors(message, message.inputs),
             outputs=self._tensors(message, message.outputs),
             target=np.array(message.target, np.float64) if len(message.target) else None,
+            # Recordings of before these fields are of joint policies, and do not need them.
+            requests=tuple(
+                zip(
+                    getattr(message, "requests", ()),
+                    map(int, getattr(message, "request_times_ns", ())),
+                    strict=True,
+                )
+            ),
+            policy_ns=int(getattr(message, "policy_time_ns", 0)),
+            results=tuple(
+                self._result(message, each) for each in group.results if each.tick == message.tick
+            ),
             messages=dict(group.messages),
             alone=len(group.ticks) == 1,
             command=self._command(message, command),
@@ -222,6 +260,22 @@ class FlightRecording:
         if problem := tick.contradiction:
             raise self._problem(message, *problem)
         return tick
+
+    def _result(self, tick: Any, message: Any) -> InferenceResult:
+        if message.steps and len(message.data) % message.steps:
+            raise self._problem(
+                tick, f"a chunk of {message.steps} steps", f"{len(message.data)} values"
+            )
+        chunk = np.array(message.data, np.float64)
+        return InferenceResult(
+            observation_ns=int(message.observation_ns),
+            asked_ns=int(message.asked_ns),
+            began_ns=int(message.began_ns),
+            ended_ns=int(message.ended_ns),
+            state=np.array(message.state, np.float64),
+            chunk=chunk.reshape(int(message.steps), -1) if message.steps else None,
+            error=message.error,
+        )
 
     def _mode(self, message: Any) -> Mode:
         try:
@@ -331,6 +385,7 @@ class _Group:
     messages: dict[str, Any] = field(default_factory=dict)
     ticks: list[Any] = field(default_factory=list)
     infos: list[Any] = field(default_factory=list)
+    results: list[Any] = field(default_factory=list)
 
 
 def _what_ran(info: Info) -> tuple[object, ...]:

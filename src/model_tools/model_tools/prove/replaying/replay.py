@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from model_tools.errors import ToolError
+from model_tools.prove.replaying.chunk_replayer import ChunkReplayer
 from model_tools.prove.replaying.flight import FlightLog, RecordedFlight
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
@@ -23,13 +25,15 @@ from model_tools.prove.replaying.stages import (
 )
 from model_tools.prove.replaying.which_bundle import (
     against_contract,
+    chunk_difference,
+    chunk_settings_of,
     difference,
     limits_of,
     recorded_bundle,
     recorded_contract,
 )
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
@@ -37,7 +41,6 @@ from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import joints, judge
 from policy_inference.interfaces import Backend
 
-_JOINT_POLICY = "flights that are run again are those of joint policies"
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
 """Of a value, or of 1. On another machine, state and observation: sine and square root may round
 there in another way, and both end as float32. There also targets, and everywhere commands, which
@@ -63,7 +66,7 @@ class ReplayedFlight:
         backend, runs_on: On which back end, and what that found when it was opened.
         judgement: How the results were judged.
         because: Why so, in words.
-        replayer: Stages, courses and counts.
+        replayer: Stages, courses and counts; of a chunk policy without outputs of the model.
         checks: Limits on outputs and targets, where these judge.
         flight: What the recording shows.
         broken: Limits in force that the recorded contract does not allow, in words.
@@ -71,12 +74,12 @@ class ReplayedFlight:
     """
 
     recording: FlightRecording
-    bundle: JointBundle
+    bundle: Bundle
     backend: str
     runs_on: str
     judgement: Judgement
     because: str
-    replayer: Replayer
+    replayer: Replayer | ChunkReplayer
     checks: tuple[Check, ...]
     flight: RecordedFlight
     broken: tuple[str, ...]
@@ -145,12 +148,76 @@ def replay(
         OSError: A file cannot be read.
     """
     recording = FlightRecording(path)
-    info, contract = recording.info, recorded_contract(recording)
-    bundle = (
-        load_bundle(given, instead=_JOINT_POLICY, kind=JointBundle)
-        if given
-        else recorded_bundle(recording)
+    contract = recorded_contract(recording)
+    bundle = load_bundle(given) if given else recorded_bundle(recording)
+    if bundle.contract.kind != contract.kind:
+        raise ToolError(
+            f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "
+            f"found one of a {bundle.contract.kind} policy"
+        )
+    if isinstance(bundle, ChunkBundle):
+        return _replay_chunks(recording, contract, bundle, backends)
+    assert isinstance(bundle, JointBundle)  # as its contract
+    assert isinstance(contract, JointContract)
+    return _replay_joints(recording, contract, bundle, backends, options)
+
+
+def _replay_chunks(
+    recording: FlightRecording, contract: AnyContract, bundle: ChunkBundle, backends: str
+) -> ReplayedFlight:
+    """Run a recording through the controller of a chunk policy."""
+    info = recording.info
+    if backends:
+        raise ToolError(
+            f"--backend {backends}: expected none for a recording of a chunk policy: images are "
+            "not recorded, so its model cannot be run again; its chunks are taken from the "
+            "recording"
+        )
+    judgement, because = Judgement.EXACT, "the same machine and contract"
+    other = bundle.sha256 != info.bundle_sha256 and chunk_difference(recording, bundle)
+    if other:
+        judgement, because = Judgement.WHAT_IF, other
+    elif platform.node() != info.host:
+        judgement = Judgement.LIMITS
+        because = f"the machine is {platform.node()}, and was {info.host}"
+    rounding = {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC, COMMAND: _ARITHMETIC}
+    limits = limits_of(recording)
+    replayer = ChunkReplayer(
+        bundle,
+        info,
+        limits,
+        chunk_settings_of(recording),
+        rounding if judgement is Judgement.LIMITS else {},
     )
+    log = FlightLog(contract, info)
+    for tick in recording.ticks():
+        replayer.step(tick)
+        log.add(tick)
+    broken, tightened = against_contract(limits, contract)
+    return ReplayedFlight(
+        recording=recording,
+        bundle=bundle,
+        backend=info.backend,
+        runs_on=info.runs_on,
+        judgement=judgement,
+        because=because,
+        replayer=replayer,
+        checks=(),
+        flight=log.flight(),
+        broken=tuple(broken),
+        tightened=tuple(tightened),
+    )
+
+
+def _replay_joints(
+    recording: FlightRecording,
+    contract: JointContract,
+    bundle: JointBundle,
+    backends: str,
+    options: Mapping[str, Mapping[str, str]],
+) -> ReplayedFlight:
+    """Run a recording through the parts of a joint policy, and its model."""
+    info = recording.info
     wanted = [name for name in (backends or info.backend).split(",") if name]
     backend, _ = open_backend(bundle, wanted, options)
     try:

@@ -67,7 +67,8 @@ def compared(found: ReplayedFlight) -> str:
     """Return in words what was compared, and in how many ticks."""
     coverage, stages = found.replayer.coverage, found.replayer.stages
     others = [f"{name} {stages[name].judged}" for name in (COMMAND, GUARD)]
-    policy = [f"{name} {stages[name].judged}" for name in (STATE, INPUTS, OUTPUTS, TARGET)]
+    of_run = (STATE, INPUTS, OUTPUTS, TARGET)
+    policy = [f"{name} {stages[name].judged}" for name in of_run if name in stages]
     text = (
         f"compared, of {coverage.ticks} ticks: {', '.join(others)}; with {coverage.run} of "
         f"them in RUN: {', '.join(policy)}"

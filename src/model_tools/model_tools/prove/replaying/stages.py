@@ -178,9 +178,11 @@ class ReplayCoverage:
         unsensed: Ticks in RUN in which no message said a sensor's value, by field of the state.
     """
 
-    def __init__(self, sensed: Collection[str], on_fault: OnFault) -> None:
-        """Expect messages of these fields of the state in each tick."""
-        self._sensed, self._on_fault = frozenset(sensed), on_fault
+    def __init__(
+        self, sensed: Collection[str], on_fault: OnFault, stages: Collection[str] = STAGES
+    ) -> None:
+        """Expect messages of these fields of the state in each tick, and these stages in RUN."""
+        self._sensed, self._on_fault, self._stages = frozenset(sensed), on_fault, tuple(stages)
         self.ticks = self.lost = self.run = self.lost_in_run = self.due = self.sent = 0
         self.judged, self._lacking = Counter[str](), Counter[str]()
         self.unsensed = Counter[str]()
@@ -212,7 +214,7 @@ class ReplayCoverage:
         if tick.command is None:
             self._lacking[COMMAND] += 1
         if self.lost:
-            self._lacking.update({*STAGES} - whole - {STATE, COMMAND})
+            self._lacking.update({*self._stages} - whole - {STATE, COMMAND})
 
     @property
     def never_sensed(self) -> list[str]:
@@ -234,7 +236,7 @@ class ReplayCoverage:
             found.append(
                 f"the policy may have run in the {self.lost_in_run} ticks that are missing"
             )
-        for name in STAGES if self.run else ():
+        for name in self._stages if self.run else ():
             judged = self.judged[name]
             due = judged + self._lacking[name] + self.lost_in_run
             if not judged:

@@ -7,28 +7,46 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle, JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import bundle_folder, load_bundle, parse_contract
-from policy_inference.bundle.schema import read_bytes
+from policy_inference.bundle.schema import parse_yaml, read_bytes
 from policy_inference.bundle.verified import sha256_of
+from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
 from policy_inference.errors import BundleError, PolicyError
 
-_PREFIX = "limits."
+_PREFIX, _CHUNKS = "limits.", "chunks."
+_READ: dict[type, Callable[[str], Any]] = {
+    str: str,
+    float: float,
+    bool: {"True": True, "False": False}.__getitem__,
+}
+_DESCRIPTIONS = (
+    "name",
+    "version",
+    "description",
+    "golden",
+    "limits",
+    "reports",
+    "provenance",
+)
+"""Keys of a chunk policy's contract that change nothing in a run."""
 _FIXED = ("command_ramp_ns", "blend_ns")
 """No operator can set these."""
 
 
-def recorded_bundle(recording: FlightRecording) -> JointBundle:
+def recorded_bundle(recording: FlightRecording) -> Bundle:
     """Return the bundle that a recording names: where it was, else an installed one.
 
     Raises:
@@ -40,7 +58,7 @@ def recorded_bundle(recording: FlightRecording) -> JointBundle:
         file = place / CONTRACT_FILE
         sha256 = sha256_of(file) if file.is_file() else "no bundle"
         if sha256 == info.bundle_sha256:
-            return load_bundle(place, kind=JointBundle)
+            return load_bundle(place)
         found.append(f"{place}: {sha256}")
     raise ToolError(
         f"{recording.path}: expected the bundle that ran, {info.policy}, whose {CONTRACT_FILE} has "
@@ -59,7 +77,7 @@ def _places(recording: FlightRecording) -> list[Path]:
     return places
 
 
-def recorded_contract(recording: FlightRecording) -> JointContract:
+def recorded_contract(recording: FlightRecording) -> AnyContract:
     """Return the contract that was recorded.
 
     Raises:
@@ -77,7 +95,7 @@ def recorded_contract(recording: FlightRecording) -> JointContract:
         file = Path(folder, CONTRACT_FILE)
         file.write_bytes(info.contract.encode("utf-8"))
         try:
-            return parse_contract(read_bytes(file), file, kind=JointContract)
+            return parse_contract(read_bytes(file), file)
         except BundleError as error:
             raise ToolError(
                 f"{recording.path}: flight_info: contract: expected the policy.yaml "
@@ -111,6 +129,55 @@ def difference(contract: JointContract, bundle: JointBundle) -> str:
     return ""
 
 
+def chunk_difference(recording: FlightRecording, bundle: Bundle) -> str:
+    """Return which parts of a chunk policy's contract differ in behaviour; empty: none."""
+    recorded, ours = (
+        _behaviour(content, name)
+        for content, name in (
+            (recording.info.contract.encode("utf-8"), f"{recording.path}: flight_info"),
+            (bundle.content, f"{bundle.path / CONTRACT_FILE}"),
+        )
+    )
+    keys = sorted(key for key in {*recorded, *ours} if recorded.get(key) != ours.get(key))
+    return f"of the contract, {', '.join(keys)} differ" if keys else ""
+
+
+def _behaviour(content: bytes, name: str) -> dict[str, Any]:
+    """Return a contract without what only describes it, and without its files."""
+    value = parse_yaml(content, name)
+    assert isinstance(value, dict)  # it is a contract that holds
+    graphs = {
+        graph: {key: entry for key, entry in parts.items() if key != "artifacts"}
+        for graph, parts in value["graphs"].items()
+    }
+    behaviour = {key: entry for key, entry in value.items() if key not in _DESCRIPTIONS}
+    return {**behaviour, "graphs": graphs}
+
+
+def chunk_settings_of(recording: FlightRecording) -> ChunkSettings:
+    """Return how chunks were executed.
+
+    Raises:
+        ToolError: A setting is missing, or has a value of another type.
+    """
+    where = f"{recording.path}: flight_info: settings: {_CHUNKS}"
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(ChunkSettings):
+        text = recording.info.settings.get(f"{_CHUNKS}{field.name}")
+        if text is None:
+            if field.default is not None:
+                raise ToolError(f"{where}{field.name}: expected what was in force, found none")
+            continue
+        read = _READ.get(type(field.default), float if field.name == "ensemble_coeff" else int)
+        try:
+            values[field.name] = read(text)
+        except (KeyError, ValueError) as error:
+            raise ToolError(
+                f"{where}{field.name}: expected a value like {field.default}, found {text!r}"
+            ) from error
+    return ChunkSettings(**values)
+
+
 def limits_of(recording: FlightRecording) -> Limits:
     """Return the limits that were in force.
 
@@ -140,7 +207,7 @@ def limits_of(recording: FlightRecording) -> Limits:
     return Limits(**values)  # type: ignore[arg-type]  # by name, as they were recorded
 
 
-def against_contract(limits: Limits, contract: JointContract) -> tuple[list[str], list[str]]:
+def against_contract(limits: Limits, contract: AnyContract) -> tuple[list[str], list[str]]:
     """Return how recorded limits break those of the recorded contract, and how they tighten them.
 
     A node refuses to be given looser ones: a recording with such was not made by one, or was

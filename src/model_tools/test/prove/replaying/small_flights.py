@@ -155,6 +155,7 @@ def rewritten(
     definitions: Mapping[str, str] | None = None,
     loads_at: int | None = None,
     later_ns: Mapping[str, int] | None = None,
+    logged_ns: Callable[[str, Any, int], int] = lambda topic, message, log_ns: log_ns,
 ) -> Path:
     """Write a recording anew.
 
@@ -165,6 +166,7 @@ def rewritten(
         definitions: Text of messages that differ from the present ones.
         loads_at: Tick before which another bundle is loaded.
         later_ns: By how much later a topic is logged.
+        logged_ns: Gets relative topic, message and log time, and returns another log time.
     """
     types = message_types()
     for name, text in (definitions or {}).items():
@@ -194,7 +196,7 @@ def rewritten(
             if message is not None:
                 writer.write(
                     known[connection.topic],
-                    log_ns + (later_ns or {}).get(topic, 0),
+                    logged_ns(topic, message, log_ns) + (later_ns or {}).get(topic, 0),
                     types.serialize_cdr(message, connection.msgtype),
                 )
     return place

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.observation_sync import JOINTS, FrameBuffer, ObservationSync
 from policy_inference.core.chunks.policy import Chunk, ChunkPolicy
 from policy_inference.core.chunks.queue import (
@@ -24,12 +23,11 @@ from policy_inference.core.chunks.settings import (
     ensemble_coeff_of,
     steps_of,
 )
-from policy_inference.core.chunks.worker import InlineWorker, ThreadWorker, Worker
+from policy_inference.core.chunks.worker import InlineWorker, Run, ThreadWorker, Worker
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits
 from policy_inference.core.state import StateVector
-from policy_inference.interfaces import Backend
 
 
 def camera_input(name: str) -> str:
@@ -46,7 +44,6 @@ class ChunkRuntime:
     """By camera: where new frames go."""
     policy: ChunkPolicy
     worker: Worker
-    inference: Inference
 
     @property
     def chunks(self) -> deque[Chunk]:
@@ -65,12 +62,10 @@ class ChunkRuntime:
 
 def chunk_controller(
     bundle: ChunkBundle,
-    backends: Mapping[str, Backend],
+    worker: Worker,
     limits: Limits,
     clock: Callable[[], int],
     settings: ChunkSettings,
-    *,
-    inline: bool,
 ) -> ChunkRuntime:
     """Return the controller of a chunk policy, and its parts.
 
@@ -80,13 +75,10 @@ def chunk_controller(
 
     Args:
         bundle: Bundle whose contract holds.
-        backends: An opened backend for each graph, by `graphs.NAME`; they stay the caller's to
-            close, after the runtime.
+        worker: Computes chunks; the runtime closes it.
         limits: Limits in force.
         clock: As for `Controller`; also the clock of the frames' times.
         settings: How chunks are executed.
-        inline: Whether inference runs within the tick, for simulated time, and its outcome comes
-            after `settings.simulated_latency_s`; else a thread runs it.
 
     Raises:
         PolicyError: The settings do not fit the policy.
@@ -99,12 +91,6 @@ def chunk_controller(
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
     senses = ObservationSync(contract, state, inputs)
-    inference = Inference(contract, backends)
-    worker: Worker = (
-        InlineWorker(inference.run, round(settings.simulated_latency_s * 1e9))
-        if inline
-        else ThreadWorker(inference.run, clock)
-    )
     policy = ChunkPolicy(
         contract, queue_of(settings, contract), worker, senses, state["joint_pos"], clock
     )
@@ -122,8 +108,24 @@ def chunk_controller(
         frames=senses.frames,
         policy=policy,
         worker=worker,
-        inference=inference,
     )
+
+
+def worker_of(
+    run: Run, clock: Callable[[], int], settings: ChunkSettings, *, inline: bool
+) -> Worker:
+    """Return what computes the chunks of a policy.
+
+    Args:
+        run: What is done with what was sensed, e.g. `Inference.run`.
+        clock: That of the ticks.
+        settings: How chunks are executed.
+        inline: Whether inference runs within the tick, for simulated time, and its outcome comes
+            after `settings.simulated_latency_s`; else a thread runs it.
+    """
+    if inline:
+        return InlineWorker(run, round(settings.simulated_latency_s * 1e9))
+    return ThreadWorker(run, clock)
 
 
 def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.bundle.contract import Graph
-from policy_inference.core.chunks.controller import camera_input, chunk_controller
+from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
+from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.guard import Rule
 from policy_inference.core.images import Picture, frame_of
 from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.flight.tap import WorkerTap
 from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
 
 from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
@@ -71,17 +73,22 @@ class Arm:
         self.vision.during_run = self._see
         self.transformer.during_run = self._predict
         self.now_ns = 1_000_000_000
+        self.settings = ChunkSettings(**settings)
+        self.limits = limits_in_force(self.contract, StricterLimits())
+        self.tap = WorkerTap(
+            worker_of(
+                Inference(self.contract, self.graphs).run, self.clock, self.settings, inline=inline
+            )
+        )
         self.runtime = chunk_controller(
-            self.bundle,
-            self.graphs,
-            limits_in_force(self.contract, StricterLimits()),
-            lambda: self.now_ns,
-            ChunkSettings(**settings),
-            inline=inline,
+            self.bundle, self.tap, self.limits, self.clock, self.settings
         )
         self.controller = self.runtime.controller
         self.joint_pos: Sequence[float] | F64 = (0.0,) * 3
         self.picture: Picture = plain(10, 20, 30, HEIGHT, WIDTH)
+
+    def clock(self) -> int:
+        return self.now_ns
 
     def _see(self) -> None:
         self.vision.outputs["Vision_Features"][...] = self.vision.inputs["images"].mean()

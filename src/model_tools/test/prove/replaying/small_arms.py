@@ -1,0 +1,194 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Short flights of a small arm under a chunk policy, recorded as on a robot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
+from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.images import Frame
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.messages import state_reader
+from policy_inference.errors import BackendError, RobotError
+from policy_inference.flight.description import flight_of, settings_of
+from policy_inference.flight.message_types import message_types
+from policy_inference.flight.recording import Recording
+from policy_inference.flight.ring import Ring
+from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
+from policy_inference.flight.tap import WorkerTap
+from policy_inference.interfaces import F64, Mode
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+START_NS = 5_000_000_000
+ORDER = ("elbow_flex", "gripper", "shoulder_pan")
+_JITTER_NS = 1_500_000
+_STAMPS_NS = 1_700_000_000_000_000_000
+
+
+class NamedBackend:
+    """What a recording says of the back end; nothing is run on it."""
+
+    name = "onnx"
+
+    def __init__(self) -> None:
+        self.details = {"device": "CPU"}
+
+
+def arm_bundle(folder: Path, **changes: Any) -> ChunkBundle:
+    """Write a bundle of which all steps of a chunk may be executed."""
+    contract: dict[str, Any] = {"chunk.steps": 8, "safety.damp_after_s": 1.0, **changes}
+    return load_bundle(write_chunk_bundle(folder, **contract), kind=ChunkBundle)
+
+
+class ArmFlight:
+    """An arm that follows its commands with an error, and its controller; ticks are recorded.
+
+    Ticks come a little late, each by another time; the policy is asked some time after that.
+    """
+
+    def __init__(self, bundle: ChunkBundle, **settings: Any) -> None:
+        chosen = {"simulated_latency_s": 0.07, "fade_s": 0.1, **settings}
+        self.settings, self.bundle = ChunkSettings(**chosen), bundle
+        contract = bundle.contract
+        limits = limits_in_force(contract, StricterLimits())
+        self.clock_ns = self._due_ns = START_NS
+        self.fails = False
+        self.tap = WorkerTap(worker_of(self._run, self._clock, self.settings, inline=True))
+        self.runtime = chunk_controller(bundle, self.tap, limits, self._clock, self.settings)
+        self.controller = self.runtime.controller
+        self._period_ns, self._types = contract.period_ns, message_types()
+        self._make = SensorMessages(self._types)
+        backend: Any = NamedBackend()
+        self._flight = flight_of(
+            bundle,
+            backend,
+            self.controller,
+            [JOINT_STATES],
+            settings=settings_of(limits, backend, chunks=self.settings),
+        )
+        self.ring = Ring(self.controller, self.tap, 2000)
+        self.tap.show(self.ring)
+        names = contract.joints.on_robot()
+        self._order = [names.index(name) for name in ORDER]
+        self._reader = state_reader(
+            "joint_states", names, self.controller.state, self.controller.joint_check
+        )
+        self.position: F64 = contract.stand.position + 0.2
+        self._random = np.random.default_rng(3)
+        self.controller.start()
+
+    def _clock(self) -> int:
+        return self.clock_ns
+
+    def _run(self, sensed: Snapshot) -> F64:
+        """Return a chunk from the pose of the observation on, with an error of its own."""
+        if self.fails:
+            raise BackendError("the device was removed")
+        size, period_s = self.bundle.contract.chunk.size, self._period_ns * 1e-9
+        names, joints = self.bundle.contract.joints.names, self.bundle.contract.action.joints
+        pose = sensed.fields["joint_pos"][[names.index(name) for name in joints]]
+        times_s = sensed.time_ns * 1e-9 + period_s * np.arange(size)
+        way = 0.1 * np.sin(3.0 * times_s)[:, np.newaxis] * np.array([1.0, -0.7, 0.3])
+        chunk: F64 = 0.8 * pose + way + self._random.normal(0.0, 0.01, (size, 3))
+        return chunk
+
+    @property
+    def ticks(self) -> int:
+        return self.ring.end
+
+    def runs(self, ticks: int) -> ArmFlight:
+        """Stand up and run for so many ticks."""
+        self.go_on(30)
+        self.ask("stand")
+        while self.controller.mode is not Mode.READY:
+            self.tick()
+        self.ask("run")
+        self.go_on(ticks)
+        return self
+
+    def ask(self, name: str) -> None:
+        """Ask for something between two ticks."""
+        self.clock_ns += 7_654_321
+        getattr(self.controller, name)()
+
+    def go_on(self, ticks: int, **how: Any) -> None:
+        for _ in range(ticks):
+            self.tick(**how)
+
+    def tick(self, *, silent: str = "", late: bool = False, pressed: bool = False) -> None:
+        """One tick.
+
+        Args:
+            silent: Input of which nothing comes: `joint_states`, `laptop`, `phone`.
+            late: The tick takes too long.
+            pressed: The e-stop is pressed when the tick has ended and nothing is sent yet.
+        """
+        self._due_ns += self._period_ns
+        now_ns = self.clock_ns = self._due_ns + int(self._random.integers(0, _JITTER_NS))
+        ros_ns, inputs = now_ns + _STAMPS_NS, self.controller.inputs
+        data = None
+        if silent != "joint_states":
+            stamp_ns = ros_ns - 3_000_000
+            data = self._make.joint_states(
+                stamp_ns, ORDER, self.position[self._order], np.zeros(3), np.zeros(3)
+            )
+            message = self._types.deserialize_cdr(data, JOINT_STATES.type)
+            if inputs["joint_states"].is_new(stamp_ns, now_ns):
+                try:
+                    self._reader.read(message)
+                except RobotError as error:
+                    inputs["joint_states"].reject(str(error))
+                else:
+                    inputs["joint_states"].accept(now_ns, stamp_ns, ros_ns)
+        for name, buffer in self.runtime.frames.items():
+            if name != silent:
+                self._show(name, buffer, now_ns, ros_ns)
+        self.clock_ns = policy_ns = now_ns + 400_000
+        if late:
+            self.clock_ns += 2 * self._period_ns
+        targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        if pressed:
+            targets = self.controller.estop("pressed")
+        self.ring.record(
+            now_ns=now_ns,
+            stamp_ns=ros_ns,
+            duration_ns=policy_ns - now_ns,
+            wire=(data,),
+            sent=targets,
+            sequence=None if targets is None else self.ring.end,
+        )
+        if targets is not None:
+            self.position += 0.5 * (targets.position - self.position)
+
+    def _show(self, name: str, buffer: Any, now_ns: int, ros_ns: int) -> None:
+        taken_ns = now_ns - 12_000_000 - int(self._random.integers(0, 5_000_000))
+        entry = self.controller.inputs[camera_input(name)]
+        if not entry.is_new(taken_ns + _STAMPS_NS, now_ns):
+            return
+        entry.accept(now_ns, taken_ns + _STAMPS_NS, ros_ns)
+        camera = buffer.camera
+        data = self._random.integers(0, 256, 3 * camera.width * camera.height, np.uint8)
+        frame = Frame(
+            encoding="rgb8",
+            height=camera.height,
+            width=camera.width,
+            step=3 * camera.width,
+            data=memoryview(data.tobytes()),
+        )
+        buffer.add(frame, now_ns - (entry.age_ns(now_ns) or 0))
+
+    def save(self, place: Path, first: int = 0, end: int | None = None) -> Path:
+        """Write ticks as a recording, those from `first` to before `end`."""
+        ticks, lost = self.ring.copies(first, self.ring.end if end is None else end)
+        assert not lost
+        with Recording(place, self._types, self._flight, "a test") as recording:
+            recording.add(ticks)
+        return recording.place

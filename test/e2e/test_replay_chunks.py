@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node recorded while an arm reached gives the same commands when it is replayed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from model_tools.prove.replaying.replay import Judgement, replay
+from policy_inference.interfaces import Mode
+from robot_sim.demo.processes import Processes
+from robot_sim.nodes.arm_operator import ArmOperator
+
+from .reach_bundle import write_reach
+
+pytestmark = pytest.mark.ros
+
+_EPISODE_S = 120.0
+
+
+def recordings() -> set[Path]:
+    """Return what is there and whole."""
+    folder = Path(os.environ["ROS_HOME"], "flights")
+    return {path for path in folder.glob("*") if not path.name.startswith(".")}
+
+
+@pytest.mark.parametrize(
+    ("mode", "lockstep"),
+    [
+        ("asynchronous", True),
+        pytest.param("synchronous", True, marks=pytest.mark.slow),
+        pytest.param("asynchronous", False, marks=[pytest.mark.slow, pytest.mark.real_time]),
+    ],
+)
+def test_an_episode_of_an_arm_is_replayed(tmp_path: Path, mode: str, lockstep: bool) -> None:
+    before = recordings()
+    with Processes() as nodes:
+        nodes.start("arm_sim_node", {"lockstep": lockstep}, tmp_path / "arm.log")
+        nodes.start(
+            "act_policy_node",
+            {
+                "bundle": str(write_reach(tmp_path / "red")),
+                "mode": mode,
+                "use_sim_time": lockstep,
+                "simulated_latency_s": 0.08,
+            },
+            tmp_path / "policy.log",
+        )
+        with ArmOperator(use_sim_time=lockstep, watch=nodes.check) as operator:
+            operator.wait_for_robot()
+            operator.record_run(on=True)
+            operator.run_episode(_EPISODE_S)
+            operator.record_run(on=False)
+            operator.wait_until(lambda: bool(recordings() - before), "a recording", 10.0)
+    (path,) = recordings() - before
+    found = replay(path, None, "", {})
+    assert found, found.first or found.unproven
+    assert found.judgement is Judgement.EXACT
+    stages = found.replayer.stages
+    assert not [name for name, stage in stages.items() if stage.differing]
+    assert found.replayer.coverage.lost == 0
+    assert stages["target"].not_judged == 0
+    assert stages["target"].judged == (found.flight.mode == Mode.RUN).sum() > 30
+    assert stages["inputs"].judged > 0
