@@ -117,7 +117,7 @@ def test_holds_and_faults_are_computed_again(tmp_path: Path, bundle: ChunkBundle
     assert found, explained(found)
     assert not differing(found)
     reasons = " ".join(edge.reason for edge in found.flight.edges)
-    for text in ("joint_states: ", "frame_tolerance_s", "ms late", "the device was removed"):
+    for text in ("joint_states: ", "pairing.tolerance_s", "ms late", "the device was removed"):
         assert text in reasons
 
 
