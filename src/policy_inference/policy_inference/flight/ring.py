@@ -45,6 +45,7 @@ class InferenceResult(NamedTuple):
 class Moment(NamedTuple):
     """What of a tick are not arrays of one size.
 
+    `ages_ns` and `measured_ns` are those of the inputs, as in `Input`.
     `number` counts all ticks of a ring, `tick` those since its last `restart`. `sequence` is that
     of the command that was sent, None where none was. `granted` as in `Controller`. Of a chunk
     policy: `policy_ns` is the time at which it was asked for a target, 0 where it was not, and
@@ -59,6 +60,7 @@ class Moment(NamedTuple):
     mode: Mode
     reason: str
     ages_ns: tuple[int | None, ...]
+    measured_ns: tuple[int | None, ...]
     wire: Wire
     asked: bool
     answered: bool
@@ -124,7 +126,7 @@ class Ring:
             size: Number of ticks that are kept.
         """
         self._controller, self._run = controller, controller.latest_run
-        self._ages = [entry.age_ns for entry in controller.inputs.values()]
+        self._inputs = [*controller.inputs.values()]
         # Both keep their address.
         self._flat, self._asked_for = controller.state.flat, self._run.target
         target = self._asked_for
@@ -226,7 +228,8 @@ class Ring:
                 duration_ns,
                 mode,
                 reason,
-                tuple([age_ns(now_ns) for age_ns in self._ages]),
+                tuple([entry.age_ns(now_ns) for entry in self._inputs]),
+                tuple([entry.measured_ns for entry in self._inputs]),
                 wire,
                 asked,
                 answered,

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from policy_inference.core.chunks.worker import Outcome, Request, Worker
 from policy_inference.flight.ring import InferenceResult, Ring
 from policy_inference.interfaces import Backend, Tensor
+
+if TYPE_CHECKING:  # a joint policy's node needs nothing of images
+    from policy_inference.core.chunks.worker import Outcome, Request, Worker
 
 
 class Tap:

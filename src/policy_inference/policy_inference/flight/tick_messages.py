@@ -99,6 +99,7 @@ class TickMessages:
             mode=self._mode(moment.mode),
             reason="" if said == self._said else moment.reason,
             ages_s=np.array(ages_s),
+            measured_times_ns=np.array([each or 0 for each in moment.measured_ns], np.int64),
             state=tick.state,
             requests=[name for name, _ in moment.granted],
             request_times_ns=np.array([time_ns for _, time_ns in moment.granted], np.int64),

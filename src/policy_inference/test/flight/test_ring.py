@@ -66,6 +66,11 @@ def test_tick_has_times_messages_and_ages(flyer: Flyer) -> None:
         "imu/data": PERIOD_NS,
         "cmd_vel": None,
     }
+    assert dict(zip(flyer.controller.inputs, moment.measured_ns, strict=True)) == {
+        "joint_states": flyer.now_ns,
+        "imu/data": flyer.now_ns - PERIOD_NS,
+        "cmd_vel": None,
+    }
 
 
 def test_messages_that_are_too_large_are_left_out_and_counted() -> None:

@@ -25,8 +25,6 @@ from policy_inference.core.messages import stamp_ns, state_reader
 from policy_inference.errors import RefusedError, RobotError
 from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
 
-_ROUNDING_NS = 1_000
-"""Ages are recorded in seconds."""
 _LONG_AGO_NS = 3_600_000_000_000
 _CONFIRM_S = 1.0
 """Longer than a pose is confirmed for before it is believed."""
@@ -72,10 +70,11 @@ class ChunkRobot:
         }
         self.targets: JointTargets | None = None
         self.refused, self.known = "", True
-        self._joined_ns, self._first_result_ns = -_LONG_AGO_NS, -_LONG_AGO_NS
+        self._joined_ns, self._unknown_until_ns = -_LONG_AGO_NS, -_LONG_AGO_NS
         self._aimed: F64 | None = None
         self._held_late = False
-        self._ages_ns: dict[str, int] = {}
+        self._measured_ns: dict[str, int] = {}
+        """Of the newest frame of each camera."""
         controller.start()
 
     def join(self, tick: RecordedTick) -> bool:
@@ -96,7 +95,7 @@ class ChunkRobot:
             return False
         _Approach(self, tick).run()
         if runs:
-            self.known, self._joined_ns, self._first_result_ns = False, tick.time_ns, 0
+            self.known, self._joined_ns, self._unknown_until_ns = False, tick.time_ns, 0
         return self.controller.mode is motion
 
     @property
@@ -122,21 +121,18 @@ class ChunkRobot:
                 inputs[name].accept(tick.time_ns, stamp, tick.stamp_ns)
                 read.add(name)
         for name, buffer in self._frames.items():
-            age_ns = tick.ages_ns.get(camera_input(name))
-            if age_ns is not None and self._is_new(camera_input(name), tick.time_ns - age_ns):
-                buffer.add(_NO_IMAGE, tick.time_ns - age_ns)
+            measured_ns = tick.measured_ns.get(camera_input(name))
+            if measured_ns is not None and measured_ns != self._measured_ns.get(name):
+                buffer.add(_NO_IMAGE, measured_ns)
+                self._measured_ns[name] = measured_ns
         for name, age_ns in tick.ages_ns.items():
             if age_ns is None:
                 inputs[name].reset()
             elif inputs[name].age_ns(tick.time_ns) != age_ns:
                 # As recorded: the estimate of a delay may be older than the recording.
                 inputs[name].accept(tick.time_ns - age_ns)
+            inputs[name].measured_ns = tick.measured_ns.get(name)
         return read
-
-    def _is_new(self, name: str, born_ns: int) -> bool:
-        before_ns = self._ages_ns.get(name)
-        self._ages_ns[name] = born_ns
-        return before_ns is None or abs(born_ns - before_ns) > _ROUNDING_NS
 
     def ask(self, tick: RecordedTick) -> None:
         """Ask for what was granted before a tick, at the recorded times."""
@@ -178,20 +174,23 @@ class ChunkRobot:
         worker.results, worker.target = [*tick.results], None
         if self.known:
             return
-        if not self._first_result_ns:
-            known = [each for each in tick.results if each.observation_ns > self._joined_ns]
+        known = [each for each in tick.results if each.observation_ns > self._joined_ns]
+        mode, period_ns = self._settings.mode, self._contract.period_ns
+        if not self._unknown_until_ns:
             worker.results = known
             if not any(each.chunk is not None for each in known):
                 if tick.target is not None:
                     worker.target = self._aim(tick.target[self._actions])
                 return
-            self._first_result_ns = tick.time_ns
-        mode, period_ns = self._settings.mode, self._contract.period_ns
+        elif mode != "asynchronous" or not any(each.chunk is not None for each in known):
+            self.known = tick.time_ns > self._unknown_until_ns
+            return
+        # A chunk fades in from a plan of which not all is known, so it is known after its fade.
         unknown = {
             "asynchronous": round(self._settings.fade_s * self._contract.rate_hz),
             "ensemble": self._contract.chunk.size,
         }.get(mode, 0)
-        self.known = tick.time_ns - self._first_result_ns > (unknown + 1) * period_ns
+        self._unknown_until_ns = tick.time_ns + (unknown + 1) * period_ns
 
     def _aim(self, target: F64) -> F64:
         """Return the step of a chunk that becomes this target, whatever was planned before."""

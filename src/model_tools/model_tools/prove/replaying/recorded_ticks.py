@@ -51,6 +51,8 @@ class RecordedTick:
     Attributes:
         number, time_ns, stamp_ns, duration_s, mode, reason, begins, blend: As there.
         ages_ns: Age of each input when it was sampled; None for one that never came.
+        measured_ns: When the newest message of each input was measured, on the clock of `time_ns`;
+            without those that never came.
         state: Fields of the robot's state, by `Info.fields`.
         inputs, outputs: Tensors of the model; empty where it did not run, or failed.
         target: [joints]; None where the answer was dropped.
@@ -71,6 +73,7 @@ class RecordedTick:
     mode: Mode
     reason: str
     ages_ns: Mapping[str, int | None]
+    measured_ns: Mapping[str, int]
     state: F64
     begins: bool
     inputs: Mapping[str, Tensor]

@@ -226,6 +226,8 @@ class FlightRecording:
             if (count := len(getattr(message, name))) != whole and (count or name == "ages_s"):
                 raise self._problem(message, f"{whole} values of {name}", str(count))
         ages = [round(age_s * 1e9) if math.isfinite(age_s) else None for age_s in message.ages_s]
+        # Recordings of before some fields are of joint policies, and do not need them.
+        measured_ns = map(int, getattr(message, "measured_times_ns", ()))
         tick = RecordedTick(
             number=int(message.tick),
             time_ns=int(message.time_ns),
@@ -236,11 +238,15 @@ class FlightRecording:
             begins=bool(message.begins),
             blend=float(message.blend),
             ages_ns=dict(zip(info.inputs, ages, strict=True)),
+            measured_ns={
+                name: at
+                for name, age_ns, at in zip(info.inputs, ages, measured_ns, strict=False)
+                if age_ns is not None
+            },
             state=np.array(message.state, np.float64),
             inputs=self._tensors(message, message.inputs),
             outputs=self._tensors(message, message.outputs),
             target=np.array(message.target, np.float64) if len(message.target) else None,
-            # Recordings of before these fields are of joint policies, and do not need them.
             requests=tuple(
                 zip(
                     getattr(message, "requests", ()),

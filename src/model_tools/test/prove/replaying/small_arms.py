@@ -183,7 +183,7 @@ class ArmFlight:
             step=3 * camera.width,
             data=memoryview(data.tobytes()),
         )
-        buffer.add(frame, now_ns - (entry.age_ns(now_ns) or 0))
+        buffer.add(frame, entry.measured_ns)
 
     def save(self, place: Path, first: int = 0, end: int | None = None) -> Path:
         """Write ticks as a recording, those from `first` to before `end`."""

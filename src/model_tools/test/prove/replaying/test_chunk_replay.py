@@ -67,7 +67,9 @@ def test_a_recording_from_the_beginning_is_computed_again_bit_for_bit(
     assert "outputs" not in counts
 
 
-@pytest.mark.parametrize("how", [name for name in SETTINGS if name != "realigned"])
+@pytest.mark.parametrize(
+    "how", [name for name in SETTINGS if name not in ("realigned", "fewer steps")]
+)
 @pytest.mark.parametrize("left", [35, 50, 61])
 def test_a_recording_from_the_middle_of_a_run_is_judged_once_its_chunks_are_known(
     tmp_path: Path, bundle: ChunkBundle, how: str, left: int
@@ -77,6 +79,16 @@ def test_a_recording_from_the_middle_of_a_run_is_judged_once_its_chunks_are_know
     assert not differing(found), explained(found)
     assert found, explained(found)
     assert found.replayer.stages["target"].judged > 3
+
+
+def test_chunks_that_come_before_a_fade_ends_are_not_known_from_the_middle_of_a_run(
+    tmp_path: Path, bundle: ChunkBundle
+) -> None:
+    flight = ArmFlight(bundle, **SETTINGS["fewer steps"]).runs(90)
+    found = replay(flight.save(tmp_path / "flown", flight.ticks - 50), None, "", {})
+    assert not found
+    assert not differing(found), explained(found)
+    assert any("target: none of" in each for each in found.unproven)
 
 
 @pytest.mark.parametrize("mode", [Mode.DAMP, Mode.STAND, Mode.READY])
