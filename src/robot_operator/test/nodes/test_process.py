@@ -198,7 +198,7 @@ def test_terminal_that_closes_and_a_signal_damp_the_robot_and_end_the_process(
     robot.is_asked("damp")
     robot.until(terminal.has_ended, "the end")
     assert terminal.process.returncode == 0
-    assert robot.velocities[-1] == (0.0, 0.0, 0.0)
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
 
 
 @pytest.mark.parametrize("end", ["signal", "hang_up"])
@@ -222,7 +222,7 @@ def test_screen_whose_terminal_stands_still_ends_all_the_same(
     robot.is_asked("damp")
     robot.until(lambda: terminal.process.poll() is not None, "the end")
     assert terminal.process.returncode == (1 if end == "signal" else 0)
-    assert robot.velocities[-1] == (0.0, 0.0, 0.0)
+    robot.until(lambda: robot.velocities[-1] == (0.0, 0.0, 0.0), "the last velocity")
 
 
 def test_without_a_terminal_changes_are_logged_and_sigint_damps(
