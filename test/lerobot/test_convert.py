@@ -405,7 +405,7 @@ def test_a_recording_that_does_not_fit_is_left_out_named_and_tried_again(
     rows = next(damaged.rglob("*.parquet"))
     rows.write_bytes(rows.read_bytes()[:100])  # as a power cut may leave it
     assert converted(broken, target, "--force") == 0
-    assert f"{damaged} is not as it was made" in caplog.text
+    assert f"{damaged} has changed since it was written" in caplog.text
     assert [episode.length for episode in Dataset(target).episodes] == [60, 45, 30]
 
 

@@ -198,11 +198,11 @@ def test_a_video_of_another_rate_is_found(tmp_path: Path, parts: list[Path]) -> 
         check_dataset(parts[0], [12])
 
 
-def test_odd_pictures_are_refused_before_any_work(tmp_path: Path) -> None:
+def test_odd_images_are_refused_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(
         ToolError,
         match=r"cameras\.front: expected an even height and width .*"
-        r"found 31 and 48; --images",
+        r"found 31 and 48; write images with --images",
     ):
         convert(
             [EPISODE],

@@ -158,7 +158,10 @@ def inspections(
         folders: Places whose names are not digested.
     """
     for name, path in paths.items():
-        lines = run_command("model_tools", "inspect", path, folder=folder, **folders)
+        # Titles wrap by the length of the path, so that of the checkout is left out.
+        in_checkout = path.is_relative_to(ROOT)
+        where, named = (ROOT, path.relative_to(ROOT)) if in_checkout else (folder, path)
+        lines = run_command("model_tools", "inspect", named, folder=where, **folders)
         yield f"inspect/{name}", text_stages(lines)
 
 
