@@ -161,7 +161,7 @@ class Controller:
             self._continue_from(before)
 
     def require_rest(self) -> None:
-        """Return if no policy commands the robot.
+        """Raise RefusedError while a policy commands the robot.
 
         Raises:
             RefusedError: One does.
@@ -172,7 +172,7 @@ class Controller:
             )
 
     def require_stand_like(self, wanted: Stand) -> None:
-        """Return if another policy may take over in this mode, as far as its stand says.
+        """Raise RefusedError unless a policy with this stand may take over in this mode.
 
         Raises:
             RefusedError: The policy runs; or the robot stands, and not in the same way.

@@ -280,6 +280,6 @@ class FlightRecorder:
 
 
 def _require_none(place: Path | None) -> None:
-    """Return if nothing is being written that was asked for, so that nobody can fill a queue."""
+    """Raise RefusedError while a requested recording is being written: requests do not queue."""
     if place is not None:
         raise RefusedError(f"{place} is being written already; ask again when it is there")

@@ -245,7 +245,7 @@ class ChunkKind:
 
 
 def require_patience(inference_s: float, limits: Limits) -> None:
-    """Return if the robot may wait for the first chunk without a fault.
+    """Raise PolicyError unless the robot can wait for the first chunk without a fault.
 
     Raises:
         PolicyError: It takes longer than HOLD may last.

@@ -75,7 +75,7 @@ class Output:
 
 
 def require_expressible(kind: str, contract: AnyContract) -> None:
-    """Return if a kind of message can carry what a contract commands, also after a fault.
+    """Raise PolicyError unless a kind of message carries what a contract commands, also in a fault.
 
     Raises:
         PolicyError: It cannot.

@@ -146,7 +146,7 @@ class ServedModel:
         return len(self.joints) if answer is Answer.TARGET else self.action_dim
 
     def require_offered(self, hello: Hello) -> None:
-        """Return if a session can be what a client asks for; to be asked before it gets arrays.
+        """Raise ServiceError unless a session can be what a client asks for, before it has arrays.
 
         Raises:
             ServiceError: NOT_OFFERED, the model cannot give that.

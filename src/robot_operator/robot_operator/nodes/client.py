@@ -127,7 +127,7 @@ class Operator(Participant):
             )
 
     def require_to_be_alone(self) -> None:
-        """Return if no other node publishes `cmd_vel`; others have a second to appear.
+        """Raise OperatorError if another node publishes `cmd_vel`; it has a second to appear.
 
         Raises:
             OperatorError: Another node does.

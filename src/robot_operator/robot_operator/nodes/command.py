@@ -192,7 +192,7 @@ def _move(operator: Operator, given: argparse.Namespace) -> None:
 
 
 def _require_to_be_followed(operator: Operator, given: argparse.Namespace) -> None:
-    """Return if the driver follows commands.
+    """Raise OperatorError unless the driver follows commands.
 
     Raises:
         OperatorError: It does not: nothing would move, whatever the policy node says.

@@ -145,7 +145,7 @@ def require_policy(found: FoundNodes, timeout_s: float) -> str:
 
 
 def require_known_robot(action: str, found: FoundNodes) -> None:
-    """Return if it is known whether the policy node's robot has a driver.
+    """Raise OperatorError unless it is known whether the policy node's robot has a driver.
 
     Raises:
         OperatorError: It is not: a driver may be there that was not found.
@@ -181,7 +181,7 @@ def others_on(node: Node, topic: str) -> list[str]:
 
 
 def require_to_be_alone_on(node: Node, topic: str) -> None:
-    """Return if no other node publishes on a topic; others have a second to appear.
+    """Raise OperatorError if another node publishes on a topic; it has a second to appear.
 
     Raises:
         OperatorError: Another node does.

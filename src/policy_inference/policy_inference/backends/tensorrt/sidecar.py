@@ -116,7 +116,7 @@ def read_sidecar(plan: Path) -> PlanSidecar:
 
 
 def require_fitting(plan: Path, content: bytes, precision: str, here: Mapping[str, str]) -> None:
-    """Return if a plan, which is a bundle's own artifact, was built for this machine.
+    """Raise BackendError unless a plan, a bundle's own artifact, was built for this machine.
 
     Args:
         plan: The file, which has its JSON beside it.

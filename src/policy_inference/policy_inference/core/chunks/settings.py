@@ -70,7 +70,7 @@ def ensemble_coeff_of(settings: ChunkSettings, contract: ChunkContract) -> float
 
 
 def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
-    """Return if these settings fit this policy.
+    """Raise PolicyError unless these settings fit this policy.
 
     Raises:
         PolicyError: With the first thing that does not fit.
@@ -94,7 +94,7 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:
-    """Return if temporal ensembling, which needs a chunk for each step, is possible.
+    """Raise PolicyError unless a chunk for each step, as temporal ensembling needs, is possible.
 
     Args:
         inference_s: How long a chunk takes, decoding and all graphs, as measured.
