@@ -166,7 +166,7 @@ def in_calibration(contract: ChunkContract, bag: Path) -> Iterator[tuple[int, ..
     source = open_source(contract, bag)
     for one in source.observations(range(source.count)):
         assert one.state is not None
-        frames = [number_of(one.pictures[name][0, 0]) for name in SIZES]
+        frames = [number_of(one.images[name][0, 0]) for name in SIZES]
         yield (*frames, round(np.radians(one.state[0]) / _STEP_RAD))
 
 

@@ -61,7 +61,7 @@ def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
+def test_images_are_written(bundle: Path, tmp_path: Path) -> None:
     status, output = demo(bundle, tmp_path, "--episodes", "1")
     assert status == 0, output
     assert f"{tmp_path}: summary.json, trace.npz, plots.png, ends.png, episodes.mp4" in output

@@ -32,7 +32,7 @@ _LIVE_S = 1.0
 
 
 def small_mapping(folder: Path, *, max_relative_target: float | None = None) -> Path:
-    """Write the mapping of an SO-101, less often and with smaller pictures; return its file.
+    """Write the mapping of an SO-101, less often and with smaller images; return its file.
 
     Args:
         folder: Where.

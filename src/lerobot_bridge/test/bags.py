@@ -96,7 +96,7 @@ def images(
     encoding: str = "rgb8",
     stamp_ns: int = START_NS,
 ) -> list[Said]:
-    """Say pictures whose red is the time in 10 ms, green 50, blue 100."""
+    """Say images whose red is the time in 10 ms, green 50, blue 100."""
     said = []
     for time_ns in times_ns:
         colour = [time_ns // (10 * MS) % 256, 50, 100]
@@ -126,7 +126,7 @@ def compressed(
     end: str = ".png",
     size: tuple[int, int] = (16, 24),
 ) -> list[Said]:
-    """Say the same pictures as PNG, or as JPEG."""
+    """Say the same images as PNG, or as JPEG."""
     said = []
     for time_ns in times_ns:
         pixels = np.full((*size, 3), [100, 50, time_ns // (10 * MS) % 256], np.uint8)
@@ -189,7 +189,7 @@ def header(time_ns: int) -> Any:
 
 
 def arm(last_ms: float = 1000) -> list[Said]:
-    """Say everything of the mapping until then: joints every 10 ms, pictures every 50 ms."""
+    """Say everything of the mapping until then: joints every 10 ms, images every 50 ms."""
     return [
         *joints(times(10, last_ms)),
         *joints(times(10, last_ms), "/leader/joint_states", offset_rad=0.05),

@@ -92,7 +92,7 @@ def test_a_mapping_that_does_not_fit_is_refused(
     assert "arm.yaml: joints.gripper.unit: expected one of" in caplog.text
 
 
-def test_pictures_that_cannot_be_a_video_are_refused_as_by_a_conversion(
+def test_images_that_cannot_be_a_video_are_refused_as_by_a_conversion(
     mapping_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mapping_file.write_text(mapping_file.read_text().replace("width: 24", "width: 25"))
@@ -197,7 +197,7 @@ def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:
     assert state.rate_hz == pytest.approx(100)
 
 
-def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> None:
+def test_broken_images_are_found_where_they_are_decoded(tmp_path: Path) -> None:
     said = without(arm(), "/front/image_raw", 0, 2000)
     for topic, log_ns, message in compressed(times(50, 1000)):
         message.data = message.data.copy()
@@ -214,41 +214,41 @@ def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> Non
     assert "expected a PNG of 24 x 16 pixels" in whole.problems[0]
 
 
-def test_all_reasons_are_told_and_pictures_judged_though_none_is_decoded(tmp_path: Path) -> None:
-    pictures = images(times(50, 1000), size=(32, 24))
+def test_all_reasons_are_told_and_images_judged_though_none_is_decoded(tmp_path: Path) -> None:
+    given = images(times(50, 1000), size=(32, 24))
     others = [
         *without(joints(times(10, 1000)), "/joint_states", 400, 700),
         *joints(times(10, 1000), "/leader/joint_states", name=["gripper", "wheel", "tilt"]),
     ]
 
-    gap, message = checked(tmp_path / "gap", [*others, *pictures]).problems
+    gap, message = checked(tmp_path / "gap", [*others, *given]).problems
 
     assert "expected frames without gaps of more than 1, found 1" in gap
     assert [
         line.partition(": expected ")[2].partition(",")[0] for line in message.splitlines()
-    ] == ["each joint once", "a picture of 24 x 16 pixels"]
+    ] == ["each joint once", "an image of 24 x 16 pixels"]
 
 
 @pytest.mark.parametrize(
-    ("pictures", "words"),
+    ("given", "words"),
     [
         (
             images(times(50, 1000), size=(32, 24)),
-            "expected a picture of 24 x 16 pixels, found 24 x 32",
+            "expected an image of 24 x 16 pixels, found 24 x 32",
         ),
         (images(times(50, 1000), encoding="bayer_rggb8"), "found 'bayer_rggb8'"),
     ],
 )
-def test_pictures_are_judged_where_frames_are_not(
-    tmp_path: Path, pictures: list[Said], words: str
+def test_images_are_judged_where_frames_are_not(
+    tmp_path: Path, given: list[Said], words: str
 ) -> None:
-    topics, picture = checked(tmp_path, [*joints(times(10, 1000), "/other"), *pictures]).problems
+    topics, image = checked(tmp_path, [*joints(times(10, 1000), "/other"), *given]).problems
 
     assert [
         line.partition(" of the input ")[2].partition(" ")[0] for line in topics.splitlines()
     ] == ["joint_states", "leader/joint_states"]
-    assert "/front/image_raw at 1000.000 s: expected " in picture
-    assert words in picture
+    assert "/front/image_raw at 1000.000 s: expected " in image
+    assert words in image
 
 
 def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool
 
 from lerobot_bridge.episode import Mark, read_sidecar
 
-from .robot import LATCHED, PICTURE, RELIABLE, Robot, read
+from .robot import IMAGE, LATCHED, RELIABLE, Robot, read
 
 pytestmark = pytest.mark.ros
 
@@ -106,12 +106,12 @@ def test_topic_of_another_type_is_refused(robot: Robot, tmp_path: Path) -> None:
 def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
-    robot.picture = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
+    robot.image = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
     robot.joints = ["pan", "tilt"]
     wanted = [
         "/joint_states: expected each joint once, found missing: lift",
         "/leader/joint_states: expected each joint once, found missing: lift",
-        "/front/image_raw/compressed: expected a picture of 6 x 4 pixels, found 8 x 6",
+        "/front/image_raw/compressed: expected an image of 6 x 4 pixels, found 8 x 6",
     ]
     robot.until(
         lambda: all(each in robot.ask("start").message for each in wanted),
@@ -119,7 +119,7 @@ def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_pa
         sends=True,
     )
 
-    robot.picture, robot.joints = b"a picture of an unknown kind", ["pan", "lift"]
+    robot.image, robot.joints = b"an image of an unknown kind", ["pan", "lift"]
     robot.until(
         lambda: robot.ask("start").message.startswith(
             "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"
@@ -128,7 +128,7 @@ def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_pa
         sends=True,
     )
 
-    robot.picture = PICTURE
+    robot.image = IMAGE
     robot.begins()
 
 

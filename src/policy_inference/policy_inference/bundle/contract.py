@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from policy_inference.bundle.expected import Limits, Nominal
+from policy_inference.bundle.expected import ComparisonLimits, Nominal
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
@@ -411,7 +411,7 @@ class JointContract:
     velocity_command: VelocityCommand | None = entry("range of commands", default=None)
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
-    limits: dict[str, Limits] = entry("limits of comparison by artifact", default={})
+    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
     reports: dict[str, File] = entry("report of comparison by artifact", default={})
     safety: Safety = entry("limits of the guard")
     provenance: Provenance = entry("origin and licence")

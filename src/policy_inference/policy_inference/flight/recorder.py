@@ -47,8 +47,8 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
 
-    `record` and `watch` belong to the control thread, everything else to another one. The disk is
-    touched by a thread of its own alone, between `start` and `stop`, so that nobody hangs with it.
+    `record` and `watch` belong to the control thread, everything else to another one. Only a
+    thread of its own touches the disk, between `start` and `stop`: the others never hang with it.
 
     Attributes:
         ring: The last ticks.
@@ -113,7 +113,7 @@ class FlightRecorder:
         self._shelf.load()
 
     def start(self) -> None:
-        """Begin anew, with an empty ring; for each activation, before the first tick.
+        """Start with an empty ring; for each activation, before the first tick.
 
         Raises:
             PolicyError: As `load`, which comes first.
@@ -206,7 +206,7 @@ class FlightRecorder:
                 return
             # A robot whose sensors stutter must not fill its disk.
             self._held_until = self.ring.end + self._before
-        # By ticks, since simulated time may begin anew.
+        # By ticks, since simulated time may start again.
         at = self.ring.end - 1
         self._scribe.put(
             Cause(

@@ -58,7 +58,7 @@ class RecordingFolder:
         self._types()
 
     def problem(self) -> str:
-        """Return why no recording can be written now; empty where nothing speaks against one."""
+        """Return why no recording can be written now; empty where one can."""
         folder = self.folder
         try:
             # A disk that takes no writing lets `mkdir` wait even where the folder is there.

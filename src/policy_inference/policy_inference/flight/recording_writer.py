@@ -67,7 +67,7 @@ class Copied(NamedTuple):
 class RecordingWriter:
     """Writes recordings of a ring's ticks.
 
-    `work` is the thread's, and nobody else touches the disk: it may hang there. The others may be
+    `work` is the thread's, and nothing else touches the disk: it may hang there. The others may be
     called from any thread, and wait for nothing. Each thread has a scribe of its own: one that
     hangs must not meet the next. A fault's recording goes before one that was asked for.
 
@@ -174,7 +174,7 @@ class RecordingWriter:
             act()
         except OSError as error:
             self.fail(f"{self._shelf.folder}: {error.strerror}")
-        except Exception as error:  # noqa: BLE001  nobody else would hear of it
+        except Exception as error:  # noqa: BLE001  it would go unreported
             self.fail(f"{type(error).__name__}: {error}")
         finally:
             self._busy_since_s = None

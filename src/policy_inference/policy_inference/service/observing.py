@@ -15,7 +15,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.distribution import DistributionCheck, input_statistics, normalised_input
 from policy_inference.core.observation import Scaler
 from policy_inference.interfaces import F32, F64
-from policy_inference.service.protocol import Scaling
+from policy_inference.service.protocol import ObservationScaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
 """Looks of a judgement, and the least time between two: 2 s or more."""
@@ -36,12 +36,12 @@ class Watched:
     misfit: DistributionCheck
     scaler: Scaler | None = None
 
-    def describe(self, looks: F64, scaling: Scaling) -> str:
+    def describe(self, looks: F64, scaling: ObservationScaling) -> str:
         """Return in words what is odd about looks at an observation [looks, obs_dim]."""
         given = looks[:, self.values]
-        if scaling is Scaling.NORMALISED:
+        if scaling is ObservationScaling.NORMALISED:
             given = self.misfit.not_normalised(given)
-        elif scaling is Scaling.PHYSICAL and self.scaler is not None:
+        elif scaling is ObservationScaling.PHYSICAL and self.scaler is not None:
             given = given.copy()
             self.scaler.apply(given)
         return self.misfit.describe(given)
@@ -88,7 +88,7 @@ class ObservationWatch:
         due_ns: Before this time `look` has nothing to do.
     """
 
-    def __init__(self, watched: Sequence[Watched], scaling: Scaling) -> None:
+    def __init__(self, watched: Sequence[Watched], scaling: ObservationScaling) -> None:
         """Judge what is watched.
 
         Args:
@@ -120,7 +120,7 @@ class ObservationWatch:
         return is_full
 
     def judge(self) -> str | None:
-        """Judge the looks, and begin anew; takes most of a millisecond where they are odd.
+        """Judge the looks, and drop them; takes up to a millisecond where they are odd.
 
         Returns:
             What is odd where that begins, "" where it ends, else None.

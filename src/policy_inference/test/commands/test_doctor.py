@@ -200,7 +200,7 @@ def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
     assert found["can_run"] == ["onnx"]
     assert found["cannot_run"] == ["rknn_sim", "tensorrt"]
     assert found["bundle"]["name"] == "lite3_walk"
-    assert [entry["verdict"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
+    assert [entry["severity"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
 
 
 def test_file_does_not_tell_whose_home_it_comes_from(

@@ -80,7 +80,7 @@ def line_of(arm: Arm, text: str) -> str:
     return next(line for line in arm.hears(text).splitlines() if text in line)
 
 
-class TestPictures:
+class TestImages:
     def test_joints_show_what_each_camera_sees(self, start: Start) -> None:
         arm = start().runs()
 
@@ -110,7 +110,7 @@ class TestPictures:
 
         assert arm.runs().commands[-1].position[:3] == pytest.approx([128 / 255] * 3, abs=1e-3)
 
-    def test_picture_of_another_size_is_stretched_where_the_contract_says_so(
+    def test_image_of_another_size_is_stretched_where_the_contract_says_so(
         self, start: Start, tmp_path: Path
     ) -> None:
         resizing = write_colours(tmp_path / "resizing", {"cameras.front.resize": True})

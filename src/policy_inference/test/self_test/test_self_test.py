@@ -50,7 +50,7 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, bundle: Path) 
     assert told["artifact"]["precision"] == "fp32"
     assert told["details"]["runtime"].startswith("onnxruntime")
     assert told["system"]["python"]
-    assert [finding["verdict"] for finding in told["findings"]] == ["ok", "warning"]
+    assert [finding["severity"] for finding in told["findings"]] == ["ok", "warning"]
     assert told["back_to_back"]["runs"] == 5000
     assert told["back_to_back"]["p999_s"] == pytest.approx(0.2e-3)
     assert told["at_rate"]["ticks"] == 500

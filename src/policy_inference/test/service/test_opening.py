@@ -16,7 +16,7 @@ import pytest
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.errors import BackendError, BundleError, PolicyError
 from policy_inference.service.opening import ServeRequest, ServeRequestError, open_served
-from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save_linear, save_recurrent, save_sum, weights
 
@@ -189,7 +189,7 @@ def test_model_file_of_another_back_end_is_served_in_the_precision_that_is_given
 
 @pytest.mark.parametrize(
     "hello",
-    [Hello(scaling=Scaling.PHYSICAL), Hello(answer=Answer.TARGET)],
+    [Hello(scaling=ObservationScaling.PHYSICAL), Hello(answer=Answer.TARGET)],
     ids=["physical", "target"],
 )
 def test_what_only_a_bundle_knows_is_not_offered_of_a_model_file(

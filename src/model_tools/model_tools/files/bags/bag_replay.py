@@ -42,7 +42,7 @@ class HeardMessages(Protocol):
         """Yield messages in the order of their times; at least those that are newest at a tick.
 
         Raises:
-            ToolError: The recording is broken, or its clock begins anew.
+            ToolError: The recording is broken, or its clock was reset.
         """
 
     def decoder(self, topic: str) -> Decode:

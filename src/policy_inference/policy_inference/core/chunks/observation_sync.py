@@ -72,7 +72,7 @@ class FrameBuffer:
         )
 
     def clear(self) -> None:
-        """Forget all frames, after the clock began anew."""
+        """Forget all frames, after a clock reset."""
         self._recent.clear()
         self._forget_content()
 

@@ -26,8 +26,8 @@ _EXPECTED = (BackendError, RobotError, NoTargetError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chunk:
-    """What an inference gave, for those who look on; nobody writes into it.
+class InferredChunk:
+    """What an inference gave, for observers, which only read it.
 
     `targets` [steps, actions] are in rad; step k is meant for `time_ns` + k periods, where
     `time_ns` is the observation's on the clock of the ticks.
@@ -62,7 +62,7 @@ class ChunkPolicy:
         """
         self.action = ChunkCommand(contract)
         self.begins = True
-        self.chunks = deque[Chunk](maxlen=_CHUNKS)
+        self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
         """Finished ones, the oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
         """How long inferences took: decoding and all graphs."""
@@ -181,7 +181,7 @@ class ChunkPolicy:
                 f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
                 f"chunk came, {passed} steps had passed, which is all that is executed of one"
             )
-        self.chunks.append(Chunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
+        self.chunks.append(InferredChunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:
