@@ -136,7 +136,7 @@ def on_the_robot(contract: ChunkContract, recorded: Recorded, last_ms: int) -> P
     state = StateVector({"joint_pos": len(contract.joints.names)})
     timeouts_ns = chunk_timeouts_ns(contract, limits_in_force(contract, StricterLimits()))
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
-    senses, found = ObservationSync(contract, state, inputs), Pairs()
+    sync, found = ObservationSync(contract, state, inputs), Pairs()
     for tick_ms in range(FIRST_MS, last_ms + 1, PERIOD_MS):
         for name, each in recorded.items():
             sent = [one for one in each if one.received_ms <= tick_ms][-1]
@@ -149,11 +149,11 @@ def on_the_robot(contract: ChunkContract, recorded: Recorded, last_ms: int) -> P
             else:
                 frame = frame_of(message_of(name, sent), contract.cameras[name])
                 assert entry.measured_ns is not None
-                senses.frames[name].add(frame, entry.measured_ns)
-        senses.remember(tick_ms * MS)
+                sync.frames[name].add(frame, entry.measured_ns)
+        sync.record_state(tick_ms * MS)
         assert not [entry for entry in inputs.values() if entry.is_stale(tick_ms * MS)]
         try:
-            sensed = senses.sense(tick_ms * MS)
+            sensed = sync.snapshot(tick_ms * MS)
         except NoTargetError:
             continue
         frames = [number_of(sensed.frames[name].data) for name in SIZES]

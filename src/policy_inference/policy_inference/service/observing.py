@@ -28,23 +28,23 @@ class Watched:
 
     Attributes:
         values: Where it stands in the observation.
-        misfit: Judges it.
+        check: Judges it.
         scaler: What the terms do to values in SI units; None where that is not known.
     """
 
     values: slice
-    misfit: DistributionCheck
+    check: DistributionCheck
     scaler: Scaler | None = None
 
     def describe(self, looks: F64, scaling: ObservationScaling) -> str:
         """Return in words what is odd about looks at an observation [looks, obs_dim]."""
         given = looks[:, self.values]
         if scaling is ObservationScaling.NORMALISED:
-            given = self.misfit.not_normalised(given)
+            given = self.check.not_normalised(given)
         elif scaling is ObservationScaling.PHYSICAL and self.scaler is not None:
             given = given.copy()
             self.scaler.apply(given)
-        return self.misfit.describe(given)
+        return self.check.describe(given)
 
 
 def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
@@ -63,7 +63,7 @@ def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watch
                 Watched(
                     values=slice(start, start + size),
                     scaler=scalers[name],
-                    misfit=DistributionCheck(healthy, bundle.statistics.get(name)),
+                    check=DistributionCheck(healthy, bundle.statistics.get(name)),
                 )
             )
         start += size
@@ -76,7 +76,7 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
     return [
         Watched(
             values=slice(mean.size),
-            misfit=DistributionCheck(normalised_input(mean.size), statistics),
+            check=DistributionCheck(normalised_input(mean.size), statistics),
         )
     ]
 

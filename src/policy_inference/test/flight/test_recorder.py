@@ -229,16 +229,16 @@ def test_run_that_nobody_ends_is_whole_after_the_stop(recorded: Recorded) -> Non
 def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
     flyer, folder, news = Flyer(), tmp_path / "flights", News()
     flyer.run(40)
-    shelf = RecordingFolder(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
-    scribe = RecordingWriter(flyer.ring, shelf, news)
-    place = shelf.place("run")
-    scribe.begin_run(place, "a test", flyer.ring.end - 10)
+    recordings = RecordingFolder(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
+    writer = RecordingWriter(flyer.ring, recordings, news)
+    place = recordings.place("run")
+    writer.begin_run(place, "a test", flyer.ring.end - 10)
     for _ in range(RING_SIZE):
         flyer.tick()
     # No thread has had the time to look until now.
-    scribe.end()
-    scribe.work()
-    assert scribe.dropped == 10
+    writer.end()
+    writer.work()
+    assert writer.dropped == 10
     assert len(stamps(place)) == RING_SIZE
     assert news[-1] == (True, f"{RING_SIZE} ticks recorded, 10 were lost: {place} (a test)")
 

@@ -185,7 +185,7 @@ def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_ans
             return super().describe(looks, scaling)
 
     (part,) = watched_with((MEAN, DIVISOR))
-    with closing(Watch(tmp_path, [Seen(values=part.values, misfit=part.misfit)])) as watch:
+    with closing(Watch(tmp_path, [Seen(values=part.values, check=part.check)])) as watch:
         clients = [watch.service.connect() for _ in range(5)]
         watch.service.settle()
         for number in range(LOOKS):

@@ -90,9 +90,9 @@ def chunk_controller(
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
-    senses = ObservationSync(contract, state, inputs)
+    sync = ObservationSync(contract, state, inputs)
     policy = ChunkPolicy(
-        contract, queue_of(settings, contract), worker, senses, state["joint_pos"], clock
+        contract, queue_of(settings, contract), worker, sync, state["joint_pos"], clock
     )
     controller = Controller(
         contract,
@@ -105,7 +105,7 @@ def chunk_controller(
     )
     return ChunkRuntime(
         controller=controller,
-        frames=senses.frames,
+        frames=sync.frames,
         policy=policy,
         worker=worker,
     )

@@ -29,7 +29,7 @@ class ChunkObservation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Eye:
+class _CameraInput:
     """A camera's way into the policy's graph."""
 
     normaliser: ImageNormaliser
@@ -50,7 +50,7 @@ class ChunkGraphs:
             backends: An opened backend for each graph, by `graphs.NAME`; they stay the caller's.
         """
         self._policy = policy = backends[f"graphs.{contract.policy_graph}"]
-        self._eyes = dict[str, _Eye]()
+        self._cameras = dict[str, _CameraInput]()
         for name, camera in contract.cameras.items():
             tensor = policy.inputs[camera.tensor]
             encoder, buffer = None, tensor
@@ -58,7 +58,7 @@ class ChunkGraphs:
                 backend = backends[f"graphs.{camera.encoder}"]
                 (buffer,), (features,) = backend.inputs.values(), backend.outputs.values()
                 encoder = backend, features
-            self._eyes[name] = _Eye(
+            self._cameras[name] = _CameraInput(
                 normaliser=ImageNormaliser(camera, buffer), encoder=encoder, tensor=tensor
             )
         self._state = self._environment = None
@@ -91,12 +91,12 @@ class ChunkGraphs:
         Raises:
             BackendError: A runtime failed.
         """
-        for name, eye in self._eyes.items():
-            eye.normaliser.apply(observation.images[name])
-            if eye.encoder is not None:
-                backend, features = eye.encoder
+        for name, camera in self._cameras.items():
+            camera.normaliser.apply(observation.images[name])
+            if camera.encoder is not None:
+                backend, features = camera.encoder
                 backend.run()
-                np.copyto(eye.tensor, features, casting="same_kind")
+                np.copyto(camera.tensor, features, casting="same_kind")
         for vector, values in (
             (self._state, observation.state),
             (self._environment, observation.environment),

@@ -46,7 +46,7 @@ class ChunkPolicy:
         contract: ChunkContract,
         queue: ChunkQueue,
         worker: Worker,
-        senses: ObservationSync,
+        sync: ObservationSync,
         joint_pos: F64,
         clock: Callable[[], int],
     ) -> None:
@@ -56,7 +56,7 @@ class ChunkPolicy:
             contract: States rate and actions.
             queue: Decides what is executed, and when a chunk is asked for.
             worker: Computes chunks.
-            senses: What the policy sees.
+            sync: What the policy sees.
             joint_pos: The field of the state [joints], rad.
             clock: That of the ticks.
         """
@@ -68,7 +68,7 @@ class ChunkPolicy:
         """How long inferences took: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
         """Whether the arm swings about one position."""
-        self._queue, self._worker, self._senses = queue, worker, senses
+        self._queue, self._worker, self._sync = queue, worker, sync
         self._joint_pos, self._clock = joint_pos, clock
         self._period_ns = contract.period_ns
         self._ticks = TickCounter(contract.period_ns)
@@ -119,7 +119,7 @@ class ChunkPolicy:
         self._now_ns = self._clock()
         self._tick = max(self._tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
-        self._senses.remember(self._now_ns)
+        self._sync.record_state(self._now_ns)
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
@@ -144,7 +144,7 @@ class ChunkPolicy:
     def _ask(self) -> None:
         self._blind = None
         try:
-            sensed = self._senses.sense(self._now_ns)
+            sensed = self._sync.snapshot(self._now_ns)
         except NoTargetError as error:
             self._blind = error
         else:
