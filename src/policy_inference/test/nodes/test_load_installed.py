@@ -74,4 +74,4 @@ def test_bundle_that_nobody_trusted_signed_is_refused(
     loaded(robot, "two_joints@1.3.0")
     contract = store / "1.2.4" / CONTRACT_FILE
     contract.write_text(contract.read_text("utf-8") + "\n", "utf-8")
-    assert "found one that does not fit" in refusal(robot, "two_joints@1.2.4")
+    assert "found an invalid signature" in refusal(robot, "two_joints@1.2.4")

@@ -158,13 +158,15 @@ class Replay:
         self._state.derive()
         if not self._state.is_finite() and (names := self._state.not_finite()):
             raise self._heard.problem(
-                "the sensors", now_ns, f"expected finite values, found others in {', '.join(names)}"
+                "the sensors",
+                now_ns,
+                f"expected finite values, found NaN or infinity in {', '.join(names)}",
             )
         if not policy.infer():
             raise self._heard.problem(
                 "the model",
                 now_ns,
-                "expected finite outputs, found others; "
+                "expected finite outputs, found NaN or infinity; "
                 "most likely the recording is not of this policy, or the "
                 "observation is not as it was trained",
             )

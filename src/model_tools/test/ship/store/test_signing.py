@@ -100,14 +100,14 @@ FORGED = {
     "another key": (
         by_another,
         "policy.yaml.sig: expected a signature of policy.yaml as it is, by",
-        "found one that does not fit",
+        "found an invalid signature",
     ),
     "altered": (
         altered,
         "policy.yaml.sig: expected a signature of policy.yaml as it is, by a key",
-        "found one that does not fit",
+        "found an invalid signature",
     ),
-    "no base64": (no_base64, "policy.yaml.sig: expected a signature in base64", "other content"),
+    "no base64": (no_base64, "policy.yaml.sig: expected a signature in base64", "other text"),
     "too short": (too_short, "policy.yaml.sig: expected a signature of policy", "does not fit"),
 }
 
