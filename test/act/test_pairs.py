@@ -16,7 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from model_tools.files.observation_sources import open_source
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle

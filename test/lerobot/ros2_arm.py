@@ -22,7 +22,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
-from lerobot_bridge.mapping import RobotMapping, shipped
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import shipped
 from lerobot_bridge.values import ToLeRobot
 from policy_inference.interfaces import F64
 

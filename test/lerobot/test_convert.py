@@ -34,7 +34,7 @@ from lerobot_bridge.cli import main
 from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import load_mapping
+from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT
 from policy_inference.core.images import Image

@@ -18,7 +18,8 @@ from lerobot_bridge.converting.convert import ConversionSettings, convert
 from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import DatasetFrame, Episode
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.writing.check import check_dataset
 from lerobot_bridge.writing.join import join_parts
 from lerobot_bridge.writing.part import write_part

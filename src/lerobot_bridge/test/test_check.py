@@ -17,7 +17,8 @@ from lerobot_bridge.checking import EpisodeCheck, check_episode
 from lerobot_bridge.cli import main
 from lerobot_bridge.commands import arguments
 from lerobot_bridge.episode import Span
-from lerobot_bridge.mapping import RobotMapping, load_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import load_mapping
 from model_tools.errors import ToolError
 
 from .bags import (

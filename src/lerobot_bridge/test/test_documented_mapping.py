@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 import yaml
 
-from lerobot_bridge.mapping import ACTION, STATE, mapping_schema, parse_mapping, shipped
+from lerobot_bridge.mapping import ACTION, STATE
+from lerobot_bridge.mapping_file import mapping_schema, parse_mapping, shipped
 from policy_inference.errors import BundleError
 
 GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "lerobot.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lerobot_bridge.mapping import load_mapping, parse_mapping
+from lerobot_bridge.mapping_file import load_mapping, parse_mapping
 from policy_inference.errors import BundleError
 
 from .mapping_cases import MAPPING, MISSING, changed, mapping_of

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lerobot_bridge.mapping import ACTION, STATE, Joint, load_mapping, shipped
+from lerobot_bridge.mapping import ACTION, STATE, Joint
+from lerobot_bridge.mapping_file import load_mapping, shipped
 from model_tools.make.act.robots import read_arm, units_of
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import JointUnit

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from policy_inference.errors import RobotError
 
 pytestmark = pytest.mark.ros
@@ -356,7 +357,7 @@ import time
 # Ignored signals stay ignored, and whoever runs the tests may have done that (nohup).
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 
 link = RobotLink(parse_mapping(json.loads(sys.argv[1]), "mapping.yaml"), name="link",

@@ -14,7 +14,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
-from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.recording.disk import Disk, EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State

@@ -16,7 +16,8 @@ from lerobot_bridge.cli import main
 from lerobot_bridge.episode import DatasetFrame
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import RobotMapping, load_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.interfaces import Tensor
 
