@@ -84,7 +84,7 @@ def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_told(tmp_path: Path) -> None:
+def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_reported(tmp_path: Path) -> None:
     blind = write_reach(tmp_path / "blind", needs_red=2.0)
     status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-images")
     assert status == 1

@@ -451,7 +451,7 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"cubes", "report.html"}
 
 
-def test_interrupted_it_says_where_it_goes_on_and_meanwhile_nobody_else_works_there(
+def test_interrupted_it_says_where_it_goes_on_and_meanwhile_no_other_run_works_there(
     session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = tmp_path / "cubes"

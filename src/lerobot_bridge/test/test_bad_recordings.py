@@ -123,7 +123,7 @@ def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
     )
 
 
-def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
+def test_stamps_that_begin_again_are_named(tmp_path: Path) -> None:
     anew = joints(times(10, 1000, 500), stamp_ns=START_NS - 100 * S)
     refuse(
         tmp_path,
@@ -336,7 +336,7 @@ def test_joints_may_change_their_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(last.vectors["observation.state"], [math.degrees(0.5), 50.0])
 
 
-def test_values_a_little_outside_of_their_range_are_told(tmp_path: Path) -> None:
+def test_values_a_little_outside_of_their_range_are_reported(tmp_path: Path) -> None:
     said = replaced(STATES, *joints(times(10, 1000), position=np.array([2.5, 9.0, 2.05])))
 
     (outside,) = read(tmp_path, said).ranges["observation.state"].outside

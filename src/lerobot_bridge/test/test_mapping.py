@@ -333,7 +333,7 @@ def test_unknown_key_is_named(section: str) -> None:
         mapping_of(**{f"{section}surprise": 1})
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(BundleError) as caught:
         mapping_of(
             **{

@@ -128,7 +128,7 @@ class Robot:
         """Ask the recorder for something."""
         return self.call(Trigger, f"episode_recorder/{request}")
 
-    def is_told(self, request: str) -> str:
+    def request(self, request: str) -> str:
         """Ask for something that must succeed; return the answer."""
         response = self.ask(request)
         assert response.success, response.message
@@ -137,7 +137,7 @@ class Robot:
     def begins(self) -> None:
         """Send until an episode can begin, and begin one."""
         self.is_ready()
-        self.is_told("start")
+        self.request("start")
 
     def is_ready(self) -> None:
         """Send until an episode could begin."""

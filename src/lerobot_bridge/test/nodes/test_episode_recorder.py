@@ -34,8 +34,8 @@ def test_episode_holds_the_messages_as_they_were_sent(robot: Robot, tmp_path: Pa
     robot.begins()
     first = robot.sent
     robot.sends_seen(20)
-    robot.is_told("success")
-    robot.is_told("stop")
+    robot.request("success")
+    robot.request("stop")
     robot.hears("episode_0000: ")
 
     episode = tmp_path / "session" / "episode_0000"
@@ -153,7 +153,7 @@ def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_p
     robot.begins()
 
 
-def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path: Path) -> None:
+def test_second_publisher_in_an_episode_is_reported_and_noted(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()
@@ -165,9 +165,9 @@ def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path
     )
     robot.node.destroy_publisher(second)
     robot.is_ready()
-    robot.is_told("stop")
+    robot.request("stop")
     robot.begins()
-    robot.is_told("stop")
+    robot.request("stop")
     robot.ends(robot.recorders[-1])
 
     (problem,) = read_sidecar(tmp_path / "session" / "episode_0000").problems
@@ -175,7 +175,7 @@ def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path
     assert read_sidecar(tmp_path / "session" / "episode_0001").problems == ()
 
 
-def test_topic_that_dies_in_an_episode_is_told_at_once(robot: Robot, tmp_path: Path) -> None:
+def test_topic_that_dies_in_an_episode_is_reported_at_once(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()
@@ -201,9 +201,9 @@ def test_discarded_episode_leaves_nothing(robot: Robot, tmp_path: Path) -> None:
     robot.appears()
     robot.begins()
     robot.sends_seen(5)
-    robot.is_told("discard")
+    robot.request("discard")
     robot.begins()
-    robot.is_told("stop")
+    robot.request("stop")
     robot.hears("episode_0000: ")
 
     session = tmp_path / "session"
@@ -225,8 +225,8 @@ def test_success_afterwards_is_written_to_the_last_episode(robot: Robot, tmp_pat
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()
-    robot.is_told("stop")
-    robot.is_told("failure")
+    robot.request("stop")
+    robot.request("failure")
     robot.ends(robot.recorders[-1])
 
     assert read_sidecar(tmp_path / "session" / "episode_0000").success is False
@@ -240,7 +240,7 @@ def test_what_holds_is_in_each_episode(robot: Robot, tmp_path: Path) -> None:
     robot.until(lambda: recorder.watches["/description"].newest, "what is latched", sends=True)
     for _ in range(2):
         robot.begins()
-        robot.is_told("stop")
+        robot.request("stop")
     robot.ends(robot.recorders[-1])
 
     for number in range(2):
@@ -259,7 +259,7 @@ def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
     robot.until(lambda: drives.get_subscription_count() == 1, "a listener", sends=True)
     drives.publish(Bool(data=True))
     robot.until(lambda: node.recorder.session.intervening, "an intervention", sends=True)
-    robot.is_told("stop")
+    robot.request("stop")
     robot.ends(node)
 
     spans = read_sidecar(tmp_path / "session" / "episode_0000").interventions
@@ -269,7 +269,7 @@ def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
     assert [begun_ns, *times] == sorted([begun_ns, *times])
 
 
-def test_policy_in_a_mode_that_nobody_knows_does_not_drive(robot: Robot, tmp_path: Path) -> None:
+def test_policy_in_an_unknown_mode_does_not_drive(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path, policy_node="act")
     robot.appears()
     status = robot.node.create_publisher(PolicyStatus, "act/status", LATCHED)
@@ -287,7 +287,7 @@ def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Pat
     for _ in range(2):
         robot.recorder(tmp_path)
         robot.begins()
-        robot.is_told("stop")
+        robot.request("stop")
         robot.ends(robot.recorders[-1])
 
     session = tmp_path / "session"

@@ -186,7 +186,7 @@ def test_what_is_missing_is_named_with_what_is_there(robot: Robot) -> None:
     ) in text
 
 
-def test_a_camera_of_another_size_is_told(robot: Robot) -> None:
+def test_a_camera_of_another_size_is_reported(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
     robot.publish(
         "front/image_raw", lambda: Image(height=1, width=3, step=9, encoding="rgb8", data=bytes(9))
@@ -221,7 +221,7 @@ def test_two_publishers_of_a_state_are_refused(robot: Robot) -> None:
     assert "/joint_states: expected one publisher, found 2 (" in text
 
 
-def test_commands_that_nobody_receives_are_no_connection(robot: Robot) -> None:
+def test_commands_without_a_receiver_are_no_connection(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
     robot.publish("front/image_raw", image)
     nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}

@@ -95,7 +95,7 @@ def test_chunk_policy_with_a_damaged_graph_cannot_run(
     assert said.splitlines()[-1] == "cannot run: onnx"
 
 
-def test_machine_that_can_run_none_of_them_is_told_with_what_to_do(
+def test_machine_that_can_run_none_of_them_is_reported_with_what_to_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["doctor", "--backend", "rknn"]) == 1

@@ -55,7 +55,7 @@ def checks(contract: ChunkContract, expected: F64, found: F64) -> dict[str, bool
     return {check.what: bool(check) for check in chunk_checks(difference, "rows", LOOSE)}
 
 
-def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
+def test_error_is_reported_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
     contract: ChunkContract, chunks: F64
 ) -> None:
     found = chunks.copy()

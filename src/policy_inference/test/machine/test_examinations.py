@@ -200,7 +200,7 @@ def test_fault_of_a_rockchip_board_is_named_with_its_remedy(fault: str, examine:
     assert remedy in finding.remedy
 
 
-def test_load_that_only_root_may_read_is_told_and_no_fault(examine: Examine) -> None:
+def test_load_that_only_root_may_read_is_reported_and_no_fault(examine: Examine) -> None:
     files = changed(RK3588, {"/sys/kernel/debug/rknpu/load": None})
     found = examine(RknnBackend, files, RK_PACKAGES, RKNN)
 
@@ -245,7 +245,7 @@ def test_missing_package_is_an_error_that_says_what_to_install(
 
 
 class TestJetson:
-    def test_release_and_power_mode_are_told(self, examine: Examine) -> None:
+    def test_release_and_power_mode_are_reported(self, examine: Examine) -> None:
         found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
 
         assert found["Jetson Linux"].found == "36.4.3 (JetPack 6)"
@@ -281,7 +281,7 @@ class TestJetson:
         assert finding.severity is Severity.ERROR
         assert "--runtime nvidia" in finding.remedy
 
-    def test_driver_of_a_card_is_told(self, examine: Examine) -> None:
+    def test_driver_of_a_card_is_reported(self, examine: Examine) -> None:
         files = {
             "/dev/nvidia0": "",
             "/proc/driver/nvidia/version": (

@@ -64,7 +64,7 @@ def test_little_memory_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", ["/.dockerenv", "/run/.containerenv"])
-def test_container_is_told(mark: str, tmp_path: Path) -> None:
+def test_container_is_reported(mark: str, tmp_path: Path) -> None:
     assert "container" in found_of(tmp_path, changed(PC, {mark: ""}))
 
 

@@ -97,9 +97,9 @@ class Arm(Robot):
         """Tick until the policy runs and commands what it sees."""
         self.is_met()
         self.tick()
-        self.is_told("stand")
+        self.request("stand")
         self.until(lambda: self.tick().mode == Mode.READY, "READY")
-        self.is_told("run")
+        self.request("run")
         self.until(lambda: self.tick().mode == Mode.RUN, "RUN")
         return self
 

@@ -51,7 +51,7 @@ def test_installed_version_is_taken_by_its_name(
     )
 
 
-def test_bundle_that_nobody_trusted_signed_is_refused(
+def test_bundle_without_a_trusted_signature_is_refused(
     active: Callable[..., JointPolicyNode], robot: Robot, store: Path, tmp_path: Path
 ) -> None:
     key = Ed25519PrivateKey.generate()

@@ -221,7 +221,7 @@ def test_a_client_that_left_is_not_judged(watch: Watch, caplog: pytest.LogCaptur
     assert len(lines(caplog, "normalisation mismatch")) == 1
 
 
-def test_a_model_that_can_run_no_more_ends_the_service_though_nobody_asks(
+def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.service.after(1000)

@@ -99,9 +99,7 @@ def test_bundle_without_golden_rows_is_served_with_a_warning(
     assert "no golden rows" in record.message
 
 
-def test_bundle_that_nobody_signed_refused_where_a_key_is_given(
-    served: Any, tmp_path: Path
-) -> None:
+def test_unsigned_bundle_refused_where_a_key_is_given(served: Any, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -240,7 +238,7 @@ def test_size_that_the_file_leaves_open_is_the_one_that_is_given(
     assert ask(model, session_of(model), np.ones(5)).tolist() == [5.0, 5.0]
 
 
-def test_size_that_the_file_leaves_open_and_nobody_gives_refused(
+def test_size_that_the_file_leaves_open_and_the_user_omits_refused(
     served: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(BackendError, match=r"fixed size, found obs float32\[-1, -1\]; .*--obs-dim"):

@@ -50,7 +50,7 @@ def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path
     assert input_of(model) == [1.5, 1.0, -2.0]
 
 
-def test_targets_are_told_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
+def test_targets_are_reported_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
     contract = contract_of(
         {
             "observations": {"obs": {"terms": TERMS}},

@@ -237,7 +237,7 @@ def test_one_robot_is_read(bundle: JointBundle, tmp_path: Path, period_ms: int) 
 
 
 @pytest.mark.parametrize("scale", [0.1, -1.0])
-def test_velocities_that_are_wrong_are_told_by_the_rows(
+def test_velocities_that_are_wrong_show_in_the_rows(
     bundle: JointBundle, tmp_path: Path, scale: float
 ) -> None:
     bag = write_bag(tmp_path / "bag", swinging(every(10, 1000, 9000), scale=scale))

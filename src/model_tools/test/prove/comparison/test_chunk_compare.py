@@ -178,7 +178,7 @@ def test_swapped_cameras_are_named(reference: Path, tmp_path: Path) -> None:
     assert "largest error, against that with laptop and phone swapped" in failed(second)
 
 
-def test_cameras_whose_swap_nobody_can_see_are_said(tmp_path: Path) -> None:
+def test_cameras_whose_swap_cannot_be_seen_are_said(tmp_path: Path) -> None:
     statistics = {"mode": "mean_std", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
     equal: Any = {
         "alike": True,

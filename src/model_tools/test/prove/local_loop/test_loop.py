@@ -91,7 +91,7 @@ def test_observations_are_normalised_as_the_bundle_states(tmp_path: Path, run: R
     )
 
 
-def test_episodes_are_counted_and_begun_anew_only_where_they_go_on(
+def test_episodes_are_counted_and_begun_again_only_where_they_go_on(
     tmp_path: Path, run: Runner
 ) -> None:
     environment = Gymnasium(length=4)

@@ -113,7 +113,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("kind", FORGED)
-def test_bundle_that_nobody_trusted_has_signed_is_refused_at_every_step(
+def test_bundle_without_a_trusted_signature_is_refused_at_every_step(
     tmp_path: Path, bundles: Bundles, keys: Keys, caplog: Caplog, kind: str
 ) -> None:
     (private, public), (other, _) = keys(), keys("other")
