@@ -79,7 +79,7 @@ class Via:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
+class StandingUp:
     """How the robot gets from any pose to the one in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
@@ -401,7 +401,7 @@ class JointContract:
     description: str = entry("one sentence", default="")
     rate_hz: float = entry("policy ticks per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints by name in policy order")
-    stand: Stand = entry("pose, gains and duration of standing up")
+    stand: StandingUp = entry("pose, gains and duration of standing up")
     damp: Damp = entry("gain of the damped joints")
     observations: dict[str, Observation] = entry(
         "observation for each model input", minProperties=1
