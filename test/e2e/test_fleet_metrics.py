@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 from diagnostic_msgs.msg import KeyValue
-from policy_msgs.msg import PolicyStatus, RobotStatus
+from policy_msgs.msg import PolicyStatus, RobotStatus, ShadowStatus, TrialStatus
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import BatteryState
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 class Sensors:
-    """Hardware that a simulation lacks: a hot NPU, drives with temperatures, a battery."""
+    """What this robot lacks: a hot NPU, drives with temperatures, a battery, shadow and trial."""
 
     def __init__(self, node: Node) -> None:
         """Publish as nodes of their own would, ten times a second."""
@@ -78,7 +78,10 @@ class Sensors:
         status = RobotStatus(joint_names=["FL_knee"], temperature_c=[40.0])
         npu = node.create_publisher(PolicyStatus, "a_policy_node/status", depth)
         hot = PolicyStatus(
-            mode=0, telemetry=[KeyValue(key="npu_temperature_c", value="61.0")], bundle_name="other"
+            telemetry=[KeyValue(key="npu_temperature_c", value="61.0")],
+            bundle_name="other",
+            shadow=[ShadowStatus(joints=["FL_knee"], rms_steps=[0.1])],
+            trial=[TrialStatus(state="kept", run_time_s=1.0, run_time_limit_s=2.0)],
         )
 
         def publish() -> None:

@@ -229,9 +229,7 @@ def test_without_prometheus_there_is_no_health(fleet: Fleet) -> None:
     assert "expected an answer" in output
 
 
-def test_fleet_view_is_json_that_others_can_read(
-    fleet: Fleet, tmp_path: Path
-) -> None:
+def test_fleet_view_is_json_that_others_can_read(fleet: Fleet, tmp_path: Path) -> None:
     file = tmp_path / "r.yml"
     file.write_text(yaml.safe_dump({"all": {"hosts": fleet.hosts}}))
     command = [sys.executable, "-m", "model_tools", "fleet", "status", "--json"]

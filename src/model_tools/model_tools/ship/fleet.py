@@ -233,6 +233,8 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
             continue
         if name == "latched" and value:
             yield BAD, f"{node} holds a fault until it is reset", None
+        if name == "trial_state" and value and labels["state"] == "failed":
+            yield BAD, f"{node}: the newest trial failed", None
         if name == "diagnostics_level" and value in _LEVELS:
             level = "a warning" if value == 1 else "an error"
             yield _LEVELS[int(value)], f"{node} reports {level} in /diagnostics", None
@@ -240,8 +242,13 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
 
 def _stage(samples: Sequence[Sample]) -> str:
     names = {name for name, _, _ in samples}
-    if "info" not in names:
+    running = {labels["version"] for name, labels, _ in samples if name == "info"}
+    tried = {labels["version"] for name, labels, _ in samples if name == "trial_info"}
+    states = {labels["state"] for name, labels, value in samples if name == "trial_state" and value}
+    if not running:
         return UNKNOWN
+    if running & tried and states & {"open", "passed"}:
+        return "canary"
     return "shadow" if "shadow_info" in names else "production"
 
 

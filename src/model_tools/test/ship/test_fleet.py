@@ -143,6 +143,27 @@ def test_what_the_nodes_say_decides_without_prometheus(
     assert any(reason in text for text in state.reasons)
 
 
+TRIAL = """
+policy_inference_trial_info{{robot="a",node="/p",version="{version}",version_before="1.2.0"}} 1
+policy_inference_trial_state{{robot="a",node="/p",state="open"}} {open}
+policy_inference_trial_state{{robot="a",node="/p",state="failed"}} {failed}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "stage", "health"),
+    [
+        (TRIAL.format(version="1.3.0", open=1, failed=0), "canary", "healthy"),
+        (TRIAL.format(version="1.2.0", open=1, failed=0), "production", "healthy"),
+        (TRIAL.format(version="1.4.0", open=0, failed=1), "production", "bad"),
+        ('policy_inference_shadow_info{robot="a",version="1.4.0"} 1\n', "shadow", "healthy"),
+    ],
+)
+def test_stage_is_that_of_what_runs(web: Web, more: str, stage: str, health: str) -> None:
+    (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics() + more)}))
+    assert (state.stage, state.health) == (stage, health)
+
+
 @pytest.mark.parametrize("text", ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics"])
 def test_robot_without_data_is_unknown(web: Web, text: str) -> None:
     states = judge_fleet(read_robots({"a": web.robot("/a", text)}))

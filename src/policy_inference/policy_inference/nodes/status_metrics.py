@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
-from policy_msgs.msg import PolicyStatus, RobotStatus
+from policy_msgs.msg import PolicyStatus, RobotStatus, ShadowStatus, TrialStatus
 from prometheus_client.core import Metric
 from sensor_msgs.msg import BatteryState
 
@@ -20,6 +20,8 @@ from policy_inference.metrics_server import Families
 
 _STATES = ("LISTENING", "TAKING", "FOLLOWING", "DAMPING", "RELEASING")
 """Of a driver, by the number in policy_msgs/RobotStatus."""
+_SHADOW_OUTCOMES = ("compared", "skipped", "lost", "failed", "not_finite", "beyond_limits")
+_TRIAL_STATES = ("open", "passed", "failed", "kept", "ended")
 _QUANTILES = (("0.5", "latency_p50_s"), ("0.99", "latency_p99_s"), ("1", "latency_max_s"))
 _CHUNK_GAUGES = {
     "chunk.rate_hz": ("chunk_rate_hertz", "Chunks per second"),
@@ -158,6 +160,10 @@ def _policy(made: Families, node: str, reports: _Reports) -> None:
         text = "1 while the input may be used"
         made.gauge("input_ok", text, int(entry.ok), node=node, input=entry.name)
     made.telemetry({entry.key: entry.value for entry in status.telemetry}, node=node)
+    for shadow in status.shadow:
+        _shadow(made, node, shadow)
+    for trial in status.trial:
+        _trial(made, node, trial)
     if reports.diagnosis:
         _diagnosis(made, node, *reports.diagnosis)
 
@@ -175,6 +181,49 @@ def _timing(made: Families, node: str, status: PolicyStatus) -> None:
         for quantile, field in _QUANTILES:
             value = getattr(status, field)
             made.gauge("latency_seconds", text, value, node=node, quantile=quantile)
+
+
+def _shadow(made: Families, node: str, shadow: ShadowStatus) -> None:
+    words = {
+        "bundle": shadow.bundle_name,
+        "version": shadow.bundle_version,
+        "sha256": shadow.bundle_sha256,
+        "backend": shadow.backend,
+        "mode": shadow.mode,
+    }
+    made.info("shadow", "The policy that runs beside and never commands", words, node=node)
+    made.gauge("shadow_ok", "1 while the shadow answers", int(not shadow.problem), node=node)
+    for outcome in _SHADOW_OUTCOMES:
+        text, count = "Ticks of the shadow, by outcome", getattr(shadow, outcome)
+        made.counter("shadow_ticks", text, count, node=node, outcome=outcome)
+    text = "How often the guard would have acted on the shadow, by its rule"
+    for counter in shadow.guard_counters:
+        made.counter("shadow_guard", text, counter.count, node=node, rule=counter.name)
+    made.gauge("shadow_tick_seconds", "Longest tick of it", shadow.duration_max_s, node=node)
+    for name, text, suffix in (
+        ("shadow_distance", "Distance of the targets of both policies, in their unit", ""),
+        ("shadow_distance_steps", "The same in steps of a healthy run", "_steps"),
+    ):
+        for statistic in ("mean", "rms", "max"):
+            values = getattr(shadow, f"{statistic}{suffix}")
+            for joint, value in zip(shadow.joints, values, strict=False):
+                made.gauge(name, text, value, node=node, joint=joint, statistic=statistic)
+
+
+def _trial(made: Families, node: str, trial: TrialStatus) -> None:
+    words = {
+        "version": trial.version,
+        "version_before": trial.version_before,
+        "gate": trial.gate,
+    }
+    made.info("trial", "The newest trial of the bundle", words, node=node)
+    for state in _TRIAL_STATES:
+        text = "1 for the state of the newest trial, 0 for the others"
+        made.gauge("trial_state", text, int(trial.state == state), node=node, state=state)
+    text = "RUN time of the newest trial"
+    made.gauge("trial_run_seconds", text, trial.run_time_s, node=node)
+    text = "RUN time that the newest trial takes"
+    made.gauge("trial_run_limit_seconds", text, trial.run_time_limit_s, node=node)
 
 
 def _diagnosis(made: Families, node: str, level: int, values: Mapping[str, str]) -> None:

@@ -17,7 +17,14 @@ from typing import Any
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus, RobotStatus
+from policy_msgs.msg import (
+    GuardCounter,
+    InputStatus,
+    PolicyStatus,
+    RobotStatus,
+    ShadowStatus,
+    TrialStatus,
+)
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -189,6 +196,36 @@ def test_chunks_are_shown_where_there_are_any(seen: Seen) -> None:
     status = DiagnosticStatus(name=f"{NODE}: policy", level=DiagnosticStatus.OK, values=values)
     seen.metrics.take_diagnostics(DiagnosticArray(status=[status]))
     assert seen.samples()["chunk_rate_hertz",] == 7.5
+
+
+def test_divergence_of_a_shadow_is_shown_per_joint(seen: Seen) -> None:
+    shadow = ShadowStatus(
+        bundle_version="1.4.0",
+        mode="followed",
+        compared=90,
+        skipped=10,
+        joints=["hip", "knee"],
+        mean=[0.01, 0.02],
+        rms=[0.02, 0.03],
+        max=[0.1, 0.2],
+        rms_steps=[0.5, 1.5],
+    )
+    seen.status(shadow=[shadow])
+    found = seen.samples()
+    assert (found["shadow_ticks_total", "compared"], found["shadow_ticks_total", "skipped"]) == (
+        90,
+        10,
+    )
+    assert found["shadow_distance", "knee", "max"] == 0.2
+    assert found["shadow_distance_steps", "knee", "rms"] == 1.5
+    assert found["shadow_ok",] == 1
+
+
+def test_state_of_a_trial_is_one_of_a_set(seen: Seen) -> None:
+    seen.status(trial=[TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")])
+    found = seen.samples()
+    assert (found["trial_state", "failed"], found["trial_state", "open"]) == (1, 0)
+    assert ("trial_info", "1.4.0", "", "tilt_rad") in found
 
 
 def test_driver_and_battery_are_shown(seen: Seen) -> None:
