@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from model_tools.ship.registry.access import RegistryAccess
     from policy_inference.bundle.signature import TrustedKeys
 
 
@@ -80,6 +81,29 @@ def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
     from policy_inference.bundle.signature import trusted_keys
 
     return trusted_keys(given.public_key)
+
+
+def add_registry_access(parser: argparse.ArgumentParser) -> None:
+    """Declare how a registry is reached."""
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="PEM",
+        help="certificate authorities of the registry, in addition to those of the system",
+    )
+    parser.add_argument(
+        "--insecure-http",
+        action="store_true",
+        help="plain HTTP also to other machines: what is pulled is checked, credentials are not "
+        "protected",
+    )
+
+
+def access_of(given: argparse.Namespace) -> RegistryAccess:
+    """Return how the registry is reached."""
+    from model_tools.ship.registry.access import RegistryAccess
+
+    return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from model_tools.ship.store.installed import (
     model_folder,
     version_folder,
 )
+from model_tools.ship.store.statements import revoked_versions
 from policy_inference.bundle.contract import VERSION
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
@@ -37,7 +38,7 @@ def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = 
     """Put an installed version into use, once it is verified; return its folder.
 
     Raises:
-        ToolError: It is not installed, another installer is at work, or the root cannot be written.
+        ToolError: It is not installed or is revoked, another installer is at work, or the root cannot be written.
         BundleError: It is not whole, or not signed; what was in use stays.
         PolicyError: `current` is broken.
     """
@@ -45,9 +46,18 @@ def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = 
     folder = version_folder(model, version)
     with writing(root), locked(model):
         check_version(folder, trusted)
+        _refuse_revoked(model, version)
         warn_of_older(model, version)
         move_on(model, version)
     return folder
+
+
+def _refuse_revoked(model: Path, version: str) -> None:
+    reason = revoked_versions(model).get(version)
+    if reason is not None:
+        raise ToolError(
+            f"{model / version}: expected a version that is not revoked, found that it is: {reason}"
+        )
 
 
 def warn_of_older(model: Path, version: str) -> None:
@@ -57,13 +67,18 @@ def warn_of_older(model: Path, version: str) -> None:
         PolicyError: `current` is broken.
     """
     current = current_version(model)
-    if current is not None and _order(version) < _order(current):
+    if current is not None and is_older(version, current):
         _log.warning(
             "%s %s is older than %s, which is in use; it lacks what was fixed since then",
             model.name,
             version,
             current,
         )
+
+
+def is_older(version: str, than: str) -> bool:
+    """Return whether a version comes before another one, as Semantic Versioning orders them."""
+    return _order(version) < _order(than)
 
 
 def _order(version: str) -> tuple[Sequence[int], bool, str]:
@@ -76,6 +91,8 @@ def _order(version: str) -> tuple[Sequence[int], bool, str]:
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
     """Put the version before the present one into use, once it is verified.
 
+    Versions that are revoked are passed over.
+
     Returns:
         The version that was in use, and the folder of the one that is now.
 
@@ -87,7 +104,9 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
-        before, back = current_version(model), way_back(model)
+        revoked = revoked_versions(model)
+        before = current_version(model)
+        back = [version for version in way_back(model) if version not in revoked]
         if before is None or not back:
             raise ToolError(
                 f"{model}: expected a version that was in use before "
