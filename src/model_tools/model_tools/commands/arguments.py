@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,21 @@ def access_of(given: argparse.Namespace) -> RegistryAccess:
     from model_tools.ship.registry.access import RegistryAccess
 
     return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
+
+
+def byte_progress(what: str) -> Callable[[int, int | None], None]:
+    """Return what shows how many bytes are done on a terminal; a robot has no progress bars."""
+    shown = ""
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal shown
+        line = f"{what}: {done / 1e6:.1f} of {(total or done) / 1e6:.1f} MB"
+        if line != shown and sys.stderr.isatty():
+            shown = line
+            sys.stderr.write(f"\r{line}{'' if total and done < total else chr(10)}")
+            sys.stderr.flush()
+
+    return show
 
 
 @contextmanager

@@ -19,8 +19,8 @@ from model_tools.commands.arguments import (
     add_public_key,
     add_registry_access,
     add_root,
+    byte_progress,
     keys_of,
-    progress_bar,
     root_of,
 )
 from model_tools.commands.install import add_backends, add_use, backends_of, put_into_use
@@ -79,16 +79,16 @@ def run(given: argparse.Namespace) -> int:
         if given.output is not None:
             raise ToolError("--output: expected it without --install, found both")
         root = root_of(given)
-        with progress_bar("pull") as progress:
-            done = pull_to_store(request, access, root, trusted, progress)
+        progress = byte_progress("pull")
+        done = pull_to_store(request, access, root, trusted, progress)
         return put_into_use(given, done, root, trusted)
     if given.activate or given.allow_downgrade is not None:
         raise ToolError(
             "--activate, --allow-downgrade: expected them with --install, found it missing"
         )
     output = given.output or Path(reference.name)
-    with progress_bar("pull") as progress:
-        absent = pull_to_folder(request, access, output, trusted, progress)
+    progress = byte_progress("pull")
+    absent = pull_to_folder(request, access, output, trusted, progress)
     without = f", without the models of {', '.join(absent)}" if absent else ""
     _log.info("%s: whole%s", output, without)
     return 0

@@ -16,7 +16,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from model_tools.commands.arguments import access_of, add_registry_access, progress_bar
+from model_tools.commands.arguments import access_of, add_registry_access, byte_progress
 
 _log = logging.getLogger("model_tools")
 
@@ -42,10 +42,10 @@ def run(given: argparse.Namespace) -> int:
         tag, digest = push_statement(given.source, reference, access)
         show(f"{reference.host}/{reference.repository}:{tag} {digest}")
         return 0
-    with progress_bar("push") as progress:
-        target, digest, is_signed = push_bundle(
-            given.source, reference, access, progress, force=given.force
-        )
+    progress = byte_progress("push")
+    target, digest, is_signed = push_bundle(
+        given.source, reference, access, progress, force=given.force
+    )
     if not is_signed:
         _log.warning(
             "%s: is not signed: robots with public keys refuse it (`model_tools sign`)",

@@ -8,8 +8,8 @@
 
 The signature, policy.yaml.sig, covers policy.yaml, which holds the hashes of all files that are
 used. The command asks for the password of an encrypted key, or reads it from
-POLICY_INFERENCE_KEY_PASSWORD. A file is a statement (channel, revocations, downgrade); its signature
-is FILE.sig.
+POLICY_INFERENCE_KEY_PASSWORD. A file is a statement (channel, revocations, downgrade); its
+signature is FILE.sig.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""How a registry is reached: credentials, proxy, certificate authorities; and how it can fail."""
+"""How a registry is reached: credentials, proxy, authorities, deadlines; and how it can fail."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ import binascii
 import ipaddress
 import json
 import os
+import socket
 import ssl
+import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -48,6 +52,32 @@ class RegistryAccess:
     insecure_http: bool = False
     timeout_s: float = 30.0
     backoff_s: float = 0.5
+
+
+class Deadline:
+    """Ends a connection that takes too long in all, although single bytes come in time."""
+
+    def __init__(self, connected: socket.socket | None) -> None:
+        """Take the connection's socket, which the response of its last request takes over."""
+        self._connected, self.is_over = connected, False
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """End the connection after that time, unless the block is left before."""
+        timer = threading.Timer(seconds, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        self.is_over = True
+        if self._connected is not None:
+            with suppress(OSError):
+                # Not the method of TLS, which changes what another thread reads from now.
+                socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
 
 
 def credentials(host: str) -> tuple[str, str] | None:

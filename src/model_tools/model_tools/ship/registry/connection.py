@@ -12,18 +12,17 @@ from __future__ import annotations
 import http.client
 import json
 import re
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urljoin, urlsplit
 
 from model_tools.ship.registry.access import (
     PASSWORD_VARIABLE,
     USER_VARIABLE,
+    Deadline,
     RegistryAccess,
     RegistryError,
     UnavailableError,
@@ -114,7 +113,7 @@ class RegistryConnection:
 
     @property
     def base(self) -> str:
-        """URL of the registry: HTTP on the loopback interface or where that is allowed, or HTTPS."""
+        """URL of the registry: HTTP on the loopback interface or if that is allowed, else HTTPS."""
         return f"{'http' if self._is_plain else 'https'}://{self._host}"
 
     @contextmanager
@@ -166,7 +165,7 @@ class RegistryConnection:
         if authorization := self._authorization.get(_origin(url)):
             headers["Authorization"] = authorization
         headers |= {"Accept-Encoding": "identity", "Connection": "close"}
-        connection, target = self._opened(parts)
+        connection, target = self._opened(parts, headers)
         try:
             with _network_errors(url):
                 if body is None:
@@ -196,7 +195,9 @@ class RegistryConnection:
             f"--insecure-http), found {url[:200]!r}"
         )
 
-    def _opened(self, parts: SplitResult) -> tuple[http.client.HTTPConnection, str]:
+    def _opened(
+        self, parts: SplitResult, headers: dict[str, str]
+    ) -> tuple[http.client.HTTPConnection, str]:
         """Return a connection, through the proxy if there is one, and the target to ask for."""
         host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         target = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
@@ -210,14 +211,18 @@ class RegistryConnection:
             )
             return secure, target
         server, at = proxy.hostname or "", proxy.port or _PORTS["http"]
+        login = (
+            basic(unquote(proxy.username), unquote(proxy.password or "")) if proxy.username else ""
+        )
+        asked = {"Proxy-Authorization": login} if login else {}
         if parts.scheme == "http":
+            headers |= asked
             plain = http.client.HTTPConnection(server, at, timeout=timeout_s)
             return plain, parts._replace(fragment="").geturl()
         tunnelled = http.client.HTTPSConnection(
             server, at, timeout=timeout_s, context=self._context
         )
-        login = basic(proxy.username, proxy.password or "") if proxy.username else None
-        tunnelled.set_tunnel(host, port, {"Proxy-Authorization": login} if login else {})
+        tunnelled.set_tunnel(host, port, asked)
         return tunnelled, target
 
     def _answer_to(self, challenge: str, url: str) -> str:
@@ -250,32 +255,6 @@ class RegistryConnection:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise RegistryError(f"{realm}: expected a token in JSON, found other content")
         return token
-
-
-class Deadline:
-    """Ends a connection that takes too long in all, although single bytes come in time."""
-
-    def __init__(self, connected: socket.socket | None) -> None:
-        """Take the connection's socket, which the response of its last request takes over."""
-        self._connected, self.is_over = connected, False
-
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """End the connection after that time, unless the block is left before."""
-        timer = threading.Timer(seconds, self._end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _end(self) -> None:
-        self.is_over = True
-        if self._connected is not None:
-            with suppress(OSError):
-                # Not the method of TLS, which changes what another thread reads from now.
-                socket.socket.shutdown(self._connected, socket.SHUT_RDWR)
 
 
 def _origin(url: str) -> str:

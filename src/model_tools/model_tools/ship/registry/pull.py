@@ -28,7 +28,9 @@ from model_tools.ship.store.durable import (
     writing,
 )
 from model_tools.ship.store.install import Installed, install
+from model_tools.ship.store.installed import check_version
 from model_tools.ship.store.statements import DowngradeStatement, read_signed, require_valid
+from policy_inference.bundle.bundle import CONTRACT_FILE
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import current_version
@@ -66,12 +68,28 @@ def pull_to_store(
     model = root / request.reference.name
     found = find_bundle(request, access, model, trusted)
     _refuse_downgrade(request, found, model, trusted)
+    if (there := _installed(request, found, model, trusted)) is not None:
+        return there
     with writing(root):
         make_folders(model)
         with _staging(model / f".pulling.{found.digest[len(ALGORITHM) :][:8]}") as staging:
             folder = _downloaded(found, staging, progress, copies=_COPIES)
             origin = dataclasses.replace(request.reference, tag="", digest=found.digest)
             return install(folder, root, trusted, backends=request.backends, origin=str(origin))
+
+
+def _installed(
+    request: PullRequest, found: RemoteBundle, model: Path, trusted: TrustedKeys | None
+) -> Installed | None:
+    """Return the version that is asked for where it is installed and whole, None otherwise."""
+    folder = model / found.contract.version
+    if not folder.is_dir():
+        return None
+    bundle = check_version(folder, trusted)
+    if bundle.content != found.small[CONTRACT_FILE]:
+        return None  # to be refused by `install`, which says what differs
+    bundle.verify(request.backends)
+    return Installed(folder=folder, bundle=bundle, is_new=False, absent=found.absent)
 
 
 def pull_to_folder(

@@ -38,7 +38,8 @@ def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = 
     """Put an installed version into use, once it is verified; return its folder.
 
     Raises:
-        ToolError: It is not installed or is revoked, another installer is at work, or the root cannot be written.
+        ToolError: It is not installed or is revoked, another installer is at work, or the root
+            cannot be written.
         BundleError: It is not whole, or not signed; what was in use stays.
         PolicyError: `current` is broken.
     """

@@ -87,8 +87,8 @@ def install(
         origin: What the record names as its source, if it is not `path`.
 
     Raises:
-        ToolError: It is no bundle, or has no models for a back end; another installer is at work; the version is there with other
-            content; the root cannot be written or is full.
+        ToolError: It is no bundle, or has no models for a back end; another installer is at work;
+            the version is there with other content; the root cannot be written or is full.
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
@@ -201,8 +201,9 @@ def _wanted(
 ) -> list[str]:
     """Return the files to copy, without the models of other back ends than these.
 
-    Of a chunk policy also without the workspace of a compiler around it. That is what lies in the folders of its graphs and results without being named by the contract,
-    calibration data of a gigabyte as a rule.
+    Of a chunk policy also without the workspace of a compiler around it: what lies in the folders
+    of its graphs and results without being named by the contract, calibration data of a gigabyte
+    as a rule.
     """
     stated = stated_hashes(contract)
     others = stated.keys() - stated_hashes(contract, backends).keys()
