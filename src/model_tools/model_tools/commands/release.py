@@ -121,13 +121,12 @@ def _record(given: argparse.Namespace) -> int:
     reports = [_report(text) for text in given.evidence]
     robot = robot_of(given, "--bundle")
     if given.bundle is not None:
-        stage = read_release(given.file).stages.simulation
-        if given.stage != "simulation" or stage is None:
-            raise ToolError("--bundle: expected the stage simulation, found another, or none")
+        if given.stage != "simulation":
+            raise ToolError("--bundle: expected the stage simulation, found another")
         from model_tools.ship.release.simulation_stage import simulate
 
         report = given.file.with_name(f"{given.file.name.partition('.release')[0]}.simulation.json")
-        simulate(given.bundle, given.baseline, stage.walk_s, robot, report)
+        simulate(read_release(given.file), given.bundle, given.baseline, robot, report)
         reports.append((robot.name, report))
     return _show(record(given.file, given.stage, reports, given.attach, given.by))
 

@@ -63,6 +63,9 @@ def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judge
     checks = report["checks"].elements()
     failed = [check["text"].text() for check in checks if not check["holds"].boolean()]
     lacking = [] if checks else ["nothing was checked"]
+    compared, baseline = report.get("baseline_sha256"), release.baseline
+    if baseline is not None and (compared is None or compared.text() != baseline.sha256):
+        lacking.append(f"not compared with {baseline.version}, the version before")
     figures = {"checks": float(len(checks)), "failed": float(len(failed))}
     return {robot: _evidence(failed, lacking, shown, figures)}
 

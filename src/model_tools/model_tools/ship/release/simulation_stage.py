@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from model_tools.errors import ToolError
 from model_tools.prove.comparison import walking
 from model_tools.prove.comparison.candidates import candidate
 from model_tools.prove.comparison.walking import Walked
 from model_tools.ship.release.evidence import SIMULATION_KIND
+from model_tools.ship.release.release_file import Release
 from model_tools.simulation.robot import SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import bundle_folder, load_bundle
@@ -25,7 +27,7 @@ _DIGITS = 6
 
 
 def simulate(
-    bundle: Path, baseline: str, walk_s: float, robot: SimulatedRobot, report: Path
+    release: Release, bundle: Path, baseline: str, robot: SimulatedRobot, report: Path
 ) -> None:
     """Walk the simulated robot with a bundle, and write what was found.
 
@@ -33,18 +35,28 @@ def simulate(
     walk is, and against the walks of the baseline with the contract's limits of the closed loop.
 
     Args:
-        bundle: The candidate.
+        release: Says which bundle it is of, and how long each walk is.
+        bundle: Folder of that bundle.
         baseline: Folder or name of the bundle before it; empty: against itself.
-        walk_s: Length of each walk, s.
         robot: What walks.
         report: File to write; one that is there is replaced.
 
     Raises:
+        ToolError: It is another bundle, or the stage is left out.
         PolicyError: A bundle is not whole, does not walk, or is of another robot.
         OSError: The report cannot be written.
     """
-    loaded = load_bundle(bundle, kind=JointBundle, instead=_NO_WALK)
+    loaded, stage = (
+        load_bundle(bundle, kind=JointBundle, instead=_NO_WALK),
+        release.stages.simulation,
+    )
+    if stage is None or loaded.sha256 != release.sha256:
+        raise ToolError(
+            f"{bundle}: expected {release.name} {release.version} ({release.sha256}) and a stage in "
+            f"simulation, found {loaded.contract.version} ({loaded.sha256})"
+        )
     loaded.verify()
+    walk_s = stage.walk_s
     walks = _walks(loaded, walk_s, robot)
     limits = closed_loop_limits(loaded.contract, _BACKEND)
     reference, before = walks, None
