@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from model_tools.ship.registry.access import RegistryAccess, RegistryError, UnavailableError
-from model_tools.ship.registry.connection import RegistryConnection, RequestBody
+from model_tools.ship.registry.connection import RegistryConnection, RequestBody, joined
 from model_tools.ship.registry.manifest import (
     ALGORITHM,
     EMPTY,
@@ -194,7 +194,7 @@ class RegistryRepository:
             if answer.status == 200:
                 return
         with self._connection.request("POST", f"{self._at}/blobs/uploads/", (202,)) as answer:
-            place = urlsplit(urljoin(answer.url, answer.headers.get("Location") or ""))
+            place = urlsplit(joined(answer.url, answer.headers.get("Location") or ""))
         query = "&".join(filter(None, (place.query, urlencode({"digest": layer.digest}))))
         body = RequestBody(size_bytes=layer.size_bytes, open=lambda: _opened(content))
         headers = {"Content-Type": "application/octet-stream"}

@@ -14,7 +14,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
 from urllib.parse import SplitResult, unquote, urlencode, urljoin, urlsplit
@@ -38,7 +38,7 @@ SLOWEST_BYTES_PER_S = 1000
 """Of a body; one that comes slower is cut off."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _DEADLINE = 4
-"""Time for an answer's head, and for a body beside that of its bytes, in time-outs."""
+"""Time for an answer's head, and window in which the speed of a body is judged, in time-outs."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
@@ -69,15 +69,20 @@ class RegistryAnswer:
             RegistryError: It has more bytes than that.
             UnavailableError: It ends too early, or comes too slowly.
         """
-        read = 0
-        allowed_s = _DEADLINE * self._timeout_s + limit_bytes / SLOWEST_BYTES_PER_S
-        with self._deadline.within(allowed_s), _network_errors(self.url):
+        read, window_s = 0, _DEADLINE * self._timeout_s
+        with _network_errors(self.url), ExitStack() as window:
+            window.enter_context(self._deadline.within(window_s))
+            ends = SLOWEST_BYTES_PER_S * window_s
             while block := self._response.read1(_BLOCK):
                 read += len(block)
                 if read > limit_bytes:
                     raise RegistryError(
                         f"{self.url}: expected at most {limit_bytes} bytes, found more"
                     )
+                if read >= ends:  # fast enough: the next window begins
+                    window.close()
+                    window.enter_context(self._deadline.within(window_s))
+                    ends = read + SLOWEST_BYTES_PER_S * window_s
                 yield block
         stated = self.headers.get("Content-Length")
         if self._deadline.is_over or (stated and stated.isdecimal() and int(stated) != read):
@@ -148,7 +153,7 @@ class RegistryConnection:
                     return
                 if status in _REDIRECTS and redirects < MOST_REDIRECTS:
                     redirects += 1
-                    url = urljoin(url, answer.headers.get("Location") or "")
+                    url = joined(url, answer.headers.get("Location") or "")
                     continue
                 challenge = answer.headers.get("WWW-Authenticate", "")
                 if status != 401 or asked or _origin(url) != _origin(self.base):
@@ -177,6 +182,8 @@ class RegistryConnection:
                 deadline = Deadline(connection.sock)
                 with deadline.within(_DEADLINE * self._access.timeout_s):
                     response = connection.getresponse()
+                if deadline.is_over:  # headers that were cut off look like all there are
+                    raise TimeoutError("an answer whose head does not end")
             yield RegistryAnswer(url, response, deadline, self._access.timeout_s)
         finally:
             connection.close()
@@ -255,6 +262,20 @@ class RegistryConnection:
         if not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise RegistryError(f"{realm}: expected a token in JSON, found other content")
         return token
+
+
+def joined(base: str, location: str) -> str:
+    """Return where a redirect or an upload goes.
+
+    Raises:
+        RegistryError: It is no URL.
+    """
+    try:
+        url = urljoin(base, location)
+        _origin(url)
+    except ValueError as error:
+        raise RegistryError(f"{base}: expected URLs, found {location[:200]!r}") from error
+    return url
 
 
 def _origin(url: str) -> str:

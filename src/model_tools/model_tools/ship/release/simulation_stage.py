@@ -46,14 +46,12 @@ def simulate(
         PolicyError: A bundle is not whole, does not walk, or is of another robot.
         OSError: The report cannot be written.
     """
-    loaded, stage = (
-        load_bundle(bundle, kind=JointBundle, instead=_NO_WALK),
-        release.stages.simulation,
-    )
+    loaded = load_bundle(bundle, kind=JointBundle, instead=_NO_WALK)
+    stage = release.stages.simulation
     if stage is None or loaded.sha256 != release.sha256:
         raise ToolError(
-            f"{bundle}: expected {release.name} {release.version} ({release.sha256}) and a stage in "
-            f"simulation, found {loaded.contract.version} ({loaded.sha256})"
+            f"{bundle}: expected {release.name} {release.version} ({release.sha256}), with a stage "
+            f"in simulation, found {loaded.contract.version} ({loaded.sha256})"
         )
     loaded.verify()
     walk_s = stage.walk_s

@@ -129,7 +129,7 @@ def test_challenges_that_are_not_answered(
     challenge: str, evil: HostileRegistry, pull: Pull
 ) -> None:
     evil.answers["/v2/"] = lambda asked: asked.reply(401, b"", {"WWW-Authenticate": challenge})
-    with pytest.raises(RegistryError, match="expected credentials|expected URLs"):
+    with pytest.raises(RegistryError, match=r"expected credentials|expected URLs"):
         pull(f"{evil.place}:1.0.0")
 
 
@@ -182,9 +182,9 @@ def test_another_host_cannot_ask_for_credentials(
 
 def test_plain_http_to_another_machine_is_for_those_who_ask_for_it(pull: Pull) -> None:
     impatient = replace(ACCESS, timeout_s=0.1)
-    with pytest.raises(RegistryError, match="https://registry.invalid/v2/"):
+    with pytest.raises(RegistryError, match=r"https://registry\.invalid/v2/"):
         pull(f"registry.invalid/{NAME}:1.0.0", access=impatient)
-    with pytest.raises(RegistryError, match="http://registry.invalid/v2/"):
+    with pytest.raises(RegistryError, match=r"http://registry\.invalid/v2/"):
         pull(f"registry.invalid/{NAME}:1.0.0", access=replace(impatient, insecure_http=True))
 
 
@@ -232,7 +232,7 @@ def test_tls_is_verified_with_the_authorities_that_are_named(
     place, ca = f"https://{secure.host}/{NAME}", certificate[0]
     assert run("push", bundles(), place, "--ca", ca) == 0
     assert pull(f"{place}:1.0.0", access=replace(ACCESS, ca=ca)).is_new
-    with pytest.raises(RegistryError, match="expected a certificate that .* name its authority"):
+    with pytest.raises(RegistryError, match=r"expected a certificate that .* name its authority"):
         pull(f"{place}:1.0.0")
 
 

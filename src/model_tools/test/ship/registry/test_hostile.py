@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Registries that lie, break off, or never end: refused with the reason, and nothing is installed."""
+"""Registries that lie, break off, or never end: refused, and nothing is installed."""
 
 from __future__ import annotations
 
@@ -276,10 +276,9 @@ def test_manifest_is_parsed_in_the_form_that_is_pushed() -> None:
 
 
 @pytest.mark.fuzz
-@bounded
-@given(changed_bytes(document(layer("policy.yaml"), layer("rknn/policy.rknn"))))
+@given(content=changed_bytes(document(layer("policy.yaml"), layer("rknn/policy.rknn"))))
 def test_changed_manifests_are_parsed_or_refused(content: bytes) -> None:
-    with suppress(RegistryError):
+    with suppress(RegistryError), bounded():
         for title in parse_manifest(content, BUNDLE_TYPE, "here"):
             assert ".." not in title.split("/")
             assert not title.startswith("/")
@@ -318,15 +317,15 @@ def test_layers_that_the_contract_does_not_mean_are_refused(
 def test_signature_is_checked_before_the_contract_is_parsed(
     evil: HostileRegistry, bundles: Bundles, signer: Signer, pull: Pull
 ) -> None:
+    evil.offer(bundles())
     with pytest.raises(BundleError, match="expected a signature in base64"):
-        evil.offer(bundles())
         pull(f"{evil.place}:1.0.0", signer.trusted)
     bundle = signer.sign(bundles())
     (bundle / "policy.yaml").write_text("no: contract", "utf-8")
     layers = {name: (bundle / name).read_bytes() for name in ("policy.yaml", "policy.yaml.sig")}
     evil.contents |= {digest_of(content): content for content in layers.values()}
     evil.contents["1.0.0"] = document(*(layer(*one) for one in layers.items()))
-    with pytest.raises(BundleError, match="a signature of policy.yaml as it is"):
+    with pytest.raises(BundleError, match=r"a signature of policy\.yaml as it is"):
         pull(f"{evil.place}:1.0.0", signer.trusted)
 
 

@@ -144,7 +144,7 @@ def test_expired_channel_is_refused_and_what_is_in_use_stays(
     push(signer.statement(tmp_path / "c.yaml", channel(bundle)), place)
     pull(place, signer.trusted, channel="stable")
     clock.ahead = timedelta(days=31)
-    with pytest.raises(ToolError, match="that has not expired, .*set the clock; what is in use"):
+    with pytest.raises(ToolError, match=r"that has not expired, .*set the clock; what is in use"):
         pull(place, signer.trusted, channel="stable")
     # Not locked out: by its digest or its version, with the signature.
     assert not pull(f"{place}:1.0.0", signer.trusted).is_new
@@ -193,9 +193,9 @@ def test_revoked_version_is_refused_everywhere_and_passed_over(
     assert run("rollback", NAME, "--root", root) == 0
     assert in_use(root)[0] == "1.0.0"
     # A newer statement may take it back; a registry without one changes nothing.
+    other = place.replace(f"/{NAME}", f"/other/{NAME}")
+    push(signer.sign(bundles("1.3.0")), other)
     with pytest.raises(ToolError, match="falls on stairs"):
-        other = place.replace(f"/{NAME}", f"/other/{NAME}")
-        push(signer.sign(bundles("1.3.0")), other)
         pull(f"{other}:1.3.0", signer.trusted, root=root)
     push(signer.statement(tmp_path / "r.yaml", revocations(2)), place)
     assert pull(f"{place}:1.3.0", signer.trusted, root=root).is_new
