@@ -34,13 +34,13 @@ def read_record(folder: Path) -> dict[str, Any]:
             or not isinstance(record["installed_time"], str)
             or not _are_backends(record.get("backends"))
         ):
-            found = "another one"
+            found = "a record with values of other types"
     except FileNotFoundError:
         found = "nothing"
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "other content"
+        found = "content that is no such record"
     if found:
         raise BundleError(
             [
