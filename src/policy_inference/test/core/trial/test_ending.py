@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run whose trial has had its time ends without a fall."""
 
+from itertools import pairwise
+
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.trial.ending import RunEnding
 from policy_inference.interfaces import Mode
@@ -28,7 +30,7 @@ def test_walking_robot_slows_down_rests_and_stands() -> None:
     assert len(commands) == 76
     assert commands[0] == 0.8
     assert commands[26:] == [0.0] * 50
-    steps = [before - after for before, after in zip(commands, commands[1:], strict=False)]
+    steps = [before - after for before, after in pairwise(commands)]
     assert max(steps) < 0.04
     ending.ended()
     assert not robot.controller.command.fading or commands[-1] == 0.0

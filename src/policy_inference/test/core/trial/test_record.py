@@ -189,7 +189,7 @@ class TestWriter:
     def test_without_a_record_that_can_be_written_no_run_begins(self, file: Path) -> None:
         trial, writer = newest(file), TrialWriter()
         file.unlink()
-        with pytest.raises(RefusedError, match="RUN refused: .*No such file.*--node-user"):
+        with pytest.raises(RefusedError, match=r"RUN refused: .*No such file.*--node-user"):
             writer.begin_run(trial)
         writer.close()
 
