@@ -28,6 +28,7 @@ class Temperatures:
         """Subscribe to nothing yet."""
         self._node = node
         self._driver: Any = None
+        self._refused = False
         self._drives_c = list[float]()
 
     def highest_c(self, telemetry: Mapping[str, str]) -> float:
@@ -36,8 +37,12 @@ class Temperatures:
         Args:
             telemetry: Of machine and device, the unit in the key.
         """
-        if self._driver is None:
-            self._driver = self._found_driver()
+        if self._driver is None and not self._refused:
+            try:
+                self._driver = self._found_driver()
+            except Exception as error:  # noqa: BLE001  without the permission for it, as in SROS 2
+                self._refused = True
+                self._node.get_logger().warning(f"temperatures of the drives: {error}")
         reported = [
             number
             for key, text in telemetry.items()

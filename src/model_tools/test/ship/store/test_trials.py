@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A version goes on trial, is kept or ended, and the version in use is always a whole, known one."""
+"""A version goes on trial, is kept or ended; the version in use is always whole and known."""
 
 from __future__ import annotations
 
@@ -96,11 +96,11 @@ def test_status_without_a_trial(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert run("trial", "status", "other", "--root", root) == 1
 
 
-def test_version_that_passed_is_kept(tried: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_that_passed_is_kept(
+    tried: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     assert run("trial", "keep", NAME, "--root", tried) == 1
-    assert "expected a version that passed its trial, found 1.3.0: on trial" in (
-        capsys.readouterr().err
-    )
+    assert "expected a version that passed its trial, found 1.3.0: on trial" in caplog.text
     happens(tried, TrialEvent.PASSED, counts={"run_time_s": 60.0})
     assert status(tried, capsys)["state"] == "passed"
     assert run("trial", "keep", NAME, "--root", tried) == 0
@@ -123,7 +123,7 @@ def test_trial_is_ended_by_a_person(
 
 
 def test_failed_version_is_not_activated_again_without_a_newer_order(
-    tried: Path, trial: Path, bundles: Bundles, capsys: pytest.CaptureFixture[str]
+    tried: Path, trial: Path, bundles: Bundles, caplog: pytest.LogCaptureFixture
 ) -> None:
     fails(tried)
     source = bundles("1.3.0")
@@ -133,9 +133,9 @@ def test_failed_version_is_not_activated_again_without_a_newer_order(
         ["install", source, "--activate"],
         ["install", source, "--trial", trial],
     ):
-        capsys.readouterr()
+        caplog.clear()
         assert run(*args, "--root", tried) == 1
-        message = capsys.readouterr().err
+        message = caplog.text
         assert "tiny 1.3.0: expected a version that did not fail its trial" in message
         assert "tilt_rad 0.6, limit 0.5; --again allows it again" in message
     assert in_use(tried)[0] == "1.2.0"
@@ -167,13 +167,11 @@ def test_trial_of_another_version_ends_the_one_before(
 
 
 def test_first_version_has_no_trial(
-    tmp_path: Path, bundles: Bundles, trial: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, bundles: Bundles, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "empty"
     assert run("install", bundles("1.0.0"), "--trial", trial, "--root", root) == 1
-    assert "expected a version in use, to which a trial that fails goes back" in (
-        capsys.readouterr().err
-    )
+    assert "expected a version in use, to which a trial that fails goes back" in caplog.text
     assert in_use(root) == (None, [])
     assert not (root / NAME / RECORD).exists()
 
@@ -187,30 +185,30 @@ def test_first_version_has_no_trial(
     ],
 )
 def test_trial_that_is_not_valid_changes_nothing(
-    root: Path, trial: Path, text: str, found: str, capsys: pytest.CaptureFixture[str]
+    root: Path, trial: Path, text: str, found: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial.write_text(text)
     assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", root) == 1
-    assert found in capsys.readouterr().err
+    assert found in caplog.text
     assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
     assert newest_trial(root / NAME) is None
 
 
 def test_version_in_use_is_not_tried(
-    root: Path, trial: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run("activate", NAME, "1.2.0", "--trial", trial, "--root", root) == 1
-    assert "expected another version than the one in use" in capsys.readouterr().err
+    assert "expected another version than the one in use" in caplog.text
 
 
 def test_broken_way_back_is_found_before_the_trial(
-    root: Path, trial: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = root / NAME / "1.2.0" / "policy.onnx"
     model.chmod(0o644)
     model.write_bytes(b"other")
     assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", root) == 1
-    assert "1.2.0/policy.onnx" in capsys.readouterr().err
+    assert "1.2.0/policy.onnx" in caplog.text
     assert newest_trial(root / NAME) is None
 
 
@@ -236,20 +234,18 @@ def test_prune_leaves_what_is_on_trial(tried: Path) -> None:
     assert "1.3.0" not in versions(tried)
 
 
-def test_record_that_cannot_be_read_is_found(
-    tried: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_record_that_cannot_be_read_is_found(tried: Path) -> None:
     (tried / NAME / RECORD).unlink()
     (tried / NAME / RECORD).mkdir()
     assert any("expected the record of trials" in problem for problem in problems(tried))
 
 
 def test_unknown_user_of_the_node_is_refused(
-    root: Path, trial: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     args = ["activate", NAME, "1.1.0", "--trial", trial, "--node-user", "no-such-user"]
     assert run(*args, "--root", root) == 1
-    assert "--node-user: expected a user of this machine" in capsys.readouterr().err
+    assert "--node-user: expected a user of this machine" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a file to another user, as root does")
