@@ -6,7 +6,8 @@
 
 The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
 ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. Without
---activate, the version in use does not change.
+--activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
+take it, and go back to the version in use when a gate breaks (docs/trial.md).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING
 from model_tools.commands.arguments import (
     add_public_key,
     add_root,
+    add_trial,
     keys_of,
+    put_into_use,
     root_of,
 )
 
@@ -46,12 +49,13 @@ def run(given: argparse.Namespace) -> int:
 
     root, trusted = root_of(given), keys_of(given)
     done = install(given.source, root, trusted, backends=backends_of(given))
-    return put_into_use(given, done, root, trusted)
+    return use_installed(given, done, root, trusted)
 
 
 def add_use(parser: argparse.ArgumentParser) -> None:
     """Declare how an installed version is put into use."""
     parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    add_trial(parser)
 
 
 def add_backends(parser: argparse.ArgumentParser) -> None:
@@ -70,14 +74,14 @@ def backends_of(given: argparse.Namespace) -> list[str] | None:
     return given.backend.split(",") if given.backend else None
 
 
-def put_into_use(
+def use_installed(
     given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
 ) -> int:
     """Report an installation, and put it into use as `add_use` asks; return the exit status."""
-    from model_tools.ship.store.activation import activate, warn_of_older
+    from model_tools.ship.store.activation import warn_of_older
 
     contract = done.bundle.contract
-    if not given.activate:
+    if not (given.activate or given.trial):
         warn_of_older(root / contract.name, contract.version)
     _log.info(
         "%s: %s%s%s",
@@ -93,7 +97,6 @@ def put_into_use(
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
         )
-    if given.activate:
-        activate(root, contract.name, contract.version, trusted)
-        _log.info("%s %s is in use", contract.name, contract.version)
+    if given.activate or given.trial:
+        _log.info(put_into_use(given, root, contract.name, contract.version, trusted))
     return 0

@@ -23,7 +23,7 @@ from model_tools.commands.arguments import (
     keys_of,
     root_of,
 )
-from model_tools.commands.install import add_backends, add_use, backends_of, put_into_use
+from model_tools.commands.install import add_backends, add_use, backends_of, use_installed
 
 _log = logging.getLogger("model_tools")
 
@@ -81,10 +81,10 @@ def run(given: argparse.Namespace) -> int:
         root = root_of(given)
         progress = byte_progress("pull")
         done = pull_to_store(request, access, root, trusted, progress)
-        return put_into_use(given, done, root, trusted)
-    if given.activate or given.allow_downgrade is not None:
+        return use_installed(given, done, root, trusted)
+    if given.activate or given.trial or given.allow_downgrade is not None:
         raise ToolError(
-            "--activate, --allow-downgrade: expected them with --install, found it missing"
+            "--activate, --trial, --allow-downgrade: expected them with --install, found it missing"
         )
     output = given.output or Path(reference.name)
     progress = byte_progress("pull")

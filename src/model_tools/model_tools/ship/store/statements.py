@@ -196,6 +196,20 @@ def revoked_versions(model: Path) -> Mapping[str, str]:
     return statement.versions if isinstance(statement, RevocationStatement) else {}
 
 
+def refuse_revoked(model: Path, version: str) -> None:
+    """Raise an error where a version is revoked, as this robot knows it.
+
+    Raises:
+        ToolError: It is.
+        BundleError: As `revoked_versions`.
+    """
+    reason = revoked_versions(model).get(version)
+    if reason is not None:
+        raise ToolError(
+            f"{model / version}: expected a version that is not revoked, found that it is: {reason}"
+        )
+
+
 def require_newer(
     new: ChannelStatement | RevocationStatement,
     before: ChannelStatement | RevocationStatement | None,
