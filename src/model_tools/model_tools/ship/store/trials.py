@@ -59,8 +59,9 @@ def begin_trial(
             the record, or who runs this.
 
     Raises:
-        ToolError: It is not installed or is revoked; no version is in use, or this one is; it failed a trial;
-            another installer is at work; the root cannot be written; there is no such user.
+        ToolError: It is not installed or is revoked; no version is in use, or this one is; it
+            failed a trial; another installer is at work; the root cannot be written; there is no
+            such user.
         BundleError: A version is not whole, or not signed; the `trial.yaml` is not valid.
         PolicyError: `current` is broken, or the record cannot be read.
     """
