@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Versions of the walking policy that ships: the same one, and one that limps under payload."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+SHIPPED = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+
+
+def renumbered_bundle(bundle: Path, folder: Path, version: str) -> Path:
+    """Copy a bundle and give it another version; return the folder."""
+    shutil.copytree(bundle, folder)
+    _change(folder, r"^version: .*$", f'version: "{version}"')
+    return folder
+
+
+def limping_bundle(folder: Path, version: str) -> Path:
+    """Write the policy that ships with softer joints, with which it walks only unloaded."""
+    renumbered_bundle(SHIPPED, folder, version)
+    _change(folder, r"^  stiffness: 30.0$", "  stiffness: 15.0")
+    return folder
+
+
+def _change(bundle: Path, old: str, new: str) -> None:
+    file = bundle / "policy.yaml"
+    text, count = re.subn(old, new, file.read_text("utf-8"), count=1, flags=re.MULTILINE)
+    assert count == 1
+    file.write_text(text, "utf-8")
