@@ -182,7 +182,8 @@ def judge_fleet(
     Args:
         reading: Of the fleet.
         only: Robots to judge; None for all that were read.
-        policy: NAME@VERSION that each must run to be healthy; empty for any.
+        policy: NAME@VERSION that each must run to be healthy, a trial of it being over; empty
+            for any.
         run_s: Time in RUN that each must have with what it runs, s.
     """
     names = sorted(reading.samples if only is None else set(only))
@@ -212,6 +213,12 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Robo
         remarks.append((UNKNOWN, "it reports no policy", None))
     elif policy and state.policy != policy:
         remarks.append((UNKNOWN, f"it runs {state.policy}, expected {policy}", None))
+    elif policy and _trial_of(samples) == "open":
+        done, whole = (
+            max(_values(samples, f"trial_run_{what}"), default=0.0)
+            for what in ("seconds", "limit_seconds")
+        )
+        remarks.append((UNKNOWN, f"its trial is under way: {done:.0f} of {whole:.0f} s", None))
     elif state.run_s < run_s:
         text = f"{state.run_s:.0f} s of RUN with this version, expected {run_s:g} s"
         remarks.append((UNKNOWN, text, None))
@@ -242,14 +249,19 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
 
 def _stage(samples: Sequence[Sample]) -> str:
     names = {name for name, _, _ in samples}
-    running = {labels["version"] for name, labels, _ in samples if name == "info"}
-    tried = {labels["version"] for name, labels, _ in samples if name == "trial_info"}
-    states = {labels["state"] for name, labels, value in samples if name == "trial_state" and value}
-    if not running:
+    if "info" not in names:
         return UNKNOWN
-    if running & tried and states & {"open", "passed"}:
+    if _trial_of(samples) in ("open", "passed"):
         return "canary"
     return "shadow" if "shadow_info" in names else "production"
+
+
+def _trial_of(samples: Sequence[Sample]) -> str:
+    """Return the state of the trial of the version that runs; empty if it has none."""
+    running = {labels["version"] for name, labels, _ in samples if name == "info"}
+    tried = {labels["version"] for name, labels, _ in samples if name == "trial_info"}
+    states = [labels["state"] for name, labels, value in samples if name == "trial_state" and value]
+    return states[0] if running & tried and states else ""
 
 
 def _values(samples: Iterable[Sample], wanted: str, **labels: str) -> Iterator[float]:

@@ -164,6 +164,13 @@ def test_stage_is_that_of_what_runs(web: Web, more: str, stage: str, health: str
     assert (state.stage, state.health) == (stage, health)
 
 
+def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:
+    text = metrics() + TRIAL.format(version="1.3.0", open=1, failed=0)
+    reading = read_robots({"a": web.robot("/a", text)})
+    (state,) = judge_fleet(reading, policy="walk@1.3.0")
+    assert (state.health, state.reasons) == ("unknown", ("its trial is under way: 0 of 0 s",))
+
+
 @pytest.mark.parametrize("text", ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics"])
 def test_robot_without_data_is_unknown(web: Web, text: str) -> None:
     states = judge_fleet(read_robots({"a": web.robot("/a", text)}))
