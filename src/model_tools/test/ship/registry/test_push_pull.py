@@ -20,6 +20,7 @@ from policy_inference.errors import BundleError
 
 from ..store.conftest import Bundles
 from ..store.stores import NAME, hidden_names, in_use, problems, run, versions
+from ..store.test_robot import run_as_robot
 from .conftest import OTHER_MODEL, Pull, Server, Servers, Signer, push
 
 TwoBackends = Callable[..., Path]
@@ -183,6 +184,14 @@ def test_full_disk_is_refused_and_leaves_what_was_there(
             pull(f"{place}:1.3.0", root=root)
     assert in_use(root)[0] == "1.2.0"
     assert pull(f"{place}:1.3.0", root=root).is_new
+
+
+def test_pull_needs_only_what_a_robot_has(tmp_path: Path, bundles: Bundles, place: str) -> None:
+    push(bundles(), place)
+    run_as_robot(
+        [["pull", f"{place}:1.0.0", "--install", "--activate", "--root", str(tmp_path / "models")]]
+    )
+    assert in_use(tmp_path / "models") == ("1.0.0", [])
 
 
 def test_two_pulls_of_one_bundle_do_not_meet(
