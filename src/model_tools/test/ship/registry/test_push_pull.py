@@ -14,6 +14,7 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.ship.registry import client
+from model_tools.ship.registry.manifest import Layer
 from model_tools.ship.registry.push import bundle_digest
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
@@ -156,7 +157,7 @@ def test_registry_that_is_killed_in_the_middle_is_continued(
     push(bundles(), place)
     real, calls = client.RegistryRepository.download, list[str]()
 
-    def dies(self: client.RegistryRepository, layer: client.Layer, *args: object) -> None:
+    def dies(self: client.RegistryRepository, layer: Layer, *args: object) -> None:
         calls.append(layer.title)
         if len(calls) == 2:
             server.stop()
