@@ -138,6 +138,8 @@ def silent(asked: Asked) -> None:
         (lambda asked: asked.reply(302, b"", {"Location": "http://10.0.0.1/x"}), "found 'http://10"),
         (lambda asked: asked.reply(302, b"", {"Location": "https://u:p@x/"}), "found 'https://u"),
         (lambda asked: asked.reply(302, b"", {"Location": "http://[x"}), "expected URLs"),
+        (lambda asked: asked.reply(302, b"", {"Location": "/\xe9 \x01"}), "expected an answer"),
+        (lambda asked: asked.reply(302, b"", {"Location": f"https://{'x' * 70}"}), "expected an a"),
         (lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}), "ended after 1|0 more"),
         (lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}), "expected an answer"),
     ],

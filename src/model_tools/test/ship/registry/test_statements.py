@@ -276,6 +276,12 @@ def test_statement_from_the_future_is_not_signed(
     assert "not in the future" in caplog.text
 
 
+def test_examples_are_statements() -> None:
+    files = sorted((Path(__file__).parents[5] / "examples/registry").glob("*.yaml"))
+    kinds = [parse_statement(file.read_bytes(), file).kind for file in files]
+    assert kinds == ["channel", "downgrade", "revocations"]
+
+
 def test_contract_is_no_statement_and_statement_no_contract(
     bundles: Bundles, signer: Signer, place: str, tmp_path: Path
 ) -> None:
