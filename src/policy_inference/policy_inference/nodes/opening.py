@@ -38,7 +38,7 @@ def open_policy(
     bundle = _load(kind, request)
     limits = limits_in_force(bundle.contract, request.stricter_limits)
     with forwarded_to(logger):
-        return kind.open(request, request.options, bundle, limits, clock)
+        return kind.open(request, request.own_options, bundle, limits, clock)
 
 
 def open_replacement(

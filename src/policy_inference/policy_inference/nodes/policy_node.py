@@ -43,8 +43,9 @@ from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.status import Reported, StatusReporter
-from policy_inference.nodes.tick_observer import TickObserver
+from policy_inference.nodes.tick_observer import TickObserver, TickObservers
 
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
@@ -62,6 +63,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
+    shadow: NodeShadow | None
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -89,7 +91,21 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     @abstractmethod
     def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy."""
+        """Return what observes the ticks of a policy beside its shadow."""
+
+    def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
+        """Return what observes the ticks of a policy, its shadow first if one is asked for."""
+        self.shadow = self.shadow_of(policy, values)
+        observer = self.observer_of(policy, group, values)
+        return observer if self.shadow is None else TickObservers(self.shadow, observer)
+
+    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
+        """Open the shadow that the parameters ask for; None where they ask for none.
+
+        Raises:
+            PolicyError: It cannot be opened, or not be the shadow of this policy.
+        """
+        return None
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
@@ -113,7 +129,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
-        self.observer = self.observer_of(policy, group, values)
+        self.observer = self._observer(policy, group, values)
         self._closers.callback(self.observer.close)
         self.reporter = StatusReporter(
             self,
@@ -124,6 +140,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 pacer=self._pacer,
                 observer=self.observer,
                 senders_problem=self._senders_problem,
+                shadow=self.shadow,
             ),
         )
         self._closers.callback(self.reporter.close)
