@@ -96,7 +96,7 @@ def eight_bits(bundle: JointBundle, tmp_path_factory: pytest.TempPathFactory) ->
         "sha256": hashlib.sha256((folder / "int8.onnx").read_bytes()).hexdigest(),
         "precision": "int8",
     }
-    contract["version"] = "9.9.9"
+    contract["version"], contract["limits"] = "9.9.9", {}
     (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     return folder
 
@@ -108,7 +108,7 @@ def test_divergence_of_8_bits_is_what_compare_and_replay_find(
     backend, _ = open_backend(bundle, ["onnx"])
     schedule = evenly_timed([(0.5, 0.0, 0.0), (0.3, 0.2, 0.4)], each_s=WALK_S / 2)
     with ShadowedPolicy(bundle, backend, tmp_path / "flight", eight_bits, mode) as policy:
-        walk(World(), policy, schedule, duration_s=WALK_S)
+        walk(World(), policy, schedule, duration_s=WALK_S, until=None)
     policy.process.close()
     backend.close()
     contract = bundle.contract
@@ -126,9 +126,13 @@ def test_divergence_of_8_bits_is_what_compare_and_replay_find(
     assert 0.001 < divergence.max.max() < 1.0
     if mode is ShadowMode.FREE:
         return
-    # `compare` on the rows of the recording measures raw actions: the scale makes targets of them.
-    _, other = compare(candidates([bundle, shadow], ["onnx"], {}), [policy.place])
-    (on_rows,) = [rows for rows in other.on_rows if rows.source != "golden rows"]
+    # On what the active policy was given. `compare` measures raw actions: the scale makes targets
+    # of them.
+    ticks = [tick for tick in FlightRecording(policy.place).ticks() if tick.target is not None]
+    rows = tmp_path / "rows.npz"
+    np.savez(rows, obs=np.concatenate([tick.inputs["obs"] for tick in ticks]))
+    _, other = compare(candidates([bundle, shadow], ["onnx"], {}), [rows])
+    (on_rows,) = [found for found in other.on_rows if found.source != "golden rows"]
     (term,) = contract.action.terms
     assert on_rows.count == divergence.compared
     np.testing.assert_allclose(divergence.mean, on_rows.action.mae_each * term.scale, atol=1e-6)

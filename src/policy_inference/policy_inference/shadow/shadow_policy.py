@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from enum import Enum
 
 import numpy as np
+import numpy.typing as npt
 
 from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.bundle.contract import JointContract
@@ -21,6 +22,8 @@ from policy_inference.core.state import RobotState, StateVector
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.interfaces import F64, Backend, Kind
+
+Places = npt.NDArray[np.intp]
 
 
 class ShadowMode(str, Enum):
@@ -82,7 +85,7 @@ class ShadowPolicy:
         self._active = ActionDecoder(active, self._seen["last_action"])
         self._low, self._high = joint_limits(active, self._active)
         robot = active.joints.on_robot()
-        self._places = np.array([robot.index(name) for name in contract.joints.on_robot()])
+        self._places: Places = np.array([robot.index(each) for each in contract.joints.on_robot()])
         self._gather = _Gather(self._seen, self._state, self._places)
         self._actions = _Actions(contract, active)
         self._theirs, self._command = np.zeros(self._last_action.size), np.zeros(len(robot))
@@ -245,15 +248,14 @@ def _kinds(contract: JointContract) -> dict[str, str]:
 class _Gather:
     """Copies what is measured from the active policy's state into that of the shadow."""
 
-    def __init__(self, seen: StateVector, state: RobotState, places: Sequence[int]) -> None:
+    def __init__(self, seen: StateVector, state: RobotState, places: Places) -> None:
         parts = [(seen.slices[name], state.slices[name], name) for name in state.sensed]
         self._source, self._into = (
             np.concatenate(indices)
             for indices in zip(
                 *(
                     (
-                        source.start
-                        + (np.asarray(places) if is_per_joint(name) else _count(source)),
+                        source.start + (places if is_per_joint(name) else _count(source)),
                         into.start + _count(into),
                     )
                     for source, into, name in parts
@@ -306,5 +308,5 @@ def _rows(contract: JointContract) -> Iterator[tuple[str, float, float]]:
         )
 
 
-def _count(part: slice) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _count(part: slice) -> Places:
     return np.arange(part.stop - part.start)

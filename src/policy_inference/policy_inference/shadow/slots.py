@@ -95,7 +95,7 @@ class Slots:
             bits,
             answer.beyond_limits,
         )
-        if answer.target is not None:
+        if answer.target is not None and answer.active_target is not None:
             self.targets[slot] = answer.target, answer.active_target
 
     def read(self, slot: int) -> ShadowAnswer:

@@ -38,6 +38,6 @@ class Faulty(OnnxBackend):
                 array[...] = np.nan
         elif fault == "scale":
             for array in self.outputs.values():
-                array *= 2.0
+                np.multiply(array, 2.0, out=array)
         elif fault == "exit":
             os._exit(7)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,7 @@ from policy_inference.shadow.divergence import Divergence
 JOINTS = ("hip", "knee")
 
 
-def answer(difference: tuple[float, float], **more: object) -> ShadowAnswer:
+def answer(difference: tuple[float, float], **more: Any) -> ShadowAnswer:
     active = np.array([0.5, -0.5])
     found = ShadowAnswer(
         0, ShadowOutcome.COMPARED, target=active + difference, active_target=active
@@ -30,7 +32,9 @@ def test_distances_are_measured_per_joint_and_in_steps() -> None:
     np.testing.assert_allclose(divergence.mean, [0.7 / 3, 0.1 / 3])
     np.testing.assert_allclose(divergence.rms, [0.5 / np.sqrt(3), 0.1 / np.sqrt(3)])
     np.testing.assert_allclose(divergence.max, [0.4, 0.1])
-    np.testing.assert_allclose(divergence.in_steps(divergence.max), [0.8, 0.4])
+    steps = divergence.in_steps(divergence.max)
+    assert steps is not None
+    np.testing.assert_allclose(steps, [0.8, 0.4])
 
 
 def test_only_compared_ticks_count_for_distances_and_only_runs_for_durations() -> None:

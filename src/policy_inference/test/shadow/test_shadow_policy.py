@@ -31,7 +31,12 @@ RECURRENT = {
     "model.outputs": {"h_out": {"shape": [1, 2]}},
     "state": [{"input": "h_in", "output": "h_out"}],
 }
-MEMORIES = {"nothing": {}, "history": HISTORY, "phase": PHASE, "recurrent": RECURRENT}
+MEMORIES: Mapping[str, Mapping[str, object]] = {
+    "nothing": {},
+    "history": HISTORY,
+    "phase": PHASE,
+    "recurrent": RECURRENT,
+}
 PERMUTED = {
     "joints.names": ["b", "c", "a"],
     "joints.robot_names": {"a": "hip", "b": "knee", "c": "ankle"},
@@ -175,6 +180,7 @@ def test_joints_in_another_order_with_other_names_and_scales_are_the_same_robot(
     np.testing.assert_array_equal(first[15:18], 0.0)
     answer, output = shadowed.answers[-1], shadowed.backend.outputs["actions"][0]
     wanted = [2.0 * output[1], 0.5 * output[2] - 0.2, 0.25 * output[0] + 0.1]
+    assert answer.target is not None
     np.testing.assert_allclose(answer.target, wanted, rtol=1e-6)
 
 
