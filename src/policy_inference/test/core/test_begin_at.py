@@ -30,9 +30,7 @@ def known(robot: Robot, targets: Targets) -> ControllerState:
     )
 
 
-def continued(
-    robot: Robot, targets: Targets, changes: Mapping[str, object] | None = None
-) -> Robot:
+def continued(robot: Robot, targets: Targets, changes: Mapping[str, object] | None = None) -> Robot:
     """Return a robot under a new controller that begins there."""
     other = Robot(changes)
     other.now_ns, other.sensed = robot.now_ns, robot.sensed

@@ -15,8 +15,8 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import state_names
+from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
-from model_tools.prove.replaying.robot import RecordedClock, RecordedState
 from model_tools.prove.replaying.stages import INPUTS, TickStages
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.core.chunks.controller import camera_input, chunk_controller, state_sizes

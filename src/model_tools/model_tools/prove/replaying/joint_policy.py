@@ -11,8 +11,8 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.terms import frames
 from model_tools.prove.replaying.recorded_inputs import fit, input_names, output_names, shapes
+from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
-from model_tools.prove.replaying.robot import RecordedClock, RecordedState
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.comparison.open_loop import joints
@@ -139,9 +139,7 @@ class RecordedJointPolicy:
     @property
     def _answer_known(self) -> bool:
         """Whether the model is run on what the robot's was, or on what a policy of its own has."""
-        return self._seeded or (
-            not self._missing_frames and (self._carried or not self._recurrent)
-        )
+        return self._seeded or (not self._missing_frames and (self._carried or not self._recurrent))
 
     @property
     def known(self) -> bool:

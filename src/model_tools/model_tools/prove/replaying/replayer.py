@@ -5,20 +5,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded, command_names, state_names
+from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedPolicy
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick, rule_of
-from model_tools.prove.replaying.robot import (
-    RecordedClock,
-    RecordedPolicy,
-    ReplayedRobot,
-    beginning,
-    begins_afresh,
-)
+from model_tools.prove.replaying.robot import ReplayedRobot, beginning, begins_afresh
 from model_tools.prove.replaying.stages import (
     COMMAND,
     GUARD,
@@ -97,15 +92,9 @@ class Replayer:
         state, inputs = first.state, first.controller.inputs
         self._body, self._make = contract, make
         self._recorded = Recorded(bundle, info, state)
-        for what, needed, there in (
-            ("ages", inputs, info.inputs),
-            ("fields of the state", state.slices, info.fields),
-        ):
-            if seeded and (unknown := [name for name in needed if name not in there]):
-                raise ToolError(
-                    f"{bundle.path}: expected a recording of what the policy needs, "
-                    f"found no {what} for {', '.join(unknown)}"
-                )
+        if seeded:
+            _require_recorded(bundle, "ages", inputs, info.inputs)
+            _require_recorded(bundle, "fields of the state", state.slices, info.fields)
         self.joints, self._slices = info.joints, state.slices
         names = contract.joints.names
         self._names = {
@@ -279,3 +268,13 @@ class Replayer:
 def _fields(name: str) -> list[str]:
     """Return the fields of the state that an input gives."""
     return [field.name for field in fields_of(name)] or [f"{EXTERNAL}{name}"]
+
+
+def _require_recorded(
+    bundle: Bundle, what: str, needed: Iterable[str], found: Collection[str]
+) -> None:
+    if unknown := [name for name in needed if name not in found]:
+        raise ToolError(
+            f"{bundle.path}: expected a recording of what the policy needs, "
+            f"found no {what} for {', '.join(unknown)}"
+        )

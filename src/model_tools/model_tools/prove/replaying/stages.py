@@ -144,7 +144,9 @@ def _number(value: float) -> str:
 class TickStages:
     """The stages, for one tick."""
 
-    def __init__(self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float) -> None:
+    def __init__(
+        self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float
+    ) -> None:
         """Judge a tick, which is at this time since the first of the recording."""
         self._stages, self._number, self._time_s = stages, tick.number, time_s
         self._judged = {name: stage.judged for name, stage in stages.items()}
