@@ -110,6 +110,11 @@ class JointCheck:
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
+    def begin_at(self, position: F64, now_ns: int) -> None:
+        """Believe this pose [joints], rad, as of now."""
+        self._seen_ns = now_ns
+        self._believe(position, now_ns)
+
     def continue_from(self, before: JointCheck) -> None:
         """Believe what another one of the same joints does."""
         self._believed[:], self._seen[:] = before._believed, before._seen
@@ -143,7 +148,7 @@ class JointCheck:
         if not self._within[:2].all():
             self._agreeing = 0
             return self._beyond() if np.isfinite(self._sample).all() else ""
-        # At rest nothing tells a robot that was moved in an outage from a driver that starts wrong.
+        # At rest, a robot that was moved in an outage and a driver that starts wrong look the same.
         trusting = self.in_motion or not self.lost
         reach = self._reached(now_ns - (self._believed_ns or 0) if trusting else 0)
         way = self._way(position, self._believed)
