@@ -8,9 +8,9 @@ The recorded messages, ages and requests drive the real controller. State, obser
 target, command and mode are compared with what was recorded: bit for bit on the same machine and
 back end, else by the limits of the model's precision. The first tick and value that differ are
 named. A bundle of another policy (`--bundle`) is followed: it observes in each tick what was
-measured and commanded, and what it would have answered is shown, not judged. The exit status is 1
-if the same policy gives other commands. The output folder gets report.html, which shows what
-happened, and replay.json.
+measured and commanded, and what it would have answered is shown, not judged, with the figures that
+a node counts of a shadow (`--mode`, docs/shadow.md). The exit status is 1 if the same policy gives
+other commands. The output folder gets report.html, which shows what happened, and replay.json.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ class NodeShadow:
             self._node.get_logger().error(self._problem)
 
     def recorded_settings(self) -> dict[str, str]:
-        """Return what the head of a recording says of it, by name."""
+        """Return its entries in the head of a recording, by name."""
         return {f"shadow.{name}": text for name, text in self._facts._asdict().items()}
 
     def diagnostics(self) -> dict[str, str]:

@@ -127,7 +127,7 @@ class ShadowPolicy:
             found = self._run(tick, active_target)
         if self._followed:
             self._actions.theirs(self._active.raw, active_target, self._theirs)
-            self._bounds.resume(command[self._places])
+            self._bounds.begin_at(command[self._places])
         return found
 
     def _begin(self) -> None:
