@@ -43,6 +43,7 @@ from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.status import Reported, StatusReporter
 from policy_inference.nodes.tick_observer import TickObserver, TickObservers
 from policy_inference.nodes.trial import NodeTrial
@@ -64,6 +65,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     sampler: Sampler
     observer: TickObserver
     trial: NodeTrial
+    shadow: NodeShadow | None
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -91,7 +93,22 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     @abstractmethod
     def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy."""
+        """Return what observes the ticks of a policy beside its shadow."""
+
+    def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
+        """Return what observes the ticks of a policy, its shadow first if one is asked for."""
+        self.shadow, self.trial = self.shadow_of(policy, values), NodeTrial(self, policy)
+        # The recorder before the trial: it has the tick in which the trial ends a run.
+        observers = [self.observer_of(policy, group, values), self.trial]
+        return TickObservers(*([] if self.shadow is None else [self.shadow]), *observers)
+
+    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
+        """Open the shadow that the parameters ask for; None where they ask for none.
+
+        Raises:
+            PolicyError: It cannot be opened, or not be the shadow of this policy.
+        """
+        return None
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
@@ -115,9 +132,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
-        self.trial = NodeTrial(self, policy)
-        # The recorder first: it has the tick in which the trial ends a run.
-        self.observer = TickObservers(self.observer_of(policy, group, values), self.trial)
+        self.observer = self._observer(policy, group, values)
         self._closers.callback(self.observer.close)
         self.reporter = StatusReporter(
             self,
@@ -129,6 +144,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 observer=self.observer,
                 senders_problem=self._senders_problem,
                 trial=self.trial,
+                shadow=self.shadow,
             ),
         )
         self._closers.callback(self.reporter.close)

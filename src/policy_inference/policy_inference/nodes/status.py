@@ -23,6 +23,7 @@ from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import TickObserver
 from policy_inference.nodes.trial import NodeTrial
 
@@ -45,6 +46,8 @@ class Reported:
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
     trial: NodeTrial
+    shadow: NodeShadow | None
+    """What runs beside the policy."""
 
 
 class StatusReporter:
@@ -205,6 +208,7 @@ class StatusReporter:
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
             trial=self._reported.trial.status(),
+            shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
         )
 
     def _inputs(self) -> list[InputStatus]:
