@@ -23,6 +23,8 @@ DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(B
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
+DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
+  $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet
 
 # Tests with this marker: on all cores, and two more at a time, since those over ROS mostly wait;
 # then those that go by the clock, alone. Status 5: there is no such test.
@@ -35,7 +37,7 @@ tests = $(IN_WORKSPACE) status=0; ran=; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-slow test-cpp test-torch test-rknn \
-  test-lerobot acceptance sbom train train-act demo demo-act bench clean
+  test-lerobot acceptance sbom train train-act demo demo-act demo-fleet bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -111,6 +113,9 @@ demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
+
+demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
+	@$(IN_WORKSPACE) robot_sim_demo_fleet $(DEMO_FLEET_ARGS)
 
 bench: setup-lerobot  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter)
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))

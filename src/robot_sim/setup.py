@@ -51,6 +51,7 @@ setup(
             "lite3_emulator = robot_sim.nodes.start:lite3_emulator",
             "robot_sim_demo = robot_sim.demo.main:main",
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
+            "robot_sim_demo_fleet = robot_sim.demo.fleet.main:main",
             "sim_node = robot_sim.nodes.start:sim_node",
         ]
     },

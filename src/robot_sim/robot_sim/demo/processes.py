@@ -65,47 +65,44 @@ def run_demo(
     return 1
 
 
-class NodeProcess:
-    """One node in a process group of its own, so that Ctrl-C in a terminal does not end it."""
+class OwnProcess:
+    """A process in a group of its own, so that Ctrl-C in a terminal does not end it."""
 
     def __init__(
         self,
-        command: str,
-        parameters: Mapping[str, Any],
+        name: str,
+        words: Sequence[str],
         log: Path,
         *,
-        remappings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        niceness: int = 0,
     ) -> None:
-        """Start the command.
+        """Start it.
 
         Args:
-            command: Name of the command, on the PATH.
-            parameters: ROS parameters by name: booleans, numbers, texts, lists of them.
+            name: For messages.
+            words: Command and arguments.
             log: File for all that it prints.
-            remappings: Names to remap.
+            environment: Variables beside those of this process.
+            niceness: How far its priority is below that of this process.
 
         Raises:
             SimError: There is no such command.
         """
-        self.name, self.log = command, log
-        words = [command, "--ros-args"]
-        for name, value in parameters.items():
-            # JSON is YAML, and keeps a text like "2026" a text.
-            words += ["-p", f"{name}:={json.dumps(value)}"]
-        for old, new in (remappings or {}).items():
-            words += ["-r", f"{old}:={new}"]
+        self.name, self.log = name, log
         try:
             with log.open("wb") as stream:
                 self._process = subprocess.Popen(
-                    words,
+                    ["nice", "-n", str(niceness), *words] if niceness else words,
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=stream,
                     start_new_session=True,
+                    env={**os.environ, **(environment or {})},
                 )
         except FileNotFoundError:
             raise SimError(
-                f"{command}: expected a command on the PATH, found none; build the "
+                f"{words[0]}: expected a command on the PATH, found none; build the "
                 "workspace and source install/setup.bash"
             ) from None
 
@@ -163,6 +160,41 @@ class NodeProcess:
             except SimError:
                 self.send(signal.SIGKILL)
         return self._process.wait()
+
+
+class NodeProcess(OwnProcess):
+    """One node."""
+
+    def __init__(
+        self,
+        command: str,
+        parameters: Mapping[str, Any],
+        log: Path,
+        *,
+        remappings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        niceness: int = 0,
+    ) -> None:
+        """Start the command.
+
+        Args:
+            command: Name of the command, on the PATH.
+            parameters: ROS parameters by name: booleans, numbers, texts, lists of them.
+            log: File for all that it prints.
+            remappings: Names to remap.
+            environment: Variables beside those of this process.
+            niceness: How far its priority is below that of this process.
+
+        Raises:
+            SimError: There is no such command.
+        """
+        words = [command, "--ros-args"]
+        for name, value in parameters.items():
+            # JSON is YAML, and keeps a text like "2026" a text.
+            words += ["-p", f"{name}:={json.dumps(value)}"]
+        for old, new in (remappings or {}).items():
+            words += ["-r", f"{old}:={new}"]
+        super().__init__(command, words, log, environment=environment, niceness=niceness)
 
 
 class Processes:

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Versions of the walking policy that ships, made for the demo and signed with a key of its own."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from robot_sim.errors import SimError
+
+Changes = Mapping[str, str]
+"""What stands in place of a part of `policy.yaml`, by a pattern that matches once."""
+WRONG_SCALE: Changes = {r"(term: base_ang_vel, scale:) 0\.25": r"\1 0.5"}
+"""Angular velocities count twice: in simulation it still walks."""
+LIMPING: Changes = {r"^  stiffness: 30\.0$": "  stiffness: 20.0"}
+"""Softer joints: it walks, as long as it carries nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A version that may be released.
+
+    Attributes:
+        title: For people.
+        version: Of the bundle.
+        folder: Of the bundle, signed.
+        changes: What makes it another one than the policy that ships.
+    """
+
+    title: str
+    version: str
+    folder: Path
+    changes: Changes = field(default_factory=dict)
+
+
+class Workshop:
+    """Makes candidates from a bundle.
+
+    Attributes:
+        public_key: File that robots need.
+    """
+
+    def __init__(self, shipped: Path, folder: Path) -> None:
+        """Make a pair of keys; `openssl` must be there."""
+        self._shipped, self._folder = shipped, folder
+        self.private_key, self.public_key = folder / "private.pem", folder / "public.pem"
+        _openssl("genpkey", "-algorithm", "ed25519", "-out", str(self.private_key))
+        _openssl("pkey", "-in", str(self.private_key), "-pubout", "-out", str(self.public_key))
+
+    def make(self, title: str, version: str, changes: Changes | None = None) -> Candidate:
+        """Return a version that is not signed yet.
+
+        Raises:
+            SimError: A pattern does not match once.
+        """
+        made = self._folder / f"bundle_{version}"
+        shutil.copytree(self._shipped, made)
+        file = made / "policy.yaml"
+        text = file.read_text("utf-8")
+        changes = changes or {}
+        for pattern, new in {r"^version: .*$": f'version: "{version}"', **changes}.items():
+            text, count = re.subn(pattern, new, text, flags=re.MULTILINE)
+            if count != 1:
+                raise SimError(f"{file}: expected {pattern!r} once, found it {count} times")
+        file.write_text(text, "utf-8")
+        return Candidate(title=title, version=version, folder=made, changes=changes)
+
+
+def _openssl(*words: str) -> None:
+    subprocess.run(["openssl", *words], check=True, capture_output=True)

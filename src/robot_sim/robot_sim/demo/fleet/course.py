@@ -1,0 +1,205 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A candidate goes through the stages of a release, as far as its evidence lets it."""
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from robot_sim.demo.fleet.candidates import Candidate
+from robot_sim.demo.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
+from robot_sim.demo.fleet.robot import FleetRobot
+from robot_sim.errors import SimError
+
+_WALK_S = 4.0
+_SHADOW_TICKS = 500
+_CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
+_LIMITS: Mapping[str, Mapping[str, float]] = {
+    "simulation": {"walk_s": _WALK_S},
+    "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
+    "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
+}
+"""Of the demo, beside the usual ones: a real release takes days, this one minutes."""
+_HEALTHY_WITHIN_S = 240.0
+_ASKED_WITHIN_S = 240.0
+_BY = "demo"
+_log = logging.getLogger("robot_sim_demo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Where a release has ended.
+
+    Attributes:
+        candidate: What was to be released.
+        digest: Its address in the registry.
+        stage: In which it ended: production, if nothing stopped it.
+        reason: Why it was stopped there; empty if it was not.
+        evidence: What the release file says of each stage.
+    """
+
+    candidate: Candidate
+    digest: str
+    stage: str
+    reason: str
+    evidence: Mapping[str, Any]
+
+
+class Course:
+    """Brings candidates through the stages, one after another."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        """Take the fleet; all its robots walk."""
+        self._fleet = fleet
+        self._folder = fleet.folder / "releases"
+        self._folder.mkdir()
+        self.trials = {
+            CANARY: self._trial(CANARY, _CANARY_TRIAL_S),
+            PRODUCTION: self._trial(PRODUCTION, _PRODUCTION_TRIAL_S),
+        }
+
+    def _trial(self, wave: str, run_time_s: float) -> Path:
+        file = self._folder / f"trial_{wave}.yaml"
+        file.write_text(yaml.safe_dump({"run_time_s": run_time_s}), "utf-8")
+        return file
+
+    def release(self, candidate: Candidate, baseline: Candidate) -> Outcome:
+        """Release a candidate; return how far it came.
+
+        Raises:
+            SimError: A command failed that should not.
+        """
+        fleet, file = self._fleet, self._folder / f"{candidate.version}.release.yaml"
+        digest = fleet.publish(candidate)
+        words = ("release", "new", candidate.folder, "--baseline", baseline.folder)
+        fleet.run(*words, "--output", file)
+        self._limit(file)
+        stages = (
+            ("simulation", lambda: self._simulate(file, candidate, baseline)),
+            ("shadow", lambda: self._shadow(file, candidate, digest)),
+            ("canary", lambda: self._canary(file, candidate, digest)),
+            ("production", lambda: self._production(file, candidate, digest)),
+        )
+        for stage, prove in stages:
+            self._say(candidate, stage)
+            prove()
+            found = fleet.ask("release", "status", file)
+            if found["health"] != "healthy":
+                return self._stop(file, candidate, digest, found)
+            if stage != "production":
+                fleet.run("release", "promote", file, "--by", _BY)
+        self._mark("stage", f"{candidate.version} released")
+        return Outcome(
+            candidate=candidate, digest=digest, stage=found["stage"], reason="", evidence=found
+        )
+
+    def _limit(self, file: Path) -> None:
+        release = yaml.safe_load(file.read_text("utf-8"))
+        for stage, limits in _LIMITS.items():
+            release["stages"][stage] |= limits
+        release["stages"]["production"]["min_robots"] = len(self._fleet.robots)
+        file.write_text(yaml.safe_dump(release, sort_keys=False), "utf-8")
+
+    def _stop(self, file: Path, candidate: Candidate, digest: str, found: Any) -> Outcome:
+        reason = "; ".join(found["reasons"])
+        verb = "rollback" if found["stage"] in ("canary", "production") else "halt"
+        self._fleet.run("release", verb, file, "--reason", reason, "--by", _BY)
+        found = self._fleet.ask("release", "status", file)
+        _log.info("%s is stopped in %s: %s", candidate.version, found["stage"], reason)
+        self._mark("stopped", f"{candidate.version} stopped in {found['stage']}")
+        return Outcome(
+            candidate=candidate, digest=digest, stage=found["stage"], reason=reason, evidence=found
+        )
+
+    def _simulate(self, file: Path, candidate: Candidate, baseline: Candidate) -> None:
+        words = ("release", "record", file, "simulation", "--bundle", candidate.folder)
+        self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 2))
+
+    def _shadow(self, file: Path, candidate: Candidate, digest: str) -> None:
+        """Let it run beside the version in use on one robot, and replay what was recorded."""
+        robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
+        self._fleet.pull(robot, digest)
+        recording = self._recorded(robot, f"{BUNDLE}@{candidate.version}")
+        folder = self._folder / f"{candidate.version}.shadow"
+        words = ("replay", recording, "--bundle", candidate.folder, "--output", folder)
+        self._fleet.run(*words, accepted=(0, 1))
+        evidence = ("--evidence", f"{robot.name}={folder / 'replay.json'}")
+        self._record(file, "shadow", *evidence)
+
+    def _recorded(self, robot: FleetRobot, shadow: str) -> Path:
+        """Return the recording of a robot that walks with a shadow beside its policy."""
+        self._restart(robot, shadow)
+        try:
+            robot.ask(lambda operator: operator.record_run(True), _ASKED_WITHIN_S)
+            before = robot.ask(lambda operator: operator.status.shadow[0].compared, 10.0)
+            wanted = before + _SHADOW_TICKS
+            robot.ask(lambda operator: operator.wait_for_shadow(wanted, 200.0), _ASKED_WITHIN_S)
+            said = robot.ask(lambda operator: operator.record_run(False), _ASKED_WITHIN_S)
+            path = Path(said.partition(" ")[2])
+            ends_s = time.monotonic() + 60.0
+            while not path.exists():
+                if time.monotonic() > ends_s:
+                    raise SimError(f"{path}: expected the recording, found nothing")
+                time.sleep(0.1)
+            return path
+        finally:
+            self._restart(robot, "")
+
+    def _restart(self, robot: FleetRobot, shadow: str) -> None:
+        robot.restart_policy(shadow)
+        ends_s = time.monotonic() + 120.0
+        while not robot.walks:
+            if time.monotonic() > ends_s:
+                raise SimError(f"{robot.name}: expected it to walk, found {robot.view}")
+            time.sleep(0.2)
+
+    def _canary(self, file: Path, candidate: Candidate, digest: str) -> None:
+        """Bring it to the canary, on trial; what the robot itself says of the trial is evidence."""
+        self._rolled_out(candidate, digest, CANARY)
+        robot = self._fleet.canary
+        report = self._folder / f"{candidate.version}.trial.json"
+        words = ("trial", "status", BUNDLE, "--root", robot.models)
+        report.write_text(json.dumps(self._fleet.ask(*words)), "utf-8")
+        self._record(file, "canary", "--evidence", f"{robot.name}={report}")
+
+    def _production(self, file: Path, candidate: Candidate, digest: str) -> None:
+        if self._fleet.others:
+            self._rolled_out(candidate, digest, PRODUCTION)
+        self._fleet.wait_until_all_walk()
+        report = self._folder / f"{candidate.version}.fleet.json"
+        words = ("fleet", "status", "--prometheus", self._fleet.prometheus_url)
+        policy = ("--policy", f"{BUNDLE}@{candidate.version}", "--wait-s", "60")
+        report.write_text(json.dumps(self._fleet.ask(*words, *policy)), "utf-8")
+        self._record(file, "production", "--evidence", f"fleet={report}")
+
+    def _rolled_out(self, candidate: Candidate, digest: str, wave: str) -> int:
+        process = self._fleet.roll_out(
+            candidate.version, digest, self.trials[wave], [wave], wait_s=_HEALTHY_WITHIN_S
+        )
+        try:
+            return process.wait(2.0 * _HEALTHY_WITHIN_S)
+        finally:
+            process.end()
+
+    def _record(self, file: Path, stage: str, *evidence: object) -> None:
+        words = ("release", "record", file, stage, *evidence, "--by", _BY)
+        self._fleet.run(*words, accepted=(0, 1, 2))
+
+    def _say(self, candidate: Candidate, stage: str) -> None:
+        _log.info(
+            "%5.0f s  %s (%s): %s",
+            self._fleet.timeline.now_s,
+            candidate.version,
+            candidate.title,
+            stage,
+        )
+        self._mark("stage", f"{candidate.version} {stage}")
+
+    def _mark(self, kind: str, text: str) -> None:
+        self._fleet.timeline.mark(kind, text)

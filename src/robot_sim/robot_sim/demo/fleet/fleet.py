@@ -1,0 +1,301 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The fleet as its operator has it: robots, servers, an inventory, and the suite's own commands."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from robot_sim.demo.fleet.candidates import Candidate, Workshop
+from robot_sim.demo.fleet.robot import MARK, FleetRobot, kill_marked
+from robot_sim.demo.fleet.servers import start_prometheus, start_registry
+from robot_sim.demo.fleet.timeline import Timeline
+from robot_sim.demo.processes import OwnProcess
+from robot_sim.errors import SimError
+
+BUNDLE = "lite3_walk"
+BASELINE = "1.0.0"
+CANARY, PRODUCTION = "canary", "production"
+"""Waves of the inventory."""
+PAYLOAD_KG = 5.0
+"""On the canary: a release that only carries nothing must not pass."""
+_COMMAND_WITHIN_S = 300.0
+_LINES_SHOWN = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command said.
+
+    Attributes:
+        status: Exit status.
+        output: What it printed to standard output.
+        errors: What it printed to standard error.
+    """
+
+    status: int
+    output: str
+    errors: str
+
+
+class Fleet:
+    """Robots that walk with version BASELINE, and what is needed to bring them another one.
+
+    Attributes:
+        robots: By name; the first one is the canary.
+        timeline: What they show.
+        published: Versions that were pushed to the registry, in their order, with their titles.
+        registry: The registry.
+        folder: For all files.
+    """
+
+    def __init__(
+        self, folder: Path, shipped: Path, deploy: Path, *, robots: int, speed: float
+    ) -> None:
+        """Start all of it.
+
+        Args:
+            folder: For all files; empty.
+            shipped: Bundle from which all versions are made.
+            deploy: The suite's folder `deploy`.
+            robots: How many.
+            speed: Simulated seconds per second, at most.
+
+        Raises:
+            SimError: A server or node does not start.
+        """
+        self.folder, self._deploy = folder, deploy.resolve()
+        self._mark = f"demo_{os.getpid()}"
+        self._opened = ExitStack()
+        self._log = threading.Lock()
+        self.published = dict[str, str]()
+        with ExitStack() as opened:
+            opened.callback(kill_marked, self._mark)  # last: whatever else failed
+            self.workshop = Workshop(shipped, folder)
+            mark = {MARK: self._mark}
+            self.registry = opened.enter_context(start_registry(folder, mark))
+            self.robots = {
+                name: FleetRobot(
+                    name,
+                    folder / "robots" / name,
+                    bundle=BUNDLE,
+                    mark=self._mark,
+                    public_key=self.workshop.public_key,
+                    registry_port=self.registry.port,
+                    payload_kg=0.0 if number else PAYLOAD_KG,
+                    speed=speed,
+                )
+                for number, name in enumerate(f"lite3_{one + 1}" for one in range(robots))
+            }
+            opened.callback(self._close_robots)
+            ports = {name: robot.to_metrics.port for name, robot in self.robots.items()}
+            prometheus = start_prometheus(folder, self._deploy / "prometheus", ports, mark)
+            opened.enter_context(prometheus)
+            self.prometheus_url = f"http://127.0.0.1:{prometheus.port}"
+            self._write_inventory(ports)
+            self.timeline = Timeline([*self.robots.values()])
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> "Fleet":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End everything."""
+        self.timeline.stop()
+        self._opened.close()
+
+    def _close_robots(self) -> None:
+        with ThreadPoolExecutor(len(self.robots)) as threads:
+            for _ in threads.map(FleetRobot.close, self.robots.values()):
+                pass
+
+    @property
+    def canary(self) -> FleetRobot:
+        """The robot that tries what is new, under payload."""
+        return next(iter(self.robots.values()))
+
+    @property
+    def others(self) -> list[FleetRobot]:
+        """All other robots."""
+        return [*self.robots.values()][1:]
+
+    def publish(self, candidate: Candidate) -> str:
+        """Sign a candidate and push it; return its digest."""
+        self.run("sign", candidate.folder, "--key", self.workshop.private_key)
+        place = f"127.0.0.1:{self.registry.port}/fleet/{BUNDLE}"
+        digest = self.run("push", candidate.folder, place).output.split()[-1]
+        self.published[candidate.version] = candidate.title
+        return digest
+
+    def power_on(self, baseline: Candidate, digest: str) -> None:
+        """Install a version on all robots, and wait until they walk with it.
+
+        Raises:
+            SimError: One does not.
+        """
+        names = [*self.robots]
+        with ThreadPoolExecutor(2) as threads:
+            for _ in threads.map(lambda name: self._install(self.robots[name], digest), names):
+                pass
+        self.timeline.start()
+        for robot in self.robots.values():
+            robot.power_on()
+        self.wait_until_all_walk(baseline.version)
+
+    def _install(self, robot: FleetRobot, digest: str) -> None:
+        self.pull(robot, digest, "--activate")
+
+    def pull(self, robot: FleetRobot, digest: str, *more: object) -> None:
+        """Let a robot pull a bundle and install it."""
+        reference = f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}@{digest}"
+        words = ("pull", reference, "--install", *more, "--root", robot.models)
+        self.run(*words, environment=robot.environment)
+
+    def wait_until_all_walk(self, version: str = "", within_s: float = 180.0) -> None:
+        """Wait until each robot walks with the version that its store names.
+
+        Args:
+            version: Which that is; any if empty.
+            within_s: How long to wait at most.
+
+        Raises:
+            SimError: Not all do in time.
+        """
+        ends_s = time.monotonic() + within_s
+        left = [*self.robots.values()]
+        while left:
+            left = [
+                one for one in left if (version and one.view.version != version) or not one.walks
+            ]
+            if left and time.monotonic() > ends_s:
+                shown = "; ".join(
+                    f"{one.name}: {one.view}, wants {one.wanted_version}" for one in left
+                )
+                raise SimError(f"expected all robots to walk within {within_s:g} s, found {shown}")
+            time.sleep(0.2)
+
+    def run(
+        self,
+        *words: object,
+        accepted: Sequence[int] = (0,),
+        environment: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Run `model_tools` with these arguments.
+
+        Raises:
+            SimError: The exit status is none of those that are accepted.
+        """
+        command = [sys.executable, "-m", "model_tools", *map(str, words)]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_WITHIN_S,
+            env={**os.environ, MARK: self._mark, **(environment or {})},
+        )
+        answer = Answer(status=done.returncode, output=done.stdout, errors=done.stderr)
+        shown = " ".join(["model_tools", *map(str, words)])
+        with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
+            log.write(f"$ {shown}\n{answer.output}{answer.errors}status {answer.status}\n\n")
+        if done.returncode not in accepted:
+            lines = (answer.errors or answer.output).strip().splitlines()[-_LINES_SHOWN:]
+            raise SimError(f"{shown}: ended with status {answer.status}:\n" + "\n".join(lines))
+        return answer
+
+    def ask(self, *words: object, accepted: Sequence[int] = (0, 1, 2)) -> Any:
+        """Run `model_tools` with these arguments and `--json`; return what it says."""
+        return json.loads(self.run(*words, "--json", accepted=accepted).output)
+
+    def roll_out(
+        self, version: str, digest: str, trial: Path, waves: Sequence[str], *, wait_s: float
+    ) -> OwnProcess:
+        """Begin to bring robots a version with Ansible, wave after wave.
+
+        Args:
+            version: Which.
+            digest: Its address in the registry.
+            trial: The `trial.yaml` of each robot.
+            waves: Groups of the inventory, in their order.
+            wait_s: How long a wave may take to be healthy.
+        """
+        number = len([*self.folder.glob("rollout_*.log")]) + 1
+        words = [
+            str(self._deploy / "ansible/rollout"),
+            *("-i", str(self.folder / "robots.yml")),
+            *("-n", BUNDLE, "-v", version, "-m", self.prometheus_url, "-w", f"{wait_s:g}"),
+            *waves,
+            "--",
+            *("-f", str(len(self.robots))),
+            *("-e", f"policy_digest={digest}", "-e", f"policy_trial={trial.resolve()}"),
+        ]
+        log = self.folder / f"rollout_{number}_{version}.log"
+        return OwnProcess("rollout", words, log, environment=self._ansible)
+
+    def take_back(self, version: str) -> int:
+        """Let all robots that can be reached go back from a version; return the exit status."""
+        words = [
+            *("ansible-playbook", str(self._deploy / "ansible/release.yml")),
+            *("-i", str(self.folder / "robots.yml"), "-f", str(len(self.robots))),
+            *("-e", f"policy_name={BUNDLE}", "-e", f"policy_version={version}"),
+            *("-e", "policy_action=rollback"),
+        ]
+        log = self.folder / f"take_back_{version}.log"
+        process = OwnProcess("ansible-playbook", words, log, environment=self._ansible)
+        try:
+            return process.wait(_COMMAND_WITHIN_S)
+        finally:
+            process.end()
+
+    @property
+    def _ansible(self) -> dict[str, str]:
+        """Environment of Ansible."""
+        return {
+            MARK: self._mark,
+            "ANSIBLE_HOME": str((self.folder / "ansible").resolve()),
+            "ANSIBLE_PIPELINING": "True",
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def _write_inventory(self, metrics_ports: Mapping[str, int]) -> None:
+        hosts = {
+            name: {
+                "metrics_url": f"http://127.0.0.1:{metrics_ports[name]}/metrics",
+                "policy_models_root": str(robot.models.resolve()),
+                "policy_model_tools": [
+                    *robot.reaching_it,
+                    *(sys.executable, "-m", "model_tools"),
+                ],
+                "policy_registry": f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}",
+            }
+            for name, robot in self.robots.items()
+        }
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "policy_reference": "{{ policy_registry }}@{{ policy_digest }}",
+        }
+        groups = {
+            CANARY: {"hosts": {self.canary.name: hosts[self.canary.name]}},
+            PRODUCTION: {"hosts": {robot.name: hosts[robot.name] for robot in self.others}},
+        }
+        document = {"all": {"vars": variables, "children": groups}}
+        (self.folder / "robots.yml").write_text(yaml.safe_dump(document), "utf-8")

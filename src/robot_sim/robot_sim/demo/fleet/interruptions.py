@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Registry killed, network cut, power cut at random moments of roll-outs, and what is left then."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from robot_sim.demo.fleet.candidates import Candidate
+from robot_sim.demo.fleet.course import Course
+from robot_sim.demo.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
+from robot_sim.demo.fleet.robot import FleetRobot
+from robot_sim.errors import SimError
+
+KINDS = ("registry", "network", "power")
+_PER_ROLLOUT = 4
+_FIRST_S, _LAST_S = 2.0, 60.0
+"""Moments of interruptions, from the begin of a roll-out."""
+_LONGEST_OUTAGE_S = 5.0
+_SOME_LEFT = 3
+"""Exit status of `rollout`: some robots could not be reached, and go back once they can."""
+_ENDED_WITHIN_S = 600.0
+_HEALTHY_WITHIN_S = 45.0
+_RECOVERED_WITHIN_S = 240.0
+_log = logging.getLogger("robot_sim_demo")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """One of them.
+
+    Attributes:
+        kind: registry, network or power.
+        robot: Whose network or power; empty for the registry.
+        rollout: Version that was on its way.
+        after_s: Since the roll-out began.
+        outage_s: Until it was over.
+        killed: Processes of the robot that ended, of a power cut.
+    """
+
+    kind: str
+    robot: str
+    rollout: str
+    after_s: float
+    outage_s: float
+    killed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aftermath:
+    """What came of one roll-out with interruptions.
+
+    Attributes:
+        rollout: Version that was on its way.
+        status: Exit status of `rollout`: 0 done, 1 taken back, 3 not all could be taken back.
+        versions: What each robot runs in the end, by its name.
+        on_known_version: Robots whose installed versions are all whole and known.
+        walking: Robots that walk with the version that their store names.
+    """
+
+    rollout: str
+    status: int
+    versions: dict[str, str]
+    on_known_version: int
+    walking: int
+
+
+class Interrupter:
+    """Interrupts roll-outs. The same seed interrupts the same things after the same times."""
+
+    def __init__(self, fleet: Fleet, course: Course, seed: int) -> None:
+        """Take a fleet whose robots walk."""
+        self._fleet, self._course = fleet, course
+        self._random = random.Random(seed)
+        self._kinds = list[str]()
+        self.interruptions = list[Interruption]()
+        self.aftermaths = list[Aftermath]()
+
+    def run(self, count: int, make: Callable[[int], Candidate]) -> None:
+        """Interrupt roll-outs until there were that many interruptions.
+
+        Args:
+            count: How many.
+            make: Returns a good candidate by its number, from 0.
+
+        Raises:
+            SimError: A robot did not recover.
+        """
+        while len(self.interruptions) < count:
+            candidate = make(len(self.aftermaths))
+            wanted = min(_PER_ROLLOUT, count - len(self.interruptions))
+            self._interrupt(candidate, self._fleet.publish(candidate), wanted)
+
+    def _interrupt(self, candidate: Candidate, digest: str, count: int) -> None:
+        fleet = self._fleet
+        _log.info(
+            "%5.0f s  %s (%s): roll-out with %d interruptions",
+            fleet.timeline.now_s,
+            candidate.version,
+            candidate.title,
+            count,
+        )
+        fleet.timeline.mark("stage", f"{candidate.version} roll-out")
+        waves = [CANARY, PRODUCTION] if fleet.others else [CANARY]
+        trial = self._course.trials[PRODUCTION]
+        rollout = fleet.roll_out(candidate.version, digest, trial, waves, wait_s=_HEALTHY_WITHIN_S)
+        began_s = time.monotonic()
+        moments = sorted(self._random.uniform(_FIRST_S, _LAST_S) for _ in range(count))
+        try:
+            repairs = list[threading.Thread]()
+            for moment_s in moments:
+                time.sleep(max(0.0, began_s + moment_s - time.monotonic()))
+                repairs.append(self._one(candidate.version, time.monotonic() - began_s))
+            for repair in repairs:
+                repair.join()
+            status = rollout.wait(_ENDED_WITHIN_S)
+        finally:
+            rollout.end()
+        if status == _SOME_LEFT and fleet.take_back(candidate.version):
+            _log.error("%s: not all robots could be taken back", candidate.version)
+        self._look(candidate, status)
+
+    def _one(self, rollout: str, after_s: float) -> threading.Thread:
+        """Interrupt something; return the thread that repairs it."""
+        if not self._kinds:
+            self._kinds = [*KINDS]
+            self._random.shuffle(self._kinds)
+        kind, outage_s = self._kinds.pop(), self._random.uniform(1.0, _LONGEST_OUTAGE_S)
+        robot = self._random.choice([*self._fleet.robots.values()])
+        name = "" if kind == "registry" else robot.name
+        killed, repair = self._break(kind, robot)
+        self._fleet.timeline.mark(kind, "", name)
+        _log.info("%5.0f s  %s %s", self._fleet.timeline.now_s, kind, name)
+        self.interruptions.append(
+            Interruption(
+                kind=kind,
+                robot=name,
+                rollout=rollout,
+                after_s=round(after_s, 2),
+                outage_s=round(outage_s, 2),
+                killed=killed,
+            )
+        )
+
+        def repair_later() -> None:
+            time.sleep(outage_s)
+            repair()
+
+        thread = threading.Thread(target=repair_later, name=f"repair of {kind}")
+        thread.start()
+        return thread
+
+    def _break(self, kind: str, robot: FleetRobot) -> tuple[int, Callable[[], None]]:
+        """Break something; return how many processes ended, and what repairs it."""
+        if kind == "registry":
+            self._fleet.registry.kill()
+            return 1, self._fleet.registry.start
+        if kind == "network":
+            robot.cut_network()
+            return 0, robot.restore_network
+        return robot.power_cut(), robot.power_on
+
+    def _look(self, candidate: Candidate, status: int) -> None:
+        fleet = self._fleet
+        try:
+            fleet.wait_until_all_walk(within_s=_RECOVERED_WITHIN_S)
+        except SimError as error:
+            _log.error("%s", error)
+        robots = fleet.robots.values()
+        found = Aftermath(
+            rollout=candidate.version,
+            status=status,
+            versions={robot.name: robot.view.version for robot in robots},
+            on_known_version=sum(self._is_known(robot) for robot in robots),
+            walking=sum(robot.walks for robot in robots),
+        )
+        self.aftermaths.append(found)
+        _log.info(
+            "%5.0f s  roll-out of %s ended with status %d; %d of %d robots on a known version, "
+            "%d walk",
+            fleet.timeline.now_s,
+            candidate.version,
+            status,
+            found.on_known_version,
+            len(robots),
+            found.walking,
+        )
+
+    def _is_known(self, robot: FleetRobot) -> bool:
+        """Whether a robot runs the version that its store names, and all in its store is whole."""
+        words = ("verify", BUNDLE, "--root", robot.models)
+        whole = self._fleet.run(*words, accepted=(0, 1, 2), environment=robot.environment)
+        is_wanted = robot.view.version == robot.wanted_version
+        return whole.status == 0 and is_wanted and robot.wanted_version in self._fleet.published

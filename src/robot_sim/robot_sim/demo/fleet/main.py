@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `robot_sim_demo_fleet`: releases on a simulated fleet, and what may interrupt them.
+
+Six simulated Lite3 walk in lockstep, each with a store, a policy node and metrics of its own. The
+registry is Debian's docker-registry, Prometheus judges by the alert rules that ship, Ansible brings
+versions to the robots with the role that ships.
+"""
+
+import argparse
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.load import bundle_folder
+from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
+from robot_sim.demo.fleet.course import Course, Outcome
+from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet
+from robot_sim.demo.fleet.interruptions import Interrupter
+from robot_sim.demo.fleet.servers import require_programs
+from robot_sim.demo.fleet.timeline import TIMELINE, draw
+from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.errors import SimError
+
+PAGE = "fleet.html"
+EXPECTED = {"wrong_scale": "shadow", "limping": "canary", "good_candidate": "production"}
+"""The stage in which each release has to end."""
+_log = logging.getLogger("robot_sim_demo")
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns:
+        0; 1 if a release ended in another stage than it should, a robot does not walk at the end
+        of a roll-out, or something is missing; 130 after Ctrl-C.
+    """
+    given = _parse(args)
+    return run_demo("robot_sim_demo_fleet", given, (SUMMARY, TIMELINE, PAGE), _demonstrate)
+
+
+def _demonstrate(given: argparse.Namespace) -> str | None:
+    require_programs()
+    if not (given.deploy / "ansible/rollout").is_file():
+        raise SimError(
+            f"--deploy: expected the suite's folder `deploy`, found {given.deploy}, without "
+            "ansible/rollout"
+        )
+    work = given.output / "files"
+    if work.exists():
+        shutil.rmtree(work)
+    work.mkdir(parents=True)
+    shipped = bundle_folder(given.bundle)
+    with Fleet(work, shipped, given.deploy, robots=given.robots, speed=given.speed) as fleet:
+        summary = _show(fleet, given)
+        fleet.timeline.stop()
+        draw(fleet.timeline, fleet.published, given.output / TIMELINE)
+        (given.output / SUMMARY).write_text(f"{json.dumps(summary, indent=2)}\n", "utf-8")
+        (work / "timeline.json").write_text(json.dumps(fleet.timeline.document()), "utf-8")
+        words = ("fleet", "status", "--prometheus", fleet.prometheus_url)
+        page = ("--html", given.output / PAGE)
+        _log.info("\n%s", fleet.run(*words, *page, accepted=(0, 1, 2)).output)
+    return verdict(summary)
+
+
+def _show(fleet: Fleet, given: argparse.Namespace) -> dict[str, Any]:
+    """Release three candidates and interrupt roll-outs; return the summary."""
+    workshop = fleet.workshop
+    baseline = workshop.make("in use at first", BASELINE)
+    fleet.power_on(baseline, fleet.publish(baseline))
+    _log.info("%5.0f s  %d robots walk", fleet.timeline.now_s, len(fleet.robots))
+    course = Course(fleet)
+    outcomes = {
+        "wrong_scale": course.release(
+            workshop.make("a wrong scale", "1.1.0", WRONG_SCALE), baseline
+        ),
+        "limping": course.release(workshop.make("limps with a load", "1.2.0", LIMPING), baseline),
+        "good_candidate": course.release(workshop.make("good", "1.3.0"), baseline),
+    }
+    interrupter = Interrupter(fleet, course, given.seed)
+    interrupter.run(given.interruptions, lambda number: workshop.make("good", f"1.4.{number}"))
+    return summarise(outcomes, interrupter, len(fleet.robots), fleet.timeline.now_s)
+
+
+def summarise(
+    outcomes: dict[str, Outcome], interrupter: Interrupter, robots: int, duration_s: float
+) -> dict[str, Any]:
+    """Return the content of `summary.json`."""
+    aftermaths = interrupter.aftermaths
+    known = min((one.on_known_version for one in aftermaths), default=robots)
+    walking = min((one.walking for one in aftermaths), default=robots)
+    return {
+        "robots": robots,
+        **{name: outcome.stage for name, outcome in outcomes.items()},
+        "interruptions": len(interrupter.interruptions),
+        "robots_on_known_version": known,
+        "robots_walking": walking,
+        "duration_s": round(duration_s, 1),
+        "releases": {
+            name: {
+                "version": outcome.candidate.version,
+                "changes": dict(outcome.candidate.changes),
+                "digest": outcome.digest,
+                "stopped_because": outcome.reason,
+                "release": outcome.evidence,
+            }
+            for name, outcome in outcomes.items()
+        },
+        "interrupted": [asdict(one) for one in interrupter.interruptions],
+        "rollouts": [asdict(one) for one in aftermaths],
+    }
+
+
+def verdict(summary: dict[str, Any]) -> str | None:
+    """Return what did not go as it has to; None if all did."""
+    causes = [
+        f"{name}: expected to end in {stage}, found {summary[name]}"
+        for name, stage in EXPECTED.items()
+        if summary[name] != stage
+    ]
+    for key in ("robots_on_known_version", "robots_walking"):
+        if summary[key] != summary["robots"]:
+            causes.append(f"{key}: expected {summary['robots']}, found {summary[key]}")
+    return "; ".join(causes) or None
+
+
+def _parse(args: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="robot_sim_demo_fleet", description=__doc__)
+    parser.set_defaults(backend="onnx")
+    add = parser.add_argument
+    add("--bundle", default=BUNDLE, help="bundle of a Lite3 from which all versions are made")
+    add("--robots", type=_count(1), default=6, help="how many (default: %(default)s)")
+    add(
+        "--interruptions",
+        type=_count(0),
+        default=10,
+        help="registry killed, network cut, power cut: how many (default: %(default)s)",
+    )
+    add("--seed", type=int, default=1, help="of the interruptions (default: %(default)s)")
+    add(
+        "--speed",
+        type=float,
+        default=0.6,
+        help="simulated seconds per second, at most (default: %(default)s)",
+    )
+    add("--deploy", type=Path, default=Path("deploy"), help="the suite's folder `deploy`")
+    add("--output", type=Path, default=Path("out/demo-fleet"), help="folder for results")
+    return parser.parse_args(args)
+
+
+def _count(least: int) -> Any:
+    def parsed(text: str) -> int:
+        value = int(text) if text.isdecimal() else -1
+        if not least <= value <= 100:
+            raise argparse.ArgumentTypeError(f"expected a number from {least} to 100, found {text}")
+        return value
+
+    return parsed
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,376 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot of the fleet: simulated world, policy node and metrics as processes, and who drives it.
+
+The driver wants one thing: that the robot walks with the version that its store names. It looks a
+few times a second: after a fault it resets, in DAMP it lets the robot stand up, in READY it lets
+the policy run, and where the store names another version it lets the robot stand, load it, and run.
+"""
+
+import os
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.store import ROOT_VARIABLE, current_version
+from policy_inference.core.trial.record import newest_trial
+from policy_inference.errors import PolicyError
+from robot_operator.requests import OperatorError
+from robot_sim.demo.fleet.servers import Network, free_port
+from robot_sim.demo.processes import NodeProcess
+from robot_sim.errors import SimError
+from robot_sim.nodes.fleet_operator import FleetOperator, Stroll
+
+MARK = "POLICY_INFERENCE_DEMO_FLEET"
+"""Environment variable by which all processes of a robot are found, and of the demo."""
+KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
+WALKING_MPS = 0.5
+STANDING_M = 0.2
+_LOOKED_EVERY_S = 0.3
+_SILENT_S = 3.0
+_FED_WITHIN_S = 60.0
+_ANSWER_TIMEOUT_S = 30.0
+_RESTARTED_WITHIN_S = 120.0
+_SIMULATION_WAITS_S = 30.0
+"""For a command: longer than any pause of a machine that does much else."""
+_POLICY = "joint_policy_node"
+_NICENESS = 5
+"""Of the simulation, so that installers come first: time stands still meanwhile."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotView:
+    """What a robot shows of itself at one moment.
+
+    Attributes:
+        version: Of the policy that it runs; empty without power or status.
+        mode: Of its policy node; empty likewise.
+        stage: shadow, canary, production; empty likewise.
+        reason: Of its mode, in words.
+    """
+
+    version: str = ""
+    mode: str = ""
+    stage: str = ""
+    reason: str = ""
+
+
+class FleetRobot:
+    """One simulated Lite3 with a store, processes and a network of its own.
+
+    Attributes:
+        name: `lite3_1` for example.
+        models: Root of its installed bundles.
+        payload_kg: That it carries.
+        to_registry, to_metrics: Its network, for its installer and for Prometheus.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        bundle: str,
+        mark: str,
+        public_key: Path,
+        registry_port: int,
+        payload_kg: float,
+        speed: float,
+    ) -> None:
+        """Make it; it has no power yet.
+
+        Args:
+            name: Of the robot.
+            folder: For all that it has.
+            bundle: Name of the bundle that it runs.
+            mark: What all processes of this run of the demo have in their environment.
+            public_key: Whose signatures it trusts.
+            registry_port: Where the registry listens.
+            payload_kg: Carried by it.
+            speed: Simulated seconds per second, at most.
+        """
+        self.name, self.payload_kg = name, payload_kg
+        self.folder, self.models = folder, folder / "models"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._link = folder / "link"  # there while it can be reached
+        self._bundle, self._speed, self._public_key = bundle, speed, public_key
+        self.mark = f"{mark}.{name}"
+        self.to_registry = Network(registry_port)
+        self._metrics_port = free_port()
+        self.to_metrics = Network(self._metrics_port)
+        self._starts, self._space = 0, ""
+        self._running = dict[str, NodeProcess]()
+        self._operator: FleetOperator | None = None
+        self._driver: threading.Thread | None = None
+        self._off = threading.Event()
+        self._asked: queue.Queue[tuple[Callable[[FleetOperator], Any], Future[Any]]] = queue.Queue()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of its processes, and of those that install something on it."""
+        return {
+            MARK: self.mark,
+            ROOT_VARIABLE: str(self.models.resolve()),
+            KEY_VARIABLE: str(self._public_key.resolve()),
+        }
+
+    @property
+    def wanted_version(self) -> str:
+        """The version that its store names now; empty if it names none."""
+        model = self.models / self._bundle
+        try:
+            trial = newest_trial(model)
+            if trial is not None and trial.is_in_use:
+                return trial.version
+            return current_version(model) or ""
+        except PolicyError:
+            return ""
+
+    @property
+    def view(self) -> RobotView:
+        """What it shows now."""
+        operator = self._operator
+        if operator is None or time.monotonic() - operator.received_s > _SILENT_S:
+            return RobotView()
+        status = operator.status
+        trials = [one for one in status.trial if one.state in ("open", "passed")]
+        stage = "production"
+        if any(one.version == status.bundle_version for one in trials):
+            stage = "canary"
+        elif status.shadow:
+            stage = "shadow"
+        return RobotView(
+            version=status.bundle_version, mode=operator.mode, stage=stage, reason=status.reason
+        )
+
+    def power_on(self) -> None:
+        """Start its processes and its driver."""
+        self._starts += 1
+        self._link.touch()
+        # Of its own for each start: the names of processes that were killed live on for a while.
+        self._space = f"{self.name}/start_{self._starts}"
+        self._start(
+            "sim_node",
+            {
+                "lockstep": True,
+                "lockstep_speed": self._speed,
+                "answer_timeout_s": _SIMULATION_WAITS_S,
+                "payload_kg": self.payload_kg,
+            },
+        )
+        self._start_policy("")
+        self._start("robot_metrics", {"port": self._metrics_port, "robot": self.name})
+        self._off = threading.Event()
+        self._driver = threading.Thread(
+            target=self._drive, args=(self._space, self._off), name=f"driver of {self.name}"
+        )
+        self._driver.start()
+
+    def restart_policy(self, shadow: str) -> None:
+        """Let the robot lie down, and start its policy node again.
+
+        Args:
+            shadow: Bundle that runs beside the policy; none if empty.
+
+        Raises:
+            OperatorError: It could not.
+        """
+        self.ask(lambda operator: self._restart(operator, shadow), _RESTARTED_WITHIN_S)
+
+    def _restart(self, operator: FleetOperator, shadow: str) -> None:
+        _lie_down(operator)
+        self._running.pop(_POLICY).end()
+        self._start_policy(shadow)
+        operator.wait_for_new_status(_FED_WITHIN_S)
+
+    def _start_policy(self, shadow: str) -> None:
+        self._start(
+            _POLICY,
+            {
+                "bundle": self._bundle,
+                "use_sim_time": True,
+                "shadow_bundle": shadow,
+                "flight.folder": str((self.folder / "flights").resolve()),
+                "flight.min_free_mb": 0.0,
+            },
+        )
+
+    def _start(self, command: str, parameters: dict[str, Any]) -> None:
+        self._running[command] = NodeProcess(
+            command,
+            parameters,
+            self.folder / f"{command}_{self._starts}.log",
+            remappings={"__ns": f"/{self._space}", "/clock": f"/{self._space}/clock"},
+            environment=self.environment,
+            niceness=_NICENESS,
+        )
+
+    def cut_network(self) -> None:
+        """Let nothing reach it, and let it reach nothing."""
+        self._link.unlink(missing_ok=True)
+        self.to_registry.cut()
+        self.to_metrics.cut()
+
+    def restore_network(self) -> None:
+        """Let it be reached again."""
+        self.to_registry.restore()
+        self.to_metrics.restore()
+        self._link.touch()
+
+    @property
+    def reaching_it(self) -> list[str]:
+        """Words that begin each command on it: they fail while it cannot be reached."""
+        script = 'test -e "$0" || { echo "$0: cannot be reached" >&2; exit 255; }; exec "$@"'
+        variables = [f"{name}={value}" for name, value in self.environment.items()]
+        return ["sh", "-c", script, str(self._link.resolve()), "env", *variables]
+
+    def power_cut(self) -> int:
+        """Kill all of its processes at once, installers too; return how many there were."""
+        self._link.unlink(missing_ok=True)
+        count = kill_marked(self.mark)
+        self._leave()
+        return count
+
+    def close(self) -> None:
+        """End all that it has."""
+        self._leave()
+        self.to_registry.close()
+        self.to_metrics.close()
+
+    def ask(self, act: Callable[[FleetOperator], Any], timeout_s: float) -> Any:
+        """Let its driver do something; return what that returns.
+
+        Raises:
+            OperatorError: It could not, or it took longer.
+        """
+        answer: Future[Any] = Future()
+        self._asked.put((act, answer))
+        try:
+            return answer.result(timeout_s)
+        except FutureTimeoutError:
+            raise OperatorError(f"{self.name}: no answer within {timeout_s:g} s") from None
+
+    def observe(self, duration_s: float = 1.5) -> Stroll | None:
+        """Return what it does now, None where no simulated time passes."""
+        try:
+            stroll: Stroll = self.ask(lambda operator: operator.observe(duration_s, 30.0), 60.0)
+        except OperatorError:
+            return None
+        return stroll
+
+    @property
+    def walks(self) -> bool:
+        """Whether it walks, with the version that its store names."""
+        view = self.view
+        if view.mode != "RUN" or view.version != self.wanted_version:
+            return False
+        seen = self.observe()
+        if seen is None:
+            return False
+        fast = seen.distance_m > 0.5 * WALKING_MPS * seen.duration_s
+        return fast and seen.lowest_m > STANDING_M and self.view.mode == "RUN"
+
+    def _leave(self) -> None:
+        self._off.set()
+        if self._driver is not None:
+            self._driver.join()
+            self._driver = None
+        while self._running:
+            _, process = self._running.popitem()  # the last first: the robot must hear of the end
+            process.end()
+
+    def _drive(self, space: str, off: threading.Event) -> None:
+        def watch() -> None:
+            if off.is_set():
+                raise OperatorError(f"{self.name}: without power")
+
+        operator = FleetOperator(space, answer_timeout_s=_ANSWER_TIMEOUT_S, watch=watch)
+        with operator:
+            with suppress(OperatorError):
+                operator.wait_for_robot(_FED_WITHIN_S)
+                self._operator = operator
+            while not off.wait(_LOOKED_EVERY_S):
+                self._answer(operator)
+                with suppress(OperatorError):  # refused, or late: it looks again
+                    self._operator = operator if operator.received_s else None
+                    if self._operator is not None:
+                        self._look(operator)
+            self._operator = None
+        self._refuse()
+
+    def _answer(self, operator: FleetOperator) -> None:
+        while True:
+            try:
+                act, answer = self._asked.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                answer.set_result(act(operator))
+            except (OperatorError, SimError) as error:
+                answer.set_exception(error)
+
+    def _refuse(self) -> None:
+        with suppress(queue.Empty):
+            while True:
+                _, answer = self._asked.get_nowait()
+                answer.set_exception(OperatorError(f"{self.name}: without power"))
+
+    def _look(self, operator: FleetOperator) -> None:
+        """Do the next thing that lets it walk with the version that its store names."""
+        status, mode, wanted = operator.status, operator.mode, self.wanted_version
+        if status.latched:
+            operator.let_go()
+            operator.demand("reset")
+        elif wanted and status.bundle_version != wanted:
+            if mode in ("RUN", "HOLD"):
+                operator.let_go()
+                operator.demand("stand")
+                operator.wait_for_mode("READY")
+            if mode in ("READY", "DAMP"):
+                operator.load(self._bundle)
+        elif mode == "DAMP":
+            operator.stand()
+        elif mode == "READY":
+            operator.demand("run")
+        elif mode == "RUN":
+            operator.move(WALKING_MPS)
+
+
+def _lie_down(operator: FleetOperator) -> None:
+    operator.let_go()
+    if operator.mode in ("RUN", "HOLD"):
+        operator.demand("stand")
+        operator.wait_for_mode("READY")
+    operator.demand("damp")
+
+
+def kill_marked(mark: str) -> int:
+    """Kill all processes whose environment has this mark, or begins with it and a dot.
+
+    Returns:
+        How many there were; those that they started meanwhile are killed, too.
+    """
+    killed = set[int]()
+    while found := set(_marked(mark)) - killed:
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        killed |= found
+    return len(killed)
+
+
+def _marked(mark: str) -> Iterable[int]:
+    wanted = f"{MARK}={mark}".encode()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            entries = (folder / "environ").read_bytes().split(b"\0")
+            if any(one == wanted or one.startswith(wanted + b".") for one in entries):
+                yield int(folder.name)

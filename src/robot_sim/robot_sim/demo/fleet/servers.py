@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a fleet has beside its robots: a registry, Prometheus, and a network that can be cut."""
+
+import json
+import shutil
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+
+from robot_sim.demo.processes import OwnProcess
+from robot_sim.errors import SimError
+
+LOOPBACK = "127.0.0.1"
+PACKAGES = {
+    "docker-registry": "docker-registry",
+    "prometheus": "prometheus",
+    "ansible-playbook": "ansible-core",
+    "openssl": "openssl",
+}
+"""Debian package by program."""
+_OF_THE_COMPUTER = ("PolicySlow", "DeviceHot")
+"""Alerts on figures of the simulation's computer, on which all robots run."""
+_READY_WITHIN_S = 60.0
+_CHUNK_BYTES = 1 << 16
+
+
+def require_programs() -> None:
+    """Raise SimError, with the packages to install, where a program is missing.
+
+    Raises:
+        SimError: One is missing.
+    """
+    missing = [name for name in PACKAGES if shutil.which(name) is None]
+    if missing:
+        packages = " ".join(PACKAGES[name] for name in missing)
+        raise SimError(
+            f"expected {', '.join(missing)} on the PATH, found none; "
+            f"sudo apt-get install {packages} (Debian, Ubuntu)"
+        )
+
+
+def free_port() -> int:
+    """Return a port at which nothing listens now."""
+    with socket.create_server((LOOPBACK, 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class Server:
+    """A server program on a port of its own, which may be killed and started again."""
+
+    def __init__(self, words: list[str], port: int, log: Path, mark: Mapping[str, str]) -> None:
+        """Start it, and wait until it listens.
+
+        Args:
+            words: Command and arguments.
+            port: Where it will listen.
+            log: For all that it prints.
+            mark: Environment variables by which its processes are found.
+
+        Raises:
+            SimError: It does not listen within a minute.
+        """
+        self.port, self.log = port, log
+        self._words, self._mark = words, mark
+        self.start()
+
+    def start(self) -> None:
+        """Start it; it has ended."""
+        self._process = OwnProcess(self._words[0], self._words, self.log, environment=self._mark)
+        ends_s = time.monotonic() + _READY_WITHIN_S
+        while True:
+            with suppress(OSError):
+                socket.create_connection((LOOPBACK, self.port), 1.0).close()
+                return
+            self._process.check()
+            if time.monotonic() > ends_s:
+                raise SimError(
+                    f"{self._words[0]}: expected it to listen at port {self.port} within "
+                    f"{_READY_WITHIN_S:g} s; see {self.log}"
+                )
+            time.sleep(0.05)  # nothing reports that another program listens
+
+    def kill(self) -> None:
+        """End it without warning."""
+        self._process.send(signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> "Server":
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End it."""
+        self._process.end()
+
+
+def start_registry(folder: Path, mark: Mapping[str, str]) -> Server:
+    """Start the OCI registry of Debian's `docker-registry`; bundles are kept in the folder."""
+    port = free_port()
+    config = folder / "registry.yml"
+    settings: dict[str, Any] = {
+        "version": 0.1,
+        "log": {"level": "error"},
+        "storage": {"filesystem": {"rootdirectory": str(folder.resolve() / "registry")}},
+        "http": {"addr": f"{LOOPBACK}:{port}", "secret": "of the demo"},
+    }
+    config.write_text(json.dumps(settings), "utf-8")
+    words = ["docker-registry", "serve", str(config)]
+    return Server(words, port, folder / "registry.log", mark)
+
+
+def start_prometheus(
+    folder: Path, deploy: Path, ports: Mapping[str, int], mark: Mapping[str, str]
+) -> Server:
+    """Start Prometheus with the configuration and the alert rules that ship.
+
+    Args:
+        folder: For its configuration and data.
+        deploy: The suite's `deploy/prometheus`.
+        ports: At which the metrics of each robot are read, by its name.
+        mark: Environment variables by which its processes are found.
+    """
+    rules = yaml.safe_load((deploy / "policy_inference.rules.yml").read_text("utf-8"))
+    for group in rules["groups"]:
+        group["rules"] = [one for one in group["rules"] if one["alert"] not in _OF_THE_COMPUTER]
+    (folder / "rules.yml").write_text(yaml.safe_dump(rules), "utf-8")
+    config = yaml.safe_load((deploy / "prometheus.yml").read_text("utf-8"))
+    config["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
+    config["rule_files"] = ["rules.yml"]
+    config["scrape_configs"][0]["static_configs"] = [
+        {"targets": [f"{LOOPBACK}:{port}"], "labels": {"robot": robot}}
+        for robot, port in ports.items()
+    ]
+    (folder / "prometheus.yml").write_text(yaml.safe_dump(config), "utf-8")
+    port = free_port()
+    words = [
+        "prometheus",
+        f"--config.file={folder / 'prometheus.yml'}",
+        f"--storage.tsdb.path={folder / 'prometheus'}",
+        f"--web.listen-address={LOOPBACK}:{port}",
+    ]
+    return Server(words, port, folder / "prometheus.log", mark)
+
+
+class Network:
+    """The way to a port of this machine, over one of its own; while it is cut nothing passes.
+
+    Attributes:
+        port: At which it listens.
+    """
+
+    def __init__(self, target: int) -> None:
+        """Begin to relay.
+
+        Args:
+            target: Port to which it leads.
+        """
+        self._target, self._is_cut = target, False
+        self._open, self._lock = set[socket.socket](), threading.Lock()
+        self._listener = socket.create_server((LOOPBACK, 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._listen, name="network", daemon=True).start()
+
+    def cut(self) -> None:
+        """Break all connections, and let none come about."""
+        with self._lock:
+            self._is_cut = True
+            for one in self._open:
+                with suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+
+    def restore(self) -> None:
+        """Let connections come about again."""
+        self._is_cut = False
+
+    def close(self) -> None:
+        """End for good."""
+        self.cut()
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _listen(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._relay, args=(client,), daemon=True).start()
+
+    def _relay(self, client: socket.socket) -> None:
+        with client, suppress(OSError):
+            if self._is_cut:
+                return
+            with socket.create_connection((LOOPBACK, self._target), 5.0) as server:
+                server.settimeout(None)
+                with self._lock:
+                    self._open |= {client, server}
+                back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+                back.start()
+                _pass_on(client, server)
+                back.join()
+                with self._lock:
+                    self._open -= {client, server}
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with suppress(OSError):
+        while part := source.recv(_CHUNK_BYTES):
+            sink.sendall(part)
+    for one in (source, sink):
+        with suppress(OSError):
+            one.shutdown(socket.SHUT_WR)

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What each robot of the fleet ran over time: recorded a few times a second, and drawn."""
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from robot_sim.demo.fleet.robot import FleetRobot, RobotView
+from robot_sim.demo.plots import GREY, INK, STYLE
+
+TIMELINE = "timeline.png"
+_SAMPLED_EVERY_S = 0.5
+_COLOURS = (
+    "#9fb8d0",
+    "#d9534f",
+    "#e8a33d",
+    "#2f8f5b",
+    "#7a5fa8",
+    "#1f9e9e",
+    "#b5739d",
+    "#5b7f3a",
+    "#c9793f",
+    "#4c6faf",
+)
+"""Of versions, in the order in which they are made."""
+_NO_POWER = "#ffffff"
+_SHADOW_HATCH, _CANARY_HATCH = "....", "////"
+_MARKERS = {
+    "registry": ("X", "registry killed"),
+    "network": ("v", "network cut"),
+    "power": ("*", "power cut"),
+}
+_FLEET = "fleet"
+"""The row of what concerns all robots."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """Something that happened.
+
+    Attributes:
+        at_s: Since the demo began.
+        kind: `stage`, `stopped`, or the kind of an interruption.
+        robot: To which robot; empty for the fleet.
+        text: In words.
+    """
+
+    at_s: float
+    kind: str
+    robot: str
+    text: str
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Samples what robots show, on a thread of its own, and keeps what happens.
+
+    Attributes:
+        marks: What happened.
+        spans: By robot what it showed, and from when on, in s.
+    """
+
+    robots: Sequence[FleetRobot]
+    marks: list[Mark] = field(default_factory=list)
+    spans: dict[str, list[tuple[float, RobotView]]] = field(default_factory=dict)
+    _began_s: float = field(default_factory=time.monotonic)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    @property
+    def now_s(self) -> float:
+        """Time since the demo began."""
+        return time.monotonic() - self._began_s
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._thread = threading.Thread(target=self._sample, name="timeline", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Sample no more."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def mark(self, kind: str, text: str, robot: str = "") -> None:
+        """Keep something that happens now."""
+        self.marks.append(Mark(at_s=round(self.now_s, 2), kind=kind, robot=robot, text=text))
+
+    def document(self) -> dict[str, Any]:
+        """Return all of it for JSON."""
+        return {
+            "marks": [asdict(mark) for mark in self.marks],
+            "robots": {
+                robot: [{"from_s": round(at_s, 2), **asdict(view)} for at_s, view in spans]
+                for robot, spans in self.spans.items()
+            },
+        }
+
+    def _sample(self) -> None:
+        while not self._ended.wait(_SAMPLED_EVERY_S):
+            for robot in self.robots:
+                spans, now = self.spans.setdefault(robot.name, []), robot.view
+                if not spans or _shown(spans[-1][1]) != _shown(now):
+                    spans.append((self.now_s, now))
+
+
+def _shown(view: RobotView) -> tuple[str, str, bool]:
+    return view.version, view.stage, view.mode == "RUN"
+
+
+def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
+    """Write the picture.
+
+    Args:
+        timeline: What was recorded.
+        titles: What each version is, in the order of their colours.
+        path: File to write.
+    """
+    colours = {version: _COLOURS[number % len(_COLOURS)] for number, version in enumerate(titles)}
+    with mpl.rc_context({**STYLE, "hatch.linewidth": 0.7}):
+        figure = Figure(figsize=(13.0, 6.4), layout="constrained")
+        axes = figure.subplots()
+        rows = {name: row for row, name in enumerate([*timeline.spans, _FLEET])}
+        end_s = timeline.now_s
+        for robot, spans in timeline.spans.items():
+            _draw_robot(axes, rows[robot], spans, end_s, colours)
+        _draw_marks(axes, rows, timeline.marks)
+        axes.set_yticks([*rows.values()], [*rows])
+        axes.set_ylim(len(rows) - 0.4, -0.9)
+        axes.set_xlim(0.0, end_s)
+        axes.set_xlabel("time [s]")
+        axes.set_title("what each robot runs")
+        axes.grid(visible=False)
+        used = [mark.kind for mark in timeline.marks]
+        _write_legend(figure, titles, colours, [kind for kind in _MARKERS if kind in used])
+        figure.savefig(path, dpi=130)
+
+
+def _draw_robot(
+    axes: Axes,
+    row: int,
+    spans: Sequence[tuple[float, RobotView]],
+    end_s: float,
+    colours: Mapping[str, str],
+) -> None:
+    ends = [at_s for at_s, _ in spans[1:]] + [end_s]
+    for (begin_s, view), until_s in zip(spans, ends, strict=True):
+        hatch = {"shadow": _SHADOW_HATCH, "canary": _CANARY_HATCH}.get(view.stage)
+        # One that does not run its policy at this moment is drawn lower.
+        height = 0.62 if view.mode == "RUN" else 0.3
+        axes.barh(
+            row,
+            until_s - begin_s,
+            left=begin_s,
+            height=height,
+            color=colours.get(view.version, _NO_POWER),
+            hatch=hatch,
+            edgecolor=INK if hatch else "none",
+            linewidth=0.0,
+        )
+
+
+def _draw_marks(axes: Axes, rows: Mapping[str, int], marks: Sequence[Mark]) -> None:
+    low = 0
+    for mark in marks:
+        if mark.kind in _MARKERS:
+            shape, _ = _MARKERS[mark.kind]
+            row = rows[mark.robot or _FLEET]
+            axes.plot(
+                mark.at_s, row, shape, color=INK, markersize=9, markeredgecolor="white", zorder=5
+            )
+            continue
+        colour = "#b02a2a" if mark.kind == "stopped" else GREY
+        axes.axvline(mark.at_s, color=colour, linewidth=0.9, zorder=0.5)
+        axes.annotate(
+            mark.text,
+            (mark.at_s, rows[_FLEET] - 0.25 + 0.2 * (low % 3)),
+            xytext=(3, 0),
+            textcoords="offset points",
+            color=colour if mark.kind == "stopped" else INK,
+            fontsize=7.0,
+            va="center",
+        )
+        low += 1
+
+
+def _write_legend(
+    figure: Figure, titles: Mapping[str, str], colours: Mapping[str, str], kinds: Sequence[str]
+) -> None:
+    handles: list[Any] = [
+        Patch(color=colours[version], label=f"{version}: {title}")
+        for version, title in titles.items()
+    ]
+    handles += [
+        Patch(facecolor="white", edgecolor=INK, hatch=_SHADOW_HATCH, label="a shadow beside it"),
+        Patch(facecolor="white", edgecolor=INK, hatch=_CANARY_HATCH, label="on trial"),
+        Patch(facecolor="white", edgecolor=GREY, label="without power"),
+    ]
+    for kind in kinds:
+        shape, text = _MARKERS[kind]
+        handles.append(
+            Line2D([], [], color=INK, marker=shape, linestyle="none", markersize=8, label=text)
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8.0)

@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of the demo of a fleet: its network, its candidates, its verdict, its picture."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from policy_inference.bundle.load import bundle_folder
+from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
+from robot_sim.demo.fleet.main import EXPECTED, verdict
+from robot_sim.demo.fleet.robot import MARK, RobotView, kill_marked
+from robot_sim.demo.fleet.servers import LOOPBACK, Network
+from robot_sim.demo.fleet.timeline import Mark, Timeline, draw
+from robot_sim.errors import SimError
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """A server that sends back what it gets; its port."""
+    with socket.create_server((LOOPBACK, 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    client, _ = listener.accept()
+                    threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+        def answer(client: socket.socket) -> None:
+            with client, suppress(OSError):
+                while part := client.recv(1 << 16):
+                    client.sendall(part)
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield int(listener.getsockname()[1])
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def asked(connection: socket.socket, text: bytes) -> bytes:
+    connection.sendall(text)
+    return connection.recv(1 << 16)
+
+
+def test_what_was_connected_ends_with_a_cut_and_nothing_connects_until_it_is_over(
+    echo: int,
+) -> None:
+    network = Network(echo)
+    place = (LOOPBACK, network.port)
+    with socket.create_connection(place, 5.0) as connection:
+        assert asked(connection, b"whole") == b"whole"
+        network.cut()
+        assert connection.recv(1 << 16) == b""
+    with suppress(OSError), socket.create_connection(place, 5.0) as connection:
+        assert asked(connection, b"cut") == b""
+    network.restore()
+    with socket.create_connection(place, 5.0) as connection:
+        assert asked(connection, b"again") == b"again"
+    network.close()
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Workshop:
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed: apt-get install openssl")
+    return Workshop(bundle_folder("lite3_walk"), tmp_path)
+
+
+@pytest.mark.parametrize("changes", [WRONG_SCALE, LIMPING], ids=["wrong scale", "limping"])
+def test_a_bad_candidate_differs_in_one_value_and_the_version(
+    workshop: Workshop, changes: dict[str, str]
+) -> None:
+    good = workshop.make("good", "1.0.0").folder / "policy.yaml"
+    bad = workshop.make("bad", "1.1.0", changes).folder / "policy.yaml"
+    lines = zip(good.read_text().splitlines(), bad.read_text().splitlines(), strict=True)
+    assert sum(one != other for one, other in lines) == 2
+    assert yaml.safe_load(bad.read_text())["version"] == "1.1.0"
+
+
+def test_a_change_that_matches_nothing_is_an_error(workshop: Workshop) -> None:
+    with pytest.raises(SimError, match="once, found it 0 times"):
+        workshop.make("bad", "1.1.0", {"no such line": ""})
+
+
+def test_processes_are_found_by_their_mark_and_those_of_others_live_on() -> None:
+    words = ["sleep", "1000"]
+    marks = ("demo_test.one", "demo_test.one.more", "demo_test.other")
+    running = [subprocess.Popen(words, env={**os.environ, MARK: mark}) for mark in marks]
+    try:
+        assert kill_marked("demo_test.one") == 2
+        assert [process.wait(10.0) for process in running[:2]] == [-9, -9]
+        assert running[2].poll() is None
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def test_the_verdict_names_all_that_went_wrong() -> None:
+    good = {"robots": 6, **EXPECTED, "robots_on_known_version": 6, "robots_walking": 6}
+    assert verdict(good) is None
+    found = verdict({**good, "limping": "production", "robots_walking": 5})
+    assert found is not None
+    assert "limping: expected to end in canary, found production" in found
+    assert "robots_walking: expected 6, found 5" in found
+
+
+def test_the_picture_shows_a_robot_without_power_too(tmp_path: Path) -> None:
+    timeline = Timeline([])
+    timeline.spans["lite3_1"] = [
+        (0.0, RobotView(version="1.0.0", mode="RUN", stage="production")),
+        (0.1, RobotView()),
+        (0.2, RobotView(version="1.1.0", mode="RUN", stage="canary")),
+    ]
+    timeline.marks.append(Mark(at_s=0.1, kind="power", robot="lite3_1", text=""))
+    timeline.marks.append(Mark(at_s=0.2, kind="stopped", robot="", text="1.1.0 stopped"))
+    picture = tmp_path / "timeline.png"
+    draw(timeline, {"1.0.0": "first", "1.1.0": "second"}, picture)
+    assert picture.read_bytes().startswith(b"\x89PNG")
