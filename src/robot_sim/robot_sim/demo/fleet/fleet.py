@@ -180,17 +180,24 @@ class Fleet:
             SimError: Not all do in time.
         """
         ends_s = time.monotonic() + within_s
-        left = [*self.robots.values()]
-        while left:
-            left = [
-                one for one in left if (version and one.view.version != version) or not one.walks
-            ]
-            if left and time.monotonic() > ends_s:
+        while standing := self._not_walking(version):
+            if time.monotonic() > ends_s:
                 shown = "; ".join(
-                    f"{one.name}: {one.view}, wants {one.wanted_version}" for one in left
+                    f"{one.name}: {one.view}, wants {one.wanted_version}" for one in standing
                 )
                 raise SimError(f"expected all robots to walk within {within_s:g} s, found {shown}")
-            time.sleep(0.2)
+            time.sleep(0.5)
+
+    def walking(self) -> list[FleetRobot]:
+        """Return the robots that walk now with the version that their store names."""
+        robots = [*self.robots.values()]
+        with ThreadPoolExecutor(len(robots)) as threads:
+            walk = [*threads.map(lambda robot: robot.walks, robots)]
+        return [robot for robot, walks in zip(robots, walk, strict=True) if walks]
+
+    def _not_walking(self, version: str) -> list[FleetRobot]:
+        walking = [one for one in self.walking() if version in ("", one.view.version)]
+        return [one for one in self.robots.values() if one not in walking]
 
     def run(
         self,

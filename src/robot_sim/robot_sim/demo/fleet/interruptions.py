@@ -76,6 +76,7 @@ class Interrupter:
         self._fleet, self._course = fleet, course
         self._random = random.Random(seed)
         self._kinds = list[str]()
+        self._repairs = dict[str, threading.Thread]()
         self.interruptions = list[Interruption]()
         self.aftermaths = list[Aftermath]()
 
@@ -110,11 +111,10 @@ class Interrupter:
         began_s = time.monotonic()
         moments = sorted(self._random.uniform(_FIRST_S, _LAST_S) for _ in range(count))
         try:
-            repairs = list[threading.Thread]()
             for moment_s in moments:
                 time.sleep(max(0.0, began_s + moment_s - time.monotonic()))
-                repairs.append(self._one(candidate.version, time.monotonic() - began_s))
-            for repair in repairs:
+                self._one(candidate.version, time.monotonic() - began_s)
+            for repair in self._repairs.values():
                 repair.join()
             status = rollout.wait(_ENDED_WITHIN_S)
         finally:
@@ -123,14 +123,16 @@ class Interrupter:
             _log.error("%s: not all robots could be taken back", candidate.version)
         self._look(candidate, status)
 
-    def _one(self, rollout: str, after_s: float) -> threading.Thread:
-        """Interrupt something; return the thread that repairs it."""
+    def _one(self, rollout: str, after_s: float) -> None:
+        """Interrupt something, which repairs itself a little later."""
         if not self._kinds:
             self._kinds = [*KINDS]
             self._random.shuffle(self._kinds)
         kind, outage_s = self._kinds.pop(), self._random.uniform(1.0, _LONGEST_OUTAGE_S)
         robot = self._random.choice([*self._fleet.robots.values()])
         name = "" if kind == "registry" else robot.name
+        if name in self._repairs:  # what is broken is not broken again
+            self._repairs[name].join()
         killed, repair = self._break(kind, robot)
         self._fleet.timeline.mark(kind, "", name)
         _log.info("%5.0f s  %s %s", self._fleet.timeline.now_s, kind, name)
@@ -151,7 +153,7 @@ class Interrupter:
 
         thread = threading.Thread(target=repair_later, name=f"repair of {kind}")
         thread.start()
-        return thread
+        self._repairs[name] = thread
 
     def _break(self, kind: str, robot: FleetRobot) -> tuple[int, Callable[[], None]]:
         """Break something; return how many processes ended, and what repairs it."""
@@ -175,7 +177,7 @@ class Interrupter:
             status=status,
             versions={robot.name: robot.view.version for robot in robots},
             on_known_version=sum(self._is_known(robot) for robot in robots),
-            walking=sum(robot.walks for robot in robots),
+            walking=len(fleet.walking()),
         )
         self.aftermaths.append(found)
         _log.info(
