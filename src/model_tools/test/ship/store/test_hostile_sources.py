@@ -211,8 +211,14 @@ def sparse_of_pax(parts: int) -> bytes:
         (made_by_hand(name="a\n\x1b[2Jb").tobuf(), "'a.n.x1b.2Jb': .* cannot be printed"),
         (made_by_hand(name="\udcff").tobuf(tarfile.GNU_FORMAT), "cannot be printed"),
         (made_by_hand(pax_headers={"mtime": "nan"}).tobuf(tarfile.PAX_FORMAT), "a time of nan s"),
-        (made_by_hand(pax_headers={"mtime": "1e300"}).tobuf(tarfile.PAX_FORMAT), r"a time of 1e\+300 s"),
-        (made_by_hand(pax_headers={"mtime": "-1e12"}).tobuf(tarfile.PAX_FORMAT), r"a time of -1e\+12 s"),
+        (
+            made_by_hand(pax_headers={"mtime": "1e300"}).tobuf(tarfile.PAX_FORMAT),
+            r"a time of 1e\+300 s",
+        ),
+        (
+            made_by_hand(pax_headers={"mtime": "-1e12"}).tobuf(tarfile.PAX_FORMAT),
+            r"a time of -1e\+12 s",
+        ),
     ],
     ids=[
         *("sparse", "sparse of PAX", "negative size", "negative size of PAX", "zero", "escape"),
