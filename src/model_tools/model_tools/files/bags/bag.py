@@ -82,6 +82,7 @@ class Bag:
                 f"{path}: expected {METADATA} beside the files of a recording, found "
                 f"none; `ros2 bag reindex {path}` writes it"
             )
+        _require_harmless(path)
         self.path = path
         with self._opened() as reader:
             self.start_ns, self.duration_ns = reader.start_time, reader.duration
@@ -213,7 +214,6 @@ class Bag:
     @contextmanager
     def _opened(self) -> Iterator[AnyReader]:
         """Give an open reader; what it raises becomes an error of ours."""
-        _require_harmless(self.path)
         # Recordings of Humble and before do not say what their types are.
         types = get_typestore(Stores.ROS2_HUMBLE)
         try:
