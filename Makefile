@@ -7,7 +7,8 @@ RKNN_PYTHON ?= $(PYTHON)
 LEROBOT_PYTHON ?= $(PYTHON)
 PYTEST_ARGS ?=
 CTEST_ARGS ?=
-WORKERS ?= $(shell echo $$(($$(nproc) + 2)))
+CORES := $(shell nproc)
+WORKERS ?= $(shell echo $$(($(CORES) + 2)))
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/seed$(SEED)
@@ -79,10 +80,10 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
-	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest test/training $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest -n $(CORES) --dist loadfile test/training $(PYTEST_ARGS)
 
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
-	@$(IN_WORKSPACE) python -m pytest test/rknn $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) python -m pytest -n $(CORES) --dist loadfile test/rknn $(PYTEST_ARGS)
 
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
 	@$(IN_LEROBOT) -m pytest -p no:cacheprovider test/lerobot $(PYTEST_ARGS)

@@ -211,16 +211,16 @@ def age(name: str, inference_s: float) -> Figure:
     state = StateVector({"joint_pos": 1})
     state["joint_pos"][:] = 0.0
     joints = Input("joint_states", None)
-    senses = ObservationSync(contract, state, {"joint_states": joints})
+    sync = ObservationSync(contract, state, {"joint_states": joints})
     images = [message(image) for image in frames()]
 
     def arrive() -> Request:
         now_ns = time.monotonic_ns()
         joints.accept(now_ns)
-        senses.remember(now_ns)
-        for buffer, image in zip(senses.frames.values(), images, strict=True):
+        sync.record_state(now_ns)
+        for buffer, image in zip(sync.frames.values(), images, strict=True):
             buffer.add(frame_of(image, buffer.camera), now_ns)
-        return Request(sensed=senses.sense(now_ns), generation=0, asked_ns=now_ns)
+        return Request(sensed=sync.snapshot(now_ns), generation=0, asked_ns=now_ns)
 
     def through_worker() -> None:
         worker.ask(arrive())

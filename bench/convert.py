@@ -31,7 +31,8 @@ from bench.processes import ROOT, BenchError, running
 from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.values import SourceReader
 
 _SIZE, _LONG_S, _SHARE, _REPETITIONS = (480, 640), 60.0, 4, 3

@@ -11,7 +11,7 @@ from bench.figures import Figure, summarise
 from bench.processes import BenchError
 from bench.timing import timed_us
 from policy_inference.bundle.chunk_contract import Camera, Scaling
-from policy_inference.core.chunks.normalise import PictureNormaliser
+from policy_inference.core.chunks.normalise import ImageNormaliser
 from policy_inference.interfaces import F32, U8
 
 HEIGHT, WIDTH = 480, 640
@@ -54,7 +54,7 @@ def measure() -> list[Figure]:
     """
     images = frames()
     buffers = [np.zeros((1, 3, HEIGHT, WIDTH), np.float32) for _ in images]
-    normalisers = [PictureNormaliser(camera("images"), buffer) for buffer in buffers]
+    normalisers = [ImageNormaliser(camera("images"), buffer) for buffer in buffers]
 
     def ours() -> None:
         for normaliser, image in zip(normalisers, images, strict=True):

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lerobot_bridge.mapping import MAPPINGS, mapping_schema
+from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
 from policy_inference.bundle.editor_schema import contract_schema
 
 CONTRACTS = Path(__file__).resolve().parent.parent / "config" / "bundles"

@@ -227,7 +227,7 @@ def test_a_played_dataset_gives_the_chunks_of_replay(
 
 
 def write(bundle: ChunkBundle, folder: Path) -> Path:
-    """Write an episode: the arm rests, then it is seen at other places, from one picture on."""
+    """Write an episode: the arm rests, then it is seen at other places, from one image on."""
     contract, golden = bundle.contract, bundle.golden()
     joints = contract.action.joints
     names = list(contract.joints.names)
@@ -236,14 +236,14 @@ def write(bundle: ChunkBundle, folder: Path) -> Path:
     state = Units(contract.units, joints).of_rad(
         stand + math.radians(0.4) * moved * np.array([1, 1, -1, 1, 1, 0.5])
     )
-    pictures = {
+    images = {
         f"observation.images.{name}": moving(golden[f"cameras.{name}"], moved[:, 0])
         for name in contract.cameras
     }
     columns = {
         "observation.state": state.astype(np.float32),
         "action": state.astype(np.float32),
-        **pictures,
+        **images,
     }
     names = [f"{joint}.pos" for joint in joints]
     dataset: Path = small.write_frames(
@@ -252,9 +252,9 @@ def write(bundle: ChunkBundle, folder: Path) -> Path:
     return dataset
 
 
-def moving(pictures: Tensor, moved: npt.NDArray[np.int64]) -> Tensor:
-    """Return a frame of the golden pictures for each, going over from the first to the second."""
-    first, second = pictures[0], pictures[1]
+def moving(images: Tensor, moved: npt.NDArray[np.int64]) -> Tensor:
+    """Return a frame of the golden images for each, going over from the first to the second."""
+    first, second = images[0], images[1]
     return np.stack(
         [cv2.addWeighted(first, 1 - share, second, share, 0.0) for share in moved / MOVING]
     )

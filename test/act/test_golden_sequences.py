@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A checkpoint of LeRobot runs here as it runs there: the numbers are LeRobot's own.
 
-From pictures and positions in rad to positions in rad, through the exported bundle, the queue and
+From images and positions in rad to positions in rad, through the exported bundle, the queue and
 its modes. Tolerances are those that come with the numbers.
 """
 
@@ -21,10 +21,10 @@ from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import ChunkRuntime, chunk_controller, worker_of
-from policy_inference.core.chunks.graphs import ChunkGraphs, Inference, Observation
+from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation, Inference
 from policy_inference.core.chunks.normalise import Units
 from policy_inference.core.chunks.settings import ChunkSettings
-from policy_inference.core.images import Picture, frame_of
+from policy_inference.core.images import Image, frame_of
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64, Backend
 
@@ -78,7 +78,7 @@ def backends(bundle: ChunkBundle) -> Iterator[Mapping[str, Backend]]:
         yield opened
 
 
-def pictures(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Picture]:
+def images(inputs: ModuleType, seed: int, step: int = 0) -> dict[str, Image]:
     return {name: inputs.image(place, seed, step) for place, name in enumerate(("laptop", "phone"))}
 
 
@@ -91,8 +91,8 @@ def test_inputs_features_and_chunks_are_lerobots(
     seed: int,
 ) -> None:
     graphs = ChunkGraphs(bundle.contract, backends)
-    shown = pictures(inputs, seed)
-    graphs.write(Observation(pictures=shown, state=golden[f"s{seed}_state"]))
+    shown = images(inputs, seed)
+    graphs.write(ChunkObservation(images=shown, state=golden[f"s{seed}_state"]))
     policy = backends[f"graphs.{bundle.contract.policy_graph}"]
     state = bundle.contract.state
     assert state is not None
@@ -105,14 +105,14 @@ def test_inputs_features_and_chunks_are_lerobots(
     np.testing.assert_allclose(graphs.predict(), golden[f"s{seed}_chunk"][0], rtol=0, atol=IN_UNITS)
 
 
-def test_the_last_camera_leaves_its_normalised_picture(
+def test_the_last_camera_leaves_its_normalised_image(
     bundle: ChunkBundle,
     backends: Mapping[str, Backend],
     inputs: ModuleType,
     golden: Mapping[str, F64],
 ) -> None:
     ChunkGraphs(bundle.contract, backends).write(
-        Observation(pictures=pictures(inputs, 0), state=golden["s0_state"])
+        ChunkObservation(images=images(inputs, 0), state=golden["s0_state"])
     )
     encoder = bundle.contract.cameras["phone"].encoder
     (shown,) = backends[f"graphs.{encoder}"].inputs.values()
@@ -149,14 +149,14 @@ class Playing:
     def _clock(self) -> int:
         return self._now_ns
 
-    def step(self, shown: Mapping[str, Picture], state: F64) -> F64:
+    def step(self, shown: Mapping[str, Image], state: F64) -> F64:
         """Return the action of a step in the policy's units."""
         self._now_ns += PERIOD_NS
         self._runtime.controller.state["joint_pos"][:] = self._units.to_rad(state)
-        for name, picture in shown.items():
-            height, width, _ = picture.shape
+        for name, image in shown.items():
+            height, width, _ = image.shape
             message = SimpleNamespace(
-                encoding="rgb8", height=height, width=width, step=3 * width, data=picture.tobytes()
+                encoding="rgb8", height=height, width=width, step=3 * width, data=image.tobytes()
             )
             buffer = self._runtime.frames[name]
             buffer.add(frame_of(message, buffer.camera), self._now_ns)
@@ -179,7 +179,7 @@ def played(
     for step in range(STEPS):
         before = playing.inferences
         state = inputs.state(6, SEQUENCE_SEED, step).astype(np.float64)
-        actions.append(playing.step(pictures(inputs, SEQUENCE_SEED, step), state))
+        actions.append(playing.step(images(inputs, SEQUENCE_SEED, step), state))
         ran += [step] * (playing.inferences - before)
     return np.array(actions), ran
 
@@ -214,7 +214,7 @@ def test_exchanged_cameras_are_seen(
     inputs: ModuleType,
     golden: Mapping[str, F64],
 ) -> None:
-    graphs, shown = ChunkGraphs(bundle.contract, backends), pictures(inputs, 0)
+    graphs, shown = ChunkGraphs(bundle.contract, backends), images(inputs, 0)
     swapped = {"laptop": shown["phone"], "phone": shown["laptop"]}
-    found = graphs.run(Observation(pictures=swapped, state=golden["s0_state"]))
+    found = graphs.run(ChunkObservation(images=swapped, state=golden["s0_state"]))
     assert np.abs(found - golden["s0_chunk"][0]).max() > 100 * IN_UNITS

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A checkpoint of LeRobot's, exported, in the node, with pictures on topics: LeRobot's chunk."""
+"""A checkpoint of LeRobot's, exported, in the node, with images on topics: LeRobot's chunk."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ TOLERANCE = 3e-4
 
 
 class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
-    """Shows an arm's joints and pictures in simulated time."""
+    """Shows an arm's joints and images in simulated time."""
 
     def __init__(self, executor: SingleThreadedExecutor, contract: ChunkContract) -> None:
         super().__init__("feeder")
@@ -49,7 +49,7 @@ class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
         self.names = list(contract.joints.names)
         self.now_ns, self.period_ns = 1_000_000_000, contract.period_ns
         self.position: list[float] = contract.stand.position.tolist()
-        self.pictures = {
+        self.images = {
             name: np.zeros((camera.height, camera.width, 3), np.uint8)
             for name, camera in contract.cameras.items()
         }
@@ -58,7 +58,7 @@ class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
         self._clock = self.create_publisher(Clock, "/clock", 10)
         self._joints = self.create_publisher(JointState, "joint_states", 10)
         self._cameras = {
-            name: self.create_publisher(Image, f"{name}/image_raw", 1) for name in self.pictures
+            name: self.create_publisher(Image, f"{name}/image_raw", 1) for name in self.images
         }
         self.create_subscription(JointCommand, "joint_command", self.commands.append, 10)
         self.create_subscription(ActionChunk, "action_chunk", self.chunks.append, 10)
@@ -88,17 +88,17 @@ class Feeder(Node):  # type: ignore[misc]  # rclpy has no types
         joints = JointState(name=self.names, position=array("d", self.position))
         joints.header.stamp = clock.clock
         self._joints.publish(joints)
-        for name, picture in self.pictures.items():
-            height, width, _ = picture.shape
-            image = Image(
+        for name, image in self.images.items():
+            height, width, _ = image.shape
+            message = Image(
                 height=height,
                 width=width,
                 encoding="rgb8",
                 step=3 * width,
-                data=array("B", picture.tobytes()),
+                data=array("B", image.tobytes()),
             )
-            image.header.stamp = clock.clock
-            self._cameras[name].publish(image)
+            message.header.stamp = clock.clock
+            self._cameras[name].publish(message)
         self._clock.publish(clock)
 
     def tick(self) -> int:
@@ -168,7 +168,7 @@ def executor() -> Iterator[SingleThreadedExecutor]:
     rclpy.shutdown()
 
 
-def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
+def test_images_on_topics_give_the_chunk_that_lerobot_gives(
     shared_data: Path, bundle: Path, inputs: Any, executor: SingleThreadedExecutor
 ) -> None:
     contract = load_bundle(bundle, kind=ChunkBundle).contract
@@ -219,8 +219,8 @@ def test_pictures_on_topics_give_the_chunk_that_lerobot_gives(
 
 def show_golden(feeder: Feeder, contract: ChunkContract, inputs: Any) -> None:
     """Show the golden observation: cameras in the order of training, the state in rad."""
-    for k, (name, picture) in enumerate(feeder.pictures.items()):
-        feeder.pictures[name] = np.asarray(inputs.image(k, SEED, 0, *picture.shape[:2]), np.uint8)
+    for k, (name, image) in enumerate(feeder.images.items()):
+        feeder.images[name] = np.asarray(inputs.image(k, SEED, 0, *image.shape[:2]), np.uint8)
     assert contract.state is not None
     joints = contract.state.joints
     state: F64 = np.asarray(inputs.state(len(joints), SEED, 0), np.float64).reshape(-1)

@@ -16,7 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 
 from lerobot_bridge.episode import Episode
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from model_tools.files.observation_sources import open_source
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
@@ -136,7 +137,7 @@ def on_the_robot(contract: ChunkContract, recorded: Recorded, last_ms: int) -> P
     state = StateVector({"joint_pos": len(contract.joints.names)})
     timeouts_ns = chunk_timeouts_ns(contract, limits_in_force(contract, StricterLimits()))
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
-    senses, found = ObservationSync(contract, state, inputs), Pairs()
+    sync, found = ObservationSync(contract, state, inputs), Pairs()
     for tick_ms in range(FIRST_MS, last_ms + 1, PERIOD_MS):
         for name, each in recorded.items():
             sent = [one for one in each if one.received_ms <= tick_ms][-1]
@@ -149,11 +150,11 @@ def on_the_robot(contract: ChunkContract, recorded: Recorded, last_ms: int) -> P
             else:
                 frame = frame_of(message_of(name, sent), contract.cameras[name])
                 assert entry.measured_ns is not None
-                senses.frames[name].add(frame, entry.measured_ns)
-        senses.remember(tick_ms * MS)
+                sync.frames[name].add(frame, entry.measured_ns)
+        sync.record_state(tick_ms * MS)
         assert not [entry for entry in inputs.values() if entry.is_stale(tick_ms * MS)]
         try:
-            sensed = senses.sense(tick_ms * MS)
+            sensed = sync.snapshot(tick_ms * MS)
         except NoTargetError:
             continue
         frames = [number_of(sensed.frames[name].data) for name in SIZES]
@@ -166,7 +167,7 @@ def in_calibration(contract: ChunkContract, bag: Path) -> Iterator[tuple[int, ..
     source = open_source(contract, bag)
     for one in source.observations(range(source.count)):
         assert one.state is not None
-        frames = [number_of(one.pictures[name][0, 0]) for name in SIZES]
+        frames = [number_of(one.images[name][0, 0]) for name in SIZES]
         yield (*frames, round(np.radians(one.state[0]) / _STEP_RAD))
 
 

@@ -112,7 +112,7 @@ def write_reach(folder: Path, *, needs_red: float = _PER_RED) -> Path:
 
 
 def _fitted() -> Array:
-    """Return the polynomial [27, 6]: from the cube's place in the picture to a goal in degrees."""
+    """Return the polynomial [27, 6]: from the cube's place in the image to a goal in degrees."""
     world = ArmWorld()
     rows, goals = [], []
     for seed in range(1, 1 + _FITTED):
@@ -133,9 +133,9 @@ def _columns() -> Array:
     return np.stack([columns.ravel() / width, rows.ravel() / height, ones], axis=1)
 
 
-def _terms(picture: Frame) -> Array:
-    """Return what the graph makes of a picture: all products of three of u, v and 1 [27]."""
-    red, green, _ = np.moveaxis(picture / 255.0, -1, 0)
+def _terms(image: Frame) -> Array:
+    """Return what the graph makes of an image: all products of three of u, v and 1 [27]."""
+    red, green, _ = np.moveaxis(image / 255.0, -1, 0)
     place = np.maximum(red - 2.0 * green - _PER_RED, 0.0).ravel() @ _columns()
     place = place / place[2]
     return np.asarray(np.einsum("i,j,k->ijk", place, place, place).ravel())

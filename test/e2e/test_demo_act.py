@@ -61,7 +61,7 @@ def test_an_episode_in_lockstep_is_the_same_again(bundle: Path, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_pictures_are_written(bundle: Path, tmp_path: Path) -> None:
+def test_images_are_written(bundle: Path, tmp_path: Path) -> None:
     status, output = demo(bundle, tmp_path, "--episodes", "1")
     assert status == 0, output
     assert f"{tmp_path}: summary.json, trace.npz, plots.png, ends.png, episodes.mp4" in output
@@ -84,7 +84,7 @@ def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_told(tmp_path: Path) -> None:
+def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_reported(tmp_path: Path) -> None:
     blind = write_reach(tmp_path / "blind", needs_red=2.0)
     status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-images")
     assert status == 1

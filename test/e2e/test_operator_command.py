@@ -159,7 +159,7 @@ def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     assert len(driven) * 0.02 == pytest.approx(2.0, abs=0.5)
 
 
-def test_nobody_drives_beside_somebody_else_who_commands_velocities(tmp_path: Path) -> None:
+def test_no_operator_drives_beside_another_node_that_commands_velocities(tmp_path: Path) -> None:
     with Rig(tmp_path, sim=IN_REAL_TIME) as rig:
         rig.operator.stand_up()
         refused = operate("drive", "0.5", "0", "0", "--seconds", "1")

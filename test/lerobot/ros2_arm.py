@@ -22,7 +22,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import JointState
 
-from lerobot_bridge.mapping import RobotMapping, shipped
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import shipped
 from lerobot_bridge.values import ToLeRobot
 from policy_inference.interfaces import F64
 
@@ -32,7 +33,7 @@ _LIVE_S = 1.0
 
 
 def small_mapping(folder: Path, *, max_relative_target: float | None = None) -> Path:
-    """Write the mapping of an SO-101, less often and with smaller pictures; return its file.
+    """Write the mapping of an SO-101, less often and with smaller images; return its file.
 
     Args:
         folder: Where.

@@ -34,10 +34,10 @@ from lerobot_bridge.cli import main
 from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.episode import DatasetFrame, Episode, EpisodeSidecar, write_sidecar
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import load_mapping
+from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT
-from policy_inference.core.images import Picture
+from policy_inference.core.images import Image
 
 SIZE, LENGTHS_S = (96, 128), (2.0, 1.5, 1.0)
 TASKS = ("Pick the cube", "Open the drawer", "Pick the cube")
@@ -88,7 +88,7 @@ def output(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def recorded(session: Path, number: int) -> list[DatasetFrame]:
-    """Return the frames of a recording, with pictures of their own."""
+    """Return the frames of a recording, with images of their own."""
     frames = EpisodeFrames(
         load_mapping(session / "mapping.yaml"),
         Episode(bag=session / f"episode_{number:04}", task=""),
@@ -103,7 +103,7 @@ def recorded(session: Path, number: int) -> list[DatasetFrame]:
     ]
 
 
-def psnr_db(found: Picture, expected: Picture) -> float:
+def psnr_db(found: Image, expected: Image) -> float:
     """Return the ratio of peak and noise."""
     noise = np.mean((found.astype(np.float64) - expected) ** 2)
     return float(10 * np.log10(255.0**2 / noise))
@@ -139,7 +139,7 @@ def test_videos_show_each_frame_at_its_time_with_30_db(session: Path, output: Pa
                 psnr_db(one, frame.images[camera]) for one, frame in zip(shown, frames, strict=True)
             ]
             assert min(ratios) > 30.0
-            # The clip moves: with the picture of another frame it would be less.
+            # The clip moves: with the image of another frame it would be less.
             assert psnr_db(shown[10], frames[11].images[camera]) < min(ratios)
 
 
@@ -165,8 +165,8 @@ def test_lerobot_reads_it_with_other_moments_around_each_frame(session: Path, ou
         np.array([frames[10 + k].vectors[ACTION] for k in range(3)], np.float32),
     )
     for k, shown in enumerate(item[f"{IMAGES}front"].numpy()):
-        picture = (255 * shown).round().astype(np.uint8).transpose(1, 2, 0)
-        assert psnr_db(picture, frames[9 + k].images["front"]) > 30.0
+        image = (255 * shown).round().astype(np.uint8).transpose(1, 2, 0)
+        assert psnr_db(image, frames[9 + k].images["front"]) > 30.0
     assert dataset[begin][f"{IMAGES}front_is_pad"].tolist() == [True, False]
     assert dataset.meta.stats[STATE]["count"] == [len(dataset)]
 
@@ -232,7 +232,7 @@ def test_the_report_and_the_card_say_what_it_is_from(session: Path, output: Path
     assert not parts_of(output).exists()
 
 
-def test_pictures_in_files_are_the_same_pixels(session: Path, tmp_path: Path) -> None:
+def test_images_in_files_are_the_same_pixels(session: Path, tmp_path: Path) -> None:
     assert converted(session, tmp_path / "cubes", "--images") == 0
 
     dataset = Dataset(tmp_path / "cubes")
@@ -451,7 +451,7 @@ def test_killed_it_goes_on_where_it_was(session: Path, tmp_path: Path) -> None:
     assert {each.name for each in tmp_path.iterdir()} == {"cubes", "report.html"}
 
 
-def test_interrupted_it_says_where_it_goes_on_and_meanwhile_nobody_else_works_there(
+def test_interrupted_it_says_where_it_goes_on_and_meanwhile_no_other_run_works_there(
     session: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     target = tmp_path / "cubes"
@@ -522,7 +522,7 @@ def test_it_has_the_features_columns_and_statistics_of_a_real_dataset(
     assert renamed(ours["features"]) == set(theirs["features"])
     for name, feature in ours["features"].items():
         other = dict(theirs["features"][cameras.get(name, name)])
-        if name in cameras:  # pictures of another size
+        if name in cameras:  # images of another size
             height, width = other["shape"][:2]
             assert (height, width) == (48, 64)
             other |= {

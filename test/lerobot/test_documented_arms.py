@@ -25,7 +25,7 @@ from lerobot.scripts.lerobot_replay import ReplayConfig
 from lerobot.scripts.lerobot_setup_motors import COMPATIBLE_DEVICES, SetupConfig
 from lerobot.scripts.lerobot_teleoperate import TeleoperateConfig
 
-from lerobot_bridge.mapping import load_mapping, shipped
+from lerobot_bridge.mapping_file import load_mapping, shipped
 
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "lerobot.md").read_text(encoding="utf-8")
 SERVO_ARMS = GUIDE.split("\n## Servo arms\n")[1].partition("\n## ")[0]

@@ -24,7 +24,7 @@ ACTION, FPS, LENGTHS = "action", 10, (5, 7)
 
 
 def write_older(folder: Path) -> Path:
-    """Write episodes of one joint, without pictures, as LeRobot 0.3 did: a file for each."""
+    """Write episodes of one joint, without images, as LeRobot 0.3 did: a file for each."""
     (folder / "meta").mkdir(parents=True)
     (folder / "data/chunk-000").mkdir(parents=True)
     begin, episodes, statistics = 0, list[Any](), list[Any]()

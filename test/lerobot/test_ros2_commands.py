@@ -35,7 +35,7 @@ from policy_msgs.msg import JointCommand
 
 from conftest import claimed_domain_id
 from lerobot_bridge.dataset_form import dataset_features
-from lerobot_bridge.mapping import load_mapping
+from lerobot_bridge.mapping_file import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
 from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig
 from policy_inference.core.chunks.normalise import Units

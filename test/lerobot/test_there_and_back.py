@@ -40,10 +40,10 @@ MAPPING = {
 }
 
 
-@pytest.mark.parametrize("pictures", ["images", "video"])
-def test_what_was_said_comes_back(tmp_path: Path, pictures: str) -> None:
+@pytest.mark.parametrize("stored", ["images", "video"])
+def test_what_was_said_comes_back(tmp_path: Path, stored: str) -> None:
     (tmp_path / "mapping.yaml").write_text(yaml.safe_dump(MAPPING, sort_keys=False), "utf-8")
-    mapping, images = ("--mapping", str(tmp_path / "mapping.yaml")), pictures == "images"
+    mapping, images = ("--mapping", str(tmp_path / "mapping.yaml")), stored == "images"
     bag = record(tmp_path / "recorded")
 
     assert (
@@ -81,7 +81,7 @@ def test_what_was_said_comes_back(tmp_path: Path, pictures: str) -> None:
 
 
 def record(folder: Path) -> Path:
-    """Record an arm that moves, and pictures in which something does, a message each frame."""
+    """Record an arm that moves, and images in which something does, a message each frame."""
     rng, make = np.random.default_rng(4), small.TYPES.types
     said = []
     for frame in range(FRAMES):
@@ -111,7 +111,7 @@ def record(folder: Path) -> Path:
                     encoding="rgb8",
                     is_bigendian=0,
                     step=3 * WIDTH,
-                    data=picture(frame).reshape(-1),
+                    data=image(frame).reshape(-1),
                 ),
             )
         )
@@ -119,7 +119,7 @@ def record(folder: Path) -> Path:
     return recorded
 
 
-def picture(frame: int) -> Tensor:
+def image(frame: int) -> Tensor:
     """Return a smooth ground with a bright block that moves."""
     y, x = np.mgrid[:HEIGHT, :WIDTH]
     found = np.stack([60 + x, 40 + 2 * y, 90 + x - y], axis=-1).astype(np.uint8)

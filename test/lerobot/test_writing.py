@@ -18,7 +18,8 @@ from lerobot_bridge.converting.convert import ConversionSettings, convert
 from lerobot_bridge.converting.parts_folder import parts_of
 from lerobot_bridge.dataset_form import DatasetForm
 from lerobot_bridge.episode import DatasetFrame, Episode
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.writing.check import check_dataset
 from lerobot_bridge.writing.join import join_parts
 from lerobot_bridge.writing.part import write_part
@@ -35,12 +36,12 @@ def mapping_of(size: tuple[int, int]) -> RobotMapping:
 
 def frames(count: int, size: tuple[int, int], seed: int = 0) -> Iterator[DatasetFrame]:
     """Yield frames as fast as they are taken."""
-    pictures = clip(10, size, seed)
+    images = clip(10, size, seed)
     for number in range(count):
         values = np.full(6, float(number))
         yield DatasetFrame(
             time_ns=number * 1_000_000_000 // RATE_HZ,
-            images=dict.fromkeys(CAMERAS, pictures[number % 10]),
+            images=dict.fromkeys(CAMERAS, images[number % 10]),
             vectors={"observation.state": values, "action": values},
         )
 
@@ -114,11 +115,11 @@ def test_a_large_dataset_has_several_files_of_several_episodes(
     assert (
         1 < len({episode.videos["observation.images.front"][0] for episode in dataset.episodes}) < 8
     )
-    pictures = [
+    images = [
         list(dataset.images("observation.images.front", episode)) for episode in dataset.episodes
     ]
     for number in range(2, 8):
-        np.testing.assert_array_equal(pictures[number], pictures[number % 2])
+        np.testing.assert_array_equal(images[number], images[number % 2])
 
 
 @pytest.mark.parametrize(
@@ -169,14 +170,14 @@ def test_other_lengths_than_were_written_are_found(
         check_dataset(tmp_path / "all", lengths)
 
 
-def test_a_video_that_lacks_pictures_is_found(tmp_path: Path, parts: list[Path]) -> None:
+def test_a_video_that_lacks_images_is_found(tmp_path: Path, parts: list[Path]) -> None:
     shutil.copy(parts[1] / VIDEO, parts[0] / VIDEO)
 
     with pytest.raises(ToolError, match=r"front: episode 0: expected 12 images, found 9"):
         check_dataset(parts[0], [12])
 
 
-def test_a_video_with_pictures_of_another_episode_is_found(parts: list[Path]) -> None:
+def test_a_video_with_images_of_another_episode_is_found(parts: list[Path]) -> None:
     shutil.copy(parts[0] / VIDEO, parts[1] / VIDEO)
 
     with pytest.raises(ToolError, match="expected 9 images, found 12"):

@@ -16,7 +16,13 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F32
 from policy_inference.service.client import connect
-from policy_inference.service.protocol import Code, Hello, Scaling, ServiceError, Transport
+from policy_inference.service.protocol import (
+    Code,
+    Hello,
+    ObservationScaling,
+    ServiceError,
+    Transport,
+)
 
 from .served import ACT_DIM, BUNDLE, OBS_DIM, Served, served
 
@@ -40,7 +46,7 @@ def test_golden_observations_get_the_reference_models_actions(
         policy_sha256=bytes.fromhex(load_bundle(BUNDLE, kind=JointBundle).sha256),
         obs_dim=OBS_DIM,
         act_dim=ACT_DIM,
-        scaling=Scaling.NORMALISED,
+        scaling=ObservationScaling.NORMALISED,
         transport=transport,
     )
     with (

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,21 +31,26 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 WITHOUT_ROSDEP_KEY = {
-    "cuda": "cuda-python",
     "imageio_ffmpeg": "imageio-ffmpeg",
-    "rknn": "rknn-toolkit2",
-    "rknnlite": "rknn-toolkit-lite2",
 }
+RUNTIMES = "backends"
+"""Part of a package whose functions import runtimes, which are installed where devices are."""
 
 
 def imported_packages(package: str, folder: str) -> set[str]:
     """Return what the files below a folder import; those for tests are below `testing` alone."""
     found = (SOURCE / package).glob(f"{folder}/**/*.py")
     files = [file for file in found if folder.endswith(TESTING) or TESTING not in file.parts]
-    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text()))]
+    nodes = [node for file in files for node in _statements(file)]
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
     return {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names) - {package}
+
+
+def _statements(file: Path) -> Iterator[ast.AST]:
+    """Yield the statements of a module; of a back end those that run when it is imported."""
+    tree = ast.parse(file.read_text())
+    yield from tree.body if RUNTIMES in file.parts else ast.walk(tree)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -78,7 +78,7 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path, commands: Commands) -> N
     assert not commands
 
 
-def test_an_environment_with_the_plugins_of_another_checkout_is_made_anew(
+def test_an_environment_with_the_plugins_of_another_checkout_is_made_again(
     tmp_path: Path, commands: Commands, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensure_lerobot(tmp_path / "venv", (3, 11), SOURCED)

@@ -58,7 +58,7 @@ def test_the_toolkit_is_installed_once_behind_what_it_needs(
     assert all({"--no-deps", "--require-hashes"} <= set(words) for words in commands[2:])
 
 
-def test_another_python_makes_it_anew(tmp_path: Path, commands: Commands) -> None:
+def test_another_python_makes_it_again(tmp_path: Path, commands: Commands) -> None:
     ensure_toolkit(tmp_path / "venv", (3, 11))
     (tmp_path / "venv" / "old").touch()
 

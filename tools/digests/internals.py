@@ -20,7 +20,7 @@ def lerobot_frames(recording: Path, mapping: str) -> dict[str, Any]:
     """
     from lerobot_bridge.episodes import find_episodes
     from lerobot_bridge.frames import EpisodeFrames
-    from lerobot_bridge.mapping import load_mapping
+    from lerobot_bridge.mapping_file import load_mapping
 
     stages = dict[str, list[Any]]()
     (episode,) = find_episodes([recording], task="a task").episodes

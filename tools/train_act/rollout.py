@@ -90,14 +90,14 @@ def judge(
         for seed in seeds:
             world.reset(seed=seed)
             reset()
-            eye = ReachJudge()
-            while not eye.look(world.sense()) and world.time_ns < EPISODE_NS:
+            reach = ReachJudge()
+            while not reach.look(world.sense()) and world.time_ns < EPISODE_NS:
                 advance_period(world, policy(world))
             outcomes.append(
                 RolloutOutcome(
                     seed=seed,
-                    succeeded=eye.succeeded,
-                    closest_m=eye.closest_m,
+                    succeeded=reach.succeeded,
+                    closest_m=reach.closest_m,
                     duration_s=world.time_ns / 1e9,
                 )
             )

@@ -1,30 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mapping file: which topic and field is which LeRobot feature.
+"""What a mapping states: which topic and field is which LeRobot feature.
 
-One file serves all uses: conversion of recordings to datasets and back, and control of the robot by
-LeRobot. It is validated as a whole when it is loaded. Values have the names of LeRobot
-(`shoulder_pan.pos`) and the units of the dataset; ROS uses rad, m and s.
-
-    mapping = load_mapping("so101")          # an included mapping, or the path of a file
-    mapping.names("observation.state")       # ("shoulder_pan.pos", ..., "gripper.pos")
+One mapping serves all uses: conversion of recordings to datasets and back, and control of the robot
+by LeRobot. Values have the names of LeRobot (`shoulder_pan.pos`) and the units of the dataset; ROS
+uses rad, m and s.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from policy_inference.bundle.chunk_contract import JointUnit, Pairing
-from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
-from policy_inference.bundle.validate_chunk import check_unit
-from policy_inference.errors import BundleError, Problem
+from policy_inference.bundle.schema import entry
 
 ACTION, STATE, IMAGES = "action", "observation.state", "observation.images."
-MAPPINGS = Path(__file__).parent / "mappings"
 JOINT_STATE, JOINT_COMMAND = "sensor_msgs/msg/JointState", "policy_msgs/msg/JointCommand"
 TRAJECTORY = "trajectory_msgs/msg/JointTrajectory"
 ARRAYS = ("std_msgs/msg/Float64MultiArray", "std_msgs/msg/Float32MultiArray")
@@ -39,10 +31,9 @@ SUFFIXES = {"position": "pos", "velocity": "vel", "effort": "eff"}
 
 _TOPIC = r"^/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*$"
 _TYPE = r"^[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*$"
-_NAME, _JOINT = r"^[A-Za-z0-9_]+$", r"^[A-Za-z0-9_-]+$"
-_FEATURE = r"observation\.[A-Za-z0-9_.]+|action"
+NAME = r"^[A-Za-z0-9_]+$"
+"""Pattern of a robot type and of a camera's name."""
 _STEP = re.compile(r"([a-z0-9_]+)(?:\[(\d+)\])?")
-_FIELD = re.compile(r"[a-z][a-z0-9_]*(\[\d+\])?(\.[a-z][a-z0-9_]*(\[\d+\])?)*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +148,7 @@ class RobotMapping:
     """Maps topics of a ROS 2 robot to features of LeRobot."""
 
     schema_version: Literal[1] = entry("1")
-    robot_type: str = entry("robot_type of datasets: so_follower", pattern=_NAME)
+    robot_type: str = entry("robot_type of datasets: so_follower", pattern=NAME)
     rate_hz: int = entry("frames per second", minimum=1, maximum=1000)
     joints: dict[str, Joint] = entry("joints by LeRobot's names, without .pos", default={})
     vectors: dict[str, tuple[Source, ...]] = entry(
@@ -217,321 +208,6 @@ class RobotMapping:
         return round(source.tolerance_s * 1e9)
 
 
-def load_mapping(file: str | Path) -> RobotMapping:
-    """Read a mapping.
-
-    Args:
-        file: Path, or the name of an included mapping: `so101`.
-
-    Raises:
-        BundleError: It is missing or does not fit; lists everything that is wrong.
-    """
-    known = shipped()
-    path = known.get(str(file), Path(file))
-    if not path.exists():
-        raise BundleError(
-            [
-                Problem(
-                    file=str(file),
-                    found="nothing",
-                    expected=f"a mapping file, or an included mapping ({', '.join(known)})",
-                )
-            ]
-        )
-    return parse_mapping(load_yaml(path), path)
-
-
 def field_steps(path: str) -> list[tuple[str, int | None]]:
     """Return the names that lead to a field like twist.linear.x or data[2], and places in lists."""
     return [(name, int(place) if place else None) for name, place in _STEP.findall(path)]
-
-
-def shipped() -> Mapping[str, Path]:
-    """Return the included mappings, by name."""
-    return {path.stem: path for path in sorted(MAPPINGS.glob("*.yaml"))}
-
-
-def mapping_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a mapping, for completion and checks in editors."""
-    return json_schema(RobotMapping)
-
-
-def parse_mapping(content: object, path: object) -> RobotMapping:
-    """Validate the content of a file, as `load_mapping` does."""
-    reader = Reader(str(path))
-    mapping = reader.section(RobotMapping, content)
-    whole = mapping if mapping is not None else _what_fits(content)
-    if whole is not None:
-        _MappingValidator(whole, reader).check()
-    if reader.problems:
-        raise BundleError(reader.problems)
-    found: RobotMapping = mapping
-    return found
-
-
-def _what_fits(content: object) -> RobotMapping | None:
-    """Return the valid parts of an invalid mapping, so that one error lists all problems.
-
-    An invalid joint is replaced by one that passes all checks. None if the sections themselves are
-    invalid.
-    """
-    if not isinstance(content, Mapping):
-        return None
-    sections = {name: content.get(name, {}) for name in ("joints", "vectors", "cameras")}
-    if not all(
-        isinstance(each, Mapping) and all(isinstance(name, str) for name in each)
-        for each in sections.values()
-    ):
-        return None
-
-    def read(kind: Any, value: object) -> Any:
-        reader = Reader("")
-        found = reader.value(kind, value, "", {"length": None, "schema": {}})
-        return None if reader.problems else found
-
-    def unknown(name: str) -> Joint:
-        return Joint(
-            unit="radians", ros_name=f"unknown {name}", stiffness=0.0, damping=0.0, effort_limit=0.0
-        )
-
-    joints, vectors, cameras = sections.values()
-    return RobotMapping(
-        schema_version=1,
-        robot_type="unknown",
-        rate_hz=1,
-        joints={name: read(Joint, each) or unknown(name) for name, each in joints.items()},
-        vectors={
-            name: found
-            for name, each in vectors.items()
-            if (found := read(tuple[Source, ...], each)) is not None
-        },
-        cameras={
-            name: found
-            for name, each in cameras.items()
-            if (found := read(CameraSource, each)) is not None
-        },
-        pairing=read(Pairing, content.get("pairing", {})) or Pairing(),
-        command=read(tuple[CommandChannel, ...], content.get("command", [])) or (),
-    )
-
-
-class _MappingValidator:
-    """Checks what a single field cannot show."""
-
-    def __init__(self, mapping: RobotMapping, reader: Reader) -> None:
-        self._mapping, self._reader = mapping, reader
-
-    def check(self) -> None:
-        mapping = self._mapping
-        for name, joint in mapping.joints.items():
-            self._joint(f"joints.{name}", joint)
-        for feature, sources in mapping.vectors.items():
-            self._feature(feature, sources)
-        for name in mapping.cameras:
-            if not re.fullmatch(_NAME, name):
-                self._problem(f"cameras.{name}", "a name of letters, digits and _", name)
-        self._command()
-        self._types()
-        self._pairing()
-
-    def _pairing(self) -> None:
-        """Check that inputs go by their arrival where the newest counts, as it does on a robot."""
-        if self._mapping.pairing.rule != "newest":
-            return
-        seen: dict[str, Source | CameraSource] = {
-            f"cameras.{name}": camera for name, camera in self._mapping.cameras.items()
-        }
-        for feature, sources in self._mapping.vectors.items():
-            if feature != ACTION:
-                seen |= {f"vectors.{feature}[{i}]": each for i, each in enumerate(sources)}
-        for key, each in seen.items():
-            if each.stamp != "received":
-                self._problem(
-                    f"{key}.stamp",
-                    "received, since by pairing.rule newest messages count when they arrive",
-                    each.stamp,
-                )
-
-    def _problem(self, key: str, expected: str, found: object, remedy: str = "") -> None:
-        self._reader.problem(key, expected, found, remedy)
-
-    def _joint(self, key: str, joint: Joint) -> None:
-        name = key.removeprefix("joints.")
-        if not re.fullmatch(_JOINT, name):
-            self._problem(key, "a name of letters, digits, _ and -", name)
-        check_unit(key, joint, self._reader)
-        low, high = joint.position_min, joint.position_max
-        if low is not None and high is not None and low >= high:
-            self._problem(f"{key}.position_max", "more than position_min", joint.position_max)
-
-    def _feature(self, feature: str, sources: Sequence[Source]) -> None:
-        key = f"vectors.{feature}"
-        if not re.fullmatch(_FEATURE, feature) or feature.startswith(IMAGES):
-            self._problem(
-                key, "action, or observation. and a name; images belong to cameras", feature
-            )
-        if not sources:
-            self._problem(key, "at least one source", Found("an empty list"))
-        for i, source in enumerate(sources):
-            self._channel(f"{key}[{i}]", source)
-            if source.quantity != "position" and source.fields is not None:
-                self._problem(
-                    f"{key}[{i}].quantity", "no quantity, which the fields define", source.quantity
-                )
-            if source.quantity != "position" and source.type not in (JOINT_STATE, JOINT_COMMAND):
-                self._problem(
-                    f"{key}[{i}].quantity", "position, all that the type has", source.quantity
-                )
-            for joint in self._known(source) if source.quantity == "velocity" else ():
-                if self._mapping.joints[joint].unit not in ("radians", "degrees"):
-                    self._problem(
-                        f"{key}[{i}].quantity",
-                        f"position, since the joint {joint} counts in a range",
-                        source.quantity,
-                    )
-        self._once(
-            key,
-            [
-                name
-                for source in sources
-                if self._is_known(source)
-                for name in self._mapping.values_of(source, source.quantity)
-            ],
-        )
-
-    def _channel(self, key: str, channel: Channel) -> None:
-        mapping = self._mapping
-        if channel.joints is not None and channel.fields is not None:
-            self._problem(key, "joints or fields", Found("both"))
-        for joint in channel.joints or ():
-            if joint not in mapping.joints:
-                self._problem(
-                    f"{key}.joints", f"one of {', '.join(mapping.joints) or 'no joints'}", joint
-                )
-        of_joints = {
-            f"{joint}.{suffix}" for joint in mapping.joints for suffix in SUFFIXES.values()
-        }
-        for name, field in (channel.fields or {}).items():
-            if not _FIELD.fullmatch(field):
-                self._problem(
-                    f"{key}.fields.{name}", "a field like twist.linear.x or data[2]", field
-                )
-            if name in of_joints:
-                self._problem(
-                    f"{key}.fields.{name}",
-                    "a name that is not a value of a joint, whose unit and limits fields lack",
-                    name,
-                )
-        for name in channel.degrees:
-            if name not in (channel.fields or {}):
-                self._problem(f"{key}.degrees", "values of `fields`; joints have a unit", name)
-        if channel.fields is None:
-            if channel.type not in (*NAMED, *ARRAYS):
-                self._problem(
-                    f"{key}.fields",
-                    f"fields of {channel.type}, which names no joints",
-                    Found("nothing"),
-                )
-            elif not mapping.joints:
-                self._problem(
-                    f"{key}.joints", "joints, which the mapping lists under `joints`", Found("none")
-                )
-            elif channel.type in ARRAYS and channel.joints is None:
-                self._problem(
-                    f"{key}.joints",
-                    "the joints in the order of the array, which names none",
-                    Found("nothing"),
-                )
-        self._once(f"{key}.joints", [mapping.ros_name(joint) for joint in self._known(channel)])
-
-    def _command(self) -> None:
-        mapping = self._mapping
-        for i, channel in enumerate(mapping.command):
-            key = f"command[{i}]"
-            self._channel(key, channel)
-            if channel.type not in SENT:
-                self._problem(f"{key}.type", f"one of {', '.join(SENT)}", channel.type)
-            if channel.type in NAMED and channel.fields is not None:
-                self._problem(
-                    f"{key}.fields", "joints, since a command must name them", Found("fields")
-                )
-            self._limits(key, channel)
-            if channel.type == JOINT_COMMAND:
-                for joint in self._known(channel):
-                    for name in ("stiffness", "damping", "effort_limit"):
-                        if getattr(mapping.joints[joint], name) is None:
-                            self._problem(
-                                f"joints.{joint}.{name}",
-                                f"a value, since {key} sends JointCommand",
-                                Found("nothing"),
-                            )
-        names = [
-            name
-            for channel in mapping.command
-            if self._is_known(channel)
-            for name in mapping.values_of(channel)
-        ]
-        self._once("command", names)
-        self._once("command", [channel.topic for channel in mapping.command])
-        if mapping.command and ACTION in mapping.vectors and not self._reader.problems:
-            action = mapping.names(ACTION)
-            if set(names) != set(action):
-                self._problem(
-                    "command",
-                    f"the values of the action, {', '.join(action)}",
-                    Found(", ".join(names)),
-                )
-
-    def _limits(self, key: str, channel: CommandChannel) -> None:
-        fields, stops = channel.fields or {}, channel.type in TWISTS
-        for name, (low, high) in channel.limits.items():
-            where = f"{key}.limits.{name}"
-            if name not in fields:
-                self._problem(where, "a value of `fields`; joints have limits of their own", name)
-            elif low >= high:
-                self._problem(where, "the lowest value and a higher one", Found([low, high]))
-            elif stops and not low <= 0 <= high:
-                self._problem(where, "limits about 0, with which it stops", Found([low, high]))
-        for name in fields if stops else ():
-            if name not in channel.limits:
-                self._problem(
-                    f"{key}.limits.{name}",
-                    "the lowest and highest value that is sent, since nothing else limits a Twist",
-                    Found("nothing"),
-                )
-
-    def _types(self) -> None:
-        """Check that a topic has one type."""
-        types: dict[str, str] = {}
-        for key, channel in self._channels():
-            if types.setdefault(channel.topic.lstrip("/"), channel.type) != channel.type:
-                self._problem(
-                    f"{key}.type",
-                    f"{types[channel.topic.lstrip('/')]}, as where the "
-                    f"topic {channel.topic} is named first",
-                    channel.type,
-                )
-        for name, camera in self._mapping.cameras.items():
-            if camera.topic.lstrip("/") in types:
-                self._problem(f"cameras.{name}.topic", "a topic of its own", camera.topic)
-        self._once("cameras", [camera.topic for camera in self._mapping.cameras.values()])
-
-    def _channels(self) -> Iterator[tuple[str, Channel]]:
-        for feature, sources in self._mapping.vectors.items():
-            for i, source in enumerate(sources):
-                yield f"vectors.{feature}[{i}]", source
-        for i, channel in enumerate(self._mapping.command):
-            yield f"command[{i}]", channel
-
-    def _known(self, channel: Channel) -> list[str]:
-        return [
-            joint for joint in self._mapping.joints_of(channel) if joint in self._mapping.joints
-        ]
-
-    def _is_known(self, channel: Channel) -> bool:
-        return len(self._known(channel)) == len(self._mapping.joints_of(channel))
-
-    def _once(self, key: str, names: Sequence[Any]) -> None:
-        doubled = sorted({name for name in names if list(names).count(name) > 1})
-        if doubled:
-            self._problem(key, "each name once", Found(f"{', '.join(doubled)} twice"))

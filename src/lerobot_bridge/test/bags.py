@@ -17,7 +17,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from lerobot_bridge.episode import Episode
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 
 MS, S = 1_000_000, 1_000_000_000
 START_NS = 1_000 * S
@@ -96,7 +97,7 @@ def images(
     encoding: str = "rgb8",
     stamp_ns: int = START_NS,
 ) -> list[Said]:
-    """Say pictures whose red is the time in 10 ms, green 50, blue 100."""
+    """Say images whose red is the time in 10 ms, green 50, blue 100."""
     said = []
     for time_ns in times_ns:
         colour = [time_ns // (10 * MS) % 256, 50, 100]
@@ -126,7 +127,7 @@ def compressed(
     end: str = ".png",
     size: tuple[int, int] = (16, 24),
 ) -> list[Said]:
-    """Say the same pictures as PNG, or as JPEG."""
+    """Say the same images as PNG, or as JPEG."""
     said = []
     for time_ns in times_ns:
         pixels = np.full((*size, 3), [100, 50, time_ns // (10 * MS) % 256], np.uint8)
@@ -189,7 +190,7 @@ def header(time_ns: int) -> Any:
 
 
 def arm(last_ms: float = 1000) -> list[Said]:
-    """Say everything of the mapping until then: joints every 10 ms, pictures every 50 ms."""
+    """Say everything of the mapping until then: joints every 10 ms, images every 50 ms."""
     return [
         *joints(times(10, last_ms)),
         *joints(times(10, last_ms), "/leader/joint_states", offset_rad=0.05),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""LeRobot datasets of version v3.0 with given values and pictures, which come back as they were."""
+"""LeRobot datasets of version v3.0 with given values and images, which come back as they were."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_inference.interfaces import Tensor
 
 IMAGES = "observation.images."
 Columns = Mapping[str, Tensor]
-"""By feature [frames, ...]: numbers, flags, or pictures uint8 [frames, height, width, 3] in RGB."""
+"""By feature [frames, ...]: numbers, flags, or images uint8 [frames, height, width, 3] in RGB."""
 
 
 def write_frames(
@@ -106,8 +106,8 @@ def _rows(columns: Columns, episode: int, length: int, begin: int, fps: int) -> 
     return pa.table(table)
 
 
-def _png(picture: Tensor) -> bytes:
-    _, png = cv2.imencode(".png", np.asarray(picture, np.uint8)[..., ::-1])
+def _png(image: Tensor) -> bytes:
+    _, png = cv2.imencode(".png", np.asarray(image, np.uint8)[..., ::-1])
     return bytes(png.tobytes())
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 
 MAPPING: dict[str, Any] = yaml.safe_load("""
 schema_version: 1

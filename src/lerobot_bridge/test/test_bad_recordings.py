@@ -44,7 +44,7 @@ from .bags import (
     write_bag,
 )
 
-STATES, LEADERS, PICTURES = "/joint_states", "/leader/joint_states", "/front/image_raw"
+STATES, LEADERS, IMAGES = "/joint_states", "/leader/joint_states", "/front/image_raw"
 
 
 def read(
@@ -72,20 +72,20 @@ def refuse(folder: Path, said: Sequence[Said], message: str, **given: Any) -> No
 @pytest.mark.parametrize("offset_s", [3600.0, 0.8, -0.8, -3600.0])
 def test_a_topic_of_another_clock_is_named(tmp_path: Path, offset_s: float) -> None:
     """A camera that is stamped with the time since the computer was switched on, say."""
-    said = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS + round(offset_s * S)))
+    said = replaced(IMAGES, *images(times(50, 1000), stamp_ns=START_NS + round(offset_s * S)))
     where = "ahead of" if offset_s > 0 else "behind"
 
     refuse(
         tmp_path,
         said,
-        f"bag: {PICTURES}: expected stamps on the clock of {STATES}, found them "
+        f"bag: {IMAGES}: expected stamps on the clock of {STATES}, found them "
         f"{abs(offset_s):.3f} s {where} it; write `stamp: received` where the mapping names "
-        f"{PICTURES}, or record with one clock",
+        f"{IMAGES}, or record with one clock",
     )
 
 
 def test_clocks_that_differ_by_the_way_of_a_message_are_one(tmp_path: Path) -> None:
-    said = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS - 90 * MS))
+    said = replaced(IMAGES, *images(times(50, 1000), stamp_ns=START_NS - 90 * MS))
 
     assert len(read(tmp_path, said).parts[0]) == 21
 
@@ -123,13 +123,13 @@ def test_what_goes_by_the_log_needs_its_clock(tmp_path: Path, by: str) -> None:
     )
 
 
-def test_stamps_that_begin_anew_are_named(tmp_path: Path) -> None:
+def test_stamps_that_begin_again_are_named(tmp_path: Path) -> None:
     anew = joints(times(10, 1000, 500), stamp_ns=START_NS - 100 * S)
     refuse(
         tmp_path,
         replaced(STATES, *anew, begin_ms=500),
         f"{STATES} at 900.500 s: expected stamps that go on, found one 99.990 s before the "
-        "last; the clock began anew: cut the recording there",
+        "last; the clock was reset: cut the recording there",
     )
 
 
@@ -221,9 +221,9 @@ def test_a_log_whose_clock_was_set_back_is_refused(tmp_path: Path) -> None:
 def test_a_gap_is_named_with_its_topic_and_what_to_do(tmp_path: Path) -> None:
     refuse(
         tmp_path,
-        without(arm(), PICTURES, 400, 700),
+        without(arm(), IMAGES, 400, 700),
         "bag: expected frames without gaps of more than 1, found 1, the first 0.250 s long at "
-        f"1000.450 s, since messages were missing: {PICTURES} for 0.350 s at 1000.350 s; "
+        f"1000.450 s, since messages were missing: {IMAGES} for 0.350 s at 1000.350 s; "
         "--gaps split makes an episode of each part, a higher tolerance_s or max_gap_frames in "
         "the mapping closes them up",
     )
@@ -238,7 +238,7 @@ def test_a_gap_is_named_with_its_topic_and_what_to_do(tmp_path: Path) -> None:
         ),
         (
             images(times(50, 1000), size=(32, 24)),
-            "expected a picture of 24 x 16 pixels, found 24 x 32; set the camera to that size, or "
+            "expected an image of 24 x 16 pixels, found 24 x 32; set the camera to that size, or "
             "let its entry in the contract or mapping say `resize: true`",
         ),
         (
@@ -247,45 +247,45 @@ def test_a_gap_is_named_with_its_topic_and_what_to_do(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_pictures_that_are_not_as_the_mapping_says_are_named(
+def test_images_that_are_not_as_the_mapping_says_are_named(
     tmp_path: Path, said: Sequence[Said], message: str
 ) -> None:
-    refuse(tmp_path, replaced(PICTURES, *said), f"{PICTURES} at 1000.050 s: {message}")
+    refuse(tmp_path, replaced(IMAGES, *said), f"{IMAGES} at 1000.050 s: {message}")
 
 
-def test_a_picture_size_that_changes_is_named(tmp_path: Path) -> None:
+def test_an_image_size_that_changes_is_named(tmp_path: Path) -> None:
     larger = images(times(50, 1000, 500), size=(32, 48))
 
     refuse(
         tmp_path,
-        replaced(PICTURES, *larger, begin_ms=500),
-        f"{PICTURES} at 1000.550 s: expected a picture of 24 x 16 pixels, found 48 x 32",
+        replaced(IMAGES, *larger, begin_ms=500),
+        f"{IMAGES} at 1000.550 s: expected an image of 24 x 16 pixels, found 48 x 32",
     )
 
 
 def broken(said: Said) -> Said:
-    """Lose some bytes of a compressed picture."""
+    """Lose some bytes of a compressed image."""
     topic, log_ns, message = said
     message.data = message.data.copy()
     message.data[45:-20] = 0
     return topic, log_ns, message
 
 
-def test_a_single_picture_that_is_broken_is_left_out(tmp_path: Path) -> None:
+def test_a_single_image_that_is_broken_is_left_out(tmp_path: Path) -> None:
     said = [broken(each) if i == 8 else each for i, each in enumerate(compressed(times(50, 1000)))]
 
-    frames = read(tmp_path, replaced(PICTURES, *said))
+    frames = read(tmp_path, replaced(IMAGES, *said))
 
     assert len(list(frames.frames())) == 20
     assert "/front/image_raw at 1000.400 s: expected a PNG of 24 x 16" in frames.unreadable[0]
 
 
-def test_broken_pictures_in_a_row_are_refused(tmp_path: Path) -> None:
+def test_broken_images_in_a_row_are_refused(tmp_path: Path) -> None:
     said = [
         broken(each) if i in (8, 9) else each for i, each in enumerate(compressed(times(50, 1000)))
     ]
 
-    refuse(tmp_path, replaced(PICTURES, *said), f"{PICTURES} at 1000.450 s: expected a PNG of 24")
+    refuse(tmp_path, replaced(IMAGES, *said), f"{IMAGES} at 1000.450 s: expected a PNG of 24")
 
 
 @pytest.mark.parametrize(
@@ -336,7 +336,7 @@ def test_joints_may_change_their_order(tmp_path: Path) -> None:
     np.testing.assert_allclose(last.vectors["observation.state"], [math.degrees(0.5), 50.0])
 
 
-def test_values_a_little_outside_of_their_range_are_told(tmp_path: Path) -> None:
+def test_values_a_little_outside_of_their_range_are_reported(tmp_path: Path) -> None:
     said = replaced(STATES, *joints(times(10, 1000), position=np.array([2.5, 9.0, 2.05])))
 
     (outside,) = read(tmp_path, said).ranges["observation.state"].outside
@@ -352,7 +352,7 @@ def test_values_a_little_outside_of_their_range_are_told(tmp_path: Path) -> None
             without(arm(), LEADERS, 0, 2000),
             r"expected messages of the input leader/joint_states "
             r"\(sensor_msgs/msg/JointState\), found "
-            f"those of {PICTURES}, {STATES}; it may be --topic leader/joint_states={STATES}",
+            f"those of {IMAGES}, {STATES}; it may be --topic leader/joint_states={STATES}",
         ),
         (
             [*without(arm(), LEADERS, 0, 2000), twist(0, 0.0, LEADERS)],
@@ -369,7 +369,7 @@ def test_values_a_little_outside_of_their_range_are_told(tmp_path: Path) -> None
         ),
         (
             [
-                ("/right" + topic if topic == PICTURES else topic, log_ns, message)
+                ("/right" + topic if topic == IMAGES else topic, log_ns, message)
                 for topic, log_ns, message in arm()
             ],
             "expected one topic for the input joint_states, "
@@ -407,7 +407,7 @@ def test_an_episode_without_messages_is_refused(tmp_path: Path) -> None:
     refuse(
         tmp_path,
         [*arm(), *joints(times(10, 7000))],
-        f"{LEADERS}, {PICTURES} during the episode, found none",
+        f"{LEADERS}, {IMAGES} during the episode, found none",
         span=span,
     )
 
@@ -469,7 +469,7 @@ def test_a_recording_that_does_not_say_what_its_messages_are_is_refused(tmp_path
 @pytest.mark.parametrize("ahead_s", [30 * 86400, 1_700_000_000])
 def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> None:
     """As by NTP after the start; frames of the time between would not fit into memory."""
-    ahead = replaced(PICTURES, *images(times(50, 1000), stamp_ns=START_NS + ahead_s * S))
+    ahead = replaced(IMAGES, *images(times(50, 1000), stamp_ns=START_NS + ahead_s * S))
     for topic in (STATES, LEADERS):
         ahead = [each for each in ahead if each[0] != topic]
         ahead += joints(times(10, 1000), topic, stamp_ns=START_NS + ahead_s * S)
@@ -488,14 +488,14 @@ def test_a_clock_that_was_set_forward_is_named(tmp_path: Path, ahead_s: int) -> 
 
 
 def test_motion_is_not_made_faster_by_a_slow_topic(tmp_path: Path) -> None:
-    said = [*without(arm(4000), PICTURES, 0, 5000), *images(times(100, 4000))]
+    said = [*without(arm(4000), IMAGES, 0, 5000), *images(times(100, 4000))]
     camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resample": "drop"}
 
     refuse(
         tmp_path,
         said,
         "bag: expected up to 5 % of the frames missing between others, since "
-        f"motion becomes as much faster, found 40 of 81: {PICTURES} has 10.0 messages per "
+        f"motion becomes as much faster, found 40 of 81: {IMAGES} has 10.0 messages per "
         "second for 20 frames, and none that counts in 40: use a lower rate_hz in the mapping, "
         "or for this topic resample: as_of, which repeats messages",
         mapping=mapping_of(cameras={"front": camera}),
@@ -507,7 +507,7 @@ def test_motion_is_not_made_faster_by_messages_that_cannot_be_read(tmp_path: Pat
 
     refuse(
         tmp_path,
-        [*without(arm(4000), PICTURES, 0, 5000), *said],
+        [*without(arm(4000), IMAGES, 0, 5000), *said],
         "found 6 of 81: 6 messages could not be read, the first: .* at 1000.050 s: expected a "
         "PNG of 24",
     )
@@ -519,6 +519,6 @@ def test_messages_that_cannot_be_read_are_closed_up(tmp_path: Path) -> None:
         for i, each in enumerate(compressed(times(50, 4000)))
     ]
 
-    frames = read(tmp_path, [*without(arm(4000), PICTURES, 0, 5000), *said])
+    frames = read(tmp_path, [*without(arm(4000), IMAGES, 0, 5000), *said])
 
     assert frames.closed_up == 3

@@ -17,7 +17,8 @@ from lerobot_bridge.checking import EpisodeCheck, check_episode
 from lerobot_bridge.cli import main
 from lerobot_bridge.commands import arguments
 from lerobot_bridge.episode import Span
-from lerobot_bridge.mapping import RobotMapping, load_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import load_mapping
 from model_tools.errors import ToolError
 
 from .bags import (
@@ -92,7 +93,7 @@ def test_a_mapping_that_does_not_fit_is_refused(
     assert "arm.yaml: joints.gripper.unit: expected one of" in caplog.text
 
 
-def test_pictures_that_cannot_be_a_video_are_refused_as_by_a_conversion(
+def test_images_that_cannot_be_a_video_are_refused_as_by_a_conversion(
     mapping_file: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     mapping_file.write_text(mapping_file.read_text().replace("width: 24", "width: 25"))
@@ -197,7 +198,7 @@ def test_ages_and_gaps_are_of_frames(tmp_path: Path) -> None:
     assert state.rate_hz == pytest.approx(100)
 
 
-def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> None:
+def test_broken_images_are_found_where_they_are_decoded(tmp_path: Path) -> None:
     said = without(arm(), "/front/image_raw", 0, 2000)
     for topic, log_ns, message in compressed(times(50, 1000)):
         message.data = message.data.copy()
@@ -214,44 +215,44 @@ def test_broken_pictures_are_found_where_they_are_decoded(tmp_path: Path) -> Non
     assert "expected a PNG of 24 x 16 pixels" in whole.problems[0]
 
 
-def test_all_reasons_are_told_and_pictures_judged_though_none_is_decoded(tmp_path: Path) -> None:
-    pictures = images(times(50, 1000), size=(32, 24))
+def test_all_reasons_are_reported_and_images_judged_though_none_is_decoded(tmp_path: Path) -> None:
+    given = images(times(50, 1000), size=(32, 24))
     others = [
         *without(joints(times(10, 1000)), "/joint_states", 400, 700),
         *joints(times(10, 1000), "/leader/joint_states", name=["gripper", "wheel", "tilt"]),
     ]
 
-    gap, message = checked(tmp_path / "gap", [*others, *pictures]).problems
+    gap, message = checked(tmp_path / "gap", [*others, *given]).problems
 
     assert "expected frames without gaps of more than 1, found 1" in gap
     assert [
         line.partition(": expected ")[2].partition(",")[0] for line in message.splitlines()
-    ] == ["each joint once", "a picture of 24 x 16 pixels"]
+    ] == ["each joint once", "an image of 24 x 16 pixels"]
 
 
 @pytest.mark.parametrize(
-    ("pictures", "words"),
+    ("given", "words"),
     [
         (
             images(times(50, 1000), size=(32, 24)),
-            "expected a picture of 24 x 16 pixels, found 24 x 32",
+            "expected an image of 24 x 16 pixels, found 24 x 32",
         ),
         (images(times(50, 1000), encoding="bayer_rggb8"), "found 'bayer_rggb8'"),
     ],
 )
-def test_pictures_are_judged_where_frames_are_not(
-    tmp_path: Path, pictures: list[Said], words: str
+def test_images_are_judged_where_frames_are_not(
+    tmp_path: Path, given: list[Said], words: str
 ) -> None:
-    topics, picture = checked(tmp_path, [*joints(times(10, 1000), "/other"), *pictures]).problems
+    topics, image = checked(tmp_path, [*joints(times(10, 1000), "/other"), *given]).problems
 
     assert [
         line.partition(" of the input ")[2].partition(" ")[0] for line in topics.splitlines()
     ] == ["joint_states", "leader/joint_states"]
-    assert "/front/image_raw at 1000.000 s: expected " in picture
-    assert words in picture
+    assert "/front/image_raw at 1000.000 s: expected " in image
+    assert words in image
 
 
-def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> None:
+def test_two_publishers_and_another_clock_are_reported_together(tmp_path: Path) -> None:
     said = [
         *joints(times(10, 1000)),
         *joints(times(10, 1000), "/leader/joint_states"),
@@ -265,7 +266,7 @@ def test_two_publishers_and_another_clock_are_told_together(tmp_path: Path) -> N
     assert "/front/image_raw: expected stamps on the clock of /joint_states" in problem
 
 
-def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
+def test_what_is_not_as_it_should_be_is_reported(tmp_path: Path) -> None:
     leader = joints(times(10, 3000), "/leader/joint_states", position=np.array([2.5, 9.0, 0.0]))
     found = checked(tmp_path, [*joints(times(10, 6000)), *leader, *images(times(90, 6000, 1500))])
 
@@ -287,7 +288,7 @@ def test_what_is_not_as_it_should_be_is_told(tmp_path: Path) -> None:
         (["/joint_states"], "observation.state does"),
     ],
 )
-def test_an_episode_in_which_nothing_moves_is_told(
+def test_an_episode_in_which_nothing_moves_is_reported(
     tmp_path: Path, topics: list[str], words: str
 ) -> None:
     said = arm()
@@ -332,7 +333,7 @@ def test_what_was_held_before_a_piece_is_no_message_of_it(tmp_path: Path) -> Non
     assert (found.frames, found.problems, action.messages, action.rate_hz) == ([40], [], 0, 0.0)
 
 
-def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
+def test_messages_without_a_stamp_of_their_own_are_reported(tmp_path: Path) -> None:
     said = without(arm(), "/joint_states", 0, 2000)
     for t in times(10, 1000):
         said += joints([t], stamp_ns=START_NS - t % (20 * MS))
@@ -349,7 +350,9 @@ def test_messages_without_a_stamp_of_their_own_are_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("skew_ms", [300, -300])
 @pytest.mark.parametrize("topic", ["/joint_states", "/front/image_raw"])
-def test_stamps_that_are_some_frames_off_are_told(tmp_path: Path, topic: str, skew_ms: int) -> None:
+def test_stamps_that_are_some_frames_off_are_reported(
+    tmp_path: Path, topic: str, skew_ms: int
+) -> None:
     stamp_ns = START_NS + skew_ms * MS
     off = (
         joints(times(10, 4000), stamp_ns=stamp_ns)
@@ -382,7 +385,7 @@ def test_a_topic_that_drops_frames_does_not_repeat_values(tmp_path: Path) -> Non
     ]
 
 
-def test_messages_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+def test_messages_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
     bad = joints([400 * MS], position=np.array([1.0, 9.0, np.nan]))
     found = checked(tmp_path, [*without(arm(), "/joint_states", 400, 401), *bad])
 
@@ -408,7 +411,7 @@ def test_a_session_brings_its_mapping_along(mapping_file: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("more", [[], ["--mapping", "so101"]])
-def test_a_mapping_that_is_given_as_a_recording_is_told(
+def test_a_mapping_that_is_given_as_a_recording_is_reported(
     mapping_file: Path, more: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert main(["check", str(mapping_file), *more]) == 1

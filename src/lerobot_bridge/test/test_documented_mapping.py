@@ -12,14 +12,15 @@ import jsonschema
 import pytest
 import yaml
 
-from lerobot_bridge.mapping import ACTION, STATE, mapping_schema, parse_mapping, shipped
+from lerobot_bridge.mapping import ACTION, STATE
+from lerobot_bridge.mapping_file import mapping_schema, parse_mapping, shipped
 from policy_inference.errors import BundleError
 
 GUIDE = (Path(__file__).resolve().parents[3] / "docs" / "lerobot.md").read_text(encoding="utf-8")
 EXAMPLE: dict[str, Any] = yaml.safe_load(GUIDE.split("```yaml\n")[1].partition("```")[0])
 
 
-def test_example_is_accepted_by_reader_and_schema_and_has_the_names_that_are_told() -> None:
+def test_example_is_accepted_by_reader_and_schema_and_has_the_documented_names() -> None:
     mapping = parse_mapping(EXAMPLE, "robot.yaml")
 
     jsonschema.validate(EXAMPLE, mapping_schema())
@@ -28,7 +29,7 @@ def test_example_is_accepted_by_reader_and_schema_and_has_the_names_that_are_tol
     assert f"`observation.state` is {', '.join(f'`{name}`' for name in names)}" in GUIDE
 
 
-def test_faults_are_told_as_the_guide_shows_them() -> None:
+def test_faults_are_reported_as_the_guide_shows_them() -> None:
     block = GUIDE.split("reported at once:\n\n```\n")[1].partition("\n```")[0]
     told = block.replace("\n    ", " ").splitlines()
     content = copy.deepcopy(EXAMPLE)

@@ -79,9 +79,9 @@ def test_a_frame_has_the_newest_of_everything(
         np.testing.assert_allclose(
             frame.vectors["action"], [math.degrees(leader / 1e4 + 0.05), 50.0], atol=1e-9
         )
-        picture = frame.images["front"]
-        assert picture.shape == (16, 24, 3)
-        assert picture[3, 4].tolist() == [(ms - (ms - 7) % 30) // 10, 50, 100]
+        image = frame.images["front"]
+        assert image.shape == (16, 24, 3)
+        assert image[3, 4].tolist() == [(ms - (ms - 7) % 30) // 10, 50, 100]
 
 
 @pytest.mark.parametrize(("rule", "state_ms"), [({}, 400), (BY_ARRIVAL, 450)])
@@ -116,7 +116,7 @@ def test_images_of_different_times_make_no_frame(
         EpisodeFrames(mapping, episode)
 
 
-def test_each_picture_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> None:
+def test_each_image_of_a_trembling_camera_is_in_its_frame(tmp_path: Path) -> None:
     """The first one is neither early nor late, and those after it are, by up to 3 ms."""
     trembles = [round((i / 20 + 0.003 * math.sin(i)) * S) for i in range(100)]
     said = [
@@ -140,7 +140,7 @@ def test_frames_are_thirty_a_second(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("end", [".png", ".jpg"])
-def test_pictures_may_be_compressed_and_of_another_size(tmp_path: Path, end: str) -> None:
+def test_images_may_be_compressed_and_of_another_size(tmp_path: Path, end: str) -> None:
     said = [each for each in arm() if each[0] != "/front/image_raw"]
     said += compressed(times(50, 1000), end=end, size=(32, 48))
     camera = {"topic": "front/image_raw", "height": 16, "width": 24, "resize": True}
@@ -149,10 +149,10 @@ def test_pictures_may_be_compressed_and_of_another_size(tmp_path: Path, end: str
         mapping_of(cameras={"front": camera}), episode_of(write_bag(tmp_path / "bag", said))
     )
 
-    pictures = [frame.images["front"].copy() for frame in frames.frames()]
-    for i, picture in enumerate(pictures):
-        assert picture.shape == (16, 24, 3)
-        np.testing.assert_allclose(picture[8, 8], [5 * i, 50, 100], atol=3)
+    images = [frame.images["front"].copy() for frame in frames.frames()]
+    for i, image in enumerate(images):
+        assert image.shape == (16, 24, 3)
+        np.testing.assert_allclose(image[8, 8], [5 * i, 50, 100], atol=3)
 
 
 def test_messages_go_by_the_time_that_the_mapping_says(tmp_path: Path) -> None:
@@ -287,7 +287,7 @@ def test_a_recording_may_be_split(tmp_path: Path) -> None:
 def test_an_episode_is_what_happened_in_its_span(
     tmp_path: Path, storage: StoragePlugin, compression: CompressionMode
 ) -> None:
-    """The newest picture before it counts, and what a held topic said long before."""
+    """The newest image before it counts, and what a held topic said long before."""
     said = [
         *joints(times(10, 1000)),
         *images(times(60, 1000)),

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from hypothesis import given
 
-from lerobot_bridge.mapping import field_steps, parse_mapping, shipped
+from lerobot_bridge.mapping import field_steps
+from lerobot_bridge.mapping_file import parse_mapping, shipped
 from policy_inference.errors import BundleError
 from policy_inference.testing.fuzzing import bounded, changed_values
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lerobot_bridge.limits import ActionLimits
-from lerobot_bridge.mapping import RobotMapping, load_mapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import load_mapping, parse_mapping
 from policy_inference.errors import RobotError
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lerobot_bridge.mapping import load_mapping, parse_mapping
+from lerobot_bridge.mapping_file import load_mapping, parse_mapping
 from policy_inference.errors import BundleError
 
 from .mapping_cases import MAPPING, MISSING, changed, mapping_of
@@ -333,7 +333,7 @@ def test_unknown_key_is_named(section: str) -> None:
         mapping_of(**{f"{section}surprise": 1})
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     with pytest.raises(BundleError) as caught:
         mapping_of(
             **{

@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
-from lerobot_bridge.mapping import MAPPINGS, mapping_schema, shipped
+from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema, shipped
 
 from .mapping_cases import MAPPING, MISSING, changed
 from .test_mapping import OF_ONE_FIELD, REQUIRED, SECTIONS, Case

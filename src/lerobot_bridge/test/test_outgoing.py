@@ -14,8 +14,8 @@ from lerobot_bridge.mapping import (
     TRAJECTORY,
     RobotMapping,
     Source,
-    parse_mapping,
 )
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.outgoing import Empty, Outgoing
 from lerobot_bridge.to_bag.messages import empty_messages
 from lerobot_bridge.values import SourceReader

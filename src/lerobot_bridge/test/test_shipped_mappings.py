@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lerobot_bridge.mapping import ACTION, STATE, Joint, load_mapping, shipped
+from lerobot_bridge.mapping import ACTION, STATE, Joint
+from lerobot_bridge.mapping_file import load_mapping, shipped
 from model_tools.make.act.robots import read_arm, units_of
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import JointUnit
@@ -106,7 +107,7 @@ def test_so101_reach_records_what_the_bundle_of_its_name_sees_and_sends() -> Non
     assert _as_units(mapping.joints) == dict(contract.units)
 
 
-def test_small_pictures_are_all_that_so101_reach_has_of_its_own() -> None:
+def test_small_images_are_all_that_so101_reach_has_of_its_own() -> None:
     sent, small = load_mapping("so101_policy"), load_mapping("so101_reach")
 
     assert dataclasses.replace(small, cameras=sent.cameras) == sent

@@ -189,7 +189,7 @@ def test_message_that_lacks_a_joint_s_value_is_refused(
         read(joint_state(**changes))
 
 
-def test_value_of_a_joint_that_nobody_asked_for_may_be_anything() -> None:
+def test_value_of_a_joint_that_is_not_requested_may_be_anything() -> None:
     position = np.array([0.5, 1.0, -0.5, np.nan])
 
     np.testing.assert_allclose(read(joint_state(position=position)), SEEN, atol=1e-12)

@@ -11,7 +11,8 @@ from lerobot.robots import Robot
 from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnectedError
 
 from lerobot_bridge.limits import ActionLimits
-from lerobot_bridge.mapping import STATE, load_mapping
+from lerobot_bridge.mapping import STATE
+from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 from lerobot_robot_ros2.config_ros2 import Ros2RobotConfig
 from policy_inference.errors import RobotError

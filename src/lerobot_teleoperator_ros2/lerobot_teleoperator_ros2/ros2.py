@@ -9,7 +9,8 @@ from typing import Any
 from lerobot.teleoperators import Teleoperator
 from lerobot.utils.errors import DeviceAlreadyConnectedError, DeviceNotConnectedError
 
-from lerobot_bridge.mapping import ACTION, load_mapping
+from lerobot_bridge.mapping import ACTION
+from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 from lerobot_teleoperator_ros2.config_ros2 import Ros2TeleoperatorConfig
 from policy_inference.errors import RobotError

@@ -177,7 +177,7 @@ def test_a_sender_that_counted_on_while_the_estop_was_pressed_is_no_other_sender
     assert robot.phase() is DriverPhase.FOLLOWING
 
 
-def test_after_a_silence_a_sequence_that_nobody_can_have_counted_is_another_sender() -> None:
+def test_after_a_silence_a_sequence_that_no_sender_can_have_counted_is_another_sender() -> None:
     robot = Lockstep()
     robot.in_control(RUN)
     robot.mode = None
@@ -363,7 +363,7 @@ def test_the_effort_limit_is_kept_and_nothing_is_added(effort: float) -> None:
     assert effort or (np.abs(wanted) > 10.0).any()
 
 
-def test_a_state_that_cannot_be_pushes_nobody() -> None:
+def test_a_state_that_cannot_be_has_no_effect() -> None:
     robot = Lockstep()
     robot.in_control(RUN)
     assert robot.state is not None

@@ -29,7 +29,7 @@ datagrams = changed_bytes(*FRAMES) | st.binary(max_size=400)
 
 @given(datagrams)
 @examples(10)
-def test_any_datagram_is_read_or_told_by_what_is_wrong(data: bytes) -> None:
+def test_any_datagram_is_read_or_refused_with_what_is_wrong(data: bytes) -> None:
     with bounded():
         state, command = wire.read_state(data), wire.read_command(data)
         wire.read_request(data)

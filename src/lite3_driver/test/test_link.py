@@ -108,7 +108,7 @@ def test_giving_back_brakes_for_two_seconds_first() -> None:
     assert len(robot.sent) == count
 
 
-def test_giving_back_what_nobody_has_is_in_order_and_sends_nothing() -> None:
+def test_giving_back_what_is_not_taken_is_in_order_and_sends_nothing() -> None:
     robot = Lockstep()
     robot.run(1.0)
 
@@ -142,7 +142,7 @@ def test_control_is_refused(state: Lite3State | None, words: str) -> None:
     assert words in robot.answers[0].message
 
 
-def test_all_that_speaks_against_control_is_said_at_once() -> None:
+def test_all_reasons_to_refuse_control_are_said_at_once() -> None:
     robot = Lockstep(angular_velocity_checked=False)
     robot.state = LYING._replace(joint_pos=STANDING, joint_vel=np.ones(12))
     robot.mode = STAND

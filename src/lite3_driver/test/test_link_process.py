@@ -251,7 +251,7 @@ def test_a_request_to_brake_reaches_a_link_that_hung_as_soon_as_it_goes_on(
     until(lambda: brakes(host.heard[-1][0]))
 
 
-def test_a_link_that_hangs_while_nothing_is_controlled_is_told_of(
+def test_a_link_that_hangs_while_nothing_is_controlled_is_reported(
     pair: tuple[UdpHost, Node],
 ) -> None:
     host, node = pair
@@ -264,7 +264,7 @@ def test_a_link_that_hangs_while_nothing_is_controlled_is_told_of(
     assert host.codes() == []
 
 
-def test_a_link_that_is_killed_while_nothing_is_controlled_is_told_of(
+def test_a_link_that_is_killed_while_nothing_is_controlled_is_reported(
     pair: tuple[UdpHost, Node],
 ) -> None:
     host, node = pair
@@ -368,7 +368,7 @@ def test_the_process_keeps_to_the_cores_that_were_asked_for() -> None:
     node.link.close()
 
 
-def test_what_the_machine_refuses_is_told_and_the_process_goes_on() -> None:
+def test_what_the_machine_refuses_is_reported_and_the_process_goes_on() -> None:
     node = Node(own_settings(realtime=RealTime(priority=1000, cpus=(1001,))))
     until(lambda: bool(node.reports))
     cpus, priority = node.report.refused
@@ -378,7 +378,7 @@ def test_what_the_machine_refuses_is_told_and_the_process_goes_on() -> None:
     node.link.close()
 
 
-def test_a_host_that_nobody_can_reach_is_an_obstacle() -> None:
+def test_an_unreachable_host_is_an_obstacle() -> None:
     node = Node(own_settings(host_address="192.0.2.1"))
 
     until(lambda: bool(node.reports))

@@ -102,7 +102,7 @@ def test_braking_is_damping_and_nothing_else() -> None:
         (ramp_frame()[:20] + struct.pack("<f", np.nan) + ramp_frame()[24:], Oddity.NOT_FINITE),
     ],
 )
-def test_what_is_no_state_is_told_by_what_is_wrong(data: bytes, oddity: Oddity) -> None:
+def test_what_is_no_state_is_refused_with_what_is_wrong(data: bytes, oddity: Oddity) -> None:
     assert wire.read_state(data) is oddity
 
 
@@ -120,7 +120,7 @@ def test_temperatures_and_contact_forces_need_not_be_numbers() -> None:
     assert all(np.isfinite(part).all() for part in others)
 
 
-def test_the_counter_in_the_header_is_nobodys() -> None:
+def test_the_counter_in_the_header_is_ignored() -> None:
     frame = bytearray(ramp_frame())
     frame[9:12] = b"\xcd\xab\xef"
 

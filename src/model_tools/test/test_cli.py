@@ -51,7 +51,7 @@ def test_help_loads_nothing_heavy(args: list[str]) -> None:
     assert done.stdout.splitlines()[-1] == "loaded []"
 
 
-def test_unknown_arguments_are_told_under_the_usage_of_the_verb(
+def test_unknown_arguments_are_reported_under_the_usage_of_the_verb(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(SystemExit, match="2"):

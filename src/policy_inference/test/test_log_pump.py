@@ -63,7 +63,7 @@ def test_two_streams_that_go_to_one_place_keep_their_order(start: Callable[..., 
     assert out.decode().splitlines() == [f"line {number}" for number in range(500)]
 
 
-def test_process_never_waits_for_a_reader_who_is_told_how_many_lines_are_lost(
+def test_process_never_waits_for_a_reader_who_gets_the_number_of_lost_lines(
     start: Callable[..., Process],
 ) -> None:
     process = start(
@@ -116,7 +116,7 @@ def test_interruption_of_the_whole_group_ends_no_pump(start: Callable[..., Proce
     assert process.returncode == 0
 
 
-def test_reader_that_has_gone_harms_nobody(start: Callable[..., Process]) -> None:
+def test_reader_that_has_gone_harms_no_other(start: Callable[..., Process]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     process = start(

@@ -63,7 +63,7 @@ def test_a_wrong_unit_is_found_and_named_even_where_the_test_was_waived(
     assert remedy in problems[0]
 
 
-def test_ticks_may_begin_anew_during_the_turn() -> None:
+def test_ticks_may_begin_again_during_the_turn() -> None:
     test = turned(factor=1.0, first_tick=2**32 - 700)
 
     assert test.ratio == pytest.approx(1.0, abs=0.05)

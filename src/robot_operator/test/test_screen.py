@@ -17,7 +17,7 @@ from robot_operator.keys import ASKING
 from robot_operator.screen import Screen
 
 COLUMN_WIDTH = 12.2
-"""In a picture of the screen."""
+"""In an image of the screen."""
 LINES = [
     ("reason", "standing"),
     ("next", "run (w, Enter)"),
@@ -42,7 +42,7 @@ class Recorded:
 
 
 def shown(screen: Screen) -> list[str]:
-    """Return the rows of the screen as text, as a picture of it has them."""
+    """Return the rows of the screen as text, as an image of it has them."""
     rows: dict[int, str] = {}
     pattern = r'<text [^>]*x="([\d.]+)"[^>]*-line-(\d+)\)">([^<]*)</text>'
     for x, line, text in re.findall(pattern, screen.export_screenshot()):

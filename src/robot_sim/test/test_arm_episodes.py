@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of the arm: when they begin and end, what is kept of them, and their pictures."""
+"""Episodes of the arm: when they begin and end, what is kept of them, and their images."""
 
 from dataclasses import replace
 from pathlib import Path

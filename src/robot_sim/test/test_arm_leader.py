@@ -57,7 +57,7 @@ def test_home_is_where_it_waits_until_a_demonstration_is_asked_for() -> None:
     ]
 
 
-def test_from_home_it_reaches_at_once_and_goes_home_when_it_is_told_to() -> None:
+def test_from_home_it_reaches_at_once_and_goes_home_when_commanded() -> None:
     world, leader = ArmWorld(seed=3), Leader()
     assert list(follow(leader, world, HOME_TICKS + 1)) == []
 

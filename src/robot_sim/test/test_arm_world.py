@@ -162,10 +162,10 @@ def test_a_command_for_another_robot_is_refused(world: ArmWorld) -> None:
 def test_the_front_camera_sees_the_cube_where_it_is(size: tuple[int, int]) -> None:
     for seed in (1, 2, 3, 4):
         world = ArmWorld(seed=seed, image_size=size)
-        picture = world.render("front")
-        assert picture.shape == (*size, 3)
-        assert picture.dtype == np.uint8
-        rows, columns = np.nonzero(reddish(picture))
+        image = world.render("front")
+        assert image.shape == (*size, 3)
+        assert image.dtype == np.uint8
+        rows, columns = np.nonzero(reddish(image))
         seen = np.array([columns.mean(), rows.mean()])
         expected = projected(world, "front", world.sense().cube_world)
         assert np.linalg.norm(seen - expected) < 0.02 * size[1]
@@ -179,7 +179,7 @@ def test_the_wrist_camera_moves_with_the_gripper(world: ArmWorld) -> None:
     assert not reddish(world.render("wrist")).any(), "the gripper points elsewhere"
 
 
-def test_a_picture_is_the_same_again_and_after_another_size(world: ArmWorld) -> None:
+def test_an_image_is_the_same_again_and_after_another_size(world: ArmWorld) -> None:
     first = world.render("front")
     large = world.render("outside", (540, 960))
     assert large.shape == (540, 960, 3)
@@ -230,9 +230,9 @@ def test_a_point_out_of_reach_is_refused(world: ArmWorld) -> None:
         solve(world.model, np.array([0.9, 0.0, 0.1]), start_rad=SO101.home_rad)
 
 
-def reddish(picture: Frame) -> npt.NDArray[np.bool_]:
-    """Return where a picture is red: neither the arm's yellow nor the table's grey."""
-    red, green, blue = np.moveaxis(picture.astype(int), -1, 0)
+def reddish(image: Frame) -> npt.NDArray[np.bool_]:
+    """Return where an image is red: neither the arm's yellow nor the table's grey."""
+    red, green, blue = np.moveaxis(image.astype(int), -1, 0)
     return np.asarray((red > 2 * green) & (red > 2 * blue) & (red > 60))
 
 

@@ -136,7 +136,7 @@ def test_a_walk_without_run_is_an_error(still: Trace) -> None:
         walked(still.rows(slice(0, 100)), left_run=False)
 
 
-def test_pictures_begin_shortly_before_the_robot_moves(still: Trace) -> None:
+def test_images_begin_shortly_before_the_robot_moves(still: Trace) -> None:
     np.testing.assert_allclose(shown(still).time_s[0], 0.5)
 
 
@@ -186,7 +186,7 @@ def test_the_table_names_the_guard_events(still: Trace) -> None:
     assert "some_bundle on onnx (a runtime, CPU)" in text
 
 
-def test_the_plots_are_a_picture(still: Trace, tmp_path: Path) -> None:
+def test_the_plots_are_an_image(still: Trace, tmp_path: Path) -> None:
     write_plots(still, tmp_path / "plots.png")
     with Image.open(tmp_path / "plots.png") as image:
         assert image.width > 1000
@@ -194,7 +194,7 @@ def test_the_plots_are_a_picture(still: Trace, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", [RUN, HOLD])
-def test_the_plots_of_an_arm_are_a_picture(tmp_path: Path, mode: int) -> None:
+def test_the_plots_of_an_arm_are_an_image(tmp_path: Path, mode: int) -> None:
     ticks = 40
     episode = np.repeat([-1, 0, -1, 1], ticks // 4)
     pose = np.linspace(0.0, 1.0, ticks)[:, None] * np.ones(13)

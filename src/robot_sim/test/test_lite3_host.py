@@ -102,7 +102,7 @@ class TestFolding:
         fastest = max(np.abs(robot.run(0.01).joint_vel).max() for _ in range(600))
         assert fastest < 1.0
 
-    def test_nothing_folds_while_somebody_has_control(self, taken: Robot) -> None:
+    def test_nothing_folds_while_a_host_has_control(self, taken: Robot) -> None:
         taken.send(wire.request(wire.FOLD))
         taken.send(wire.request(wire.FOLD), INTRUDER)
         taken.run(0.5, wire.damping_command(5.0))
@@ -129,7 +129,7 @@ class TestControl:
         assert not robot.host.world.damped
         assert robot.happened == ["control_taken", "following"]
 
-    def test_robot_stands_up_when_told_to(self, taken: Robot) -> None:
+    def test_robot_stands_up_when_commanded(self, taken: Robot) -> None:
         start = taken.run(0.1, wire.damping_command(5.0)).joint_pos
         for part in np.linspace(0.0, 1.0, 100):
             taken.run(0.02, held(start + part * (LITE3.standing_rad - start)))
@@ -208,7 +208,7 @@ class TestControl:
             (wire.request(wire.GIVE_BACK), "not_in_control", "a request to give control back"),
         ],
     )
-    def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_told_once(
+    def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_reported_once(
         self, robot: Robot, data: bytes, kind: str, told: str
     ) -> None:
         for _ in range(3):
@@ -225,7 +225,7 @@ class TestControl:
         taken.send(wire.request(wire.FOLD), INTRUDER)
         assert taken.host.ignored["not_in_control"] == 1
 
-    def test_a_flood_of_odd_datagrams_is_counted_and_not_told_one_by_one(
+    def test_a_flood_of_odd_datagrams_is_counted_and_not_reported_one_by_one(
         self, robot: Robot
     ) -> None:
         for code in range(0x1000, 0x2000):
@@ -254,7 +254,7 @@ class TestAnotherController:
         robot.send(wire.request(wire.TAKE_CONTROL))
         assert robot.host.controller == DRIVER
 
-    def test_it_takes_control_from_nobody(self, taken: Robot) -> None:
+    def test_it_takes_control_from_no_other_host(self, taken: Robot) -> None:
         taken.host.occupy()
         taken.host.vacate()
         assert taken.host.controller == DRIVER
@@ -269,7 +269,7 @@ class TestOff:
         assert taken.host.world.damped
         assert taken.host.controller is None
 
-    def test_it_begins_anew_at_tick_0_without_a_controller(self, taken: Robot) -> None:
+    def test_it_begins_again_at_tick_0_without_a_controller(self, taken: Robot) -> None:
         taken.run(0.1, held(LITE3.standing_rad))
         taken.host.stop()
         taken.host.step()

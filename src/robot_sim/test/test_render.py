@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of a walk show the robot, whatever the format."""
+"""Images of a walk show the robot, whatever the format."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def _needs_opengl() -> None:
         pytest.skip(str(error))
 
 
-def test_the_picture_shows_the_robot_and_follows_it(trace: Trace) -> None:
+def test_the_image_shows_the_robot_and_follows_it(trace: Trace) -> None:
     far = trace.qpos[0].copy()
     far[0] += 20.0
     with FollowingCamera(width=160, height=96) as camera:
@@ -49,13 +49,13 @@ def test_the_picture_shows_the_robot_and_follows_it(trace: Trace) -> None:
         there = camera.image(far, far[:2])
         away = camera.image(far, trace.pos_world[0, :2])
     assert here.shape == (96, 160, 3)
-    pictures = (here, there, away)
-    white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in pictures]
+    images = (here, there, away)
+    white = [int((shown.min(axis=2) > WHITE)[FLOOR_ROWS].sum()) for shown in images]
     assert min(white[:2]) > 30
     assert white[2] == 0
 
 
-def test_pictures_come_at_the_rate_asked_for(trace: Trace) -> None:
+def test_images_come_at_the_rate_asked_for(trace: Trace) -> None:
     shown = list(frames(trace, rate_hz=10.0, width=160, height=96))
     assert len(shown) == 5
     assert all(frame.shape == (96, 160, 3) and frame.dtype == np.uint8 for frame in shown)
@@ -86,7 +86,7 @@ def test_a_video_that_is_interrupted_leaves_no_file(trace: Trace, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["walk.webp", "walk.gif"])
-def test_an_animation_has_one_picture_per_time(trace: Trace, tmp_path: Path, name: str) -> None:
+def test_an_animation_has_one_image_per_time(trace: Trace, tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     write_animation(trace, path, rate_hz=10.0, width=160)
     with Image.open(path) as image:

@@ -114,7 +114,7 @@ def test_a_beginner_sees_exactly_and_an_expert_with_noise() -> None:
         assert (noise.max() > 0.0) == (largest > 0.0)
 
 
-def test_a_robot_that_falls_is_told_so_and_starts_again() -> None:
+def test_a_robot_that_falls_is_reported_and_starts_again() -> None:
     made = environment()
     fallen = 0
     collapse = np.tile([0.0, 8.0, 8.0], 4)

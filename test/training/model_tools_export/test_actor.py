@@ -147,7 +147,7 @@ def test_other_recurrent_layers_are_refused(
         export(layouts.rsl_rl_recurrent("lstm")[0], config)
 
 
-def test_recurrent_layers_that_nobody_mentions_are_shown(export: Exporter) -> None:
+def test_recurrent_layers_that_are_not_mentioned_are_shown(export: Exporter) -> None:
     with pytest.raises(
         ToolError,
         match=r"rnn: expected in the configuration, .* add `rnn: "
@@ -157,7 +157,7 @@ def test_recurrent_layers_that_nobody_mentions_are_shown(export: Exporter) -> No
         export(layouts.rsl_rl_recurrent("lstm")[0], CONFIG)
 
 
-def test_where_recurrent_layers_stand_is_told_by_their_size(export: Exporter) -> None:
+def test_where_recurrent_layers_stand_is_known_by_their_size(export: Exporter) -> None:
     with pytest.raises(
         ToolError, match="type: gru, hidden_size: 5, num_layers: 2, position: after_mlp"
     ):
@@ -200,7 +200,7 @@ def test_an_encoder_beside_the_actor_is_refused_until_it_is_said_to_be_of_no_use
     assert same_as(export, {**CONFIG, "ignore": ["encoder."]}, content, actor)
 
 
-def test_statistics_that_nobody_mentions_are_refused(export: Exporter) -> None:
+def test_statistics_that_are_not_mentioned_are_refused(export: Exporter) -> None:
     with pytest.raises(ToolError, match="normaliser: expected bake, keep or none, found nothing"):
         export(layouts.rl_games()[0], CONFIG)
 

@@ -123,7 +123,7 @@ def test_a_state_inside_comes_out_for_50_steps(
     assert run(model, obs.numpy()) == pytest.approx(actions(program, obs).numpy(), abs=1e-5)
 
 
-def test_a_state_inside_that_nobody_describes_is_found_out(export: Exporter) -> None:
+def test_a_state_inside_that_is_not_described_is_found_out(export: Exporter) -> None:
     with pytest.raises(ToolError, match="the program keeps a state; describe it"):
         export.file(saved(export, Memory()), BARE, TRUST)
 

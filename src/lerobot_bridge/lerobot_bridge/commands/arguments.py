@@ -41,7 +41,7 @@ def mapping_of(given: argparse.Namespace) -> RobotMapping:
         ToolError: Neither is there, sessions have several, or a recording is none but a mapping.
         BundleError: It does not fit.
     """
-    from lerobot_bridge.mapping import load_mapping
+    from lerobot_bridge.mapping_file import load_mapping
     from lerobot_bridge.recording.folder import MAPPING
 
     for path in given.recordings:

@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Write; return the exit status."""
-    from lerobot_bridge.mapping import load_mapping, shipped
+    from lerobot_bridge.mapping_file import load_mapping, shipped
     from lerobot_bridge.recording.folder import MAPPING
     from lerobot_bridge.to_bag.session import OWNED, SessionWriter
     from model_tools.commands.arguments import progress_bar

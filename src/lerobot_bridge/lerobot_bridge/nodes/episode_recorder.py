@@ -33,7 +33,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import Mark
-from lerobot_bridge.mapping import load_mapping, shipped
+from lerobot_bridge.mapping_file import load_mapping, shipped
 from lerobot_bridge.nodes.listening import Listening
 from lerobot_bridge.nodes.message_check import judges_of
 from lerobot_bridge.nodes.recorder_status import RecorderStatus

@@ -17,7 +17,7 @@ from model_tools.files.lerobot.dataset import DatasetEpisode
 from model_tools.files.lerobot.dataset_info import DatasetFeature
 from model_tools.files.observation_sources import DatasetSource, joint_places
 from policy_inference.bundle.chunk_contract import JointVector
-from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
+from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.interfaces import F64, Backend
 
 _log = logging.getLogger("lerobot_bridge")
@@ -96,8 +96,8 @@ class OpenLoop:
         for begin, seen in zip(begins, self._source.of_episode(episode, begins), strict=True):
             steps = predicted[begin : begin + self._every]
             steps[:] = self._graphs.run(
-                Observation(
-                    pictures=seen.pictures, state=seen.state, environment=seen.environment_state
+                ChunkObservation(
+                    images=seen.images, state=seen.state, environment=seen.environment_state
                 )
             )[: len(steps)]
         return Predicted(

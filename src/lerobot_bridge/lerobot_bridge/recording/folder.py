@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 
 from lerobot_bridge.episode import SIDECAR
-from lerobot_bridge.mapping import RobotMapping, load_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import load_mapping
 from policy_inference.errors import PolicyError
 from policy_inference.safe_files import whole_file
 

@@ -136,7 +136,7 @@ def a_folder(place: Path) -> None:
         (a_folder, "a folder without .lock"),
     ],
 )
-def test_what_is_somebody_elses_is_left_alone(
+def test_files_of_other_programs_are_left_alone(
     make: Callable[[Path], object], said: str, tmp_path: Path
 ) -> None:
     place = tmp_path / "cubes.parts"
@@ -165,7 +165,7 @@ def test_one_command_at_a_time_works_there(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
-def test_a_lock_that_was_removed_meanwhile_keeps_nobody_out(
+def test_a_lock_that_was_removed_meanwhile_keeps_no_process_out(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def end_just_before(file: object, how: int) -> None:

@@ -39,7 +39,7 @@ vectors:
 cameras:
   front: {topic: front/image_raw/compressed, height: 4, width: 6}
 """
-PICTURE = cv2.imencode(".jpg", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
+IMAGE = cv2.imencode(".jpg", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
 RELIABLE = QoSProfile(depth=100)
 SENSOR = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -61,7 +61,7 @@ class Robot:
             DiagnosticArray, "episode_recorder/status", self.statuses.append, LATCHED
         )
         self.silent: set[str] = set()
-        self.sent, self.picture, self.joints = 0, PICTURE, ["pan", "lift"]
+        self.sent, self.image, self.joints = 0, IMAGE, ["pan", "lift"]
         self.publishers: dict[str, Any] = {}
 
     def appears(self) -> None:
@@ -98,7 +98,7 @@ class Robot:
                 if topic in self.silent:
                     continue
                 if topic == "front":
-                    message: Any = CompressedImage(format="jpeg", data=array("B", self.picture))
+                    message: Any = CompressedImage(format="jpeg", data=array("B", self.image))
                 else:
                     message = JointState(
                         name=self.joints, position=array("d", [float(self.sent), 0.0])
@@ -128,7 +128,7 @@ class Robot:
         """Ask the recorder for something."""
         return self.call(Trigger, f"episode_recorder/{request}")
 
-    def is_told(self, request: str) -> str:
+    def request(self, request: str) -> str:
         """Ask for something that must succeed; return the answer."""
         response = self.ask(request)
         assert response.success, response.message
@@ -137,7 +137,7 @@ class Robot:
     def begins(self) -> None:
         """Send until an episode can begin, and begin one."""
         self.is_ready()
-        self.is_told("start")
+        self.request("start")
 
     def is_ready(self) -> None:
         """Send until an episode could begin."""

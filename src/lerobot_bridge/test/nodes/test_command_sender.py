@@ -40,7 +40,7 @@ def speeds(robot: Robot) -> list[float]:
     return [message.linear.x for message in robot.heard["cmd_vel"]]
 
 
-def test_holding_ends_with_one_last_message_and_begins_anew_with_an_action(robot: Robot) -> None:
+def test_holding_ends_with_one_last_message_and_begins_again_with_an_action(robot: Robot) -> None:
     sender = sender_of(robot, hold_s=0.15)
 
     def holds() -> bool:

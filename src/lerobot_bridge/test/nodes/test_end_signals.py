@@ -47,7 +47,7 @@ def test_what_comes_while_the_robot_is_left_ends_the_program_afterwards() -> Non
     assert handlers() == [signal.SIG_DFL] * 2
 
 
-def test_signals_that_somebody_handles_stay_theirs() -> None:
+def test_handlers_of_signals_that_were_there_stay() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signals = EndSignals()
     assert handlers()[1] == signal.SIG_IGN

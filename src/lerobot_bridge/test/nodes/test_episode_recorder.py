@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool
 
 from lerobot_bridge.episode import Mark, read_sidecar
 
-from .robot import LATCHED, PICTURE, RELIABLE, Robot, read
+from .robot import IMAGE, LATCHED, RELIABLE, Robot, read
 
 pytestmark = pytest.mark.ros
 
@@ -34,8 +34,8 @@ def test_episode_holds_the_messages_as_they_were_sent(robot: Robot, tmp_path: Pa
     robot.begins()
     first = robot.sent
     robot.sends_seen(20)
-    robot.is_told("success")
-    robot.is_told("stop")
+    robot.request("success")
+    robot.request("stop")
     robot.hears("episode_0000: ")
 
     episode = tmp_path / "session" / "episode_0000"
@@ -106,12 +106,12 @@ def test_topic_of_another_type_is_refused(robot: Robot, tmp_path: Path) -> None:
 def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
-    robot.picture = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
+    robot.image = cv2.imencode(".jpg", np.zeros((6, 8, 3), np.uint8))[1].tobytes()
     robot.joints = ["pan", "tilt"]
     wanted = [
         "/joint_states: expected each joint once, found missing: lift",
         "/leader/joint_states: expected each joint once, found missing: lift",
-        "/front/image_raw/compressed: expected a picture of 6 x 4 pixels, found 8 x 6",
+        "/front/image_raw/compressed: expected an image of 6 x 4 pixels, found 8 x 6",
     ]
     robot.until(
         lambda: all(each in robot.ask("start").message for each in wanted),
@@ -119,7 +119,7 @@ def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_pa
         sends=True,
     )
 
-    robot.picture, robot.joints = b"a picture of an unknown kind", ["pan", "lift"]
+    robot.image, robot.joints = b"an image of an unknown kind", ["pan", "lift"]
     robot.until(
         lambda: robot.ask("start").message.startswith(
             "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"
@@ -128,7 +128,7 @@ def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_pa
         sends=True,
     )
 
-    robot.picture = PICTURE
+    robot.image = IMAGE
     robot.begins()
 
 
@@ -153,7 +153,7 @@ def test_topic_of_two_publishers_is_refused_with_their_names(robot: Robot, tmp_p
     robot.begins()
 
 
-def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path: Path) -> None:
+def test_second_publisher_in_an_episode_is_reported_and_noted(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()
@@ -165,9 +165,9 @@ def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path
     )
     robot.node.destroy_publisher(second)
     robot.is_ready()
-    robot.is_told("stop")
+    robot.request("stop")
     robot.begins()
-    robot.is_told("stop")
+    robot.request("stop")
     robot.ends(robot.recorders[-1])
 
     (problem,) = read_sidecar(tmp_path / "session" / "episode_0000").problems
@@ -175,7 +175,7 @@ def test_second_publisher_in_an_episode_is_told_and_noted(robot: Robot, tmp_path
     assert read_sidecar(tmp_path / "session" / "episode_0001").problems == ()
 
 
-def test_topic_that_dies_in_an_episode_is_told_at_once(robot: Robot, tmp_path: Path) -> None:
+def test_topic_that_dies_in_an_episode_is_reported_at_once(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()
@@ -201,9 +201,9 @@ def test_discarded_episode_leaves_nothing(robot: Robot, tmp_path: Path) -> None:
     robot.appears()
     robot.begins()
     robot.sends_seen(5)
-    robot.is_told("discard")
+    robot.request("discard")
     robot.begins()
-    robot.is_told("stop")
+    robot.request("stop")
     robot.hears("episode_0000: ")
 
     session = tmp_path / "session"
@@ -225,8 +225,8 @@ def test_success_afterwards_is_written_to_the_last_episode(robot: Robot, tmp_pat
     robot.recorder(tmp_path)
     robot.appears()
     robot.begins()
-    robot.is_told("stop")
-    robot.is_told("failure")
+    robot.request("stop")
+    robot.request("failure")
     robot.ends(robot.recorders[-1])
 
     assert read_sidecar(tmp_path / "session" / "episode_0000").success is False
@@ -240,7 +240,7 @@ def test_what_holds_is_in_each_episode(robot: Robot, tmp_path: Path) -> None:
     robot.until(lambda: recorder.watches["/description"].newest, "what is latched", sends=True)
     for _ in range(2):
         robot.begins()
-        robot.is_told("stop")
+        robot.request("stop")
     robot.ends(robot.recorders[-1])
 
     for number in range(2):
@@ -259,7 +259,7 @@ def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
     robot.until(lambda: drives.get_subscription_count() == 1, "a listener", sends=True)
     drives.publish(Bool(data=True))
     robot.until(lambda: node.recorder.session.intervening, "an intervention", sends=True)
-    robot.is_told("stop")
+    robot.request("stop")
     robot.ends(node)
 
     spans = read_sidecar(tmp_path / "session" / "episode_0000").interventions
@@ -269,7 +269,7 @@ def test_interventions_are_in_the_sidecar(robot: Robot, tmp_path: Path) -> None:
     assert [begun_ns, *times] == sorted([begun_ns, *times])
 
 
-def test_policy_in_a_mode_that_nobody_knows_does_not_drive(robot: Robot, tmp_path: Path) -> None:
+def test_policy_in_an_unknown_mode_does_not_drive(robot: Robot, tmp_path: Path) -> None:
     robot.recorder(tmp_path, policy_node="act")
     robot.appears()
     status = robot.node.create_publisher(PolicyStatus, "act/status", LATCHED)
@@ -287,7 +287,7 @@ def test_a_session_is_continued_with_the_next_number(robot: Robot, tmp_path: Pat
     for _ in range(2):
         robot.recorder(tmp_path)
         robot.begins()
-        robot.is_told("stop")
+        robot.request("stop")
         robot.ends(robot.recorders[-1])
 
     session = tmp_path / "session"

@@ -37,7 +37,7 @@ def joints(pan_rad: float) -> JointState:
     return JointState(name=["pan_joint", "gripper"], position=[pan_rad, 1.0])
 
 
-def picture(encoding: str, height: int = 16) -> Image:
+def image(encoding: str, height: int = 16) -> Image:
     return Image(height=height, width=24, step=72, encoding=encoding, data=bytes(height * 72))
 
 
@@ -53,12 +53,12 @@ def picture(encoding: str, height: int = 16) -> Image:
         ),
         ("leader/joint_states", JointState(name=["pan_joint"], position=[0.5]), "missing: gripper"),
         ("cmd_vel", Twist(), ""),
-        ("front/image_raw", picture("rgb8"), ""),
-        ("front/image_raw", picture("16UC1"), "expected one of the encodings rgb8, "),
+        ("front/image_raw", image("rgb8"), ""),
+        ("front/image_raw", image("16UC1"), "expected one of the encodings rgb8, "),
         (
             "front/image_raw",
-            picture("rgb8", 8),
-            "expected a picture of 24 x 16 pixels, found 24 x 8",
+            image("rgb8", 8),
+            "expected an image of 24 x 16 pixels, found 24 x 8",
         ),
     ],
 )
@@ -73,7 +73,7 @@ def test_what_convert_would_refuse_is_named(topic: str, message: Any, problem: s
 
 
 def test_broken_message_is_named() -> None:
-    data = serialize_message(picture("rgb8"))[:30]
+    data = serialize_message(image("rgb8"))[:30]
     said = judges_of(MAPPING)["front/image_raw"]("sensor_msgs/msg/Image", data)
     assert "found 30 bytes that cannot be read as one" in said
 

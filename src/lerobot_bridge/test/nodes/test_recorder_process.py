@@ -105,7 +105,7 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
     robot.appears()
     killed = start()
     begins(robot)
-    robot.is_told("stop")
+    robot.request("stop")
     begins(robot)
     grows(robot)
     killed.send_signal(signal.SIGKILL)
@@ -115,7 +115,7 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
 
     process = start()
     begins(robot)
-    robot.is_told("stop")
+    robot.request("stop")
     process.send_signal(signal.SIGINT)
     assert process.wait(DEADLINE_S) == 0
 
@@ -153,14 +153,14 @@ def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
         "the type to be told",
         sends=True,
     )
-    robot.is_told("stop")
+    robot.request("stop")
     begins(robot)
     grows(robot, 60)
-    robot.is_told("stop")
+    robot.request("stop")
     robot.node.destroy_timer(timer)
     robot.until(lambda: robot.value("rate_hz./extra") == "0.0", "the last of it", sends=True)
     begins(robot)
-    robot.is_told("stop")
+    robot.request("stop")
     robot.until(lambda: robot.value("done") == "3", "all episodes to be kept", sends=True)
 
     found = [read(tmp_path / "session" / f"episode_{number:04d}") for number in range(3)]
@@ -224,7 +224,7 @@ def test_operator_judges_an_episode_that_is_over(
     start()
     for _ in range(2):
         begins(robot)
-        robot.is_told("stop")
+        robot.request("stop")
     begins(robot)
     robot.until((tmp_path / "session" / "episode_0001").is_dir, "both episodes")
 
@@ -234,7 +234,7 @@ def test_operator_judges_an_episode_that_is_over(
     assert running.returncode == 1
     assert "session/episode_0002: expected an episode that is over, on this" in running.stderr
     assert operate("failure").stdout == "episode 2: failure\n"
-    robot.is_told("stop")
+    robot.request("stop")
     robot.until((tmp_path / "session" / "episode_0002").is_dir, "the last episode")
 
     assert [
@@ -248,7 +248,7 @@ def test_operator_says_that_a_person_drives(robot: Robot, start: Start, tmp_path
     begins(robot)
     assert operate("intervention", "on").stdout == "a person drives\n"
     assert operate("intervention", "off").stdout == "no person drives\n"
-    robot.is_told("stop")
+    robot.request("stop")
     episode = tmp_path / "session" / "episode_0000"
     robot.until(episode.is_dir, "the episode")
 

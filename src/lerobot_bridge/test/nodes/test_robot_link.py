@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lerobot_bridge.mapping import RobotMapping, parse_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import parse_mapping
 from policy_inference.errors import RobotError
 
 pytestmark = pytest.mark.ros
@@ -55,7 +56,7 @@ CONTENT: dict[str, Any] = {
     ],
 }
 MAPPING = parse_mapping(CONTENT, "mapping.yaml")
-PICTURE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
+IMAGE = np.arange(18, dtype=np.uint8).reshape(2, 3, 3)
 
 
 class Robot:
@@ -100,8 +101,8 @@ def joint_state() -> JointState:
     return stamped(JointState(name=["lift", "pan"], position=[0.5, -0.25], effort=[3.0, 4.0]))
 
 
-def picture() -> Image:
-    return stamped(Image(height=2, width=3, step=9, encoding="rgb8", data=PICTURE.tobytes()))
+def image() -> Image:
+    return stamped(Image(height=2, width=3, step=9, encoding="rgb8", data=IMAGE.tobytes()))
 
 
 def stamped(message: Any) -> Any:
@@ -158,12 +159,12 @@ def error_of(link: RobotLink) -> str:
     return found[0]
 
 
-def test_the_newest_values_and_pictures_by_their_names(robot: Robot) -> None:
+def test_the_newest_values_and_images_by_their_names(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         newest = link.newest()
-    np.testing.assert_array_equal(newest.pop("front"), PICTURE)
+    np.testing.assert_array_equal(newest.pop("front"), IMAGE)
     assert newest == pytest.approx(
         {"pan.pos": np.rad2deg(-0.25), "lift.pos": np.rad2deg(0.5), "pan.eff": 4.0, "lift.eff": 3.0}
     )
@@ -185,13 +186,13 @@ def test_what_is_missing_is_named_with_what_is_there(robot: Robot) -> None:
     ) in text
 
 
-def test_a_camera_of_another_size_is_told(robot: Robot) -> None:
+def test_a_camera_of_another_size_is_reported(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
     robot.publish(
         "front/image_raw", lambda: Image(height=1, width=3, step=9, encoding="rgb8", data=bytes(9))
     )
     with (
-        pytest.raises(RobotError, match=r"front/image_raw: .*expected a picture of 3 x 2"),
+        pytest.raises(RobotError, match=r"front/image_raw: .*expected an image of 3 x 2"),
         linked(timeout_s=1.0),
     ):
         pass
@@ -199,7 +200,7 @@ def test_a_camera_of_another_size_is_told(robot: Robot) -> None:
 
 def test_a_topic_that_goes_silent_is_named_with_its_age(robot: Robot) -> None:
     state = robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         del robot.publishes[state]
         text = error_of(link)
@@ -213,16 +214,16 @@ def test_a_topic_that_goes_silent_is_named_with_its_age(robot: Robot) -> None:
 
 def test_two_publishers_of_a_state_are_refused(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         robot.publish("joint_states", joint_state)
         text = error_of(link)
     assert "/joint_states: expected one publisher, found 2 (" in text
 
 
-def test_commands_that_nobody_receives_are_no_connection(robot: Robot) -> None:
+def test_commands_without_a_receiver_are_no_connection(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     nobody = {**CONTENT, "command": [{**CONTENT["command"][0], "topic": "elsewhere"}]}
     with (
         pytest.raises(
@@ -237,7 +238,7 @@ def test_commands_that_nobody_receives_are_no_connection(robot: Robot) -> None:
 
 def test_another_sender_of_commands_ends_the_connection(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         robot.node.create_publisher(Twist, "cmd_vel", 10)
         text = error_of(link)
@@ -246,7 +247,7 @@ def test_another_sender_of_commands_ends_the_connection(robot: Robot) -> None:
 
 def test_actions_arrive_and_joint_commands_are_repeated(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": 7.0})
         wait_until(lambda: len(robot.heard["joint_command"]) >= 4)
@@ -279,7 +280,7 @@ def test_an_arm_holds_and_a_base_drives_no_longer_than_they_may(
     robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked(hold_s=0.5) as link:
         link.send(ACTION)
         wait_until(lambda: has_stopped(robot))
@@ -292,7 +293,7 @@ def test_nothing_is_repeated_against_another_sender(
     robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         link.send(ACTION)
         wait_until(lambda: len(modes(robot)) >= 3)
@@ -307,7 +308,7 @@ def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
     robot: Robot, caplog: pytest.LogCaptureFixture
 ) -> None:
     state = robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         link.send(ACTION)
         del robot.publishes[state]
@@ -315,9 +316,9 @@ def test_nothing_is_repeated_for_an_arm_that_is_somewhere(
     assert "/joint_states: expected a sensor_msgs/msg/JointState of the last 200 ms" in caplog.text
 
 
-def test_an_arm_holds_without_pictures(robot: Robot) -> None:
+def test_an_arm_holds_without_images(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    camera = robot.publish("front/image_raw", picture)
+    camera = robot.publish("front/image_raw", image)
     with linked() as link:
         link.send(ACTION)
         del robot.publishes[camera]
@@ -328,7 +329,7 @@ def test_an_arm_holds_without_pictures(robot: Robot) -> None:
 
 def test_one_value_that_is_not_finite_sends_nothing(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     with linked() as link:
         with pytest.raises(RobotError, match=r"grip: expected a finite value"):
             link.send({"pan.pos": 90.0, "lift.pos": 0.0, "x.vel": 0.5, "grip": np.nan})
@@ -337,14 +338,14 @@ def test_one_value_that_is_not_finite_sends_nothing(robot: Robot) -> None:
     assert robot.heard["cmd_vel"][0].linear.x == 0.25
 
 
-def test_pictures_may_be_compressed(robot: Robot) -> None:
+def test_images_may_be_compressed(robot: Robot) -> None:
     import cv2
 
-    data = cv2.imencode(".png", PICTURE[..., ::-1])[1].tobytes()
+    data = cv2.imencode(".png", IMAGE[..., ::-1])[1].tobytes()
     robot.publish("joint_states", joint_state)
     robot.publish("front/image_raw", lambda: stamped(CompressedImage(format="png", data=data)))
     with linked() as link:
-        np.testing.assert_array_equal(link.newest()["front"], PICTURE)
+        np.testing.assert_array_equal(link.newest()["front"], IMAGE)
 
 
 AT_WORK = """
@@ -356,7 +357,7 @@ import time
 # Ignored signals stay ignored, and whoever runs the tests may have done that (nohup).
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.nodes.robot_link import RobotLink
 
 link = RobotLink(parse_mapping(json.loads(sys.argv[1]), "mapping.yaml"), name="link",
@@ -384,7 +385,7 @@ def test_a_program_that_is_ended_leaves_the_robot_safe(robot: Robot, number: int
 
 def test_closing_leaves_nothing(robot: Robot) -> None:
     robot.publish("joint_states", joint_state)
-    robot.publish("front/image_raw", picture)
+    robot.publish("front/image_raw", image)
     before = set(threading.enumerate())
     with linked() as link:
         assert set(threading.enumerate()) > before

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.recording.disk import Disk, News
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.recorder import Recorder, RecordingSettings

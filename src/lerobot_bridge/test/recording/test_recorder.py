@@ -14,7 +14,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from lerobot_bridge.episode import EpisodeSidecar, read_sidecar
-from lerobot_bridge.mapping import parse_mapping
+from lerobot_bridge.mapping_file import parse_mapping
 from lerobot_bridge.recording.disk import Disk, EpisodeFile
 from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State
@@ -210,7 +210,7 @@ def test_episode_counts_once_it_is_at_its_place(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_end_of_the_thread_before_its_time_is_told(tmp_path: Path) -> None:
+def test_end_of_the_thread_before_its_time_is_reported(tmp_path: Path) -> None:
     disk = Disk(10**6)
     assert disk.works
     disk._orders.put(sys.exit)
@@ -281,7 +281,7 @@ def test_messages_that_did_not_come_are_in_the_sidecar_by_episode(tmp_path: Path
         (420, ": 0.42 s without a message, of which the mapping allows 0.31 s; convert leaves"),
     ],
 )
-def test_gap_of_more_than_the_mapping_allows_is_told_at_the_end(
+def test_gap_of_more_than_the_mapping_allows_is_reported_at_the_end(
     gap_ms: int, said: str, tmp_path: Path
 ) -> None:
     fed = Fed(tmp_path / "session")

@@ -310,7 +310,7 @@ def test_interventions_are_spans_of_the_episode(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(("judged", "expected"), [(True, ()), (False, None)])
-def test_no_intervention_is_none_only_where_nobody_watched(
+def test_no_intervention_is_none_only_where_no_operator_watched(
     judged: bool, expected: object, desk: Desk
 ) -> None:
     session = RecordingSession(Course(auto=False, judged=judged), desk)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lerobot_bridge.episode import SIDECAR, EpisodeSidecar, PolicyRan, read_sidecar, write_sidecar
-from lerobot_bridge.mapping import load_mapping
+from lerobot_bridge.mapping_file import load_mapping
 from lerobot_bridge.recording.watches import WantedTopic, Watch, wanted_topics
 from lerobot_bridge.resampling import resample
 from policy_inference.errors import BundleError

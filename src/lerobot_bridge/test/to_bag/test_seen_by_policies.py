@@ -14,7 +14,7 @@ import yaml
 
 from lerobot_bridge.cli import main
 from model_tools.files.observation_sources import open_source
-from model_tools.files.rows import ChunkObservation
+from model_tools.files.rows import RecordedObservation
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import load_bundle
@@ -70,7 +70,7 @@ def mapping_of(contract: ChunkContract) -> dict[str, Any]:
 def columns() -> dict[str, Tensor]:
     rng = np.random.default_rng(3)
     vector = rng.uniform(0, 60, (FRAMES, 3)).astype(np.float32)
-    pictures = {
+    images = {
         f"observation.images.{name}": rng.integers(0, 256, (FRAMES, *size, 3)).astype(np.uint8)
         for name, size in SIZES.items()
     }
@@ -78,7 +78,7 @@ def columns() -> dict[str, Tensor]:
         "observation.state": vector,
         "action": vector[::-1].copy(),
         "observation.environment_state": rng.uniform(-1, 3, (FRAMES, 2)).astype(np.float32),
-        **pictures,
+        **images,
     }
 
 
@@ -113,19 +113,19 @@ def test_the_ticks_of_a_policy_are_the_frames_of_the_dataset(
         np.testing.assert_allclose(there(other.state), there(one.state), atol=1e-6)
         np.testing.assert_array_equal(there(other.environment_state), there(one.environment_state))
         for name in SIZES:
-            np.testing.assert_array_equal(other.pictures[name], one.pictures[name])
+            np.testing.assert_array_equal(other.images[name], one.images[name])
 
 
 def all_of(
     contract: ChunkContract, place: Path, topics: Mapping[str, str] | None = None
-) -> list[ChunkObservation]:
+) -> list[RecordedObservation]:
     source = open_source(contract, place, topics)
     return [
-        ChunkObservation(
+        RecordedObservation(
             number=one.number,
             state=one.state,
             environment_state=one.environment_state,
-            pictures={name: picture.copy() for name, picture in one.pictures.items()},
+            images={name: image.copy() for name, image in one.images.items()},
         )
         for one in source.observations(range(source.count))
     ]

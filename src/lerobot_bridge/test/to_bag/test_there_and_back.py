@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A dataset as recordings, read by the same mapping, has the same frames: values and pictures."""
+"""A dataset as recordings, read by the same mapping, has the same frames: values and images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from lerobot_bridge.cli import main
 from lerobot_bridge.episode import DatasetFrame
 from lerobot_bridge.episodes import find_episodes
 from lerobot_bridge.frames import EpisodeFrames
-from lerobot_bridge.mapping import RobotMapping, load_mapping
+from lerobot_bridge.mapping import RobotMapping
+from lerobot_bridge.mapping_file import load_mapping
 from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.interfaces import Tensor
 
@@ -75,7 +76,7 @@ def there_and_back(
 
 
 def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[DatasetFrame]]) -> None:
-    """Check values of all frames, and pictures of cameras that are not compressed."""
+    """Check values of all frames, and images of cameras that are not compressed."""
     given = Dataset(dataset)
     assert [len(frames) for frames in episodes] == [one.length for one in given.episodes]
     for episode, frames in zip(given.episodes, episodes, strict=True):
@@ -84,10 +85,10 @@ def assert_same(dataset: Path, mapping: RobotMapping, episodes: list[list[Datase
             assert np.abs(values - rows.astype(np.float64)).max() <= EXACT
         for name, camera in mapping.cameras.items():
             if not camera.topic.endswith("compressed"):
-                pictures = given.images(IMAGES + name, episode)
+                images = given.images(IMAGES + name, episode)
                 assert all(
-                    np.array_equal(frame.images[name], picture)
-                    for frame, picture in zip(frames, pictures, strict=True)
+                    np.array_equal(frame.images[name], image)
+                    for frame, image in zip(frames, images, strict=True)
                 )
 
 

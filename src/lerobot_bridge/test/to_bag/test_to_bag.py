@@ -79,8 +79,8 @@ Said = list[tuple[int, str, Any]]
 ToBag = Callable[..., int]
 
 
-def pictures(seed: int) -> Tensor:
-    """Return smooth pictures, each of its own colours, as a JPEG keeps them."""
+def images(seed: int) -> Tensor:
+    """Return smooth images, each of its own colours, as a JPEG keeps them."""
     small = np.random.default_rng(seed).integers(0, 256, (FRAMES, 3, 4, 3)).astype(np.uint8)
     return np.stack([cv2.resize(one, (32, 24), interpolation=cv2.INTER_CUBIC) for one in small])
 
@@ -93,8 +93,8 @@ def columns(seed: int = 0) -> dict[str, Tensor]:
         "observation.speed": rng.uniform(-9, 9, (FRAMES, 1)).astype(np.float32),
         "observation.height": rng.uniform(0, 1, (FRAMES, 1)).astype(np.float32),
         "observation.grip": rng.uniform(0, 100, (FRAMES, 1)).astype(np.float32),
-        "observation.images.front": pictures(seed),
-        "observation.images.wrist": pictures(seed + 1),
+        "observation.images.front": images(seed),
+        "observation.images.wrist": images(seed + 1),
     }
 
 
@@ -190,7 +190,7 @@ def test_each_value_is_on_its_topic_in_rad(tmp_path: Path, to_bag: ToBag) -> Non
     )
 
 
-def test_pictures_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> None:
+def test_images_are_what_they_were_or_jpegs(tmp_path: Path, to_bag: ToBag) -> None:
     given = columns()
     assert to_bag(dataset_of(tmp_path / "dataset", given)) == 0
     said = said_in(tmp_path / "session" / "episode_0000")

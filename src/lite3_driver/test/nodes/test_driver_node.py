@@ -171,7 +171,7 @@ def test_command_that_does_not_fit_the_joints_is_counted_and_the_next_is_taken(
     )
 
 
-def test_nothing_is_damped_that_nobody_controls(stage: Stage) -> None:
+def test_nothing_is_damped_that_is_not_controlled(stage: Stage) -> None:
     driver = stage.driver()
     driver.is_in(RobotStatus.LISTENING)
     response = driver.ask("damp")

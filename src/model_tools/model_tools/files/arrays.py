@@ -173,7 +173,9 @@ def check_rows(file: Path, name: str, array: Tensor, shape: Sequence[int]) -> No
         )
     if not np.isfinite(array).all():
         row = int(np.argmin(np.isfinite(array.reshape(shape[0], -1)).all(axis=1)))
-        raise ToolError(f"{file}: {name}: expected finite values, found others in row {row}")
+        raise ToolError(
+            f"{file}: {name}: expected finite values, found NaN or infinity in row {row}"
+        )
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:

@@ -16,7 +16,7 @@ from model_tools.files.bags.bag import is_bag
 from model_tools.files.bags.chunk_bag import ChunkBagSource
 from model_tools.files.lerobot.dataset import Dataset, DatasetEpisode
 from model_tools.files.lerobot.dataset_info import INFO, DatasetFeature, recorded_pairing
-from model_tools.files.rows import ChunkObservation, ObservationSource
+from model_tools.files.rows import ObservationSource, RecordedObservation
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.interfaces import F64, Tensor
 
@@ -93,7 +93,7 @@ class DatasetSource:
         ends = np.cumsum([episode.length for episode in self.dataset.episodes])
         self._begins: list[int] = [0, *ends.tolist()]
 
-    def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
+    def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
         """Yield observations; see `ObservationSource.observations`."""
         chosen = dict[int, list[int]]()
         for number in wanted:
@@ -104,7 +104,7 @@ class DatasetSource:
 
     def of_episode(
         self, episode: DatasetEpisode, frames: Sequence[int]
-    ) -> Iterator[ChunkObservation]:
+    ) -> Iterator[RecordedObservation]:
         """Yield observations of one episode of the dataset, at rising frames of it.
 
         Raises:
@@ -121,9 +121,9 @@ class DatasetSource:
                 name: _ordered(rows[feature][frame], order)
                 for name, (feature, order) in self._vectors.items()
             }
-            yield ChunkObservation(
+            yield RecordedObservation(
                 number=episode.first_frame + frame,
-                pictures={name: next(one) for name, one in zip(cameras, images, strict=True)},
+                images={name: next(one) for name, one in zip(cameras, images, strict=True)},
                 state=vectors.get("state"),
                 environment_state=vectors.get("environment_state"),
             )

@@ -171,8 +171,8 @@ class BagSource:
             to_s: Rows until then.
 
         Raises:
-            ToolError: The recording is broken, lacks an input, has no tick, its clock begins
-                anew, or several robots speak on one topic.
+            ToolError: The recording is broken, lacks an input, has no tick, its clock was
+                reset, or several robots speak on one topic.
             OSError: It cannot be read.
         """
         self.name = path.name

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from policy_inference.bundle.chunk_contract import Camera
 from policy_inference.core.chunks.normalise import resized
-from policy_inference.core.images import Picture
+from policy_inference.core.images import Image
 from policy_inference.interfaces import F64, Tensor
 
 
@@ -61,18 +61,18 @@ class RowSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ChunkObservation:
+class RecordedObservation:
     """What the policy sees at one step, before anything is normalised.
 
     Attributes:
         number: Of the step in its source.
-        pictures: By camera of the contract, uint8 [height, width, 3] in RGB, as it was recorded.
+        images: By camera of the contract, uint8 [height, width, 3] in RGB, as it was recorded.
         state: [joints of the contract's state] in the policy's units; None where it takes none.
         environment_state: [size]; None where the policy takes none.
     """
 
     number: int
-    pictures: Mapping[str, Picture]
+    images: Mapping[str, Image]
     state: F64 | None
     environment_state: F64 | None
 
@@ -88,7 +88,7 @@ class ObservationSource(Protocol):
     name: str
     count: int
 
-    def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
+    def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
         """Yield observations in the order of their numbers.
 
         Args:
@@ -100,7 +100,7 @@ class ObservationSource(Protocol):
         """
 
 
-def fitted(camera: Camera, picture: Picture) -> Picture:
-    """Return a picture in the size of a camera, stretched where it has another."""
-    fits = picture.shape[:2] == (camera.height, camera.width)
-    return picture if fits else resized(picture, (camera.width, camera.height))
+def fitted(camera: Camera, image: Image) -> Image:
+    """Return an image in the size of a camera, stretched where it has another."""
+    fits = image.shape[:2] == (camera.height, camera.width)
+    return image if fits else resized(image, (camera.width, camera.height))

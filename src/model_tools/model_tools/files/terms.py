@@ -196,7 +196,7 @@ def _sense(
 
 
 def _breaks(rows: Rows, contract: JointContract, rebuilt: dict[str, F64]) -> tuple[int, ...]:
-    """Return the rows' breaks, and those that the last action in the observations tells."""
+    """Return the rows' breaks, and those that the last action in the observations shows."""
     broken = np.zeros(len(rows), bool)
     for name, expected in rebuilt.items():
         for found in term_columns(contract, name):

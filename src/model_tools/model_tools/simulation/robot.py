@@ -88,8 +88,8 @@ class SimulatedRobot:
             None,
         ):
             raise ToolError(
-                f"{case.name}: expected level ground without payload and pushes, which "
-                "is what there is for models of robots, found others"
+                f"{case.name}: expected level ground without payload and pushes, the "
+                "only case for models of robots, found another ground, payload or push"
             )
         return self._of_model(self.model, contract)
 

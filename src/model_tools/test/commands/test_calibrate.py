@@ -134,7 +134,7 @@ def test_the_bundles_own_model_acts_in_an_environment(
     np.testing.assert_allclose(actions, forward(obs, weights()), atol=1e-6)
     shown = capsys.readouterr().out
     assert "600, 600 different" in shown
-    assert "will do" in shown
+    assert "usable" in shown
 
 
 def test_a_policy_of_the_user_acts_in_the_models_place(run: Run) -> None:
@@ -228,7 +228,7 @@ def test_inspect_and_compile_repeat_the_verdict(
     shown = capsys.readouterr().out
     assert "rows to calibrate with" in shown
     assert "our_env:Env, for tiny" in shown
-    assert "will do, with gaps" in shown
+    assert "usable, with gaps" in shown
     assert "100 different rows" in shown
 
     assert (

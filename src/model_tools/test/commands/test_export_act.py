@@ -94,7 +94,7 @@ def test_a_model_that_is_too_new_is_to_be_exported_again(
     assert "Assertion" not in error
 
 
-def test_pictures_of_another_size_are_stretched_where_that_is_asked_for(
+def test_images_of_another_size_are_stretched_where_that_is_asked_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = config_of(cameras={"laptop": (HEIGHT // 2, WIDTH)}, state=3, action=3)

@@ -124,7 +124,7 @@ def test_an_observation_that_is_not_the_contract_s_is_refused(
         rows_of(bundle, **{**ROLLOUT, **changes})
 
 
-def test_rows_that_lack_the_action_of_the_row_before_are_told_apart(bundle: JointBundle) -> None:
+def test_rows_that_lack_the_action_of_the_row_before_are_distinguished(bundle: JointBundle) -> None:
     chosen = [0, 1, 3, 4]
 
     rows = rows_of(bundle, **{name: values[chosen] for name, values in ROLLOUT.items()})

@@ -36,7 +36,7 @@ def test_terms_stand_one_after_another() -> None:
     }
 
 
-def test_terms_of_one_name_are_told_apart_by_their_place(tmp_path: Path) -> None:
+def test_terms_of_one_name_are_distinguished_by_their_place(tmp_path: Path) -> None:
     make_bundle(tmp_path, last="{term: joint_pos, joints: [knee, hip]}")
 
     found = columns(load_bundle(tmp_path, kind=JointBundle).contract, "obs")

@@ -109,7 +109,7 @@ def test_actions_are_read_where_they_were_recorded(tmp_path: Path) -> None:
         ({"observations": ROWS}, "observations under the key obs, found the keys observations"),
         ({"obs": ROWS[:, :2]}, r"expected numbers \[\d, 3\], found float32\[\d, 2\]"),
         ({"obs": ROWS[:0]}, r"found float32\[0, 3\]"),
-        ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "found others in row 2"),
+        ({"obs": np.where(ROWS == 7, np.nan, ROWS)}, "found NaN or infinity in row 2"),
         ({"obs": ROWS, "action": ROWS}, r"actions or action: expected numbers \[\d, 2\]"),
     ],
 )

@@ -4,7 +4,7 @@
 
 from typing import Protocol
 
-from policy_inference.bundle.contract import Damp, Joints, Safety, Stand
+from policy_inference.bundle.contract import Damp, Joints, Safety, StandingUp
 from policy_inference.bundle.expected import Nominal
 
 
@@ -24,7 +24,7 @@ class Body(Protocol):
         """Joints in the order of all arrays."""
 
     @property
-    def stand(self) -> Stand:
+    def stand(self) -> StandingUp:
         """The pose in which the policy may start, and the way there."""
 
     @property

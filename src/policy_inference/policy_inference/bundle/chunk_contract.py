@@ -22,7 +22,7 @@ from policy_inference.bundle.contract import (
     Safety,
     Stand,
 )
-from policy_inference.bundle.expected import Limits, Nominal
+from policy_inference.bundle.expected import ComparisonLimits, Nominal
 from policy_inference.bundle.schema import PerJoint, entry
 
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
@@ -183,7 +183,7 @@ class ChunkContract:
         "npz: rows of observations and of the chunks that the reference answers", default=None
     )
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
-    limits: dict[str, Limits] = entry("limits of comparison by artifact", default={})
+    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
     reports: dict[str, File] = entry("report of comparison by artifact", default={})
     safety: Safety = entry("limits of the guard")
     provenance: Provenance = entry("origin and licence")

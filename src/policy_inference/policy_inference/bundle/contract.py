@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from policy_inference.bundle.expected import Limits, Nominal
+from policy_inference.bundle.expected import ComparisonLimits, Nominal
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import TensorSpec
 
@@ -79,7 +79,7 @@ class Via:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stand:
+class StandingUp:
     """How the robot gets from any pose to the one in which the policy may start."""
 
     position: PerJoint = entry("pose to stand in, rad")
@@ -401,7 +401,7 @@ class JointContract:
     description: str = entry("one sentence", default="")
     rate_hz: float = entry("policy ticks per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints by name in policy order")
-    stand: Stand = entry("pose, gains and duration of standing up")
+    stand: StandingUp = entry("pose, gains and duration of standing up")
     damp: Damp = entry("gain of the damped joints")
     observations: dict[str, Observation] = entry(
         "observation for each model input", minProperties=1
@@ -411,7 +411,7 @@ class JointContract:
     velocity_command: VelocityCommand | None = entry("range of commands", default=None)
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
-    limits: dict[str, Limits] = entry("limits of comparison by artifact", default={})
+    limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})
     reports: dict[str, File] = entry("report of comparison by artifact", default={})
     safety: Safety = entry("limits of the guard")
     provenance: Provenance = entry("origin and licence")

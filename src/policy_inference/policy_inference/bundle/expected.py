@@ -47,7 +47,7 @@ class ClosedLoopLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class ComparisonLimits:
     """What comparing an artifact with the golden vectors must not exceed."""
 
     mae: float | None = entry("mean absolute error", default=None, exclusiveMinimum=0)

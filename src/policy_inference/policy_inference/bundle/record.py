@@ -30,13 +30,13 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(read_at_most(file, _LARGEST_BYTES))
         if not isinstance(record["files"], dict) or not isinstance(record["installed_time"], str):
-            found = "another one"
+            found = "a record with values of other types"
     except FileNotFoundError:
         found = "nothing"
     except OSError as error:
         found = error.strerror or str(error)
     except (ValueError, TypeError, KeyError, RecursionError):
-        found = "other content"
+        found = "content that is no such record"
     if found:
         raise BundleError(
             [

@@ -85,7 +85,7 @@ class TrustedKeys:
                 raise _no_signature(place, self.source, f"more than {_LARGEST_BYTES} bytes")
             signature = base64.b64decode(b"".join(text.split()), validate=True)
         except binascii.Error:
-            raise _no_signature(place, self.source, "other content") from None
+            raise _no_signature(place, self.source, "other text") from None
         for fingerprint, key in self.keys.items():
             try:
                 key.verify(signature, content)
@@ -99,7 +99,7 @@ class TrustedKeys:
                     file=str(place),
                     expected=f"a signature of {file.name} as it is, by a key of "
                     f"{self.source} ({known})",
-                    found="one that does not fit",
+                    found="an invalid signature",
                     remedy="the file was altered or another key signed it: get the bundle again "
                     "from its source, or have it signed (`model_tools sign`)",
                 )

@@ -22,7 +22,7 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.commands.output import refuse_unwritable, show, write_new
 from policy_inference.entry_points import loaded
 from policy_inference.errors import BackendError, BundleError
-from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine, installed_version
 from policy_inference.machine.middleware import examine_ros
 from policy_inference.machine.system import examine_system
@@ -185,7 +185,7 @@ def _of(bundle: Bundle, artifact: Artifact, file: Path) -> str:
 
 def _result(findings: Sequence[Finding]) -> str:
     """Return one of `RESULTS`."""
-    if any(finding.verdict is Verdict.ERROR for finding in findings):
+    if any(finding.severity is Severity.ERROR for finding in findings):
         return CANNOT_RUN
     return NOT_EXAMINED if any(one.name == NOT_EXAMINED for one in findings) else CAN_RUN
 
@@ -204,10 +204,10 @@ def _about(bundle: Bundle) -> dict[str, str]:
 
 
 def _plain(findings: Sequence[Finding]) -> list[dict[str, str]]:
-    return [{**asdict(finding), "verdict": finding.verdict.value} for finding in findings]
+    return [{**asdict(finding), "severity": finding.severity.value} for finding in findings]
 
 
-_MARKS = {Verdict.OK: "ok", Verdict.WARNING: "warning", Verdict.ERROR: "ERROR"}
+_MARKS = {Severity.OK: "ok", Severity.WARNING: "warning", Severity.ERROR: "ERROR"}
 _NARROWEST, _USUAL = 40, 120
 
 
@@ -222,7 +222,7 @@ def table(groups: Mapping[str, Sequence[Finding]]) -> str:
 
 def _lines(findings: Sequence[Finding], width: int) -> Iterator[str]:
     for finding in findings:
-        start = f"  {_MARKS[finding.verdict]:<8} {finding.name:<{width}}  "
+        start = f"  {_MARKS[finding.severity]:<8} {finding.name:<{width}}  "
         yield from _wrapped(start, finding.found)
         if finding.remedy:
             yield from _wrapped(" " * (len(start) - 3) + "-> ", finding.remedy)

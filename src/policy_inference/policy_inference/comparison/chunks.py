@@ -18,17 +18,20 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
 )
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.comparison.limits import Check, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
 from policy_inference.comparison.rows import Rows
-from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
+from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.core.chunks.normalise import Units, VectorNormaliser
 from policy_inference.interfaces import F64, Backend, Tensor
 
-_FLOATS, _BYTES = Limits(max_abs=0.05, cosine_min=0.999), Limits(rmse=0.1, cosine_min=0.99)
+_FLOATS, _BYTES = (
+    ComparisonLimits(max_abs=0.05, cosine_min=0.999),
+    ComparisonLimits(rmse=0.1, cosine_min=0.99),
+)
 CHUNK_DEFAULTS = {
-    "fp32": Limits(max_abs=1e-4, cosine_min=0.9999),
+    "fp32": ComparisonLimits(max_abs=1e-4, cosine_min=0.9999),
     "fp16": _FLOATS,
     "bf16": _FLOATS,
     "int16": _FLOATS,
@@ -90,7 +93,9 @@ def play_chunks(
     return {name: np.stack(each) for name, each in seen.items()}
 
 
-def observation_at(rows: Rows, row: int, swapped: tuple[str, str] | None = None) -> Observation:
+def observation_at(
+    rows: Rows, row: int, swapped: tuple[str, str] | None = None
+) -> ChunkObservation:
     """Return what a chunk policy observes in a row; the images of two cameras may be swapped."""
     images = {
         name.removeprefix(GOLDEN_CAMERA): np.asarray(array[row], np.uint8)
@@ -100,8 +105,8 @@ def observation_at(rows: Rows, row: int, swapped: tuple[str, str] | None = None)
     if swapped:
         one, other = swapped
         images[one], images[other] = images[other], images[one]
-    return Observation(
-        pictures=images,
+    return ChunkObservation(
+        images=images,
         state=_vector(rows, GOLDEN_STATE, row),
         environment=_vector(rows, GOLDEN_ENVIRONMENT, row),
     )
@@ -121,7 +126,7 @@ def coarsest(entries: Mapping[str, Artifact]) -> str:
     )
 
 
-def chunk_limits(contract: ChunkContract, backend: str, precision: str) -> Limits:
+def chunk_limits(contract: ChunkContract, backend: str, precision: str) -> ComparisonLimits:
     """Return the limits on normalised chunks, as `limits.open_loop_limits`.
 
     Raises:
@@ -207,7 +212,7 @@ def _by_column(
     return dataclasses.replace(each, cosine=np.repeat(whole.cosine, places))
 
 
-def chunk_checks(found: Difference, source: str, limits: Limits) -> tuple[Check, ...]:
+def chunk_checks(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
     """Hold chunks against limits, and look whether the policy still answers what it observes.
 
     Args:
@@ -218,9 +223,11 @@ def chunk_checks(found: Difference, source: str, limits: Limits) -> tuple[Check,
     return (*judge(found, source, limits), _distinct(found, source), *_response(found, source))
 
 
-def features_checks(found: Sequence[Difference], source: str, limits: Limits) -> tuple[Check, ...]:
+def features_checks(
+    found: Sequence[Difference], source: str, limits: ComparisonLimits
+) -> tuple[Check, ...]:
     """Hold the cosine of features against the limit of chunks."""
-    cosine = Limits(cosine_min=limits.cosine_min)
+    cosine = ComparisonLimits(cosine_min=limits.cosine_min)
     return tuple(
         dataclasses.replace(check, what=f"{check.what} of {one.output}")
         for one in found
@@ -278,7 +285,7 @@ def swapped_check(
         other: The other.
         expected: What the reference gave, normalised [rows, steps, actions].
         as_is: What was found.
-        swapped: What was found where each got the other's pictures.
+        swapped: What was found where each got the other's images.
         source: Of the rows.
     """
     errors = [float(np.abs(chunks - expected).max()) for chunks in (as_is, swapped)]

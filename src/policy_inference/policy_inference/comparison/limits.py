@@ -12,17 +12,17 @@ from typing import TypeVar
 
 from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.expected import ClosedLoopLimits, Limits
+from policy_inference.bundle.expected import ClosedLoopLimits, ComparisonLimits
 from policy_inference.errors import BundleError, Problem
 
-_INT8 = Limits(rmse=0.1, cosine_min=0.9)
+_INT8 = ComparisonLimits(rmse=0.1, cosine_min=0.9)
 # Measured with a 45-512-256-128-12 walking policy; float32 differs by the order of summation only.
 DEFAULTS = {
-    "fp32": Limits(mae=1e-5),
-    "fp16": Limits(mae=1e-3),
+    "fp32": ComparisonLimits(mae=1e-5),
+    "fp16": ComparisonLimits(mae=1e-3),
     "int8": _INT8,
     "w8a8": _INT8,
-    "w16a16i_dfp": Limits(mae=1e-3),
+    "w16a16i_dfp": ComparisonLimits(mae=1e-3),
     "w8a16": _INT8,
     "w4a16": _INT8,
 }
@@ -33,7 +33,7 @@ CLOSED_LOOP = ClosedLoopLimits(
     torque_limit_share=0.02,
     standing_action_change=0.06,
 )
-T = TypeVar("T", Limits, ClosedLoopLimits)
+T = TypeVar("T", ComparisonLimits, ClosedLoopLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +77,11 @@ def judged_by_walking(precision: str) -> bool:
 
 
 def open_loop_limits(
-    contract: AnyContract, backend: str, precision: str, defaults: Mapping[str, Limits] = DEFAULTS
-) -> Limits:
+    contract: AnyContract,
+    backend: str,
+    precision: str,
+    defaults: Mapping[str, ComparisonLimits] = DEFAULTS,
+) -> ComparisonLimits:
     """Return the limits on outputs: those of the precision, where the bundle states no others.
 
     Args:
@@ -90,9 +93,9 @@ def open_loop_limits(
     Raises:
         BundleError: The bundle states none, and nothing is known of the precision.
     """
-    stated = contract.limits.get(backend, Limits())
-    limits = _merged(defaults.get(precision, Limits()), stated)
-    if limits == Limits(closed_loop=limits.closed_loop):
+    stated = contract.limits.get(backend, ComparisonLimits())
+    limits = _merged(defaults.get(precision, ComparisonLimits()), stated)
+    if limits == ComparisonLimits(closed_loop=limits.closed_loop):
         raise BundleError(
             [
                 Problem(
@@ -107,7 +110,7 @@ def open_loop_limits(
     return limits
 
 
-def state_limits(contract: JointContract, backend: str, precision: str) -> Limits:
+def state_limits(contract: JointContract, backend: str, precision: str) -> ComparisonLimits:
     """Return the limits on other outputs than the action: recurrent states.
 
     Those of the precision, since what a bundle states is about the action; that, where nothing is
@@ -121,7 +124,7 @@ def state_limits(contract: JointContract, backend: str, precision: str) -> Limit
 
 def closed_loop_limits(contract: JointContract, backend: str) -> ClosedLoopLimits:
     """Return the limits on walking: the default ones, where the bundle states no others."""
-    stated = contract.limits.get(backend, Limits()).closed_loop
+    stated = contract.limits.get(backend, ComparisonLimits()).closed_loop
     return CLOSED_LOOP if stated is None else _merged(CLOSED_LOOP, stated)
 
 

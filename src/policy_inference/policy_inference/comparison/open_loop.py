@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.comparison.limits import Check
 from policy_inference.interfaces import F64, Tensor
 
@@ -139,7 +139,7 @@ def _measured(
     )
 
 
-def judge(found: Difference, source: str, limits: Limits) -> tuple[Check, ...]:
+def judge(found: Difference, source: str, limits: ComparisonLimits) -> tuple[Check, ...]:
     """Hold a difference on the rows of a source against limits, as far as they are stated."""
     row, name = found.worst
     worst = f"{source}: worst in {name}, row {row}"

@@ -56,7 +56,7 @@ class CommandFader:
         if self._out is None or self._born_ns is None:
             return False
         if now_ns < self._born_ns:
-            # The clock began anew: the age is not known, and would stay small for long.
+            # The clock was reset: the age is not known, and would stay small for long.
             self.reset()
             return True
         late_ns = now_ns - self._born_ns - self._limits.command_timeout_ns

@@ -61,7 +61,7 @@ class InputStatistics:
 
 
 def input_statistics(contract: JointContract, name: str) -> InputStatistics | None:
-    """Return what `nominal.observation` says of a model input; None where it says nothing."""
+    """Return the statistics of a model input in `nominal.observation`; None without any."""
     statistics = contract.nominal.observation.get(name) if contract.nominal else None
     if statistics is None:
         return None

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of cameras: what their messages say is judged when they come, and decoded when needed.
+"""Images of cameras: what their messages say is judged when they come, and decoded when needed.
 
 What a frame is costs microseconds to know and is known at once, so that a camera with a wrong
-setting is told; the pixels cost milliseconds, and only those frames are decoded that a policy sees.
+setting is reported; the pixels cost milliseconds, and only frames that a policy sees are decoded.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy.typing as npt
 
 from policy_inference.errors import RobotError
 
-Picture = npt.NDArray[np.uint8]
+Image = npt.NDArray[np.uint8]
 """uint8 [height, width, 3], channels red, green, blue."""
 
 _LARGEST = 8192
-"""Height and width, pixels: a compressed picture of few bytes may claim to be huge."""
+"""Height and width, pixels: a compressed image of few bytes may claim to be huge."""
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
 _PNG_SIZE = struct.Struct(">16x2I")
@@ -38,7 +38,7 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """A picture as it came, whose size and length are known to be right.
+    """An image as it came, whose size and length are known to be right.
 
     `encoding` is that of sensor_msgs/Image, or jpeg or png; `step` is the length of a row, bytes,
     0 where it is compressed. `data` is a view of the received message.
@@ -59,7 +59,7 @@ class _Raw(NamedTuple):
     even: tuple[int, int]
     """What height and width must be multiples of."""
     half_rows: int
-    """Per row of the picture: 3 where half a row of colours belongs to each, else 2."""
+    """Per row of the image: 3 where half a row of colours belongs to each, else 2."""
     conversion: int | None
 
 
@@ -78,8 +78,8 @@ ENCODINGS = tuple(_RAW)
 """Of sensor_msgs/Image that are understood."""
 
 
-class PictureSize(Protocol):
-    """What is asked of the size of a camera's pictures: a contract's camera, or a mapping's."""
+class ImageSize(Protocol):
+    """What is asked of the size of a camera's images: a contract's camera, or a mapping's."""
 
     @property
     def height(self) -> int:
@@ -91,10 +91,10 @@ class PictureSize(Protocol):
 
     @property
     def resize(self) -> bool:
-        """Whether pictures of another size are taken, and stretched."""
+        """Whether images of another size are taken, and stretched."""
 
 
-def frame_of(message: Any, camera: PictureSize) -> Frame:
+def frame_of(message: Any, camera: ImageSize) -> Frame:
     """Return what a message of a camera holds, judged but not decoded.
 
     Args:
@@ -109,23 +109,23 @@ def frame_of(message: Any, camera: PictureSize) -> Frame:
     height, width = frame.height, frame.width
     if not camera.resize and (height, width) != (camera.height, camera.width):
         raise RobotError(
-            f"expected a picture of {camera.width} x {camera.height} pixels, found "
+            f"expected an image of {camera.width} x {camera.height} pixels, found "
             f"{width} x {height}; set the camera to that size, or let its "
             "entry in the contract or mapping say `resize: true`"
         )
     if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
         raise RobotError(
-            f"expected a picture of 1 to {_LARGEST} pixels in height and width, found "
+            f"expected an image of 1 to {_LARGEST} pixels in height and width, found "
             f"{width} x {height}"
         )
     return frame
 
 
-def decode(frame: Frame) -> Picture:
+def decode(frame: Frame) -> Image:
     """Return the pixels, a view of the message where those are RGB already.
 
     Raises:
-        RobotError: A compressed picture is broken.
+        RobotError: A compressed image is broken.
     """
     return _decode_compressed(frame) if frame.step == 0 else _decode_raw(frame)
 
@@ -149,14 +149,14 @@ def _raw(message: Any) -> Frame:
     if len(data) != wanted:
         raise RobotError(
             f"expected {wanted} bytes for {height} rows of {message.encoding}, found "
-            f"{len(data)}: the picture is truncated, or its header is wrong"
+            f"{len(data)}: the image is truncated, or its header is wrong"
         )
     return Frame(
         encoding=message.encoding, height=height, width=width, step=step, data=memoryview(data)
     )
 
 
-def _decode_raw(frame: Frame) -> Picture:
+def _decode_raw(frame: Frame) -> Image:
     known = _RAW[frame.encoding]
     rows, used = frame.height * known.half_rows // 2, frame.width * known.channels
     pixels = np.frombuffer(frame.data, np.uint8).reshape(rows, frame.step)[:, :used]
@@ -182,7 +182,7 @@ def _jpeg_size(data: memoryview) -> tuple[int, int]:
     """Return height and width of a JPEG whose end is there (ITU-T T.81, annex B).
 
     Decoders paint what is missing in grey without an error. Within a scan FF is always followed
-    by 00 or a restart, so that a cut picture never ends as a whole one does.
+    by 00 or a restart, so that a cut image never ends as a whole one does.
     """
     # Cameras may fill up what they send with zeros.
     if not bytes(data).rstrip(b"\0").endswith(_JPEG_END):
@@ -222,8 +222,8 @@ def _truncated(kind: str, data: memoryview) -> RobotError:
     )
 
 
-def _decode_compressed(frame: Frame) -> Picture:
-    # As it was taken: a note of the camera's orientation must not turn the picture.
+def _decode_compressed(frame: Frame) -> Image:
+    # As it was taken: a note of the camera's orientation must not turn the image.
     how = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     data = _without_end(bytes(frame.data)) if frame.encoding == "jpeg" else frame.data
     try:
@@ -240,18 +240,18 @@ def _decode_compressed(frame: Frame) -> Picture:
 
 
 def _without_end(data: bytes) -> bytes:
-    """Return a JPEG of one scan without its end marker, whose picture is the same.
+    """Return a JPEG of one scan without its end marker, whose image is the same.
 
-    At that marker libjpeg paints what is missing, as where a camera's packets were lost, and tells
-    stderr alone. Without it, it waits for more data, and OpenCV (4.11, 5.0) gives no picture. (With
-    several scans, as a progressive JPEG has, it would wait in any case.)
+    At that marker libjpeg paints what is missing, as where a camera's packets were lost, and says
+    so on stderr alone. Without it, it waits for more data, and OpenCV (4.11, 5.0) gives no image.
+    (With several scans, as a progressive JPEG has, it would wait in any case.)
     """
     if data.count(bytes((0xFF, _JPEG_SCAN))) > 1:
         return data
     return data.rstrip(b"\0")[: -len(_JPEG_END)] + _READ_AHEAD
 
 
-def _checked(found: Any) -> Picture:
+def _checked(found: Any) -> Image:
     """Return what OpenCV made, which its stubs know less of."""
-    picture: Picture = found
-    return picture
+    image: Image = found
+    return image

@@ -143,7 +143,7 @@ class JointCheck:
         if not self._within[:2].all():
             self._agreeing = 0
             return self._beyond() if np.isfinite(self._sample).all() else ""
-        # At rest nothing tells a robot that was moved in an outage from a driver that starts wrong.
+        # At rest, a robot that was moved in an outage and a driver that starts wrong look the same.
         trusting = self.in_motion or not self.lost
         reach = self._reached(now_ns - (self._believed_ns or 0) if trusting else 0)
         way = self._way(position, self._believed)

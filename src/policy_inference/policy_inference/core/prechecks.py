@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What speaks against moving: inputs that are stale or broken, tilt, joints out of limits."""
+"""Reasons to refuse motion: inputs that are stale or broken, tilt, joints out of limits."""
 
 import math
 from collections.abc import Mapping
@@ -63,7 +63,7 @@ class MotionPrechecks:
         )
 
     def problems(self, now_ns: int) -> list[str]:
-        """Return everything that speaks against leaving DAMP or READY."""
+        """Return all reasons to refuse leaving DAMP or READY."""
         stale = [i.describe(now_ns) for i in self._watched if i.is_stale(now_ns) or i.problem]
         if stale:
             return stale

@@ -188,7 +188,7 @@ def peek_stamp_ns(data: bytes) -> int:
 
 
 class ImuDecoder:
-    """Reads sensor_msgs/Imu; the name of the frame is measured anew only when it changes."""
+    """Reads sensor_msgs/Imu; the name of the frame is measured again only when it changes."""
 
     def __init__(self, otherwise: Decode) -> None:
         """Begin without a frame; leave other encodings to `otherwise`."""
@@ -208,7 +208,7 @@ class ImuDecoder:
 
 
 class JointStateDecoder:
-    """Reads sensor_msgs/JointState; names are read anew only when they change."""
+    """Reads sensor_msgs/JointState; names are read again only when they change."""
 
     def __init__(self, otherwise: Decode) -> None:
         """Begin without names; leave other encodings to `otherwise`."""
@@ -230,7 +230,7 @@ class JointStateDecoder:
 
 
 class JointCommandDecoder:
-    """Reads policy_msgs/JointCommand; names are read anew only when they change."""
+    """Reads policy_msgs/JointCommand; names are read again only when they change."""
 
     def __init__(self, otherwise: Decode) -> None:
         """Begin without names; leave other encodings to `otherwise`."""

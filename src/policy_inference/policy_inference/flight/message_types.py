@@ -44,7 +44,7 @@ def definitions() -> Path:
     for needed in _NEEDED:
         if not (folder / f"{needed}.msg").is_file():
             raise PolicyError(
-                f"{folder}: expected {needed}.msg, found none; build the package {_PACKAGE} anew"
+                f"{folder}: expected {needed}.msg, found none; build the package {_PACKAGE} again"
             )
     return folder
 

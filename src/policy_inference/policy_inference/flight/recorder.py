@@ -47,8 +47,8 @@ class FlightOptions:
 class FlightRecorder:
     """Keeps the last ticks; writes them when a rule of the guard trips, and on request.
 
-    `record` and `watch` belong to the control thread, everything else to another one. The disk is
-    touched by a thread of its own alone, between `start` and `stop`, so that nobody hangs with it.
+    `record` and `watch` belong to the control thread, everything else to another one. Only a
+    thread of its own touches the disk, between `start` and `stop`: the others never hang with it.
 
     Attributes:
         ring: The last ticks.
@@ -80,11 +80,11 @@ class FlightRecorder:
         self._after = round(options.after_s * rate_hz)
         spare = self._after + round(_SPARE_S * rate_hz)
         self._controller = controller
-        self._shelf = RecordingFolder(options.folder, options.min_free_mb, types, flight)
+        self._folder = RecordingFolder(options.folder, options.min_free_mb, types, flight)
         self.ring = Ring(controller, tap, self._before + spare)
         tap.show(self.ring)
         self.news = News(maxlen=_NEWS) if news is None else news
-        self._scribe = RecordingWriter(self.ring, self._shelf, self.news)
+        self._writer = RecordingWriter(self.ring, self._folder, self.news)
         self._thread: threading.Thread | None = None
         self._ending: threading.Thread | None = None
         self._seen, self._held_until = controller.tripped, 0
@@ -92,17 +92,17 @@ class FlightRecorder:
     @property
     def problem(self) -> str:
         """Why the last recording was not written, or the next one will not be; or empty."""
-        return self._scribe.hangs or self._scribe.failed or self._scribe.obstacle
+        return self._writer.hangs or self._writer.failed or self._writer.obstacle
 
     @property
     def last(self) -> Path | None:
         """The last recording that was written."""
-        return self._scribe.last
+        return self._writer.last
 
     @property
     def dropped(self) -> int:
         """How many ticks are missing in recordings because the disk was too slow."""
-        return self._scribe.dropped
+        return self._writer.dropped
 
     def load(self) -> None:
         """Import what writes recordings; in a process that ticks already, before `start`.
@@ -110,10 +110,10 @@ class FlightRecorder:
         Raises:
             PolicyError: As `message_types`.
         """
-        self._shelf.load()
+        self._folder.load()
 
     def start(self) -> None:
-        """Begin anew, with an empty ring; for each activation, before the first tick.
+        """Start with an empty ring; for each activation, before the first tick.
 
         Raises:
             PolicyError: As `load`, which comes first.
@@ -121,10 +121,10 @@ class FlightRecorder:
         self.load()
         self.ring.restart()
         self._seen, self._held_until = self._controller.tripped, self.ring.begin
-        before, self._scribe = self._scribe, RecordingWriter(self.ring, self._shelf, self.news)
-        self._scribe.last = before.last
+        before, self._writer = self._writer, RecordingWriter(self.ring, self._folder, self.news)
+        self._writer.last = before.last
         self._thread = threading.Thread(
-            target=self._scribe.work, name="flight recorder", daemon=True
+            target=self._writer.work, name="flight recorder", daemon=True
         )
         self._thread.start()
 
@@ -134,18 +134,18 @@ class FlightRecorder:
         if thread is None:
             return
         self._ending = thread
-        self._scribe.end()
+        self._writer.end()
         thread.join(timeout_s)
         if thread.is_alive():
-            self._scribe.fail(
-                f"{self._shelf.folder}: not written within {timeout_s:g} s; what "
+            self._writer.fail(
+                f"{self._folder.folder}: not written within {timeout_s:g} s; what "
                 "there is lies in a hidden folder there"
             )
 
     def abandon(self) -> None:
         """Write what is due, wait for nothing."""
         self._thread = None
-        self._scribe.end()
+        self._writer.end()
 
     @property
     def left_behind(self) -> bool:
@@ -155,12 +155,12 @@ class FlightRecorder:
     @property
     def recording_run(self) -> bool:
         """Whether a whole run is being recorded."""
-        return self._scribe.recording_run
+        return self._writer.recording_run
 
     @property
     def requested(self) -> Path | None:
         """Where the ring is being written that was asked for; None: nowhere."""
-        return self._scribe.requested
+        return self._writer.requested
 
     def record(
         self,
@@ -206,9 +206,9 @@ class FlightRecorder:
                 return
             # A robot whose sensors stutter must not fill its disk.
             self._held_until = self.ring.end + self._before
-        # By ticks, since simulated time may begin anew.
+        # By ticks, since simulated time may start again.
         at = self.ring.end - 1
-        self._scribe.put(
+        self._writer.put(
             Cause(
                 word=trip.rule.value,
                 text=f"{trip.rule.value}: {trip.reason}",
@@ -230,9 +230,9 @@ class FlightRecorder:
                 that was asked for is still being written.
         """
         self._require_work()
-        _require_none(self._scribe.requested)
-        place = self._shelf.place("request")
-        self._scribe.request(
+        _require_none(self._writer.requested)
+        place = self._folder.place("request")
+        self._writer.request(
             Cause(word="request", text=f"asked for {who}", first=self._first(), end=self.ring.end),
             place,
         )
@@ -248,11 +248,11 @@ class FlightRecorder:
             RefusedError: The recorder does not work, or does so already.
         """
         self._require_work()
-        if self._scribe.recording_run:
-            raise RefusedError(f"a run is recorded already ({self._scribe.run}); end it first")
-        _require_none(self._scribe.run)
-        place = self._shelf.place("run")
-        self._scribe.begin_run(place, f"a whole run, asked for {who}", self._first())
+        if self._writer.recording_run:
+            raise RefusedError(f"a run is recorded already ({self._writer.run}); end it first")
+        _require_none(self._writer.run)
+        place = self._folder.place("run")
+        self._writer.begin_run(place, f"a whole run, asked for {who}", self._first())
         return place
 
     def end_run(self) -> Path:
@@ -261,16 +261,16 @@ class FlightRecorder:
         Raises:
             RefusedError: None is recorded.
         """
-        place = self._scribe.run
-        if self._thread is None or not self._scribe.recording_run or place is None:
+        place = self._writer.run
+        if self._thread is None or not self._writer.recording_run or place is None:
             raise RefusedError("no run is recorded")
-        self._scribe.end_run()
+        self._writer.end_run()
         return place
 
     def _require_work(self) -> None:
         if self._thread is None:
             raise RefusedError("the flight recorder rests; activate the node first")
-        if problem := self._scribe.hangs or self._scribe.obstacle:
+        if problem := self._writer.hangs or self._writer.obstacle:
             raise RefusedError(problem)
         if self.ring.newest() is None:
             raise RefusedError("there is no tick to record yet")

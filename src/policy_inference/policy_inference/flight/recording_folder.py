@@ -58,7 +58,7 @@ class RecordingFolder:
         self._types()
 
     def problem(self) -> str:
-        """Return why no recording can be written now; empty where nothing speaks against one."""
+        """Return why no recording can be written now; empty where one can."""
         folder = self.folder
         try:
             # A disk that takes no writing lets `mkdir` wait even where the folder is there.
@@ -69,8 +69,8 @@ class RecordingFolder:
             return f"{folder}: cannot be written ({error.strerror}); set flight.folder"
         if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
             return (
-                f"{folder}: expected a folder that this user may write to, found another's; "
-                "set flight.folder"
+                f"{folder}: expected a folder that this user may write to, found "
+                "one of another user; set flight.folder"
             )
         if free_mb < self._min_free_mb:
             return (

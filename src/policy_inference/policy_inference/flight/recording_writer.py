@@ -67,8 +67,8 @@ class Copied(NamedTuple):
 class RecordingWriter:
     """Writes recordings of a ring's ticks.
 
-    `work` is the thread's, and nobody else touches the disk: it may hang there. The others may be
-    called from any thread, and wait for nothing. Each thread has a scribe of its own: one that
+    `work` is the thread's, and nothing else touches the disk: it may hang there. The others may be
+    called from any thread, and wait for nothing. Each thread has a writer of its own: one that
     hangs must not meet the next. A fault's recording goes before one that was asked for.
 
     Attributes:
@@ -81,9 +81,9 @@ class RecordingWriter:
         run: Where a run is being recorded, until it is whole; None: nowhere.
     """
 
-    def __init__(self, ring: Ring, shelf: RecordingFolder, news: News) -> None:
+    def __init__(self, ring: Ring, folder: RecordingFolder, news: News) -> None:
         """Tie the parts together; `news` takes what is worth a line in a log."""
-        self._ring, self._shelf, self._news = ring, shelf, news
+        self._ring, self._folder, self._news = ring, folder, news
         self.last: Path | None = None
         self.failed, self.obstacle, self.dropped, self.recording_run = "", "", 0, False
         self.requested: Path | None = None
@@ -138,7 +138,7 @@ class RecordingWriter:
         if since_s is None or time.monotonic() - since_s < _SILENT_S:
             return ""
         return (
-            f"flight recorder: {self._shelf.folder}: no answer from the disk for more than "
+            f"flight recorder: {self._folder.folder}: no answer from the disk for more than "
             f"{_SILENT_S:g} s; nothing can be recorded"
         )
 
@@ -173,15 +173,15 @@ class RecordingWriter:
         try:
             act()
         except OSError as error:
-            self.fail(f"{self._shelf.folder}: {error.strerror}")
-        except Exception as error:  # noqa: BLE001  nobody else would hear of it
+            self.fail(f"{self._folder.folder}: {error.strerror}")
+        except Exception as error:  # noqa: BLE001  it would go unreported
             self.fail(f"{type(error).__name__}: {error}")
         finally:
             self._busy_since_s = None
 
     def _examine(self) -> None:
         """Find out whether a recording could be written now."""
-        before, problem = self.obstacle, self._shelf.problem()
+        before, problem = self.obstacle, self._folder.problem()
         self.obstacle = problem and f"flight recorder: {problem}"
         if problem and not before:
             self._news.append((True, self.obstacle))
@@ -241,11 +241,11 @@ class RecordingWriter:
 
     def _write(self, copied: Copied) -> None:
         cause, ticks, lost = copied
-        if problem := self._shelf.problem():
+        if problem := self._folder.problem():
             self.fail(f"{problem}; not recorded: {cause.text}")
             return
-        place = cause.place or self._shelf.place(cause.word)
-        with self._shelf.open(place, cause.text) as recording:
+        place = cause.place or self._folder.place(cause.word)
+        with self._folder.open(place, cause.text) as recording:
             recording.add(self._attended(ticks))
         self._written(recording, lost, cause.text)
 
@@ -266,10 +266,10 @@ class RecordingWriter:
     def _open_run(self, place: Path, text: str, first: int) -> None:
         self._run_text, self._run_next, self._run_lost = text, first, 0
         try:
-            if problem := self._shelf.problem():
+            if problem := self._folder.problem():
                 self.fail(f"{problem}; not recorded: {text}")
                 return
-            self._run = self._shelf.open(place, text)
+            self._run = self._folder.open(place, text)
         finally:
             if self._run is None:
                 self.recording_run, self.run = False, None
@@ -282,7 +282,7 @@ class RecordingWriter:
         end = self._ring.end
         ticks, lost = self._ring.copies(self._run_next, end)
         self._run_next, self._run_lost = end, self._run_lost + lost
-        problem = self._shelf.problem()
+        problem = self._folder.problem()
         if problem:
             self._finish_run()
             self.fail(f"{problem}; the recording of a run ends here: {self.last}")

@@ -108,7 +108,7 @@ class OpenedPolicy(Generic[B]):
 
     @property
     def backend(self) -> BackendBase:
-        """The first model: what it says of runtime and device holds for all."""
+        """The first model; its runtime and device are those of all."""
         return self.models.first
 
     @property

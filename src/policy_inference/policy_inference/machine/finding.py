@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class Verdict(str, Enum):
-    """How a finding speaks for running a policy."""
+class Severity(str, Enum):
+    """What a finding means for running a policy."""
 
     OK = "ok"
     WARNING = "warning"
@@ -26,16 +26,16 @@ class Finding:
     """What it is, such as ``librknnrt.so``."""
     found: str
     """What was found, with versions and units."""
-    verdict: Verdict = Verdict.OK
+    severity: Severity = Severity.OK
     remedy: str = ""
     """What was expected and what to do; empty where all is well."""
 
     @classmethod
     def warning(cls, name: str, found: str, remedy: str) -> Finding:
         """Return one of something that runs, but not as it should."""
-        return cls(name=name, found=found, verdict=Verdict.WARNING, remedy=remedy)
+        return cls(name=name, found=found, severity=Severity.WARNING, remedy=remedy)
 
     @classmethod
     def error(cls, name: str, found: str, remedy: str) -> Finding:
         """Return one of something that does not run."""
-        return cls(name=name, found=found, verdict=Verdict.ERROR, remedy=remedy)
+        return cls(name=name, found=found, severity=Severity.ERROR, remedy=remedy)

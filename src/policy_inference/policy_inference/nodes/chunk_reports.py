@@ -15,7 +15,7 @@ from policy_msgs.msg import ActionChunk
 from rclpy.node import Node
 
 from policy_inference.core.chunks.controller import camera_input
-from policy_inference.core.chunks.policy import Chunk
+from policy_inference.core.chunks.policy import InferredChunk
 from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.kinds.chunk import OpenedChunkPolicy
 from policy_inference.nodes import qos
@@ -71,7 +71,7 @@ class ChunkReports:
         while chunks:
             self._publish(chunks.popleft(), tick)
 
-    def _publish(self, chunk: Chunk, tick: Tick) -> None:
+    def _publish(self, chunk: InferredChunk, tick: Tick) -> None:
         message = self._message
         set_stamp(message.stamp, tick.ros_now_ns - (tick.now_ns - chunk.time_ns))
         message.sequence, message.steps = self._sent, len(chunk.targets)

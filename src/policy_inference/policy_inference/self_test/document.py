@@ -41,7 +41,7 @@ def document(found: SelfTestResult) -> dict[str, Any]:
         },
         **_artifacts(found),
         "findings": [
-            {**dataclasses.asdict(one), "verdict": one.verdict.value} for one in found.findings
+            {**dataclasses.asdict(one), "severity": one.severity.value} for one in found.findings
         ],
         "details": dict(found.details),
         "parity": found.parity and _parity(found.parity),

@@ -16,7 +16,7 @@ SAMPLE_NS = 200_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """What a sensor told in the course of a test; the unit is in its name.
+    """What a sensor reported in the course of a test; the unit is in its name.
 
     `first` and `second` are the means of the halves.
     """
@@ -46,21 +46,21 @@ class DeviceLoad:
         """Ask, where it is time to."""
         if self._next_ns is None or now_ns >= self._next_ns:
             self._next_ns = now_ns + SAMPLE_NS
-            told, wrong = read_safely(self._read)
-            self._samples.append(told)
-            self.unreadable = f"telemetry: {wrong}" if wrong else self.unreadable
+            sample, problem = read_safely(self._read)
+            self._samples.append(sample)
+            self.unreadable = f"telemetry: {problem}" if problem else self.unreadable
 
     def __len__(self) -> int:
         """Return how often it was asked."""
         return len(self._samples)
 
     def series(self) -> dict[str, Series]:
-        """Return what was told in numbers, by name."""
+        """Return what was reported in numbers, by name."""
         found = dict[str, Series]()
         for name in self._names():
-            told = [sample[name] for sample in self._samples if name in sample]
-            values = [value for text in told if (value := number_in(text)) is not None]
-            if len(values) == len(told):
+            texts = [sample[name] for sample in self._samples if name in sample]
+            values = [value for text in texts if (value := number_in(text)) is not None]
+            if len(values) == len(texts):
                 middle = len(values) // 2
                 found[name] = Series(
                     min=min(values),
@@ -72,7 +72,7 @@ class DeviceLoad:
         return found
 
     def words(self) -> dict[str, list[str]]:
-        """Return what was told otherwise, by name, each word once and in its order."""
+        """Return what was reported in words, by name, each word once and in its order."""
         numbers = self.series()
         return {
             name: list(dict.fromkeys(sample[name] for sample in self._samples if name in sample))

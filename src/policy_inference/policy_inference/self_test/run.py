@@ -62,7 +62,7 @@ class SelfTestResult:
         bundle: The bundle, once it was loaded.
         entries: What the back end opens of it, by the key of the model in the contract.
         findings: What speaks for and against the back end on this machine.
-        details: What the backend told when it was opened.
+        details: What the backend reported when it was opened.
         parity: Its outputs on the golden rows.
         back_to_back: Runs without a pause; of a chunk policy, whole chunks.
         graphs: The graphs of a chunk policy, and what was not in them, in the same chunks.
@@ -70,7 +70,7 @@ class SelfTestResult:
         parity_again: Its outputs on the golden rows after all that.
         verdict: What they are worth.
         error: Why the test ended early.
-        trace: Where, for an error that nobody expected.
+        trace: Where, for an unexpected error.
     """
 
     request: SelfTestRequest
@@ -96,7 +96,7 @@ class SelfTestResult:
 def self_test(
     request: SelfTestRequest, clock: Clock | None = None, machine: Machine | None = None
 ) -> SelfTestResult:
-    """Test a back end; whatever fails ends the test, and is told in the result.
+    """Test a back end; any failure ends the test, and is reported in the result.
 
     Args:
         request: What is tested.
@@ -109,7 +109,7 @@ def self_test(
         _test(found, clock, machine)
     except (PolicyError, OSError) as error:
         found.error = str(error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # who can mend it gets the report
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the report goes to a developer
         found.error, found.trace = f"{type(error).__name__}: {error}", traceback.format_exc()
     return found
 
@@ -121,7 +121,7 @@ def _test(found: SelfTestResult, clock: Clock, machine: Machine) -> None:
         key: entry for key, (entry, _) in artifacts_for(bundle, name).items()
     }
     cls: type[BackendBase] = loaded(available()[name], BackendError)
-    # What was found for several graphs alike is told once.
+    # What was found for several graphs alike is reported once.
     found.findings = tuple(
         dict.fromkeys(one for entry in entries.values() for one in examined(cls, machine, entry))
     )

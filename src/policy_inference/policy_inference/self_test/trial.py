@@ -71,7 +71,7 @@ class AtRate:
         runs: The runs.
         wall_s: How long it took.
         missed: Runs that were left out, since the one before took too long.
-        load: What the device told.
+        load: What the device reported.
         usage: What each process took, by name; its `peak_bytes` since it began.
     """
 

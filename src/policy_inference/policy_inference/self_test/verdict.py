@@ -22,7 +22,7 @@ from policy_inference.self_test.trial import AtRate, TimedRuns, Trial
 POWER_LIMIT_W = 10.0
 MISSED_LIMIT = 0.01
 DRIFT_LIMIT, DRIFT_FROM_MS = 1.5, 1.0
-"""Medians below a millisecond jitter by this factor on a healthy machine, and hurt nobody."""
+"""Medians below a millisecond jitter by this factor on a healthy machine, which does no harm."""
 _CLOCKS, _TEMPERATURES, _POWER = ("hz", "khz", "mhz", "ghz"), ("c",), ("w",)
 
 
@@ -171,7 +171,7 @@ def _causes(found: AtRate) -> str:
         (
             f"clock: {_changes(series, _CLOCKS)}",
             f"temperature: {_changes(series, _TEMPERATURES)}",
-            f"preemption: {preempted or 'not told'}",
+            f"preemption: {preempted or 'not reported'}",
         )
     )
 
@@ -182,12 +182,12 @@ def _changes(series: dict[str, Series], units: tuple[str, ...]) -> str:
             f"{name} {one.first:g} to {one.second:g}"
             for name, one in _in_units(series, units).items()
         )
-        or "not told"
+        or "not reported"
     )
 
 
 def _power(series: dict[str, Series]) -> list[Check]:
-    """Return the check of the mean power, where it is told.
+    """Return the check of the mean power, where it is reported.
 
     Of several rails the largest is taken: boards that measure their input have it among them.
     """

@@ -24,7 +24,7 @@ _BUNDLE = "make a bundle of it (`model_tools import`)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """A model file and what its user says of it.
+    """A model file and what its user states about it.
 
     Attributes:
         file: Model of one input, the observation, and one output, the action.

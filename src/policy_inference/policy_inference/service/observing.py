@@ -15,7 +15,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.distribution import DistributionCheck, input_statistics, normalised_input
 from policy_inference.core.observation import Scaler
 from policy_inference.interfaces import F32, F64
-from policy_inference.service.protocol import Scaling
+from policy_inference.service.protocol import ObservationScaling
 
 _LOOKS, _EVERY_NS = 64, 31_250_000
 """Looks of a judgement, and the least time between two: 2 s or more."""
@@ -28,23 +28,23 @@ class Watched:
 
     Attributes:
         values: Where it stands in the observation.
-        misfit: Judges it.
+        check: Judges it.
         scaler: What the terms do to values in SI units; None where that is not known.
     """
 
     values: slice
-    misfit: DistributionCheck
+    check: DistributionCheck
     scaler: Scaler | None = None
 
-    def describe(self, looks: F64, scaling: Scaling) -> str:
+    def describe(self, looks: F64, scaling: ObservationScaling) -> str:
         """Return in words what is odd about looks at an observation [looks, obs_dim]."""
         given = looks[:, self.values]
-        if scaling is Scaling.NORMALISED:
-            given = self.misfit.not_normalised(given)
-        elif scaling is Scaling.PHYSICAL and self.scaler is not None:
+        if scaling is ObservationScaling.NORMALISED:
+            given = self.check.not_normalised(given)
+        elif scaling is ObservationScaling.PHYSICAL and self.scaler is not None:
             given = given.copy()
             self.scaler.apply(given)
-        return self.misfit.describe(given)
+        return self.check.describe(given)
 
 
 def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watched]:
@@ -63,7 +63,7 @@ def watched_of(bundle: JointBundle, scalers: Mapping[str, Scaler]) -> list[Watch
                 Watched(
                     values=slice(start, start + size),
                     scaler=scalers[name],
-                    misfit=DistributionCheck(healthy, bundle.statistics.get(name)),
+                    check=DistributionCheck(healthy, bundle.statistics.get(name)),
                 )
             )
         start += size
@@ -76,7 +76,7 @@ def watched_with(statistics: tuple[F64, F64]) -> list[Watched]:
     return [
         Watched(
             values=slice(mean.size),
-            misfit=DistributionCheck(normalised_input(mean.size), statistics),
+            check=DistributionCheck(normalised_input(mean.size), statistics),
         )
     ]
 
@@ -88,7 +88,7 @@ class ObservationWatch:
         due_ns: Before this time `look` has nothing to do.
     """
 
-    def __init__(self, watched: Sequence[Watched], scaling: Scaling) -> None:
+    def __init__(self, watched: Sequence[Watched], scaling: ObservationScaling) -> None:
         """Judge what is watched.
 
         Args:
@@ -120,7 +120,7 @@ class ObservationWatch:
         return is_full
 
     def judge(self) -> str | None:
-        """Judge the looks, and begin anew; takes most of a millisecond where they are odd.
+        """Judge the looks, and drop them; takes up to a millisecond where they are odd.
 
         Returns:
             What is odd where that begins, "" where it ends, else None.

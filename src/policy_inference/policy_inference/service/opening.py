@@ -99,7 +99,7 @@ def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
         golden = rows.inputs
     else:
         _log.warning(
-            "%s: no golden rows, so nobody knows whether the model computes here what it "
+            "%s: no golden rows, so it is unknown whether the model computes here what it "
             "should; `model_tools complete` adds them",
             bundle.path,
         )

@@ -17,7 +17,7 @@ from policy_inference.core.observation import Normaliser, Scaler, vector_scaler
 from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F32, F64, Tensor, TensorSpec
 from policy_inference.service.observing import Watched, watched_of
-from policy_inference.service.protocol import Scaling
+from policy_inference.service.protocol import ObservationScaling
 
 LARGEST_SQUARE = float(np.finfo(np.float32).max)
 """Of the norm of an observation: of a value beyond 1.8e19, float32 cannot hold the square."""
@@ -56,12 +56,12 @@ class ModelInput:
         self._largest = float((np.iinfo if kind.kind == "i" else np.finfo)(kind).max)
         is_float = kind == np.float32
         self._as_they_are = {
-            Scaling.PHYSICAL: False,
-            Scaling.NORMALISED: is_float,
-            Scaling.SCALED: is_float and not self._normaliser.changes,
+            ObservationScaling.PHYSICAL: False,
+            ObservationScaling.NORMALISED: is_float,
+            ObservationScaling.SCALED: is_float and not self._normaliser.changes,
         }
 
-    def way(self, scaling: Scaling) -> Write:
+    def way(self, scaling: ObservationScaling) -> Write:
         """Return what writes values of that kind into a row of the model's input."""
         if self._as_they_are[scaling]:
             return self._write_as_they_are
@@ -75,15 +75,15 @@ class ModelInput:
             return True
         return False
 
-    def _write_scaled(self, scaling: Scaling, values: F32, into: Tensor) -> bool:
+    def _write_scaled(self, scaling: ObservationScaling, values: F32, into: Tensor) -> bool:
         vector = self._vector
         vector[...] = values
         if not vector.dot(vector) <= LARGEST_SQUARE:
             return False
-        if scaling is Scaling.PHYSICAL:
+        if scaling is ObservationScaling.PHYSICAL:
             assert self._scaler is not None  # a session that asks for it is refused
             self._scaler.apply(vector)
-        if scaling is not Scaling.NORMALISED:
+        if scaling is not ObservationScaling.NORMALISED:
             self._normaliser.apply(vector)
         if not vector.dot(vector) <= self._largest**2:
             return False

@@ -38,7 +38,7 @@ class Type(IntEnum):
     ERROR = 5
 
 
-class Scaling(IntEnum):
+class ObservationScaling(IntEnum):
     """What was done to the values of an observation before it was sent."""
 
     PHYSICAL = 0
@@ -113,7 +113,7 @@ class Hello:
     obs_dim: int = 0
     act_dim: int = 0
     rows: int = 1
-    scaling: Scaling = Scaling.SCALED
+    scaling: ObservationScaling = ObservationScaling.SCALED
     answer: Answer = Answer.ACTION
     transport: Transport = Transport.STREAM
     token: bytes = b""
@@ -162,7 +162,7 @@ class Hello:
                 obs_dim=obs_dim,
                 act_dim=act_dim,
                 rows=rows,
-                scaling=Scaling(scaling),
+                scaling=ObservationScaling(scaling),
                 answer=Answer(answer),
                 transport=Transport(transport),
                 token=token,

@@ -23,7 +23,7 @@ class RawConnection(Connection):
         """Begin a session."""
         super().__init__(connected, name, model)
         self._size = _ITEM * model.obs_dim
-        # One byte more than a request tells that a client sent more than one.
+        # One byte more than a request shows that a client sent more than one.
         buffer = bytearray(self._size + 1)
         answer = bytearray(_ITEM * model.answer_dim(Answer.ACTION))
         self._request, self._answer = memoryview(buffer), memoryview(answer)

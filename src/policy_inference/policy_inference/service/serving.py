@@ -16,7 +16,7 @@ from policy_inference.interfaces import F32, Tensor
 from policy_inference.service.batching import Axes
 from policy_inference.service.lanes import Lane, lanes_of
 from policy_inference.service.policy import ServedPolicy, Write
-from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 
 _ACTION_NOT_FINITE = "action: expected finite values of the model, found NaN or infinity"
 Place = tuple[Sequence[Lane], int, int]
@@ -151,7 +151,7 @@ class ServedModel:
         Raises:
             ServiceError: NOT_OFFERED, the model cannot give that.
         """
-        needs_bundle = hello.scaling is Scaling.PHYSICAL or hello.answer is Answer.TARGET
+        needs_bundle = hello.scaling is ObservationScaling.PHYSICAL or hello.answer is Answer.TARGET
         if needs_bundle and self._policy.contract is None:
             raise ServiceError(
                 Code.NOT_OFFERED,

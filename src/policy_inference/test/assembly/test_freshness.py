@@ -220,7 +220,7 @@ def test_messages_without_header_are_always_new(entry: Input) -> None:
     assert entry.is_new(None, STEADY_NS)
 
 
-def test_clocks_are_judged_anew_when_the_sender_s_clock_starts_over(entry: Input) -> None:
+def test_clocks_are_judged_again_when_the_sender_s_clock_starts_over(entry: Input) -> None:
     entry.accept(STEADY_NS, ROS_NS, ROS_NS)
     assert not entry.is_new(16 * MS, STEADY_NS)
     assert entry.is_new(17 * MS, STEADY_NS + MS)

@@ -79,14 +79,14 @@ def test_what_the_child_refuses_is_said_as_it_says_it(start: Start, tmp_path: Pa
     assert str(caught.value) == f"{tmp_path / 'model'}: no device; plug one in"
 
 
-def test_whatever_the_child_raises_while_opening_is_told(start: Start, tmp_path: Path) -> None:
+def test_whatever_the_child_raises_while_opening_is_reported(start: Start, tmp_path: Path) -> None:
     with pytest.raises(BackendError) as caught:
         start("crash")
 
     assert str(caught.value) == f"odd: {tmp_path / 'model'}: MemoryError: a bug"
 
 
-def test_a_child_that_ends_while_opening_is_told_with_its_last_words(start: Start) -> None:
+def test_a_child_that_ends_while_opening_is_reported_with_its_last_words(start: Start) -> None:
     with pytest.raises(
         BackendError,
         match=r"odd: .* ended with status 3 during opening .*; it "

@@ -17,7 +17,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.contract import Artifact, Integers
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
-from policy_inference.machine.finding import Verdict
+from policy_inference.machine.finding import Severity
 from policy_inference.testing.models import save, save_linear
 
 from ..machine_tree import machine
@@ -154,7 +154,7 @@ def test_signed_integers_are_warned_of_on_a_processor_where_their_sums_saturate(
 
     found = [one for one in OnnxBackend.examine(there, artifact) if one.name == "int8"]
 
-    assert [one.verdict for one in found] == [Verdict.WARNING] * warned
+    assert [one.severity for one in found] == [Severity.WARNING] * warned
     assert all("without VNNI" in one.found and "compile onnx" in one.remedy for one in found)
 
 

@@ -194,7 +194,7 @@ def test_a_core_that_the_chip_lacks_is_refused(start: Start, chip: str, mask: st
     ],
 )
 @pytest.mark.parametrize("way", ["logged", "printed"])
-def test_reason_of_a_failure_and_its_remedy_are_told(
+def test_reason_of_a_failure_and_its_remedy_are_reported(
     start: Start,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
@@ -226,7 +226,7 @@ def test_reason_of_a_failure_and_its_remedy_are_told(
         (AttributeError("'NoneType' object has no attribute 'format'"), "a machine without an NPU"),
     ],
 )
-def test_what_the_runtime_raises_is_told(
+def test_what_the_runtime_raises_is_reported(
     start: Start, monkeypatch: pytest.MonkeyPatch, raised: Exception, cause: str
 ) -> None:
     monkeypatch.setattr(Board, "raised", raised)

@@ -146,7 +146,7 @@ def test_nothing_is_done_after_the_first_step_that_fails(
     assert Toolkit.called == [*done, "release"]
 
 
-def test_an_inference_without_a_result_is_told_in_the_toolkits_words() -> None:
+def test_an_inference_without_a_result_is_reported_in_the_toolkits_words() -> None:
     log = logging.getLogger("rknnLogger")
 
     def inference() -> None:

@@ -71,7 +71,7 @@ def test_words_become_cause_and_remedy(said: str, cause: str, remedy: str) -> No
     assert remedy in after
 
 
-def test_a_failure_that_nobody_knows_is_told_as_it_is() -> None:
+def test_an_unknown_failure_is_reported_as_it_is() -> None:
     assert explain("inference", None, "Something else") == (
         "inference gave None, and it said: Something else; look at what the runtime printed, and "
         "at `dmesg`"

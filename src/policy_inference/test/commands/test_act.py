@@ -71,7 +71,7 @@ class TestRefused:
         assert main(["act", "--bundle", str(walk)]) == 1
         assert "joint_policy_node" in caplog.text
 
-    def test_machine_without_ros_is_told_to_source_one(
+    def test_machine_without_ros_gets_the_advice_to_source_one(
         self, bundle: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -95,7 +95,7 @@ def test_chunk_policy_with_a_damaged_graph_cannot_run(
     assert said.splitlines()[-1] == "cannot run: onnx"
 
 
-def test_machine_that_can_run_none_of_them_is_told_with_what_to_do(
+def test_machine_that_can_run_none_of_them_is_reported_with_what_to_do(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["doctor", "--backend", "rknn"]) == 1
@@ -200,7 +200,7 @@ def test_findings_are_written_to_a_file(tmp_path: Path) -> None:
     assert found["can_run"] == ["onnx"]
     assert found["cannot_run"] == ["rknn_sim", "tensorrt"]
     assert found["bundle"]["name"] == "lite3_walk"
-    assert [entry["verdict"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
+    assert [entry["severity"] for entry in found["findings"]["onnx"]] == ["ok", "ok"]
 
 
 def test_file_does_not_tell_whose_home_it_comes_from(

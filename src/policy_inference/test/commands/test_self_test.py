@@ -50,7 +50,7 @@ def test_the_report_is_named_after_bundle_and_back_end(
 
 
 @pytest.mark.parametrize("backend", ["vendor", "nobody"])
-def test_a_back_end_that_is_not_there_is_told_in_the_report(bundle: Path, backend: str) -> None:
+def test_a_back_end_that_is_not_there_is_reported_in_the_report(bundle: Path, backend: str) -> None:
     assert run(bundle, backend=backend) == 1
 
     assert (

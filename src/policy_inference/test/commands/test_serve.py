@@ -216,7 +216,7 @@ def test_systemd_hears_when_clients_are_answered_and_when_that_ends(
                 process.kill()
 
 
-def test_a_log_that_nobody_reads_holds_up_neither_answers_nor_the_end(
+def test_a_log_without_a_reader_delays_neither_answers_nor_the_end(
     bundle: Path, tmp_path: Path
 ) -> None:
     path, notify = tmp_path / "raw.sock", tmp_path / "notify"

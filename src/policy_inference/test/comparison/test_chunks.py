@@ -10,7 +10,7 @@ import pytest
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import Artifact
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.chunks import (
     chunk_checks,
@@ -27,7 +27,7 @@ from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
-LOOSE = Limits(max_abs=10.0)
+LOOSE = ComparisonLimits(max_abs=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def checks(contract: ChunkContract, expected: F64, found: F64) -> dict[str, bool
     return {check.what: bool(check) for check in chunk_checks(difference, "rows", LOOSE)}
 
 
-def test_error_is_told_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
+def test_error_is_reported_by_joint_with_the_row_and_the_cosine_of_the_whole_chunk(
     contract: ChunkContract, chunks: F64
 ) -> None:
     found = chunks.copy()
@@ -103,7 +103,7 @@ def test_features_are_measured_by_channel_and_their_direction_is_judged(
         {"normalised_chunk": chunks, "features.laptop": found},
         {"chunk": chunks, "features.laptop": expected, "features.phone": expected},
     )
-    (check,) = features_checks([difference], "rows", Limits(rmse=0.0, cosine_min=0.9))
+    (check,) = features_checks([difference], "rows", ComparisonLimits(rmse=0.0, cosine_min=0.9))
 
     assert difference.output == "features of laptop"
     assert difference.worst == (1, "channel 2")
@@ -136,8 +136,8 @@ def test_limits_of_an_unknown_precision_must_be_stated(
         write_chunk_bundle(tmp_path / "arm", limits={"onnx": {"rmse": 0.2}}), kind=ChunkBundle
     ).contract
 
-    assert chunk_limits(stated, "onnx", "int3") == Limits(rmse=0.2)
-    assert chunk_limits(stated, "onnx", "int8") == Limits(rmse=0.2, cosine_min=0.99)
+    assert chunk_limits(stated, "onnx", "int3") == ComparisonLimits(rmse=0.2)
+    assert chunk_limits(stated, "onnx", "int8") == ComparisonLimits(rmse=0.2, cosine_min=0.99)
     with pytest.raises(BundleError, match="limits for the precision int3"):
         chunk_limits(contract, "onnx", "int3")
 

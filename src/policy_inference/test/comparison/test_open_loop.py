@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import CLOSED_LOOP, closed_loop_limits, open_loop_limits
 from policy_inference.comparison.open_loop import Difference, difference, judge
@@ -78,7 +78,7 @@ def test_the_cosine_of_nothing_is_one_with_nothing_and_zero_with_something() -> 
     ],
 )
 def test_each_limit_fails_by_itself_and_says_where(limits: dict[str, Any], what: str) -> None:
-    (check,) = judge(perturbed(row=7, column=1, by=2.0), "rollout", Limits(**limits))
+    (check,) = judge(perturbed(row=7, column=1, by=2.0), "rollout", ComparisonLimits(**limits))
 
     assert not check
     assert check.what == what
@@ -87,7 +87,7 @@ def test_each_limit_fails_by_itself_and_says_where(limits: dict[str, Any], what:
 
 
 def test_limits_that_are_kept_hold() -> None:
-    limits = Limits(mae=0.03, rmse=0.3, max_abs=2.1, cosine_min=-1.0)
+    limits = ComparisonLimits(mae=0.03, rmse=0.3, max_abs=2.1, cosine_min=-1.0)
 
     assert all(judge(perturbed(row=7, column=1, by=2.0), "rollout", limits))
 
@@ -96,7 +96,7 @@ def test_outputs_that_are_not_numbers_fail_every_limit() -> None:
     checks = judge(
         perturbed(row=7, column=1, by=np.nan),
         "rollout",
-        Limits(mae=1e9, rmse=1e9, max_abs=1e9, cosine_min=-1.0),
+        ComparisonLimits(mae=1e9, rmse=1e9, max_abs=1e9, cosine_min=-1.0),
     )
 
     assert len(checks) == 4
@@ -106,13 +106,13 @@ def test_outputs_that_are_not_numbers_fail_every_limit() -> None:
 @pytest.mark.parametrize(
     ("stated", "expected_limits"),
     [
-        ({}, Limits(mae=1e-5)),
-        ({"max_abs": 0.5}, Limits(mae=1e-5, max_abs=0.5)),
-        ({"mae": 0.5}, Limits(mae=0.5)),
+        ({}, ComparisonLimits(mae=1e-5)),
+        ({"max_abs": 0.5}, ComparisonLimits(mae=1e-5, max_abs=0.5)),
+        ({"mae": 0.5}, ComparisonLimits(mae=0.5)),
     ],
 )
 def test_a_limit_of_the_bundle_replaces_its_own_of_the_precision_and_no_other(
-    tmp_path: Path, stated: dict[str, float], expected_limits: Limits
+    tmp_path: Path, stated: dict[str, float], expected_limits: ComparisonLimits
 ) -> None:
     bundle = load_bundle(
         write_bundle(tmp_path / "a", {"limits": {"onnx": stated}}), kind=JointBundle

@@ -60,7 +60,7 @@ def test_without_ramp_an_old_command_is_zero_at_once(out: F64) -> None:
     assert at(fader, out, 501) == [0.0, 0.0, 0.0]
 
 
-def test_the_begin_of_each_fading_is_told_once(fader: CommandFader) -> None:
+def test_the_begin_of_each_fading_is_reported_once(fader: CommandFader) -> None:
     fader.set(WANTED, NOW_NS)
     began = [fader.update(NOW_NS + age_ms * MS) for age_ms in (0, 500, 501, 600, 2_000)]
     fader.set(WANTED, NOW_NS + 3_000 * MS)
@@ -118,9 +118,7 @@ def test_reset_commands_zero_at_once(fader: CommandFader, out: F64) -> None:
     assert at(fader, out, 20) == [0.0, 0.0, 0.0]
 
 
-def test_a_command_from_before_the_clock_began_anew_is_dropped(
-    fader: CommandFader, out: F64
-) -> None:
+def test_a_command_from_before_the_clock_reset_is_dropped(fader: CommandFader, out: F64) -> None:
     fader.set(WANTED, NOW_NS)
     assert fader.update(NOW_NS - 1)
     assert out.tolist() == [0.0, 0.0, 0.0]

@@ -61,9 +61,9 @@ def test_observations_of_training_fit() -> None:
 
 
 def test_values_in_si_units_are_recognised() -> None:
-    misfit = DistributionCheck(healthy_of(gait(SCALE), SCALE), None)
+    check = DistributionCheck(healthy_of(gait(SCALE), SCALE), None)
 
-    text = misfit.describe(gait())
+    text = check.describe(gait())
     assert text.startswith("joint_vel -4 to ")
     assert "expected -0.4" in text
     assert text.endswith("looks like values in SI units, without the scales of the terms")
@@ -82,28 +82,28 @@ def test_twice_normalised_observations_are_recognised() -> None:
     raw = gait() + MEAN
     inputs = (raw - MEAN) / DIVISOR
 
-    misfit = DistributionCheck(healthy_of(inputs), (MEAN, DIVISOR))
-    assert misfit.describe(raw) == ""
-    assert misfit.describe(inputs).endswith(
+    check = DistributionCheck(healthy_of(inputs), (MEAN, DIVISOR))
+    assert check.describe(raw) == ""
+    assert check.describe(inputs).endswith(
         "looks like observations that are normalised already, and so twice"
     )
 
 
 def test_observations_that_were_never_normalised_are_recognised() -> None:
     raw = gait() + 20.0 * MEAN
-    misfit = DistributionCheck(healthy_of((raw - 20.0 * MEAN) / DIVISOR), (20.0 * MEAN, DIVISOR))
+    check = DistributionCheck(healthy_of((raw - 20.0 * MEAN) / DIVISOR), (20.0 * MEAN, DIVISOR))
 
-    text = misfit.describe(misfit.not_normalised(raw))
+    text = check.describe(check.not_normalised(raw))
     assert text.endswith("looks like observations that are not normalised")
 
 
 def test_twice_normalised_ones_are_recognised_where_only_the_statistics_are_known() -> None:
     mean, divisor = np.array([0.0, -1.0, 0.5]), np.array([0.1, 0.02, 0.05])
     raw = mean + divisor * np.random.default_rng(1).standard_normal((LOOKS, 3))
-    misfit = DistributionCheck(normalised_input(3), (mean, divisor))
+    check = DistributionCheck(normalised_input(3), (mean, divisor))
 
-    assert misfit.describe(raw) == ""
-    assert "normalised already, and so twice" in misfit.describe((raw - mean) / divisor)
+    assert check.describe(raw) == ""
+    assert "normalised already, and so twice" in check.describe((raw - mean) / divisor)
 
 
 def test_no_explanation_is_given_of_a_robot_that_stands_still() -> None:
@@ -154,10 +154,10 @@ def test_a_push_is_no_misfit() -> None:
 
 @pytest.mark.parametrize("value", [1e19, -1e19])
 def test_the_largest_values_are_judged_without_a_complaint_of_numpy(value: float) -> None:
-    misfit = DistributionCheck(healthy_of(gait(SCALE), SCALE), (MEAN, DIVISOR))
+    check = DistributionCheck(healthy_of(gait(SCALE), SCALE), (MEAN, DIVISOR))
 
     with np.errstate(all="raise"):
-        assert misfit.describe(np.full((LOOKS, 2 * JOINTS), value))
+        assert check.describe(np.full((LOOKS, 2 * JOINTS), value))
 
 
 @pytest.mark.real_data
@@ -180,20 +180,20 @@ def test_walking_lite3_fits_and_what_is_wrong_with_it_is_named(shared_data: Path
     )
     mean, divisor = observations.mean(axis=0), np.maximum(observations.std(axis=0), 1e-3)
     bare = DistributionCheck(normalised_input(45), (mean, divisor))
-    misfit = DistributionCheck(healthy, None)
+    check = DistributionCheck(healthy, None)
     by_part = observations.copy()
     for block in healthy.blocks:
         by_part[:, block] = observations[:, block.reshape(4, 3).T.reshape(-1)]
 
-    assert not any(map(misfit.describe, windows))
+    assert not any(map(check.describe, windows))
     assert not any(map(bare.describe, windows))
-    assert all("in SI units" in misfit.describe(window / shipped.scale) for window in windows)
+    assert all("in SI units" in check.describe(window / shipped.scale) for window in windows)
     assert all(
-        "default position is not subtracted" in misfit.describe(window + shipped.subtracted)
+        "default position is not subtracted" in check.describe(window + shipped.subtracted)
         for window in windows
     )
     assert all("and so twice" in bare.describe((window - mean) / divisor) for window in windows)
     ordered = by_part[200:3800:2][:1792].reshape(-1, LOOKS, 45)
-    said = [*filter(None, map(misfit.describe, ordered))]
+    said = [*filter(None, map(check.describe, ordered))]
     assert len(said) > len(windows) / 2
     assert all(text.endswith("looks like joints in another order") for text in said)

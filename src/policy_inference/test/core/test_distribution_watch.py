@@ -63,7 +63,7 @@ def test_a_push_now_and_then_is_no_problem() -> None:
     assert observed.problems == []
 
 
-def test_what_goes_wrong_after_an_hour_is_told_as_soon_as_what_is_wrong_at_first() -> None:
+def test_what_goes_wrong_after_an_hour_is_reported_as_soon_as_what_is_wrong_at_first() -> None:
     observed, inputs = watched()
     for _ in range(3600 * 5):
         observed.look()

@@ -81,7 +81,7 @@ def test_ten_clipped_ticks_in_a_row_are_a_fault() -> None:
     assert_latched(robot, Rule.CLIPPED_TOO_LONG)
 
 
-def test_one_healthy_tick_starts_the_count_of_clipped_ticks_anew() -> None:
+def test_one_healthy_tick_starts_the_count_of_clipped_ticks_again() -> None:
     robot = guarded()
     for _ in range(3):
         clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
@@ -90,7 +90,7 @@ def test_one_healthy_tick_starts_the_count_of_clipped_ticks_anew() -> None:
     assert robot.count(Rule.EFFORT) == 3 * (CLIPPED_TICKS_LIMIT - 1)
 
 
-def test_a_new_run_starts_the_count_of_clipped_ticks_anew() -> None:
+def test_a_new_run_starts_the_count_of_clipped_ticks_again() -> None:
     robot = guarded()
     clip_effort(robot, CLIPPED_TICKS_LIMIT - 1)
     robot.controller.damp()

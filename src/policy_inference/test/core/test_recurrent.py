@@ -86,7 +86,7 @@ def test_a_recurrent_output_that_is_not_finite_counts_as_one(
     assert not policy.infer()
 
 
-def test_ticks_and_phase_count_results_that_were_taken_and_start_anew_at_a_reset() -> None:
+def test_ticks_and_phase_count_results_that_were_taken_and_start_again_at_a_reset() -> None:
     terms = [{"term": "tick"}, {"term": "phase", "period_s": 0.08}]
     contract = contract_of({"observations": {"obs": {"terms": terms}}})
     backend = ScriptedBackend(contract)

@@ -219,7 +219,7 @@ def test_whole_run_has_the_present_ring_and_everything_since(recorded: Recorded)
     assert info.reason == "a whole run, asked for by a test"
 
 
-def test_run_that_nobody_ends_is_whole_after_the_stop(recorded: Recorded) -> None:
+def test_run_without_an_end_is_whole_after_the_stop(recorded: Recorded) -> None:
     place = recorded.recorder.begin_run()
     recorded.tick()
     assert recorded.recordings() == [place]
@@ -229,16 +229,16 @@ def test_run_that_nobody_ends_is_whole_after_the_stop(recorded: Recorded) -> Non
 def test_ticks_that_a_slow_disk_loses_are_counted_and_said(tmp_path: Path) -> None:
     flyer, folder, news = Flyer(), tmp_path / "flights", News()
     flyer.run(40)
-    shelf = RecordingFolder(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
-    scribe = RecordingWriter(flyer.ring, shelf, news)
-    place = shelf.place("run")
-    scribe.begin_run(place, "a test", flyer.ring.end - 10)
+    recordings = RecordingFolder(folder, 0.0, lambda: TYPES, flyer.flight(tmp_path / "bundle"))
+    writer = RecordingWriter(flyer.ring, recordings, news)
+    place = recordings.place("run")
+    writer.begin_run(place, "a test", flyer.ring.end - 10)
     for _ in range(RING_SIZE):
         flyer.tick()
     # No thread has had the time to look until now.
-    scribe.end()
-    scribe.work()
-    assert scribe.dropped == 10
+    writer.end()
+    writer.work()
+    assert writer.dropped == 10
     assert len(stamps(place)) == RING_SIZE
     assert news[-1] == (True, f"{RING_SIZE} ticks recorded, 10 were lost: {place} (a test)")
 
@@ -349,7 +349,9 @@ class TestTrouble:
         assert text.endswith("not recorded: not_finite: joint_vel")
         assert "of free space" in robot.recorder.problem
 
-    def test_full_disk_leaves_nothing_and_is_told(self, tmp_path: Path, small_disk: Path) -> None:
+    def test_full_disk_leaves_nothing_and_is_reported(
+        self, tmp_path: Path, small_disk: Path
+    ) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
                 return os.urandom(60_000), None
@@ -382,7 +384,7 @@ class TestTrouble:
         assert len(stamps(place)) > 5
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-    def test_folder_of_another_user_is_told_before_a_fault(self, tmp_path: Path) -> None:
+    def test_folder_of_another_user_is_reported_before_a_fault(self, tmp_path: Path) -> None:
         flyer = Flyer()
         flight = flyer.flight(tmp_path / "bundle")
         with tempfile.TemporaryDirectory() as name:
@@ -398,7 +400,7 @@ class TestTrouble:
                 assert said in problem
                 assert "set flight.folder" in problem
 
-    def test_folder_that_is_a_file_is_told(self, tmp_path: Path) -> None:
+    def test_folder_that_is_a_file_is_reported(self, tmp_path: Path) -> None:
         file = tmp_path / "file"
         file.write_text("mine", "utf-8")
         robot = Recorded(tmp_path, folder=file)

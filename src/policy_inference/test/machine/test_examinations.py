@@ -18,7 +18,7 @@ from policy_inference.backends.rknn_sim import RknnSimBackend
 from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.backends.tensorrt.sidecar import Fingerprint, PlanSidecar
 from policy_inference.bundle.contract import Artifact
-from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
 
 from ..machine_tree import LIBRARY, ORIN, RK3588, S100, X5, Files, Locked, changed, machine
@@ -83,30 +83,30 @@ def test_healthy_board_has_nothing_to_be_done(
 ) -> None:
     found = examine(backend, files, packages, artifact)
 
-    assert [finding for finding in found.values() if finding.verdict is not Verdict.OK] == []
+    assert [finding for finding in found.values() if finding.severity is not Severity.OK] == []
     assert not any(finding.remedy for finding in found.values())
 
 
-RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, str, str]] = {
-    # files that are other; the finding's name, verdict, what it says, what its remedy says
+RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Severity, str, str]] = {
+    # files that are other; the finding's name, severity, what it says, what its remedy says
     "a PC": (
         {"/proc/device-tree/compatible": None},
         "board",
-        Verdict.ERROR,
+        Severity.ERROR,
         "no Rockchip chip",
         "rknn_sim",
     ),
     "a container": (
         {"/proc/device-tree/compatible": None, "/.dockerenv": ""},
         "board",
-        Verdict.ERROR,
+        Severity.ERROR,
         "no Rockchip chip",
         "-v /dev/dri:/dev/dri",
     ),
     "another chip": (
         {"/proc/device-tree/compatible": "x,y\0rockchip,rk3576\0"},
         "board",
-        Verdict.ERROR,
+        Severity.ERROR,
         "rk3576, and a model for rk3588",
         "--target rk3576",
     ),
@@ -117,56 +117,56 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, 
             **dict.fromkeys(path for path in RK3588 if "devfreq" in path),
         },
         "rknpu driver",
-        Verdict.ERROR,
+        Severity.ERROR,
         "not loaded",
         "dmesg",
     ),
     "an old driver": (
         {"/sys/module/rknpu/version": "0.8.2"},
         "rknpu driver",
-        Verdict.WARNING,
+        Severity.WARNING,
         "0.8.2",
         "0.8.8",
     ),
     "no device file": (
         {"/dev/dri/renderD129": None},
         "device file",
-        Verdict.ERROR,
+        Severity.ERROR,
         "no /dev/dri/renderD129",
         "dmesg",
     ),
     "no library": (
         {"/usr/lib/librknnrt.so": None},
         "librknnrt.so",
-        Verdict.ERROR,
+        Severity.ERROR,
         "not in",
         "sudo cp librknnrt.so /usr/lib/",
     ),
     "a web page": (
         {"/usr/lib/librknnrt.so": "<!DOCTYPE html>"},
         "librknnrt.so",
-        Verdict.ERROR,
+        Severity.ERROR,
         "web page",
         "download the file itself",
     ),
     "no file": (
         {"/usr/lib/librknnrt.so": None, "/usr/lib/librknnrt.so/x": ""},
         "librknnrt.so",
-        Verdict.ERROR,
+        Severity.ERROR,
         "cannot be read",
         "sudo chmod 644",
     ),
     "an old library": (
         {"/usr/lib/librknnrt.so": LIBRARY % b"2.3.2"},
         "librknnrt.so",
-        Verdict.ERROR,
+        Severity.ERROR,
         "2.3.2, and a model made by rknn-toolkit2 2.5.0",
         "the one of RKNN Toolkit2 2.5.0",
     ),
     "another package": (
         {"/usr/lib/librknnrt.so": LIBRARY % b"2.6.0"},
         "rknn-toolkit-lite2",
-        Verdict.WARNING,
+        Severity.WARNING,
         "2.5.0, and librknnrt.so 2.6.0",
         "one version",
     ),
@@ -176,14 +176,14 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, 
             "/sys/class/devfreq/fdab0000.npu/governor": "rknpu_ondemand",
         },
         "NPU clock",
-        Verdict.WARNING,
+        Severity.WARNING,
         "300 of 1000 MHz, governor rknpu_ondemand",
         "fdab0000.npu/governor",
     ),
     "a clock that is held down": (
         {"/sys/class/devfreq/fdab0000.npu/max_freq": "600000000"},
         "NPU clock",
-        Verdict.WARNING,
+        Severity.WARNING,
         "held below 600 MHz",
         "echo",
     ),
@@ -192,20 +192,20 @@ RKNN_FAULTS: Mapping[str, tuple[Mapping[str, str | bytes | None], str, Verdict, 
 
 @pytest.mark.parametrize("fault", RKNN_FAULTS)
 def test_fault_of_a_rockchip_board_is_named_with_its_remedy(fault: str, examine: Examine) -> None:
-    files, name, verdict, said, remedy = RKNN_FAULTS[fault]
+    files, name, severity, said, remedy = RKNN_FAULTS[fault]
     finding = examine(RknnBackend, changed(RK3588, files), RK_PACKAGES, RKNN)[name]
 
-    assert finding.verdict is verdict
+    assert finding.severity is severity
     assert said in finding.found
     assert remedy in finding.remedy
 
 
-def test_load_that_only_root_may_read_is_told_and_no_fault(examine: Examine) -> None:
+def test_load_that_only_root_may_read_is_reported_and_no_fault(examine: Examine) -> None:
     files = changed(RK3588, {"/sys/kernel/debug/rknpu/load": None})
     found = examine(RknnBackend, files, RK_PACKAGES, RKNN)
 
     assert "only root may read it" in found["NPU load"].found
-    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+    assert {finding.severity for finding in found.values()} == {Severity.OK}
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_device_file_that_may_not_be_opened_is_an_error(
 ) -> None:
     finding = examine(backend, files, packages, kind=Locked)[name]
 
-    assert finding.verdict is Verdict.ERROR
+    assert finding.severity is Severity.ERROR
     assert "this user may not open" in finding.found
 
 
@@ -240,12 +240,12 @@ def test_missing_package_is_an_error_that_says_what_to_install(
 ) -> None:
     finding = examine(backend, files)[name]
 
-    assert finding.verdict is Verdict.ERROR
+    assert finding.severity is Severity.ERROR
     assert remedy in finding.remedy
 
 
 class TestJetson:
-    def test_release_and_power_mode_are_told(self, examine: Examine) -> None:
+    def test_release_and_power_mode_are_reported(self, examine: Examine) -> None:
         found = examine(TensorRtBackend, ORIN, ORIN_PACKAGES)
 
         assert found["Jetson Linux"].found == "36.4.3 (JetPack 6)"
@@ -255,7 +255,10 @@ class TestJetson:
         files = changed(ORIN, {"/sys/class/devfreq/17000000.gpu/min_freq": "306000000"})
         finding = examine(TensorRtBackend, files, ORIN_PACKAGES)["GPU clock"]
 
-        assert (finding.verdict, "sudo jetson_clocks" in finding.remedy) == (Verdict.WARNING, True)
+        assert (finding.severity, "sudo jetson_clocks" in finding.remedy) == (
+            Severity.WARNING,
+            True,
+        )
 
     @pytest.mark.parametrize("version", ["13.0.1", "13"])
     def test_cuda_package_of_another_jetpack_is_a_warning(
@@ -264,21 +267,21 @@ class TestJetson:
         packages = [ORIN_PACKAGES[0], ("cuda", "cuda-python", version)]
         finding = examine(TensorRtBackend, ORIN, packages)["CUDA for Python"]
 
-        assert finding.verdict is Verdict.WARNING
+        assert finding.severity is Severity.WARNING
         assert finding.found == f"cuda-python {version}, and JetPack 6 has CUDA 12"
 
     def test_tensorrt_that_is_too_old_is_an_error(self, examine: Examine) -> None:
         packages = [("tensorrt", "tensorrt", "8.4.1.5"), ORIN_PACKAGES[1]]
 
-        assert examine(TensorRtBackend, ORIN, packages)["tensorrt"].verdict is Verdict.ERROR
+        assert examine(TensorRtBackend, ORIN, packages)["tensorrt"].severity is Severity.ERROR
 
     def test_machine_without_gpu_is_an_error(self, examine: Examine) -> None:
         finding = examine(TensorRtBackend, {"/.dockerenv": ""}, ORIN_PACKAGES)["GPU"]
 
-        assert finding.verdict is Verdict.ERROR
+        assert finding.severity is Severity.ERROR
         assert "--runtime nvidia" in finding.remedy
 
-    def test_driver_of_a_card_is_told(self, examine: Examine) -> None:
+    def test_driver_of_a_card_is_reported(self, examine: Examine) -> None:
         files = {
             "/dev/nvidia0": "",
             "/proc/driver/nvidia/version": (
@@ -289,15 +292,20 @@ class TestJetson:
         assert examine(TensorRtBackend, files)["GPU"].found == "/dev/nvidia0, driver 535.104.05"
 
     @pytest.mark.parametrize(
-        ("built_with", "verdict", "said"),
+        ("built_with", "severity", "said"),
         [
-            (None, Verdict.WARNING, "none in"),
-            ("10.3.0", Verdict.OK, "in the cache: TensorRT 10.3.0 on Orin"),
-            ("8.6.2", Verdict.WARNING, "built for TensorRT 8.6.2 on Orin only"),
+            (None, Severity.WARNING, "none in"),
+            ("10.3.0", Severity.OK, "in the cache: TensorRT 10.3.0 on Orin"),
+            ("8.6.2", Severity.WARNING, "built for TensorRT 8.6.2 on Orin only"),
         ],
     )
     def test_engine_is_in_the_cache_or_has_to_be_built(
-        self, built_with: str | None, verdict: Verdict, said: str, tmp_path: Path, examine: Examine
+        self,
+        built_with: str | None,
+        severity: Severity,
+        said: str,
+        tmp_path: Path,
+        examine: Examine,
     ) -> None:
         if built_with:
             fingerprint = Fingerprint(
@@ -317,9 +325,9 @@ class TestJetson:
             (folder / "a.plan.json").write_text(json.dumps(asdict(told)))
         finding = examine(TensorRtBackend, ORIN, ORIN_PACKAGES, ONNX)["engine"]
 
-        assert finding.verdict is verdict
+        assert finding.severity is severity
         assert said in finding.found
-        assert ("tensorrt.build=yes" in finding.remedy) == (verdict is Verdict.WARNING)
+        assert ("tensorrt.build=yes" in finding.remedy) == (severity is Severity.WARNING)
 
     @pytest.mark.parametrize("text", ["[" * 100_000, '{"seconds": 1', "[]"])
     def test_damaged_file_of_the_cache_is_no_engine(
@@ -344,26 +352,26 @@ class TestBpu:
         artifact = Artifact(file=file, sha256=SHA, precision="int8", target=target)
         finding = examine(BpuBackend, S100, S100_PACKAGES, artifact)["model"]
 
-        assert finding.verdict is Verdict.ERROR
+        assert finding.severity is Severity.ERROR
         assert "--target nash-e" in finding.remedy
 
     def test_older_runtime_serves_an_x5_and_no_s100(self, examine: Examine) -> None:
         older = [("hobot_dnn", "hobot-dnn", "3.0.6")]
 
-        assert examine(BpuBackend, X5, older)["runtime"].verdict is Verdict.OK
-        assert examine(BpuBackend, S100)["runtime"].verdict is Verdict.ERROR
+        assert examine(BpuBackend, X5, older)["runtime"].severity is Severity.OK
+        assert examine(BpuBackend, S100)["runtime"].severity is Severity.ERROR
 
     def test_board_without_driver_is_an_error(self, examine: Examine) -> None:
         files = {"/proc/device-tree/model": "D-Robotics RDK S100P V1P0\0"}
         found = examine(BpuBackend, files, S100_PACKAGES)
 
         assert found["board"].found == "runs models for nash-m"
-        assert found["BPU driver"].verdict is Verdict.ERROR
+        assert found["BPU driver"].severity is Severity.ERROR
 
     def test_other_computer_is_an_error(self, examine: Examine) -> None:
         files = {"/proc/device-tree/model": "Raspberry Pi 5\0"}
 
-        assert examine(BpuBackend, files)["board"].verdict is Verdict.ERROR
+        assert examine(BpuBackend, files)["board"].severity is Severity.ERROR
 
 
 class TestSimulator:
@@ -373,17 +381,17 @@ class TestSimulator:
         monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(tmp_path / "python"))
         (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
 
-        assert finding.verdict is Verdict.ERROR
+        assert finding.severity is Severity.ERROR
         assert "RKNN_TOOLKIT_PYTHON" in finding.remedy
 
     @pytest.mark.parametrize(
-        ("says", "verdict", "found"),
-        [("echo 2.5.0", Verdict.OK, "2.5.0 ("), ("exit 1", Verdict.ERROR, "not in ")],
+        ("says", "severity", "found"),
+        [("echo 2.5.0", Severity.OK, "2.5.0 ("), ("exit 1", Severity.ERROR, "not in ")],
     )
     def test_toolkit_is_asked_for_in_its_own_python(
         self,
         says: str,
-        verdict: Verdict,
+        severity: Severity,
         found: str,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
@@ -394,5 +402,5 @@ class TestSimulator:
         monkeypatch.setenv("RKNN_TOOLKIT_PYTHON", str(python))
         (finding,) = RknnSimBackend.examine(Machine(tmp_path), None)
 
-        assert finding.verdict is verdict
+        assert finding.severity is severity
         assert finding.found.startswith(found)

@@ -26,14 +26,14 @@ def test_what_is_no_text_is_left_out_and_named(odd: dict[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize("result", [None, 5, ["load"], "load"])
-def test_what_is_no_mapping_is_told(result: Any) -> None:
+def test_what_is_no_mapping_is_reported(result: Any) -> None:
     values, wrong = read_safely(lambda: result)
 
     assert values == {}
     assert "Error: " in wrong
 
 
-def test_what_is_raised_is_told_even_an_exit() -> None:
+def test_what_is_raised_is_reported_even_an_exit() -> None:
     assert read_safely(lambda: sys.exit("gone")) == ({}, "SystemExit: gone")
 
 

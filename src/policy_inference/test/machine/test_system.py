@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
 from policy_inference.machine.middleware import discovery_of, examine_ros
 from policy_inference.machine.system import examine_system
@@ -32,7 +32,7 @@ def found_of(path: Path, files: Files) -> dict[str, Finding]:
 def test_healthy_computer_is_described(tmp_path: Path) -> None:
     found = found_of(tmp_path, PC)
 
-    assert {finding.verdict for finding in found.values()} == {Verdict.OK}
+    assert {finding.severity for finding in found.values()} == {Severity.OK}
     assert found["system"].found.startswith("Ubuntu 24.04 LTS, Linux 6.8.0-41-generic, ")
     assert found["board"].found == "NUC11"
     assert found["processor"].found == "2 cores, governor performance"
@@ -52,7 +52,7 @@ def test_governor_that_saves_power_is_a_warning(tmp_path: Path) -> None:
     governor = "/sys/devices/system/cpu/cpufreq/policy1/scaling_governor"
     finding = found_of(tmp_path, changed(PC, {governor: "powersave"}))["processor"]
 
-    assert finding.verdict is Verdict.WARNING
+    assert finding.severity is Severity.WARNING
     assert finding.found == "2 cores, governor performance, powersave"
     assert "echo performance" in finding.remedy
 
@@ -60,11 +60,11 @@ def test_governor_that_saves_power_is_a_warning(tmp_path: Path) -> None:
 def test_little_memory_is_a_warning(tmp_path: Path) -> None:
     files = changed(PC, {"/proc/meminfo": "MemTotal: 1024000 kB\nMemAvailable: 102400 kB"})
 
-    assert found_of(tmp_path, files)["memory"].verdict is Verdict.WARNING
+    assert found_of(tmp_path, files)["memory"].severity is Severity.WARNING
 
 
 @pytest.mark.parametrize("mark", ["/.dockerenv", "/run/.containerenv"])
-def test_container_is_told(mark: str, tmp_path: Path) -> None:
+def test_container_is_reported(mark: str, tmp_path: Path) -> None:
     assert "container" in found_of(tmp_path, changed(PC, {mark: ""}))
 
 
@@ -79,44 +79,44 @@ def ros(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("environment", "name", "verdict", "said"),
+    ("environment", "name", "severity", "said"),
     [
-        ({}, "domain", Verdict.OK, "ROS_DOMAIN_ID 0"),
-        ({"ROS_DOMAIN_ID": "42"}, "domain", Verdict.OK, "42"),
-        ({"ROS_DOMAIN_ID": "102"}, "domain", Verdict.WARNING, "102"),
-        ({"ROS_DOMAIN_ID": "seven"}, "domain", Verdict.WARNING, "seven"),
-        ({}, "discovery", Verdict.OK, "subnet"),
-        ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Verdict.OK, "this computer only"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Verdict.OK, "this computer only"),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Verdict.WARNING, "LAN"),
-        ({}, "middleware", Verdict.OK, "rmw_fastrtps_cpp (default)"),
-        ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Verdict.ERROR, "not installed"),
+        ({}, "domain", Severity.OK, "ROS_DOMAIN_ID 0"),
+        ({"ROS_DOMAIN_ID": "42"}, "domain", Severity.OK, "42"),
+        ({"ROS_DOMAIN_ID": "102"}, "domain", Severity.WARNING, "102"),
+        ({"ROS_DOMAIN_ID": "seven"}, "domain", Severity.WARNING, "seven"),
+        ({}, "discovery", Severity.OK, "subnet"),
+        ({"ROS_LOCALHOST_ONLY": "1"}, "discovery", Severity.OK, "this computer only"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "OFF"}, "discovery", Severity.OK, "this computer only"),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LAN"}, "discovery", Severity.WARNING, "LAN"),
+        ({}, "middleware", Severity.OK, "rmw_fastrtps_cpp (default)"),
+        ({"RMW_IMPLEMENTATION": "rmw_other"}, "middleware", Severity.ERROR, "not installed"),
     ],
 )
 def test_ros_environment_is_judged(
-    environment: dict[str, str], name: str, verdict: Verdict, said: str, ros: Path
+    environment: dict[str, str], name: str, severity: Severity, said: str, ros: Path
 ) -> None:
     findings = examine_ros(Machine(ros), {**DISTRIBUTION, **environment})
     finding = next(finding for finding in findings if finding.name == name)
 
-    assert finding.verdict is verdict
+    assert finding.severity is severity
     assert said in finding.found
 
 
 @pytest.mark.parametrize(
-    ("environment", "verdict"),
+    ("environment", "severity"),
     [
-        ({}, Verdict.WARNING),
-        ({"ROS_SECURITY_ENABLE": "false"}, Verdict.WARNING),
-        ({"ROS_SECURITY_ENABLE": "true"}, Verdict.OK),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, Verdict.OK),
-        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, Verdict.OK),
-        ({"ROS_LOCALHOST_ONLY": "1"}, Verdict.OK),
-        ({"ROS_STATIC_PEERS": "192.168.1.20"}, Verdict.OK),
+        ({}, Severity.WARNING),
+        ({"ROS_SECURITY_ENABLE": "false"}, Severity.WARNING),
+        ({"ROS_SECURITY_ENABLE": "true"}, Severity.OK),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"}, Severity.OK),
+        ({"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, Severity.OK),
+        ({"ROS_LOCALHOST_ONLY": "1"}, Severity.OK),
+        ({"ROS_STATIC_PEERS": "192.168.1.20"}, Severity.OK),
     ],
 )
 def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
-    environment: dict[str, str], verdict: Verdict, ros: Path
+    environment: dict[str, str], severity: Severity, ros: Path
 ) -> None:
     for name, state in (("lo", "unknown"), ("eth0", "up"), ("wlan0", "down")):
         (ros / "sys/class/net" / name).mkdir(parents=True)
@@ -125,8 +125,8 @@ def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
     findings = examine_ros(Machine(ros), {**DISTRIBUTION, **environment})
     finding = next(finding for finding in findings if finding.name == "discovery")
 
-    assert finding.verdict is verdict
-    if verdict is Verdict.WARNING:
+    assert finding.severity is severity
+    if severity is Severity.WARNING:
         assert "open to the network (eth0)" in finding.found
         assert "docs/hardening.md" in finding.remedy
 
@@ -153,11 +153,11 @@ def test_middleware_that_is_installed_is_fine(ros: Path) -> None:
         {**DISTRIBUTION, "RMW_IMPLEMENTATION": "rmw_other", "AMENT_PREFIX_PATH": f"/nowhere:{ros}"},
     )
 
-    assert {finding.verdict for finding in findings} == {Verdict.OK}
+    assert {finding.severity for finding in findings} == {Severity.OK}
 
 
 def test_shell_without_ros_is_a_warning_and_nothing_more(ros: Path) -> None:
     (finding,) = examine_ros(Machine(ros), {})
 
-    assert finding.verdict is Verdict.WARNING
+    assert finding.severity is Severity.WARNING
     assert "setup.bash" in finding.remedy

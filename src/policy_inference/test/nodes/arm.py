@@ -23,7 +23,7 @@ from .colour_bundle import JOINTS, PERIOD_NS, SIZES
 from .harness import Robot, stamp
 
 Colour = tuple[int, int, int]
-Picture = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 FRONT, WRIST = (200, 100, 50), (150, 0, 0)
 _YUY2, _NV12 = "yuv422_yuy2", "nv12"
 
@@ -63,29 +63,29 @@ class Arm(Robot):
             self.send_joints()
         for name in SIZES:
             if name not in self.silent:
-                self.send_picture(name)
+                self.send_image(name)
 
     def send_now(self) -> None:
         """Publish the sensors, stamped by the clock on the wall."""
         self.now_ns = time.time_ns()
         self.send()
 
-    def send_picture(self, name: str) -> None:
-        encoding, picture = (
+    def send_image(self, name: str) -> None:
+        encoding, image = (
             self.encodings[name],
             np.full((*self.sizes[name], 3), self.colours[name], np.uint8),
         )
         if encoding in ("jpeg", "png"):
-            data = compressed(picture, encoding)
+            data = compressed(image, encoding)
             left = len(data) - (self.cut_bytes if name == "front" else 0)
             message = CompressedImage(format=encoding, data=array("B", data[:left]))
             message.header.stamp = stamp(self.now_ns)
             self.publish(self._compressed[name], name, message)
             return
-        rows = encoded(picture, encoding)
+        rows = encoded(image, encoding)
         message = Image(
-            height=picture.shape[0],
-            width=picture.shape[1],
+            height=image.shape[0],
+            width=image.shape[1],
             encoding=encoding,
             step=rows.shape[1],
             data=array("B", rows.tobytes()),
@@ -97,9 +97,9 @@ class Arm(Robot):
         """Tick until the policy runs and commands what it sees."""
         self.is_met()
         self.tick()
-        self.is_told("stand")
+        self.request("stand")
         self.until(lambda: self.tick().mode == Mode.READY, "READY")
-        self.is_told("run")
+        self.request("run")
         self.until(lambda: self.tick().mode == Mode.RUN, "RUN")
         return self
 
@@ -113,25 +113,25 @@ def seen(front: Colour = FRONT, wrist: Colour = WRIST) -> Sequence[float]:
     return [value / 255.0 for value in (*front, wrist[0])]
 
 
-def compressed(picture: Picture, encoding: str) -> bytes:
-    """Return a picture in RGB as JPEG or PNG."""
-    _, data = cv2.imencode(f".{encoding}", picture[:, :, ::-1])
+def compressed(image: Pixels, encoding: str) -> bytes:
+    """Return an image in RGB as JPEG or PNG."""
+    _, data = cv2.imencode(f".{encoding}", image[:, :, ::-1])
     return data.tobytes()
 
 
-def encoded(picture: Picture, encoding: str) -> Picture:
-    """Return the rows of bytes of a picture in RGB, of one colour for yuv422_yuy2 and nv12.
+def encoded(image: Pixels, encoding: str) -> Pixels:
+    """Return the rows of bytes of an image in RGB, of one colour for yuv422_yuy2 and nv12.
 
     The formulas of ITU-R BT.601, in its studio range, written down here on their own.
     """
-    height, width, _ = picture.shape
+    height, width, _ = image.shape
     if encoding == "rgb8":
-        return picture.reshape(height, -1)
+        return image.reshape(height, -1)
     if encoding == "bgr8":
-        return picture[:, :, ::-1].reshape(height, -1)
+        return image[:, :, ::-1].reshape(height, -1)
     if encoding == "mono8":
-        return np.asarray(picture.mean(axis=2), np.uint8)
-    red, green, blue = picture[0, 0] / 255.0
+        return np.asarray(image.mean(axis=2), np.uint8)
+    red, green, blue = image[0, 0] / 255.0
     y = round(16 + 65.481 * red + 128.553 * green + 24.966 * blue)
     u = round(128 - 37.797 * red - 74.203 * green + 112.0 * blue)
     v = round(128 + 112.0 * red - 93.786 * green - 18.214 * blue)
@@ -140,4 +140,4 @@ def encoded(picture: Picture, encoding: str) -> Picture:
     if encoding == _NV12:
         luma = np.full((height, width), y, np.uint8)
         return np.vstack([luma, np.tile(np.array([u, v], np.uint8), (height // 2, width // 2))])
-    return picture.reshape(height, -1)  # named otherwise than it is
+    return image.reshape(height, -1)  # named otherwise than it is

@@ -124,7 +124,7 @@ class Robot:
         """Call one of the node's requests: stand, run, damp, estop, reset."""
         return self.call(Trigger, f"{self.policy_node}/{request}")
 
-    def is_told(self, request: str) -> None:
+    def request(self, request: str) -> None:
         """Call a request that must succeed; where time stood still for too long, after a tick."""
         response = self.ask(request)
         if not response.success and "no tick for" in response.message:
@@ -225,9 +225,9 @@ class Robot:
         """Tick until the policy runs and has its gains to itself."""
         self.is_met()
         self.tick()
-        self.is_told("stand")
+        self.request("stand")
         self.until(lambda: self.tick().mode == Mode.READY, "READY")
-        self.is_told("run")
+        self.request("run")
         self.until(lambda: self.tick().stiffness[0] == 30.0, "the end of blending into RUN")
         assert self.commands[-1].mode == Mode.RUN
         return self

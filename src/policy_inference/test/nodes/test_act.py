@@ -80,7 +80,7 @@ def line_of(arm: Arm, text: str) -> str:
     return next(line for line in arm.hears(text).splitlines() if text in line)
 
 
-class TestPictures:
+class TestImages:
     def test_joints_show_what_each_camera_sees(self, start: Start) -> None:
         arm = start().runs()
 
@@ -110,7 +110,7 @@ class TestPictures:
 
         assert arm.runs().commands[-1].position[:3] == pytest.approx([128 / 255] * 3, abs=1e-3)
 
-    def test_picture_of_another_size_is_stretched_where_the_contract_says_so(
+    def test_image_of_another_size_is_stretched_where_the_contract_says_so(
         self, start: Start, tmp_path: Path
     ) -> None:
         resizing = write_colours(tmp_path / "resizing", {"cameras.front.resize": True})
@@ -346,7 +346,7 @@ class TestRealTime:
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         arm.until(lambda: arm.ask("stand").success, "STAND")
         arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
-        arm.is_told("run")
+        arm.request("run")
         arm.until(lambda: len(arm.chunks) > 3, "chunks")
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN")
 
@@ -463,7 +463,7 @@ class TestLeaving:
 
     def test_run_after_a_stop_waits_for_a_chunk_of_its_own(self, start: Start) -> None:
         arm = start(simulated_latency_s=0.15, n_action_steps=8).runs()
-        arm.is_told("damp")
+        arm.request("damp")
         arm.colours["front"] = (50, 100, 200)
         arm.until(lambda: is_held(arm.tick()), "the measured pose")
         before = len(arm.commands)
@@ -492,7 +492,7 @@ class TestLeaving:
         def run() -> None:
             arm.until(lambda: arm.ask("stand").success, "STAND")
             arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
-            arm.is_told("run")
+            arm.request("run")
 
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         run()
@@ -504,7 +504,7 @@ class TestLeaving:
         arm.hears("Traceback")
         arm.hears("in leave")
         monkeypatch.undo()
-        arm.is_told("reset")
+        arm.request("reset")
         run()
         arm.until(lambda: arm.commands[-1].mode == Mode.RUN, "RUN again")
         assert not stage.nodes[0].policy.problem
@@ -545,7 +545,7 @@ class TestLeaving:
         arm.node.create_timer(1.0 / RATE_HZ, arm.send_now)
         arm.until(lambda: arm.ask("stand").success, "STAND")
         arm.until(lambda: arm.commands and arm.commands[-1].mode == Mode.READY, "READY")
-        arm.is_told("run")
+        arm.request("run")
         arm.until(hangs.is_set, "a run that hangs")
         arm.until(lambda: arm.commands[-1].mode == Mode.HOLD, "HOLD: no tick waits for it")
         node = stage.nodes[0]

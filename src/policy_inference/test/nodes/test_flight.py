@@ -105,7 +105,7 @@ def test_fault_is_recorded_with_what_came_before_and_after(runner: Robot, folder
 
 
 def test_commands_are_those_that_were_sent(runner: Robot, folder: Path) -> None:
-    runner.is_told("record")
+    runner.request("record")
     sent = {command.sequence: command for command in runner.commands}
     for log_ns, message, _ in recorded(runner, folder)["/joint_command"]:
         command = sent[message.sequence]
@@ -130,7 +130,7 @@ def test_messages_are_recorded_with_the_bytes_that_came(runner: Robot, folder: P
         runner.tick()
     now_ns = runner.now_ns
     runner.until(lambda: all(now_ns in found for found in heard.values()), "all messages")
-    runner.is_told("record")
+    runner.request("record")
     found = recorded(runner, folder)
     for topic, sent in heard.items():
         kept = {log_ns: data for log_ns, _, data in found[f"/{topic}"]}
@@ -207,7 +207,7 @@ def test_diagnostics_tell_of_the_recorder(runner: Robot, folder: Path) -> None:
 
     runner.until(lambda: runner.diagnostics and told()["flight.recorder"] == "ready", "diagnostics")
     assert told()["flight.ticks_dropped"] == "0"
-    runner.is_told("record")
+    runner.request("record")
     runner.until(
         lambda: (
             told()["flight.last"] == str(recordings(folder)[0]) if recordings(folder) else False
@@ -216,7 +216,7 @@ def test_diagnostics_tell_of_the_recorder(runner: Robot, folder: Path) -> None:
     )
 
 
-def test_folder_that_cannot_be_written_is_told_and_the_policy_runs(
+def test_folder_that_cannot_be_written_is_reported_and_the_policy_runs(
     start: Callable[..., JointPolicyNode], robot: Robot, folder: Path
 ) -> None:
     folder.write_text("a file", "utf-8")
@@ -234,7 +234,7 @@ def test_folder_that_cannot_be_written_is_told_and_the_policy_runs(
     assert "cannot be written" in refused.message
 
 
-def test_missing_definitions_are_told_and_the_policy_runs(
+def test_missing_definitions_are_reported_and_the_policy_runs(
     start: Callable[..., JointPolicyNode], robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -245,7 +245,7 @@ def test_missing_definitions_are_told_and_the_policy_runs(
     assert "AMENT_PREFIX_PATH" in robot.ask("record").message
 
 
-def test_definitions_that_cannot_be_read_are_told_and_the_policy_runs(
+def test_definitions_that_cannot_be_read_are_reported_and_the_policy_runs(
     start: Callable[..., JointPolicyNode],
     robot: Robot,
     monkeypatch: pytest.MonkeyPatch,
@@ -293,10 +293,10 @@ def test_other_outputs_are_recorded_as_joint_commands(
         )
 
     robot.until(inputs_are_fresh, "fresh inputs")
-    robot.is_told("damp")
+    robot.request("damp")
     ticks = robot.statuses[-1].ticks
     robot.until(lambda: robot.statuses[-1].ticks > ticks + 1, "ticks that command")
-    robot.is_told("record")
+    robot.request("record")
     robot.until(lambda: recordings(folder), "a recording")
     _, message, _ = read(recordings(folder)[-1])["/joint_command"][-1]
     assert message.mode == JointCommand.MODE_HOLD_MEASURED
@@ -307,7 +307,7 @@ def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
     runner: Robot, folder: Path, tmp_path: Path
 ) -> None:
     runner.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True))
-    runner.is_told("damp")
+    runner.request("damp")
     before_ns = runner.now_ns
     answer = runner.call(
         LoadBundle,
@@ -316,7 +316,7 @@ def test_policy_that_is_loaded_is_recorded_apart_from_the_one_before(
     )
     assert answer.success, answer.message
     runner.until(lambda: len(recordings(folder)) == 1, "the run of the one before")
-    runner.runs().is_told("record")
+    runner.runs().request("record")
     runner.until(lambda: len(recordings(folder)) == 2, "a recording of the other")
     by_cause = {path.name.rpartition("-")[2]: read(path) for path in recordings(folder)}
     old, new = by_cause["run"], by_cause["request"]
@@ -391,13 +391,13 @@ class TestStalledDisk:
         recorded(runner, folder, 2)
         assert {path.name.rpartition("-")[2] for path in recordings(folder)} == {"request", "estop"}
 
-    def test_silence_of_the_disk_is_told(self, runner: Robot, disk: StalledDisk) -> None:
+    def test_silence_of_the_disk_is_reported(self, runner: Robot, disk: StalledDisk) -> None:
         def told() -> tuple[str, str]:
             (status,) = runner.diagnostics[-1].status
             return status.message, {e.key: e.value for e in status.values}["flight.recorder"]
 
         disk.stall()
-        runner.is_told("record")
+        runner.request("record")
         runner.until(lambda: runner.tick() and "no answer from the disk" in told()[0], "a warning")
         assert told()[1] == "does not work"
         refused = runner.ask("record")
@@ -420,9 +420,9 @@ class TestStalledDisk:
     def test_another_policy_is_loaded(
         self, runner: Robot, disk: StalledDisk, tmp_path: Path
     ) -> None:
-        runner.is_told("damp")
+        runner.request("damp")
         disk.stall()
-        runner.is_told("record")
+        runner.request("record")
         answer = runner.call(
             LoadBundle,
             "joint_policy_node/load",
@@ -433,7 +433,7 @@ class TestStalledDisk:
         assert disk.threads == RECORDERS
 
 
-def test_home_that_there_is_not_is_told_and_the_policy_runs(
+def test_home_that_there_is_not_is_reported_and_the_policy_runs(
     start: Callable[..., JointPolicyNode], robot: Robot
 ) -> None:
     start(flight__folder="~nobody-of-this-name/flights")

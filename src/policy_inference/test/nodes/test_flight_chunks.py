@@ -151,7 +151,7 @@ def test_a_loaded_policy_is_recorded_with_its_own_description(
     )
     assert answer.success, answer.message
     arm.runs()
-    arm.is_told("record")
+    arm.request("record")
     ((_, info),) = recorded(arm, folder)["/flight_info"]
     assert info.bundle_version == "2.0.0"
 
@@ -173,7 +173,7 @@ def test_what_machine_and_device_tell_is_in_status_and_diagnostics(
     assert values.items() <= told(arm).items()
 
 
-def test_joints_that_are_not_as_in_training_are_told(start: Start, tmp_path: Path) -> None:
+def test_joints_that_are_not_as_in_training_are_reported(start: Start, tmp_path: Path) -> None:
     scaling = {"mode": "mean_std", "mean": [0.0] * 4, "std": [1.0, 1.0, 0.001, 1.0]}
     arm = start(write_colours(tmp_path / "trained", {"state.normalisation": scaling}))
     arm.position = (0.0, 0.0, 0.05, 0.0)

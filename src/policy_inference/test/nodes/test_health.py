@@ -100,7 +100,7 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
         node = active(use_sim_time=True)
         robot.runs()
         assert hangs.wait(DEADLINE_S)
-        robot.is_told("estop")
+        robot.request("estop")
         robot.hears("telemetry: no answer for more than 0.1 s")
         robot.statuses.clear()
         robot.until(lambda: robot.tick() and len(robot.statuses) > 3, "statuses")

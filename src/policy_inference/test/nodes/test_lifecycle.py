@@ -120,11 +120,11 @@ def test_node_can_be_activated_again_and_starts_in_damp(
     robot.is_met()
     assert is_damp(robot.tick())
     robot.until(lambda: robot.tick().mode == Mode.DAMP, "damping")
-    robot.is_told("stand")
+    robot.request("stand")
     assert robot.tick().mode == Mode.STAND
 
 
-def test_counts_begin_anew_with_each_activation(
+def test_counts_begin_again_with_each_activation(
     active: Callable[..., JointPolicyNode], robot: Robot
 ) -> None:
     node = active(use_sim_time=True)

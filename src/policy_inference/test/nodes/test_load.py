@@ -62,7 +62,7 @@ def version(tmp_path: Path) -> Path:
 def ready(lockstep: Robot) -> Robot:
     """A robot that stands."""
     lockstep.tick()
-    lockstep.is_told("stand")
+    lockstep.request("stand")
     lockstep.until(lambda: lockstep.tick().mode == Mode.READY, "READY")
     return lockstep
 
@@ -102,7 +102,7 @@ def assert_as_before(robot: Robot, bundle: Path, mode: Mode) -> None:
     """Check that the old policy goes on: same status, same command, and it can still run."""
     status = newest(robot)
     assert (status.bundle, status.bundle_version, status.mode) == (str(bundle), "1.2.3", mode)
-    robot.is_told("damp")
+    robot.request("damp")
     robot.runs()
 
 
@@ -132,7 +132,7 @@ class TestLoad:
         lockstep.runs()
         lockstep.ang_vel = 0.5
         before = lockstep.tick().position[0]
-        lockstep.is_told("damp")
+        lockstep.request("damp")
         loaded(lockstep, version)
         lockstep.runs()
         lockstep.until(lambda: abs(lockstep.tick().position[0] - 0.2) > 1e-3, "an action")
@@ -196,7 +196,7 @@ class TestLoad:
             "effort_limit",
         ):
             assert getattr(after, field) == getattr(before, field)
-        ready.is_told("run")
+        ready.request("run")
         ready.until(lambda: ready.tick().stiffness[0] == 30.0, "the end of blending into RUN")
 
     def test_back_to_the_one_before(self, ready: Robot, version: Path, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ class TestLoad:
     def test_in_a_process_of_its_own(self, ready: Robot, version: Path) -> None:
         loaded(ready, version, "apart")
         ready.tick()
-        ready.is_told("run")
+        ready.request("run")
         ready.tick()
         status = newest(ready)
         assert (status.backend, status.mode) == ("apart", Mode.RUN)
@@ -237,9 +237,9 @@ class TestMeanwhile:
     def test_everything_else_is_served(self, ready: Robot, version: Path) -> None:
         answer = is_opening(ready, version)
         before = newest(ready)
-        ready.is_told("damp")
+        ready.request("damp")
         assert is_damp(ready.tick())
-        ready.is_told("stand")
+        ready.request("stand")
         assert newest(ready).mode in (Mode.STAND, Mode.READY)
         assert newest(ready).bundle == before.bundle
         assert not answer.done()
@@ -249,7 +249,7 @@ class TestMeanwhile:
 
     def test_emergency_stop_damps_at_once_and_stays(self, ready: Robot, version: Path) -> None:
         answer = is_opening(ready, version)
-        ready.is_told("estop")
+        ready.request("estop")
         assert is_damp(ready.tick())
         Slow.goes_on.set()
         assert ready.finishes(answer, "the answer").success
@@ -258,18 +258,18 @@ class TestMeanwhile:
         assert (status.bundle, status.latched) == (str(version), True)
         assert "estop: pressed by service" in status.reason
         assert "ask for reset first" in ready.ask("stand").message
-        ready.is_told("reset")
-        ready.is_told("stand")
+        ready.request("reset")
+        ready.request("stand")
 
     @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
     def test_emergency_stop_at_another_time_stays(
         self, lockstep: Robot, version: Path, after: bool
     ) -> None:
         if not after:
-            lockstep.is_told("estop")
+            lockstep.request("estop")
         loaded(lockstep, version)
         if after:
-            lockstep.is_told("estop")
+            lockstep.request("estop")
         assert is_damp(lockstep.tick())
         assert "ask for reset first" in lockstep.ask("stand").message
 
@@ -278,7 +278,7 @@ class TestMeanwhile:
     ) -> None:
         answer = is_opening(ready, version)
         ready.tick()  # none came while the bundle was read
-        ready.is_told("run")
+        ready.request("run")
         ready.tick()
         Slow.goes_on.set()
         response = ready.finishes(answer, "the answer")
@@ -462,7 +462,7 @@ class TestRefused:
         assert "stand.stiffness is another; ask for damp first" in refusal(ready, other, "slow")
         assert not Slow.began.is_set()
         assert_as_before(ready, bundle, Mode.READY)
-        ready.is_told("damp")
+        ready.request("damp")
         loaded(ready, other)
 
     def test_output_that_cannot_express_it(
@@ -508,7 +508,7 @@ class TestRefused:
         assert_as_before(robot, bundle, Mode.DAMP)
 
 
-def test_runtime_that_hangs_when_it_is_closed_hangs_nobody(
+def test_runtime_that_hangs_when_it_is_closed_hangs_no_caller(
     active: Callable[..., JointPolicyNode], robot: Robot, version: Path
 ) -> None:
     node = active(use_sim_time=True, backend="clinging")

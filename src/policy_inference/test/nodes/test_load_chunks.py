@@ -44,7 +44,7 @@ def ready(arm: Arm) -> Arm:
     """An arm that stands."""
     arm.is_met()
     arm.tick()
-    arm.is_told("stand")
+    arm.request("stand")
     arm.until(lambda: arm.tick().mode == Mode.READY, "READY")
     return arm
 
@@ -69,7 +69,7 @@ def refusal(arm: Arm, bundle: Path) -> str:
 
 def runs(arm: Arm) -> Arm:
     """Ask for RUN in READY, and tick until the policy commands."""
-    arm.is_told("run")
+    arm.request("run")
     arm.until(lambda: arm.tick().mode == Mode.RUN, "RUN")
     return arm
 
@@ -104,7 +104,7 @@ def test_chunks_of_the_new_policy_are_published(ready: Arm, other: Path) -> None
 
 def test_in_damp_the_new_policy_stands_up_and_runs(arm: Arm, other: Path) -> None:
     arm.runs()
-    arm.is_told("damp")
+    arm.request("damp")
     assert load(arm, other).success
     assert arm.runs().commands[-1].position == commanded(OFFSET_RAD)
 

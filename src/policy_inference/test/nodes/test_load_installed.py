@@ -51,7 +51,7 @@ def test_installed_version_is_taken_by_its_name(
     )
 
 
-def test_bundle_that_nobody_trusted_signed_is_refused(
+def test_bundle_without_a_trusted_signature_is_refused(
     active: Callable[..., JointPolicyNode], robot: Robot, store: Path, tmp_path: Path
 ) -> None:
     key = Ed25519PrivateKey.generate()
@@ -74,4 +74,4 @@ def test_bundle_that_nobody_trusted_signed_is_refused(
     loaded(robot, "two_joints@1.3.0")
     contract = store / "1.2.4" / CONTRACT_FILE
     contract.write_text(contract.read_text("utf-8") + "\n", "utf-8")
-    assert "found one that does not fit" in refusal(robot, "two_joints@1.2.4")
+    assert "found an invalid signature" in refusal(robot, "two_joints@1.2.4")

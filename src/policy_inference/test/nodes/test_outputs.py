@@ -146,7 +146,7 @@ def test_sequence_counts_up(
     assert [command.sequence for command in commands] == [0, 1, 2]
 
 
-def test_sequence_begins_anew_with_each_start(
+def test_sequence_begins_again_with_each_start(
     contract: Callable[..., JointContract], sent: Callable[..., list[Any]]
 ) -> None:
     def publish(output: Output) -> None:

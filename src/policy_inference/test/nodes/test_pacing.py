@@ -273,14 +273,14 @@ class TestSimulated:
         assert tick is not None
         assert tick.missed == 4
 
-    def test_time_that_runs_backwards_begins_anew(self, simulation: Simulation) -> None:
+    def test_time_that_runs_backwards_begins_again(self, simulation: Simulation) -> None:
         simulation.at(5000)
         tick = simulation.at(100)
         assert tick is not None
         assert (tick.restarted, tick.missed, tick.now_ns) == (True, 0, 100 * MS)
         assert simulation.times_ms(110, 120) == [120]
 
-    def test_start_anew_neither_misses_the_time_between_nor_forgets_it(
+    def test_a_new_start_neither_misses_the_time_between_nor_forgets_it(
         self, simulation: Simulation
     ) -> None:
         simulation.at(1000)

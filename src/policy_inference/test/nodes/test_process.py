@@ -415,7 +415,7 @@ def test_signal_while_another_policy_is_being_loaded_leaves_the_robot_safe(
     answer = loads.call_async(LoadBundle.Request(bundle=str(other), backend="stuck"))
     opening = is_opening(robot, began)
     try:
-        robot.is_told("stand")
+        robot.request("stand")
         assert robot.tick().mode == Mode.STAND
         last = robot.commands[-1].sequence
         process.send_signal(signal.SIGTERM)

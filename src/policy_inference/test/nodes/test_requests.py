@@ -32,10 +32,10 @@ def refusal(robot: Robot, request: str) -> str:
 
 class TestMotion:
     def test_stand_and_run_lead_to_the_policy(self, lockstep: Robot) -> None:
-        lockstep.is_told("stand")
+        lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
         lockstep.until(lambda: lockstep.tick().mode == Mode.READY, "READY")
-        lockstep.is_told("run")
+        lockstep.request("run")
         assert lockstep.tick().mode == Mode.RUN
 
     def test_answer_names_the_mode(self, lockstep: Robot) -> None:
@@ -44,9 +44,9 @@ class TestMotion:
         assert lockstep.runs().ask("estop").message == "DAMP"
 
     def test_damp_ends_a_motion_without_latching(self, lockstep: Robot) -> None:
-        lockstep.runs().is_told("damp")
+        lockstep.runs().request("damp")
         assert is_damp(lockstep.tick())
-        lockstep.is_told("stand")
+        lockstep.request("stand")
 
     @pytest.mark.parametrize("request_name", ["stand", "run", "damp", "reset"])
     def test_inactive_node_says_that_it_is(
@@ -119,14 +119,14 @@ class TestRefusals:
         assert "not finite: joint_vel" in refusal(lockstep, "stand")
 
     def test_run_far_from_the_stand_pose(self, lockstep: Robot) -> None:
-        lockstep.is_told("stand")
+        lockstep.request("stand")
         lockstep.until(lambda: lockstep.tick().mode == Mode.READY, "READY")
         for left in (0.4, 0.6, 0.8, 1.0):
             lockstep.position = (left, -0.2)
             lockstep.tick()
         assert "too far from the stand pose: left" in refusal(lockstep, "run")
 
-    def test_nobody_listens_to_the_command(
+    def test_the_command_has_no_subscriber(
         self, active: Callable[..., JointPolicyNode], robot: Robot
     ) -> None:
         active(use_sim_time=True)
@@ -142,7 +142,7 @@ class TestRefusals:
         robot.is_met()
         robot.tick()
         if mode is Mode.READY:
-            robot.is_told("stand")
+            robot.request("stand")
             robot.until(lambda: robot.tick().mode == mode, "READY")
         robot.is_joined_by_publisher(node, JointState, "joint_states")
         robot.tick()
@@ -156,7 +156,7 @@ class TestRefusals:
         robot.tick()
         assert "2 publishers on /joint_command, expected this node alone" in refusal(robot, "stand")
 
-    def test_everything_that_speaks_against_it_is_said(
+    def test_all_reasons_to_refuse_are_said(
         self, active: Callable[..., JointPolicyNode], robot: Robot
     ) -> None:
         node = active(use_sim_time=True)
@@ -176,7 +176,7 @@ class TestEstop:
             robot.until(lambda: robot.estop.get_subscription_count() >= 1, "the e-stop's listener")
             robot.estop.publish(Bool(data=True))
         else:
-            robot.is_told("estop")
+            robot.request("estop")
 
     @pytest.mark.parametrize("way", ["topic", "service"])
     def test_damps_at_once_without_waiting_for_a_tick(self, lockstep: Robot, way: str) -> None:
@@ -196,8 +196,8 @@ class TestEstop:
         assert f"latched fault (estop: pressed by {way}); ask for reset first" in refusal(
             lockstep, "stand"
         )
-        lockstep.is_told("reset")
-        lockstep.is_told("stand")
+        lockstep.request("reset")
+        lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
     def test_command_beside_the_ticks_is_stamped_like_the_latest_tick(
@@ -225,7 +225,7 @@ class TestEstop:
         robot.is_met()
         robot.is_joined_by_publisher(node, Bool, "estop")
         robot.tick()
-        robot.is_told("stand")
+        robot.request("stand")
 
     @pytest.mark.parametrize("way", ["topic", "service"])
     def test_before_activation_it_holds_afterwards(
@@ -247,9 +247,9 @@ class TestEstop:
             transition()
         robot.is_met()
         assert "stop" in refusal(robot, "stand")
-        robot.is_told("reset")
+        robot.request("reset")
         robot.tick()
-        robot.is_told("stand")
+        robot.request("stand")
 
     @pytest.mark.parametrize(
         "profile",
@@ -284,7 +284,7 @@ class TestEstop:
         lockstep.until(lambda: first.get_subscription_count() == 3, "all listeners")
         first.publish(Bool(data=True))
         lockstep.reported(lambda status: status.latched, "the e-stop")
-        lockstep.is_told("reset")
+        lockstep.request("reset")
         lockstep.runs()
         second = lockstep.node.create_publisher(Bool, "estop", kept)
         lockstep.until(lambda: second.get_subscription_count() == 3, "all listeners")

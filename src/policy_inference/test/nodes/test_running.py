@@ -170,9 +170,9 @@ class TestClocks:
         lockstep.commands.clear()
         assert is_damp(lockstep.tick())
         lockstep.hears("clock: simulated time ran backwards")
-        lockstep.is_told("reset")
+        lockstep.request("reset")
         lockstep.is_met()
-        lockstep.is_told("stand")
+        lockstep.request("stand")
         assert lockstep.tick().mode == Mode.STAND
 
     def test_clock_before_zero_is_refused_and_nothing_else_happens(self, lockstep: Robot) -> None:
@@ -185,14 +185,14 @@ class TestClocks:
         lockstep.now_ns = 500_000_000
         lockstep.commands.clear()
         lockstep.is_met()
-        lockstep.is_told("stand")
+        lockstep.request("stand")
 
     def test_clock_that_jumps_ahead_damps(self, lockstep: Robot) -> None:
         lockstep.runs()
         assert is_damp(lockstep.tick(step_ns=1_000_000_000))
         lockstep.hears("clock: 1000 ms since the last tick")
 
-    def test_header_clock_that_begins_anew_is_followed(
+    def test_header_clock_that_is_reset_is_followed(
         self, active: Callable[..., JointPolicyNode], robot: Robot
     ) -> None:
         """A driver that restarts counts from zero; its messages are new all the same."""
@@ -210,7 +210,7 @@ class TestClocks:
 
 class TestTicks:
     @pytest.mark.parametrize("kind", [ZeroDivisionError, SystemExit])
-    def test_error_that_nobody_expected_damps_and_the_node_lives(
+    def test_unexpected_error_damps_and_the_node_lives(
         self,
         active: Callable[..., JointPolicyNode],
         robot: Robot,
@@ -230,8 +230,8 @@ class TestTicks:
         assert is_damp(robot.tick())
         status = robot.reported(lambda s: s.latched, "the fault")
         assert status.reason == f"internal: {kind.__name__}: in the middle of a tick"
-        robot.is_told("reset")
-        robot.is_told("stand")
+        robot.request("reset")
+        robot.request("stand")
         assert robot.tick().mode == Mode.STAND
 
     def test_backend_that_fails_holds_then_damps(
@@ -281,7 +281,7 @@ class TestTicks:
         robot.is_met()
         assert ns(robot.tick().valid_for) == 250_000_000
 
-    def test_the_robot_s_names_count_in_what_it_says_and_in_what_it_is_told(
+    def test_the_robot_s_names_count_in_what_it_says_and_in_what_it_receives(
         self, active: Callable[..., JointPolicyNode], robot: Robot, tmp_path: Path
     ) -> None:
         names = {"joints.robot_names": {"left": "{name}_joint", "right": "rr"}}
@@ -300,7 +300,7 @@ class TestTicks:
         bundle = write_bundle(tmp_path / "arm", {"safety.on_fault": "hold_measured"})
         active(bundle=str(bundle), use_sim_time=True)
         robot.position, robot.holds = (0.3, -0.1), True
-        robot.runs().is_told("estop")
+        robot.runs().request("estop")
         command = robot.tick()
         assert command.mode == JointCommand.MODE_HOLD_MEASURED
         assert list(command.position) == [0.3, -0.1]
@@ -313,8 +313,8 @@ class TestTicks:
         node = active(bundle=str(bundle), use_sim_time=True)
         robot.shows_time_until(lambda: robot.statuses and robot.statuses[-1].ticks > 100, "ticks")
         assert robot.statuses[-1].reason == "started; nothing is commanded before damp or stand"
-        robot.is_told("estop")
-        robot.is_told("reset")
+        robot.request("estop")
+        robot.request("reset")
         node.halt()
         assert robot.commands == []
 
@@ -358,4 +358,4 @@ class TestRealTime:
             )
 
         robot.until(acts, "fresh joint states")
-        robot.is_told("stand")
+        robot.request("stand")

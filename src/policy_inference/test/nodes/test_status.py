@@ -175,7 +175,7 @@ def test_late_subscriber_gets_the_newest_status(
 ) -> None:
     active(use_sim_time=True, status_rate_hz=0.1)
     robot.is_met()
-    robot.is_told("stand")
+    robot.request("stand")
     late = list[PolicyStatus]()
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     robot.node.create_subscription(PolicyStatus, "joint_policy_node/status", late.append, latched)
@@ -194,10 +194,10 @@ def test_clock_that_stands_still_is_named_and_refuses_motion(lockstep: Robot) ->
     status = lockstep.reported(lambda found: "no tick for" in found.reason, "the silence's report")
     assert status.rate_reached_hz == 0.0
     assert not status.latched
-    lockstep.is_told("damp")
+    lockstep.request("damp")
     assert "the simulator's clock stands still" in lockstep.ask("stand").message
     lockstep.tick()
-    lockstep.is_told("stand")
+    lockstep.request("stand")
 
 
 class TestDiagnostics:
@@ -226,7 +226,7 @@ class TestDiagnostics:
         assert found.level == DiagnosticStatus.OK
 
     def test_latched_fault_is_an_error_with_its_reason(self, lockstep: Robot) -> None:
-        lockstep.runs().is_told("estop")
+        lockstep.runs().request("estop")
         found = diagnosed(lockstep, lambda d: lockstep.tick() and "estop" in d.message)
         assert found.level == DiagnosticStatus.ERROR
         assert found.message == "estop: pressed by service"

@@ -78,7 +78,7 @@ def both(calls: list[str]) -> TickObservers:
     return TickObservers(Observer("a", calls, "too slow"), Observer("b", calls, "too late"))
 
 
-def test_each_is_told_in_turn(both: TickObservers, calls: list[str]) -> None:
+def test_each_is_reported_in_turn(both: TickObservers, calls: list[str]) -> None:
     both.start()
     both.watch()
     both.log()

@@ -293,7 +293,7 @@ class TestNode:
         assert decoded is not None
         assert decoded[100, 100].tolist() == [0, 0, 254]
 
-    def test_unplugged_camera_comes_back_and_each_change_is_told_once(
+    def test_unplugged_camera_comes_back_and_each_change_is_reported_once(
         self,
         device: Device,
         stage: Stage,
@@ -325,7 +325,7 @@ class TestNode:
             (np.zeros((480, 640), np.uint8), "found uint8 [480, 640]"),
         ],
     )
-    def test_error_of_a_read_is_told_once_and_the_camera_opened_again(
+    def test_error_of_a_read_is_reported_once_and_the_camera_opened_again(
         self,
         device: Device,
         stage: Stage,

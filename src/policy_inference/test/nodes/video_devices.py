@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 
-def picture(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """Return a red picture in OpenCV's order of channels: blue, green, red."""
+def image(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Return a red image in OpenCV's order of channels: blue, green, red."""
     return np.full((height, width, 3), (0, 0, 255), np.uint8)
 
 
@@ -35,7 +35,7 @@ class Device:
         self.broken_reads = 0
         """So many reads from now on fail, as those of a damaged JPEG do."""
         self.instead: list[Any] = []
-        """What the next reads give in place of a picture, or raise."""
+        """What the next reads give in place of an image, or raise."""
         self.filled_up = 0
         """Zeros that the camera sends behind a JPEG."""
         self.taken_by: VideoCapture | None = None
@@ -105,7 +105,7 @@ class VideoCapture:
                 raise found
             return True, found
         self._shot_s = time.monotonic()
-        pixels = picture(*self._size[::-1])
+        pixels = image(*self._size[::-1])
         if self._converts:
             return True, pixels
         assert self._format == "MJPG", "the rows of other formats are not modelled"

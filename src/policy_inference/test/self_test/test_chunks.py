@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy on its machine: golden rows from picture to chunk, and how long a chunk takes."""
+"""A chunk policy on its machine: golden rows from image to chunk, and how long a chunk takes."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_features_that_are_another_fail_in_the_chunk(
 ) -> None:
     def change(time_s: float, output: Any) -> None:
         if output.ndim == 4:
-            output[:] = output[..., ::-1].copy()  # pictures that are mirrored
+            output[:] = output[..., ::-1].copy()  # images that are mirrored
 
     device.change = change
 

@@ -84,7 +84,7 @@ def test_a_process_that_tells_nothing_took_nothing_known(
     assert usage_of(Machine(tmp_path), 9) is None
 
 
-def test_a_sensor_that_says_words_at_times_is_told_in_words() -> None:
+def test_a_sensor_that_says_words_at_times_is_reported_in_words() -> None:
     told = iter([{"load": "12"}, {"load": "busy"}, {}, {"load": "12"}])
     load = DeviceLoad(lambda: next(told))
     for second in range(4):
@@ -117,5 +117,5 @@ def test_a_board_is_called_what_its_device_tree_calls_it(tmp_path: Path) -> None
     assert system["cpu"] is None
 
 
-def test_the_machine_s_name_is_not_told() -> None:
+def test_the_machine_s_name_is_not_reported() -> None:
     assert socket.gethostname() not in describe_system(Machine()).values()

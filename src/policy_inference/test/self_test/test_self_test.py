@@ -50,7 +50,7 @@ def test_a_device_that_is_right_fast_and_steady_holds(test: Test, bundle: Path) 
     assert told["artifact"]["precision"] == "fp32"
     assert told["details"]["runtime"].startswith("onnxruntime")
     assert told["system"]["python"]
-    assert [finding["verdict"] for finding in told["findings"]] == ["ok", "warning"]
+    assert [finding["severity"] for finding in told["findings"]] == ["ok", "warning"]
     assert told["back_to_back"]["runs"] == 5000
     assert told["back_to_back"]["p999_s"] == pytest.approx(0.2e-3)
     assert told["at_rate"]["ticks"] == 500
@@ -139,7 +139,9 @@ def test_few_golden_rows_judge_nothing_and_the_remedy_is_said(
         assert "`model_tools complete" in text
 
 
-def test_a_state_that_grows_without_end_is_told(test: Test, tmp_path: Path, device: Device) -> None:
+def test_a_state_that_grows_without_end_is_reported(
+    test: Test, tmp_path: Path, device: Device
+) -> None:
     device.change = lambda time_s, actions: actions.fill(np.inf if time_s > 5 else 0)
 
     found = test(make_bundle(tmp_path / "recurrent", recurrent=True))
@@ -186,7 +188,7 @@ def test_limits_of_the_bundle_come_before_those_of_the_precision(
     assert found, found.error
 
 
-def test_a_device_that_does_not_open_is_told_with_its_reason(
+def test_a_device_that_does_not_open_is_reported_with_its_reason(
     test: Test, bundle: Path, device: Device
 ) -> None:
     device.refuses = "vendor: no device; plug one in"
@@ -237,7 +239,7 @@ def test_an_examination_that_fails_ends_nothing(
     assert "of somebody's package" in figures(found)["findings"][0]["found"]
 
 
-def test_a_sensor_that_fails_ends_nothing_and_is_told(
+def test_a_sensor_that_fails_ends_nothing_and_is_reported(
     test: Test, bundle: Path, device: Device
 ) -> None:
     def tell(time_s: float) -> dict[str, str]:
@@ -253,9 +255,7 @@ def test_a_sensor_that_fails_ends_nothing_and_is_told(
     assert any(told in line for line in lines(found))
 
 
-def test_an_error_that_nobody_expected_comes_with_its_place(
-    test: Test, bundle: Path, device: Device
-) -> None:
+def test_an_unexpected_error_comes_with_its_place(test: Test, bundle: Path, device: Device) -> None:
     device.fails_at_s, device.error = 0.0, ZeroDivisionError("in the vendor's runtime")
 
     told = figures(test(bundle))
@@ -397,7 +397,7 @@ def test_drift_below_a_millisecond_is_jitter(test: Test, bundle: Path, device: D
         ({"power_cpu_w": "3", "power_input_w": "12"}, False),
     ],
 )
-def test_power_is_judged_where_it_is_told(
+def test_power_is_judged_where_it_is_reported(
     test: Test, bundle: Path, device: Device, told: dict[str, str], holds: bool
 ) -> None:
     device.tell = lambda time_s: told
@@ -408,7 +408,7 @@ def test_power_is_judged_where_it_is_told(
     assert [check.what for check in failed(found)] == ([] if holds else ["power, mean, W"])
 
 
-def test_power_that_is_not_told_is_left_out_and_said_so(test: Test, bundle: Path) -> None:
+def test_power_that_is_not_reported_is_left_out_and_said_so(test: Test, bundle: Path) -> None:
     found = test(bundle)
 
     assert found

@@ -13,7 +13,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
-from policy_inference.machine.finding import Finding, Verdict
+from policy_inference.machine.finding import Finding, Severity
 from policy_inference.machine.machine import Machine
 
 
@@ -80,7 +80,7 @@ class Vendor(OnnxBackend):
             Finding(
                 name="governor",
                 found="powersave",
-                verdict=Verdict.WARNING,
+                severity=Severity.WARNING,
                 remedy="set performance",
             ),
         ]

@@ -15,7 +15,7 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.bundle.contract import JointContract
 from policy_inference.interfaces import F32, F64
 from policy_inference.service.policy import policy_of
-from policy_inference.service.protocol import Answer, Hello, Scaling
+from policy_inference.service.protocol import Answer, Hello, ObservationScaling
 from policy_inference.service.serving import ClientSession, ServedModel
 from policy_inference.testing.models import save
 
@@ -36,7 +36,7 @@ def session_of(
     model: ServedModel,
     *,
     rows: int = 1,
-    scaling: Scaling = Scaling.SCALED,
+    scaling: ObservationScaling = ObservationScaling.SCALED,
     answer: Answer = Answer.ACTION,
 ) -> ClientSession:
     """Open a session with arrays of its own."""

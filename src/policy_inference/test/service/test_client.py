@@ -198,7 +198,7 @@ def test_an_observation_of_another_shape_is_not_sent(observation: npt.ArrayLike)
 @pytest.mark.parametrize(
     "address", ["./nothing.sock", "127.0.0.1:1", "[::1]:1", "nowhere.invalid:1", "localhost"]
 )
-def test_where_nobody_is_the_address_is_named(
+def test_where_no_service_is_the_address_is_named(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -121,7 +121,7 @@ def test_a_key_that_others_can_read_is_refused(ca: Certificate) -> None:
         server_context(ca.cert, ca.key)
 
 
-def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked_for_it(ca: Certificate) -> None:
+def test_a_key_with_a_passphrase_is_refused_without_asking_for_it(ca: Certificate) -> None:
     key = serialization.load_pem_private_key(ca.key.read_bytes(), None)
     ca.key.write_bytes(
         key.private_bytes(

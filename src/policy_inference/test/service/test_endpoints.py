@@ -56,7 +56,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_owner_and_group_may_connect_and_nobody_else(path: Path, umask: int) -> None:
+def test_only_owner_and_group_may_connect(path: Path, umask: int) -> None:
     before = os.umask(umask)
     try:
         with opened(EndpointOptions(framed_socket=path)):
@@ -169,7 +169,7 @@ def test_paths_where_no_socket_can_be(tmp_path: Path, name: str, reason: str) ->
 
 
 @NOT_AS_ROOT
-def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
         assert "Permission denied" in refusal(EndpointOptions(socket=tmp_path / "policy.sock"))
@@ -177,7 +177,7 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
         tmp_path.chmod(0o700)
 
 
-def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_keeps_nobody_from_starting(
+def test_a_folder_that_another_process_keeps_locked_is_warned_of_and_does_not_prevent_the_start(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(unix_socket, "_LOCKED_WITHIN_S", 0.0)

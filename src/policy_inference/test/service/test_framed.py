@@ -273,7 +273,7 @@ def test_an_observation_that_is_not_finite_is_named_and_the_next_one_answered(
     assert service.notes.ended == []
 
 
-def test_the_one_too_many_is_told_that_it_is_full(tmp_path: Path) -> None:
+def test_the_one_too_many_learns_that_it_is_full(tmp_path: Path) -> None:
     with serving(tmp_path, clients=2) as service:
         service.connect().sendall(observation().tobytes())
         client = service.welcomed()
@@ -288,7 +288,7 @@ def test_the_one_too_many_is_told_that_it_is_full(tmp_path: Path) -> None:
         service.welcomed()
 
 
-def test_clients_are_told_that_the_service_ends(tmp_path: Path) -> None:
+def test_clients_learn_that_the_service_ends(tmp_path: Path) -> None:
     with serving(tmp_path) as service:
         clients = [service.welcomed(), service.welcomed()]
         service.loop.close()

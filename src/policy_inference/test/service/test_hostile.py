@@ -89,7 +89,7 @@ def test_a_flood_of_connections_is_let_in_a_few_at_a_time(tmp_path: Path) -> Non
         assert turned_away == len(flood) - 7
 
 
-def test_strangers_who_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
+def test_silent_unknown_clients_keep_no_other_out(tmp_path: Path) -> None:
     with serving(tmp_path, clients=3) as service:
         good = service.welcomed()
         silent = [service.connect(service.framed) for _ in range(5)]
@@ -105,7 +105,9 @@ def test_strangers_who_say_nothing_keep_nobody_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("endpoint", ["raw", "framed"])
-def test_silent_clients_of_the_raw_protocol_keep_nobody_out(tmp_path: Path, endpoint: str) -> None:
+def test_silent_clients_of_the_raw_protocol_keep_no_other_out(
+    tmp_path: Path, endpoint: str
+) -> None:
     with serving(tmp_path, clients=3) as service:
         good = service.connect()
         service.settle()
@@ -144,7 +146,7 @@ def test_a_full_service_sends_clients_away_that_ask_no_more_and_no_others(tmp_pa
         assert is_closed(second)
 
 
-def test_a_socket_file_that_is_deleted_is_told_once_and_clients_are_served(
+def test_a_socket_file_that_is_deleted_is_reported_once_and_clients_are_served(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = service.connect()
@@ -193,7 +195,7 @@ def test_a_client_of_many_rows_is_bounded(service: Service) -> None:
     assert is_closed(client)
 
 
-def test_a_reset_in_the_middle_of_an_answer_harms_nobody(service: Service) -> None:
+def test_a_reset_in_the_middle_of_an_answer_harms_no_other_client(service: Service) -> None:
     good, client = service.connect(), service.connect()
 
     def reset() -> None:

@@ -19,7 +19,7 @@ from policy_inference.interfaces import F32, F64
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
 from policy_inference.service.observing import Watched, watched_with
-from policy_inference.service.protocol import Hello, Scaling
+from policy_inference.service.protocol import Hello, ObservationScaling
 
 from .lockstep import (
     MS,
@@ -131,7 +131,7 @@ def test_a_client_that_comes_and_goes_all_the_time_cannot_fill_the_journal(
 def test_requests_without_an_answer_are_one_event_until_there_are_answers(
     watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client = watch.service.welcomed(Hello(scaling=Scaling.SCALED))
+    client = watch.service.welcomed(Hello(scaling=ObservationScaling.SCALED))
     broken = np.full((1, OBS_DIM), np.nan, np.float32)
     for values in [broken] * 20:
         client.sendall(request(values))
@@ -179,13 +179,13 @@ def test_of_clients_in_step_one_is_judged_at_a_time_and_after_all_have_their_ans
     unanswered = list[int]()
 
     class Seen(Watched):
-        def describe(self, looks: F64, scaling: Scaling) -> str:
+        def describe(self, looks: F64, scaling: ObservationScaling) -> str:
             readable, _, _ = select.select(clients, [], [], 0)
             unanswered.append(len(clients) - len(readable))
             return super().describe(looks, scaling)
 
     (part,) = watched_with((MEAN, DIVISOR))
-    with closing(Watch(tmp_path, [Seen(values=part.values, misfit=part.misfit)])) as watch:
+    with closing(Watch(tmp_path, [Seen(values=part.values, check=part.check)])) as watch:
         clients = [watch.service.connect() for _ in range(5)]
         watch.service.settle()
         for number in range(LOOKS):
@@ -221,7 +221,7 @@ def test_a_client_that_left_is_not_judged(watch: Watch, caplog: pytest.LogCaptur
     assert len(lines(caplog, "normalisation mismatch")) == 1
 
 
-def test_a_model_that_can_run_no_more_ends_the_service_though_nobody_asks(
+def test_a_model_that_can_run_no_more_ends_the_service_without_a_request(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watch.service.after(1000)

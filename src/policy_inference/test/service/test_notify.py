@@ -43,7 +43,7 @@ def test_without_systemd_nothing_happens() -> None:
         assert notifier.watchdog_s is None
 
 
-def test_a_manager_that_does_not_read_holds_up_nobody(manager: tuple[socket.socket, str]) -> None:
+def test_a_manager_that_does_not_read_delays_nothing(manager: tuple[socket.socket, str]) -> None:
     listening, address = manager
     with closing(Notifier({"NOTIFY_SOCKET": address})) as notifier:
         for _ in range(5000):  # more than any queue of datagrams holds

@@ -16,7 +16,7 @@ import pytest
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE
 from policy_inference.errors import BackendError, BundleError, PolicyError
 from policy_inference.service.opening import ServeRequest, ServeRequestError, open_served
-from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save_linear, save_recurrent, save_sum, weights
 
@@ -99,9 +99,7 @@ def test_bundle_without_golden_rows_is_served_with_a_warning(
     assert "no golden rows" in record.message
 
 
-def test_bundle_that_nobody_signed_refused_where_a_key_is_given(
-    served: Any, tmp_path: Path
-) -> None:
+def test_unsigned_bundle_refused_where_a_key_is_given(served: Any, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -189,7 +187,7 @@ def test_model_file_of_another_back_end_is_served_in_the_precision_that_is_given
 
 @pytest.mark.parametrize(
     "hello",
-    [Hello(scaling=Scaling.PHYSICAL), Hello(answer=Answer.TARGET)],
+    [Hello(scaling=ObservationScaling.PHYSICAL), Hello(answer=Answer.TARGET)],
     ids=["physical", "target"],
 )
 def test_what_only_a_bundle_knows_is_not_offered_of_a_model_file(
@@ -240,7 +238,7 @@ def test_size_that_the_file_leaves_open_is_the_one_that_is_given(
     assert ask(model, session_of(model), np.ones(5)).tolist() == [5.0, 5.0]
 
 
-def test_size_that_the_file_leaves_open_and_nobody_gives_refused(
+def test_size_that_the_file_leaves_open_and_the_user_omits_refused(
     served: Any, tmp_path: Path
 ) -> None:
     with pytest.raises(BackendError, match=r"fixed size, found obs float32\[-1, -1\]; .*--obs-dim"):

@@ -137,7 +137,7 @@ def test_clients_that_are_ready_together_share_an_inference(service: Service) ->
         np.testing.assert_allclose(receive_action(client), action(observation(seed))[0], rtol=1e-5)
 
 
-def test_a_client_that_goes_while_its_answer_is_computed_harms_nobody(service: Service) -> None:
+def test_a_client_that_goes_while_its_answer_is_computed_harms_no_other(service: Service) -> None:
     client, good = service.connect(), service.connect()
     service.model.meanwhile = client.close
     for one in (client, good):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from policy_inference.service.opening import ServeRequest, open_served
-from policy_inference.service.protocol import Answer, Scaling
+from policy_inference.service.protocol import Answer, ObservationScaling
 
 from .serving_models import ask, session_of
 
@@ -20,9 +20,11 @@ CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_deeprobotic
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize("scaling", [Scaling.SCALED, Scaling.NORMALISED], ids=["scaled", "whole"])
+@pytest.mark.parametrize(
+    "scaling", [ObservationScaling.SCALED, ObservationScaling.NORMALISED], ids=["scaled", "whole"]
+)
 def test_the_lite3_policy_answers_its_golden_actions(
-    shared_data: Path, tmp_path: Path, scaling: Scaling
+    shared_data: Path, tmp_path: Path, scaling: ObservationScaling
 ) -> None:
     lite3 = shared_data / "legged" / "lite3"
     golden = dict(np.load(lite3 / "golden.npz"))
@@ -46,7 +48,7 @@ def test_the_lite3_policy_answers_recorded_sensors_with_the_targets_of_the_recor
     shutil.copy(CONTRACT, tmp_path)
     shutil.copy(lite3 / "policy.onnx", tmp_path)
     model = open_served(ServeRequest(bundle=str(tmp_path)))
-    session = session_of(model, scaling=Scaling.PHYSICAL, answer=Answer.TARGET)
+    session = session_of(model, scaling=ObservationScaling.PHYSICAL, answer=Answer.TARGET)
     gravity, last_action = np.split(recorded["obs"], [3, 6, 33], axis=1)[1::2]
     default = np.tile([0.0, -0.65, 1.30], 4)
     rows = np.hstack(

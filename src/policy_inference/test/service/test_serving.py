@@ -21,7 +21,7 @@ from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState
 from policy_inference.errors import BundleError
 from policy_inference.service.policy import policy_of
-from policy_inference.service.protocol import Answer, Code, Hello, Scaling, ServiceError
+from policy_inference.service.protocol import Answer, Code, Hello, ObservationScaling, ServiceError
 from policy_inference.service.serving import ServedModel
 from policy_inference.testing.models import save, save_linear, save_sum, weights
 from policy_inference.testing.process import has_ended
@@ -50,7 +50,7 @@ def test_scaled_observation_is_bounded_and_normalised_and_bounded(tmp_path: Path
     assert input_of(model) == [1.5, 1.0, -2.0]
 
 
-def test_targets_are_told_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
+def test_targets_are_reported_for_the_joints_as_the_robot_calls_them(tmp_path: Path) -> None:
     contract = contract_of(
         {
             "observations": {"obs": {"terms": TERMS}},
@@ -78,7 +78,7 @@ def test_normalised_observation_reaches_the_model_as_it_is(tmp_path: Path) -> No
         contract, save_linear(tmp_path / "m.onnx", 3, 3), {"obs": (np.ones(3), np.ones(3))}
     )
 
-    answer = ask(model, session_of(model, scaling=Scaling.NORMALISED), [9.0, 1.5, -9.0])
+    answer = ask(model, session_of(model, scaling=ObservationScaling.NORMALISED), [9.0, 1.5, -9.0])
 
     assert input_of(model) == [9.0, 1.5, -9.0]
     np.testing.assert_allclose(answer, [9.0, 1.5, -9.0] @ weights(3, 3), rtol=1e-6)
@@ -133,7 +133,7 @@ def test_physical_observation_becomes_what_the_node_makes_of_the_same_values(
             builder.advance()
     model = serve(contract, save_linear(tmp_path / "m.onnx", size, 3))
 
-    ask(model, session_of(model, scaling=Scaling.PHYSICAL), si)
+    ask(model, session_of(model, scaling=ObservationScaling.PHYSICAL), si)
 
     np.testing.assert_allclose(input_of(model), expected, rtol=1e-6)
 
@@ -247,9 +247,9 @@ def test_target_is_inside_the_joints_limit_of_its_kind_and_that_is_counted(
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e20], ids=str)
-@pytest.mark.parametrize("scaling", list(Scaling), ids=lambda scaling: scaling.name)
+@pytest.mark.parametrize("scaling", list(ObservationScaling), ids=lambda scaling: scaling.name)
 def test_observation_beyond_any_sense_refused_even_where_a_clip_would_hide_it(
-    tmp_path: Path, value: float, scaling: Scaling
+    tmp_path: Path, value: float, scaling: ObservationScaling
 ) -> None:
     contract = observed([{"term": "joint_pos", "clip": [-1.0, 1.0]}], clip=2.0)
     model = serve(contract, save_linear(tmp_path / "m.onnx", 3, 3))
@@ -413,7 +413,7 @@ def test_more_robots_in_a_frame_than_the_batch_refused(tmp_path: Path) -> None:
 
 def test_serving_does_not_grow_memory(tmp_path: Path) -> None:
     model = serve_acting(tmp_path, clip=[-1.0, 1.0])
-    session = session_of(model, answer=Answer.TARGET, scaling=Scaling.PHYSICAL)
+    session = session_of(model, answer=Answer.TARGET, scaling=ObservationScaling.PHYSICAL)
     session.observation[0] = [0.1, 2.0, 0.3]
 
     def serve_many() -> None:

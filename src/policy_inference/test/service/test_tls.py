@@ -122,7 +122,7 @@ def test_a_frame_in_many_records_is_one_request(
 
 
 @pytest.mark.parametrize("whose", ["nobody", "another CA", "expired"])
-def test_a_client_without_a_good_certificate_is_refused_and_the_reason_told(
+def test_a_client_without_a_good_certificate_is_refused_with_the_reason(
     service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path, whose: str
 ) -> None:
     own = {
@@ -186,7 +186,7 @@ def test_silent_handshakes_hold_up_neither_others_nor_local_clients(
     assert read_frame(client)[0] == Type.WELCOME
 
 
-def test_a_certificate_that_cannot_be_read_ends_nobody_elses_handshakes(
+def test_a_certificate_that_cannot_be_read_ends_no_other_handshake(
     service: Service, clients: ExitStack, ca: Certificate, tmp_path: Path
 ) -> None:
     odd = make_certificate(tmp_path, "odd", ca, mail="jürgen@robot.local".encode("latin-1"))

@@ -61,7 +61,7 @@ def connect(service: Service, clients: ExitStack) -> tuple[socket.socket, Openss
 
 
 @pytest.mark.parametrize("answered", [False, True])
-def test_a_flood_of_key_updates_is_sent_away_and_holds_up_nobody(
+def test_a_flood_of_key_updates_is_sent_away_and_delays_no_other_client(
     service: Service, clients: ExitStack, answered: bool
 ) -> None:
     local, (connected, hostile) = service.welcomed(), connect(service, clients)

@@ -45,7 +45,7 @@ def connected() -> tuple[Gate, Asked]:
     return gate, link
 
 
-def test_command_passes_where_nothing_speaks_against_it() -> None:
+def test_command_passes_where_there_is_no_reason_to_refuse_it() -> None:
     gate, link = connected()
     gate.release()
     gate.see_senders("")

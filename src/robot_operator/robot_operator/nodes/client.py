@@ -13,7 +13,7 @@ from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import SetBool, Trigger
 
-from robot_operator.nodes.found import full, namespace_of, require_to_be_alone_on
+from robot_operator.nodes.found import full, namespace_of, require_sole_publisher
 from robot_operator.nodes.participant import Participant
 from robot_operator.nodes.services import RobotServices
 from robot_operator.nodes.words import MODES
@@ -132,7 +132,7 @@ class Operator(Participant):
         Raises:
             OperatorError: Another node does.
         """
-        require_to_be_alone_on(self.node, self._cmd_vel.topic_name)
+        require_sole_publisher(self.node, self._cmd_vel.topic_name)
 
     def wait_for_robot(self, timeout_s: float = 20.0) -> None:
         """Wait until the policy node serves requests and its status says that inputs are fresh.

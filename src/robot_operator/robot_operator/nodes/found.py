@@ -169,7 +169,7 @@ def namespace_of(name: str) -> str:
     return name.rpartition("/")[0] or "/"
 
 
-def others_on(node: Node, topic: str) -> list[str]:
+def other_publishers(node: Node, topic: str) -> list[str]:
     """Return the full names of those who publish on a topic, less `node`'s own publishers."""
     names = sorted(map(full_name, node.get_publishers_info_by_topic(topic)))
     # By name, since another node may have the same one, and is not this one for that.
@@ -180,7 +180,7 @@ def others_on(node: Node, topic: str) -> list[str]:
     return names
 
 
-def require_to_be_alone_on(node: Node, topic: str) -> None:
+def require_sole_publisher(node: Node, topic: str) -> None:
     """Raise OperatorError if another node publishes on a topic; it has a second to appear.
 
     Raises:
@@ -190,7 +190,7 @@ def require_to_be_alone_on(node: Node, topic: str) -> None:
     others: list[str] = []
     while time.monotonic() < ends_s and (not others or _UNKNOWN in "".join(others)):
         time.sleep(_LOOK_AROUND_S)
-        others = others_on(node, topic)
+        others = other_publishers(node, topic)
     if others:
         raise OperatorError(
             f"{topic}: expected {node.get_fully_qualified_name()} alone to "

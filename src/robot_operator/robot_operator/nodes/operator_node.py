@@ -30,7 +30,7 @@ from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import ParameterTable, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_operator.cockpit import View
-from robot_operator.nodes.found import others_on, require_to_be_alone_on
+from robot_operator.nodes.found import other_publishers, require_sole_publisher
 from robot_operator.nodes.services import RobotServices, ask_all
 from robot_operator.nodes.settings import PARAMETERS, pilot_settings
 from robot_operator.nodes.terminal import has_terminal, operate
@@ -67,7 +67,7 @@ class OperatorNode(LifecycleBase):
         values = self.table.read()
         self._pilot = Pilot(pilot_settings(values))
         self._topic = self.resolve_topic_name("cmd_vel")
-        require_to_be_alone_on(self, self._topic)
+        require_sole_publisher(self, self._topic)
         self._robot = RobotServices(self, values["policy_node"], values["driver_node"])
         self._closers.callback(self._robot.close)
         self._cmd_vel = self.create_publisher(Twist, "cmd_vel", qos.COMMAND)
@@ -222,7 +222,7 @@ class OperatorNode(LifecycleBase):
 
     def _watch(self) -> None:
         """Look whether another node has begun to command velocities."""
-        names = others_on(self, self._topic)
+        names = other_publishers(self, self._topic)
         if names != self._rivals:
             self._rivals = names
             self.news.tell(

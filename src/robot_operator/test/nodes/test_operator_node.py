@@ -232,7 +232,7 @@ def test_policy_that_falls_silent_is_sent_no_velocities(active: Make, robot: Rob
     assert node.view().headline == "no policy node"
 
 
-def test_somebody_who_commands_velocities_already_is_named_and_refused(
+def test_a_node_that_commands_velocities_already_is_named_and_refused(
     unconfigured: Make, robot: Robot, capfd: pytest.CaptureFixture[str]
 ) -> None:
     robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))
@@ -252,7 +252,7 @@ def test_of_two_operators_the_second_does_not_start(
     assert "alone to command velocities, found /operator_node; end that" in capfd.readouterr().err
 
 
-def test_somebody_who_begins_to_command_velocities_is_named_and_run_refused(
+def test_a_node_that_begins_to_command_velocities_is_named_and_run_refused(
     active: Make, robot: Robot
 ) -> None:
     node = active()
@@ -298,7 +298,7 @@ def test_goodbye_to_a_robot_that_is_damped_asks_for_nothing(active: Make, robot:
     assert "damp: asked for" not in news(node)
 
 
-def test_screen_shows_what_speaks_against_the_next_step_and_the_state_of_the_robot(
+def test_screen_shows_reasons_to_refuse_the_next_step_and_the_state_of_the_robot(
     active: Make, robot: Robot
 ) -> None:
     robot.has_driver()

@@ -247,7 +247,7 @@ def test_policy_node_that_does_not_answer_holds_the_end_up_for_a_moment_only(
     assert process.wait(DEADLINE_S) == 0
 
 
-def test_somebody_else_on_cmd_vel_ends_the_command_with_status_2(
+def test_another_publisher_on_cmd_vel_ends_the_command_with_status_2(
     headless: Callable[[], subprocess.Popen[bytes]], robot: Robot, tmp_path: Path
 ) -> None:
     robot.node.create_publisher(Twist, "cmd_vel", QoSProfile(depth=1))

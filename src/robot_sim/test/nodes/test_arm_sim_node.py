@@ -46,14 +46,14 @@ class ArmStage(Stage):
 
     def __init__(self, new_log: Callable[[], str]) -> None:
         super().__init__(new_log)
-        self.pictures: dict[str, list[Any]] = {"front": [], "wrist": []}
+        self.images: dict[str, list[Any]] = {"front": [], "wrist": []}
         self.cubes: list[Float32MultiArray] = []
         self.results: list[bool] = []
 
     def listen(self, message: type[Any] = Image, topic: str = "image_raw") -> None:
         """Listen to cameras, cube and results."""
         listen = self.listener.create_subscription
-        for name, into in self.pictures.items():
+        for name, into in self.images.items():
             listen(message, f"{name}/{topic}", into.append, _DEEP)
         listen(Float32MultiArray, "environment_state", self.cubes.append, _DEEP)
         listen(Bool, "episode_result", lambda m: self.results.append(m.data), _LATCHED)
@@ -107,37 +107,37 @@ def test_ticks_are_a_thirtieth_of_a_second_and_sensors_carry_their_times(arm: Ar
     for tick in range(4):
         arm.answer(tick)
     arm.shows(at(4))
-    arm.until(lambda: len({*stamps_ns(arm.pictures["wrist"])}) >= 4, "the pictures")
+    arm.until(lambda: len({*stamps_ns(arm.images["wrist"])}) >= 4, "the images")
     assert sorted(set(stamps_ns(arm.joint_states))) == [at(tick) for tick in range(5)]
-    assert set(stamps_ns(arm.pictures["front"])) <= {at(tick) for tick in range(5)}
+    assert set(stamps_ns(arm.images["front"])) <= {at(tick) for tick in range(5)}
     assert arm.joint_states[-1].name == list(SO101.joint_names)
     np.testing.assert_allclose(arm.cubes[-1].data, arm.node.world.sense().cube_world, atol=1e-4)
 
 
-def test_pictures_on_topics_are_those_of_the_world(arm: ArmStage) -> None:
+def test_images_on_topics_are_those_of_the_world(arm: ArmStage) -> None:
     arm.run(lockstep=True, seed=4, image_height=48, image_width=64)
     arm.listen()
     arm.shows(0)
-    arm.until(lambda: all(arm.pictures.values()), "a picture of each camera")
+    arm.until(lambda: all(arm.images.values()), "an image of each camera")
     alike = ArmWorld(seed=4, image_size=(48, 64))
-    for name, messages in arm.pictures.items():
+    for name, messages in arm.images.items():
         message = messages[0]
         assert (message.header.frame_id, message.encoding) == (name, "rgb8")
         assert (message.height, message.width, message.step) == (48, 64, 192)
-        picture = np.frombuffer(message.data, np.uint8).reshape(48, 64, 3)
-        np.testing.assert_array_equal(picture, alike.render(name))
+        image = np.frombuffer(message.data, np.uint8).reshape(48, 64, 3)
+        np.testing.assert_array_equal(image, alike.render(name))
     alike.close()
 
 
-def test_compressed_pictures_are_jpeg_of_the_same(arm: ArmStage) -> None:
+def test_compressed_images_are_jpeg_of_the_same(arm: ArmStage) -> None:
     arm.run(lockstep=True, seed=4, compressed=True)
     arm.listen(CompressedImage, "image_raw/compressed")
-    arm.until(lambda: arm.pictures["front"], "a picture")
-    message = arm.pictures["front"][0]
+    arm.until(lambda: arm.images["front"], "an image")
+    message = arm.images["front"][0]
     assert "jpeg" in message.format
-    picture = np.asarray(Pillow.open(io.BytesIO(bytes(message.data)))).astype(int)
+    image = np.asarray(Pillow.open(io.BytesIO(bytes(message.data)))).astype(int)
     alike = ArmWorld(seed=4)
-    assert np.abs(picture - alike.render("front")).mean() < 3.0
+    assert np.abs(image - alike.render("front")).mean() < 3.0
     alike.close()
 
 
@@ -184,7 +184,7 @@ def test_an_episode_that_takes_too_long_has_failed(arm: ArmStage) -> None:
 def test_silence_in_real_time_damps_the_drives(arm: ArmStage) -> None:
     arm.run()
     arm.listen()
-    arm.until(lambda: len(arm.pictures["front"]) > 2, "pictures")
+    arm.until(lambda: len(arm.images["front"]) > 2, "images")
     assert not arm.node.world.damped  # the servos hold until the first command
     arm.send(arm_message(0, SO101.home_rad, JointCommand.MODE_STAND))
     arm.until(lambda: arm.node.world.damped, "the command and its end")

@@ -114,7 +114,7 @@ class TestControl:
 
 
 class TestTurn:
-    def test_somebody_turns_the_robot_by_ninety_degrees(self, driver: Driver) -> None:
+    def test_a_person_turns_the_robot_by_ninety_degrees(self, driver: Driver) -> None:
         driver.run()
         client = driver.listener.create_client(Trigger, "lite3_emulator/turn_by_hand")
         driver.spin_until(client.service_is_ready, "the service")
@@ -123,7 +123,7 @@ class TestTurn:
         assert answer.result().success
         driver.until(lambda state: state.rpy[2] > 1.5, "the turn")
 
-    def test_nobody_touches_a_robot_under_control(self, driver: Driver) -> None:
+    def test_a_robot_under_control_is_not_touched(self, driver: Driver) -> None:
         node = driver.run(watchdog_s=60.0)
         driver.state()
         driver.send(wire.request(wire.TAKE_CONTROL))

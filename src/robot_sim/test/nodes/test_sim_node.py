@@ -97,7 +97,7 @@ class TestLockstep:
         assert np.isnan(trace.target[0]).all()
         np.testing.assert_array_equal(trace.target[1], LITE3.standing_rad)
 
-    def test_robot_stands_where_it_is_told_to(self, stage: Stage) -> None:
+    def test_robot_stands_where_commanded(self, stage: Stage) -> None:
         node = stage.run(lockstep=True, pose="standing")
         stage.ticks(25)
         assert node.world.upright

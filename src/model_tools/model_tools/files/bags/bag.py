@@ -41,7 +41,7 @@ _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BagTopic:
-    """What a recording says of a topic: the name of its message type, and how many there are."""
+    """What a recording states about a topic: the name of its message type, and their number."""
 
     type: str
     count: int
@@ -281,5 +281,5 @@ def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:
                 topic,
                 int(stored_ns[place]),
                 "expected times in the log that go on, found one "
-                f"{back_s:.3f} s before the last; the clock began anew: cut the recording there",
+                f"{back_s:.3f} s before the last; the clock was reset: cut the recording there",
             )

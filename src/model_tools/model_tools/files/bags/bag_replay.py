@@ -42,7 +42,7 @@ class HeardMessages(Protocol):
         """Yield messages in the order of their times; at least those that are newest at a tick.
 
         Raises:
-            ToolError: The recording is broken, or its clock begins anew.
+            ToolError: The recording is broken, or its clock was reset.
         """
 
     def decoder(self, topic: str) -> Decode:
@@ -158,13 +158,15 @@ class Replay:
         self._state.derive()
         if not self._state.is_finite() and (names := self._state.not_finite()):
             raise self._heard.problem(
-                "the sensors", now_ns, f"expected finite values, found others in {', '.join(names)}"
+                "the sensors",
+                now_ns,
+                f"expected finite values, found NaN or infinity in {', '.join(names)}",
             )
         if not policy.infer():
             raise self._heard.problem(
                 "the model",
                 now_ns,
-                "expected finite outputs, found others; "
+                "expected finite outputs, found NaN or infinity; "
                 "most likely the recording is not of this policy, or the "
                 "observation is not as it was trained",
             )

@@ -17,7 +17,7 @@ from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag, refuse_set_back
 from model_tools.files.bags.streams import Extract, in_time, newest_times_ns
 from model_tools.files.bags.topics import find_topics, is_named
-from model_tools.files.rows import ChunkObservation
+from model_tools.files.rows import RecordedObservation
 from policy_inference.assembly.observation import (
     Arrival,
     ObservationAssembler,
@@ -29,7 +29,7 @@ from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns
 from policy_inference.core.chunks.normalise import Units
 from policy_inference.core.chunks.observation_sync import JOINTS
-from policy_inference.core.images import Picture, decode, frame_of
+from policy_inference.core.images import Image, decode, frame_of
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.messages import COMPRESSED_IMAGE, IMAGE, JointStateReader, VectorReader
@@ -64,8 +64,7 @@ class ChunkBagSource:
                 state, where they have other names.
 
         Raises:
-            ToolError: The recording is broken, lacks an input, has no tick, or its clock begins
-                anew.
+            ToolError: The recording is broken, lacks an input, has no tick, or its clock was reset.
             OSError: It cannot be read.
         """
         self.name, self._contract, self._bag = path.name, contract, Bag(path)
@@ -79,7 +78,7 @@ class ChunkBagSource:
         self._ticks_ns = self._ticks()
         self.count = len(self._ticks_ns)
 
-    def observations(self, wanted: Sequence[int]) -> Iterator[ChunkObservation]:
+    def observations(self, wanted: Sequence[int]) -> Iterator[RecordedObservation]:
         """Yield observations; see `ObservationSource.observations`."""
         cameras = list(self._cameras.values())
         assembler = ObservationAssembler(
@@ -91,13 +90,13 @@ class ChunkBagSource:
             assert paired is not None  # else it is no tick
             yield self._observation(number, paired.messages)
 
-    def _observation(self, number: int, messages: Mapping[str, Arrival]) -> ChunkObservation:
+    def _observation(self, number: int, messages: Mapping[str, Arrival]) -> RecordedObservation:
         found = {name: self._read(arrival) for name, arrival in messages.items()}
         outside = self._contract.environment_state
-        return ChunkObservation(
+        return RecordedObservation(
             number=number,
             state=found.get(JOINTS),
-            pictures={camera: found[name] for camera, name in self._cameras.items()},
+            images={camera: found[name] for camera, name in self._cameras.items()},
             environment_state=None if outside is None else found[outside.topic],
         )
 
@@ -111,7 +110,7 @@ class ChunkBagSource:
         """Yield what reads the messages of each input."""
         contract = self._contract
         for camera, name in self._cameras.items():
-            yield name, partial(_picture, contract.cameras[camera])
+            yield name, partial(_image, contract.cameras[camera])
         if contract.state is not None:
             joints = contract.state.joints
             order = JointOrder(contract.joints.on_robot(joints))
@@ -122,8 +121,8 @@ class ChunkBagSource:
 
     def _types(self) -> dict[str, tuple[str, ...]]:
         contract = self._contract
-        pictures = (IMAGE, COMPRESSED_IMAGE)
-        types: dict[str, tuple[str, ...]] = dict.fromkeys(self._cameras.values(), pictures)
+        images = (IMAGE, COMPRESSED_IMAGE)
+        types: dict[str, tuple[str, ...]] = dict.fromkeys(self._cameras.values(), images)
         if contract.state is not None:
             types[JOINTS] = (JointStateReader.message,)
         if contract.environment_state is not None:
@@ -192,7 +191,7 @@ def _camera_input(bag: Bag, camera: str, given: Mapping[str, str]) -> str:
     )
 
 
-def _picture(camera: Camera, message: Any) -> Picture:
+def _image(camera: Camera, message: Any) -> Image:
     return decode(frame_of(message, camera))
 
 

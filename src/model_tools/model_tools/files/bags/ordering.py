@@ -47,7 +47,7 @@ class Ordering:
 
     Attributes:
         late: How many messages of each input came too late.
-        restarted: Input whose stamps began anew, on which the order ends; else empty.
+        restarted: Input whose stamps jumped back (clock reset), where the order ends; else empty.
     """
 
     def __init__(self, needed: Collection[str], hold_ns: int = _HOLD_NS) -> None:

@@ -29,7 +29,7 @@ Look = Callable[[str, Block, Times, Times], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extract:
-    """What of a recording is read, and by which times; whoever chooses it compares the clocks.
+    """What of a recording is read, and by which times; the code that sets it compares the clocks.
 
     Attributes:
         begins_ns: By input, the time in the log from which on its messages are read.
@@ -62,8 +62,8 @@ def in_time(
         extract: What of it is read; all if None.
 
     Raises:
-        ToolError: The recording is broken, stamps begin anew, or are of another clock than the
-            log by which messages without stamps are put among them.
+        ToolError: The recording is broken, stamps jump back (clock reset), or they are of another
+            clock than the log, by which messages without stamps are put among them.
     """
     with _opened(bag, topics, period_ns, first_ns, extract) as streams:
         yield from heapq.merge(*(stream.arrivals() for stream in streams))
@@ -166,13 +166,13 @@ class _Clock:
             self._newest_ns = int(times[0]) - 1
         newest = np.maximum.accumulate(np.append(self._newest_ns, times))
         since, end, problem = times - newest[:-1], len(times), None
-        if (anew := np.flatnonzero(since < -RESTART_NS)).size:
-            end = int(anew[0])
+        if (resets := np.flatnonzero(since < -RESTART_NS)).size:
+            end = int(resets[0])
             problem = self._bag.problem(
                 self._topic,
                 int(times[end]),
                 "expected stamps that go on, found one "
-                f"{since[end] * -1e-9:.3f} s before the last; the clock began anew: cut the "
+                f"{since[end] * -1e-9:.3f} s before the last; the clock was reset: cut the "
                 "recording there",
             )
         self._newest_ns = int(newest[end])

@@ -192,21 +192,21 @@ class OneRobot:
                 for at in (pairs, pairs + 1)
             )
         except (RobotError, struct.error, ValueError):
-            return  # told by who replays it
+            return  # a replay reports it
         steps_ns = np.diff(times[places])
         # A burst of messages may be stamped as it was received, at almost the same time.
         period_s = np.maximum(steps_ns[pairs], np.median(steps_ns))[:, np.newaxis] * 1e-9
         moved, rates = after[:, 0] - before[:, 0], (before[:, 1], after[:, 1])
         far = _rms(moved)
-        told = [rate * period_s for rate in (*rates, (rates[0] + rates[1]) / 2.0)]
+        stated = [rate * period_s for rate in (*rates, (rates[0] + rates[1]) / 2.0)]
         correlation = np.max(
             [
                 np.abs((moved * each).mean(axis=0)) / np.maximum(far * _rms(each), 1e-12)
-                for each in told
+                for each in stated
             ],
             axis=0,
         )
-        farther = far / np.maximum(np.max([_rms(each) for each in told], axis=0), 1e-12)
+        farther = far / np.maximum(np.max([_rms(each) for each in stated], axis=0), 1e-12)
         if (
             np.median(far) > _JUMP_RAD
             and np.median(correlation) < _UNTOLD

@@ -301,7 +301,7 @@ def _checked(file: Path, feature: DatasetFeature, column: Any) -> Tensor:
     if np.issubdtype(found.dtype, np.floating) and not np.isfinite(found).all():
         row = int(np.argmin(np.isfinite(found.reshape(len(found), -1)).all(axis=1)))
         raise ToolError(
-            f"{file}: {feature.name}: expected finite values, found others in row "
+            f"{file}: {feature.name}: expected finite values, found NaN or infinity in row "
             f"{row} of the episode"
         )
     return found

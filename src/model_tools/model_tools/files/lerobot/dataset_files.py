@@ -181,7 +181,7 @@ def _opened(file: Path) -> Iterator[tuple[Any, Any]]:
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise ToolError(
-                    f"{file}: expected a codec that this FFmpeg decodes, found another"
+                    f"{file}: expected a codec that this FFmpeg decodes, found an unknown one"
                     "; install the wheel of PyAV (`pip install av`), which has AV1"
                 )
             yield container, stream

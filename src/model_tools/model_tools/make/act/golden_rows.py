@@ -24,7 +24,7 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
     Scaling,
 )
-from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
+from policy_inference.core.chunks.normalise import ImageNormaliser, VectorNormaliser
 from policy_inference.interfaces import F32, F64, Tensor
 
 ROWS = 3
@@ -79,7 +79,7 @@ def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[st
     found, rows = list(source.observations(wanted)), dict[str, Tensor]()
     for name in contract.cameras:
         rows[f"{GOLDEN_CAMERA}{name}"] = np.stack(
-            [fitted(contract.cameras[name], one.pictures[name]) for one in found]
+            [fitted(contract.cameras[name], one.images[name]) for one in found]
         )
     if contract.state is not None:
         rows[GOLDEN_STATE] = np.array([one.state for one in found], np.float32)
@@ -145,7 +145,7 @@ class Reference:
                 feed[vector.tensor] = scaled.astype(np.float32)
         for name, camera in contract.cameras.items():
             image = np.zeros((1, 3, camera.height, camera.width), np.float32)
-            PictureNormaliser(camera, image).apply(rows[f"{GOLDEN_CAMERA}{name}"][row])
+            ImageNormaliser(camera, image).apply(rows[f"{GOLDEN_CAMERA}{name}"][row])
             feed[camera.tensor] = (
                 image if camera.encoder is None else self._encoded(camera.encoder, image)
             )

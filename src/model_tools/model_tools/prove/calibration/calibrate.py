@@ -29,7 +29,7 @@ from model_tools.prove.calibration.verdict import judge
 from policy_inference.bundle.bundle import JointBundle
 
 _APART_S = 60.0
-"""Between sources on one axis of time: whoever reads the rows sees that they do not follow."""
+"""Between sources on one axis of time, so that a reader sees that their rows do not follow."""
 Progress = Callable[[int, int | None], None]
 """Gets how many rows were seen, and of how many at most where that is known."""
 Watch = Callable[[Row], object]
@@ -47,7 +47,7 @@ class CalibrationRequest:
         form: One of the formats in `outputs`; None where the name says it.
         report: Folder for the report; None for none.
         force: Whether what is there may be replaced.
-        allow_poor: Whether rows are written that will not do.
+        allow_poor: Whether rows are written that failed the quality check.
     """
 
     selection: Selection
@@ -72,12 +72,12 @@ def calibrate(
         bundle: Of the policy.
         sources: Of rows, one after another; opened after the outputs, since that may take long.
         request: What is asked for.
-        progress: Is told how many rows were seen.
-        show: Gets what was found, before rows that will not do are refused.
+        progress: Gets how many rows were seen.
+        show: Gets what was found, before rows that failed the quality check are refused.
 
     Raises:
-        ToolError: There is no row, one does not fit, or they will not do; or an output cannot be
-            written.
+        ToolError: There is no row, one does not fit, or they failed the quality check; or an
+            output cannot be written.
         PolicyError: As the sources.
         OSError: A file cannot be read or written.
     """
@@ -105,7 +105,7 @@ def calibrate(
         show(found)
         if not found.verdict and not request.allow_poor:
             raise ToolError(
-                f"{name}: expected rows that will do to calibrate with, found: "
+                f"{name}: expected rows that are usable for calibration, found: "
                 f"{'; '.join(found.verdict.problems)}; --allow-poor writes them "
                 "nevertheless"
             )
@@ -138,7 +138,7 @@ def _provenance(found: Calibrated, request: CalibrationRequest) -> dict[str, Any
         "rows": found.coverage.rows,
         "selection": asdict(request.selection),
         "verdict": {
-            "will_do": bool(verdict),
+            "usable": bool(verdict),
             "problems": verdict.problems,
             "warnings": verdict.warnings,
         },

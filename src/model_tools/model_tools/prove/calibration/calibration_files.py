@@ -71,7 +71,7 @@ def format_of(output: Path, asked: str | None, contract: JointContract) -> str:
 
 
 def origin_of(bundle: Bundle, source: str) -> dict[str, Any]:
-    """Return what every file with samples says of where they are from."""
+    """Return the origin of the samples, which every file with samples states."""
     return {
         "by": "model_tools calibrate",
         "source": source,
@@ -95,7 +95,7 @@ def write(
         contract: Of the bundle.
         form: One of `FILES` or `FOLDERS`.
         place: File to write, or empty folder to fill.
-        provenance: What the file says of itself, as JSON; an `.npy` has no place for it.
+        provenance: What the file states about itself, as JSON; an `.npy` has no place for it.
 
     Raises:
         OSError: The disk is full.
@@ -213,7 +213,7 @@ def calibration_samples(
 
 
 def _repeat_verdict(file: Path, bundle: JointBundle) -> None:
-    """Say again what the file says of its rows, where `calibrate` made it."""
+    """Repeat the verdict that the file holds about its rows, where `calibrate` made it."""
     kept = kept_verdict(file)
     if kept is None:
         return
@@ -236,7 +236,7 @@ def hash_of(samples: Path) -> str:
 
 
 def _with_states(bundle: JointBundle, rows: Rows) -> Mapping[str, Tensor]:
-    """Add the recurrent states that are not recorded, which only the whole sequence tells."""
+    """Add the recurrent states that are not recorded, which only the whole sequence gives."""
     state = bundle.contract.state
     if all(pair.input in rows.inputs for pair in state):
         return rows.inputs
@@ -271,8 +271,8 @@ class Kept:
 def in_words(problems: Sequence[str], warnings: Sequence[str]) -> str:
     """Return a verdict in a line."""
     if problems:
-        return "will not do"
-    return "will do, with gaps" if warnings else "will do"
+        return "not usable"
+    return "usable, with gaps" if warnings else "usable"
 
 
 def kept_verdict(file: Path) -> Kept | None:
@@ -284,7 +284,7 @@ def kept_verdict(file: Path) -> Kept | None:
 
 
 def kept_in(array: Tensor) -> Kept | None:
-    """Return what stands in the array of that name; None if it is somebody else's."""
+    """Return what stands in the array of that name; None if another program wrote it."""
     try:
         document = json.loads(str(array))
         verdict = document["verdict"]

@@ -24,7 +24,7 @@ from policy_inference.interfaces import F64
 
 _SMALL, _BESIDE = 4, 3
 """Terms with so few values stand side by side, so many of them."""
-_KINDS = {"will do": "good", "will do, with gaps": "warn", "will not do": "bad"}
+_KINDS = {"usable": "good", "usable, with gaps": "warn", "not usable": "bad"}
 _COLUMNS = ["", "lowest", "highest", "mean", "std", "healthy"]
 _BAD, _BAD_GROUND, _GOOD, _HALF_WIDTH = "#b3261e", "#f6d9d6", COLOURS[2], 0.4
 _ROW_IN, _TERM_IN = 0.42, 2.4

@@ -28,7 +28,7 @@ from policy_inference.comparison.plain_json import plain
 JSON_FILE, HTML_FILE = "coverage.json", "coverage.html"
 DIGITS = 6
 _FIGURES = ("lowest", "highest", "mean", "std")
-_COLOURS = {"will do": "bold green", "will do, with gaps": "bold yellow", "will not do": "bold red"}
+_COLOURS = {"usable": "bold green", "usable, with gaps": "bold yellow", "not usable": "bold red"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,7 +93,7 @@ def write_json(found: Calibrated, file: Path) -> None:
         "source": found.name,
         "bundle": found.bundle.contract.name,
         "bundle_sha256": found.bundle.sha256,
-        "verdict": {"will_do": bool(verdict), **asdict(verdict)},
+        "verdict": {"usable": bool(verdict), **asdict(verdict)},
         "rows": coverage.rows,
         "different": coverage.different,
         "span_s": coverage.span_s,

@@ -55,7 +55,7 @@ def calibrate_chunks(
         form: `npy`: an array per input; `rknn`: the list of RKNN Toolkit2; `bpu_bin`, `bpu_npy`:
             the files of D-Robotics' compilers for bayes and for nash.
         force: Whether a folder that was made so may be replaced.
-        progress: Is told how many observations were taken.
+        progress: Gets how many observations were taken.
 
     Raises:
         ToolError: There are fewer observations, or the output cannot be written.

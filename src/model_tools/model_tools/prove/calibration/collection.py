@@ -34,7 +34,7 @@ class Collection:
         """Begin an empty one.
 
         Args:
-            folder: Where the file lies, though nobody sees it.
+            folder: Where the file lies, without a name there.
             batch: Rows in memory.
 
         Raises:

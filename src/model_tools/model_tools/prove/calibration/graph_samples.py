@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the graphs of a chunk policy get: observations, normalised by the code of the robot.
 
-Encoders get the normalised pictures of their cameras; the policy's graph gets normalised vectors,
-and the features that the encoders of the bundle make of the same pictures. All of it lies on the
-disk: two hundred pictures of two cameras in 640 x 480 are 1.5 GB.
+Encoders get the normalised images of their cameras; the policy's graph gets normalised vectors,
+and the features that the encoders of the bundle make of the same images. All of it lies on the
+disk: two hundred images of two cameras in 640 x 480 are 1.5 GB.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from model_tools.errors import ToolError
-from model_tools.files.rows import ChunkObservation, ObservationSource
+from model_tools.files.rows import ObservationSource, RecordedObservation
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.bundle.contract import Graph
 from policy_inference.comparison.rows import evenly
-from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
-from policy_inference.core.images import Picture
+from policy_inference.core.chunks.normalise import ImageNormaliser, VectorNormaliser
+from policy_inference.core.images import Image
 from policy_inference.interfaces import F64, Tensor
 
 DEFAULT_COUNT = 200
@@ -47,7 +47,7 @@ class GraphSamples:
         inputs: By input [samples, *shape without the batch axis], in the order of the graph; they
             lie on the disk.
         files: By input a name for each sample: in the folder of an input `state/0000000007`, for
-            the pictures of an encoder `laptop_0000000007`.
+            the images of an encoder `laptop_0000000007`.
     """
 
     inputs: Mapping[str, Tensor]
@@ -68,7 +68,7 @@ def collect_samples(
         source: Of the observations.
         count: Samples; an encoder gets as many of each of its cameras.
         folder: Where the samples are kept.
-        progress: Is told how far it is.
+        progress: Gets how many observations were taken, and of how many.
 
     Returns:
         Samples by name of the graph.
@@ -112,7 +112,7 @@ def collect_samples(
             source.observations(evenly(source.count, count).tolist())
         ):
             for one in cameras:
-                one.take(sample, observation.pictures[one.name])
+                one.take(sample, observation.images[one.name])
             for tensor, normaliser, value_of in vectors:
                 policy[tensor][sample] = normaliser.apply(value_of(observation))
             progress(sample + 1, count)
@@ -123,7 +123,7 @@ def collect_samples(
 
 
 def count_of(source: ObservationSource, wanted: int | None) -> int:
-    """Return how many observations to take: what is wanted, else the usual number or all.
+    """Return how many observations to take: `wanted`, else the usual number or all.
 
     Raises:
         ToolError: The source has fewer, or none.
@@ -146,20 +146,20 @@ def count_of(source: ObservationSource, wanted: int | None) -> int:
 
 
 class _Camera:
-    """A camera whose pictures the policy's graph takes."""
+    """A camera whose images the policy's graph takes."""
 
     def __init__(self, name: str, camera: Camera, policy: Mapping[str, Tensor]) -> None:
         self.name, self._rows = name, policy[camera.tensor]
         self._buffer = np.zeros((1, *self._rows.shape[1:]), self._rows.dtype)
-        self._normaliser = PictureNormaliser(camera, self._buffer)
+        self._normaliser = ImageNormaliser(camera, self._buffer)
 
-    def take(self, sample: int, picture: Picture) -> None:
-        self._normaliser.apply(picture)
+    def take(self, sample: int, image: Image) -> None:
+        self._normaliser.apply(image)
         self._rows[sample] = self._buffer[0]
 
 
 class _EncodedCamera:
-    """A camera of whose pictures an encoder makes features for the policy's graph."""
+    """A camera of whose images an encoder makes features for the policy's graph."""
 
     def __init__(
         self,
@@ -172,13 +172,13 @@ class _EncodedCamera:
     ) -> None:
         self.name, self._encoder = name, encoder
         (self._buffer,), (self._made,) = encoder.inputs.values(), encoder.outputs.values()
-        self._normaliser = PictureNormaliser(camera, self._buffer)
+        self._normaliser = ImageNormaliser(camera, self._buffer)
         # One of each camera in turn: what a tool looks at first is of all of them.
         self._rows = next(iter(rows.values()))[cameras.index(name) :: len(cameras)]
         self._features = policy[camera.tensor]
 
-    def take(self, sample: int, picture: Picture) -> None:
-        self._normaliser.apply(picture)
+    def take(self, sample: int, image: Image) -> None:
+        self._normaliser.apply(image)
         self._rows[sample] = self._buffer[0]
         self._encoder.run()
         self._features[sample] = self._made[0]
@@ -186,7 +186,7 @@ class _EncodedCamera:
 
 def _vectors(
     contract: ChunkContract,
-) -> Iterator[tuple[str, VectorNormaliser, Callable[[ChunkObservation], F64]]]:
+) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
     """Yield tensor and normaliser of each vector that the policy sees, and what reads it."""
     if contract.state is not None:
         state = contract.state

@@ -88,7 +88,7 @@ def _hashes(rows: Records, contract: JointContract) -> Iterator[int]:
 
 
 class _State:
-    """Counts what is told by fields of the robot's state."""
+    """Counts what the fields of the robot's state show."""
 
     def __init__(self, bundle: JointBundle, sensed: Sequence[str]) -> None:
         self._fields, self._contract = Fields(bundle, sensed), bundle.contract

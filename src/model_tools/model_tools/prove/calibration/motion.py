@@ -241,8 +241,8 @@ def moved_elsewhere(found: RowMotion) -> Iterator[str]:
         yield (
             f"the joints do not go where this policy sends them (correlation {mean:.2f} on "
             f"average, {_listed(worst)}): see the names and signs of joints, as left and right "
-            "that are exchanged; or another controller was at work, or nobody recorded its "
-            "commands"
+            "that are exchanged; or another controller was at work, or its commands were not "
+            "recorded"
         )
 
 

@@ -32,7 +32,7 @@ class EnvironmentSource:
         """Prepare; nothing runs before `rows`.
 
         Args:
-            bundle: Its reference model gets every observation, and acts where nobody else does.
+            bundle: Its reference model gets every observation, and acts where no other model does.
             environment: `module:function` that makes it.
             steps: To take.
             policy: `module:Class` of what acts instead of the model.

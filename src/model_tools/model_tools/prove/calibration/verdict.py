@@ -163,7 +163,7 @@ def _warnings(found: RowCoverage) -> Iterator[str]:
 def _notes(found: RowCoverage) -> Iterator[str]:
     if found.far is None:
         yield (
-            "the bundle has no nominal figures, so that nothing tells whether values are healthy"
+            "the bundle has no nominal figures, so it is unknown whether values are healthy"
             " (model_tools complete --simulate, --rollout or --bag)"
         )
     if found.still is None:

@@ -28,9 +28,9 @@ class Candidate(Generic[B]):
         bundle: Its bundle.
         backend: The back end that runs it.
         options: Of the back end.
-        entries: What the contract says of each model's file, by the key of the model; for a back
-            end that builds from another's artifact, of that one, with the precision of what is
-            built.
+        entries: The contract's entry for each model's file, by the key of the model; for a back
+            end that builds from another's artifact, the entry of that one, with the precision
+            of what is built.
         size_bytes: Of all files.
     """
 

@@ -65,14 +65,14 @@ class ChunkReport:
         return [graphs, outputs]
 
     def warnings(self, found: Sequence[Compared]) -> list[str]:
-        """Return what to do where artifacts of 8 bits were judged by drawn pictures alone."""
+        """Return what to do where artifacts of 8 bits were judged by drawn images alone."""
         coarse = [
             one.candidate.label for one in found if judged_by_walking(one.candidate.precision)
         ]
         if not coarse or any(rows.source != DRAWN for rows in found[0].on_rows):
             return []
         return [
-            f"{', '.join(dict.fromkeys(coarse))}: the pictures of the golden rows are drawn, which "
+            f"{', '.join(dict.fromkeys(coarse))}: the images of the golden rows are drawn, which "
             "is no fair test of so few bits; compare on frames of the training: --dataset DATASET "
             "(or a recording)"
         ]
@@ -166,7 +166,7 @@ def _section(found: Sequence[Compared], index: int) -> Iterator[str]:
     )
     unjudged = ", ".join(label for label, on_rows in entries if not on_rows.judged)
     if unjudged:
-        yield f"<p>Not judged here, since the pictures are drawn: {escape(unjudged)}.</p>"
+        yield f"<p>Not judged here, since the images are drawn: {escape(unjudged)}.</p>"
     others = [(label, on_rows.action) for label, on_rows in entries[1:]]
     yield panel(plots.error_by_value(others)) + panel(plots.cosine_by_row(others))
     for label, on_rows in entries[1:]:

@@ -104,7 +104,7 @@ class ChunkComparison:
             BundleError: The bundle states no limits, and nothing is known of the precision.
         """
         bundle, source = candidate.bundle, one.rows.source
-        # What nobody recorded, the reference says.
+        # The reference gives what was not recorded.
         chunks = one.rows.outputs.get(GOLDEN_CHUNK, said[GOLDEN_CHUNK])
         features = {name: array for name, array in said.items() if name.startswith(FEATURES)}
         differences = _KIND.differences(bundle, found, {GOLDEN_CHUNK: chunks, **features})
@@ -151,9 +151,9 @@ def _read(contract: ChunkContract, place: Path, topics: Mapping[str, str] | None
     source = open_source(contract, place, topics)
     arrays: dict[str, list[Tensor]] = {}
     for one in source.observations(evenly(source.count, MOST_ROWS).tolist()):
-        for name, picture in one.pictures.items():
+        for name, image in one.images.items():
             arrays.setdefault(f"{GOLDEN_CAMERA}{name}", []).append(
-                fitted(contract.cameras[name], picture)
+                fitted(contract.cameras[name], image)
             )
         for key, values in ((GOLDEN_STATE, one.state), (GOLDEN_ENVIRONMENT, one.environment_state)):
             if values is not None:

@@ -38,7 +38,7 @@ class ComparisonReport(Protocol):
 
     Attributes:
         kind: What the figures call such policies; empty for joint policies.
-        explanation: What the page says of the whole comparison.
+        explanation: What the page says about the whole comparison.
     """
 
     kind: str

@@ -76,7 +76,7 @@ class JointComparison:
             BundleError: The bundle states no limits, and nothing is known of the precision.
         """
         bundle, source = candidate.bundle, one.rows.source
-        # What nobody recorded, the reference says.
+        # The reference gives what was not recorded.
         expected = one.rows.outputs or {name: said[name] for name in bundle.contract.model.outputs}
         differences = _KIND.differences(bundle, one.of(found), one.of(expected), one.judged)
         return OnRows(

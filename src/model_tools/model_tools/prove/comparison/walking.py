@@ -43,7 +43,7 @@ class Walked:
 
     @property
     def standing(self) -> bool:
-        """Whether it was told to stand."""
+        """Whether the command was to stand."""
         return not any(self.command)
 
 

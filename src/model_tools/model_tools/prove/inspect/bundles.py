@@ -217,7 +217,7 @@ def describe_reports(contract: AnyContract, path: Path, report: InspectionReport
 
 
 def _verdict(content: Node, sha256: str) -> tuple[str, bool]:
-    """Return what a report says of the model with this hash, and whether that is no good."""
+    """Return what a report says about the model with this hash, and whether that is bad."""
     if content.get("artifacts") is not None:
         return _of_comparison(content, sha256)
     if content.get("outcomes") is not None:

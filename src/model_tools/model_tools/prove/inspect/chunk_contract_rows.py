@@ -36,7 +36,7 @@ from policy_inference.errors import BundleError
 from policy_inference.interfaces import F64, Tensor
 
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Mean and standard deviation of the channels, with which LeRobot trains unless told otherwise."""
+"""Mean and standard deviation of the channels, with which LeRobot trains by default."""
 _RANGES = {"range_m100_100": (-100.0, 100.0), "range_0_100": (0.0, 100.0)}
 _BEYOND, _SMALL = 1.0, 4.0
 """What a predicted value may lie outside its range; what is little in degrees, and not in rad."""
@@ -168,7 +168,7 @@ def oddities(contract: ChunkContract, folder: Path) -> Iterator[str]:
     ):
         if vector is not None:
             yield from _of_units(contract, what, vector, rows.get(name))
-    yield from _of_pictures(contract, rows)
+    yield from _of_images(contract, rows)
 
 
 def _of_statistics(contract: ChunkContract) -> Iterator[str]:
@@ -212,7 +212,7 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
         statistics = (*(camera.normalisation.mean or ()), *(camera.normalisation.max or ()))
         if max(statistics, default=0.0) > 1.0:
             yield (
-                f"camera {name}: statistics up to {max(statistics):g}, pictures are 0 to 1: "
+                f"camera {name}: statistics up to {max(statistics):g}, images are 0 to 1: "
                 "taken of 0 to 255?"
             )
     for (one, first), (other, second) in combinations(contract.cameras.items(), 2):
@@ -226,7 +226,7 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
             yield (
                 f"cameras {one} and {other}: equal size and statistics, so no figure shows them "
                 "swapped where a policy treats all cameras alike, as ACT does; look at a "
-                "picture of each topic"
+                "image of each topic"
             )
 
 
@@ -275,12 +275,12 @@ def _reach(vector: JointVector, golden: Tensor | None) -> tuple[F64, F64]:
     return rows.min(axis=0), rows.max(axis=0)
 
 
-def _of_pictures(contract: ChunkContract, rows: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield cameras whose golden pictures would prove nothing about the wiring."""
+def _of_images(contract: ChunkContract, rows: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield cameras whose golden images would prove nothing about the wiring."""
     for one, other in combinations(contract.cameras, 2):
         first, second = (rows.get(f"{GOLDEN_CAMERA}{name}") for name in (one, other))
         if first is not None and second is not None and np.array_equal(first, second):
             yield (
-                f"golden rows: the pictures of {one} and {other} are the same, which cannot "
+                f"golden rows: the images of {one} and {other} are the same, which cannot "
                 "show swapped cameras"
             )

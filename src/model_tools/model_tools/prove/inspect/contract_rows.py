@@ -23,7 +23,7 @@ from policy_inference.bundle.contract import (
     PhaseStand,
     Term,
 )
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.interfaces import F64
 
 
@@ -220,7 +220,7 @@ def _normalisation(observation: Observation) -> str:
     return f"{stated.file}: (x - mean) / std, std at least {stated.std_floor:g}{clip}"
 
 
-def bounds(limits: Limits) -> str:
+def bounds(limits: ComparisonLimits) -> str:
     """Return the bounds that are stated."""
     open_loop = asdict(limits)
     closed_loop = open_loop.pop("closed_loop") or {}

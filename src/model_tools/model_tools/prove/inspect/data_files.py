@@ -57,7 +57,7 @@ def inspect_arrays(path: Path) -> InspectionReport:
 
 
 def _add_verdict(arrays: Mapping[str, Tensor], report: InspectionReport) -> None:
-    """Add what the file says of its rows, where `calibrate` made it."""
+    """Add the verdict that the file holds about its rows, where `calibrate` made it."""
     if PROVENANCE not in arrays:
         return
     kept = kept_in(arrays[PROVENANCE])

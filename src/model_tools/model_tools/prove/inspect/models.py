@@ -218,7 +218,7 @@ def is_engine(path: Path) -> bool:
 
 
 def inspect_engine(path: Path) -> InspectionReport:
-    """Return what can be told from outside.
+    """Return what can be seen from outside.
 
     Raises:
         ToolError: It is a text.

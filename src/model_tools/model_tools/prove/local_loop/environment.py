@@ -39,7 +39,7 @@ class EnvironmentStep:
 
 
 class UsersEnvironment:
-    """An environment with gymnasium's API or the old one, told apart by what it returns.
+    """An environment with gymnasium's API or the old one, recognised by what it returns.
 
     Attributes:
         name: The `module:function` that made it.

@@ -128,7 +128,7 @@ def show_judged(judged: Judged) -> None:
     table.add_column(overflow="fold")
     for name, value in _lines(judged):
         table.add_row(name, value)
-    # Of any width where nobody looks, so that a log keeps whole lines.
+    # Wide where the output is no terminal, so that a log keeps whole lines.
     console = Console()
     Console(width=None if console.is_terminal else 200).print(table, highlight=False)
 

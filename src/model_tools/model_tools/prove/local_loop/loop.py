@@ -180,7 +180,7 @@ class Fed:
         if not (np.isfinite(self._output).all() and self._state.is_finite()):
             raise ToolError(
                 f"{self._path}: {self._backend.name}: expected finite outputs, found "
-                f"others at step {self._steps}"
+                f"NaN or infinity at step {self._steps}"
             )
         self._steps += 1
         return self._output.astype(np.float32).reshape(-1)

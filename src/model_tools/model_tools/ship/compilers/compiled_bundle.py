@@ -33,7 +33,7 @@ from policy_inference.bundle.bundle import (
     stated_hashes,
 )
 from policy_inference.bundle.contract import Artifact, Calibration, File
-from policy_inference.bundle.expected import Limits
+from policy_inference.bundle.expected import ComparisonLimits
 from policy_inference.bundle.load import load_bundle, parse_contract
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.interfaces import Tensor
@@ -140,7 +140,7 @@ def _precheck(compiler: Compiler, orders: Sequence[CompileOrder]) -> None:
 def _artifacts(
     backend: str, order: CompileOrder, made: Made, folder: Path, samples: Path | None
 ) -> dict[str, Artifact]:
-    """Return what the contract of a bundle in `folder` says of each file, by back end."""
+    """Return the entries of a contract for each file of a bundle in `folder`, by back end."""
     how, calibration, found = made.how, None, dict[str, Artifact]()
     if samples is not None and order.samples is not None:
         how += f" of {samples.name}"
@@ -188,16 +188,16 @@ def _enter(folder: Path, made: Mapping[str, Mapping[str, Artifact]]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def _limits_of_walking(contract: AnyContract, made: Collection[str]) -> dict[str, Limits]:
+def _limits_of_walking(contract: AnyContract, made: Collection[str]) -> dict[str, ComparisonLimits]:
     limits = dict(contract.limits)
     for backend in made:
         former = limits.pop(backend, None)
         if former is not None and former.closed_loop is not None:
-            limits[backend] = Limits(closed_loop=former.closed_loop)
+            limits[backend] = ComparisonLimits(closed_loop=former.closed_loop)
     return limits
 
 
-def _set(text: str, key: str, entries: Mapping[str, Artifact | Limits | File]) -> str:
+def _set(text: str, key: str, entries: Mapping[str, Artifact | ComparisonLimits | File]) -> str:
     try:
         return set_section(text, key, dict(entries)) if entries else remove_section(text, key)
     except ValueError as error:

@@ -69,7 +69,7 @@ class CompileOrder:
         golden: Rows of the inputs to prove with what was made, [rows, *shape without the batch
             axis]; None where there are none of this graph.
         sample_files: By input the name of each sample, for tools that read them from files; none
-            where their number will do.
+            where their number is enough.
         options: Values by name, among those of the compiler.
         force: Whether folders that options name may be replaced.
     """

@@ -245,7 +245,7 @@ def test_repeated_and_earlier_stamps_are_not_new(bundle: JointBundle, rows_of: R
         ),
         (
             joint_states(every(10, 1000, 1060), position=np.array([math.nan, 0.0])),
-            r"at 1\.000 s: expected finite values, found others in joint_pos",
+            r"at 1\.000 s: expected finite values, found NaN or infinity in joint_pos",
         ),
         (
             [*joint_states(every(10, 5000, 5060)), *joint_states([3 * S], log_ns=3 * S)],

@@ -17,7 +17,7 @@ from rosbags.rosbag2 import StoragePlugin
 
 from model_tools.errors import ToolError
 from model_tools.files.observation_sources import open_source
-from model_tools.files.rows import ChunkObservation
+from model_tools.files.rows import RecordedObservation
 from model_tools.prove.calibration.graph_samples import collect_samples
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract, Pairing
@@ -65,7 +65,7 @@ def images(
     size: tuple[int, int] = (16, 24),
     encoding: str = "rgb8",
 ) -> Bags:
-    """Say pictures whose red is the time in 10 ms, green 50, blue 100."""
+    """Say images whose red is the time in 10 ms, green 50, blue 100."""
     said = []
     for time_ns in times_ns:
         colour = [time_ns // (10 * MS) % 256, 50, 100]
@@ -118,7 +118,7 @@ def record(folder: Path, *parts: Bags, **given: Any) -> Path:
     return write_bag(folder / "bag", said, **given)
 
 
-def everything(contract: ChunkContract, bag: Path, **topics: str) -> list[ChunkObservation]:
+def everything(contract: ChunkContract, bag: Path, **topics: str) -> list[RecordedObservation]:
     source = open_source(contract, bag, topics)
     return list(source.observations(range(source.count)))
 
@@ -143,9 +143,9 @@ def test_each_tick_has_the_newest_of_every_input_before_it(
     assert [one.number for one in found] == list(range(len(ticks_ms)))
     for one, tick_ms in zip(found, ticks_ms, strict=True):
         laptop_ms, phone_ms = tick_ms - (tick_ms - 1010) % 30, tick_ms - (tick_ms - 1000) % 40
-        assert one.pictures["laptop"].shape == (16, 24, 3)
-        assert one.pictures["laptop"][3, 4].tolist() == [laptop_ms // 10 % 256, 50, 100]
-        assert one.pictures["phone"][3, 4].tolist() == [phone_ms // 10 % 256, 50, 100]
+        assert one.images["laptop"].shape == (16, 24, 3)
+        assert one.images["laptop"][3, 4].tolist() == [laptop_ms // 10 % 256, 50, 100]
+        assert one.images["phone"][3, 4].tolist() == [phone_ms // 10 % 256, 50, 100]
         degrees = math.degrees(tick_ms / 1000)
         assert one.state is not None
         np.testing.assert_allclose(one.state, [degrees, -degrees, 50.0], atol=1e-3)
@@ -166,8 +166,8 @@ def test_each_tick_has_what_is_of_the_time_of_the_frames(
     found = everything(contract, bag)
 
     for one, tick_ms in zip(found, range(1000, 2001, 50), strict=True):
-        assert one.pictures["phone"][3, 4, 0] == (tick_ms - 40) // 10 % 256
-        assert one.pictures["laptop"][3, 4, 0] == (tick_ms - 20) // 10 % 256
+        assert one.images["phone"][3, 4, 0] == (tick_ms - 40) // 10 % 256
+        assert one.images["laptop"][3, 4, 0] == (tick_ms - 20) // 10 % 256
         measured_ms = max(1000, tick_ms - 50)
         assert one.state is not None
         np.testing.assert_allclose(one.state[0], math.degrees(measured_ms / 1000), atol=1e-3)
@@ -184,7 +184,7 @@ def test_by_the_rule_newest_messages_count_when_they_were_recorded(
     bag = record(tmp_path, joints(every(10, 1000, 2000)), late)
     pairs = {
         pairing.rule: [
-            (round(math.radians(one.state[0]) * 1000), int(one.pictures["phone"][0, 0, 0]))
+            (round(math.radians(one.state[0]) * 1000), int(one.images["phone"][0, 0, 0]))
             for one in everything(dataclasses.replace(contract, pairing=pairing), bag)
             if one.state is not None
         ]
@@ -206,9 +206,9 @@ def test_chosen_ticks_are_those_of_all(contract: ChunkContract, tmp_path: Path) 
 
     for one in source.observations([2, 3, 17]):
         expected = whole[one.number]
-        for camera, picture in one.pictures.items():
-            np.testing.assert_array_equal(picture, expected.pictures[camera])
-            assert picture[0, 0, 1:].tolist() == [50, 100]
+        for camera, image in one.images.items():
+            np.testing.assert_array_equal(image, expected.images[camera])
+            assert image[0, 0, 1:].tolist() == [50, 100]
         np.testing.assert_array_equal(one.state, expected.state)
 
 
@@ -297,7 +297,7 @@ PHONE = phones(GOOD)
         (
             (joints(GOOD), images(GOOD, size=(17, 24)), PHONE),
             {},
-            "/laptop/image_raw at 1.000 s: expected a picture of 24 x 16 pixels, found 24 x 17",
+            "/laptop/image_raw at 1.000 s: expected an image of 24 x 16 pixels, found 24 x 17",
         ),
         (
             (joints(GOOD), images(GOOD, encoding="32FC1"), PHONE),
@@ -334,8 +334,8 @@ def test_what_does_not_fit_is_named(
 def test_a_camera_of_another_name_is_chosen_by_the_user(
     contract: ChunkContract, tmp_path: Path
 ) -> None:
-    bag = record(tmp_path, joints(GOOD), images(GOOD), compressed(GOOD, "/wrist/picture"))
+    bag = record(tmp_path, joints(GOOD), images(GOOD), compressed(GOOD, "/wrist/image"))
 
-    found = everything(contract, bag, **{"phone/image_raw": "/wrist/picture"})
+    found = everything(contract, bag, **{"phone/image_raw": "/wrist/image"})
 
-    assert found[0].pictures["phone"][0, 0].tolist() == [100, 50, 100]
+    assert found[0].images["phone"][0, 0].tolist() == [100, 50, 100]

@@ -63,7 +63,7 @@ def test_repeated_and_earlier_stamps_are_not_new() -> None:
     assert not ordering.late
 
 
-def test_stamps_that_begin_anew_end_the_order() -> None:
+def test_stamps_that_begin_again_end_the_order() -> None:
     ordering = Ordering(["a"], HOLD_NS)
     ordering.put(
         [

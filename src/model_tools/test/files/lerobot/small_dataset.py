@@ -30,15 +30,15 @@ def state(episode: int, frame: int) -> F32:
     return np.asarray(waves * [20, 15, 25] + [1, 5, 40], np.float32)
 
 
-def picture(camera: int, episode: int, frame: int) -> npt.NDArray[np.uint8]:
-    """Return a picture that says which it is: its red, green and blue are about those numbers."""
+def image(camera: int, episode: int, frame: int) -> npt.NDArray[np.uint8]:
+    """Return an image that says which it is: its red, green and blue are about those numbers."""
     found = np.empty((HEIGHT, WIDTH, 3), np.uint8)
     found[:] = colour(camera, episode, frame)
     return found
 
 
 def colour(camera: int, episode: int, frame: int) -> tuple[int, int, int]:
-    """Return the colour of a picture."""
+    """Return the colour of an image."""
     return 40 + 60 * camera, 60 + 50 * episode, 40 + 9 * frame % 180
 
 
@@ -59,7 +59,7 @@ def write_dataset(
         lengths: Of the episodes.
         cameras: Their names.
         codec: Of the videos.
-        stored: `video`, `bytes` for pictures in the rows, or `paths` for such in files.
+        stored: `video`, `bytes` for images in the rows, or `paths` for such in files.
         fps: Frames per second.
         per_file: Episodes in a file of rows, and of a video.
     """
@@ -150,7 +150,7 @@ def _rows(
     for camera, name in enumerate(cameras):
         entries = []
         for frame in range(length):
-            _, png = cv2.imencode(".png", picture(camera, episode, frame)[..., ::-1])
+            _, png = cv2.imencode(".png", image(camera, episode, frame)[..., ::-1])
             content, path = png.tobytes(), f"images/{name}/{episode}-{frame}.png"
             if stored == "paths":
                 (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +167,7 @@ def _write_video(file: Path, frames: Sequence[tuple[int, int, int]], codec: str,
         stream: Any = container.add_stream(codec, rate=fps, options={"crf": "30", "g": "2"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         for which in frames:
-            frame = av.VideoFrame.from_ndarray(picture(*which), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(image(*which), format="rgb24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
 

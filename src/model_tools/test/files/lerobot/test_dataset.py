@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A LeRobot dataset gives the rows and pictures that were recorded, and says what it lacks."""
+"""A LeRobot dataset gives the rows and images that were recorded, and says what it lacks."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def test_each_frame_is_that_of_its_episode(tmp_path: Path, codec: str, stored: s
 
     assert [episode.length for episode in dataset.episodes] == [12, 9, 15]
     for episode in dataset.episodes:
-        for frame, picture in enumerate(dataset.images(PHONE, episode)):
+        for frame, image in enumerate(dataset.images(PHONE, episode)):
             np.testing.assert_allclose(
-                picture.mean(axis=(0, 1)), colour(1, episode.index, frame), atol=3.5
+                image.mean(axis=(0, 1)), colour(1, episode.index, frame), atol=3.5
             )
         assert frame == episode.length - 1
 
@@ -246,7 +246,7 @@ def test_a_camera_or_vector_that_is_missing_is_named_with_those_there(tmp_path: 
         dataset.rows(dataset.episodes[0], ["effort"])
 
 
-def test_a_broken_picture_is_named(tmp_path: Path) -> None:
+def test_a_broken_image_is_named(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path, stored="paths")
     file = folder / "images/phone/1-4.png"
     file.write_bytes(file.read_bytes()[:60])
@@ -283,23 +283,23 @@ def test_a_dataset_of_lerobot_is_read(shared_data: Path) -> None:
         for name, wanted in (("observation.state", expected[:-1]), ("action", expected[1:])):
             np.testing.assert_allclose(rows[name].astype(float), wanted, atol=1e-5)
         for number, camera in enumerate(dataset.cameras):
-            pictures = [picture.astype(float) for picture in dataset.images(camera, episode)]
+            images = [one.astype(float) for one in dataset.images(camera, episode)]
 
             def off(
                 shift: int,
                 number: int = number,
                 episode: int = episode.index,
-                pictures: list[F64] = pictures,
+                images: list[F64] = images,
             ) -> float:
                 return float(
                     np.mean(
                         [
                             np.abs(found - image(number, episode, t + shift, 48, 64)).mean()
-                            for t, found in enumerate(pictures)
+                            for t, found in enumerate(images)
                         ]
                     )
                 )
 
-            assert len(pictures) == episode.length
+            assert len(images) == episode.length
             assert off(0) < 3.0 < off(19)
             assert off(0) < off(3)

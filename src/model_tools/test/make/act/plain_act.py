@@ -24,8 +24,8 @@ class PlainAct:
             name.removeprefix("model."): array.astype(np.float64) for name, array in tensors.items()
         }
 
-    def chunk(self, vectors: Mapping[str, Tensor], pictures: Sequence[Tensor]) -> F64:
-        """Return the chunk [steps, actions] for normalised vectors [n] and pictures [3, h, w]."""
+    def chunk(self, vectors: Mapping[str, Tensor], images: Sequence[Tensor]) -> F64:
+        """Return the chunk [steps, actions] for normalised vectors [n] and images [3, h, w]."""
         t = self.tensors
         tokens = [t["encoder_latent_input_proj.bias"]]
         for name, layer in (
@@ -35,8 +35,8 @@ class PlainAct:
             if name in vectors:
                 tokens.append(self._linear(layer, vectors[name].astype(np.float64)))
         at = list(t["encoder_1d_feature_pos_embed.weight"])
-        for picture in pictures:
-            features = self.features(picture)
+        for image in images:
+            features = self.features(image)
             _, height, width = features.shape
             for row in range(height):
                 for column in range(width):
@@ -53,9 +53,9 @@ class PlainAct:
             x = self._layer(f"decoder.layers.{i}", x, steps, memory, positions)
         return self._linear("action_head", self._norm("decoder.norm", x))
 
-    def features(self, picture: Tensor) -> F64:
-        """Return the features [dim, h, w] of a normalised picture [3, height, width]."""
-        x = _pool(_relu(self._conv("conv1", "bn1", picture.astype(np.float64), 2, 3, 1)))
+    def features(self, image: Tensor) -> F64:
+        """Return the features [dim, h, w] of a normalised image [3, height, width]."""
+        x = _pool(_relu(self._conv("conv1", "bn1", image.astype(np.float64), 2, 3, 1)))
         name = self.config["vision_backbone"]
         for stage, blocks in enumerate(BLOCKS[name]):
             dilated = stage == 3 and self.config["replace_final_stride_with_dilation"]

@@ -101,10 +101,10 @@ def random_statistics(config: dict[str, Any]) -> Tensors:
     """Return mean, std, min and max of all features, by `feature.statistic`."""
     random, found = np.random.default_rng(1), Tensors()
     for name, feature in {**config["input_features"], **config["output_features"]}.items():
-        picture = feature["type"] == "VISUAL"
-        shape = (3, 1, 1) if picture else tuple(feature["shape"])
-        mean = random.uniform(0.3, 0.6, shape) if picture else random.uniform(-9.0, 9.0, shape)
-        std = random.uniform(0.2, 0.3, shape) if picture else random.uniform(5.0, 20.0, shape)
+        image = feature["type"] == "VISUAL"
+        shape = (3, 1, 1) if image else tuple(feature["shape"])
+        mean = random.uniform(0.3, 0.6, shape) if image else random.uniform(-9.0, 9.0, shape)
+        std = random.uniform(0.2, 0.3, shape) if image else random.uniform(5.0, 20.0, shape)
         for kind, values in (
             ("mean", mean),
             ("std", std),
@@ -135,7 +135,7 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the network's tensors by name, as LeRobot has them."""
     dim, wide, found = config["dim_model"], config["dim_feedforward"], dict[str, tuple[int, ...]]()
     inputs = config["input_features"]
-    pictures = [one for one in inputs.values() if one["type"] == "VISUAL"]
+    images = [one for one in inputs.values() if one["type"] == "VISUAL"]
 
     def linear(name: str, out: int, given: int) -> None:
         found[f"model.{name}.weight"], found[f"model.{name}.bias"] = (out, given), (out,)
@@ -172,7 +172,7 @@ def shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     norm("decoder.norm")
     linear("action_head", config["output_features"][ACTION]["shape"][0], dim)
     found["model.vae_encoder_cls_embed.weight"] = (1, dim)
-    if pictures:
+    if images:
         last = 2048 if config["vision_backbone"] in ("resnet50", "resnet101", "resnet152") else 512
         found["model.encoder_img_feat_input_proj.weight"] = (dim, last, 1, 1)
         found["model.encoder_img_feat_input_proj.bias"] = (dim,)

@@ -125,7 +125,7 @@ def test_a_bundle_says_what_the_checkpoint_knows(checkpoint: Path) -> None:
     bundle.verify()
 
 
-def test_golden_rows_are_what_the_files_answer_on_raw_pictures(checkpoint: Path) -> None:
+def test_golden_rows_are_what_the_files_answer_on_raw_images(checkpoint: Path) -> None:
     bundle, _ = exported(checkpoint)
     golden: Any = bundle.golden()
     assert golden["cameras.front"].dtype == np.uint8

@@ -60,7 +60,7 @@ def graphs_of(
 def answer(models: dict[str, onnx.ModelProto], config: dict[str, Any]) -> tuple[Any, Any]:
     """Return the graphs' chunk and the plain one for the same random inputs."""
     random, plain = np.random.default_rng(2), PlainAct(config, random_tensors(config))
-    inputs, feed, vectors, pictures = config["input_features"], {}, {}, []
+    inputs, feed, vectors, images = config["input_features"], {}, {}, []
     *encoders, policy = (
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         for model in models.values()
@@ -70,19 +70,19 @@ def answer(models: dict[str, onnx.ModelProto], config: dict[str, Any]) -> tuple[
             vectors[name] = random.standard_normal(inputs[name]["shape"][0], np.float32)
             feed[tensor] = vectors[name][np.newaxis]
     for name in (name for name in inputs if "images" in name):
-        picture = random.standard_normal(inputs[name]["shape"], np.float32)
-        pictures.append(picture)
+        image = random.standard_normal(inputs[name]["shape"], np.float32)
+        images.append(image)
         short = name.rpartition(".")[2]
         if not encoders:
-            feed[f"{short}_image"] = picture[np.newaxis]
+            feed[f"{short}_image"] = image[np.newaxis]
             continue
-        encoder = next(one for one in encoders if one.get_inputs()[0].shape == [1, *picture.shape])
-        (feed[f"{short}_features"],) = encoder.run(None, {"images": picture[np.newaxis]})
-        features = plain.features(picture)
+        encoder = next(one for one in encoders if one.get_inputs()[0].shape == [1, *image.shape])
+        (feed[f"{short}_features"],) = encoder.run(None, {"images": image[np.newaxis]})
+        features = plain.features(image)
         np.testing.assert_allclose(
             feed[f"{short}_features"][0], features, rtol=0.0, atol=1e-5 * np.abs(features).max()
         )
-    return policy.run(["Actions"], feed)[0][0], plain.chunk(vectors, pictures)
+    return policy.run(["Actions"], feed)[0][0], plain.chunk(vectors, images)
 
 
 # The deep ones take long, and no operator of theirs depends on the opset.

@@ -86,17 +86,17 @@ def opened(
 
 
 def rows_of(inputs: ModuleType, name: str, seed: int, size: int) -> dict[str, Tensor]:
-    pictures = {
+    images = {
         f"cameras.{camera}": inputs.image(k, seed)[np.newaxis]
         for k, camera in enumerate(CAMERAS[name])
     }
-    return {**pictures, "state": inputs.state(size, seed)[np.newaxis]}
+    return {**images, "state": inputs.state(size, seed)[np.newaxis]}
 
 
 @pytest.mark.parametrize(
     ("name", "opset"), [("so100_new", 11), ("so100_new", 19), ("so100_old", 19)]
 )
-def test_a_bundle_answers_as_lerobot_on_raw_pictures(
+def test_a_bundle_answers_as_lerobot_on_raw_images(
     shared_data: Path, inputs: ModuleType, checkpoints: Path, tmp_path: Path, name: str, opset: int
 ) -> None:
     golden = np.load(shared_data / "act" / "golden.npz")
@@ -134,7 +134,7 @@ def test_any_two_cameras_swapped_answer_something_else(
     for first, second in itertools.pairwise(names):
         swapped = {**rows, first: rows[second], second: rows[first]}
         assert np.abs(reference.normalised(swapped) - right).max() > 1000 * NORMALISED
-    # By name: the order in which the pictures come does not matter.
+    # By name: the order in which the images come does not matter.
     backwards = dict(reversed(rows.items()))
     np.testing.assert_array_equal(reference.normalised(backwards), right)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Channels that are zero for every picture are left out, and the features stay the same."""
+"""Channels that are zero for every image are left out, and the features stay the same."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def without_half(config: dict[str, Any]) -> Tensors:
     return tensors
 
 
-def features(model: onnx.ModelProto, picture: np.ndarray) -> np.ndarray:
+def features(model: onnx.ModelProto, image: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(
         model.SerializeToString(), providers=["CPUExecutionProvider"]
     )
-    return np.asarray(session.run(None, {"images": picture[np.newaxis]})[0][0])
+    return np.asarray(session.run(None, {"images": image[np.newaxis]})[0][0])
 
 
 @pytest.mark.slow
@@ -71,10 +71,10 @@ def test_half_a_network_is_a_quarter_as_large_and_sees_the_same(
 
     whole = graphs_of(tmp_path / "whole", config, random_tensors(config))[VISION]
     assert encoder.ByteSize() < 0.27 * whole.ByteSize()
-    picture = np.random.default_rng(2).standard_normal((3, 40, 64), np.float32)
-    expected = PlainAct(config, tensors).features(picture)
+    image = np.random.default_rng(2).standard_normal((3, 40, 64), np.float32)
+    expected = PlainAct(config, tensors).features(image)
     np.testing.assert_allclose(
-        features(encoder, picture), expected, rtol=0.0, atol=1e-5 * np.abs(expected).max()
+        features(encoder, image), expected, rtol=0.0, atol=1e-5 * np.abs(expected).max()
     )
 
 
@@ -86,10 +86,10 @@ def test_a_channel_that_some_block_uses_stays(tmp_path: Path) -> None:
 
     encoder = graphs_of(tmp_path, config, tensors)[VISION]
 
-    picture = np.random.default_rng(2).standard_normal((3, 40, 64), np.float32)
-    expected = PlainAct(config, tensors).features(picture)
+    image = np.random.default_rng(2).standard_normal((3, 40, 64), np.float32)
+    expected = PlainAct(config, tensors).features(image)
     np.testing.assert_allclose(
-        features(encoder, picture), expected, rtol=0.0, atol=1e-5 * np.abs(expected).max()
+        features(encoder, image), expected, rtol=0.0, atol=1e-5 * np.abs(expected).max()
     )
 
 

@@ -62,7 +62,7 @@ def test_what_names_do_not_say_is_asked_for(tmp_path: Path) -> None:
     assert draft.find("action.terms")[0]["scale"] == [0.25, 0.5]
 
 
-def test_a_counter_of_ticks_and_reference_outputs_are_told_apart(tmp_path: Path) -> None:
+def test_a_counter_of_ticks_and_reference_outputs_are_distinguished(tmp_path: Path) -> None:
     model = save_policy(
         tmp_path / "policy.onnx",
         11,

@@ -148,18 +148,18 @@ def test_rows_that_will_not_do_are_not_written_unless_asked_for(
         write(output, few, form=form, report=tmp_path / "report")
     assert not (tmp_path / output).exists()
     report = json.loads((tmp_path / "report" / "coverage.json").read_text("utf-8"))
-    assert report["verdict"]["will_do"] is False
+    assert report["verdict"]["usable"] is False
 
     write(output, few, form=form, allow_poor=True)
 
     if form == "npz":
         kept = kept_verdict(tmp_path / output)
         assert kept is not None
-        assert kept.words == "will not do"
+        assert kept.words == "not usable"
         assert "20 different rows" in kept.problems[0]
     else:
         said = json.loads((tmp_path / output / "calibration.json").read_text("utf-8"))
-        assert said["verdict"]["will_do"] is False
+        assert said["verdict"]["usable"] is False
 
 
 def test_the_report_is_one_page_that_needs_no_network(write: Calibrate, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def ends(camera: Camera) -> tuple[F64, F64]:
     return -mean / std, (1.0 - mean) / std
 
 
-def test_encoders_get_normalised_pictures_of_every_camera(tmp_path: Path, collect: Collect) -> None:
+def test_encoders_get_normalised_images_of_every_camera(tmp_path: Path, collect: Collect) -> None:
     bundle = bundle_at(tmp_path)
 
     samples = collect(bundle)[ENCODER]
@@ -84,7 +84,7 @@ def test_encoders_get_normalised_pictures_of_every_camera(tmp_path: Path, collec
 def test_values_are_in_the_range_of_the_statistics_and_not_of_pixels(
     tmp_path: Path, collect: Collect
 ) -> None:
-    """Pictures of 0 to 255 would spoil the ranges of a quantised model."""
+    """Images of 0 to 255 would spoil the ranges of a quantised model."""
     bundle = bundle_at(tmp_path)
 
     images = floats(collect(bundle)[ENCODER].inputs["images"])
@@ -94,7 +94,7 @@ def test_values_are_in_the_range_of_the_statistics_and_not_of_pixels(
     assert 0.5 < images.max() <= np.max(highs)
 
 
-def test_the_policy_graph_gets_the_features_of_the_same_pictures(
+def test_the_policy_graph_gets_the_features_of_the_same_images(
     tmp_path: Path, collect: Collect
 ) -> None:
     bundle = bundle_at(tmp_path)
@@ -137,7 +137,7 @@ def test_cameras_of_two_sizes_have_an_encoder_each(tmp_path: Path, collect: Coll
     assert samples[f"{ENCODER}_24x32"].files["images"][1] == "phone_0000000001"
 
 
-def test_a_policy_of_one_graph_gets_pictures_itself(tmp_path: Path, collect: Collect) -> None:
+def test_a_policy_of_one_graph_gets_images_itself(tmp_path: Path, collect: Collect) -> None:
     samples = collect(bundle_at(tmp_path, encoders=False))
 
     assert list(samples) == [POLICY]

@@ -27,7 +27,7 @@ def bundle(shared_data: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("recording", ["bag_mcap", "bag_sqlite3"])
-def test_a_recording_that_went_forward_and_left_will_do_with_gaps(
+def test_a_recording_that_went_forward_and_left_is_usable_with_gaps(
     shared_data: Path, bundle: Path, tmp_path: Path, recording: str
 ) -> None:
     source = shared_data / "legged" / "lite3" / recording
@@ -59,7 +59,7 @@ def test_a_recording_that_went_forward_and_left_will_do_with_gaps(
     assert found["rows"] == found["different"] == 800
 
 
-def test_the_whole_rollout_will_do(shared_data: Path, bundle: Path, tmp_path: Path) -> None:
+def test_the_whole_rollout_is_usable(shared_data: Path, bundle: Path, tmp_path: Path) -> None:
     rollout = shared_data / "legged" / "lite3" / "rollout_50hz.npz"
     assert (
         cli.main(

@@ -178,7 +178,7 @@ def test_swapped_cameras_are_named(reference: Path, tmp_path: Path) -> None:
     assert "largest error, against that with laptop and phone swapped" in failed(second)
 
 
-def test_cameras_whose_swap_nobody_can_see_are_said(tmp_path: Path) -> None:
+def test_cameras_whose_swap_cannot_be_seen_are_said(tmp_path: Path) -> None:
     statistics = {"mode": "mean_std", "mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2]}
     equal: Any = {
         "alike": True,
@@ -357,7 +357,7 @@ def test_dataset_is_compared_with_what_the_reference_says(tmp_path: Path) -> Non
     assert "largest error" in failed(third)
 
 
-def test_pictures_of_another_size_are_stretched_where_the_contract_says_so(tmp_path: Path) -> None:
+def test_images_of_another_size_are_stretched_where_the_contract_says_so(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data")
     resize: Any = {f"cameras.{name}.resize": True for name in ("laptop", "phone")}
     one = write_chunk_bundle(tmp_path / "one", sizes=SIZES, **resize)
@@ -387,7 +387,7 @@ def with_drawn_rows(folder: Path) -> Path:
     return folder
 
 
-def test_drawn_pictures_do_not_judge_few_bits_where_others_were_recorded(tmp_path: Path) -> None:
+def test_drawn_images_do_not_judge_few_bits_where_others_were_recorded(tmp_path: Path) -> None:
     data = write_dataset(tmp_path / "data")
     one = with_drawn_rows(write_chunk_bundle(tmp_path / "one", sizes=OF_DATASET))
     few = changed(tmp_path / "few", rounded(1 / 64), precision="int8", sizes=OF_DATASET)
@@ -404,7 +404,7 @@ def test_drawn_pictures_do_not_judge_few_bits_where_others_were_recorded(tmp_pat
     assert all(rows.judged and rows.checks for rows in first.on_rows)
 
 
-def test_drawn_pictures_alone_judge_and_are_said_to_be_unfair(
+def test_drawn_images_alone_judge_and_are_said_to_be_unfair(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     data = write_dataset(tmp_path / "data")

@@ -302,7 +302,7 @@ def test_a_file_is_not_compared_with_itself(reference: Path, tmp_path: Path) -> 
             artifacts(reference, other)
 
 
-def test_a_recorded_state_is_taken_only_where_rows_begin_anew(tmp_path: Path) -> None:
+def test_a_recorded_state_is_taken_only_where_rows_begin_again(tmp_path: Path) -> None:
     folder = make_bundle(tmp_path / "recurrent", recurrent=True)
     np.savez(
         tmp_path / "rollout.npz",

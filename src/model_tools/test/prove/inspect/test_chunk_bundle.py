@@ -82,7 +82,7 @@ def test_the_command_shows_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ),
         (
             {"cameras.phone.normalisation.mean": [127.0, 0.4, 0.4]},
-            "camera phone: statistics up to 127, pictures are 0 to 1: taken of 0 to 255?",
+            "camera phone: statistics up to 127, images are 0 to 1: taken of 0 to 255?",
         ),
         (EQUAL, "cameras laptop and phone: equal size and statistics, so no figure shows them "),
         ({"action.normalisation.mean": [0.0, 10.0, 130.0]}, "action gripper: values from "),
@@ -118,7 +118,7 @@ def test_degrees_that_look_like_radians_are_said(tmp_path: Path) -> None:
     )
 
 
-def test_golden_pictures_that_are_the_same_are_said(tmp_path: Path) -> None:
+def test_golden_images_that_are_the_same_are_said(tmp_path: Path) -> None:
     folder = write_chunk_bundle(tmp_path / "arm", sizes={"laptop": (8, 8), "phone": (8, 8)})
 
     def copied(arrays: dict[str, Tensor]) -> None:
@@ -127,7 +127,7 @@ def test_golden_pictures_that_are_the_same_are_said(tmp_path: Path) -> None:
     change_golden(folder, copied)
 
     assert inspect_path(folder).suspicions == [
-        "golden rows: the pictures of laptop and phone are the same, which cannot show swapped "
+        "golden rows: the images of laptop and phone are the same, which cannot show swapped "
         "cameras"
     ]
 

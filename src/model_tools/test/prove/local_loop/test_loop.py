@@ -91,7 +91,7 @@ def test_observations_are_normalised_as_the_bundle_states(tmp_path: Path, run: R
     )
 
 
-def test_episodes_are_counted_and_begun_anew_only_where_they_go_on(
+def test_episodes_are_counted_and_begun_again_only_where_they_go_on(
     tmp_path: Path, run: Runner
 ) -> None:
     environment = Gymnasium(length=4)
@@ -146,7 +146,9 @@ def test_a_model_that_gives_no_finite_output_does_not_act(tmp_path: Path, run: R
         arrays["b1"][1] = np.nan
 
     environment = Gymnasium()
-    with pytest.raises(ToolError, match="onnx: expected finite outputs, found others at step 0"):
+    with pytest.raises(
+        ToolError, match="onnx: expected finite outputs, found NaN or infinity at step 0"
+    ):
         run(shown(tmp_path / "tiny", edit=spoil), environment, 4)
     assert not environment.actions
 

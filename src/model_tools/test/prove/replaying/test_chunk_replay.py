@@ -297,7 +297,7 @@ def test_another_description_is_the_same_function(tmp_path: Path, flown: Path) -
     assert found.judgement is Judgement.EXACT
 
 
-def test_another_machine_is_told(tmp_path: Path, flown: Path) -> None:
+def test_another_machine_is_reported(tmp_path: Path, flown: Path) -> None:
     def elsewhere(topic: str, message: Any) -> Any:
         return dataclasses.replace(message, host="robot") if topic == "flight_info" else message
 

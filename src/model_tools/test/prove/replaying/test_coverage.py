@@ -73,7 +73,7 @@ def test_without_most_of_a_run_the_rest_is_too_little(flown: Path) -> None:
     assert "outputs: too little of it could be judged, 10 of 30 ticks in RUN" in verdict(found)
 
 
-def test_without_any_tick_of_a_run_nobody_says_that_the_policy_did_not_run(
+def test_without_any_tick_of_a_run_no_report_says_that_the_policy_did_not_run(
     tmp_path: Path, bundle: JointBundle
 ) -> None:
     flight = SmallFlight(bundle)
@@ -96,7 +96,7 @@ def test_without_messages_of_the_sensors_the_state_is_not_proven(flown: Path) ->
     assert "without messages for joint_pos, joint_vel" in verdict(found)
 
 
-def test_a_velocity_command_of_long_ago_may_be_missing_and_is_told(tmp_path: Path) -> None:
+def test_a_velocity_command_of_long_ago_may_be_missing_and_is_reported(tmp_path: Path) -> None:
     flight = SmallFlight(seeing(tmp_path / "tiny", SEEING["command"]))
     flight.tick(velocity=(0.5, 0.0, -3.0))
     flight.stand_and_run(30)
@@ -105,7 +105,7 @@ def test_a_velocity_command_of_long_ago_may_be_missing_and_is_told(tmp_path: Pat
     assert verdict(found).endswith("without messages for velocity_command)")
 
 
-def test_limits_that_are_looser_than_the_contracts_are_told(flown: Path) -> None:
+def test_limits_that_are_looser_than_the_contracts_are_reported(flown: Path) -> None:
     def loosen(topic: str, message: Any) -> Any:
         for entry in message.settings if topic == "flight_info" else ():
             if entry.key == "limits.state_timeout_ns":
@@ -122,7 +122,9 @@ def test_limits_that_are_looser_than_the_contracts_are_told(flown: Path) -> None
 
 
 @pytest.mark.parametrize("value", ["9.9", "-1.0", "nan", None])
-def test_a_tilt_that_the_contract_does_not_allow_is_told(tmp_path: Path, value: str | None) -> None:
+def test_a_tilt_that_the_contract_does_not_allow_is_reported(
+    tmp_path: Path, value: str | None
+) -> None:
     flight = SmallFlight(
         load_bundle(
             edit(
@@ -150,7 +152,7 @@ def test_a_tilt_that_the_contract_does_not_allow_is_told(tmp_path: Path, value: 
     assert f"at most 0.5, as the contract says, found {value or 'none'}" in verdict(found)
 
 
-def test_limits_that_an_operator_has_tightened_are_told_and_fine(
+def test_limits_that_an_operator_has_tightened_are_reported_and_fine(
     tmp_path: Path, bundle: JointBundle
 ) -> None:
     flight = SmallFlight(bundle, StricterLimits(effort_scale=0.5))

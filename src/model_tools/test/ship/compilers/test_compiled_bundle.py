@@ -315,7 +315,7 @@ def test_taking_too_few_samples_is_refused(compiled: Compile, count: int) -> Non
         ({"observation": np.zeros((40, 6))}, "inputs obs, found the arrays observation"),
         ({"obs": np.zeros((40, 5))}, r"numbers \[40, 6\], found float64\[40, 5\]"),
         ({"obs": np.zeros((0, 6))}, r"numbers \['rows', 6\]"),
-        ({"obs": np.full((40, 6), np.nan)}, "finite values, found others in row 0"),
+        ({"obs": np.full((40, 6), np.nan)}, "finite values, found NaN or infinity in row 0"),
         ({"obs": np.full((40, 6), "a")}, "expected numbers"),
     ],
 )

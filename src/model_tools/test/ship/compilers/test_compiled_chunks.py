@@ -110,7 +110,7 @@ def test_all_graphs_are_compiled_and_answer_nearly_the_same(
 
 
 def test_wrong_ranges_spoil_the_chunks(compiled: Compile, worst: Worst, tmp_path: Path) -> None:
-    """Pictures of 0 to 255 in the place of normalised ones, as exporters have left them."""
+    """Images of 0 to 255 in the place of normalised ones, as exporters have left them."""
     good = worst(compiled())
     pixels = {"mode": "mean_std", "mean": [0.0] * 3, "std": [1 / 255] * 3}
     changes: dict[str, Any] = {f"cameras.{name}.normalisation": pixels for name in SIZES}
@@ -231,7 +231,7 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
             name="so100",
         )
     )
-    contract = folder / "policy.yaml"  # the dataset's pictures are smaller than those of training
+    contract = folder / "policy.yaml"  # the dataset's images are smaller than those of training
     contract.write_text(contract.read_text("utf-8").replace("resize: false", "resize: true"))
 
     request = CompileRequest(

@@ -347,7 +347,7 @@ def test_what_the_toolkit_refuses_is_a_sentence(
 
 
 @pytest.mark.parametrize("when", ["", "cp {0}/made $2/made.rknn; cp {0}/result $2/result.json;"])
-def test_a_toolkit_that_crashes_is_told_with_its_last_words(
+def test_a_toolkit_that_crashes_is_reported_with_its_last_words(
     compile_model: Compile, toolkit: Callable[..., None], tmp_path: Path, when: str
 ) -> None:
     """Also behind its work: what it did then is not to be trusted."""
@@ -362,7 +362,7 @@ def test_a_toolkit_that_crashes_is_told_with_its_last_words(
         compile_model()
 
 
-def test_a_python_that_lacks_what_the_toolkit_needs_is_told(
+def test_a_python_that_lacks_what_the_toolkit_needs_is_reported(
     compile_model: Compile, toolkit: Callable[..., None]
 ) -> None:
     toolkit(script="echo \"ModuleNotFoundError: No module named 'numpy'\" >&2; exit 1")
@@ -397,7 +397,7 @@ def test_complaints_of_the_native_compiler_are_warnings(
     ]
 
 
-def test_a_complaint_is_told_once() -> None:
+def test_a_complaint_is_reported_once() -> None:
     assert complaints(
         [
             "E RKNN: [1:2.3] slow layer",

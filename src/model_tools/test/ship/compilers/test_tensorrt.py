@@ -148,7 +148,7 @@ def test_the_model_that_onnx_runtime_quantises_for_itself_is_refused(
     TensorRtBackend(made, [obs], [actions], precision="int8", options={"build": "yes"}).close()
 
 
-def test_a_build_here_proves_it_and_is_told(
+def test_a_build_here_proves_it_and_is_reported(
     compiled: Compile, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     gpu = machine.install(monkeypatch, "10.3")

@@ -55,7 +55,7 @@ def lost(model: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", [link_out, link_to_hidden, link_to_what_prune_makes, copied, lost])
-def test_what_nobody_installed_is_found_by_verify(
+def test_what_was_not_installed_is_found_by_verify(
     root: Path, model: Path, harm: Callable[[Path], None], caplog: Caplog
 ) -> None:
     harm(model)

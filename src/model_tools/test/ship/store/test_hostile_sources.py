@@ -101,7 +101,7 @@ def test_a_file_that_becomes_a_link_meanwhile_is_not_read(tmp_path: Path, bundle
             source.open("data/notes")
 
 
-def test_hidden_links_are_nobodys_business(tmp_path: Path, bundles: Bundles) -> None:
+def test_hidden_links_are_ignored(tmp_path: Path, bundles: Bundles) -> None:
     bundle = bundles()
     (bundle / ".cache").symlink_to("/etc")
     assert run("install", bundle, "--root", tmp_path / "models") == 0

@@ -100,20 +100,20 @@ FORGED = {
     "another key": (
         by_another,
         "policy.yaml.sig: expected a signature of policy.yaml as it is, by",
-        "found one that does not fit",
+        "found an invalid signature",
     ),
     "altered": (
         altered,
         "policy.yaml.sig: expected a signature of policy.yaml as it is, by a key",
-        "found one that does not fit",
+        "found an invalid signature",
     ),
-    "no base64": (no_base64, "policy.yaml.sig: expected a signature in base64", "other content"),
+    "no base64": (no_base64, "policy.yaml.sig: expected a signature in base64", "other text"),
     "too short": (too_short, "policy.yaml.sig: expected a signature of policy", "does not fit"),
 }
 
 
 @pytest.mark.parametrize("kind", FORGED)
-def test_bundle_that_nobody_trusted_has_signed_is_refused_at_every_step(
+def test_bundle_without_a_trusted_signature_is_refused_at_every_step(
     tmp_path: Path, bundles: Bundles, keys: Keys, caplog: Caplog, kind: str
 ) -> None:
     (private, public), (other, _) = keys(), keys("other")

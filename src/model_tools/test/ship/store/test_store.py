@@ -284,7 +284,7 @@ def test_activation_after_a_rollback_forgets_what_was_left(root: Path, bundles: 
     assert in_use(root) == ("1.3.0", ["1.1.0", "1.0.0"])
 
 
-def test_version_that_somebody_linked_by_hand_counts(root: Path, bundles: Bundles) -> None:
+def test_version_that_was_linked_by_hand_counts(root: Path, bundles: Bundles) -> None:
     run("install", bundles("1.3.0"), "--root", root)
     link = root / NAME / "current"
     link.unlink()
@@ -315,7 +315,7 @@ def test_what_is_not_there_is_named(
     assert expected in said(caplog)
 
 
-def test_verify_says_what_is_whole_and_leaves_out_what_is_somebody_elses(
+def test_verify_says_what_is_whole_and_leaves_out_files_of_other_programs(
     root: Path, bundles: Bundles, caplog: Caplog
 ) -> None:
     caplog.set_level("INFO")

@@ -10,7 +10,7 @@ from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.core.chunks.observation_sync import JOINTS, FrameBuffer, ObservationSync
-from policy_inference.core.chunks.policy import Chunk, ChunkPolicy
+from policy_inference.core.chunks.policy import ChunkPolicy, InferredChunk
 from policy_inference.core.chunks.queue import (
     AsynchronousQueue,
     ChunkQueue,
@@ -46,12 +46,12 @@ class ChunkRuntime:
     worker: Worker
 
     @property
-    def chunks(self) -> deque[Chunk]:
+    def chunks(self) -> deque[InferredChunk]:
         """Finished chunks, the oldest first, to be popped from the left and published."""
         return self.policy.chunks
 
     def forget_frames(self) -> None:
-        """Forget all frames, after the clock began anew."""
+        """Forget all frames, after a clock reset."""
         for buffer in self.frames.values():
             buffer.clear()
 
@@ -71,7 +71,7 @@ def chunk_controller(
 
     The controller's inputs are `joint_states`, the topic of an environment state, and
     `camera_input` of each camera; their owner accepts or rejects messages there, and adds what
-    `core.images.frame_of` makes of a picture to `frames`.
+    `core.images.frame_of` makes of an image to `frames`.
 
     Args:
         bundle: Bundle whose contract holds.
@@ -90,9 +90,9 @@ def chunk_controller(
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
-    senses = ObservationSync(contract, state, inputs)
+    sync = ObservationSync(contract, state, inputs)
     policy = ChunkPolicy(
-        contract, queue_of(settings, contract), worker, senses, state["joint_pos"], clock
+        contract, queue_of(settings, contract), worker, sync, state["joint_pos"], clock
     )
     controller = Controller(
         contract,
@@ -105,7 +105,7 @@ def chunk_controller(
     )
     return ChunkRuntime(
         controller=controller,
-        frames=senses.frames,
+        frames=sync.frames,
         policy=policy,
         worker=worker,
     )

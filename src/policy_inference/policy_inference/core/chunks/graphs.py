@@ -8,31 +8,31 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.normalise import PictureNormaliser, Units, VectorNormaliser
+from policy_inference.core.chunks.normalise import ImageNormaliser, Units, VectorNormaliser
 from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.images import Picture, decode
+from policy_inference.core.images import Image, decode
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Backend, Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Observation:
+class ChunkObservation:
     """What a chunk policy sees at one time.
 
-    `pictures` are uint8 [height, width, 3] in RGB by the camera's name in the contract; `state`
+    `images` are uint8 [height, width, 3] in RGB by the camera's name in the contract; `state`
     [joints of the state] and `environment` are in the policy's own units, None where it takes none.
     """
 
-    pictures: Mapping[str, Picture]
+    images: Mapping[str, Image]
     state: F64 | None = None
     environment: F64 | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Eye:
+class _CameraInput:
     """A camera's way into the policy's graph."""
 
-    normaliser: PictureNormaliser
+    normaliser: ImageNormaliser
     encoder: tuple[Backend, Tensor] | None
     """With the array in which it leaves what it made."""
     tensor: Tensor
@@ -50,7 +50,7 @@ class ChunkGraphs:
             backends: An opened backend for each graph, by `graphs.NAME`; they stay the caller's.
         """
         self._policy = policy = backends[f"graphs.{contract.policy_graph}"]
-        self._eyes = dict[str, _Eye]()
+        self._cameras = dict[str, _CameraInput]()
         for name, camera in contract.cameras.items():
             tensor = policy.inputs[camera.tensor]
             encoder, buffer = None, tensor
@@ -58,8 +58,8 @@ class ChunkGraphs:
                 backend = backends[f"graphs.{camera.encoder}"]
                 (buffer,), (features,) = backend.inputs.values(), backend.outputs.values()
                 encoder = backend, features
-            self._eyes[name] = _Eye(
-                normaliser=PictureNormaliser(camera, buffer), encoder=encoder, tensor=tensor
+            self._cameras[name] = _CameraInput(
+                normaliser=ImageNormaliser(camera, buffer), encoder=encoder, tensor=tensor
             )
         self._state = self._environment = None
         if state := contract.state:
@@ -76,7 +76,7 @@ class ChunkGraphs:
         self._action = VectorNormaliser(action.normalisation, len(action.joints))
         self._chunk = policy.outputs[action.tensor]
 
-    def run(self, observation: Observation) -> F64:
+    def run(self, observation: ChunkObservation) -> F64:
         """Return the chunk [steps, actions] that answers an observation, in the policy's units.
 
         Raises:
@@ -85,18 +85,18 @@ class ChunkGraphs:
         self.write(observation)
         return self.predict()
 
-    def write(self, observation: Observation) -> None:
+    def write(self, observation: ChunkObservation) -> None:
         """Fill every input of the policy's graph; the encoders run for that.
 
         Raises:
             BackendError: A runtime failed.
         """
-        for name, eye in self._eyes.items():
-            eye.normaliser.apply(observation.pictures[name])
-            if eye.encoder is not None:
-                backend, features = eye.encoder
+        for name, camera in self._cameras.items():
+            camera.normaliser.apply(observation.images[name])
+            if camera.encoder is not None:
+                backend, features = camera.encoder
                 backend.run()
-                np.copyto(eye.tensor, features, casting="same_kind")
+                np.copyto(camera.tensor, features, casting="same_kind")
         for vector, values in (
             (self._state, observation.state),
             (self._environment, observation.environment),
@@ -134,7 +134,7 @@ class Inference:
         """Return the chunk [steps, actions], rad.
 
         Raises:
-            RobotError: A picture does not decode; says of which camera.
+            RobotError: An image does not decode; the error names its camera.
             BackendError: A runtime failed.
         """
         state = environment = None
@@ -142,14 +142,14 @@ class Inference:
             state = self._state_units.of_rad(sensed.fields["joint_pos"][self._joints])
         if self._environment:
             environment = sensed.fields[self._environment]
-        pictures = {name: _picture(name, sensed) for name in sensed.frames}
+        images = {name: _image(name, sensed) for name in sensed.frames}
         chunk = self._graphs.run(
-            Observation(pictures=pictures, state=state, environment=environment)
+            ChunkObservation(images=images, state=state, environment=environment)
         )
         return self._action_units.to_rad(chunk)
 
 
-def _picture(name: str, sensed: Snapshot) -> Picture:
+def _image(name: str, sensed: Snapshot) -> Image:
     try:
         return decode(sensed.frames[name])
     except RobotError as error:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from policy_inference.bundle.chunk_contract import Camera, JointUnit, Scaling
-from policy_inference.core.images import Picture
+from policy_inference.core.images import Image
 from policy_inference.interfaces import F32, F64, Tensor
 
 
@@ -29,8 +29,8 @@ class VectorNormaliser:
         return values * self._back_scale + self._back_offset
 
 
-class PictureNormaliser:
-    """Writes pictures of one camera into the input of a graph."""
+class ImageNormaliser:
+    """Writes images of one camera into the input of a graph."""
 
     def __init__(self, camera: Camera, out: Tensor) -> None:
         """Prepare the tables.
@@ -40,7 +40,7 @@ class PictureNormaliser:
             out: The backend's buffer [1, 3, height, width], float32 or float16.
         """
         self._size = camera.width, camera.height
-        self._tables = picture_tables(camera.normalisation)
+        self._tables = image_tables(camera.normalisation)
         self._out = out[0]
         shape = (camera.height, camera.width)
         self._channels = [np.zeros(shape, np.uint8) for _ in range(3)]
@@ -48,30 +48,30 @@ class PictureNormaliser:
         self._direct = out.dtype == np.float32 and out.flags.c_contiguous
         self._planes: F32 = np.zeros((3, *shape), np.float32) if not self._direct else out[0]
 
-    def apply(self, picture: Picture) -> None:
-        """Write a picture [h, w, 3]; one of another size is stretched to the camera's."""
-        if picture.shape[:2] != self._size[::-1]:
-            picture = resized(picture, self._size)
-        cv2.split(picture, self._channels)
+    def apply(self, image: Image) -> None:
+        """Write an image [h, w, 3]; one of another size is stretched to the camera's."""
+        if image.shape[:2] != self._size[::-1]:
+            image = resized(image, self._size)
+        cv2.split(image, self._channels)
         for channel, table, plane in zip(self._channels, self._tables, self._planes, strict=True):
             cv2.LUT(channel, table, plane)
         if not self._direct:
             self._out[:] = self._planes
 
 
-def picture_tables(scaling: Scaling) -> F32:
+def image_tables(scaling: Scaling) -> F32:
     """Return what the network takes for each value of a pixel [3 channels, 256]."""
     scale, offset = _forward(scaling, 3)
     values = np.arange(256) / 255.0
     return (values * scale[:, np.newaxis] + offset[:, np.newaxis]).astype(np.float32)
 
 
-def resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Return a picture stretched to width and height, averaged over areas where that is smaller."""
-    height, width = picture.shape[:2]
+def resized(image: Image, size: tuple[int, int]) -> Image:
+    """Return an image stretched to width and height, averaged over areas where that is smaller."""
+    height, width = image.shape[:2]
     smaller = size[0] <= width and size[1] <= height
     how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, size, interpolation=how), np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
 
 
 def _forward(scaling: Scaling, size: int) -> tuple[F64, F64]:

@@ -72,7 +72,7 @@ class FrameBuffer:
         )
 
     def clear(self) -> None:
-        """Forget all frames, after the clock began anew."""
+        """Forget all frames, after a clock reset."""
         self._recent.clear()
         self._forget_content()
 
@@ -97,7 +97,7 @@ class ObservationSync:
 
         Args:
             contract: Names the cameras, and states the rule.
-            state: Is filled elsewhere, before each `remember`.
+            state: Is filled elsewhere, before each `record_state`.
             inputs: Ages of what fills the state.
         """
         self._fields = {name: name.partition("external:")[2] or JOINTS for name in state.slices}
@@ -115,7 +115,7 @@ class ObservationSync:
             (state[field], inputs[name], recent[name]) for field, name in self._fields.items()
         ]
 
-    def remember(self, now_ns: int) -> None:
+    def record_state(self, now_ns: int) -> None:
         """Note the state of this tick, with the times at which it was measured."""
         for values, entry, recent in self._measured:
             measured_ns = entry.measured_ns
@@ -123,7 +123,7 @@ class ObservationSync:
         for buffer in self.frames.values():
             buffer.note_joints(self._joint_pos)
 
-    def sense(self, now_ns: int) -> Snapshot:
+    def snapshot(self, now_ns: int) -> Snapshot:
         """Return the newest observation.
 
         Raises:

@@ -26,8 +26,8 @@ _EXPECTED = (BackendError, RobotError, NoTargetError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Chunk:
-    """What an inference gave, for those who look on; nobody writes into it.
+class InferredChunk:
+    """What an inference gave, for observers, which only read it.
 
     `targets` [steps, actions] are in rad; step k is meant for `time_ns` + k periods, where
     `time_ns` is the observation's on the clock of the ticks.
@@ -46,7 +46,7 @@ class ChunkPolicy:
         contract: ChunkContract,
         queue: ChunkQueue,
         worker: Worker,
-        senses: ObservationSync,
+        sync: ObservationSync,
         joint_pos: F64,
         clock: Callable[[], int],
     ) -> None:
@@ -56,19 +56,19 @@ class ChunkPolicy:
             contract: States rate and actions.
             queue: Decides what is executed, and when a chunk is asked for.
             worker: Computes chunks.
-            senses: What the policy sees.
+            sync: What the policy sees.
             joint_pos: The field of the state [joints], rad.
             clock: That of the ticks.
         """
         self.action = ChunkCommand(contract)
         self.begins = True
-        self.chunks = deque[Chunk](maxlen=_CHUNKS)
+        self.chunks = deque[InferredChunk](maxlen=_CHUNKS)
         """Finished ones, the oldest first, to be popped from the left."""
         self.latency = LatencyWindow()
         """How long inferences took: decoding and all graphs."""
         self.oscillation = Oscillation(contract.joints.names, contract.period_ns)
         """Whether the arm swings about one position."""
-        self._queue, self._worker, self._senses = queue, worker, senses
+        self._queue, self._worker, self._sync = queue, worker, sync
         self._joint_pos, self._clock = joint_pos, clock
         self._period_ns = contract.period_ns
         self._ticks = TickCounter(contract.period_ns)
@@ -119,7 +119,7 @@ class ChunkPolicy:
         self._now_ns = self._clock()
         self._tick = max(self._tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
-        self._senses.remember(self._now_ns)
+        self._sync.record_state(self._now_ns)
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
@@ -144,7 +144,7 @@ class ChunkPolicy:
     def _ask(self) -> None:
         self._blind = None
         try:
-            sensed = self._senses.sense(self._now_ns)
+            sensed = self._sync.snapshot(self._now_ns)
         except NoTargetError as error:
             self._blind = error
         else:
@@ -181,7 +181,7 @@ class ChunkPolicy:
                 f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
                 f"chunk came, {passed} steps had passed, which is all that is executed of one"
             )
-        self.chunks.append(Chunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
+        self.chunks.append(InferredChunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:

@@ -205,7 +205,7 @@ _EARLY = 0.25
 
 
 class TickCounter:
-    """Tells which tick a time is, with jitter and after ticks that were left out.
+    """Finds the tick of a time, with jitter and after ticks that were left out.
 
     Late ticks are common and early ones are not, so the earliest phase seen is the true one.
     """

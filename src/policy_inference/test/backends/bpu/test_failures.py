@@ -127,7 +127,7 @@ def test_a_file_of_another_kind_is_refused_before_the_runtime_sees_it(
 
 
 @pytest.mark.parametrize(("cls", "suffix"), [(APART, ".hbm"), (PyeasyBackend, ".bin")])
-def test_model_for_another_march_is_told_by_what_the_library_writes(
+def test_model_for_another_march_is_recognised_by_what_the_library_writes(
     open_file: Open, linear: Path, board: Board, cls: Callable[..., BackendBase], suffix: str
 ) -> None:
     board(march="bernoulli2")
@@ -198,7 +198,9 @@ def test_what_the_vendor_says_becomes_cause_and_remedy(
         open_file(file)
 
 
-def test_a_core_that_this_board_lacks_is_told(open_file: Open, linear: Path, board: Board) -> None:
+def test_a_core_that_this_board_lacks_is_reported(
+    open_file: Open, linear: Path, board: Board
+) -> None:
     board(cores=1)
 
     with pytest.raises(
@@ -241,7 +243,7 @@ def test_python_of_the_older_package_is_named(open_file: Open, linear: Path, boa
         open_file(file, cls=PyeasyBackend)
 
 
-def test_size_that_the_older_runtime_refuses_is_told_by_what_it_writes(
+def test_size_that_the_older_runtime_refuses_is_recognised_by_what_it_writes(
     open_file: Open, linear: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = compiled(linear, ".bin")
@@ -260,7 +262,7 @@ def test_size_that_the_older_runtime_refuses_is_told_by_what_it_writes(
         open_file(file, cls=PyeasyBackend)
 
 
-def test_a_forward_that_gives_nothing_is_told_by_what_it_writes(
+def test_a_forward_that_gives_nothing_is_recognised_by_what_it_writes(
     open_file: Open, linear: Path, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = compiled(linear, ".bin")
@@ -273,7 +275,7 @@ def test_a_forward_that_gives_nothing_is_told_by_what_it_writes(
         open_file(file, cls=PyeasyBackend)
 
 
-def test_failure_of_a_run_is_told_and_the_next_run_is_possible(
+def test_failure_of_a_run_is_reported_and_the_next_run_is_possible(
     open_file: Open, linear: Path, board: Board, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = open_file(compiled(linear))

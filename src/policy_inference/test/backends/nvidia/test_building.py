@@ -250,7 +250,9 @@ def test_an_output_whose_size_is_another_when_it_runs_is_refused(
         opened(file, inputs=[obs], outputs=[actions])
 
 
-def test_all_that_the_parser_says_is_told(install: Install, opened: Open, tmp_path: Path) -> None:
+def test_all_that_the_parser_says_is_reported(
+    install: Install, opened: Open, tmp_path: Path
+) -> None:
     install("8.5")
     file = save_quantised(tmp_path / "shifted.onnx", shift=3)
 
@@ -277,7 +279,7 @@ def test_a_build_that_fails_says_what_tensorrt_said(
     assert not list(cache.glob("*.plan*"))
 
 
-def test_building_is_told_in_the_log(
+def test_building_is_reported_in_the_log(
     install: Install, opened: Open, linear: Path, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     install()
@@ -308,7 +310,7 @@ def test_timings_are_kept_for_the_next_build(
     assert timings.read_bytes() == b"of Orin, from before"
 
 
-def test_timings_that_tensorrt_refuses_are_measured_anew(
+def test_timings_that_tensorrt_refuses_are_measured_again(
     install: Install, opened: Open, cache: Path
 ) -> None:
     install()

@@ -74,7 +74,7 @@ CHANGES: dict[str, tuple[Callable[[], Gpu], str, str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_an_engine_of_another_machine_is_built_anew_with_the_reason(
+def test_an_engine_of_another_machine_is_built_again_with_the_reason(
     install: Install, opened: Open, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     make, flavour, reason = CHANGES[change]
@@ -91,7 +91,7 @@ def test_an_engine_of_another_machine_is_built_anew_with_the_reason(
     assert f"(since the last build: {reason})" in caplog.text
 
 
-def test_another_model_in_its_place_is_built_anew(
+def test_another_model_in_its_place_is_built_again(
     install: Install, opened: Open, linear: Path
 ) -> None:
     install()
@@ -109,7 +109,7 @@ def test_another_model_in_its_place_is_built_anew(
         ({"precision": "fp16"}, "precision was fp32, is fp16"),
     ],
 )
-def test_other_settings_are_built_anew(
+def test_other_settings_are_built_again(
     install: Install, opened: Open, options: dict[str, str], reason: str
 ) -> None:
     install()
@@ -155,7 +155,7 @@ def test_every_part_of_the_fingerprint_counts(tmp_path: Path, field: str) -> Non
     ],
     ids=["cut off", "empty", "gone", "no JSON", "half a JSON", "another", "no text"],
 )
-def test_a_damaged_engine_is_built_anew(
+def test_a_damaged_engine_is_built_again(
     install: Install, opened: Open, cache: Path, damage: Callable[[Path], object]
 ) -> None:
     gpu = install()

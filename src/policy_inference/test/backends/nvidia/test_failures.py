@@ -33,7 +33,7 @@ class Broken:
             raise ImportError(f"{self._library}: cannot open shared object file")
 
 
-def test_missing_libraries_are_told_from_a_missing_package(
+def test_missing_libraries_are_distinguished_from_a_missing_package(
     install: Install, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install()
@@ -74,7 +74,7 @@ def test_missing_cuda_packages_are_named_for_each_jetpack(install: Install, open
         opened()
 
 
-def test_a_cuda_package_that_does_not_load_is_told_from_a_missing_one(
+def test_a_cuda_package_that_does_not_load_is_distinguished_from_a_missing_one(
     install: Install, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As pycuda in a container without the NVIDIA runtime."""
@@ -125,7 +125,7 @@ def test_a_pycuda_of_old_is_refused(install: Install, opened: Open) -> None:
         opened()
 
 
-def test_a_library_that_does_not_start_is_told_with_its_own_words(
+def test_a_library_that_does_not_start_is_reported_with_its_own_words(
     install: Install, opened: Open
 ) -> None:
     install(broken=True)
@@ -199,7 +199,7 @@ def test_a_gpu_that_is_lost_is_an_error_of_the_run(
 
 
 @pytest.mark.parametrize("cuda", CUDAS)
-def test_a_run_that_cannot_be_enqueued_is_told_with_tensorrts_words(
+def test_a_run_that_cannot_be_enqueued_is_reported_with_tensorrts_words(
     install: Install, opened: Open, linear: Path, cuda: str
 ) -> None:
     gpu = install(cuda=cuda)
@@ -312,7 +312,7 @@ def test_a_plan_of_another_machine_is_refused_before_the_runtime_sees_it(
         ),
     ],
 )
-def test_a_plan_that_the_runtime_refuses_all_the_same_is_told_with_its_words(
+def test_a_plan_that_the_runtime_refuses_all_the_same_is_reported_with_its_words(
     install: Install,
     opened: Open,
     linear: Path,

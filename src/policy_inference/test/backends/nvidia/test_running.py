@@ -179,7 +179,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("call", FAULTS)
-def test_a_graph_that_cannot_be_recorded_is_told_and_done_without(
+def test_a_graph_that_cannot_be_recorded_is_reported_and_done_without(
     install: Install, opened: Open, linear: Path, call: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     gpu = install()
@@ -231,9 +231,7 @@ def test_pycuda_has_no_graphs_and_says_so(install: Install, opened: Open) -> Non
         opened(cuda_graph="yes")
 
 
-def test_arrays_of_somebody_else_are_used_where_they_are_given(
-    install: Install, linear: Path
-) -> None:
+def test_arrays_of_the_caller_are_used_where_they_are_given(install: Install, linear: Path) -> None:
     """As those that two processes share."""
     gpu = install()
     block: dict[str, Tensor] = {}

@@ -15,7 +15,7 @@ from policy_inference.core.chunks.controller import camera_input, chunk_controll
 from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.guard import Rule
-from policy_inference.core.images import Picture, frame_of
+from policy_inference.core.images import Image, frame_of
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.tap import WorkerTap
 from policy_inference.interfaces import F64, JointTargets, Mode, Tensor
@@ -53,9 +53,9 @@ class ScriptedGraph:
 
 
 class Arm:
-    """Feeds the controller with joints and pictures, one tick after the other.
+    """Feeds the controller with joints and images, one tick after the other.
 
-    The encoder's features are the brightness of a picture; the policy's chunk is what `answer`
+    The encoder's features are the brightness of an image; the policy's chunk is what `answer`
     makes of the number of the run, from 0.
     """
 
@@ -85,7 +85,7 @@ class Arm:
         )
         self.controller = self.runtime.controller
         self.joint_pos: Sequence[float] | F64 = (0.0,) * 3
-        self.picture: Picture = plain(10, 20, 30, HEIGHT, WIDTH)
+        self.image: Image = plain(10, 20, 30, HEIGHT, WIDTH)
 
     def clock(self) -> int:
         return self.now_ns
@@ -103,7 +103,7 @@ class Arm:
             self.controller.inputs["joint_states"].accept(self.now_ns)
         for name, buffer in self.runtime.frames.items():
             if name not in silent:
-                buffer.add(frame_of(rgb8(self.picture), buffer.camera), self.now_ns)
+                buffer.add(frame_of(rgb8(self.image), buffer.camera), self.now_ns)
                 self.controller.inputs[camera_input(name)].accept(self.now_ns)
 
     def tick(self, silent: Collection[str] = ()) -> F64:

@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from policy_inference.core.images import Picture
+from policy_inference.core.images import Image
 
 
-def image(
+def raw_image(
     encoding: str,
     rows: "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]",
     height: int,
@@ -30,27 +30,27 @@ def image(
     )
 
 
-def rgb8(picture: Picture, padding: int = 0) -> SimpleNamespace:
-    """Return a picture as a sensor_msgs/Image in rgb8."""
-    height, width, _ = picture.shape
-    return image("rgb8", picture, height, width, padding)
+def rgb8(image: Image, padding: int = 0) -> SimpleNamespace:
+    """Return an image as a sensor_msgs/Image in rgb8."""
+    height, width, _ = image.shape
+    return raw_image("rgb8", image, height, width, padding)
 
 
-def compressed(picture: Picture, suffix: str = ".jpg") -> SimpleNamespace:
-    """Return a picture as a sensor_msgs/CompressedImage."""
-    done, data = cv2.imencode(suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+def compressed(image: Image, suffix: str = ".jpg") -> SimpleNamespace:
+    """Return an image as a sensor_msgs/CompressedImage."""
+    done, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     assert done
     return SimpleNamespace(format=f"rgb8; {suffix[1:]} compressed bgr8", data=data.tobytes())
 
 
-def plain(red: int, green: int, blue: int, height: int = 48, width: int = 64) -> Picture:
-    """Return a picture of one colour."""
-    picture = np.zeros((height, width, 3), np.uint8)
-    picture[:] = (red, green, blue)
-    return picture
+def plain(red: int, green: int, blue: int, height: int = 48, width: int = 64) -> Image:
+    """Return an image of one colour."""
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:] = (red, green, blue)
+    return image
 
 
-def coloured(height: int = 48, width: int = 64, seed: int = 0) -> Picture:
-    """Return a picture with areas of all colours and soft edges."""
+def coloured(height: int = 48, width: int = 64, seed: int = 0) -> Image:
+    """Return an image with areas of all colours and soft edges."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(coarse, (width, height)), np.uint8)

@@ -11,8 +11,8 @@ import pytest
 from onnx import helper
 
 from policy_inference.backends.registry import open_models
-from policy_inference.core.chunks.graphs import ChunkGraphs, Observation
-from policy_inference.core.images import Picture
+from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
+from policy_inference.core.images import Image
 from policy_inference.testing.models import save
 
 from .contracts import HEIGHT, STEPS, WIDTH, bundle_of
@@ -96,17 +96,17 @@ def opened(tmp_path: Path, changes: dict[str, object]) -> Iterator[Opened]:
 
 
 def observation(
-    pictures: Mapping[str, Picture], state: tuple[float, ...] = (0.0, 0.0, 0.0)
-) -> Observation:
+    images: Mapping[str, Image], state: tuple[float, ...] = (0.0, 0.0, 0.0)
+) -> ChunkObservation:
     dark = plain(0, 0, 0, HEIGHT, WIDTH)
-    return Observation(pictures={"laptop": dark, "phone": dark, **pictures}, state=np.array(state))
+    return ChunkObservation(images={"laptop": dark, "phone": dark, **images}, state=np.array(state))
 
 
 RED, GREEN = plain(255, 0, 0, HEIGHT, WIDTH), plain(0, 255, 0, HEIGHT, WIDTH)
 
 
 @pytest.mark.parametrize(
-    ("pictures", "offset"),
+    ("images", "offset"),
     [
         ({}, 0.0),
         ({"laptop": RED}, 10.0),
@@ -119,9 +119,9 @@ RED, GREEN = plain(255, 0, 0, HEIGHT, WIDTH), plain(0, 255, 0, HEIGHT, WIDTH)
     ids=["dark", "red laptop", "red phone", "green phone", "green laptop", "right", "swapped"],
 )
 def test_each_camera_goes_to_its_own_input_with_red_as_red(
-    opened: Opened, pictures: dict[str, Picture], offset: float
+    opened: Opened, images: dict[str, Image], offset: float
 ) -> None:
-    found = opened.graphs.run(observation(pictures))
+    found = opened.graphs.run(observation(images))
     np.testing.assert_allclose(found, CHUNK[0] + offset, rtol=1e-6)
 
 
@@ -140,23 +140,23 @@ def test_statistics_of_cameras_state_and_action_are_used(
 
 
 def test_one_encoder_serves_all_cameras_in_turn(opened: Opened) -> None:
-    pictures = {"laptop": coloured(HEIGHT, WIDTH, 1), "phone": coloured(HEIGHT, WIDTH, 2)}
-    opened.graphs.write(observation(pictures))
+    images = {"laptop": coloured(HEIGHT, WIDTH, 1), "phone": coloured(HEIGHT, WIDTH, 2)}
+    opened.graphs.write(observation(images))
     transformer = opened.backends["graphs.transformer"]
-    for name, picture in pictures.items():
+    for name, image in images.items():
         found = transformer.inputs[f"{name}_features"].astype(np.float64).ravel()[:3]
-        np.testing.assert_allclose(found, picture.mean(axis=(0, 1)) / 255, rtol=1e-5)
+        np.testing.assert_allclose(found, image.mean(axis=(0, 1)) / 255, rtol=1e-5)
 
 
-def test_a_policy_may_take_pictures_without_an_encoder(tmp_path: Path) -> None:
+def test_a_policy_may_take_images_without_an_encoder(tmp_path: Path) -> None:
     nodes = [
-        helper.make_node("ReduceMean", ["picture"], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["image"], ["mean"], axes=[2, 3], keepdims=0),
         helper.make_node("Add", ["chunk", "mean"], ["Actions"]),
     ]
     save(
         tmp_path / "act.onnx",
         nodes,
-        {"picture": (1, 3, HEIGHT, WIDTH)},
+        {"image": (1, 3, HEIGHT, WIDTH)},
         {"Actions": (1, STEPS, 3)},
         constants={"chunk": CHUNK},
     )
@@ -165,7 +165,7 @@ def test_a_policy_may_take_pictures_without_an_encoder(tmp_path: Path) -> None:
         "height": HEIGHT,
         "width": WIDTH,
         "normalisation": {"mode": "identity"},
-        "tensor": "picture",
+        "tensor": "image",
     }
     artifact = {
         "file": "act.onnx",
@@ -179,14 +179,14 @@ def test_a_policy_may_take_pictures_without_an_encoder(tmp_path: Path) -> None:
             "state": None,
             "graphs": {
                 "act": {
-                    "inputs": {"picture": {"shape": [1, 3, HEIGHT, WIDTH]}},
+                    "inputs": {"image": {"shape": [1, 3, HEIGHT, WIDTH]}},
                     "outputs": {"Actions": {"shape": [1, STEPS, 3]}},
                     "artifacts": {"onnx": artifact},
                 }
             },
         },
     )
-    found = opened.graphs.run(Observation(pictures={"top": RED}))
+    found = opened.graphs.run(ChunkObservation(images={"top": RED}))
     np.testing.assert_allclose(found, CHUNK[0] + [1, 0, 0], rtol=1e-6)
     opened.close()
 

@@ -7,36 +7,36 @@ import cv2
 import numpy as np
 import pytest
 
-from policy_inference.core.images import Picture, decode, frame_of
+from policy_inference.core.images import Image, decode, frame_of
 from policy_inference.errors import RobotError
 
 from .contracts import camera_of
-from .messages import coloured, compressed, image, plain, rgb8
+from .messages import coloured, compressed, plain, raw_image, rgb8
 
 CAMERA = camera_of(48, 64)
 RED = plain(255, 0, 0)
 
 
-def encoded(picture: Picture, encoding: str, padding: int = 0) -> SimpleNamespace:
-    """Return a picture in an encoding of sensor_msgs/Image."""
-    height, width, _ = picture.shape
+def encoded(image: Image, encoding: str, padding: int = 0) -> SimpleNamespace:
+    """Return an image in an encoding of sensor_msgs/Image."""
+    height, width, _ = image.shape
     if encoding == "rgb8":
-        return rgb8(picture, padding)
+        return rgb8(image, padding)
     if encoding == "bgr8":
-        return image("bgr8", picture[:, :, ::-1], height, width, padding)
+        return raw_image("bgr8", image[:, :, ::-1], height, width, padding)
     if encoding == "mono8":
-        return image("mono8", picture[:, :, 0], height, width, padding)
+        return raw_image("mono8", image[:, :, 0], height, width, padding)
     # I420 is all of Y, then U and V at half the size: the other two lie in memory otherwise.
-    planar = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420), np.uint8)
+    planar = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), np.uint8)
     y = planar[:height]
     u, v = (part.reshape(height // 2, width // 2) for part in np.split(planar[height:].ravel(), 2))
     if encoding == "nv12":
         colours = np.stack([u, v], axis=-1).reshape(height // 2, width)
-        return image("nv12", np.concatenate([y, colours]), height, width, padding)
+        return raw_image("nv12", np.concatenate([y, colours]), height, width, padding)
     pairs = np.zeros((height, width // 2, 4), np.uint8)
     pairs[..., 0], pairs[..., 2] = y[:, 0::2], y[:, 1::2]
     pairs[..., 1], pairs[..., 3] = u.repeat(2, 0), v.repeat(2, 0)
-    return image(encoding, pairs, height, width, padding)
+    return raw_image(encoding, pairs, height, width, padding)
 
 
 @pytest.mark.parametrize("padding", [0, 6])
@@ -48,7 +48,7 @@ def test_red_is_red_in_every_encoding_with_and_without_padding(encoding: str, pa
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_red_is_red_in_a_compressed_picture(suffix: str) -> None:
+def test_red_is_red_in_a_compressed_image(suffix: str) -> None:
     found = decode(frame_of(compressed(RED, suffix), CAMERA))
     np.testing.assert_allclose(found, RED, atol=3)
 
@@ -56,16 +56,16 @@ def test_red_is_red_in_a_compressed_picture(suffix: str) -> None:
 @pytest.mark.parametrize(
     ("encoding", "tolerance"), [("rgb8", 0), ("bgr8", 0), ("yuv422_yuy2", 12), ("nv12", 12)]
 )
-def test_a_picture_comes_back_the_right_way_up(encoding: str, tolerance: int) -> None:
-    picture = coloured()
-    found = decode(frame_of(encoded(picture, encoding, 6), CAMERA)).astype(int)
-    assert np.abs(found - picture).mean() <= tolerance
+def test_an_image_comes_back_the_right_way_up(encoding: str, tolerance: int) -> None:
+    image = coloured()
+    found = decode(frame_of(encoded(image, encoding, 6), CAMERA)).astype(int)
+    assert np.abs(found - image).mean() <= tolerance
 
 
 def test_grey_becomes_three_equal_channels() -> None:
-    picture = coloured()
-    found = decode(frame_of(encoded(picture, "mono8", 6), CAMERA))
-    assert np.array_equal(found, picture[:, :, :1].repeat(3, axis=2))
+    image = coloured()
+    found = decode(frame_of(encoded(image, "mono8", 6), CAMERA))
+    assert np.array_equal(found, image[:, :, :1].repeat(3, axis=2))
 
 
 def test_png_is_exact() -> None:
@@ -79,7 +79,7 @@ def refused(message: SimpleNamespace, *, resize: bool = False) -> str:
 
 
 def test_unknown_encoding_is_refused_with_those_that_are_known() -> None:
-    text = refused(image("16UC1", RED[:, :, :2], 48, 64))
+    text = refused(raw_image("16UC1", RED[:, :, :2], 48, 64))
     assert text == (
         "expected one of the encodings rgb8, bgr8, mono8, yuv422_yuy2, yuyv, nv12, found '16UC1'"
     )
@@ -95,7 +95,7 @@ def test_unknown_encoding_is_refused_with_those_that_are_known() -> None:
     ids=["raw", "jpeg", "png"],
 )
 def test_another_size_is_refused_unless_the_contract_resizes(message: SimpleNamespace) -> None:
-    assert refused(message).startswith("expected a picture of 64 x 48 pixels, found 32 x 24; set")
+    assert refused(message).startswith("expected an image of 64 x 48 pixels, found 32 x 24; set")
     frame = frame_of(message, camera_of(48, 64, resize=True))
     assert decode(frame).shape == (24, 32, 3)
 
@@ -114,7 +114,7 @@ def test_missing_or_surplus_bytes_are_refused(encoding: str, change: int) -> Non
     assert f"found {length + change}" in refused(message)
 
 
-def test_rows_shorter_than_the_picture_are_refused() -> None:
+def test_rows_shorter_than_the_image_are_refused() -> None:
     message = rgb8(RED)
     message.step = 191
     assert refused(message) == (
@@ -124,12 +124,12 @@ def test_rows_shorter_than_the_picture_are_refused() -> None:
 
 @pytest.mark.parametrize("encoding", ["nv12", "yuyv"])
 def test_odd_sizes_are_refused_where_pixels_share_colours(encoding: str) -> None:
-    message = image(encoding, np.zeros((48, 126), np.uint8), 48, 63)
+    message = raw_image(encoding, np.zeros((48, 126), np.uint8), 48, 63)
     assert refused(message, resize=True) == f"expected an even size for {encoding}, found 63 x 48"
 
 
-def test_an_empty_picture_is_refused() -> None:
-    message = image("rgb8", np.zeros((1, 0, 3), np.uint8), 0, 0)
+def test_an_empty_image_is_refused() -> None:
+    message = raw_image("rgb8", np.zeros((1, 0, 3), np.uint8), 0, 0)
     message.data = b""
     assert "of 1 to 8192 pixels" in refused(message, resize=True)
 
@@ -145,7 +145,7 @@ def test_a_picture_larger_than_that_of_any_camera_is_refused() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])
-def test_a_compressed_picture_is_refused_wherever_it_is_cut(suffix: str) -> None:
+def test_a_compressed_image_is_refused_wherever_it_is_cut(suffix: str) -> None:
     data = compressed(coloured(), suffix).data
     for length in range(len(data)):
         with pytest.raises(RobotError):
@@ -190,7 +190,7 @@ def test_a_thumbnail_does_not_make_a_cut_jpeg_whole() -> None:
     assert decode(whole).shape == (48, 64, 3)
 
 
-def test_what_is_no_picture_is_refused() -> None:
+def test_what_is_no_image_is_refused() -> None:
     text = refused(SimpleNamespace(format="16UC1; compressedDepth", data=b"abcdef"))
     assert text == (
         "expected a JPEG or a PNG, found 6 bytes of something else (format "
@@ -209,8 +209,8 @@ def test_a_jpeg_whose_tables_are_broken_is_refused_when_it_is_decoded() -> None:
 
 def noisy_jpeg(*settings: int) -> bytes:
     """Return a JPEG of 64 x 48 pixels with details everywhere, some kB long."""
-    picture = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
-    _, data = cv2.imencode(".jpg", picture, settings)
+    image = np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8)
+    _, data = cv2.imencode(".jpg", image, settings)
     return data.tobytes()
 
 
@@ -256,7 +256,7 @@ def test_a_whole_jpeg_of_any_kind_is_what_opencv_makes_of_it(
     assert capfd.readouterr().err == ""
 
 
-def test_the_orientation_of_a_camera_does_not_turn_the_picture() -> None:
+def test_the_orientation_of_a_camera_does_not_turn_the_image() -> None:
     # EXIF (big-endian TIFF) with one entry: orientation 6, turn by 90 degrees.
     tiff = b"MM\0*" + (8).to_bytes(4, "big") + b"\0\1" + b"\x01\x12\0\3\0\0\0\1\0\6\0\0" + bytes(4)
     exif = b"Exif\0\0" + tiff

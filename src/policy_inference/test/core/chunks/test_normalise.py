@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from policy_inference.bundle.chunk_contract import Scaling
-from policy_inference.core.chunks.normalise import PictureNormaliser, VectorNormaliser
-from policy_inference.core.images import Picture
+from policy_inference.core.chunks.normalise import ImageNormaliser, VectorNormaliser
+from policy_inference.core.images import Image
 from policy_inference.interfaces import F64
 
 from .contracts import camera_of
@@ -29,25 +29,25 @@ def formula(scaling: Scaling, x: F64) -> F64:
     return found
 
 
-def normalised(scaling: Scaling, picture: Picture, dtype: str = "float32") -> F64:
+def normalised(scaling: Scaling, image: Image, dtype: str = "float32") -> F64:
     """Return what reaches a backend of a camera of 48 rows and 64 columns, [3, 48, 64]."""
     out = np.full((1, 3, 48, 64), np.nan, dtype)
-    PictureNormaliser(camera_of(48, 64, scaling=scaling), out).apply(picture)
+    ImageNormaliser(camera_of(48, 64, scaling=scaling), out).apply(image)
     found: F64 = out[0].astype(np.float64)
     return found
 
 
 @pytest.mark.parametrize("scaling", [MEAN_STD, IDENTITY], ids=lambda scaling: scaling.mode)
-def test_pictures_are_normalised_to_a_millionth(scaling: Scaling) -> None:
-    picture = coloured()
-    expected = formula(scaling, picture / 255.0).transpose(2, 0, 1)
-    assert np.abs(normalised(scaling, picture) - expected).max() < 1e-6
+def test_images_are_normalised_to_a_millionth(scaling: Scaling) -> None:
+    image = coloured()
+    expected = formula(scaling, image / 255.0).transpose(2, 0, 1)
+    assert np.abs(normalised(scaling, image) - expected).max() < 1e-6
 
 
-def test_pictures_are_scaled_between_lowest_and_highest() -> None:
-    picture = coloured()
-    expected = formula(MIN_MAX, picture / 255.0).transpose(2, 0, 1)
-    np.testing.assert_allclose(normalised(MIN_MAX, picture), expected, rtol=1e-6, atol=1e-6)
+def test_images_are_scaled_between_lowest_and_highest() -> None:
+    image = coloured()
+    expected = formula(MIN_MAX, image / 255.0).transpose(2, 0, 1)
+    np.testing.assert_allclose(normalised(MIN_MAX, image), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_half_floats_get_the_same_rounded() -> None:
@@ -61,7 +61,7 @@ def test_red_goes_to_the_first_channel() -> None:
 
 
 @pytest.mark.parametrize("size", [(24, 32), (96, 128)], ids=["larger", "smaller"])
-def test_a_picture_of_another_size_is_stretched(size: tuple[int, int]) -> None:
+def test_an_image_of_another_size_is_stretched(size: tuple[int, int]) -> None:
     halves = plain(0, 0, 255, *size)
     halves[:, : size[1] // 2] = (255, 0, 0)
     found = normalised(IDENTITY, halves)

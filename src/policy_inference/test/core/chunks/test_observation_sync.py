@@ -26,22 +26,22 @@ class Seen:
     def __init__(self, **pairing: object) -> None:
         self.state = StateVector({"joint_pos": 3})
         self.joints = Input("joint_states", None)
-        self.senses = ObservationSync(
+        self.sync = ObservationSync(
             contract_of({"pairing": pairing}), self.state, {"joint_states": self.joints}
         )
 
     def frames(self, camera: str, *times_ms: int) -> None:
         for time_ms in times_ms:
-            self.senses.frames[camera].add(frame_with(time_ms), time_ms * MS)
+            self.sync.frames[camera].add(frame_with(time_ms), time_ms * MS)
 
     def tick(self, now_ms: int, position: float = 0.0, *, delay_ms: int = 0) -> None:
         """Let a tick find positions that are so old."""
         self.state["joint_pos"][:] = position
         self.joints.accept((now_ms - delay_ms) * MS)
-        self.senses.remember(now_ms * MS)
+        self.sync.record_state(now_ms * MS)
 
     def chosen(self, now_ms: int = 200) -> tuple[int, dict[str, int]]:
-        sensed = self.senses.sense(now_ms * MS)
+        sensed = self.sync.snapshot(now_ms * MS)
         return sensed.time_ns // MS, {name: frame.data[0] for name, frame in sensed.frames.items()}
 
 
@@ -84,7 +84,7 @@ def test_the_state_nearest_to_the_frames_is_taken() -> None:
         seen.tick(now_ms, now_ms / 1000)
     seen.frames("laptop", 140)
     seen.frames("phone", 150)
-    sensed = seen.senses.sense(200 * MS)
+    sensed = seen.sync.snapshot(200 * MS)
     assert sensed.fields["joint_pos"].tolist() == [0.133] * 3
 
 
@@ -94,7 +94,7 @@ def test_the_state_counts_from_when_it_was_measured() -> None:
         seen.tick(now_ms, now_ms / 1000, delay_ms=30)
     seen.frames("laptop", 140)
     seen.frames("phone", 150)
-    sensed = seen.senses.sense(200 * MS)
+    sensed = seen.sync.snapshot(200 * MS)
     assert sensed.fields["joint_pos"].tolist() == [0.166] * 3
 
 
@@ -105,7 +105,7 @@ def test_the_newest_of_everything_is_taken_where_the_contract_says_so() -> None:
     seen.frames("laptop", 80, 113, 146)
     seen.frames("phone", 77, 110, 143)
     assert seen.chosen() == (200, {"laptop": 146, "phone": 143})
-    assert seen.senses.sense(200 * MS).fields["joint_pos"].tolist() == [0.199] * 3
+    assert seen.sync.snapshot(200 * MS).fields["joint_pos"].tolist() == [0.199] * 3
 
 
 def test_frames_from_before_the_first_tick_get_its_state() -> None:
@@ -113,7 +113,7 @@ def test_frames_from_before_the_first_tick_get_its_state() -> None:
     seen.tick(100, 0.5)
     seen.frames("laptop", 20)
     seen.frames("phone", 20)
-    assert seen.senses.sense(100 * MS).fields["joint_pos"].tolist() == [0.5] * 3
+    assert seen.sync.snapshot(100 * MS).fields["joint_pos"].tolist() == [0.5] * 3
 
 
 def test_what_was_sensed_stays_as_it_was() -> None:
@@ -121,7 +121,7 @@ def test_what_was_sensed_stays_as_it_was() -> None:
     seen.frames("laptop", 20)
     seen.frames("phone", 20)
     seen.tick(20, 0.5)
-    sensed = seen.senses.sense(20 * MS)
+    sensed = seen.sync.snapshot(20 * MS)
     for now_ms in range(21, 121):
         seen.tick(now_ms, 0.7)
     assert sensed.fields["joint_pos"].tolist() == [0.5] * 3
@@ -137,7 +137,7 @@ def test_a_cleared_buffer_has_no_frame() -> None:
     seen.tick(150)
     seen.frames("laptop", 146)
     seen.frames("phone", 146)
-    seen.senses.frames["laptop"].clear()
+    seen.sync.frames["laptop"].clear()
     with pytest.raises(NoTargetError, match=r"^camera laptop: no frame$"):
         seen.chosen()
 
@@ -165,9 +165,9 @@ def test_without_cameras_the_newest_state_is_taken() -> None:
     )
     state = StateVector({"joint_pos": 3, "external:object": 2})
     inputs = {name: Input(name, None) for name in ("joint_states", "object")}
-    senses = ObservationSync(contract, state, inputs)
+    sync = ObservationSync(contract, state, inputs)
     state["joint_pos"][:], state["external:object"][:] = 0.5, (1.0, 2.0)
-    senses.remember(7)
-    sensed = senses.sense(7)
+    sync.record_state(7)
+    sensed = sync.snapshot(7)
     assert sensed.time_ns == 7
     assert np.array_equal(sensed.fields["external:object"], (1.0, 2.0))

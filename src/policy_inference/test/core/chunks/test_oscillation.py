@@ -67,7 +67,7 @@ def test_nothing_is_said_before_a_window_is_full_or_after_a_restart() -> None:
     assert watch.problems == []
 
 
-def test_an_arm_in_run_is_watched_and_a_new_run_begins_anew() -> None:
+def test_an_arm_in_run_is_watched_and_a_new_run_begins_again() -> None:
     arm = Arm(mode="asynchronous").run()
     for tick in range(60):
         arm.joint_pos = (0.0, 0.04 * (-1) ** (tick // 2), 0.0)

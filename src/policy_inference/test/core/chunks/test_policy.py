@@ -95,10 +95,10 @@ def test_the_first_chunk_begins_at_its_first_step_since_nothing_moved() -> None:
     assert arm.tick()[0] == pytest.approx(0.01)
 
 
-def test_old_pictures_let_steps_pass_too() -> None:
+def test_old_images_let_steps_pass_too() -> None:
     arm = arm_of("asynchronous", steps=STEPS, fade_s=0.0)
     arm.follow(6)
-    # Asked for at the next tick, of a picture that is two ticks old, and there at once.
+    # Asked for at the next tick, of an image that is two ticks old, and there at once.
     found = arm.follow(2, silent=("laptop", "phone"))[:, 0]
     np.testing.assert_allclose(found, [0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
 
@@ -230,10 +230,10 @@ def test_inference_that_takes_longer_than_the_steps_says_so_and_goes_on() -> Non
     np.testing.assert_allclose(found, [0.02, 0.02, 0.1 + 0.01, 0.1 + 0.02], atol=1e-7)
 
 
-def test_a_chunk_for_pictures_so_old_that_all_its_steps_have_passed_says_so() -> None:
+def test_a_chunk_for_images_so_old_that_all_its_steps_have_passed_says_so() -> None:
     arm = arm_of("asynchronous", simulated_latency_s=0.2, steps=2, refill_threshold=1.0)
     arm.follow(3)
-    # Asked for at the second step, with the pictures of the first.
+    # Asked for at the second step, with the images of the first.
     arm.follow(3, silent=("laptop", "phone"))
     assert arm.is_in(Mode.HOLD)
     assert arm.runtime.policy.problem == (
@@ -267,7 +267,7 @@ def test_frames_that_do_not_belong_together_hold_with_the_cameras_name() -> None
     buffer.clear()
     arm.now_ns += PERIOD_NS
     arm.sense(silent=("phone",))
-    buffer.add(frame_of(compressed(arm.picture), buffer.camera), arm.now_ns - 5 * PERIOD_NS)
+    buffer.add(frame_of(compressed(arm.image), buffer.camera), arm.now_ns - 5 * PERIOD_NS)
     arm.controller.tick(arm.now_ns, arm.now_ns + PERIOD_NS)
     assert arm.is_in(Mode.HOLD)
     assert arm.reason == (
@@ -276,7 +276,7 @@ def test_frames_that_do_not_belong_together_hold_with_the_cameras_name() -> None
     )
 
 
-def test_a_picture_that_does_not_decode_holds_with_the_cameras_name() -> None:
+def test_an_image_that_does_not_decode_holds_with_the_cameras_name() -> None:
     arm = arm_of("synchronous")
     buffer = arm.runtime.frames["phone"]
     data = bytearray(compressed(plain(9, 9, 9, 6, 8)).data)
@@ -428,7 +428,7 @@ def test_finished_chunks_are_kept_for_others_with_time_and_number() -> None:
     np.testing.assert_allclose(chunks[1].targets, ramp(1)[0], atol=1e-7)
 
 
-def test_the_state_is_that_of_the_pictures_time() -> None:
+def test_the_state_is_that_of_the_images_time() -> None:
     arm = arm_of("synchronous", steps=1)
     seen = []
 
@@ -440,7 +440,7 @@ def test_the_state_is_that_of_the_pictures_time() -> None:
     for value in (0.25, 0.5, 0.75):
         arm.joint_pos = (value, 0.0, -value)
         arm.tick(silent=("laptop",) if value == 0.75 else ())
-    # At the last tick the newest picture of one camera is of the tick before.
+    # At the last tick the newest image of one camera is of the tick before.
     assert seen[:2] == [[0.25, 0.0, -0.25], [0.5, 0.0, -0.5]]
     assert seen[2] == [0.5, 0.0, -0.5]
 

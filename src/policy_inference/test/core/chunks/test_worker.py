@@ -95,7 +95,7 @@ def test_the_latest_request_takes_the_place_of_one_that_has_not_begun(
     assert gate.seen == [1, 3]
 
 
-def test_forget_drops_what_has_not_begun_and_the_rest_can_be_told_by_its_generation(
+def test_forget_drops_what_has_not_begun_and_the_rest_is_known_by_its_generation(
     gate: Gate, worker: ThreadWorker
 ) -> None:
     worker.ask(request_of(1, generation=7))

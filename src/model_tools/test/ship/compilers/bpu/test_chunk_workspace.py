@@ -91,7 +91,7 @@ def test_names_are_those_of_the_vendors_exporter(
     assert (folder / "bpu_output").is_dir()
 
 
-def test_samples_are_normalised_pictures(prepared: Prepare) -> None:
+def test_samples_are_normalised_images(prepared: Prepare) -> None:
     folder = prepared() / ENCODER / f"calibration_data_{ENCODER}"
 
     values = np.stack([np.load(file) for file in folder.iterdir()])

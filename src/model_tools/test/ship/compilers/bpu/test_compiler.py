@@ -277,7 +277,7 @@ def test_without_tool_and_folder_both_are_named(compiled: Compile) -> None:
         compiled()
 
 
-def test_failure_of_the_tool_is_told_with_its_last_words(
+def test_failure_of_the_tool_is_reported_with_its_last_words(
     compiled: Compile, put_on_path: Tool, tmp_path: Path
 ) -> None:
     put_on_path("hb_compile", "echo 'ERROR: node Elu is not supported' >&2; exit 3")
@@ -291,7 +291,7 @@ def test_failure_of_the_tool_is_told_with_its_last_words(
     assert not (tmp_path / "made").exists()
 
 
-def test_tool_that_makes_nothing_is_told(compiled: Compile, put_on_path: Tool) -> None:
+def test_tool_that_makes_nothing_is_reported(compiled: Compile, put_on_path: Tool) -> None:
     put_on_path("hb_compile", "mkdir -p model_output; touch model_output/policy.hbm")
 
     with pytest.raises(ToolError, match="expected what hb_compile made, found nothing"):
