@@ -99,14 +99,14 @@ class StrictLoader(yaml.SafeLoader):
         except _CANNOT_MAKE as error:
             raise _error(f"a value that is no {node.tag.removeprefix(_PREFIX)}", node) from error
 
-    def construct_scalar(self, node: Any) -> Any:
+    def construct_scalar(self, node: Any) -> str:
         """Return a text; an escape stands for no character that YAML refuses as it is.
 
         Half a surrogate pair cannot be printed or sent, a zero ends a name in C, and ESC commands a
         terminal.
         """
-        text = super().construct_scalar(node)
-        if isinstance(text, str) and self.NON_PRINTABLE.search(text):
+        text = str(super().construct_scalar(node))
+        if self.NON_PRINTABLE.search(text):
             raise _error("an escape of a character that no text has", node)
         return text
 

@@ -6,19 +6,24 @@ from __future__ import annotations
 
 import sqlite3
 import struct
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import lz4.frame  # type: ignore[import-untyped]  # carries no types
 import pytest
-from rosbags.rosbag2.storage_mcap import zstd
 
 from model_tools.errors import ToolError
 from model_tools.files.bags.bag import Bag
 from policy_inference.testing.fuzzing import bounded
 
 from ...small_bag import imus, write_bag
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 MAGIC = b"\x89MCAP0\r\n"
 
