@@ -27,6 +27,7 @@ from model_tools.files.bags.blocks import (
     read_blocks,
     set_back,
 )
+from policy_inference.bundle.bounded_yaml import DEEPEST
 from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.interfaces import Times
 from policy_inference.safe_files import read_at_most
@@ -34,7 +35,7 @@ from policy_inference.safe_files import read_at_most
 METADATA = "metadata.yaml"
 _SQLITE = ".db3"
 _STORAGES = {".mcap": "mcap", _SQLITE: "sqlite3"}
-_LARGEST_METADATA_BYTES = 1 << 24
+_LARGEST_METADATA_BYTES = 1 << 23
 _COMPRESSED = ".zstd"
 _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
@@ -234,16 +235,22 @@ def _require_harmless(path: Path) -> None:
         OSError: It cannot be read.
     """
     if path.is_dir():
-        text = read_at_most(path / METADATA, _LARGEST_METADATA_BYTES)
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        try:
-            if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader)):
-                raise _broken(path, f"{METADATA} with aliases")
-        except yaml.YAMLError as error:
-            raise _broken(path, f"{METADATA}: {' '.join(str(error).split())}") from error
+        _require_plain_metadata(path)
     for file in storage_files(path):
         if file.suffix == _SQLITE and file.is_file():
             _require_plain_tables(file)
+
+
+def _require_plain_metadata(path: Path) -> None:
+    text, depth = read_at_most(path / METADATA, _LARGEST_METADATA_BYTES), 0
+    try:
+        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise _broken(path, f"{METADATA} with aliases, or too many values in each other")
+    except yaml.YAMLError as error:
+        raise _broken(path, f"{METADATA}: {' '.join(str(error).split())}") from error
 
 
 def _require_plain_tables(file: Path) -> None:

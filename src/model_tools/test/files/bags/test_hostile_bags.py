@@ -82,7 +82,7 @@ def test_metadata_with_aliases_are_refused(tmp_path: Path) -> None:
     with bounded(), pytest.raises(ToolError, match=r"metadata\.yaml with aliases"):
         Bag(bag)
     file.write_text("[" * 100_000, "utf-8")
-    with bounded(), pytest.raises(ToolError, match="expected a whole rosbag2 recording"):
+    with bounded(), pytest.raises(ToolError, match="too many values in each other"):
         Bag(bag)
 
 
