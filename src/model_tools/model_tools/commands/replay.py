@@ -52,6 +52,7 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.replay_page import write_html
     from policy_inference.backends.registry import parse_options
+    from policy_inference.errors import printable
 
     # Opened first: an output that cannot be written is found before the work, not after.
     output = (
@@ -70,7 +71,11 @@ def run(given: argparse.Namespace) -> int:
             console.print_json(json.dumps(replay_report.document(found), allow_nan=False))
         else:
             console.print(
-                *replay_report.lines(found), sep="\n", markup=False, highlight=False, soft_wrap=True
+                *map(printable, replay_report.lines(found)),
+                sep="\n",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
             console.print(replay_report.table(found))
         if folder is not None:
