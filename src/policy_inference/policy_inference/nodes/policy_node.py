@@ -16,7 +16,7 @@ import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any, Generic
 
 from rclpy.duration import Duration
@@ -44,7 +44,8 @@ from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
 from policy_inference.nodes.status import Reported, StatusReporter
-from policy_inference.nodes.tick_observer import TickObserver
+from policy_inference.nodes.tick_observer import TickObserver, TickObservers
+from policy_inference.nodes.trial import NodeTrial
 
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
@@ -62,6 +63,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
+    trial: NodeTrial
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -113,7 +115,9 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
-        self.observer = self.observer_of(policy, group, values)
+        self.trial = NodeTrial(self, policy)
+        # The recorder first: it has the tick in which the trial ends a run.
+        self.observer = TickObservers(self.observer_of(policy, group, values), self.trial)
         self._closers.callback(self.observer.close)
         self.reporter = StatusReporter(
             self,
@@ -124,6 +128,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 pacer=self._pacer,
                 observer=self.observer,
                 senders_problem=self._senders_problem,
+                trial=self.trial,
             ),
         )
         self._closers.callback(self.reporter.close)
@@ -169,8 +174,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def _create_requests(self) -> None:
         requests: dict[str, Callable[[], Mode | None]] = {
-            "stand": lambda: self.controller.stand(self._problems()),
-            "run": lambda: self.controller.run(self._problems()),
+            "stand": lambda: self.controller.stand(
+                [*self._problems(), *self.trial.refusals(run=False)]
+            ),
+            "run": self._run,
             "damp": lambda: self.controller.damp("asked for by service"),
             "reset": lambda: self.controller.reset(),
             "estop": lambda: self._estop("service"),
@@ -199,6 +206,21 @@ class PolicyNode(LifecycleBase, Generic[P]):
             return response
 
         return handle
+
+    def _run(self) -> None:
+        problems = [*self._problems(), *self.trial.refusals(run=True)]
+        with self.trial.run() if not problems else nullcontext():
+            self.controller.run(problems)
+
+    def load_by_itself(self, bundle: str, done: Callable[[str], None]) -> None:
+        """Load another policy without a request; from any thread.
+
+        Args:
+            bundle: As for `~/load`.
+            done: Called with what went wrong; empty where nothing did.
+        """
+        if self.executor is not None:
+            self.executor.create_task(self._load_service.load, bundle, done)
 
     def _problems(self) -> list[str]:
         """Return the reasons to refuse motion that only ROS knows."""
