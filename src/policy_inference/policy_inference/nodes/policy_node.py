@@ -95,9 +95,11 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
         """Return what observes the ticks of a policy, its shadow first if one is asked for."""
-        self.shadow = self.shadow_of(policy, values)
-        observer = self.observer_of(policy, group, values)
-        return observer if self.shadow is None else TickObservers(self.shadow, observer)
+        shadow = self.shadow = self.shadow_of(policy, values)
+        if shadow is None:
+            return self.observer_of(policy, group, values)
+        self._closers.callback(shadow.close)
+        return TickObservers(shadow, self.observer_of(policy, group, values))
 
     def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
         """Open the shadow that the parameters ask for; None where they ask for none.
