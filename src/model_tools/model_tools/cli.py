@@ -24,6 +24,7 @@ from model_tools.commands import (
     rollback,
     run,
     sign,
+    trial,
     verify,
 )
 from policy_inference.command_line import Verb, run_command
@@ -43,6 +44,7 @@ COMMANDS: dict[str, Verb] = {
     "install": install,
     "list": list,
     "activate": activate,
+    "trial": trial,
     "rollback": rollback,
     "verify": verify,
     "prune": prune,

@@ -68,6 +68,51 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trial(parser: argparse.ArgumentParser) -> None:
+    """Declare what puts a version on trial."""
+    parser.add_argument(
+        "--trial",
+        type=Path,
+        metavar="YAML",
+        help="put it on trial with these limits and gates, instead of into use",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="allow a version that failed its trial again"
+    )
+    parser.add_argument(
+        "--node-user",
+        default="",
+        metavar="USER",
+        help="with --trial: who runs the policy node, which writes the record of the trial "
+        "(default: who owns the record, or runs this command)",
+    )
+
+
+def put_into_use(
+    given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
+) -> str:
+    """Activate a version, or put it on trial; return what it is then, in words."""
+    from model_tools.ship.store.activation import activate
+    from model_tools.ship.store.trials import begin_trial
+
+    if given.trial is None:
+        activate(root, name, version, trusted, again=given.again)
+        return f"{name} {version} is in use"
+    begun = begin_trial(
+        root,
+        name,
+        version,
+        given.trial,
+        trusted,
+        again=given.again,
+        node_user=given.node_user,
+    )
+    return (
+        f"{begun} is on trial for {begun.settings.run_time_s:g} s of RUN time; if it fails, "
+        f"{begun.version_before} runs again"
+    )
+
+
 def root_of(given: argparse.Namespace) -> Path:
     """Return the root that was asked for, else the usual one."""
     from policy_inference.bundle.store import store_root

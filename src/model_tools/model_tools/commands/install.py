@@ -6,7 +6,8 @@
 
 The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
 ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. Without
---activate, the version in use does not change.
+--activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
+take it, and go back to the version in use when a gate breaks (docs/trial.md).
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from pathlib import Path
 from model_tools.commands.arguments import (
     add_public_key,
     add_root,
+    add_trial,
     keys_of,
+    put_into_use,
     root_of,
 )
 
@@ -30,19 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("source", type=Path, help="folder of a bundle, or an archive of one")
     parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    add_trial(parser)
     add_root(parser)
     add_public_key(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Install; return the exit status."""
-    from model_tools.ship.store.activation import activate, warn_of_older
+    from model_tools.ship.store.activation import warn_of_older
     from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
     done = install(given.source, root, trusted)
     contract = done.bundle.contract
-    if not given.activate:
+    if not (given.activate or given.trial):
         warn_of_older(root / contract.name, contract.version)
     signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
     _log.info(
@@ -58,7 +62,6 @@ def run(given: argparse.Namespace) -> int:
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
         )
-    if given.activate:
-        activate(root, contract.name, contract.version, trusted)
-        _log.info("%s %s is in use", contract.name, contract.version)
+    if given.activate or given.trial:
+        _log.info(put_into_use(given, root, contract.name, contract.version, trusted))
     return 0

@@ -20,7 +20,7 @@ from policy_inference.bundle.contract import (
     Joints,
     Provenance,
     Safety,
-    Stand,
+    StandingUp,
 )
 from policy_inference.bundle.expected import ComparisonLimits, Nominal
 from policy_inference.bundle.schema import PerJoint, entry
@@ -170,7 +170,7 @@ class ChunkContract:
     rate_hz: float = entry("steps of a chunk per second", minimum=0.1, maximum=1000)
     joints: Joints = entry("joints of the robot by name")
     units: dict[str, JointUnit] = entry("how the policy counts each joint", minProperties=1)
-    stand: Stand = entry("pose in which the policy may start, and the way there")
+    stand: StandingUp = entry("pose in which the policy may start, and the way there")
     damp: Damp = entry("gain of the damped joints")
     cameras: dict[str, Camera] = entry("cameras in the order of training", default={})
     state: JointVector | None = entry("measured positions", default=None)

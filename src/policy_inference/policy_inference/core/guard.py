@@ -33,6 +33,7 @@ class Rule(str, Enum):
     TARGET_STEP = "target_step"
     CLIPPED_TOO_LONG = "clipped_too_long"
     POSITION_LIMIT = "position_limit"
+    TRIAL = "trial"
 
 
 FIRST_AWAITED = "waiting for the first chunk"

@@ -16,6 +16,7 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.distribution import DistributionWatch
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Limits, StricterLimits
+from policy_inference.core.trial.record import VersionTrial
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import settings_of
 from policy_inference.flight.ring import PolicyTap
@@ -36,6 +37,7 @@ class OpenRequest:
         stricter_limits: Operating limits.
         output: Kind of message that its targets are published as.
         shadow_backends: Back ends of the policy that runs beside it, if there is one.
+        trial: Of the version that is to run, where it is on trial.
     """
 
     bundle: str
@@ -45,6 +47,7 @@ class OpenRequest:
     stricter_limits: StricterLimits
     output: str
     shadow_backends: Sequence[str] = ()
+    trial: VersionTrial | None = None
 
     @property
     def own_options(self) -> Options:
@@ -85,7 +88,19 @@ class OpenRequest:
                 "load refused: bundle: expected a folder or the name of an "
                 "installed bundle, found nothing"
             )
-        return replace(self, bundle=bundle, backends=_listed(backend) or self.backends)
+        return replace(self, bundle=bundle, backends=_listed(backend) or self.backends, trial=None)
+
+    @property
+    def source(self) -> str:
+        """What to load: of a bundle with a version on trial that version."""
+        return self.bundle if self.trial is None else f"{self.trial.name}@{self.trial.version}"
+
+    @property
+    def limits(self) -> StricterLimits:
+        """Operating limits, of a version on trial the tighter of both."""
+        if self.trial is None:
+            return self.stricter_limits
+        return self.trial.settings.stricter(self.stricter_limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

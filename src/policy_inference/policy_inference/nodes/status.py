@@ -25,6 +25,7 @@ from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
 from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import TickObserver
+from policy_inference.nodes.trial import NodeTrial
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -46,6 +47,7 @@ class Reported:
     """Returns which other nodes command the robot, in words; empty where none does."""
     shadow: NodeShadow | None
     """What runs beside the policy."""
+    trial: NodeTrial
 
 
 class StatusReporter:
@@ -78,6 +80,11 @@ class StatusReporter:
         before, self._health = self._health, self._health_of(policy)
         self._reported = replace(self._reported, policy=policy)
         return before.close
+
+    @property
+    def telemetry(self) -> Mapping[str, str]:
+        """What machine and device reported last, the unit in the key."""
+        return self._health.telemetry
 
     def start(self) -> None:
         """Measure the rate from now on; call it before the loop starts."""
@@ -201,6 +208,7 @@ class StatusReporter:
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
             shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
+            trial=self._reported.trial.status(),
         )
 
     def _inputs(self) -> list[InputStatus]:

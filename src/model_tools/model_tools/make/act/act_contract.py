@@ -43,7 +43,7 @@ from policy_inference.bundle.contract import (
     Joints,
     Provenance,
     Safety,
-    Stand,
+    StandingUp,
     Tensor,
 )
 from policy_inference.bundle.schema import PerJointYaml
@@ -129,7 +129,7 @@ def make_contract(
         rate_hz=request.rate_hz,
         units=units,
         joints=_joints(robot, pose),
-        stand=Stand(
+        stand=StandingUp(
             position=_by_name(robot, pose),
             stiffness=_of(robot, "stiffness"),
             damping=_of(robot, "damping"),

@@ -43,6 +43,8 @@ def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bun
     allowed = {"model_tools", "policy_inference"}.union(
         *(MODULES.get(name.lower(), {name}) for name in packages)
     )
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60")
     first, second = (str(bundles(version)) for version in ("1.0.0", "1.1.0"))
     commands = [
         ["install", first, "--activate"],
@@ -51,6 +53,9 @@ def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bun
         ["list"],
         ["list", "--json"],
         ["rollback", NAME],
+        ["activate", NAME, "1.1.0", "--trial", str(trial)],
+        ["trial", "status", NAME],
+        ["trial", "end", NAME],
         ["verify"],
         ["prune", NAME, "--keep", "1", "--force"],
     ]
