@@ -36,6 +36,7 @@ class OpenRequest:
         options: Of backends.
         stricter_limits: Operating limits.
         output: Kind of message that its targets are published as.
+        shadow_backends: Back ends of the policy that runs beside it, if there is one.
         trial: Of the version that is to run, where it is on trial.
     """
 
@@ -45,7 +46,17 @@ class OpenRequest:
     options: Options
     stricter_limits: StricterLimits
     output: str
+    shadow_backends: Sequence[str] = ()
     trial: VersionTrial | None = None
+
+    @property
+    def own_options(self) -> Options:
+        """The options, without those that are for the back ends of a shadow alone."""
+        return {
+            name: given
+            for name, given in self.options.items()
+            if name in self.backends or name not in self.shadow_backends
+        }
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> OpenRequest:
@@ -59,6 +70,7 @@ class OpenRequest:
             public_key=values["public_key"],
             backends=_listed(values["backend"]),
             output=values["output"],
+            shadow_backends=_listed(values.get("shadow_backend", "")),
             options=parse_options(_listed(values["backend_options"])),
             stricter_limits=StricterLimits(
                 **{field.name: values[f"safety.{field.name}"] for field in fields(StricterLimits)}
