@@ -22,6 +22,8 @@ from policy_inference.flight.description import settings_of
 from policy_inference.flight.ring import PolicyTap
 
 B = TypeVar("B", bound=Bundle)
+COMMAND_RANGE = "trial.command_range"
+"""Recorded setting: the range of the velocity command in a trial, three lowest, three highest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +161,12 @@ class OpenedPolicy(Generic[B]):
 
     def recorded_settings(self) -> dict[str, str]:
         """Return what a flight recording states of limits, versions and machine, by name."""
-        return settings_of(self.limits, self.backend)
+        settings = settings_of(self.limits, self.backend)
+        trial = self.request.trial
+        within = None if trial is None else trial.settings.command_range
+        if within is not None:
+            settings[COMMAND_RANGE] = " ".join(map(repr, (*within.min, *within.max)))
+        return settings
 
     def close(self) -> None:
         """Close the models."""
