@@ -23,6 +23,7 @@ from model_tools.ship.store.installed import (
     model_folder,
     version_folder,
 )
+from model_tools.ship.store.statements import refuse_revoked, revoked_versions
 from model_tools.ship.store.trials import end_trial, found_words, require_good
 from policy_inference.bundle.contract import VERSION
 from policy_inference.bundle.signature import TrustedKeys
@@ -51,8 +52,8 @@ def activate(
         again: Whether it may have failed a trial.
 
     Raises:
-        ToolError: It is not installed or failed its trial, another installer is at work, or the
-            root cannot be written.
+        ToolError: It is not installed, is revoked or failed its trial, another installer is at
+            work, or the root cannot be written.
         BundleError: It is not whole, or not signed; what was in use stays.
         PolicyError: `current` is broken.
     """
@@ -60,6 +61,7 @@ def activate(
     folder = version_folder(model, version)
     with writing(root), locked(model):
         check_version(folder, trusted)
+        refuse_revoked(model, version)
         require_good(model, version, again=again)
         warn_of_older(model, version)
         end_trial(model, f"{version} was activated")
@@ -74,13 +76,18 @@ def warn_of_older(model: Path, version: str) -> None:
         PolicyError: `current` is broken.
     """
     current = current_version(model)
-    if current is not None and _order(version) < _order(current):
+    if current is not None and is_older(version, current):
         _log.warning(
             "%s %s is older than %s, which is in use; it lacks what was fixed since then",
             model.name,
             version,
             current,
         )
+
+
+def is_older(version: str, than: str) -> bool:
+    """Return whether a version comes before another one, as Semantic Versioning orders them."""
+    return _order(version) < _order(than)
 
 
 def _order(version: str) -> tuple[Sequence[int], bool, str]:
@@ -93,7 +100,8 @@ def _order(version: str) -> tuple[Sequence[int], bool, str]:
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
     """Put the version before the present one into use, once it is verified.
 
-    Before a version on trial that is the one in use: then the trial ends.
+    Before a version on trial that is the one in use: then the trial ends. Versions that are
+    revoked are passed over.
 
     Returns:
         The version that nodes took before, and the folder of the one that they take now.
@@ -111,7 +119,8 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
             check_version(model / before, trusted)
             end_trial(model, "rolled back by a person")
             return trial.version, model / before
-        back = way_back(model)
+        revoked = revoked_versions(model)
+        back = [version for version in way_back(model) if version not in revoked]
         if before is None or not back:
             raise ToolError(
                 f"{model}: expected a version that was in use before "
@@ -142,6 +151,7 @@ def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Pat
             )
         folder = version_folder(model, trial.version)
         check_version(folder, trusted)
+        refuse_revoked(model, trial.version)
         append_event(trial.file, trial.number, TrialEvent.KEPT)
         move_on(model, trial.version)
     return folder

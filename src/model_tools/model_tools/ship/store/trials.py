@@ -18,6 +18,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.ship.store.durable import FILE_MODE, locked, sync_folder, writing
 from model_tools.ship.store.installed import check_version, model_folder, version_folder
+from model_tools.ship.store.statements import refuse_revoked
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import current_version
@@ -58,8 +59,9 @@ def begin_trial(
             the record, or who runs this.
 
     Raises:
-        ToolError: It is not installed; no version is in use, or this one is; it failed a trial;
-            another installer is at work; the root cannot be written; there is no such user.
+        ToolError: It is not installed or is revoked; no version is in use, or this one is; it
+            failed a trial; another installer is at work; the root cannot be written; there is no
+            such user.
         BundleError: A version is not whole, or not signed; the `trial.yaml` is not valid.
         PolicyError: `current` is broken, or the record cannot be read.
     """
@@ -81,6 +83,7 @@ def begin_trial(
                 f"{model}: expected another version than the one in use, found {version}; a "
                 "trial that fails goes back to the version in use"
             )
+        refuse_revoked(model, version)
         check_version(model / current, trusted)
         require_good(model, version, again=again)
         end_trial(model, f"a trial of {version} began")
