@@ -225,7 +225,7 @@ def test_state_of_a_trial_is_one_of_a_set(seen: Seen) -> None:
     seen.status(trial=[TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")])
     found = seen.samples()
     assert (found["trial_state", "failed"], found["trial_state", "open"]) == (1, 0)
-    assert ("trial_info", "1.4.0", "", "tilt_rad") in found
+    assert ("trial_info", "tilt_rad", "1.4.0", "") in found
 
 
 def test_driver_and_battery_are_shown(seen: Seen) -> None:
