@@ -102,10 +102,10 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
         NoAnswerError: The server does not answer, or not as Prometheus does.
     """
     samples = dict[str, list[Sample]]()
-    for robot in (*expected, *(labels["robot"] for _, labels, _ in _query(url, _SEEN))):
+    for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in _query(url, _SEEN))):
         samples.setdefault(robot, [])
     for sample in _query(url, _SAMPLES):
-        samples.setdefault(sample[1]["robot"], []).append(sample)
+        samples.setdefault(sample[1].get("robot", "?"), []).append(sample)
     remarks = dict[str, list[Remark]]()
     rules = _rules(url)
     for labels, state, since, text in _shaped(url, lambda: [*_alerts(rules)]):

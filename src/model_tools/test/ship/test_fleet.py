@@ -172,7 +172,8 @@ def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics", "policy_inference_info 1"]
+    "text",
+    ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics", "policy_inference_info 1\n"],
 )
 def test_robot_without_data_is_unknown(web: Web, text: str) -> None:
     states = judge_fleet(read_robots({"a": web.robot("/a", text)}), policy="walk@1.3.0")

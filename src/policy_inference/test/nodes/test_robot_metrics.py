@@ -75,7 +75,7 @@ class Seen:
         self.metrics = RobotMetrics("lite3_1", STALE_S, self.clock)
         self.metrics.expect(NODE, PolicyStatus)
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self.metrics)  # type: ignore[arg-type]  # any with `collect`
+        self._registry.register(self.metrics)
 
     def status(self, wait_s: float = 0.0, **fields: Any) -> None:
         self.clock.now_s += wait_s
