@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 
 SHIPPED = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+PAYLOAD_KG = 5.0
+WALKING_MPS = 0.8
 
 
 def renumbered_bundle(bundle: Path, folder: Path, version: str) -> Path:
@@ -19,9 +21,9 @@ def renumbered_bundle(bundle: Path, folder: Path, version: str) -> Path:
 
 
 def limping_bundle(folder: Path, version: str) -> Path:
-    """Write the policy that ships with softer joints, with which it walks only unloaded."""
+    """Write the policy that ships for weak knees, whose torque is enough without payload only."""
     renumbered_bundle(SHIPPED, folder, version)
-    _change(folder, r"^  stiffness: 30.0$", "  stiffness: 15.0")
+    _change(folder, r"^(  effort_limit: .*_Knee_joint: )36.0}$", r"\g<1>14.0}")
     return folder
 
 

@@ -13,14 +13,12 @@ from model_tools import cli
 from policy_inference.bundle.store import ROOT_VARIABLE
 from policy_inference.core.trial.record import TrialState, newest_trial
 
-from .conftest import WALKING_MPS
-from .limping import SHIPPED, limping_bundle, renumbered_bundle
+from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle
 from .rig import Rig
 from .test_load import assert_it_walks
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 NAME, IN_USE, TRIED = "lite3_walk", "1.0.0", "1.1.0"
-PAYLOAD_KG = 5.0
 
 Installed = Callable[[Path, str], None]
 
@@ -53,7 +51,7 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
         assert rig.operator.status.bundle_version == TRIED
         rig.operator.move(WALKING_MPS)
         rig.wait_for_latched_damp()
-        assert rig.operator.status.reason.startswith("trial: tracking_error_rad")
+        assert rig.operator.status.reason.startswith("trial: torque_share")
         assert rig.height_m > 0.0
         rig.wait_until(lambda: rig.operator.status.bundle_version == IN_USE, "the version before")
         rig.operator.let_go()
@@ -61,7 +59,7 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
         rig.operator.stand_up()
         assert_it_walks(rig, IN_USE)
         (reported,) = rig.operator.status.trial
-        assert (reported.state, reported.gate) == ("failed", "tracking_error_rad")
+        assert (reported.state, reported.gate) == ("failed", "torque_share")
     trial = newest_trial(store / NAME)
     assert trial is not None
     assert (trial.state, trial.version_before) == (TrialState.FAILED, IN_USE)

@@ -4,11 +4,13 @@
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
 
-Sensors, observation, model, bounds and guard are computed again, each from what was recorded of
-the one before, and compared: bit for bit on the same machine and back end, else by the limits of
-the model's precision. The first tick and value that differ are named. With a bundle of another
-policy, differences are shown and not judged. The exit status is 1 if the same policy gives other
-commands. The output folder gets report.html, which shows what happened, and replay.json.
+The recorded messages, ages and requests drive the real controller. State, observation, model,
+target, command and mode are compared with what was recorded: bit for bit on the same machine and
+back end, else by the limits of the model's precision. The first tick and value that differ are
+named. A bundle of another policy (`--bundle`) is followed: it observes in each tick what was
+measured and commanded, and what it would have answered is shown, not judged. The exit status is 1
+if the same policy gives other commands. The output folder gets report.html, which shows what
+happened, and replay.json.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="folder of a bundle (default: the one that ran, if it is still there)",
+        help="folder of a bundle (default: the one that ran, if it is still there); another policy "
+        "of the same robot is followed: it observes what was measured and commanded",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
@@ -49,6 +52,7 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.replay_page import write_html
     from policy_inference.backends.registry import parse_options
+    from policy_inference.errors import printable
 
     # Opened first: an output that cannot be written is found before the work, not after.
     output = (
@@ -67,7 +71,11 @@ def run(given: argparse.Namespace) -> int:
             console.print_json(json.dumps(replay_report.document(found), allow_nan=False))
         else:
             console.print(
-                *replay_report.lines(found), sep="\n", markup=False, highlight=False, soft_wrap=True
+                *map(printable, replay_report.lines(found)),
+                sep="\n",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
             console.print(replay_report.table(found))
         if folder is not None:

@@ -96,7 +96,7 @@ class TargetBounds:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._last)
 
-    def resume(self, command: F64) -> None:
+    def begin_at(self, command: F64) -> None:
         """Count steps from this command [joints], in the units of its kinds."""
         self._last[:] = command
 

@@ -83,7 +83,11 @@ class JointPolicy:
 
 
 def joint_controller(
-    bundle: JointBundle, backend: Backend, limits: Limits, clock: Callable[[], int]
+    bundle: JointBundle,
+    backend: Backend,
+    limits: Limits,
+    clock: Callable[[], int],
+    state: RobotState | None = None,
 ) -> Controller:
     """Return the controller of a joint policy.
 
@@ -92,9 +96,10 @@ def joint_controller(
         backend: Opened backend of the bundle; stays the caller's to close.
         limits: Limits in force.
         clock: As for `Controller`.
+        state: What is measured comes into it; None makes one.
     """
     contract = bundle.contract
-    state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
+    state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
     timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)

@@ -13,8 +13,9 @@ from policy_inference.bundle.signature import trusted_keys
 from policy_inference.core.limits import effort_limit, limits_in_force
 from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
-from policy_inference.core.trial.journal import TrialEvent, append_event
+from policy_inference.core.trial.journal import TrialEvent, append_event, this_process
 from policy_inference.core.trial.record import TrialState, VersionTrial, trial_of_bundle
+from policy_inference.errors import RefusedError
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.kinds.parity import require_parity
@@ -102,11 +103,17 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
     A trial that was cut has failed: that is recorded, and the version before is loaded.
 
     Raises:
-        PolicyError: The record of trials cannot be read, or that version failed its trial.
+        PolicyError: The record of trials cannot be read, or lacks what happened in this process;
+            or that version failed its trial.
     """
     trial = trial_of_bundle(request.bundle)
     if trial is None:
         return request
+    if trial.runner == this_process():
+        raise RefusedError(
+            f"{trial.file}: expected the end of the last run of {trial}, found its beginning only; "
+            "ask again when the record has been written"
+        )
     if trial.state is TrialState.FAILED:
         logger.warning(f"{trial} failed its trial: {trial.reason}")
         if not trial.is_recorded:

@@ -39,7 +39,7 @@ class PreparedTrial(Prepared):
             simulated_time: Whether its ticks go by simulated time.
         """
         trial = policy.request.trial
-        self.newest = trial or _newest_trial(policy.request.bundle)
+        self.newest: VersionTrial | None = trial or _newest_trial(policy.request.bundle)
         self.running: RunningTrial | None = None
         if trial is not None:
             self.running = RunningTrial(
@@ -93,7 +93,8 @@ class NodeTrial:
         return before.close
 
     def _use(self, prepared: PreparedTrial) -> None:
-        self._running, self._newest = prepared.running, prepared.newest
+        self._running: RunningTrial | None = prepared.running
+        self._newest: VersionTrial | None = prepared.newest
 
     @property
     def _trial(self) -> VersionTrial | None:

@@ -4,12 +4,14 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from policy_msgs.msg import PolicyStatus
+import rclpy
+from policy_msgs.msg import JointCommand, PolicyStatus
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from policy_inference.bundle.load import load_bundle
@@ -18,10 +20,13 @@ from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
 from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
 from policy_inference.core.trial.settings import settings_of_trial
 from policy_inference.interfaces import Mode
+from policy_inference.nodes.act_policy_node import ActPolicyNode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
+from .arm import Arm
 from .bundles import STAND, write_record, write_version
-from .harness import Robot, Stage, is_damp
+from .colour_bundle import write_colours
+from .harness import Robot, Stage, StageOf, is_damp
 from .test_load import loaded, refusal
 from .test_status import counters, diagnosed, newest
 
@@ -31,7 +36,7 @@ TILTED = (0.0, 0.29552, 0.0, 0.95534)
 """By 0.6 rad: within the contract's limit of 1.0 rad, beyond the gate's of 0.5 rad."""
 TRIAL = "run_time_s: 100"
 
-Begin = Callable[[str], None]
+Begin = Callable[..., None]
 
 
 @pytest.fixture
@@ -46,27 +51,28 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return model
 
 
+def begin_trial(model: Path, text: str = TRIAL) -> None:
+    """Put the newer version on trial, as `model_tools activate --trial` does."""
+    bundle = load_bundle(model / TRIED)
+    settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
+    (model / RECORD).touch()
+    last = newest_trial(model)
+    append_event(
+        model / RECORD,
+        last.number + 1 if last else 1,
+        TrialEvent.BEGUN,
+        version=TRIED,
+        version_before=BEFORE,
+        settings=dataclasses.asdict(settings),
+        bundle_sha256=bundle.sha256,
+        trial_sha256="0" * 64,
+    )
+
+
 @pytest.fixture
 def begin(store: Path) -> Begin:
-    """Put the newer version on trial, as `model_tools activate --trial` does."""
-
-    def start(text: str = TRIAL) -> None:
-        bundle = load_bundle(store / TRIED)
-        settings = settings_of_trial(text.encode(), Path("trial.yaml"), bundle.contract)
-        (store / RECORD).touch()
-        last = newest_trial(store)
-        append_event(
-            store / RECORD,
-            last.number + 1 if last else 1,
-            TrialEvent.BEGUN,
-            version=TRIED,
-            version_before=BEFORE,
-            settings=dataclasses.asdict(settings),
-            bundle_sha256=bundle.sha256,
-            trial_sha256="0" * 64,
-        )
-
-    return start
+    """Put the newer version on trial."""
+    return partial(begin_trial, store)
 
 
 @pytest.fixture
@@ -132,7 +138,7 @@ def test_run_is_on_record_from_its_beginning_to_its_end(tried: Robot, store: Pat
     assert recorded(store).runner is not None
     for _ in range(20):
         tried.tick()
-    tried.is_told("damp")
+    tried.request("damp")
     tried.tick()
     tried.until(lambda: recorded(store).runner is None, "the end in the record")
     assert events(store) == ["begun", "run_began", "run_ended"]
@@ -161,7 +167,7 @@ def test_version_before_runs_after_reset_stand_and_run(tried: Robot, store: Path
     assert status.reason.startswith("trial: tilt_rad")
     assert trial_of(status).state == "failed"
     assert "failed its trial: tilt_rad" in diagnosed(tried, lambda found: True).message
-    tried.is_told("reset")
+    tried.request("reset")
     tried.runs()
     assert (version_of(tried), newest(tried).mode) == (BEFORE, Mode.RUN)
     assert events(store) == ["begun", "run_began", "gate_broke", "rolled_back"]
@@ -173,7 +179,7 @@ def test_stand_is_refused_until_the_version_before_is_loaded(tried: Robot, store
     (store / BEFORE).rename(store / "away")
     breaks_its_gate(tried)
     awaited(tried, store, TrialState.FAILED)
-    tried.is_told("reset")
+    tried.request("reset")
     answer = tried.ask("stand")
     assert not answer.success
     assert f"two_joints {TRIED} failed its trial (tilt_rad 0.6" in answer.message
@@ -203,11 +209,10 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     active(bundle="two_joints", use_sim_time=True)
     robot.is_met()
     robot.runs()
-    modes = set[int]()
-    robot.until(
-        lambda: modes.add(robot.tick().mode) or robot.commands[-1].mode == Mode.READY, "READY"
-    )
-    assert modes == {Mode.RUN, Mode.STAND, Mode.READY}
+    robot.commands.clear()
+    robot.until(lambda: robot.tick().mode == Mode.READY, "READY")
+    modes = [command.mode for command in robot.commands]
+    assert list(dict.fromkeys(modes)) == [Mode.RUN, Mode.STAND, Mode.READY]
     trial = awaited(robot, store, TrialState.PASSED)
     # 0.5 s for the velocity command to fade and 1 s at rest come on top.
     assert 2.4 < trial.run_time_s < 2.7
@@ -217,7 +222,7 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     assert robot.ask("stand").success
     append_event(store / RECORD, 1, TrialEvent.KEPT)
     robot.until(lambda: robot.tick().mode == Mode.READY, "READY")
-    robot.is_told("run")
+    robot.request("run")
     assert events(store) == ["begun", "run_began", "passed", "kept"]
 
 
@@ -252,7 +257,7 @@ def test_run_that_is_refused_leaves_no_open_run(tried: Robot, store: Path) -> No
     tried.tick()
     assert not tried.ask("run").success
     assert events(store) == ["begun"]
-    tried.is_told("stand")
+    tried.request("stand")
     tried.until(lambda: tried.tick().mode == Mode.READY, "READY")
     tried.position = [value + 0.9 for value in STAND]
     tried.tick()
@@ -263,7 +268,7 @@ def test_run_that_is_refused_leaves_no_open_run(tried: Robot, store: Path) -> No
 
 def test_node_that_cannot_write_the_record_refuses_to_run(tried: Robot, store: Path) -> None:
     tried.tick()
-    tried.is_told("stand")
+    tried.request("stand")
     tried.until(lambda: tried.tick().mode == Mode.READY, "READY")
     content = (store / RECORD).read_bytes()
     (store / RECORD).rename(store / "away")
@@ -279,7 +284,7 @@ def test_another_process_that_runs_the_trial_is_named(tried: Robot, store: Path)
     start = Path("/proc/1/stat").read_text().rpartition(")")[2].split()[19]
     append_event(store / RECORD, 1, TrialEvent.RUN_BEGAN, runner=f"{boot} 1 {start}")
     tried.tick()
-    tried.is_told("stand")
+    tried.request("stand")
     tried.until(lambda: tried.tick().mode == Mode.READY, "READY")
     assert "another process runs two_joints 1.3.0 (process 1)" in tried.ask("run").message
 
@@ -316,11 +321,11 @@ def test_version_is_put_on_trial_while_the_node_is_at_work(
 
 def test_load_of_the_same_trial_goes_on_with_it(tried: Robot, store: Path) -> None:
     tried.runs()
-    tried.is_told("damp")
+    tried.request("damp")
     tried.tick()
+    tried.until(lambda: recorded(store).runner is None, "the end in the record")
     loaded(tried, "two_joints")
     assert trial_of(newest(tried)).state == "open"
-    tried.until(lambda: recorded(store).runner is None, "the end in the record")
     loaded(tried, "two_joints")
     tried.runs()
     assert trial_of(newest(tried)).run_time_s > recorded(store).run_time_s
@@ -348,3 +353,48 @@ def test_node_that_is_deactivated_ends_the_run_in_the_record(
     assert node.trigger_cleanup() is TransitionCallbackReturn.SUCCESS
     assert events(store) == ["begun", "run_began", "run_ended"]
     assert recorded(store).state is TrialState.OPEN
+
+
+def test_without_room_for_the_reason_the_version_before_runs_and_the_trial_is_not_taken_again(
+    tried: Robot, store: Path
+) -> None:
+    tried.runs()
+    (store / RECORD).rename(store / "away")
+    (store / RECORD).symlink_to("away")
+    tried.quat_xyzw = TILTED
+    tried.until(lambda: is_damp(tried.tick()), "the fault command")
+    tried.quat_xyzw = (0.0, 0.0, 0.0, 1.0)
+    tried.until(lambda: newest(tried).bundle_version == BEFORE, "the version before")
+    assert trial_of(newest(tried)).state == "failed"
+    assert "expected the end of the last run of two_joints 1.3.0" in refusal(tried, "two_joints")
+
+
+@pytest.fixture
+def arm(
+    new_log: Callable[[], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Arm]:
+    """An arm whose node has a version of a chunk policy on trial, for a second."""
+    model = tmp_path / "models" / "colours"
+    for version in (BEFORE, TRIED):
+        write_colours(model / version, {"version": version}, offset_rad=0.0)
+        write_record(model / version)
+    (model / CURRENT).symlink_to(BEFORE)
+    monkeypatch.setenv(ROOT_VARIABLE, str(model.parent))
+    begin_trial(model, "run_time_s: 1")
+    rclpy.init(args=[])
+    stage = StageOf(Arm, ActPolicyNode, new_log)
+    node = stage.node(bundle="colours", use_sim_time=True, status_rate_hz=50.0)
+    assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+    assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+    yield stage.robot
+    stage.close()
+    rclpy.shutdown()
+
+
+def test_chunk_policy_holds_the_arm_when_its_time_is_used_up(arm: Arm, tmp_path: Path) -> None:
+    arm.runs()
+    arm.until(lambda: arm.tick().mode == JointCommand.MODE_HOLD_MEASURED, "a pose that is held")
+    trial = awaited(arm, tmp_path / "models" / "colours", TrialState.PASSED)
+    assert 0.9 < trial.run_time_s < 1.2
+    status = arm.reported(lambda status: status.trial[0].state == "passed", "a passed trial")
+    assert (status.latched, status.reason) == (False, "the RUN time of the trial is used up")

@@ -50,7 +50,7 @@ class TrialGates:
     tracking_error_rad: TrialGate | None = entry(
         "distance between commanded and measured position of the worst joint, root mean square "
         "over about 5 s",
-        default=TrialGate(limit=0.35, after_s=5.0),
+        default=TrialGate(limit=0.45, after_s=5.0),
     )
     torque_share: TrialGate | None = entry(
         "torque that the command asks of the drive, as share of the effort limit, of the worst "
