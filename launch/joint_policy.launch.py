@@ -88,6 +88,11 @@ ARGUMENTS = [
         description="Parameters of the operator, and of the node that reads the joystick",
     ),
     DeclareLaunchArgument(
+        "metrics_port",
+        default_value="",
+        description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
     ),
     DeclareLaunchArgument(
@@ -205,6 +210,17 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 ends="the policy node ended",
                 parameters=[{**texts, "use_sim_time": use_sim_time}],
+            ),
+            node(
+                "policy_inference",
+                "robot_metrics",
+                "params_file",
+                condition=IfCondition(
+                    PythonExpression(["'", LaunchConfiguration("metrics_port"), "' != ''"])
+                ),
+                parameters=[
+                    {"port": ParameterValue(LaunchConfiguration("metrics_port"), value_type=int)}
+                ],
             ),
         ]
     )

@@ -15,6 +15,7 @@ from model_tools.commands import (
     complete,
     export,
     export_act,
+    fleet_status,
     import_policy,
     inspect,
     install,
@@ -54,6 +55,7 @@ COMMANDS: dict[str, Verb] = {
     "rollback": rollback,
     "verify": verify,
     "prune": prune,
+    "fleet status": fleet_status,
 }
 
 

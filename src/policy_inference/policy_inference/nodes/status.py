@@ -289,6 +289,7 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed),
             "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
+            "drifted_terms": ", ".join(self._health.drifted),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
             **self._health.telemetry,
             **self._reported.observer.diagnostics(),

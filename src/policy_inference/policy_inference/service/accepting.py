@@ -13,13 +13,8 @@ import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from policy_inference.service.connection import (
-    Connection,
-    Stream,
-    client_name,
-    set_options,
-    source_of,
-)
+from policy_inference.peers import source_of
+from policy_inference.service.connection import Connection, Stream, client_name, set_options
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import struct
 from abc import ABC, abstractmethod
@@ -159,18 +158,6 @@ def client_name(connected: socket.socket, address: object) -> str:
         return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
     return f"{address[0]}, port {address[1]}"
-
-
-def source_of(client: str) -> str:
-    """Return which user or machine a `client_name` is of: what shares a quota."""
-    whose = client.partition(", ")[0]
-    if ":" not in whose:
-        return whose
-    address = ipaddress.IPv6Address(whose.partition("%")[0])
-    if address.ipv4_mapped is not None:  # of a socket that listens for both; else they were one
-        return str(address.ipv4_mapped)
-    # One machine may have all addresses of such a network.
-    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def set_options(connected: socket.socket) -> None:

@@ -22,6 +22,7 @@ ARGUMENTS = {
     "backend_options",
     "bundle",
     "robot",
+    "metrics_port",
     "params_file",
     "namespace",
     "use_sim_time",

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.peers import source_of
 from policy_inference.service.accepting import LOOK_NS
-from policy_inference.service.connection import source_of
 from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import Code, Hello, Type, frame
 
