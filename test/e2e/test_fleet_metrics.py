@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,10 @@ import yaml
 from diagnostic_msgs.msg import KeyValue
 from policy_msgs.msg import PolicyStatus, RobotStatus, ShadowStatus, TrialStatus
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
 from sensor_msgs.msg import BatteryState
 
 from model_tools.cli import main
+from policy_inference.nodes import qos
 from robot_sim.demo.processes import Processes
 
 from .monitoring import DEPLOY, Prometheus, dashboard_expressions, program
@@ -72,11 +73,10 @@ class Sensors:
 
     def __init__(self, node: Node) -> None:
         """Publish as nodes of their own would, ten times a second."""
-        depth = QoSProfile(depth=1)
-        battery = node.create_publisher(BatteryState, "battery_state", depth)
-        driver = node.create_publisher(RobotStatus, "a_driver/status", depth)
+        battery = node.create_publisher(BatteryState, "battery_state", qos.SAMPLE)
+        driver = node.create_publisher(RobotStatus, "a_driver/status", qos.STATUS)
         status = RobotStatus(joint_names=["FL_knee"], temperature_c=[40.0])
-        npu = node.create_publisher(PolicyStatus, "a_policy_node/status", depth)
+        npu = node.create_publisher(PolicyStatus, "a_policy_node/status", qos.STATUS)
         hot = PolicyStatus(
             telemetry=[KeyValue(key="npu_temperature_c", value="61.0")],
             bundle_name="other",
@@ -127,7 +127,7 @@ def test_a_robot_is_followed_while_it_walks_and_when_its_node_is_killed(
     # The dashboard: each expression is one, and has data.
     for expression in dashboard_expressions():
         prometheus.get("format_query", query=expression)
-        prometheus.wait_until(lambda e=expression: prometheus.query(e), robot.operator.wait)
+        prometheus.wait_until(partial(prometheus.query, expression), robot.operator.wait)
 
     # The fleet view, by the rules of Prometheus.
     url = ["--prometheus", prometheus.url]

@@ -72,15 +72,15 @@ class Families:
         """Iterate over what was made."""
         return iter(self._made.values())
 
-    def gauge(self, name: str, text: str, value: float, **labels: str) -> None:
+    def gauge(self, name: str, text: str, value: float, /, **labels: str) -> None:
         """Add a sample of a value that rises and falls."""
         self._add(GaugeMetricFamily, name, text, value, labels)
 
-    def counter(self, name: str, text: str, value: float, **labels: str) -> None:
+    def counter(self, name: str, text: str, value: float, /, **labels: str) -> None:
         """Add a sample of a count; the name is without `_total`."""
         self._add(CounterMetricFamily, name, text, value, labels)
 
-    def info(self, name: str, text: str, words: Mapping[str, str], **labels: str) -> None:
+    def info(self, name: str, text: str, words: Mapping[str, str], /, **labels: str) -> None:
         """Add a sample of value 1 with words as labels; `_info` is added to the name."""
         cut = {key: word[:_LONGEST_LABEL] for key, word in words.items()}
         self._add(InfoMetricFamily, name, text, cut, labels)

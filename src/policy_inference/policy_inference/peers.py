@@ -62,12 +62,13 @@ def listen_tcp(
 def source_of(client: str) -> str:
     """Return which user or machine a `client_name` is of: what shares a quota."""
     whose = client.partition(", ")[0]
+    if ":" not in whose:
+        return whose
+    address = ipaddress.IPv6Address(whose.partition("%")[0])
+    if address.ipv4_mapped is not None:  # of a socket that listens for both; else they were one
+        return str(address.ipv4_mapped)
     # One machine may have all addresses of such a network.
-    return (
-        str(ipaddress.ip_network((whose.partition("%")[0], 64), strict=False))
-        if (":" in whose)
-        else whose
-    )
+    return str(ipaddress.ip_network((address, 64), strict=False))
 
 
 def is_loopback(address: str) -> bool:

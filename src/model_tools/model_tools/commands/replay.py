@@ -66,6 +66,7 @@ def run(given: argparse.Namespace) -> int:
     )
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.bundle import JointBundle
+    from policy_inference.errors import printable
     from policy_inference.shadow.shadow_policy import ShadowMode
 
     # Opened first: an output that cannot be written is found before the work, not after.
@@ -93,11 +94,18 @@ def run(given: argparse.Namespace) -> int:
             console.print_json(json.dumps(figures, allow_nan=False))
         else:
             console.print(
-                *replay_report.lines(found), sep="\n", markup=False, highlight=False, soft_wrap=True
+                *map(printable, replay_report.lines(found)),
+                sep="\n",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
             )
             console.print(replay_report.table(found))
             if shadow is not None:
-                console.print(shadow_table(shadow), shadow_line(shadow.divergence), soft_wrap=True)
+                console.print(shadow_table(shadow))
+                console.print(
+                    shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True
+                )
         if folder is not None:
             replay_report.write_json(found, folder / JSON_FILE, more)
             write_html(found, folder / HTML_FILE, shadow)

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -32,12 +32,13 @@ RULES = "policy_inference"
 """Group of the alert rules that judge a robot; `deploy/prometheus` has it."""
 _PREFIX = "policy_inference"
 _SAMPLES = f'{{__name__=~"{_PREFIX}_.+",robot!=""}}'
-_SEEN = f"last_over_time({_PREFIX}_info[1d])"
+_SEEN = f'last_over_time({_PREFIX}_info{{robot!=""}}[1d])'
 """Robots that reported within a day are expected to report now."""
 _WITHIN_S, _LARGEST_BYTES, _AT_ONCE = 10.0, 32 << 20, 16
 _LEVELS = {1: UNKNOWN, 2: BAD}
 """Of /diagnostics; a warning is no proof of health, nor of a fault."""
 
+T = TypeVar("T")
 Sample = tuple[str, Mapping[str, str], float]
 """Name without the prefix, labels, value."""
 Remark = tuple[str, str, float | None]
@@ -101,18 +102,18 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
         NoAnswerError: The server does not answer, or not as Prometheus does.
     """
     samples = dict[str, list[Sample]]()
-    for robot in (*expected, *(labels["robot"] for _, labels, _ in _query(url, _SEEN))):
+    for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in _query(url, _SEEN))):
         samples.setdefault(robot, [])
     for sample in _query(url, _SAMPLES):
-        samples.setdefault(sample[1]["robot"], []).append(sample)
+        samples.setdefault(sample[1].get("robot", "?"), []).append(sample)
     remarks = dict[str, list[Remark]]()
     rules = _rules(url)
-    for labels, state, since, text in _alerts(rules):
+    for labels, state, since, text in _shaped(url, lambda: [*_alerts(rules)]):
         if robot := labels.get("robot", ""):
             samples.setdefault(robot, [])
             health = BAD if state == "firing" else UNKNOWN
             remarks.setdefault(robot, []).append((health, text, since))
-    problem = _rules_problem(rules)
+    problem = _shaped(url, lambda: _rules_problem(rules))
     for robot in samples if problem else ():
         remarks.setdefault(robot, []).append((UNKNOWN, problem, None))
     return FleetReading(samples=samples, remarks=remarks, judges=True)
@@ -201,8 +202,8 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Robo
     infos = [labels for name, labels, _ in samples if name == "info"]
     state = RobotState(
         robot=robot,
-        policy=", ".join(f"{labels['bundle']}@{labels['version']}" for labels in infos),
-        sha256=", ".join(labels["sha256"] for labels in infos),
+        policy=", ".join(f"{labels.get('bundle')}@{labels.get('version')}" for labels in infos),
+        sha256=", ".join(labels.get("sha256", "") for labels in infos),
         stage=_stage(samples),
         run_s=max(_values(samples, "mode_seconds_total", mode="RUN"), default=0.0),
     )
@@ -240,7 +241,7 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
             continue
         if name == "latched" and value:
             yield BAD, f"{node} holds a fault until it is reset", None
-        if name == "trial_state" and value and labels["state"] == "failed":
+        if name == "trial_state" and value and labels.get("state") == "failed":
             yield BAD, f"{node}: the newest trial failed", None
         if name == "diagnostics_level" and value in _LEVELS:
             level = "a warning" if value == 1 else "an error"
@@ -258,9 +259,13 @@ def _stage(samples: Sequence[Sample]) -> str:
 
 def _trial_of(samples: Sequence[Sample]) -> str:
     """Return the state of the trial of the version that runs; empty if it has none."""
-    running = {labels["version"] for name, labels, _ in samples if name == "info"}
-    tried = {labels["version"] for name, labels, _ in samples if name == "trial_info"}
-    states = [labels["state"] for name, labels, value in samples if name == "trial_state" and value]
+    running = {labels.get("version") for name, labels, _ in samples if name == "info"}
+    tried = {labels.get("version") for name, labels, _ in samples if name == "trial_info"}
+    states = [
+        labels.get("state", "")
+        for name, labels, value in samples
+        if name == "trial_state" and value
+    ]
     return states[0] if running & tried and states else ""
 
 
@@ -284,8 +289,12 @@ def _query(url: str, expression: str) -> list[Sample]:
 def _rules(url: str) -> list[Any]:
     """Return the rules of the group that judges robots; none if it is not loaded."""
     data = _api(url, "rules?type=alert")
-    groups = _shaped(url, lambda: [one for one in data["groups"] if one["name"] == RULES])
-    return [rule for group in groups for rule in group["rules"]]
+    return _shaped(
+        url,
+        lambda: [
+            rule for group in data["groups"] if group["name"] == RULES for rule in group["rules"]
+        ],
+    )
 
 
 def _rules_problem(rules: Sequence[Any]) -> str:
@@ -323,7 +332,7 @@ def _api(url: str, path: str) -> Any:
     return _shaped(url, lambda: answer["data"])
 
 
-def _shaped(url: str, take: Callable[[], Any]) -> Any:
+def _shaped(url: str, take: Callable[[], T]) -> T:
     try:
         return take()
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:

@@ -136,7 +136,7 @@ def test_robot_that_reports_no_fault_is_healthy(web: Web) -> None:
     ],
 )
 def test_what_the_nodes_say_decides_without_prometheus(
-    web: Web, changes: dict[str, int], health: str, reason: str
+    web: Web, changes: dict[str, Any], health: str, reason: str
 ) -> None:
     (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics(**changes))}))
     assert state.health == health
@@ -171,9 +171,12 @@ def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:
     assert (state.health, state.reasons) == ("unknown", ("its trial is under way: 0 of 0 s",))
 
 
-@pytest.mark.parametrize("text", ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics", "policy_inference_info 1\n"],
+)
 def test_robot_without_data_is_unknown(web: Web, text: str) -> None:
-    states = judge_fleet(read_robots({"a": web.robot("/a", text)}))
+    states = judge_fleet(read_robots({"a": web.robot("/a", text)}), policy="walk@1.3.0")
     assert [state.health for state in states] == ["unknown"]
 
 
@@ -246,7 +249,7 @@ def test_other_version_or_too_little_time_in_run_is_no_proof(web: Web) -> None:
         ({"policy": "walk@1.4.0"}, "unknown"),
         ({"run_s": 31.0}, "unknown"),
     ):
-        (state,) = judge_fleet(reading, **wanted)  # type: ignore[arg-type]  # either of two
+        (state,) = judge_fleet(reading, **wanted)
         assert state.health == health
 
 

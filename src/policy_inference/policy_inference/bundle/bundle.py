@@ -213,9 +213,7 @@ class ChunkBundle(Bundle):
         return rows
 
 
-def stated_hashes(
-    contract: AnyContract, backends: Collection[str] | None = None
-) -> dict[str, str]:
+def stated_hashes(contract: AnyContract, backends: Collection[str] | None = None) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by the file's name.
 
     Args:

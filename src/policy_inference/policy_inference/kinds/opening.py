@@ -22,6 +22,8 @@ from policy_inference.flight.description import settings_of
 from policy_inference.flight.ring import PolicyTap
 
 B = TypeVar("B", bound=Bundle)
+COMMAND_RANGE = "trial.command_range"
+"""Recorded setting: the range of the velocity command in a trial, three lowest, three highest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +38,8 @@ class OpenRequest:
         options: Of backends.
         stricter_limits: Operating limits.
         output: Kind of message that its targets are published as.
-        trial: Of the version that is to run, where it is on trial.
         shadow_backends: Back ends of the policy that runs beside it, if there is one.
+        trial: Of the version that is to run, where it is on trial.
     """
 
     bundle: str
@@ -46,8 +48,8 @@ class OpenRequest:
     options: Options
     stricter_limits: StricterLimits
     output: str
-    trial: VersionTrial | None = None
     shadow_backends: Sequence[str] = ()
+    trial: VersionTrial | None = None
 
     @property
     def own_options(self) -> Options:
@@ -159,7 +161,12 @@ class OpenedPolicy(Generic[B]):
 
     def recorded_settings(self) -> dict[str, str]:
         """Return what a flight recording states of limits, versions and machine, by name."""
-        return settings_of(self.limits, self.backend)
+        settings = settings_of(self.limits, self.backend)
+        trial = self.request.trial
+        within = None if trial is None else trial.settings.command_range
+        if within is not None:
+            settings[COMMAND_RANGE] = " ".join(map(repr, (*within.min, *within.max)))
+        return settings
 
     def close(self) -> None:
         """Close the models."""

@@ -64,8 +64,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
-    trial: NodeTrial
     shadow: NodeShadow | None
+    trial: NodeTrial
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -93,14 +93,19 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     @abstractmethod
     def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy beside its shadow."""
+        """Return what observes the ticks of a policy beside its shadow and its trial."""
 
     def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy, its shadow first if one is asked for."""
-        self.shadow, self.trial = self.shadow_of(policy, values), NodeTrial(self, policy)
-        # The recorder before the trial: it has the tick in which the trial ends a run.
-        observers = [self.observer_of(policy, group, values), self.trial]
-        return TickObservers(*([] if self.shadow is None else [self.shadow]), *observers)
+        """Return what observes the ticks of a policy.
+
+        The shadow comes first, whose answers are recorded; the recorder before the trial, since it
+        has the tick in which the trial ends a run.
+        """
+        shadow = self.shadow = self.shadow_of(policy, values)
+        if shadow is not None:
+            self._closers.callback(shadow.close)
+        observers = [shadow, self.observer_of(policy, group, values), self.trial]
+        return TickObservers(*filter(None, observers))
 
     def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
         """Open the shadow that the parameters ask for; None where they ask for none.
@@ -132,6 +137,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
+        self.trial = NodeTrial(self, policy)
         self.observer = self._observer(policy, group, values)
         self._closers.callback(self.observer.close)
         self.reporter = StatusReporter(
@@ -143,8 +149,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 pacer=self._pacer,
                 observer=self.observer,
                 senders_problem=self._senders_problem,
-                trial=self.trial,
                 shadow=self.shadow,
+                trial=self.trial,
             ),
         )
         self._closers.callback(self.reporter.close)

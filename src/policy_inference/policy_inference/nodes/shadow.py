@@ -23,8 +23,8 @@ from policy_inference.shadow.divergence import Divergence
 from policy_inference.shadow.shadow_policy import ShadowMode
 from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
 
-_UNREPORTED = 4096
-"""Answers that may wait for a report; no report comes as rarely."""
+_UNREPORTED = 20_000
+"""Answers that may wait for a report: more than the ticks between two of them."""
 
 
 class PreparedShadow(Prepared):

@@ -45,9 +45,9 @@ class Reported:
     observer: TickObserver
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
-    trial: NodeTrial
     shadow: NodeShadow | None
     """What runs beside the policy."""
+    trial: NodeTrial
 
 
 class StatusReporter:
@@ -207,8 +207,8 @@ class StatusReporter:
             ],
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
-            trial=self._reported.trial.status(),
             shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
+            trial=self._reported.trial.status(),
         )
 
     def _inputs(self) -> list[InputStatus]:

@@ -75,7 +75,7 @@ class Seen:
         self.metrics = RobotMetrics("lite3_1", STALE_S, self.clock)
         self.metrics.expect(NODE, PolicyStatus)
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(self.metrics)  # type: ignore[arg-type]  # any with `collect`
+        self._registry.register(self.metrics)
 
     def status(self, wait_s: float = 0.0, **fields: Any) -> None:
         self.clock.now_s += wait_s
@@ -225,7 +225,7 @@ def test_state_of_a_trial_is_one_of_a_set(seen: Seen) -> None:
     seen.status(trial=[TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")])
     found = seen.samples()
     assert (found["trial_state", "failed"], found["trial_state", "open"]) == (1, 0)
-    assert ("trial_info", "1.4.0", "", "tilt_rad") in found
+    assert ("trial_info", "tilt_rad", "1.4.0", "") in found
 
 
 def test_driver_and_battery_are_shown(seen: Seen) -> None:

@@ -238,6 +238,7 @@ def test_a_machine_that_takes_all_it_can_leaves_room_to_others(tmp_path: Path) -
         ("10.0.0.1, port 7", "10.0.0.1"),
         ("2001:db8::1:2:3:4, port 7", "2001:db8::/64"),
         ("fe80::1%eth0, port 7", "fe80::/64"),
+        ("::ffff:10.0.0.1, port 7", "10.0.0.1"),
     ],
 )
 def test_what_shares_a_quota(client: str, source: str) -> None:

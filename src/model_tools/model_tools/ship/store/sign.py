@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
 from model_tools.ship.store.statements import Statement, parse_statement, signature_of, time_of
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.signature import TrustedKeys, fingerprint
@@ -41,11 +41,11 @@ def sign(
         OSError: The signature cannot be written.
     """
     key = read_private_key(key_file, password)
-    file = bundle / CONTRACT_FILE
-    content = file.read_bytes() if file.is_file() else b""
-    load_bundle(bundle).verify()
+    verified = load_bundle(bundle)
+    verified.verify()
     with new_file(bundle / SIGNATURE_FILE, force=force) as growing:
-        growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
+        # Not the file, which may be another one by now.
+        growing.write_bytes(base64.b64encode(key.sign(verified.content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)
     load_bundle(bundle, TrustedKeys({name: public}, str(key_file)))

@@ -193,6 +193,18 @@ def test_download_that_breaks_off_is_continued_where_it_ended(
     assert "bytes=100-" in [headers.get("Range") for _, headers in evil.seen]
 
 
+@pytest.mark.parametrize("left", [b"x" * 100, b"x" * (1 << 20)], ids=["part", "more"])
+def test_part_that_was_damaged_on_the_disk_begins_again(
+    left: bytes, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
+) -> None:
+    digest = offered["policy.onnx"]
+    manifest = digest_of(evil.contents["1.0.0"]).removeprefix("sha256:")
+    parts = tmp_path / NAME / f".pulling.{manifest[:8]}" / "parts"
+    parts.mkdir(parents=True)
+    (parts / digest.removeprefix("sha256:")).write_bytes(left)
+    assert pull(f"{evil.place}:1.0.0", root=tmp_path).is_new
+
+
 @pytest.mark.parametrize("answer", ["200", "206 of another place", "416"])
 def test_range_that_is_not_answered_begins_again(
     answer: str, evil: HostileRegistry, offered: dict[str, str], pull: Pull

@@ -104,6 +104,8 @@ def test_robot_follows_a_channel(
         assert in_use(root)[0] == version
     with pytest.raises(RegistryError, match="expected the channel beta, found none"):
         pull(place, signer.trusted, channel="beta")
+    with pytest.raises(ToolError, match="--channel: expected text like"):
+        pull(place, signer.trusted, channel="../../x")
 
 
 def test_channel_without_keys_is_refused(place: str, pull: Pull) -> None:
