@@ -19,10 +19,15 @@ from robot_sim.errors import SimError
 
 _WALK_S = 4.0
 _SHADOW_TICKS = 500
+_SHADOW_RMS_STEPS = 0.01
+"""The candidates claim to have the weights of the policy in use: their targets must be its own."""
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {
     "simulation": {"walk_s": _WALK_S},
-    "shadow": {"min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0},
+    "shadow": {
+        "min_minutes": 0.9 * _SHADOW_TICKS / 50.0 / 60.0,
+        "max_rms_steps": _SHADOW_RMS_STEPS,
+    },
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
 """Of the demo, beside the usual ones: a real release takes days, this one minutes."""

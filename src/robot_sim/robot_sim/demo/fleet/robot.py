@@ -32,7 +32,7 @@ from robot_sim.nodes.fleet_operator import FleetOperator, Stroll
 MARK = "POLICY_INFERENCE_DEMO_FLEET"
 """Environment variable by which all processes of a robot are found, and of the demo."""
 KEY_VARIABLE = "POLICY_INFERENCE_PUBLIC_KEY"
-WALKING_MPS = 0.5
+WALKING_MPS = 0.8
 STANDING_M = 0.2
 _LOOKED_EVERY_S = 0.3
 _SILENT_S = 3.0
