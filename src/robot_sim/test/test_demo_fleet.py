@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of the demo of a fleet: its network, its candidates, its verdict, its picture."""
+"""Parts of the demo of a fleet: its network, its candidates, its verdict, its image."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_the_verdict_names_all_that_went_wrong() -> None:
     assert "robots_walking: expected 6, found 5" in found
 
 
-def test_the_picture_shows_a_robot_without_power_too(tmp_path: Path) -> None:
+def test_the_image_shows_a_robot_without_power_too(tmp_path: Path) -> None:
     timeline = Timeline([])
     timeline.spans["lite3_1"] = [
         (0.0, RobotView(version="1.0.0", mode="RUN", stage="production")),
@@ -123,6 +123,6 @@ def test_the_picture_shows_a_robot_without_power_too(tmp_path: Path) -> None:
     ]
     timeline.marks.append(Mark(at_s=0.1, kind="power", robot="lite3_1", text=""))
     timeline.marks.append(Mark(at_s=0.2, kind="stopped", robot="", text="1.1.0 stopped"))
-    picture = tmp_path / "timeline.png"
-    draw(timeline, {"1.0.0": "first", "1.1.0": "second"}, picture)
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    image = tmp_path / "timeline.png"
+    draw(timeline, {"1.0.0": "first", "1.1.0": "second"}, image)
+    assert image.read_bytes().startswith(b"\x89PNG")

@@ -5,7 +5,7 @@
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,8 @@ from robot_sim.demo.fleet.robot import FleetRobot
 from robot_sim.errors import SimError
 
 _WALK_S = 4.0
-_SHADOW_TICKS = 500
-_SHADOW_RMS_STEPS = 0.01
+_SHADOW_TICKS = 300
+_SHADOW_RMS_STEPS = 0.005
 """The candidates claim to have the weights of the policy in use: their targets must be its own."""
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0
 _LIMITS: Mapping[str, Mapping[str, float]] = {
@@ -31,6 +31,8 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
 """Of the demo, beside the usual ones: a real release takes days, this one minutes."""
+_TORQUE_SHARE = 0.5
+"""Of the trials: the version in use has 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
 _BY = "demo"
@@ -46,7 +48,7 @@ class Outcome:
         digest: Its address in the registry.
         stage: In which it ended: production, if nothing stopped it.
         reason: Why it was stopped there; empty if it was not.
-        evidence: What the release file says of each stage.
+        evidence: What the release file has about each stage.
     """
 
     candidate: Candidate
@@ -71,7 +73,8 @@ class Course:
 
     def _trial(self, wave: str, run_time_s: float) -> Path:
         file = self._folder / f"trial_{wave}.yaml"
-        file.write_text(yaml.safe_dump({"run_time_s": run_time_s}), "utf-8")
+        gates = {"torque_share": {"limit": _TORQUE_SHARE, "after_s": 5.0}}
+        file.write_text(yaml.safe_dump({"run_time_s": run_time_s, "gates": gates}), "utf-8")
         return file
 
     def release(self, candidate: Candidate, baseline: Candidate) -> Outcome:
@@ -85,7 +88,7 @@ class Course:
         words = ("release", "new", candidate.folder, "--baseline", baseline.folder)
         fleet.run(*words, "--output", file)
         self._limit(file)
-        stages = (
+        stages: tuple[tuple[str, Callable[[], None]], ...] = (
             ("simulation", lambda: self._simulate(file, candidate, baseline)),
             ("shadow", lambda: self._shadow(file, candidate, digest)),
             ("canary", lambda: self._canary(file, candidate, digest)),
@@ -139,7 +142,8 @@ class Course:
 
     def _recorded(self, robot: FleetRobot, shadow: str) -> Path:
         """Return the recording of a robot that walks with a shadow beside its policy."""
-        self._restart(robot, shadow)
+        robot.restart_policy(shadow)
+        self._wait_until_it_walks(robot)
         try:
             robot.ask(lambda operator: operator.record_run(True), _ASKED_WITHIN_S)
             before = robot.ask(lambda operator: operator.status.shadow[0].compared, 10.0)
@@ -154,10 +158,9 @@ class Course:
                 time.sleep(0.1)
             return path
         finally:
-            self._restart(robot, "")
+            robot.restart_policy("")
 
-    def _restart(self, robot: FleetRobot, shadow: str) -> None:
-        robot.restart_policy(shadow)
+    def _wait_until_it_walks(self, robot: FleetRobot) -> None:
         ends_s = time.monotonic() + 120.0
         while not robot.walks:
             if time.monotonic() > ends_s:
@@ -165,7 +168,7 @@ class Course:
             time.sleep(0.2)
 
     def _canary(self, file: Path, candidate: Candidate, digest: str) -> None:
-        """Bring it to the canary, on trial; what the robot itself says of the trial is evidence."""
+        """Bring it to the canary, on trial; the robot's own record of the trial is evidence."""
         self._rolled_out(candidate, digest, CANARY)
         robot = self._fleet.canary
         report = self._folder / f"{candidate.version}.trial.json"

@@ -29,7 +29,7 @@ BUNDLE = "lite3_walk"
 BASELINE = "1.0.0"
 CANARY, PRODUCTION = "canary", "production"
 """Waves of the inventory."""
-PAYLOAD_KG = 5.0
+PAYLOAD_KG = 5.5
 """On the canary: a release that only carries nothing must not pass."""
 _COMMAND_WITHIN_S = 300.0
 _LINES_SHOWN = 12

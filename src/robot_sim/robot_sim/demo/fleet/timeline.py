@@ -120,7 +120,7 @@ def _shown(view: RobotView) -> tuple[str, str, bool]:
 
 
 def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
-    """Write the picture.
+    """Write the image.
 
     Args:
         timeline: What was recorded.
