@@ -18,7 +18,7 @@ from robot_sim.demo.fleet.robot import FleetRobot
 from robot_sim.errors import SimError
 
 _WALK_S = 4.0
-_SHADOW_TICKS = 300
+_SHADOW_TICKS = 200
 _SHADOW_RMS_STEPS = 0.005
 """The candidates claim to have the weights of the policy in use: their targets must be its own."""
 _CANARY_TRIAL_S, _PRODUCTION_TRIAL_S = 12.0, 4.0

@@ -4,7 +4,7 @@
 
 The driver wants one thing: that the robot walks with the version that its store names. It looks a
 few times a second: after a fault it resets, in DAMP it lets the robot stand up, in READY it lets
-the policy run, and where the store names another version it lets the robot stand, load it, and run.
+the policy run, and where the store names another version it lets the robot lie down and load it.
 """
 
 import os
@@ -330,12 +330,9 @@ class FleetRobot:
             operator.let_go()
             operator.demand("reset")
         elif wanted and status.bundle_version != wanted:
-            if mode in ("RUN", "HOLD"):
-                operator.let_go()
-                operator.demand("stand")
-                operator.wait_for_mode("READY")
-            if mode in ("READY", "DAMP"):
-                operator.load(self._bundle)
+            if mode != "DAMP":  # while it stands, a version with other limits is refused
+                _lie_down(operator)
+            operator.load(self._bundle)
         elif mode == "DAMP":
             operator.stand()
         elif mode == "READY":
