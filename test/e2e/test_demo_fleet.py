@@ -64,7 +64,7 @@ def test_after_forty_interruptions_every_robot_walks_with_a_whole_version(tmp_pa
     )
 
 
-@pytest.mark.slow
+@pytest.mark.acceptance
 def test_bad_releases_are_stopped_by_the_stage_that_can_see_them(tmp_path: Path) -> None:
     summary = demonstrated(tmp_path, "--robots", "2", "--interruptions", "1")
     assert (summary["wrong_scale"], summary["limping"], summary["good_candidate"]) == (
