@@ -50,8 +50,8 @@ def test_each_row_of_the_threat_model_leads_to_attacks() -> None:
         assert len(list(rows(sections()[anchor[1]]))) >= 3, anchor[1]
 
 
-@pytest.mark.parametrize(("section", "cells"), ATTACKS, ids=[cells[0][:60] for _, cells in ATTACKS])
-def test_each_attack_names_a_test_that_exists(section: str, cells: list[str]) -> None:
+@pytest.mark.parametrize("cells", ATTACKS, ids=[cells[0][:60] for cells in ATTACKS])
+def test_each_attack_names_a_test_that_exists(cells: list[str]) -> None:
     assert len(cells) == 4
     named = cells[-1]
     if named.split(":")[0] in NO_TEST:
