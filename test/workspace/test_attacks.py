@@ -52,7 +52,7 @@ def test_each_row_of_the_threat_model_leads_to_attacks() -> None:
 
 @pytest.mark.parametrize("cells", ATTACKS, ids=[cells[0][:60] for cells in ATTACKS])
 def test_each_attack_names_a_test_that_exists(cells: list[str]) -> None:
-    assert len(cells) == 4
+    assert len(cells) in (3, 4)  # with what happened before, or of what is new
     named = cells[-1]
     if named.split(":")[0] in NO_TEST:
         return
