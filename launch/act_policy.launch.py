@@ -79,6 +79,11 @@ ARGUMENTS = [
         description="Parameters of the nodes; the arguments here replace those in the file",
     ),
     DeclareLaunchArgument(
+        "metrics_port",
+        default_value="",
+        description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
     ),
     DeclareLaunchArgument(
@@ -207,8 +212,25 @@ def policy(context: LaunchContext) -> list[Node]:
     ]
 
 
+def metrics(context: LaunchContext) -> list[Node]:
+    """Return the node that serves the metrics, if a port for them was given."""
+    port = LaunchConfiguration("metrics_port")
+    if not port.perform(context):
+        return []
+    return [
+        Node(
+            package="policy_inference",
+            executable="robot_metrics",
+            name="robot_metrics",
+            namespace=LaunchConfiguration("namespace"),
+            arguments=ROS_ARGUMENTS,
+            parameters=[{"port": ParameterValue(port, value_type=int)}],
+            output="screen",
+        )
+    ]
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
-    return LaunchDescription(
-        [*ARGUMENTS, *(OpaqueFunction(function=part) for part in (discovery, cameras, arm, policy))]
-    )
+    parts = (discovery, cameras, arm, policy, metrics)
+    return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=part) for part in parts)])

@@ -41,6 +41,17 @@ ARGUMENTS = [
         description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes",
     ),
     DeclareLaunchArgument(
+        "shadow_bundle",
+        default_value="",
+        description="Bundle that runs beside the other one and never commands: a folder, or an "
+        "installed one; empty: none",
+    ),
+    DeclareLaunchArgument(
+        "shadow_backend",
+        default_value="",
+        description="What runs the shadow's model, as backend; empty: the same",
+    ),
+    DeclareLaunchArgument(
         "robot",
         default_value="none",
         choices=["lite3", "lite3_emulator", "sim", "none"],
@@ -77,6 +88,11 @@ ARGUMENTS = [
         description="Parameters of the operator, and of the node that reads the joystick",
     ),
     DeclareLaunchArgument(
+        "metrics_port",
+        default_value="",
+        description="Port at 127.0.0.1 with the robot's metrics for Prometheus; empty: none",
+    ),
+    DeclareLaunchArgument(
         "namespace", default_value="", description="Namespace of all nodes, topics and services"
     ),
     DeclareLaunchArgument(
@@ -94,7 +110,14 @@ ARGUMENTS = [
 ]
 EMULATED = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
 """Where the driver finds an emulated host; the file has the address of the real one."""
-TEXTS = ("bundle", "public_key", "backend", "backend_options")
+TEXTS = (
+    "bundle",
+    "public_key",
+    "backend",
+    "backend_options",
+    "shadow_bundle",
+    "shadow_backend",
+)
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -187,6 +210,17 @@ def generate_launch_description() -> LaunchDescription:
                 "params_file",
                 ends="the policy node ended",
                 parameters=[{**texts, "use_sim_time": use_sim_time}],
+            ),
+            node(
+                "policy_inference",
+                "robot_metrics",
+                "params_file",
+                condition=IfCondition(
+                    PythonExpression(["'", LaunchConfiguration("metrics_port"), "' != ''"])
+                ),
+                parameters=[
+                    {"port": ParameterValue(LaunchConfiguration("metrics_port"), value_type=int)}
+                ],
             ),
         ]
     )

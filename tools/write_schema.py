@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the JSON Schemas with which editors complete and check contracts and mappings.
+"""Writes the JSON Schemas with which editors complete and check contracts, trials and mappings.
 
 Run it in the root of the checkout after a change of one of them: `python -m tools.write_schema`.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
 from policy_inference.bundle.editor_schema import contract_schema
+from policy_inference.core.trial.settings import trial_schema
 
 CONTRACTS = Path(__file__).resolve().parent.parent / "config" / "bundles"
 
@@ -20,6 +21,7 @@ def schemas() -> dict[Path, Mapping[str, Any]]:
     """Return what each schema file must hold."""
     return {
         CONTRACTS / "policy.schema.json": contract_schema(),
+        CONTRACTS / "trial.schema.json": trial_schema(),
         MAPPINGS / "mapping.schema.json": mapping_schema(),
     }
 

@@ -38,6 +38,7 @@ setup(
         "onnx",
         "onnxruntime",
         "onnxsim",
+        "prometheus-client",
         "protobuf",
         "pyarrow",
         "PyYAML",

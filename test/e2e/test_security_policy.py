@@ -96,6 +96,7 @@ def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
             ("interface_address:=127.0.0.1", "host_address:=127.0.0.1", "state_port:={port}"),
         ),
         ("operator_node", ("subscribe", "/joint_policy_node/status"), ()),
+        ("robot_metrics", ("subscribe", "/diagnostics"), ("port:=0",)),
     ],
 )
 def test_policy_allows_what_a_node_does(

@@ -15,15 +15,20 @@ from model_tools.commands import (
     complete,
     export,
     export_act,
+    fleet_status,
     import_policy,
     inspect,
     install,
     list,
     prune,
+    pull,
+    push,
+    release,
     replay,
     rollback,
     run,
     sign,
+    trial,
     verify,
 )
 from policy_inference.command_line import Verb, run_command
@@ -40,12 +45,17 @@ COMMANDS: dict[str, Verb] = {
     "run": run,
     "replay": replay,
     "sign": sign,
+    "push": push,
+    "pull": pull,
+    **release.VERBS,
     "install": install,
     "list": list,
     "activate": activate,
+    "trial": trial,
     "rollback": rollback,
     "verify": verify,
     "prune": prune,
+    "fleet status": fleet_status,
 }
 
 

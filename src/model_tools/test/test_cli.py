@@ -105,6 +105,16 @@ def test_an_error_that_a_user_can_mend_is_one_line(
     assert caplog.messages == [f"model_tools try: {words}"]
 
 
+def test_no_name_in_a_message_commands_the_terminal(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "model_tools", "inspect", str(tmp_path / "\x1b[2J")],
+        capture_output=True,
+        check=False,
+    )
+    assert b"\x1b" not in ended.stderr
+    assert rb"\x1b[2J: expected a file or folder" in ended.stderr
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_verb_that_is_interrupted_leaves_nothing_behind(
     run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, number: int, status: int

@@ -103,6 +103,9 @@ Io SocketStream::start(Message& message) noexcept {
   if (family != AF_UNIX) {
     const int on = 1;  // A request is one small packet and must not wait for another.
     ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  } else {
+    const int on = 1;  // Urgent bytes would be left out when looking, with what they bring.
+    ::setsockopt(socket_.get(), SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
   }
   const auto* name = reinterpret_cast<const sockaddr*>(&address.storage);
   if (::connect(socket_.get(), name, address.length) == 0) {

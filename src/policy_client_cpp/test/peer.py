@@ -164,14 +164,26 @@ def hold_lingering() -> None:
         UNREAD.clear()
 
 
-def send_with(connection: socket.socket, data: bytes, *descriptors: int) -> None:
-    """Send, and pass descriptors so that the client, which is stopped meanwhile, has the last."""
+def send_with(
+    connection: socket.socket, data: bytes, *descriptors: int, urgent: bool = False
+) -> None:
+    """Send, and pass descriptors so that the client, which is stopped meanwhile, has the last.
+
+    They may come with an urgent byte before the data, where the kernel has such.
+    """
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     client, _, _ = struct.unpack("3i", credentials)
     os.kill(client, signal.SIGSTOP)
     while Path(f"/proc/{client}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         pass
-    socket.send_fds(connection, [data], descriptors)
+    passed = struct.pack(f"{len(descriptors)}i", *descriptors)
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, passed)]
+    try:
+        connection.sendmsg([b"!" if urgent else data], rights, socket.MSG_OOB if urgent else 0)
+    except OSError:
+        connection.sendmsg([b"!"], rights)
+    if urgent:
+        connection.send(data)
     for fd in descriptors:
         os.close(fd)
     os.kill(client, signal.SIGCONT)
@@ -245,8 +257,10 @@ def serve(connection: socket.socket, behaviour: str) -> None:
             say("held")
             sys.stdin.readline()
             assert_quiet(connection)
-        if behaviour == "lingering":
-            send_with(connection, action(request), lingering())
+        if behaviour in ("lingering", "lingering_urgent"):
+            send_with(
+                connection, action(request), lingering(), urgent=behaviour == "lingering_urgent"
+            )
             continue
         if behaviour == "mute":
             continue

@@ -39,8 +39,8 @@ TEST_SUITE_BEGIN("hostile_service");
 
 TEST_CASE("descriptors that take hours to close hold up neither a tick nor the end") {
   // The first two come when the source is ready, the others while it connects.
-  for (const std::string behaviour : {"unix:lingering", "shm:memory_says_lingering",
-                                      "unix:lingering_welcome", "shm:memory_lingering"}) {
+  for (const std::string behaviour : {"unix:lingering", "unix:lingering_urgent",
+                                      "shm:memory_says_lingering", "unix:lingering_welcome", "shm:memory_lingering"}) {
     CAPTURE(behaviour);
     const Limit limit(60);
     const std::size_t colon = behaviour.find(':') + 1;

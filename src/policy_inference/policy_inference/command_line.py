@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Protocol
 
-from policy_inference.errors import PolicyError
+from policy_inference.errors import PolicyError, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
 
 
@@ -52,7 +52,9 @@ def run_command(
     Raises:
         SystemExit: Help was asked for (0), or the arguments are wrong (2).
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_PrintableFormatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     log, given = logging.getLogger(name), _parsed(name, description, verbs, args)
     with signals_interrupt() as came:
         try:
@@ -99,6 +101,14 @@ def node_command(module: str) -> Callable[[], None]:
         main()
 
     return command
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Lets no name of a file or of a thing in it command the terminal that shows a message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message."""
+        return printable(super().format(record))
 
 
 def _words(error: OSError) -> str:

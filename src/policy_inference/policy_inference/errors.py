@@ -53,12 +53,23 @@ class BundleError(PolicyError):
         return BundleError, (self.problems,)
 
 
+def printable(text: str) -> str:
+    """Return a text that a file or another machine may have chosen, as a terminal may show it.
+
+    Lines stay; other characters that cannot be printed, such as those that command a terminal,
+    become escapes.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
 def _shown(text: str) -> str:
-    """Return a text that a file may have chosen, with escapes and without most of its length."""
+    """Return a text that a file may have chosen in one line, without most of its length."""
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-    if cut.isprintable():
-        return cut
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
+    return printable(cut).replace("\n", r"\n")
 
 
 class BackendError(PolicyError):

@@ -12,11 +12,15 @@ import errno
 import os
 import stat
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+BOUNDED_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+"""Of zip archives, those of numpy and ours. zipfile unpacks a member in another one in one step,
+whatever size it states: 750 bytes of bzip2 are 400 MB."""
 PREFIX = ".policy_inference."
 """Of a file that is not whole yet; its own name may be as long as the file system allows."""
 

@@ -4,6 +4,9 @@
 
     model_tools activate lite3_walk 1.2.0
 
+With --trial FILE it is on trial first: nodes take it, and go back to the version in use when a gate
+breaks (docs/trial.md).
+
 It is verified first. `model_tools rollback` goes back to what was in use before.
 """
 
@@ -15,7 +18,9 @@ import logging
 from model_tools.commands.arguments import (
     add_public_key,
     add_root,
+    add_trial,
     keys_of,
+    put_into_use,
     root_of,
 )
 
@@ -26,14 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("name", help="name of the bundle")
     parser.add_argument("version", help="an installed version of it")
+    add_trial(parser)
     add_root(parser)
     add_public_key(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Activate; return the exit status."""
-    from model_tools.ship.store.activation import activate
-
-    activate(root_of(given), given.name, given.version, keys_of(given))
-    _log.info("%s %s is in use", given.name, given.version)
+    _log.info(put_into_use(given, root_of(given), given.name, given.version, keys_of(given)))
     return 0

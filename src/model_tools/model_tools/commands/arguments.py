@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from model_tools.ship.registry.access import RegistryAccess
     from policy_inference.bundle.signature import TrustedKeys
 
 
@@ -68,6 +70,51 @@ def add_public_key(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trial(parser: argparse.ArgumentParser) -> None:
+    """Declare what puts a version on trial."""
+    parser.add_argument(
+        "--trial",
+        type=Path,
+        metavar="YAML",
+        help="put it on trial with these limits and gates, instead of into use",
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="allow a version that failed its trial again"
+    )
+    parser.add_argument(
+        "--node-user",
+        default="",
+        metavar="USER",
+        help="with --trial: who runs the policy node, which writes the record of the trial "
+        "(default: who owns the record, or runs this command)",
+    )
+
+
+def put_into_use(
+    given: argparse.Namespace, root: Path, name: str, version: str, trusted: TrustedKeys | None
+) -> str:
+    """Activate a version, or put it on trial; return what it is then, in words."""
+    from model_tools.ship.store.activation import activate
+    from model_tools.ship.store.trials import begin_trial
+
+    if given.trial is None:
+        activate(root, name, version, trusted, again=given.again)
+        return f"{name} {version} is in use"
+    begun = begin_trial(
+        root,
+        name,
+        version,
+        given.trial,
+        trusted,
+        again=given.again,
+        node_user=given.node_user,
+    )
+    return (
+        f"{begun} is on trial for {begun.settings.run_time_s:g} s of RUN time; if it fails, "
+        f"{begun.version_before} runs again"
+    )
+
+
 def root_of(given: argparse.Namespace) -> Path:
     """Return the root that was asked for, else the usual one."""
     from policy_inference.bundle.store import store_root
@@ -80,6 +127,44 @@ def keys_of(given: argparse.Namespace) -> TrustedKeys | None:
     from policy_inference.bundle.signature import trusted_keys
 
     return trusted_keys(given.public_key)
+
+
+def add_registry_access(parser: argparse.ArgumentParser) -> None:
+    """Declare how a registry is reached."""
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        metavar="PEM",
+        help="certificate authorities of the registry, in addition to those of the system",
+    )
+    parser.add_argument(
+        "--insecure-http",
+        action="store_true",
+        help="plain HTTP also to other machines: what is pulled is checked, credentials are not "
+        "protected",
+    )
+
+
+def access_of(given: argparse.Namespace) -> RegistryAccess:
+    """Return how the registry is reached."""
+    from model_tools.ship.registry.access import RegistryAccess
+
+    return RegistryAccess(ca=given.ca, insecure_http=given.insecure_http)
+
+
+def byte_progress(what: str) -> Callable[[int, int | None], None]:
+    """Return what shows how many bytes are done on a terminal; a robot has no progress bars."""
+    shown = ""
+
+    def show(done: int, total: int | None) -> None:
+        nonlocal shown
+        line = f"{what}: {done / 1e6:.1f} of {(total or done) / 1e6:.1f} MB"
+        if line != shown and sys.stderr.isatty():
+            shown = line
+            sys.stderr.write(f"\r{line}{'' if total and done < total else chr(10)}")
+            sys.stderr.flush()
+
+    return show
 
 
 @contextmanager

@@ -6,7 +6,8 @@
 
 The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
 ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. Without
---activate, the version in use does not change.
+--activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
+take it, and go back to the version in use when a gate breaks (docs/trial.md).
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from model_tools.commands.arguments import (
     add_public_key,
     add_root,
+    add_trial,
     keys_of,
+    put_into_use,
     root_of,
 )
+
+if TYPE_CHECKING:
+    from model_tools.ship.store.install import Installed
+    from policy_inference.bundle.signature import TrustedKeys
 
 _SHOWN = 6
 _log = logging.getLogger("model_tools")
@@ -29,27 +37,58 @@ _log = logging.getLogger("model_tools")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("source", type=Path, help="folder of a bundle, or an archive of one")
-    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    add_backends(parser)
+    add_use(parser)
     add_root(parser)
     add_public_key(parser)
 
 
 def run(given: argparse.Namespace) -> int:
     """Install; return the exit status."""
-    from model_tools.ship.store.activation import activate, warn_of_older
     from model_tools.ship.store.install import install
 
     root, trusted = root_of(given), keys_of(given)
-    done = install(given.source, root, trusted)
+    done = install(given.source, root, trusted, backends=backends_of(given))
+    return use_installed(given, done, root, trusted)
+
+
+def add_use(parser: argparse.ArgumentParser) -> None:
+    """Declare how an installed version is put into use."""
+    parser.add_argument("--activate", action="store_true", help="put it into use at once")
+    add_trial(parser)
+
+
+def add_backends(parser: argparse.ArgumentParser) -> None:
+    """Declare `--backend`."""
+    parser.add_argument(
+        "--backend",
+        default="",
+        metavar="NAMES",
+        help="only the models of these back ends, by comma: the version is whole for them, and "
+        "never gets others (default: all that the bundle has)",
+    )
+
+
+def backends_of(given: argparse.Namespace) -> list[str] | None:
+    """Return the back ends that were asked for; None for all."""
+    return given.backend.split(",") if given.backend else None
+
+
+def use_installed(
+    given: argparse.Namespace, done: Installed, root: Path, trusted: TrustedKeys | None
+) -> int:
+    """Report an installation, and put it into use as `add_use` asks; return the exit status."""
+    from model_tools.ship.store.activation import warn_of_older
+
     contract = done.bundle.contract
-    if not given.activate:
+    if not (given.activate or given.trial):
         warn_of_older(root / contract.name, contract.version)
-    signed = f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else ""
     _log.info(
-        "%s: %s%s",
+        "%s: %s%s%s",
         done.folder,
         "installed" if done.is_new else "was installed before, with the same content",
-        signed,
+        f" without the models of {', '.join(done.absent)}" if done.absent else "",
+        f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else "",
     )
     if done.left:
         _log.warning(
@@ -58,7 +97,6 @@ def run(given: argparse.Namespace) -> int:
             ", ".join(done.left[:_SHOWN]),
             f" and {len(done.left) - _SHOWN} more" if len(done.left) > _SHOWN else "",
         )
-    if given.activate:
-        activate(root, contract.name, contract.version, trusted)
-        _log.info("%s %s is in use", contract.name, contract.version)
+    if given.activate or given.trial:
+        _log.info(put_into_use(given, root, contract.name, contract.version, trusted))
     return 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""List installed bundles: versions, which is in use, to which `rollback` goes back.
+"""List installed bundles: versions, which is in use or on trial, to which `rollback` goes back.
 
     model_tools list --json
 
@@ -51,6 +51,7 @@ def _row(model: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...
     use = "in use" if name == model["current"] else ""
     if name in model["way_back"][:1]:
         use = "way back"
+    use = ", ".join(filter(None, [use, model["trials"].get(name, "")]))
     signed = (version["signed_by"] or "")[:12] or ("not checked" if version["is_signed"] else "-")
     return (
         model["name"],

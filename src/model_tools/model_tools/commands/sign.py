@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sign a bundle, so that robots with the public key accept it.
+"""Sign a bundle or a statement about one, so that robots with the public key accept it.
 
     openssl genpkey -algorithm ed25519 -out private.pem
     openssl pkey -in private.pem -pubout -out public.pem
@@ -8,7 +8,8 @@
 
 The signature, policy.yaml.sig, covers policy.yaml, which holds the hashes of all files that are
 used. The command asks for the password of an encrypted key, or reads it from
-POLICY_INFERENCE_KEY_PASSWORD.
+POLICY_INFERENCE_KEY_PASSWORD. A file is a statement (channel, revocations, downgrade); its
+signature is FILE.sig.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", type=Path, help="folder of the bundle")
+    parser.add_argument("bundle", type=Path, help="folder of the bundle, or file of a statement")
     parser.add_argument(
         "--key", type=Path, required=True, metavar="PEM", help="the private key, Ed25519"
     )
@@ -33,8 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Sign; return the exit status."""
-    from model_tools.ship.store.sign import sign
+    from model_tools.ship.store.sign import sign, sign_statement
 
+    if given.bundle.is_file():
+        statement, name = sign_statement(
+            given.bundle, given.key, lambda: _password(given.key), force=given.force
+        )
+        _log.info("%s: %s of %s, signed by %s", given.bundle, statement.kind, statement.name, name)
+        return 0
     name = sign(given.bundle, given.key, lambda: _password(given.key), force=given.force)
     _log.info("%s: signed by %s", given.bundle, name)
     return 0

@@ -21,6 +21,7 @@ from policy_inference.bundle.state_fields import STATE_FIELDS
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Tensor
+from policy_inference.safe_files import BOUNDED_COMPRESSIONS
 
 OBSERVATION = "obs"
 """What an observation is called where there is only one."""
@@ -62,6 +63,8 @@ def read_arrays(file: Path) -> dict[str, Tensor]:
             found = np.load(stream)
             if isinstance(found, np.ndarray):
                 return {OBSERVATION: found}
+            if not {info.compress_type for info in found.zip.infolist()} <= BOUNDED_COMPRESSIONS:
+                raise ValueError("a compression that numpy does not write")
             return {name: found[name] for name in found.files}
         except _BROKEN as error:
             raise ToolError(f"{file}: expected numpy arrays (.npz, .npy), found {error}") from error

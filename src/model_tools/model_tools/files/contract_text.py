@@ -129,7 +129,7 @@ def models_of(report: Path) -> set[str]:
             for key in ("model_sha256", "sha256")
             if key in entry
         }
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return set()
 
 

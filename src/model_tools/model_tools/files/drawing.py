@@ -21,6 +21,7 @@ STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9.0,
     "text.color": INK,
+    "text.parse_math": False,  # names of joints may have dollar signs
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
     "axes.titlesize": 10.0,

@@ -94,6 +94,13 @@ class Node:
             raise self.wrong("text")
         return self.value
 
+    def json(self) -> Node:
+        """Return the value that a text states in JSON."""
+        try:
+            return Node(self.file, json.loads(self.text()), self.key)
+        except (ValueError, RecursionError) as error:
+            raise self.wrong(f"JSON ({error})") from error
+
     def last_name(self) -> str:
         """Return `f` of a text like `package.module:f` or `package.module.f`."""
         return self.text().rpartition(":")[2].rpartition(".")[2]

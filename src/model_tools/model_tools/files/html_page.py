@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from pathlib import Path
 
+from policy_inference.safe_files import whole_file
+
 _CSS = """
 :root { color-scheme: light; --ink: #1f2933; --soft: #52606d; --line: #e4e7eb; --good: #1e7b4a;
   --bad: #b3261e; --good-back: #e6f4ec; --bad-back: #fbeae9; --warn: #9a5b00;
@@ -44,14 +46,18 @@ details { margin: 8px 0; } summary { cursor: pointer; color: var(--soft); }
 
 
 def write_page(file: Path, title: str, body: Iterable[str]) -> None:
-    """Write a page with a title and HTML, of which nothing refers to another file."""
-    file.write_text(
+    """Write a page with a title and HTML, of which nothing refers to another file.
+
+    A page that is there is replaced as a whole.
+    """
+    text = (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_CSS}</style></head>"
-        f"<body><main>{''.join(body)}</main></body></html>\n",
-        "utf-8",
+        f"<body><main>{''.join(body)}</main></body></html>\n"
     )
+    with whole_file(file, 0o644) as written:
+        written.write(text.encode())
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[str]) -> str:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,15 @@ def test_a_quaternion_may_have_its_real_part_first(tmp_path: Path) -> None:
     found = sensed(tmp_path / "a.npz", {"quat_wxyz": np.array([[4, 1, 2, 3]])}, contract, 1)
 
     assert found["quat_xyzw"].tolist() == [[1.0, 2.0, 3.0, 4.0]]
+
+
+def test_arrays_in_a_compression_without_bounds_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "rows.npz", "w", zipfile.ZIP_BZIP2) as archive:
+        archive.write(_saved(tmp_path / "obs.npy"), "obs.npy")
+    with pytest.raises(ToolError, match="found a compression that numpy does not write"):
+        read_arrays(tmp_path / "rows.npz")
+
+
+def _saved(file: Path) -> Path:
+    np.save(file, OBS)
+    return file

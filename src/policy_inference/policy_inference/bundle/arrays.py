@@ -15,6 +15,7 @@ from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.verified import LARGEST_BYTES, verified_bytes
 from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
+from policy_inference.safe_files import BOUNDED_COMPRESSIONS
 
 _LARGEST_NUMBER_BYTES, _HEADER_BYTES = 32, 4096
 """Of an array's element and its header."""
@@ -95,9 +96,13 @@ def _arrays(
             with np.load(io.BytesIO(content)) as data:
                 sizes = {info.filename: info.file_size for info in data.zip.infolist()}
                 size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
-                if size <= limit_bytes:  # what is read of a member ends with the size stated
+                kinds = {info.compress_type for info in data.zip.infolist()}
+                if not kinds <= BOUNDED_COMPRESSIONS:
+                    found = "a compression that numpy does not write"
+                elif size <= limit_bytes:  # what is read of a member ends with the size stated
                     return {key: np.asarray(data[key]) for key in names if key in data.files}
-                found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
+                else:
+                    found = f"arrays of {size} bytes, more than the {limit_bytes} that there may be"
         except Exception as error:  # noqa: BLE001  # those of numpy and zipfile share no base
             found = str(error) or type(error).__name__
     raise BundleError([Problem(file=str(file), expected="numpy arrays (.npz)", found=found)])

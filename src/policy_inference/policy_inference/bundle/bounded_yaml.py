@@ -21,6 +21,11 @@ DEEPEST = 40
 """Values in values; the deepest of those have 8."""
 LONGEST_NUMBER = 1000
 """Characters of a number: the largest float has 309 digits."""
+_LONGEST_FAULT = 300
+"""Characters of an error, which may repeat what the text says."""
+# What PyYAML raises beside its own errors, for a value that its tag cannot make, an escape
+# beyond Unicode, or a version with thousands of digits.
+_CANNOT_MAKE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _PREFIX = "tag:yaml.org,2002:"
 _INT, _FLOAT, _MERGE = f"{_PREFIX}int", f"{_PREFIX}float", f"{_PREFIX}merge"
 _SPECIAL = {".inf": float("inf"), ".nan": float("nan")}
@@ -91,11 +96,24 @@ class StrictLoader(yaml.SafeLoader):
         """Return the value of a node; one that its tag cannot make is an error with its line."""
         try:
             return super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        except _CANNOT_MAKE as error:
             raise _error(f"a value that is no {node.tag.removeprefix(_PREFIX)}", node) from error
 
+    def construct_scalar(self, node: Any) -> str:
+        """Return a text; an escape stands for no character that YAML refuses as it is.
+
+        Half a surrogate pair cannot be printed or sent, a zero ends a name in C, and ESC commands a
+        terminal.
+        """
+        text = str(super().construct_scalar(node))
+        if self.NON_PRINTABLE.search(text):
+            raise _error("an escape of a character that no text has", node)
+        return text
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Refuse a mapping in which a key stands twice."""
+        """Refuse a mapping in which a key stands twice, and `!!map` or `!!set` of another value."""
+        if not isinstance(node, yaml.MappingNode):
+            raise _error("a value that is no mapping", node)
         seen = set[Any]()
         for key_node in (key_node for key_node, _ in node.value if key_node.tag != _MERGE):
             key = self.construct_object(key_node, True)
@@ -138,7 +156,7 @@ def load_text(text: str, loader: type[StrictLoader] = StrictLoader) -> object:
     """
     try:
         return yaml.load(text, Loader=loader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, *_CANNOT_MAKE) as error:
         raise YamlError(_fault(error)) from error
 
 
@@ -147,6 +165,11 @@ def _error(problem: str, at: Any) -> yaml.constructor.ConstructorError:
 
 
 def _fault(error: Exception) -> str:
+    text = _place_and_problem(error)
+    return text if len(text) <= _LONGEST_FAULT else f"{text[:_LONGEST_FAULT]}..."
+
+
+def _place_and_problem(error: Exception) -> str:
     mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
     if mark is None:
         return str(error)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,14 +94,18 @@ class Bundle:
             for key, model in self.contract.models.items()
         )
 
-    def verify(self) -> None:
-        """Verify every file that the contract names: all back ends' models, golden rows, reports.
+    def verify(self, backends: Collection[str] | None = None) -> None:
+        """Verify every file that the contract names: models, golden rows, statistics, reports.
+
+        Args:
+            backends: Whose models are here; None for those of all. A bundle without the models of
+                other back ends is whole for these.
 
         Raises:
             BundleError: With every file that is missing or is not the one the contract means.
         """
         problems = list[Problem]()
-        for entry in {entry.file: entry for entry in _entries(self.contract)}.values():
+        for entry in {entry.file: entry for entry in _entries(self.contract, backends)}.values():
             try:
                 verified(self.path, entry)
             except BundleError as error:
@@ -209,9 +213,14 @@ class ChunkBundle(Bundle):
         return rows
 
 
-def stated_hashes(contract: AnyContract) -> dict[str, str]:
-    """Return the SHA-256 of every file that a contract names, by the file's name."""
-    return {entry.file: entry.sha256 for entry in _entries(contract)}
+def stated_hashes(contract: AnyContract, backends: Collection[str] | None = None) -> dict[str, str]:
+    """Return the SHA-256 of every file that a contract names, by the file's name.
+
+    Args:
+        contract: The contract.
+        backends: Whose models are among them; None for those of all.
+    """
+    return {entry.file: entry.sha256 for entry in _entries(contract, backends)}
 
 
 def model_sha256(contract: AnyContract, backend: str) -> str | None:
@@ -237,9 +246,16 @@ def file_entry(file: Path, folder: Path) -> File:
     return File(file=str(file.relative_to(folder)), sha256=sha256_of(file))
 
 
-def _entries(contract: AnyContract) -> list[Artifact | File | Normalisation]:
+def _entries(
+    contract: AnyContract, backends: Collection[str] | None
+) -> list[Artifact | File | Normalisation]:
     entries: list[Artifact | File | Normalisation | None] = [
-        *(artifact for model in contract.models.values() for artifact in model.artifacts.values()),
+        *(
+            artifact
+            for model in contract.models.values()
+            for backend, artifact in model.artifacts.items()
+            if backends is None or backend in backends
+        ),
         *contract.reports.values(),
     ]
     if isinstance(contract, ChunkContract):

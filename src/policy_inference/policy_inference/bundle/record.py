@@ -29,7 +29,11 @@ def read_record(folder: Path) -> dict[str, Any]:
     found = ""
     try:
         record = json.loads(read_at_most(file, _LARGEST_BYTES))
-        if not isinstance(record["files"], dict) or not isinstance(record["installed_time"], str):
+        if (
+            not isinstance(record["files"], dict)
+            or not isinstance(record["installed_time"], str)
+            or not _are_backends(record.get("backends"))
+        ):
             found = "a record with values of other types"
     except FileNotFoundError:
         found = "nothing"
@@ -83,3 +87,8 @@ def require_recorded(folder: Path, contract: AnyContract, sha256: str) -> dict[s
     if problems:
         raise BundleError(problems)
     return record
+
+
+def _are_backends(value: Any) -> bool:
+    """Return whether this names the back ends whose models were installed; null for all."""
+    return value is None or (isinstance(value, list) and all(isinstance(n, str) for n in value))

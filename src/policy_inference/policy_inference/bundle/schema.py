@@ -102,7 +102,9 @@ class Reader:
     def section(self, cls: Any, value: object, key: str = "") -> Any:
         """Read a mapping as the dataclass `cls`; returns None where something is wrong."""
         if not isinstance(value, Mapping):
-            return self.problem(key, f"a mapping with the keys of {cls.__name__}", value)
+            # A whole file may be another one than it seems, which not everyone may read.
+            found = value if key else Found(_KINDS.get(type(value), "another value"))
+            return self.problem(key, f"a mapping with the keys of {cls.__name__}", found)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         for unknown in [name for name in value if name not in fields]:
             self.problem(
@@ -294,4 +296,5 @@ def _join(key: str, name: str) -> str:
 
 
 _SCALARS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+_KINDS = {str: "text", list: "a list", int: "a number", float: "a number", type(None): "nothing"}
 _JSON_TYPES = {bool: "boolean", int: "integer", float: "number", str: "string"}

@@ -15,6 +15,7 @@ from policy_inference.safe_files import reading
 LARGEST_BYTES = 1 << 28
 """Of a file that is kept in memory: golden rows, statistics, a report."""
 _BLOCK = 1 << 20
+_FOR_OTHERS = "get the whole bundle; one for some back ends only has no models for others"
 
 
 def sha256_of(file: Path) -> str:
@@ -87,7 +88,9 @@ def verified_copy(folder: Path, entry: Artifact, place: Path) -> Path:
 def _blocks(folder: Path, entry: Artifact | File | Normalisation) -> Iterator[bytes]:
     """Yield what a file holds; ends with an error where that was not what the contract means."""
     file, digest = folder / entry.file, hashlib.sha256()
-    remedy = f"get it from {entry.url}" if isinstance(entry, Artifact) and entry.url else ""
+    remedy = ""
+    if isinstance(entry, Artifact):
+        remedy = f"get it from {entry.url}" if entry.url else _FOR_OTHERS
     try:
         with reading(file) as stream:
             while block := stream.read(_BLOCK):

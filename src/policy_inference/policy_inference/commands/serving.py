@@ -108,7 +108,8 @@ def _monitored(
         opened.callback(monitor.close)
         if given.metrics:
             # Few ask for them, and prometheus_client takes 20 ms to import.
-            from policy_inference.service.metrics import Metrics, MetricsServer
+            from policy_inference.metrics_server import MetricsServer
+            from policy_inference.service.metrics import ServiceMetrics
 
             versions = {
                 "service": version("policy_inference"),
@@ -118,8 +119,12 @@ def _monitored(
                 "backend": model.backend.name,
                 **model.backend.details,
             }
-            metrics = Metrics(monitor.counts, model.counters, versions, lambda: monitor.telemetry)
-            server = opened.enter_context(closing(MetricsServer(given.metrics, metrics)))
+            metrics = ServiceMetrics(
+                monitor.counts, model.counters, versions, lambda: monitor.telemetry
+            )
+            server = opened.enter_context(
+                closing(MetricsServer("--metrics", given.metrics, metrics))
+            )
             _log.info("metrics: http://%s:%d/metrics", given.metrics[0], server.port)
             if server.is_beyond:
                 _log.warning("metrics: other machines may read them: no encryption, no password")

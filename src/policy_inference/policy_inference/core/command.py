@@ -26,6 +26,7 @@ class CommandFader:
             (trained.min, trained.max) if trained else ((-math.inf,) * 3, (math.inf,) * 3)
         )
         self._limits = limits
+        self._closed = False
         self.reset()
 
     def reset(self) -> None:
@@ -40,10 +41,30 @@ class CommandFader:
         """Take a new command; return False for one that is not finite, which is not taken."""
         if not all(map(math.isfinite, velocity)):
             return False
+        if self._closed:
+            return True
         self._born_ns = born_ns
         for i, value in enumerate(velocity):
             self._wanted[i] = min(max(value, self._low[i]), self._high[i])
         return True
+
+    def narrow(self, within: VelocityCommand) -> None:
+        """Clip commands to this range as well."""
+        self._low = tuple(map(max, self._low, within.min))
+        self._high = tuple(map(min, self._high, within.max))
+
+    def close(self, now_ns: int) -> None:
+        """Fade to zero from now on, as if the last command were too old; take none before `open`.
+
+        The fade is not one that `update` reports.
+        """
+        self._closed = self.fading = True
+        if self._born_ns is not None:
+            self._born_ns = min(self._born_ns, now_ns - self._limits.command_timeout_ns)
+
+    def open(self) -> None:
+        """Take commands again."""
+        self._closed = False
 
     def continue_from(self, before: CommandFader) -> None:
         """Go on with the command of another policy, clipped to what this one was trained for."""

@@ -21,7 +21,7 @@ from policy_inference.core.prechecks import MotionPrechecks
 from policy_inference.core.run import Run
 from policy_inference.core.state import StateVector
 from policy_inference.errors import BackendError, NoTargetError, RefusedError
-from policy_inference.interfaces import JointTargets, Mode, Policy
+from policy_inference.interfaces import F64, JointTargets, Mode, Policy
 
 _LOCK_TIMEOUT_S = 0.5
 
@@ -34,6 +34,27 @@ class ControllerStatus:
     reason: str
     latched: bool
     counters: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ControllerState:
+    """What a controller has come to between two ticks, as far as others know it.
+
+    Attributes:
+        mode: DAMP, READY or RUN. STAND and HOLD go on by when they began, which others do not know.
+        time_ns: Time of the last tick.
+        measured: Positions that were believed last [joints], rad; NaN where not known.
+        commanded: What was commanded last, as `JointTargets.block` [6, joints]; None: nothing.
+        target: In RUN what the policy asked for last, after the guard's bounds [joints].
+        blend: In RUN the share of the policy in `commanded`, 0 to 1.
+    """
+
+    mode: Mode
+    time_ns: int
+    measured: F64
+    commanded: F64 | None = None
+    target: F64 | None = None
+    blend: float = 1.0
 
 
 class Controller:
@@ -112,6 +133,31 @@ class Controller:
         self.joint_check.forget()
         for entry in self.inputs.values():
             entry.reset()
+
+    def begin_at(self, state: ControllerState) -> None:
+        """Go on where a controller of the same robot has come to, with no fault and no e-stop.
+
+        For those who follow a controller that they cannot ask: a recording, a policy that runs
+        beside another one. The messages before, in `state` and `inputs`, and what the policy
+        remembers stay as they are: their owners know them, or say that they are not known.
+        """
+        assert state.mode in (Mode.DAMP, Mode.READY, Mode.RUN)
+        position = None if state.commanded is None else state.commanded[0]
+        with self._between_ticks():
+            self._estop, self._estop_noted, self._latched = None, False, False
+            self._granted_since.clear()
+            self._last_tick_ns = state.time_ns
+            self._stand.begin_at(
+                self._stand.pose if position is None or state.mode is not Mode.READY else position
+            )
+            self._safe.begin_at(position, state.measured)
+            self.joint_check.begin_at(state.measured, state.time_ns)
+            self._last = None if state.mode is Mode.DAMP else self._stand.targets
+            if state.mode is Mode.RUN:
+                assert state.target is not None
+                self._run.begin_at(state.target, state.blend, state.time_ns)
+                self._last = self._run.targets
+            self._enter(state.mode, "continued")
 
     def tick(self, now_ns: int, next_deadline_ns: int) -> JointTargets | None:
         """Return the targets of this tick; None where nothing is commanded, see `start`.

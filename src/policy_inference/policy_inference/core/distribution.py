@@ -302,13 +302,16 @@ class DistributionWatch:
         self._outside.append(frozenset(outside))
 
     @property
+    def outside(self) -> dict[str, int]:
+        """In how many of the reports each term that is often outside was so."""
+        counts = Counter(term for outside in tuple(self._outside) for term in outside)
+        return {term: count for term, count in sorted(counts.items()) if count >= _OUTSIDE}
+
+    @property
     def problems(self) -> list[str]:
         """What is wrong, a sentence for each term."""
-        reports = tuple(self._outside)
-        counts = Counter(term for outside in reports for term in outside)
         return [
             f"observation term {term} is outside what the policy was trained on in {count} of "
-            f"{len(reports)} reports: normalisation, order or units"
-            for term, count in sorted(counts.items())
-            if count >= _OUTSIDE
+            f"{len(self._outside)} reports: normalisation, order or units"
+            for term, count in self.outside.items()
         ]

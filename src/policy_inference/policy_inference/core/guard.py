@@ -33,6 +33,7 @@ class Rule(str, Enum):
     TARGET_STEP = "target_step"
     CLIPPED_TOO_LONG = "clipped_too_long"
     POSITION_LIMIT = "position_limit"
+    TRIAL = "trial"
 
 
 FIRST_AWAITED = "waiting for the first chunk"
@@ -95,7 +96,7 @@ class TargetBounds:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
         np.multiply(pose, self._of_position, out=self._last)
 
-    def resume(self, command: F64) -> None:
+    def begin_at(self, command: F64) -> None:
         """Count steps from this command [joints], in the units of its kinds."""
         self._last[:] = command
 

@@ -107,9 +107,7 @@ def frame_of(message: Any, camera: ImageSize) -> Frame:
     """
     frame = _compressed(message) if hasattr(message, "format") else _raw(message)
     height, width = frame.height, frame.width
-    if (height, width) == (camera.height, camera.width):
-        return frame
-    if not camera.resize:
+    if not camera.resize and (height, width) != (camera.height, camera.width):
         raise RobotError(
             f"expected an image of {camera.width} x {camera.height} pixels, found "
             f"{width} x {height}; set the camera to that size, or let its "

@@ -110,6 +110,11 @@ class JointCheck:
         self._seen_ns, self._agreeing, self.lost = 0, 0, True
         self._believed[:] = self._seen[:] = np.nan
 
+    def begin_at(self, position: F64, now_ns: int) -> None:
+        """Believe this pose [joints], rad, as of now."""
+        self._seen_ns = now_ns
+        self._believe(position, now_ns)
+
     def continue_from(self, before: JointCheck) -> None:
         """Believe what another one of the same joints does."""
         self._believed[:], self._seen[:] = before._believed, before._seen

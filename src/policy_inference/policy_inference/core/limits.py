@@ -4,25 +4,32 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.schema import entry
 from policy_inference.bundle.state_fields import COMMAND
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64
+
+
+def _limit(doc: str) -> Any:
+    return entry(doc, default=None, exclusiveMinimum=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StricterLimits:
     """Operating limits from outside the bundle; None leaves the contract's value."""
 
-    max_tilt_rad: float | None = None
-    state_timeout_s: float | None = None
-    damp_after_s: float | None = None
-    command_timeout_s: float | None = None
-    margin: float | None = None
-    effort_scale: float | None = None
-    """Share of the contract's effort limits that the drives may use, (0, 1]."""
+    max_tilt_rad: float | None = _limit("largest angle between the body's up and the world's, rad")
+    state_timeout_s: float | None = _limit("age of robot state that is too old, s")
+    damp_after_s: float | None = _limit("HOLD that lasts longer is a fault, s")
+    command_timeout_s: float | None = _limit("age at which the velocity command begins to fade, s")
+    margin: float | None = _limit("what `nominal` is multiplied by")
+    effort_scale: float | None = _limit(
+        "share of the contract's effort limits that the drives may use, (0, 1]"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,6 +55,11 @@ class Stand:
         self._ends_ns = list(accumulate(compress(self._durations_ns, nearer)))
         self._began_ns = now_ns
 
+    def begin_at(self, pose: F64) -> None:
+        """Go on where a motion has ended, in this pose [joints]."""
+        self._way, self._ends_ns, self._began_ns = np.stack((pose, pose)), [1], 0
+        self.targets.position[:] = pose
+
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the motion was held."""
         self._began_ns += duration_ns
@@ -142,6 +147,20 @@ class SafeTargets:
         # Another thread may be sending `targets`: they stay finite.
         self._goal[:] = self._commanded[:] = self._measured[:] = np.nan
         self._lost, self._requested = True, False
+
+    def begin_at(self, commanded: F64 | None, measured: F64) -> None:
+        """Go on where others have come to.
+
+        Args:
+            commanded: Positions that were commanded last [joints], rad; None where nothing was.
+            measured: Positions that were measured last [joints], rad.
+        """
+        self.forget()
+        if self._holds and commanded is not None:
+            self.targets.position[:] = self._goal[:] = self._commanded[:] = commanded
+            self._measured[:] = measured
+            self._requested = self.known = True
+            self._lost = False
 
     @property
     def silence(self) -> str:

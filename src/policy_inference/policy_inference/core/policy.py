@@ -56,6 +56,15 @@ class JointPolicy:
     def pause(self, duration_ns: int) -> None:
         """Do nothing: ticks count, not the time between them."""
 
+    def watch(self) -> None:
+        """Take a tick in which the model does not run: remember what is observed, go on in time.
+
+        Last action, observed outputs and recurrent state stay as they are.
+        """
+        for observation in self._remembering:
+            observation.write()
+        self._next()
+
     def infer(self) -> bool:
         """Write the observations and run the model; return whether its output is finite.
 
@@ -72,18 +81,26 @@ class JointPolicy:
 
     def commit(self) -> F64:
         """Take the result as the tick's: return the command [joints] in contract order."""
-        self._tick += 1
         self._last_action[...] = self.action.raw
-        self._state.advance()
         for outputs in self._fed_back:
             outputs.advance()
+        self._next()
+        return self.action.decode()
+
+    def _next(self) -> None:
+        """Go on to the next tick of the run."""
+        self._tick += 1
+        self._state.advance()
         for observation in self._remembering:
             observation.advance()
-        return self.action.decode()
 
 
 def joint_controller(
-    bundle: JointBundle, backend: Backend, limits: Limits, clock: Callable[[], int]
+    bundle: JointBundle,
+    backend: Backend,
+    limits: Limits,
+    clock: Callable[[], int],
+    state: RobotState | None = None,
 ) -> Controller:
     """Return the controller of a joint policy.
 
@@ -92,9 +109,10 @@ def joint_controller(
         backend: Opened backend of the bundle; stays the caller's to close.
         limits: Limits in force.
         clock: As for `Controller`.
+        state: What is measured comes into it; None makes one.
     """
     contract = bundle.contract
-    state = RobotState(contract, orientation=limits.max_tilt_rad is not None)
+    state = state or RobotState(contract, orientation=limits.max_tilt_rad is not None)
     timeouts_ns = timeouts_in_force_ns(contract, limits, state.inputs)
     inputs = {name: Input(name, timeout_ns) for name, timeout_ns in timeouts_ns.items()}
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)

@@ -65,15 +65,18 @@ class Run:
         self._bounds.reset(self._stand.pose)
         self._began_ns, self.clipped_ticks = now_ns, 0
 
-    def resume(self, command: F64) -> None:
-        """Go on after this command [joints] of the policy, as one does in the middle of a run."""
-        self._bounds.resume(command)
+    def begin_at(self, command: F64, share: float, now_ns: int) -> None:
+        """Go on after a tick of a run: make `targets` of its command.
 
-    def follow(self, command: F64, share: float) -> None:
-        """Make `targets` of this command [joints], with a `share` of it, and go on after it."""
+        Args:
+            command: What the policy asked for, after the guard's bounds [joints].
+            share: Share of it in the targets, 0 to 1.
+            now_ns: Time of that tick.
+        """
         self._policy.action.command[:] = command
+        self._bounds.begin_at(command)
+        self._began_ns, self.clipped_ticks = now_ns - round(share * self._blend_ns), 0
         self._fill(share)
-        self.resume(command)
 
     def pause(self, duration_ns: int) -> None:
         """Leave out a time in which the last targets were held."""
@@ -95,10 +98,6 @@ class Run:
         # A request may carry a time a little after that of the tick it comes before.
         elapsed_ns = max(0, now_ns - self._began_ns)
         share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
-        return self.take_over(share)
-
-    def take_over(self, share: float) -> tuple[Rule, ...]:
-        """Do as `update` does, with a `share` of the policy in the targets, 0 to 1."""
         command, action = self._policy.commit(), self._policy.action
         acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)

@@ -22,6 +22,7 @@ class Health:
     Attributes:
         telemetry: Of machine and device, the unit in the key.
         problems: What is wrong now, a sentence each.
+        drifted: Terms of the observation that are not as in training.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Health:
         self._logged: set[str] = set()
         self._reader.forget()
         self.problems: list[str] = []
+        self.drifted: list[str] = []
 
     def update(self, snapshot: ControllerStatus) -> None:
         """Look once, and log what has begun or ended since the last look."""
@@ -97,6 +99,7 @@ class Health:
 
     def _odd(self, mode: Mode) -> str:
         """Return which terms of the observation are not what the policy was trained on."""
+        self.drifted = []
         if self._observed is None or mode not in (Mode.RUN, Mode.HOLD):
             return ""
         if self._mode not in (Mode.RUN, Mode.HOLD):
@@ -104,4 +107,5 @@ class Health:
             self._observed.restart()
         elif mode is Mode.RUN:
             self._observed.look()
+        self.drifted = list(self._observed.outside)
         return "; ".join(self._observed.problems)

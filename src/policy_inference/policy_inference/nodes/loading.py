@@ -89,6 +89,12 @@ class LoadService(Generic[P]):
             node.get_logger().error(response.message)
         return response
 
+    async def load(self, bundle: str, done: Callable[[str], None]) -> None:
+        """Load another policy without a request; call `done` with what went wrong, or empty."""
+        request = LoadBundle.Request(bundle=bundle)
+        response = await self._load(request, LoadBundle.Response())
+        done("" if response.success else response.message)
+
     async def _replaced(self, bundle: str, backend: str) -> P:
         """Open another policy, and let it take over; return it.
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from policy_inference.bundle.load import load_bundle
@@ -12,6 +13,9 @@ from policy_inference.bundle.signature import trusted_keys
 from policy_inference.core.limits import effort_limit, limits_in_force
 from policy_inference.core.motions import Stand
 from policy_inference.core.replacing import require_replaceable
+from policy_inference.core.trial.journal import TrialEvent, append_event, this_process
+from policy_inference.core.trial.record import TrialState, VersionTrial, trial_of_bundle
+from policy_inference.errors import RefusedError
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
 from policy_inference.kinds.parity import require_parity
@@ -35,10 +39,11 @@ def open_policy(
     Raises:
         PolicyError: It cannot be used, with the reason.
     """
+    request = on_trial(request, logger)
     bundle = _load(kind, request)
-    limits = limits_in_force(bundle.contract, request.stricter_limits)
+    limits = limits_in_force(bundle.contract, request.limits)
     with forwarded_to(logger):
-        return kind.open(request, request.options, bundle, limits, clock)
+        return _narrowed(kind.open(request, request.own_options, bundle, limits, clock))
 
 
 def open_replacement(
@@ -65,8 +70,9 @@ def open_replacement(
         PolicyError: It cannot be used, or cannot replace the other one, or its models compute
             something else here than its golden rows say; nothing of it is open then.
     """
-    bundle = _load(kind, request, rehearse(request.bundle, request.public_key))
-    limits = limits_in_force(bundle.contract, request.stricter_limits)
+    request = on_trial(request, logger)
+    bundle = _load(kind, request, rehearse(request.source, request.public_key))
+    limits = limits_in_force(bundle.contract, request.limits)
     require_replaceable(
         running.bundle.contract,
         [*kind.inputs(running.bundle, running.limits)],
@@ -88,9 +94,50 @@ def open_replacement(
         except BaseException:
             opened.close()
             raise
+    return _narrowed(opened)
+
+
+def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
+    """Return the request with the trial of the version that it stands for, if there is one.
+
+    A trial that was cut has failed: that is recorded, and the version before is loaded.
+
+    Raises:
+        PolicyError: The record of trials cannot be read, or lacks what happened in this process;
+            or that version failed its trial.
+    """
+    trial = trial_of_bundle(request.bundle)
+    if trial is None:
+        return request
+    if trial.runner == this_process():
+        raise RefusedError(
+            f"{trial.file}: expected the end of the last run of {trial}, found its beginning only; "
+            "ask again when the record has been written"
+        )
+    if trial.state is TrialState.FAILED:
+        logger.warning(f"{trial} failed its trial: {trial.reason}")
+        if not trial.is_recorded:
+            _record_cut(trial, logger)
+    return replace(request, trial=trial) if trial.is_in_use else request
+
+
+def _record_cut(trial: VersionTrial, logger: Logger) -> None:
+    try:
+        append_event(trial.file, trial.number, TrialEvent.CUT, reason=trial.reason)
+    except OSError as error:  # it counts as cut all the same, whenever the record is read
+        logger.error(f"{trial.file}: expected a file that this user can write, found: {error}")
+
+
+def _narrowed(opened: P) -> P:
+    """Narrow the velocity commands of a policy on trial."""
+    trial = opened.request.trial
+    if trial is not None and trial.settings.command_range is not None:
+        opened.controller.command.narrow(trial.settings.command_range)
     return opened
 
 
 def _load(kind: PolicyKind[B, P], request: OpenRequest, sha256: str | None = None) -> B:
     keys = trusted_keys(request.public_key)
-    return load_bundle(request.bundle, keys, kind=kind.bundle, sha256=sha256)
+    if request.trial is not None:
+        sha256 = request.trial.bundle_sha256
+    return load_bundle(request.source, keys, kind=kind.bundle, sha256=sha256)

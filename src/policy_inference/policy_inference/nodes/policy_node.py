@@ -16,7 +16,7 @@ import time
 import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any, Generic
 
 from rclpy.duration import Duration
@@ -43,8 +43,10 @@ from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.status import Reported, StatusReporter
-from policy_inference.nodes.tick_observer import TickObserver
+from policy_inference.nodes.tick_observer import TickObserver, TickObservers
+from policy_inference.nodes.trial import NodeTrial
 
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
@@ -62,6 +64,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
+    shadow: NodeShadow | None
+    trial: NodeTrial
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
         """Declare the parameters; nothing else exists before configure."""
@@ -89,7 +93,27 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     @abstractmethod
     def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy."""
+        """Return what observes the ticks of a policy beside its shadow and its trial."""
+
+    def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
+        """Return what observes the ticks of a policy.
+
+        The shadow comes first, whose answers are recorded; the recorder before the trial, since it
+        has the tick in which the trial ends a run.
+        """
+        shadow = self.shadow = self.shadow_of(policy, values)
+        if shadow is not None:
+            self._closers.callback(shadow.close)
+        observers = [shadow, self.observer_of(policy, group, values), self.trial]
+        return TickObservers(*filter(None, observers))
+
+    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
+        """Open the shadow that the parameters ask for; None where they ask for none.
+
+        Raises:
+            PolicyError: It cannot be opened, or not be the shadow of this policy.
+        """
+        return None
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
@@ -113,7 +137,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._closers.callback(self.destroy_publisher, self._output.publisher)
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
-        self.observer = self.observer_of(policy, group, values)
+        self.trial = NodeTrial(self, policy)
+        self.observer = self._observer(policy, group, values)
         self._closers.callback(self.observer.close)
         self.reporter = StatusReporter(
             self,
@@ -124,6 +149,8 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 pacer=self._pacer,
                 observer=self.observer,
                 senders_problem=self._senders_problem,
+                shadow=self.shadow,
+                trial=self.trial,
             ),
         )
         self._closers.callback(self.reporter.close)
@@ -169,8 +196,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     def _create_requests(self) -> None:
         requests: dict[str, Callable[[], Mode | None]] = {
-            "stand": lambda: self.controller.stand(self._problems()),
-            "run": lambda: self.controller.run(self._problems()),
+            "stand": lambda: self.controller.stand(
+                [*self._problems(), *self.trial.refusals(run=False)]
+            ),
+            "run": self._run,
             "damp": lambda: self.controller.damp("asked for by service"),
             "reset": lambda: self.controller.reset(),
             "estop": lambda: self._estop("service"),
@@ -199,6 +228,21 @@ class PolicyNode(LifecycleBase, Generic[P]):
             return response
 
         return handle
+
+    def _run(self) -> None:
+        problems = [*self._problems(), *self.trial.refusals(run=True)]
+        with self.trial.run() if not problems else nullcontext():
+            self.controller.run(problems)
+
+    def load_by_itself(self, bundle: str, done: Callable[[str], None]) -> None:
+        """Load another policy without a request; from any thread.
+
+        Args:
+            bundle: As for `~/load`.
+            done: Called with what went wrong; empty where nothing did.
+        """
+        if self.executor is not None:
+            self.executor.create_task(self._load_service.load, bundle, done)
 
     def _problems(self) -> list[str]:
         """Return the reasons to refuse motion that only ROS knows."""

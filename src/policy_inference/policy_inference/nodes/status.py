@@ -23,7 +23,9 @@ from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import TickObserver
+from policy_inference.nodes.trial import NodeTrial
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -43,6 +45,9 @@ class Reported:
     observer: TickObserver
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
+    shadow: NodeShadow | None
+    """What runs beside the policy."""
+    trial: NodeTrial
 
 
 class StatusReporter:
@@ -75,6 +80,11 @@ class StatusReporter:
         before, self._health = self._health, self._health_of(policy)
         self._reported = replace(self._reported, policy=policy)
         return before.close
+
+    @property
+    def telemetry(self) -> Mapping[str, str]:
+        """What machine and device reported last, the unit in the key."""
+        return self._health.telemetry
 
     def start(self) -> None:
         """Measure the rate from now on; call it before the loop starts."""
@@ -197,6 +207,8 @@ class StatusReporter:
             ],
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
+            shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
+            trial=self._reported.trial.status(),
         )
 
     def _inputs(self) -> list[InputStatus]:
@@ -277,6 +289,7 @@ class StatusReporter:
             "ticks_missed": str(status.ticks_missed),
             "bundle": status.bundle,
             "nominal_known": str(status.nominal_known),
+            "drifted_terms": ", ".join(self._health.drifted),
             **{f"guard.{counter.name}": str(counter.count) for counter in status.guard_counters},
             **self._health.telemetry,
             **self._reported.observer.diagnostics(),

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What observes the ticks of a policy node, and never decides what is commanded."""
+"""What observes the ticks of a policy node.
+
+An observer commands nothing; that of a version on trial may end a run through the controller's own
+requests, as a person does.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack

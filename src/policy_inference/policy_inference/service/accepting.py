@@ -7,18 +7,14 @@ And how many there may be: a user or a machine with many clients leaves room to 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from policy_inference.service.connection import (
-    Connection,
-    Stream,
-    client_name,
-    set_options,
-    source_of,
-)
+from policy_inference.peers import source_of
+from policy_inference.service.connection import Connection, Stream, client_name, set_options
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.observer import Observer
 from policy_inference.service.protocol import Code, ServiceError
@@ -98,9 +94,19 @@ class ClientAcceptor:
         """Close all listeners."""
         if self._handshakes is not None:
             self._handshakes.close()
+        for listener in self._listeners:
+            if listener.socket.family == socket.AF_UNIX:
+                self._turn_away(listener.socket)
         self._closer.end()
         for listener in self._listeners:
             listener.close()
+
+    def _turn_away(self, listening: socket.socket) -> None:
+        """Close elsewhere those that wait to be let in, who may have passed descriptors already."""
+        with contextlib.suppress(OSError):
+            listening.shutdown(socket.SHUT_RD)  # none can come any more
+            while True:
+                self._closer.close(listening.accept()[0])
 
     def _greet(self, listener: Listener, connected: socket.socket, address: Any) -> None:
         connected.setblocking(False)

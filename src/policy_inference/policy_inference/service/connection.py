@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import socket
 import struct
 from abc import ABC, abstractmethod
@@ -159,17 +158,6 @@ def client_name(connected: socket.socket, address: object) -> str:
         return f"user {uid}, process {pid}"
     assert isinstance(address, tuple)
     return f"{address[0]}, port {address[1]}"
-
-
-def source_of(client: str) -> str:
-    """Return which user or machine a `client_name` is of: what shares a quota."""
-    whose = client.partition(", ")[0]
-    # One machine may have all addresses of such a network.
-    return (
-        str(ipaddress.ip_network((whose.partition("%")[0], 64), strict=False))
-        if (":" in whose)
-        else whose
-    )
 
 
 def set_options(connected: socket.socket) -> None:

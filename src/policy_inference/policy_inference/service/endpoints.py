@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import ipaddress
 import logging
 import os
 import socket
@@ -16,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from policy_inference.errors import PolicyError
+from policy_inference.peers import BACKLOG, listen_tcp
 from policy_inference.service import unix_socket
 
 SOCKET_NAME = "policy.sock"
-_BACKLOG = 128
 _RUN = Path("/run/policy_inference")
 _log = logging.getLogger("policy_inference")
 
@@ -125,7 +123,7 @@ def open_listeners(
 
         for path, protocol in ((asked.socket, "raw"), (framed_socket, "framed")):
             if path is not None:
-                listening = unix_socket.listen(path, _BACKLOG, asked.socket_group)
+                listening = unix_socket.listen(path, BACKLOG, asked.socket_group)
                 add(Listener(listening, protocol, str(path), path=path))
         if asked.tcp is not None:
             add(_raw_tcp(asked.tcp, asked))
@@ -166,11 +164,6 @@ def default_socket(environment: Mapping[str, str]) -> Path:
     )
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address of IP is reached from this machine alone."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
-
-
 def _raw_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
     where, listening, is_beyond = listen_tcp(
         "--tcp",
@@ -197,64 +190,3 @@ def _framed_tcp(place: tuple[str, int], asked: EndpointOptions) -> Listener:
         remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
     )
     return Listener(listening, "framed", where, tls=asked.tls)
-
-
-def listen_tcp(
-    option: str, place: tuple[str, int], *, needs_secret: bool = False, remedy: str = ""
-) -> tuple[str, socket.socket, bool]:
-    """Listen; return where, the socket, and whether it is reached from beyond this machine.
-
-    Args:
-        option: Asks for it, in messages.
-        place: Host and port; port 0 takes a free one.
-        needs_secret: Only this machine may reach it.
-        remedy: For one that others reach.
-
-    Raises:
-        PolicyError: It cannot be.
-    """
-    host, port = place
-    families = _addresses(option, host, port)
-    is_beyond = not all(is_loopback(address[0]) for _, address in families)
-    if is_beyond and needs_secret:
-        raise PolicyError(
-            f"{option} {_written(host, port)}: expected an address of this machine "
-            f"alone, such as 127.0.0.1:{port}, found one that others reach; {remedy}"
-        )
-    # One address, of IPv4 where there is one: what the log says is all there is.
-    family, address = min(families, key=lambda one: one[0] != socket.AF_INET)
-    listening = socket.socket(family)
-    try:
-        # A port is free again at once when its service has ended.
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        raise PolicyError(
-            f"{option} {_written(host, port)}: expected an address and a port that "
-            f"are free, found: {error.strerror}{_HINTS.get(error.errno or 0, '')}"
-        ) from error
-    return _written(*listening.getsockname()[:2]), listening, is_beyond
-
-
-_HINTS = {
-    errno.EADDRINUSE: "; another process has it: end that one, or choose another port",
-    errno.EACCES: "; ports below 1024 are the system's: choose another one",
-    errno.EADDRNOTAVAIL: "; this machine has no such address",
-}
-
-
-def _addresses(option: str, host: str, port: int) -> list[tuple[int, tuple[str, int]]]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except (OSError, UnicodeError) as error:
-        raise PolicyError(
-            f"{option} {_written(host, port)}: expected a host of this machine, "
-            f"found: {getattr(error, 'strerror', None) or error}"
-        ) from None
-    return [(family, address) for family, _, _, _, address in found]  # type: ignore[misc]
-
-
-def _written(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from policy_inference.errors import BackendError
+from policy_inference.peers import Waker
 from policy_inference.service.accepting import (
     LOOK_NS,
     PAUSE_NS,
@@ -22,7 +23,6 @@ from policy_inference.service.connection import Connection, Disconnected, Stream
 from policy_inference.service.endpoints import Listener
 from policy_inference.service.framed import FramedConnection
 from policy_inference.service.observer import Observer
-from policy_inference.service.peers import Waker
 from policy_inference.service.protocol import Code, ServiceError
 from policy_inference.service.raw import RawConnection
 from policy_inference.service.serving import ClientSession, ServedModel

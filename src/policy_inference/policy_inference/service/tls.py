@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from policy_inference.service.peers import PeerSlots, Waker
+from policy_inference.peers import PeerSlots, Waker
 
 MOST = 32
 """Under way at once; with one more, the address that has most of them loses its oldest."""

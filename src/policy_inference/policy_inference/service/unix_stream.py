@@ -47,6 +47,9 @@ class UnixStream:
             close_elsewhere: Closes one that holds descriptors of its client.
         """
         connected.setblocking(False)
+        # Urgent bytes, which may bring descriptors too, would be left out when looking and closed
+        # when receiving.
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self._socket, self._close_elsewhere = connected, close_elsewhere
         self._look, self._take, self.send = (
             connected.recvmsg_into,

@@ -47,8 +47,18 @@ LAUGHS = "a0: &a0 [x]\n" + "".join(
         ("{[a]: 1}", "a key that is no text"),
         ("a: !!python/object/apply:os.system [x]", "could not determine a constructor"),
         ("{a: 1, a: 2}", "the key a stands twice"),
+        ("a: !!map [a]", "line 1, column 4: a value that is no mapping"),
+        ("a: !!map x", "a value that is no mapping"),
+        ("a: !!set [a]", "a value that is no mapping"),
+        (r'"\U7FFFFFFF"', "chr"),
+        (r'"\UFFFFFFFF"', "int too large"),
+        ("%YAML 1." + "1" * 5000 + "\n--- a", "limit .* for integer string conversion|version"),
+        (r'a: "\ud800"', "line 1, column 4: an escape of a character that no text has"),
+        (r'{"a\0": 1}', "an escape of a character that no text has"),
+        (r'a: "\e[2J"', "an escape of a character that no text has"),
+        ("!<" + "a" * 900_000 + "> x", r"the tag 'a{100,300}\.\.\.$"),
     ],
-    ids=range(21),
+    ids=range(31),
 )
 def test_a_hostile_text_is_one_error(text: str, found: str) -> None:
     assert len(text) <= LARGEST_BYTES

@@ -47,6 +47,22 @@ def test_folder_in_place_of_the_contract_rejected(tmp_path: Path) -> None:
     _assert_rejected(tmp_path, f"{tmp_path / 'policy.yaml'}: expected a file, found Is a directory")
 
 
+@pytest.mark.parametrize(
+    ("content", "found"), [("s3cret", "text"), ("- s3cret", "a list"), ("53c237", "text")]
+)
+def test_an_error_does_not_show_a_file_that_is_no_contract(
+    tmp_path: Path, content: str, found: str
+) -> None:
+    """Such as a token that a link leads to, and that only the one who loads may read."""
+    (tmp_path / "token").write_text(content)
+    (tmp_path / "policy.yaml").symlink_to(tmp_path / "token")
+    _assert_rejected(
+        tmp_path,
+        f"{tmp_path / 'policy.yaml'}: expected a mapping with the keys of JointContract, "
+        f"found {found}",
+    )
+
+
 def test_missing_model_says_where_to_get_it(bundle_dir: Path) -> None:
     (bundle_dir / "policy.onnx").unlink()
 

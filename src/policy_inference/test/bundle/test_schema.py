@@ -31,9 +31,9 @@ NO_MAPPING = {
     "blank": (b"\n\n  \n", "found nothing"),
     "only a comment": (b"# a contract\n", "found nothing"),
     "only the end of a document": (b"---\n...\n", "found nothing"),
-    "a list": (b"- kind: joint\n", "found [{'kind': 'joint'}]"),
-    "a word": (b"joint\n", "found 'joint'"),
-    "a number": (b"50\n", "found 50"),
+    "a list": (b"- kind: joint\n", "found a list"),
+    "a word": (b"joint\n", "found text"),
+    "a number": (b"50\n", "found a number"),
 }
 
 NUMBERS = {

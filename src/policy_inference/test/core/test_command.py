@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from policy_inference.bundle.contract import VelocityCommand
 from policy_inference.core.command import CommandFader
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.interfaces import F64
@@ -129,3 +130,24 @@ def test_a_policy_without_command_ignores_commands() -> None:
     fader = CommandFader(None, None, limits_in_force(contract_of(), StricterLimits()))
     assert fader.set(WANTED, NOW_NS)
     assert not fader.update(NOW_NS + 60_000 * MS)
+
+
+def test_narrowed_command_is_clipped_to_both_ranges(fader: CommandFader, out: F64) -> None:
+    fader.narrow(VelocityCommand(min=(-0.2, -9.0, -0.2), max=(0.3, 9.0, 0.3)))
+    fader.set((0.8, -0.7, -0.6), NOW_NS)
+    assert at(fader, out, 0) == [0.3, -0.5, -0.2]
+
+
+def test_closed_fader_fades_to_zero_and_takes_nothing_until_it_opens(
+    fader: CommandFader, out: F64
+) -> None:
+    fader.set(WANTED, NOW_NS)
+    at(fader, out, 0)
+    fader.close(NOW_NS)
+    assert fader.set((0.1, 0.1, 0.1), NOW_NS)
+    assert not fader.update(NOW_NS + 250 * MS)
+    np.testing.assert_allclose(out, np.multiply(WANTED, 0.5))
+    assert at(fader, out, 500) == [0.0, 0.0, 0.0]
+    fader.open()
+    fader.set(WANTED, NOW_NS + 600 * MS)
+    assert at(fader, out, 600) == list(WANTED)

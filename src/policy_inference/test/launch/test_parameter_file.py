@@ -12,8 +12,8 @@ import yaml
 
 FOLDER = Path(__file__).parents[2] / "config" / "nodes"
 NODES_OF = {
-    "joint_policy.yaml": ("joint_policy_node", "sim_node"),
-    "act_policy.yaml": ("act_policy_node", "arm_sim_node"),
+    "joint_policy.yaml": ("joint_policy_node", "sim_node", "robot_metrics"),
+    "act_policy.yaml": ("act_policy_node", "arm_sim_node", "robot_metrics"),
     "lite3.yaml": ("lite3_driver", "lite3_emulator"),
     "operator.yaml": ("operator_node", "joy_node"),
 }
@@ -135,6 +135,16 @@ def test_parameter_file_states_the_defaults_of_the_emulator() -> None:
     ).LITE3_EMULATOR
     stated = SECTIONS["lite3_emulator"]
     assert {name: parameters[name][0] for name in stated} == stated
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("file", ["joint_policy.yaml", "act_policy.yaml"])
+def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
+    # Of its table: the node itself would take its port, which another one here may have.
+    from policy_inference.nodes.robot_metrics import PARAMETERS
+
+    stated = yaml.safe_load(TEXTS[file])["/**/robot_metrics"]["ros__parameters"]
+    assert stated == {spec.name: spec.default for spec in PARAMETERS}
 
 
 @pytest.mark.ros

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from policy_inference.peers import source_of
 from policy_inference.service.accepting import LOOK_NS
-from policy_inference.service.connection import source_of
 from policy_inference.service.endpoints import EndpointOptions
 from policy_inference.service.protocol import Code, Hello, Type, frame
 
@@ -238,6 +238,7 @@ def test_a_machine_that_takes_all_it_can_leaves_room_to_others(tmp_path: Path) -
         ("10.0.0.1, port 7", "10.0.0.1"),
         ("2001:db8::1:2:3:4, port 7", "2001:db8::/64"),
         ("fe80::1%eth0, port 7", "fe80::/64"),
+        ("::ffff:10.0.0.1, port 7", "10.0.0.1"),
     ],
 )
 def test_what_shares_a_quota(client: str, source: str) -> None:

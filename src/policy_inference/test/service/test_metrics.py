@@ -15,11 +15,19 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from policy_inference.errors import PolicyError
-from policy_inference.service.metrics import Metrics, MetricsServer
+from policy_inference.metrics_server import MetricsServer
+from policy_inference.service.metrics import ServiceMetrics
 from policy_inference.service.observer import Counts
 
 HOST = "127.0.0.1"
-TELEMETRY = {"npu_frequency_mhz": "1000", "npu_governor": "rknpu_ondemand", "npu_load": "nan"}
+TELEMETRY = {
+    "npu_frequency_mhz": "1000",
+    "npu_governor": "rknpu_ondemand",
+    "npu_load_percent": "nan",
+    "cpu_temperature_c": "51.5",
+    "memory_available_mib": "2",
+    "power_w": "7.25",
+}
 
 
 @pytest.fixture
@@ -30,9 +38,13 @@ def counts() -> Counts:
 @pytest.fixture
 def server(counts: Counts) -> Iterator[MetricsServer]:
     versions = {"policy": "lite3_walk", "policy_sha256": "ab" * 32, "a vendor's": 'own "words"'}
-    metrics = Metrics(counts, {"action_clip": 7}, versions, lambda: TELEMETRY)
-    with closing(MetricsServer((HOST, 0), metrics)) as opened:
+    metrics = ServiceMetrics(counts, {"action_clip": 7}, versions, lambda: TELEMETRY)
+    with closing(MetricsServer("--metrics", (HOST, 0), metrics)) as opened:
         yield opened
+
+
+def served(place: tuple[str, int], counts: Counts) -> MetricsServer:
+    return MetricsServer("--metrics", place, ServiceMetrics(counts, {}, {}, dict))
 
 
 def scraped(server: MetricsServer) -> dict[tuple[str, ...], float]:
@@ -112,10 +124,16 @@ def test_versions_are_labels_also_those_with_a_vendor_s_words(server: MetricsSer
     }
 
 
-def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
-    shown = {key[1]: value for key, value in scraped(server).items() if key[0] == "telemetry"}
+def test_telemetry_that_is_a_number_is_shown_in_base_units(server: MetricsServer) -> None:
+    found = scraped(server)
 
-    assert shown == {"npu_frequency_mhz": 1000}
+    assert found["frequency_hertz", "npu"] == 1e9
+    assert found["temperature_celsius", "cpu"] == 51.5
+    assert found["available_bytes", "memory"] == 2 * 2**20
+    assert found["telemetry", "power_w"] == 7.25
+    assert {key for key in found if key[0] in ("load_ratio", "telemetry")} == {
+        ("telemetry", "power_w")
+    }
 
 
 @pytest.mark.parametrize(
@@ -124,7 +142,7 @@ def test_telemetry_that_is_a_number_is_shown(server: MetricsServer) -> None:
 def test_it_is_known_whether_other_machines_may_read_them(
     counts: Counts, host: str, is_beyond: bool
 ) -> None:
-    with closing(MetricsServer((host, 0), Metrics(counts, {}, {}, dict))) as server:
+    with closing(served((host, 0), counts)) as server:
         assert server.is_beyond is is_beyond
 
 
@@ -137,12 +155,12 @@ def test_a_port_that_is_taken_is_a_clear_error(counts: Counts) -> None:
     with socket.create_server((HOST, 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(PolicyError, match=f"--metrics {HOST}:{port}: .*another process has it"):
-            MetricsServer((HOST, port), Metrics(counts, {}, {}, dict))
+            served((HOST, port), counts)
 
 
 def test_a_host_that_is_not_this_machine_is_a_clear_error(counts: Counts) -> None:
     with pytest.raises(PolicyError, match=r"--metrics 192.0.2.1:9464: expected an address"):
-        MetricsServer(("192.0.2.1", 9464), Metrics(counts, {}, {}, dict))
+        served(("192.0.2.1", 9464), counts)
 
 
 def test_a_scraper_that_says_nothing_is_cut_off(server: MetricsServer) -> None:
@@ -170,7 +188,7 @@ def test_a_machine_that_takes_all_places_loses_its_own(
 ) -> None:
     """127.0.0.2 is another machine, to the server."""
     with (
-        closing(MetricsServer(("0.0.0.0", 0), Metrics(counts, {}, {}, dict))) as server,
+        closing(served(("0.0.0.0", 0), counts)) as server,
         connected(server) as first,
         contextlib.ExitStack() as opened,
     ):

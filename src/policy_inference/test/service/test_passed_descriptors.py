@@ -10,6 +10,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -83,17 +84,28 @@ def lingering(opened: ExitStack, seconds: int = LINGERS_S) -> socket.socket:
     return connected
 
 
-def pass_away(client: socket.socket, data: bytes, lingers: socket.socket) -> None:
-    """Send data and the last reference of a socket."""
+def pass_away(
+    client: socket.socket, data: bytes, lingers: socket.socket, *, urgent: bool = False
+) -> None:
+    """Send data and the last reference of a socket, which may come with an urgent byte before."""
     # Not closed, which would shut it down for both.
     descriptor = lingers.detach()
-    socket.send_fds(client, [data], [descriptor])
+    if urgent:
+        passed = socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor)
+        try:
+            client.sendmsg([b"!"], [passed], socket.MSG_OOB)
+        except OSError:
+            pytest.skip("before Linux 5.15, or without CONFIG_AF_UNIX_OOB")
+        client.send(data)
+    else:
+        socket.send_fds(client, [data], [descriptor])
     os.close(descriptor)
 
 
+@pytest.mark.parametrize("urgent", [False, True])
 @pytest.mark.parametrize("protocol", ["raw", "framed"])
 def test_a_client_that_passes_descriptors_is_sent_away_without_its_request(
-    service: Service, opened: ExitStack, protocol: str
+    service: Service, opened: ExitStack, protocol: str, urgent: bool
 ) -> None:
     good = service.connect()
     if protocol == "raw":
@@ -101,7 +113,7 @@ def test_a_client_that_passes_descriptors_is_sent_away_without_its_request(
     else:
         hostile, said = service.connect(service.framed), frame(Type.HELLO, Hello().pack())
     service.settle()
-    pass_away(hostile, said, lingering(opened))
+    pass_away(hostile, said, lingering(opened), urgent=urgent)
     service.settle()
     assert service.notes.ended == ["passes descriptors"]
     assert service.notes.answers == 0
@@ -124,6 +136,19 @@ def test_a_client_that_passes_them_through_its_turn_is_not_waited_for(
     hostile.sendall(frame(Type.OBSERVATION, observation().tobytes(), rows=1))
     service.settle()
     assert service.notes.ended == ["passes descriptors"]
+
+
+def test_clients_that_nobody_let_in_do_not_hold_up_the_end(
+    tmp_path: Path, opened: ExitStack
+) -> None:
+    with serving(tmp_path) as service:
+        for listener in service.listeners:
+            with contextlib.suppress(OSError):
+                listener.socket.setsockopt(socket.SOL_SOCKET, PASSES_RIGHTS, 1)
+        for _ in range(3):
+            pass_away(service.connect(), b"x", lingering(opened, NEVER_S))
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < NEVER_S / 10
 
 
 @pytest.mark.parametrize("passes", [True, False])

@@ -43,6 +43,7 @@ SIM_NODE: Parameters = {
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
     "robot": ("lite3", "Which quadruped: name of a folder of figures in robot_sim, or a folder"),
+    "payload_kg": (0.0, "Mass added at the torso's centre, kg"),
     **_QUADRUPED,
 }
 LITE3_EMULATOR: Parameters = {

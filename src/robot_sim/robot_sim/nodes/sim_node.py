@@ -55,6 +55,7 @@ class SimNode(RobotNode):
         self.world = World(
             load_quadruped(self._get("robot")),
             friction=self._get("friction"),
+            payload_kg=self._get("payload_kg"),
             seed=seed,
             pose=self._get("pose"),
         )

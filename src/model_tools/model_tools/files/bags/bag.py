@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
@@ -25,11 +27,15 @@ from model_tools.files.bags.blocks import (
     read_blocks,
     set_back,
 )
+from policy_inference.bundle.bounded_yaml import DEEPEST
 from policy_inference.core.wire import Decode, decoder_of
 from policy_inference.interfaces import Times
+from policy_inference.safe_files import read_at_most
 
 METADATA = "metadata.yaml"
-_STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
+_SQLITE = ".db3"
+_STORAGES = {".mcap": "mcap", _SQLITE: "sqlite3"}
+_LARGEST_METADATA_BYTES = 1 << 23
 _COMPRESSED = ".zstd"
 _STAMPED = ("std_msgs/msg/Header", "builtin_interfaces/msg/Time")
 
@@ -77,6 +83,7 @@ class Bag:
                 f"{path}: expected {METADATA} beside the files of a recording, found "
                 f"none; `ros2 bag reindex {path}` writes it"
             )
+        _require_harmless(path)
         self.path = path
         with self._opened() as reader:
             self.start_ns, self.duration_ns = reader.start_time, reader.duration
@@ -217,11 +224,56 @@ class Bag:
             raise
         # A broken file makes the reader raise what it likes: struct.error, KeyError, TypeError.
         except Exception as error:
-            raise ToolError(
-                f"{self.path}: expected a whole rosbag2 recording, found a broken one "
-                f"({str(error) or type(error).__name__}); `ros2 bag reindex` or "
-                "`mcap recover` may save what is left"
-            ) from error
+            raise _broken(self.path, str(error) or type(error).__name__) from error
+
+
+def _require_harmless(path: Path) -> None:
+    """Refuse what no recorder writes, and what rosbags and SQLite could work on for ever.
+
+    Raises:
+        ToolError: The metadata has aliases, or a database has views or triggers.
+        OSError: It cannot be read.
+    """
+    if path.is_dir():
+        _require_plain_metadata(path)
+    for file in storage_files(path):
+        if not file.is_file():  # a pipe is waited for without end
+            raise _broken(file, "no regular file")
+        if file.suffix == _SQLITE:
+            _require_plain_tables(file)
+
+
+def _require_plain_metadata(path: Path) -> None:
+    text, depth = read_at_most(path / METADATA, _LARGEST_METADATA_BYTES), 0
+    try:
+        for event in yaml.parse(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST:
+                raise _broken(path, f"{METADATA} with aliases, or too many values in each other")
+    except yaml.YAMLError as error:
+        raise _broken(path, f"{METADATA}: {' '.join(str(error).split())}") from error
+
+
+def _require_plain_tables(file: Path) -> None:
+    address = f"{file.absolute().as_uri()}?mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(address, uri=True)) as database:
+            odd = database.execute(
+                "SELECT type, name FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+                "OR sql LIKE 'CREATE VIRTUAL%'"
+            ).fetchone()
+    except sqlite3.Error as error:
+        raise _broken(file, str(error)) from error
+    if odd:
+        raise _broken(file, f"the {odd[0]} {odd[1]!r}")
+
+
+def _broken(path: Path, found: str) -> ToolError:
+    return ToolError(
+        f"{path}: expected a whole rosbag2 recording, found a broken one ({found}); `ros2 bag "
+        "reindex` or `mcap recover` may save what is left"
+    )
 
 
 def refuse_set_back(bag: Bag, topics: Mapping[str, str]) -> None:

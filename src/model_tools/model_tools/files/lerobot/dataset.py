@@ -14,6 +14,7 @@ videos of several episodes each, in which an episode begins at its `from_timesta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,15 +34,20 @@ from model_tools.files.lerobot.dataset_files import (
 from model_tools.files.lerobot.dataset_info import (
     DatasetFeature,
     DatasetInfo,
+    file_in,
+    inside,
     read_info,
 )
 from policy_inference.bundle.chunk_contract import Camera, Scaling
+from policy_inference.bundle.schema import Found
 from policy_inference.core.images import decode, frame_of
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import Tensor
+from policy_inference.safe_files import read_at_most
 
 _EPISODES = Path("meta", "episodes")
 _PLACE = ("data/chunk_index", "data/file_index")
+_LARGEST_IMAGE_BYTES = 1 << 28
 _COLUMNS = ("episode_index", "length", "dataset_from_index", "dataset_to_index", *_PLACE)
 
 
@@ -178,7 +184,7 @@ class Dataset:
             try:
                 message = SimpleNamespace(format="", data=self._content(entry))
                 yield decode(frame_of(message, camera))
-            except (RobotError, OSError, TypeError) as error:
+            except (RobotError, OSError, TypeError, ValueError) as error:
                 raise ToolError(f"{where}: {error}") from error
 
     def _content(self, entry: Any) -> bytes:
@@ -188,7 +194,7 @@ class Dataset:
         path = entry.get("path") if isinstance(entry, dict) else entry
         if not isinstance(path, str):
             raise TypeError("expected bytes or path of an image, found neither")
-        return (self.path / path).read_bytes()
+        return read_at_most(self.path / inside(path), _LARGEST_IMAGE_BYTES)
 
 
 def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
@@ -215,6 +221,8 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
             for name, column in read_columns(file, [*columns, "tasks"]).items()
         }
         entries += [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
+    for entry in entries:
+        _check_entry(path, entry)
     entries.sort(key=lambda entry: int(entry["episode_index"]))
     if len(entries) != info.episodes or not entries:
         raise ToolError(
@@ -226,6 +234,25 @@ def _episodes(path: Path, info: DatasetInfo) -> tuple[DatasetEpisode, ...]:
     for entry in entries:
         begins.setdefault(_place(entry), entry["dataset_from_index"])
     return tuple(_episode(path, info, entry, begins[_place(entry)], videos) for entry in entries)
+
+
+def _check_entry(path: Path, entry: Mapping[str, Any]) -> None:
+    """Check that an entry of the list of episodes has indices, times and names of tasks."""
+    for key, value in entry.items():
+        if key == "tasks":
+            expected = "a list of texts"
+            fits = isinstance(value, list) and all(isinstance(task, str) for task in value)
+        elif key.endswith("timestamp"):
+            expected = "a finite time from 0 s"
+            fits = isinstance(value, (int, float)) and 0 <= value < math.inf
+        else:
+            expected = "a whole number from 0"
+            fits = isinstance(value, int) and value >= 0
+        if not fits:
+            raise ToolError(
+                f"{path / _EPISODES}: {key}: expected {expected}, found {Found.of(value)}; copy "
+                "the dataset again"
+            )
 
 
 def _episode(
@@ -241,7 +268,7 @@ def _episode(
     places = dict[str, tuple[Path, float]]()
     for name in videos:
         at = f"videos/{name}"
-        file = _file(
+        file = file_in(
             info,
             info.video_path,
             video_key=name,
@@ -256,18 +283,8 @@ def _episode(
         tasks=tuple(entry["tasks"]),
         first_row=first - begin,
         videos=places,
-        data=path / _file(info, info.data_path, chunk_index=chunk, file_index=number),
+        data=path / file_in(info, info.data_path, chunk_index=chunk, file_index=number),
     )
-
-
-def _file(info: DatasetInfo, pattern: str, **values: object) -> str:
-    try:
-        return pattern.format(**values)
-    except (LookupError, ValueError, TypeError) as error:
-        raise ToolError(
-            f"{info.file}: expected a pattern of file names with "
-            f"{', '.join(values)}, found {pattern!r}"
-        ) from error
 
 
 def _place(entry: Mapping[str, Any]) -> tuple[int, ...]:

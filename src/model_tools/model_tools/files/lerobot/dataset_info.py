@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node, read_json
 from policy_inference.bundle.chunk_contract import Pairing
-from policy_inference.bundle.schema import Reader
+from policy_inference.bundle.schema import Found, Reader
 from policy_inference.errors import BundleError
 
 VERSION = "v3.0"
@@ -21,6 +22,9 @@ CONVERSION_REPORT = "conversion_report.json"
 CONVERTIBLE = "v2.1"
 _CONVERTER = "lerobot.datasets.v30.convert_dataset_v21_to_v30"
 _CAMERA_TYPES = ("video", "image")
+_SLOWEST_FPS, _FASTEST_FPS = 1e-3, 1e5
+_PATTERN = re.compile(r"(?:[^{}]|\{\w+(?::0?\d?\dd)?\})*")
+"""Of a file's name: keys in braces, with a width of at most two digits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +117,7 @@ def read_info(folder: Path) -> DatasetInfo:
     has_videos = any(node["dtype"].value == "video" for _, node in features)
     return DatasetInfo(
         file=file,
-        fps=info["fps"].positive(),
+        fps=_fps(info["fps"]),
         robot=robot.text() if robot else "",
         episodes=info["total_episodes"].whole(),
         frames=info["total_frames"].whole(),
@@ -121,6 +125,35 @@ def read_info(folder: Path) -> DatasetInfo:
         data_path=info["data_path"].text(),
         video_path=info["video_path"].text() if has_videos else "",
     )
+
+
+def file_in(info: DatasetInfo, pattern: str, **values: object) -> str:
+    """Return the path of a file in the dataset that a pattern of `info` stands for.
+
+    Raises:
+        ToolError: It is no pattern of these values, or leaves the dataset.
+    """
+    try:
+        # `format` would look up attributes, and fill up a number to any width.
+        if not _PATTERN.fullmatch(pattern):
+            raise ValueError(pattern)
+        return inside(pattern.format(**values))
+    except (LookupError, ValueError, TypeError) as error:
+        raise ToolError(
+            f"{info.file}: expected a pattern of file names in the dataset with "
+            f"{', '.join(values)}, found {Found.of(pattern)}"
+        ) from error
+
+
+def inside(path: str) -> str:
+    """Return a path that stays in the dataset; links in it may lead to a cache elsewhere.
+
+    Raises:
+        ValueError: It leaves the dataset, or is none.
+    """
+    if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts or "\0" in path:
+        raise ValueError(f"expected a path in the dataset, found {Found.of(path)}")
+    return path
 
 
 def recorded_pairing(folder: Path) -> Pairing | None:
@@ -138,6 +171,13 @@ def recorded_pairing(folder: Path) -> Pairing | None:
     if reader.problems:
         raise BundleError(reader.problems)
     return found
+
+
+def _fps(node: Node) -> float:
+    # Periods of others, and times of frames, may be no finite numbers.
+    if not _SLOWEST_FPS <= node.number() <= _FASTEST_FPS:
+        raise node.wrong(f"{_SLOWEST_FPS:g} to {_FASTEST_FPS:g} frames per second")
+    return node.number()
 
 
 def _feature(name: str, node: Node) -> DatasetFeature:

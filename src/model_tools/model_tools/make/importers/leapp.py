@@ -8,12 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-
 from model_tools.errors import ToolError
+from model_tools.files.arrays import read_tensors
 from model_tools.files.foreign import Node
-from model_tools.files.onnx_model import OnnxModel, read_onnx
+from model_tools.files.onnx_model import OnnxModel, is_beside, read_onnx
 from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.source import Given, TrainingSource, put_model
 from policy_inference.bundle.terms import TERMS
@@ -162,10 +160,9 @@ def _check_initial_values(
                 "begins with zeros"
             )
         return
-    try:
-        values = load_file(path.parent / stated.text())
-    except SafetensorError as error:
-        raise stated.wrong(f"a safetensors file ({error})") from error
+    if not is_beside(path, stated.text()):
+        raise stated.wrong(f"a file in the folder of {path.name}")
+    values = read_tensors(path.parent / stated.text())
     moved = _not_zero(name, feedback, values)
     if moved:
         draft.block(

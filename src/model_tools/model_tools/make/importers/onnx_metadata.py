@@ -7,7 +7,6 @@ They name the observation terms, but not what a name measures, how it is scaled,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -73,7 +72,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     _put_action(draft, model, root, tensors.action, names)
     _put_observation(draft, root, *single_input(model, tensors))
     if ranges := root.get("command_ranges"):
-        put_velocity_range(draft, [_json(ranges)])
+        put_velocity_range(draft, [ranges.json()])
     if urdf := root.get(_URDF):
         _put_limits(draft, urdf)
     return draft
@@ -205,7 +204,7 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
 def _put_limits(draft: Draft, urdf: Node) -> None:
     """Write the limits of the robot that the metadata hold; they are asked for where it is none."""
     try:
-        text = _json(urdf).text() if urdf.text().startswith('"') else urdf.text()
+        text = urdf.json().text() if urdf.text().startswith('"') else urdf.text()
         put_robot_limits(draft, read_urdf(text, urdf.key), urdf.key)
     except ToolError as error:
         draft.remark(f"no limits are taken from the metadata: {error}")
@@ -225,16 +224,9 @@ def _list(value: Node) -> Node:
     """Return a text with a list in it as the list: JSON, or values with commas between."""
     written = value.text()
     if written.lstrip().startswith("["):
-        return _json(value)
+        return value.json()
     items: list[object] = [_number(item.strip()) for item in written.split(",")]
     return Node(value.file, items, value.key)
-
-
-def _json(value: Node) -> Node:
-    try:
-        return Node(value.file, json.loads(value.text()), value.key)
-    except (ValueError, RecursionError) as error:
-        raise value.wrong(f"JSON ({error})") from error
 
 
 def _number(item: str) -> object:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -210,18 +209,21 @@ def put_kept_statistics(draft: Draft, model: OnnxModel) -> None:
     """
     if OBS_STATS not in model.metadata:
         return
-    entry = json.loads(model.metadata[OBS_STATS])
-    file = model.path.with_name(entry["file"])
+    entry = Node(model.path.name, model.metadata[OBS_STATS], OBS_STATS).json()
+    name, sha256 = entry["file"], entry["sha256"].text()
+    if not name.text() or name.text() != Path(name.text()).name:
+        raise name.wrong("the name of a file beside the model")
+    file = model.path.with_name(name.text())
     found = sha256_of(file) if file.is_file() else "no such file"
-    if found != entry["sha256"]:
+    if found != sha256:
         raise ToolError(
             f"{file}: expected the statistics that the model was exported with, sha256 "
-            f"{entry['sha256']}, found {found}; keep both files together"
+            f"{sha256}, found {found}; keep both files together"
         )
-    (name,) = (name for name in draft.find("observations"))
+    (observation,) = draft.find("observations")
     draft.put(
-        ("observations", name, "normalisation"),
-        entry,
+        ("observations", observation, "normalisation"),
+        entry.mapping(),
         "kept beside the model by model_tools export",
     )
-    draft.beside[entry["file"]] = file
+    draft.beside[name.text()] = file

@@ -294,5 +294,5 @@ def kept_in(array: Tensor) -> Kept | None:
             problems=tuple(map(str, verdict["problems"])),
             warnings=tuple(map(str, verdict["warnings"])),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None

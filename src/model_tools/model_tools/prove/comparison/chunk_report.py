@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from model_tools.files.html_page import facts, panel, table
 from model_tools.prove.comparison import comparison_plots as plots
@@ -43,7 +44,7 @@ class ChunkReport:
         for one in found:
             for key, entry in one.candidate.entries.items():
                 graphs.add_row(
-                    one.candidate.label,
+                    Text(one.candidate.label),
                     key.removeprefix("graphs."),
                     one.candidate.backend,
                     entry.precision,
@@ -53,9 +54,9 @@ class ChunkReport:
             for rows in one.on_rows:
                 for difference in rows.differences:
                     outputs.add_row(
-                        one.candidate.label,
-                        rows.source,
-                        difference.output,
+                        Text(one.candidate.label),
+                        Text(rows.source),
+                        Text(difference.output),
                         *map(
                             number, (difference.rmse, difference.max_abs, difference.cosine.min())
                         ),

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from model_tools.files.html_page import facts, panel, table
 from model_tools.prove.comparison import comparison_plots as plots
@@ -44,7 +45,7 @@ class JointReport:
         for compared in found:
             candidate, latency = compared.candidate, compared.latency[MODEL]
             artifacts.add_row(
-                candidate.label,
+                Text(candidate.label),
                 candidate.backend,
                 f"{candidate.size_bytes / 1024:.0f}",
                 f"{latency.p50_s * 1e6:.1f}",
@@ -53,7 +54,10 @@ class JointReport:
             )
             for rows in compared.on_rows:
                 rows_table.add_row(
-                    candidate.label, rows.title, *_figures(rows.action), verdict_cell(rows.checks)
+                    Text(candidate.label),
+                    Text(rows.title),
+                    *_figures(rows.action),
+                    verdict_cell(rows.checks),
                 )
         return [artifacts, rows_table, *_walks_table(found)]
 
@@ -140,7 +144,7 @@ def _walks_table(found: Sequence[Compared]) -> list[Table]:
                 100.0 * max(one.torque_limit_share for one in outcomes),
             )
             table.add_row(
-                compared.candidate.label,
+                Text(compared.candidate.label),
                 str(len(outcomes)),
                 *map(number, worst),
                 verdict_cell(compared.walking_checks),

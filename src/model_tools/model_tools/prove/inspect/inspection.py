@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from policy_inference.errors import printable
+
 _LONGEST, _SHOWN = 2000, 80
 """Characters: names of 60 joints are shown, what is longer has only its beginning shown."""
 
@@ -65,20 +67,20 @@ def show_report(report: InspectionReport) -> None:
     """Print the report: a table, then what is suspicious."""
     console = Console()
     table = Table(
-        title=escape(f"{report.kind}: {report.path}"), show_header=False, title_justify="left"
+        title=_plain(f"{report.kind}: {report.path}"), show_header=False, title_justify="left"
     )
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in report.rows:
-        table.add_row(escape(name), escape(value))
+        table.add_row(_plain(name), _plain(value))
     console.print(table if report.rows else table.title)
     for part in report.tables:
-        console.print(f"[italic]{escape(part.title)}[/italic]", highlight=False, soft_wrap=True)
+        console.print(f"[italic]{_plain(part.title)}[/italic]", highlight=False, soft_wrap=True)
         console.print(_grid(part))
     for text in report.suspicions:
         # Left to the terminal to wrap, so that commands in it can be copied.
         console.print(
-            f"[yellow]suspicious[/yellow] {escape(text)}", highlight=False, soft_wrap=True
+            f"[yellow]suspicious[/yellow] {_plain(text)}", highlight=False, soft_wrap=True
         )
     if not report.suspicions:
         console.print("[green]nothing suspicious[/green]")
@@ -87,7 +89,12 @@ def show_report(report: InspectionReport) -> None:
 def _grid(part: ReportTable) -> Table:
     grid = Table()
     for name in part.header:
-        grid.add_column(escape(name), overflow="fold")
+        grid.add_column(_plain(name), overflow="fold")
     for row in part.rows:
-        grid.add_row(*map(escape, row))
+        grid.add_row(*map(_plain, row))
     return grid
+
+
+def _plain(text: str) -> str:
+    """Return a text of a file that may be anyone's, which changes neither style nor terminal."""
+    return escape(printable(text))

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.recording import FORCES
-from model_tools.prove.replaying.verdicts import rule_of
 from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.state_fields import (
     COMMAND,
@@ -207,7 +206,7 @@ class FlightLog:
         if tick.mode is before and not tick.reason:
             return
         began_ns = self._times_ns[0] if self._times_ns else tick.time_ns
-        fault = tick.mode is Mode.DAMP and rule_of(tick.reason) is not None
+        fault = tick.mode is Mode.DAMP and tick.rule is not None
         began = tick.mode is Mode.HOLD and before is not Mode.HOLD
         held = began and tick.reason != FIRST_AWAITED
         trip = before is not None and (fault or held)

@@ -113,6 +113,11 @@ class RecordedTick:
         return bool(self.inputs)
 
     @property
+    def rule(self) -> Rule | None:
+        """The rule of the guard that its reason begins with, as that of a latched fault does."""
+        return rule_of(self.reason)
+
+    @property
     def dropped_by(self) -> str:
         """Why the model's answer was not followed, where it was not: a rule of the guard."""
         if not self.outputs:
@@ -124,6 +129,12 @@ class RecordedTick:
         if self.mode is Mode.HOLD:
             return Rule.INFERENCE_LATE.value
         return self.reason.partition(":")[0] or "fault"
+
+
+def rule_of(reason: str) -> Rule | None:
+    """Return the rule of the guard that a reason begins with."""
+    word = reason.partition(":")[0]
+    return next((rule for rule in Rule if rule.value == word), None)
 
 
 class Moded(NamedTuple):

@@ -5,28 +5,35 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from model_tools.errors import ToolError
-from model_tools.prove.replaying.chunk_replayer import ChunkReplayer
+from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy
 from model_tools.prove.replaying.flight import FlightLog, RecordedFlight
+from model_tools.prove.replaying.joint_policy import RecordedJointPolicy
+from model_tools.prove.replaying.recorded_policy import RecordedClock
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
 from model_tools.prove.replaying.stages import (
     COMMAND,
     INPUTS,
     OUTPUTS,
+    STAGES,
     STATE,
     TARGET,
     Departure,
+    StageCourse,
 )
 from model_tools.prove.replaying.which_bundle import (
     against_contract,
     chunk_difference,
     chunk_settings_of,
+    command_range_of,
     difference,
     limits_of,
     recorded_bundle,
@@ -39,13 +46,14 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import difference as measured
 from policy_inference.comparison.open_loop import joints, judge
+from policy_inference.core.limits import Limits
 from policy_inference.interfaces import Backend
 
 _SENSED, _ARITHMETIC = 1e-6, 1e-9
-"""Of a value, or of 1. On another machine, state and observation: sine and square root may round
-there in another way, and both end as float32. There also targets, and everywhere commands, which
-products and sums of doubles make of recorded answers: the pose at the end of a motion, and limits
-that were mixed with themselves, have rounded on their way."""
+"""Of a value, or of 1."""
+_ROUNDING = {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC, COMMAND: _ARITHMETIC}
+"""On another machine: sine and square root may round there in another way, and state and
+observation both end as float32; targets and commands are products and sums of doubles."""
 
 
 class Judgement(Enum):
@@ -79,7 +87,7 @@ class ReplayedFlight:
     runs_on: str
     judgement: Judgement
     because: str
-    replayer: Replayer | ChunkReplayer
+    replayer: Replayer
     checks: tuple[Check, ...]
     flight: RecordedFlight
     broken: tuple[str, ...]
@@ -155,18 +163,49 @@ def replay(
             f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "
             f"found one of a {bundle.contract.kind} policy"
         )
-    if isinstance(bundle, ChunkBundle):
-        return _replay_chunks(recording, contract, bundle, backends)
-    assert isinstance(bundle, JointBundle)  # as its contract
-    assert isinstance(contract, JointContract)
-    return _replay_joints(recording, contract, bundle, backends, options)
+    limits = limits_of(recording)
+    broken, tightened = against_contract(limits, contract)
+    log = FlightLog(contract, recording.info)
+    with ExitStack() as opened:
+        again = (
+            _chunks_again(recording, bundle, limits, backends)
+            if isinstance(bundle, ChunkBundle)
+            else _joints_again(recording, contract, bundle, limits, backends, options, opened)
+        )
+        for tick in recording.ticks():
+            again.replayer.step(tick)
+            log.add(tick)
+    return ReplayedFlight(
+        recording=recording,
+        bundle=bundle,
+        backend=again.backend,
+        runs_on=again.runs_on,
+        judgement=again.judgement,
+        because=again.because,
+        replayer=again.replayer,
+        checks=again.checks(),
+        flight=log.flight(),
+        broken=tuple(broken),
+        tightened=tuple(tightened),
+    )
 
 
-def _replay_chunks(
-    recording: FlightRecording, contract: AnyContract, bundle: ChunkBundle, backends: str
-) -> ReplayedFlight:
-    """Run a recording through the controller of a chunk policy."""
-    info = recording.info
+class _Again(NamedTuple):
+    """What a recording is run through, on which back end, and how that is judged."""
+
+    replayer: Replayer
+    backend: str
+    runs_on: str
+    judgement: Judgement
+    because: str
+    checks: Callable[[], tuple[Check, ...]]
+
+
+def _chunks_again(
+    recording: FlightRecording, bundle: ChunkBundle, limits: Limits, backends: str
+) -> _Again:
+    """Prepare a chunk policy; its model is not run."""
+    info, settings = recording.info, chunk_settings_of(recording)
     if backends:
         raise ToolError(
             f"--backend {backends}: expected none for a recording of a chunk policy: images are "
@@ -180,76 +219,59 @@ def _replay_chunks(
     elif platform.node() != info.host:
         judgement = Judgement.LIMITS
         because = f"the machine is {platform.node()}, and was {info.host}"
-    rounding = {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC, COMMAND: _ARITHMETIC}
-    limits = limits_of(recording)
-    replayer = ChunkReplayer(
+    replayer = Replayer(
         bundle,
         info,
-        limits,
-        chunk_settings_of(recording),
-        rounding if judgement is Judgement.LIMITS else {},
+        lambda clock: RecordedChunkPolicy(bundle, info, limits, clock, settings),
+        [name for name in STAGES if name != OUTPUTS],
+        _ROUNDING if judgement is Judgement.LIMITS else {},
+        {},
+        seeded=True,
     )
-    log = FlightLog(contract, info)
-    for tick in recording.ticks():
-        replayer.step(tick)
-        log.add(tick)
-    broken, tightened = against_contract(limits, contract)
-    return ReplayedFlight(
-        recording=recording,
-        bundle=bundle,
-        backend=info.backend,
-        runs_on=info.runs_on,
-        judgement=judgement,
-        because=because,
-        replayer=replayer,
-        checks=(),
-        flight=log.flight(),
-        broken=tuple(broken),
-        tightened=tuple(tightened),
-    )
+    return _Again(replayer, info.backend, info.runs_on, judgement, because, tuple)
 
 
-def _replay_joints(
+def _joints_again(
     recording: FlightRecording,
-    contract: JointContract,
-    bundle: JointBundle,
+    contract: AnyContract,
+    bundle: Bundle,
+    limits: Limits,
     backends: str,
     options: Mapping[str, Mapping[str, str]],
-) -> ReplayedFlight:
-    """Run a recording through the parts of a joint policy, and its model."""
+    opened: ExitStack,
+) -> _Again:
+    """Prepare a joint policy, and open its model."""
+    assert isinstance(bundle, JointBundle)  # as its contract
+    assert isinstance(contract, JointContract)
     info = recording.info
     wanted = [name for name in (backends or info.backend).split(",") if name]
     backend, _ = open_backend(bundle, wanted, options)
-    try:
-        judgement, because = _judgement(recording, contract, bundle, backend)
-        tolerances = {COMMAND: _ARITHMETIC}
-        if judgement is Judgement.LIMITS:
-            tolerances |= {STATE: _SENSED, INPUTS: _SENSED, TARGET: _ARITHMETIC}
-        limits = limits_of(recording)
-        replayer = Replayer(
-            bundle, backend, info, limits, tolerances, seeded=judgement is not Judgement.WHAT_IF
-        )
-        log = FlightLog(contract, info)
-        for tick in recording.ticks():
-            replayer.step(tick)
-            log.add(tick)
-    finally:
-        backend.close()
-    broken, tightened = against_contract(limits, contract)
-    checks = _checks(replayer, bundle, backend) if judgement is Judgement.LIMITS else ()
-    return ReplayedFlight(
-        recording=recording,
-        bundle=bundle,
-        backend=backend.name,
-        runs_on=_runs_on(backend),
-        judgement=judgement,
-        because=because,
-        replayer=replayer,
-        checks=checks,
-        flight=log.flight(),
-        broken=tuple(broken),
-        tightened=tuple(tightened),
+    opened.callback(backend.close)
+    judgement, because = _judgement(recording, contract, bundle, backend)
+    outputs = {name: StageCourse() for name in backend.outputs}
+    seeded, within = judgement is not Judgement.WHAT_IF, command_range_of(recording)
+
+    def policy(clock: RecordedClock) -> RecordedJointPolicy:
+        made = RecordedJointPolicy(bundle, backend, limits, clock, seeded=seeded, outputs=outputs)
+        if within is not None:
+            made.controller.command.narrow(within)
+        return made
+
+    replayer = Replayer(
+        bundle,
+        info,
+        policy,
+        STAGES,
+        # In the middle of a run the pose that the policy took over from is not known to the bit.
+        _ROUNDING if judgement is Judgement.LIMITS else {COMMAND: _ARITHMETIC},
+        outputs,
+        seeded=seeded,
     )
+
+    def checks() -> tuple[Check, ...]:
+        return _checks(outputs, bundle, backend) if judgement is Judgement.LIMITS else ()
+
+    return _Again(replayer, backend.name, _runs_on(backend), judgement, because, checks)
 
 
 def _runs_on(backend: Backend) -> str:
@@ -278,13 +300,15 @@ def _judgement(
     return Judgement.EXACT, "the same machine, back end and model"
 
 
-def _checks(replayer: Replayer, bundle: JointBundle, backend: Backend) -> tuple[Check, ...]:
+def _checks(
+    outputs: Mapping[str, StageCourse], bundle: JointBundle, backend: Backend
+) -> tuple[Check, ...]:
     """Hold outputs against the limits of the model's precision."""
     contract = bundle.contract
     entry = contract.model.artifacts.get(backend.name)
     precision = entry.precision if entry else backend.details.get("precision", "fp32")
     action, found = contract.action.output, list[Check]()
-    for name, course in replayer.outputs.items():
+    for name, course in outputs.items():
         if not course.ticks:
             continue
         ticks, expected, values = course.rows()

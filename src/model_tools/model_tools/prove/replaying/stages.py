@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -139,6 +139,55 @@ class ReplayStage:
 
 def _number(value: float) -> str:
     return f"{value:.9g}"
+
+
+class TickStages:
+    """The stages, for one tick."""
+
+    def __init__(
+        self, stages: Mapping[str, ReplayStage], tick: RecordedTick, time_s: float
+    ) -> None:
+        """Judge a tick, which is at this time since the first of the recording."""
+        self._stages, self._number, self._time_s = stages, tick.number, time_s
+        self._judged = {name: stage.judged for name, stage in stages.items()}
+
+    @property
+    def judged(self) -> list[str]:
+        """Stages that were judged so far."""
+        return [name for name, stage in self._stages.items() if stage.judged > self._judged[name]]
+
+    def compare(
+        self,
+        name: str,
+        names: Sequence[str],
+        expected: Tensor,
+        found: Tensor,
+        known: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None,
+    ) -> None:
+        """Compare values, those that are `known` where that is given; `names` says which."""
+        self._stages[name].compare(self._number, self._time_s, names, expected, found, known)
+
+    def depart(self, name: str, value: str, expected: str, found: str) -> None:
+        """Note a value that is not as recorded, in words."""
+        self._stages[name].depart(
+            Departure(
+                tick=self._number,
+                time_s=self._time_s,
+                stage=name,
+                name=value,
+                expected=expected,
+                found=found,
+            )
+        )
+
+    def agree(self, name: str) -> None:
+        """Note a stage that is as recorded."""
+        self._stages[name].agree()
+
+    def skip(self, *names: str) -> None:
+        """Note stages whose past is not in the recording."""
+        for name in names:
+            self._stages[name].skip()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

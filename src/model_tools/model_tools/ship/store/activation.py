@@ -23,9 +23,13 @@ from model_tools.ship.store.installed import (
     model_folder,
     version_folder,
 )
+from model_tools.ship.store.statements import refuse_revoked, revoked_versions
+from model_tools.ship.store.trials import end_trial, found_words, require_good
 from policy_inference.bundle.contract import VERSION
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
+from policy_inference.core.trial.journal import TrialEvent, append_event
+from policy_inference.core.trial.record import TrialState, newest_trial
 from policy_inference.safe_files import read_at_most
 
 _log = logging.getLogger("model_tools")
@@ -33,11 +37,23 @@ FILE = "activations"
 _LARGEST_BYTES = 1 << 20
 
 
-def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = None) -> Path:
+def activate(
+    root: Path, name: str, version: str, trusted: TrustedKeys | None = None, *, again: bool = False
+) -> Path:
     """Put an installed version into use, once it is verified; return its folder.
 
+    A trial that is not decided ends, of whichever version.
+
+    Args:
+        root: Folder of all installed bundles.
+        name: Of the bundle.
+        version: An installed one.
+        trusted: Keys of which one must have signed it.
+        again: Whether it may have failed a trial.
+
     Raises:
-        ToolError: It is not installed, another installer is at work, or the root cannot be written.
+        ToolError: It is not installed, is revoked or failed its trial, another installer is at
+            work, or the root cannot be written.
         BundleError: It is not whole, or not signed; what was in use stays.
         PolicyError: `current` is broken.
     """
@@ -45,7 +61,10 @@ def activate(root: Path, name: str, version: str, trusted: TrustedKeys | None = 
     folder = version_folder(model, version)
     with writing(root), locked(model):
         check_version(folder, trusted)
+        refuse_revoked(model, version)
+        require_good(model, version, again=again)
         warn_of_older(model, version)
+        end_trial(model, f"{version} was activated")
         move_on(model, version)
     return folder
 
@@ -57,13 +76,18 @@ def warn_of_older(model: Path, version: str) -> None:
         PolicyError: `current` is broken.
     """
     current = current_version(model)
-    if current is not None and _order(version) < _order(current):
+    if current is not None and is_older(version, current):
         _log.warning(
             "%s %s is older than %s, which is in use; it lacks what was fixed since then",
             model.name,
             version,
             current,
         )
+
+
+def is_older(version: str, than: str) -> bool:
+    """Return whether a version comes before another one, as Semantic Versioning orders them."""
+    return _order(version) < _order(than)
 
 
 def _order(version: str) -> tuple[Sequence[int], bool, str]:
@@ -76,8 +100,11 @@ def _order(version: str) -> tuple[Sequence[int], bool, str]:
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
     """Put the version before the present one into use, once it is verified.
 
+    Before a version on trial that is the one in use: then the trial ends. Versions that are
+    revoked are passed over.
+
     Returns:
-        The version that was in use, and the folder of the one that is now.
+        The version that nodes took before, and the folder of the one that they take now.
 
     Raises:
         ToolError: There is none before it, another installer is at work, or the root cannot be
@@ -87,7 +114,13 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
     """
     model = model_folder(root, name)
     with writing(root), locked(model):
-        before, back = current_version(model), way_back(model)
+        before, trial = current_version(model), newest_trial(model)
+        if before is not None and trial is not None and trial.is_in_use:
+            check_version(model / before, trusted)
+            end_trial(model, "rolled back by a person")
+            return trial.version, model / before
+        revoked = revoked_versions(model)
+        back = [version for version in way_back(model) if version not in revoked]
         if before is None or not back:
             raise ToolError(
                 f"{model}: expected a version that was in use before "
@@ -98,6 +131,30 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
         check_version(folder, trusted)
         move_back(model, back[0])
     return before, folder
+
+
+def keep_trial(root: Path, name: str, trusted: TrustedKeys | None = None) -> Path:
+    """Put the version that passed its trial into use, once it is verified; return its folder.
+
+    Raises:
+        ToolError: No trial was passed; another installer is at work; the root cannot be written.
+        BundleError: The version is not whole, or not signed.
+        PolicyError: `current` is broken, or the record cannot be read.
+    """
+    model = model_folder(root, name)
+    with writing(root), locked(model):
+        trial = newest_trial(model)
+        if trial is None or trial.state not in (TrialState.PASSED, TrialState.KEPT):
+            raise ToolError(
+                f"{model}: expected a version that passed its trial, found {found_words(trial)}; "
+                f"`model_tools activate {name} VERSION` puts any version into use"
+            )
+        folder = version_folder(model, trial.version)
+        check_version(folder, trusted)
+        refuse_revoked(model, trial.version)
+        append_event(trial.file, trial.number, TrialEvent.KEPT)
+        move_on(model, trial.version)
+    return folder
 
 
 def way_back(model: Path) -> list[str]:

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Protocol
+from typing import IO, NoReturn, Protocol
 
 from model_tools.errors import ToolError
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
@@ -33,6 +33,9 @@ _IN_MEMORY = (
 _LARGEST_HEADER_BYTES, _ALL_HEADERS_BYTES = 1 << 13, 1 << 21
 MOST_FILES, DEEPEST = 10_000, 16
 """Of a bundle; folders in folders."""
+_YEAR_10000_S = 253_402_300_800
+"""What is later has no date."""
+_COPY_LINKED = "copy what links lead to with `cp -rL`, and install that"
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _BROKEN = (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
 
@@ -135,6 +138,8 @@ class _Folder:
         for name in sorted(names):
             place = (inside / name).as_posix()
             state = os.stat(name, dir_fd=handle, follow_symlinks=False)
+            if problem := _problem(name, state.st_mtime):
+                raise self._refused(ascii(place), problem, "rename it, or `touch` it")
             self._seen += 1
             if self._seen > MOST_FILES or len(inside.parts) > DEEPEST:
                 raise ToolError(
@@ -157,10 +162,10 @@ class _Folder:
                     place, "a link" if stat.S_ISLNK(state.st_mode) else "a device or a pipe"
                 )
 
-    def _refused(self, name: str, found: str) -> ToolError:
+    def _refused(self, name: str, found: str, remedy: str = _COPY_LINKED) -> ToolError:
         return ToolError(
             f"{self._path / name}: expected a file of the bundle that can be read, "
-            f"found {found}; copy what links lead to with `cp -rL`, and install that"
+            f"found {found}; {remedy}"
         )
 
 
@@ -197,11 +202,23 @@ def _bundle_names(names: set[str]) -> list[str]:
     return sorted(shown - {RECORD_FILE}, key=lambda name: (name not in _FIRST, name))
 
 
-def _bounded_headers() -> type[tarfile.TarInfo]:
-    """Return what refuses names and comments of a size that only an attack has.
+def _problem(name: str, modified_s: float) -> str:
+    """Return what is wrong with name or time of a file; empty where nothing is.
 
-    They are read into memory, and Python's search in them takes a time that grows with the square
-    of their size.
+    Names get into messages, records and paths, so that none has a line end, an escape, a zero or
+    bytes that are no text.
+    """
+    if not name.isprintable():
+        return "a name with characters that cannot be printed"
+    return "" if 0 <= modified_s < _YEAR_10000_S else f"a time of {modified_s:g} s since 1970"
+
+
+def _bounded_headers() -> type[tarfile.TarInfo]:
+    """Return what refuses names and comments of a size that only an attack has, and sparse files.
+
+    Names and comments are read into memory, and Python's search in them takes a time that grows
+    with the square of their size. Of a sparse file all parts are listed, however many there are:
+    80 kB are 70 MB.
     """
     total = 0
 
@@ -214,7 +231,16 @@ def _bounded_headers() -> type[tarfile.TarInfo]:
                 total += header.size
                 if header.size > _LARGEST_HEADER_BYTES or total > _ALL_HEADERS_BYTES:
                     raise tarfile.ReadError(f"a header of {header.size} bytes, of {total} so far")
+            if header.type == tarfile.GNUTYPE_SPARSE:
+                refuse_sparse()
             return header
+
+        # What tarfile calls for a sparse file of a PAX archive, to read the list of its parts.
+        def _proc_gnusparse_10(self, *_: object) -> None:
+            refuse_sparse()
+
+    def refuse_sparse() -> NoReturn:
+        raise tarfile.ReadError("a sparse file")
 
     return LimitedHeader
 
@@ -236,6 +262,10 @@ def _members(
     for count, member in enumerate(archive):
         if count >= MOST_FILES:
             raise ToolError(f"{path}: expected at most {MOST_FILES} files and folders, found more")
+        if problem := _problem(member.name, float(member.mtime)):
+            raise _refused(path, member, problem)
+        if member.size < 0 or member.issparse():
+            raise _refused(path, member, "a size below 0" if member.size < 0 else "a sparse file")
         size += member.size  # before it is unpacked to find the next one
         _require_room(path, size, room)
         name = PurePosixPath(member.name)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +54,24 @@ class Installed:
         bundle: As it was verified.
         is_new: Whether it was not there before.
         left: Files that stayed behind because no signature covers them.
+        absent: Back ends whose models were not asked for.
     """
 
     folder: Path
     bundle: Bundle
     is_new: bool
     left: Sequence[str] = ()
+    absent: Sequence[str] = ()
 
 
-def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Installed:
+def install(
+    path: Path,
+    root: Path,
+    trusted: TrustedKeys | None = None,
+    *,
+    backends: Collection[str] | None = None,
+    origin: str = "",
+) -> Installed:
     """Install the bundle in a folder or an archive below a root; it is not in use yet.
 
     Every hash that the contract states is verified on the copy. A version that is there already is
@@ -73,23 +82,31 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
         path: The folder, or the archive.
         root: Folder of all installed bundles; made where it is missing.
         trusted: Keys of which one must have signed it; None needs no signature.
+        backends: Whose models are installed; None for those of all. The version is whole for them
+            and has no others, now or later.
+        origin: What the record names as its source, if it is not `path`.
 
     Raises:
-        ToolError: It is no bundle; another installer is at work; the version is there with other
-            content; the root cannot be written or is full.
+        ToolError: It is no bundle, or has no models for a back end; another installer is at work;
+            the version is there with other content; the root cannot be written or is full.
         BundleError: The bundle is not whole, not valid, or not signed.
     """
     with opened(path, room_bytes(root)) as source:
         content = _content(source, path, trusted)
         contract = parse_contract(content, path / CONTRACT_FILE)
+        absent = absent_backends(contract, backends, path)
         model = root / contract.name
         with writing(root):
             make_folders(model)
             with locked(model), _growing(model) as growing, named_as(growing, path):
-                names = _wanted(source.names, contract)
+                names = _wanted(source.names, contract, backends)
                 left = [] if trusted is None else _not_covered(names, contract)
                 bundle, hashes = _copied(
-                    source, growing, trusted, [name for name in names if name not in set(left)]
+                    source,
+                    growing,
+                    trusted,
+                    [name for name in names if name not in set(left)],
+                    backends if absent else None,
                 )
                 if bundle.content != content:
                     raise ToolError(
@@ -99,18 +116,52 @@ def install(path: Path, root: Path, trusted: TrustedKeys | None = None) -> Insta
                 folder = model / contract.version
                 is_new = not folder.exists()
                 if is_new:
-                    artifacts = next(iter(contract.models.values())).artifacts
-                    model_file = next(iter(artifacts.values())).file
                     record = record_of(
-                        bundle, hashes, source=path, modified_s=source.modified_s(model_file)
+                        bundle,
+                        hashes,
+                        source=origin or str(path.resolve()),
+                        modified_s=source.modified_s(_first_model(contract, hashes)),
+                        backends=backends if absent else None,
                     )
                     write_text(growing / RECORD_FILE, json.dumps(record, indent=2) + "\n")
                     move_folder(growing, folder)
                 else:
-                    _require_same(folder, hashes, path, left)
+                    # What was installed for more back ends is whole for these, too.
+                    others = stated_hashes(contract).keys() - hashes.keys()
+                    _require_same(folder, hashes, path, [*left, *others])
         return Installed(
-            folder=folder, bundle=load_bundle(folder, trusted), is_new=is_new, left=left
+            folder=folder,
+            bundle=load_bundle(folder, trusted),
+            is_new=is_new,
+            left=left,
+            absent=absent,
         )
+
+
+def absent_backends(
+    contract: AnyContract, backends: Collection[str] | None, place: Path | str
+) -> list[str]:
+    """Return the back ends whose models are not asked for.
+
+    Args:
+        contract: Of the bundle.
+        backends: Those that are asked for; None for all.
+        place: The bundle, for messages.
+
+    Raises:
+        ToolError: A model has no artifact for one of them.
+    """
+    known = sorted({name for model in contract.models.values() for name in model.artifacts})
+    if backends is None:
+        return []
+    for key, model in contract.models.items():
+        if lacking := sorted(set(backends) - set(model.artifacts)):
+            raise ToolError(
+                f"{place}: expected back ends that {key} has an artifact for "
+                f"({', '.join(model.artifacts)}), found {', '.join(lacking)}; tensorrt and "
+                "rknn_sim can build theirs from that of onnx"
+            )
+    return [name for name in known if name not in backends]
 
 
 def _content(source: BundleSource, path: Path, trusted: TrustedKeys | None) -> bytes:
@@ -145,15 +196,20 @@ def _growing(model: Path) -> Iterator[Path]:
             remove(growing)
 
 
-def _wanted(names: Sequence[str], contract: AnyContract) -> list[str]:
-    """Return the files to copy: of a chunk policy not the workspace of a compiler around it.
+def _wanted(
+    names: Sequence[str], contract: AnyContract, backends: Collection[str] | None
+) -> list[str]:
+    """Return the files to copy, without the models of other back ends than these.
 
-    That is what lies in the folders of its graphs and results without being named by the contract,
-    calibration data of a gigabyte as a rule.
+    Of a chunk policy also without the workspace of a compiler around it: what lies in the folders
+    of its graphs and results without being named by the contract, calibration data of a gigabyte
+    as a rule.
     """
-    if not isinstance(contract, ChunkContract):
-        return list(names)
     stated = stated_hashes(contract)
+    others = stated.keys() - stated_hashes(contract, backends).keys()
+    names = [name for name in names if name not in others]
+    if not isinstance(contract, ChunkContract):
+        return names
     folders = {*contract.graphs, _RESULTS}
     return [
         name
@@ -167,8 +223,18 @@ def _not_covered(names: Sequence[str], contract: AnyContract) -> list[str]:
     return [name for name in names if name not in covered]
 
 
+def _first_model(contract: AnyContract, hashes: Mapping[str, str]) -> str:
+    """Return the file of the first model that is installed."""
+    artifacts = next(iter(contract.models.values())).artifacts.values()
+    return next(artifact.file for artifact in artifacts if artifact.file in hashes)
+
+
 def _copied(
-    source: BundleSource, growing: Path, trusted: TrustedKeys | None, names: Sequence[str]
+    source: BundleSource,
+    growing: Path,
+    trusted: TrustedKeys | None,
+    names: Sequence[str],
+    backends: Collection[str] | None,
 ) -> tuple[Bundle, dict[str, str]]:
     """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
@@ -180,7 +246,7 @@ def _copied(
     for folder in {(growing / name).parent for name in hashes}:
         sync_folder(folder)
     bundle = load_bundle(growing, trusted)
-    bundle.verify()
+    bundle.verify(backends)
     return bundle, hashes
 
 

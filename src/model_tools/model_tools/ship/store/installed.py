@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,8 @@ def version_folder(model: Path, version: str) -> Path:
 def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     """Verify all files of an installed version: contract, signature, every hash, the record.
 
+    Of a version that was installed for some back ends, their models must be there and no others.
+
     Raises:
         BundleError: With everything that is wrong.
         OSError: A file cannot be read.
@@ -82,7 +84,7 @@ def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
     changed = changed_files(folder, record, hashes_of(folder))
     if changed:
         raise BundleError(changed)
-    bundle.verify()
+    bundle.verify(record.get("backends"))
     return bundle
 
 
@@ -102,7 +104,12 @@ def leftovers(model: Path) -> list[Path]:
 
 
 def record_of(
-    bundle: Bundle, files: Mapping[str, str], *, source: Path, modified_s: float
+    bundle: Bundle,
+    files: Mapping[str, str],
+    *,
+    source: str,
+    modified_s: float,
+    backends: Collection[str] | None,
 ) -> dict[str, Any]:
     """Return the record of a bundle that is installed now.
 
@@ -110,6 +117,7 @@ def record_of(
         bundle: The bundle.
         files: SHA-256 of each of its files, by name.
         source: What it is installed from.
+        backends: Whose models are installed; None for those of all.
         modified_s: When its model was changed last, in seconds since 1970; counts where the
             contract does not say when it was exported.
     """
@@ -125,15 +133,16 @@ def record_of(
         "version": contract.version,
         "onnx_hash": None,
         "rknn_hash": None,
-        **_model_hashes(contract),
+        **_model_hashes(contract, backends),
         "quant_dataset": calibrated[0].source if calibrated else None,
         "export_time": _export_time(contract, modified_s),
         "policy_hash": ALGORITHM + bundle.sha256,
         "files": {name: ALGORITHM + sha256 for name, sha256 in sorted(files.items())},
         "installed_time": _utc(datetime.now(timezone.utc)),
-        "installed_from": str(source.resolve()),
+        "installed_from": source,
         "tool": f"model_tools {installed_version('model_tools') or 'of a checkout'}",
         "signed_by": bundle.signed_by,
+        **({} if backends is None else {"backends": sorted(backends)}),
     }
 
 
@@ -161,11 +170,15 @@ def changed_files(
     ]
 
 
-def _model_hashes(contract: AnyContract) -> dict[str, str | dict[str, str]]:
+def _model_hashes(
+    contract: AnyContract, backends: Collection[str] | None
+) -> dict[str, str | dict[str, str]]:
     """Return the hash of the model for each back end; of several graphs, by their names."""
     hashes = dict[str, dict[str, str]]()
     for key, model in contract.models.items():
         for backend, entry in model.artifacts.items():
+            if backends is not None and backend not in backends:
+                continue
             graph = key.removeprefix("graphs.")
             hashes.setdefault(f"{backend}_hash", {})[graph] = ALGORITHM + entry.sha256
     return {name: of if len(of) > 1 else next(iter(of.values())) for name, of in hashes.items()}

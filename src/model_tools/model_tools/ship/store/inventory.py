@@ -27,10 +27,12 @@ from model_tools.ship.store.installed import (
     models_in,
     version_folder,
 )
+from model_tools.ship.store.trials import trial_words
 from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.bundle.record import read_record
 from policy_inference.bundle.signature import TrustedKeys
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
+from policy_inference.core.trial.record import newest_trial
 from policy_inference.errors import BundleError, PolicyError
 
 STEPS_BACK = 2
@@ -115,7 +117,7 @@ def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
 
 def _model(model: Path) -> Verified:
     problems, notes = list[str](), list[str]()
-    for look in (_left, _gone, _unlinked):
+    for look in (_left, _gone, _unlinked, _tried):
         try:
             notes += look(model)
         except PolicyError as error:
@@ -153,6 +155,16 @@ def _unlinked(model: Path) -> list[str]:
     return []
 
 
+def _tried(model: Path) -> list[str]:
+    """Return nothing; the record of trials must be readable.
+
+    Raises:
+        PolicyError: It is not.
+    """
+    newest_trial(model)
+    return []
+
+
 def listing(root: Path) -> list[dict[str, Any]]:
     """Return the bundles below a root, each with its versions; reads no model."""
     return [_listed_model(folder) for folder in models_in(root)]
@@ -160,9 +172,11 @@ def listing(root: Path) -> list[dict[str, Any]]:
 
 def _listed_model(folder: Path) -> dict[str, Any]:
     current, back, problem = None, list[str](), None
+    trials = dict[str, str]()
     try:
         current = current_version(folder)
         back = way_back(folder)
+        trials = trial_words(folder)
     except PolicyError as error:
         problem = str(error)
     versions = [_listed_version(folder / version) for version in versions_of(folder)]
@@ -170,6 +184,7 @@ def _listed_model(folder: Path) -> dict[str, Any]:
         "name": folder.name,
         "current": current,
         "way_back": back,
+        "trials": trials,
         "problem": problem,
         "versions": versions,
     }
@@ -267,8 +282,10 @@ def _surplus(model: Path, keep: int) -> Surplus:
     if keep < 0:
         raise ToolError(f"--keep: expected 0 or more versions, found {keep}")
     versions = sorted(versions_of(model), key=lambda version: _installed_time(model / version))
+    trial = newest_trial(model)
     kept = {
         current_version(model),
+        trial.version if trial is not None and trial.is_in_use else None,
         *way_back(model)[:STEPS_BACK],
         *versions[len(versions) - keep :],
     }

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sign a bundle with an Ed25519 key; `policy_inference.bundle.signature` checks it."""
+"""Sign bundles and statements with an Ed25519 key; `bundle.signature` checks it."""
 
 from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,9 +15,13 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE
+from model_tools.ship.store.statements import Statement, parse_statement, signature_of, time_of
+from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.schema import read_bytes
 from policy_inference.bundle.signature import TrustedKeys, fingerprint
+
+_CLOCKS_DIFFER = timedelta(minutes=10)
 
 
 def sign(
@@ -36,15 +41,45 @@ def sign(
         OSError: The signature cannot be written.
     """
     key = read_private_key(key_file, password)
-    file = bundle / CONTRACT_FILE
-    content = file.read_bytes() if file.is_file() else b""
-    load_bundle(bundle).verify()
+    verified = load_bundle(bundle)
+    verified.verify()
     with new_file(bundle / SIGNATURE_FILE, force=force) as growing:
-        growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
+        # Not the file, which may be another one by now.
+        growing.write_bytes(base64.b64encode(key.sign(verified.content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)
     load_bundle(bundle, TrustedKeys({name: public}, str(key_file)))
     return name
+
+
+def sign_statement(
+    file: Path, key_file: Path, password: Callable[[], bytes], *, force: bool = False
+) -> tuple[Statement, str]:
+    """Sign a statement about a bundle; return it, and the key's fingerprint.
+
+    Args:
+        file: The statement; its signature becomes `FILE.sig` beside it.
+        key_file: As for `sign`.
+        password: As for `sign`.
+        force: As for `sign`.
+
+    Raises:
+        ToolError: The key cannot be read, there is a signature already, or the statement is dated
+            in the future, which robots would take for the time that it is.
+        BundleError: It is no statement.
+        OSError: The signature cannot be written.
+    """
+    key, content = read_private_key(key_file, password), read_bytes(file)
+    statement = parse_statement(content, file)
+    issued, now = time_of(statement.issued), datetime.now(timezone.utc)
+    if issued is None or issued > now + _CLOCKS_DIFFER:
+        raise ToolError(
+            f"{file}: issued: expected a time that is not in the future, found {statement.issued}, "
+            f"at {now.isoformat(timespec='seconds')}"
+        )
+    with new_file(signature_of(file), force=force) as growing:
+        growing.write_bytes(base64.b64encode(key.sign(content)) + b"\n")
+    return statement, fingerprint(key.public_key())
 
 
 def read_private_key(file: Path, password: Callable[[], bytes]) -> Ed25519PrivateKey:

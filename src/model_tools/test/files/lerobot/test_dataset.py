@@ -5,16 +5,20 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
 from policy_inference.interfaces import F64
+from policy_inference.testing.fuzzing import bounded
 
 from .small_dataset import colour, state, write_dataset
 
@@ -77,6 +81,12 @@ def change_info(folder: Path, **changes: object) -> None:
     file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
+def change_episode(folder: Path, **changes: object) -> None:
+    (file,) = folder.glob("meta/episodes/*/*")
+    first, *others = pq.read_table(file).to_pylist()
+    pq.write_table(pa.Table.from_pylist([first | changes, *others]), file)
+
+
 def cut(folder: Path, pattern: str, share: float) -> None:
     (file,) = folder.glob(pattern)
     content = file.read_bytes()
@@ -86,6 +96,52 @@ def cut(folder: Path, pattern: str, share: float) -> None:
 def remove(folder: Path, pattern: str) -> None:
     for file in folder.glob(pattern):
         file.unlink()
+
+
+def name_images(folder: Path, path: str) -> None:
+    """Let all images of a camera be in one file."""
+    (file,) = folder.glob("data/*/file-000*")
+    table = pq.read_table(file)
+    entries = pa.array([{"bytes": None, "path": path}] * len(table))
+    pq.write_table(table.set_column(table.schema.get_field_index(PHONE), PHONE, entries), file)
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("../secret.png", "expected a path in the dataset, found"),
+        ("{tmp_path}/secret.png", "expected a path in the dataset, found"),
+        ("/dev/zero", "expected a path in the dataset, found"),
+        ("a\0b", "expected a path in the dataset, found"),
+        ("device", "no regular file"),
+        ("pipe", "no regular file"),
+        (".", "Is a directory"),
+    ],
+    ids=["above", "absolute", "device", "zero", "link to a device", "pipe", "folder"],
+)
+def test_a_path_of_an_image_leads_to_a_file_of_the_dataset(
+    tmp_path: Path, path: str, found: str
+) -> None:
+    """/dev/zero filled the memory, a pipe was waited for, and any file of the user was read."""
+    folder = write_dataset(tmp_path / "dataset", (3,), stored="paths")
+    os.mkfifo(folder / "pipe")
+    (folder / "device").symlink_to("/dev/zero")
+    (image,) = folder.glob("images/phone/0-0.png")
+    (tmp_path / "secret.png").write_bytes(image.read_bytes())
+    name_images(folder, path.format(tmp_path=tmp_path))
+    dataset = Dataset(folder)
+
+    with bounded(), pytest.raises(ToolError, match=found):
+        list(dataset.images(PHONE, dataset.episodes[0]))
+
+
+def test_images_may_be_links_into_a_cache(tmp_path: Path) -> None:
+    folder = write_dataset(tmp_path / "dataset", (3,), stored="paths")
+    (folder / "images").rename(tmp_path / "cache")
+    (folder / "images").symlink_to(tmp_path / "cache")
+    dataset = Dataset(folder)
+
+    assert len(list(dataset.images(PHONE, dataset.episodes[0]))) == 3
 
 
 @pytest.mark.parametrize(
@@ -103,10 +159,37 @@ def remove(folder: Path, pattern: str) -> None:
             lambda at: change_info(at, total_episodes=4),
             "expected 4 episodes, as in info.json, found 3",
         ),
-        (lambda at: change_info(at, fps=0), "fps: expected a number above 0"),
+        (lambda at: change_info(at, fps=0), "fps: expected 0.001 to 100000 frames per second"),
         (
             lambda at: change_info(at, video_path="videos/{camera}.mp4"),
             "expected a pattern of file na",
+        ),
+        (
+            lambda at: change_info(at, data_path="{chunk_index:0999999999d}"),
+            "expected a pattern of file names",
+        ),
+        (
+            lambda at: change_info(at, data_path="{chunk_index.__class__}"),
+            "expected a pattern of file names",
+        ),
+        (
+            lambda at: change_info(at, data_path="../../{chunk_index}.parquet"),
+            "expected a pattern of file names in the dataset",
+        ),
+        (
+            lambda at: change_info(at, video_path="/{video_key}{chunk_index}{file_index}"),
+            "expected a pattern of file names in the dataset",
+        ),
+        (lambda at: change_info(at, fps=1e-320), "fps: expected 0.001 to 100000 frames"),
+        (lambda at: change_episode(at, length=-1), "length: expected a whole number from 0"),
+        (
+            lambda at: change_episode(at, dataset_to_index=None),
+            "dataset_to_index: expected a whole number from 0, found nothing",
+        ),
+        (lambda at: change_episode(at, tasks=None), "tasks: expected a list of texts"),
+        (
+            lambda at: change_episode(at, **{f"videos/{PHONE}/from_timestamp": float("nan")}),
+            "from_timestamp: expected a finite time from 0 s, found nan",
         ),
         (lambda at: remove(at, "meta/info.json"), "expected the folder of a LeRobot dataset"),
         (

@@ -205,7 +205,7 @@ def test_initial_values_that_were_cut_off_are_refused(
     request_for: MakeRequest, model: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "first.safetensors").write_bytes(b"\x10\x00")
-    with pytest.raises(ToolError, match="initial_values: expected a safetensors file"):
+    with pytest.raises(ToolError, match=r"first\.safetensors: expected a whole safetensors file"):
         make_draft(
             request_for(
                 LEAPP,
@@ -214,3 +214,20 @@ def test_initial_values_that_were_cut_off_are_refused(
                 edit=lambda s: s["pipeline"].update(initial_values="first.safetensors"),
             )
         )
+
+
+def test_initial_values_outside_of_the_folder_are_refused(
+    request_for: MakeRequest, model: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path.parent / "outside.safetensors"
+    save_file({"x": np.zeros(1)}, outside)
+    for path in (str(outside), f"../{outside.name}"):
+        with pytest.raises(ToolError, match="initial_values: expected a file in the folder of"):
+            make_draft(
+                request_for(
+                    LEAPP,
+                    0,
+                    model=model,
+                    edit=lambda s, path=path: s["pipeline"].update(initial_values=path),
+                )
+            )

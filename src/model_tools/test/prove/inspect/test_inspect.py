@@ -684,3 +684,16 @@ def test_the_table_shows_rows_and_suspicions_as_they_are_written(
 
 def test_every_kind_says_its_name() -> None:
     assert len({inspector.kind for inspector in INSPECTORS}) == len(INSPECTORS)
+
+
+def test_text_of_a_file_changes_neither_style_nor_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = InspectionReport(kind="ONNX model", path=tmp_path / "a\x1b[2J")
+    report.row("producer", "[/]\x1b]0;owned\x07")
+    report.suspect("the metadata say \x1b[8m[/italic]")
+    show_report(report)
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown
+    assert r"[/]\x1b]0;owned\x07" in shown
+    assert r"\x1b[8m[/italic]" in shown

@@ -42,7 +42,8 @@ class SmallFlight:
         backend, _ = open_backend(bundle, ["onnx"])
         tap, self.clock_ns, self.now_ns = Tap(backend), START_NS, START_NS
         limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
-        self.controller = joint_controller(bundle, tap, limits, lambda: self.clock_ns)
+        self.controller = joint_controller(bundle, tap, limits, self._clock)
+        self._stops = False
         self._period_ns, self._types = bundle.contract.period_ns, message_types()
         self._make = SensorMessages(self._types)
         self._flight = flight_of(
@@ -56,6 +57,12 @@ class SmallFlight:
             for name in self.controller.inputs
             if name != TWIST.name
         }
+
+    def _clock(self) -> int:
+        """Return the time; a controller reads it once the policy has run."""
+        if self._stops:
+            self.controller.estop("pressed")
+        return self.clock_ns
 
     @property
     def ticks(self) -> int:
@@ -83,6 +90,7 @@ class SmallFlight:
         tilt_rad: float = 0.0,
         velocity: tuple[float, float, float] | None = None,
         pressed: bool = False,
+        stops: bool = False,
     ) -> None:
         """One tick.
 
@@ -93,8 +101,10 @@ class SmallFlight:
             tilt_rad: How far it leans.
             velocity: A command that comes.
             pressed: The e-stop is pressed when the tick has ended and nothing is sent yet.
+            stops: The e-stop is pressed while the policy runs.
         """
         now_ns = self.clock_ns = self.now_ns
+        self._stops = stops
         seen = {} if silent else self._sensed(now_ns, nan=nan, tilt_rad=tilt_rad)
         if velocity is not None:
             seen[TWIST.name] = self._make.twist(velocity)
@@ -105,6 +115,7 @@ class SmallFlight:
         if late:
             self.clock_ns = now_ns + self._period_ns + 1
         targets = self.controller.tick(now_ns, now_ns + self._period_ns)
+        self._stops = False
         if pressed:
             targets = self.controller.estop("pressed")
         self._ring.record(

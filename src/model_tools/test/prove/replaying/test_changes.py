@@ -62,7 +62,7 @@ def test_a_bundle_that_sees_other_things_begins_cold_in_the_middle(tmp_path: Pat
         "outputs": (8, 2),
         "target": (8, 2),
         "command": (8, 2),
-        "guard": (9, 1),
+        "guard": (10, 0),
     }
     assert judged(found) == expected
 
@@ -103,7 +103,7 @@ def test_another_machine_is_judged_by_limits(tmp_path: Path, recurrent: bool) ->
     assert differing(found).keys() == {"outputs"}
     assert verdict(found) == (
         "the same commands again, within the limits of its precision (compared, of 81 ticks: "
-        "command 81, guard 79; with 30 of them in RUN: state 81, inputs 30, outputs 30, target 30)"
+        "command 81, guard 81; with 30 of them in RUN: state 81, inputs 30, outputs 30, target 30)"
     )
 
 
@@ -236,6 +236,42 @@ def test_a_changed_command_is_found(tmp_path: Path, flown: Path) -> None:
     )
 
 
+def test_another_time_of_a_request_and_another_way_up_are_found(
+    tmp_path: Path, flown: Path
+) -> None:
+    def earlier(topic: str, message: Any) -> Any:
+        if topic == "policy_tick" and "stand" in message.requests:
+            message.request_times_ns[0] -= 1_000_000
+        return message
+
+    def aside(topic: str, message: Any) -> Any:
+        if topic == "joint_command" and message.sequence == 20:
+            message.position[1] += 1e-6
+        return message
+
+    found = replay(rewritten(flown, tmp_path / "earlier", earlier), None, "", {})
+    assert not found
+    assert found.first is not None
+    assert (found.first.tick, found.first.stage) == (1, "command")
+    found = replay(rewritten(flown, tmp_path / "aside", aside), None, "", {})
+    assert not found
+    assert found.first is not None
+    assert (found.first.tick, found.first.name) == (20, "position[knee]")
+
+
+def test_another_mode_is_found(tmp_path: Path, flown: Path) -> None:
+    def longer(topic: str, message: Any) -> Any:
+        if topic in ("policy_tick", "joint_command") and message.mode == Mode.READY:
+            return dataclasses.replace(message, mode=int(Mode.STAND))
+        return message
+
+    found = replay(rewritten(flown, tmp_path / "longer", longer), None, "", {})
+    assert not found
+    assert found.first is not None
+    assert (found.first.stage, found.first.expected) == ("guard", "STAND (standing)")
+    assert found.first.found == "READY (standing)"
+
+
 def test_an_emergency_stop_in_the_commands_that_the_next_tick_knows_nothing_of_is_found(
     tmp_path: Path, flown: Path
 ) -> None:
@@ -249,7 +285,7 @@ def test_an_emergency_stop_in_the_commands_that_the_next_tick_knows_nothing_of_i
     assert differing(found) == {"command": 1, "guard": 1}
     guard = found.replayer.stages["guard"].first
     assert guard is not None
-    assert (guard.tick, guard.found) == (71, "an e-stop, by the command of the tick before")
+    assert (guard.tick, guard.found) == (71, "DAMP (estop: pressed before the command was sent)")
 
 
 def test_a_changed_message_of_a_sensor_is_found(tmp_path: Path, flown: Path) -> None:

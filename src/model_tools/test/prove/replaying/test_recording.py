@@ -311,7 +311,7 @@ def test_nan_everywhere_is_replayed_to_the_end_and_differs(flown: Path) -> None:
 
     found = replay(changed(flown, "policy_tick", spoil), None, "", {})
     assert not found
-    assert found.replayer.stages["state"].first is not None
+    assert found.replayer.stages["guard"].first is not None
 
 
 def test_the_replay_ends_where_another_bundle_was_loaded(tmp_path: Path, flown: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_recording_from_the_beginning_is_computed_again_bit_for_bit(
         "outputs": (30, 0),
         "target": (30, 0),
         "command": (every, 0),
-        "guard": (every - 3, 3),
+        "guard": (every, 0),
     }
 
 
@@ -61,8 +61,8 @@ def test_a_recording_from_the_middle_is_judged_as_far_as_its_past_is_known(
         "inputs": (10, 0),
         "outputs": (10, 0),
         "target": (9, 1),
-        "command": (10, 0),
-        "guard": (9, 1),
+        "command": (9, 1),
+        "guard": (10, 0),
     }
     if "history" in sees:
         expected["inputs"] = (9, 1) if recurrent else (8, 2)
@@ -119,8 +119,8 @@ def test_a_command_while_the_policy_takes_over_is_judged_wherever_the_recording_
     flight.stand_and_run(20)
     begin = flight.ticks - 20
     cut = replay(flight.save(tmp_path / "cut", begin + 2), None, "", {})
-    # blend_s is 0.2, and the policy began one tick before its first: seven of nine are left.
-    assert judged(cut)["command"] == (18, 0)
+    # blend_s is 0.2, and the policy began one tick before its first: six of nine are judged.
+    assert judged(cut)["command"] == (17, 1)
     whole = replay(flight.save(tmp_path / "whole", begin - 1), None, "", {})
     assert judged(whole)["command"] == (21, 0)
     assert cut
@@ -214,7 +214,7 @@ def test_a_recording_in_which_the_policy_did_not_run_says_so(
     assert judged(found)["command"] == (5, 0)
     assert verdict(found) == (
         "the same commands again, bit for bit; the policy did not run (compared, of 5 ticks: "
-        "command 5, guard 0; with 0 of them in RUN: state 5, inputs 0, outputs 0, target 0)"
+        "command 5, guard 5; with 0 of them in RUN: state 5, inputs 0, outputs 0, target 0)"
     )
 
 
@@ -266,6 +266,37 @@ def test_an_emergency_stop_before_the_command_is_sent_is_followed_by_damp(
         return None if topic == "policy_tick" and message.tick >= at else message
 
     assert replay(rewritten(path, tmp_path / "cut", cut), None, "", {})
+
+
+def test_an_emergency_stop_while_the_policy_runs_is_computed_again(
+    tmp_path: Path, bundle: JointBundle
+) -> None:
+    flight = SmallFlight(bundle)
+    flight.stand_and_run(10)
+    flight.tick(stops=True)
+    flight.go_on(3)
+    found = replay(flight.save(tmp_path / "flown"), None, "", {})
+    assert found, found.first
+    assert not differing(found)
+    assert judged(found)["target"] == (11, 0)
+    assert judged(found)["guard"] == (flight.ticks, 0)
+
+
+@pytest.mark.parametrize("first", ["standing up", "holding"])
+def test_a_recording_that_begins_in_a_motion_is_judged_from_its_end_on(
+    tmp_path: Path, bundle: JointBundle, first: str
+) -> None:
+    flight = SmallFlight(bundle)
+    flight.stand_and_run(10)
+    flight.go_on(4, silent=True)  # HOLD from the third on
+    held = flight.ticks - 1
+    flight.go_on(20)
+    begin = {"standing up": 20, "holding": held}[first]
+    found = replay(flight.save(tmp_path / "flown", begin), None, "", {})
+    assert found, found.first
+    assert not differing(found)
+    skipped = {"standing up": 50 - begin, "holding": 2}[first]
+    assert judged(found)["command"] == (flight.ticks - begin - skipped, skipped)
 
 
 def test_a_motion_that_begins_at_what_was_held_is_computed_again(tmp_path: Path) -> None:

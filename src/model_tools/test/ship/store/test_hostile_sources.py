@@ -154,6 +154,99 @@ def test_headers_that_take_a_square_of_time_are_refused(tmp_path: Path, content:
         pass
 
 
+def with_checksums(content: bytes) -> bytes:
+    """Return an archive whose headers have right checksums, without which none is looked at."""
+    data = bytearray(content)
+    for at in range(0, len(data) - 511, 512):
+        if data[at + 257 : at + 262] == b"ustar":
+            data[at + 148 : at + 156] = b" " * 8
+            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    return bytes(data)
+
+
+def made_by_hand(
+    content: bytes = b"", kind: bytes = tarfile.REGTYPE, **changes: object
+) -> tarfile.TarInfo:
+    """Return the header of a file, with what `tar` would never write."""
+    info = tarfile.TarInfo(str(changes.pop("name", "notes")))
+    info.size, info.type = len(content), kind
+    for name, value in changes.items():
+        setattr(info, name, value)
+    return info
+
+
+def sparse(parts: int) -> bytes:
+    """Return a sparse file of GNU tar, with 21 parts in each of its further headers."""
+    first, more = bytearray(made_by_hand(kind=tarfile.GNUTYPE_SPARSE).tobuf()), bytearray(512)
+    first[257:265] = b"ustar  \0"
+    first[482], more[504] = 1, 1
+    for at in range(0, 21 * 24, 12):
+        more[at : at + 12] = b"00000000001\0"
+    return with_checksums(bytes(first)) + bytes(more) * parts
+
+
+def sparse_of_pax(parts: int) -> bytes:
+    """Return a sparse file of a PAX archive, whose parts are listed where its content begins."""
+    listed = f"{parts}\n".encode() + b"1\n" * 2 * parts
+    info = made_by_hand(
+        listed,
+        pax_headers={
+            "GNU.sparse.major": "1",
+            "GNU.sparse.minor": "0",
+            "GNU.sparse.name": "notes",
+            "GNU.sparse.realsize": "1",
+        },
+    )
+    return info.tobuf(tarfile.PAX_FORMAT) + listed + bytes(-len(listed) % 512)
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [
+        (sparse(20_000), "a sparse file"),
+        (sparse_of_pax(1_000_000), "a sparse file"),
+        (made_by_hand(size=-512).tobuf(tarfile.GNU_FORMAT), "a size below 0|negative|invalid"),
+        (made_by_hand(pax_headers={"size": "-512"}).tobuf(tarfile.PAX_FORMAT), "a size below 0"),
+        (made_by_hand(pax_headers={"path": "a\0b"}).tobuf(tarfile.PAX_FORMAT), "cannot be print"),
+        (made_by_hand(name="a\n\x1b[2Jb").tobuf(), "'a.n.x1b.2Jb': .* cannot be printed"),
+        (made_by_hand(name="\udcff").tobuf(tarfile.GNU_FORMAT), "cannot be printed"),
+        (made_by_hand(pax_headers={"mtime": "nan"}).tobuf(tarfile.PAX_FORMAT), "a time of nan s"),
+        (
+            made_by_hand(pax_headers={"mtime": "1e300"}).tobuf(tarfile.PAX_FORMAT),
+            r"a time of 1e\+300 s",
+        ),
+        (
+            made_by_hand(pax_headers={"mtime": "-1e12"}).tobuf(tarfile.PAX_FORMAT),
+            r"a time of -1e\+12 s",
+        ),
+    ],
+    ids=[
+        *("sparse", "sparse of PAX", "negative size", "negative size of PAX", "zero", "escape"),
+        *("no text", "no time", "late", "early"),
+    ],
+)
+def test_a_file_that_no_bundle_has_is_refused(
+    tmp_path: Path, bundles: Bundles, content: bytes, found: str
+) -> None:
+    """80 kB of parts took 70 MB and 0.8 s; the others ended in a traceback, or were installed."""
+    made, file = io.BytesIO(), tmp_path / "bundle.tar.gz"
+    with tarfile.open(fileobj=made, mode="w") as archive:
+        archive.add(bundles() / "policy.yaml", "policy.yaml")
+        length = archive.offset
+    file.write_bytes(gzip.compress(made.getvalue()[:length] + content + bytes(1024), 1))
+    with bounded(largest_bytes=1 << 25), pytest.raises(ToolError, match=found), opened(file, ROOM):
+        pass
+
+
+def test_a_folder_with_names_that_cannot_be_printed_is_refused(
+    tmp_path: Path, bundles: Bundles
+) -> None:
+    bundle = bundles()
+    (bundle / "a\nb").touch()
+    with pytest.raises(ToolError, match=r"'a.nb': .* cannot be printed; rename it"):
+        names(bundle, False, tmp_path)
+
+
 def test_an_archive_is_unpacked_in_its_order(tmp_path: Path, bundles: Bundles) -> None:
     """Each step back unpacks it from its beginning again."""
     bundle = bundles()
@@ -247,16 +340,6 @@ def archives(bundles: Bundles) -> list[bytes]:
     bundle = bundles()
     plain = [packed(bundle, kind) for kind in (0, 1, 2)]
     return [*plain, gzip.compress(plain[0]), lzma.compress(plain[1])]
-
-
-def with_checksums(content: bytes) -> bytes:
-    """Return an archive whose headers have right checksums, without which none is looked at."""
-    data = bytearray(content)
-    for at in range(0, len(data) - 511, 512):
-        if data[at + 257 : at + 262] == b"ustar":
-            data[at + 148 : at + 156] = b" " * 8
-            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
-    return bytes(data)
 
 
 @pytest.mark.fuzz

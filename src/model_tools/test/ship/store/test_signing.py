@@ -108,7 +108,11 @@ FORGED = {
         "found an invalid signature",
     ),
     "no base64": (no_base64, "policy.yaml.sig: expected a signature in base64", "other text"),
-    "too short": (too_short, "policy.yaml.sig: expected a signature of policy", "does not fit"),
+    "too short": (
+        too_short,
+        "policy.yaml.sig: expected a signature of policy",
+        "an invalid signature",
+    ),
 }
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Tensor, TensorSpec
 from policy_inference.onnx_file import LARGEST_BYTES, require_whole
+from policy_inference.safe_files import BOUNDED_COMPRESSIONS
 
 MODEL, RECIPE, SAMPLES, DATASET = "model.onnx", "recipe.json", "samples", "dataset.txt"
 FLOAT = "fp16"
@@ -121,7 +122,10 @@ def unpack(file: Path, folder: Path) -> Recipe:
 
 
 def _extract(archive: zipfile.ZipFile, name: str, folder: Path) -> bytes:
-    if archive.getinfo(name).file_size > LARGEST_BYTES:
+    stated = archive.getinfo(name)
+    if stated.compress_type not in BOUNDED_COMPRESSIONS:
+        raise ValueError(f"{name} with a compression that `pack` does not write")
+    if stated.file_size > LARGEST_BYTES:
         raise ValueError(f"{name} of more than {LARGEST_BYTES} bytes")
     place = folder / name
     place.parent.mkdir(exist_ok=True)

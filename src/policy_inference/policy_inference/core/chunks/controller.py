@@ -66,6 +66,7 @@ def chunk_controller(
     limits: Limits,
     clock: Callable[[], int],
     settings: ChunkSettings,
+    state: StateVector | None = None,
 ) -> ChunkRuntime:
     """Return the controller of a chunk policy, and its parts.
 
@@ -79,13 +80,14 @@ def chunk_controller(
         limits: Limits in force.
         clock: As for `Controller`; also the clock of the frames' times.
         settings: How chunks are executed.
+        state: What is measured comes into it, by `state_sizes`; None makes one.
 
     Raises:
         PolicyError: The settings do not fit the policy.
     """
     contract = bundle.contract
     check_settings(settings, contract)
-    state = StateVector(_fields(contract))
+    state = state or StateVector(state_sizes(contract))
     inputs = {
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
@@ -145,7 +147,8 @@ def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
     )
 
 
-def _fields(contract: ChunkContract) -> dict[str, int]:
+def state_sizes(contract: ChunkContract) -> dict[str, int]:
+    """Return the fields of the state that a chunk policy needs, with their sizes."""
     sizes = {"joint_pos": len(contract.joints.names)}
     if outside := contract.environment_state:
         sizes[f"external:{outside.topic}"] = outside.size

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
+import struct
 from types import SimpleNamespace
 
 import cv2
@@ -131,6 +132,16 @@ def test_an_empty_image_is_refused() -> None:
     message = raw_image("rgb8", np.zeros((1, 0, 3), np.uint8), 0, 0)
     message.data = b""
     assert "of 1 to 8192 pixels" in refused(message, resize=True)
+
+
+def test_a_picture_larger_than_that_of_any_camera_is_refused() -> None:
+    """A dataset states the size itself, and 60,000 x 60,000 pixels of a PNG of 10 MB are 11 GB."""
+    size = struct.pack(">2I", 60_000, 60_000)
+    png = bytearray(compressed(RED, ".png").data)
+    png[16:24] = size
+    message = SimpleNamespace(format="png", data=bytes(png))
+    with pytest.raises(RobotError, match="of 1 to 8192 pixels in height and width, found 60000 x"):
+        frame_of(message, camera_of(60_000, 60_000))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png"])

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Show each robot of a fleet: what it runs, at which stage, whether it is healthy, since when.
+
+    model_tools fleet status --prometheus http://monitor:9090
+    model_tools fleet status --inventory robots.yml --limit wave_1 --policy lite3_walk@1.3.0
+
+With --prometheus, the alert rules in deploy/prometheus judge. With --inventory alone, each robot
+is asked for its own metrics, and its nodes judge. With both, the robots of the inventory must be
+in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 2 if there is
+not enough data to call them healthy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.errors import ToolError
+
+if TYPE_CHECKING:
+    from model_tools.ship.fleet import FleetReading, RobotState
+
+_HEADS = ("robot", "runs", "stage", "health", "since", "RUN", "reasons")
+_POLLED_EVERY_S = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--prometheus", metavar="URL", help="such as http://127.0.0.1:9090")
+    parser.add_argument(
+        "--inventory",
+        type=Path,
+        metavar="FILE",
+        help="an Ansible inventory (YAML) whose hosts have the variable metrics_url",
+    )
+    parser.add_argument("--limit", default="", metavar="GROUP", help="a group of the inventory")
+    parser.add_argument(
+        "--policy", default="", metavar="NAME@VERSION", help="what each robot must run"
+    )
+    parser.add_argument(
+        "--run-s", type=float, default=0.0, metavar="S", help="RUN time that it needs with it"
+    )
+    parser.add_argument(
+        "--wait-s",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="look again until all are healthy or one is bad, for at most this time",
+    )
+    parser.add_argument("--json", action="store_true", help="as JSON, with everything")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page as well")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Show the fleet; return the exit status."""
+    from model_tools.ship.fleet import (
+        EXIT_STATUS,
+        UNKNOWN,
+        NoAnswerError,
+        judge_fleet,
+        read_inventory,
+        worst,
+    )
+    from policy_inference.commands.output import show
+
+    if not (given.prometheus or given.inventory):
+        raise ToolError("expected --prometheus URL or --inventory FILE, found neither")
+    if given.limit and not given.inventory:
+        raise ToolError("--limit: expected --inventory FILE with that group, found none")
+    robots = read_inventory(given.inventory, given.limit) if given.inventory else None
+    ends_s = time.monotonic() + given.wait_s
+    while True:
+        try:
+            reading = _read(given.prometheus, robots)
+            states = judge_fleet(reading, only=robots, policy=given.policy, run_s=given.run_s)
+            if worst(states) != UNKNOWN or time.monotonic() >= ends_s:
+                break
+        except NoAnswerError:
+            if time.monotonic() >= ends_s:
+                raise
+        time.sleep(_POLLED_EVERY_S)
+    if given.html:
+        _write_html(given.html, states)
+    if given.json:
+        robots_json = [asdict(state) for state in states]
+        show(json.dumps({"health": worst(states), "robots": robots_json}, indent=2))
+    else:
+        _show_table(states)
+    return EXIT_STATUS[worst(states)]
+
+
+def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading:
+    from model_tools.ship.fleet import read_prometheus, read_robots
+
+    return read_prometheus(prometheus, robots or ()) if prometheus else read_robots(robots or {})
+
+
+def _row(state: RobotState) -> tuple[str, ...]:
+    since = "-"
+    if state.since_s is not None:
+        since = datetime.fromtimestamp(state.since_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+    return (
+        state.robot,
+        state.policy or "-",
+        state.stage,
+        state.health,
+        since,
+        f"{state.run_s:.0f} s",
+        "; ".join(state.reasons),
+    )
+
+
+def _show_table(states: Sequence[RobotState]) -> None:
+    from policy_inference.commands.output import show
+
+    rows = [_HEADS, *map(_row, states)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows if states else ():
+        show("  ".join(map(str.ljust, row, widths)).rstrip())
+    if not states:
+        show("no robots: nothing is known of any")
+
+
+def _write_html(file: Path, states: Sequence[RobotState]) -> None:
+    from html import escape
+
+    from model_tools.files.html_page import facts, tag, write_page
+
+    kinds = {"healthy": "good", "bad": "bad", "unknown": "warn"}
+    cards = list[str]()
+    for state in states:
+        kind, (_, runs, stage, health, since, run, _) = kinds[state.health], _row(state)
+        shown = facts([("runs", runs), ("stage", stage), ("since", since), ("RUN", run)])
+        reasons = "".join(f"<li>{escape(text)}</li>" for text in state.reasons)
+        cards.append(
+            f'<div class="card {kind}"><b>{escape(state.robot)}</b> {tag(health, kind)}{shown}'
+            f"<ul>{reasons}</ul></div>"
+        )
+    made = datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
+    write_page(
+        file,
+        "Fleet",
+        [
+            f"<h1>Fleet</h1><p>{len(states)} robots, {made}</p>",
+            f'<div class="cards">{"".join(cards)}</div>',
+        ],
+    )

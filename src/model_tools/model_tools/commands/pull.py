@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pull a bundle from an OCI registry, verify it, and install it.
+
+    model_tools pull robots.lan:5000/fleet/lite3_walk:1.3.0 --backend rknn --install --activate
+
+Signature, hashes, version and revocations are checked before anything is installed. A pull that was
+cut off is continued by the same command. Without --install the bundle becomes a folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from model_tools.commands.arguments import (
+    access_of,
+    add_public_key,
+    add_registry_access,
+    add_root,
+    byte_progress,
+    keys_of,
+    root_of,
+)
+from model_tools.commands.install import add_backends, add_use, backends_of, use_installed
+
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument(
+        "source", metavar="REGISTRY/NAME[:TAG|@DIGEST]", help="which bundle, and where it is"
+    )
+    parser.add_argument(
+        "--channel",
+        default="",
+        metavar="NAME",
+        help="the version that this channel's signed statement names, instead of a tag",
+    )
+    parser.add_argument(
+        "--allow-downgrade",
+        type=Path,
+        metavar="FILE",
+        help="signed statement that allows a version older than the one in use",
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder to be, without --install (default NAME)"
+    )
+    parser.add_argument("--install", action="store_true", help="install it below --root")
+    add_backends(parser)
+    add_use(parser)
+    add_root(parser)
+    add_public_key(parser)
+    add_registry_access(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Pull; return the exit status."""
+    from model_tools.errors import ToolError
+    from model_tools.ship.registry.manifest import parse_reference
+    from model_tools.ship.registry.pull import pull_to_folder, pull_to_store
+    from model_tools.ship.registry.remote import PullRequest
+
+    reference, trusted, access = parse_reference(given.source), keys_of(given), access_of(given)
+    request = PullRequest(
+        reference=reference,
+        channel=given.channel,
+        backends=backends_of(given),
+        allow_downgrade=given.allow_downgrade,
+    )
+    if trusted is None:
+        _log.warning(
+            "%s: no public keys are configured: neither signature nor revocations are checked",
+            reference,
+        )
+    if given.install:
+        if given.output is not None:
+            raise ToolError("--output: expected it without --install, found both")
+        root = root_of(given)
+        progress = byte_progress("pull")
+        done = pull_to_store(request, access, root, trusted, progress)
+        return use_installed(given, done, root, trusted)
+    if given.activate or given.trial or given.allow_downgrade is not None:
+        raise ToolError(
+            "--activate, --trial, --allow-downgrade: expected them with --install, found it missing"
+        )
+    output = given.output or Path(reference.name)
+    progress = byte_progress("pull")
+    absent = pull_to_folder(request, access, output, trusted, progress)
+    without = f", without the models of {', '.join(absent)}" if absent else ""
+    _log.info("%s: whole%s", output, without)
+    return 0

@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A joint policy whose model is run again on what was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.files.terms import frames
+from model_tools.prove.replaying.recorded_inputs import fit, input_names, output_names, shapes
+from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
+from model_tools.prove.replaying.recorded_ticks import RecordedTick
+from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.comparison.open_loop import joints
+from policy_inference.core.limits import Limits
+from policy_inference.core.policy import joint_controller
+from policy_inference.core.state import LAST_OUTPUT, RobotState
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import Backend, Tensor
+
+
+class RecordedRobotState(RecordedState, RobotState):
+    """The state of a joint policy, as it was recorded."""
+
+
+class RecordedBackend:
+    """Runs the model, on what was recorded where that is not known here.
+
+    Attributes:
+        given: Inputs to run the model on, instead of those that were built.
+        said: Outputs to go on with, instead of those that the model answers.
+        failure: Why the robot's model failed; empty where it did not.
+        built, answered: What the controller built and the model answered in the last run.
+        ran: Whether the controller has run it in this tick.
+    """
+
+    def __init__(self, backend: Backend, clock: RecordedClock) -> None:
+        """Wrap an opened backend; it stays the caller's to close."""
+        self._backend, self._clock = backend, clock
+        self.name, self.details = backend.name, backend.details
+        self.inputs, self.outputs = backend.inputs, backend.outputs
+        self.built = {name: array.copy() for name, array in self.inputs.items()}
+        self.answered = {name: array.copy() for name, array in self.outputs.items()}
+        self.given: Mapping[str, Tensor] = {}
+        self.said: Mapping[str, Tensor] = {}
+        self.failure, self.ran = "", False
+
+    def run(self) -> None:
+        """Keep the inputs, replace those that are given, run; the same for the outputs.
+
+        Raises:
+            BackendError: The runtime failed, here or on the robot.
+        """
+        self.ran = True
+        for name, array in self.inputs.items():
+            self.built[name][...] = array
+        for name, values in self.given.items():
+            self.inputs[name][...] = values
+        self._clock.run_policy()
+        self._backend.run()
+        for name, array in self.outputs.items():
+            self.answered[name][...] = array
+        for name, values in self.said.items():
+            self.outputs[name][...] = values
+        if self.failure:
+            raise BackendError(self.failure)
+
+    def close(self) -> None:
+        """Close the wrapped backend."""
+        self._backend.close()
+
+
+class RecordedJointPolicy:
+    """A joint policy on a recording.
+
+    Its model is given what is observed in each tick. History and recurrent state are the policy's
+    own; what they were before the first tick of a recording is taken from the recorded inputs. A
+    model that means by its tensors what the recorded one does goes on with the recorded answers, so
+    that no difference grows. Another policy is *followed*: each of its observations, its last
+    action included, is made of the recorded state, whatever it would have done itself.
+    """
+
+    outside = ()
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        backend: Backend,
+        limits: Limits,
+        clock: RecordedClock,
+        *,
+        seeded: bool,
+        outputs: Mapping[str, StageCourse],
+    ) -> None:
+        """Tie the real parts together.
+
+        Args:
+            bundle: What is replayed.
+            backend: Opened backend of it; stays the caller's to close.
+            limits: Those that were in force.
+            clock: Of the controller.
+            seeded: Whether its tensors mean what those of the recorded model do, so that recorded
+                ones may replace them.
+            outputs: Take what is judged of each output.
+        """
+        contract = bundle.contract
+        self.actions = joints(contract)
+        self._contract, self._seeded, self._courses = contract, seeded, outputs
+        self.state = RecordedRobotState(contract, orientation=limits.max_tilt_rad is not None)
+        self._backend = RecordedBackend(backend, clock)
+        self.controller = joint_controller(bundle, self._backend, limits, clock, self.state)
+        self._recurrent = {pair.input for pair in contract.state}
+        self._frames = max(frames(each) for each in contract.observations.values())
+        self._input_names = {name: input_names(contract, name) for name in backend.inputs}
+        self._output_names = {
+            name: output_names(contract, name, array.size)
+            for name, array in backend.outputs.items()
+        }
+        self._remember(True)
+
+    def _remember(self, known: bool) -> None:
+        """Note whether what the policy remembers, and asked for last, is as on the robot."""
+        self._missing_frames = 0 if known else self._frames - 1
+        self._carried = self._target_known = self._counted = self._own_known = known
+
+    def begin(self, tick: RecordedTick) -> None:
+        """Begin clean."""
+        self._remember(True)
+
+    def join(self, tick: RecordedTick) -> bool:
+        """Begin in the middle of a run: nothing of the policy's past is known."""
+        self._remember(False)
+        return True
+
+    @property
+    def _answer_known(self) -> bool:
+        """Whether the model is run on what the robot's was, or on what a policy of its own has."""
+        return self._seeded or (not self._missing_frames and (self._carried or not self._recurrent))
+
+    @property
+    def known(self) -> bool:
+        """Whether the last target and all that the model observes are known."""
+        return self._target_known and self._answer_known
+
+    def sense(self, tick: RecordedTick) -> None:
+        """Prepare the model's run.
+
+        Raises:
+            ToolError: The recorded tensors are not those of the model.
+        """
+        backend = self._backend
+        backend.ran, backend.failure, backend.given, backend.said = False, "", {}, {}
+        if not (tick.ran and self._seeded):
+            return
+        self._require_tensors(tick)
+        names = set() if self._carried else {*self._recurrent}
+        if self._missing_frames:
+            names |= {*self._contract.observations}
+        backend.given = {name: tick.inputs[name] for name in names}
+        backend.said = tick.outputs
+        backend.failure = "" if tick.outputs else tick.reason or "it failed on the robot"
+
+    def _require_tensors(self, tick: RecordedTick) -> None:
+        for found, ours, may in (
+            (tick.inputs, self._backend.inputs, False),
+            (tick.outputs, self._backend.outputs, True),
+        ):
+            if not fit(found, ours, or_none=may):
+                raise ToolError(
+                    f"{self._contract.name}: tick {tick.number}: expected tensors "
+                    f"of the model, {shapes(ours)}, found {shapes(found)}"
+                )
+
+    def end(self, tick: RecordedTick) -> None:
+        """Know more of the past, where the target of the tick was taken."""
+        if self.controller.latest_run.taken and self._backend.ran:
+            self._missing_frames = max(0, self._missing_frames - 1)
+            self._carried = self._target_known = self._own_known = True
+
+    def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
+        """Return the last action and outputs, phases and the number of the tick, where known."""
+        if not tick.ran:
+            return set()
+        found = set[str]()
+        if self._counted:
+            commanded = "velocity_command" in sensed
+            phases = self.state.phases.items()
+            found = {name for name, phase in phases if commanded or not phase.is_commanded}
+            found.add("tick")
+        if self._own_known and self._seeded:
+            found |= {"last_action", *map(f"{LAST_OUTPUT}{{}}".format, self.state.last_outputs)}
+        return found
+
+    def judge(self, tick: RecordedTick, stages: TickStages) -> None:
+        """Compare what the model was given, as far as its past is known, and what it answers."""
+        if not tick.ran:
+            return
+        judged = [
+            name
+            for name in self._backend.inputs
+            if (self._carried if name in self._recurrent else not self._missing_frames)
+        ]
+        if not self._backend.ran or not judged or not fit(tick.inputs, self._backend.inputs):
+            stages.skip(INPUTS)
+        else:
+            stages.compare(
+                INPUTS,
+                [each for name in judged for each in self._input_names[name]],
+                _joined(tick.inputs, judged),
+                _joined(self._backend.built, judged),
+            )
+        self._judge_outputs(tick, stages)
+
+    def _judge_outputs(self, tick: RecordedTick, stages: TickStages) -> None:
+        """Compare what the model answers, as far as it has the same outputs."""
+        found = self._backend.answered
+        names = [
+            name
+            for name, array in found.items()
+            if name in tick.outputs and tick.outputs[name].shape == array.shape
+        ]
+        if not self._backend.ran or not self._answer_known or not names:
+            stages.skip(OUTPUTS)
+            return
+        stages.compare(
+            OUTPUTS,
+            [each for name in names for each in self._output_names[name]],
+            _joined(tick.outputs, names),
+            _joined(found, names),
+        )
+        for name in names:
+            self._courses[name].add(tick.number, tick.outputs[name], found[name])
+
+
+def _joined(tensors: Mapping[str, Tensor], names: list[str]) -> Tensor:
+    return np.concatenate([tensors[name].reshape(-1) for name in names])

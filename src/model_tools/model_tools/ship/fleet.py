@@ -1,0 +1,382 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The state of each robot of a fleet: from Prometheus, or from the robots' own metrics.
+
+Health has one source each. With Prometheus it is the alert rules of the group `policy_inference`;
+without it, what the nodes say of themselves. A robot without data is unknown, never healthy.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from model_tools.errors import ToolError
+from policy_inference.bundle.schema import load_yaml
+
+HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
+EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: 2}
+RULES = "policy_inference"
+"""Group of the alert rules that judge a robot; `deploy/prometheus` has it."""
+_PREFIX = "policy_inference"
+_SAMPLES = f'{{__name__=~"{_PREFIX}_.+",robot!=""}}'
+_SEEN = f'last_over_time({_PREFIX}_info{{robot!=""}}[1d])'
+"""Robots that reported within a day are expected to report now."""
+_WITHIN_S, _LARGEST_BYTES, _AT_ONCE = 10.0, 32 << 20, 16
+_LEVELS = {1: UNKNOWN, 2: BAD}
+"""Of /diagnostics; a warning is no proof of health, nor of a fault."""
+
+T = TypeVar("T")
+Sample = tuple[str, Mapping[str, str], float]
+"""Name without the prefix, labels, value."""
+Remark = tuple[str, str, float | None]
+"""A reason against `healthy`: the health it means, in words, since when (Unix time, s)."""
+
+
+class NoAnswerError(ToolError):
+    """Metrics cannot be read: that is no data, and no verdict on a robot."""
+
+    exit_status = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RobotState:
+    """One robot.
+
+    Attributes:
+        robot: Its name.
+        policy: NAME@VERSION of what it runs; several with commas, empty if that is not known.
+        sha256: Hash of the contract of each.
+        stage: shadow, canary, production or unknown.
+        health: HEALTHY, BAD or UNKNOWN.
+        reasons: Why it is not healthy, a sentence each.
+        since_s: Unix time since which it is bad, or runs what it runs; None if not known.
+        run_s: Time in RUN with what it runs, s.
+    """
+
+    robot: str
+    policy: str = ""
+    sha256: str = ""
+    stage: str = UNKNOWN
+    health: str = UNKNOWN
+    reasons: tuple[str, ...] = ()
+    since_s: float | None = None
+    run_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetReading:
+    """What was read of a fleet at one time.
+
+    Attributes:
+        samples: The present metrics by robot; a robot that is expected and silent has none.
+        remarks: Reasons against health that the source itself has, by robot.
+        judges: Whether the source judges health, so that the nodes' own level is not needed.
+    """
+
+    samples: Mapping[str, Sequence[Sample]]
+    remarks: Mapping[str, Sequence[Remark]]
+    judges: bool
+
+
+def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
+    """Read the fleet from a Prometheus server, with its alerts.
+
+    Args:
+        url: Of the server.
+        expected: Robots that are listed even if the server knows nothing of them.
+
+    Raises:
+        NoAnswerError: The server does not answer, or not as Prometheus does.
+    """
+    samples = dict[str, list[Sample]]()
+    for robot in (*expected, *(labels.get("robot", "?") for _, labels, _ in _query(url, _SEEN))):
+        samples.setdefault(robot, [])
+    for sample in _query(url, _SAMPLES):
+        samples.setdefault(sample[1].get("robot", "?"), []).append(sample)
+    remarks = dict[str, list[Remark]]()
+    rules = _rules(url)
+    for labels, state, since, text in _shaped(url, lambda: [*_alerts(rules)]):
+        if robot := labels.get("robot", ""):
+            samples.setdefault(robot, [])
+            health = BAD if state == "firing" else UNKNOWN
+            remarks.setdefault(robot, []).append((health, text, since))
+    problem = _shaped(url, lambda: _rules_problem(rules))
+    for robot in samples if problem else ():
+        remarks.setdefault(robot, []).append((UNKNOWN, problem, None))
+    return FleetReading(samples=samples, remarks=remarks, judges=True)
+
+
+def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
+    """Read the metrics of each robot from itself; one that does not answer is unknown.
+
+    Args:
+        metrics_urls: Of the exporter, by robot.
+    """
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        texts = threads.map(_text_or_problem, metrics_urls.values())
+        answers = dict(zip(metrics_urls, texts, strict=True))
+    samples, remarks = dict[str, list[Sample]](), dict[str, list[Remark]]()
+    for robot, (text, problem) in answers.items():
+        try:
+            samples[robot] = [*_parsed(text)]
+        except ValueError as error:
+            samples[robot], problem = [], f"{metrics_urls[robot]}: expected metrics, found: {error}"
+        remarks[robot] = [(UNKNOWN, problem, None)] if problem else []
+    return FleetReading(samples=samples, remarks=remarks, judges=False)
+
+
+def read_inventory(file: Path, limit: str = "") -> dict[str, str]:
+    """Return the URL of the metrics of each host in an Ansible inventory (YAML).
+
+    Args:
+        file: The inventory; `metrics_url` is a variable of each host.
+        limit: A group or a host: only what is in it; empty for all.
+
+    Raises:
+        PolicyError: It cannot be used.
+    """
+    found = dict[str, str]()
+
+    def mapping(value: object, where: str) -> dict[Any, Any]:
+        if value is not None and not isinstance(value, dict):
+            raise ToolError(f"{file}: {where}: expected a mapping, found {value!r:.80}")
+        return value or {}
+
+    def walk(name: str, content: object, inside: bool) -> None:
+        group, inside = mapping(content, name), inside or name == limit
+        for host, variables in mapping(group.get("hosts"), f"{name}.hosts").items():
+            if inside or host == limit:
+                url = mapping(variables, f"{host}").get("metrics_url", "")
+                found[str(host)] = str(url) or found.get(str(host), "")
+        for child, below in mapping(group.get("children"), f"{name}.children").items():
+            walk(str(child), below, inside)
+
+    for name, content in mapping(load_yaml(file), "inventory").items():
+        walk(str(name), content, not limit)
+    if not found:
+        raise ToolError(f"{file}: expected hosts{f' in {limit}' if limit else ''}, found none")
+    return found
+
+
+def judge_fleet(
+    reading: FleetReading,
+    *,
+    only: Iterable[str] | None = None,
+    policy: str = "",
+    run_s: float = 0.0,
+) -> list[RobotState]:
+    """Return the state of each robot, by name.
+
+    Args:
+        reading: Of the fleet.
+        only: Robots to judge; None for all that were read.
+        policy: NAME@VERSION that each must run to be healthy, a trial of it being over; empty
+            for any.
+        run_s: Time in RUN that each must have with what it runs, s.
+    """
+    names = sorted(reading.samples if only is None else set(only))
+    return [_judge(robot, reading, policy, run_s) for robot in names]
+
+
+def worst(states: Iterable[RobotState]) -> str:
+    """Return the health of a fleet: bad if a robot is bad, unknown if one is or there is none."""
+    found = {state.health for state in states} or {UNKNOWN}
+    return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
+
+
+def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> RobotState:
+    samples = reading.samples.get(robot, ())
+    infos = [labels for name, labels, _ in samples if name == "info"]
+    state = RobotState(
+        robot=robot,
+        policy=", ".join(f"{labels.get('bundle')}@{labels.get('version')}" for labels in infos),
+        sha256=", ".join(labels.get("sha256", "") for labels in infos),
+        stage=_stage(samples),
+        run_s=max(_values(samples, "mode_seconds_total", mode="RUN"), default=0.0),
+    )
+    remarks = [*reading.remarks.get(robot, ()), *_own_remarks(samples, reading.judges)]
+    if not samples:
+        remarks.append((UNKNOWN, "no data", None))
+    elif not infos:
+        remarks.append((UNKNOWN, "it reports no policy", None))
+    elif policy and state.policy != policy:
+        remarks.append((UNKNOWN, f"it runs {state.policy}, expected {policy}", None))
+    elif policy and _trial_of(samples) == "open":
+        done, whole = (
+            max(_values(samples, f"trial_run_{what}"), default=0.0)
+            for what in ("seconds", "limit_seconds")
+        )
+        remarks.append((UNKNOWN, f"its trial is under way: {done:.0f} of {whole:.0f} s", None))
+    elif state.run_s < run_s:
+        text = f"{state.run_s:.0f} s of RUN with this version, expected {run_s:g} s"
+        remarks.append((UNKNOWN, text, None))
+    health = next((kind for kind in (BAD, UNKNOWN) if kind in [one[0] for one in remarks]), HEALTHY)
+    since = [begun for kind, _, begun in remarks if kind == BAD and begun is not None]
+    if health == HEALTHY:
+        since = [*_values(samples, "version_since_timestamp_seconds")]
+    texts = tuple(dict.fromkeys(text for _, text, _ in remarks))
+    return replace(state, health=health, reasons=texts, since_s=min(since, default=None))
+
+
+def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
+    """Yield what the nodes say of themselves; where alerts judge, only that one is gone."""
+    for name, labels, value in samples:
+        node = labels.get("node", "")
+        if name == "up" and not value:
+            yield BAD, f"{node} publishes no status", None
+        if judged:
+            continue
+        if name == "latched" and value:
+            yield BAD, f"{node} holds a fault until it is reset", None
+        if name == "trial_state" and value and labels.get("state") == "failed":
+            yield BAD, f"{node}: the newest trial failed", None
+        if name == "diagnostics_level" and value in _LEVELS:
+            level = "a warning" if value == 1 else "an error"
+            yield _LEVELS[int(value)], f"{node} reports {level} in /diagnostics", None
+
+
+def _stage(samples: Sequence[Sample]) -> str:
+    names = {name for name, _, _ in samples}
+    if "info" not in names:
+        return UNKNOWN
+    if _trial_of(samples) in ("open", "passed"):
+        return "canary"
+    return "shadow" if "shadow_info" in names else "production"
+
+
+def _trial_of(samples: Sequence[Sample]) -> str:
+    """Return the state of the trial of the version that runs; empty if it has none."""
+    running = {labels.get("version") for name, labels, _ in samples if name == "info"}
+    tried = {labels.get("version") for name, labels, _ in samples if name == "trial_info"}
+    states = [
+        labels.get("state", "")
+        for name, labels, value in samples
+        if name == "trial_state" and value
+    ]
+    return states[0] if running & tried and states else ""
+
+
+def _values(samples: Iterable[Sample], wanted: str, **labels: str) -> Iterator[float]:
+    for name, found, value in samples:
+        if name == wanted and labels.items() <= found.items():
+            yield value
+
+
+def _query(url: str, expression: str) -> list[Sample]:
+    data = _api(url, f"query?{urllib.parse.urlencode({'query': expression})}")
+
+    def sample(entry: Any) -> Sample:
+        labels = {str(key): str(value) for key, value in entry["metric"].items()}
+        name = labels.pop("__name__", "").removeprefix(f"{_PREFIX}_")
+        return name, labels, float(entry["value"][1])
+
+    return _shaped(url, lambda: [sample(entry) for entry in data["result"]])
+
+
+def _rules(url: str) -> list[Any]:
+    """Return the rules of the group that judges robots; none if it is not loaded."""
+    data = _api(url, "rules?type=alert")
+    return _shaped(
+        url,
+        lambda: [
+            rule for group in data["groups"] if group["name"] == RULES for rule in group["rules"]
+        ],
+    )
+
+
+def _rules_problem(rules: Sequence[Any]) -> str:
+    if not rules:
+        return f"Prometheus has no alert rules of the group {RULES}"
+    failing = [str(rule.get("name")) for rule in rules if rule.get("health") != "ok"]
+    return f"not evaluated yet, or with an error: {', '.join(failing)}" if failing else ""
+
+
+def _alerts(rules: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], str, float | None, str]]:
+    """Yield labels, state, begin and text of each alert but those that only inform."""
+    for alert in (alert for rule in rules for alert in rule.get("alerts", ())):
+        labels = alert["labels"]
+        if labels.get("severity") != "info":
+            text = f"{labels['alertname']}: {alert['annotations'].get('summary', '')}"
+            yield labels, alert["state"], _unix_time(alert.get("activeAt", "")), text
+
+
+def _unix_time(text: str) -> float | None:
+    """Return a time of RFC 3339, of which Python 3.10 reads no nanoseconds and no Z."""
+    try:
+        return datetime.fromisoformat(f"{text[:19]}+00:00").timestamp()
+    except ValueError:
+        return None
+
+
+def _api(url: str, path: str) -> Any:
+    place = f"{url.rstrip('/')}/api/v1/{path}"
+    try:
+        answer = json.loads(_fetch(place))
+    except ValueError as error:
+        raise NoAnswerError(f"{url}: expected an answer of Prometheus, found: {error}") from error
+    if isinstance(answer, dict) and answer.get("status") == "error":
+        raise NoAnswerError(f"{url}: Prometheus refuses: {answer.get('error')}")
+    return _shaped(url, lambda: answer["data"])
+
+
+def _shaped(url: str, take: Callable[[], T]) -> T:
+    try:
+        return take()
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise NoAnswerError(
+            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r})"
+        ) from error
+
+
+def _text_or_problem(url: str) -> tuple[str, str]:
+    try:
+        return (_fetch(url).decode("utf-8", "replace"), "") if url else ("", "no metrics_url")
+    except NoAnswerError as error:
+        return "", str(error)
+
+
+def _parsed(text: str) -> Iterator[Sample]:
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name.startswith(_PREFIX):
+                yield sample.name.removeprefix(f"{_PREFIX}_"), sample.labels, sample.value
+
+
+def _fetch(url: str) -> bytes:
+    """Return what is at a URL, bounded in time and size.
+
+    Raises:
+        NoAnswerError: Nothing, or too much.
+    """
+    ends_s, parts, size = time.monotonic() + _WITHIN_S, list[bytes](), 0
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise NoAnswerError(f"{url}: expected a URL of http or https")
+    try:
+        with urllib.request.urlopen(url, timeout=_WITHIN_S) as answer:
+            while part := answer.read1(1 << 16):
+                parts.append(part)
+                size += len(part)
+                if size > _LARGEST_BYTES or time.monotonic() > ends_s:
+                    raise NoAnswerError(
+                        f"{url}: expected at most {_LARGEST_BYTES >> 20} MiB within "
+                        f"{_WITHIN_S:g} s, found more"
+                    )
+    except urllib.error.HTTPError as error:
+        raise NoAnswerError(f"{url}: expected an answer, found status {error.code}") from error
+    except (OSError, http.client.HTTPException) as error:
+        words = getattr(error, "reason", None) or error
+        raise NoAnswerError(f"{url}: expected an answer, found: {words}") from error
+    return b"".join(parts)

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What goes to a registry: a bundle, a layer for each file that its contract names; a statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.ship.registry.access import RegistryAccess, RegistryError
+from model_tools.ship.registry.client import Content, Progress, RegistryRepository
+from model_tools.ship.registry.manifest import (
+    ALGORITHM,
+    BUNDLE_TYPE,
+    STATEMENT_TYPE,
+    Layer,
+    RegistryReference,
+    digest_of,
+    layer_of,
+    manifest_bytes,
+    version_tag,
+)
+from model_tools.ship.registry.remote import remote_statement
+from model_tools.ship.store.statements import (
+    STATEMENT_FILE,
+    STATEMENT_SIGNATURE,
+    DowngradeStatement,
+    parse_statement,
+    require_newer,
+    signature_of,
+)
+from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, Bundle, stated_hashes
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.schema import read_bytes
+
+
+def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
+    """Return the layers of a bundle: the contract, its signature, and the files that it names.
+
+    Other files of the folder stay behind: a signature would not cover them.
+
+    Raises:
+        BundleError: A file is missing or is not the one that the contract means.
+        OSError: A file cannot be read.
+    """
+    bundle.verify()
+    layers: dict[Layer, Content] = {layer_of(CONTRACT_FILE, bundle.content): bundle.content}
+    signature = bundle.path / SIGNATURE_FILE
+    if signature.is_file():
+        content = read_bytes(signature)
+        layers[layer_of(SIGNATURE_FILE, content)] = content
+    for name, sha256 in sorted(stated_hashes(bundle.contract).items()):
+        file = bundle.path / name
+        size = file.stat().st_size
+        layers[Layer(title=name, digest=ALGORITHM + sha256, size_bytes=size)] = file
+    return layers
+
+
+def bundle_digest(bundle: Bundle) -> str:
+    """Return the digest that a registry has, or will have, for a bundle as it is."""
+    return digest_of(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
+
+
+def push_bundle(
+    folder: Path,
+    reference: RegistryReference,
+    access: RegistryAccess,
+    progress: Progress,
+    *,
+    force: bool = False,
+) -> tuple[RegistryReference, str, bool]:
+    """Upload a bundle.
+
+    Args:
+        folder: Of the bundle.
+        reference: Where to; its tag is the version's if it has none.
+        access: How the registry is reached.
+        progress: Takes the bytes that are done, and all.
+        force: Whether a tag that is there may name other content from now on.
+
+    Returns:
+        Where it is, the digest of its manifest, and whether it is signed.
+
+    Raises:
+        ToolError: The repository's last part is not the bundle's name; the registry refuses it.
+        BundleError: The bundle is not whole.
+    """
+    bundle = load_bundle(folder)
+    name, version = bundle.contract.name, bundle.contract.version
+    _require_name(name, reference, folder)
+    if reference.digest:
+        raise ToolError(f"{reference}: expected a tag or nothing to push to, found a digest")
+    tag = reference.tag or version_tag(version)
+    layers = bundle_layers(bundle)
+    digest = RegistryRepository(reference, access).push(
+        BUNDLE_TYPE, layers, tag, progress, force=force
+    )
+    target = RegistryReference(
+        host=reference.host,
+        repository=reference.repository,
+        tag=tag,
+        is_secure=reference.is_secure,
+    )
+    return target, digest, any(layer.title == SIGNATURE_FILE for layer in layers)
+
+
+def push_statement(
+    file: Path, reference: RegistryReference, access: RegistryAccess
+) -> tuple[str, str]:
+    """Upload a signed statement beside the bundle that it is about; return its tag and digest.
+
+    Raises:
+        ToolError: It is not signed; it is not newer than the one that is there; it allows a
+            downgrade, which goes to robots as a file; the registry refuses it.
+        BundleError: It is no statement.
+    """
+    content = read_bytes(file)
+    statement = parse_statement(content, file)
+    _require_name(statement.name, reference, file)
+    if isinstance(statement, DowngradeStatement):
+        raise ToolError(
+            f"{file}: expected a channel or revocations, found a downgrade, which is not kept at a "
+            "registry: copy the file and its signature to the robot (`pull --allow-downgrade`)"
+        )
+    signature = signature_of(file)
+    if not signature.is_file():
+        raise ToolError(
+            f"{signature}: expected the statement's signature, found nothing; "
+            f"`model_tools sign {file} --key private.pem` writes it"
+        )
+    repository = RegistryRepository(reference, access)
+    before = remote_statement(repository, statement.tag, str(reference))
+    if before is not None:
+        there = parse_statement(before[0], f"{reference}:{statement.tag}")
+        if isinstance(there, DowngradeStatement):
+            raise RegistryError(f"{reference}:{statement.tag}: expected {statement.kind}")
+        require_newer(statement, there, str(file))
+    contents = {STATEMENT_FILE: content, STATEMENT_SIGNATURE: read_bytes(signature)}
+    layers: Mapping[Layer, Content] = {layer_of(title, of): of for title, of in contents.items()}
+    digest = repository.push(
+        STATEMENT_TYPE, layers, statement.tag, lambda done, total: None, force=True
+    )
+    return statement.tag, digest
+
+
+def _require_name(name: str, reference: RegistryReference, place: Path) -> None:
+    if reference.name != name:
+        raise ToolError(
+            f"{reference}: expected a repository whose last part is {name}, the name in {place}, "
+            f"found {reference.name}"
+        )

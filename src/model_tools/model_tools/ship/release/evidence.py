@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Reports of other commands as evidence of a stage, held against its limits.
+
+| stage | report |
+| --- | --- |
+| simulation | what `release record ... simulation --bundle` writes |
+| shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER`, or |
+| | the answer of Prometheus to `{__name__=~"policy_inference_shadow_.+"}` |
+| canary | `model_tools trial status NAME --json` |
+| production | `model_tools fleet status --json` |
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node, read_json
+from model_tools.ship.release.release_file import (
+    CanaryStage,
+    Health,
+    Release,
+    RobotEvidence,
+    ShadowStage,
+    StageName,
+)
+
+SIMULATION_KIND = "release_simulation"
+Judged = dict[str, RobotEvidence]
+"""Evidence by robot."""
+_FAILED = ("failed", "not_finite")
+_TICKS = ("compared", "skipped", "lost", *_FAILED)
+_GOOD_TRIALS, _FAILED_TRIAL = ("passed", "kept"), "failed"
+
+
+def read_report(release: Release, stage: StageName, robot: str, file: Path, shown: str) -> Judged:
+    """Return what a report says about robots.
+
+    Args:
+        release: It must be about this one.
+        stage: Which it is evidence of.
+        robot: Whose report it is; a report about several robots names them itself.
+        file: The report.
+        shown: What the release calls it.
+
+    Raises:
+        ToolError: It is no such report, or about another bundle, or the stage is left out.
+        OSError: It cannot be read.
+    """
+    if stage not in release.asked:
+        raise ToolError(
+            f"{stage}: expected a stage of this release ({', '.join(release.asked)}), found one "
+            "that is left out"
+        )
+    return _READERS[stage](release, read_json(file), robot, shown)
+
+
+def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judged:
+    if report["kind"].text() != SIMULATION_KIND:
+        raise report["kind"].wrong(f"{SIMULATION_KIND}, which `release record --bundle` writes")
+    _require_bundle(release, report["bundle_sha256"])
+    checks = report["checks"].elements()
+    failed = [check["text"].text() for check in checks if not check["holds"].boolean()]
+    lacking = [] if checks else ["nothing was checked"]
+    compared, baseline = report.get("baseline_sha256"), release.baseline
+    if baseline is not None and (compared is None or compared.text() != baseline.sha256):
+        lacking.append(f"not compared with {baseline.version}, the version before")
+    figures = {"checks": float(len(checks)), "failed": float(len(failed))}
+    return {robot: _evidence(failed, lacking, shown, figures)}
+
+
+def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
+    if report.get("data") is not None:
+        return _shadows_of_fleet(release, report["data"]["result"], shown)
+    shadow = report["shadow"]
+    _require_bundle(release, shadow["bundle_sha256"])
+    found = shadow["divergence"]
+    joints, steps = found["joints"].texts(), found.get("rms_steps")
+    diverging = Divergences(
+        ticks={name: found["ticks"][name].number() for name in _TICKS},
+        beyond_limits=found["beyond_limits"].number(),
+        distance=dict(zip(joints, found["max"].numbers(len(joints)), strict=True)),
+        rms_steps={}
+        if steps is None
+        else dict(zip(joints, steps.numbers(len(joints)), strict=True)),
+    )
+    return {robot: _judged_shadow(release, diverging, shown)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergences:
+    """What was counted of a shadow on one robot.
+
+    Attributes:
+        ticks: By outcome.
+        beyond_limits: Compared ticks with a target beyond a limit of a joint.
+        distance: Largest distance of the targets by joint, rad (rad/s, N·m).
+        rms_steps: Root mean square of the distance by joint, in healthy steps; empty if unknown.
+    """
+
+    ticks: Mapping[str, float]
+    beyond_limits: float
+    distance: Mapping[str, float]
+    rms_steps: Mapping[str, float]
+
+
+def _judged_shadow(release: Release, found: Divergences, shown: str) -> RobotEvidence:
+    limits = release.stages.shadow or ShadowStage()
+    compared, all_ticks = found.ticks["compared"], max(1.0, sum(found.ticks.values()))
+    worst = {
+        "max_distance": max(found.distance.items(), key=lambda of: of[1], default=("", 0.0)),
+        "rms_steps": max(found.rms_steps.items(), key=lambda of: of[1], default=("", 0.0)),
+    }
+    figures = {
+        "minutes": compared / release.rate_hz / 60.0,
+        "beyond_limits_share": found.beyond_limits / max(1.0, compared),
+        "failed_share": sum(found.ticks[name] for name in _FAILED) / all_ticks,
+        "missed_share": (found.ticks["skipped"] + found.ticks["lost"]) / all_ticks,
+        **{name: value for name, (joint, value) in worst.items() if joint},
+    }
+    beyond = [
+        f"{what}: {figures[what]:.4g}, at most {limit:g}"
+        + (f" ({worst[what][0]})" if what in worst else "")
+        for what, limit in (
+            ("max_distance", limits.max_distance),
+            ("rms_steps", limits.max_rms_steps),
+            ("beyond_limits_share", limits.max_beyond_limits_share),
+            ("failed_share", limits.max_failed_share),
+        )
+        if figures.get(what, 0.0) > limit
+    ]
+    return _evidence(beyond, _too_short(figures, limits.min_minutes), shown, figures)
+
+
+def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
+    """Return the evidence by robot from an answer of Prometheus."""
+    of_robots = dict[str, list[tuple[dict[str, str], float]]]()
+    for sample in samples.elements():
+        labels = {name: label.text() for name, label in sample["metric"].items()}
+        value = _number(sample["value"].elements()[1])
+        of_robots.setdefault(sample["metric"]["robot"].text(), []).append((labels, value))
+    if not of_robots:
+        raise samples.wrong("shadows of robots; an empty answer is no health")
+    return {robot: _shadow_of_robot(release, found, shown) for robot, found in of_robots.items()}
+
+
+def _shadow_of_robot(
+    release: Release, samples: Sequence[tuple[dict[str, str], float]], shown: str
+) -> RobotEvidence:
+    def named(name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+        wanted = {"__name__": f"policy_inference_shadow_{name}"} | labels
+        return [one for one in samples if wanted.items() <= one[0].items()]
+
+    hashes = {labels.get("sha256") for labels, _ in named("info")}
+    if hashes != {release.sha256}:
+        return _evidence([], ["its shadow is another bundle, or none"], shown, {})
+    ticks = {labels.get("outcome", ""): value for labels, value in named("ticks_total")}
+    distances = named("distance", statistic="max")
+    if not ticks.keys() >= {*_TICKS} or not distances:
+        return _evidence([], ["its shadow reports no ticks"], shown, {})
+    return _judged_shadow(
+        release,
+        Divergences(
+            ticks={name: ticks[name] for name in _TICKS},
+            beyond_limits=ticks.get("beyond_limits", 0.0),
+            distance={labels.get("joint", ""): value for labels, value in distances},
+            rms_steps={
+                labels.get("joint", ""): value
+                for labels, value in named("distance_steps", statistic="rms")
+            },
+        ),
+        shown,
+    )
+
+
+def _number(text: Node) -> float:
+    """Return a value of Prometheus, which is text."""
+    try:
+        value = float(text.text())
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise text.wrong("a finite number")
+    return value
+
+
+def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:
+    limits = release.stages.canary or CanaryStage()
+    state = report["state"].text()
+    if state == "none":
+        return {robot: _evidence([], ["no trial"], shown, {})}
+    _require_bundle(release, report["bundle_sha256"])
+    figures = {"minutes": report["run_time_s"].number() / 60.0}
+    if state in _GOOD_TRIALS:
+        return {robot: _evidence([], _too_short(figures, limits.min_minutes), shown, figures)}
+    reason = ": ".join(filter(None, (f"trial {state}", report["reason"].text())))
+    bad = [reason] if state == _FAILED_TRIAL else []
+    return {robot: _evidence(bad, [reason], shown, figures)}
+
+
+def _production(release: Release, report: Node, robot: str, shown: str) -> Judged:
+    found = dict[str, RobotEvidence]()
+    for state in report["robots"].elements():
+        name, health = state["robot"].text(), state["health"].text()
+        reasons = state["reasons"].texts()
+        figures = {"minutes": state["run_s"].number() / 60.0}
+        if release.sha256 not in state["sha256"].text().split(", "):
+            runs = state["policy"].text() or "no policy that is known"
+            found[name] = _evidence([], [f"it runs {runs}"], shown, figures)
+        elif health == "healthy":
+            found[name] = _evidence([], [], shown, figures)
+        else:
+            texts = reasons or [health]
+            bad = texts if health == "bad" else []
+            found[name] = _evidence(bad, [] if bad else texts, shown, figures)
+    if not found:
+        raise report["robots"].wrong("robots; an empty answer is no health")
+    return found
+
+
+_READERS: Mapping[StageName, Callable[[Release, Node, str, str], Judged]] = {
+    "simulation": _simulation,
+    "shadow": _shadow,
+    "canary": _canary,
+    "production": _production,
+}
+
+
+def _evidence(
+    bad: Sequence[str], lacking: Sequence[str], report: str, figures: Mapping[str, float]
+) -> RobotEvidence:
+    health: Health = "bad" if bad else "not_enough" if lacking else "healthy"
+    return RobotEvidence(
+        health=health,
+        reasons=tuple(dict.fromkeys((*bad, *lacking))),
+        minutes=figures.get("minutes", 0.0),
+        figures=dict(figures),
+        report=report,
+    )
+
+
+def _too_short(figures: Mapping[str, float], least_minutes: float) -> list[str]:
+    minutes = figures["minutes"]
+    if minutes >= least_minutes:
+        return []
+    return [f"{minutes:.1f} min, expected {least_minutes:g}"]
+
+
+def _require_bundle(release: Release, found: Node) -> None:
+    if found.text() != release.sha256:
+        raise found.wrong(f"{release.sha256}, the policy.yaml of {release.name} {release.version}")

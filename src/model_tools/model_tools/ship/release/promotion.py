@@ -1,0 +1,253 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a stage is passed, and what it takes to go on, to stop and to go back."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_tools.errors import ToolError
+from model_tools.ship.registry.push import bundle_digest
+from model_tools.ship.release.evidence import Judged, read_report
+from model_tools.ship.release.release_file import (
+    Baseline,
+    Health,
+    Release,
+    ReleaseStages,
+    StageName,
+    add_event,
+    read_release,
+)
+from policy_inference.bundle.bundle import SIGNATURE_FILE, JointBundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_inference.bundle.verified import sha256_of
+
+EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": 2}
+_MOST_REASONS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageVerdict:
+    """What the evidence of a stage proves.
+
+    Attributes:
+        stage: Which stage.
+        health: healthy: it may go on; bad: it must not; not_enough: evidence is missing.
+        reasons: Why it is not healthy, each names its robot.
+    """
+
+    stage: StageName
+    health: Health
+    reasons: Sequence[str]
+
+
+def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release:
+    """Return the release of a bundle.
+
+    Args:
+        bundle: Its folder, as it is pushed: a later signature changes its digest.
+        baseline: Folder or name of the bundle that robots run before; empty for none.
+        left_out: Stages without evidence.
+
+    Raises:
+        ToolError: The bundle is not signed, or a stage cannot be left out.
+        PolicyError: A bundle is not whole.
+    """
+    loaded = load_bundle(bundle)
+    if not (bundle / SIGNATURE_FILE).is_file():
+        raise ToolError(
+            f"{bundle}: expected a signed bundle, since a signature changes its digest, found no "
+            f"signature; `model_tools sign {bundle} --key private.pem`"
+        )
+    contract, before = loaded.contract, None
+    if baseline:
+        old = load_bundle(bundle_folder(baseline))
+        if old.contract.name != contract.name or old.sha256 == loaded.sha256:
+            raise ToolError(
+                f"{baseline}: expected another version of {contract.name}, found "
+                f"{old.contract.name} {old.contract.version}"
+            )
+        before = Baseline(version=old.contract.version, sha256=old.sha256)
+    defaults = ReleaseStages()
+    return Release(
+        kind="release",
+        name=contract.name,
+        version=contract.version,
+        sha256=loaded.sha256,
+        digest=bundle_digest(loaded),
+        rate_hz=float(contract.rate_hz),
+        baseline=before,
+        stages=ReleaseStages(
+            simulation=None if "simulation" in left_out else defaults.simulation,
+            # A shadow and a policy of chunks are not compared tick by tick.
+            shadow=None
+            if "shadow" in left_out or not isinstance(loaded, JointBundle) or before is None
+            else defaults.shadow,
+            canary=None if "canary" in left_out else defaults.canary,
+        ),
+    )
+
+
+def record(
+    file: Path,
+    stage: StageName,
+    reports: Sequence[tuple[str, Path]],
+    attached: Sequence[Path],
+    by: str = "",
+) -> Release:
+    """Add evidence to a release; return it as it is then.
+
+    Args:
+        file: Of the release.
+        stage: Which the evidence is of; the one that the release has come to.
+        reports: Robot and file of each; the newest one of a robot counts.
+        attached: More files, such as recordings, of which the SHA-256 is kept.
+        by: Who records it; the user if empty.
+
+    Raises:
+        ToolError: The release has ended or is at another stage; a report is about something else.
+        OSError: A file cannot be read or written.
+    """
+    release = read_release(file)
+    _require_open(release, file)
+    if stage != release.stage:
+        raise ToolError(
+            f"{file}: expected evidence of the stage that it has come to, {release.stage}, found "
+            f"some of {stage}"
+        )
+    robots: Judged = {}
+    for robot, report in reports:
+        robots |= read_report(release, stage, robot, report, _name(report, file))
+    if not robots:
+        raise ToolError("--evidence: expected a report, found none")
+    files = {
+        _name(one, file): sha256_of(one) for one in (*(path for _, path in reports), *attached)
+    }
+    return add_event(
+        file, "recorded", stage, by or getpass.getuser(), robots=robots, files=files, seen=release
+    )
+
+
+def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
+    """Return what the evidence of a stage proves, of the one that it has come to if None."""
+    stage = stage or release.stage
+    limits, robots = getattr(release.stages, stage), release.evidence(stage)
+    least = getattr(limits, "min_robots", 1)
+    share = getattr(limits, "min_share", 1.0)
+    by_health = {
+        health: [name for name, one in robots.items() if one.health == health]
+        for health in EXIT_STATUS
+    }
+    healthy, bad = len(by_health["healthy"]), len(by_health["bad"])
+    reasons = [
+        f"{stage}: {name}: {reason}"
+        for name in (*by_health["bad"], *by_health["not_enough"])
+        for reason in robots[name].reasons
+    ]
+    # Robots without enough data may still become healthy, bad ones may not.
+    if bad > (1.0 - share) * len(robots) + 1e-9:
+        return StageVerdict(stage=stage, health="bad", reasons=reasons)
+    if healthy < least:
+        reasons.append(f"{stage}: {healthy} healthy robots, expected {least}")
+    elif healthy + 1e-9 < share * len(robots):
+        reasons.append(f"{stage}: {healthy} of {len(robots)} robots are healthy")
+    else:
+        return StageVerdict(stage=stage, health="healthy", reasons=[])
+    return StageVerdict(stage=stage, health="not_enough", reasons=reasons)
+
+
+def promote(file: Path, by: str) -> Release:
+    """Let the next stage begin; return the release as it is then.
+
+    Raises:
+        ToolError: With everything that is missing.
+        OSError: The file cannot be written.
+    """
+    release = read_release(file)
+    found = verdict(release)
+    missing = [*found.reasons, *_evidence_problems(release, file)]
+    if release.ended is not None:
+        missing.insert(0, f"it was {_words(release)}")
+    later = release.asked[release.asked.index(release.stage) + 1 :]
+    if not later:
+        missing.append(f"{release.stage} is its last stage")
+    if not by.strip():
+        missing.append("--by: a person who approves")
+    if missing:
+        shown = missing[:_MOST_REASONS]
+        more = [f"and {len(missing) - len(shown)} more"] if len(missing) > len(shown) else []
+        raise ToolError(
+            f"{file}: {release.name} {release.version} stays in {release.stage}; expected what "
+            "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in (*shown, *more))
+        )
+    return add_event(file, "promoted", later[0], by, seen=release)
+
+
+def halt(file: Path, reason: str, by: str = "") -> Release:
+    """Stop a release where it is; no robot gets it any more.
+
+    Raises:
+        ToolError: It has ended, or there is no reason.
+        OSError: The file cannot be written.
+    """
+    release = read_release(file)
+    _require_open(release, file)
+    if not reason.strip():
+        raise ToolError("--reason: expected why it is halted, found nothing")
+    user = by or getpass.getuser()
+    return add_event(file, "halted", release.stage, user, reason=reason, seen=release)
+
+
+def roll_back_release(file: Path, reason: str, by: str = "") -> Release:
+    """Take a release back: its robots are to run the version before it.
+
+    Raises:
+        ToolError: It was taken back before.
+        OSError: The file cannot be written.
+    """
+    release = read_release(file)
+    if release.ended is not None and release.ended.event == "rolled_back":
+        raise ToolError(f"{file}: expected a release that goes on, found one {_words(release)}")
+    user = by or getpass.getuser()
+    return add_event(file, "rolled_back", release.stage, user, reason=reason, seen=release)
+
+
+def _evidence_problems(release: Release, file: Path) -> list[str]:
+    """Return which files of the present stage are not there, or are not what was recorded."""
+    problems = []
+    for name, sha256 in release.files(release.stage).items():
+        try:
+            if sha256_of(file.parent / name) != sha256:
+                problems.append(f"{name}: was changed after it was recorded")
+        except OSError as error:
+            problems.append(f"{name}: {error.strerror}")
+    return problems
+
+
+def _require_open(release: Release, file: Path) -> None:
+    if release.ended is not None:
+        raise ToolError(
+            f"{file}: expected a release that goes on, found one that was {_words(release)}; make "
+            "a new one (`model_tools release new`)"
+        )
+
+
+def _words(release: Release) -> str:
+    end = release.ended
+    assert end is not None
+    what = end.event.replace("_", " ")
+    return f"{what} by {end.by} at {end.at}{f': {end.reason}' if end.reason else ''}"
+
+
+def _name(path: Path, release_file: Path) -> str:
+    """Return a file as the release names it: from where the release lies."""
+    folder, path = release_file.resolve().parent, path.resolve()
+    if not path.is_relative_to(folder):
+        raise ToolError(
+            f"{path}: expected evidence in the folder of the release or below it, {folder}, where "
+            "both are kept together; copy it there"
+        )
+    return path.relative_to(folder).as_posix()

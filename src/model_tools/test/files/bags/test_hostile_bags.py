@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings that others made take no more memory or time than their size lets."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import lz4.frame  # type: ignore[import-untyped]  # carries no types
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
+from policy_inference.testing.fuzzing import bounded
+
+from ...small_bag import imus, write_bag
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+MAGIC = b"\x89MCAP0\r\n"
+
+
+def text(content: str) -> bytes:
+    return struct.pack("<I", len(content)) + content.encode()
+
+
+def record(kind: int, content: bytes) -> bytes:
+    return struct.pack("<BQ", kind, len(content)) + content
+
+
+def mcap(compression: str, packed: bytes, unpacked_bytes: int) -> bytes:
+    """Return a file of one chunk without an index, so that it is unpacked to find what is in it."""
+    chunk = (
+        struct.pack("<QQQI", 0, 0, unpacked_bytes, 0)
+        + text(compression)
+        + struct.pack("<Q", len(packed))
+        + packed
+    )
+    return (
+        MAGIC
+        + record(0x01, text("ros2") + text(""))
+        + record(0x06, chunk)
+        + record(0x0F, bytes(4))
+        + record(0x02, bytes(20))
+        + MAGIC
+    )
+
+
+@pytest.mark.parametrize(
+    ("compression", "pack"), [("zstd", zstd.compress), ("lz4", lz4.frame.compress)]
+)
+@pytest.mark.parametrize("stated_bytes", [100, 1 << 40])
+def test_a_chunk_is_unpacked_as_far_as_it_states_to_a_limit(
+    tmp_path: Path, compression: str, pack: Callable[[bytes], bytes], stated_bytes: int
+) -> None:
+    """2 kB of zstd took 64 MB, and as much more as the file was larger."""
+    file = tmp_path / "bomb.mcap"
+    file.write_bytes(mcap(compression, pack(bytes(1 << 26)), stated_bytes))
+    with (
+        bounded(largest_bytes=1 << 25),
+        pytest.raises(ToolError, match=r"broken one \((?!MemoryError)"),
+    ):
+        Bag(file)
+
+
+def test_metadata_with_aliases_are_refused(tmp_path: Path) -> None:
+    """Merge keys of 375 bytes took 1 s, and nine times as long with each line more."""
+    bag = write_bag(tmp_path / "bag", imus([0]))
+    file = bag / "metadata.yaml"
+    merges = "a0: &a0 {k: 1}\n" + "".join(
+        f"a{i}: &a{i} {{<<: [{', '.join([f'*a{i - 1}'] * 9)}]}}\n" for i in range(1, 9)
+    )
+    file.write_text(merges + file.read_text("utf-8"), "utf-8")
+    with bounded(), pytest.raises(ToolError, match=r"metadata\.yaml with aliases"):
+        Bag(bag)
+    file.write_text("[" * 100_000, "utf-8")
+    with bounded(), pytest.raises(ToolError, match="too many values in each other"):
+        Bag(bag)
+
+
+@pytest.mark.parametrize(
+    ("made", "found"),
+    [
+        (
+            "CREATE VIEW schema AS WITH RECURSIVE n(schema_version) AS (SELECT 1 UNION ALL "
+            "SELECT schema_version + 1 FROM n) SELECT max(schema_version) schema_version FROM n",
+            "the view 'schema'",
+        ),
+        ("CREATE VIRTUAL TABLE schema USING fts5(schema_version)", "the table 'schema'"),
+    ],
+)
+def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: str) -> None:
+    """SQLite counted for ever, and no signal ended it."""
+    file = tmp_path / "bag.db3"
+    with closing(sqlite3.connect(file)) as database:
+        database.execute("CREATE TABLE messages(id, topic_id, timestamp, data)")
+        database.execute("CREATE TABLE topics(id, name, type, serialization_format)")
+        database.execute(made)
+        database.commit()
+    with pytest.raises(ToolError, match=found):
+        Bag(file)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", imus([0]))
+    (file,) = bag.glob("*.mcap")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ToolError, match="no regular file"):
+        Bag(bag)

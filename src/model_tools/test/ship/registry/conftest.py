@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The registry of the distribution, run for the tests; signed bundles; requests in Python."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from model_tools.ship.registry.access import (
+    CONFIG_VARIABLE,
+    PASSWORD_VARIABLE,
+    USER_VARIABLE,
+    RegistryAccess,
+)
+from model_tools.ship.registry.manifest import parse_reference
+from model_tools.ship.registry.pull import pull_to_store
+from model_tools.ship.registry.remote import PullRequest
+from model_tools.ship.store.install import Installed
+from policy_inference.bundle.signature import TrustedKeys, trusted_keys
+
+from ..store.conftest import Bundles, bundles, root, three, usual_environment
+from ..store.stores import NAME, run
+from ..store.test_signing import Keys, keys
+
+__all__ = ["bundles", "keys", "root", "three", "usual_environment"]
+SERVER = "docker-registry"
+ACCESS = RegistryAccess(timeout_s=2.0, backoff_s=0.01)
+OTHER_MODEL = b"a model of another back end" * 1000
+
+
+@pytest.fixture(autouse=True)
+def no_credentials(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No registry knows the user who runs the tests."""
+    monkeypatch.setenv(CONFIG_VARIABLE, str(tmp_path / "docker"))
+    for name in (USER_VARIABLE, PASSWORD_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for scheme in ("http_proxy", "https_proxy", "no_proxy"):
+        monkeypatch.delenv(scheme, raising=False)
+        monkeypatch.delenv(scheme.upper(), raising=False)
+
+
+@dataclass
+class Server:
+    """A registry that runs."""
+
+    host: str
+    folder: Path
+    process: subprocess.Popen[bytes]
+    again: Callable[[], None]
+
+    def stop(self) -> None:
+        """End it."""
+        self.process.terminate()
+        self.process.wait()
+
+
+Servers = Callable[..., Server]
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """Return what starts the distribution's registry on a port of its own."""
+    if shutil.which(SERVER) is None:
+        pytest.skip(f"{SERVER} is not installed (apt-get install docker-registry)")
+    running = list[Server]()
+
+    def start(*, http: Mapping[str, object] | None = None, **options: object) -> Server:
+        folder = tmp_path_factory.mktemp("registry")
+        port = _free_port()
+        config: dict[str, object] = {
+            "version": 0.1,
+            "log": {"level": "error"},
+            "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
+            "http": {"addr": f"127.0.0.1:{port}", "secret": "of the tests", **(http or {})},
+        }
+        (folder / "config.yml").write_text(json.dumps(config | options), "utf-8")
+
+        def begin() -> subprocess.Popen[bytes]:
+            with (folder / "log").open("ab") as log:
+                process = subprocess.Popen(
+                    [SERVER, "serve", str(folder / "config.yml")], stdout=log, stderr=log
+                )
+            _wait_for(port, process, folder / "log")
+            return process
+
+        def again() -> None:
+            started.process = begin()
+
+        started = Server(host=f"127.0.0.1:{port}", folder=folder, process=begin(), again=again)
+        running.append(started)
+        return started
+
+    yield start
+    for started in running:
+        started.stop()
+
+
+@pytest.fixture(scope="session")
+def server(servers: Servers) -> Server:
+    """A registry that all tests share, each with repositories of its own."""
+    return servers()
+
+
+@pytest.fixture
+def place(server: Server, tmp_path: Path) -> str:
+    """A repository of the test's own, as text."""
+    return f"{server.host}/{tmp_path.name.lower().replace('_', '-').strip('-')}/{NAME}"
+
+
+@pytest.fixture
+def two_backends(bundles: Bundles) -> Callable[..., Path]:
+    """Return what makes a bundle with models for onnx and rknn."""
+
+    def make(version: str = "1.0.0", *changes: tuple[str, str]) -> Path:
+        line = (
+            "  golden: {file: golden.npz",
+            f"    rknn: {{file: rknn/policy.rknn, sha256: {sha256(OTHER_MODEL).hexdigest()},\n"
+            "      precision: fp16, target: rk3588}\n  golden: {file: golden.npz",
+        )
+        folder = bundles(version, line, *changes)
+        (folder / "rknn").mkdir()
+        (folder / "rknn/policy.rknn").write_bytes(OTHER_MODEL)
+        return folder
+
+    return make
+
+
+@dataclass
+class Signer:
+    """A person with a key, which robots know."""
+
+    private: Path
+    public: Path
+
+    @property
+    def trusted(self) -> TrustedKeys:
+        """Its public key, as a robot has it."""
+        found = trusted_keys(str(self.public))
+        assert found is not None
+        return found
+
+    def sign(self, path: Path) -> Path:
+        """Sign a bundle or a statement."""
+        assert run("sign", path, "--key", self.private, "--force") == 0
+        return path
+
+    def statement(self, file: Path, text: str) -> Path:
+        """Write and sign a statement."""
+        file.write_text(text, "utf-8")
+        return self.sign(file)
+
+
+@pytest.fixture
+def signer(keys: Keys) -> Signer:
+    """The one whose key the robots of the test have."""
+    return Signer(*keys())
+
+
+Pull = Callable[..., Installed]
+
+
+@pytest.fixture
+def pull(tmp_path: Path) -> Pull:
+    """Return what pulls to the test's root."""
+
+    def pulled(
+        reference: str,
+        trusted: TrustedKeys | None = None,
+        *,
+        root: Path = tmp_path / "models",
+        access: RegistryAccess = ACCESS,
+        **asked: object,
+    ) -> Installed:
+        request = PullRequest(reference=parse_reference(reference), **asked)  # type: ignore[arg-type]
+        return pull_to_store(request, access, root, trusted, lambda done, total: None)
+
+    return pulled
+
+
+def push(folder: Path, place: str, *more: object) -> None:
+    """Push with the command."""
+    assert run("push", folder, place, *more) == 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(500):
+        assert process.poll() is None, log.read_text("utf-8")
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.02)  # nothing reports that another program listens
+    raise AssertionError("the registry does not listen")

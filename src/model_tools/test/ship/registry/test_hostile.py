@@ -1,0 +1,372 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Registries that lie, break off, or never end: refused, and nothing is installed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from model_tools.errors import ToolError
+from model_tools.ship.registry.access import RegistryError, UnavailableError
+from model_tools.ship.registry.manifest import (
+    BUNDLE_TYPE,
+    LARGEST_MANIFEST_BYTES,
+    MOST_LAYERS,
+    Layer,
+    digest_of,
+    manifest_bytes,
+    parse_manifest,
+)
+from policy_inference.errors import BundleError
+from policy_inference.testing.fuzzing import bounded, changed_bytes
+
+from ..store.conftest import Bundles
+from ..store.stores import NAME, in_use, problems, versions
+from .conftest import ACCESS, Pull, Signer
+from .hostile import Asked, HostileRegistry, hostile_registry
+
+IMPATIENT = replace(ACCESS, timeout_s=0.2)
+Damage = tuple[str, Any]
+
+
+@pytest.fixture
+def evil() -> Iterator[HostileRegistry]:
+    """One that answers as it should until a test says otherwise."""
+    with hostile_registry() as server:
+        yield server
+
+
+@pytest.fixture
+def offered(evil: HostileRegistry, bundles: Bundles) -> dict[str, str]:
+    """The digests of a bundle that it has, by title."""
+    return evil.offer(bundles())
+
+
+def refused(
+    pull: Pull,
+    evil: HostileRegistry,
+    root: Path,
+    match: str,
+    error: type[Exception] = RegistryError,
+) -> None:
+    """Pull; nothing changes in the root."""
+    with pytest.raises(error, match=match):
+        pull(f"{evil.place}:1.0.0", root=root, access=IMPATIENT)
+    assert versions(root) == []
+
+
+def test_manifest_of_another_digest_is_refused(
+    evil: HostileRegistry, offered: dict[str, str], pull: Pull
+) -> None:
+    asked = digest_of(b"another")
+    evil.contents[asked] = evil.contents["1.0.0"]
+    with pytest.raises(RegistryError, match="expected the manifest sha256:"):
+        pull(f"{evil.place}@{asked}")
+
+
+@pytest.mark.parametrize("title", ["policy.yaml", "policy.onnx"])
+def test_content_with_another_digest_is_refused_and_not_kept(
+    title: str, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
+) -> None:
+    digest = offered[title]
+    good = evil.contents[digest]
+    evil.contents[digest] = bytes([good[0] ^ 1]) + good[1:]
+    refused(pull, evil, tmp_path, "found other content; the registry is damaged or hostile")
+    evil.contents[digest] = good
+    assert pull(f"{evil.place}:1.0.0", root=tmp_path).is_new
+
+
+def endless(asked: Asked) -> None:
+    """Send chunks until the client has gone."""
+    asked.send_response(200)
+    asked.send_header("Transfer-Encoding", "chunked")
+    asked.end_headers()
+    with suppress(OSError):
+        while True:
+            asked.wfile.write(b"1000\r\n" + bytes(0x1000) + b"\r\n")
+
+
+def drip(asked: Asked) -> None:
+    """Send a byte now and then, each before the client's time-out."""
+    asked.send_response(200)
+    asked.end_headers()
+    with suppress(OSError):
+        while True:
+            asked.wfile.write(b" ")
+            asked.wfile.flush()
+            time.sleep(0.05)  # is what is tried here
+
+
+def drip_head(asked: Asked) -> None:
+    """Send a header that never ends."""
+    with suppress(OSError):
+        asked.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        while True:
+            asked.wfile.write(b"x")
+            asked.wfile.flush()
+            time.sleep(0.05)  # is what is tried here
+
+
+def silent(asked: Asked) -> None:
+    """Say nothing for longer than the client waits."""
+    time.sleep(0.5)  # is what is tried here
+    asked.close_connection = True
+
+
+@pytest.mark.parametrize("what", ["manifests", "blobs"])
+@pytest.mark.parametrize(
+    ("answer", "match"),
+    [
+        (endless, "bytes, found more"),
+        (drip, "that the body ended|expected an answer"),
+        (drip_head, "expected an answer"),
+        (silent, "expected an answer"),
+        (lambda asked: asked.reply(500), "found 500"),
+        (lambda asked: asked.reply(403), "found 403; this user may not do that"),
+        (lambda asked: asked.reply(401), "expected credentials, found none"),
+        (lambda asked: asked.reply(302, b"", {"Location": asked.path}), "found 302"),
+        (lambda asked: asked.reply(302, b"", {"Location": "file:///etc/passwd"}), "found 'file:"),
+        (lambda asked: asked.reply(302, b"", {"Location": "http://10.0.0.1/x"}), "found 'http://10"),
+        (lambda asked: asked.reply(302, b"", {"Location": "https://u:p@x/"}), "found 'https://u"),
+        (lambda asked: asked.reply(302, b"", {"Location": "http://[x"}), "expected URLs"),
+        (lambda asked: asked.reply(302, b"", {"Location": "/\xe9 \x01"}), "expected an answer"),
+        (lambda asked: asked.reply(302, b"", {"Location": f"https://{'x' * 70}"}), "expected an a"),
+        (lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}), "ended after 1|0 more"),
+        (lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}), "expected an answer"),
+    ],
+)  # fmt: skip
+def test_answers_that_are_none_end_in_an_error(
+    what: str,
+    answer: Any,
+    match: str,
+    evil: HostileRegistry,
+    offered: dict[str, str],
+    pull: Pull,
+    tmp_path: Path,
+) -> None:
+    evil.answers[f"/{what}/"] = answer
+    begun = time.monotonic()
+    refused(pull, evil, tmp_path, match)
+    assert time.monotonic() - begun < 60
+
+
+def test_registry_that_is_overloaded_for_a_moment_is_asked_again(
+    evil: HostileRegistry, offered: dict[str, str], pull: Pull
+) -> None:
+    left = [503, 429]
+
+    def overloaded(asked: Asked) -> None:
+        if not left:
+            del evil.answers["/blobs/"]
+        asked.reply(left.pop() if left else 503)
+
+    evil.answers["/blobs/"] = overloaded
+    assert pull(f"{evil.place}:1.0.0").is_new
+
+
+def test_download_that_breaks_off_is_continued_where_it_ended(
+    evil: HostileRegistry, offered: dict[str, str], pull: Pull
+) -> None:
+    digest = offered["policy.onnx"]
+    content = evil.contents[digest]
+
+    def breaks(asked: Asked) -> None:
+        if "Range" in asked.headers:
+            del evil.answers[digest]
+            return asked.do_GET()
+        half = {"Content-Length": str(len(content))}
+        asked.reply(200, content[:100], half)
+        asked.close_connection = True
+        return None
+
+    evil.answers[digest] = breaks
+    assert pull(f"{evil.place}:1.0.0").is_new
+    assert "bytes=100-" in [headers.get("Range") for _, headers in evil.seen]
+
+
+@pytest.mark.parametrize("left", [b"x" * 100, b"x" * (1 << 20)], ids=["part", "more"])
+def test_part_that_was_damaged_on_the_disk_begins_again(
+    left: bytes, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
+) -> None:
+    digest = offered["policy.onnx"]
+    manifest = digest_of(evil.contents["1.0.0"]).removeprefix("sha256:")
+    parts = tmp_path / NAME / f".pulling.{manifest[:8]}" / "parts"
+    parts.mkdir(parents=True)
+    (parts / digest.removeprefix("sha256:")).write_bytes(left)
+    assert pull(f"{evil.place}:1.0.0", root=tmp_path).is_new
+
+
+@pytest.mark.parametrize("answer", ["200", "206 of another place", "416"])
+def test_range_that_is_not_answered_begins_again(
+    answer: str, evil: HostileRegistry, offered: dict[str, str], pull: Pull
+) -> None:
+    digest = offered["policy.onnx"]
+    content = evil.contents[digest]
+
+    def ignores(asked: Asked) -> None:
+        if "Range" not in asked.headers:
+            evil.answers[digest] = ignores_range
+            asked.reply(200, content[:100], {"Content-Length": str(len(content))})
+            asked.close_connection = True
+
+    def ignores_range(asked: Asked) -> None:
+        if "Range" not in asked.headers or answer == "200":
+            asked.reply(200, content)
+        elif answer == "416":
+            asked.reply(416)
+        else:
+            asked.reply(206, content[7:], {"Content-Range": f"bytes 7-{len(content)}/9"})
+
+    evil.answers[digest] = ignores
+    done = pull(f"{evil.place}:1.0.0")
+    assert (done.folder / "policy.onnx").read_bytes() == content
+
+
+def layer(title: str, content: bytes = b"x", **other: Any) -> dict[str, Any]:
+    """Return a layer of a manifest."""
+    annotations = {"org.opencontainers.image.title": title}
+    digest = digest_of(content)
+    return {"digest": digest, "size": len(content), "annotations": annotations} | other
+
+
+def document(*layers: Any, **other: Any) -> bytes:
+    """Return a manifest."""
+    return json.dumps(
+        {"schemaVersion": 2, "artifactType": BUNDLE_TYPE, "layers": [*layers]} | other
+    ).encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b"", "no manifest"),
+        (b"[]", "no manifest"),
+        (b"[" * 100_000, "no manifest"),
+        (b"\xff\xfe", "no manifest"),
+        (document(schemaVersion=1), "expected a manifest of the type"),
+        (document(artifactType="application/vnd.docker.image"), "found application/vnd.docker"),
+        (document(layers={}), "expected a manifest"),
+        (document(*[layer(f"f{i}") for i in range(MOST_LAYERS + 1)]), "at most 1000 layers"),
+        (document({}), "layers with a title"),
+        (document(None), "layers with a title"),
+        (document(layer("a", digest="md5:1")), "layers with a title"),
+        (document(layer("a", digest="sha256:../../x")), "layers with a title"),
+        (document(layer("a", size=-1)), "layers of 0 to"),
+        (document(layer("a", size=True)), "layers of 0 to"),
+        (document(layer("a", size=1e9)), "layers of 0 to"),
+        (document(layer("a", size=1 << 60)), "layers of 0 to"),
+        *[
+            (document(layer(title)), "paths inside the bundle")
+            for title in ("../x", "/etc/passwd", "a/../../x", "a//b", "", ".", "a/.", ".hidden",
+                          "a/.git/config", "a\\b", "a\x00b", "a\nb", "x" * 300, "a/" * 40 + "b",
+                          "\u202egpj.exe")
+        ],
+        (document(layer("a"), layer("a")), "each file once"),
+        (document(layer("Model.onnx"), layer("model.onnx")), "each file once"),
+        (document(layer("\u00e9"), layer("e\u0301")), "each file once"),
+        (document(layer("a"), layer("a/b")), "files or folders"),
+    ],
+)  # fmt: skip
+def test_manifests_with_tricks_are_refused(content: bytes, match: str) -> None:
+    with pytest.raises(RegistryError, match=match):
+        parse_manifest(content, BUNDLE_TYPE, "here")
+
+
+def test_manifest_is_parsed_in_the_form_that_is_pushed() -> None:
+    layers = [Layer(title="a/b", digest=digest_of(b"1"), size_bytes=1)]
+    assert (
+        list(parse_manifest(manifest_bytes(BUNDLE_TYPE, layers), BUNDLE_TYPE, "").values())
+        == layers
+    )
+
+
+@pytest.mark.fuzz
+@given(content=changed_bytes(document(layer("policy.yaml"), layer("rknn/policy.rknn"))))
+def test_changed_manifests_are_parsed_or_refused(content: bytes) -> None:
+    with suppress(RegistryError), bounded():
+        for title in parse_manifest(content, BUNDLE_TYPE, "here"):
+            assert ".." not in title.split("/")
+            assert not title.startswith("/")
+
+
+def test_manifest_that_is_too_large_is_not_read(
+    evil: HostileRegistry, pull: Pull, tmp_path: Path
+) -> None:
+    evil.contents["1.0.0"] = b" " * (LARGEST_MANIFEST_BYTES + 1)
+    refused(pull, evil, tmp_path, f"at most {LARGEST_MANIFEST_BYTES} bytes, found more")
+
+
+@pytest.mark.parametrize("change", ["digest", "absent", "huge", "short"])
+def test_layers_that_the_contract_does_not_mean_are_refused(
+    change: str, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
+) -> None:
+    manifest = json.loads(evil.contents["1.0.0"])
+    model = next(one for one in manifest["layers"] if "onnx" in str(one["annotations"]))
+    if change == "digest":
+        evil.contents[digest_of(b"malware")] = b"malware"
+        model |= {"digest": digest_of(b"malware"), "size": 7}
+    elif change == "absent":
+        manifest["layers"].remove(model)
+    else:
+        model["size"] = 1 << 39 if change == "huge" else 3
+    evil.contents["1.0.0"] = json.dumps(manifest).encode()
+    match = {
+        "digest": "expected a layer 'policy.onnx' with sha256",
+        "absent": "found none",
+        "huge": "expected room for",
+        "short": "at most 3 bytes, found more",
+    }[change]
+    refused(pull, evil, tmp_path, match, ToolError)
+
+
+def test_signature_is_checked_before_the_contract_is_parsed(
+    evil: HostileRegistry, bundles: Bundles, signer: Signer, pull: Pull
+) -> None:
+    evil.offer(bundles())
+    with pytest.raises(BundleError, match="expected a signature in base64"):
+        pull(f"{evil.place}:1.0.0", signer.trusted)
+    bundle = signer.sign(bundles())
+    (bundle / "policy.yaml").write_text("no: contract", "utf-8")
+    layers = {name: (bundle / name).read_bytes() for name in ("policy.yaml", "policy.yaml.sig")}
+    evil.contents |= {digest_of(content): content for content in layers.values()}
+    evil.contents["1.0.0"] = document(*(layer(*one) for one in layers.items()))
+    with pytest.raises(BundleError, match=r"a signature of policy\.yaml as it is"):
+        pull(f"{evil.place}:1.0.0", signer.trusted)
+
+
+def test_tag_shows_the_version_that_it_names(
+    evil: HostileRegistry, bundles: Bundles, signer: Signer, pull: Pull, tmp_path: Path
+) -> None:
+    evil.offer(signer.sign(bundles("1.0.0")), "1.3.0")
+    with pytest.raises(RegistryError, match=r"expected version 1\.3\.0, found 1\.0\.0"):
+        pull(f"{evil.place}:1.3.0", signer.trusted)
+
+
+def test_bundle_with_another_name_is_refused(
+    evil: HostileRegistry, bundles: Bundles, pull: Pull
+) -> None:
+    evil.offer(bundles("1.0.0", ("name: tiny", "name: other")))
+    with pytest.raises(RegistryError, match="the name of its repository, tiny, found other"):
+        pull(f"{evil.place}:1.0.0")
+
+
+def test_what_is_in_use_stays_whatever_a_registry_does(
+    evil: HostileRegistry, bundles: Bundles, pull: Pull, root: Path
+) -> None:
+    digests = evil.offer(bundles("1.3.0"), "1.3.0")
+    evil.answers[digests["golden.npz"]] = endless
+    with pytest.raises((RegistryError, UnavailableError)):
+        pull(f"{evil.place}:1.3.0", root=root, access=IMPATIENT)
+    assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
+    assert problems(root) == []
+    assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
+    assert (root / NAME).is_dir()

@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles go to the distribution's registry and come back, in part where that was asked for."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.ship.registry import client
+from model_tools.ship.registry.manifest import Layer
+from model_tools.ship.registry.push import bundle_digest
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BundleError
+
+from ..store.conftest import Bundles
+from ..store.stores import NAME, hidden_names, in_use, problems, run, versions
+from ..store.test_robot import run_as_robot
+from .conftest import OTHER_MODEL, Pull, Server, Servers, Signer, push
+
+TwoBackends = Callable[..., Path]
+
+
+def test_bundle_is_pushed_pulled_verified_and_put_into_use(
+    tmp_path: Path,
+    two_backends: TwoBackends,
+    signer: Signer,
+    place: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bundle, root = signer.sign(two_backends()), tmp_path / "models"
+    push(bundle, place)
+    digest = bundle_digest(load_bundle(bundle))
+    assert capsys.readouterr().out == f"{place}:1.0.0 {digest}\n"
+
+    options = ("--install", "--activate", "--root", root, "--public-key", signer.public)
+    assert run("pull", f"{place}:1.0.0", *options) == 0
+    assert in_use(root) == ("1.0.0", [])
+    assert problems(root) == []
+    folder = root / NAME / "1.0.0"
+    assert (folder / "rknn/policy.rknn").read_bytes() == OTHER_MODEL
+    record = json.loads((folder / "model_version.json").read_text("utf-8"))
+    assert record["installed_from"] == f"{place}@{digest}"
+    assert record["signed_by"] is not None
+    assert hidden_names(root) == []
+    # The address for good.
+    assert run("pull", f"{place}@{digest}", "--output", tmp_path / "again") == 0
+    assert (tmp_path / "again/policy.yaml").read_bytes() == (bundle / "policy.yaml").read_bytes()
+
+
+def test_only_the_files_that_the_contract_names_are_pushed(
+    tmp_path: Path, bundles: Bundles, place: str
+) -> None:
+    bundle = bundles()
+    (bundle / "notes.txt").write_text("private", "utf-8")
+    push(bundle, place)
+    assert run("pull", f"{place}:1.0.0", "--output", tmp_path / "again") == 0
+    names = sorted(path.name for path in (tmp_path / "again").iterdir())
+    assert names == ["golden.npz", "policy.onnx", "policy.yaml"]
+
+
+def test_robot_pulls_the_models_of_its_back_end_only(
+    tmp_path: Path, two_backends: TwoBackends, signer: Signer, place: str, pull: Pull
+) -> None:
+    push(signer.sign(two_backends()), place)
+    done = pull(f"{place}:1.0.0", signer.trusted, backends=["onnx"])
+    assert done.absent == ["rknn"]
+    assert not (done.folder / "rknn").exists()
+    root = tmp_path / "models"
+    assert problems(root) == []
+    assert run("activate", NAME, "1.0.0", "--root", root, "--public-key", signer.public) == 0
+    record = json.loads((done.folder / "model_version.json").read_text("utf-8"))
+    assert record["backends"] == ["onnx"]
+    assert "rknn_hash" not in record or record["rknn_hash"] is None
+    with pytest.raises(BundleError, match=r"rknn/policy\.rknn: .*found nothing; get the whole"):
+        done.bundle.models[0].artifact("rknn")
+
+
+def test_bundle_for_some_back_ends_is_installed_from_its_folder_for_these(
+    tmp_path: Path, two_backends: TwoBackends, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    push(two_backends(), place)
+    folder, root = tmp_path / "part", tmp_path / "models"
+    assert run("pull", f"{place}:1.0.0", "--backend", "onnx", "--output", folder) == 0
+    assert run("install", folder, "--root", root) == 1  # not whole for all
+    assert run("install", folder, "--backend", "onnx", "--root", root) == 0
+    assert problems(root) == []
+
+
+def test_version_for_all_back_ends_has_those_of_one(
+    tmp_path: Path, two_backends: TwoBackends, place: str, pull: Pull
+) -> None:
+    push(two_backends(), place)
+    assert pull(f"{place}:1.0.0").is_new
+    assert not pull(f"{place}:1.0.0", backends=["rknn"]).is_new
+    assert run("install", two_backends(), "--backend", "onnx", "--root", tmp_path / "models") == 0
+
+
+def test_version_for_one_back_end_never_gets_another(
+    two_backends: TwoBackends, place: str, pull: Pull
+) -> None:
+    push(two_backends(), place)
+    pull(f"{place}:1.0.0", backends=["rknn"])
+    with pytest.raises(BundleError, match=r"policy\.onnx: .*found nothing"):
+        pull(f"{place}:1.0.0")
+
+
+def test_unknown_back_end_is_refused_with_those_there_are(
+    two_backends: TwoBackends, place: str, pull: Pull
+) -> None:
+    push(two_backends(), place)
+    with pytest.raises(ToolError, match=r"\(onnx, rknn\), found bpu"):
+        pull(f"{place}:1.0.0", backends=["bpu"])
+
+
+def test_pulled_again_nothing_is_downloaded(
+    bundles: Bundles, place: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(bundles(), place)
+    pull(f"{place}:1.0.0")
+    monkeypatch.setattr(client.RegistryRepository, "download", None)
+    assert not pull(f"{place}:1.0.0").is_new
+
+
+def test_tag_is_not_moved_without_force(bundles: Bundles, place: str) -> None:
+    push(bundles(), place)
+    push(bundles(), place)  # the same content
+    other = bundles("1.0.0", ("source: a test", "source: another test"))
+    assert run("push", other, place) == 1
+    push(other, place, "--force")
+
+
+def test_older_version_is_refused(
+    bundles: Bundles, place: str, pull: Pull, root: Path, signer: Signer, tmp_path: Path
+) -> None:
+    push(signer.sign(bundles("1.1.5")), place)
+    with pytest.raises(ToolError, match=r"not older than 1\.2\.0, which is in use, found 1\.1\.5"):
+        pull(f"{place}:1.1.5", root=root)
+    assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
+
+
+def test_registry_that_is_killed_in_the_middle_is_continued(
+    tmp_path: Path,
+    bundles: Bundles,
+    servers: Servers,
+    pull: Pull,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = servers()
+    place = f"{server.host}/{NAME}"
+    push(bundles(), place)
+    real, calls = client.RegistryRepository.download, list[str]()
+
+    def dies(self: client.RegistryRepository, layer: Layer, *args: object) -> None:
+        calls.append(layer.title)
+        if len(calls) == 2:
+            server.stop()
+        real(self, layer, *args)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.RegistryRepository, "download", dies)
+        with pytest.raises(ToolError, match="expected an answer"):
+            pull(f"{place}:1.0.0")
+    root = tmp_path / "models"
+    assert versions(root) == []
+    server.again()
+    assert pull(f"{place}:1.0.0").is_new
+    assert hidden_names(root) == []
+
+
+def test_full_disk_is_refused_and_leaves_what_was_there(
+    bundles: Bundles, place: str, pull: Pull, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(bundles("1.3.0"), place)
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage(1 << 30, 1 << 30, 1000))
+        with pytest.raises(ToolError, match="expected room for"):
+            pull(f"{place}:1.3.0", root=root)
+    assert in_use(root)[0] == "1.2.0"
+    assert pull(f"{place}:1.3.0", root=root).is_new
+
+
+def test_pull_needs_only_what_a_robot_has(tmp_path: Path, bundles: Bundles, place: str) -> None:
+    push(bundles(), place)
+    run_as_robot(
+        [["pull", f"{place}:1.0.0", "--install", "--activate", "--root", str(tmp_path / "models")]]
+    )
+    assert in_use(tmp_path / "models") == ("1.0.0", [])
+
+
+def test_two_pulls_of_one_bundle_do_not_meet(
+    bundles: Bundles, place: str, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(bundles(), place)
+    real = client.RegistryRepository.download
+
+    def meets(self: client.RegistryRepository, *args: object) -> None:
+        monkeypatch.setattr(client.RegistryRepository, "download", real)
+        with pytest.raises(ToolError, match="no other process changes it"):
+            pull(f"{place}:1.0.0")
+        real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(client.RegistryRepository, "download", meets)
+    assert pull(f"{place}:1.0.0").is_new
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["--activate"],
+        ["--allow-downgrade", "x"],
+        ["--install", "--output", "x"],
+        ["--channel", "stable"],
+    ],
+    ids=" ".join,
+)
+def test_options_that_do_not_fit_are_refused(
+    args: list[str],
+    bundles: Bundles,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    push(bundles(), place)
+    monkeypatch.chdir(tmp_path)
+    assert run("pull", f"{place}:1.0.0", *args) == 1
+    assert not (tmp_path / NAME).exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["tiny", "host/Tiny", "host/a b", "host/tiny:", "http://host/tiny", "host/tiny@sha256:1",
+     "user:pw@host/tiny", "host/../tiny", "host/tiny:1.0.0@sha256:" + "0" * 64, "x" * 5000,
+     "host/fleet-tiny"],
+)  # fmt: skip
+def test_what_is_no_reference_is_refused(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert run("pull", text) == 1
+    assert "expected REGISTRY/NAME" in caplog.text
+
+
+def test_name_of_the_repository_is_that_of_the_bundle(bundles: Bundles, server: Server) -> None:
+    assert run("push", bundles(), f"{server.host}/fleet/other") == 1

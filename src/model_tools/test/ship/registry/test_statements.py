@@ -1,0 +1,298 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Signed statements: channels, revocations, downgrades; their order, and clocks that are wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.ship.registry.access import RegistryError
+from model_tools.ship.registry.push import bundle_digest
+from model_tools.ship.store import statements
+from model_tools.ship.store.statements import parse_statement
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BundleError
+
+from ..store.conftest import Bundles
+from ..store.stores import NAME, in_use, run, versions
+from ..store.test_signing import Keys
+from .conftest import Pull, Signer, push
+
+NOW = datetime.now(timezone.utc)
+
+
+def when(**after: float) -> str:
+    """Return a time after now, or before, as statements have it."""
+    return (NOW + timedelta(**after)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def channel(
+    bundle: Path, *, serial: int = 1, issued: str = "", expires: str = "", name: str = "stable"
+) -> str:
+    """Return a statement."""
+    loaded = load_bundle(bundle)
+    return f"""
+kind: channel
+name: {loaded.contract.name}
+channel: {name}
+serial: {serial}
+issued: "{issued or when(minutes=-5)}"
+expires: "{expires or when(days=30)}"
+version: "{loaded.contract.version}"
+digest: {bundle_digest(loaded)}
+"""
+
+
+def revocations(serial: int = 1, **versions: str) -> str:
+    """Return a statement about versions, written 1_0_0."""
+    named = "".join(f'  "{key[1:].replace("_", ".")}": {why}\n' for key, why in versions.items())
+    issued = when(minutes=-5)
+    return (
+        f'kind: revocations\nname: {NAME}\nserial: {serial}\nissued: "{issued}"\n'
+        f"versions: {'{}' if not named else ''}\n{named}"
+    )
+
+
+def downgrade(bundle: Path, *, expires: str = "", version: str = "") -> str:
+    """Return a statement."""
+    loaded = load_bundle(bundle)
+    return f"""
+kind: downgrade
+name: {NAME}
+version: "{version or loaded.contract.version}"
+digest: {bundle_digest(loaded)}
+issued: "{when(minutes=-5)}"
+expires: "{expires or when(days=1)}"
+"""
+
+
+class Clock(datetime):
+    """The clock of a robot that a test sets."""
+
+    ahead = timedelta()
+
+    @classmethod
+    def now(cls, tz: Any = None) -> Clock:
+        real = datetime.now(tz) + cls.ahead
+        return cls(real.year, real.month, real.day, real.hour, real.minute, real.second, 0, tz)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
+    """Return the robot's clock."""
+    monkeypatch.setattr(statements, "datetime", Clock)
+    monkeypatch.setattr(Clock, "ahead", timedelta())
+    return Clock
+
+
+def test_robot_follows_a_channel(
+    bundles: Bundles, signer: Signer, place: str, pull: Pull, tmp_path: Path
+) -> None:
+    for serial, version in enumerate(("1.0.0", "1.1.0"), 1):
+        bundle = signer.sign(bundles(version))
+        push(bundle, place)
+        file = signer.statement(tmp_path / "channel.yaml", channel(bundle, serial=serial))
+        push(file, place)
+        root = tmp_path / "models"
+        options = ("--public-key", signer.public, "--root", root, "--install", "--activate")
+        assert run("pull", place, "--channel", "stable", *options) == 0
+        assert in_use(root)[0] == version
+    with pytest.raises(RegistryError, match="expected the channel beta, found none"):
+        pull(place, signer.trusted, channel="beta")
+    with pytest.raises(ToolError, match="--channel: expected text like"):
+        pull(place, signer.trusted, channel="../../x")
+
+
+def test_channel_without_keys_is_refused(place: str, pull: Pull) -> None:
+    with pytest.raises(ToolError, match="expected public keys"):
+        pull(place, channel="stable")
+
+
+def test_older_and_other_statements_are_refused(
+    bundles: Bundles, signer: Signer, place: str, pull: Pull, tmp_path: Path, keys: Keys
+) -> None:
+    bundle, file = signer.sign(bundles()), tmp_path / "channel.yaml"
+    push(bundle, place)
+    push(signer.statement(file, channel(bundle, serial=5)), place)
+    pull(place, signer.trusted, channel="stable")
+    # The registry's own owner is refused first.
+    signer.statement(file, channel(bundle, serial=4))
+    assert run("push", file, place) == 1
+    signer.statement(file, channel(bundle, serial=5, expires=when(days=60)))
+    assert run("push", file, place) == 1
+    for serial in (4, 5):  # a registry that shows an old one, or two
+        other = place.replace(f"/{NAME}", f"/other{serial}/{NAME}")
+        push(bundle, other)
+        text = channel(bundle, serial=serial, expires=when(days=90))
+        push(signer.statement(file, text), other)
+        with pytest.raises(ToolError, match="expected a serial above 5"):
+            pull(other, signer.trusted, channel="stable")
+    stranger = Signer(*keys("stranger"))
+    push(stranger.statement(file, channel(bundle, serial=9)), place)
+    with pytest.raises(BundleError, match="by a key of"):
+        pull(place, signer.trusted, channel="stable")
+
+
+def test_expired_channel_is_refused_and_what_is_in_use_stays(
+    bundles: Bundles, signer: Signer, place: str, pull: Pull, tmp_path: Path, clock: type[Clock]
+) -> None:
+    bundle = signer.sign(bundles())
+    push(bundle, place)
+    push(signer.statement(tmp_path / "c.yaml", channel(bundle)), place)
+    pull(place, signer.trusted, channel="stable")
+    clock.ahead = timedelta(days=31)
+    with pytest.raises(ToolError, match=r"that has not expired, .*set the clock; what is in use"):
+        pull(place, signer.trusted, channel="stable")
+    # Not locked out: by its digest or its version, with the signature.
+    assert not pull(f"{place}:1.0.0", signer.trusted).is_new
+
+
+def test_clock_that_is_behind_neither_locks_out_nor_revives(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    pull: Pull,
+    tmp_path: Path,
+    clock: type[Clock],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bundle = signer.sign(bundles())
+    push(bundle, place)
+    text = channel(bundle, issued=when(days=-40), expires=when(days=-10))
+    push(signer.statement(tmp_path / "c.yaml", text), place)
+    clock.ahead = timedelta(days=-20_000)  # no battery: 1970 and the like
+    assert pull(place, signer.trusted, channel="stable").is_new
+    assert "is behind the time of this statement" in caplog.text
+    # A newer statement shows that it is later than that.
+    push(signer.statement(tmp_path / "r.yaml", revocations()), place)
+    pull(f"{place}:1.0.0", signer.trusted)
+    with pytest.raises(ToolError, match="expected a statement that has not expired"):
+        pull(place, signer.trusted, channel="stable")
+
+
+def test_revoked_version_is_refused_everywhere_and_passed_over(
+    bundles: Bundles,
+    signer: Signer,
+    place: str,
+    pull: Pull,
+    root: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push(signer.sign(bundles("1.3.0")), place)
+    text = revocations(v1_3_0="falls on stairs", v1_1_0="limps")
+    push(signer.statement(tmp_path / "r.yaml", text), place)
+    with pytest.raises(ToolError, match=r"found that 1\.3\.0 is: falls on stairs"):
+        pull(f"{place}:1.3.0", signer.trusted, root=root)
+    # It is kept although the pull was refused.
+    assert run("activate", NAME, "1.1.0", "--root", root) == 1
+    assert "not revoked, found that it is: limps" in caplog.text
+    assert run("rollback", NAME, "--root", root) == 0
+    assert in_use(root)[0] == "1.0.0"
+    # A newer statement may take it back; a registry without one changes nothing.
+    other = place.replace(f"/{NAME}", f"/other/{NAME}")
+    push(signer.sign(bundles("1.3.0")), other)
+    with pytest.raises(ToolError, match="falls on stairs"):
+        pull(f"{other}:1.3.0", signer.trusted, root=root)
+    push(signer.statement(tmp_path / "r.yaml", revocations(2)), place)
+    assert pull(f"{place}:1.3.0", signer.trusted, root=root).is_new
+    assert run("activate", NAME, "1.1.0", "--root", root) == 0
+
+
+def test_signed_statement_allows_one_downgrade(
+    bundles: Bundles, signer: Signer, place: str, pull: Pull, root: Path, tmp_path: Path, keys: Keys
+) -> None:
+    old, file = signer.sign(bundles("1.1.5")), tmp_path / "down.yaml"
+    push(old, place)
+    reference = f"{place}:1.1.5"
+    signer.statement(file, downgrade(old))
+    for trusted, text, match in (
+        (signer.trusted, downgrade(old, version="1.1.0"), "expected a statement about"),
+        (signer.trusted, downgrade(old, expires=when(days=-1)), "that has not expired"),
+        (signer.trusted, revocations(), "expected a DowngradeStatement"),
+        (None, downgrade(old), "expected public keys that check"),
+        (Signer(*keys("other")).trusted, downgrade(old), "by a key of"),
+    ):
+        signer.statement(file, text)
+        with pytest.raises((ToolError, BundleError), match=match):
+            pull(reference, trusted, root=root, allow_downgrade=file)
+    assert versions(root) == ["1.0.0", "1.1.0", "1.2.0"]
+    signer.statement(file, downgrade(old))
+    assert pull(reference, signer.trusted, root=root, allow_downgrade=file).is_new
+
+
+def test_two_keys_are_in_force_while_one_replaces_the_other(
+    bundles: Bundles, place: str, pull: Pull, keys: Keys, tmp_path: Path
+) -> None:
+    old, new = Signer(*keys("old")), Signer(*keys("new"))
+    both = tmp_path / "both.pem"
+    both.write_bytes(old.public.read_bytes() + new.public.read_bytes())
+    push(old.sign(bundles("1.0.0")), place)
+    push(new.sign(bundles("1.1.0")), place)
+    rotating = Signer(new.private, both)
+    assert pull(f"{place}:1.0.0", rotating.trusted).is_new
+    assert pull(f"{place}:1.1.0", rotating.trusted).is_new
+    with pytest.raises(BundleError, match="by a key of"):
+        pull(f"{place}:1.0.0", new.trusted)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            ("kind: channel", "kind: policy"),
+            "kind: expected one of channel, revocations, downgrade",
+        ),
+        (("serial: 1", "serial: 0"), "serial: expected a whole number >= 1"),
+        (("serial: 1", "serial: true"), "serial: expected a whole number"),
+        (("channel: stable", "channel: ../x"), "channel: expected text like"),
+        (("digest: sha256", "digest: md5"), "digest: expected text like"),
+        (("kind: channel", "kind: channel\nmore: 1"), "one of the keys"),
+    ],
+)
+def test_statements_are_read_strictly(
+    change: tuple[str, str], match: str, bundles: Bundles
+) -> None:
+    text = channel(bundles()).replace(*change)
+    with pytest.raises(BundleError, match=match):
+        parse_statement(text.encode(), "here")
+
+
+def test_time_that_does_not_exist_is_refused(bundles: Bundles) -> None:
+    text = channel(bundles(), expires="2026-02-30T00:00:00Z")
+    with pytest.raises(BundleError, match="expires: expected a time that exists"):
+        parse_statement(text.encode(), "here")
+
+
+def test_statement_from_the_future_is_not_signed(
+    bundles: Bundles, signer: Signer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(channel(bundles(), issued=when(days=1)), "utf-8")
+    assert run("sign", file, "--key", signer.private) == 1
+    assert "not in the future" in caplog.text
+
+
+def test_examples_are_statements() -> None:
+    files = sorted((Path(__file__).parents[5] / "examples/registry").glob("*.yaml"))
+    kinds = [parse_statement(file.read_bytes(), file).kind for file in files]
+    assert kinds == ["channel", "downgrade", "revocations"]
+
+
+def test_contract_is_no_statement_and_statement_no_contract(
+    bundles: Bundles, signer: Signer, place: str, tmp_path: Path
+) -> None:
+    assert run("sign", bundles() / "policy.yaml", "--key", signer.private) == 1
+    file = tmp_path / "c.yaml"
+    file.write_text(revocations(), "utf-8")
+    assert run("push", file, place) == 1  # not signed
+    signer.sign(file)
+    assert run("push", file, place.replace(NAME, "other")) == 1
+    file.write_text(downgrade(bundles()), "utf-8")
+    signer.sign(file)
+    assert run("push", file, place) == 1

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A release of a tiny bundle, and reports as other commands write them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from policy_inference.bundle.load import load_bundle
+
+from ..store.conftest import Bundles, bundles, usual_environment
+from ..store.stores import run
+from ..store.test_signing import Keys, keys
+
+__all__ = ["bundles", "keys", "usual_environment"]
+
+
+class Desk:
+    """Where a release is worked on: its file, and reports in its folder."""
+
+    def __init__(self, folder: Path, bundle: Path, baseline: Path) -> None:
+        """Begin a release."""
+        self.folder, self.bundle, self.baseline = folder, bundle, baseline
+        self.file = folder / "tiny.release.yaml"
+        self.sha256 = load_bundle(bundle).sha256
+
+    def report(self, name: str, document: Any) -> Path:
+        """Write a report."""
+        file = self.folder / f"{name}.json"
+        file.write_text(json.dumps(document), "utf-8")
+        return file
+
+    def record(self, stage: str, *reports: Path | str) -> int:
+        """Record evidence; return the exit status."""
+        args = [part for report in reports for part in ("--evidence", report)]
+        return run("release", "record", self.file, stage, *args, "--by", "me")
+
+    def promote(self) -> int:
+        """Promote; return the exit status."""
+        return run("release", "promote", self.file, "--by", "Ada")
+
+    def simulation(self, *, holds: bool = True, **other: Any) -> dict[str, Any]:
+        """Return the report of a simulation."""
+        return {
+            "kind": "release_simulation",
+            "bundle_sha256": self.sha256,
+            "baseline_sha256": load_bundle(self.baseline).sha256,
+            "checks": [{"text": "walks cut short: 0", "holds": holds}],
+        } | other
+
+    def shadow(self, **divergence: Any) -> dict[str, Any]:
+        """Return the part about the shadow of a replay: of an hour at 50 Hz."""
+        ticks = {"compared": 180_000, "skipped": 7, "lost": 0, "failed": 0, "not_finite": 0}
+        found = {
+            "joints": ["hip", "knee"],
+            "ticks": ticks | divergence.pop("ticks", {}),
+            "beyond_limits": 0,
+            "max": [0.1, 0.2],
+            "rms_steps": [0.1, 0.2],
+        }
+        return {"shadow": {"bundle_sha256": self.sha256, "divergence": found | divergence}}
+
+    def trial(self, state: str = "passed", **other: Any) -> dict[str, Any]:
+        """Return the status of a trial."""
+        return {
+            "name": "tiny",
+            "state": state,
+            "bundle_sha256": self.sha256,
+            "run_time_s": 600.0,
+            "reason": "",
+        } | other
+
+    def fleet(self, **healths: str) -> dict[str, Any]:
+        """Return the status of a fleet, by robot: healthy, bad, unknown or old."""
+        return {
+            "health": "?",
+            "robots": [
+                {
+                    "robot": robot,
+                    "policy": "tiny@1.1.0",
+                    "sha256": "0" * 64 if health == "old" else self.sha256,
+                    "health": "healthy" if health == "old" else health,
+                    "reasons": ["it limps"] if health == "bad" else [],
+                    "run_s": 60.0,
+                }
+                for robot, health in healths.items()
+            ],
+        }
+
+
+Desks = Callable[..., Desk]
+
+
+@pytest.fixture
+def desk(tmp_path: Path, bundles: Bundles, keys: Keys) -> Desk:
+    """A release with its baseline, before its first evidence."""
+    private, _ = keys()
+    folder = tmp_path / "releases"
+    folder.mkdir()
+    new = Desk(folder, bundles("1.1.0"), bundles("1.0.0"))
+    assert run("sign", new.bundle, "--key", private) == 0
+    made = run("release", "new", new.bundle, "--baseline", new.baseline, "--output", new.file)
+    assert made == 0
+    return new

@@ -1,0 +1,364 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A release goes from stage to stage, on evidence, and no other way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.ship.registry.push import bundle_digest
+from model_tools.ship.release import release_file
+from model_tools.ship.release.release_file import add_event, read_release
+from policy_inference.bundle.load import load_bundle
+from policy_inference.errors import BundleError
+
+from ..store.conftest import Bundles
+from ..store.stores import run
+from .conftest import Desk
+
+Caplog = pytest.LogCaptureFixture
+
+
+def status(desk: Desk, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    """Return the exit status and the document of `release status`."""
+    capsys.readouterr()
+    found = run("release", "status", desk.file, "--json")
+    return found, json.loads(capsys.readouterr().out)
+
+
+def test_release_goes_through_all_stages(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(desk, capsys)[0] == 2
+    stages = [
+        ("simulation", desk.simulation()),
+        ("shadow", desk.shadow()),
+        ("canary", desk.trial()),
+        ("production", desk.fleet(r1="healthy", r2="healthy")),
+    ]
+    for number, (stage, report) in enumerate(stages):
+        if number:
+            assert desk.promote() == 0
+        assert desk.record(stage, f"r1={desk.report(stage, report)}") == 0
+        code, found = status(desk, capsys)
+        assert (code, found["stage"], found["health"]) == (0, stage, "healthy")
+    assert [one["by"] for one in found["approved"]] == ["Ada"] * 3
+    release = read_release(desk.file)
+    assert release.digest == bundle_digest(load_bundle(desk.bundle))
+    assert release.sha256 == desk.sha256
+    assert desk.promote() == 1  # there is no stage after it
+
+
+def test_promotion_names_everything_that_is_missing(desk: Desk, caplog: Caplog) -> None:
+    report = desk.report("sim", desk.simulation(holds=False, baseline_sha256=None))
+    attached = desk.folder / "flight.mcap"
+    attached.write_bytes(b"recording")
+    evidence = ("--evidence", report, "--attach", attached)
+    assert run("release", "record", desk.file, "simulation", *evidence) == 1
+    attached.write_bytes(b"another")
+    report.unlink()
+    assert run("release", "halt", desk.file, "--reason", "rain", "--by", "Bo") == 0
+    assert desk.promote() == 1
+    for text in (
+        "halted by Bo at",
+        "simulation: sim: walks cut short: 0",
+        "simulation: sim: not compared with 1.0.0, the version before",
+        "flight.mcap: was changed after it was recorded",
+        "sim.json: No such file",
+    ):
+        assert text in caplog.text
+    assert read_release(desk.file).stage == "simulation"
+
+
+def to(desk: Desk, stage: str) -> None:
+    """Bring a release to a stage."""
+    reports = {
+        "simulation": desk.simulation(),
+        "shadow": desk.shadow(),
+        "canary": desk.trial(),
+    }
+    for before, report in reports.items():
+        if before == stage:
+            return
+        assert desk.record(before, desk.report(before, report)) == 0
+        assert desk.promote() == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "health", "reason"),
+    [
+        ({}, "healthy", ""),
+        ({"ticks": {"compared": 100}}, "not_enough", "0.0 min, expected 10"),
+        ({"max": [0.1, 0.7]}, "bad", "max_distance: 0.7, at most 0.5 (knee)"),
+        ({"rms_steps": [0.9, 0.1]}, "bad", "rms_steps: 0.9, at most 0.5"),
+        ({"rms_steps": None}, "healthy", ""),
+        ({"beyond_limits": 3}, "bad", "beyond_limits_share"),
+        ({"ticks": {"failed": 1}}, "bad", "failed_share"),
+        ({"ticks": {"not_finite": 1}}, "bad", "failed_share"),
+        ({"ticks": {"skipped": 99_000, "lost": 9}}, "healthy", ""),
+    ],
+)
+def test_shadow_is_held_against_its_limits(
+    change: dict[str, Any],
+    health: str,
+    reason: str,
+    desk: Desk,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    to(desk, "shadow")
+    code = desk.record("shadow", f"r1={desk.report('replay', desk.shadow(**change))}")
+    assert code == {"healthy": 0, "bad": 1, "not_enough": 2}[health]
+    found = status(desk, capsys)[1]
+    assert found["health"] == health
+    assert reason in " ".join(found["reasons"])
+
+
+def sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str, Any]:
+    """Return a sample of an answer of Prometheus."""
+    metric = {"__name__": f"policy_inference_shadow_{name}", "robot": robot, "node": "/p"}
+    return {"metric": metric | labels, "value": [1.0, value]}
+
+
+def of_fleet(*samples: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer of Prometheus."""
+    return {"status": "success", "data": {"resultType": "vector", "result": list(samples)}}
+
+
+def shadowing(sha256: str, robot: str = "r1", distance: str = "0.1") -> list[dict[str, Any]]:
+    """Return the samples of a robot with a shadow, of an hour at 50 Hz."""
+    ticks = {"compared": "180000", "beyond_limits": "0"}
+    outcomes = ("compared", "skipped", "lost", "failed", "not_finite", "beyond_limits")
+    return [
+        sample("1", "info", robot, sha256=sha256),
+        *(sample(ticks.get(one, "0"), "ticks_total", robot, outcome=one) for one in outcomes),
+        sample(distance, "distance", robot, joint="hip", statistic="max"),
+        sample("9", "distance", robot, joint="hip", statistic="mean"),
+        sample("0.2", "distance_steps", robot, joint="hip", statistic="rms"),
+    ]
+
+
+def test_shadows_of_a_fleet_come_from_prometheus(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to(desk, "shadow")
+
+    def record(*samples: dict[str, Any]) -> int:
+        return desk.record("shadow", desk.report("prometheus", of_fleet(*samples)))
+
+    good = shadowing(desk.sha256)
+    assert record() == 1  # an empty answer is no health
+    assert record(*shadowing("0" * 64)) == 2
+    assert record(sample("1", "info", sha256=desk.sha256)) == 2
+    assert record(*shadowing(desk.sha256, distance="NaN")) == 1
+    assert record(*good, *shadowing(desk.sha256, "r2", "0.7")) == 1
+    assert "shadow: r2: max_distance: 0.7, at most 0.5 (hip)" in capsys.readouterr().out
+    assert record(*good, *shadowing(desk.sha256, "r2")) == 0
+
+
+def test_newest_report_of_a_robot_counts(desk: Desk) -> None:
+    to(desk, "shadow")
+    good, bad = desk.report("good", desk.shadow()), desk.report("bad", desk.shadow(max=[9.0, 0.0]))
+    assert desk.record("shadow", f"r1={good}", f"r2={bad}") == 1
+    assert desk.record("shadow", f"r2={good}") == 0
+
+
+@pytest.mark.parametrize(
+    ("trial", "code"),
+    [
+        ({}, 0),
+        ({"state": "kept"}, 0),
+        ({"state": "open"}, 2),
+        ({"state": "ended", "reason": "by a person"}, 2),
+        ({"state": "failed", "reason": "tilt_rad 0.7, limit 0.5"}, 1),
+        ({"state": "none"}, 2),
+    ],
+)
+def test_canary_is_what_the_trial_says(trial: dict[str, Any], code: int, desk: Desk) -> None:
+    to(desk, "canary")
+    assert desk.record("canary", desk.report("r1", desk.trial(**trial))) == code
+
+
+@pytest.mark.parametrize(
+    ("healths", "code"),
+    [
+        ({"r1": "healthy"}, 2),
+        ({"r1": "healthy", "r2": "healthy"}, 0),
+        ({"r1": "healthy", "r2": "healthy", "r3": "unknown"}, 0),
+        ({"r1": "healthy", "r2": "healthy", "r3": "old", "r4": "unknown"}, 2),
+        ({"r1": "healthy", "r2": "healthy", "r3": "bad"}, 1),
+        ({"r1": "healthy", "r2": "healthy", "r3": "healthy", "r4": "bad"}, 0),
+    ],
+)
+def test_production_needs_a_share_of_healthy_robots(
+    healths: dict[str, str], code: int, desk: Desk
+) -> None:
+    text = desk.file.read_text("utf-8")
+    assert "  production:\n    min_robots: 1\n    min_share: 1.0" in text
+    text = text.replace("min_robots: 1\n    min_share: 1.0", "min_robots: 2\n    min_share: 0.66")
+    desk.file.write_text(text.replace("0.66", "0.66" if "r4" not in healths else "0.75"), "utf-8")
+    to(desk, "production")
+    assert desk.record("production", desk.report("fleet", desk.fleet(**healths))) == code
+
+
+def test_empty_fleet_is_no_evidence(desk: Desk, caplog: Caplog) -> None:
+    to(desk, "production")
+    assert desk.record("production", desk.report("fleet", desk.fleet())) == 1
+    assert "an empty answer is no health" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("document", "match"),
+    [
+        ({}, "expected a value, found no such key"),
+        ([], "expected a mapping"),
+        ({"kind": "another"}, "expected release_simulation"),
+        (
+            {"kind": "release_simulation", "bundle_sha256": "0" * 64},
+            "the policy.yaml of tiny 1.1.0",
+        ),
+    ],
+)
+def test_reports_about_something_else_are_refused(
+    document: Any, match: str, desk: Desk, caplog: Caplog
+) -> None:
+    before = desk.file.read_bytes()
+    assert desk.record("simulation", desk.report("sim", document)) == 1
+    assert match in caplog.text
+    assert desk.file.read_bytes() == before
+
+
+def test_evidence_is_of_the_present_stage_and_beside_the_release(
+    desk: Desk, tmp_path: Path, caplog: Caplog
+) -> None:
+    assert desk.record("shadow", desk.report("replay", desk.shadow())) == 1
+    assert "the stage that it has come to, simulation, found some of shadow" in caplog.text
+    far = tmp_path / "far.json"
+    far.write_text(json.dumps(desk.simulation()), "utf-8")
+    assert desk.record("simulation", far) == 1
+    assert "expected evidence in the folder of the release" in caplog.text
+    assert desk.record("simulation") == 1
+
+
+@pytest.mark.parametrize("change", [("walk_s: 20.0", "walk_s: 5.0"), ("by: me", "by: Eve")])
+def test_what_was_decided_cannot_be_changed_later(change: tuple[str, str], desk: Desk) -> None:
+    assert desk.record("simulation", desk.report("sim", desk.simulation())) == 0
+    text = desk.file.read_text("utf-8")
+    assert change[0] in text
+    desk.file.write_text(text.replace(*change), "utf-8")
+    with pytest.raises(ToolError, match="was changed since; take the file from git again"):
+        read_release(desk.file)
+
+
+def test_limits_can_be_changed_before_the_first_evidence(desk: Desk) -> None:
+    text = desk.file.read_text("utf-8")
+    desk.file.write_text(text.replace("walk_s: 20.0", "walk_s: 5"), "utf-8")
+    assert desk.record("simulation", desk.report("sim", desk.simulation())) == 0
+    stage = read_release(desk.file).stages.simulation
+    assert stage is not None
+    assert stage.walk_s == 5.0
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (("kind: release", "kind: channel"), "kind: expected one of release"),
+        (("min_robots: 1", "min_robots: 0"), "min_robots: expected a whole number >= 1"),
+        (("name: tiny", "name: tiny\nmore: 1"), "one of the keys"),
+        (("sha256: ", "sha256: x"), "sha256: expected text like"),
+    ],
+)
+def test_file_is_read_strictly(change: tuple[str, str], match: str, desk: Desk) -> None:
+    desk.file.write_text(desk.file.read_text("utf-8").replace(*change), "utf-8")
+    with pytest.raises(BundleError, match=match):
+        read_release(desk.file)
+
+
+def test_two_that_write_at_once_lose_nothing(desk: Desk) -> None:
+    seen = read_release(desk.file)
+    assert desk.record("simulation", desk.report("sim", desk.simulation())) == 0
+    with pytest.raises(ToolError, match="found a change; try again"):
+        add_event(desk.file, "halted", "simulation", "me", seen=seen)
+
+
+def test_full_disk_leaves_the_release_as_it_was(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = desk.file.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("policy_inference.safe_files.os.fsync", full)
+    assert desk.record("simulation", desk.report("sim", desk.simulation())) == 1
+    assert desk.file.read_bytes() == before
+    assert sorted(path.name for path in desk.folder.iterdir()) == ["sim.json", desk.file.name]
+
+
+def test_release_that_ended_takes_no_evidence(desk: Desk, caplog: Caplog) -> None:
+    to(desk, "canary")
+    assert run("release", "rollback", desk.file, "--reason", "it limps", "--by", "Bo") == 0
+    assert "version before: 1.0.0; on each robot: `model_tools rollback tiny`" in caplog.text
+    assert desk.record("canary", desk.report("r1", desk.trial())) == 1
+    assert desk.promote() == 1
+    assert run("release", "rollback", desk.file, "--reason", "again") == 1
+    assert run("release", "halt", desk.file, "--reason", "again") == 1
+
+
+def test_halted_release_can_be_taken_back(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("release", "halt", desk.file, "--reason", " ") == 1
+    assert run("release", "halt", desk.file, "--reason", "rain") == 0
+    assert status(desk, capsys)[0] == 1
+    assert run("release", "rollback", desk.file, "--reason", "rain") == 0
+    code, found = status(desk, capsys)
+    assert (code, found["ended"]["event"]) == (1, "rolled_back")
+
+
+def test_stages_that_are_left_out_are_passed_over(desk: Desk, tmp_path: Path) -> None:
+    desk.file = tmp_path / "releases/short.yaml"
+    options = ("--without", "simulation", "--without", "shadow", "--output", desk.file)
+    assert run("release", "new", desk.bundle, *options) == 0
+    assert read_release(desk.file).asked == ("canary", "production")
+    assert desk.record("canary", desk.report("r1", desk.trial())) == 0
+    assert desk.promote() == 0
+
+
+def test_first_release_has_no_shadow(desk: Desk, tmp_path: Path) -> None:
+    file = tmp_path / "first.yaml"
+    assert run("release", "new", desk.bundle, "--output", file) == 0
+    assert "shadow" not in read_release(file).asked
+
+
+def test_release_is_of_a_signed_bundle_and_of_another_than_before(
+    desk: Desk, bundles: Bundles, caplog: Caplog, tmp_path: Path
+) -> None:
+    output = ("--output", tmp_path / "x.yaml")
+    assert run("release", "new", bundles("1.2.0"), *output) == 1
+    assert "expected a signed bundle" in caplog.text
+    assert run("release", "new", desk.bundle, "--baseline", desk.bundle, *output) == 1
+    assert "expected another version of tiny" in caplog.text
+    assert run("release", "new", desk.bundle, "--output", desk.file) == 1  # is there
+
+
+def test_status_is_text_for_people(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    to(desk, "shadow")
+    capsys.readouterr()
+    assert run("release", "status", desk.file) == 2
+    assert capsys.readouterr().out.splitlines() == [
+        "tiny 1.1.0: in shadow",
+        "  simulation: healthy (1 reports)",
+        "  shadow: no evidence (0 reports)",
+        "  canary: no evidence (0 reports)",
+        "  production: no evidence (0 reports)",
+        "  shadow: 0 healthy robots, expected 1",
+    ]
+
+
+def test_nothing_is_written_that_cannot_be_read(desk: Desk) -> None:
+    release = read_release(desk.file)
+    with pytest.raises(BundleError):
+        add_event(desk.file, "halted", "orbit", "me", seen=release)  # type: ignore[arg-type]
+    assert read_release(desk.file) == release
+    assert release_file.STAGES == ("simulation", "shadow", "canary", "production")

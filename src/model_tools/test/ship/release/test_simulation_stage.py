@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The stage in simulation walks the simulated robot, and finds what is wrong with a policy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model_tools.ship.release.release_file import read_release
+
+from ..store.stores import run
+from ..store.test_signing import Keys, keys
+
+__all__ = ["keys"]
+LITE3 = Path(__file__).parents[5] / "config/bundles/lite3_walk"
+
+
+def begun(tmp_path: Path, keys: Keys, *changes: tuple[str, str]) -> tuple[Path, Path]:
+    """Return a signed bundle of a Lite3, changed, and its release, with short walks."""
+    private, _ = keys()
+    bundle, file = tmp_path / "bundle", tmp_path / "lite3_walk.release.yaml"
+    shutil.copytree(LITE3, bundle)
+    contract = bundle / "policy.yaml"
+    text = contract.read_text("utf-8")
+    for old, new in (('version: "0.2.1"', 'version: "0.3.0"'), *changes):
+        assert old in text
+        text = text.replace(old, new)
+    contract.write_text(text, "utf-8")
+    assert run("sign", bundle, "--key", private) == 0
+    assert run("release", "new", bundle, "--baseline", LITE3, "--output", file) == 0
+    content = file.read_text("utf-8")
+    file.write_text(content.replace("walk_s: 20.0", "walk_s: 3.5"), "utf-8")
+    return bundle, file
+
+
+@pytest.mark.slow
+def test_walking_policy_passes_beside_its_baseline(tmp_path: Path, keys: Keys) -> None:
+    bundle, file = begun(tmp_path, keys)
+    record = ("release", "record", file, "simulation", "--bundle", bundle)
+    assert run(*record, "--baseline", LITE3) == 0
+    report = json.loads((tmp_path / "lite3_walk.simulation.json").read_text("utf-8"))
+    assert report["ran"] == "model_tools compare --closed-loop: 4 walks of 3.5 s"
+    assert report["robot"] == "robot_sim"
+    assert all(check["holds"] for check in report["checks"])
+    assert run("release", "promote", file, "--by", "Ada") == 0
+    assert read_release(file).stage == "shadow"
+
+
+@pytest.mark.slow
+def test_wrong_scale_is_found_in_simulation(tmp_path: Path, keys: Keys) -> None:
+    scale = ("{term: joint_vel, scale: 0.05}", "{term: joint_vel, scale: 0.5}")
+    bundle, file = begun(tmp_path, keys, scale)
+    record = ("release", "record", file, "simulation", "--bundle", bundle)
+    assert run(*record, "--baseline", LITE3) == 1
+    assert run("release", "promote", file, "--by", "Ada") == 1
+
+
+def test_another_bundle_is_not_walked(
+    tmp_path: Path, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, file = begun(tmp_path, keys)
+    assert run("release", "record", file, "simulation", "--bundle", LITE3) == 1
+    assert "expected lite3_walk 0.3.0" in caplog.text
+    assert run("release", "record", file, "shadow", "--bundle", LITE3) == 1

@@ -1,0 +1,324 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of a fleet: from robots that answer, that do not, and from odd servers."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from model_tools.cli import main
+from model_tools.errors import ToolError
+from model_tools.ship import fleet
+from model_tools.ship.fleet import (
+    NoAnswerError,
+    judge_fleet,
+    read_inventory,
+    read_prometheus,
+    read_robots,
+    worst,
+)
+
+HEALTHY = """
+policy_inference_up{{robot="{robot}",node="/p"}} {up}
+policy_inference_info{{robot="{robot}",node="/p",bundle="walk",version="1.3.0",sha256="ab"}} 1
+policy_inference_latched{{robot="{robot}",node="/p"}} {latched}
+policy_inference_diagnostics_level{{robot="{robot}",node="/p"}} {level}
+policy_inference_version_since_timestamp_seconds{{robot="{robot}",node="/p"}} 1000
+policy_inference_mode_seconds_total{{robot="{robot}",node="/p",mode="RUN"}} 30
+policy_inference_mode_seconds_total{{robot="{robot}",node="/p",mode="DAMP"}} 90
+"""
+
+
+def metrics(robot: str = "a", up: int = 1, latched: int = 0, level: int = 0) -> str:
+    return HEALTHY.format(robot=robot, up=up, latched=latched, level=level)
+
+
+class Web:
+    """A server on this machine with an answer per path; `query` may choose by the expression."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Callable[[dict[str, list[str]]], bytes]] = {}
+        web = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                parts = urlsplit(self.path)
+                answer = web.answers.get(parts.path)
+                self.send_response(200 if answer else 404)
+                self.end_headers()
+                if answer:
+                    self.wfile.write(answer(parse_qs(parts.query)))
+
+            def log_message(self, *_: object) -> None:
+                """Log nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def robot(self, path: str, text: str) -> str:
+        self.answers[path] = lambda _: text.encode()
+        return f"{self.url}{path}"
+
+    def prometheus(
+        self, text: str, alerts: list[dict[str, Any]] | None, *, seen: str = "", health: str = "ok"
+    ) -> str:
+        """Answer as Prometheus with the samples of a text; without rules if `alerts` is None."""
+
+        def samples(of: str) -> list[dict[str, Any]]:
+            return [
+                {
+                    "metric": {"__name__": f"policy_inference_{name}", **labels},
+                    "value": [0, str(value)],
+                }
+                for name, labels, value in fleet._parsed(of)
+            ]
+
+        def query(given: dict[str, list[str]]) -> bytes:
+            found = (
+                samples(seen or text) if "last_over_time" in given["query"][0] else samples(text)
+            )
+            found = [
+                one
+                for one in found
+                if "last_over_time" not in given["query"][0] or "version" in one["metric"]
+            ]
+            data = {"resultType": "vector", "result": found}
+            return json.dumps({"status": "success", "data": data}).encode()
+
+        rules = [{"name": "AnAlert", "health": health, "alerts": alerts}]
+        groups = [] if alerts is None else [{"name": "policy_inference", "rules": rules}]
+        text_of_rules = json.dumps({"status": "success", "data": {"groups": groups}}).encode()
+        self.answers |= {"/api/v1/query": query, "/api/v1/rules": lambda _: text_of_rules}
+        return self.url
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    web = Web()
+    thread = threading.Thread(target=web.server.serve_forever, args=(0.05,))
+    thread.start()
+    yield web
+    web.server.shutdown()
+    thread.join()
+    web.server.server_close()
+
+
+def alert(state: str = "firing", severity: str = "critical", robot: str = "a") -> dict[str, Any]:
+    return {
+        "labels": {"alertname": "AnAlert", "severity": severity, "robot": robot},
+        "annotations": {"summary": "it limps"},
+        "state": state,
+        "activeAt": "2026-11-22T10:00:00.123456789Z",
+    }
+
+
+def test_robot_that_reports_no_fault_is_healthy(web: Web) -> None:
+    (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics())}))
+    assert (state.health, state.policy, state.stage) == ("healthy", "walk@1.3.0", "production")
+    assert (state.since_s, state.run_s, state.reasons) == (1000.0, 30.0, ())
+
+
+@pytest.mark.parametrize(
+    ("changes", "health", "reason"),
+    [
+        ({"up": 0}, "bad", "publishes no status"),
+        ({"latched": 1}, "bad", "holds a fault"),
+        ({"level": 2}, "bad", "an error in /diagnostics"),
+        ({"level": 1}, "unknown", "a warning in /diagnostics"),
+    ],
+)
+def test_what_the_nodes_say_decides_without_prometheus(
+    web: Web, changes: dict[str, Any], health: str, reason: str
+) -> None:
+    (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics(**changes))}))
+    assert state.health == health
+    assert any(reason in text for text in state.reasons)
+
+
+TRIAL = """
+policy_inference_trial_info{{robot="a",node="/p",version="{version}",version_before="1.2.0"}} 1
+policy_inference_trial_state{{robot="a",node="/p",state="open"}} {open}
+policy_inference_trial_state{{robot="a",node="/p",state="failed"}} {failed}
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "stage", "health"),
+    [
+        (TRIAL.format(version="1.3.0", open=1, failed=0), "canary", "healthy"),
+        (TRIAL.format(version="1.2.0", open=1, failed=0), "production", "healthy"),
+        (TRIAL.format(version="1.4.0", open=0, failed=1), "production", "bad"),
+        ('policy_inference_shadow_info{robot="a",version="1.4.0"} 1\n', "shadow", "healthy"),
+    ],
+)
+def test_stage_is_that_of_what_runs(web: Web, more: str, stage: str, health: str) -> None:
+    (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics() + more)}))
+    assert (state.stage, state.health) == (stage, health)
+
+
+def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:
+    text = metrics() + TRIAL.format(version="1.3.0", open=1, failed=0)
+    reading = read_robots({"a": web.robot("/a", text)})
+    (state,) = judge_fleet(reading, policy="walk@1.3.0")
+    assert (state.health, state.reasons) == ("unknown", ("its trial is under way: 0 of 0 s",))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "policy_inference_policy_nodes 0\n", "\x00not{ metrics", "policy_inference_info 1\n"],
+)
+def test_robot_without_data_is_unknown(web: Web, text: str) -> None:
+    states = judge_fleet(read_robots({"a": web.robot("/a", text)}), policy="walk@1.3.0")
+    assert [state.health for state in states] == ["unknown"]
+
+
+def test_robot_that_does_not_answer_is_unknown_and_the_others_are_shown(web: Web) -> None:
+    urls = {
+        "a": web.robot("/a", metrics()),
+        "b": f"{web.url}/b",
+        "c": "",
+        "d": "file:///etc/passwd",
+    }
+    states = judge_fleet(read_robots(urls))
+    assert [state.health for state in states] == ["healthy", "unknown", "unknown", "unknown"]
+    assert "status 404" in states[1].reasons[0]
+    assert "expected a URL of http" in states[3].reasons[0]
+
+
+def test_endless_answer_ends(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "_LARGEST_BYTES", 1000)
+    (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics() * 100)}))
+    assert state.health == "unknown"
+
+
+def test_alerts_judge_where_there_is_prometheus(web: Web) -> None:
+    both = metrics("a", latched=0) + metrics("b", level=1)
+    reading = read_prometheus(web.prometheus(both, [alert()]))
+    a, b = judge_fleet(reading)
+    assert (a.health, a.reasons) == ("bad", ("AnAlert: it limps",))
+    assert a.since_s == pytest.approx(1795341600.0)
+    assert (b.health, b.reasons) == ("healthy", ())
+
+
+def test_alert_that_is_pending_is_no_verdict_and_one_that_informs_is_none_at_all(web: Web) -> None:
+    for given, health in ((alert("pending"), "unknown"), (alert(severity="info"), "healthy")):
+        (state,) = judge_fleet(read_prometheus(web.prometheus(metrics(), [given])))
+        assert state.health == health
+
+
+@pytest.mark.parametrize(("alerts", "health"), [(None, "ok"), ([], "unknown"), ([], "err")])
+def test_without_rules_that_work_nobody_is_healthy(
+    web: Web, alerts: list[dict[str, Any]] | None, health: str
+) -> None:
+    (state,) = judge_fleet(read_prometheus(web.prometheus(metrics(), alerts, health=health)))
+    assert state.health == "unknown"
+
+
+def test_robot_that_reported_before_and_is_silent_is_unknown(web: Web) -> None:
+    url = web.prometheus(metrics("a"), [], seen=metrics("a") + metrics("b"))
+    states = judge_fleet(read_prometheus(url, ["c"]))
+    assert [(one.robot, one.health) for one in states] == [
+        ("a", "healthy"),
+        ("b", "unknown"),
+        ("c", "unknown"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"<html>", b"[]", b'{"status": "success"}', b'{"status": "error", "error": "x"}'],
+)
+def test_server_that_is_no_prometheus_is_an_error(web: Web, answer: bytes) -> None:
+    web.answers["/api/v1/query"] = lambda _: answer
+    with pytest.raises(NoAnswerError, match=web.url):
+        read_prometheus(web.url)
+
+
+def test_other_version_or_too_little_time_in_run_is_no_proof(web: Web) -> None:
+    reading = read_robots({"a": web.robot("/a", metrics())})
+    for wanted, health in (
+        ({"policy": "walk@1.3.0", "run_s": 30.0}, "healthy"),
+        ({"policy": "walk@1.4.0"}, "unknown"),
+        ({"run_s": 31.0}, "unknown"),
+    ):
+        (state,) = judge_fleet(reading, **wanted)
+        assert state.health == health
+
+
+def test_worst_robot_is_the_health_of_the_fleet_and_no_robot_is_unknown(web: Web) -> None:
+    urls = {name: web.robot(f"/{name}", metrics(name)) for name in "ab"}
+    assert worst(judge_fleet(read_robots(urls))) == "healthy"
+    urls["c"] = ""
+    assert worst(judge_fleet(read_robots(urls))) == "unknown"
+    urls["d"] = web.robot("/d", metrics("d", up=0))
+    assert worst(judge_fleet(read_robots(urls))) == "bad"
+    assert worst([]) == "unknown"
+
+
+@pytest.fixture
+def inventory(web: Web, tmp_path: Path) -> Path:
+    """Robots a and b, of which b has a fault, in two waves."""
+    file = tmp_path / "robots.yml"
+    a, b = web.robot("/a", metrics("a")), web.robot("/b", metrics("b", latched=1))
+    file.write_text(
+        "all:\n  children:\n"
+        f"    wave_1: {{hosts: {{a: {{metrics_url: '{a}'}}}}}}\n"
+        f"    wave_2: {{hosts: {{b: {{metrics_url: '{b}'}}}}}}\n",
+        "utf-8",
+    )
+    return file
+
+
+def test_inventory_is_read_by_group(inventory: Path) -> None:
+    assert [*read_inventory(inventory)] == ["a", "b"]
+    assert [*read_inventory(inventory, "wave_2")] == ["b"]
+    assert [*read_inventory(inventory, "a")] == ["a"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "all: 3", "all: {hosts: {}}", "all: {children: [a]}"])
+def test_inventory_without_hosts_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "robots.yml"
+    file.write_text(text, "utf-8")
+    with pytest.raises(ToolError, match=r"robots\.yml"):
+        read_inventory(file)
+
+
+def test_exit_status_says_healthy_bad_or_not_enough_data(
+    inventory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fleet", "status", "--inventory", str(inventory)]
+    assert main([*command, "--limit", "wave_1"]) == 0
+    assert main([*command, "--limit", "wave_2"]) == 1
+    assert main([*command, "--limit", "wave_1", "--run-s", "60", "--wait-s", "0.1"]) == 2
+    assert main(["fleet", "status", "--prometheus", "http://127.0.0.1:9"]) == 2
+    assert "holds a fault" in capsys.readouterr().out
+
+
+def test_fleet_is_shown_as_table_json_and_page(
+    inventory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "fleet.html"
+    command = ["fleet", "status", "--inventory", str(inventory), "--html", str(page)]
+    assert main(command) == 1
+    head, a, b = capsys.readouterr().out.splitlines()
+    assert head.split() == ["robot", "runs", "stage", "health", "since", "RUN", "reasons"]
+    assert a.split()[:4] == ["a", "walk@1.3.0", "production", "healthy"]
+    assert b.split()[:4] == ["b", "walk@1.3.0", "production", "bad"]
+    assert page.read_text("utf-8").count('class="card') == 3
+    main([*command, "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert (found["health"], [robot["robot"] for robot in found["robots"]]) == ("bad", ["a", "b"])
+
+
+def test_without_a_source_the_command_says_what_it_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["fleet", "status"]) == 1

@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Lines of the record of trials, written so that a power cut leaves each whole or not there.
+
+One process appends at a time, to a file that is there: the node's user needs no right to make files
+beside the installed versions.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+
+from policy_inference.safe_files import open_regular
+
+RECORD = "trials.jsonl"
+"""Name of the file beside the versions of a bundle."""
+_LOCKED_WITHIN_S = 2.0
+
+
+class TrialEvent(str, Enum):
+    """What the record has lines of."""
+
+    BEGUN = "begun"
+    RUN_BEGAN = "run_began"
+    RUN_ENDED = "run_ended"
+    GATE_BROKE = "gate_broke"
+    CUT = "cut"
+    PASSED = "passed"
+    KEPT = "kept"
+    ENDED = "ended"
+    ROLLED_BACK = "rolled_back"
+    """The version before runs again on the node."""
+    ALLOWED = "allowed"
+    """A newer order takes the mark off a version that failed."""
+
+
+def append_event(file: Path, number: int, event: TrialEvent, **values: object) -> None:
+    """Append an event of a trial to a record that is there, and wait until it is on the disk.
+
+    Args:
+        file: The record.
+        number: Of the trial.
+        event: What happened.
+        values: More of the line, as JSON has it.
+
+    Raises:
+        OSError: It cannot be written; the record is as it was.
+    """
+    line = _line(number, event, values)
+    with _locked(file) as handle:
+        end = _end_of_lines(handle)
+        try:
+            os.ftruncate(handle, end)
+            _write(handle, line)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, end)
+            raise
+
+
+def _line(number: int, event: TrialEvent, values: Mapping[str, object]) -> bytes:
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    entry = {"trial": number, "event": event.value, "time": now, **values}
+    return json.dumps(entry, allow_nan=False).encode() + b"\n"
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    """Open a record alone; never the target of a link, since the installer may be root."""
+    handle = open_regular(file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
+    try:
+        ends_s = time.monotonic() + _LOCKED_WITHIN_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > ends_s:
+                    raise
+                time.sleep(0.01)
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _end_of_lines(handle: int) -> int:
+    """Return the size of the record without a line that was cut off."""
+    size = os.fstat(handle).st_size
+    block = 1 << 16
+    while size:
+        start = max(0, size - block)
+        if (at := os.pread(handle, size - start, start).rfind(b"\n")) >= 0:
+            return start + at + 1
+        size = start
+    return 0
+
+
+def _write(handle: int, line: bytes) -> None:
+    while line:
+        line = line[os.write(handle, line) :]
+    os.fsync(handle)
+
+
+def this_process() -> str:
+    """Return what no other process is, on this machine and since it was started: boot, id, start.
+
+    A process that is started later with the same id has another start.
+    """
+    return _process(os.getpid())
+
+
+def is_alive(process: str) -> bool:
+    """Return whether a process is there, named as by `this_process`."""
+    _, _, rest = process.partition(" ")
+    pid = rest.partition(" ")[0]
+    try:
+        return pid.isdecimal() and _process(int(pid)) == process
+    except OSError:
+        return False
+
+
+def _process(pid: int) -> str:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    # The name, in brackets, may have anything in it; the start is the 20th field after it.
+    fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+    if fields[0] in "ZX":  # it was killed, and its parent has not asked for its status yet
+        raise ProcessLookupError(pid)
+    return f"{boot} {pid} {fields[19]}"

@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The record of the trials of a bundle: `ROOT/NAME/trials.jsonl`, a line of JSON per event.
+
+Lines are only ever appended, each synced to the disk before anything depends on it. The link
+`current` stays on the version before until a trial is kept, so nothing has to be undone when a
+trial fails, whatever moment the power is cut at. A RUN that began and did not end in the record,
+of a process that is no longer there, is a trial that was cut: it has failed.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.contract import NAME
+from policy_inference.bundle.store import store_root
+from policy_inference.core.trial.journal import (
+    RECORD,
+    TrialEvent,
+    append_event,
+    is_alive,
+    this_process,
+)
+from policy_inference.core.trial.settings import TrialSettings, recorded_settings
+from policy_inference.errors import BundleError, PolicyError
+from policy_inference.safe_files import read_at_most
+
+CUT = "the power was cut, or the node was killed, while the policy ran"
+_LARGEST_BYTES = 1 << 24
+_LEAST_ROOM_BYTES = 1 << 20
+"""Below this the record takes no RUN that begins, so that its end still has room."""
+
+
+class TrialState(str, Enum):
+    """Where a trial has come to."""
+
+    OPEN = "open"
+    """The version runs, as far as its gates and its time allow."""
+    PASSED = "passed"
+    """The time is used up and no gate broke; RUN is refused until the version is kept."""
+    FAILED = "failed"
+    """A gate broke, or the power was cut during RUN; the version is marked bad."""
+    KEPT = "kept"
+    """The version is the one in use."""
+    ENDED = "ended"
+    """It was ended by a person or by the activation of another version."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionTrial:
+    """A trial as its record has it.
+
+    Attributes:
+        file: The record.
+        number: Of the trial in the record, from 1.
+        version: On trial.
+        version_before: In use when it began: the way back.
+        settings: What was asked for.
+        bundle_sha256, trial_sha256: Of the `policy.yaml` and of the `trial.yaml`.
+        state: Where it has come to.
+        reason: Why it failed or ended, in words.
+        gate: That broke; empty where none did.
+        value, limit: Of that gate.
+        counts: Totals of RUN so far: `run_time_s`, `ticks`, `hold_ticks`, `missed_ticks`, `falls`,
+            `latched_faults`.
+        runner: The process in which the policy runs; None between runs.
+        is_bad: Whether the version is marked bad.
+        is_recorded: Whether a line of the record says so; else it follows from a RUN that was cut.
+        begun_time, changed_time: Of the wall clock, ISO 8601 in UTC; nothing is decided by them.
+    """
+
+    file: Path
+    number: int
+    version: str
+    version_before: str
+    settings: TrialSettings
+    bundle_sha256: str
+    trial_sha256: str
+    state: TrialState = TrialState.OPEN
+    reason: str = ""
+    gate: str = ""
+    value: float = 0.0
+    limit: float = 0.0
+    counts: Mapping[str, float] = field(default_factory=dict)
+    runner: str | None = None
+    is_bad: bool = False
+    is_recorded: bool = True
+    begun_time: str
+    changed_time: str
+
+    @property
+    def name(self) -> str:
+        """Name of the bundle."""
+        return self.file.parent.name
+
+    @property
+    def run_time_s(self) -> float:
+        """RUN time so far, at the end of the last RUN."""
+        return self.counts.get("run_time_s", 0.0)
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether nodes take this version for the bundle's name."""
+        return self.state in (TrialState.OPEN, TrialState.PASSED)
+
+    def __str__(self) -> str:
+        """Return e.g. ``lite3_walk 1.3.0``."""
+        return f"{self.name} {self.version}"
+
+
+def trials_of(model: Path) -> list[VersionTrial]:
+    """Return the trials of the bundle in `ROOT/NAME`, in their order; a cut one has failed.
+
+    A line that was cut off at the end of the record is left out, since nothing depended on it yet.
+    A line in its middle that cannot be read ends the trial that it belongs to.
+
+    Raises:
+        PolicyError: The record cannot be read.
+    """
+    file = model / RECORD
+    try:
+        content = read_at_most(file, _LARGEST_BYTES)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise PolicyError(
+            f"{error.filename or file}: expected the record of trials, found: "
+            f"{error.strerror}; let this user read it"
+        ) from error
+    found = dict[int, VersionTrial]()
+    last = 0
+    for at, line in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            event = json.loads(line)
+            last = int(event["trial"])
+            found[last] = _after(found.get(last), event, file)
+        except (ValueError, KeyError, TypeError, RecursionError, BundleError):
+            if last in found:
+                found[last] = _failed(found[last], f"{file}: line {at} cannot be read")
+    return [
+        replace(_failed(trial, CUT), is_recorded=False)
+        if trial.state is TrialState.OPEN and trial.runner and not is_alive(trial.runner)
+        else trial
+        for trial in found.values()
+    ]
+
+
+def _failed(trial: VersionTrial, reason: str) -> VersionTrial:
+    if trial.state not in (TrialState.OPEN, TrialState.PASSED):
+        return trial
+    return replace(trial, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)
+
+
+def _after(trial: VersionTrial | None, event: Mapping[str, Any], file: Path) -> VersionTrial:
+    """Return a trial after an event of it."""
+    what, moment = TrialEvent(event["event"]), str(event["time"])
+    if trial is None:
+        if what is not TrialEvent.BEGUN:
+            raise ValueError(what)
+        return VersionTrial(
+            file=file,
+            number=event["trial"],
+            version=str(event["version"]),
+            version_before=str(event["version_before"]),
+            settings=recorded_settings(event["settings"], file),
+            bundle_sha256=str(event["bundle_sha256"]),
+            trial_sha256=str(event["trial_sha256"]),
+            begun_time=moment,
+            changed_time=moment,
+        )
+    counts = {key: float(value) for key, value in event.get("counts", {}).items()}
+    trial = replace(
+        trial, changed_time=moment, counts=counts or trial.counts, runner=event.get("runner")
+    )
+    if what is TrialEvent.ALLOWED:
+        return replace(trial, is_bad=False)
+    if what is TrialEvent.KEPT and trial.state in (TrialState.PASSED, TrialState.KEPT):
+        return replace(trial, state=TrialState.KEPT)
+    # What comes late from a node whose trial was ended meanwhile changes nothing any more.
+    if trial.state is TrialState.OPEN and what in (TrialEvent.GATE_BROKE, TrialEvent.CUT):
+        return replace(
+            _failed(trial, str(event["reason"])),
+            gate=str(event.get("gate", "")),
+            value=float(event.get("value", 0.0)),
+            limit=float(event.get("limit", 0.0)),
+        )
+    if trial.state is TrialState.OPEN and what is TrialEvent.PASSED:
+        return replace(trial, state=TrialState.PASSED)
+    if trial.is_in_use and what is TrialEvent.ENDED:
+        return replace(trial, state=TrialState.ENDED, reason=str(event["reason"]))
+    return trial
+
+
+def newest_trial(model: Path) -> VersionTrial | None:
+    """Return the trial that decides about the bundle in `ROOT/NAME`; None without any.
+
+    Raises:
+        PolicyError: As `trials_of`.
+    """
+    return next(reversed(trials_of(model)), None)
+
+
+def bad_trial(model: Path, version: str) -> VersionTrial | None:
+    """Return the trial for which a version is marked bad; None where it is not.
+
+    Raises:
+        PolicyError: As `trials_of`.
+    """
+    tried = [trial for trial in trials_of(model) if trial.version == version]
+    return tried[-1] if tried and tried[-1].is_bad else None
+
+
+def trial_of_bundle(bundle: str) -> VersionTrial | None:
+    """Return the newest trial of what a node is asked to run; None without one.
+
+    Args:
+        bundle: NAME or NAME@VERSION; a path has no trial.
+
+    Raises:
+        PolicyError: As `trials_of`; or that version is marked bad.
+    """
+    name, _, version = bundle.partition("@")
+    if os.sep in bundle or not re.fullmatch(NAME, name) or Path(bundle).exists():
+        return None
+    model = store_root() / name
+    newest = newest_trial(model)
+    if not version or newest is None:
+        return newest
+    if bad := bad_trial(model, version):
+        raise PolicyError(
+            f"bundle: expected a version that did not fail its trial, found {bad}: {bad.reason}; "
+            f"`model_tools activate {name} {version} --again` allows it again"
+        )
+    return newest if newest.version == version else None
+
+
+def begin_run(trial: VersionTrial) -> None:
+    """Record that the policy runs in this process.
+
+    Raises:
+        OSError: It cannot be written, or there is too little room for what follows.
+    """
+    disk = os.statvfs(trial.file)
+    if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(trial.file))
+    append_event(trial.file, trial.number, TrialEvent.RUN_BEGAN, runner=this_process())

@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A version on trial in a node: judged in each tick, stopped at its gates, replaced afterwards.
+
+The first gate that breaks latches the fault `trial`. The version before is then loaded as by
+`~/load`, while the robot is in DAMP, and `~/stand` is refused until it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+from policy_msgs.msg import TrialStatus
+
+from policy_inference.core.trial.journal import TrialEvent, this_process
+from policy_inference.core.trial.record import TrialState, VersionTrial, trial_of_bundle
+from policy_inference.core.trial.running import RunningTrial
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import JointTargets
+from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.temperatures import Temperatures
+from policy_inference.nodes.tick_observer import Prepared
+
+if TYPE_CHECKING:  # which makes one of these
+    from policy_inference.nodes.policy_node import PolicyNode
+
+
+class PreparedTrial(Prepared):
+    """The trial of a policy that has not taken over yet."""
+
+    def __init__(self, policy: OpenedPolicy[Any], *, simulated_time: bool) -> None:
+        """Make what judges a policy on trial.
+
+        Args:
+            policy: It, or one that is not on trial.
+            simulated_time: Whether its ticks go by simulated time.
+        """
+        trial = policy.request.trial
+        self.newest: VersionTrial | None = trial or _newest_trial(policy.request.bundle)
+        self.running: RunningTrial | None = None
+        if trial is not None:
+            self.running = RunningTrial(
+                trial,
+                policy.bundle.contract,
+                policy.controller,
+                policy.latency,
+                policy.limits,
+                simulated_time=simulated_time,
+            )
+
+    def abandon(self) -> None:
+        """End without a trace: the policy does not take over."""
+        if self.running is not None:
+            self.running.close()
+
+
+def _newest_trial(bundle: str) -> VersionTrial | None:
+    """Return the trial of another version of a bundle, to report on."""
+    try:
+        return trial_of_bundle(bundle)
+    except PolicyError:
+        return None
+
+
+class NodeTrial:
+    """Judges the ticks of a node whose policy is on trial; of another one it only reports."""
+
+    def __init__(self, node: PolicyNode[Any], policy: OpenedPolicy[Any]) -> None:
+        """Judge this policy from the next tick on."""
+        self._node = node
+        self._simulated_time = bool(node.get_parameter("use_sim_time").value)
+        self._temperatures = Temperatures(node)
+        self._back_problem, self._going_back = "", False
+        self._use(self.prepared(policy))
+
+    def prepared(self, policy: OpenedPolicy[Any]) -> PreparedTrial:
+        """Return the trial of another policy."""
+        return PreparedTrial(policy, simulated_time=self._simulated_time)
+
+    def follow(self, policy: OpenedPolicy[Any], prepared: PreparedTrial) -> Callable[[], object]:
+        """Judge another policy from now on; return what ends the trial of the one before."""
+        before, contract = self._running, policy.bundle.contract
+        self._use(prepared)
+        if before is None:
+            return _nothing
+        trial = before.trial
+        if trial.state is TrialState.FAILED and trial.name == contract.name:
+            before.writer.put(trial, TrialEvent.ROLLED_BACK, version=contract.version)
+            self._newest = self._newest or trial
+        return before.close
+
+    def _use(self, prepared: PreparedTrial) -> None:
+        self._running: RunningTrial | None = prepared.running
+        self._newest: VersionTrial | None = prepared.newest
+
+    @property
+    def _trial(self) -> VersionTrial | None:
+        return self._newest if self._running is None else self._running.trial
+
+    @property
+    def problem(self) -> str:
+        """Which version failed its trial, or why its record cannot be written; or empty."""
+        trial, found = self._trial, list[str]()
+        if trial is not None and trial.state is TrialState.FAILED:
+            found.append(f"{trial} failed its trial: {trial.reason}")
+        if self._running is not None:
+            found += [self._running.writer.problem, self._back_problem]
+        return "; ".join(filter(None, found))
+
+    def diagnostics(self) -> Mapping[str, str]:
+        """Return state, time and figures of the trial."""
+        trial, running = self._trial, self._running
+        if trial is None:
+            return {}
+        known = {"trial.version": trial.version, "trial.state": trial.state.value}
+        if running is None:
+            return known
+        limits = trial.settings.judged
+        return {
+            **known,
+            "trial.run_time_s": f"{running.judge.run_time_s:.1f}",
+            **{
+                f"trial.{name}": f"{value:.4g} of {limits[name].limit:g}"
+                for name, value in running.judge.figures.items()
+            },
+        }
+
+    def status(self) -> list[TrialStatus]:
+        """Return the newest trial of the bundle for the status; nothing where there is none."""
+        trial, running = self._trial, self._running
+        if trial is None:
+            return []
+        return [
+            TrialStatus(
+                version=trial.version,
+                version_before=trial.version_before,
+                state=trial.state.value,
+                reason=trial.reason,
+                run_time_s=running.judge.run_time_s if running else trial.run_time_s,
+                run_time_limit_s=trial.settings.run_time_s,
+                gate=trial.gate,
+                value=trial.value,
+                limit=trial.limit,
+            )
+        ]
+
+    def refusals(self, *, run: bool) -> list[str]:
+        """Return the reasons of the trial to refuse `stand`, or `run`.
+
+        A version whose trial has failed or was ended is replaced first: that begins here if it has
+        not begun.
+        """
+        if self._running is None:
+            return []
+        try:
+            trial = self._running.refresh()
+        except PolicyError as error:
+            return [str(error)]
+        if trial.state in (TrialState.FAILED, TrialState.ENDED):
+            self._go_back(self._running)
+            why = self._back_problem or "that takes a moment: ask again"
+            what = "failed its trial" if trial.state is TrialState.FAILED else "is not on trial"
+            return [f"{trial} {what} ({trial.reason}); the version in use is loaded first; {why}"]
+        if run and trial.state is TrialState.PASSED:
+            return [
+                f"the trial of {trial} has ended, no gate broke; `model_tools trial keep "
+                f"{trial.name}` keeps the version, `model_tools trial end {trial.name}` goes back"
+            ]
+        if run and trial.runner not in (None, this_process()):
+            return [f"another process runs {trial} (process {trial.runner.split()[1]})"]
+        return []
+
+    def run(self) -> AbstractContextManager[None]:
+        """Return what has a RUN recorded before it begins, which is granted or refused within."""
+        return nullcontext() if self._running is None else self._running.run()
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """Judge a tick, on the control thread; it may end the run."""
+        if self._running is not None:
+            self._running.tick(tick.now_ns, tick.missed, sent)
+
+    def start(self) -> None:
+        """Nothing is to be restarted: the trial goes on where it was."""
+
+    def watch(self) -> None:
+        """A tick that failed is seen by the next one."""
+
+    def log(self) -> None:
+        """Look at the temperature, and at whether another version has to run; between ticks."""
+        running = self._running
+        if running is None:
+            return
+        telemetry = self._node.reporter.telemetry
+        running.judge.temperature_c = self._temperatures.highest_c(telemetry)
+        if running.trial.state is TrialState.FAILED and not self._back_problem:
+            self._go_back(running)
+
+    def _go_back(self, running: RunningTrial) -> None:
+        """Have the version in use loaded, unless that has begun."""
+        trial, writer = running.trial, running.writer
+        if self._going_back:
+            return
+        if writer.is_idle:
+            bundle = trial.name
+        elif writer.problem:  # by its own name, since the record does not have the reason yet
+            bundle = f"{trial.name}@{trial.version_before}"
+        else:
+            return
+        self._going_back = True
+        self._node.load_by_itself(bundle, self._went_back)
+
+    def _went_back(self, problem: str) -> None:
+        self._back_problem, self._going_back = problem, False
+
+    def stop(self) -> None:
+        """Have the end of a run written; after the last tick."""
+        if self._running is not None:
+            self._running.end_run()
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether its thread could not be ended, because it hangs in the disk."""
+        return self._running is not None and self._running.writer.left_behind
+
+    def close(self) -> None:
+        """End the thread, and destroy what was created."""
+        self._temperatures.close()
+        if self._running is not None:
+            self._running.close()
+
+
+def _nothing() -> None:
+    """The policy before was not on trial."""

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A run whose trial has had its time ends without a fall."""
+
+from itertools import pairwise
+
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.trial.ending import RunEnding
+from policy_inference.interfaces import Mode
+
+from ..contracts import DEFAULT
+from ..robots import Robot
+
+
+def ending_of(robot: Robot) -> RunEnding:
+    limits = limits_in_force(robot.contract, StricterLimits())
+    return RunEnding(robot.contract, robot.controller, limits)
+
+
+def test_walking_robot_slows_down_rests_and_stands() -> None:
+    robot = Robot().run()
+    ending, commands = ending_of(robot), list[float]()
+    while robot.is_in(Mode.RUN):
+        robot.controller.command.set((0.8, 0.0, 0.0), robot.now_ns)
+        robot.tick()
+        commands.append(float(robot.controller.state["velocity_command"][0]))
+        ending.tick(robot.now_ns)
+    assert robot.is_in(Mode.STAND)
+    # A ramp of 0.5 s and 1 s at rest, at 50 Hz.
+    assert len(commands) == 76
+    assert commands[0] == 0.8
+    assert commands[26:] == [0.0] * 50
+    steps = [before - after for before, after in pairwise(commands)]
+    assert max(steps) < 0.04
+    ending.ended()
+    assert not robot.controller.command.fading or commands[-1] == 0.0
+    robot.controller.command.set((0.8, 0.0, 0.0), robot.now_ns)
+    robot.tick()
+    assert robot.controller.state["velocity_command"][0] == 0.8
+
+
+def test_robot_that_may_not_stand_damps_after_a_while() -> None:
+    robot = Robot().run()
+    ending, ticks = ending_of(robot), 0
+    far = (DEFAULT[0] + 1.7, *DEFAULT[1:])  # beyond the limit of 1.5 rad
+    while robot.is_in(Mode.RUN):
+        robot.tick(joint_pos=far)
+        ending.tick(robot.now_ns)
+        ticks += 1
+    assert robot.is_in(Mode.DAMP)
+    assert robot.reason == "the RUN time of the trial is used up"
+    assert 170 < ticks < 180
+
+
+def test_arm_holds_what_is_measured_at_once() -> None:
+    robot = Robot(
+        {
+            "safety": {"on_fault": "hold_measured"},
+            "velocity_command": None,
+            "observations": {"obs": {"terms": [{"term": "joint_pos_rel"}]}},
+        }
+    )
+    robot.tick()
+    robot.controller.damp()
+    robot.run()
+    ending = ending_of(robot)
+    robot.tick()
+    ending.tick(robot.now_ns)
+    assert robot.is_in(Mode.DAMP)
+    assert not robot.controller.snapshot().latched

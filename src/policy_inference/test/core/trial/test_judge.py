@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Each gate breaks at its limit, after its time, and at nothing else."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from policy_inference.core.guard import Rule
+from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.trial.judge import BrokenGate, TrialJudge
+from policy_inference.core.trial.settings import TrialGate, TrialGates, TrialSettings
+from policy_inference.interfaces import JointTargets, Mode
+
+from ..contracts import DEFAULT, quat_xyzw
+from ..robots import PERIOD_NS, Robot
+
+NO_GATES: Mapping[str, None] = {
+    "falls": None,
+    "latched_faults": None,
+    "hold_share": None,
+    "tilt_rad": None,
+    "tracking_error_rad": None,
+    "torque_share": None,
+    "latency_share": None,
+    "missed_ticks_share": None,
+    "temperature_c": None,
+}
+
+
+class Tried(Robot):
+    """A robot whose ticks are judged by one gate, if any."""
+
+    def __init__(
+        self,
+        gate: str = "",
+        limit: float = 0.0,
+        after_s: float = 0.0,
+        *,
+        counts: Mapping[str, float] | None = None,
+        simulated_time: bool = False,
+    ) -> None:
+        super().__init__()
+        chosen = {gate: TrialGate(limit=limit, after_s=after_s)} if gate else {}
+        self.latency = LatencyWindow()
+        self.judge = TrialJudge(
+            TrialSettings(run_time_s=10.0, gates=TrialGates(**{**NO_GATES, **chosen})),
+            self.contract,
+            self.controller,
+            self.latency,
+            counts or {},
+            simulated_time=simulated_time,
+        )
+        self.missed, self.duration_ns = 0, 1_000_000
+        self.broken: BrokenGate | None = None
+
+    def tick(self, *args: object, **given: object) -> object:  # type: ignore[override]
+        found = super().tick(*args, **given)  # type: ignore[arg-type]
+        sent = JointTargets(3)
+        if found is not None:
+            for name in ("position", "velocity", "effort", "stiffness", "damping"):
+                getattr(sent, name)[:] = getattr(found, name)
+        self.latency.add(self.duration_ns)
+        self.broken = self.broken or self.judge.tick(self.now_ns, self.missed, sent)
+        return found
+
+
+def test_only_run_time_counts() -> None:
+    robot = Tried()
+    robot.stand()
+    assert robot.judge.run_time_s == 0.0
+    robot.controller.run()
+    for _ in range(51):
+        robot.tick()
+    assert robot.judge.run_time_s == pytest.approx(50 * PERIOD_NS * 1e-9)
+    robot.controller.damp()
+    for _ in range(10):
+        robot.tick()
+    assert robot.judge.run_time_s == pytest.approx(1.0)
+    assert not robot.judge.running
+
+
+def test_time_of_earlier_runs_counts() -> None:
+    robot = Tried(counts={"run_time_s": 9.99, "ticks": 500})
+    robot.run(2)
+    assert robot.judge.time_is_up
+    assert robot.judge.counts["ticks"] == 502
+
+
+def test_good_run_breaks_nothing() -> None:
+    robot = Robot().run()
+    judge = TrialJudge(
+        TrialSettings(run_time_s=10.0),
+        robot.contract,
+        robot.controller,
+        LatencyWindow(),
+        {},
+        simulated_time=True,
+    )
+    for _ in range(1000):
+        robot.tick()
+        assert judge.tick(robot.now_ns, 0, robot.controller.latest_run.targets) is None
+
+
+def test_tilt_breaks_its_gate_at_once() -> None:
+    robot = Tried("tilt_rad", 0.3)
+    robot.run(5)
+    robot.tick(quat_xyzw=quat_xyzw(0.0, 0.29, 0.0))
+    assert robot.broken is None
+    robot.tick(quat_xyzw=quat_xyzw(0.0, 0.31, 0.0))
+    assert str(robot.broken) == "tilt_rad 0.31, limit 0.3"
+
+
+def test_gate_is_not_judged_before_its_time() -> None:
+    robot = Tried("tilt_rad", 0.3, after_s=0.5)
+    robot.run(20)
+    robot.tick(quat_xyzw=quat_xyzw(0.0, 0.4, 0.0))
+    assert robot.broken is None
+    for _ in range(10):
+        robot.tick()
+    assert robot.broken is not None
+
+
+def test_standing_robot_is_not_judged() -> None:
+    robot = Tried("tilt_rad", 0.3)
+    robot.stand()
+    robot.tick(quat_xyzw=quat_xyzw(0.0, 0.4, 0.0))
+    assert robot.broken is None
+
+
+@pytest.mark.parametrize(("gate", "counted"), [("falls", 1), ("latched_faults", 1)])
+def test_fall_counts_once(gate: str, counted: int) -> None:
+    robot = Tried(gate)
+    robot.run(5)
+    for _ in range(5):
+        robot.tick(quat_xyzw=quat_xyzw(0.0, 1.2, 0.0))
+    assert robot.controller.mode is Mode.DAMP
+    assert robot.broken is not None
+    assert robot.broken.value == counted
+    assert "attitude: tilt 1.20 rad" in str(robot.broken)
+    assert (robot.judge.counts["falls"], robot.judge.counts["latched_faults"]) == (1, 1)
+
+
+def test_fault_that_is_no_fall_is_no_fall() -> None:
+    robot = Tried("falls")
+    robot.run(5)
+    robot.controller.fault(Rule.INTERNAL, "an error")
+    robot.tick()
+    assert robot.broken is None
+    assert robot.judge.counts["latched_faults"] == 1
+
+
+def test_estop_is_not_the_fault_of_the_policy() -> None:
+    robot = Tried("latched_faults")
+    robot.run(5)
+    robot.controller.estop("by a person")
+    for _ in range(3):
+        robot.tick()
+    assert robot.broken is None
+
+
+def test_fault_before_the_run_does_not_count() -> None:
+    robot = Tried("latched_faults")
+    robot.stand()
+    robot.tick(quat_xyzw=quat_xyzw(0.0, 1.2, 0.0))
+    assert robot.controller.mode is Mode.DAMP
+    robot.tick()
+    assert robot.broken is None
+
+
+def test_hold_counts_as_its_share() -> None:
+    robot = Tried("hold_share", 0.2)
+    robot.run(9)
+    for _ in range(5):
+        robot.tick(silent=("joint_states", "imu/data"))
+    held = robot.judge.counts["hold_ticks"]
+    assert 0 < held <= 4
+    assert (robot.broken is not None) == (held / robot.judge.counts["ticks"] > 0.2)
+    assert robot.judge.run_time_s > 0.2
+
+
+def test_missed_ticks_count_as_their_share() -> None:
+    robot = Tried("missed_ticks_share", 0.1)
+    robot.run(20)
+    assert robot.broken is None
+    robot.missed = 3
+    robot.tick()
+    assert robot.broken is not None
+    assert robot.broken.value == pytest.approx(3 / 24)
+
+
+def test_joint_that_lags_breaks_the_tracking_error() -> None:
+    robot = Tried("tracking_error_rad", 0.3)
+    robot.run(5)
+    lagging = (DEFAULT[0], DEFAULT[1] + 0.5, DEFAULT[2])
+    for _ in range(1000):
+        robot.tick(joint_pos=lagging)
+        if robot.broken:
+            break
+    assert robot.broken is not None
+    assert "(knee)" in str(robot.broken)
+    # 0.5 rad squared, filtered with 5 s, reach 0.3 rad squared after 2.2 s.
+    assert robot.judge.run_time_s == pytest.approx(2.2, abs=0.2)
+
+
+def test_torque_that_is_asked_for_breaks_its_share() -> None:
+    robot = Tried("torque_share", 0.5)
+    robot.run(5)
+    pressing = (DEFAULT[0] + 0.5, DEFAULT[1], DEFAULT[2])  # 30 N m/rad of 20 N m
+    for _ in range(1000):
+        robot.tick(joint_pos=pressing)
+        if robot.broken:
+            break
+    assert robot.broken is not None
+    assert "(hip)" in str(robot.broken)
+    assert robot.broken.value == pytest.approx(0.5, abs=0.01)
+
+
+def test_slow_ticks_break_the_latency_unless_time_is_simulated() -> None:
+    for simulated in (False, True):
+        robot = Tried("latency_share", 0.9, simulated_time=simulated)
+        robot.duration_ns = 19_000_000
+        robot.run(101)
+        assert (robot.broken is not None) == (not simulated)
+
+
+def test_heat_breaks_its_gate() -> None:
+    robot = Tried("temperature_c", 80.0)
+    robot.run(2)
+    assert robot.broken is None
+    robot.judge.temperature_c = 81.0
+    robot.tick()
+    assert str(robot.broken) == "temperature_c 81, limit 80"

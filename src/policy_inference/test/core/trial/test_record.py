@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The record of a trial: what a power cut leaves of it, and who decides."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from policy_inference.bundle.store import ROOT_VARIABLE
+from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.core.trial.record import (
+    CUT,
+    TrialState,
+    VersionTrial,
+    bad_trial,
+    begin_run,
+    newest_trial,
+    trial_of_bundle,
+    trials_of,
+)
+from policy_inference.core.trial.settings import TrialSettings
+from policy_inference.core.trial.writer import TrialWriter
+from policy_inference.errors import PolicyError, RefusedError
+
+BROKE = {"reason": "tilt_rad 0.6, limit 0.5", "gate": "tilt_rad", "value": 0.6, "limit": 0.5}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Record of a bundle whose version 1.1.0 is on trial."""
+    file = tmp_path / "walker" / RECORD
+    file.parent.mkdir()
+    file.touch()
+    begin(file, 1, "1.1.0")
+    return file
+
+
+def begin(file: Path, number: int, version: str) -> None:
+    append_event(
+        file,
+        number,
+        TrialEvent.BEGUN,
+        version=version,
+        version_before="1.0.0",
+        settings=dataclasses.asdict(TrialSettings(run_time_s=60.0)),
+        bundle_sha256="a" * 64,
+        trial_sha256="b" * 64,
+    )
+
+
+def newest(file: Path) -> VersionTrial:
+    found = newest_trial(file.parent)
+    assert found is not None
+    return found
+
+
+def test_without_a_record_there_is_no_trial(tmp_path: Path) -> None:
+    assert newest_trial(tmp_path / "walker") is None
+
+
+def test_trial_goes_from_begun_to_kept(file: Path) -> None:
+    assert newest(file).state is TrialState.OPEN
+    begin_run(newest(file))
+    assert newest(file).runner is not None
+    append_event(file, 1, TrialEvent.RUN_ENDED, counts={"run_time_s": 12.5})
+    assert (newest(file).runner, newest(file).run_time_s) == (None, 12.5)
+    append_event(file, 1, TrialEvent.PASSED, counts={"run_time_s": 60.0})
+    assert (newest(file).state, newest(file).is_in_use) == (TrialState.PASSED, True)
+    append_event(file, 1, TrialEvent.KEPT)
+    assert (newest(file).state, newest(file).is_in_use) == (TrialState.KEPT, False)
+
+
+def test_broken_gate_is_on_record_with_its_figures(file: Path) -> None:
+    append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
+    append_event(file, 1, TrialEvent.ROLLED_BACK, version="1.0.0")
+    trial = newest(file)
+    assert (trial.state, trial.is_bad, trial.is_in_use) == (TrialState.FAILED, True, False)
+    assert (trial.gate, trial.value, trial.limit) == ("tilt_rad", 0.6, 0.5)
+    assert bad_trial(file.parent, "1.1.0") == trial
+    append_event(file, 1, TrialEvent.ALLOWED)
+    assert bad_trial(file.parent, "1.1.0") is None
+
+
+def test_what_comes_late_from_an_ended_trial_changes_nothing(file: Path) -> None:
+    append_event(file, 1, TrialEvent.ENDED, reason="by a person")
+    begin(file, 2, "1.2.0")
+    append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
+    first, second = trials_of(file.parent)
+    assert (first.state, second.state) == (TrialState.ENDED, TrialState.OPEN)
+
+
+def test_line_that_was_cut_off_did_not_happen_and_does_no_harm(file: Path) -> None:
+    whole = file.read_bytes()
+    for at in range(1, 40):
+        file.write_bytes(whole + b'{"trial": 1, "event": "passed", "time": "2026"}\n'[:at])
+        assert newest(file).state is TrialState.OPEN
+        append_event(file, 1, TrialEvent.RUN_ENDED, counts={"run_time_s": 1.0})
+        assert newest(file).run_time_s == 1.0
+        assert len(file.read_bytes().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"\xff\xfe\n",
+        b"{}\n",
+        b"[]\n",
+        b'{"trial": 1}\n',
+        b'{"trial": 1, "event": "odd", "time": ""}\n',
+        b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"ticks": "x"}}\n',
+        b"[" * 5000 + b"\n",
+    ],
+)
+def test_line_that_cannot_be_read_ends_the_trial(file: Path, line: bytes) -> None:
+    with file.open("ab") as record:
+        record.write(line)
+    append_event(file, 1, TrialEvent.PASSED, counts={})
+    assert newest(file).state is TrialState.FAILED
+    assert "line 2 cannot be read" in newest(file).reason
+
+
+def test_run_of_a_process_that_was_killed_was_cut(file: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path\n"
+        "from policy_inference.core.trial.record import begin_run, newest_trial\n"
+        "begin_run(newest_trial(Path(sys.argv[1]))); print('began', flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(file.parent)], stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"began\n"
+        assert newest(file).state is TrialState.OPEN
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    trial = newest(file)
+    assert (trial.state, trial.reason, trial.is_recorded) == (TrialState.FAILED, CUT, False)
+
+
+def test_run_from_before_the_last_boot_was_cut(file: Path) -> None:
+    stat = Path(f"/proc/{os.getpid()}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+    for runner in (f"another-boot {os.getpid()} {stat}", f"x {os.getpid()}", "", "a b c"):
+        append_event(file, 1, TrialEvent.RUN_BEGAN, runner=runner)
+        wanted = TrialState.FAILED if runner else TrialState.OPEN
+        assert newest(file).state is wanted
+
+
+class TestWhatANodeTakes:
+    @pytest.fixture(autouse=True)
+    def store(self, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv(ROOT_VARIABLE, str(file.parents[1]))
+
+    def test_name_stands_for_the_trial(self, file: Path) -> None:
+        assert trial_of_bundle("walker") == newest(file)
+        assert trial_of_bundle("walker@1.1.0") == newest(file)
+        assert trial_of_bundle("walker@1.0.0") is None
+        assert trial_of_bundle("other") is None
+
+    def test_path_has_no_trial(self, file: Path) -> None:
+        assert trial_of_bundle(str(file.parent)) is None
+
+    def test_version_that_failed_is_refused_by_its_number(self, file: Path) -> None:
+        append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
+        with pytest.raises(PolicyError, match=r"walker 1.1.0: tilt_rad 0.6.*--again"):
+            trial_of_bundle("walker@1.1.0")
+
+    def test_record_that_cannot_be_read_is_an_error(self, file: Path) -> None:
+        file.unlink()
+        file.mkdir()
+        with pytest.raises(PolicyError, match="expected the record of trials"):
+            trial_of_bundle("walker")
+
+
+class TestWriter:
+    def test_run_is_on_record_when_it_is_granted(self, file: Path) -> None:
+        writer = TrialWriter()
+        writer.begin_run(newest(file))
+        assert newest(file).runner is not None
+        writer.put(newest(file), TrialEvent.RUN_ENDED, counts={"run_time_s": 2.0})
+        writer.close()
+        assert (newest(file).runner, newest(file).run_time_s) == (None, 2.0)
+        assert not writer.left_behind
+
+    def test_without_a_record_that_can_be_written_no_run_begins(self, file: Path) -> None:
+        trial, writer = newest(file), TrialWriter()
+        file.unlink()
+        with pytest.raises(RefusedError, match=r"RUN refused: .*No such file.*--node-user"):
+            writer.begin_run(trial)
+        writer.close()
+
+    def test_record_is_never_followed_through_a_link(self, file: Path, tmp_path: Path) -> None:
+        trial, writer, other = newest(file), TrialWriter(), tmp_path / "other"
+        file.rename(other)
+        file.symlink_to(other)
+        before = other.read_bytes()
+        with pytest.raises(RefusedError, match="RUN refused"):
+            writer.begin_run(trial)
+        writer.close()
+        assert other.read_bytes() == before
+
+    def test_full_disk_refuses_the_run_before_it_begins(
+        self, file: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before, writer = file.read_bytes(), TrialWriter()
+        full = os.statvfs_result((4096, 4096, 100, 10, 10, 10, 10, 10, 0, 255))
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "statvfs", lambda path: full)
+            with pytest.raises(RefusedError, match="No space left on device"):
+                writer.begin_run(newest(file))
+        assert file.read_bytes() == before
+        writer.close()

@@ -1,0 +1,338 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a robot's nodes report, as Prometheus reads it over HTTP."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from policy_msgs.msg import (
+    GuardCounter,
+    InputStatus,
+    PolicyStatus,
+    RobotStatus,
+    ShadowStatus,
+    TrialStatus,
+)
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import BatteryState
+
+from policy_inference.core.guard import Rule
+from policy_inference.errors import PolicyError
+from policy_inference.interfaces import Mode
+from policy_inference.nodes import qos
+from policy_inference.nodes.robot_metrics import RobotMetricsNode
+from policy_inference.nodes.status_metrics import RobotMetrics
+
+from .harness import DEADLINE_S
+
+pytestmark = pytest.mark.ros
+NODE = "/lite3_1/joint_policy_node"
+STALE_S = 2.0
+Samples = dict[tuple[str, ...], float]
+
+
+def samples_of(text: str) -> Samples:
+    """Return the samples by name and labels, less those of robot and node."""
+    return {
+        (
+            sample.name.removeprefix("policy_inference_"),
+            *(value for key, value in sample.labels.items() if key not in ("robot", "node")),
+        ): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+class Seen:
+    """The metrics of one robot with one policy node, without a node of their own."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.metrics = RobotMetrics("lite3_1", STALE_S, self.clock)
+        self.metrics.expect(NODE, PolicyStatus)
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self.metrics)
+
+    def status(self, wait_s: float = 0.0, **fields: Any) -> None:
+        self.clock.now_s += wait_s
+        self.metrics.take_status(NODE, PolicyStatus(**fields))
+
+    def text(self) -> str:
+        return bytes(generate_latest(self._registry)).decode()
+
+    def samples(self) -> Samples:
+        return samples_of(self.text())
+
+
+@pytest.fixture
+def seen() -> Seen:
+    return Seen()
+
+
+def test_it_says_what_runs(seen: Seen) -> None:
+    seen.status(
+        bundle_name="lite3_walk", bundle_version="1.2.0", bundle_sha256="ab" * 32, backend="onnx"
+    )
+    (labels,) = [
+        sample.labels
+        for family in text_string_to_metric_families(seen.text())
+        for sample in family.samples
+        if sample.name == "policy_inference_info"
+    ]
+    assert labels == {
+        "robot": "lite3_1",
+        "node": NODE,
+        "bundle": "lite3_walk",
+        "version": "1.2.0",
+        "sha256": "ab" * 32,
+        "backend": "onnx",
+    }
+
+
+def test_mode_is_one_of_a_set(seen: Seen) -> None:
+    seen.status(mode=Mode.HOLD, latched=True)
+    found = seen.samples()
+    assert {mode: found["mode", mode.name] for mode in Mode} == {
+        mode: float(mode is Mode.HOLD) for mode in Mode
+    }
+    assert found["latched",] == 1
+
+
+def test_rules_that_have_not_acted_are_counted_as_0(seen: Seen) -> None:
+    seen.status(guard_counters=[GuardCounter(name=rule.value) for rule in Rule])
+    found = seen.samples()
+    assert {rule: found["guard_total", rule.value] for rule in Rule} == dict.fromkeys(Rule, 0)
+
+
+def test_times_are_in_seconds_and_rates_in_hertz(seen: Seen) -> None:
+    seen.status(
+        rate_hz=50.0,
+        rate_reached_hz=49.5,
+        latency_p50_s=0.001,
+        latency_p99_s=0.002,
+        latency_max_s=0.003,
+        ticks=500,
+        ticks_missed=2,
+        inputs=[InputStatus(name="imu/data", age_s=math.inf), InputStatus(name="odom", ok=True)],
+    )
+    found = seen.samples()
+    assert (found["rate_asked_hertz",], found["rate_hertz",]) == (50.0, 49.5)
+    assert [found["latency_seconds", quantile] for quantile in ("0.5", "0.99", "1")] == [
+        0.001,
+        0.002,
+        0.003,
+    ]
+    assert (found["ticks_total",], found["ticks_missed_total",]) == (500, 2)
+    assert found["input_age_seconds", "imu/data"] == math.inf
+    assert (found["input_ok", "imu/data"], found["input_ok", "odom"]) == (0, 1)
+
+
+def test_without_a_tick_there_is_no_latency(seen: Seen) -> None:
+    seen.status()
+    assert not [key for key in seen.samples() if key[0] == "latency_seconds"]
+
+
+def test_time_in_each_mode_adds_up_and_no_silence_counts(seen: Seen) -> None:
+    seen.status(mode=Mode.RUN)
+    seen.status(0.2, mode=Mode.HOLD)
+    seen.status(0.3, mode=Mode.RUN)
+    seen.status(STALE_S + 1.0, mode=Mode.RUN)
+    found = seen.samples()
+    assert found["mode_seconds_total", "RUN"] == pytest.approx(0.2)
+    assert found["mode_seconds_total", "HOLD"] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("reported", [False, True])
+def test_a_silent_node_is_not_up_and_has_no_values(seen: Seen, reported: bool) -> None:
+    if reported:
+        seen.status(mode=Mode.RUN, rate_reached_hz=50.0)
+        assert seen.samples()["up",] == 1
+    seen.clock.now_s += STALE_S + 0.5
+    assert seen.samples() == {
+        ("policy_nodes",): 1,
+        ("up",): 0,
+        ("status_age_seconds",): STALE_S + 0.5 if reported else math.inf,
+    }
+
+
+def test_terms_that_drift_are_counted(seen: Seen) -> None:
+    seen.status()
+    for name in (f"{NODE}: policy", "/lite3_2/joint_policy_node: policy", "cpu"):
+        mine = name.startswith(NODE)
+        values = [KeyValue(key="drifted_terms", value="joint_vel, base_ang_vel" if mine else "x")]
+        status = DiagnosticStatus(level=DiagnosticStatus.WARN, name=name, values=values)
+        seen.metrics.take_diagnostics(DiagnosticArray(status=[status]))
+    found = seen.samples()
+    assert (found["drifted_terms",], found["diagnostics_level",]) == (2, 1)
+
+
+def test_chunks_are_shown_where_there_are_any(seen: Seen) -> None:
+    seen.status()
+    values = [KeyValue(key="chunk.rate_hz", value="7.5"), KeyValue(key="chunk.mode", value="x")]
+    status = DiagnosticStatus(name=f"{NODE}: policy", level=DiagnosticStatus.OK, values=values)
+    seen.metrics.take_diagnostics(DiagnosticArray(status=[status]))
+    assert seen.samples()["chunk_rate_hertz",] == 7.5
+
+
+def test_divergence_of_a_shadow_is_shown_per_joint(seen: Seen) -> None:
+    shadow = ShadowStatus(
+        bundle_version="1.4.0",
+        mode="followed",
+        compared=90,
+        skipped=10,
+        joints=["hip", "knee"],
+        mean=[0.01, 0.02],
+        rms=[0.02, 0.03],
+        max=[0.1, 0.2],
+        rms_steps=[0.5, 1.5],
+    )
+    seen.status(shadow=[shadow])
+    found = seen.samples()
+    assert (found["shadow_ticks_total", "compared"], found["shadow_ticks_total", "skipped"]) == (
+        90,
+        10,
+    )
+    assert found["shadow_distance", "knee", "max"] == 0.2
+    assert found["shadow_distance_steps", "knee", "rms"] == 1.5
+    assert found["shadow_ok",] == 1
+
+
+def test_state_of_a_trial_is_one_of_a_set(seen: Seen) -> None:
+    seen.status(trial=[TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")])
+    found = seen.samples()
+    assert (found["trial_state", "failed"], found["trial_state", "open"]) == (1, 0)
+    assert ("trial_info", "tilt_rad", "1.4.0", "") in found
+
+
+def test_driver_and_battery_are_shown(seen: Seen) -> None:
+    driver = "/lite3_1/lite3_driver"
+    seen.metrics.expect(driver, RobotStatus)
+    seen.metrics.take_status(
+        driver,
+        RobotStatus(
+            state=RobotStatus.FOLLOWING, joint_names=["FL_hip", "FL_knee"], temperature_c=[41.0]
+        ),
+    )
+    seen.metrics.take_battery(BatteryState(percentage=0.5, voltage=28.0))
+    found = seen.samples()
+    assert found["driver_state", "FOLLOWING"] == 1
+    assert found["driver_state", "LISTENING"] == 0
+    assert found["joint_temperature_celsius", "FL_hip"] == 41.0
+    assert found["battery_ratio",] == 0.5
+
+
+def test_labels_of_a_hostile_status_are_bounded(seen: Seen) -> None:
+    seen.status(
+        backend="b" * 10_000,
+        inputs=[InputStatus(name=f"{place}" * 300) for place in range(10_000)],
+    )
+    text = seen.text()
+    assert len(text) < 200_000
+    assert max(map(len, re.findall(r'="([^"]*)"', text))) <= 200
+
+
+@pytest.fixture
+def executor() -> Iterator[SingleThreadedExecutor]:
+    """What spins nodes; those that read the process's arguments are in the namespace /lite3_1."""
+    rclpy.init(args=["--ros-args", "-r", "__ns:=/lite3_1"])
+    executor = SingleThreadedExecutor()
+    yield executor
+    for node in executor.get_nodes():
+        node.destroy_node()
+    executor.shutdown()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def exporter(executor: SingleThreadedExecutor) -> Iterator[RobotMetricsNode]:
+    node = RobotMetricsNode([Parameter("port", value=0)])
+    executor.add_node(node)
+    yield node
+    node.close()
+
+
+def publishing(executor: SingleThreadedExecutor, namespace: str) -> Node:
+    """Return a node that publishes a status with its namespace as version, ten times a second."""
+    node = Node("joint_policy_node", namespace=namespace, use_global_arguments=False)
+    publisher = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
+    node.create_timer(0.1, lambda: publisher.publish(PolicyStatus(bundle_version=namespace)))
+    executor.add_node(node)
+    return node
+
+
+def scraped(exporter: RobotMetricsNode) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{exporter.port}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def spin_until(executor: SingleThreadedExecutor, condition: Callable[[], object]) -> None:
+    ends_s = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < ends_s
+        executor.spin_once(timeout_sec=0.05)
+
+
+def test_nodes_of_the_namespace_are_found_and_those_of_others_are_not(
+    executor: SingleThreadedExecutor, exporter: RobotMetricsNode
+) -> None:
+    for namespace in ("/lite3_10", "/lite3_1"):
+        publishing(executor, namespace)
+    spin_until(executor, lambda: 'version="/lite3_1"' in scraped(exporter))
+    found = scraped(exporter)
+    assert samples_of(found)["policy_nodes",] == 1
+    assert set(re.findall(r'robot="([^"]*)"', found)) == {"lite3_1"}
+
+
+def test_a_node_that_has_gone_is_not_up(
+    executor: SingleThreadedExecutor, exporter: RobotMetricsNode
+) -> None:
+    node = publishing(executor, "/lite3_1")
+    spin_until(executor, lambda: samples_of(scraped(exporter)).get(("up",)) == 1)
+    executor.remove_node(node)
+    node.destroy_node()
+    spin_until(executor, lambda: samples_of(scraped(exporter))["up",] == 0)
+
+
+def test_a_port_that_is_taken_is_a_clear_error(
+    executor: SingleThreadedExecutor, exporter: RobotMetricsNode
+) -> None:
+    with pytest.raises(PolicyError, match=r"address and port 127.0.0.1:.*another pro"):
+        RobotMetricsNode([Parameter("port", value=exporter.port)])
+
+
+def test_the_process_ends_when_it_is_asked_to() -> None:
+    command = [sys.executable, "-m", "policy_inference.nodes.robot_metrics", "--ros-args"]
+    process = subprocess.Popen(
+        [*command, "-p", "port:=0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "/metrics" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    process.stderr.close()
+    assert process.wait(DEADLINE_S) == 0

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""On the simulated Lite3 a gate tells a policy that limps under payload from one that does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from model_tools.simulation.controlled import ControlledPolicy
+from policy_inference.backends.registry import open_models
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.latency import LatencyWindow
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
+from policy_inference.core.trial.record import TrialState, VersionTrial, newest_trial
+from policy_inference.core.trial.running import RunningTrial
+from policy_inference.core.trial.settings import settings_of_trial
+from policy_inference.interfaces import F64, Mode
+from robot_sim.drives import DriveCommand
+from robot_sim.walk import walk
+from robot_sim.world import Sensors, World
+
+from ..e2e.limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle
+
+WALK = [(0.0, (0.0, 0.0, 0.0)), (5.0, (WALKING_MPS, 0.0, 0.0))]
+DURATION_S = 20.0
+TRIAL = b"run_time_s: 100"
+
+
+class Tried(ControlledPolicy):
+    """A policy on trial under its controller; what it commanded is judged as in a node."""
+
+    trial: RunningTrial
+
+    def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
+        """Tick, and judge."""
+        commanded = super().__call__(sensors, command)
+        self.trial.tick(sensors.time_ns, 0, self.targets)
+        return commanded
+
+
+def recorded(folder: Path, bundle: JointBundle) -> VersionTrial:
+    """Begin a trial of a bundle in a record of its own."""
+    file = folder / "lite3_walk" / RECORD
+    file.parent.mkdir(parents=True)
+    file.touch()
+    settings = settings_of_trial(TRIAL, Path("trial.yaml"), bundle.contract)
+    append_event(
+        file,
+        1,
+        TrialEvent.BEGUN,
+        version=bundle.contract.version,
+        version_before="0.0.1",
+        settings=json.loads(json.dumps(dataclasses.asdict(settings))),
+        bundle_sha256=bundle.sha256,
+        trial_sha256="0" * 64,
+    )
+    found = newest_trial(file.parent)
+    assert found is not None
+    return found
+
+
+@contextmanager
+def tried(folder: Path, bundle: JointBundle) -> Iterator[Tried]:
+    """Open a policy on trial."""
+    with open_models(bundle.models, ["onnx"], {}) as models:
+        policy = Tried(bundle, models.first)
+        limits = limits_in_force(bundle.contract, StricterLimits())
+        policy.trial = RunningTrial(
+            recorded(folder, bundle),
+            bundle.contract,
+            policy.controller,
+            LatencyWindow(),
+            limits,
+            simulated_time=True,
+        )
+        yield policy
+        policy.trial.close()
+
+
+def walked(policy: Tried, payload_kg: float) -> bool:
+    """Walk until a fault or the end; return whether the robot is on its feet."""
+    world = World(payload_kg=payload_kg)
+    ran = []
+
+    def ended(world: World) -> bool:
+        ran.append(policy.controller.mode is Mode.RUN)
+        return any(ran) and not ran[-1]
+
+    walk(world, policy, WALK, duration_s=DURATION_S, until=ended)
+    return bool(world.upright)
+
+
+@pytest.fixture
+def limping(tmp_path: Path) -> JointBundle:
+    """The policy with weak knees."""
+    return load_bundle(limping_bundle(tmp_path / "limping", "0.3.0"), kind=JointBundle)
+
+
+def test_good_policy_breaks_no_gate_under_payload(tmp_path: Path) -> None:
+    with tried(tmp_path, load_bundle(SHIPPED, kind=JointBundle)) as policy:
+        assert walked(policy, PAYLOAD_KG)
+        assert policy.controller.mode is Mode.RUN
+        assert policy.trial.trial.state is TrialState.OPEN
+
+
+def test_policy_that_limps_breaks_no_gate_without_payload(
+    tmp_path: Path, limping: JointBundle
+) -> None:
+    with tried(tmp_path, limping) as policy:
+        assert walked(policy, 0.0)
+        assert policy.trial.trial.state is TrialState.OPEN
+
+
+def test_policy_that_limps_under_payload_is_stopped_before_it_falls(
+    tmp_path: Path, limping: JointBundle
+) -> None:
+    with tried(tmp_path, limping) as policy:
+        assert walked(policy, PAYLOAD_KG)
+        snapshot = policy.controller.snapshot()
+        assert (snapshot.mode, snapshot.latched) == (Mode.DAMP, True)
+        assert snapshot.reason.startswith("trial: torque_share")
+    trial = newest_trial(policy.trial.trial.file.parent)
+    assert trial is not None
+    assert (trial.state, trial.gate) == (TrialState.FAILED, "torque_share")
+    assert "Knee" in trial.reason

@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The real Ansible brings a version to robots in waves: each a folder, a node and an exporter."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+import yaml
+from policy_msgs.msg import PolicyStatus
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from model_tools.ship.fleet import judge_fleet, read_robots, worst
+from model_tools.ship.store.activation import activate
+from model_tools.ship.store.install import install
+from policy_inference.bundle.store import current_version
+from policy_inference.nodes import qos
+from robot_sim.demo.processes import Processes
+
+ROOT = Path(__file__).parents[2]
+NAME, OLD, NEW = "lite3_walk", "1.0.0", "1.1.0"
+WAVES = {"wave_1": ["r1"], "wave_2": ["r2", "r3"]}
+PATIENCE_S = 60.0
+
+pytestmark = pytest.mark.ros
+
+
+class FolderRobot:
+    """A node that reports the version in use in a folder, and latches a fault with some."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        """Publish from the start."""
+        self.name, self.models = name, folder / name
+        self.limps_with = ""
+        node = Node("joint_policy_node", namespace=name)
+        publisher = node.create_publisher(PolicyStatus, "~/status", qos.STATUS)
+
+        def publish() -> None:
+            version = current_version(self.models / NAME) or ""
+            latched = version == self.limps_with
+            publisher.publish(
+                PolicyStatus(bundle_name=NAME, bundle_version=version, latched=latched)
+            )
+
+        node.create_timer(0.1, publish)
+        self.node = node
+
+    @property
+    def version(self) -> str | None:
+        """The version in use."""
+        return current_version(self.models / NAME)
+
+
+class Fleet:
+    """Three robots in two waves, and what brings them a version.
+
+    Attributes:
+        robots: By name.
+        hosts: Variables of each in the inventory.
+    """
+
+    def __init__(self, folder: Path, robots: Mapping[str, FolderRobot], ports: Mapping[str, int]):
+        """Put version OLD into use on all."""
+        self._folder, self.robots = folder, robots
+        for robot in robots.values():
+            install(folder / f"bundle_{OLD}", robot.models)
+            activate(robot.models, NAME, OLD)
+        self.hosts: dict[str, dict[str, Any]] = {
+            name: {
+                "metrics_url": f"http://127.0.0.1:{ports[name]}/metrics",
+                "policy_models_root": str(robot.models),
+            }
+            for name, robot in robots.items()
+        }
+
+    def rollout(self, *words: str) -> tuple[int, str]:
+        """Bring version NEW in two waves; return exit status and output."""
+        groups = {
+            wave: {"hosts": {name: self.hosts[name] for name in WAVES[wave]}} for wave in WAVES
+        }
+        variables = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "policy_model_tools": [sys.executable, "-m", "model_tools"],
+        }
+        inventory = self._folder / "robots.yml"
+        inventory.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
+        archive = self._folder / "bundle.tar.gz"
+        command = [str(ROOT / "deploy/ansible/rollout"), "-i", str(inventory)]
+        command += ["-n", NAME, "-v", NEW, "-w", "4", *words, *WAVES]
+        done = subprocess.run(
+            [*command, "--", "-e", f"policy_archive={archive}"],
+            env=os.environ | {"ANSIBLE_HOME": str(self._folder / "ansible"), "LC_ALL": "C.UTF-8"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.returncode, done.stdout
+
+    @property
+    def versions(self) -> list[str | None]:
+        """What each robot uses."""
+        return [robot.version for robot in self.robots.values()]
+
+
+def bundle_of(folder: Path, version: str) -> Path:
+    """Return our walking policy with another version."""
+    bundle = shutil.copytree(ROOT / "config/bundles/lite3_walk", folder / f"bundle_{version}")
+    contract = bundle / "policy.yaml"
+    lines = contract.read_text("utf-8").splitlines()
+    lines = [f'version: "{version}"' if line.startswith("version:") else line for line in lines]
+    contract.write_text("\n".join(lines) + "\n", "utf-8")
+    return bundle
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def spin(executor: SingleThreadedExecutor) -> None:
+    with suppress(ExternalShutdownException):
+        executor.spin()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    if shutil.which("ansible-playbook") is None:
+        pytest.skip("ansible-playbook is not installed: apt-get install ansible-core")
+    for version in (OLD, NEW):
+        bundle = bundle_of(tmp_path, version)
+    with tarfile.open(tmp_path / "bundle.tar.gz", "w:gz") as archive:
+        archive.add(bundle, "bundle")
+    with ExitStack() as opened:
+        rclpy.init(args=[])
+        opened.callback(rclpy.try_shutdown)
+        executor = SingleThreadedExecutor()
+        robots = {
+            name: FolderRobot(name, tmp_path / "robots") for wave in WAVES.values() for name in wave
+        }
+        ports = {name: free_port() for name in robots}
+        exporters = opened.enter_context(Processes())
+        for name, robot in robots.items():
+            robot.models.mkdir(parents=True)
+            executor.add_node(robot.node)
+            log = tmp_path / f"{name}.log"
+            where = {"__ns": f"/{name}"}
+            exporters.start("robot_metrics", {"port": ports[name]}, log, remappings=where)
+        found = Fleet(tmp_path, robots, ports)
+        thread = threading.Thread(target=spin, args=(executor,), daemon=True)
+        thread.start()
+        opened.callback(thread.join)
+        opened.callback(executor.shutdown)
+        wait_until_healthy(found)
+        yield found
+
+
+def wait_until_healthy(fleet: Fleet) -> None:
+    urls = {name: host["metrics_url"] for name, host in fleet.hosts.items()}
+    ends_s = time.monotonic() + PATIENCE_S
+    while worst(states := judge_fleet(read_robots(urls))) != "healthy":
+        assert time.monotonic() < ends_s, states
+        time.sleep(0.2)
+
+
+def test_a_good_version_comes_to_all_waves(fleet: Fleet) -> None:
+    status, output = fleet.rollout()
+    assert status == 0, output
+    assert fleet.versions == [NEW, NEW, NEW]
+
+
+@pytest.mark.slow
+def test_a_fault_in_the_second_wave_takes_the_first_one_back_too(fleet: Fleet) -> None:
+    fleet.robots["r3"].limps_with = NEW
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert "holds a fault until it is reset" in output
+
+
+@pytest.mark.slow
+def test_a_fault_in_the_first_wave_spares_the_second(fleet: Fleet) -> None:
+    fleet.robots["r1"].limps_with = NEW
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert "rollout: wave_2" not in output
+
+
+@pytest.mark.slow
+def test_a_robot_that_refuses_the_version_stops_the_rollout(fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "bundle.tar.gz").write_bytes(b"broken")
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert "bundle.tar.gz" in output
+
+
+@pytest.mark.slow
+def test_an_unreachable_robot_stops_the_rollout_and_the_others_go_back(fleet: Fleet) -> None:
+    if shutil.which("ssh") is None:
+        pytest.skip("ssh is not installed: apt-get install openssh-client")
+    fleet.hosts["r3"] |= {
+        "ansible_connection": "ssh",
+        "ansible_host": "127.0.0.1",
+        "ansible_port": free_port(),
+    }
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (3, [OLD, OLD, OLD]), output
+    assert "go back by themselves" in output
+
+
+@pytest.mark.slow
+def test_without_prometheus_there_is_no_health(fleet: Fleet) -> None:
+    status, output = fleet.rollout("-m", f"http://127.0.0.1:{free_port()}")
+    assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+    assert "expected an answer" in output
+
+
+def test_fleet_view_is_json_that_others_can_read(fleet: Fleet, tmp_path: Path) -> None:
+    file = tmp_path / "r.yml"
+    file.write_text(yaml.safe_dump({"all": {"hosts": fleet.hosts}}))
+    command = [sys.executable, "-m", "model_tools", "fleet", "status", "--json"]
+    done = subprocess.run([*command, "--inventory", file], stdout=subprocess.PIPE)
+    assert json.loads(done.stdout)["health"] == "healthy"
+    assert done.returncode == 0

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Each row of the threat model has attacks that were tried, and each attack a test that exists."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NO_TEST = ("", "the same", "by hand")
+"""What may stand in place of a test: that of the row above, or what was tried by hand."""
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """Yield the cells of each row of the tables of a text, less their heads."""
+    lines = text.splitlines()
+    for before, line in itertools.pairwise(lines):
+        if line.startswith("|") and not line.startswith("| ---") and before.startswith("|"):
+            yield [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def sections() -> dict[str, str]:
+    """Return the sections of the page of attacks by their anchors."""
+    parts = re.split(r"^## (.+)$", (ROOT / "docs/attacks.md").read_text("utf-8"), flags=re.M)[1:]
+    return {
+        re.sub(r"[^\w -]", "", head).lower().replace(" ", "-"): f"{head}\n{text}"
+        for head, text in zip(parts[::2], parts[1::2], strict=True)
+    }
+
+
+ATTACKS = [(section, cells) for section in sections().values() for cells in rows(section)]
+
+
+def test_each_row_of_the_threat_model_leads_to_attacks() -> None:
+    threats = list(rows((ROOT / "SECURITY.md").read_text("utf-8")))
+    assert len(threats) == 7
+    for threat in threats:
+        anchor = re.search(r"\(docs/attacks\.md#([^)]+)\)", threat[-1])
+        assert anchor, threat[0]
+        assert len(list(rows(sections()[anchor[1]]))) >= 3, anchor[1]
+
+
+@pytest.mark.parametrize(("section", "cells"), ATTACKS, ids=[cells[0][:60] for _, cells in ATTACKS])
+def test_each_attack_names_a_test_that_exists(section: str, cells: list[str]) -> None:
+    assert len(cells) == 4
+    named = cells[-1]
+    if named.split(":")[0] in NO_TEST:
+        return
+    places = [ROOT / "test", ROOT / "test/workspace"]
+    places += [ROOT / "src" / name / "test" for name in re.findall(r"`(\w+)`", section + named)]
+    for test in re.findall(r"`([\w/.]+)`(?!:)", named):
+        file = test.removeprefix("test/") if test.endswith(".py") else f"test_{test}.cpp"
+        assert any((place / file).is_file() for place in places), test
