@@ -80,7 +80,7 @@ def settled(robot: Robot, since: int = 0) -> ShadowStatus:
         robot: Ticks on.
         since: Number of commands before the first one that counts.
     """
-    robot.is_told("damp")
+    robot.request("damp")
     robot.tick()
     asked = sum(each.mode == JointCommand.MODE_RUN for each in robot.commands[since:])
     ends_s = time.monotonic() + IDLE_S
@@ -212,10 +212,10 @@ class TestFaultsOfAShadow:
         robot.is_met()
         robot.commands.clear()
         robot.tick()
-        robot.is_told("stand")
+        robot.request("stand")
         for _ in range(10):
             robot.tick()
-        robot.is_told("run")
+        robot.request("run")
         walk(robot, 3 * SLOTS, each)
         assert robot.commands[-1].mode == Mode.RUN
         found = commands(robot)
