@@ -107,7 +107,8 @@ def test_divergence_of_8_bits_is_what_compare_and_replay_find(
 ) -> None:
     backend, _ = open_backend(bundle, ["onnx"])
     schedule = evenly_timed([(0.5, 0.0, 0.0), (0.3, 0.2, 0.4)], each_s=WALK_S / 2)
-    with ShadowedPolicy(bundle, backend, tmp_path / "flight", eight_bits, mode) as policy:
+    policy = ShadowedPolicy(bundle, backend, tmp_path / "flight", eight_bits, mode)
+    with policy:
         walk(World(), policy, schedule, duration_s=WALK_S, until=None)
     policy.process.close()
     backend.close()
