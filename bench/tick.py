@@ -22,10 +22,21 @@ from policy_inference.core.policy import joint_controller
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import Mode
+from policy_inference.kinds.opening import OpenRequest
+from policy_inference.shadow.shadow_policy import ShadowMode
+from policy_inference.shadow.shadow_process import ShadowProcess
 
 _PERIOD_S, _RING_TICKS = 0.02, 1150
 _WIRE = (b"joint_states", b"imu/data", None)
 _BLOCKS, _PROTOCOL_BLOCKS, _HOT_CALLS, _TURNS = 10, 40, 500, 50
+_SHADOW = OpenRequest(
+    bundle=str(BUNDLE),
+    public_key="",
+    backends=["onnx"],
+    options={},
+    stricter_limits=StricterLimits(),
+    output="joint_command",
+)
 _OTHER_MEMORY = np.ones(1 << 20)
 """8 MB."""
 
@@ -33,8 +44,13 @@ _OTHER_MEMORY = np.ones(1 << 20)
 class WholeTick:
     """A controller in RUN that is fed from numpy arrays; time moves by one period per tick."""
 
-    def __init__(self, *, recorded: bool = False) -> None:
-        """Open the bundle and let it stand up; `recorded`: under the flight recorder's ring."""
+    def __init__(self, *, recorded: bool = False, shadowed: bool = False) -> None:
+        """Open the bundle and let it stand up.
+
+        Args:
+            recorded: Whether the flight recorder's ring keeps each tick.
+            shadowed: Whether a shadow of the same bundle is asked about each tick.
+        """
         bundle = load_bundle(BUNDLE, kind=JointBundle)
         contract = bundle.contract
         backend, _ = open_backend(bundle, ["onnx"])
@@ -48,6 +64,13 @@ class WholeTick:
         )
         self._ring = Ring(self._controller, tap, _RING_TICKS) if recorded else None
         tap.show(self._ring)
+        self._shadow = (
+            ShadowProcess(_SHADOW, bundle, self._controller.state, ShadowMode.FOLLOWED)
+            if shadowed
+            else None
+        )
+        if self._shadow is not None:
+            self._shadow.start()
         names, state = contract.joints.on_robot(), self._controller.state
         self._sensors = [
             (state["joint_pos"], contract.stand.position),
@@ -87,6 +110,16 @@ class WholeTick:
             self._ring.record(
                 now_ns=now_ns, stamp_ns=now_ns, duration_ns=0, wire=_WIRE, sent=targets, sequence=0
             )
+        if self._shadow is not None:
+            self._shadow.take()
+            if self._controller.ticked[0] is Mode.RUN:
+                run = self._controller.latest_run
+                self._shadow.give(0, self._controller.state.flat, run.target, begins=run.begins)
+
+    def close(self) -> None:
+        """End the shadow."""
+        if self._shadow is not None:
+            self._shadow.close()
 
     def check(self) -> None:
         """Raise BenchError if the policy does not run any more."""
@@ -122,6 +155,7 @@ class BareCall:
 def measure() -> list[Figure]:
     """Measure back to back, with empty caches and at 50 Hz, in turn with the baseline."""
     tick, recorded, bare = WholeTick(), WholeTick(recorded=True), BareCall()
+    shadowed = WholeTick(shadowed=True)
     figures = [
         _protocol(bare),
         _back_to_back("tick_hot_ratio", 4.0, bare.run, tick),
@@ -129,9 +163,11 @@ def measure() -> list[Figure]:
         _in_turns("tick_paced_ratio", 2.5, bare.run, tick, period_s=_PERIOD_S),
         _back_to_back("flight_added_hot_us", 5.0, tick, recorded, added=True),
         _in_turns("flight_added_paced_us", 25.0, tick, recorded, period_s=_PERIOD_S, added=True),
+        _in_turns("shadow_added_paced_us", 25.0, tick, shadowed, period_s=_PERIOD_S, added=True),
     ]
-    tick.check()
-    recorded.check()
+    for each in (tick, recorded, shadowed):
+        each.check()
+        each.close()
     return figures
 
 

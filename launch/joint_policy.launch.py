@@ -41,6 +41,17 @@ ARGUMENTS = [
         description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes",
     ),
     DeclareLaunchArgument(
+        "shadow_bundle",
+        default_value="",
+        description="Bundle that runs beside the other one and never commands: a folder, or an "
+        "installed one; empty: none",
+    ),
+    DeclareLaunchArgument(
+        "shadow_backend",
+        default_value="",
+        description="What runs the shadow's model, as backend; empty: the same",
+    ),
+    DeclareLaunchArgument(
         "robot",
         default_value="none",
         choices=["lite3", "lite3_emulator", "sim", "none"],
@@ -99,7 +110,14 @@ ARGUMENTS = [
 ]
 EMULATED = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
 """Where the driver finds an emulated host; the file has the address of the real one."""
-TEXTS = ("bundle", "public_key", "backend", "backend_options")
+TEXTS = (
+    "bundle",
+    "public_key",
+    "backend",
+    "backend_options",
+    "shadow_bundle",
+    "shadow_backend",
+)
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:

@@ -25,7 +25,7 @@ from policy_inference.core.trial.settings import settings_of_trial
 from policy_inference.interfaces import F64, Mode
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import walk
-from robot_sim.world import Sensors, World
+from robot_sim.world import Sensors, WalkingWorld, World
 
 from ..e2e.limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle
 
@@ -90,7 +90,7 @@ def walked(policy: Tried, payload_kg: float) -> bool:
     world = World(payload_kg=payload_kg)
     ran = []
 
-    def ended(world: World) -> bool:
+    def ended(_: WalkingWorld) -> bool:
         ran.append(policy.controller.mode is Mode.RUN)
         return any(ran) and not ran[-1]
 

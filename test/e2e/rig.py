@@ -43,6 +43,7 @@ class Rig:
         bundle: str = "lite3_walk",
         lockstep: bool = True,
         sim: Mapping[str, Any] | None = None,
+        policy: Mapping[str, Any] | None = None,
         drives: bool = True,
     ) -> None:
         """Start both processes.
@@ -52,6 +53,7 @@ class Rig:
             bundle: What the policy node runs.
             lockstep: Whether the simulation waits for each command.
             sim: Further parameters of the sim node.
+            policy: Further parameters of the policy node.
             drives: Whether the operator here is to publish `cmd_vel`.
         """
         self.trace_file = folder / "trace.npz"
@@ -71,7 +73,12 @@ class Rig:
             )
             self.policy = nodes.start(
                 "joint_policy_node",
-                {"bundle": bundle, "use_sim_time": lockstep, "status_rate_hz": 50.0},
+                {
+                    "bundle": bundle,
+                    "use_sim_time": lockstep,
+                    "status_rate_hz": 50.0,
+                    **(policy or {}),
+                },
                 folder / "joint_policy_node.log",
             )
             operator = Operator(use_sim_time=lockstep, watch=nodes.check, drives=drives)

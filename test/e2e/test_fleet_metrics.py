@@ -11,6 +11,7 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +127,7 @@ def test_a_robot_is_followed_while_it_walks_and_when_its_node_is_killed(
     # The dashboard: each expression is one, and has data.
     for expression in dashboard_expressions():
         prometheus.get("format_query", query=expression)
-        prometheus.wait_until(lambda e=expression: prometheus.query(e), robot.operator.wait)
+        prometheus.wait_until(partial(prometheus.query, expression), robot.operator.wait)
 
     # The fleet view, by the rules of Prometheus.
     url = ["--prometheus", prometheus.url]

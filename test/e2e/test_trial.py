@@ -16,8 +16,10 @@ from policy_inference.core.trial.record import TrialState, newest_trial
 from .limping import PAYLOAD_KG, SHIPPED, WALKING_MPS, limping_bundle, renumbered_bundle
 from .rig import Rig
 from .test_load import assert_it_walks
+from .test_replay import recordings, replayed
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
+RANGE = "command_range: {min: [-0.7, 0, 0], max: [0.7, 0, 0]}\n"
 NAME, IN_USE, TRIED = "lite3_walk", "1.0.0", "1.1.0"
 
 Installed = Callable[[Path, str], None]
@@ -38,7 +40,7 @@ def model_tools(*args: object) -> None:
 
 def try_out(bundle: Path, run_time_s: float) -> None:
     trial = bundle.with_suffix(".trial.yaml")
-    trial.write_text(f"run_time_s: {run_time_s}\n")
+    trial.write_text(f"run_time_s: {run_time_s}\n{RANGE}")
     model_tools("install", bundle, "--trial", trial)
 
 
@@ -47,6 +49,7 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
 ) -> None:
     try_out(limping_bundle(tmp_path / "limping", TRIED), 600.0)
     with Rig(tmp_path, bundle=NAME, sim={"payload_kg": PAYLOAD_KG}) as rig:
+        before = recordings()
         rig.operator.stand_up()
         assert rig.operator.status.bundle_version == TRIED
         rig.operator.move(WALKING_MPS)
@@ -54,6 +57,9 @@ def test_policy_that_limps_under_payload_is_stopped_and_the_version_before_walks
         assert rig.operator.status.reason.startswith("trial: torque_share")
         assert rig.height_m > 0.0
         rig.wait_until(lambda: rig.operator.status.bundle_version == IN_USE, "the version before")
+        flight = replayed(rig, before).flight
+        assert flight.trip is not None
+        assert flight.trip.reason.startswith("trial: torque_share")
         rig.operator.let_go()
         rig.operator.demand("reset")
         rig.operator.stand_up()

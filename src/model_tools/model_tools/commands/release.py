@@ -31,12 +31,20 @@ class ReleaseVerb:
     def __init__(
         self,
         text: str,
-        add_arguments: Callable[[argparse.ArgumentParser], None],
-        run: Callable[[argparse.Namespace], int],
+        declare: Callable[[argparse.ArgumentParser], None],
+        does: Callable[[argparse.Namespace], int],
     ) -> None:
         """Take what the verb says, declares and does."""
         self.__doc__ = text
-        self.add_arguments, self.run = add_arguments, run
+        self._declare, self._does = declare, does
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the arguments."""
+        self._declare(parser)
+
+    def run(self, given: argparse.Namespace) -> int:
+        """Do it; return the exit status."""
+        return self._does(given)
 
 
 def _add_file(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ The recorded messages, ages and requests drive the real controller. State, obser
 target, command and mode are compared with what was recorded: bit for bit on the same machine and
 back end, else by the limits of the model's precision. The first tick and value that differ are
 named. A bundle of another policy (`--bundle`) is followed: it observes in each tick what was
-measured and commanded, and what it would have answered is shown, not judged. The exit status is 1
-if the same policy gives other commands. The output folder gets report.html, which shows what
-happened, and replay.json.
+measured and commanded, and what it would have answered is shown, not judged, with the figures that
+a node counts of a shadow (`--mode`, docs/shadow.md). The exit status is 1 if the same policy gives
+other commands. The output folder gets report.html, which shows what happened, and replay.json.
 """
 
 from __future__ import annotations
@@ -36,6 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of a bundle (default: the one that ran, if it is still there); another policy "
         "of the same robot is followed: it observes what was measured and commanded",
     )
+    parser.add_argument(
+        "--mode",
+        choices=("followed", "free"),
+        default="followed",
+        help="with --bundle, of a joint policy: what it remembers as the shadow of the recorded "
+        "policy (default followed; docs/shadow.md)",
+    )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
     parser.add_argument("--output", type=Path, help="folder for the report")
@@ -51,8 +58,16 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.prove.replaying import replay_report
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.replay_page import write_html
+    from model_tools.prove.replaying.shadowing import (
+        shadow_document,
+        shadow_flight,
+        shadow_line,
+        shadow_table,
+    )
     from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.bundle import JointBundle
     from policy_inference.errors import printable
+    from policy_inference.shadow.shadow_policy import ShadowMode
 
     # Opened first: an output that cannot be written is found before the work, not after.
     output = (
@@ -63,12 +78,20 @@ def run(given: argparse.Namespace) -> int:
         )
     )
     with output as folder:
-        found = replay(
-            given.recording, given.bundle, given.backend, parse_options(given.backend_option)
+        options = parse_options(given.backend_option)
+        found = replay(given.recording, given.bundle, given.backend, options)
+        shadow = (
+            shadow_flight(
+                found.recording, found.bundle, [found.backend], options, ShadowMode(given.mode)
+            )
+            if given.bundle is not None and isinstance(found.bundle, JointBundle)
+            else None
         )
         console = Console()
+        more = {} if shadow is None else {"shadow": shadow_document(shadow)}
         if given.json:
-            console.print_json(json.dumps(replay_report.document(found), allow_nan=False))
+            figures = replay_report.document(found) | more
+            console.print_json(json.dumps(figures, allow_nan=False))
         else:
             console.print(
                 *map(printable, replay_report.lines(found)),
@@ -78,9 +101,14 @@ def run(given: argparse.Namespace) -> int:
                 soft_wrap=True,
             )
             console.print(replay_report.table(found))
+            if shadow is not None:
+                console.print(shadow_table(shadow))
+                console.print(
+                    shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True
+                )
         if folder is not None:
-            replay_report.write_json(found, folder / JSON_FILE)
-            write_html(found, folder / HTML_FILE)
+            replay_report.write_json(found, folder / JSON_FILE, more)
+            write_html(found, folder / HTML_FILE, shadow)
     if given.output is not None:
         _log.info("report in %s", given.output)
     (_log.info if found else _log.error)("%s", replay_report.verdict(found))

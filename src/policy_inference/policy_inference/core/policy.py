@@ -56,6 +56,15 @@ class JointPolicy:
     def pause(self, duration_ns: int) -> None:
         """Do nothing: ticks count, not the time between them."""
 
+    def watch(self) -> None:
+        """Take a tick in which the model does not run: remember what is observed, go on in time.
+
+        Last action, observed outputs and recurrent state stay as they are.
+        """
+        for observation in self._remembering:
+            observation.write()
+        self._next()
+
     def infer(self) -> bool:
         """Write the observations and run the model; return whether its output is finite.
 
@@ -72,14 +81,18 @@ class JointPolicy:
 
     def commit(self) -> F64:
         """Take the result as the tick's: return the command [joints] in contract order."""
-        self._tick += 1
         self._last_action[...] = self.action.raw
-        self._state.advance()
         for outputs in self._fed_back:
             outputs.advance()
+        self._next()
+        return self.action.decode()
+
+    def _next(self) -> None:
+        """Go on to the next tick of the run."""
+        self._tick += 1
+        self._state.advance()
         for observation in self._remembering:
             observation.advance()
-        return self.action.decode()
 
 
 def joint_controller(

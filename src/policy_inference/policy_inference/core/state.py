@@ -59,13 +59,18 @@ class StateVector:
         """Names of the topics whose messages fill the fields."""
         return tuple(dict.fromkeys(filter(None, map(_input_of, self.slices))))
 
+    @property
+    def sensed(self) -> tuple[str, ...]:
+        """Names of the fields that messages fill, and of those that `derive` makes of them."""
+        return tuple(filter(_input_of, self.slices))
+
     def derive(self) -> None:
         """Compute the fields that follow from others: here none."""
 
     def continue_from(self, before: StateVector) -> list[str]:
         """Take over what was measured; return the fields that have not been measured so far."""
         unknown = []
-        for name, mine in ((name, self[name]) for name in self.slices if _input_of(name)):
+        for name, mine in ((name, self[name]) for name in self.sensed):
             theirs = before.get(name)
             if theirs is None or theirs.size != mine.size:
                 unknown.append(name)

@@ -16,7 +16,7 @@ from policy_inference.errors import RefusedError
 from policy_inference.flight.description import Flight
 from policy_inference.flight.recording_folder import RecordingFolder
 from policy_inference.flight.recording_writer import Cause, News, RecordingWriter
-from policy_inference.flight.ring import MAX_WIRE_BYTES, PolicyTap, Ring, Wire
+from policy_inference.flight.ring import MAX_WIRE_BYTES, PolicyTap, Ring, ShadowAnswer, Wire
 from policy_inference.interfaces import JointTargets
 
 if TYPE_CHECKING:
@@ -171,6 +171,7 @@ class FlightRecorder:
         wire: Wire,
         sent: JointTargets | None,
         sequence: int | None,
+        shadow: tuple[ShadowAnswer, ...] = (),
     ) -> None:
         """End a tick: see `Ring.record`."""
         left_out = self.ring.messages_left_out
@@ -181,6 +182,7 @@ class FlightRecorder:
             wire=wire,
             sent=sent,
             sequence=sequence,
+            shadow=shadow,
         )
         if not left_out and self.ring.messages_left_out:
             self.news.append(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -42,6 +43,34 @@ class InferenceResult(NamedTuple):
     error: str
 
 
+class ShadowOutcome(IntEnum):
+    """What came of a tick for a shadow policy; the numbers are those of policy_msgs/ShadowTick."""
+
+    COMPARED = 0
+    SKIPPED = 1
+    LOST = 2
+    FAILED = 3
+    NOT_FINITE = 4
+
+
+class ShadowAnswer(NamedTuple):
+    """What a shadow policy made of a tick of the active one.
+
+    `tick` is that of its `Moment`. `rules` are those of the guard that would have acted.
+    `target` is the shadow's and `active_target` the active policy's, before the guard's bounds
+    [joints of the active contract]; None unless the tick was compared. `beyond_limits`: `target` is
+    beyond the active contract's limit of a joint.
+    """
+
+    tick: int
+    outcome: ShadowOutcome
+    duration_ns: int = 0
+    rules: tuple[str, ...] = ()
+    beyond_limits: bool = False
+    target: F64 | None = None
+    active_target: F64 | None = None
+
+
 class Moment(NamedTuple):
     """What of a tick are not arrays of one size.
 
@@ -49,7 +78,8 @@ class Moment(NamedTuple):
     `number` counts all ticks of a ring, `tick` those since its last `restart`. `sequence` is that
     of the command that was sent, None where none was. `granted` as in `Controller`. Of a chunk
     policy: `policy_ns` is the time at which it was asked for a target, 0 where it was not, and
-    `results` are those of the inferences that arrived. Times in ns.
+    `results` are those of the inferences that arrived. `shadow` has the answers of a shadow policy
+    that arrived. Times in ns.
     """
 
     number: int
@@ -72,6 +102,7 @@ class Moment(NamedTuple):
     granted: tuple[tuple[str, int], ...]
     policy_ns: int
     results: tuple[InferenceResult, ...]
+    shadow: tuple[ShadowAnswer, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -192,6 +223,7 @@ class Ring:
         wire: Wire,
         sent: JointTargets | None,
         sequence: int | None,
+        shadow: tuple[ShadowAnswer, ...] = (),
     ) -> Moment:
         """End a tick.
 
@@ -202,6 +234,7 @@ class Ring:
             wire: Messages that came, the most needed first.
             sent: What was commanded; None where nothing was.
             sequence: Number of that command; None where nothing was sent.
+            shadow: Answers of a shadow policy that arrived.
         """
         slot, number, run, controller = self._slot, self.end, self._run, self._controller
         self._moments[slot] = None
@@ -241,6 +274,7 @@ class Ring:
                 controller.granted,
                 self._policy_ns,
                 tuple(self._results),
+                shadow,
             )
         )
         self._moments[slot] = moment

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from policy_inference.flight.description import Flight
-from policy_inference.flight.ring import FlightTick, InferenceResult
+from policy_inference.flight.ring import FlightTick, InferenceResult, ShadowAnswer
 from policy_inference.interfaces import FAULT_MODES, Mode, OnFault, Tensor
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ COMMAND = "policy_msgs/msg/JointCommand"
 INFO = "policy_msgs/msg/FlightInfo"
 TICK = "policy_msgs/msg/PolicyTick"
 INFERENCE = "policy_msgs/msg/ChunkInference"
+SHADOW = "policy_msgs/msg/ShadowTick"
 _TENSOR = "policy_msgs/msg/Tensor"
 _NS_PER_S = 1_000_000_000
 
@@ -75,12 +76,14 @@ class TickMessages:
         )
 
     def of(self, tick: FlightTick) -> Iterator[Entry]:
-        """Yield the messages and results that came, the tick, and the command that was sent."""
+        """Yield what came (messages, results, answers of a shadow), the tick, and the command."""
         for topic, data in zip(self._flight.topics, tick.moment.wire, strict=True):
             if data is not None:
                 yield Entry(topic.name, topic.type, data)
         for result in tick.moment.results:
             yield self._inference(tick, result)
+        for answer in tick.moment.shadow:
+            yield self._shadow(tick, answer)
         yield self._tick(tick)
         if tick.command is not None:
             yield self._command(tick)
@@ -126,6 +129,21 @@ class TickMessages:
             error=result.error,
             steps=len(chunk),
             data=chunk.reshape(-1),
+        )
+
+    def _shadow(self, tick: FlightTick, answer: ShadowAnswer) -> Entry:
+        empty = np.empty(0)
+        return self._entry(
+            "shadow_tick",
+            SHADOW,
+            stamp=self._stamp(tick.moment.stamp_ns),
+            tick=answer.tick,
+            outcome=int(answer.outcome),
+            duration_s=answer.duration_ns / _NS_PER_S,
+            rules=[*answer.rules],
+            beyond_limits=answer.beyond_limits,
+            target=empty if answer.target is None else answer.target,
+            active_target=empty if answer.active_target is None else answer.active_target,
         )
 
     def _command(self, tick: FlightTick) -> Entry:

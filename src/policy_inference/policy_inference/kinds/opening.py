@@ -22,6 +22,8 @@ from policy_inference.flight.description import settings_of
 from policy_inference.flight.ring import PolicyTap
 
 B = TypeVar("B", bound=Bundle)
+COMMAND_RANGE = "trial.command_range"
+"""Recorded setting: the range of the velocity command in a trial, three lowest, three highest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,7 @@ class OpenRequest:
         options: Of backends.
         stricter_limits: Operating limits.
         output: Kind of message that its targets are published as.
+        shadow_backends: Back ends of the policy that runs beside it, if there is one.
         trial: Of the version that is to run, where it is on trial.
     """
 
@@ -45,7 +48,17 @@ class OpenRequest:
     options: Options
     stricter_limits: StricterLimits
     output: str
+    shadow_backends: Sequence[str] = ()
     trial: VersionTrial | None = None
+
+    @property
+    def own_options(self) -> Options:
+        """The options, without those that are for the back ends of a shadow alone."""
+        return {
+            name: given
+            for name, given in self.options.items()
+            if name in self.backends or name not in self.shadow_backends
+        }
 
     @staticmethod
     def of(values: Mapping[str, Any]) -> OpenRequest:
@@ -59,6 +72,7 @@ class OpenRequest:
             public_key=values["public_key"],
             backends=_listed(values["backend"]),
             output=values["output"],
+            shadow_backends=_listed(values.get("shadow_backend", "")),
             options=parse_options(_listed(values["backend_options"])),
             stricter_limits=StricterLimits(
                 **{field.name: values[f"safety.{field.name}"] for field in fields(StricterLimits)}
@@ -147,7 +161,12 @@ class OpenedPolicy(Generic[B]):
 
     def recorded_settings(self) -> dict[str, str]:
         """Return what a flight recording states of limits, versions and machine, by name."""
-        return settings_of(self.limits, self.backend)
+        settings = settings_of(self.limits, self.backend)
+        trial = self.request.trial
+        within = None if trial is None else trial.settings.command_range
+        if within is not None:
+            settings[COMMAND_RANGE] = " ".join(map(repr, (*within.min, *within.max)))
+        return settings
 
     def close(self) -> None:
         """Close the models."""

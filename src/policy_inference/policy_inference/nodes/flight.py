@@ -31,6 +31,7 @@ from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import Prepared
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
@@ -65,6 +66,7 @@ class NodeRecorder:
         topics: Mapping[str, Sampled[Any]],
         policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
+        shadow: NodeShadow | None = None,
     ) -> None:
         """Make the recorder, unless it is off, and the services.
 
@@ -74,8 +76,10 @@ class NodeRecorder:
             topics: Subscription of each input.
             policy: What ticks.
             values: Parameters of the node.
+            shadow: What runs beside the policy, and is shown each tick before this recorder.
         """
         self._node, self._topics, self._values = node, topics, values
+        self._shadow = shadow
         self._types = cache(message_types)
         self._wanted = values["flight.duration_s"] > 0.0
         self._news = News(maxlen=100)
@@ -135,6 +139,7 @@ class NodeRecorder:
             [Topic(sampled.topic, sampled.type_name) for sampled in self._sampled_by(policy)],
             settings={
                 **policy.recorded_settings(),
+                **({} if self._shadow is None else self._shadow.recorded_settings()),
                 **{
                     f"parameter.{name}": str(value)
                     for name, value in values.items()
@@ -231,6 +236,7 @@ class NodeRecorder:
                 wire=tuple([sampled.wire for sampled in self._sampled]),
                 sent=sent,
                 sequence=sequence,
+                shadow=() if self._shadow is None else self._shadow.arrived,
             )
         except Exception:  # noqa: BLE001  a robot must not fall over its recorder
             self._give_up(traceback.format_exc())

@@ -24,6 +24,7 @@ from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import PARAMETERS
+from policy_inference.nodes.shadow import NodeShadow
 
 
 class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
@@ -51,7 +52,11 @@ class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
         self, policy: OpenedJointPolicy, group: SampleGroup, values: Mapping[str, Any]
     ) -> NodeRecorder:
         """Return the flight recorder."""
-        return NodeRecorder(self, group, self.topics, policy, values)
+        return NodeRecorder(self, group, self.topics, policy, values, self.shadow)
+
+    def shadow_of(self, policy: OpenedJointPolicy, values: Mapping[str, Any]) -> NodeShadow | None:
+        """Open the shadow that the parameters ask for; None where they ask for none."""
+        return NodeShadow(self, policy, values) if values["shadow_bundle"] else None
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -43,7 +43,7 @@ def open_policy(
     bundle = _load(kind, request)
     limits = limits_in_force(bundle.contract, request.limits)
     with forwarded_to(logger):
-        return _narrowed(kind.open(request, request.options, bundle, limits, clock))
+        return _narrowed(kind.open(request, request.own_options, bundle, limits, clock))
 
 
 def open_replacement(

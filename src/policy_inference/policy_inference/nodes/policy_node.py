@@ -43,6 +43,7 @@ from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.status import Reported, StatusReporter
 from policy_inference.nodes.tick_observer import TickObserver, TickObservers
 from policy_inference.nodes.trial import NodeTrial
@@ -63,6 +64,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
+    shadow: NodeShadow | None
     trial: NodeTrial
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
@@ -91,7 +93,27 @@ class PolicyNode(LifecycleBase, Generic[P]):
 
     @abstractmethod
     def observer_of(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
-        """Return what observes the ticks of a policy."""
+        """Return what observes the ticks of a policy beside its shadow and its trial."""
+
+    def _observer(self, policy: P, group: SampleGroup, values: Mapping[str, Any]) -> TickObserver:
+        """Return what observes the ticks of a policy.
+
+        The shadow comes first, whose answers are recorded; the recorder before the trial, since it
+        has the tick in which the trial ends a run.
+        """
+        shadow = self.shadow = self.shadow_of(policy, values)
+        if shadow is not None:
+            self._closers.callback(shadow.close)
+        observers = [shadow, self.observer_of(policy, group, values), self.trial]
+        return TickObservers(*filter(None, observers))
+
+    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
+        """Open the shadow that the parameters ask for; None where they ask for none.
+
+        Raises:
+            PolicyError: It cannot be opened, or not be the shadow of this policy.
+        """
+        return None
 
     def set_up(self) -> None:
         """Load the bundle, open the backend, create all entities; publish nothing."""
@@ -116,8 +138,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         self._pacer = self._make_pacer(values.get("trigger", TIMER), contract.period_ns, group)
         self.loop = ControlLoop(self._pacer, self.tick, self._failed)
         self.trial = NodeTrial(self, policy)
-        # The recorder first: it has the tick in which the trial ends a run.
-        self.observer = TickObservers(self.observer_of(policy, group, values), self.trial)
+        self.observer = self._observer(policy, group, values)
         self._closers.callback(self.observer.close)
         self.reporter = StatusReporter(
             self,
@@ -128,6 +149,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 pacer=self._pacer,
                 observer=self.observer,
                 senders_problem=self._senders_problem,
+                shadow=self.shadow,
                 trial=self.trial,
             ),
         )

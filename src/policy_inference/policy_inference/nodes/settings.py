@@ -8,6 +8,7 @@ from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
 from policy_inference.core.limits import StricterLimits
 from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
+from policy_inference.shadow.shadow_policy import ShadowMode
 
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
@@ -58,6 +59,28 @@ _POLICY = (
         default="joint_command",
         choices=tuple(OUTPUTS),
         doc="Kind of message that is published",
+    ),
+)
+_SHADOW = (
+    Spec(
+        name="shadow_bundle",
+        type=str,
+        default="",
+        doc="Policy bundle that runs beside the other one on the same observations and never "
+        "commands; empty: none",
+    ),
+    Spec(
+        name="shadow_backend",
+        type=str,
+        default="",
+        doc="Backends of the shadow, as `backend`; empty: the same",
+    ),
+    Spec(
+        name="shadow_mode",
+        type=str,
+        default=ShadowMode.FOLLOWED.value,
+        choices=tuple(mode.value for mode in ShadowMode),
+        doc="What the shadow remembers: the last action that the active policy took, or its own",
     ),
 )
 _REPORTS = (
@@ -132,6 +155,7 @@ PARAMETERS = (
         doc="Whether cmd_vel is a TwistStamped instead of a Twist",
     ),
     _valid_for(0.1),
+    *_SHADOW,
     *_REPORTS,
     *REALTIME,
     *_FLIGHT,

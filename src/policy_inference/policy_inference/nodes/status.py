@@ -23,6 +23,7 @@ from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
+from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import TickObserver
 from policy_inference.nodes.trial import NodeTrial
 
@@ -44,6 +45,8 @@ class Reported:
     observer: TickObserver
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
+    shadow: NodeShadow | None
+    """What runs beside the policy."""
     trial: NodeTrial
 
 
@@ -204,6 +207,7 @@ class StatusReporter:
             ],
             inputs=self._inputs(),
             telemetry=_key_values(self._health.telemetry),
+            shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
             trial=self._reported.trial.status(),
         )
 

@@ -74,6 +74,8 @@ class NodeTrial:
         self._simulated_time = bool(node.get_parameter("use_sim_time").value)
         self._temperatures = Temperatures(node)
         self._back_problem, self._going_back = "", False
+        self._running: RunningTrial | None
+        self._newest: VersionTrial | None
         self._use(self.prepared(policy))
 
     def prepared(self, policy: OpenedPolicy[Any]) -> PreparedTrial:
@@ -93,8 +95,8 @@ class NodeTrial:
         return before.close
 
     def _use(self, prepared: PreparedTrial) -> None:
-        self._running: RunningTrial | None = prepared.running
-        self._newest: VersionTrial | None = prepared.newest
+        self._running = prepared.running
+        self._newest = prepared.newest
 
     @property
     def _trial(self) -> VersionTrial | None:

@@ -29,7 +29,14 @@ ARGUMENTS = {
     "log_level",
     "public_key",
 }
-OF_A_LITE3 = {"operator", "joy_node", "robot_params_file", "operator_params_file"}
+OF_JOINT_POLICIES = {
+    "operator",
+    "joy_node",
+    "robot_params_file",
+    "operator_params_file",
+    "shadow_bundle",
+    "shadow_backend",
+}
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
 
@@ -42,7 +49,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 
     assert run.wait_for_end() == 0
     described = dict(re.findall(r"'(\w+)':\n +(\S.*)\n", run.output))
-    more = {"cameras", "image_transport", "mode"} if file in ACT_FILES else OF_A_LITE3
+    more = {"cameras", "image_transport", "mode"} if file in ACT_FILES else OF_JOINT_POLICIES
     assert described.keys() == ARGUMENTS | more
     assert not [name for name, text in described.items() if "no description" in text]
 

@@ -223,7 +223,7 @@ def test_time_that_is_used_up_ends_the_run_and_leaves_the_robot_standing(
     append_event(store / RECORD, 1, TrialEvent.KEPT)
     robot.until(lambda: robot.tick().mode == Mode.READY, "READY")
     robot.request("run")
-    assert events(store) == ["begun", "run_began", "passed", "kept"]
+    assert events(store) == ["begun", "run_began", "run_ended", "passed", "kept"]
 
 
 def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(

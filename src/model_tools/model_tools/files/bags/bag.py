@@ -237,7 +237,9 @@ def _require_harmless(path: Path) -> None:
     if path.is_dir():
         _require_plain_metadata(path)
     for file in storage_files(path):
-        if file.suffix == _SQLITE and file.is_file():
+        if not file.is_file():  # a pipe is waited for without end
+            raise _broken(file, "no regular file")
+        if file.suffix == _SQLITE:
             _require_plain_tables(file)
 
 

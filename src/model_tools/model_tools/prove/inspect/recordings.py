@@ -18,6 +18,7 @@ from model_tools.files.bags.bag import Bag, is_bag, storage_files
 from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.replaying.recording import TICK, FlightRecording
+from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
 from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS, StateField, fields_of
 from policy_inference.core.messages import VectorReader, stamp_ns
 from policy_inference.errors import RobotError
@@ -250,6 +251,7 @@ def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
         + ", ".join(f"{mode.name} {counts[mode]}" for mode in Mode if counts[mode]),
     )
     _describe_inferences(recording, report)
+    _describe_shadow(recording, report)
     changes = [entry for entry in modes if entry.reason]
     for entry in changes[-_SHOWN:]:
         at_s = (entry.time_ns - modes[0].time_ns) * 1e-9
@@ -257,6 +259,24 @@ def describe_flight(path: Path, bag: Bag, report: InspectionReport) -> None:
     lost = modes[-1].number - modes[0].number + 1 - len(modes)
     if lost:
         report.suspect(f"{lost} ticks are not in the recording")
+
+
+def _describe_shadow(recording: FlightRecording, report: InspectionReport) -> None:
+    """Add a row on the policy that ran beside the other one, if one did."""
+    divergence = recorded_divergence(recording)
+    if divergence is None:
+        return
+    settings = recording.info.settings
+    name, version, mode = (
+        settings.get(f"shadow.{key}", "") for key in ("bundle_name", "bundle_version", "mode")
+    )
+    worst = int(divergence.rms.argmax())
+    report.row(
+        "shadow",
+        f"{name} {version}, {mode}: RMS {divergence.rms[worst]:.4g} and at most "
+        f"{divergence.max[worst]:.4g} in {divergence.joints[worst]}, the worst; "
+        f"{shadow_line(divergence)}",
+    )
 
 
 def _describe_inferences(recording: FlightRecording, report: InspectionReport) -> None:

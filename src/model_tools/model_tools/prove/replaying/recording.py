@@ -25,8 +25,8 @@ from model_tools.prove.replaying.recorded_ticks import (
 )
 from policy_inference.bundle.state_fields import STATE_TOPICS
 from policy_inference.core.messages import message_types
-from policy_inference.flight.ring import InferenceResult
-from policy_inference.flight.tick_messages import INFERENCE
+from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
+from policy_inference.flight.tick_messages import INFERENCE, SHADOW
 from policy_inference.interfaces import F64, FAULT_MODES, Mode, OnFault, Tensor
 
 TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
@@ -147,6 +147,25 @@ class FlightRecording:
         for topic in self._results:
             for _, message in self._bag.messages(topic):
                 yield self._result(message, message)
+
+    def shadow_answers(self) -> Iterator[ShadowAnswer]:
+        """Yield what a shadow policy made of ticks, in the order in which it arrived.
+
+        Raises:
+            ToolError: The recording is broken.
+        """
+        for topic in self._named("shadow_tick", (SHADOW,)):
+            for _, message in self._bag.messages(topic):
+                compared = message.outcome == ShadowOutcome.COMPARED
+                yield ShadowAnswer(
+                    tick=int(message.tick),
+                    outcome=ShadowOutcome(message.outcome),
+                    duration_ns=round(message.duration_s * 1e9),
+                    rules=tuple(message.rules),
+                    beyond_limits=bool(message.beyond_limits),
+                    target=np.array(message.target, np.float64) if compared else None,
+                    active_target=np.array(message.active_target, np.float64) if compared else None,
+                )
 
     def ticks(self) -> Iterator[RecordedTick]:
         """Yield the ticks in their order, up to where another bundle or back end was loaded.

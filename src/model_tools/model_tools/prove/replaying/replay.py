@@ -16,6 +16,7 @@ from model_tools.errors import ToolError
 from model_tools.prove.replaying.chunk_policy import RecordedChunkPolicy
 from model_tools.prove.replaying.flight import FlightLog, RecordedFlight
 from model_tools.prove.replaying.joint_policy import RecordedJointPolicy
+from model_tools.prove.replaying.recorded_policy import RecordedClock
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
 from model_tools.prove.replaying.stages import (
@@ -32,6 +33,7 @@ from model_tools.prove.replaying.which_bundle import (
     against_contract,
     chunk_difference,
     chunk_settings_of,
+    command_range_of,
     difference,
     limits_of,
     recorded_bundle,
@@ -247,13 +249,18 @@ def _joints_again(
     opened.callback(backend.close)
     judgement, because = _judgement(recording, contract, bundle, backend)
     outputs = {name: StageCourse() for name in backend.outputs}
-    seeded = judgement is not Judgement.WHAT_IF
+    seeded, within = judgement is not Judgement.WHAT_IF, command_range_of(recording)
+
+    def policy(clock: RecordedClock) -> RecordedJointPolicy:
+        made = RecordedJointPolicy(bundle, backend, limits, clock, seeded=seeded, outputs=outputs)
+        if within is not None:
+            made.controller.command.narrow(within)
+        return made
+
     replayer = Replayer(
         bundle,
         info,
-        lambda clock: RecordedJointPolicy(
-            bundle, backend, limits, clock, seeded=seeded, outputs=outputs
-        ),
+        policy,
         STAGES,
         # In the middle of a run the pose that the policy took over from is not known to the bit.
         _ROUNDING if judgement is Judgement.LIMITS else {COMMAND: _ARITHMETIC},

@@ -20,8 +20,16 @@ from model_tools.prove.replaying.replay_report import (
     figures,
     verdict,
 )
+from model_tools.prove.replaying.shadowing import (
+    SHADOW_COLUMNS,
+    ShadowedFlight,
+    recorded_divergence,
+    shadow_line,
+    shadow_rows,
+)
 from model_tools.prove.replaying.stages import TARGET
 from policy_inference.comparison.limits import Check
+from policy_inference.shadow.divergence import Divergence
 
 _WORDS = (
     "mode",
@@ -39,8 +47,8 @@ _WORDS = (
 )
 
 
-def write_html(found: ReplayedFlight, file: Path) -> None:
-    """Write the report."""
+def write_html(found: ReplayedFlight, file: Path, shadow: ShadowedFlight | None = None) -> None:
+    """Write the report, with what another policy made of the flight as a shadow."""
     info, flight = found.recording.info, found.flight
     write_page(
         file,
@@ -63,10 +71,28 @@ def write_html(found: ReplayedFlight, file: Path) -> None:
             panel(_stages(found)),
             *_targets(found),
             *_checks(found.checks),
+            *_shadows(found, shadow),
             "<h2>Settings</h2>",
             panel(table(["setting", "value"], [[k, v] for k, v in info.settings.items()], _WORDS)),
         ],
     )
+
+
+def _shadows(found: ReplayedFlight, shadow: ShadowedFlight | None) -> Iterable[str]:
+    """Yield the divergence of a shadow that ran in the flight, and of the one that is given."""
+    flown = recorded_divergence(found.recording)
+    if flown is not None:
+        name = found.recording.info.settings.get("shadow.bundle_name", "")
+        yield from _shadow(f"Shadow in the flight: {name}", flown)
+    if shadow is not None:
+        contract = shadow.bundle.contract
+        name = f"{contract.name} {contract.version}, {shadow.mode.value}"
+        yield from _shadow(f"As a shadow of this flight: {name}", shadow.divergence)
+
+
+def _shadow(title: str, divergence: Divergence) -> Iterable[str]:
+    yield f"<h2>{escape(title)}</h2><p>{escape(shadow_line(divergence))}.</p>"
+    yield panel(table(SHADOW_COLUMNS, shadow_rows(divergence), ("joint",)))
 
 
 def _headline(found: ReplayedFlight) -> str:

@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -201,9 +203,12 @@ def figures(found: ReplayedFlight) -> dict[str, Any]:
     }
 
 
-def write_json(found: ReplayedFlight, file: Path) -> None:
-    """Write all figures."""
-    file.write_text(json.dumps(document(found), indent=1, allow_nan=False) + "\n", "utf-8")
+def write_json(
+    found: ReplayedFlight, file: Path, more: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """Write all figures, and more of them by name."""
+    figures = document(found) | dict(more)
+    file.write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", "utf-8")
 
 
 def _edge(edge: Edge) -> dict[str, Any]:

@@ -268,7 +268,7 @@ class ReplayedRobot:
             if tick.ran or tick.policy_ns:
                 return lambda: controller.estop(why)
             controller.estop(why)
-        elif rule is Rule.INTERNAL or (rule is Rule.CLOCK and "backwards" in reason):
+        elif rule in (Rule.INTERNAL, Rule.TRIAL) or (rule is Rule.CLOCK and "backwards" in reason):
             self.clock.now_ns = tick.time_ns
             controller.fault(rule, reason.partition(": ")[2])
         return None

@@ -18,13 +18,14 @@ from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
 from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle, JointBundle
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.contract import JointContract, VelocityCommand
 from policy_inference.bundle.load import bundle_folder, load_bundle, parse_contract
 from policy_inference.bundle.schema import parse_yaml, read_bytes
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
 from policy_inference.errors import BundleError, PolicyError
+from policy_inference.kinds.opening import COMMAND_RANGE
 
 _PREFIX, _CHUNKS = "limits.", "chunks."
 _READ: dict[type, Callable[[str], Any]] = {
@@ -176,6 +177,25 @@ def chunk_settings_of(recording: FlightRecording) -> ChunkSettings:
                 f"{where}{field.name}: expected a value like {field.default}, found {text!r}"
             ) from error
     return ChunkSettings(**values)
+
+
+def command_range_of(recording: FlightRecording) -> VelocityCommand | None:
+    """Return the range to which a trial narrowed velocity commands; None where none did.
+
+    Raises:
+        ToolError: It is no range.
+    """
+    text = recording.info.settings.get(COMMAND_RANGE)
+    if text is None:
+        return None
+    try:
+        x, y, turn, to_x, to_y, to_turn = map(float, text.split())
+    except ValueError as error:
+        raise ToolError(
+            f"{recording.path}: flight_info: settings: {COMMAND_RANGE}: expected six numbers, "
+            f"found {text!r}"
+        ) from error
+    return VelocityCommand(min=(x, y, turn), max=(to_x, to_y, to_turn))
 
 
 def limits_of(recording: FlightRecording) -> Limits:

@@ -115,6 +115,7 @@ class RegistryRepository:
             while block := file.read(_BLOCK):
                 digest.update(block)
                 there += len(block)
+            continued = there > 0
             if there < layer.size_bytes:
                 headers = {"Range": f"bytes={there}-"} if there else {}
                 url, expected = f"{self._at}/blobs/{layer.digest}", (200, 206, 416)
@@ -139,6 +140,8 @@ class RegistryRepository:
             )
         if ALGORITHM + digest.hexdigest() != layer.digest:
             part.unlink()
+            if continued:  # it may be the part of before that is damaged
+                raise UnavailableError(f"{layer.title}: expected {layer.digest}, found another one")
             raise self._other_content(layer)
 
     def push(

@@ -307,7 +307,7 @@ def _network_errors(url: str) -> Iterator[None]:
             f"{url}: expected a certificate that an authority of this machine signed, found: "
             f"{error.verify_message}; name its authority with --ca"
         ) from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:  # also of a host's name
         found = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnavailableError(
             f"{url}: expected an answer, found: {found[:200]}; check network, proxy and registry"

@@ -10,6 +10,7 @@ rows, statistics, reports, and the models of the back ends.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -32,6 +33,7 @@ from model_tools.ship.registry.manifest import (
 from model_tools.ship.store.durable import make_folders, writing
 from model_tools.ship.store.install import absent_backends
 from model_tools.ship.store.statements import (
+    CHANNEL_NAME,
     CHANNEL_TAG,
     REVOKED_TAG,
     STATEMENT_FILE,
@@ -182,6 +184,8 @@ def _channel(
             f"--channel: expected public keys, and a reference without tag and digest, found "
             f"{reference} and {'keys' if trusted else 'no keys (--public-key)'}"
         )
+    if not re.fullmatch(CHANNEL_NAME, request.channel):
+        raise ToolError(f"--channel: expected text like {CHANNEL_NAME}, found {request.channel!r}")
     tag = CHANNEL_TAG + request.channel
     found = _accepted(repository, reference, tag, ChannelStatement, model, trusted)
     if found is None or found[0].channel != request.channel:

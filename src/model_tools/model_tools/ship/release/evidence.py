@@ -5,14 +5,17 @@
 | stage | report |
 | --- | --- |
 | simulation | what `release record ... simulation --bundle` writes |
-| shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER` |
+| shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER`, or |
+| | the answer of Prometheus to `{__name__=~"policy_inference_shadow_.+"}` |
 | canary | `model_tools trial status NAME --json` |
 | production | `model_tools fleet status --json` |
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from model_tools.errors import ToolError
@@ -71,26 +74,57 @@ def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judge
 
 
 def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
-    limits = release.stages.shadow or ShadowStage()
+    if report.get("data") is not None:
+        return _shadows_of_fleet(release, report["data"]["result"], shown)
     shadow = report["shadow"]
     _require_bundle(release, shadow["bundle_sha256"])
-    divergence = shadow["divergence"]
-    ticks = {name: divergence["ticks"][name].number() for name in _TICKS}
-    compared, all_ticks = ticks["compared"], max(1.0, sum(ticks.values()))
+    found = shadow["divergence"]
+    joints, steps = found["joints"].texts(), found.get("rms_steps")
+    diverging = Divergences(
+        ticks={name: found["ticks"][name].number() for name in _TICKS},
+        beyond_limits=found["beyond_limits"].number(),
+        distance=dict(zip(joints, found["max"].numbers(len(joints)), strict=True)),
+        rms_steps={}
+        if steps is None
+        else dict(zip(joints, steps.numbers(len(joints)), strict=True)),
+    )
+    return {robot: _judged_shadow(release, diverging, shown)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divergences:
+    """What was counted of a shadow on one robot.
+
+    Attributes:
+        ticks: By outcome.
+        beyond_limits: Compared ticks with a target beyond a limit of a joint.
+        distance: Largest distance of the targets by joint, rad (rad/s, N·m).
+        rms_steps: Root mean square of the distance by joint, in healthy steps; empty if unknown.
+    """
+
+    ticks: Mapping[str, float]
+    beyond_limits: float
+    distance: Mapping[str, float]
+    rms_steps: Mapping[str, float]
+
+
+def _judged_shadow(release: Release, found: Divergences, shown: str) -> RobotEvidence:
+    limits = release.stages.shadow or ShadowStage()
+    compared, all_ticks = found.ticks["compared"], max(1.0, sum(found.ticks.values()))
+    worst = {
+        "max_distance": max(found.distance.items(), key=lambda of: of[1], default=("", 0.0)),
+        "rms_steps": max(found.rms_steps.items(), key=lambda of: of[1], default=("", 0.0)),
+    }
     figures = {
         "minutes": compared / release.rate_hz / 60.0,
-        "max_distance": max(divergence["max"].numbers(), default=0.0),
-        "beyond_limits_share": divergence["beyond_limits"].number() / max(1.0, compared),
-        "failed_share": sum(ticks[name] for name in _FAILED) / all_ticks,
-        "missed_share": (ticks["skipped"] + ticks["lost"]) / all_ticks,
+        "beyond_limits_share": found.beyond_limits / max(1.0, compared),
+        "failed_share": sum(found.ticks[name] for name in _FAILED) / all_ticks,
+        "missed_share": (found.ticks["skipped"] + found.ticks["lost"]) / all_ticks,
+        **{name: value for name, (joint, value) in worst.items() if joint},
     }
-    steps = divergence.get("rms_steps")
-    if steps is not None:
-        figures["rms_steps"] = max(steps.numbers(), default=0.0)
-    joints = divergence["joints"].texts()
-    worst = _worst(joints, divergence["max"].numbers())
     beyond = [
-        f"{what}: {figures[what]:.4g}, at most {limit:g}{f' ({worst})' if worst else ''}"
+        f"{what}: {figures[what]:.4g}, at most {limit:g}"
+        + (f" ({worst[what][0]})" if what in worst else "")
         for what, limit in (
             ("max_distance", limits.max_distance),
             ("rms_steps", limits.max_rms_steps),
@@ -99,7 +133,59 @@ def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
         )
         if figures.get(what, 0.0) > limit
     ]
-    return {robot: _evidence(beyond, _too_short(figures, limits.min_minutes), shown, figures)}
+    return _evidence(beyond, _too_short(figures, limits.min_minutes), shown, figures)
+
+
+def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
+    """Return the evidence by robot from an answer of Prometheus."""
+    of_robots = dict[str, list[tuple[dict[str, str], float]]]()
+    for sample in samples.elements():
+        labels = {name: label.text() for name, label in sample["metric"].items()}
+        value = _number(sample["value"].elements()[1])
+        of_robots.setdefault(sample["metric"]["robot"].text(), []).append((labels, value))
+    if not of_robots:
+        raise samples.wrong("shadows of robots; an empty answer is no health")
+    return {robot: _shadow_of_robot(release, found, shown) for robot, found in of_robots.items()}
+
+
+def _shadow_of_robot(
+    release: Release, samples: Sequence[tuple[dict[str, str], float]], shown: str
+) -> RobotEvidence:
+    def named(name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+        wanted = {"__name__": f"policy_inference_shadow_{name}"} | labels
+        return [one for one in samples if wanted.items() <= one[0].items()]
+
+    hashes = {labels.get("sha256") for labels, _ in named("info")}
+    if hashes != {release.sha256}:
+        return _evidence([], ["its shadow is another bundle, or none"], shown, {})
+    ticks = {labels.get("outcome", ""): value for labels, value in named("ticks_total")}
+    distances = named("distance", statistic="max")
+    if not ticks.keys() >= {*_TICKS} or not distances:
+        return _evidence([], ["its shadow reports no ticks"], shown, {})
+    return _judged_shadow(
+        release,
+        Divergences(
+            ticks={name: ticks[name] for name in _TICKS},
+            beyond_limits=ticks.get("beyond_limits", 0.0),
+            distance={labels.get("joint", ""): value for labels, value in distances},
+            rms_steps={
+                labels.get("joint", ""): value
+                for labels, value in named("distance_steps", statistic="rms")
+            },
+        ),
+        shown,
+    )
+
+
+def _number(text: Node) -> float:
+    """Return a value of Prometheus, which is text."""
+    try:
+        value = float(text.text())
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise text.wrong("a finite number")
+    return value
 
 
 def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:
@@ -111,7 +197,7 @@ def _canary(release: Release, report: Node, robot: str, shown: str) -> Judged:
     figures = {"minutes": report["run_time_s"].number() / 60.0}
     if state in _GOOD_TRIALS:
         return {robot: _evidence([], _too_short(figures, limits.min_minutes), shown, figures)}
-    reason = f"trial {state}: {report['reason'].text()}"
+    reason = ": ".join(filter(None, (f"trial {state}", report["reason"].text())))
     bad = [reason] if state == _FAILED_TRIAL else []
     return {robot: _evidence(bad, [reason], shown, figures)}
 
@@ -162,10 +248,6 @@ def _too_short(figures: Mapping[str, float], least_minutes: float) -> list[str]:
     if minutes >= least_minutes:
         return []
     return [f"{minutes:.1f} min, expected {least_minutes:g}"]
-
-
-def _worst(joints: Sequence[str], values: Sequence[float]) -> str:
-    return max(zip(values, joints, strict=False))[1] if joints and values else ""
 
 
 def _require_bundle(release: Release, found: Node) -> None:

@@ -105,7 +105,7 @@ def parse_statement(content: bytes, place: object) -> Statement:
     """
     reader, value = Reader(str(place)), parse_yaml(content, place)
     kind = value.get("kind") if isinstance(value, Mapping) else None
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         reader.problem("kind", f"one of {', '.join(_KINDS)}", kind)
         raise BundleError(reader.problems)
     statement = reader.section(_KINDS[kind], value)
@@ -230,8 +230,15 @@ def require_newer(
     )
 
 
-def require_valid(issued: str, expires: str, model: Path, place: str) -> None:
+def require_valid(issued: str, expires: str, model: Path | None, place: str) -> None:
     """Raise an error where a statement has expired; see the module for a clock that is wrong.
+
+    Args:
+        issued: When it was written.
+        expires: Until when it holds.
+        model: Folder of the installed versions, with the statements that were accepted before;
+            None for none.
+        place: What messages call it.
 
     Raises:
         ToolError: It has expired.
@@ -245,7 +252,7 @@ def require_valid(issued: str, expires: str, model: Path, place: str) -> None:
             clock.isoformat(timespec="seconds"),
             issued,
         )
-    now = max([clock, *_accepted_times(model)])
+    now = max([clock, *([] if model is None else _accepted_times(model))])
     if now >= _utc(expires):
         raise ToolError(
             f"{place}: expected a statement that has not expired, found that it did at {expires}, "

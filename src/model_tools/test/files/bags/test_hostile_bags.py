@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 import sys
@@ -107,3 +108,12 @@ def test_a_database_that_computes_is_refused(tmp_path: Path, made: str, found: s
         database.commit()
     with pytest.raises(ToolError, match=found):
         Bag(file)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / "bag", imus([0]))
+    (file,) = bag.glob("*.mcap")
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ToolError, match="no regular file"):
+        Bag(bag)

@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -75,16 +75,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         pytest.skip(f"{SERVER} is not installed (apt-get install docker-registry)")
     running = list[Server]()
 
-    def start(**options: object) -> Server:
+    def start(*, http: Mapping[str, object] | None = None, **options: object) -> Server:
         folder = tmp_path_factory.mktemp("registry")
         port = _free_port()
-        http: dict[str, object] = {"addr": f"127.0.0.1:{port}", "secret": "of the tests"}
-        http |= options.pop("http", {})  # type: ignore[arg-type]  # a mapping
         config: dict[str, object] = {
             "version": 0.1,
             "log": {"level": "error"},
             "storage": {"filesystem": {"rootdirectory": str(folder / "data")}},
-            "http": http,
+            "http": {"addr": f"127.0.0.1:{port}", "secret": "of the tests", **(http or {})},
         }
         (folder / "config.yml").write_text(json.dumps(config | options), "utf-8")
 
@@ -97,15 +95,15 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             return process
 
         def again() -> None:
-            server.process = begin()
+            started.process = begin()
 
-        server = Server(host=f"127.0.0.1:{port}", folder=folder, process=begin(), again=again)
-        running.append(server)
-        return server
+        started = Server(host=f"127.0.0.1:{port}", folder=folder, process=begin(), again=again)
+        running.append(started)
+        return started
 
     yield start
-    for server in running:
-        server.stop()
+    for started in running:
+        started.stop()
 
 
 @pytest.fixture(scope="session")

@@ -138,6 +138,8 @@ def silent(asked: Asked) -> None:
         (lambda asked: asked.reply(302, b"", {"Location": "http://10.0.0.1/x"}), "found 'http://10"),
         (lambda asked: asked.reply(302, b"", {"Location": "https://u:p@x/"}), "found 'https://u"),
         (lambda asked: asked.reply(302, b"", {"Location": "http://[x"}), "expected URLs"),
+        (lambda asked: asked.reply(302, b"", {"Location": "/\xe9 \x01"}), "expected an answer"),
+        (lambda asked: asked.reply(302, b"", {"Location": f"https://{'x' * 70}"}), "expected an a"),
         (lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}), "ended after 1|0 more"),
         (lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}), "expected an answer"),
     ],
@@ -189,6 +191,18 @@ def test_download_that_breaks_off_is_continued_where_it_ended(
     evil.answers[digest] = breaks
     assert pull(f"{evil.place}:1.0.0").is_new
     assert "bytes=100-" in [headers.get("Range") for _, headers in evil.seen]
+
+
+@pytest.mark.parametrize("left", [b"x" * 100, b"x" * (1 << 20)], ids=["part", "more"])
+def test_part_that_was_damaged_on_the_disk_begins_again(
+    left: bytes, evil: HostileRegistry, offered: dict[str, str], pull: Pull, tmp_path: Path
+) -> None:
+    digest = offered["policy.onnx"]
+    manifest = digest_of(evil.contents["1.0.0"]).removeprefix("sha256:")
+    parts = tmp_path / NAME / f".pulling.{manifest[:8]}" / "parts"
+    parts.mkdir(parents=True)
+    (parts / digest.removeprefix("sha256:")).write_bytes(left)
+    assert pull(f"{evil.place}:1.0.0", root=tmp_path).is_new
 
 
 @pytest.mark.parametrize("answer", ["200", "206 of another place", "416"])

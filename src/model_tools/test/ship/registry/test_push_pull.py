@@ -14,12 +14,14 @@ import pytest
 
 from model_tools.errors import ToolError
 from model_tools.ship.registry import client
+from model_tools.ship.registry.manifest import Layer
 from model_tools.ship.registry.push import bundle_digest
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 
 from ..store.conftest import Bundles
 from ..store.stores import NAME, hidden_names, in_use, problems, run, versions
+from ..store.test_robot import run_as_robot
 from .conftest import OTHER_MODEL, Pull, Server, Servers, Signer, push
 
 TwoBackends = Callable[..., Path]
@@ -155,7 +157,7 @@ def test_registry_that_is_killed_in_the_middle_is_continued(
     push(bundles(), place)
     real, calls = client.RegistryRepository.download, list[str]()
 
-    def dies(self: client.RegistryRepository, layer: client.Layer, *args: object) -> None:
+    def dies(self: client.RegistryRepository, layer: Layer, *args: object) -> None:
         calls.append(layer.title)
         if len(calls) == 2:
             server.stop()
@@ -183,6 +185,14 @@ def test_full_disk_is_refused_and_leaves_what_was_there(
             pull(f"{place}:1.3.0", root=root)
     assert in_use(root)[0] == "1.2.0"
     assert pull(f"{place}:1.3.0", root=root).is_new
+
+
+def test_pull_needs_only_what_a_robot_has(tmp_path: Path, bundles: Bundles, place: str) -> None:
+    push(bundles(), place)
+    run_as_robot(
+        [["pull", f"{place}:1.0.0", "--install", "--activate", "--root", str(tmp_path / "models")]]
+    )
+    assert in_use(tmp_path / "models") == ("1.0.0", [])
 
 
 def test_two_pulls_of_one_bundle_do_not_meet(

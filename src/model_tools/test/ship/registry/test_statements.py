@@ -104,6 +104,8 @@ def test_robot_follows_a_channel(
         assert in_use(root)[0] == version
     with pytest.raises(RegistryError, match="expected the channel beta, found none"):
         pull(place, signer.trusted, channel="beta")
+    with pytest.raises(ToolError, match="--channel: expected text like"):
+        pull(place, signer.trusted, channel="../../x")
 
 
 def test_channel_without_keys_is_refused(place: str, pull: Pull) -> None:
@@ -274,6 +276,12 @@ def test_statement_from_the_future_is_not_signed(
     file.write_text(channel(bundles(), issued=when(days=1)), "utf-8")
     assert run("sign", file, "--key", signer.private) == 1
     assert "not in the future" in caplog.text
+
+
+def test_examples_are_statements() -> None:
+    files = sorted((Path(__file__).parents[5] / "examples/registry").glob("*.yaml"))
+    kinds = [parse_statement(file.read_bytes(), file).kind for file in files]
+    assert kinds == ["channel", "downgrade", "revocations"]
 
 
 def test_contract_is_no_statement_and_statement_no_contract(

@@ -116,6 +116,48 @@ def test_shadow_is_held_against_its_limits(
     assert reason in " ".join(found["reasons"])
 
 
+def sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str, Any]:
+    """Return a sample of an answer of Prometheus."""
+    metric = {"__name__": f"policy_inference_shadow_{name}", "robot": robot, "node": "/p"}
+    return {"metric": metric | labels, "value": [1.0, value]}
+
+
+def of_fleet(*samples: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer of Prometheus."""
+    return {"status": "success", "data": {"resultType": "vector", "result": list(samples)}}
+
+
+def shadowing(sha256: str, robot: str = "r1", distance: str = "0.1") -> list[dict[str, Any]]:
+    """Return the samples of a robot with a shadow, of an hour at 50 Hz."""
+    ticks = {"compared": "180000", "beyond_limits": "0"}
+    outcomes = ("compared", "skipped", "lost", "failed", "not_finite", "beyond_limits")
+    return [
+        sample("1", "info", robot, sha256=sha256),
+        *(sample(ticks.get(one, "0"), "ticks_total", robot, outcome=one) for one in outcomes),
+        sample(distance, "distance", robot, joint="hip", statistic="max"),
+        sample("9", "distance", robot, joint="hip", statistic="mean"),
+        sample("0.2", "distance_steps", robot, joint="hip", statistic="rms"),
+    ]
+
+
+def test_shadows_of_a_fleet_come_from_prometheus(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    to(desk, "shadow")
+
+    def record(*samples: dict[str, Any]) -> int:
+        return desk.record("shadow", desk.report("prometheus", of_fleet(*samples)))
+
+    good = shadowing(desk.sha256)
+    assert record() == 1  # an empty answer is no health
+    assert record(*shadowing("0" * 64)) == 2
+    assert record(sample("1", "info", sha256=desk.sha256)) == 2
+    assert record(*shadowing(desk.sha256, distance="NaN")) == 1
+    assert record(*good, *shadowing(desk.sha256, "r2", "0.7")) == 1
+    assert "shadow: r2: max_distance: 0.7, at most 0.5 (hip)" in capsys.readouterr().out
+    assert record(*good, *shadowing(desk.sha256, "r2")) == 0
+
+
 def test_newest_report_of_a_robot_counts(desk: Desk) -> None:
     to(desk, "shadow")
     good, bad = desk.report("good", desk.shadow()), desk.report("bad", desk.shadow(max=[9.0, 0.0]))

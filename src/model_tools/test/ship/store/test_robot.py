@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from .conftest import Bundles
@@ -37,12 +38,19 @@ for args in {commands}:
 MODULES = {"pyyaml": {"yaml", "_yaml"}, "cryptography": {"cryptography", "_cffi_backend", "cffi"}}
 
 
-def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bundles) -> None:
+def run_as_robot(commands: Sequence[Sequence[str]]) -> None:
+    """Run commands in a process that has what a robot has; each must end with 0."""
     packages = re.findall(r"^[A-Za-z]\w*", RUN_IN.read_text("utf-8"), re.MULTILINE)
     assert "onnxruntime" in packages
     allowed = {"model_tools", "policy_inference"}.union(
         *(MODULES.get(name.lower(), {name}) for name in packages)
     )
+    code = CHILD.format(allowed=allowed, commands=[list(command) for command in commands])
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bundles) -> None:
     trial = tmp_path / "trial.yaml"
     trial.write_text("run_time_s: 60")
     first, second = (str(bundles(version)) for version in ("1.0.0", "1.1.0"))
@@ -59,7 +67,5 @@ def test_versions_are_managed_with_what_a_robot_has(tmp_path: Path, bundles: Bun
         ["verify"],
         ["prune", NAME, "--keep", "1", "--force"],
     ]
-    code = CHILD.format(allowed=allowed, commands=[[*c, "--root", str(tmp_path)] for c in commands])
-    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    run_as_robot([[*command, "--root", str(tmp_path)] for command in commands])
     assert (tmp_path / NAME / "current").readlink() == Path("1.0.0")

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Killed at any moment, a pull leaves what ran running; the same command ends it well."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from ..store.conftest import Bundles
+from ..store.stores import hidden_names, in_use, killed, problems, run, versions
+from .conftest import Signer, push
+from .test_statements import channel, revocations
+
+pytestmark = pytest.mark.forks
+BEFORE = ("1.2.0", ["1.1.0", "1.0.0"])
+AFTER = ("1.3.0", ["1.2.0", "1.1.0", "1.0.0"])
+MOST_CHANGES = 1000
+
+
+@pytest.mark.parametrize(
+    "step", [13, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "each"]
+)
+def test_pull_that_is_killed_is_continued(
+    step: int, bundles: Bundles, signer: Signer, place: str, root: Path, tmp_path: Path
+) -> None:
+    bundle = signer.sign(bundles("1.3.0"))
+    push(bundle, place)
+    push(signer.statement(tmp_path / "c.yaml", channel(bundle)), place)
+    push(signer.statement(tmp_path / "r.yaml", revocations(v0_9_0="old")), place)
+    options = ("--install", "--activate", "--channel", "stable", "--public-key", signer.public)
+    for at in count(1, step):
+        mine = shutil.copytree(root, tmp_path / str(at), symlinks=True)
+        was_killed = killed(at, "pull", place, *options, "--root", mine)
+        assert problems(mine) == []
+        assert in_use(mine) in (BEFORE, AFTER)
+        assert set(versions(mine)) >= {"1.0.0", "1.1.0", "1.2.0"}
+        assert run("pull", place, *options, "--root", mine) == 0
+        assert in_use(mine) == AFTER
+        assert run("prune", "tiny", "--keep", 99, "--force", "--root", mine) == 0
+        assert hidden_names(mine) == []
+        shutil.rmtree(mine)
+        if not was_killed:
+            assert at > 3 * 13
+            return
+        assert at < MOST_CHANGES

@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The shadow of a node's policy: fed after each command, reported, never heeded."""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from policy_msgs.msg import GuardCounter, ShadowStatus
+from rclpy.node import Node
+
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.flight.ring import ShadowAnswer
+from policy_inference.interfaces import F64, JointTargets, Mode
+from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.tick_observer import Prepared
+from policy_inference.shadow.divergence import Divergence
+from policy_inference.shadow.shadow_policy import ShadowMode
+from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
+
+_UNREPORTED = 20_000
+"""Answers that may wait for a report: more than the ticks between two of them."""
+
+
+class PreparedShadow(Prepared):
+    """A shadow beside a policy; None, and the problem, where there can be none."""
+
+    def __init__(self, process: ShadowProcess | None, problem: str = "") -> None:
+        """Keep both."""
+        self.process, self.problem = process, problem
+
+    def abandon(self) -> None:
+        """End it."""
+        if self.process is not None:
+            self.process.close()
+
+
+class NodeShadow:
+    """A TickObserver that asks a shadow about each tick and sums up its answers.
+
+    Attributes:
+        arrived: Answers that arrived in the last tick, for the flight recorder.
+    """
+
+    left_behind = False
+
+    def __init__(
+        self, node: Node, policy: OpenedPolicy[JointBundle], values: Mapping[str, Any]
+    ) -> None:
+        """Open the shadow that the parameters of the node ask for, and prove it.
+
+        Raises:
+            PolicyError: It cannot be the shadow of this policy, with the reason.
+        """
+        self._node, self._values = node, values
+        self.arrived: tuple[ShadowAnswer, ...] = ()
+        self._process: ShadowProcess | None = self._opened(policy)
+        self._facts: ShadowFacts = self._process.facts
+        self._tick, self._gave_up, self._problem = 0, False, ""
+        self._use(policy)
+        node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
+
+    def _opened(self, policy: OpenedPolicy[JointBundle]) -> ShadowProcess:
+        """Open the shadow of a policy.
+
+        Raises:
+            PolicyError: It cannot be one.
+        """
+        values = self._values
+        request = policy.request.for_bundle(values["shadow_bundle"], values["shadow_backend"])
+        try:
+            return ShadowProcess(
+                request,
+                policy.bundle,
+                policy.controller.state,
+                ShadowMode(values["shadow_mode"]),
+            )
+        except OSError as error:
+            raise RefusedError(f"shadow: expected to start a process, found: {error}") from error
+
+    def _use(self, policy: OpenedPolicy[JointBundle]) -> None:
+        contract = policy.bundle.contract
+        nominal = contract.nominal
+        self._controller = policy.controller
+        self._joints = contract.joints.on_robot()
+        self._step = None if nominal is None else nominal.target_step
+        self._restart()
+
+    def _restart(self) -> None:
+        self._tick, self._gave_up = 0, False
+        self._unreported = deque[ShadowAnswer](maxlen=_UNREPORTED)
+        self._divergence = Divergence(self._joints, self._step)
+
+    @property
+    def problem(self) -> str:
+        """Why it does not run, or does not answer; empty while it does."""
+        return self._problem
+
+    def _look(self) -> None:
+        """Find out whether it runs, and log once that it does not."""
+        before, process = self._problem, self._process
+        if process is not None and not self._gave_up:
+            self._problem = process.problem()
+        if self._problem and not before:
+            self._node.get_logger().error(self._problem)
+
+    def recorded_settings(self) -> dict[str, str]:
+        """Return its entries in the head of a recording, by name."""
+        return {f"shadow.{name}": text for name, text in self._facts._asdict().items()}
+
+    def diagnostics(self) -> dict[str, str]:
+        """Return its figures; of the divergence that of the joint where it is largest."""
+        divergence, facts = self._count(), self._facts
+        steps = divergence.in_steps(divergence.rms)
+        found = {
+            "state": "does not work" if self._problem else "runs",
+            "bundle": f"{facts.bundle_name} {facts.bundle_version}",
+            "bundle_sha256": facts.bundle_sha256,
+            "mode": facts.mode,
+            **{
+                f"ticks_{outcome.name.lower()}": str(count)
+                for outcome, count in divergence.counts.items()
+            },
+            "beyond_limits_share": f"{divergence.beyond_limits_share:.6f}",
+            "rms_largest": f"{divergence.rms.max():.6f}",
+            "max_largest": f"{divergence.max.max():.6f}",
+            **({} if steps is None else {"rms_steps_largest": f"{steps.max():.6f}"}),
+            **{f"guard.{rule}": str(count) for rule, count in divergence.rules.items()},
+        }
+        return {f"shadow.{key}": text for key, text in found.items()}
+
+    def status(self) -> ShadowStatus:
+        """Look at it; return what it is and how far it diverges."""
+        self._look()
+        divergence, counts = self._count(), self._divergence.counts
+        distances = {name: getattr(divergence, name) for name in ("mean", "rms", "max")}
+        return ShadowStatus(
+            **self._facts._asdict(),
+            problem=self._problem,
+            **{outcome.name.lower(): count for outcome, count in counts.items()},
+            beyond_limits=divergence.beyond_limits,
+            duration_mean_s=divergence.duration_mean_s,
+            duration_max_s=divergence.duration_max_s,
+            guard_counters=[
+                GuardCounter(name=name, count=count) for name, count in divergence.rules.items()
+            ],
+            joints=[*divergence.joints],
+            **{name: values.tolist() for name, values in distances.items()},
+            **{
+                f"{name}_steps": _listed(divergence.in_steps(values))
+                for name, values in distances.items()
+            },
+        )
+
+    def _count(self) -> Divergence:
+        """Return the sums, with the answers since the last call; one thread at a time calls it."""
+        while self._unreported:
+            self._divergence.add(self._unreported.popleft())
+        return self._divergence
+
+    def prepared(self, policy: OpenedPolicy[JointBundle]) -> PreparedShadow:
+        """Return the shadow of another policy, or why it has none; it takes over all the same."""
+        try:
+            return PreparedShadow(self._opened(policy))
+        except PolicyError as error:
+            return PreparedShadow(None, str(error))
+
+    def follow(
+        self, policy: OpenedPolicy[JointBundle], prepared: PreparedShadow
+    ) -> Callable[[], None]:
+        """Compare with another policy from now on; return what ends the shadow before."""
+        before, self._process = self._process, prepared.process
+        if self._process is not None:
+            self._facts = self._process.facts
+            self._process.start()
+        self._problem = prepared.problem
+        self._use(policy)
+        return before.close if before is not None else _nothing
+
+    def start(self) -> None:
+        """Begin to count; before the first tick."""
+        self._restart()
+        if self._process is not None:
+            self._process.start()
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """Hand a tick over in which the policy commanded the robot; on the control thread."""
+        number, self._tick = self._tick, self._tick + 1
+        self.arrived = ()
+        process, controller = self._process, self._controller
+        if process is None or self._gave_up:
+            return
+        try:
+            self.arrived = process.take()
+            self._unreported.extend(self.arrived)
+            # Then the policy was asked, and what it answered was taken.
+            if controller.ticked[0] is Mode.RUN:
+                run = controller.latest_run
+                process.give(number, controller.state.flat, run.target, begins=run.begins)
+        except Exception:  # noqa: BLE001  a robot must not fall over a shadow
+            self._gave_up, self._problem = True, "shadow: gave up; the log has the reason"
+            self._node.get_logger().error(traceback.format_exc())
+
+    def watch(self) -> None:
+        """Do nothing: in a tick that failed the policy commanded nothing."""
+
+    def log(self) -> None:
+        """Do nothing: `status` logs."""
+
+    def stop(self) -> None:
+        """Do nothing: a shadow rests when no tick comes."""
+
+    def close(self) -> None:
+        """End its process."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+
+def _named(facts: ShadowFacts) -> str:
+    return (
+        f"{facts.bundle_name} {facts.bundle_version} ({facts.bundle}) on {facts.backend}: "
+        f"{facts.runs_on}"
+    )
+
+
+def _listed(values: F64 | None) -> list[float]:
+    return [] if values is None else values.tolist()
+
+
+def _nothing() -> None:
+    """There was no shadow."""

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How far the targets of a shadow policy are from those of the active one, tick after tick."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.interfaces import F64
+
+
+class Divergence:
+    """Sums over the answers of a shadow policy.
+
+    Node, tools and tests count with this class. The same answers in the same order of ticks give
+    the same figures, bit for bit.
+
+    Attributes:
+        joints: As the robot calls them, in the order of all arrays.
+        counts: Ticks by outcome.
+        rules: How often each rule of the guard would have acted.
+        beyond_limits: Ticks in which a target was beyond the active policy's limit of a joint.
+        max: Largest distance of the targets [joints], rad, rad/s or N·m; 0 before the first tick.
+        duration_max_s: Longest time that a tick took the shadow, s.
+    """
+
+    def __init__(self, joints: Sequence[str], step: F64 | None) -> None:
+        """Begin with nothing.
+
+        Args:
+            joints: Of the active policy, as the robot calls them.
+            step: Largest step of the active policy's targets in a healthy run [joints]
+                (`nominal.target_step`); None where its contract has none.
+        """
+        self.joints, self._step = tuple(joints), step
+        self.counts = dict.fromkeys(ShadowOutcome, 0)
+        self.rules = Counter[str]()
+        self.beyond_limits = 0
+        self.max: F64 = np.zeros(len(self.joints))
+        self._sum, self._squares = np.zeros((2, len(self.joints)))
+        self._ran, self._duration_ns, self.duration_max_s = 0, 0, 0.0
+
+    def add(self, answer: ShadowAnswer) -> None:
+        """Count a tick."""
+        self.counts[answer.outcome] += 1
+        self.rules.update(answer.rules)
+        if answer.outcome not in (ShadowOutcome.SKIPPED, ShadowOutcome.LOST):
+            self._ran += 1
+            self._duration_ns += answer.duration_ns
+            self.duration_max_s = max(self.duration_max_s, answer.duration_ns * 1e-9)
+        if answer.target is None or answer.active_target is None:
+            return
+        distance = np.abs(answer.target - answer.active_target)
+        self.beyond_limits += answer.beyond_limits
+        self._sum += distance
+        self._squares += distance * distance
+        np.maximum(self.max, distance, out=self.max)
+
+    @property
+    def compared(self) -> int:
+        """Ticks in which both policies had a target."""
+        return self.counts[ShadowOutcome.COMPARED]
+
+    @property
+    def mean(self) -> F64:
+        """Mean distance of the targets [joints], in the unit of `max`."""
+        return self._sum / max(1, self.compared)
+
+    @property
+    def rms(self) -> F64:
+        """Root of the mean squared distance of the targets [joints], in the unit of `max`."""
+        return np.asarray(np.sqrt(self._squares / max(1, self.compared)))
+
+    @property
+    def beyond_limits_share(self) -> float:
+        """Share of the compared ticks in which a target was beyond a limit, 0 to 1."""
+        return self.beyond_limits / max(1, self.compared)
+
+    @property
+    def duration_mean_s(self) -> float:
+        """Mean time that a tick took the shadow, s; 0 before the first one."""
+        return self._duration_ns / max(1, self._ran) * 1e-9
+
+    def in_steps(self, distance: F64) -> F64 | None:
+        """Return a distance [joints] in multiples of the active policy's step, None if unknown."""
+        return None if self._step is None else distance / self._step

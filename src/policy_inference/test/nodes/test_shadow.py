@@ -1,0 +1,363 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A shadow beside a node's policy: compared and reported; whatever it does, no command changes."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from policy_msgs.msg import JointCommand, ShadowStatus
+from policy_msgs.srv import LoadBundle
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rosbags.highlevel import AnyReader
+from std_srvs.srv import SetBool
+
+from policy_inference.backends.registry import GROUP
+from policy_inference.flight.message_types import message_types
+from policy_inference.interfaces import Mode
+from policy_inference.nodes.joint_policy_node import JointPolicyNode
+from policy_inference.shadow.slots import SLOTS
+from policy_inference.testing.bundles import register
+from policy_inference.testing.process import children
+
+from .bundles import CONTRACT, JOINTS, RATE_HZ, write_version
+from .harness import Robot, Stage
+from .shadow_backends import SLOW_S, Faulty
+
+pytestmark = pytest.mark.ros
+TICKS = 30
+IDLE_S = 120.0
+FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit", "mode")
+
+
+@pytest.fixture(autouse=True)
+def backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the backend of these tests."""
+    module = Faulty.__module__
+    register(tmp_path / "site", "shadows", GROUP, {"faulty": f"{module}:Faulty"})
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    folder = str(Path(__file__).parents[len(module.split(".")) - 1])
+    path = [str(tmp_path / "site"), folder, os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    """A bundle with golden rows."""
+    return write_version(tmp_path / "two_joints", "1.2.3")
+
+
+@pytest.fixture
+def double(tmp_path: Path) -> Path:
+    """A bundle of the same robot whose actions are twice as large."""
+    terms = [{**CONTRACT["action"]["terms"][0], "scale": 0.2}]
+    return write_version(tmp_path / "double", "2.0.0", {"action.terms": terms})
+
+
+def shadow_of(robot: Robot, condition: Callable[[ShadowStatus], object], what: str) -> ShadowStatus:
+    """Wait for a status whose shadow fulfils a condition; simulated time passes meanwhile."""
+    robot.until(
+        lambda: robot.tick() and robot.statuses and condition(robot.statuses[-1].shadow[0]), what
+    )
+    return robot.statuses[-1].shadow[0]
+
+
+def settled(robot: Robot, since: int = 0) -> ShadowStatus:
+    """Leave RUN; return the status in which all ticks in RUN have been answered.
+
+    On a busy machine that takes long: the shadow runs only when nothing else wants the core.
+
+    Args:
+        robot: Ticks on.
+        since: Number of commands before the first one that counts.
+    """
+    robot.request("damp")
+    robot.tick()
+    asked = sum(each.mode == JointCommand.MODE_RUN for each in robot.commands[since:])
+    ends_s = time.monotonic() + IDLE_S
+    while not (robot.statuses and total(robot.statuses[-1].shadow[0]) == asked):
+        assert time.monotonic() < ends_s, robot.statuses[-1].shadow[0]
+        robot.tick()
+    return robot.statuses[-1].shadow[0]
+
+
+def total(status: ShadowStatus) -> int:
+    return int(status.compared + status.skipped + status.lost + status.failed + status.not_finite)
+
+
+def walk(robot: Robot, ticks: int = TICKS, each: Callable[[int], None] = lambda _: None) -> None:
+    """Tick with sensor values that change."""
+    for number in range(ticks):
+        robot.position = [0.2 + 0.1 * math.sin(number), -0.2 + 0.05 * math.cos(number)]
+        robot.velocity = [0.3 * math.cos(number), 0.1]
+        robot.ang_vel = 0.2 * math.sin(0.7 * number)
+        each(number)
+        robot.tick()
+
+
+def commands(robot: Robot) -> list[list[Any]]:
+    """Return the content of all commands so far."""
+    return [[list(np.ravel(getattr(each, name))) for name in FIELDS] for each in robot.commands]
+
+
+class TestShadow:
+    def test_twice_the_scale_is_a_distance_in_rad_and_in_steps(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, double: Path
+    ) -> None:
+        active(use_sim_time=True, shadow_bundle=str(double))
+        robot.runs()
+        walk(robot)
+
+        found = settled(robot)
+
+        assert found.bundle_name == "two_joints"
+        assert (found.bundle_version, found.bundle, found.mode) == (
+            "2.0.0",
+            str(double),
+            "followed",
+        )
+        assert found.compared
+        assert (found.failed, found.not_finite, found.beyond_limits) == (0, 0, 0)
+        assert list(found.joints) == list(JOINTS)
+        assert all(
+            0.0 < a <= b <= c for a, b, c in zip(found.mean, found.rms, found.max, strict=True)
+        )
+        np.testing.assert_allclose(found.max_steps, np.array(found.max) / 10.0)
+        values = {entry.key: entry.value for entry in robot.diagnostics[-1].status[0].values}
+        assert values["shadow.ticks_compared"] == str(found.compared)
+        assert values["shadow.rms_largest"] == f"{max(found.rms):.6f}"
+
+    def test_same_bundle_on_another_backend_does_not_diverge(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, bundle: Path, tmp_path: Path
+    ) -> None:
+        active(
+            use_sim_time=True,
+            shadow_bundle=str(bundle),
+            shadow_backend="faulty",
+            shadow_mode="free",
+            backend_options=f"faulty.fault={tmp_path / 'fault'}",
+        )
+        robot.runs()
+        walk(robot)
+
+        found = settled(robot)
+
+        assert (found.backend, found.mode) == ("faulty", "free")
+        assert found.compared
+        assert list(found.max) == [0.0, 0.0]
+
+    def test_without_a_shadow_the_status_has_none(self, lockstep: Robot) -> None:
+        lockstep.tick()
+        assert not lockstep.reported(lambda status: status.ticks, "a status").shadow
+
+    def test_recording_has_what_the_shadow_made_of_each_tick(
+        self, active: Callable[..., JointPolicyNode], robot: Robot, double: Path, tmp_path: Path
+    ) -> None:
+        node = active(
+            use_sim_time=True,
+            shadow_bundle=str(double),
+            flight__folder=str(tmp_path / "flights"),
+            flight__min_free_mb=0.0,
+        )
+        robot.is_met()
+        answer = robot.call(SetBool, "joint_policy_node/record_run", SetBool.Request(data=True))
+        assert answer.success, answer.message
+        robot.runs()
+        walk(robot)
+        found = settled(robot)
+        node.trigger_deactivate()
+
+        (folder,) = (tmp_path / "flights").glob("*-run")
+        with AnyReader([folder], default_typestore=message_types()) as reader:
+            read: list[tuple[str, Any]] = [
+                (connection.topic, reader.deserialize(data, connection.msgtype))
+                for connection, _, data in reader.messages()
+            ]
+        ticks = {m.tick: m for topic, m in read if topic == "/policy_tick"}
+        shadows = [m for topic, m in read if topic == "/shadow_tick"]
+        (info,) = [m for topic, m in read if topic == "/flight_info"]
+        ran = [number for number, tick in ticks.items() if tick.outputs and len(tick.target)]
+        assert sorted(m.tick for m in shadows) == sorted(ran)
+        compared = [m for m in shadows if m.outcome == m.COMPARED]
+        assert len(compared) == found.compared
+        for message in compared:
+            (output,) = ticks[message.tick].outputs
+            raw = np.frombuffer(output.data.tobytes(), np.float32).astype(np.float64)
+            np.testing.assert_array_equal(
+                message.active_target, 0.1 * raw + CONTRACT["stand"]["position"]
+            )
+        distance = np.abs([m.target - m.active_target for m in compared])
+        np.testing.assert_array_equal(distance.max(axis=0), found.max)
+        settings = {entry.key: entry.value for entry in info.settings}
+        assert settings["shadow.bundle_sha256"] == found.bundle_sha256
+        assert settings["parameter.shadow_mode"] == "followed"
+
+
+class TestFaultsOfAShadow:
+    def run(self, stage: Stage, each: Callable[[int], None]) -> tuple[list[list[Any]], Any]:
+        """Configure the node, walk in lockstep; return all commands, and the last status."""
+        (node,), robot = stage.nodes, stage.robot
+        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
+        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+        robot.position, robot.velocity, robot.ang_vel = robot.stand, (0.0, 0.0), 0.0
+        robot.is_met()
+        robot.commands.clear()
+        robot.tick()
+        robot.request("stand")
+        for _ in range(10):
+            robot.tick()
+        robot.request("run")
+        walk(robot, 3 * SLOTS, each)
+        assert robot.commands[-1].mode == Mode.RUN
+        found = commands(robot)
+        robot.statuses.clear()
+        robot.until(lambda: robot.tick() and robot.statuses, "a status")
+        return found, robot.statuses[-1]
+
+    @pytest.mark.parametrize(
+        ("fault", "reason"),
+        [
+            ("nan", ""),
+            ("raise", "shadow: faulty: asked to fail"),
+            ("slow", ""),
+            ("segfault", "shadow: its process ended with status -11"),
+            ("exit", "shadow: its process ended with status 7"),
+            ("SIGKILL", "shadow: its process ended with status -9"),
+            ("SIGSTOP", ""),
+        ],
+    )
+    def test_commands_are_bit_for_bit_those_without_a_shadow(
+        self, stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str
+    ) -> None:
+        node = stage.node(bundle=str(bundle), use_sim_time=True, status_rate_hz=20.0)
+        plain = self.run(stage, lambda _: None)
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        before = children()
+
+        def act(tick: int) -> None:
+            if tick == SLOTS // 2 and fault.startswith("SIG"):
+                (process,) = children() - before
+                os.kill(process, getattr(signal, fault))
+            elif tick == SLOTS // 2:
+                (tmp_path / "fault").write_text(fault)
+
+        shadow = {
+            "shadow_bundle": str(bundle),
+            "shadow_backend": "faulty",
+            "backend_options": f"faulty.fault={tmp_path / 'fault'}",
+        }
+        for result in node.set_parameters([Parameter(k, value=v) for k, v in shadow.items()]):
+            assert result.successful, result.reason
+        found = self.run(stage, act)
+
+        assert found[0] == plain[0]
+        assert found[1].ticks_missed == plain[1].ticks_missed == 0
+        assert not found[1].latched
+        assert [(c.name, c.count) for c in found[1].guard_counters] == [
+            (c.name, c.count) for c in plain[1].guard_counters
+        ]
+        if reason:
+            status = stage.robot.reported(lambda status: status.shadow[0].problem, "a problem")
+            assert status.shadow[0].problem.startswith(reason)
+        if fault == "SIGSTOP":
+            assert found[1].shadow[0].lost > 0
+        if fault == "nan":
+            shadow_of(stage.robot, lambda shadow: shadow.not_finite > 0, "answers")
+        if fault == "slow":
+            shadow_of(stage.robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("changes", "reason"),
+        [
+            ({"rate_hz": 2 * RATE_HZ}, "rate_hz: expected 50, as the active policy has it"),
+            (
+                {"joints.robot_names": {"left": "third"}},
+                "joints.names: expected left, right, as the active policy has it, found right, t",
+            ),
+        ],
+    )
+    def test_node_is_not_configured_with_a_bundle_that_cannot_be_compared(
+        self,
+        stage: Stage,
+        bundle: Path,
+        tmp_path: Path,
+        changes: Mapping[str, object],
+        reason: str,
+    ) -> None:
+        other = write_version(tmp_path / "other", "3.0.0", changes)
+        node = stage.node(bundle=str(bundle), shadow_bundle=str(other))
+
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+
+        assert reason in stage.robot.hears(reason)
+
+    def test_shadow_must_compute_what_its_golden_rows_say(
+        self, stage: Stage, bundle: Path, tmp_path: Path
+    ) -> None:
+        wrong = write_version(tmp_path / "wrong", "3.0.0", wrong_by=0.5)
+        node = stage.node(bundle=str(bundle), shadow_bundle=str(wrong))
+
+        assert node.trigger_configure() is TransitionCallbackReturn.FAILURE
+
+        stage.robot.hears("the policy is not the same function here")
+
+
+class TestLoad:
+    def load(self, robot: Robot, bundle: Path) -> None:
+        request = LoadBundle.Request(bundle=str(bundle))
+        response = robot.call(LoadBundle, "joint_policy_node/load", request)
+        assert response.success, response.message
+
+    def test_shadow_goes_on_beside_the_policy_that_was_loaded(
+        self,
+        active: Callable[..., JointPolicyNode],
+        robot: Robot,
+        bundle: Path,
+        double: Path,
+    ) -> None:
+        active(use_sim_time=True, shadow_bundle=str(double))
+        robot.runs()
+        walk(robot, 10)
+        before = settled(robot)
+        assert max(before.max) > 0.0
+        self.load(robot, double)
+        since = len(robot.commands)
+        robot.statuses.clear()
+        robot.runs()
+        walk(robot, 10)
+
+        found = settled(robot, since)
+
+        assert (found.bundle_version, found.problem) == ("2.0.0", "")
+        assert found.compared
+        assert max(found.max) == 0.0
+
+    def test_shadow_that_cannot_go_on_ends_with_the_reason(
+        self,
+        active: Callable[..., JointPolicyNode],
+        robot: Robot,
+        bundle: Path,
+        double: Path,
+    ) -> None:
+        active(use_sim_time=True, shadow_bundle=str(double))
+        robot.is_met()
+        (double / "policy.onnx").unlink()
+        self.load(robot, bundle)
+        robot.statuses.clear()
+        robot.runs()
+
+        status = robot.reported(lambda status: status.shadow[0].problem, "the reason")
+
+        assert "policy.onnx" in status.shadow[0].problem

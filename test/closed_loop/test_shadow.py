@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A shadow in 8 bits beside the walking policy, in lockstep: node, tools and comparison agree."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from model_tools.prove.comparison.candidates import candidates
+from model_tools.prove.comparison.compare import compare
+from model_tools.prove.recorded_flight import RecordedPolicy
+from model_tools.prove.replaying.recording import FlightRecording
+from model_tools.prove.replaying.shadowing import shadow_flight
+from model_tools.ship.compilers.onnx import quantise
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.limits import StricterLimits
+from policy_inference.flight.ring import ShadowAnswer
+from policy_inference.interfaces import F64, Backend, Mode
+from policy_inference.kinds.opening import OpenRequest
+from policy_inference.shadow.divergence import Divergence
+from policy_inference.shadow.shadow_policy import ShadowMode
+from policy_inference.shadow.shadow_process import ShadowProcess
+from robot_sim.drives import DriveCommand
+from robot_sim.walk import evenly_timed, walk
+from robot_sim.world import Sensors, World
+
+BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
+ANSWERED_WITHIN_S = 30.0
+WALK_S = 8.0
+
+
+class ShadowedPolicy(RecordedPolicy):
+    """A recorded policy that asks a shadow about each tick, and waits for its answer."""
+
+    def __init__(
+        self, bundle: JointBundle, backend: Backend, place: Path, shadow: Path, mode: ShadowMode
+    ) -> None:
+        super().__init__(bundle, backend, place, "a test")
+        request = OpenRequest(
+            bundle=str(shadow),
+            public_key="",
+            backends=["onnx"],
+            options={},
+            stricter_limits=StricterLimits(),
+            output="joint_command",
+        )
+        self.process = ShadowProcess(request, bundle, self.controller.state, mode)
+        self.process.start()
+        self.answers = list[ShadowAnswer]()
+        self._number = 0
+
+    def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
+        drive = super().__call__(sensors, command)
+        if self.controller.ticked[0] is Mode.RUN:
+            run = self.controller.latest_run
+            self.process.give(
+                self._number, self.controller.state.flat, run.target, begins=run.begins
+            )
+        self._number += 1
+        ends_s = time.monotonic() + ANSWERED_WITHIN_S
+        while self.process.pending:
+            self.answers += self.process.take()
+            assert time.monotonic() < ends_s, self.process.problem()
+            os.sched_yield()
+        return drive
+
+
+@pytest.fixture(scope="module")
+def bundle() -> JointBundle:
+    """The policy that ships with the suite."""
+    return load_bundle(BUNDLE, kind=JointBundle)
+
+
+@pytest.fixture(scope="module")
+def eight_bits(bundle: JointBundle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same policy with integers of 8 bits, calibrated on its golden rows."""
+    folder = tmp_path_factory.mktemp("bundles") / "int8"
+    shutil.copytree(BUNDLE, folder)
+    golden = bundle.golden()
+    _, model = bundle.artifact("onnx")
+    samples = {name: golden[name] for name in bundle.contract.model.inputs}
+    quantise(model, folder / "int8.onnx", samples)
+    contract = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
+    contract["model"]["artifacts"]["onnx"] = {
+        "file": "int8.onnx",
+        "sha256": hashlib.sha256((folder / "int8.onnx").read_bytes()).hexdigest(),
+        "precision": "int8",
+    }
+    contract["version"], contract["limits"] = "9.9.9", {}
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("mode", ShadowMode)
+def test_divergence_of_8_bits_is_what_compare_and_replay_find(
+    bundle: JointBundle, eight_bits: Path, tmp_path: Path, mode: ShadowMode
+) -> None:
+    backend, _ = open_backend(bundle, ["onnx"])
+    schedule = evenly_timed([(0.5, 0.0, 0.0), (0.3, 0.2, 0.4)], each_s=WALK_S / 2)
+    policy = ShadowedPolicy(bundle, backend, tmp_path / "flight", eight_bits, mode)
+    with policy:
+        walk(World(), policy, schedule, duration_s=WALK_S, until=None)
+    policy.process.close()
+    backend.close()
+    contract = bundle.contract
+    assert contract.nominal is not None
+    divergence = Divergence(contract.joints.on_robot(), contract.nominal.target_step)
+    for answer in policy.answers:
+        divergence.add(answer)
+
+    # Offline, bit for bit.
+    shadow = load_bundle(eight_bits, kind=JointBundle)
+    again = shadow_flight(FlightRecording(policy.place), shadow, ["onnx"], {}, mode).divergence
+    assert divergence.compared == again.compared > 0.5 * WALK_S * contract.rate_hz
+    for name in ("mean", "rms", "max", "rules", "beyond_limits"):
+        np.testing.assert_array_equal(getattr(divergence, name), getattr(again, name))
+    assert 0.001 < divergence.max.max() < 1.0
+    if mode is ShadowMode.FREE:
+        return
+    # On what the active policy was given. `compare` measures raw actions: the scale makes targets
+    # of them.
+    ticks = [tick for tick in FlightRecording(policy.place).ticks() if tick.target is not None]
+    rows = tmp_path / "rows.npz"
+    np.savez(rows, obs=np.concatenate([tick.inputs["obs"] for tick in ticks]))
+    _, other = compare(candidates([bundle, shadow], ["onnx"], {}), [rows])
+    (on_rows,) = [found for found in other.on_rows if found.source != "golden rows"]
+    (term,) = contract.action.terms
+    assert on_rows.count == divergence.compared
+    np.testing.assert_allclose(divergence.mean, on_rows.action.mae_each * term.scale, atol=1e-6)
+    np.testing.assert_allclose(divergence.rms, on_rows.action.rmse_each * term.scale, atol=1e-6)
+    np.testing.assert_allclose(divergence.max, on_rows.action.max_abs_each * term.scale, atol=1e-6)

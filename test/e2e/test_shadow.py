@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node counted of its shadow is what `replay` computes of the recording, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from std_srvs.srv import SetBool
+
+from model_tools.prove.replaying.recording import FlightRecording
+from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import bundle_folder, load_bundle
+from policy_inference.flight.ring import ShadowOutcome
+from policy_inference.shadow.shadow_policy import ShadowMode
+
+from .conftest import WALKING_MPS
+from .rig import Rig
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def candidate(tmp_path: Path) -> Path:
+    """The policy that ships with the suite, with one wrong scale."""
+    folder, shipped = tmp_path / "candidate", bundle_folder("lite3_walk")
+    folder.mkdir()
+    for file in shipped.iterdir():
+        if file.is_file() and file.name != "policy.yaml":
+            shutil.copy(file, folder)
+    contract = yaml.safe_load((shipped / "policy.yaml").read_text("utf-8"))
+    for term in contract["observations"]["obs"]["terms"]:
+        if term["term"] == "joint_vel":
+            term["scale"] = 2.0 * term["scale"]
+    contract["version"], contract["reports"] = "9.9.9", {}
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+    return folder
+
+
+@pytest.fixture
+def shadowed(tmp_path: Path, candidate: Path) -> Iterator[Rig]:
+    """A robot whose policy has a shadow."""
+    with Rig(tmp_path, policy={"shadow_bundle": str(candidate)}) as rig:
+        yield rig
+
+
+def record_run(rig: Rig, begins: bool) -> Path:
+    client = rig.operator.node.create_client(SetBool, "joint_policy_node/record_run")
+    rig.wait_until(client.service_is_ready, "the service")
+    future = client.call_async(SetBool.Request(data=begins))
+    rig.wait_until(future.done, "an answer")
+    assert future.result().success, future.result().message
+    return Path(future.result().message.partition(" ")[2])
+
+
+def shadow_process(rig: Rig) -> int:
+    """Return the number of the shadow's process, a child of the policy node's."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+        if b"policy_inference.shadow.shadow_process" in words and parent == rig.policy.pid:
+            return int(folder.name)
+    raise AssertionError("no shadow runs")
+
+
+def test_figures_of_the_node_are_those_of_the_replayed_recording(
+    shadowed: Rig, candidate: Path
+) -> None:
+    record_run(shadowed, True)
+    shadowed.operator.stand_up()
+    shadowed.operator.move(WALKING_MPS)
+    shadowed.operator.wait(1.0)
+    # Long enough for ticks to be lost, then to be skipped.
+    os.kill(shadow_process(shadowed), signal.SIGSTOP)
+    shadowed.operator.wait(2.0)
+    os.kill(shadow_process(shadowed), signal.SIGCONT)
+    shadowed.operator.wait(2.0)
+    shadowed.operator.demand("damp")
+    shadowed.operator.wait(2.0)
+    shadowed.wait_until(lambda: shadowed.operator.status.shadow, "the shadow in the status")
+    counted = shadowed.operator.status.shadow[0]
+    path = record_run(shadowed, False)
+    shadowed.wait_until(path.exists, "the recording")
+
+    recording = FlightRecording(path)
+    found = shadow_flight(
+        recording,
+        load_bundle(candidate, kind=JointBundle),
+        ["onnx"],
+        {},
+        ShadowMode.FOLLOWED,
+    )
+
+    recorded = recorded_divergence(recording)
+    assert recorded is not None
+    assert recorded.counts == found.divergence.counts
+    assert recorded.counts[ShadowOutcome.LOST] > 0
+    assert counted.compared == recorded.compared > 50
+    assert counted.lost == recorded.counts[ShadowOutcome.LOST]
+    for name in ("mean", "rms", "max"):
+        np.testing.assert_array_equal(getattr(found.divergence, name), getattr(recorded, name))
+        np.testing.assert_array_equal(getattr(found.divergence, name), getattr(counted, name))
+    assert found.divergence.rules == recorded.rules
+    assert max(counted.max) > 0.01
