@@ -37,9 +37,9 @@ _TO_STAND = 100
 def execute(folder: Path) -> Iterator[tuple[str, Case]]:
     """Return a case for each way to execute chunks."""
     for name, parameters in WAYS.items():
-        bundle = seeded_chunks(folder / f"seeded_{name}", PAIRINGS.get(name, {}))
         place = folder / name
         place.mkdir()
+        bundle = seeded_chunks(place / "seeded", PAIRINGS.get(name, {}))
         tap, fault = place / "tap", place / "fault"
         flights = place / "flights"
         asked = {

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from policy_inference.backends.registry import available
 from policy_inference.backends.rknn.backend import RknnBackend
 from policy_inference.backends.rknn_sim import RknnSimBackend
-from policy_inference.backends.tensorrt.backend import TensorRtBackend
 from policy_inference.bundle.contract import Artifact
 from policy_inference.commands.main import main
+from policy_inference.entry_points import loaded
+from policy_inference.errors import BackendError
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 from policy_inference.testing.bundles import write_contract
@@ -29,15 +31,26 @@ WALK = str(BUNDLES / "lite3_walk")
 def on_no_board(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a board or with a toolkit, too, these cannot run here."""
     missing = [Finding.error("board", "none", "buy one")]
-    for cls in (RknnBackend, RknnSimBackend, TensorRtBackend):
-        monkeypatch.setattr(cls, "examine", lambda machine, artifact: missing)
+    for name, entry in available().items():
+        if name != "onnx":
+            cls = loaded(entry, BackendError)
+            monkeypatch.setattr(cls, "examine", lambda machine, artifact: missing)
+
+
+@pytest.fixture
+def builders() -> list[str]:
+    """Back ends that build from an ONNX model, in the order in which they are examined."""
+    classes = {name: loaded(entry, BackendError) for name, entry in available().items()}
+    return sorted(name for name, cls in classes.items() if cls.builds_from == "onnx")
 
 
 def last_line(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out.splitlines()[-1]
 
 
-def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_bundle_that_ships_can_run_here(
+    builders: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["doctor", WALK]) == 0
     said = capsys.readouterr().out
 
@@ -45,9 +58,8 @@ def test_bundle_that_ships_can_run_here(capsys: pytest.CaptureFixture[str]) -> N
         "system",
         "ROS",
         "onnx",
-        "rknn_sim",
-        "tensorrt",
-        "can run: onnx; cannot run: rknn_sim, tensorrt",
+        *builders,
+        f"can run: onnx; cannot run: {', '.join(builders)}",
     ]
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, made by torch", said)
     assert re.search(r"ok +bundle +lite3_walk 0\.2\.1: policy\.onnx, fp32, runs in fp16", said)
@@ -120,7 +132,7 @@ def test_back_end_for_which_the_bundle_has_nothing_cannot_run(
 
 
 def test_model_file_that_is_not_the_one_meant_cannot_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    builders: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(WALK, tmp_path / "walk")
     with (tmp_path / "walk/policy.onnx").open("ab") as file:
@@ -128,7 +140,7 @@ def test_model_file_that_is_not_the_one_meant_cannot_run(
 
     assert main(["doctor", str(tmp_path / "walk")]) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("-> copy the bundle again") == 3  # onnx, rknn_sim and tensorrt
+    assert said.count("-> copy the bundle again") == len(["onnx", *builders])
     assert "model_tools compile" not in said
 
 

@@ -225,7 +225,7 @@ def _of_cameras(contract: ChunkContract) -> Iterator[str]:
         if same:
             yield (
                 f"cameras {one} and {other}: equal size and statistics, so no figure shows them "
-                "swapped where a policy treats all cameras alike, as ACT does; look at a "
+                "swapped where a policy treats all cameras alike, as ACT does; look at an "
                 "image of each topic"
             )
 

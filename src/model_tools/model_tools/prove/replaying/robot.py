@@ -29,6 +29,8 @@ from policy_inference.errors import RefusedError, RobotError
 from policy_inference.interfaces import F64, JointTargets, Mode, OnFault
 
 _LONG_NS = 3_600_000_000_000
+_FROM_OUTSIDE = (Rule.INTERNAL, Rule.TRIAL)
+"""Rules that others than the controller find broken."""
 _ROUNDING_NS = 1_000
 """Ages are recorded in seconds."""
 
@@ -268,8 +270,9 @@ class ReplayedRobot:
             if tick.ran or tick.policy_ns:
                 return lambda: controller.estop(why)
             controller.estop(why)
-        elif rule in (Rule.INTERNAL, Rule.TRIAL) or (rule is Rule.CLOCK and "backwards" in reason):
+        elif rule in _FROM_OUTSIDE or (rule is Rule.CLOCK and "backwards" in reason):
             self.clock.now_ns = tick.time_ns
+            assert rule is not None
             controller.fault(rule, reason.partition(": ")[2])
         return None
 
