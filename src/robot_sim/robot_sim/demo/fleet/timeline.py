@@ -176,7 +176,7 @@ def _draw_marks(axes: Axes, rows: Mapping[str, int], marks: Sequence[Mark]) -> N
     for mark in marks:
         if mark.kind in _MARKERS:
             shape, _ = _MARKERS[mark.kind]
-            row = rows[mark.robot or _FLEET]
+            row = rows[mark.robot] if mark.robot else rows[_FLEET] - 0.45
             axes.plot(
                 mark.at_s, row, shape, color=INK, markersize=9, markeredgecolor="white", zorder=5
             )
@@ -206,6 +206,7 @@ def _write_legend(
         Patch(facecolor="white", edgecolor=INK, hatch=_SHADOW_HATCH, label="a shadow beside it"),
         Patch(facecolor="white", edgecolor=INK, hatch=_CANARY_HATCH, label="on trial"),
         Patch(facecolor="white", edgecolor=GREY, label="without power"),
+        Line2D([], [], color=GREY, linewidth=3.0, label="narrow: the policy does not run"),
     ]
     for kind in kinds:
         shape, text = _MARKERS[kind]
