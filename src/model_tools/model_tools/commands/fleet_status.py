@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from model_tools.errors import ToolError
 
 if TYPE_CHECKING:
-    from model_tools.ship.fleet import FleetReading, RobotState
+    from model_tools.ship.fleet import FleetReading, FleetRobot
 
 _HEADS = ("robot", "runs", "stage", "health", "since", "RUN", "reasons")
 _POLLED_EVERY_S = 1.0
@@ -102,7 +102,7 @@ def _read(prometheus: str | None, robots: dict[str, str] | None) -> FleetReading
     return read_prometheus(prometheus, robots or ()) if prometheus else read_robots(robots or {})
 
 
-def _row(state: RobotState) -> tuple[str, ...]:
+def _row(state: FleetRobot) -> tuple[str, ...]:
     since = "-"
     if state.since_s is not None:
         since = datetime.fromtimestamp(state.since_s, timezone.utc).strftime("%Y-%m-%d %H:%M:%SZ")
@@ -117,7 +117,7 @@ def _row(state: RobotState) -> tuple[str, ...]:
     )
 
 
-def _show_table(states: Sequence[RobotState]) -> None:
+def _show_table(states: Sequence[FleetRobot]) -> None:
     from policy_inference.commands.output import show
 
     rows = [_HEADS, *map(_row, states)]
@@ -128,7 +128,7 @@ def _show_table(states: Sequence[RobotState]) -> None:
         show("no robots: nothing is known of any")
 
 
-def _write_html(file: Path, states: Sequence[RobotState]) -> None:
+def _write_html(file: Path, states: Sequence[FleetRobot]) -> None:
     from html import escape
 
     from model_tools.files.html_page import facts, tag, write_page

@@ -52,7 +52,7 @@ class NoAnswerError(ToolError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RobotState:
+class FleetRobot:
     """One robot.
 
     Attributes:
@@ -177,7 +177,7 @@ def judge_fleet(
     only: Iterable[str] | None = None,
     policy: str = "",
     run_s: float = 0.0,
-) -> list[RobotState]:
+) -> list[FleetRobot]:
     """Return the state of each robot, by name.
 
     Args:
@@ -191,16 +191,16 @@ def judge_fleet(
     return [_judge(robot, reading, policy, run_s) for robot in names]
 
 
-def worst(states: Iterable[RobotState]) -> str:
+def worst(states: Iterable[FleetRobot]) -> str:
     """Return the health of a fleet: bad if a robot is bad, unknown if one is or there is none."""
     found = {state.health for state in states} or {UNKNOWN}
     return next(health for health in (BAD, UNKNOWN, HEALTHY) if health in found)
 
 
-def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> RobotState:
+def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> FleetRobot:
     samples = reading.samples.get(robot, ())
     infos = [labels for name, labels, _ in samples if name == "info"]
-    state = RobotState(
+    state = FleetRobot(
         robot=robot,
         policy=", ".join(f"{labels.get('bundle')}@{labels.get('version')}" for labels in infos),
         sha256=", ".join(labels.get("sha256", "") for labels in infos),

@@ -64,7 +64,7 @@ class RecordedState(StateVector):
             self._write = None
 
 
-class RecordedPolicy(Protocol):
+class ReplayedPolicy(Protocol):
     """A policy with its controller, whose model answers what it answered on the robot."""
 
     @property

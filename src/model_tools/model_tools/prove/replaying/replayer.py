@@ -11,7 +11,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded, command_names, state_names
-from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedPolicy
+from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick, rule_of
 from model_tools.prove.replaying.robot import ReplayedRobot, beginning, begins_afresh
 from model_tools.prove.replaying.stages import (
@@ -50,7 +50,7 @@ class Replayer:
     recording says that the model answered. Where it departs from the recorded mode, and after
     ticks that are missing, a new controller begins at the next tick whose past the recording says;
     until then nothing but the state is judged. What a policy remembers from before that tick is
-    not known: `RecordedPolicy` says when it is.
+    not known: `ReplayedPolicy` says when it is.
 
     Attributes:
         joints: The recording's joints.
@@ -66,7 +66,7 @@ class Replayer:
         self,
         bundle: Bundle,
         info: Info,
-        make: Callable[[RecordedClock], RecordedPolicy],
+        make: Callable[[RecordedClock], ReplayedPolicy],
         stages: Sequence[str],
         tolerances: Mapping[str, float],
         outputs: Mapping[str, StageCourse],

@@ -17,7 +17,7 @@ import numpy as np
 
 from model_tools.errors import ToolError
 from model_tools.prove.replaying.recorded_inputs import Recorded
-from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedPolicy
+from model_tools.prove.replaying.recorded_policy import RecordedClock, ReplayedPolicy
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.state_fields import COMMAND, JOINT_STATES, velocity_of
@@ -50,7 +50,7 @@ class ReplayedRobot:
         self,
         body: Body,
         recorded: Recorded,
-        make: Callable[[RecordedClock], RecordedPolicy],
+        make: Callable[[RecordedClock], ReplayedPolicy],
         before: ReplayedRobot | None = None,
     ) -> None:
         """Make a controller in DAMP.

@@ -135,7 +135,10 @@ def silent(asked: Asked) -> None:
         (lambda asked: asked.reply(401), "expected credentials, found none"),
         (lambda asked: asked.reply(302, b"", {"Location": asked.path}), "found 302"),
         (lambda asked: asked.reply(302, b"", {"Location": "file:///etc/passwd"}), "found 'file:"),
-        (lambda asked: asked.reply(302, b"", {"Location": "http://10.0.0.1/x"}), "found 'http://10"),
+        (
+            lambda asked: asked.reply(302, b"", {"Location": "http://10.0.0.1/x"}),
+            "found 'http://10",
+        ),
         (lambda asked: asked.reply(302, b"", {"Location": "https://u:p@x/"}), "found 'https://u"),
         (lambda asked: asked.reply(302, b"", {"Location": "http://[x"}), "expected URLs"),
         (lambda asked: asked.reply(302, b"", {"Location": "/\xe9 \x01"}), "expected an answer"),
@@ -143,7 +146,7 @@ def silent(asked: Asked) -> None:
         (lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}), "ended after 1|0 more"),
         (lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}), "expected an answer"),
     ],
-)  # fmt: skip
+)
 def test_answers_that_are_none_end_in_an_error(
     what: str,
     answer: Any,
@@ -266,16 +269,30 @@ def document(*layers: Any, **other: Any) -> bytes:
         (document(layer("a", size=1 << 60)), "layers of 0 to"),
         *[
             (document(layer(title)), "paths inside the bundle")
-            for title in ("../x", "/etc/passwd", "a/../../x", "a//b", "", ".", "a/.", ".hidden",
-                          "a/.git/config", "a\\b", "a\x00b", "a\nb", "x" * 300, "a/" * 40 + "b",
-                          "\u202egpj.exe")
+            for title in (
+                "../x",
+                "/etc/passwd",
+                "a/../../x",
+                "a//b",
+                "",
+                ".",
+                "a/.",
+                ".hidden",
+                "a/.git/config",
+                "a\\b",
+                "a\x00b",
+                "a\nb",
+                "x" * 300,
+                "a/" * 40 + "b",
+                "\u202egpj.exe",
+            )
         ],
         (document(layer("a"), layer("a")), "each file once"),
         (document(layer("Model.onnx"), layer("model.onnx")), "each file once"),
         (document(layer("\u00e9"), layer("e\u0301")), "each file once"),
         (document(layer("a"), layer("a/b")), "files or folders"),
     ],
-)  # fmt: skip
+)
 def test_manifests_with_tricks_are_refused(content: bytes, match: str) -> None:
     with pytest.raises(RegistryError, match=match):
         parse_manifest(content, BUNDLE_TYPE, "here")

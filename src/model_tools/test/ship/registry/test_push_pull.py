@@ -236,10 +236,20 @@ def test_options_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize(
     "text",
-    ["tiny", "host/Tiny", "host/a b", "host/tiny:", "http://host/tiny", "host/tiny@sha256:1",
-     "user:pw@host/tiny", "host/../tiny", "host/tiny:1.0.0@sha256:" + "0" * 64, "x" * 5000,
-     "host/fleet-tiny"],
-)  # fmt: skip
+    [
+        "tiny",
+        "host/Tiny",
+        "host/a b",
+        "host/tiny:",
+        "http://host/tiny",
+        "host/tiny@sha256:1",
+        "user:pw@host/tiny",
+        "host/../tiny",
+        "host/tiny:1.0.0@sha256:" + "0" * 64,
+        "x" * 5000,
+        "host/fleet-tiny",
+    ],
+)
 def test_what_is_no_reference_is_refused(text: str, caplog: pytest.LogCaptureFixture) -> None:
     assert run("pull", text) == 1
     assert "expected REGISTRY/NAME" in caplog.text
