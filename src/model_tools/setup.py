@@ -31,7 +31,10 @@ setup(
     install_requires=[
         "setuptools",
         "av",
+        # Both as rosbags has them.
+        'backports.zstd; python_version < "3.14"',
         "cryptography",
+        "lz4",
         "matplotlib",
         "mujoco",
         "numpy",

@@ -31,8 +31,11 @@ ROSDEP_KEYS = {
     "yaml": "python3-yaml",
 }
 WITHOUT_ROSDEP_KEY = {
+    "backports": "backports.zstd",
     "imageio_ffmpeg": "imageio-ffmpeg",
 }
+_STANDARD = {*sys.stdlib_module_names, "compression"}
+"""Modules of Python, of later versions too."""
 RUNTIMES = "backends"
 """Part of a package whose functions import runtimes, which are installed where devices are."""
 
@@ -44,7 +47,7 @@ def imported_packages(package: str, folder: str) -> set[str]:
     nodes = [node for file in files for node in _statements(file)]
     modules = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     modules += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-    return {name.split(".")[0] for name in modules} - set(sys.stdlib_module_names) - {package}
+    return {name.split(".")[0] for name in modules} - _STANDARD - {package}
 
 
 def _statements(file: Path) -> Iterator[ast.AST]:

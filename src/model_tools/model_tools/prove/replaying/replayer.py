@@ -162,9 +162,13 @@ class Replayer:
     ) -> list[str]:
         """Drive the robot through a tick; return the state's fields that no message said."""
         robot = self._robot
-        if self._joined:
+        # Before the first tick nothing was known on which a request could have been granted.
+        is_first = tick.number == 0
+        if self._joined and not is_first:
             robot.ask(tick)
         robot.sense(tick, before)
+        if self._joined and is_first:
+            robot.ask(tick)
         if not self._joined:
             robot.compute_state(tick)
             unsensed = self._judge_state(tick, stages)

@@ -300,11 +300,12 @@ def beginning(tick: RecordedTick, before: RecordedTick | None, on_fault: OnFault
 
 def begins_afresh(tick: RecordedTick, on_fault: OnFault) -> bool:
     """Return whether this is the first tick since the node was activated, with nothing before."""
-    return (
-        tick.number == 0
-        and tick.mode is Mode.DAMP
-        and bool(tick.requests or tick.command is None or on_fault is not OnFault.HOLD_MEASURED)
-    )
+    if tick.number != 0:
+        return False
+    if tick.requests:
+        return True
+    held = on_fault is OnFault.HOLD_MEASURED and tick.command is not None
+    return tick.mode is Mode.DAMP and not held
 
 
 def _was_taken(name: str, tick: RecordedTick, before: RecordedTick | None) -> bool:
