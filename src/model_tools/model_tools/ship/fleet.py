@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -41,8 +41,22 @@ _LEVELS = {1: UNKNOWN, 2: BAD}
 T = TypeVar("T")
 Sample = tuple[str, Mapping[str, str], float]
 """Name without the prefix, labels, value."""
-Remark = tuple[str, str, float | None]
-"""A reason against `healthy`: the health it means, in words, since when (Unix time, s)."""
+
+
+class Remark(NamedTuple):
+    """A reason against `healthy`.
+
+    Attributes:
+        health: What it means.
+        text: In words.
+        since_s: Since when (Unix time, s).
+        version: The version that it is about; empty for what runs.
+    """
+
+    health: str
+    text: str
+    since_s: float | None = None
+    version: str = ""
 
 
 class NoAnswerError(ToolError):
@@ -108,14 +122,12 @@ def read_prometheus(url: str, expected: Iterable[str] = ()) -> FleetReading:
         samples.setdefault(sample[1].get("robot", "?"), []).append(sample)
     remarks = dict[str, list[Remark]]()
     rules = _rules(url)
-    for labels, state, since, text in _shaped(url, lambda: [*_alerts(rules)]):
-        if robot := labels.get("robot", ""):
-            samples.setdefault(robot, [])
-            health = BAD if state == "firing" else UNKNOWN
-            remarks.setdefault(robot, []).append((health, text, since))
+    for robot, remark in _shaped(url, lambda: [*_alerts(rules)]):
+        samples.setdefault(robot, [])
+        remarks.setdefault(robot, []).append(remark)
     problem = _shaped(url, lambda: _rules_problem(rules))
     for robot in samples if problem else ():
-        remarks.setdefault(robot, []).append((UNKNOWN, problem, None))
+        remarks.setdefault(robot, []).append(Remark(UNKNOWN, problem))
     return FleetReading(samples=samples, remarks=remarks, judges=True)
 
 
@@ -134,7 +146,7 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
             samples[robot] = [*_parsed(text)]
         except ValueError as error:
             samples[robot], problem = [], f"{metrics_urls[robot]}: expected metrics, found: {error}"
-        remarks[robot] = [(UNKNOWN, problem, None)] if problem else []
+        remarks[robot] = [Remark(UNKNOWN, problem)] if problem else []
     return FleetReading(samples=samples, remarks=remarks, judges=False)
 
 
@@ -183,8 +195,8 @@ def judge_fleet(
     Args:
         reading: Of the fleet.
         only: Robots to judge; None for all that were read.
-        policy: NAME@VERSION that each must run to be healthy, a trial of it being over; empty
-            for any.
+        policy: NAME@VERSION that each must run to be healthy, a trial of it being over, whatever
+            became of trials of other versions; empty for any.
         run_s: Time in RUN that each must have with what it runs, s.
     """
     names = sorted(reading.samples if only is None else set(only))
@@ -208,26 +220,32 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
         run_s=max(_values(samples, "mode_seconds_total", mode="RUN"), default=0.0),
     )
     remarks = [*reading.remarks.get(robot, ()), *_own_remarks(samples, reading.judges)]
+    if policy:
+        about = ("", policy.partition("@")[2])
+        remarks = [remark for remark in remarks if remark.version in about]
     if not samples:
-        remarks.append((UNKNOWN, "no data", None))
+        remarks.append(Remark(UNKNOWN, "no data"))
     elif not infos:
-        remarks.append((UNKNOWN, "it reports no policy", None))
+        remarks.append(Remark(UNKNOWN, "it reports no policy"))
     elif policy and state.policy != policy:
-        remarks.append((UNKNOWN, f"it runs {state.policy}, expected {policy}", None))
+        remarks.append(Remark(UNKNOWN, f"it runs {state.policy}, expected {policy}"))
     elif policy and _trial_of(samples) == "open":
         done, whole = (
             max(_values(samples, f"trial_run_{what}"), default=0.0)
             for what in ("seconds", "limit_seconds")
         )
-        remarks.append((UNKNOWN, f"its trial is under way: {done:.0f} of {whole:.0f} s", None))
+        remarks.append(Remark(UNKNOWN, f"its trial is under way: {done:.0f} of {whole:.0f} s"))
     elif state.run_s < run_s:
         text = f"{state.run_s:.0f} s of RUN with this version, expected {run_s:g} s"
-        remarks.append((UNKNOWN, text, None))
-    health = next((kind for kind in (BAD, UNKNOWN) if kind in [one[0] for one in remarks]), HEALTHY)
-    since = [begun for kind, _, begun in remarks if kind == BAD and begun is not None]
+        remarks.append(Remark(UNKNOWN, text))
+    found = {remark.health for remark in remarks}
+    health = next((kind for kind in (BAD, UNKNOWN) if kind in found), HEALTHY)
+    since = [
+        remark.since_s for remark in remarks if remark.health == BAD and remark.since_s is not None
+    ]
     if health == HEALTHY:
         since = [*_values(samples, "version_since_timestamp_seconds")]
-    texts = tuple(dict.fromkeys(text for _, text, _ in remarks))
+    texts = tuple(dict.fromkeys(remark.text for remark in remarks))
     return replace(state, health=health, reasons=texts, since_s=min(since, default=None))
 
 
@@ -236,16 +254,17 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
     for name, labels, value in samples:
         node = labels.get("node", "")
         if name == "up" and not value:
-            yield BAD, f"{node} publishes no status", None
+            yield Remark(BAD, f"{node} publishes no status")
         if judged:
             continue
         if name == "latched" and value:
-            yield BAD, f"{node} holds a fault until it is reset", None
+            yield Remark(BAD, f"{node} holds a fault until it is reset")
         if name == "trial_state" and value and labels.get("state") == "failed":
-            yield BAD, f"{node}: the newest trial failed", None
+            version = labels.get("version", "")
+            yield Remark(BAD, f"{node}: the trial of {version} failed", version=version)
         if name == "diagnostics_level" and value in _LEVELS:
             level = "a warning" if value == 1 else "an error"
-            yield _LEVELS[int(value)], f"{node} reports {level} in /diagnostics", None
+            yield Remark(_LEVELS[int(value)], f"{node} reports {level} in /diagnostics")
 
 
 def _stage(samples: Sequence[Sample]) -> str:
@@ -304,13 +323,21 @@ def _rules_problem(rules: Sequence[Any]) -> str:
     return f"not evaluated yet, or with an error: {', '.join(failing)}" if failing else ""
 
 
-def _alerts(rules: Iterable[Any]) -> Iterator[tuple[Mapping[str, str], str, float | None, str]]:
-    """Yield labels, state, begin and text of each alert but those that only inform."""
+def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
+    """Yield the robot of each alert but those that only inform, and what it means."""
     for alert in (alert for rule in rules for alert in rule.get("alerts", ())):
         labels = alert["labels"]
-        if labels.get("severity") != "info":
-            text = f"{labels['alertname']}: {alert['annotations'].get('summary', '')}"
-            yield labels, alert["state"], _unix_time(alert.get("activeAt", "")), text
+        robot = labels.get("robot", "")
+        if robot and labels.get("severity") != "info":
+            yield (
+                robot,
+                Remark(
+                    BAD if alert["state"] == "firing" else UNKNOWN,
+                    f"{labels['alertname']}: {alert['annotations'].get('summary', '')}",
+                    _unix_time(alert.get("activeAt", "")),
+                    labels.get("version", ""),
+                ),
+            )
 
 
 def _unix_time(text: str) -> float | None:

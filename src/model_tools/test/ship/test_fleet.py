@@ -145,8 +145,8 @@ def test_what_the_nodes_say_decides_without_prometheus(
 
 TRIAL = """
 policy_inference_trial_info{{robot="a",node="/p",version="{version}",version_before="1.2.0"}} 1
-policy_inference_trial_state{{robot="a",node="/p",state="open"}} {open}
-policy_inference_trial_state{{robot="a",node="/p",state="failed"}} {failed}
+policy_inference_trial_state{{robot="a",node="/p",version="{version}",state="open"}} {open}
+policy_inference_trial_state{{robot="a",node="/p",version="{version}",state="failed"}} {failed}
 """
 
 
@@ -162,6 +162,16 @@ policy_inference_trial_state{{robot="a",node="/p",state="failed"}} {failed}
 def test_stage_is_that_of_what_runs(web: Web, more: str, stage: str, health: str) -> None:
     (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics() + more)}))
     assert (state.stage, state.health) == (stage, health)
+
+
+def test_failed_trial_of_another_version_says_nothing_of_the_one_asked_for(web: Web) -> None:
+    text = metrics() + TRIAL.format(version="1.2.9", open=0, failed=1)
+    reading = read_robots({"a": web.robot("/a", text)})
+    assert [
+        judge_fleet(reading, policy=f"walk@{version}")[0].health for version in ("1.3.0", "1.2.9")
+    ] == ["healthy", "bad"]
+    (state,) = judge_fleet(reading)
+    assert (state.health, state.reasons) == ("bad", ("/p: the trial of 1.2.9 failed",))
 
 
 def test_a_trial_that_is_under_way_is_no_proof_of_its_version(web: Web) -> None:

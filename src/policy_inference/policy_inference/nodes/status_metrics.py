@@ -219,7 +219,8 @@ def _trial(made: Families, node: str, trial: TrialStatus) -> None:
     made.info("trial", "The newest trial of the bundle", words, node=node)
     for state in _TRIAL_STATES:
         text = "1 for the state of the newest trial, 0 for the others"
-        made.gauge("trial_state", text, int(trial.state == state), node=node, state=state)
+        labels = {"node": node, "version": trial.version, "state": state}
+        made.gauge("trial_state", text, int(trial.state == state), **labels)
     text = "RUN time of the newest trial"
     made.gauge("trial_run_seconds", text, trial.run_time_s, node=node)
     text = "RUN time that the newest trial takes"

@@ -224,7 +224,10 @@ def test_divergence_of_a_shadow_is_shown_per_joint(seen: Seen) -> None:
 def test_state_of_a_trial_is_one_of_a_set(seen: Seen) -> None:
     seen.status(trial=[TrialStatus(version="1.4.0", state="failed", gate="tilt_rad")])
     found = seen.samples()
-    assert (found["trial_state", "failed"], found["trial_state", "open"]) == (1, 0)
+    assert (
+        found["trial_state", "failed", "1.4.0"],
+        found["trial_state", "open", "1.4.0"],
+    ) == (1, 0)
     assert ("trial_info", "tilt_rad", "1.4.0", "") in found
 
 
