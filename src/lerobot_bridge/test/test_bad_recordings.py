@@ -423,7 +423,7 @@ def test_a_recording_that_was_not_written_to_its_end_is_refused(
 
     with pytest.raises(
         ToolError,
-        match=f"{bag}: expected a whole rosbag2 recording, found a "
+        match=rf"{bag}(/{file.name})?: expected a whole rosbag2 recording, found a "
         r"broken one .*; `ros2 bag reindex` or `mcap recover`",
     ):
         list(EpisodeFrames(mapping_of(), episode_of(bag)).frames())
