@@ -122,7 +122,7 @@ def test_messages_of_which_no_frame_can_be_made_are_refused(robot: Robot, tmp_pa
     robot.image, robot.joints = b"an image of an unknown kind", ["pan", "lift"]
     robot.until(
         lambda: robot.ask("start").message.startswith(
-            "/front/image_raw/compressed: expected a JPEG or a PNG, found 28 bytes"
+            "/front/image_raw/compressed: expected a JPEG or a PNG, found 27 bytes"
         ),
         "the encoding",
         sends=True,
