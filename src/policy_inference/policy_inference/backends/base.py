@@ -289,7 +289,7 @@ class BackendBase(ABC):
         try:
             self._close()
         except Exception as error:  # noqa: BLE001  # the runtimes' exceptions share no other base
-            _log.warning("%s: while closing: %s", self.name, error)
+            _log.warning("%s: while closing: %s", self.name, str(error))
 
     @abstractmethod
     def _open(

@@ -98,6 +98,7 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
     named = ",".join(map(str, cores))
     try:
         os.sched_setaffinity(thread, cores)
+        left_out = set(cores) - os.sched_getaffinity(thread)
     except ProcessLookupError:  # it has ended
         return []
     except OSError as error:
@@ -107,7 +108,7 @@ def set_cpu_affinity(cores: Sequence[int], option: str, thread: int = 0) -> list
             "this machine has no such cores, or cgroup or container forbid them: give more "
             "(systemd: AllowedCPUs=, docker: --cpuset-cpus)"
         ]
-    if left_out := set(cores) - os.sched_getaffinity(thread):
+    if left_out:
         return [
             f"{option} {named}: the kernel leaves out "
             f"{','.join(map(str, sorted(left_out)))}: "

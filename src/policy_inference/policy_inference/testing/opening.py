@@ -3,6 +3,7 @@
 """What every back end must do when it is opened and closed."""
 
 import json
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -145,8 +146,9 @@ class OpeningConformance(ConformanceFixtures):
         assert_close(backend.outputs, reference(linear, backend.inputs), case.tolerance)
 
     def test_closing_leaves_no_thread_process_or_descriptor(
-        self, linear: Path, case: BackendCase
+        self, linear: Path, case: BackendCase, caplog: pytest.LogCaptureFixture
     ) -> None:
+        caplog.set_level(logging.DEBUG)  # records that are kept hold nothing either
         file = case.compile(linear)
 
         def open_run_close() -> BackendBase:

@@ -80,7 +80,7 @@ class BpuBackend(BpuRuntime):
         try:
             vendor_module(HBM_RUNTIME)
         except BackendError as error:
-            _log.info("bpu: %s runs %s, since %s", PYEASY_DNN, file, error)
+            _log.info("bpu: %s runs %s, since %s", PYEASY_DNN, file, str(error))
             return PyeasyBackend
         return cls
 

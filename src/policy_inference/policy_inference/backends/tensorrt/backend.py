@@ -200,7 +200,8 @@ class TensorRtBackend(BackendBase):
                     f"tensorrt: option cuda_graph: expected a model whose run can "
                     f"be recorded, found: {error}; set it to auto"
                 ) from error
-            _log.info("runs without a CUDA graph: %s", error)
+            # The text alone: whoever keeps log records would keep the engine with the error.
+            _log.info("runs without a CUDA graph: %s", str(error))
             return enqueue, f"no: {error}"
         return recorded, "yes"
 
@@ -224,7 +225,7 @@ class TensorRtBackend(BackendBase):
                 self._runtime = None
                 self._device.close()
         except BackendError as error:  # a lost GPU has taken everything with it
-            _log.warning("while closing: %s", error)
+            _log.warning("while closing: %s", str(error))
 
     def _opened(self) -> Device:
         assert self._device is not None

@@ -134,7 +134,7 @@ class CudaPython(Device):
         try:
             self._call(name, thing)
         except BackendError as error:
-            _log.warning("while closing: %s", error)
+            _log.warning("while closing: %s", str(error))
 
     def _call(self, name: str, *args: Any) -> Any:
         """Call a function; return its one value.
