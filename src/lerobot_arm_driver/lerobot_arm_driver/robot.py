@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How an arm is driven: what must be true before, how it is taken, held and given back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lerobot_arm_driver.arms import ArmSettings, figures_of
+from lerobot_arm_driver.frames import (
+    GIVE_BACK,
+    PREPARE,
+    ArmReception,
+    ArmState,
+    faults_of,
+    pack_goal,
+    read_state,
+)
+from lerobot_arm_driver.transport import ArmTransport, PortTransport
+from robot_driver.interfaces import F64, POSITION, STIFFNESS
+from robot_driver.robot import RobotInterface
+
+_PREPARATION_S = 5.0
+"""So long servos get until all of them hold; writing their settings takes some tenths."""
+_HOLDING = 17.8
+"""Any stiffness: of a command's the servos use none, they have gains of their own."""
+
+
+class ServoArm(RobotInterface[ArmState]):
+    """An arm whose servos hold their positions by themselves; at rest it holds where it is."""
+
+    host = "the servos"
+    preparing, prepared = "has its servos configured", "had its servos configured"
+    settings_type = ArmSettings
+    settings: ArmSettings
+
+    def __init__(self, settings: Any) -> None:
+        """Begin with an arm that has said nothing."""
+        super().__init__(settings)
+        self.name, self.figures = settings.arm.title, figures_of(settings.arm)
+        self.python = settings.lerobot_python
+        self.reception = ArmReception(settings)
+        self._late = ""
+
+    @property
+    def place(self) -> str:
+        """The serial ports."""
+        return ", ".join(self.settings.ports)
+
+    def open(self) -> PortTransport:
+        """Reserve the serial ports, in the node's process.
+
+        Raises:
+            DriverError: A port is not there, may not be used, or another program uses it.
+        """
+        return PortTransport.open(self.settings)
+
+    def adopt(self, descriptors: Sequence[int]) -> ArmTransport:
+        """Return the transport that owns the bus, in the link process."""
+        return ArmTransport(self.settings, descriptors)
+
+    def decode(self, data: bytes) -> ArmState:
+        """Return the state in a frame."""
+        return read_state(data)
+
+    def encode(self, values: F64) -> bytes:
+        """Return the frame with the goals of the joints."""
+        return pack_goal(values)
+
+    def rest(self, state: ArmState | None) -> F64:
+        """Return values that hold the measured pose; before any state, that of the servos."""
+        values = super().rest(state)
+        if state is not None:
+            values[:, POSITION], values[:, STIFFNESS] = state.joint_pos, _HOLDING
+        return values
+
+    def obstacles(self, now_ns: int) -> list[str]:
+        """Return which servos report a fault, or did not get ready."""
+        state = self.reception.state
+        faults = [] if state is None else self._faults(state)
+        return [*faults, *([self._late] if self._late else [])]
+
+    def fault(self) -> str:
+        """Return which servo reports a fault under control, or has become limp."""
+        state = self.reception.state
+        if state is None:
+            return ""
+        limp = [
+            f"the servo of {name} has no torque: its power was lost, or it protects itself"
+            for name, holds in zip(self.figures.joint_names, state.holds, strict=True)
+            if state.configured and not holds
+        ]
+        return "; ".join([*self._faults(state), *limp])
+
+    def notes(self) -> dict[str, str | float]:
+        """Return the lowest voltage of a servo."""
+        state = self.reception.state
+        if state is None or not np.isfinite(state.voltage_v).any():
+            return {}
+        return {"lowest_voltage_v": float(np.nanmin(state.voltage_v))}
+
+    def prepare(self) -> list[bytes]:
+        """Return the request to configure the servos, which then hold."""
+        self._late = ""
+        return [PREPARE]
+
+    def await_ready(self, elapsed_s: float) -> list[bytes] | None:
+        """Return None once all servos hold, or do not after a long time."""
+        state = self.reception.state
+        if state is not None and state.configured and state.holds.all():
+            return None
+        if elapsed_s < _PREPARATION_S:
+            return []
+        self._late = f"the servos do not hold {_PREPARATION_S:.0f} s after they were configured"
+        return None
+
+    def take(self) -> list[bytes]:
+        """Return nothing: servos that hold obey whoever sends them goals."""
+        return []
+
+    def give_back(self) -> list[bytes]:
+        """Return the request to leave the servos as `way_out` says."""
+        self._late = ""
+        return [GIVE_BACK]
+
+    def _faults(self, state: ArmState) -> list[str]:
+        return faults_of(state, self.figures.joint_names, dict(self.settings.arm.servo.faults))
