@@ -36,5 +36,9 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/environment", files("environment/*")),
     ],
-    entry_points={"console_scripts": ["lerobot_arm_driver = lerobot_arm_driver.nodes.start:lerobot_arm_driver"]},
+    entry_points={
+        "console_scripts": [
+            "lerobot_arm_driver = lerobot_arm_driver.nodes.start:lerobot_arm_driver"
+        ]
+    },
 )

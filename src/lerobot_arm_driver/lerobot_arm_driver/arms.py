@@ -12,6 +12,8 @@ from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSett
 
 GRIPPER: Final = "gripper"
 """The joint that LeRobot counts 0 (low end of its range) to 100; all others count in degrees."""
+OVERLOAD: Final = 5
+"""Bit of a status, in both families."""
 HOLD, TORQUE_OFF = "hold", "torque_off"
 """What servos do after control was given back."""
 
@@ -77,7 +79,7 @@ FEETECH: Final = Servo(
     voltage="Present_Voltage",
     status="Status",
     torque="Torque_Enable",
-    faults={0: "voltage", 1: "encoder", 2: "temperature", 3: "current", 5: "overload"},
+    faults={0: "voltage", 1: "encoder", 2: "temperature", 3: "current", OVERLOAD: "overload"},
     all_limp=bytes.fromhex("ff ff fe 04 03 28 00 d2"),
 )
 DYNAMIXEL: Final = Servo(
@@ -89,7 +91,13 @@ DYNAMIXEL: Final = Servo(
     voltage="Present_Input_Voltage",
     status="Hardware_Error_Status",
     torque="Torque_Enable",
-    faults={0: "voltage", 2: "temperature", 3: "encoder", 4: "electrical shock", 5: "overload"},
+    faults={
+        0: "voltage",
+        2: "temperature",
+        3: "encoder",
+        4: "electrical shock",
+        OVERLOAD: "overload",
+    },
     all_limp=bytes.fromhex("ff ff fd 00 fe 06 00 03 40 00 00 2e 16"),
 )
 _SO101: Final = Arm(

@@ -3,7 +3,6 @@
 """What goes between the thread that owns the servo bus and the rest of the driver, as bytes."""
 
 import struct
-from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -99,15 +98,3 @@ class ArmReception(StateReception[ArmState]):
             if self.instead
             else "the servos do not answer, or the arm is not connected yet"
         )
-
-
-def faults_of(state: ArmState, joint_names: Sequence[str], meanings: dict[int, str]) -> list[str]:
-    """Return which servos report that something is wrong: a sentence each, or nothing."""
-    return [
-        f"the servo of {name} reports "
-        + ", ".join(
-            meanings.get(bit, f"bit {bit}") for bit in range(8) if int(status) >> bit & 1
-        )
-        for name, status in zip(joint_names, state.status, strict=True)
-        if status
-    ]

@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from lerobot_arm_driver.arms import ArmSettings, figures_of
+from lerobot_arm_driver.arms import GRIPPER, OVERLOAD, ArmSettings, figures_of
 from lerobot_arm_driver.frames import (
     GIVE_BACK,
     PREPARE,
     ArmReception,
     ArmState,
-    faults_of,
     pack_goal,
     read_state,
 )
@@ -94,11 +93,18 @@ class ServoArm(RobotInterface[ArmState]):
         return "; ".join([*self._faults(state), *limp])
 
     def notes(self) -> dict[str, str | float]:
-        """Return the lowest voltage of a servo."""
-        state = self.reception.state
-        if state is None or not np.isfinite(state.voltage_v).any():
-            return {}
-        return {"lowest_voltage_v": float(np.nanmin(state.voltage_v))}
+        """Return the lowest voltage of a servo, and which gripper protects itself."""
+        state, notes = self.reception.state, dict[str, str | float]()
+        if state is None:
+            return notes
+        if np.isfinite(state.voltage_v).any():
+            notes["lowest_voltage_v"] = float(np.nanmin(state.voltage_v))
+        pressing = [
+            name
+            for name, status in zip(self.figures.joint_names, state.status, strict=True)
+            if name.endswith(GRIPPER) and int(status) >> OVERLOAD & 1
+        ]
+        return {**notes, **({"gripper_overload": ", ".join(pressing)} if pressing else {})}
 
     def prepare(self) -> list[bytes]:
         """Return the request to configure the servos, which then hold."""
@@ -125,4 +131,18 @@ class ServoArm(RobotInterface[ArmState]):
         return [GIVE_BACK]
 
     def _faults(self, state: ArmState) -> list[str]:
-        return faults_of(state, self.figures.joint_names, dict(self.settings.arm.servo.faults))
+        """Return which servos report that something is wrong: a sentence each, or nothing.
+
+        A gripper that presses on a thing is no fault: LeRobot lets its servo protect itself early.
+        """
+        faults = []
+        for name, status in zip(self.figures.joint_names, state.status.tolist(), strict=True):
+            bits = status & ~(1 << OVERLOAD) if name.endswith(GRIPPER) else status
+            meanings = [
+                meaning
+                for bit, meaning in self.settings.arm.servo.faults.items()
+                if bits >> bit & 1
+            ]
+            if meanings:
+                faults.append(f"the servo of {name} reports {', '.join(meanings)}")
+        return faults

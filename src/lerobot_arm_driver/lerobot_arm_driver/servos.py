@@ -54,12 +54,12 @@ class Servos:
             DriverError: LeRobot, the file, a servo or its calibration is not as expected.
         """
         self._forget()
-        self._to_rad, self._of_rad = _lerobots(self._units)
         for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
             robot = _lerobots(self._made, side, port)
             self._robots.append(robot)
             _lerobots(robot.bus.connect)
             self._check_calibration(robot, port)
+        self._to_rad, self._of_rad = _lerobots(self._units)
         for what, _ in self._registers:
             self._read_register(what)
 

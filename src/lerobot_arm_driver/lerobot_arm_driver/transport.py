@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from lerobot_arm_driver.arms import TORQUE_OFF, ArmSettings
@@ -20,6 +21,9 @@ from robot_driver.robot import Datagram, RobotTransport
 
 _AGAIN_S: Final = 1.0
 """Between two attempts to connect; and so long a bus may fail until it is opened again."""
+_APPEARS_S: Final = 10.0
+"""So long a port that is not there yet is waited for: the driver may start before it."""
+_LOOKS_AGAIN_S: Final = 0.1
 _END_S: Final = 2.0
 _REPEATED: Final = 3
 _REMEDY: Final = {
@@ -96,6 +100,9 @@ class PortTransport(RobotTransport):
 
 def _reserved(name: str) -> int:
     """Return a serial port, open, which no other driver gets."""
+    ends_s = time.monotonic() + _APPEARS_S
+    while not Path(name).exists() and time.monotonic() < ends_s:
+        time.sleep(_LOOKS_AGAIN_S)
     try:
         port = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -139,9 +139,7 @@ class ServoBus:
             ]
 
     def _answers(self, asked: Instruction, baud: int) -> Iterator[Answer]:
-        hearing = {
-            self._number(servo): servo for servo in self.servos if self._hears(servo, baud)
-        }
+        hearing = {self._number(servo): servo for servo in self.servos if self._hears(servo, baud)}
         if asked.code in (SYNC_READ, FAST_SYNC_READ):
             yield from self._sync_read(asked, hearing)
         elif asked.code == SYNC_WRITE:

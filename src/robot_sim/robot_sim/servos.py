@@ -160,6 +160,7 @@ _X_REGISTERS: Final = {
     "p_gain": (84, 2),
     "goal_current": (102, 2),
     "goal": (116, 4),
+    "moving": (122, 1),
     "load": (126, 2),
     "velocity": (128, 4),
     "position": (132, 4),

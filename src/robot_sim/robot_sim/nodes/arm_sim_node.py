@@ -47,9 +47,7 @@ class ArmSimNode(RobotNode):
 
     world: ArmWorld
 
-    def __init__(
-        self, name: str = "arm_sim_node", parameters: Parameters = ARM_SIM_NODE
-    ) -> None:
+    def __init__(self, name: str = "arm_sim_node", parameters: Parameters = ARM_SIM_NODE) -> None:
         """Read the parameters and set up the table.
 
         Raises:

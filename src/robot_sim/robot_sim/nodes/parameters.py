@@ -76,8 +76,11 @@ ARM_SIM_NODE: Parameters = {
 SO101_EMULATOR: Parameters = {
     **ARM_SIM_NODE,
     "joint_state_rate_hz": (240.0, "How often the servos measure, and rate of ~/joint_states, Hz"),
-    "folder": ("", "Where `port`, a link to the bus, and the calibration `follower.json` are made; "
-               "empty: ~/.ros/so101_emulator"),
+    "folder": (
+        "",
+        "Where `port`, a link to the bus, and the calibration `follower.json` are made; "
+        "empty: ~/.ros/so101_emulator",
+    ),
     "servos": ("feetech", "Protocol of the servos: feetech, or dynamixel, those of a Koch"),
     "arm": (1, "Which arm it is: another one has another calibration"),
     "holds": (True, "Whether the servos hold the arm at the start, as a driver may leave them"),
