@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy such as ACT on an arm: policy node, USB cameras, driver, emulated or simulated arm.
+"""A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
 
 It ends when the policy node, the driver or the arm in this computer ends; without a camera the
 policy holds. Two arms with a policy each: launch it twice, with two namespaces.

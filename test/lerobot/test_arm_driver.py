@@ -194,6 +194,21 @@ def test_servos_get_the_gains_of_the_settings(
     assert gains == {"p_gain": 20, "i_gain": 0, "d_gain": 0}
 
 
+def test_an_arm_whose_commands_end_is_held_where_it_is(
+    arm: EmulatedArm, starts: Callable[..., Driver]
+) -> None:
+    driver = starts(arm)
+    driver.takes()
+    driver.until(lambda: driver.goes(driver.states[-1].joint_pos + MOVED))
+
+    driver.is_in(DriverPhase.DAMPING)
+    at = arm.joint_pos
+
+    assert "has expired" in driver.report.reason
+    time.sleep(1.0)
+    assert arm.joint_pos == pytest.approx(at, abs=0.1)
+
+
 def test_goals_are_clipped_around_where_the_arm_is(
     arm: EmulatedArm, starts: Callable[..., Driver]
 ) -> None:

@@ -17,13 +17,11 @@ from lerobot_arm_driver.frames import (
     read_state,
 )
 from lerobot_arm_driver.transport import ArmTransport, PortTransport
-from robot_driver.interfaces import F64, POSITION, STIFFNESS
+from robot_driver.interfaces import F64
 from robot_driver.robot import RobotInterface
 
 _PREPARATION_S = 5.0
 """So long servos get until all of them hold; writing their settings takes some tenths."""
-_HOLDING = 17.8
-"""Any stiffness: of a command's the servos use none, they have gains of their own."""
 
 
 class ServoArm(RobotInterface[ArmState]):
@@ -64,15 +62,11 @@ class ServoArm(RobotInterface[ArmState]):
         return read_state(data)
 
     def encode(self, values: F64) -> bytes:
-        """Return the frame with the goals of the joints."""
-        return pack_goal(values)
+        """Return the frame with the goals of the joints.
 
-    def rest(self, state: ArmState | None) -> F64:
-        """Return values that hold the measured pose; before any state, that of the servos."""
-        values = super().rest(state)
-        if state is not None:
-            values[:, POSITION], values[:, STIFFNESS] = state.joint_pos, _HOLDING
-        return values
+        One without stiffness, as all are at rest, holds where it is when that begins.
+        """
+        return pack_goal(values)
 
     def obstacles(self, now_ns: int) -> list[str]:
         """Return which servos report a fault, or did not get ready."""

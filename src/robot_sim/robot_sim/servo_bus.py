@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Servos on a bus: bytes in, answers out, and what can go wrong with it.
 
-Faults are written as those of `robot_sim.faults`, `kind:servo[@start_s][+duration_s][=value]`, where
-the servo is a joint, or `all`:
+Faults are written as those of `robot_sim.faults`, `kind:servo[@start_s][+duration_s][=value]`. The
+servo is a joint, or `all`:
 
 ====================  =============================================================================
 `silent:servo`        it does not answer
