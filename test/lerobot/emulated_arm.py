@@ -1,13 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated SO-101 on its emulated servo bus, in real time, for LeRobot's own classes."""
+"""The simulated SO-101 on its emulated servo bus, in real time, for LeRobot's own classes.
+
+It lives in a process of its own, as LeRobot's libraries of servos spin while they wait.
+"""
 
 from __future__ import annotations
 
-import threading
+import multiprocessing
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from robot_sim.arm_servos import ArmServos
 from robot_sim.arm_world import ArmWorld
@@ -18,6 +23,7 @@ from robot_sim.servo_port import ServoPort
 
 _STEPS = 4
 FEETECH, DYNAMIXEL = "feetech", "dynamixel"
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 
 
 class EmulatedArm:
@@ -26,46 +32,51 @@ class EmulatedArm:
     Attributes:
         family: Of its servos.
         port: Serial port of its bus.
-        servos: As the bus has them.
     """
 
     def __init__(
         self, folder: Path, family: str = FEETECH, *, arm: int = 1, name: str = "follower"
     ) -> None:
         """Make an arm at home that is held, and its calibration file NAME.json."""
-        self.family, self._world = family, ArmWorld()
-        self._arm = ArmServos(family, seed=arm)
-        self._arm.save_calibration(folder / f"{name}.json")
-        self._arm.hold(self._world)
-        self.servos = {servo.name: servo for servo in self._arm.bus.servos}
-        self._port = ServoPort(self._arm.bus)
-        self.port = self._port.name
-        self._lock, self._ending = threading.Lock(), threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self.family = family
+        context = multiprocessing.get_context("spawn")
+        self._asking, process_end = context.Pipe()
+        file = folder / f"{name}.json"
+        self._process = context.Process(target=_live, args=(process_end, file, family, arm))
 
     def __enter__(self) -> EmulatedArm:
-        self._thread.start()
+        self._process.start()
+        self.port: str = self._asking.recv()
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
-        self._ending.set()
-        self._thread.join()
-        self._port.close()
+        self._ask("end")
+        self._process.join()
 
     @property
     def joint_pos(self) -> Array:
         """Where the joints really are [6], rad."""
-        with self._lock:
-            return self._world.sense().joint_pos
+        position: Array = self._ask("joint_pos")
+        return position
+
+    def get(self, name: str, register: str) -> int:
+        """Return a register of a servo."""
+        return int(self._ask("get", name, register))
+
+    def put(self, name: str, register: str, value: int) -> None:
+        """Set a register of a servo."""
+        self._ask("put", name, register, value)
+
+    def memory(self) -> list[bytes]:
+        """Return all that can be written of all servos."""
+        memory: list[bytes] = self._ask("memory")
+        return memory
 
     def limp(self) -> bool:
         """Whether no servo has torque."""
-        return not any(servo.get("torque_on") for servo in self.servos.values())
+        return not any(self.get(name, "torque_on") for name in JOINTS)
 
     def fails(self, *texts: str) -> None:
         """Begin these faults now, and end all others.
@@ -73,20 +84,44 @@ class EmulatedArm:
         Args:
             texts: Without a start; durations are from now on.
         """
-        with self._lock:
-            now_s = self._world.time_ns / 1e9
-            faults = ServoFault.parse_all(starting(text, now_s) for text in texts)
-            self._arm.bus.plan(faults)
-            self._arm.drive(self._world)
+        self._ask("fails", *texts)
 
-    def _run(self) -> None:
-        offset_ns = time.monotonic_ns()
-        while not self._ending.is_set():
-            with self._lock:
-                self._arm.drive(self._world)
-                self._world.advance(_STEPS)
-                ahead_ns = self._world.time_ns + offset_ns - time.monotonic_ns()
-            if ahead_ns > 0:
-                time.sleep(ahead_ns / 1e9)
-            else:
-                offset_ns -= ahead_ns
+    def _ask(self, *question: Any) -> Any:
+        self._asking.send(question)
+        return self._asking.recv()
+
+
+def _live(asked: Connection, file: Path, family: str, seed: int) -> None:
+    """Simulate in real time, and answer."""
+    world, arm = ArmWorld(), ArmServos(family, seed=seed)
+    arm.save_calibration(file)
+    arm.hold(world)
+    servos = {servo.name: servo for servo in arm.bus.servos}
+    port = ServoPort(arm.bus)
+    asked.send(port.name)
+    offset_ns = time.monotonic_ns()
+    while True:
+        arm.drive(world)
+        world.advance(_STEPS)
+        ahead_ns = world.time_ns + offset_ns - time.monotonic_ns()
+        offset_ns -= min(0, ahead_ns)
+        if not asked.poll(max(0, ahead_ns) / 1e9):
+            continue
+        what, *rest = asked.recv()
+        answer: Any = None
+        if what == "joint_pos":
+            answer = world.sense().joint_pos
+        elif what == "get":
+            answer = servos[rest[0]].get(rest[1])
+        elif what == "put":
+            servos[rest[0]].put(*rest[1:])
+        elif what == "memory":
+            answer = [servo.read(0, 56) for servo in servos.values()]
+        elif what == "fails":
+            now_s = max(0.0, world.time_ns / 1e9 - 1e-3)  # whole ms are written
+            arm.bus.plan(ServoFault.parse_all(starting(text, now_s) for text in rest))
+            arm.drive(world)
+        asked.send(answer)
+        if what == "end":
+            port.close()
+            return

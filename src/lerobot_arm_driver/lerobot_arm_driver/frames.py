@@ -58,9 +58,8 @@ def read_state(data: bytes) -> ArmState:
     """Return what `pack_state` was given."""
     tick, configured = _HEAD.unpack_from(data)
     rows = np.frombuffer(data, "<f8", offset=_HEAD.size).reshape(_ROWS, -1)
-    return ArmState(
-        tick, configured, *rows[:5], status=rows[5].astype(np.int64), holds=rows[6] != 0.0
-    )
+    status, holds = rows[5].astype(np.int64), rows[6] != 0.0
+    return ArmState(tick, configured, rows[0], rows[1], rows[2], rows[3], rows[4], status, holds)
 
 
 def pack_goal(values: F64) -> bytes:

@@ -116,7 +116,7 @@ class ServoArm(RobotInterface[ArmState]):
         return None
 
     def take(self) -> list[bytes]:
-        """Return nothing: servos that hold obey whoever sends them goals."""
+        """Return nothing: servos that hold obey any sender of goals."""
         return []
 
     def give_back(self) -> list[bytes]:

@@ -45,7 +45,10 @@ class Servos:
             "holds": servo.torque,
         }
         self._registers = [(what, name) for what, name in registers.items() if name]
-        self._forget()
+        self._configured = False
+        self._position: F64 | None = None
+        self._read_s, self._turn = 0.0, 0
+        self._velocity, self._held, self._other = self._unknown()
 
     def connect(self) -> None:
         """Open each bus and find all servos, calibrated as the file of this arm says.
@@ -53,7 +56,8 @@ class Servos:
         Raises:
             DriverError: LeRobot, the file, a servo or its calibration is not as expected.
         """
-        self._forget()
+        self._configured, self._position = False, None
+        self._velocity, self._held, self._other = self._unknown()
         for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
             robot = _lerobots(self._made, side, port)
             self._robots.append(robot)
@@ -102,17 +106,17 @@ class Servos:
         Raises:
             DriverError: A servo refused something, or did not answer.
         """
-        self.read()
+        _again(self.read)
         assert self._position is not None
         self._held = self._position.copy()
         # Whatever goal they had: torque comes back in `configure`.
         self._send(self._held)
         for robot in self._robots:
-            _lerobots(robot.configure)
+            _again(_lerobots, robot.configure)
             self._set_gains(robot)
         self._send(self._held)
         self._configured = True
-        self._read_register("holds")
+        _again(self._read_register, "holds")
 
     def go(self, goal: F64) -> None:
         """Send goals [n], rad; NaN: hold where it is since then.
@@ -150,15 +154,17 @@ class Servos:
                 robot.bus.disconnect(disable_torque=False)
         self._robots = []
 
-    def _forget(self) -> None:
-        count = len(self._arm.joint_names)
-        self._configured = False
-        self._position: F64 | None = None
-        self._velocity, self._read_s, self._turn = np.zeros(count), 0.0, 0
-        self._held = np.full(count, np.nan)
-        self._other = {"load": np.zeros(count), "holds": np.zeros(count)}
-        self._other["status"] = np.zeros(count)
-        self._other["temperature"] = self._other["voltage"] = np.full(count, np.nan)
+    def _unknown(self) -> tuple[F64, F64, dict[str, F64]]:
+        """Return velocities, poses that are held, and registers, of servos that were not read."""
+        zeros, unknown = (np.full(len(self._arm.joint_names), value) for value in (0.0, np.nan))
+        other = {
+            "load": zeros,
+            "holds": zeros,
+            "status": zeros,
+            "temperature": unknown,
+            "voltage": unknown,
+        }
+        return zeros.copy(), unknown, other
 
     def _made(self, side: str, port: str) -> Any:
         """Return LeRobot's robot of a side, not connected."""
@@ -192,7 +198,7 @@ class Servos:
         Raises:
             DriverError: They hold the calibration of another arm, or none.
         """
-        found = _lerobots(robot.bus.read_calibration)
+        found = _again(_lerobots, robot.bus.read_calibration)
         different = [
             f"{key} of {joint} is {getattr(expected, key)} there, {getattr(found[joint], key)} here"
             for joint, expected in robot.calibration.items()
@@ -248,6 +254,18 @@ class Servos:
             found = _lerobots(robot.bus.sync_read, name, normalize=False)
             values += [found[joint] for joint in self._arm.range_rad]
         self._other[what] = np.array(values, np.float64)
+
+
+def _again(call: Callable[..., T], *args: Any) -> T:
+    """Return what comes of a call, of several where answers were lost on the way.
+
+    Raises:
+        DriverError: As of the last of them.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(DriverError):
+            return call(*args)
+    return call(*args)
 
 
 def _lerobots(call: Callable[..., T], *args: Any, **named: Any) -> T:

@@ -149,7 +149,8 @@ class ServoBus:
                 if asked.servo_id in (number, BROADCAST):
                     answer = self._act(servo, asked)
                     if answer is not None and (asked.servo_id != BROADCAST or asked.code == PING):
-                        yield self._answer(servo, *answer)
+                        # By the number that was asked, also where that has just changed.
+                        yield self._answer(servo, number, *answer)
 
     def _act(self, servo: Servo, asked: Instruction) -> tuple[int, bytes] | None:
         """Do what was asked; return the error and the parameters of an answer, if there is one."""
@@ -198,7 +199,7 @@ class ServoBus:
             if number not in hearing or "silent" in dict(self._of(hearing[number])):
                 return
             servo = hearing[number]
-            yield self._answer(servo, 0, servo.read(address, count))
+            yield self._answer(servo, number, 0, servo.read(address, count))
 
     def _fast_sync_read(
         self, address: int, count: int, numbers: bytes, hearing: Mapping[int, Servo]
@@ -227,9 +228,9 @@ class ServoBus:
             if rows[start] in hearing:
                 hearing[rows[start]].write(address, rows[start + 1 : start + 1 + count])
 
-    def _answer(self, servo: Servo, error: int, parameters: bytes) -> Answer:
+    def _answer(self, servo: Servo, number: int, error: int, parameters: bytes) -> Answer:
         active = dict(self._of(servo))
-        data = self.wire.status(self._number(servo), self._error(servo, error), parameters)
+        data = self.wire.status(number, self._error(servo, error), parameters)
         if "silent" in active:
             data = b""
         if "checksum" in active:

@@ -54,7 +54,7 @@ class ServoWire(ABC):
         """Take bytes as they come; return the instructions that are complete now."""
         heard = self._heard
         heard += data
-        found = []
+        found: list[Instruction] = []
         while (start := heard.find(self.head)) >= 0:
             self._drop(start)
             size = self._size(heard)

@@ -209,7 +209,7 @@ XL330: Final = _x_series("XL330-M288", 1200, 400, (35, 50, 70))
 
 
 class Servo:
-    """One servo. Its world reads `target` and `limit`, and tells it with `sense` what came of that.
+    """One servo. Its world reads `target` and `limit`, and returns with `sense` what came of that.
 
     Attributes:
         model: Its model.
@@ -250,7 +250,7 @@ class Servo:
         return -(value & ~sign) if value & sign else value
 
     def put(self, register: str, value: int) -> None:
-        """Set a register, whoever may."""
+        """Set a register, also one that is read-only on the bus."""
         address, size = self.model.registers[register]
         if register in self.model.signed and not self.model.twos_complement and value < 0:
             value = -value | 1 << self.model.signed[register]

@@ -314,6 +314,16 @@ def test_a_reboot_is_as_switching_on() -> None:
     assert line.servos[0].get("torque_on") == 0
 
 
+@BOTH
+def test_a_new_number_is_acknowledged_with_the_old_one(model: ServoModel) -> None:
+    line = Line(model)
+
+    assert data(line.write(2, "id", 9)) == [line.status(2)]
+
+    assert line.ask(2, PING) == []
+    assert len(line.ask(9, PING)) == 1
+
+
 def test_an_instruction_that_does_not_exist_is_an_error_where_the_protocol_has_one() -> None:
     assert data(Line(XL330).ask(1, 0x77)) == [Line(XL330).status(1, 2)]
     assert Line(STS3215).ask(1, 0x77) == []
