@@ -7,12 +7,17 @@ It lives in a process of its own, as LeRobot's libraries of servos spin while th
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
+import select
+import subprocess
+import sys
 import time
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+import numpy as np
 
 from robot_sim.arm_servos import ArmServos
 from robot_sim.arm_world import ArmWorld
@@ -39,27 +44,28 @@ class EmulatedArm:
     ) -> None:
         """Make an arm at home that is held, and its calibration file NAME.json."""
         self.family = family
-        context = multiprocessing.get_context("spawn")
-        self._asking, process_end = context.Pipe()
-        file = folder / f"{name}.json"
-        self._process = context.Process(target=_live, args=(process_end, file, family, arm))
+        words = [str(folder / f"{name}.json"), family, str(arm)]
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        self.port: str = self._answer()
 
     def __enter__(self) -> EmulatedArm:
-        self._process.start()
-        self.port: str = self._asking.recv()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
-        self._ask("end")
-        self._process.join()
+        self._process.communicate()
+        self._process.wait()
 
     @property
     def joint_pos(self) -> Array:
         """Where the joints really are [6], rad."""
-        position: Array = self._ask("joint_pos")
-        return position
+        return np.array(self._ask("joint_pos"))
 
     def get(self, name: str, register: str) -> int:
         """Return a register of a servo."""
@@ -69,9 +75,9 @@ class EmulatedArm:
         """Set a register of a servo."""
         self._ask("put", name, register, value)
 
-    def memory(self) -> list[bytes]:
+    def memory(self) -> list[str]:
         """Return all that can be written of all servos."""
-        memory: list[bytes] = self._ask("memory")
+        memory: list[str] = self._ask("memory")
         return memory
 
     def limp(self) -> bool:
@@ -87,41 +93,59 @@ class EmulatedArm:
         self._ask("fails", *texts)
 
     def _ask(self, *question: Any) -> Any:
-        self._asking.send(question)
-        return self._asking.recv()
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(question).encode() + b"\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
 
 
-def _live(asked: Connection, file: Path, family: str, seed: int) -> None:
-    """Simulate in real time, and answer."""
+def live(file: Path, family: str, seed: int) -> None:
+    """Simulate in real time and answer, until standard input ends."""
     world, arm = ArmWorld(), ArmServos(family, seed=seed)
     arm.save_calibration(file)
     arm.hold(world)
     servos = {servo.name: servo for servo in arm.bus.servos}
     port = ServoPort(arm.bus)
-    asked.send(port.name)
-    offset_ns = time.monotonic_ns()
+    say(port.name)
+    offset_ns, heard = time.monotonic_ns(), b""
     while True:
         arm.drive(world)
         world.advance(_STEPS)
         ahead_ns = world.time_ns + offset_ns - time.monotonic_ns()
         offset_ns -= min(0, ahead_ns)
-        if not asked.poll(max(0, ahead_ns) / 1e9):
+        if not select.select([0], [], [], max(0, ahead_ns) / 1e9)[0]:
             continue
-        what, *rest = asked.recv()
-        answer: Any = None
+        asked = os.read(0, 1000)
+        if not asked:
+            port.close()
+            return
+        heard += asked
+        if not heard.endswith(b"\n"):
+            continue
+        what, *rest = json.loads(heard)
+        heard, answer = b"", None
         if what == "joint_pos":
-            answer = world.sense().joint_pos
+            answer = world.sense().joint_pos.tolist()
         elif what == "get":
             answer = servos[rest[0]].get(rest[1])
         elif what == "put":
             servos[rest[0]].put(*rest[1:])
         elif what == "memory":
-            answer = [servo.read(0, 56) for servo in servos.values()]
+            answer = [servo.read(0, 56).hex() for servo in servos.values()]
         elif what == "fails":
             now_s = max(0.0, world.time_ns / 1e9 - 1e-3)  # whole ms are written
             arm.bus.plan(ServoFault.parse_all(starting(text, now_s) for text in rest))
             arm.drive(world)
-        asked.send(answer)
-        if what == "end":
-            port.close()
-            return
+        say(answer)
+
+
+def say(answer: Any) -> None:
+    os.write(1, json.dumps(answer).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    live(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
