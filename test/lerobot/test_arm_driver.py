@@ -64,6 +64,7 @@ class Driver:
             on_report=self._on_report,
             on_lost=self.lost.append,
         )
+        self.until(lambda: self.reports)
 
     @property
     def report(self) -> DriverReport:
@@ -227,8 +228,8 @@ def test_goals_are_clipped_around_where_the_arm_is(
         (["baud:all=115200"], {}, "Missing motor IDs: - 1"),
         (["checksum:all"], {}, "Missing motor IDs"),
         (["swap:wrist_roll=4"], {}, "another arm, or another calibration: homing_offset of wrist"),
-        (["overload:elbow_flex"], {}, "the servo of elbow_flex reports overload"),
-        (["voltage:all=3.5"], {}, "the servo of shoulder_pan reports voltage"),
+        (["overload:elbow_flex"], {}, "Overload error!"),
+        (["voltage:all=3.5"], {}, "Input voltage error!"),
         ([], {"calibration_id": "nobody"}, "nobody.json, found none"),
         ([], {"lerobot_python": WITHOUT_LEROBOT}, f"expected LeRobot in {WITHOUT_LEROBOT}"),
     ],
