@@ -12,7 +12,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +77,8 @@ def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path, nodes
     )
     nodes.start("act_policy_node", {"bundle": "so101_reach", "command_valid_for_s": 0.5})
 
-    with ExitStack() as stack:
-        operator = stack.enter_context(
-            ArmOperator(
-                arm_node="so101_emulator", driver_node="lerobot_arm_driver", watch=nodes.check
-            )
-        )
+    both: dict[str, Any] = {"driver_node": "lerobot_arm_driver", "watch": nodes.check}
+    with ArmOperator(**both) as operator:
         operator.wait_for_robot(PATIENCE_S)
         operator.wait_until(
             lambda: not operator.status_of_driver().obstacles, "no obstacles", PATIENCE_S
@@ -95,13 +90,17 @@ def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path, nodes
             "the driver to follow",
             PATIENCE_S,
         )
-        reached = []
+    reached = []
+    # Of the policy's node alone: the driver goes on to follow it.
+    with ArmOperator(arm_node="so101_emulator", watch=nodes.check) as operator:
+        operator.wait_for_robot(PATIENCE_S)
         for episode in range(EPISODES):
             if episode:
                 operator.next_episode()
             reached.append(operator.run_episode(PATIENCE_S))
             operator.demand("reset" if operator.status.latched else "damp")
             operator.wait_for_mode("DAMP")
+    with ArmOperator(**both) as operator:
         operator.demand("release_control")
 
     assert sum(reached) >= EPISODES - 1, f"{reached}; driver: {nodes.log('lerobot_arm_driver')}"

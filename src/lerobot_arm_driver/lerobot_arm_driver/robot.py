@@ -27,7 +27,7 @@ _PREPARATION_S = 5.0
 class ServoArm(RobotInterface[ArmState]):
     """An arm whose servos hold their positions by themselves; at rest it holds where it is."""
 
-    host = "the servos"
+    host = "the arm"
     preparing, prepared = "has its servos configured", "had its servos configured"
     settings_type = ArmSettings
     settings: ArmSettings
