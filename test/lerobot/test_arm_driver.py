@@ -296,6 +296,18 @@ def test_an_arm_that_fails_under_control_is_held(
     driver.until(held)
 
 
+@pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
+def test_a_node_that_ends_leaves_an_arm_that_holds_or_is_let_go(
+    arm: EmulatedArm, starts: Callable[..., Driver], way_out: str
+) -> None:
+    driver = starts(arm, way_out=way_out)
+    driver.takes()
+
+    driver.link.close()
+
+    assert arm.limp() is (way_out == TORQUE_OFF)
+
+
 def test_a_bus_that_comes_back_is_connected_again(
     arm: EmulatedArm, starts: Callable[..., Driver]
 ) -> None:
