@@ -285,6 +285,16 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     if not file.is_file():
         known = ", ".join(sorted(each.parent.name for each in ROBOTS.glob(f"*/{FILE}")))
         raise SimError(f"{file}: expected the figures of a robot, found none; there are {known}")
+    return read_figures(kind, file)
+
+
+def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
+    """Return what a YAML file says, as a value of a class; see `load_figures`.
+
+    Raises:
+        SimError: It is no YAML, or of another form.
+        OSError: It cannot be read.
+    """
     try:
         made: FiguresT = _made(kind, yaml.safe_load(file.read_text("utf-8")), "")
     except SimError as error:
@@ -314,9 +324,10 @@ def _made(kind: Any, found: Any, place: str) -> Any:
         return tuple(_made(parts[0], each, f"{place}[{i}]") for i, each in enumerate(found))
     if kind is float and type(found) in (int, float) and np.isfinite(found):
         return float(found)
-    if kind is str and isinstance(found, str) and found:
+    if (kind is int and type(found) is int) or (kind is str and isinstance(found, str) and found):
         return found
-    raise SimError(f"{place}: expected a {'number' if kind is float else 'text'}, found {found!r}")
+    expected = {float: "a number", int: "a whole number"}.get(kind, "a text")
+    raise SimError(f"{place}: expected {expected}, found {found!r}")
 
 
 def _made_class(kind: Any, found: Any, place: str) -> Any:
