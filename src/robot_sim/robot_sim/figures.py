@@ -164,6 +164,7 @@ class LeggedRobot:
         hulls: What touches the floor beside the feet.
         looks: What is seen.
         imu: Place of the IMU in the base, m.
+        starts: The pose in which its policy takes it over.
     """
 
     name: str
@@ -174,6 +175,7 @@ class LeggedRobot:
     hulls: tuple[Shape, ...]
     looks: tuple[Shape, ...] = ()
     imu: Vec3 = (0.0, 0.0, 0.0)
+    starts: str = "lying"
 
     def __post_init__(self) -> None:
         """Check what the types do not say.
@@ -183,6 +185,8 @@ class LeggedRobot:
                 no kind or body.
         """
         self._check_tree()
+        if self.starts not in get_args(Pose):
+            raise SimError(f"starts: expected one of {get_args(Pose)}, found {self.starts!r}")
         for pose in get_args(Pose):
             found, expected = len(self.start(pose).joint_pos), len(self.joint_names)
             if found != expected:
@@ -253,8 +257,14 @@ class LeggedRobot:
         """The pose [n] that policies start from and return to, rad."""
         return self.poses.standing.joint_pos
 
-    def start(self, pose: Pose) -> StartPose:
-        """Return how the robot starts in a pose."""
+    def start(self, pose: str) -> StartPose:
+        """Return how the robot starts in a pose.
+
+        Raises:
+            SimError: It has no such pose.
+        """
+        if pose not in get_args(Pose):
+            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         found: StartPose = getattr(self.poses, pose)
         return found
 

@@ -82,7 +82,7 @@ class SimulatedRobot:
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
-        """Return the robot in a world, where a walk begins: lying, and a model's standing.
+        """Return the robot in a world, where a walk begins: mostly lying, and a model's standing.
 
         Raises:
             ToolError: The case asks for what only the world of figures has.
