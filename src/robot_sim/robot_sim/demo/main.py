@@ -87,7 +87,9 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(args)
     if given.bundle is None:
         if given.robot not in BUNDLES:
-            parser.error(f"--bundle: expected a policy of {given.robot}, for which none comes along")
+            parser.error(
+                f"--bundle: expected a policy of {given.robot}, for which none comes along"
+            )
         given.bundle = BUNDLES[given.robot]
     return given
 
