@@ -32,7 +32,7 @@ from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.interfaces import F64
 from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
 from policy_inference.kinds.opening import OpenRequest
-from policy_inference.kinds.parity import require_parity
+from policy_inference.kinds.parity import open_proven
 from policy_inference.machine.scheduling import threads_of
 from policy_inference.processes import end_with_parent
 from policy_inference.shadow.shadow_policy import ShadowMode, ShadowPolicy, require_comparable
@@ -287,17 +287,10 @@ def _opened(
         PolicyError: It cannot be the shadow of the active policy, or computes something else here
             than its golden rows say.
     """
-    kind = JointKind()
     bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=JointBundle)
     require_comparable(active, sizes, bundle)
     limits = limits_in_force(bundle.contract, request.stricter_limits)
-    rows = kind.golden_rows(bundle)
-    kind.require_enough(bundle, rows)
-    # Those of a back end that is not asked for are the active policy's.
-    options = {name: given for name, given in request.options.items() if name in request.backends}
-    opened = kind.open(request, options, bundle, limits, time.monotonic_ns)
-    require_parity(kind, bundle, opened.models, rows)
-    return opened
+    return open_proven(JointKind(), request, bundle, limits, time.monotonic_ns)
 
 
 def _request(given: Mapping[str, Any]) -> OpenRequest:
