@@ -20,7 +20,7 @@ from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_fl
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.flight.ring import ShadowOutcome
-from policy_inference.shadow.shadow_policy import ShadowMode
+from policy_inference.interfaces import ShadowMode
 
 from .conftest import WALKING_MPS
 from .rig import Rig

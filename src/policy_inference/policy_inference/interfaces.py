@@ -81,6 +81,21 @@ FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
 """Mode of policy_msgs/JointCommand that is published in Mode.DAMP, by what replaces the targets."""
 
 
+class ShadowMode(str, Enum):
+    """What a shadow policy remembers of the ticks before.
+
+    FOLLOWED: its last action is what the active policy asked for, in the shadow's own scale, and so
+    is that of its history; the guard's step begins at the active policy's command. Each tick is the
+    question that the active policy answered. Recurrent state and observed outputs are its own: what
+    another model has there means nothing to it.
+
+    FREE: all that it remembers is its own.
+    """
+
+    FOLLOWED = "followed"
+    FREE = "free"
+
+
 class Kind(str, Enum):
     """What an action term commands: rad, rad/s or N·m."""
 

@@ -67,7 +67,7 @@ def run(given: argparse.Namespace) -> int:
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.bundle import JointBundle
     from policy_inference.errors import printable
-    from policy_inference.shadow.shadow_policy import ShadowMode
+    from policy_inference.interfaces import ShadowMode
 
     # Opened first: an output that cannot be written is found before the work, not after.
     output = (

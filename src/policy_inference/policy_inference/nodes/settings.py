@@ -6,9 +6,9 @@ from dataclasses import fields
 
 from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
 from policy_inference.core.limits import StricterLimits
+from policy_inference.interfaces import ShadowMode
 from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
-from policy_inference.shadow.shadow_policy import ShadowMode
 
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"

@@ -15,12 +15,11 @@ from rclpy.node import Node
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, JointTargets, Mode
+from policy_inference.interfaces import F64, JointTargets, Mode, ShadowMode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.tick_observer import Prepared
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_policy import ShadowMode
 from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
 
 _UNREPORTED = 20_000
@@ -84,17 +83,13 @@ class NodeShadow:
             raise RefusedError(f"shadow: expected to start a process, found: {error}") from error
 
     def _use(self, policy: OpenedPolicy[JointBundle]) -> None:
-        contract = policy.bundle.contract
-        nominal = contract.nominal
-        self._controller = policy.controller
-        self._joints = contract.joints.on_robot()
-        self._step = None if nominal is None else nominal.target_step
+        self._controller, self._active = policy.controller, policy.bundle.contract
         self._restart()
 
     def _restart(self) -> None:
         self._tick, self._gave_up = 0, False
         self._unreported = deque[ShadowAnswer](maxlen=_UNREPORTED)
-        self._divergence = Divergence(self._joints, self._step)
+        self._divergence = Divergence.of(self._active)
 
     @property
     def problem(self) -> str:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -21,24 +20,9 @@ from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState, StateVector
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Backend, Kind
+from policy_inference.interfaces import F64, Backend, Kind, ShadowMode
 
 Places = npt.NDArray[np.intp]
-
-
-class ShadowMode(str, Enum):
-    """What a shadow policy remembers of the ticks before.
-
-    FOLLOWED: its last action is what the active policy asked for, in the shadow's own scale, and so
-    is that of its history; the guard's step begins at the active policy's command. Each tick is the
-    question that the active policy answered. Recurrent state and observed outputs are its own: what
-    another model has there means nothing to it.
-
-    FREE: all that it remembers is its own.
-    """
-
-    FOLLOWED = "followed"
-    FREE = "free"
 
 
 class ShadowPolicy:

@@ -29,13 +29,13 @@ from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.state import StateVector
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, ShadowMode
 from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.kinds.parity import open_proven
 from policy_inference.machine.scheduling import threads_of
 from policy_inference.processes import end_with_parent
-from policy_inference.shadow.shadow_policy import ShadowMode, ShadowPolicy, require_comparable
+from policy_inference.shadow.shadow_policy import ShadowPolicy, require_comparable
 from policy_inference.shadow.slots import SLOTS, Slots
 
 LATE_TICKS = SLOTS // 2

@@ -19,9 +19,9 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Mode
+from policy_inference.interfaces import F64, Mode, ShadowMode
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_policy import ShadowMode, ShadowPolicy, require_comparable
+from policy_inference.shadow.shadow_policy import ShadowPolicy, require_comparable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -105,10 +105,7 @@ def recorded_divergence(recording: FlightRecording) -> Divergence | None:
 
 def _summed(active: JointContract, answers: Mapping[int, ShadowAnswer]) -> Divergence:
     """Return the figures of answers, in the order of their ticks."""
-    nominal = active.nominal
-    divergence = Divergence(
-        active.joints.on_robot(), None if nominal is None else nominal.target_step
-    )
+    divergence = Divergence.of(active)
     for tick in sorted(answers):
         divergence.add(answers[tick])
     return divergence
