@@ -69,7 +69,7 @@ def shadow_process(rig: Rig) -> int:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             continue
-        if b"policy_inference.shadow.shadow_process" in words and parent == rig.policy.pid:
+        if b"policy_inference.shadow.shadow_main" in words and parent == rig.policy.pid:
             return int(folder.name)
     raise AssertionError("no shadow runs")
 

@@ -68,7 +68,7 @@ class NodeRecorder:
         topics: Mapping[str, Sampled[Any]],
         policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
-        shadow: NodeShadow | None = None,
+        shadow: NodeShadow[Any] | None = None,
     ) -> None:
         """Make the recorder, unless it is off, and the services.
 

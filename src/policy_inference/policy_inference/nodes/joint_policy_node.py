@@ -58,7 +58,9 @@ class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
         """Return the flight recorder."""
         return NodeRecorder(self, group, self.topics, policy, values, self.shadow)
 
-    def shadow_of(self, policy: OpenedJointPolicy, values: Mapping[str, Any]) -> NodeShadow | None:
+    def shadow_of(
+        self, policy: OpenedJointPolicy, values: Mapping[str, Any]
+    ) -> NodeShadow[OpenedJointPolicy] | None:
         """Open the shadow that the parameters ask for; None where they ask for none."""
         if not values["shadow_bundle"]:
             return None

@@ -68,7 +68,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
-    shadow: NodeShadow | None
+    shadow: NodeShadow[Any] | None
     trial: NodeTrial
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
@@ -111,7 +111,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         observers = [shadow, self.observer_of(policy, group, values), self.trial]
         return TickObservers(*filter(None, observers))
 
-    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
+    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow[Any] | None:
         """Open the shadow that the parameters ask for; None where they ask for none.
 
         Raises:

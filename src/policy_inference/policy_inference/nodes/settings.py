@@ -80,7 +80,7 @@ _SHADOW = (
         type=str,
         default=ShadowMode.FOLLOWED.value,
         choices=tuple(mode.value for mode in ShadowMode),
-        doc="What the shadow remembers: the last action that the active policy took, or its own",
+        doc="What the shadow remembers: what the active policy commanded last, or its own",
     ),
 )
 _REPORTS = (
@@ -228,6 +228,7 @@ ACT_PARAMETERS = (
     ),
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
+    *_SHADOW,
     *_REPORTS,
     *REALTIME,
     *_FLIGHT,

@@ -49,7 +49,7 @@ class Reported:
     observer: TickObserver
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
-    shadow: NodeShadow | None
+    shadow: NodeShadow[Any] | None
     """What runs beside the policy."""
     trial: NodeTrial
 
