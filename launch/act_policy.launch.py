@@ -204,10 +204,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 def policy(context: LaunchContext) -> list[Node]:
     """Return the policy's node; its mode is left to the file of parameters unless it was given."""
-    texts = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=str)
-        for name in TEXTS
-    }
+    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
     return [

@@ -37,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-class ShadowedFlight:
+class ShadowedArmFlight:
     """A flight with a shadow, asked as a node asks it.
 
     Attributes:
@@ -110,7 +110,7 @@ class ShadowedFlight:
         self.divergence.add(answer)
         return (answer,)
 
-    def flown(self) -> ShadowedFlight:
+    def flown(self) -> ShadowedArmFlight:
         """Run, with ticks in which the shadow is late, is lost, and fails; and a second time."""
         flight = self.flight.runs(60)
         for self.what in ("late", "", "lost", ""):
@@ -148,7 +148,7 @@ def other(tmp_path: Path) -> ChunkBundle:
 def test_figures_of_the_flight_are_computed_again_bit_for_bit(
     tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle, how: str, mode: ShadowMode
 ) -> None:
-    flown = ShadowedFlight(bundle, other, mode, settings=SETTINGS[how]).flown()
+    flown = ShadowedArmFlight(bundle, other, mode, settings=SETTINGS[how]).flown()
     recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
 
     found = shadow_flight(recording, other, [], {}, mode)
@@ -169,7 +169,7 @@ def test_figures_of_the_flight_are_computed_again_bit_for_bit(
 def test_recorded_chunks_can_be_followed_that_were_free(
     tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
 ) -> None:
-    flown = ShadowedFlight(bundle, other, ShadowMode.FREE, settings={"realign": True}).flown()
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FREE, settings={"realign": True}).flown()
     recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
 
     found = shadow_flight(recording, other, [], {}, ShadowMode.FOLLOWED)
@@ -181,7 +181,7 @@ def test_recorded_chunks_can_be_followed_that_were_free(
 def test_from_the_middle_of_a_run_what_is_known_is_compared(
     tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
 ) -> None:
-    flown = ShadowedFlight(bundle, other, ShadowMode.FOLLOWED)
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
     flight = flown.flight.runs(90)
     recording = FlightRecording(flight.save(tmp_path / "flown", flight.ticks - 50))
 
@@ -202,7 +202,7 @@ def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
 ) -> None:
     third = arm_bundle(tmp_path / "third", version="3.0.0")
     alone = FlightRecording(ArmFlight(bundle).runs(20).save(tmp_path / "alone"))
-    flown = ShadowedFlight(bundle, other, ShadowMode.FOLLOWED)
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
     shadowed = FlightRecording(flown.flight.runs(20).save(tmp_path / "shadowed"))
 
     for recording, text in ((alone, "found no shadow"), (shadowed, "found those of small_arm")):
@@ -213,7 +213,7 @@ def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
 def test_inference_that_is_missing_is_found(
     tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
 ) -> None:
-    flown = ShadowedFlight(bundle, other, ShadowMode.FOLLOWED)
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
     path = flown.flight.runs(60).save(tmp_path / "flown")
 
     def spoil(topic: str, message: Any) -> Any:
@@ -233,7 +233,7 @@ def test_model_of_a_shadow_without_cameras_is_run(tmp_path: Path) -> None:
     other = arm_bundle(tmp_path / "other", version="2.0.0", **blind)
     with open_models(other.models, ["onnx"]) as models:
         run = Inference(other.contract, models).run
-        flown = ShadowedFlight(bundle, other, ShadowMode.FOLLOWED, run)
+        flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED, run)
         flight = flown.flight.runs(60)
     recording = FlightRecording(flight.save(tmp_path / "flown"))
 
