@@ -82,12 +82,12 @@ FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
 
 
 class ShadowMode(str, Enum):
-    """What a shadow policy remembers of the ticks before.
+    """What a shadow policy remembers of the ticks before; see docs/shadow.md.
 
-    FOLLOWED: its last action is what the active policy asked for, in the shadow's own scale, and so
-    is that of its history; the guard's step begins at the active policy's command. Each tick is the
-    question that the active policy answered. Recurrent state and observed outputs are its own: what
-    another model has there means nothing to it.
+    FOLLOWED: what was really commanded. The guard's step begins at the active policy's command, and
+    so does a chunk that is realigned; the last action of a joint policy is what the active policy
+    asked for, in the shadow's own scale, and so is that of its history. Recurrent state, observed
+    outputs and queued chunks are its own: what another model has there means nothing to it.
 
     FREE: all that it remembers is its own.
     """

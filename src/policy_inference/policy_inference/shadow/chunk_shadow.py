@@ -143,7 +143,7 @@ class ChunkShadow:
         self._rules.clear()
         if begins:
             self._begin()
-        elif lost:
+        if lost:
             self._miss(ShadowOutcome.SKIPPED)
         inferences = tuple[InferenceResult, ...]()
         if asked.missed or (late and asked.observations):
@@ -161,7 +161,8 @@ class ChunkShadow:
         self._queue.reset()
         self._action.restart()
         self._guard.restart()
-        self._missing, self.problem = None, ""
+        self._missing = self._whole_at = None
+        self.problem = ""
 
     def _miss(self, outcome: ShadowOutcome) -> None:
         self._queue.reset()

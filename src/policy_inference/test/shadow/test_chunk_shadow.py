@@ -144,6 +144,18 @@ def test_lost_ticks_count_as_a_skipped_observation(mode: str) -> None:
     np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
 
 
+def test_beginning_that_is_lost_is_skipped_until_the_queue_is_whole() -> None:
+    shadowed = ShadowedArm(SETTINGS["asynchronous"])
+    shadowed.tick(2, lost=True)
+
+    shadowed.tick(30)
+
+    found = outcomes(shadowed.answers)
+    assert found[0] == "SKIPPED"
+    assert found[-1] == "COMPARED"
+    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
+
+
 def test_beginning_of_a_run_makes_all_whole() -> None:
     shadowed = ShadowedArm(SETTINGS["asynchronous"])
     shadowed.tick(3)
