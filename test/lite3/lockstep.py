@@ -20,8 +20,8 @@ from policy_inference.core.policy import joint_controller
 from policy_inference.interfaces import F64, JointTargets, Mode
 from robot_driver.interfaces import DriverAnswer, DriverPhase, WireCommand
 from robot_driver.link import Link
-from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.lite3_host import HostEvent, MotionHost
+from robot_sim.lite3_host import Lite3Fault, Lite3FaultPlan, MotionHost
+from robot_sim.robot_host import HostEvent
 from robot_sim.world import World
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
@@ -95,7 +95,7 @@ class Robot:
     """
 
     def __init__(
-        self, policy: Policy, *, faults: Sequence[HostFault] = (), in_full: bool = False
+        self, policy: Policy, *, faults: Sequence[Lite3Fault] = (), in_full: bool = False
     ) -> None:
         """Put a robot on the floor, legs folded, and let the driver listen.
 
@@ -114,7 +114,7 @@ class Robot:
         self.events: list[HostEvent] = []
         self.answers: list[DriverAnswer] = []
         self.world = World()
-        self.plan = HostFaultPlan(faults)
+        self.plan = Lite3FaultPlan(faults)
         self.host = MotionHost(
             self.world, watchdog_s=WATCHDOG_S, plan=self.plan.robot, on_event=self.events.append
         )
