@@ -14,6 +14,17 @@ sources:
 - After GIVE_BACK, and after the watchdog, the drives damp, and nothing moves until FOLD.
 - A datagram that cannot be read, or comes from a sender without control, changes nothing. It is
   counted.
+
+Its faults are those of `robot_sim.host_faults`, and:
+
+==========================  ======================================================================
+`length:state`              frames lack their last byte
+`firmware:state`            frames have a code of another firmware
+`foreign:state`             another sender also sends frames, which show another pose
+`forged:state=ticks`        such frames come from the host's own address and port, so many ticks
+                            ahead of its own
+`occupied:host`             another controller takes control, if it is free, and holds the legs
+==========================  ======================================================================
 """
 
 import struct
@@ -207,17 +218,7 @@ _TARGETS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lite3Fault(HostFault):
-    """A fault of the robot, of its motion host, or of the network.
-
-    ==========================  ==================================================================
-    `length:state`              frames lack their last byte
-    `firmware:state`            frames have a code of another firmware
-    `foreign:state`             another sender also sends frames, which show another pose
-    `forged:state=ticks`        such frames come from the host's own address and port, so many
-                                ticks ahead of its own
-    `occupied:host`             another controller takes control, if it is free, and holds the legs
-    ==========================  ==================================================================
-    """
+    """A fault of the robot, of its motion host, or of the network."""
 
     targets: ClassVar = {**HostFault.targets, **_TARGETS}
     with_value: ClassVar = (*HostFault.with_value, "forged")

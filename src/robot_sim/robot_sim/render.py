@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from robot_sim.figures import LITE3, Array, Quadruped
+from robot_sim.figures import LITE3, Array, LeggedRobot
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
 from robot_sim.offscreen import Frame, Offscreen
@@ -27,7 +27,7 @@ class FollowingCamera:
 
     def __init__(
         self,
-        robot: Quadruped = LITE3,
+        robot: LeggedRobot = LITE3,
         *,
         width: int = 960,
         height: int = 540,
@@ -69,7 +69,7 @@ class FollowingCamera:
         """Render one pose.
 
         Args:
-            qpos: Row [19] of `Trace.qpos`.
+            qpos: Row [7 + n] of `Trace.qpos`.
             look_at: Point [2] on the ground (m, world) in the middle of the image.
 
         Returns:

@@ -9,11 +9,13 @@ from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import LITE3
-from robot_sim.lite3_host import FOLDED_RAD
+from robot_sim.lite3_host import FOLDED_RAD, Lite3Fault
 from robot_sim.rotation import yaw_rad
 from robot_sim.world import Pose, World
 
 from .host_robot import DRIVER, INTRUDER, Robot, held
+
+OCCUPIED = Lite3Fault(kind="occupied", target="host")
 
 
 @pytest.fixture
@@ -240,7 +242,7 @@ class TestControl:
 
 class TestAnotherController:
     def test_it_keeps_control_and_holds_the_legs(self, robot: Robot) -> None:
-        robot.host.occupy()
+        robot.host.begin(OCCUPIED)
         robot.run(7.0)
         robot.send(wire.request(wire.TAKE_CONTROL))
         state = robot.run(1.0, wire.damping_command(5.0))
@@ -248,15 +250,15 @@ class TestAnotherController:
         assert robot.happened == ["folding", "control_taken", "control_refused"]
 
     def test_it_gives_control_back(self, robot: Robot) -> None:
-        robot.host.occupy()
+        robot.host.begin(OCCUPIED)
         robot.run(1.0)
-        robot.host.vacate()
+        robot.host.end(OCCUPIED)
         robot.send(wire.request(wire.TAKE_CONTROL))
         assert robot.host.controller == DRIVER
 
     def test_it_takes_control_from_no_other_host(self, taken: Robot) -> None:
-        taken.host.occupy()
-        taken.host.vacate()
+        taken.host.begin(OCCUPIED)
+        taken.host.end(OCCUPIED)
         assert taken.host.controller == DRIVER
 
 

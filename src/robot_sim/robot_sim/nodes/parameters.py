@@ -29,7 +29,7 @@ _EVERY_ROBOT: Parameters = {
     "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
     **_LATENCY_TRACE_END,
 }
-_QUADRUPED: Parameters = {
+_ON_LEGS: Parameters = {
     "pose": ("lying", "How the robot starts: lying or standing"),
     "friction": (1.0, "Sliding friction of feet and floor"),
     "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
@@ -41,9 +41,9 @@ SIM_NODE: Parameters = {
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
-    "robot": ("lite3", "Which quadruped: name of a folder of figures in robot_sim, or a folder"),
-    "payload_kg": (0.0, "Mass added at the torso's centre, kg"),
-    **_QUADRUPED,
+    "robot": ("lite3", "Which robot: lite3, go2, g1, or a folder of figures"),
+    "payload_kg": (0.0, "Mass added at the base's centre, kg"),
+    **_ON_LEGS,
 }
 LITE3_EMULATOR: Parameters = {
     "host_address": ("127.0.0.1", "Where the host listens, and from where it sends"),
@@ -57,8 +57,8 @@ LITE3_EMULATOR: Parameters = {
     "event_file": ("", "Where events are appended, a line of JSON each; empty: nowhere"),
     "period_s": (0.02, "Time between rows of the trace, s"),
     **_LATENCY_TRACE_END,
-    **_QUADRUPED,
-    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.lite3_host and robot_sim.host_faults"),
+    **_ON_LEGS,
+    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.lite3_host"),
 }
 ARM_SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
