@@ -114,9 +114,8 @@ class Robot:
         self.events: list[HostEvent] = []
         self.answers: list[DriverAnswer] = []
         self.world = World()
-        self.plan = Lite3FaultPlan(faults)
         self.host = MotionHost(
-            self.world, watchdog_s=WATCHDOG_S, plan=self.plan.robot, on_event=self.events.append
+            self.world, watchdog_s=WATCHDOG_S, plan=Lite3FaultPlan(faults), on_event=self.events.append
         )
         self.policy = policy
         self.link = Link(Lite3(settings), self.world.time_ns)
@@ -138,12 +137,12 @@ class Robot:
     def run(self, seconds: float) -> None:
         """Let time go by."""
         for _ in range(round(seconds * 1000)):
-            self.plan.act(self.host)
+            self.host.act()
             frame = self.host.step()
             now_ns = self.world.time_ns
             frames = [] if frame is None else [frame]
-            forged = [self.plan.forged(each, now_ns) for each in frames]
-            for data in [*self.plan.state.carry(frames, now_ns), *filter(None, forged)]:
+            forged = [self.host.plan.forged(each, now_ns) for each in frames]
+            for data in [*self.host.plan.state.carry(frames, now_ns), *filter(None, forged)]:
                 self._newest = self.link.receive(data, HOST, now_ns) or self._newest
             command = self.policy.tick(now_ns, self._newest)
             if command is not None:
@@ -151,7 +150,7 @@ class Robot:
                 self.link.follow(command, now_ns)
             sent = [(data, DRIVER) for data in self.link.step(now_ns)]
             self.link.sent(now_ns)
-            for data, source in self.plan.command.carry(sent, now_ns):
+            for data, source in self.host.plan.command.carry(sent, now_ns):
                 self.host.receive(data, source)
             while self.link.answers_wait:
                 answer = self.link.report(now_ns).answer

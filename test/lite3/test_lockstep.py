@@ -115,7 +115,7 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = Lite3FaultPlan(
+    robot.host.adopt(Lite3FaultPlan(
         [
             Lite3Fault(
                 kind=kind,
@@ -125,8 +125,7 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
                 start_s=robot.world.time_ns / NS_PER_S + 0.5,
             )
         ]
-    )
-    robot.host.plan = robot.plan.robot
+    ))
 
     assert walks(robot)
     assert robot.phase() is DriverPhase.FOLLOWING
@@ -138,7 +137,7 @@ def test_a_host_that_goes_silent_is_damped_and_left(policy: Policy) -> None:
     robot.take_control()
     robot.stand_and_run()
     silent_ns = robot.world.time_ns
-    robot.plan = Lite3FaultPlan([Lite3Fault(kind="silent", target="state")])
+    robot.host.adopt(Lite3FaultPlan([Lite3Fault(kind="silent", target="state")]))
 
     robot.run(3.2)
 
@@ -152,7 +151,7 @@ def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(policy: P
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = Lite3FaultPlan(
+    robot.host.adopt(Lite3FaultPlan(
         [
             Lite3Fault(
                 kind="restart",
@@ -161,7 +160,7 @@ def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(policy: P
                 start_s=robot.world.time_ns / NS_PER_S,
             )
         ]
-    )
+    ))
     robot.run(4.0)
     policy.controller.reset()
     policy.controller.damp()
@@ -200,7 +199,7 @@ def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = Lite3FaultPlan(
+    robot.host.adopt(Lite3FaultPlan(
         [
             Lite3Fault(
                 kind="deaf",
@@ -209,7 +208,7 @@ def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
                 start_s=robot.world.time_ns / NS_PER_S,
             )
         ]
-    )
+    ))
 
     robot.run(1.0)
 
@@ -227,8 +226,7 @@ def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
     robot.take_control()
     robot.stand_and_run()
     robot.policy.velocity = (SPEED, 0.0, 0.0)
-    robot.plan = Lite3FaultPlan([Lite3Fault(kind="motor_off", target=joint)])
-    robot.host.plan = robot.plan.robot
+    robot.host.adopt(Lite3FaultPlan([Lite3Fault(kind="motor_off", target=joint)]))
 
     robot.run(3.0)
 
@@ -240,8 +238,7 @@ def test_an_imu_that_stands_still_while_ticks_run_on_is_a_lost_robot(policy: Pol
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = Lite3FaultPlan([Lite3Fault(kind="freeze", target="imu")])
-    robot.host.plan = robot.plan.robot
+    robot.host.adopt(Lite3FaultPlan([Lite3Fault(kind="freeze", target="imu")]))
 
     robot.run(0.2)
     assert robot.phase() is DriverPhase.DAMPING

@@ -12,12 +12,11 @@ from typing import Any, Protocol, TextIO
 
 from robot_sim.driven import NS_PER_S, RealTimePacer, whole_steps
 from robot_sim.errors import SimError
-from robot_sim.host_faults import HostFaultPlan
+from robot_sim.host_faults import AnyPlan
 from robot_sim.robot_host import HostEvent, RobotHost
 from robot_sim.trace import WalkRecord
 
 _LOG_IGNORED_S = 10.0
-AnyPlan = HostFaultPlan[Any, Any]
 
 
 class Log(Protocol):
@@ -35,7 +34,6 @@ class Emulator:
 
     Attributes:
         host: The robot's computer.
-        plan: The faults to come.
         record: The trace of the walk.
         stopped: Whether `run` shall return, or has.
     """
@@ -75,8 +73,8 @@ class Emulator:
         world = host.world
         world.latency_ns = self._latency_ns = round(latency_s * NS_PER_S)
         self.host, self._planned, self._log = host, planned, log
-        self.plan = planned(faults, 0)
-        host.plan, host.on_event = self.plan.robot, self._on_event
+        host.on_event = self._on_event
+        host.adopt(planned(faults, 0))
         self._row_steps = whole_steps("period_s", period_s, world)
         self._log_steps = round(_LOG_IGNORED_S * world.steps_per_s)
         self._ends_ns = round(duration_s * NS_PER_S) or math.inf
@@ -102,8 +100,8 @@ class Emulator:
             while self._asked:
                 self._asked.popleft()()
             now_ns = world.time_ns
-            self.plan.act(self.host)
-            for arguments in self.plan.command.carry(self.arrived(), now_ns):
+            self.host.act()
+            for arguments in self.host.plan.command.carry(self.arrived(), now_ns):
                 self.host.receive(*arguments)
             if world.steps % self._row_steps == 0:
                 self.record.target = self.host.target
@@ -140,8 +138,7 @@ class Emulator:
         plan = self._planned(texts, self.host.world.time_ns)
 
         def change() -> None:
-            self.plan.end(self.host)
-            self.plan, self.host.plan = plan, plan.robot
+            self.host.adopt(plan)
             self.host.world.motors_on()
             self.host.world.latency_ns = self._latency_ns
             who = ", ".join(text for text in texts if text.strip()) or "none"

@@ -18,14 +18,13 @@ They are written as those of `robot_sim.faults`, `kind:target[@start_s][+duratio
 import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.faults import TARGETS, WITH_VALUE, Fault, FaultPlan
-from robot_sim.robot_host import RobotHost
 
 Direction = Literal["state", "command"]
 T = TypeVar("T")
@@ -143,22 +142,21 @@ class HostFaultPlan(Generic[StateT, CommandT]):
         """Return the faults that are there at a simulated time."""
         return [fault for fault in self.faults if fault.active(now_ns)]
 
-    def act(self, host: RobotHost) -> None:
-        """Begin and end the faults of the host itself; call it before each of its steps."""
+    def changes(self, now_ns: int) -> list[tuple[HostFault, bool]]:
+        """Return the faults of the host itself that begin now (true) or end now (false)."""
+        changed = []
         for fault in self._of_host:
-            active = fault.active(host.world.time_ns)
-            if active and fault not in self._begun:
-                self._begun.add(fault)
-                host.begin(fault)
-            elif not active:
-                self._end(fault, host)
+            if (active := fault.active(now_ns)) != (fault in self._begun):
+                (self._begun.add if active else self._begun.remove)(fault)
+                changed.append((fault, active))
+        return changed
 
-    def end(self, host: RobotHost) -> None:
-        """End the active faults of the host, before another plan replaces this one."""
-        for fault in self._of_host:
-            self._end(fault, host)
+    def end(self) -> list[HostFault]:
+        """End all faults of the host itself; return those that had begun, in their order."""
+        begun = [fault for fault in self._of_host if fault in self._begun]
+        self._begun.clear()
+        return begun
 
-    def _end(self, fault: HostFault, host: RobotHost) -> None:
-        if fault in self._begun:
-            self._begun.remove(fault)
-            host.end(fault)
+
+AnyPlan = HostFaultPlan[Any, Any]
+"""Of any robot."""

@@ -37,7 +37,7 @@ import numpy as np
 from lite3_driver import wire
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.faults import Fault, FaultPlan, Streams
+from robot_sim.faults import Streams
 from robot_sim.figures import LITE3, Array
 from robot_sim.host_faults import HostFault, HostFaultPlan
 from robot_sim.robot_host import HostEvent, RobotHost
@@ -72,13 +72,15 @@ class MotionHost(RobotHost):
         controller: Sender that has control; None: the host itself.
     """
 
+    plan: "Lite3FaultPlan"
+
     def __init__(
         self,
         world: World,
         *,
         watchdog_s: float = 1.0,
         angular_velocity_unit: AngularVelocityUnit = "rad/s",
-        plan: FaultPlan | None = None,
+        plan: "Lite3FaultPlan | None" = None,
         on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Switch on; control is free, and the drives damp.
@@ -87,7 +89,7 @@ class MotionHost(RobotHost):
             world: The robot; only this host may command it.
             watchdog_s: Silence of the controller after which its control ends.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
-            plan: Faults of the robot.
+            plan: The faults to come.
             on_event: Called with each event.
 
         Raises:
@@ -100,7 +102,11 @@ class MotionHost(RobotHost):
                 f"angular_velocity_unit: expected rad/s or deg/s, got '{angular_velocity_unit}'"
             )
         super().__init__(
-            world, ignores=IGNORED, watchdog_s=watchdog_s, plan=plan, on_event=on_event
+            world,
+            ignores=IGNORED,
+            watchdog_s=watchdog_s,
+            plan=plan or Lite3FaultPlan(),
+            on_event=on_event,
         )
         self.controller: Address | None = None
         self._rate_scale = 1.0 if angular_velocity_unit == "rad/s" else np.degrees(1.0)
@@ -135,16 +141,16 @@ class MotionHost(RobotHost):
         streams = self._advance()
         return None if streams is None else self._frame(streams)
 
-    def begin(self, fault: Fault) -> None:
+    def _begin(self, fault: HostFault) -> None:
         """Begin a fault of the host; another controller takes control, if it is free, and folds."""
-        super().begin(fault)
+        super()._begin(fault)
         if fault.kind == "occupied" and self.controller is None:
             self._begin_to_fold(ANOTHER)
             self._hand_over(ANOTHER)
 
-    def end(self, fault: Fault) -> None:
+    def _end(self, fault: HostFault) -> None:
         """End a fault of the host; the other controller gives control back."""
-        super().end(fault)
+        super()._end(fault)
         if fault.kind == "occupied" and self.controller == ANOTHER:
             self._damp("control_given_back", _text(ANOTHER))
 

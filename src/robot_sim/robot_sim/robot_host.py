@@ -16,8 +16,9 @@ import numpy.typing as npt
 
 from robot_sim.driven import NS_PER_S
 from robot_sim.drives import DriveCommand, position_command
-from robot_sim.faults import Fault, FaultPlan, Streams
+from robot_sim.faults import Streams
 from robot_sim.figures import Array
+from robot_sim.host_faults import AnyPlan, HostFault
 from robot_sim.world import World
 
 _FOREVER_NS = 10**6 * NS_PER_S
@@ -50,7 +51,7 @@ class RobotHost:
 
     Attributes:
         world: The robot.
-        plan: Its faults; may be replaced at any time.
+        plan: The faults to come; `adopt` replaces it.
         target: Position targets [n], rad, of a controller that commands stiffness; else None.
         ignored: Number of arrivals that changed nothing, by kind.
         on_event: Called with each event.
@@ -62,8 +63,8 @@ class RobotHost:
         *,
         ignores: Sequence[str],
         watchdog_s: float,
-        plan: FaultPlan | None = None,
-        on_event: Callable[[HostEvent], None] = lambda event: None,
+        plan: AnyPlan,
+        on_event: Callable[[HostEvent], None],
     ) -> None:
         """Switch on; the drives damp.
 
@@ -71,11 +72,11 @@ class RobotHost:
             world: The robot; only this host may command it.
             ignores: Kinds of arrivals that change nothing.
             watchdog_s: Silence after which `_on_silence` is called; 0: never.
-            plan: Faults of the robot.
+            plan: The faults to come.
             on_event: Called with each event.
         """
         self.world, self.on_event = world, on_event
-        self.plan = plan or FaultPlan(joint_names=world.joint_names)
+        self.plan = plan
         self.target: Array | None = None
         self.ignored = dict.fromkeys(ignores, 0)
         self._reported: set[str] = set()
@@ -101,12 +102,23 @@ class RobotHost:
         """Take what has arrived from the network."""
         raise NotImplementedError
 
-    def begin(self, fault: Fault) -> None:
+    def adopt(self, plan: AnyPlan) -> None:
+        """Replace the plan of faults; those of the host that have begun end."""
+        for fault in self.plan.end():
+            self._end(fault)
+        self.plan = plan
+
+    def act(self) -> None:
+        """Begin and end the faults of the host itself that are due; call it before each step."""
+        for fault, begins in self.plan.changes(self.world.time_ns):
+            (self._begin if begins else self._end)(fault)
+
+    def _begin(self, fault: HostFault) -> None:
         """Begin a fault of the host itself."""
         if fault.kind == "restart":
             self.stop()
 
-    def end(self, fault: Fault) -> None:
+    def _end(self, fault: HostFault) -> None:
         """End a fault of the host itself."""
         if fault.kind == "restart":
             self.start()
@@ -126,11 +138,11 @@ class RobotHost:
             self._on_silence()
         if self._motion is not None:
             self._go_on_moving(self._motion, now_ns)
-        self.plan.act(self.world)
+        self.plan.robot.act(self.world)
         self.world.advance(1)
         truth = self.world.sense()
         self._warm(truth.joint_effort)
-        streams = self.plan.apply(truth)
+        streams = self.plan.robot.apply(truth)
         return streams if self._on else None
 
     def _on_silence(self) -> None:

@@ -141,8 +141,9 @@ class TestHost:
     @staticmethod
     def run(host: MotionHost, faults: Lite3FaultPlan, seconds: float) -> list[bytes | None]:
         frames = []
+        host.adopt(faults)
         for _ in range(round(seconds * 1000)):
-            faults.act(host)
+            host.act()
             frames.append(host.step())
         return frames
 
@@ -158,15 +159,15 @@ class TestHost:
         assert ticks == [*range(1, 11), *range(1, 11)]
 
     def test_another_controller_comes_and_goes(self) -> None:
-        host, faults = MotionHost(World()), plan("occupied:host@0.01+0.02")
-        self.run(host, faults, 0.02)
+        host = MotionHost(World())
+        self.run(host, plan("occupied:host@0.01+0.02"), 0.02)
         assert host.controller is not None
-        self.run(host, faults, 0.02)
+        self.run(host, host.plan, 0.02)
         assert host.controller is None
 
     def test_what_has_begun_ends_with_the_plan(self) -> None:
-        host, faults = MotionHost(World()), plan("restart:host", "occupied:host")
-        assert self.run(host, faults, 0.01) == [None] * 10
-        faults.end(host)
+        host = MotionHost(World())
+        assert self.run(host, plan("restart:host", "occupied:host"), 0.01) == [None] * 10
+        host.adopt(plan())
         assert host.step() is not None
         assert host.controller is None

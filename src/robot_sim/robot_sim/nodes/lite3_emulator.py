@@ -39,7 +39,6 @@ class Lite3Emulator(Node, Emulator):
     """A motion host on its socket. The thread of `run` moves the robot."""
 
     host: MotionHost
-    plan: Lite3FaultPlan
 
     def __init__(self) -> None:
         """Read the parameters, put the robot on the floor and listen.
@@ -91,14 +90,14 @@ class Lite3Emulator(Node, Emulator):
 
     def step(self, now_ns: int) -> None:
         """Go on by one step; send a frame, if it is due, and delayed ones, as the faults say."""
-        frame = self.host.step()
+        plan, frame = self.host.plan, self.host.step()
         if self.host.world.steps % self._frame_steps:
             frame = None
         lie = forged = None
         if frame is not None:
-            lie, forged = self.plan.foreign(frame, now_ns), self.plan.forged(frame, now_ns)
-            frame = self.plan.spoil(frame, now_ns)
-        for data in self.plan.state.carry([] if frame is None else [frame], now_ns):
+            lie, forged = plan.foreign(frame, now_ns), plan.forged(frame, now_ns)
+            frame = plan.spoil(frame, now_ns)
+        for data in plan.state.carry([] if frame is None else [frame], now_ns):
             self._sockets.send(data)
         if lie is not None:
             self._sockets.send_foreign(lie)
