@@ -115,7 +115,10 @@ class Robot:
         self.answers: list[DriverAnswer] = []
         self.world = World()
         self.host = MotionHost(
-            self.world, watchdog_s=WATCHDOG_S, plan=Lite3FaultPlan(faults), on_event=self.events.append
+            self.world,
+            watchdog_s=WATCHDOG_S,
+            plan=Lite3FaultPlan(faults),
+            on_event=self.events.append,
         )
         self.policy = policy
         self.link = Link(Lite3(settings), self.world.time_ns)

@@ -115,17 +115,19 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.host.adopt(Lite3FaultPlan(
-        [
-            Lite3Fault(
-                kind=kind,
-                target=target,
-                value=value,
-                duration_s=duration_s,
-                start_s=robot.world.time_ns / NS_PER_S + 0.5,
-            )
-        ]
-    ))
+    robot.host.adopt(
+        Lite3FaultPlan(
+            [
+                Lite3Fault(
+                    kind=kind,
+                    target=target,
+                    value=value,
+                    duration_s=duration_s,
+                    start_s=robot.world.time_ns / NS_PER_S + 0.5,
+                )
+            ]
+        )
+    )
 
     assert walks(robot)
     assert robot.phase() is DriverPhase.FOLLOWING
@@ -151,16 +153,18 @@ def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(policy: P
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.host.adopt(Lite3FaultPlan(
-        [
-            Lite3Fault(
-                kind="restart",
-                target="host",
-                duration_s=2.0,
-                start_s=robot.world.time_ns / NS_PER_S,
-            )
-        ]
-    ))
+    robot.host.adopt(
+        Lite3FaultPlan(
+            [
+                Lite3Fault(
+                    kind="restart",
+                    target="host",
+                    duration_s=2.0,
+                    start_s=robot.world.time_ns / NS_PER_S,
+                )
+            ]
+        )
+    )
     robot.run(4.0)
     policy.controller.reset()
     policy.controller.damp()
@@ -199,16 +203,18 @@ def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.host.adopt(Lite3FaultPlan(
-        [
-            Lite3Fault(
-                kind="deaf",
-                target="command",
-                duration_s=0.2,
-                start_s=robot.world.time_ns / NS_PER_S,
-            )
-        ]
-    ))
+    robot.host.adopt(
+        Lite3FaultPlan(
+            [
+                Lite3Fault(
+                    kind="deaf",
+                    target="command",
+                    duration_s=0.2,
+                    start_s=robot.world.time_ns / NS_PER_S,
+                )
+            ]
+        )
+    )
 
     robot.run(1.0)
 

@@ -48,7 +48,7 @@ from robot_sim import unitree_messages as messages
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.faults import Streams
-from robot_sim.figures import Array, Pose, load_robot
+from robot_sim.figures import Pose, load_robot
 from robot_sim.host_faults import HostFault, HostFaultPlan
 from robot_sim.robot_host import HostEvent, RobotHost
 from robot_sim.rotation import roll_pitch_yaw
@@ -69,8 +69,8 @@ IGNORED = (
     "no_service",
 )
 """Kinds of arrivals that change nothing: commands while the robot's own controller has the joints,
-of another length, with another CRC, head, `mode_machine` or `mode_pr`, to motors in another mode than
-1, that no drive can follow; requests to a service that is not there."""
+of another length, with another CRC, head, `mode_machine` or `mode_pr`, to motors in a mode that is
+not 1, that no drive can follow; requests to a service that is not there."""
 MODES = ("normal", "ai", "advanced", "mcf")
 """Names of the robot's own controllers."""
 _CHECK, _SELECT, _RELEASE = 1001, 1002, 1003

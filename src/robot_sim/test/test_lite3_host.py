@@ -302,7 +302,9 @@ class TestFaultsOfTheRobot:
 
     def test_pushes_and_dead_motors_act(self) -> None:
         robot = Robot(pose="standing")
-        robot.host.adopt(Lite3FaultPlan(Lite3Fault.parse_all(["push:left+0.1=100", "motor_off:FL_Knee_joint"])))
+        robot.host.adopt(
+            Lite3FaultPlan(Lite3Fault.parse_all(["push:left+0.1=100", "motor_off:FL_Knee_joint"]))
+        )
         robot.send(wire.request(wire.TAKE_CONTROL))
         state = robot.run(0.1, held(LITE3.standing_rad))
         assert state.joint_effort[LITE3.joint_names.index("FL_Knee_joint")] == 0.0

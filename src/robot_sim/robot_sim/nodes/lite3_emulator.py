@@ -64,7 +64,12 @@ class Lite3Emulator(Node, Emulator):
             **{
                 name: get(name)
                 for name in (
-                    "faults", "latency_s", "period_s", "duration_s", "event_file", "trace_file"
+                    "faults",
+                    "latency_s",
+                    "period_s",
+                    "duration_s",
+                    "event_file",
+                    "trace_file",
                 )
             },
         )
