@@ -158,7 +158,7 @@ class RobotTopics:
             SimError: There is no such interface or domain.
         """
         try:
-            self._domain = Domain(domain, _configuration(interface)) if interface else None
+            self._domain = Domain(domain, configuration(interface)) if interface else None
             self._robot = DomainParticipant(domain)
         except DDSException as error:
             raise SimError(
@@ -186,14 +186,14 @@ class RobotTopics:
 
     def commands(self) -> list[bytes]:
         """Return the LowCmd messages that have arrived, with their encapsulation."""
-        return [sample.data for sample in self._commands.take(N=_AT_ONCE)]
+        return [sample.data for sample in _taken(self._commands)]
 
     def requests(self) -> list[tuple[str, ApiRequest]]:
         """Return the requests that have arrived, each with its service."""
         return [
             (service, read_request(sample))
             for service, reader in self._requests.items()
-            for sample in reader.take(N=_AT_ONCE)
+            for sample in _taken(reader)
         ]
 
     def velocity(self) -> Array | None:
@@ -201,7 +201,7 @@ class RobotTopics:
 
         It is no topic of a robot: `cmd_vel` is recorded beside what the robot does.
         """
-        samples = self._velocities.take(N=_AT_ONCE)
+        samples = _taken(self._velocities)
         if not samples:
             return None
         newest = samples[-1]
@@ -224,7 +224,12 @@ class RobotTopics:
         return Topic(self._robot, name, kind)
 
 
-def _configuration(interface: str) -> str:
+def _taken(reader: Any) -> list[Any]:
+    """Return the samples that wait, without those that only say that a writer has gone."""
+    return [sample for sample in reader.take(N=_AT_ONCE) if sample.sample_info.valid_data]
+
+
+def configuration(interface: str) -> str:
     """Return Cyclone DDS' configuration for one network interface."""
     chosen = (
         _PEERS

@@ -134,15 +134,17 @@ def test_remote_control_has_keys_and_sticks_in_their_places() -> None:
     assert messages.remote_bytes(set(), {}) == bytes(40)
 
 
+@pytest.fixture
+def golden(shared_data: Path) -> dict[str, Any]:
+    """What the confirmed messages hold."""
+    file = shared_data / "unitree" / "golden.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
+
+
 @pytest.mark.real_data
 class TestGolden:
     """Messages that the maker's own message classes and CRC programs have confirmed."""
-
-    @pytest.fixture(scope="class")
-    def golden(self, shared_data: Path) -> dict[str, Any]:
-        file = shared_data / "unitree" / "golden.json"
-        found: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        return found
 
     def test_bytes_and_values(self, golden: dict[str, Any], shared_data: Path) -> None:
         tried = 0

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from socket import SOCK_DGRAM, socket
 
 from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
-from tools.lite3_faults.cases import BadStart, Case
-from tools.lite3_faults.stack import HERE, Stack
+from tools.robot_faults.cases import BadStart, Case
+from tools.robot_faults.stack import Stack
 
 NS_PER_MS = 1_000_000
 WATCH_S, QUIET_S = 5.0, 4.0
@@ -22,6 +21,9 @@ WATCH_S, QUIET_S = 5.0, 4.0
 _READY_S = 4.0
 _EARLY_NS = 20 * NS_PER_MS
 """By how much a planned fault may begin before its time: the robot's clock is the emulator's."""
+
+MakeStack = Callable[..., Stack]
+"""Starts the processes of a robot, with the arguments of `Stack`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +44,13 @@ class Ending:
     as_wanted: bool
 
 
-def try_case(case: Case, folder: Path) -> Ending:
+def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
     """Let a robot walk, let something go wrong, and watch.
 
     Raises:
         OperatorError, SimError: The robot did not even walk.
     """
-    with Stack(folder) as robot:
+    with make(folder) as robot:
         robot.walk()
         began_ns = case.act(robot) - _EARLY_NS
         robot.expect_deaths()
@@ -73,22 +75,18 @@ def try_case(case: Case, folder: Path) -> Ending:
     )
 
 
-def try_bad_start(start: BadStart, folder: Path) -> Ending:
+def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
     """Ask for control where something is wrong from the start.
 
     Raises:
         OperatorError, SimError: There is neither a refusal nor an answer.
     """
-    with ExitStack() as opened:
-        taken = opened.enter_context(socket(type=SOCK_DGRAM))
-        taken.bind((HERE, 0))
-        port = {"state_port": taken.getsockname()[1]} if start.occupies_port else {}
-        robot = opened.enter_context(
-            Stack(folder, emulator=start.emulator, driver={**start.driver, **port})
-        )
+    with (
+        start.beside() as parameters,
+        make(folder, emulator=start.emulator, driver={**start.driver, **parameters}) as robot,
+    ):
         robot.expect_deaths()
-        if start.turned:
-            robot.turn_by_hand()
+        start.act(robot)
         success, message = _ask_for_control(robot)
         events = [
             event.event
