@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ import matplotlib as mpl
 import yaml
 
 from robot_operator.nodes.client import Operator
+from robot_sim.demo.fleet.servers import free_port
 from robot_sim.demo.processes import Processes, own_domain
 
 mpl.use("Agg")
@@ -50,7 +50,7 @@ def main() -> int:
     image = parser.parse_args().image
     os.environ.update(own_domain(seed=os.getpid()))
     with tempfile.TemporaryDirectory() as folder, Processes() as nodes:
-        exporter, server = _free_port(), _free_port()
+        exporter, server = free_port(), free_port()
         lockstep = {"lockstep": True, "lockstep_speed": 1.0, "faults": _FAULTS}
         nodes.start("sim_node", lockstep, Path(folder, "sim.log"))
         policy = {"bundle": "lite3_walk", "use_sim_time": True}
@@ -76,11 +76,6 @@ def _walk(nodes: Processes) -> None:
         operator.wait(_WALK_S)
         operator.demand("damp")
         operator.wait(_STAND_S)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def _start_prometheus(folder: Path, exporter: int, port: int) -> subprocess.Popen[bytes]:

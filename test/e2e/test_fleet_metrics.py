@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -24,6 +23,7 @@ from sensor_msgs.msg import BatteryState
 
 from model_tools.cli import main
 from policy_inference.nodes import qos
+from robot_sim.demo.fleet.servers import free_port
 from robot_sim.demo.processes import Processes
 
 from .monitoring import DEPLOY, Prometheus, dashboard_expressions, program
@@ -61,11 +61,6 @@ def test_every_alert_has_a_test_and_a_meaning() -> None:
 def test_configuration_of_prometheus_is_one() -> None:
     file = DEPLOY / "prometheus/prometheus.yml"
     assert subprocess.run([program("promtool"), "check", "config", file]).returncode == 0
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 class Sensors:

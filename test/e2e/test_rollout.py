@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tarfile
@@ -30,6 +29,7 @@ from model_tools.ship.store.activation import activate
 from model_tools.ship.store.install import install
 from policy_inference.bundle.store import current_version
 from policy_inference.nodes import qos
+from robot_sim.demo.fleet.servers import free_port
 from robot_sim.demo.processes import Processes
 
 ROOT = Path(__file__).parents[2]
@@ -126,11 +126,6 @@ def bundle_of(folder: Path, version: str) -> Path:
     lines = [f'version: "{version}"' if line.startswith("version:") else line for line in lines]
     contract.write_text("\n".join(lines) + "\n", "utf-8")
     return bundle
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
 
 
 def spin(executor: SingleThreadedExecutor) -> None:

@@ -21,7 +21,7 @@ from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE, Workshop
 from robot_sim.demo.fleet.main import EXPECTED, verdict
 from robot_sim.demo.fleet.robot import MARK, RobotView, kill_marked
 from robot_sim.demo.fleet.servers import LOOPBACK, Network
-from robot_sim.demo.fleet.timeline import Mark, Timeline, draw
+from robot_sim.demo.fleet.timeline import Timeline, TimelineEvent, draw
 from robot_sim.errors import SimError
 
 
@@ -121,8 +121,8 @@ def test_the_image_shows_a_robot_without_power_too(tmp_path: Path) -> None:
         (0.1, RobotView()),
         (0.2, RobotView(version="1.1.0", mode="RUN", stage="canary")),
     ]
-    timeline.marks.append(Mark(at_s=0.1, kind="power", robot="lite3_1", text=""))
-    timeline.marks.append(Mark(at_s=0.2, kind="stopped", robot="", text="1.1.0 stopped"))
+    timeline.events.append(TimelineEvent(at_s=0.1, kind="power", robot="lite3_1", text=""))
+    timeline.events.append(TimelineEvent(at_s=0.2, kind="stopped", robot="", text="1.1.0 stopped"))
     image = tmp_path / "timeline.png"
     draw(timeline, {"1.0.0": "first", "1.1.0": "second"}, image)
     assert image.read_bytes().startswith(b"\x89PNG")

@@ -199,7 +199,7 @@ class Controller:
                 entry.continue_from(before.inputs[name])
             self.command.continue_from(before.command)
             if before.mode is not Mode.DAMP and before._last_tick_ns is not None:
-                # As the tick before judged: since then nobody has looked for messages.
+                # As the tick before judged: no message was read since then.
                 self._require_calm(unknown, before._last_tick_ns)
             self._stand.continue_from(before._stand)
             self._safe.continue_from(before._safe)
@@ -465,10 +465,10 @@ class Controller:
         """Stand up from the pose that is held, else from the measured one.
 
         Args:
-            problems: What the caller found that speaks against it.
+            problems: Reasons of the caller to refuse it.
 
         Raises:
-            RefusedError: With everything that speaks against it.
+            RefusedError: With all reasons to refuse it.
         """
         with self._between_ticks():
             now_ns = self._clock()
@@ -484,10 +484,10 @@ class Controller:
         """Let the policy take over.
 
         Args:
-            problems: What the caller found that speaks against it.
+            problems: Reasons of the caller to refuse it.
 
         Raises:
-            RefusedError: With everything that speaks against it.
+            RefusedError: With all reasons to refuse it.
         """
         with self._between_ticks():
             now_ns = self._clock()

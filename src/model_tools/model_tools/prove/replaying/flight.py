@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a recording shows: modes with their reasons, and what the robot felt and was told."""
+"""What a recording shows: modes with their reasons, what was measured and what was commanded."""
 
 from __future__ import annotations
 

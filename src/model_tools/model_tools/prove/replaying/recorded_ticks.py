@@ -60,7 +60,7 @@ class RecordedTick:
         policy_ns: When a chunk policy was asked for its target; 0 where it was not.
         results: Those of the inferences of a chunk policy that arrived in the tick.
         messages: What was sampled for this tick, by the name of the input.
-        alone: Whether no other tick has its time, whose messages could not be told apart.
+        alone: Whether no other tick has its time, whose messages would be mixed up with its own.
         command: [6, joints], rows as in `JointTargets.block`; None where nothing was commanded.
         command_mode: Mode of the command. Not that of the tick only where an e-stop came between
             the tick and its publishing: DAMP then.

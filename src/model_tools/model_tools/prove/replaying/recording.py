@@ -33,7 +33,7 @@ TICK, INFO = "policy_msgs/msg/PolicyTick", "policy_msgs/msg/FlightInfo"
 _JOINT_COMMAND, _FORCES = "policy_msgs/msg/JointCommand", "policy_msgs/msg/ContactForces"
 FORCES = "contact_forces"
 _BLOCK = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
-# What stands in the place of DAMP: see policy_msgs/JointCommand.
+# What is published instead of DAMP: see policy_msgs/JointCommand.
 _MODES = {FAULT_MODES[OnFault.HOLD_MEASURED]: Mode.DAMP, FAULT_MODES[OnFault.TORQUE_OFF]: Mode.DAMP}
 _TICK_FIELDS = {
     "stamp",

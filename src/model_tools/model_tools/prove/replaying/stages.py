@@ -217,7 +217,7 @@ class StageCourse:
 class ReplayCoverage:
     """Counts what was judged in RUN, and what could not be because it is missing.
 
-    What is not known because it was before the recording's first tick is missing to nobody.
+    What happened before the recording's first tick does not count as missing.
 
     Attributes:
         ticks, lost: Ticks in the recording, and those that are missing between them.

@@ -200,7 +200,7 @@ class TensorRtBackend(BackendBase):
                     f"tensorrt: option cuda_graph: expected a model whose run can "
                     f"be recorded, found: {error}; set it to auto"
                 ) from error
-            # The text alone: whoever keeps log records would keep the engine with the error.
+            # The text alone: a handler that keeps records would keep the engine with the error.
             _log.info("runs without a CUDA graph: %s", str(error))
             return enqueue, f"no: {error}"
         return recorded, "yes"

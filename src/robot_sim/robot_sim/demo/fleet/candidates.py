@@ -20,7 +20,7 @@ LIMPING: Changes = {r"^(  effort_limit: .*_Knee_joint:) 36\.0}$": r"\1 18.0}"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class ReleaseCandidate:
     """A version that may be released.
 
     Attributes:
@@ -50,7 +50,7 @@ class Workshop:
         _openssl("genpkey", "-algorithm", "ed25519", "-out", str(self.private_key))
         _openssl("pkey", "-in", str(self.private_key), "-pubout", "-out", str(self.public_key))
 
-    def make(self, title: str, version: str, changes: Changes | None = None) -> Candidate:
+    def make(self, title: str, version: str, changes: Changes | None = None) -> ReleaseCandidate:
         """Return a version that is not signed yet.
 
         Raises:
@@ -66,7 +66,7 @@ class Workshop:
             if count != 1:
                 raise SimError(f"{file}: expected {pattern!r} once, found it {count} times")
         file.write_text(text, "utf-8")
-        return Candidate(title=title, version=version, folder=made, changes=changes)
+        return ReleaseCandidate(title=title, version=version, folder=made, changes=changes)
 
 
 def _openssl(*words: str) -> None:

@@ -18,8 +18,8 @@ from typing import Any
 
 import yaml
 
-from robot_sim.demo.fleet.candidates import Candidate, Workshop
-from robot_sim.demo.fleet.robot import MARK, FleetRobot, kill_marked
+from robot_sim.demo.fleet.candidates import ReleaseCandidate, Workshop
+from robot_sim.demo.fleet.robot import MARK, DemoRobot, kill_marked
 from robot_sim.demo.fleet.servers import start_prometheus, start_registry
 from robot_sim.demo.fleet.timeline import Timeline
 from robot_sim.demo.processes import OwnProcess
@@ -31,13 +31,12 @@ CANARY, PRODUCTION = "canary", "production"
 """Waves of the inventory."""
 PAYLOAD_KG = 5.5
 """On the canary: a release that only carries nothing must not pass."""
-_TAKEN_WITHIN_S = "20"
 _COMMAND_WITHIN_S = 300.0
 _LINES_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class CommandResult:
     """What a command said.
 
     Attributes:
@@ -88,7 +87,7 @@ class Fleet:
             mark = {MARK: self._mark}
             self.registry = opened.enter_context(start_registry(folder, mark))
             self.robots = {
-                name: FleetRobot(
+                name: DemoRobot(
                     name,
                     folder / "robots" / name,
                     bundle=BUNDLE,
@@ -125,20 +124,20 @@ class Fleet:
 
     def _close_robots(self) -> None:
         with ThreadPoolExecutor(len(self.robots)) as threads:
-            for _ in threads.map(FleetRobot.close, self.robots.values()):
+            for _ in threads.map(DemoRobot.close, self.robots.values()):
                 pass
 
     @property
-    def canary(self) -> FleetRobot:
+    def canary(self) -> DemoRobot:
         """The robot that tries what is new, under payload."""
         return next(iter(self.robots.values()))
 
     @property
-    def others(self) -> list[FleetRobot]:
+    def others(self) -> list[DemoRobot]:
         """All other robots."""
         return [*self.robots.values()][1:]
 
-    def publish(self, candidate: Candidate) -> str:
+    def publish(self, candidate: ReleaseCandidate) -> str:
         """Sign a candidate and push it; return its digest."""
         self.run("sign", candidate.folder, "--key", self.workshop.private_key)
         place = f"127.0.0.1:{self.registry.port}/fleet/{BUNDLE}"
@@ -146,7 +145,7 @@ class Fleet:
         self.published[candidate.version] = candidate.title
         return digest
 
-    def power_on(self, baseline: Candidate, digest: str) -> None:
+    def power_on(self, baseline: ReleaseCandidate, digest: str) -> None:
         """Install a version on all robots, and wait until they walk with it.
 
         Raises:
@@ -161,10 +160,10 @@ class Fleet:
             robot.power_on()
         self.wait_until_all_walk(baseline.version)
 
-    def _install(self, robot: FleetRobot, digest: str) -> None:
+    def _install(self, robot: DemoRobot, digest: str) -> None:
         self.pull(robot, digest, "--activate")
 
-    def pull(self, robot: FleetRobot, digest: str, *more: object) -> None:
+    def pull(self, robot: DemoRobot, digest: str, *more: object) -> None:
         """Let a robot pull a bundle and install it."""
         reference = f"127.0.0.1:{robot.to_registry.port}/fleet/{BUNDLE}@{digest}"
         words = ("pull", reference, "--install", *more, "--root", robot.models)
@@ -189,14 +188,14 @@ class Fleet:
                 raise SimError(f"expected all robots to walk within {within_s:g} s, found {shown}")
             time.sleep(0.5)
 
-    def walking(self) -> list[FleetRobot]:
+    def walking(self) -> list[DemoRobot]:
         """Return the robots that walk now with the version that their store names."""
         robots = [*self.robots.values()]
         with ThreadPoolExecutor(len(robots)) as threads:
             walk = [*threads.map(lambda robot: robot.walks, robots)]
         return [robot for robot, walks in zip(robots, walk, strict=True) if walks]
 
-    def _not_walking(self, version: str) -> list[FleetRobot]:
+    def _not_walking(self, version: str) -> list[DemoRobot]:
         walking = [one for one in self.walking() if version in ("", one.view.version)]
         return [one for one in self.robots.values() if one not in walking]
 
@@ -205,7 +204,7 @@ class Fleet:
         *words: object,
         accepted: Sequence[int] = (0,),
         environment: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> CommandResult:
         """Run `model_tools` with these arguments.
 
         Raises:
@@ -220,7 +219,7 @@ class Fleet:
             timeout=_COMMAND_WITHIN_S,
             env={**os.environ, MARK: self._mark, **(environment or {})},
         )
-        answer = Answer(status=done.returncode, output=done.stdout, errors=done.stderr)
+        answer = CommandResult(status=done.returncode, output=done.stdout, errors=done.stderr)
         shown = " ".join(["model_tools", *map(str, words)])
         with self._log, (self.folder / "commands.log").open("a", encoding="utf-8") as log:
             log.write(f"$ {shown}\n{answer.output}{answer.errors}status {answer.status}\n\n")
@@ -300,9 +299,6 @@ class Fleet:
             "ansible_connection": "local",
             "ansible_python_interpreter": "{{ ansible_playbook_python }}",
             "policy_reference": "{{ policy_registry }}@{{ policy_digest }}",
-            # The drivers look at their stores: until the robot has taken the version, the alert on
-            # the trial before it still fires.
-            "policy_reload": ["sleep", _TAKEN_WITHIN_S],
         }
         groups = {
             CANARY: {"hosts": {self.canary.name: hosts[self.canary.name]}},

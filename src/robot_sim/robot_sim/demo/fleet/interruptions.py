@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robot_sim.demo.fleet.candidates import Candidate
-from robot_sim.demo.fleet.course import Course
+from robot_sim.demo.fleet.candidates import ReleaseCandidate
 from robot_sim.demo.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
-from robot_sim.demo.fleet.robot import FleetRobot
+from robot_sim.demo.fleet.releases import ReleaseManager
+from robot_sim.demo.fleet.robot import DemoRobot
 from robot_sim.errors import SimError
 
 KINDS = ("registry", "network", "power")
@@ -71,16 +71,16 @@ class Aftermath:
 class Interrupter:
     """Interrupts roll-outs. The same seed interrupts the same things after the same times."""
 
-    def __init__(self, fleet: Fleet, course: Course, seed: int) -> None:
+    def __init__(self, fleet: Fleet, releases: ReleaseManager, seed: int) -> None:
         """Take a fleet whose robots walk."""
-        self._fleet, self._course = fleet, course
+        self._fleet, self._releases = fleet, releases
         self._random = random.Random(seed)
         self._kinds = list[str]()
         self._repairs = dict[str, threading.Thread]()
         self.interruptions = list[Interruption]()
         self.aftermaths = list[Aftermath]()
 
-    def run(self, count: int, make: Callable[[int], Candidate]) -> None:
+    def run(self, count: int, make: Callable[[int], ReleaseCandidate]) -> None:
         """Interrupt roll-outs until there were that many interruptions.
 
         Args:
@@ -95,7 +95,7 @@ class Interrupter:
             wanted = min(_PER_ROLLOUT, count - len(self.interruptions))
             self._interrupt(candidate, self._fleet.publish(candidate), wanted)
 
-    def _interrupt(self, candidate: Candidate, digest: str, count: int) -> None:
+    def _interrupt(self, candidate: ReleaseCandidate, digest: str, count: int) -> None:
         fleet = self._fleet
         _log.info(
             "%5.0f s  %s (%s): roll-out with %d interruptions",
@@ -104,9 +104,9 @@ class Interrupter:
             candidate.title,
             count,
         )
-        fleet.timeline.mark("stage", f"{candidate.version} roll-out")
+        fleet.timeline.add("stage", f"{candidate.version} roll-out")
         waves = [CANARY, PRODUCTION] if fleet.others else [CANARY]
-        trial = self._course.trials[PRODUCTION]
+        trial = self._releases.trials[PRODUCTION]
         rollout = fleet.roll_out(candidate.version, digest, trial, waves, wait_s=_HEALTHY_WITHIN_S)
         began_s = time.monotonic()
         moments = sorted(self._random.uniform(_FIRST_S, _LAST_S) for _ in range(count))
@@ -134,7 +134,7 @@ class Interrupter:
         if name in self._repairs:  # what is broken is not broken again
             self._repairs[name].join()
         killed, repair = self._break(kind, robot)
-        self._fleet.timeline.mark(kind, "", name)
+        self._fleet.timeline.add(kind, "", name)
         _log.info("%5.0f s  %s %s", self._fleet.timeline.now_s, kind, name)
         self.interruptions.append(
             Interruption(
@@ -155,7 +155,7 @@ class Interrupter:
         thread.start()
         self._repairs[name] = thread
 
-    def _break(self, kind: str, robot: FleetRobot) -> tuple[int, Callable[[], None]]:
+    def _break(self, kind: str, robot: DemoRobot) -> tuple[int, Callable[[], None]]:
         """Break something; return how many processes ended, and what repairs it."""
         if kind == "registry":
             self._fleet.registry.kill()
@@ -165,7 +165,7 @@ class Interrupter:
             return 0, robot.restore_network
         return robot.power_cut(), robot.power_on
 
-    def _look(self, candidate: Candidate, status: int) -> None:
+    def _look(self, candidate: ReleaseCandidate, status: int) -> None:
         fleet = self._fleet
         try:
             fleet.wait_until_all_walk(within_s=_RECOVERED_WITHIN_S)
@@ -191,7 +191,7 @@ class Interrupter:
             found.walking,
         )
 
-    def _is_known(self, robot: FleetRobot) -> bool:
+    def _is_known(self, robot: DemoRobot) -> bool:
         """Whether a robot runs the version that its store names, and all in its store is whole."""
         words = ("verify", BUNDLE, "--root", robot.models)
         whole = self._fleet.run(*words, accepted=(0, 1, 2), environment=robot.environment)

@@ -18,9 +18,9 @@ from typing import Any
 
 from policy_inference.bundle.load import bundle_folder
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
-from robot_sim.demo.fleet.course import Course, Outcome
 from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet
 from robot_sim.demo.fleet.interruptions import Interrupter
+from robot_sim.demo.fleet.releases import ReleaseManager, ReleaseResult
 from robot_sim.demo.fleet.servers import require_programs
 from robot_sim.demo.fleet.timeline import TIMELINE, draw
 from robot_sim.demo.processes import SUMMARY, run_demo
@@ -73,21 +73,21 @@ def _show(fleet: Fleet, given: argparse.Namespace) -> dict[str, Any]:
     baseline = workshop.make("in use at first", BASELINE)
     fleet.power_on(baseline, fleet.publish(baseline))
     _log.info("%5.0f s  %d robots walk", fleet.timeline.now_s, len(fleet.robots))
-    course = Course(fleet)
+    releases = ReleaseManager(fleet)
     outcomes = {
-        "wrong_scale": course.release(
+        "wrong_scale": releases.release(
             workshop.make("a wrong scale", "1.1.0", WRONG_SCALE), baseline
         ),
-        "limping": course.release(workshop.make("limps with a load", "1.2.0", LIMPING), baseline),
-        "good_candidate": course.release(workshop.make("good", "1.3.0"), baseline),
+        "limping": releases.release(workshop.make("limps with a load", "1.2.0", LIMPING), baseline),
+        "good_candidate": releases.release(workshop.make("good", "1.3.0"), baseline),
     }
-    interrupter = Interrupter(fleet, course, given.seed)
+    interrupter = Interrupter(fleet, releases, given.seed)
     interrupter.run(given.interruptions, lambda number: workshop.make("good", f"1.4.{number}"))
     return summarise(outcomes, interrupter, len(fleet.robots), fleet.timeline.now_s)
 
 
 def summarise(
-    outcomes: dict[str, Outcome], interrupter: Interrupter, robots: int, duration_s: float
+    outcomes: dict[str, ReleaseResult], interrupter: Interrupter, robots: int, duration_s: float
 ) -> dict[str, Any]:
     """Return the content of `summary.json`."""
     aftermaths = interrupter.aftermaths

@@ -63,7 +63,7 @@ class RobotView:
     reason: str = ""
 
 
-class FleetRobot:
+class DemoRobot:
     """One simulated Lite3 with a store, processes and a network of its own.
 
     Attributes:

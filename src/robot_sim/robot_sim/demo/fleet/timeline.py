@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from robot_sim.demo.fleet.robot import FleetRobot, RobotView
+from robot_sim.demo.fleet.robot import DemoRobot, RobotView
 from robot_sim.demo.plots import GREY, INK, STYLE
 
 TIMELINE = "timeline.png"
@@ -45,7 +45,7 @@ _FLEET = "fleet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class TimelineEvent:
     """Something that happened.
 
     Attributes:
@@ -66,12 +66,12 @@ class Timeline:
     """Samples what robots show, on a thread of its own, and keeps what happens.
 
     Attributes:
-        marks: What happened.
+        events: What happened.
         spans: By robot what it showed, and from when on, in s.
     """
 
-    robots: Sequence[FleetRobot]
-    marks: list[Mark] = field(default_factory=list)
+    robots: Sequence[DemoRobot]
+    events: list[TimelineEvent] = field(default_factory=list)
     spans: dict[str, list[tuple[float, RobotView]]] = field(default_factory=dict)
     _began_s: float = field(default_factory=time.monotonic)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -93,14 +93,16 @@ class Timeline:
         if self._thread is not None:
             self._thread.join()
 
-    def mark(self, kind: str, text: str, robot: str = "") -> None:
+    def add(self, kind: str, text: str, robot: str = "") -> None:
         """Keep something that happens now."""
-        self.marks.append(Mark(at_s=round(self.now_s, 2), kind=kind, robot=robot, text=text))
+        self.events.append(
+            TimelineEvent(at_s=round(self.now_s, 2), kind=kind, robot=robot, text=text)
+        )
 
     def document(self) -> dict[str, Any]:
         """Return all of it for JSON."""
         return {
-            "marks": [asdict(mark) for mark in self.marks],
+            "events": [asdict(event) for event in self.events],
             "robots": {
                 robot: [{"from_s": round(at_s, 2), **asdict(view)} for at_s, view in spans]
                 for robot, spans in self.spans.items()
@@ -135,14 +137,14 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
         end_s = timeline.now_s
         for robot, spans in timeline.spans.items():
             _draw_robot(axes, rows[robot], spans, end_s, colours)
-        _draw_marks(axes, rows, timeline.marks)
+        _draw_events(axes, rows, timeline.events)
         axes.set_yticks([*rows.values()], [*rows])
         axes.set_ylim(len(rows) - 0.4, -0.9)
         axes.set_xlim(0.0, end_s)
         axes.set_xlabel("time [s]")
         axes.set_title("what each robot runs")
         axes.grid(visible=False)
-        used = [mark.kind for mark in timeline.marks]
+        used = [event.kind for event in timeline.events]
         _write_legend(figure, titles, colours, [kind for kind in _MARKERS if kind in used])
         figure.savefig(path, dpi=130)
 
@@ -171,24 +173,24 @@ def _draw_robot(
         )
 
 
-def _draw_marks(axes: Axes, rows: Mapping[str, int], marks: Sequence[Mark]) -> None:
+def _draw_events(axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent]) -> None:
     low = 0
-    for mark in marks:
-        if mark.kind in _MARKERS:
-            shape, _ = _MARKERS[mark.kind]
-            row = rows[mark.robot] if mark.robot else rows[_FLEET] - 0.45
+    for event in events:
+        if event.kind in _MARKERS:
+            shape, _ = _MARKERS[event.kind]
+            row = rows[event.robot] if event.robot else rows[_FLEET] - 0.45
             axes.plot(
-                mark.at_s, row, shape, color=INK, markersize=9, markeredgecolor="white", zorder=5
+                event.at_s, row, shape, color=INK, markersize=9, markeredgecolor="white", zorder=5
             )
             continue
-        colour = "#b02a2a" if mark.kind == "stopped" else GREY
-        axes.axvline(mark.at_s, color=colour, linewidth=0.9, zorder=0.5)
+        colour = "#b02a2a" if event.kind == "stopped" else GREY
+        axes.axvline(event.at_s, color=colour, linewidth=0.9, zorder=0.5)
         axes.annotate(
-            mark.text,
-            (mark.at_s, rows[_FLEET] - 0.25 + 0.2 * (low % 3)),
+            event.text,
+            (event.at_s, rows[_FLEET] - 0.25 + 0.2 * (low % 3)),
             xytext=(3, 0),
             textcoords="offset points",
-            color=colour if mark.kind == "stopped" else INK,
+            color=colour if event.kind == "stopped" else INK,
             fontsize=7.0,
             va="center",
         )

@@ -12,9 +12,9 @@ from typing import Any
 
 import yaml
 
-from robot_sim.demo.fleet.candidates import Candidate
+from robot_sim.demo.fleet.candidates import ReleaseCandidate
 from robot_sim.demo.fleet.fleet import BUNDLE, CANARY, PRODUCTION, Fleet
-from robot_sim.demo.fleet.robot import FleetRobot
+from robot_sim.demo.fleet.robot import DemoRobot
 from robot_sim.errors import SimError
 
 _WALK_S = 4.0
@@ -31,7 +31,7 @@ _LIMITS: Mapping[str, Mapping[str, float]] = {
     "canary": {"min_minutes": 0.9 * _CANARY_TRIAL_S / 60.0},
 }
 """Of the demo, beside the usual ones: a real release takes days, this one minutes."""
-_TORQUE_SHARE = 0.5
+_TORQUE_SHARE = 0.4
 """Of the trials: the version in use has 0.28 with this payload, 0.21 without."""
 _HEALTHY_WITHIN_S = 240.0
 _ASKED_WITHIN_S = 240.0
@@ -40,7 +40,7 @@ _log = logging.getLogger("robot_sim_demo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ReleaseResult:
     """Where a release has ended.
 
     Attributes:
@@ -51,14 +51,14 @@ class Outcome:
         evidence: What the release file has about each stage.
     """
 
-    candidate: Candidate
+    candidate: ReleaseCandidate
     digest: str
     stage: str
     reason: str
     evidence: Mapping[str, Any]
 
 
-class Course:
+class ReleaseManager:
     """Brings candidates through the stages, one after another."""
 
     def __init__(self, fleet: Fleet) -> None:
@@ -77,7 +77,7 @@ class Course:
         file.write_text(yaml.safe_dump({"run_time_s": run_time_s, "gates": gates}), "utf-8")
         return file
 
-    def release(self, candidate: Candidate, baseline: Candidate) -> Outcome:
+    def release(self, candidate: ReleaseCandidate, baseline: ReleaseCandidate) -> ReleaseResult:
         """Release a candidate; return how far it came.
 
         Raises:
@@ -102,8 +102,8 @@ class Course:
                 return self._stop(file, candidate, digest, found)
             if stage != "production":
                 fleet.run("release", "promote", file, "--by", _BY)
-        self._mark("stage", f"{candidate.version} released")
-        return Outcome(
+        self._event("stage", f"{candidate.version} released")
+        return ReleaseResult(
             candidate=candidate, digest=digest, stage=found["stage"], reason="", evidence=found
         )
 
@@ -114,22 +114,26 @@ class Course:
         release["stages"]["production"]["min_robots"] = len(self._fleet.robots)
         file.write_text(yaml.safe_dump(release, sort_keys=False), "utf-8")
 
-    def _stop(self, file: Path, candidate: Candidate, digest: str, found: Any) -> Outcome:
+    def _stop(
+        self, file: Path, candidate: ReleaseCandidate, digest: str, found: Any
+    ) -> ReleaseResult:
         reason = "; ".join(found["reasons"])
         verb = "rollback" if found["stage"] in ("canary", "production") else "halt"
         self._fleet.run("release", verb, file, "--reason", reason, "--by", _BY)
         found = self._fleet.ask("release", "status", file)
         _log.info("%s is stopped in %s: %s", candidate.version, found["stage"], reason)
-        self._mark("stopped", f"{candidate.version} stopped in {found['stage']}")
-        return Outcome(
+        self._event("stopped", f"{candidate.version} stopped in {found['stage']}")
+        return ReleaseResult(
             candidate=candidate, digest=digest, stage=found["stage"], reason=reason, evidence=found
         )
 
-    def _simulate(self, file: Path, candidate: Candidate, baseline: Candidate) -> None:
+    def _simulate(
+        self, file: Path, candidate: ReleaseCandidate, baseline: ReleaseCandidate
+    ) -> None:
         words = ("release", "record", file, "simulation", "--bundle", candidate.folder)
         self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 2))
 
-    def _shadow(self, file: Path, candidate: Candidate, digest: str) -> None:
+    def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
         """Let it run beside the version in use on one robot, and replay what was recorded."""
         robot = self._fleet.others[0] if self._fleet.others else self._fleet.canary
         self._fleet.pull(robot, digest)
@@ -140,7 +144,7 @@ class Course:
         evidence = ("--evidence", f"{robot.name}={folder / 'replay.json'}")
         self._record(file, "shadow", *evidence)
 
-    def _recorded(self, robot: FleetRobot, shadow: str) -> Path:
+    def _recorded(self, robot: DemoRobot, shadow: str) -> Path:
         """Return the recording of a robot that walks with a shadow beside its policy."""
         robot.restart_policy(shadow)
         self._wait_until_it_walks(robot)
@@ -160,14 +164,14 @@ class Course:
         finally:
             robot.restart_policy("")
 
-    def _wait_until_it_walks(self, robot: FleetRobot) -> None:
+    def _wait_until_it_walks(self, robot: DemoRobot) -> None:
         ends_s = time.monotonic() + 120.0
         while not robot.walks:
             if time.monotonic() > ends_s:
                 raise SimError(f"{robot.name}: expected it to walk, found {robot.view}")
             time.sleep(0.2)
 
-    def _canary(self, file: Path, candidate: Candidate, digest: str) -> None:
+    def _canary(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
         """Bring it to the canary, on trial; the robot's own record of the trial is evidence."""
         self._rolled_out(candidate, digest, CANARY)
         robot = self._fleet.canary
@@ -176,7 +180,7 @@ class Course:
         report.write_text(json.dumps(self._fleet.ask(*words)), "utf-8")
         self._record(file, "canary", "--evidence", f"{robot.name}={report}")
 
-    def _production(self, file: Path, candidate: Candidate, digest: str) -> None:
+    def _production(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
         if self._fleet.others:
             self._rolled_out(candidate, digest, PRODUCTION)
         self._fleet.wait_until_all_walk()
@@ -186,7 +190,7 @@ class Course:
         report.write_text(json.dumps(self._fleet.ask(*words, *policy)), "utf-8")
         self._record(file, "production", "--evidence", f"fleet={report}")
 
-    def _rolled_out(self, candidate: Candidate, digest: str, wave: str) -> int:
+    def _rolled_out(self, candidate: ReleaseCandidate, digest: str, wave: str) -> int:
         process = self._fleet.roll_out(
             candidate.version, digest, self.trials[wave], [wave], wait_s=_HEALTHY_WITHIN_S
         )
@@ -199,7 +203,7 @@ class Course:
         words = ("release", "record", file, stage, *evidence, "--by", _BY)
         self._fleet.run(*words, accepted=(0, 1, 2))
 
-    def _say(self, candidate: Candidate, stage: str) -> None:
+    def _say(self, candidate: ReleaseCandidate, stage: str) -> None:
         _log.info(
             "%5.0f s  %s (%s): %s",
             self._fleet.timeline.now_s,
@@ -207,7 +211,7 @@ class Course:
             candidate.title,
             stage,
         )
-        self._mark("stage", f"{candidate.version} {stage}")
+        self._event("stage", f"{candidate.version} {stage}")
 
-    def _mark(self, kind: str, text: str) -> None:
-        self._fleet.timeline.mark(kind, text)
+    def _event(self, kind: str, text: str) -> None:
+        self._fleet.timeline.add(kind, text)
