@@ -164,6 +164,7 @@ class LeggedRobot:
         hulls: What touches the floor beside the feet.
         looks: What is seen.
         imu: Place of the IMU in the base, m.
+        starts: The pose in which its policy takes it over.
     """
 
     name: str
@@ -174,6 +175,7 @@ class LeggedRobot:
     hulls: tuple[Shape, ...]
     looks: tuple[Shape, ...] = ()
     imu: Vec3 = (0.0, 0.0, 0.0)
+    starts: str = "lying"
 
     def __post_init__(self) -> None:
         """Check what the types do not say.
@@ -183,6 +185,8 @@ class LeggedRobot:
                 no kind or body.
         """
         self._check_tree()
+        if self.starts not in get_args(Pose):
+            raise SimError(f"starts: expected one of {get_args(Pose)}, found {self.starts!r}")
         for pose in get_args(Pose):
             found, expected = len(self.start(pose).joint_pos), len(self.joint_names)
             if found != expected:
@@ -253,8 +257,14 @@ class LeggedRobot:
         """The pose [n] that policies start from and return to, rad."""
         return self.poses.standing.joint_pos
 
-    def start(self, pose: Pose) -> StartPose:
-        """Return how the robot starts in a pose."""
+    def start(self, pose: str) -> StartPose:
+        """Return how the robot starts in a pose.
+
+        Raises:
+            SimError: It has no such pose.
+        """
+        if pose not in get_args(Pose):
+            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         found: StartPose = getattr(self.poses, pose)
         return found
 
@@ -285,6 +295,16 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     if not file.is_file():
         known = ", ".join(sorted(each.parent.name for each in ROBOTS.glob(f"*/{FILE}")))
         raise SimError(f"{file}: expected the figures of a robot, found none; there are {known}")
+    return read_figures(kind, file)
+
+
+def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
+    """Return what a YAML file says, as a value of a class; see `load_figures`.
+
+    Raises:
+        SimError: It is no YAML, or of another form.
+        OSError: It cannot be read.
+    """
     try:
         made: FiguresT = _made(kind, yaml.safe_load(file.read_text("utf-8")), "")
     except SimError as error:
@@ -314,9 +334,10 @@ def _made(kind: Any, found: Any, place: str) -> Any:
         return tuple(_made(parts[0], each, f"{place}[{i}]") for i, each in enumerate(found))
     if kind is float and type(found) in (int, float) and np.isfinite(found):
         return float(found)
-    if kind is str and isinstance(found, str) and found:
+    if (kind is int and type(found) is int) or (kind is str and isinstance(found, str) and found):
         return found
-    raise SimError(f"{place}: expected a {'number' if kind is float else 'text'}, found {found!r}")
+    expected = {float: "a number", int: "a whole number"}.get(kind, "a text")
+    raise SimError(f"{place}: expected {expected}, found {found!r}")
 
 
 def _made_class(kind: Any, found: Any, place: str) -> Any:

@@ -3,7 +3,6 @@
 """A robot on legs on the ground: deterministic, without ROS, stepped by its caller."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import mujoco
 import numpy as np
@@ -129,7 +128,7 @@ class World(WalkingWorld):
         ground: Ground = LEVEL,
         payload_kg: float = 0.0,
         seed: int = 0,
-        pose: Pose = "lying",
+        pose: Pose | None = None,
     ) -> None:
         """Put the robot on the floor.
 
@@ -139,7 +138,7 @@ class World(WalkingWorld):
             ground: Shape of the floor.
             payload_kg: Mass added to the base at its centre, or taken from it.
             seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
-            pose: How it starts: lying, or in the default stance.
+            pose: How it starts: lying, or in the default stance; as its figures say if None.
 
         Raises:
             SimError: `friction` is negative, the payload takes more than half of the base's mass,
@@ -167,16 +166,14 @@ class World(WalkingWorld):
         above = float(self._data.qpos[:3] @ self._ground.normal)
         return not self.upright or above < self.fallen_height_m
 
-    def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
+    def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on.
 
         Raises:
             SimError: `pose` is unknown.
         """
-        if pose not in get_args(Pose):
-            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
+        start = self._robot.start(pose or self._robot.starts)
         self._start_again()
-        start = self._robot.start(pose)
         joints, height_m, quat_wxyz = start.joint_pos, start.height_m, np.zeros(4)
         mujoco.mju_mulQuat(quat_wxyz, self._ground.quat_wxyz, np.array(start.quat_wxyz))
         jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0

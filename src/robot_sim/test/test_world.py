@@ -56,7 +56,7 @@ def test_an_imu_of_the_base_shows_what_the_robots_own_shows() -> None:
 def test_a_lying_robot_is_within_its_joint_limits() -> None:
     world = World()
     world.step(1_000 * MS)
-    limits = np.tile([(joint.lower, joint.upper) for joint in LITE3.joints], (len(LITE3.legs), 1))
+    limits = LITE3.range_rad
     position = world.sense().joint_pos
     assert (position > limits[:, 0] - 0.01).all()
     assert (position < limits[:, 1] + 0.01).all()

@@ -37,12 +37,20 @@ _LIE_DOWN_S = 2.0
 
 
 def perform(
-    output: Path, *, bundle: str, backend: str, backend_options: str, seconds: float, lockstep: bool
+    output: Path,
+    *,
+    robot: str,
+    bundle: str,
+    backend: str,
+    backend_options: str,
+    seconds: float,
+    lockstep: bool,
 ) -> tuple[Trace, ReportedTiming]:
     """Let a robot stand up, walk the plan, stop and lie down.
 
     Args:
         output: Folder for the trace and the processes' logs.
+        robot: Name of the robot, or a folder of figures.
         bundle: Folder of the policy bundle, or the name of one that is installed.
         backend: Backend, or several in order of preference, comma-separated.
         backend_options: Options of backends, comma-separated.
@@ -59,7 +67,12 @@ def perform(
     with Processes() as nodes:
         nodes.start(
             "sim_node",
-            {"trace_file": str(file), "lockstep": lockstep, "joint_state_rate_hz": 200.0},
+            {
+                "robot": robot,
+                "trace_file": str(file),
+                "lockstep": lockstep,
+                "joint_state_rate_hz": 200.0,
+            },
             output / "sim_node.log",
         )
         nodes.start(

@@ -44,6 +44,7 @@ SIM_NODE: Parameters = {
     "robot": ("lite3", "Which robot: lite3, go2, g1, or a folder of figures"),
     "payload_kg": (0.0, "Mass added at the base's centre, kg"),
     **_ON_LEGS,
+    "pose": ("", "How the robot starts: lying or standing; empty: a G1 stands, others lie"),
 }
 LITE3_EMULATOR: Parameters = {
     "host_address": ("127.0.0.1", "Where the host listens, and from where it sends"),

@@ -58,7 +58,7 @@ class SimNode(RobotNode):
             friction=self._get("friction"),
             payload_kg=self._get("payload_kg"),
             seed=seed,
-            pose=self._get("pose"),
+            pose=self._get("pose") or None,
         )
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._plan = self._planned(self._get("faults"), 0)

@@ -452,7 +452,7 @@ def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
         ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
         ("nan", "found nan s"),
         ("inf", "and with an end, found inf s"),
-        ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; give the model"),
+        ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; name the robot"),
     ],
 )
 def test_walks_that_cannot_be_are_refused(

@@ -86,7 +86,7 @@ def draw(curves: Mapping[str, Rows], path: Path) -> None:
 
 
 def main() -> None:
-    """Draw several trainings into one chart: `python -m tools.train_lite3.curve --help`."""
+    """Draw several trainings into one chart: `python -m tools.train_walk.curve --help`."""
     parser = argparse.ArgumentParser(prog="curve", description="Draw trainings into one chart.")
     parser.add_argument("runs", type=Path, nargs="+", help="folders with a curve.csv")
     parser.add_argument("--output", type=Path, required=True, help="the chart")

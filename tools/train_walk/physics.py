@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Many Lite3s stepped together: robot_sim's own model, each robot with dynamics of its own."""
+"""Many robots stepped together: robot_sim's own model, each robot with dynamics of its own."""
 
 from __future__ import annotations
 
@@ -14,22 +14,21 @@ import numpy.typing as npt
 from mujoco import rollout
 
 from robot_sim.drives import write_pd_law
-from robot_sim.figures import LITE3, Array
+from robot_sim.figures import Array
 from robot_sim.ground import LEVEL, PERIOD_M, TILE_M, Ground, add_ground, tile_heights_m
-from robot_sim.model import TORSO_NAME, build_spec
+from robot_sim.model import build_spec
+from tools.train_walk.definition import LEGS, TrainedRobot
 
 PHYSICS_DT_S, DECIMATION = 0.004, 5
 POLICY_DT_S = PHYSICS_DT_S * DECIMATION
-KP, KD = 30.0, 1.0
 NOMINAL_FRICTION = 0.8
 # Robots that walk on one period of tiles are put back by a period when they leave it; a margin of
 # tiles beyond it keeps feet off the edge.
 _REACH_M = PERIOD_M / 2.0 + 2.0 * TILE_M
-_FEET = len(LITE3.foot_names)
 # Behind the accelerometer's three values: three per foot of robot_sim's contact sensors, then of
 # those that `training_model` adds.
 _FORCE, _POSITION, _VELOCITY = (
-    slice(first, first + 3 * _FEET) for first in range(3, 3 + 9 * _FEET, 3 * _FEET)
+    slice(first, first + 3 * LEGS) for first in range(3, 3 + 9 * LEGS, 3 * LEGS)
 )
 # Feet are looked at 4 ms after the period began: sensors show the state before a step.
 _LOOKED_AT = 1
@@ -42,10 +41,10 @@ class Dynamics:
 
     Attributes:
         friction: Sliding friction of feet and floor.
-        payload_kg: Mass added to the torso, or taken from it.
-        com_offset_m: Shift of the torso's centre of mass [robots, 3].
+        payload_kg: Mass added to the base, or taken from it.
+        com_offset_m: Shift of the base's centre of mass [robots, 3].
         stiffness, damping: Factors of the gains.
-        armature_kgm2: Inertia of the motors' rotors on the joints.
+        armature_kgm2: Inertia of the motors' rotors on the joints, beside the robot's own.
         gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
     """
 
@@ -58,24 +57,24 @@ class Dynamics:
     gravity_unit: Array
 
 
-def training_model(ground: Ground = LEVEL) -> Model:
-    """Compile robot_sim's Lite3 for training: coarser steps, nothing to look at, feet observed.
+def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
+    """Compile robot_sim's robot for training: coarser steps, nothing to look at, feet observed.
 
-    Of its shapes only feet and torso touch the ground: a robot on its knees has fallen anyway.
+    Of its shapes only feet and base touch the ground: a robot on its knees has fallen anyway.
     """
-    spec = build_spec(friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
+    spec = build_spec(robot.body, friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
     # Half the time of elliptic cones; what acceptance measures has those.
     spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
-    touching = {"floor", "torso_hull", *LITE3.foot_names}
+    touching, hulls = {"floor", *robot.body.foot_names}, f"{robot.body.base.name}_hull"
     for geom in list(spec.geoms):
         geom.material = ""
-        if geom.name not in touching:
+        if geom.name not in touching and not geom.name.startswith(hulls):
             spec.delete(geom)
     for item in [*spec.materials, *spec.textures, *spec.lights]:
         spec.delete(item)
     sensor, obj = mujoco.mjtSensor, mujoco.mjtObj
     for kind in (sensor.mjSENS_FRAMEPOS, sensor.mjSENS_FRAMELINVEL):
-        for name in LITE3.foot_names:
+        for name in robot.body.foot_names:
             spec.add_sensor(type=kind, objtype=obj.mjOBJ_XBODY, objname=name)
     add_ground(spec, ground, friction=NOMINAL_FRICTION)
     return spec.compile()
@@ -90,19 +89,23 @@ class Robots:
         gravity_unit: Direction of gravity [robots, 3].
     """
 
-    def __init__(self, count: int, *, rough: int, terrains: int = 8, threads: int = 1) -> None:
+    def __init__(
+        self, robot: TrainedRobot, count: int, *, rough: int, terrains: int = 8, threads: int = 1
+    ) -> None:
         """Make room for robots; `randomise` gives them their bodies.
 
         Args:
+            robot: What each of them is.
             count: Number of robots.
             rough: How many of them walk on tiles, the last ones.
             terrains: Different grounds that those share.
             threads: Threads that step them; the result does not depend on it.
         """
+        self.robot = robot
         self.count, self._flat, self._threads = count, count - rough, threads
         self._terrain = np.arange(rough) % terrains
-        self._nominal = training_model()
-        self._torso = self._nominal.body(TORSO_NAME).id
+        self._nominal = training_model(robot)
+        self._base = self._nominal.body(robot.body.base.name).id
         self._pool = rollout.Rollout(nthread=threads)
         width = mujoco.mj_stateSize(self._nominal, mujoco.mjtState.mjSTATE_FULLPHYSICS)
         self._state: Array = np.zeros((count, width))
@@ -118,7 +121,7 @@ class Robots:
             for kind in kinds
         ]
         self._heights = np.stack([tile_heights_m(ground) for ground in grounds])
-        bases = [training_model(ground) for ground in grounds]
+        bases = [training_model(self.robot, ground) for ground in grounds]
         models = [copy.copy(self._nominal) for _ in range(self._flat)]
         models += [copy.copy(bases[kind]) for kind in self._terrain]
         for row, model in enumerate(models):
@@ -133,19 +136,19 @@ class Robots:
 
     def _set_dynamics(self, model: Model, dynamics: Dynamics, row: int) -> None:
         """Write the dynamics of one robot into its model."""
-        nominal, torso = self._nominal, self._torso
+        nominal, base, robot = self._nominal, self._base, self.robot
         model.geom_friction[:, 0] = dynamics.friction[row]
-        model.body_mass[torso] = nominal.body_mass[torso] + dynamics.payload_kg[row]
-        model.body_ipos[torso] = nominal.body_ipos[torso] + dynamics.com_offset_m[row]
-        model.dof_armature[6:] = dynamics.armature_kgm2[row]
+        model.body_mass[base] = nominal.body_mass[base] + dynamics.payload_kg[row]
+        model.body_ipos[base] = nominal.body_ipos[base] + dynamics.com_offset_m[row]
+        model.dof_armature[6:] = nominal.dof_armature[6:] + dynamics.armature_kgm2[row]
         model.opt.gravity = np.linalg.norm(nominal.opt.gravity) * dynamics.gravity_unit[row]
-        ones = np.ones(len(LITE3.joint_names))
+        ones = np.ones(len(robot.body.joint_names))
         write_pd_law(
             model,
             bias=0.0 * ones,
-            stiffness=KP * dynamics.stiffness[row] * ones,
-            damping=KD * dynamics.damping[row] * ones,
-            effort_limit_nm=LITE3.effort_limit_nm,
+            stiffness=robot.stiffness * dynamics.stiffness[row] * ones,
+            damping=robot.damping * dynamics.damping[row] * ones,
+            effort_limit_nm=robot.body.effort_limit_nm,
         )
         mujoco.mj_setConst(model, mujoco.MjData(model))
 
@@ -195,14 +198,14 @@ class Robots:
     @property
     def foot_force_n(self) -> Array:
         """Vertical force of the ground on each foot during the period, [robots, DECIMATION, 4]."""
-        return self._sensors[:, :, _FORCE].reshape(self.count, DECIMATION, _FEET, 3)[..., 2]
+        return self._sensors[:, :, _FORCE].reshape(self.count, DECIMATION, LEGS, 3)[..., 2]
 
     @property
     def foot_pos_world(self) -> Array:
         """Feet [robots, 4, 3], m."""
-        return self._sensors[:, _LOOKED_AT, _POSITION].reshape(self.count, _FEET, 3)
+        return self._sensors[:, _LOOKED_AT, _POSITION].reshape(self.count, LEGS, 3)
 
     @property
     def foot_vel_world(self) -> Array:
         """Velocities of the feet [robots, 4, 3], m/s."""
-        return self._sensors[:, _LOOKED_AT, _VELOCITY].reshape(self.count, _FEET, 3)
+        return self._sensors[:, _LOOKED_AT, _VELOCITY].reshape(self.count, LEGS, 3)

@@ -12,21 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import LITE3, Array
+from robot_sim.figures import Array
 from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
-from tools.train_lite3.draws import Bools, Draws, Rows
-from tools.train_lite3.layout import ACTION_SCALE_RAD, ACTION_SIZE, OBS_SIZE, observe
-from tools.train_lite3.physics import DECIMATION, POLICY_DT_S, Robots
-from tools.train_lite3.reward import Motion, mean_square_torque, reward_terms, tracking
+from tools.train_walk.definition import LEGS, Task, TrainedRobot
+from tools.train_walk.draws import Bools, Draws, Rows
+from tools.train_walk.layout import ACTION_SIZE, observe
+from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
+from tools.train_walk.reward import Motion, mean_square_torque, reward_terms, tracking
 
-CRITIC_SIZE = OBS_SIZE + 16
-# Within the time of a command: when a robot should follow, and when it is kicked.
-EPISODE_TICKS, COMMAND_TICKS, SETTLED_TICKS, KICK_PHASE_TICKS = 600, 200, 75, 150
-# How long a robot that is handed over waits for its first command.
-HANDED_OVER_TICKS = 100
-DRIFT_TIME_S = 0.5
-TOUCH_N, FALL_REWARD = 1.0, -2.0
-ROUGH_SHARE, STEP_M = 0.3, 0.035
+TOUCH_N = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,26 +67,30 @@ class Environment:
         means: Mean of each reward term and of the tracking quality in the latest step.
     """
 
-    def __init__(self, count: int, *, seed: int, threads: int = 1) -> None:
+    def __init__(
+        self, robot: TrainedRobot, task: Task, count: int, *, seed: int, threads: int = 1
+    ) -> None:
         """Make `count` robots; all that is random follows from `seed`."""
+        self.robot, self.task = robot, task
         self.count, self.difficulty = count, 0.0
         self.means: dict[str, float] = {}
-        self._draws, rough = Draws(count, seed=seed), round(ROUGH_SHARE * count)
+        self._draws = Draws(robot, task, count, seed=seed)
+        rough = round(task.disturbances.tile_share * count)
         self._rough = np.arange(count - rough, count)
-        self._robots = Robots(count, rough=rough, threads=threads)
+        self._robots = Robots(robot, count, rough=rough, threads=threads)
         # The latest three outputs, newest first: a late command is an earlier one.
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
-        self._targets: Array = np.tile(LITE3.standing_rad, (3, count, 1))
+        self._targets: Array = np.tile(robot.body.standing_rad, (3, count, 1))
         self._command, self._drift = np.zeros((2, count, 3))
-        self._air_s: Array = np.zeros((count, len(LITE3.foot_names)))
-        self._touch: Bools = np.ones((count, len(LITE3.foot_names)), dtype=bool)
+        self._air_s: Array = np.zeros((count, LEGS))
+        self._touch: Bools = np.ones((count, LEGS), dtype=bool)
         self._delay, self._age = np.zeros((2, count), dtype=int)
         self._draw_dynamics()
 
     def reset(self) -> tuple[Array, Array]:
         """Start all episodes, at random ages so that they do not end together."""
         self._start(np.arange(self.count))
-        self._age = self._draws.ages(EPISODE_TICKS)
+        self._age = self._draws.ages(self.task.episode_ticks)
         return self._observations()
 
     def randomise(self) -> tuple[Array, Array]:
@@ -109,7 +107,7 @@ class Environment:
         """Apply the policy's outputs [robots, 12] for a period; finished robots start again."""
         robots = self._robots
         self._actions = np.stack([action.astype(np.float64), *self._actions[:2]])
-        targets = LITE3.standing_rad + self._actions[0] * ACTION_SCALE_RAD
+        targets = self.robot.body.standing_rad + self._actions[0] * self.robot.scale_rad
         self._targets = np.stack([targets, *self._targets[:2]])
         sent = delayed(self._targets, self._delay)
         joint_vel_before = robots.qvel[:, 6:].copy()
@@ -117,8 +115,8 @@ class Environment:
         self._age += 1
         motion = self._motion(sent, joint_vel_before)
         fallen = self._fallen()
-        reward = np.where(fallen, FALL_REWARD, self._reward(motion))
-        truncated = (self._age >= EPISODE_TICKS) & ~fallen
+        reward = np.where(fallen, self.task.fall_reward, self._reward(motion))
+        truncated = (self._age >= self.task.episode_ticks) & ~fallen
         self._disturb()
         robots.wrap()
         final = self._observations()[1]
@@ -137,7 +135,9 @@ class Environment:
         """Draw the dynamics of every robot and the rough ground."""
         self._dynamics = self._draws.dynamics(self.difficulty)
         self._robots.randomise(
-            self._dynamics, step_m=STEP_M * self.difficulty, seed=self._draws.seed()
+            self._dynamics,
+            step_m=self.task.disturbances.tile_m * self.difficulty,
+            seed=self._draws.seed(),
         )
 
     def _motion(self, sent: Array, joint_vel_before: Array) -> Motion:
@@ -164,7 +164,7 @@ class Environment:
             joint_pos=robots.qpos[:, 7:],
             joint_vel=robots.qvel[:, 6:],
             joint_vel_before=joint_vel_before,
-            torque_squared=mean_square_torque(sent, *robots.joint_path),
+            torque_squared=mean_square_torque(self.robot, sent, *robots.joint_path),
             target=self._targets[0],
             action=self._actions[0],
             action_before=self._actions[1],
@@ -181,14 +181,14 @@ class Environment:
 
         What a robot lacks while it speeds up would else be made good by walking too fast.
         """
-        phase = self._age % COMMAND_TICKS
-        steady = (phase >= SETTLED_TICKS) & (phase < KICK_PHASE_TICKS)
-        self._drift += (velocity - self._command - self._drift) * (POLICY_DT_S / DRIFT_TIME_S)
+        task, phase = self.task, self._age % self.task.command_ticks
+        steady = (phase >= task.settled_ticks) & (phase < task.kick_phase_ticks)
+        self._drift += (velocity - self._command - self._drift) * (POLICY_DT_S / task.drift_time_s)
         self._drift *= steady[:, None]
 
     def _reward(self, motion: Motion) -> Array:
         """Return the reward of the period [robots] and keep the means of its terms."""
-        terms = reward_terms(motion, self.difficulty)
+        terms = reward_terms(self.robot, self.task, motion, self.difficulty)
         follow_xy, follow_wz = tracking(motion)
         shown = terms | {"follow_xy": follow_xy, "follow_wz": follow_wz}
         self.means = {name: float(np.nanmean(value)) for name, value in shown.items()}
@@ -199,7 +199,7 @@ class Environment:
         qpos = self._robots.qpos
         up = 1.0 - 2.0 * (qpos[:, 4] ** 2 + qpos[:, 5] ** 2)
         finite = np.isfinite(qpos).all(axis=1) & np.isfinite(self._robots.qvel).all(axis=1)
-        return np.asarray((up < 0.5) | (qpos[:, 2] < 0.18) | ~finite)
+        return np.asarray((up < 0.5) | (qpos[:, 2] < self.robot.fallen_height_m) | ~finite)
 
     def _observations(self) -> tuple[Array, Array]:
         """Return what the policy sees (noisy) and what the critic sees (exact, with extras)."""
@@ -209,7 +209,7 @@ class Environment:
             robots.gravity_unit,
             robots.qvel[:, 3:6],
             self._command,
-            robots.qpos[:, 7:],
+            robots.qpos[:, 7:] - self.robot.body.standing_rad,
             robots.qvel[:, 6:],
             self._actions[0],
         )
@@ -229,9 +229,9 @@ class Environment:
 
     def _disturb(self) -> None:
         """Give the commands and kicks that are due."""
-        phase = self._age % COMMAND_TICKS
+        phase = self._age % self.task.command_ticks
         self._command_anew(np.flatnonzero(phase == 0))
-        due = np.flatnonzero(phase == KICK_PHASE_TICKS)
+        due = np.flatnonzero(phase == self.task.kick_phase_ticks)
         self._robots.qvel[due, :6] += self._draws.kicks(len(due), self.difficulty)
 
     def _command_anew(self, rows: Rows) -> None:
@@ -249,7 +249,7 @@ class Environment:
         self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0
         self._command_anew(rows)
         self._command[rows[handed]] = 0.0
-        self._age[rows[handed]] = COMMAND_TICKS - HANDED_OVER_TICKS
+        self._age[rows[handed]] = self.task.command_ticks - self.task.handed_over.ticks
 
     def _quat_xyzw(self) -> Array:
         return np.roll(self._robots.qpos[:, 3:7], -1, axis=1)

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from robot_sim.drives import position_command
-from robot_sim.figures import LITE3, Array
+from robot_sim.figures import Array
 from robot_sim.ground import PERIOD_M
 from robot_sim.model import build_model
 from robot_sim.world import World
-from tools.train_lite3.physics import (
+from tools.train_walk.definition import LEGS, load_trained_robot
+from tools.train_walk.physics import (
     DECIMATION,
-    KD,
-    KP,
     POLICY_DT_S,
     Dynamics,
     Robots,
@@ -25,6 +24,8 @@ from tools.train_lite3.physics import (
 
 COUNT = 4
 DOWN = np.array([0.0, 0.0, -1.0])
+ROBOT = load_trained_robot("lite3")
+LITE3 = ROBOT.body
 
 
 def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
@@ -42,7 +43,7 @@ def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
 
 
 def make(*, rough: int = 0, step_m: float = 0.0, count: int = COUNT, **changed: Array) -> Robots:
-    robots = Robots(count, rough=rough, terrains=2, threads=2)
+    robots = Robots(ROBOT, count, rough=rough, terrains=2, threads=2)
     robots.randomise(dynamics(count, **changed), step_m=step_m, seed=1)
     stand(robots)
     return robots
@@ -59,14 +60,17 @@ def hold(robots: Robots, periods: int) -> None:
         robots.step(np.tile(LITE3.standing_rad, (robots.count, DECIMATION, 1)))
 
 
-def test_the_training_model_is_robot_sims_robot() -> None:
-    ours, theirs = training_model(), build_model()
-    assert [ours.joint(i + 1).name for i in range(ours.nu)] == list(LITE3.joint_names)
-    assert [ours.actuator(i).name for i in range(ours.nu)] == list(LITE3.joint_names)
+@pytest.mark.parametrize("name", ["lite3", "go2"])
+def test_the_training_model_is_robot_sims_robot(name: str) -> None:
+    robot = load_trained_robot(name)
+    ours, theirs = training_model(robot), build_model(robot.body)
+    assert [ours.joint(i + 1).name for i in range(ours.nu)] == list(robot.body.joint_names)
+    assert [ours.actuator(i).name for i in range(ours.nu)] == list(robot.body.joint_names)
     np.testing.assert_array_equal(ours.body_mass, theirs.body_mass)
     np.testing.assert_array_equal(ours.body_inertia, theirs.body_inertia)
     np.testing.assert_array_equal(ours.body_pos, theirs.body_pos)
     np.testing.assert_array_equal(ours.jnt_range, theirs.jnt_range)
+    np.testing.assert_array_equal(ours.dof_armature, theirs.dof_armature)
     assert ours.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
 
 
@@ -76,7 +80,7 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
     stand(robots, height_m=float(world.sense().pos_world[2]))
     target = LITE3.standing_rad + 0.1
     for _ in range(10):
-        world.apply(position_command(target, stiffness=KP, damping=KD))
+        world.apply(position_command(target, stiffness=ROBOT.stiffness, damping=ROBOT.damping))
         world.step(round(POLICY_DT_S * 1e9))
         robots.step(np.tile(target, (COUNT, DECIMATION, 1)))
     sensed = world.sense()
@@ -86,7 +90,7 @@ def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
 
 def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
     together = make(rough=2, step_m=0.03)
-    alone = Robots(COUNT, rough=2, terrains=2, threads=1)
+    alone = Robots(ROBOT, COUNT, rough=2, terrains=2, threads=1)
     alone.randomise(dynamics(), step_m=0.03, seed=1)
     stand(alone)
     for robots in (together, alone):
@@ -102,7 +106,7 @@ def test_standing_feet_carry_the_robot() -> None:
     weight_n = robots.foot_force_n.mean(axis=1).sum(axis=1)
     expected_n = 9.81 * float(build_model().body_mass.sum())
     np.testing.assert_allclose(weight_n, expected_n, rtol=0.25)
-    assert robots.foot_force_n.shape == (COUNT, DECIMATION, len(LITE3.foot_names))
+    assert robots.foot_force_n.shape == (COUNT, DECIMATION, LEGS)
 
 
 def test_feet_are_where_the_model_has_them() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import tempfile
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from model_tools.make.checkpoints.network_config import ExportConfig
 from model_tools.make.complete import Completion
 from model_tools.make.complete import make_bundle as make_whole
 from model_tools.make.unrecorded import simulated_walks
+from model_tools.simulation.robot import SimulatedRobot
 from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.bundle.verified import sha256_of
-from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
-from tools.train_lite3.ppo import HIDDEN, Agent
+from tools.train_walk.definition import TrainedRobot
+from tools.train_walk.layout import ACTION_SIZE, OBS_SIZE
+from tools.train_walk.ppo import HIDDEN, Agent
 
-CONTRACT = Path(__file__).parents[2] / "config" / "bundles" / "lite3_walk" / CONTRACT_FILE
+BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
 CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
 """What a training's folder holds at the end."""
 _NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
@@ -58,10 +61,11 @@ def export(run: Path) -> None:
     )
 
 
-def make_bundle(run: Path, *, source: str) -> JointBundle:
+def make_bundle(robot: TrainedRobot, run: Path, *, source: str) -> JointBundle:
     """Make the folder `bundle` in a training's folder, from its `policy.onnx` and `agent.pt`.
 
     Args:
+        robot: What was trained.
         run: Folder of the training.
         source: How the policy came about, for its provenance.
 
@@ -76,7 +80,7 @@ def make_bundle(run: Path, *, source: str) -> JointBundle:
         "exporter": f"torch {torch.__version__}, opset {OPSET}",
         "date": datetime.date.today().isoformat(),
     }
-    text = CONTRACT.read_text(encoding="utf-8")
+    text = (BUNDLES / robot.bundle / CONTRACT_FILE).read_text(encoding="utf-8")
     for name in ("nominal", "reports", "model.golden"):
         text = remove_section(text, name)
     artifact = {
@@ -93,4 +97,5 @@ def make_bundle(run: Path, *, source: str) -> JointBundle:
         contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
         contract.mkdir()
         (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=simulated_walks))
+        walks = functools.partial(simulated_walks, robot=SimulatedRobot(figures=robot.figures))
+        return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=walks))

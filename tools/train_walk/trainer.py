@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from tools.train_lite3.environment import Environment, Step
-from tools.train_lite3.physics import POLICY_DT_S
-from tools.train_lite3.ppo import GAMMA, Agent, Batch, Learner, advantages, to_tensor
+from tools.train_walk.environment import Environment, Step
+from tools.train_walk.physics import POLICY_DT_S
+from tools.train_walk.ppo import GAMMA, Agent, Batch, Learner, advantages, to_tensor
 
 TICKS = 24
 RANDOMISE_EVERY = 50

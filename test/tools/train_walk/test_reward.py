@@ -9,14 +9,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from robot_sim.figures import LITE3, Array
-from tools.train_lite3.reward import (
-    HEIGHT_TARGET_M,
-    Motion,
-    mean_square_torque,
-    reward_terms,
-    tracking,
-)
+from robot_sim.figures import Array
+from tools.train_walk.definition import TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.reward import Motion, mean_square_torque, reward_terms, tracking
+
+ROBOT, TASK = load_trained_robot("lite3"), load_task("walk")
+LITE3 = ROBOT.body
 
 FORWARD = np.array([[0.5, 0.0, 0.0]])
 STOP = np.zeros((1, 3))
@@ -35,7 +33,7 @@ def motion(command: Array = FORWARD, **changed: Array) -> Motion:
         "lin_vel_z": np.zeros(1),
         "ang_vel_xy": np.zeros((1, 2)),
         "floor_normal_xy": np.zeros((1, 2)),
-        "height_m": np.full(1, HEIGHT_TARGET_M),
+        "height_m": np.full(1, ROBOT.walking_height_m),
         "joint_pos": LITE3.standing_rad[None],
         "joint_vel": zeros,
         "joint_vel_before": zeros,
@@ -53,8 +51,8 @@ def motion(command: Array = FORWARD, **changed: Array) -> Motion:
     return Motion(**values | changed)
 
 
-def reward(of: Motion, difficulty: float = 1.0) -> float:
-    return float(np.sum([term[0] for term in reward_terms(of, difficulty).values()]))
+def reward(of: Motion, robot: TrainedRobot = ROBOT) -> float:
+    return float(np.sum([term[0] for term in reward_terms(robot, TASK, of, 1.0).values()]))
 
 
 CHANGES_FOR_THE_WORSE = {
@@ -66,7 +64,7 @@ CHANGES_FOR_THE_WORSE = {
     "bobbing": {"lin_vel_z": np.array([0.2])},
     "rocking": {"ang_vel_xy": np.array([[1.0, 0.0]])},
     "tilted": {"floor_normal_xy": np.array([[0.1, 0.0]])},
-    "crouching": {"height_m": np.array([HEIGHT_TARGET_M - 0.1])},
+    "crouching": {"height_m": np.array([ROBOT.walking_height_m - 0.1])},
     "straining": {"torque_squared": np.full((1, 12), 100.0)},
     "jerking its joints": {"joint_vel": np.full((1, 12), 5.0)},
     "jerking its commands": {"action": np.full((1, 12), 1.0)},
@@ -115,7 +113,8 @@ def test_stepping_on_the_spot_is_worth_something_only_when_a_walk_is_asked_for()
     assert reward(stopped[0]) < reward(stopped[1])
 
 
-def test_left_is_worth_what_right_is() -> None:
+@pytest.mark.parametrize("robot", ["lite3", "go2"])
+def test_left_is_worth_what_right_is(robot: str) -> None:
     random = np.random.default_rng(0)
     one = motion(
         **{
@@ -149,7 +148,8 @@ def test_left_is_worth_what_right_is() -> None:
         **{name: getattr(one, name)[:, LEFT_RIGHT] * JOINT_SIGN for name in joints},
         torque_squared=one.torque_squared[:, LEFT_RIGHT],
     )
-    assert reward(other) == pytest.approx(reward(one))
+    trained = load_trained_robot(robot)
+    assert reward(other, trained) == pytest.approx(reward(one, trained))
 
 
 def test_tracking_is_one_at_the_command_and_falls_on_both_sides() -> None:
@@ -163,7 +163,7 @@ def test_tracking_is_one_at_the_command_and_falls_on_both_sides() -> None:
 
 def test_torques_are_those_of_the_drives_with_their_limit() -> None:
     at_rest = np.zeros((1, 4, 12))
-    np.testing.assert_allclose(mean_square_torque(at_rest + 0.1, at_rest, at_rest), 9.0)
-    np.testing.assert_allclose(mean_square_torque(at_rest, at_rest, at_rest + 2.0), 4.0)
-    far = mean_square_torque(at_rest + 9.0, at_rest, at_rest)
+    np.testing.assert_allclose(mean_square_torque(ROBOT, at_rest + 0.1, at_rest, at_rest), 9.0)
+    np.testing.assert_allclose(mean_square_torque(ROBOT, at_rest, at_rest, at_rest + 2.0), 4.0)
+    far = mean_square_torque(ROBOT, at_rest + 9.0, at_rest, at_rest)
     np.testing.assert_allclose(np.sqrt(far), np.tile([24.0, 24.0, 36.0], (1, 4)))

@@ -1,17 +1,19 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the policy takes and gives, as the contract of `lite3_walk` orders and scales it."""
+"""What the policy takes and gives, as the contract of its bundle orders and scales it."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from robot_sim.figures import LITE3, Array
+from robot_sim.figures import Array
 from robot_sim.rotation import rotate_inverse
+from tools.train_walk.definition import LEG_JOINTS, LEGS
 
-ACTION_SCALE_RAD: Array = np.tile([0.125, 0.25, 0.25], len(LITE3.legs))
 ANG_VEL_SCALE, JOINT_VEL_SCALE = 0.25, 0.05
-ACTION_SIZE, OBS_SIZE = len(LITE3.joint_names), 9 + 3 * len(LITE3.joint_names)
+ACTION_SIZE = LEGS * LEG_JOINTS
+OBS_SIZE = 9 + 3 * ACTION_SIZE
+CRITIC_SIZE = OBS_SIZE + 16
 
 
 def observe(
@@ -19,16 +21,16 @@ def observe(
     gravity_unit: Array,
     ang_vel_body: Array,
     command: Array,
-    joint_pos: Array,
+    joint_pos_rel: Array,
     joint_vel: Array,
     last_action: Array,
 ) -> Array:
-    """Return the policy's inputs [robots, 45]."""
+    """Return the policy's inputs [robots, 45]; `joint_pos_rel` is relative to the default pose."""
     parts = [
         ang_vel_body * ANG_VEL_SCALE,
         rotate_inverse(quat_xyzw, gravity_unit),
         command,
-        joint_pos - LITE3.standing_rad,
+        joint_pos_rel,
         joint_vel * JOINT_VEL_SCALE,
         last_action,
     ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the training rewards, term by term, per second. Arrays have a row per robot."""
+"""What the training rewards, term by term. Arrays have a row per robot; the task has the weights."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from robot_sim.figures import LITE3, Array
-from tools.train_lite3.physics import KD, KP, POLICY_DT_S
+from robot_sim.figures import Array
+from tools.train_walk.definition import LEG_JOINTS, Task, TrainedRobot, at
+from tools.train_walk.physics import POLICY_DT_S
 
-HEIGHT_TARGET_M, SWING_TARGET_M = 0.32, 0.085
-LONGEST_SWING_S = 0.4
 # A guard would clip targets beyond the joint's range, and a policy shall not need to be clipped.
 _MARGIN_RAD = 0.05
-_RANGES = [(joint.lower + _MARGIN_RAD, joint.upper - _MARGIN_RAD) for joint in LITE3.joints]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -66,12 +64,13 @@ class Motion:
     foot_speed: Array
 
 
-def mean_square_torque(targets: Array, joint_pos: Array, joint_vel: Array) -> Array:
+def mean_square_torque(
+    robot: TrainedRobot, targets: Array, joint_pos: Array, joint_vel: Array
+) -> Array:
     """Return mean squares [robots, 12] of the torques at each physics step, [robots, steps, 12]."""
-    torque = KP * (targets - joint_pos) - KD * joint_vel
-    return np.asarray(
-        np.mean(np.clip(torque, -LITE3.effort_limit_nm, LITE3.effort_limit_nm) ** 2, axis=1)
-    )
+    torque = robot.stiffness * (targets - joint_pos) - robot.damping * joint_vel
+    limit_nm = robot.body.effort_limit_nm
+    return np.asarray(np.mean(np.clip(torque, -limit_nm, limit_nm) ** 2, axis=1))
 
 
 def tracking(motion: Motion) -> tuple[Array, Array]:
@@ -86,34 +85,42 @@ def _nearness(squared: Array) -> Array:
     return np.asarray((2.0 * np.exp(-squared / 0.25) + np.exp(-squared / 0.04)) / 3.0)
 
 
-def reward_terms(motion: Motion, difficulty: float) -> dict[str, Array]:
-    """Return all terms [robots], weighted; their sum is the reward per second.
-
-    Penalties that a beginner cannot avoid grow with `difficulty` (0 to 1).
-    """
+def reward_terms(
+    robot: TrainedRobot, task: Task, motion: Motion, difficulty: float
+) -> dict[str, Array]:
+    """Return all terms [robots], weighted; their sum is the reward per second."""
     moving = (np.abs(motion.command).max(axis=1) > 0.0).astype(float)
-    return (
-        _following(motion, difficulty)
-        | _smoothness(motion, difficulty)
-        | _gait(motion, moving, difficulty)
-        | {"pose": -0.1 * difficulty * np.abs(motion.joint_pos - LITE3.standing_rad).sum(axis=1)}
-        | {"stand": -(1.0 - moving) * min(1.0, 0.2 + 2.0 * difficulty) * _unrest(motion)}
+    terms = (
+        _following(robot, motion)
+        | _smoothness(robot, motion)
+        | _gait(robot, task, motion, moving)
+        | {"pose": _from_pose(robot, motion).sum(axis=1)}
     )
+    weighted = {
+        name: at(getattr(task.rewards, name), difficulty) * term for name, term in terms.items()
+    }
+    calm = max(-1.0, at(task.rewards.stand, difficulty))
+    return weighted | {"stand": calm * (1.0 - moving) * _unrest(robot, motion)}
 
 
-def _following(motion: Motion, difficulty: float) -> dict[str, Array]:
-    """Follow the command, in the mean too; torso level and at its height."""
+def _from_pose(robot: TrainedRobot, motion: Motion) -> Array:
+    """Return how far each joint is from the default pose [robots, 12], rad."""
+    return np.abs(motion.joint_pos - robot.body.standing_rad)
+
+
+def _following(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
+    """Follow the command, in the mean too; base level and at its height."""
     follow_xy, follow_wz = tracking(motion)
     drift = motion.drift**2
     aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
     return {
-        "track_xy": 1.5 * follow_xy,
-        "track_wz": (0.75 + 0.75 * difficulty) * follow_wz,
-        "drift": 1.2 * difficulty * (aim - 2.0),
-        "lin_z": -2.0 * motion.lin_vel_z**2,
-        "ang_xy": -0.1 * (motion.ang_vel_xy**2).sum(axis=1),
-        "tilt": -(5.0 + 25.0 * difficulty) * (motion.floor_normal_xy**2).sum(axis=1),
-        "height": -15.0 * (motion.height_m - HEIGHT_TARGET_M) ** 2,
+        "track_xy": follow_xy,
+        "track_wz": follow_wz,
+        "drift": aim - 2.0,
+        "lin_z": motion.lin_vel_z**2,
+        "ang_xy": (motion.ang_vel_xy**2).sum(axis=1),
+        "tilt": (motion.floor_normal_xy**2).sum(axis=1),
+        "height": (motion.height_m - robot.walking_height_m) ** 2,
     }
 
 
@@ -122,49 +129,49 @@ def _accuracy(squared: Array) -> Array:
     return np.asarray((np.exp(-squared / 0.01) + np.exp(-squared / 0.0025)) / 2.0)
 
 
-def _smoothness(motion: Motion, difficulty: float) -> dict[str, Array]:
+def _smoothness(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
     """Spare the drives."""
     change = motion.action - motion.action_before
     bend = change - (motion.action_before - motion.action_two_before)
     acceleration = (motion.joint_vel - motion.joint_vel_before) / POLICY_DT_S
     return {
-        "torque": -2e-4 * motion.torque_squared.sum(axis=1),
-        "joint_acc": -2.5e-7 * (acceleration**2).sum(axis=1),
-        "action_rate": -(0.005 + 0.045 * difficulty) * (change**2).sum(axis=1),
-        "range": -5.0 * difficulty * _beyond_range(motion.target).sum(axis=1),
-        "action_bend": -0.02 * difficulty * (bend**2).sum(axis=1),
+        "torque": motion.torque_squared.sum(axis=1),
+        "joint_acc": (acceleration**2).sum(axis=1),
+        "action_rate": (change**2).sum(axis=1),
+        "range": _beyond_range(robot, motion.target).sum(axis=1),
+        "action_bend": (bend**2).sum(axis=1),
     }
 
 
-def _beyond_range(target: Array) -> Array:
+def _beyond_range(robot: TrainedRobot, target: Array) -> Array:
     """Return how far targets [robots, 12] are beyond where the joints may go, rad."""
-    lower, upper = (np.tile(limit, len(LITE3.legs)) for limit in zip(*_RANGES, strict=True))
-    return np.asarray(np.maximum(lower - target, 0.0) + np.maximum(target - upper, 0.0))
+    lower, upper = robot.body.range_rad.T
+    below, above = lower + _MARGIN_RAD - target, target - (upper - _MARGIN_RAD)
+    return np.asarray(np.maximum(below, 0.0) + np.maximum(above, 0.0))
 
 
-def _gait(motion: Motion, moving: Array, difficulty: float) -> dict[str, Array]:
+def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dict[str, Array]:
     """Trot with feet that clear the ground, legs below their hips."""
     touch = motion.touch
     pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
-    hips = np.abs(motion.joint_pos - LITE3.standing_rad)[:, 0::3]
-    clearance = (motion.foot_height_m - SWING_TARGET_M) ** 2 * motion.foot_speed
+    hips = _from_pose(robot, motion)[:, 0::LEG_JOINTS]
+    clearance = (motion.foot_height_m - robot.swing_height_m) ** 2 * motion.foot_speed
+    hanging = (motion.air_s > task.longest_swing_s) & ~touch
     return {
-        "air_time": 5.0
-        * moving
-        * (motion.landed * (np.minimum(motion.air_s, 0.3) - 0.1)).sum(axis=1),
-        "swing": -10.0 * moving * clearance.sum(axis=1),
-        "slip": -0.05 * (touch * motion.foot_speed**2).sum(axis=1),
-        "trot": (1.0 - 0.5 * difficulty) * moving * pairs,
-        "hop": -1.0 * moving * ((motion.air_s > LONGEST_SWING_S) & ~touch).sum(axis=1),
-        "hip": -0.2 * hips.sum(axis=1),
+        "air_time": moving * (motion.landed * (np.minimum(motion.air_s, 0.3) - 0.1)).sum(axis=1),
+        "swing": moving * clearance.sum(axis=1),
+        "slip": (touch * motion.foot_speed**2).sum(axis=1),
+        "trot": moving * pairs,
+        "hop": moving * hanging.sum(axis=1),
+        "hip": hips.sum(axis=1),
     }
 
 
-def _unrest(motion: Motion) -> Array:
+def _unrest(robot: TrainedRobot, motion: Motion) -> Array:
     """Return how far from standing still in the default pose each robot is."""
     change = motion.action - motion.action_before
     return np.asarray(
-        0.4 * np.abs(motion.joint_pos - LITE3.standing_rad).sum(axis=1)
+        0.4 * _from_pose(robot, motion).sum(axis=1)
         + 1.0 * (~motion.touch).sum(axis=1)
         + 0.15 * (change**2).sum(axis=1)
         + 0.005 * np.minimum((motion.joint_vel**2).sum(axis=1), 400.0)

@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
-from tools.train_lite3.environment import CRITIC_SIZE
-from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
+from tools.train_walk.layout import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE
 
 HIDDEN = (256, 128, 64)
 GAMMA, LAMBDA, CLIP, MAX_GRAD_NORM = 0.99, 0.95, 0.2, 1.0
