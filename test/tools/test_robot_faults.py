@@ -13,14 +13,17 @@ import pytest
 from robot_sim.faults import TARGETS
 from robot_sim.host_faults import HostFault
 from robot_sim.lite3_host import Lite3Fault
-from tools.robot_faults import lite3
+from robot_sim.unitree_host import UnitreeFault
+from tools.robot_faults import go2, lite3
 from tools.robot_faults.__main__ import main
 from tools.robot_faults.table import page, verdict
 from tools.robot_faults.trial import Ending
 
 pytestmark = pytest.mark.ros
 
-ROBOTS = {"lite3": (lite3, Lite3Fault)}
+ROBOTS = {"lite3": (lite3, Lite3Fault), "go2": (go2, UnitreeFault)}
+# `mode_machine` is in the messages of a G1, and to turn a robot is no fault.
+UNTRIED = {"machine", "turned"}
 
 
 @pytest.fixture(params=ROBOTS)
@@ -64,7 +67,7 @@ def test_every_kind_of_fault_of_a_host_is_tried(robot: tuple[Any, Any]) -> None:
         for start in module.bad_starts()
         for text in start.emulator.get("faults", ())
     }
-    assert tried >= faults.targets.keys() - TARGETS.keys()
+    assert tried >= faults.targets.keys() - TARGETS.keys() - UNTRIED
 
 
 def test_names_are_unique_and_have_a_place_on_the_page(robot: tuple[Any, Any]) -> None:

@@ -26,11 +26,11 @@ from pathlib import Path
 from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
-from tools.robot_faults import lite3
+from tools.robot_faults import go2, lite3
 from tools.robot_faults.table import page, verdict
 from tools.robot_faults.trial import Ending, failed, try_bad_start, try_case
 
-ROBOTS = {"lite3": (lite3, lite3.Lite3Stack)}
+ROBOTS = {"lite3": (lite3, lite3.Lite3Stack), "go2": (go2, go2.Go2Stack)}
 """Module of each robot, with its cases and the head of its page, and its processes."""
 _log = logging.getLogger("robot_faults")
 _ATTEMPTS = 3

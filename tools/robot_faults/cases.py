@@ -35,12 +35,15 @@ class Case:
         what: For the table.
         act: Lets it go wrong; returns when, ns on the system's clock.
         walks_on: Whether the robot shall go on walking; else it shall be damped.
+        taken_over: Whether another controller has the robot then, so that only the driver's giving
+            up is wanted.
     """
 
     group: str
     what: str
     act: Act
     walks_on: bool = False
+    taken_over: bool = False
 
 
 def _nothing() -> AbstractContextManager[Mapping[str, Any]]:
@@ -177,10 +180,15 @@ def of_people() -> list[Case]:
     ]
 
 
-def planned(group: str, *faults: str, walks_on: bool = False) -> Case:
+def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool = False) -> Case:
     """Return the case of faults of the emulator, as its table names them."""
-    what = ", ".join(f"`{text}`" for text in faults)
-    return Case(group=group, what=what, act=lambda robot: robot.fail(*faults), walks_on=walks_on)
+    return Case(
+        group=group,
+        what=", ".join(f"`{text}`" for text in faults),
+        act=lambda robot: robot.fail(*faults),
+        walks_on=walks_on,
+        taken_over=taken_over,
+    )
 
 
 def _group(robot: Stack, name: str, number: signal.Signals) -> int:

@@ -255,12 +255,16 @@ class Stack:
         return now_ns
 
     def link_pid(self) -> int:
-        """Return the number of the driver's process that owns the socket."""
-        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
-        (child,) = (
-            int(word) for thread in threads for word in (thread / "children").read_text().split()
-        )
+        """Return the number of the driver's process that talks to the robot."""
+        (child,) = self._children()
         return child
+
+    def _children(self) -> list[int]:
+        """Return the numbers of the driver's own processes."""
+        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
+        return [
+            int(word) for thread in threads for word in (thread / "children").read_text().split()
+        ]
 
     def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
         return self._nodes.start(command, parameters, self._log(command))

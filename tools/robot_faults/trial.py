@@ -62,7 +62,9 @@ def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
         )
         said = _said(robot, began_ns)
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
-    wanted = walks if case.walks_on else damped_ns is not None and not again
+        given_up = robot.phase != "FOLLOWING" and robot.operator.mode != "RUN"
+    damped = damped_ns is not None and not again
+    wanted = walks if case.walks_on else given_up if case.taken_over else damped
     first = ["moved again"] if again else ["walks on"] if walks else []
     return Ending(
         group=case.group,
@@ -154,6 +156,8 @@ _HOST_EVENTS = {
     "stopped": "switched off",
     "started": "switched on",
     "control_refused": "refused another",
+    "mode_returned": "its own controller came back",
+    "mode_selected": "its own controller selected",
 }
 
 

@@ -3,7 +3,6 @@
 """The emulated Unitree on real DDS, as a driver of another make meets it."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -220,7 +219,7 @@ def _replace(file: Path, text: str) -> None:
     """Write a file at once."""
     new = file.with_suffix(".new")
     new.write_text(text, "utf-8")
-    os.replace(new, file)
+    new.replace(file)
 
 
 def _fields(name: str, message: Any) -> dict[str, Any]:
