@@ -118,6 +118,15 @@ _Vector = make_idl_struct(
 _Twist = make_idl_struct(
     "Twist", "geometry_msgs::msg::dds_::Twist_", {"linear": _Vector, "angular": _Vector}
 )
+# Of a JointCommand only the mode is read, which lies behind three times of 8 bytes.
+_JointCommand = make_idl_struct(
+    "JointCommand",
+    "policy_msgs::msg::dds_::JointCommand_",
+    {"begin": types.array[types.uint64, 3], "mode": types.uint8},
+    dataclassify=False,
+    bases=(_Bytes,),
+)
+_MODE_BYTE = 4 + 24
 
 
 def read_request(sample: Any) -> ApiRequest:
@@ -183,6 +192,8 @@ class RobotTopics:
             self._responses[service] = DataWriter(self._robot, answered, qos=_EVERY_ONE)
         velocities = self._topic("rt/cmd_vel", _Twist)
         self._velocities = DataReader(self._robot, velocities, qos=_LOSSY)
+        targets = self._topic("rt/joint_command", _JointCommand)
+        self._targets = DataReader(self._robot, targets, qos=_LOSSY)
 
     def commands(self) -> list[bytes]:
         """Return the LowCmd messages that have arrived, with their encapsulation."""
@@ -199,13 +210,18 @@ class RobotTopics:
     def velocity(self) -> Array | None:
         """Return the newest velocity that was requested of a policy [3]; None without a new one.
 
-        It is no topic of a robot: `cmd_vel` is recorded beside what the robot does.
+        It is no topic of a robot, as `mode` is not: they are recorded beside what the robot does.
         """
         samples = _taken(self._velocities)
         if not samples:
             return None
         newest = samples[-1]
         return np.array([newest.linear.x, newest.linear.y, newest.angular.z])
+
+    def mode(self) -> float | None:
+        """Return the mode of a policy's newest command; None without a new one."""
+        samples = [one for one in _taken(self._targets) if len(one.data) > _MODE_BYTE]
+        return float(samples[-1].data[_MODE_BYTE]) if samples else None
 
     def send(self, topic: str, data: bytes) -> None:
         """Publish a message as these bytes, with encapsulation."""

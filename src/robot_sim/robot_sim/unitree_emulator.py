@@ -8,7 +8,7 @@ joints until it is released. What changes nothing is counted: the log and the ev
 of each sort, and the log has the counts every 10 s while they grow.
 
 Faults, and buttons of its remote control, are given with --faults, or as the lines of a file, which
-is read again whenever it changes. `cmd_vel` is only recorded.
+is read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
 
 It is found on this computer only, unless --interface names a network. Do not run it in the network
 of a real robot: robot_sim.unitree_dds says why.
@@ -99,6 +99,9 @@ class UnitreeEmulator(Emulator):
             velocity = self._topics.velocity()
             if velocity is not None:
                 self.record.velocity = velocity
+            mode = self._topics.mode()
+            if mode is not None:
+                self.record.mode = mode
         if self._fault_file is not None and steps % _FILE_STEPS == 0:
             self._read_faults(self._fault_file)
         return arrived
