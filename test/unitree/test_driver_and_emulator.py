@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Go2 and the emulated robot, two implementations of DDS: up, damped, given back."""
+"""The driver of a Go2 and the emulated robot, over two implementations of DDS."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def bad_starts() -> list[BadStart]:
         BadStart(
             what="angular velocities in degrees/s, and turned by hand",
             emulator={"angular_velocity_unit": "deg/s"},
-            act=Lite3Stack.turn_by_hand,
+            act=lambda robot: robot.turn_by_hand(),
             says="angular_velocity_unit: deg/s",
         ),
     ]

@@ -98,8 +98,8 @@ class RobotHost:
         self._on, self._started_ns = True, self.world.time_ns
         self._say("started", "")
 
-    def receive(self, *arrived: Any) -> None:
-        """Take what has arrived from the network."""
+    def receive(self, *arrived: Any, **_: Any) -> None:
+        """Take what has arrived from the network; each host says in which form."""
         raise NotImplementedError
 
     def adopt(self, plan: AnyPlan) -> None:
