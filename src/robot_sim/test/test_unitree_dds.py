@@ -131,7 +131,8 @@ class TestProcess:
         damping = low_cmd("go", stand, stiffness=0.0, damping=3.0)
         go2.until(lambda: "damped" in events.read_text(), "damping", each=lambda: go2.send(damping))
         go2.end(process)
-        happened = [json.loads(line)["event"] for line in events.open()]
+        # A request whose answer was lost is made again.
+        happened = list(dict.fromkeys(json.loads(line)["event"] for line in events.open()))
         assert happened == ["standing_down", "mode_released", "following", "damped"]
         walked = Trace.load(trace)
         assert walked.pos_world[:, 2].max() > 0.25
