@@ -59,18 +59,19 @@ _LOSSY = Qos(Policy.Reliability.BestEffort, Policy.History.KeepLast(_AT_ONCE), _
 _EVERY_ONE = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(_AT_ONCE), _FORM)
 
 
-class _Bytes:
-    """Of a message type: what is written and read is its bytes alone."""
+def _as_bytes(kind: Any) -> Any:
+    """Return a type of the binding whose samples are made of bytes, `data`, instead of fields.
 
-    def __init__(self, data: bytes = b"") -> None:
-        self.data = data
+    Its declaration to DDS stays: that is why it has no base with these methods.
+    """
 
-    def serialize(self, *_: Any, **__: Any) -> bytes:
-        return self.data
+    def begin(sample: Any, data: bytes = b"") -> None:
+        sample.data = data
 
-    @classmethod
-    def deserialize(cls, data: bytes, *_: Any, **__: Any) -> _Bytes:
-        return cls(data)
+    kind.__init__ = begin
+    kind.serialize = lambda sample, *_, **__: sample.data
+    kind.deserialize = classmethod(lambda own, data, *_, **__: own(data))
+    return kind
 
 
 def declared_type(name: str, *, as_bytes: bool = False) -> Any:
@@ -78,20 +79,15 @@ def declared_type(name: str, *, as_bytes: bool = False) -> Any:
 
     Args:
         name: Its name in `FIELDS`.
-        as_bytes: Whether samples are made of bytes instead of fields, and have `data` instead.
+        as_bytes: Whether samples are made of bytes, `data`, instead of fields.
     """
     declared: dict[str, Any] = {}
     for field, kind, count in fields_of(name):
         one = _NUMBERS.get(kind) or declared_type(kind)
         declared[field] = types.array[one, count] if count else one
     package, _, short = name.partition(".")
-    return make_idl_struct(
-        f"{short}_",
-        f"unitree_{package}::msg::dds_::{short}_",
-        declared,
-        dataclassify=not as_bytes,
-        bases=(_Bytes,) if as_bytes else (),
-    )
+    made = make_idl_struct(f"{short}_", f"unitree_{package}::msg::dds_::{short}_", declared)
+    return _as_bytes(made) if as_bytes else made
 
 
 def _api_type(name: str, **fields: Any) -> Any:
@@ -119,12 +115,12 @@ _Twist = make_idl_struct(
     "Twist", "geometry_msgs::msg::dds_::Twist_", {"linear": _Vector, "angular": _Vector}
 )
 # Of a JointCommand only the mode is read, which lies behind three times of 8 bytes.
-_JointCommand = make_idl_struct(
-    "JointCommand",
-    "policy_msgs::msg::dds_::JointCommand_",
-    {"begin": types.array[types.uint64, 3], "mode": types.uint8},
-    dataclassify=False,
-    bases=(_Bytes,),
+_JointCommand = _as_bytes(
+    make_idl_struct(
+        "JointCommand",
+        "policy_msgs::msg::dds_::JointCommand_",
+        {"begin": types.array[types.uint64, 3], "mode": types.uint8},
+    )
 )
 _MODE_BYTE = 4 + 24
 
