@@ -15,7 +15,7 @@ from typing import Any
 from std_msgs.msg import Bool
 
 from robot_sim.faults import STREAM_FIELDS
-from tools.lite3_faults.stack import Stack
+from tools.robot_faults.stack import Stack
 
 _STREAMS = ("joint_states", "imu", "contact")
 """What a state message has of the robot."""
