@@ -28,7 +28,8 @@ from robot_sim.faults import TARGETS, WITH_VALUE, Fault, FaultPlan
 
 Direction = Literal["state", "command"]
 T = TypeVar("T")
-StateT, CommandT = TypeVar("StateT"), TypeVar("CommandT")
+StateT = TypeVar("StateT")
+CommandT = TypeVar("CommandT")
 _BOTH = ("state", "command")
 _SHARES = ("loss", "duplicate", "reorder")
 _LATE_NS = 5_000_000
@@ -46,7 +47,7 @@ class HostFault(Fault):
         "deaf": ("command",),
         "restart": ("host",),
     }
-    with_value: ClassVar = (*WITH_VALUE, *_SHARES, "delay")
+    with_value: ClassVar[tuple[str, ...]] = (*WITH_VALUE, *_SHARES, "delay")
 
     def __post_init__(self) -> None:
         """Check kind, target and value.

@@ -139,8 +139,10 @@ class UnitreeModel:
 
 _LEGS = ("FR", "FL", "RR", "RL")
 _LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
-_ARM = ("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow")
-_ARM += ("wrist_roll", "wrist_pitch", "wrist_yaw")
+_ARM = (
+    *("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow"),
+    *("wrist_roll", "wrist_pitch", "wrist_yaw"),
+)
 MODELS = {
     "go2": UnitreeModel(
         family="go",
@@ -185,7 +187,7 @@ class UnitreeHost(RobotHost):
         pose: Pose = "standing",
         mode: str = "ai",
         watchdog_s: float = 0.0,
-        faults: "Iterable[UnitreeFault]" = (),
+        faults: Iterable["UnitreeFault"] = (),
         on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Put a robot on the floor; its own controller holds it in its pose.

@@ -28,8 +28,10 @@ HEADER = bytes([0, 1, 0, 0])
 """What is in front of each message on the wire: CDR of version 1, little-endian."""
 HEAD, LEVEL_FLAG = (0xFE, 0xEF), 0xFF
 """How a LowCmd and a LowState of `go` begin."""
-BUTTONS = ("R1", "L1", "start", "select", "R2", "L2", "F1", "F2", "A", "B", "X", "Y")
-BUTTONS += ("up", "right", "down", "left")
+BUTTONS: tuple[str, ...] = (
+    *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
+    *("A", "B", "X", "Y", "up", "right", "down", "left"),
+)
 """Of the remote control, by their bits."""
 STICKS = {"lx": 4, "rx": 8, "ry": 12, "ly": 20}
 """Of the remote control: places in its 40 bytes, float32 from -1 to 1."""
@@ -157,7 +159,9 @@ def remote_bytes(pressed: frozenset[str] | set[str], sticks: dict[str, float]) -
 @cache
 def _places(name: str) -> tuple[npt.NDArray[np.intp], int]:
     """Return where each byte of a field is on the wire and in memory [2, bytes], and the size."""
-    wire, memory, at = [], [], 0
+    wire: list[int] = []
+    memory: list[int] = []
+    at = 0
     for place, size in _numbers(record_type(name), 0):
         at += -at % size
         wire += range(at, at + size)
