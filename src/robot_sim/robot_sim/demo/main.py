@@ -9,13 +9,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_sim.demo.performance import PLAN_S, TRACE, perform
+from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
 from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.figures import load_robot
 
-BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
+BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk", "go2_emulator": "go2_walk"}
 """The policies that come with the suite."""
 _log = logging.getLogger("robot_sim_demo")
 
@@ -32,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(given: argparse.Namespace) -> str | None:
-    robot = load_robot(given.robot)
+    robot = load_robot(EMULATED.get(given.robot, (given.robot,))[0])
     trace, reported = perform(
         given.output,
         robot=given.robot,
@@ -57,7 +57,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--robot",
         default="lite3",
-        help="which robot: lite3, go2, g1, or a folder of figures (default: %(default)s)",
+        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of figures "
+        "(default: %(default)s)",
     )
     add(
         "--bundle",
@@ -85,6 +86,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="write no plots and no video; the video takes longer than the walk",
     )
     given = parser.parse_args(args)
+    if given.lockstep and given.robot in EMULATED:
+        parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
     if given.bundle is None:
         if given.robot not in BUNDLES:
             parser.error(

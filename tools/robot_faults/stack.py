@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An emulated motion host, the driver, a policy and an operator: real processes, in real time."""
+"""An emulated robot, its driver, a policy and an operator: real processes, in real time."""
 
 from __future__ import annotations
 
@@ -13,25 +13,21 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from socket import SOCK_DGRAM, socket
 from types import TracebackType
-from typing import Any
+from typing import Any, ClassVar
 
 from policy_msgs.msg import RobotStatus
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_srvs.srv import Trigger
 
 from robot_operator.nodes.client import Operator
 from robot_operator.nodes.words import STATES
 from robot_operator.requests import OperatorError
-from robot_sim.demo.processes import NodeProcess, Processes
+from robot_sim.demo.processes import NodeProcess, OwnProcess, Processes
 from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.trace import Trace
 
-HERE = "127.0.0.1"
 TURN_S = 20.0
 _ANSWER_S = 30.0
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -40,7 +36,7 @@ _LEAD_S = 0.3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened to the emulated host, `robot_sim.lite3_host.Event`.
+    """Something that happened to the emulated host, `robot_sim.robot_host.HostEvent`.
 
     Attributes:
         time_s: On the emulated robot's clock.
@@ -55,7 +51,7 @@ class Event:
 
 
 class Stack:
-    """All processes of a robot. Use it in a `with` block.
+    """All processes of a robot. Use it in a `with` block. A subclass knows the robot.
 
     Attributes:
         emulator, driver, policy: The processes.
@@ -63,13 +59,18 @@ class Stack:
         driver_status: The newest of the driver; None before the first.
     """
 
+    driver_command: ClassVar[str]
+    """Name of the driver's command and node."""
+    bundle: ClassVar[str]
+    """The policy."""
+    emulator: OwnProcess
+
     def __init__(
         self,
         folder: Path,
         *,
         emulator: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
-        bundle: str = "lite3_walk",
     ) -> None:
         """Start everything; nothing moves yet.
 
@@ -77,41 +78,40 @@ class Stack:
             folder: For logs, the trace and the events.
             emulator: Parameters beside those that let driver and emulator find each other.
             driver: The same.
-            bundle: The policy.
         """
         self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
-        self._folder, self._bundle, self._started = folder, bundle, itertools.count()
-        host_port, state_port = _free_ports()
-        self._driver_parameters = {
-            "host_address": HERE,
-            "interface_address": HERE,
-            "host_port": host_port,
-            "state_port": state_port,
-            "angular_velocity_checked": True,
-            "status_rate_hz": 20.0,
-            **(driver or {}),
-        }
+        self._folder, self._started = folder, itertools.count()
         self.driver_status: RobotStatus | None
         with ExitStack() as opened:
             self._nodes = opened.enter_context(Processes())
-            self.emulator = self._start(
-                "lite3_emulator",
-                {
-                    "host_address": HERE,
-                    "host_port": host_port,
-                    "state_address": HERE,
-                    "state_port": state_port,
-                    "trace_file": str(self.trace_file),
-                    "event_file": str(self._event_file),
-                    **(emulator or {}),
-                },
-            )
+            files = {"trace_file": str(self.trace_file), "event_file": str(self._event_file)}
+            self._driver_parameters = {
+                "status_rate_hz": 20.0,
+                **self._emulate({**files, **(emulator or {})}),
+                **(driver or {}),
+            }
             self.driver, self.policy = self.start_driver(), self.start_policy()
             self.operator = opened.enter_context(
                 Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check)
             )
             self._listen()
             self._opened = opened.pop_all()
+
+    def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Start the emulator as `emulator`; return the driver's parameters that let it find it."""
+        raise NotImplementedError
+
+    def set_faults(self, *faults: str) -> None:
+        """Replace the planned faults.
+
+        Raises:
+            OperatorError: The emulator refused them.
+        """
+        raise NotImplementedError
+
+    def turn_by_hand(self) -> None:
+        """Turn the robot by 90 degrees as a person does, within 2 s."""
+        raise NotImplementedError
 
     def __enter__(self) -> Stack:
         """Return itself."""
@@ -138,13 +138,13 @@ class Stack:
     def start_driver(self) -> NodeProcess:
         """Start a driver; it is `driver` from now on."""
         self.driver_status = None
-        self.driver = self._start("lite3_driver", self._driver_parameters)
+        self.driver = self._start(self.driver_command, self._driver_parameters)
         return self.driver
 
     def start_policy(self) -> NodeProcess:
         """Start a policy node; it is `policy` from now on."""
         self.policy = self._start(
-            "joint_policy_node", {"bundle": self._bundle, "status_rate_hz": 20.0}
+            "joint_policy_node", {"bundle": self.bundle, "status_rate_hz": 20.0}
         )
         return self.policy
 
@@ -167,10 +167,6 @@ class Stack:
         self.wait_until(future.done, f"the answer to '{service}'")
         answer = future.result()
         return answer.success, answer.message
-
-    def turn_by_hand(self) -> None:
-        """Turn the robot by 90 degrees as a person does, within 2 s."""
-        self.operator.call(self._turn, "turn_by_hand")
 
     def take_control(self) -> None:
         """Wait until there is no reason to refuse it, and take control.
@@ -222,20 +218,6 @@ class Stack:
         self.set_faults(*(starting(fault, now.time_s + _LEAD_S) for fault in faults))
         return now.unix_ns + round(_LEAD_S * NS_PER_S)
 
-    def set_faults(self, *faults: str) -> None:
-        """Replace the planned faults."""
-        value = ParameterValue(
-            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
-        )
-        request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
-        self.wait_until(self._parameters.service_is_ready, "the parameters of the emulator")
-        future = self._parameters.call_async(request)
-        future.add_done_callback(lambda _: self.operator.notify())
-        self.wait_until(future.done, "the new faults")
-        result = future.result().results[0]
-        if not result.successful:
-            raise OperatorError(f"faults: {result.reason}")
-
     def events(self) -> list[Event]:
         """Return what has happened to the emulated host so far."""
         if not self._event_file.is_file():
@@ -273,38 +255,35 @@ class Stack:
         return now_ns
 
     def link_pid(self) -> int:
-        """Return the number of the driver's process that owns the socket."""
-        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
-        (child,) = (
-            int(word) for thread in threads for word in (thread / "children").read_text().split()
-        )
+        """Return the number of the driver's process that talks to the robot."""
+        (child,) = self._children()
         return child
 
+    def _children(self) -> list[int]:
+        """Return the numbers of the driver's own processes."""
+        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
+        return [
+            int(word) for thread in threads for word in (thread / "children").read_text().split()
+        ]
+
     def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
-        log = self._folder / f"{next(self._started)}_{command}.log"
-        return self._nodes.start(command, parameters, log)
+        return self._nodes.start(command, parameters, self._log(command))
+
+    def _log(self, command: str) -> Path:
+        return self._folder / f"{next(self._started)}_{command}.log"
 
     def _listen(self) -> None:
         node = self.operator.node
-        node.create_subscription(RobotStatus, "lite3_driver/status", self._on_status, _LATCHED)
-        self._parameters = node.create_client(SetParameters, "lite3_emulator/set_parameters")
-        self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
+        status = f"{self.driver_command}/status"
+        node.create_subscription(RobotStatus, status, self._on_status, _LATCHED)
         self._clients = {
-            name: node.create_client(Trigger, f"lite3_driver/{name}")
+            name: node.create_client(Trigger, f"{self.driver_command}/{name}")
             for name in ("take_control", "release_control", "damp")
         }
 
     def _on_status(self, message: RobotStatus) -> None:
         self.driver_status = message
         self.operator.notify()
-
-
-def _free_ports() -> tuple[int, int]:
-    """Return two UDP ports that are free now."""
-    with socket(type=SOCK_DGRAM) as one, socket(type=SOCK_DGRAM) as other:
-        one.bind((HERE, 0))
-        other.bind((HERE, 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _look_away() -> None:

@@ -5,34 +5,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from tools.lite3_faults.trial import Ending
-
-TITLES = {
-    "robot": "The robot and its sensors",
-    "network": "The network and the motion host",
-    "processes": "Processes that end or hang",
-    "people": "What people ask for",
-    "start": "Before control is taken",
-}
-_INTRODUCTION = """# What went wrong with an emulated Lite3, on purpose
-
-Made by `python -m tools.lite3_faults`. A robot behind an emulated motion host (`lite3_emulator`)
-walks at 0.5 m/s under `lite3_walk`, through the driver, over UDP and DDS, in real time; then one
-thing goes wrong. *Damped after* is the time from the beginning of the fault to the moment in which
-the emulated host has nothing but damping for its drives; the host's watchdog is 1 s. Bold is what
-did not end as it should. Faults are named as in the emulator's parameter `faults`:
-`python -m pydoc robot_sim.host_faults`, `python -m pydoc robot_sim.faults`.
-
-An emulator is no robot: [lite3.md](lite3.md#what-is-not-verified).
-"""
+from tools.robot_faults.trial import Ending
 
 
-def page(endings: Sequence[Ending]) -> str:
-    """Return all endings in Markdown, a table for each group."""
-    parts = [_INTRODUCTION]
-    for group, title in TITLES.items():
+def page(introduction: str, titles: Mapping[str, str], endings: Sequence[Ending]) -> str:
+    """Return all endings in Markdown.
+
+    Args:
+        introduction: What comes first.
+        titles: Of the table of each group, in this order.
+        endings: One for each row.
+    """
+    parts = [introduction]
+    for group, title in titles.items():
         rows = [ending for ending in endings if ending.group == group]
         if rows:
             parts.append(f"## {title}\n\n{_table(rows, damped=group != 'start')}\n")

@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from socket import SOCK_DGRAM, socket
 
 from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
-from tools.lite3_faults.cases import BadStart, Case
-from tools.lite3_faults.stack import HERE, Stack
+from tools.robot_faults.cases import BadStart, Case
+from tools.robot_faults.stack import Stack
 
 NS_PER_MS = 1_000_000
 WATCH_S, QUIET_S = 5.0, 4.0
@@ -22,6 +21,9 @@ WATCH_S, QUIET_S = 5.0, 4.0
 _READY_S = 4.0
 _EARLY_NS = 20 * NS_PER_MS
 """By how much a planned fault may begin before its time: the robot's clock is the emulator's."""
+
+MakeStack = Callable[..., Stack]
+"""Starts the processes of a robot, with the arguments of `Stack`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,13 +44,13 @@ class Ending:
     as_wanted: bool
 
 
-def try_case(case: Case, folder: Path) -> Ending:
+def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
     """Let a robot walk, let something go wrong, and watch.
 
     Raises:
         OperatorError, SimError: The robot did not even walk.
     """
-    with Stack(folder) as robot:
+    with make(folder) as robot:
         robot.walk()
         began_ns = case.act(robot) - _EARLY_NS
         robot.expect_deaths()
@@ -60,7 +62,9 @@ def try_case(case: Case, folder: Path) -> Ending:
         )
         said = _said(robot, began_ns)
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
-    wanted = walks if case.walks_on else damped_ns is not None and not again
+        given_up = robot.phase != "FOLLOWING" and robot.operator.mode != "RUN"
+    damped = damped_ns is not None and not again
+    wanted = walks if case.walks_on else given_up if case.taken_over else damped
     first = ["moved again"] if again else ["walks on"] if walks else []
     return Ending(
         group=case.group,
@@ -73,22 +77,18 @@ def try_case(case: Case, folder: Path) -> Ending:
     )
 
 
-def try_bad_start(start: BadStart, folder: Path) -> Ending:
+def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
     """Ask for control where something is wrong from the start.
 
     Raises:
         OperatorError, SimError: There is neither a refusal nor an answer.
     """
-    with ExitStack() as opened:
-        taken = opened.enter_context(socket(type=SOCK_DGRAM))
-        taken.bind((HERE, 0))
-        port = {"state_port": taken.getsockname()[1]} if start.occupies_port else {}
-        robot = opened.enter_context(
-            Stack(folder, emulator=start.emulator, driver={**start.driver, **port})
-        )
+    with (
+        start.beside() as parameters,
+        make(folder, emulator=start.emulator, driver={**start.driver, **parameters}) as robot,
+    ):
         robot.expect_deaths()
-        if start.turned:
-            robot.turn_by_hand()
+        start.act(robot)
         success, message = _ask_for_control(robot)
         events = [
             event.event
@@ -156,6 +156,8 @@ _HOST_EVENTS = {
     "stopped": "switched off",
     "started": "switched on",
     "control_refused": "refused another",
+    "mode_returned": "its own controller came back",
+    "mode_selected": "its own controller selected",
 }
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Let everything go wrong for an emulated Lite3 that walks, and write how each ended.
+"""Let everything go wrong for an emulated robot that walks, and write how each ended.
 
-    python -m tools.lite3_faults --output out/lite3_faults --page docs/lite3_faults.md
+    python -m tools.robot_faults --robot lite3 --output out/faults --page docs/lite3_faults.md
 
 Each case has processes of its own and takes about 20 s, all of them half an hour, on a machine
 with nothing else to do: it is real time. Writes `endings.json`, the page, and a folder of
@@ -26,11 +26,13 @@ from pathlib import Path
 from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError
-from tools.lite3_faults.cases import bad_starts, cases
-from tools.lite3_faults.table import page, verdict
-from tools.lite3_faults.trial import Ending, failed, try_bad_start, try_case
+from tools.robot_faults import go2, lite3
+from tools.robot_faults.table import page, verdict
+from tools.robot_faults.trial import Ending, failed, try_bad_start, try_case
 
-_log = logging.getLogger("lite3_faults")
+ROBOTS = {"lite3": (lite3, lite3.Lite3Stack), "go2": (go2, go2.Go2Stack)}
+"""Module of each robot, with its cases and the head of its page, and its processes."""
+_log = logging.getLogger("robot_faults")
 _ATTEMPTS = 3
 """A machine that does something else for a moment is no fault of the robot's."""
 Trial = Callable[[Path], Ending]
@@ -42,11 +44,18 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
-    trials = _trials()
+    robot, stack = ROBOTS[given.robot]
+    trials: dict[Name, Trial] = {
+        **{(case.group, case.what): partial(try_case, stack, case) for case in robot.cases()},
+        **{
+            ("start", start.what): partial(try_bad_start, stack, start)
+            for start in robot.bad_starts()
+        },
+    }
     chosen = {name for name in trials if re.search(given.only, ": ".join(name))}
     if not chosen:
         _log.error(
-            "lite3_faults: --only %s: expected a part of a case's name, found no such case",
+            "robot_faults: --only %s: expected a part of a case's name, found no such case",
             given.only,
         )
         return 2
@@ -71,7 +80,7 @@ def main(args: Sequence[str] | None = None) -> int:
         _write(file, endings.values())
     known = [endings[name] for name in trials if name in endings]
     if given.page is not None:
-        given.page.write_text(page(known), "utf-8")
+        given.page.write_text(page(robot.INTRODUCTION, robot.TITLES, known), "utf-8")
     _log.info(verdict(known))
     return 0 if all(ending.as_wanted for ending in known) else 1
 
@@ -86,14 +95,6 @@ def _tried(group: str, what: str, trial: Trial, folder: Path) -> Ending:
         except (OperatorError, SimError) as error:
             ending = failed(group, what, error)
     return ending
-
-
-def _trials() -> dict[Name, Trial]:
-    """Return the trial of every case, by group and name."""
-    return {
-        **{(case.group, case.what): partial(try_case, case) for case in cases()},
-        **{("start", start.what): partial(try_bad_start, start) for start in bad_starts()},
-    }
 
 
 def _read(file: Path) -> dict[Name, Ending]:
@@ -111,10 +112,11 @@ def _write(file: Path, endings: Iterable[Ending]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lite3_faults",
+        prog="robot_faults",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--robot", choices=ROBOTS, required=True, help="which robot")
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument("--page", type=Path, help="file for the page")
     parser.add_argument(

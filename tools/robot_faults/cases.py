@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,10 +15,10 @@ from typing import Any
 from std_msgs.msg import Bool
 
 from robot_sim.faults import STREAM_FIELDS
-from tools.lite3_faults.stack import Stack
+from tools.robot_faults.stack import Stack
 
 _STREAMS = ("joint_states", "imu", "contact")
-"""What a state frame has of the robot."""
+"""What a state message has of the robot."""
 _UNREAD = ("contact.force",)
 """What may be no number: neither driver nor policy reads it."""
 _NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
@@ -34,12 +35,19 @@ class Case:
         what: For the table.
         act: Lets it go wrong; returns when, ns on the system's clock.
         walks_on: Whether the robot shall go on walking; else it shall be damped.
+        taken_over: Whether another controller has the robot then, so that only the driver's giving
+            up is wanted.
     """
 
     group: str
     what: str
     act: Act
     walks_on: bool = False
+    taken_over: bool = False
+
+
+def _nothing() -> AbstractContextManager[Mapping[str, Any]]:
+    return nullcontext({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,70 +56,26 @@ class BadStart:
 
     Attributes:
         what: Text for the table.
-        emulator, driver: Parameters that cause it.
-        occupies_port: Whether another program has the driver's port.
-        turned: Whether a person turns the robot first.
         says: Words of the refusal.
+        emulator, driver: Parameters that cause it.
+        beside: Something that is there meanwhile; gives further parameters of the driver.
+        act: What happens before control is requested.
     """
 
     what: str
     says: str
     emulator: Mapping[str, Any] = field(default_factory=dict)
     driver: Mapping[str, Any] = field(default_factory=dict)
-    occupies_port: bool = False
-    turned: bool = False
+    beside: Callable[[], AbstractContextManager[Mapping[str, Any]]] = _nothing
+    act: Callable[[Stack], None] = lambda robot: None
 
 
-def cases() -> list[Case]:
-    """Return all that befalls a robot that walks, in the order of the table."""
-    return [*_of_the_robot(), *_of_the_network(), *_of_processes(), *_of_people()]
+def of_the_robot(*legs: str) -> list[Case]:
+    """Return the faults of robot_sim.
 
-
-def bad_starts() -> list[BadStart]:
-    """Return all that has to keep control from being taken."""
-    return [
-        BadStart(what="another program has the port", occupies_port=True, says="in use"),
-        BadStart(
-            what="an interface address that this machine does not have",
-            driver={"interface_address": "192.0.2.1"},
-            says="192.0.2.1",
-        ),
-        BadStart(
-            what="a host to which there is no route",
-            driver={"host_address": "192.0.2.1"},
-            says="no state",
-        ),
-        BadStart(
-            what="another controller is in charge",
-            emulator={"faults": ["occupied:host"]},
-            says="another controller",
-        ),
-        BadStart(
-            what="another firmware: frames of another code",
-            emulator={"faults": ["firmware:state"]},
-            says="0x0A06",
-        ),
-        BadStart(
-            what="frames of another length",
-            emulator={"faults": ["length:state"]},
-            says="wrong_length",
-        ),
-        BadStart(
-            what="angles outside the joints' limits",
-            emulator={"faults": ["order:joint_states"]},
-            says="the position of",
-        ),
-        BadStart(
-            what="angular velocities in degrees/s, and turned by hand",
-            emulator={"angular_velocity_unit": "deg/s"},
-            turned=True,
-            says="angular_velocity_unit: deg/s",
-        ),
-    ]
-
-
-def _of_the_robot() -> list[Case]:
-    """Return the faults of robot_sim."""
+    Args:
+        legs: Motors without which a robot cannot stand.
+    """
     fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
     damped = [
         *(f"drop:{stream}" for stream in _STREAMS),
@@ -131,15 +95,15 @@ def _of_the_robot() -> list[Case]:
         "latency:command=0.02",
         *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right")),
     ]
-    legs = ("motor_off:FL_HipY_joint", "motor_off:FL_Knee_joint", "motor_off:FR_Knee_joint")
     return [
-        *(_planned("robot", text) for text in damped),
-        _planned("robot", *legs),
-        *(_planned("robot", text, walks_on=True) for text in walked),
+        *(planned("robot", text) for text in damped),
+        planned("robot", *(f"motor_off:{joint}" for joint in legs)),
+        *(planned("robot", text, walks_on=True) for text in walked),
     ]
 
 
-def _of_the_network() -> list[Case]:
+def of_the_network() -> list[Case]:
+    """Return what a network loses, delays and doubles."""
     lossy = [
         f"loss:{direction}={share:g}"
         for direction in ("state", "command")
@@ -149,31 +113,31 @@ def _of_the_network() -> list[Case]:
         f"{kind}:{{}}={share:g}"
         for kind, share in (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))
     ]
-    down = ("silent:state", "deaf:command")
     return [
-        *(_planned("network", text, walks_on=True) for text in lossy),
+        *(planned("network", text, walks_on=True) for text in lossy),
         *(
-            _planned("network", text.format("state"), text.format("command"), walks_on=True)
+            planned("network", text.format("state"), text.format("command"), walks_on=True)
             for text in both
         ),
-        _planned("network", "foreign:state", walks_on=True),
+    ]
+
+
+def of_a_lost_link() -> list[Case]:
+    """Return what happens where nothing arrives, for good or for a while."""
+    down = ("silent:state", "deaf:command")
+    return [
+        planned("network", "silent:state"),
+        planned("network", "restart:host+0.5"),
         *(
-            _planned("network", f"forged:state+{for_s}", walks_on=True)
-            for for_s in ("0.001=5000", "1=5000", "0.001=40")
-        ),
-        _planned("network", "occupied:host", walks_on=True),
-        _planned("network", "length:state"),
-        _planned("network", "firmware:state"),
-        _planned("network", "silent:state"),
-        _planned("network", "restart:host+0.5"),
-        *(
-            _planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
+            planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
             for for_s in (0.03, 0.5, 3.0)
         ),
     ]
 
 
-def _of_processes() -> list[Case]:
+def of_processes() -> list[Case]:
+    """Return processes that end or hang."""
+
     def add(what: str, act: Act) -> Case:
         return Case(group="processes", what=what, act=act)
 
@@ -201,7 +165,9 @@ def _of_processes() -> list[Case]:
     ]
 
 
-def _of_people() -> list[Case]:
+def of_people() -> list[Case]:
+    """Return what people ask for."""
+
     def add(what: str, act: Act) -> Case:
         return Case(group="people", what=what, act=act)
 
@@ -214,9 +180,15 @@ def _of_people() -> list[Case]:
     ]
 
 
-def _planned(group: str, *faults: str, walks_on: bool = False) -> Case:
-    what = ", ".join(f"`{text}`" for text in faults)
-    return Case(group=group, what=what, act=lambda robot: robot.fail(*faults), walks_on=walks_on)
+def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool = False) -> Case:
+    """Return the case of faults of the emulator, as its table names them."""
+    return Case(
+        group=group,
+        what=", ".join(f"`{text}`" for text in faults),
+        act=lambda robot: robot.fail(*faults),
+        walks_on=walks_on,
+        taken_over=taken_over,
+    )
 
 
 def _group(robot: Stack, name: str, number: signal.Signals) -> int:
