@@ -57,8 +57,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--robot",
         default="lite3",
-        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of figures "
-        "(default: %(default)s)",
+        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of "
+        "figures (default: %(default)s)",
     )
     add(
         "--bundle",
