@@ -125,16 +125,19 @@ class ArmDriverNode(DriverNode):
 
     def __init__(self) -> None:
         """Declare the parameters."""
-        super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS, _sensor_topics)
+        super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS)
 
-
-def _sensor_topics(joint_names: Sequence[str]) -> list[SensorTopic]:
-    joints = JointStateTemplate(joint_names)
-    return [
-        SensorTopic(
-            message=JointState, name="joint_states", rate="joint_state_rate_hz", fill=joints.fill
-        )
-    ]
+    def sensor_topics(self, joint_names: Sequence[str]) -> list[SensorTopic]:
+        """Return the topic of an arm with these joints."""
+        joints = JointStateTemplate(joint_names)
+        return [
+            SensorTopic(
+                message=JointState,
+                name="joint_states",
+                rate="joint_state_rate_hz",
+                fill=joints.fill,
+            )
+        ]
 
 
 def main(args: Sequence[str] | None = None) -> None:

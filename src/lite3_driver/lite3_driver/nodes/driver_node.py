@@ -20,7 +20,7 @@ from sensor_msgs.msg import Imu, JointState
 
 from lite3_driver.figures import Lite3Settings
 from lite3_driver.robot import Lite3
-from lite3_driver.wire import FOOT_NAMES, Lite3State
+from lite3_driver.wire import FOOT_NAMES, JOINT_NAMES, Lite3State
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
@@ -144,11 +144,11 @@ class Lite3DriverNode(DriverNode):
 
     def __init__(self) -> None:
         """Declare the parameters."""
-        super().__init__("lite3_driver", Lite3, PARAMETERS, _sensor_topics)
+        super().__init__("lite3_driver", Lite3, PARAMETERS, _sensor_topics())
 
 
-def _sensor_topics(joint_names: Sequence[str]) -> list[SensorTopic]:
-    joints = JointStateTemplate(joint_names)
+def _sensor_topics() -> list[SensorTopic]:
+    joints = JointStateTemplate(JOINT_NAMES)
     imu, contact = ImuTemplate(), ContactTemplate(FOOT_NAMES)
 
     def fill_imu(state: Lite3State, stamp_ns: int) -> bytes:

@@ -106,7 +106,7 @@ class DriverNode(LifecycleBase):
         name: str,
         robot_type: type[RobotInterface[Any]],
         parameters: Sequence[Spec],
-        sensors: Callable[[Sequence[str]], Sequence[SensorTopic]],
+        sensors: Sequence[SensorTopic] = (),
     ) -> None:
         """Declare the parameters; nothing else exists before configure.
 
@@ -115,7 +115,7 @@ class DriverNode(LifecycleBase):
             robot_type: What is driven.
             parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and what
                 the sensors' rates are called.
-            sensors: Returns what the state of a robot with these joints is published on.
+            sensors: What the robot's state is published on; see `sensor_topics`.
         """
         super().__init__(name)
         self._robot_type, self._sensor_topics = robot_type, sensors
@@ -138,6 +138,13 @@ class DriverNode(LifecycleBase):
                 callback_group=ReentrantCallbackGroup(),
             )
 
+    def sensor_topics(self, joint_names: Sequence[str]) -> Sequence[SensorTopic]:
+        """Return what the state is published on of a robot with these joints.
+
+        To override where the joints depend on the settings.
+        """
+        return self._sensor_topics
+
     def set_up(self) -> None:
         """Read the parameters and create all other entities; publish nothing.
 
@@ -150,7 +157,7 @@ class DriverNode(LifecycleBase):
         robot = self._robot_type(self._settings)
         self._figures, joint_names = robot.figures, robot.figures.joint_names
         robot.open().close()
-        self._sensors = SensorTopics(self, self._sensor_topics(joint_names), values)
+        self._sensors = SensorTopics(self, self.sensor_topics(joint_names), values)
         self._closers.callback(self._sensors.close)
         commands = self._commands = CommandTopic(self, joint_names)
         self._closers.callback(commands.close)
