@@ -28,6 +28,8 @@ ARGUMENTS = {
     "use_sim_time",
     "log_level",
     "public_key",
+    "shadow_bundle",
+    "shadow_backend",
 }
 OF_JOINT_POLICIES = {
     "operator",
@@ -35,8 +37,6 @@ OF_JOINT_POLICIES = {
     "robot_params_file",
     "operator_params_file",
     "sim_robot",
-    "shadow_bundle",
-    "shadow_backend",
 }
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
