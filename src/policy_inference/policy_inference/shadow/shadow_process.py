@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -115,6 +116,7 @@ class ShadowProcess:
             raise
         self.facts = ShadowFacts(**about, mode=mode.value)
         self._given = self._taken = self._first = self._answered = 0
+        self._numbers = [0] * SLOTS
         self._lost, self._lost_before, self._begins = list[ShadowAnswer](), 0, False
         self._answered_s = 0.0
         self._over = ""
@@ -161,6 +163,7 @@ class ShadowProcess:
         slot = self._given % SLOTS
         slots = self._slots
         slots.ticks[slot] = tick, self._lost_before, self._begins
+        self._numbers[slot] = tick
         slots.states[slot] = state
         slots.commands[slot] = command
         self._given += 1
@@ -168,14 +171,26 @@ class ShadowProcess:
         slots.give()
 
     def take(self) -> tuple[ShadowAnswer, ...]:
-        """Return the answers that have arrived, and the ticks that were lost; never waits."""
+        """Return the answers that have arrived, and the ticks that were lost; never waits.
+
+        Raises:
+            ValueError: They are none: what runs there writes where it should not.
+        """
         self._answered += self._slots.answered()
         if self._taken == self._answered and not self._lost:
             return ()
+        if self._answered > self._given:
+            raise ValueError(f"{self._answered - self._given} answers that nobody asked for")
         found, self._lost = self._lost, []
         for _ in range(min(_MOST_ANSWERS, self._answered - self._taken)):
             if self._taken >= self._first:
-                found.append(self._slots.read(self._taken % SLOTS))
+                slot = self._taken % SLOTS
+                answer = self._slots.read(slot)
+                if answer.tick != self._numbers[slot] or answer.duration_ns < 0:
+                    raise ValueError(
+                        f"an answer to tick {answer.tick}, {self._numbers[slot]} asked"
+                    )
+                found.append(answer)
             self._taken += 1
             self._answered_s = time.monotonic()
         return tuple(found)
@@ -211,6 +226,7 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     """Open and prove the policy of an order, then answer ticks until the other end is closed."""
     end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to leave
+    _yield_to_the_node()
     about = Path.cwd() / _ABOUT
     sizes = order["state_sizes"]
     os.chdir(order["folder"])  # where relative paths begin
@@ -302,6 +318,16 @@ def _opened(
 
 def _request(given: Mapping[str, Any]) -> OpenRequest:
     return OpenRequest(**{**given, "stricter_limits": StricterLimits(**given["stricter_limits"])})
+
+
+def _yield_to_the_node() -> None:
+    """Take no priority, and go first where memory runs out; what is started from here likewise.
+
+    The robot's user may take any priority, for the node's sake.
+    """
+    for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
+        resource.setrlimit(limit, (0, 0))
+    Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def _run_when_idle(processes: list[int]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -233,6 +234,11 @@ class TestFaultsOfAShadow:
             ("exit", "shadow: its process ended with status 7"),
             ("SIGKILL", "shadow: its process ended with status -9"),
             ("SIGSTOP", ""),
+            ("garbage", "shadow: gave up"),
+            ("answers", "shadow: gave up"),
+            ("prints", ""),
+            ("forks", ""),
+            ("closes", "shadow: "),
         ],
     )
     def test_commands_are_bit_for_bit_those_without_a_shadow(
@@ -275,6 +281,19 @@ class TestFaultsOfAShadow:
             shadow_of(stage.robot, lambda shadow: shadow.not_finite > 0, "answers")
         if fault == "slow":
             shadow_of(stage.robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
+
+
+def test_shadow_can_take_no_priority_and_goes_first_where_memory_runs_out(
+    active: Callable[..., JointPolicyNode], bundle: Path
+) -> None:
+    before = children()
+    active(use_sim_time=True, shadow_bundle=str(bundle))
+    (process,) = children() - before
+    place = Path(f"/proc/{process}")
+    limits = (place / "limits").read_text("ascii")
+    for name in ("Max realtime priority", "Max nice priority"):
+        assert re.search(rf"{name} +0 +0 ", limits), limits
+    assert (place / "oom_score_adj").read_text("ascii") == "1000\n"
 
 
 class TestRefusals:

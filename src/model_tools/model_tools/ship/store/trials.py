@@ -117,10 +117,20 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
     append_event(bad.file, bad.number, TrialEvent.ALLOWED, reason="asked for with --again")
 
 
-def end_trial(model: Path, reason: str) -> None:
-    """End a trial that is not decided; the version in use is the one of before."""
+def end_trial(model: Path, reason: str, then: str = "") -> None:
+    """End a trial that is not decided; the version in use is the one of before.
+
+    Args:
+        model: Folder of the bundle.
+        reason: Why.
+        then: Version that is in use from now on. A trial of another version ends even if that was
+            kept: `keep` must not bring back what was left on purpose.
+    """
     newest = newest_trial(model)
-    if newest is not None and newest.is_in_use:
+    if newest is None:
+        return
+    is_left = newest.state is TrialState.KEPT and then not in ("", newest.version)
+    if newest.is_in_use or is_left:
         append_event(newest.file, newest.number, TrialEvent.ENDED, reason=reason)
 
 
