@@ -180,7 +180,7 @@ class ShadowProcess:
         if self._taken == self._answered and not self._lost:
             return ()
         if self._answered > self._given:
-            raise ValueError(f"{self._answered - self._given} answers that nobody asked for")
+            raise ValueError(f"{self._answered - self._given} answers without a question")
         found, self._lost = self._lost, []
         for _ in range(min(_MOST_ANSWERS, self._answered - self._taken)):
             if self._taken >= self._first:
