@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import pwd
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
         return found
     return {
         **found,
+        "host": socket.gethostname(),  # of two robots the rest may be the same
         "state": trial.state.value,
         "in_use": trial.version if trial.is_in_use else current,
         "version": trial.version,
