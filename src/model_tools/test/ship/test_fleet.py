@@ -298,19 +298,19 @@ def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:
 def test_numbers_that_are_none_are_no_health(
     web: Web, number: str, of_prometheus: bool, tmp_path: Path
 ) -> None:
-    good = metrics().replace('mode="RUN"}} 30'.replace("}}", "}"), f'mode="RUN"}} {number}')
-    for text, wanted in (
-        (good, {"run_s": 60.0}),
-        (metrics().replace('up{robot="a",node="/p"} 1', f'up{{robot="a",node="/p"}} {number}'), {}),
+    for old, new, run_s in (
+        ('mode="RUN"} 30', f'mode="RUN"}} {number}', 60.0),
+        ('up{robot="a",node="/p"} 1', f'up{{robot="a",node="/p"}} {number}', 0.0),
     ):
+        text = metrics().replace(old, new)
         assert number in text
         reading = (
             read_prometheus(web.prometheus(text, []))
             if of_prometheus
             else read_robots({"a": web.robot("/a", text)})
         )
-        (state,) = judge_fleet(reading, **wanted)
-        if wanted and number == "1e300":
+        (state,) = judge_fleet(reading, run_s=run_s)
+        if run_s and number == "1e300":
             assert state.run_s == 1e300
         else:
             assert state.health != "healthy"
