@@ -167,19 +167,19 @@ def open_http(
     connected = deadline.connect(place, timeout_s)
     try:
         if parts.scheme == "http":
+            connection = http.client.HTTPConnection(host, port)
             if proxy is not None:
                 headers |= login
                 target = parts._replace(fragment="").geturl()
         else:
             assert context is not None
+            connection = http.client.HTTPSConnection(host, port, context=context)
             if proxy is not None:
                 _ask_for_tunnel(connected, host, port, login)
             connected = context.wrap_socket(connected, server_hostname=host)
     except BaseException:
         connected.close()
         raise
-    kind = http.client.HTTPConnection if parts.scheme == "http" else http.client.HTTPSConnection
-    connection = kind(host, port)  # which leaves a port out of `Host` where that is the usual one
     connection.sock = connected
     return connection, target
 
