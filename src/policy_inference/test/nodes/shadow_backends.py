@@ -67,7 +67,7 @@ def _target(fd: int) -> str:
 
 def _garbage() -> None:
     for fd in _descriptors("memfd:policy_inference"):
-        os.pwrite(fd, os.urandom(os.fstat(fd).st_size), 0)
+        os.pwrite(fd, os.urandom(min(os.fstat(fd).st_size, 1 << 20)), 0)
 
 
 def _answers() -> None:
