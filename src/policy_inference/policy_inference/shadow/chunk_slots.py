@@ -90,7 +90,7 @@ class ChunkSlots:
         self._begun = self._ended = 0
         """Observations that this end has given or was given, and that are answered."""
         self._counts = [0] * SLOTS
-        """Of each tick that this end has given: what the shadow writes into its memory counts not."""
+        """Of each tick that was given: what the shadow writes into its memory does not count."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
         """Put a tick into a slot of `Slots`; without its observations where there is no room."""
