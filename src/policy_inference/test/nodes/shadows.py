@@ -30,13 +30,16 @@ FAULTS = [
     ("exit", "shadow: its process ended with status 7"),
     ("SIGKILL", "shadow: its process ended with status -9"),
     ("SIGSTOP", ""),
+]
+"""Of `shadow_backends.Faulty`, and signals to its process; with the problem that is reported."""
+MISCHIEF = [
     ("garbage", "shadow: gave up"),
     ("answers", "shadow: gave up"),
     ("prints", ""),
     ("forks", ""),
     ("closes", "shadow: "),
 ]
-"""Of `shadow_backends.Faulty`, and signals to its process; with the problem that is reported."""
+"""The same, of what no runtime should do."""
 
 
 def register_faulty(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ from policy_inference.testing.process import children
 from .bundles import CONTRACT, JOINTS, RATE_HZ, write_version
 from .harness import Robot, Stage
 from .shadow_backends import SLOW_S
-from .shadows import FAULTS, commands, register_faulty, settled, shadow_of
+from .shadows import FAULTS, MISCHIEF, commands, register_faulty, settled, shadow_of
 
 pytestmark = pytest.mark.ros
 TICKS = 30
@@ -180,7 +180,7 @@ class TestFaultsOfAShadow:
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
-        FAULTS,
+        [*FAULTS, *MISCHIEF],
     )
     def test_commands_are_bit_for_bit_those_without_a_shadow(
         self, stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str
