@@ -15,7 +15,6 @@ from robot_sim.world import World, position_command
 
 from .other_quadruped import STANDING_M, written
 
-
 BASE = {"name": "base", "mass_kg": 1.0, "com": [0, 0, 0], "inertia": [1, 1, 1]}
 FEW = {"height_m": 0.1, "joints": [[0, 0]]}
 
