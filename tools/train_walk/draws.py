@@ -79,7 +79,7 @@ class Draws:
     def noise(self, difficulty: float) -> Array:
         """Draw what the sensors of every robot add to its observation [count, 45]."""
         largest = difficulty * self._reach * self._noise
-        return largest * self._random.uniform(-1.0, 1.0, largest.shape)
+        return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
 
     def kicks(self, n: int, difficulty: float) -> Array:
         """Draw jumps in velocity: linear in the world, m/s, and angular, rad/s [n, 6]."""
@@ -94,8 +94,8 @@ class Draws:
         command = self._random.uniform(-limit, limit, (n, 3))
         kind = self._random.random(n)
         axis = np.eye(3)[self._random.integers(0, 3, n)]
-        single = axis * np.sign(command) * np.maximum(
-            np.abs(command), asked.single_axis_least * limit
+        single = (
+            axis * np.sign(command) * np.maximum(np.abs(command), asked.single_axis_least * limit)
         )
         command = np.where((kind < still + asked.single_axis_share)[:, None], single, command)
         command[(kind < still) | (np.abs(command).max(axis=1) < asked.deadband)] = 0.0
@@ -103,7 +103,8 @@ class Draws:
 
     def delays(self, n: int, difficulty: float) -> Rows:
         """Draw latencies in physics steps [n]: up to a period, for some robots up to two."""
-        longest = np.where(self._random.random(n) < self._hard.late_share, 2 * DECIMATION, DECIMATION)
+        late = self._random.random(n) < self._hard.late_share
+        longest = np.where(late, 2 * DECIMATION, DECIMATION)
         return np.floor(self._random.random(n) * (1 + difficulty * longest)).astype(int)
 
     def handed_over(self, n: int, difficulty: float) -> Bools:
@@ -120,7 +121,8 @@ class Draws:
         quat_wxyz = np.column_stack([np.cos(yaw * np.pi / 2), lean, np.sin(yaw * np.pi / 2)])
         qpos[:, 3:7] = quat_wxyz / np.linalg.norm(quat_wxyz, axis=1, keepdims=True)
         bent, wide = handed * random.uniform(0.0, 1.0, (2, n))
-        qpos[:, 7:] = robot.body.standing_rad + reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
+        apart = reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
+        qpos[:, 7:] = robot.body.standing_rad + apart
         bend, spread = given.bent_rad * self._bending, given.wide_rad * self._widening
         qpos[:, 7:] += np.outer(bent, bend) + np.outer(wide, spread)
         thrown_m = robot.thrown_height_m + random.uniform(-0.02, 0.02, n)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the training rewards, term by term. Arrays have a row per robot; the task has the weights."""
+"""What the training rewards, term by term, with a row per robot; the task has the weights."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import Array, Body, LeggedRobot, load_robot
+from robot_sim.figures import Array, Body, LeggedRobot, Vec3, load_robot
 from robot_sim.model import build_model
 from robot_sim.world import World
 
@@ -69,9 +69,9 @@ class Limbs:
                 axes = axes @ about(axis, values[body.joint.name])
             self.frames[body.name], self.moved_by[body.name] = (origin, axes), moved_by
 
-    def place(self, body: str, point: Array) -> Array:
+    def place(self, body: str, point: Vec3) -> Array:
         origin, axes = self.frames[body]
-        return origin + axes @ point
+        return origin + axes @ np.array(point)
 
     def jacobians(self, body: str, point: Array, count: int) -> tuple[Array, Array]:
         """Return how a point of a body moves and turns with each degree of freedom, [3, count]."""
@@ -118,7 +118,7 @@ def test_the_masses_are_the_published_ones(name: str, robot: LeggedRobot) -> Non
 def test_the_mass_matrix_is_that_of_the_figures(robot: LeggedRobot, seed: int) -> None:
     joint_pos, model, data = posed(robot, seed)
     found = np.zeros((model.nv, model.nv))
-    mujoco.mj_fullM(model, found, data.qM)
+    mujoco.mj_fullM(model, data, found)
     expected = mass_matrix(robot, joint_pos)
     np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max())
 

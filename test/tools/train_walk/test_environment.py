@@ -183,7 +183,8 @@ def test_robots_are_handed_over_standing_and_still(robot: TrainedRobot) -> None:
         assert not step.terminated.any()
     extras = step.critic_obs[:, OBS_SIZE:]
     lin_vel, touch = extras[:, 0:3], extras[:, 6:10]
-    assert np.abs(lin_vel).max() < 0.3
+    assert np.abs(lin_vel[:, :2]).max() < 0.3
+    assert np.abs(lin_vel[:, 2]).max() < 0.5  # gains of walking carry less than those of standing
     assert touch.mean() > 0.7
 
 

@@ -4,11 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import mujoco
 import numpy as np
 import pytest
 
 from robot_sim.drives import position_command
+from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.ground import PERIOD_M
 from robot_sim.model import build_model
@@ -58,6 +61,11 @@ def stand(robots: Robots, height_m: float = 0.345) -> None:
 def hold(robots: Robots, periods: int) -> None:
     for _ in range(periods):
         robots.step(np.tile(LITE3.standing_rad, (robots.count, DECIMATION, 1)))
+
+
+def test_a_robot_without_four_legs_of_three_joints_is_refused() -> None:
+    with pytest.raises(SimError, match="g1: expected 4 legs of 3 joints, found 2 legs and 29"):
+        dataclasses.replace(ROBOT, figures="g1")
 
 
 @pytest.mark.parametrize("name", ["lite3", "go2"])

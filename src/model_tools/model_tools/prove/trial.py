@@ -91,8 +91,7 @@ def try_case(
         return _try(bundle, recorder, policy, case, robot.world(bundle.contract, case))
     if robot.model is not None:
         raise ToolError(
-            f"{recording}: expected a recording of a robot whose feet are known, "
-            f"found {robot.name}"
+            f"{recording}: expected a recording of a robot whose feet are known, found {robot.name}"
         )
     reason = f"acceptance: {case.name}"
     with RecordedPolicy(bundle, recorder, recording, reason, robot=robot) as recorded:

@@ -57,8 +57,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--robot",
         default="lite3",
-        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of figures "
-        "(default: %(default)s)",
+        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of "
+        "figures (default: %(default)s)",
     )
     add(
         "--bundle",
@@ -90,7 +90,9 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
     if given.bundle is None:
         if given.robot not in BUNDLES:
-            parser.error(f"--bundle: expected a policy of {given.robot}, for which none comes along")
+            parser.error(
+                f"--bundle: expected a policy of {given.robot}, for which none comes along"
+            )
         given.bundle = BUNDLES[given.robot]
     return given
 

@@ -137,7 +137,7 @@ def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) ->
 def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
     """Show how far the torques of each kind of joint reach, over all legs."""
     parts = np.array([robot.part(name) for name in robot.joint_names])
-    kinds = {part: joint for part, joint in zip(parts, robot.joints, strict=True)}
+    kinds = dict(zip(parts.tolist(), robot.joints, strict=True))
     for (part, joint), colour in zip(kinds.items(), cycle(_COLOURS), strict=False):
         torques = trace.joint_effort[:, parts == part]
         low, high = torques.min(axis=1), torques.max(axis=1)

@@ -145,9 +145,7 @@ def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
 
 
-def measured(
-    trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3
-) -> WalkMetrics:
+def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
     """Measure what counts: how it followed while the policy ran, and whether it stayed up.
 
     A robot that is down when the policy begins has fallen. After a fault it stands still or lies,

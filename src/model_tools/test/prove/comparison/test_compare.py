@@ -504,6 +504,11 @@ def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_p
             "--robot-imu: expected --robot-model, which has it",
         ),
         (["--closed-loop", "--robot-model", "nowhere.xml"], "nowhere.xml: expected a robot model"),
+        (["--closed-loop", "--robot-model", "go2"], "tiny: expected joints of the simulated Go2"),
+        (
+            ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
+            "--robot-imu: expected --robot-model, which has it",
+        ),
     ],
 )
 def test_a_robot_model_that_cannot_be_used_is_refused(

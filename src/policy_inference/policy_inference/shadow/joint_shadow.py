@@ -5,43 +5,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.state_fields import is_per_joint
 from policy_inference.core.action import ActionDecoder
-from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, TargetBounds, joint_limits
+from policy_inference.core.guard import Rule
 from policy_inference.core.limits import Limits
 from policy_inference.core.observation import layout
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.state import RobotState, StateVector
-from policy_inference.errors import BackendError, BundleError, Problem
+from policy_inference.errors import BackendError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Backend, Kind
+from policy_inference.interfaces import F64, Backend, ShadowMode
+from policy_inference.shadow.shadow_guard import ShadowGuard
 
 Places = npt.NDArray[np.intp]
 
 
-class ShadowMode(str, Enum):
-    """What a shadow policy remembers of the ticks before.
-
-    FOLLOWED: its last action is what the active policy asked for, in the shadow's own scale, and so
-    is that of its history; the guard's step begins at the active policy's command. Each tick is the
-    question that the active policy answered. Recurrent state and observed outputs are its own: what
-    another model has there means nothing to it.
-
-    FREE: all that it remembers is its own.
-    """
-
-    FOLLOWED = "followed"
-    FREE = "free"
-
-
-class ShadowPolicy:
+class JointShadow:
     """Answers ticks of an active policy of the same robot.
 
     What a stateful policy remembers where ticks are missing: a run begins clean, in the tick in
@@ -60,7 +45,7 @@ class ShadowPolicy:
         state_sizes: Mapping[str, int],
         mode: ShadowMode,
     ) -> None:
-        """Tie the parts together; see `require_comparable`, which comes first.
+        """Tie the parts together; see `comparable`, which comes first.
 
         Args:
             bundle: Of the shadow.
@@ -73,8 +58,6 @@ class ShadowPolicy:
         contract = bundle.contract
         self._state = RobotState(contract)
         self._policy = JointPolicy(bundle, backend, self._state)
-        self._bounds = TargetBounds(contract, self._policy.action, limits.margin)
-        self._stand_pose = contract.stand.position
         self._last_action = self._state["last_action"]
         self._followed = mode is ShadowMode.FOLLOWED
         self._frames = 1 + max(
@@ -83,14 +66,14 @@ class ShadowPolicy:
         )
         self._seen = StateVector(state_sizes)
         self._active = ActionDecoder(active, self._seen["last_action"])
-        self._low, self._high = joint_limits(active, self._active)
+        self._guard = ShadowGuard(contract, self._policy.action, limits, active, self._active)
         robot = active.joints.on_robot()
         self._places: Places = np.array([robot.index(each) for each in contract.joints.on_robot()])
         self._gather = _Gather(self._seen, self._state, self._places)
         self._actions = _Actions(contract, active)
         self._theirs, self._command = np.zeros(self._last_action.size), np.zeros(len(robot))
         self._target = np.zeros(len(robot))
-        self._clipped_ticks = self._unknown_ticks = 0
+        self._unknown_ticks = 0
         self.problem = ""
         """What the runtime said when it failed last in this run; empty where it never did."""
 
@@ -127,14 +110,14 @@ class ShadowPolicy:
             found = self._run(tick, active_target)
         if self._followed:
             self._actions.theirs(self._active.raw, active_target, self._theirs)
-            self._bounds.begin_at(command[self._places])
+            self._guard.follow(command[self._places])
         return found
 
     def _begin(self) -> None:
         self._policy.reset()
-        self._bounds.reset(self._stand_pose)
+        self._guard.restart()
         self._theirs[:] = 0.0
-        self._clipped_ticks = self._unknown_ticks = 0
+        self._unknown_ticks = 0
         self.problem = ""
 
     def _miss(self, lost: int) -> None:
@@ -158,91 +141,14 @@ class ShadowPolicy:
         return ShadowAnswer(
             tick,
             ShadowOutcome.COMPARED,
-            rules=(*self._policy.action.clipped, *self._guarded(command)),
-            beyond_limits=bool(((self._target < self._low) | (self._target > self._high)).any()),
+            rules=(
+                *self._policy.action.clipped,
+                *self._guard.act(command, self._state["joint_pos"], self._state["joint_vel"]),
+            ),
+            beyond_limits=self._guard.is_beyond_limits(self._target),
             target=self._target.copy(),
             active_target=active_target.copy(),
         )
-
-    def _guarded(self, command: F64) -> Iterator[str]:
-        """Yield what the guard would have done to a command [joints], which is clipped."""
-        acted = self._bounds.apply(command, self._state["joint_pos"], self._state["joint_vel"])
-        yield from (rule.value for rule in acted)
-        beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
-        self._clipped_ticks = self._clipped_ticks + 1 if beyond_nominal else 0
-        if self._clipped_ticks == CLIPPED_TICKS_LIMIT:
-            yield Rule.CLIPPED_TOO_LONG.value
-
-
-def require_comparable(
-    active: JointContract, sizes: Mapping[str, int], bundle: JointBundle
-) -> None:
-    """Raise BundleError unless a policy can be the shadow of an active one.
-
-    Joints and their order may be named otherwise in the two contracts; on the robot they are the
-    same ones.
-
-    Args:
-        active: Contract of the active policy.
-        sizes: Fields of its state, with their sizes.
-        bundle: Of the shadow.
-
-    Raises:
-        BundleError: With everything that does not fit.
-    """
-    contract = bundle.contract
-    wanted, found = sorted(active.joints.on_robot()), sorted(contract.joints.on_robot())
-    problems = [
-        (key, expected, actual)
-        for key, expected, actual in (
-            ("joints.names", ", ".join(wanted), ", ".join(found)),
-            ("rate_hz", f"{active.rate_hz:.9g}", f"{contract.rate_hz:.9g}"),
-        )
-        if expected != actual
-    ]
-    if wanted == found:
-        problems += _other_kinds(active, contract)
-    state = RobotState(contract)
-    problems += [
-        ("observations", f"fields that the active policy measures ({', '.join(sizes)})", name)
-        for name in state.sensed
-        if sizes.get(name) != state[name].size and wanted == found
-    ]
-    if problems:
-        raise BundleError(
-            [
-                Problem(
-                    file=str(bundle.path / CONTRACT_FILE),
-                    key=key,
-                    expected=f"{expected}, as the active policy has it"
-                    if key != "observations"
-                    else expected,
-                    found=actual,
-                    remedy="a shadow runs on what the active policy sees: choose another bundle",
-                )
-                for key, expected, actual in problems
-            ]
-        )
-
-
-def _other_kinds(active: JointContract, contract: JointContract) -> Iterator[tuple[str, str, str]]:
-    """Yield the joints that are commanded in another way."""
-    theirs, ours = _kinds(active), _kinds(contract)
-    for joint, kind in theirs.items():
-        if ours[joint] != kind:
-            yield "action.terms", f"{joint} by {kind}", f"by {ours[joint]}"
-
-
-def _kinds(contract: JointContract) -> dict[str, str]:
-    """Return how each joint of the robot is commanded; one that no term drives, by position."""
-    driven = {
-        joint: term.kind
-        for term in contract.action.terms
-        for joint in contract.joints.on_robot(term.joints)
-    }
-    return {
-        joint: str(driven.get(joint, Kind.POSITION.value)) for joint in contract.joints.on_robot()
-    }
 
 
 class _Gather:

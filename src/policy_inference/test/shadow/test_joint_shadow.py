@@ -12,7 +12,8 @@ import pytest
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT
 from policy_inference.errors import BundleError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.shadow.shadow_policy import ShadowMode, require_comparable
+from policy_inference.interfaces import ShadowMode
+from policy_inference.shadow.comparable import require_comparable
 
 from ..core.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
 from ..core.robots import fail
