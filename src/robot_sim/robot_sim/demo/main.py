@@ -15,8 +15,6 @@ from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.figures import load_robot
 
-BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
-"""The policies that come with the suite."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -61,8 +59,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--bundle",
-        help="folder of a bundle, or name of an installed one (default: that of the robot, "
-        "lite3_walk or go2_walk)",
+        help="folder of a bundle, or name of an installed one (default: ROBOT_walk)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add(
@@ -85,12 +82,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="write no plots and no video; the video takes longer than the walk",
     )
     given = parser.parse_args(args)
-    if given.bundle is None:
-        if given.robot not in BUNDLES:
-            parser.error(
-                f"--bundle: expected a policy of {given.robot}, for which none comes along"
-            )
-        given.bundle = BUNDLES[given.robot]
+    given.bundle = given.bundle or f"{Path(given.robot).name}_walk"
     return given
 
 
