@@ -33,9 +33,9 @@ from robot_sim.unitree_host import (
     SECONDARY_IMU,
     ApiRequest,
     ApiResponse,
-    UnitreeModel,
 )
 from robot_sim.unitree_messages import blank, encode, fields_of
+from robot_sim.unitree_state import UnitreeModel
 
 LOOPBACK = "lo"
 _PEERS = """<General><Interfaces><NetworkInterface name="lo" multicast="false"/></Interfaces>
