@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from policy_msgs.msg import RobotStatus
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -28,6 +28,7 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.faults import starting
 from robot_sim.trace import Trace
 
+S = TypeVar("S", bound="Stack")
 TURN_S = 20.0
 _ANSWER_S = 30.0
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -113,7 +114,7 @@ class Stack:
         """Turn the robot by 90 degrees as a person does, within 2 s."""
         raise NotImplementedError
 
-    def __enter__(self) -> Stack:
+    def __enter__(self: S) -> S:
         """Return itself."""
         return self
 

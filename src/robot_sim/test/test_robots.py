@@ -71,7 +71,8 @@ class Limbs:
 
     def place(self, body: str, point: Vec3) -> Array:
         origin, axes = self.frames[body]
-        return origin + axes @ np.array(point)
+        placed: Array = origin + axes @ np.array(point)
+        return placed
 
     def jacobians(self, body: str, point: Array, count: int) -> tuple[Array, Array]:
         """Return how a point of a body moves and turns with each degree of freedom, [3, count]."""
