@@ -110,7 +110,7 @@ train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (
 train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeRobot checkpoint in ACT_OUTPUT
 	@$(IN_LEROBOT) -m tools.train_act --output "$(ACT_OUTPUT)"
 
-demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1 BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
+demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)

@@ -38,7 +38,7 @@ setup(
         "pyyaml",
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    extras_require={"test": ["pytest"]},
+    extras_require={"test": ["pytest"], "unitree": ["cyclonedds>=11"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -53,6 +53,7 @@ setup(
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
             "robot_sim_demo_fleet = robot_sim.demo.fleet.main:main",
             "sim_node = robot_sim.nodes.start:sim_node",
+            "unitree_emulator = robot_sim.unitree_emulator:main",
         ]
     },
 )

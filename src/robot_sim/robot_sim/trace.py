@@ -130,3 +130,33 @@ class TraceRecorder:
             mode=np.array(mode),
             **columns,
         )
+
+
+class WalkRecord:
+    """Collects the rows of a walk for a file, if one is given; else it keeps nothing.
+
+    Attributes:
+        velocity: Newest velocity [3] that was requested: m/s, m/s, rad/s.
+        target: Newest position targets [n], rad; None without a target.
+        mode: Mode of the newest command; NaN if it is unknown.
+    """
+
+    def __init__(self, trace_file: str) -> None:
+        """Start without rows."""
+        self.velocity = np.zeros(3)
+        self.target: Array | None = None
+        self.mode = math.nan
+        self._file = trace_file
+        self._recorder = TraceRecorder() if trace_file else None
+        self._rows = 0
+
+    def append(self, truth: Sensors) -> None:
+        """Add a row."""
+        if self._recorder is not None:
+            self._rows += 1
+            self._recorder.append(truth, command=self.velocity, target=self.target, mode=self.mode)
+
+    def save(self) -> None:
+        """Write the trace, if there is anything in it."""
+        if self._recorder is not None and self._rows > 0:
+            self._recorder.trace().save(Path(self._file))

@@ -203,6 +203,18 @@ class World(WalkingWorld):
             foot_force_world=measured[1:].copy(),
         )
 
+    def sense_body(self, name: str) -> tuple[Array, Array, Array]:
+        """Return what an IMU in the frame of a body shows: as `Sensors` has it of the base.
+
+        Returns:
+            Orientation [4], x y z w; angular velocity [3], rad/s; acceleration [3], m/s^2.
+        """
+        body, kind = self.model.body(name).id, mujoco.mjtObj.mjOBJ_XBODY
+        velocity, acceleration = np.zeros(6), np.zeros(6)
+        mujoco.mj_objectVelocity(self.model, self._data, kind, body, velocity, 1)
+        mujoco.mj_objectAcceleration(self.model, self._data, kind, body, acceleration, 1)
+        return np.roll(self._data.xquat[body], -1), velocity[:3], acceleration[3:]
+
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
         """Push the base's centre from now on; a new push replaces the one before.
 

@@ -9,12 +9,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_sim.demo.performance import PLAN_S, TRACE, perform
+from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
 from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.figures import load_robot
 
+BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk", "go2_emulator": "go2_walk"}
+"""The policies that come with the suite."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -30,7 +32,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(given: argparse.Namespace) -> str | None:
-    robot = load_robot(given.robot)
+    robot = load_robot(EMULATED.get(given.robot, (given.robot,))[0])
     trace, reported = perform(
         given.output,
         robot=given.robot,
@@ -55,11 +57,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--robot",
         default="lite3",
-        help="which robot: lite3, go2, g1, or a folder of figures (default: %(default)s)",
+        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of "
+        "figures (default: %(default)s)",
     )
     add(
         "--bundle",
-        help="folder of a bundle, or name of an installed one (default: ROBOT_walk)",
+        help="folder of a bundle, or name of an installed one (default: that of the robot, "
+        "lite3_walk or go2_walk)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add(
@@ -82,7 +86,14 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="write no plots and no video; the video takes longer than the walk",
     )
     given = parser.parse_args(args)
-    given.bundle = given.bundle or f"{Path(given.robot).name}_walk"
+    if given.lockstep and given.robot in EMULATED:
+        parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
+    if given.bundle is None:
+        if given.robot not in BUNDLES:
+            parser.error(
+                f"--bundle: expected a policy of {given.robot}, for which none comes along"
+            )
+        given.bundle = BUNDLES[given.robot]
     return given
 
 

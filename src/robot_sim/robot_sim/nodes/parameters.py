@@ -12,7 +12,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from lite3_driver.wire import HOST_PORT, STATE_PORT
-from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.errors import SimError
 
 Parameters = Mapping[str, tuple[Any, str]]
@@ -60,7 +59,7 @@ LITE3_EMULATOR: Parameters = {
     "period_s": (0.02, "Time between rows of the trace, s"),
     **_LATENCY_TRACE_END,
     **_ON_LEGS,
-    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.host_faults"),
+    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.lite3_host"),
 }
 ARM_SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
@@ -132,18 +131,3 @@ def set_faults(
             except SimError as error:
                 return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
-
-
-def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
-    """Return a period in physics steps.
-
-    Raises:
-        SimError: It is not a positive multiple of the world's time step.
-    """
-    try:
-        return world.whole_steps(round(period_s * NS_PER_S))
-    except SimError:
-        raise SimError(
-            f"{name}: expected a period that is a multiple of "
-            f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms"
-        ) from None

@@ -23,7 +23,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu
 
-from robot_sim.driven import NS_PER_S
+from robot_sim.driven import NS_PER_S, whole_steps
 from robot_sim.drives import DriveCommand
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import load_robot
@@ -34,8 +34,9 @@ from robot_sim.nodes.messages import (
     odometry_message,
     time_of,
 )
-from robot_sim.nodes.parameters import SIM_NODE, set_faults, whole_steps
-from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, WalkRecord, run_node
+from robot_sim.nodes.parameters import SIM_NODE, set_faults
+from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, record_velocity, run_node
+from robot_sim.trace import WalkRecord
 from robot_sim.world import World
 
 
@@ -61,7 +62,8 @@ class SimNode(RobotNode):
         )
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._plan = self._planned(self._get("faults"), 0)
-        self._record = WalkRecord(self, self._get("trace_file"))
+        self._record = WalkRecord(self._get("trace_file"))
+        record_velocity(self, self._record)
         self.connect(
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
             stream_steps={
