@@ -31,10 +31,13 @@ def test_two_arms_are_the_left_one_and_then_the_right_one() -> None:
 
 
 def test_a_single_arm_has_one_port_and_two_arms_have_two() -> None:
-    given = {"port": "/dev/a", "right_port": "/dev/b"}
+    one, two = (
+        ArmSettings(robot=robot, port="/dev/a", right_port="/dev/b")
+        for robot in ("koch", "bi_koch")
+    )
 
-    assert ArmSettings(robot="koch", **given).ports == ("/dev/a",)
-    assert ArmSettings(robot="bi_koch", **given).ports == ("/dev/a", "/dev/b")
+    assert one.ports == ("/dev/a",)
+    assert two.ports == ("/dev/a", "/dev/b")
 
 
 @pytest.mark.parametrize(
