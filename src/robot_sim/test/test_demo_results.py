@@ -217,6 +217,16 @@ def test_other_robots_are_measured_and_drawn_by_their_own_figures(
         assert image.width > 1000
 
 
+def test_a_robot_without_a_policy_of_ours_needs_a_bundle(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--robot", "g1"])
+    assert (
+        "--bundle: expected a policy of g1, for which none comes along" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize("mode", [RUN, HOLD])
 def test_the_plots_of_an_arm_are_an_image(tmp_path: Path, mode: int) -> None:
     ticks = 40

@@ -15,6 +15,8 @@ from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.figures import load_robot
 
+BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk", "go2_emulator": "go2_walk"}
+"""The policies that come with the suite."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -60,7 +62,8 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--bundle",
-        help="folder of a bundle, or name of an installed one (default: ROBOT_walk)",
+        help="folder of a bundle, or name of an installed one (default: that of the robot, "
+        "lite3_walk or go2_walk)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add(
@@ -85,8 +88,12 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(args)
     if given.lockstep and given.robot in EMULATED:
         parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
-    simulated = EMULATED.get(given.robot, (given.robot,))[0]
-    given.bundle = given.bundle or f"{Path(simulated).name}_walk"
+    if given.bundle is None:
+        if given.robot not in BUNDLES:
+            parser.error(
+                f"--bundle: expected a policy of {given.robot}, for which none comes along"
+            )
+        given.bundle = BUNDLES[given.robot]
     return given
 
 
