@@ -28,6 +28,8 @@ ARGUMENTS = {
     "use_sim_time",
     "log_level",
     "public_key",
+    "shadow_bundle",
+    "shadow_backend",
 }
 OF_JOINT_POLICIES = {
     "operator",
@@ -35,8 +37,6 @@ OF_JOINT_POLICIES = {
     "robot_params_file",
     "operator_params_file",
     "sim_robot",
-    "shadow_bundle",
-    "shadow_backend",
 }
 OF_CHUNK_POLICIES = {
     "cameras",
