@@ -224,11 +224,11 @@ def test_goals_are_clipped_around_where_the_arm_is(
 @pytest.mark.parametrize(
     ("faults", "changes", "obstacle"),
     [
-        (["silent:elbow_flex"], {}, "Missing motor IDs: - 3"),
-        (["baud:all=115200"], {}, "Missing motor IDs: - 1"),
-        (["checksum:all"], {}, "Missing motor IDs"),
+        (["silent:elbow_flex"], {}, "elbow_flex (ID 3): [TxRxResult] There is no status packet!"),
+        (["baud:all=115200"], {}, "check power, cable and baud rate"),
+        (["checksum:all"], {}, "Incorrect status packet!"),
         (["swap:wrist_roll=4"], {}, "another arm, or another calibration: homing_offset of wrist"),
-        (["overload:elbow_flex"], {}, "Overload error!"),
+        (["overload:elbow_flex"], {}, "elbow_flex (ID 3): [RxPacketError] Overload error!"),
         (["voltage:all=3.5"], {}, "Input voltage error!"),
         ([], {"calibration_id": "nobody"}, "nobody.json, found none"),
         ([], {"lerobot_python": WITHOUT_LEROBOT}, f"expected LeRobot in {WITHOUT_LEROBOT}"),
@@ -316,7 +316,9 @@ def test_a_bus_that_comes_back_is_connected_again(
 
     arm.fails("silent:all")
     driver.is_in(DriverPhase.LISTENING)
-    driver.until(lambda: any("Missing motor IDs" in text for text in driver.report.obstacles))
+    driver.until(
+        lambda: any("There is no status packet!" in text for text in driver.report.obstacles)
+    )
     arm.fails()
 
     driver.until(lambda: not driver.report.obstacles)

@@ -61,7 +61,7 @@ class Servos:
         for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
             robot = _lerobots(self._made, side, port)
             self._robots.append(robot)
-            _lerobots(robot.bus.connect)
+            _find_servos(robot.bus, port)
             self._check_calibration(robot, port)
         self._to_rad, self._of_rad = _lerobots(self._units)
         for what, _ in self._registers:
@@ -254,6 +254,32 @@ class Servos:
             found = _lerobots(robot.bus.sync_read, name, normalize=False)
             values += [found[joint] for joint in self._arm.range_rad]
         self._other[what] = np.array(values, np.float64)
+
+
+def _find_servos(bus: Any, port: str) -> None:
+    """Open a bus and find each servo; LeRobot's own check takes one with a fault as missing.
+
+    Raises:
+        DriverError: The port cannot be opened, or servos do not answer, report faults, or are of
+            another model; names them.
+    """
+    _lerobots(bus.connect, handshake=False)
+    problems = []
+    for joint, motor in bus.motors.items():
+        expected = bus.model_number_table[motor.model]
+        try:
+            found = _lerobots(bus.ping, joint, num_retry=_TRIES, raise_on_error=True)
+        except DriverError as error:
+            problems.append(f"{joint} (ID {motor.id}): {error}")
+        else:
+            if found != expected:
+                problems.append(
+                    f"{joint} (ID {motor.id}): expected model {expected}, found {found}"
+                )
+    if problems:
+        none = len(problems) == len(bus.motors)
+        remedy = "; check power, cable and baud rate (lerobot-setup-motors)" if none else ""
+        raise DriverError(f"{port}: " + "; ".join(problems) + remedy)
 
 
 def _again(call: Callable[..., T], *args: Any) -> T:
