@@ -12,6 +12,7 @@ from robot_driver.checks import range_problems
 from robot_driver.following import Follower, drive_values, rest_mode_name
 from robot_driver.interfaces import (
     F64,
+    MODE_DAMP,
     NS_PER_S,
     RELEASE,
     TAKE,
@@ -205,8 +206,9 @@ class Link(Generic[StateT]):
         """Why it is in this phase."""
         if self.phase is DriverPhase.FOLLOWING:
             newest = self._follower.newest
-            damps = newest is not None and newest.mode == self._figures.rest_mode
-            return "the newest joint_command is followed" + (", which damps" if damps else "")
+            rests = newest is not None and newest.mode == self._figures.rest_mode
+            what = "damps" if self._figures.rest_mode == MODE_DAMP else "holds"
+            return "the newest joint_command is followed" + (f", which {what}" if rests else "")
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
         if not self._acknowledgement.known:

@@ -179,6 +179,7 @@ def main() -> None:
     gc.freeze()
     gc.disable()
     loop.run()
+    transport.close()
 
 
 def _settings_of(kind: type[DriverSettings], fields: dict[str, Any]) -> DriverSettings:

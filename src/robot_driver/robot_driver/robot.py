@@ -92,17 +92,20 @@ class RobotInterface(ABC, Generic[StateT]):
         host: What obeys the commands, as messages call it.
         preparing, prepared: What the robot does, and did, between `prepare` and `take`, as messages
             call it.
-        figures: Of the drives.
+        figures: Of the drives; of the class, or of its object where settings choose among robots.
+        python: Interpreter of the link process, for a robot whose library has an environment of
+            its own, which needs numpy beside it; empty: that of the node.
         settings_type: What `settings` is.
         settings: As the node's parameters say.
         reception: The newest state.
     """
 
-    name: ClassVar[str]
+    name: str
     host: ClassVar[str] = "the robot"
     preparing: ClassVar[str] = "gets ready"
     prepared: ClassVar[str] = "got ready"
-    figures: ClassVar[DriveFigures]
+    figures: DriveFigures
+    python: str = ""
     settings_type: ClassVar[type[DriverSettings]] = DriverSettings
     reception: StateReception[StateT]
 

@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic
 
+from policy_inference.errors import PolicyError
 from robot_driver import channel
 from robot_driver.interfaces import DriverError, DriverPhase, DriverReport, WireCommand
 from robot_driver.link_process import MODULE, process_arguments
@@ -251,14 +253,32 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """Start the process with its end of the channel and the transport's descriptors.
 
-    It imports what this process imports, and gets a session of its own: an interrupt from the
-    terminal is for the node, which lets it end.
+    It imports what this process imports, with another interpreter of those packages the suite's
+    alone, and gets a session of its own: an interrupt from the terminal is for the node, which lets
+    it end.
+
+    Raises:
+        DriverError: There is no such interpreter.
     """
-    return subprocess.Popen(
-        [sys.executable, "-m", MODULE, *process_arguments(robot, node, descriptors)],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[node.fileno(), *descriptors],
-        start_new_session=True,
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    path = _folders_of_the_suite(robot) if robot.python else filter(None, sys.path)
+    python = robot.python or sys.executable
+    try:
+        return subprocess.Popen(
+            [python, "-m", MODULE, *process_arguments(robot, node, descriptors)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[node.fileno(), *descriptors],
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        )
+    except OSError as error:
+        raise DriverError(
+            f"expected a Python interpreter at {python}, found: {error.strerror}"
+        ) from None
+
+
+def _folders_of_the_suite(robot: RobotInterface[Any]) -> list[str]:
+    """Return where the packages are that a link process imports: its robot's, and the suite's."""
+    names = dict.fromkeys([type(robot).__module__, MODULE, PolicyError.__module__])
+    packages = [Path(str(sys.modules[name.partition(".")[0]].__file__)) for name in names]
+    return [str(package.parents[1]) for package in packages]
