@@ -92,6 +92,9 @@ class RobotInterface(ABC, Generic[StateT]):
         host: What obeys the commands, as messages call it.
         preparing, prepared: What the robot does, and did, between `prepare` and `take`, as messages
             call it.
+        stopped_by_taking: Whether a robot that gets ready is stopped by taking control and braking.
+            Else nothing is sent to its drives before it is ready, and what is sent to a robot that
+            is not taken in the end is what gives control back.
         figures: Of the drives.
         settings_type: What `settings` is.
         settings: As the node's parameters say.
@@ -102,6 +105,7 @@ class RobotInterface(ABC, Generic[StateT]):
     host: ClassVar[str] = "the robot"
     preparing: ClassVar[str] = "gets ready"
     prepared: ClassVar[str] = "got ready"
+    stopped_by_taking: ClassVar[bool] = True
     figures: ClassVar[DriveFigures]
     settings_type: ClassVar[type[DriverSettings]] = DriverSettings
     reception: StateReception[StateT]
@@ -186,6 +190,28 @@ class RobotInterface(ABC, Generic[StateT]):
     def take(self) -> list[bytes]:
         """Return what takes control; command frames follow at once."""
         return []
+
+    def keep_control(self, now_ns: int) -> list[bytes]:
+        """Return what to send beside the command frames, to keep control or to see whether it is.
+
+        Called before each frame while the robot is under control.
+        """
+        return []
+
+    def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
+        """Return the values [n, 5] that lower a robot which would drop when it is brought to rest.
+
+        Called before each frame from when control is to be given back while a command is followed,
+        for at most `figures.lower_s`. The robot's state is fresh and there is no `fault`.
+
+        Args:
+            sent: The values [n, 5] that the drives were sent last.
+            elapsed_s: Time since lowering began.
+
+        Returns:
+            None once it is down, or where it cannot be lowered: it is brought to rest.
+        """
+        return None
 
     def give_back(self) -> list[bytes]:
         """Return what gives control back, after the last command frame."""
