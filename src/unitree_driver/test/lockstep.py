@@ -89,9 +89,7 @@ class Lockstep:
         answers: To requests, as they ended.
     """
 
-    def __init__(
-        self, model: UnitreeFigures = GO2, *, active: str = "ai", **settings: Any
-    ) -> None:
+    def __init__(self, model: UnitreeFigures = GO2, *, active: str = "ai", **settings: Any) -> None:
         """Begin with a robot that its own controller holds, and nobody who commands."""
 
         class Robot(UnitreeRobot):
@@ -167,6 +165,16 @@ class Lockstep:
         self.run(0.02)
         self.remote = NO_KEYS
         self.run(0.02)
+
+    def stand(self) -> None:
+        """Let the policy stand up, in a second."""
+        self.robot.lying_at_ms = None
+        lying = self.robot.joint_pos
+        for share in np.linspace(0.0, 1.0, 100):
+            self.robot.joint_pos = lying + share * (STANDING - lying)
+            self.run(0.01)
+        assert self.phase is DriverPhase.FOLLOWING, self.link.reason
+        self.sent.clear()
 
     def command(self, mode: int) -> None:
         """Let the policy hold the present pose once; in MODE_DAMP it has no stiffness."""

@@ -92,9 +92,7 @@ def test_imu_in_the_torso_is_turned_back_by_the_waist(model: UnitreeFigures) -> 
 @pytest.mark.parametrize(
     ("model", "other"), [(GO2, G1), (G1, GO2), (H1, G1), (H1_2, GO2)], ids=lambda model: model.name
 )
-def test_message_of_the_other_family_is_named(
-    model: UnitreeFigures, other: UnitreeFigures
-) -> None:
+def test_message_of_the_other_family_is_named(model: UnitreeFigures, other: UnitreeFigures) -> None:
     found, why = oddity(model, low_state(other))
 
     assert found is StateOddity.LENGTH
