@@ -134,7 +134,8 @@ class Link(Generic[StateT]):
         Ends the taking of control.
         """
         self._follower.hold(reason)
-        self._lowered_from = None
+        if self._lowered_from is not None:
+            self._rest_from(now_ns)
         self.next_ns = now_ns
         if self.phase is DriverPhase.TAKING:
             self.release(reason, now_ns)
