@@ -3,7 +3,7 @@
 """What the author of a driver writes: how a robot is driven, and the bytes' way to it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple
 
 import numpy as np
@@ -212,6 +212,13 @@ class RobotInterface(ABC, Generic[StateT]):
             None once it is down, or where it cannot be lowered: it is brought to rest.
         """
         return None
+
+    def recall(self, details: Mapping[str, str | int | float]) -> None:
+        """Let the node's process know what `give_back` needs, before it does so.
+
+        Args:
+            details: Of the newest report of the link process, with its `notes`.
+        """
 
     def give_back(self) -> list[bytes]:
         """Return what gives control back, after the last command frame."""

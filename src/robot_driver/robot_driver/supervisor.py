@@ -234,6 +234,8 @@ class LinkSupervisor(Generic[StateT]):
             if not robot.stopped_by_taking:
                 return "control had not been taken, and nothing was sent to the drives"
             _send_all(transport, robot.take())
+        if self._report is not None:
+            robot.recall(self._report.details)
         rest = robot.rest(self._state)
         period_s = 1.0 / robot.settings.command_rate_hz
         end_s = time.monotonic() + robot.figures.rest_s

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How a Unitree robot is taken, commanded and given back; which bytes go where is in `nodes`."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,6 +25,8 @@ _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
 """Bit of a motor's errors: its connection to the computer timed out."""
 _LOWER_S, _SETTLE_S = 2.0, 0.3
+_RELEASED = "released_mode"
+"""Among the notes: which controller was released here."""
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
@@ -135,6 +138,8 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         notes: dict[str, str | float] = {}
         if service.active is not None:
             notes["motion_service"] = service.active or "released"
+        if service.released:
+            notes[_RELEASED] = service.released
         if service.error:
             notes["motion_service_error"] = service.error
         if battery is not None:
@@ -181,6 +186,10 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         end[:, STIFFNESS], end[:, DAMPING] = lying.stiffness, lying.damping
         share = min(1.0, elapsed_s / _LOWER_S)
         return np.asarray(sent + share * (end - sent))
+
+    def recall(self, details: Mapping[str, str | int | float]) -> None:
+        """Know which controller the link process released."""
+        self._service.released = str(details.get(_RELEASED, ""))
 
     def give_back(self) -> list[bytes]:
         """Return the request that selects the built-in controller again, where it was released."""

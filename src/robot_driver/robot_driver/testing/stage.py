@@ -25,6 +25,7 @@ from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
 from robot_driver.interfaces import MODE_DAMP
+from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, RobotDouble
 
 DEADLINE_S = 30.0
@@ -223,8 +224,14 @@ class DriverProcess:
     def kill_link(self) -> None:
         """Kill the process that talks to the robot."""
         threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
-        (link,) = " ".join(thread.read_text() for thread in threads).split()
-        os.kill(int(link), signal.SIGKILL)
+        children = " ".join(thread.read_text() for thread in threads).split()
+        # A driver may have more processes than that.
+        (link,) = (
+            int(child)
+            for child in children
+            if LINK_MODULE.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        )
+        os.kill(link, signal.SIGKILL)
 
     @property
     def followed_pose(self) -> Any:
