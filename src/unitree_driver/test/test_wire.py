@@ -225,7 +225,7 @@ def _check_motors(record: Any, about: dict[str, Any]) -> None:
     else:
         for key in ("q", "dq", "tau_est", "temperature"):
             expected = [value[key] for value in values]
-            np.testing.assert_array_equal(motors[key], np.array(expected, motors[key].dtype))
+            np.testing.assert_array_equal(motors[key], np.array(expected).astype(motors[key].dtype))
 
 
 @pytest.mark.real_data
