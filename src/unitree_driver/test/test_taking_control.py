@@ -72,7 +72,7 @@ def test_humanoid_of_which_nobody_says_that_it_hangs_is_refused(model: UnitreeFi
 
 
 def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> None:
-    scene = Lockstep(active="mcf")
+    scene = Lockstep(active="mcf", release_timeout_s=5.0)
     scene.robot.stubborn = True
 
     scene.take()
@@ -81,11 +81,11 @@ def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> No
     assert "`mcf` is still active" in refusal(scene)
     assert scene.commands() == []
     assert scene.phase is DriverPhase.LISTENING
-    assert scene.robot.apis().count(RELEASE_MODE) > 3
+    assert scene.robot.apis().count(RELEASE_MODE) > 1
 
 
 def test_service_that_does_not_answer_is_named_and_no_command_is_sent() -> None:
-    scene = Lockstep()
+    scene = Lockstep(release_timeout_s=5.0)
     scene.robot.deaf = True
 
     scene.take()
@@ -134,7 +134,7 @@ def test_error_code_of_the_service_is_reported() -> None:
 
 
 def test_robot_that_does_not_lie_down_keeps_its_own_controller() -> None:
-    scene = Lockstep()
+    scene = Lockstep(release_timeout_s=5.0)
     scene.robot.lies_after_ms = 10**9
 
     scene.take()
@@ -252,7 +252,7 @@ def test_stop_that_comes_while_control_is_taken_ends_that_and_restores_the_contr
 
 
 def test_control_can_be_taken_again_after_it_was_refused() -> None:
-    scene = Lockstep()
+    scene = Lockstep(release_timeout_s=5.0)
     scene.robot.deaf = True
     scene.take()
     scene.run(scene.driver.settings.release_timeout_s + 1.0)
@@ -260,6 +260,7 @@ def test_control_can_be_taken_again_after_it_was_refused() -> None:
 
     scene.robot.deaf = False
     scene.in_control()
+    scene.run(0.01)
 
     assert scene.damps
 
