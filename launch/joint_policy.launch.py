@@ -67,6 +67,12 @@ ARGUMENTS = [
         "that and an emulated robot; a simulated robot; nothing",
     ),
     DeclareLaunchArgument(
+        "sim_robot",
+        default_value="",
+        description="With robot:=sim: which one is simulated, lite3, go2, g1 or a folder of "
+        "figures; empty: what params_file says, else lite3",
+    ),
+    DeclareLaunchArgument(
         "operator",
         default_value="none",
         choices=["joystick", "none"],
@@ -199,6 +205,8 @@ def generate_launch_description() -> LaunchDescription:
     )
     remote = {"parameters": [{"joy_rate_hz": ParameterValue(joy_rate_hz, value_type=float)}]}
     texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
+    named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
+    is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
     lite3, go2, g1 = (
         (package, name, "robot_params_file")
         for package, name in (
@@ -233,8 +241,20 @@ def generate_launch_description() -> LaunchDescription:
                 "sim_node",
                 "params_file",
                 ends="the simulated robot ended",
-                condition=given(robot=["sim"]),
+                condition=given(robot=["sim"], sim_robot=[""]),
                 parameters=[{"lockstep": use_sim_time}],
+            ),
+            node(
+                "robot_sim",
+                "sim_node",
+                "params_file",
+                ends="the simulated robot ended",
+                condition=IfCondition(
+                    PythonExpression(
+                        ["'", LaunchConfiguration("robot"), "' == 'sim' and ", *is_named]
+                    )
+                ),
+                parameters=[{"lockstep": use_sim_time, **named}],
             ),
             node(
                 "robot_sim",

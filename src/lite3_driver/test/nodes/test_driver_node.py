@@ -109,7 +109,7 @@ def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
 
 
 def test_what_the_machine_refuses_of_realtime_is_a_warning(stage: Stage) -> None:
-    driver = stage.driver(**{"realtime.cpus": "1001"})
+    driver = stage.driver(parameters={"realtime.cpus": "1001"})
     driver.may_be_taken()
     driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
 
@@ -126,7 +126,7 @@ def scheduled(process: int) -> set[tuple[int, int]]:
 
 
 def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: Stage) -> None:
-    driver = stage.driver(**{"realtime.priority": 20})
+    driver = stage.driver(parameters={"realtime.priority": 20})
     driver.may_be_taken()
     node = driver.process.pid
     (link,) = (
@@ -167,7 +167,7 @@ def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: St
 def test_bad_parameter_ends_the_driver_with_the_reason(
     stage: Stage, parameters: dict[str, Any], told: str
 ) -> None:
-    driver = stage.driver(Host(), **parameters)
+    driver = stage.driver(Host(), parameters=parameters)
     assert driver.ended() == 2
     assert told in driver.log
     assert "Traceback" not in driver.log

@@ -20,7 +20,7 @@ from sensor_msgs.msg import Imu, JointState
 from std_msgs.msg import Bool
 
 from policy_inference.testing.domains import private_ros_domain
-from robot_driver.interfaces import MODE_DAMP, NS_PER_S
+from robot_driver.interfaces import MODE_DAMP, NS_PER_S, POSITION
 from robot_driver.testing.case import COMMANDED, GIVEN_BACK, TAKEN, DriverCase, Heard
 from robot_driver.testing.stage import DEEP, LATCHED, DriverProcess, Stage
 
@@ -95,9 +95,7 @@ class DriverConformance(DriverFixtures):
     def test_state_is_published_by_name_in_si_units(
         self, listening: DriverProcess, stage: Stage
     ) -> None:
-        found: list[JointState] = []
-        stage.listen(JointState, f"/{listening.name}/joint_states", found)
-        listening.until(lambda: len(found) >= _MESSAGES, "joint_states")
+        found = stage.collected(JointState, f"/{listening.name}/joint_states", 1)
         last, figures = found[-1], self.case.figures
         count = len(figures.joint_names)
         assert sorted(last.name) == sorted(figures.joint_names)
@@ -109,10 +107,8 @@ class DriverConformance(DriverFixtures):
     def test_stamps_rise_and_are_those_of_the_receipt(
         self, listening: DriverProcess, stage: Stage
     ) -> None:
-        found: list[JointState] = []
         began_ns = time.time_ns()
-        stage.listen(JointState, f"/{listening.name}/joint_states", found)
-        listening.until(lambda: len(found) >= _MESSAGES, "joint_states")
+        found = stage.collected(JointState, f"/{listening.name}/joint_states", _MESSAGES)
         stamps = stamps_ns(found)
         assert (np.diff(stamps) > 0).all()
         assert began_ns - NS_PER_S < stamps[0]
@@ -123,10 +119,7 @@ class DriverConformance(DriverFixtures):
     ) -> None:
         if not self.case.imu:
             pytest.skip("the robot has no IMU")
-        found: list[Imu] = []
-        stage.listen(Imu, f"/{listening.name}/{self.case.imu}", found)
-        listening.until(lambda: found, "a message of the IMU")
-        message = found[-1]
+        message = stage.collected(Imu, f"/{listening.name}/{self.case.imu}", 1)[-1]
         quat, acceleration = message.orientation, message.linear_acceleration
         x, y, z, w = quat.x, quat.y, quat.z, quat.w
         up_body = np.array([2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)])
@@ -154,8 +147,10 @@ class DriverConformance(DriverFixtures):
             ),
             "an obstacle",
         )
-        listening.send()
-        listening.refuses_control("ask it to damp first")
+        answer = listening.asked("take_control")
+        listening.sends_until(answer.done, "an answer to take_control")
+        assert not answer.result().success
+        assert "ask it to damp first" in answer.result().message
 
     def test_control_is_refused_while_no_state_comes(self, listening: DriverProcess) -> None:
         heard = len(listening.robot.heard)
@@ -222,7 +217,7 @@ class DriverConformance(DriverFixtures):
         place = len(robot.heard)
         in_control.sends_until(
             lambda: any(
-                each.values is not None and np.allclose(each.values[:, 0], target, atol=1e-3)
+                each.values is not None and np.allclose(each.values[:, POSITION], target, atol=1e-3)
                 for each in frames_since(in_control, place)
             ),
             "a frame with these positions",
@@ -299,8 +294,8 @@ class DriverConformance(DriverFixtures):
             # Its mode of rest has a stiffness already.
             in_control.send_rest(position=far.tolist())
         in_control.rests("the first command with so much stiffness wants")
-        commands = [each for each in frames_since(in_control, place) if each.what == COMMANDED]
-        assert not any(np.allclose(each.values[:, 0], far, atol=1e-3) for each in commands)
+        sent = [each.values for each in frames_since(in_control, place) if each.values is not None]
+        assert not any(np.allclose(values[:, POSITION], far, atol=1e-3) for values in sent)
 
     def test_sequence_of_another_sender_brings_to_rest(self, in_control: DriverProcess) -> None:
         in_control.follows()
@@ -436,8 +431,9 @@ class DriverConformance(DriverFixtures):
         self._watch(driver, itertools.repeat(driver.send))
 
     def _nothing_is_followed(self, driver: DriverProcess) -> None:
-        """Send commands in the mode of rest, too."""
+        """Send commands in the mode of rest, too, but not last: none is on its way then."""
         self._watch(driver, itertools.cycle((driver.send_rest, driver.send)))
+        self._nothing_ends_the_rest(driver)
 
     def _watch(self, driver: DriverProcess, senders: Iterator[Any]) -> None:
         place = len(driver.robot.heard)
@@ -454,9 +450,7 @@ class DriverTimes(DriverFixtures):
     """What only a machine that is free shows; inherit it, marked `real_time`, with `case`."""
 
     def test_state_comes_at_its_rate(self, listening: DriverProcess, stage: Stage) -> None:
-        found: list[JointState] = []
-        stage.listen(JointState, f"/{listening.name}/joint_states", found)
-        listening.until(lambda: len(found) >= 2 * _MESSAGES, "joint_states")
+        found = stage.collected(JointState, f"/{listening.name}/joint_states", 2 * _MESSAGES)
         stamps = stamps_ns(found)
         rate_hz = (len(stamps) - 1) * NS_PER_S / (stamps[-1] - stamps[0])
         assert rate_hz == pytest.approx(self.case.joint_state_rate_hz, rel=0.2)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
 
-from robot_driver.interfaces import MODE_DAMP
+from robot_driver.interfaces import MODE_DAMP, POSITION
 from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, RobotDouble
 
@@ -33,6 +33,8 @@ DEADLINE_S = 30.0
 DEEP = QoSProfile(depth=1000)
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LONGEST_VALID_S = 1.0
+_ATTEMPTS = 3
+_LOOK_S = 0.01
 FOLLOWED_RAD = 0.05
 """How far from the pose the commands of `DriverProcess.follows` are."""
 
@@ -47,9 +49,14 @@ class DriverProcess:
     """
 
     def __init__(
-        self, stage: "Stage", case: DriverCase, name: str, robot: RobotDouble, **changes: object
+        self,
+        stage: "Stage",
+        case: DriverCase,
+        name: str,
+        robot: RobotDouble,
+        parameters: Mapping[str, object],
     ) -> None:
-        """Start it; `changes` replace parameters of the case."""
+        """Start it; `parameters` replace those of the case."""
         self.robot, self._case, self._stage, self.name = robot, case, stage, name
         self.statuses: list[RobotStatus] = []
         place = f"/{name}/{case.node}"
@@ -73,7 +80,7 @@ class DriverProcess:
         self._log = stage.folder / f"{name}.log"
         words = [
             word
-            for key, value in {**case.parameters, **robot.parameters, **changes}.items()
+            for key, value in {**case.parameters, **robot.parameters, **parameters}.items()
             for word in ("-p", f"{key}:={json.dumps(value)}")
         ]
         with self._log.open("w") as log:
@@ -206,7 +213,9 @@ class DriverProcess:
 
     def is_followed(self, values: Any) -> bool:
         """Return whether a frame's values [n, 5] are those of `send` without changes."""
-        return values is not None and np.allclose(values[:, 0], self.followed_pose, atol=1e-3)
+        return values is not None and np.allclose(
+            values[:, POSITION], self.followed_pose, atol=1e-3
+        )
 
     def rests(self, reason: str) -> None:
         """Spin until the robot is brought to rest for this reason."""
@@ -292,31 +301,57 @@ class Stage:
         self._drivers: list[DriverProcess] = []
 
     def driver(
-        self, robot: RobotDouble | None = None, name: str = "", **changes: object
+        self,
+        robot: RobotDouble | None = None,
+        name: str = "",
+        parameters: Mapping[str, object] | None = None,
     ) -> DriverProcess:
-        """Start a driver, for a new robot unless one is given that has been started."""
+        """Start a driver, for a new robot unless one is given that has been started.
+
+        Args:
+            robot: Behind the driver.
+            name: Of its namespace.
+            parameters: Of the driver; they replace those of the case.
+        """
         if robot is None:
             robot = self._case.robot()
             robot.start()
         name = name or f"robot_{len(self._drivers)}"
-        driver = DriverProcess(self, self._case, name, robot, **changes)
+        driver = DriverProcess(self, self._case, name, robot, parameters or {})
         self._drivers.append(driver)
         return driver
 
     def take_control(self, *drivers: DriverProcess) -> None:
-        """Let all of them take control at the same time, since it may take long."""
-        for driver in drivers:
-            driver.may_be_taken()
-        answers = [driver.asked("take_control") for driver in drivers]
-        for driver, answer in zip(drivers, answers, strict=True):
-            driver.until(answer.done, "an answer to take_control")
-            assert answer.result().success, answer.result().message
+        """Let all of them take control at the same time, since it may take long.
+
+        Again where it was refused after all: a busy machine may hold up a double.
+        """
+        left = list(drivers)
+        for _ in range(_ATTEMPTS):
+            for driver in left:
+                driver.may_be_taken()
+            answers = [driver.asked("take_control") for driver in left]
+            for driver, answer in zip(left, answers, strict=True):
+                driver.until(answer.done, "an answer to take_control")
+            results = [answer.result() for answer in answers]
+            left = [each for each, result in zip(left, results, strict=True) if not result.success]
+            if not left:
+                return
+        raise AssertionError([result.message for result in results])
 
     def listen(
         self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = DEEP
     ) -> None:
         """Keep the messages of a topic."""
         self.node.create_subscription(message, topic, into.append, qos)
+
+    def collected(self, message: type[Any], topic: str, count: int) -> list[Any]:
+        """Return so many of the next messages of a topic, or more."""
+        found: list[Any] = []
+        subscription = self.node.create_subscription(message, topic, found.append, DEEP)
+        self.until(lambda: len(found) >= count, f"{count} messages of {topic}")
+        self.node.destroy_subscription(subscription)
+        return found
 
     def until(
         self, condition: Callable[[], object], what: str, more: Callable[[], str] = lambda: ""
@@ -325,7 +360,9 @@ class Stage:
         ends_s = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}{more()}"
-            self._executor.spin_once(timeout_sec=0.02)
+            looks_s = time.monotonic() + _LOOK_S
+            while (left_s := looks_s - time.monotonic()) > 0.0:
+                self._executor.spin_once(timeout_sec=left_s)
 
     def close(self) -> None:
         """End all that was started."""
