@@ -132,6 +132,7 @@ class LinkTransport(RobotTransport):
         self._heard: queue.SimpleQueue[Datagram] = queue.SimpleQueue()
         self._signal = os.eventfd(0, os.EFD_NONBLOCK)
         self._news: bytes | None = None
+        self._unnamed = 0
         self._ending = threading.Event()
         self.counts = {}
         self._thread = threading.Thread(target=self._listen, name="robot", daemon=True)
@@ -204,6 +205,10 @@ class LinkTransport(RobotTransport):
         own = [name for name in self._own if name in names]
         for name in own:
             names.remove(name)
+        # A node that comes or goes is without a name for a moment.
+        unnamed = names.count("")
+        names = [*filter(None, names), *[""] * min(unnamed, self._unnamed)]
+        self._unnamed = unnamed
         types = sorted({info.topic_type for info in self._infos(RobotTopic.LOWSTATE)})
         standby = f"/{self._standby}" in own
         news = PublisherNews(tuple(sorted(names)), tuple(types), standby).pack()
