@@ -117,8 +117,8 @@ class Lockstep:
     def now_ns(self) -> int:
         return self.now_ms * MS
 
-    @property
     def phase(self) -> DriverPhase:
+        """Return who is in control."""
         return self.link.phase
 
     def graph(self, news: PublisherNews) -> None:
@@ -173,7 +173,7 @@ class Lockstep:
         for share in np.linspace(0.0, 1.0, 100):
             self.robot.joint_pos = lying + share * (STANDING - lying)
             self.run(0.01)
-        assert self.phase is DriverPhase.FOLLOWING, self.link.reason
+        assert self.phase() is DriverPhase.FOLLOWING, self.link.reason
         self.sent.clear()
 
     def command(self, mode: int) -> None:
@@ -218,13 +218,13 @@ class Lockstep:
         """Take control and, where a mode is given, let the policy go through MODE_DAMP to it."""
         self.take()
         self.run(3.0)
-        assert self.phase is DriverPhase.DAMPING, (self.link.reason, self.answers)
+        assert self.phase() is DriverPhase.DAMPING, (self.link.reason, self.answers)
         if mode is not None:
             self.mode = DAMP
             self.run(0.1)
             self.mode = mode
             self.run(0.1)
-            assert self.phase is DriverPhase.FOLLOWING, self.link.reason
+            assert self.phase() is DriverPhase.FOLLOWING, self.link.reason
         self.sent.clear()
         self.answers.clear()
         self.robot.requests.clear()

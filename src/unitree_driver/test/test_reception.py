@@ -159,7 +159,9 @@ def test_quaternion_with_w_last_disagrees_with_the_angles() -> None:
 
 @pytest.mark.parametrize("field", ["motors__q", "imu__gyroscope", "imu__rpy", "motors__tau_est"])
 def test_number_that_is_not_finite_is_no_state(field: str) -> None:
-    assert oddity(GO2, low_state(GO2, **{field: np.nan}))[0] is StateOddity.NOT_FINITE
+    changes: dict[str, Any] = {field: np.nan}
+
+    assert oddity(GO2, low_state(GO2, **changes))[0] is StateOddity.NOT_FINITE
 
 
 @pytest.mark.parametrize(
@@ -228,7 +230,7 @@ def test_tick_that_falls_after_a_silence_is_a_restart_and_gives_control_back() -
     scene.receive(low_state(GO2, tick=5, joint_pos=scene.robot.joint_pos))
     scene.step()
 
-    assert scene.phase is DriverPhase.RELEASING
+    assert scene.phase() is DriverPhase.RELEASING
     assert "restarted" in scene.link.reason
 
 

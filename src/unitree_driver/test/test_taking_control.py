@@ -34,7 +34,7 @@ def test_robot_lies_down_is_released_and_found_free_before_the_first_command() -
     scene.run(3.0)
 
     assert scene.robot.apis()[:4] == [CHECK_MODE, STAND_DOWN, RELEASE_MODE, CHECK_MODE]
-    assert scene.phase is DriverPhase.DAMPING
+    assert scene.phase() is DriverPhase.DAMPING
     assert scene.damps
     assert scene.answers[-1].success
 
@@ -46,7 +46,7 @@ def test_robot_that_is_free_already_is_asked_nothing_but_that() -> None:
 
     scene.in_control()
 
-    assert scene.phase is DriverPhase.DAMPING
+    assert scene.phase() is DriverPhase.DAMPING
 
 
 @pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
@@ -57,7 +57,7 @@ def test_humanoid_is_released_where_it_hangs(model: UnitreeFigures) -> None:
     scene.run(3.0)
 
     assert STAND_DOWN not in scene.robot.apis()
-    assert scene.phase is DriverPhase.DAMPING
+    assert scene.phase() is DriverPhase.DAMPING
     assert scene.damps
 
 
@@ -80,7 +80,7 @@ def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> No
 
     assert "`mcf` is still active" in refusal(scene)
     assert scene.commands() == []
-    assert scene.phase is DriverPhase.LISTENING
+    assert scene.phase() is DriverPhase.LISTENING
     assert scene.robot.apis().count(RELEASE_MODE) > 1
 
 
@@ -104,7 +104,7 @@ def test_answer_with_another_number_does_not_count() -> None:
         scene.hear(ServiceResponse(1, api, 0, '{"form":"0","name":""}'))
     scene.run(1.0)
 
-    assert scene.phase is DriverPhase.TAKING
+    assert scene.phase() is DriverPhase.TAKING
 
 
 @pytest.mark.parametrize("data", ["", "{", "[]", '{"name":3}', "null"])
@@ -119,7 +119,7 @@ def test_answer_that_names_no_controller_is_reported(data: str) -> None:
 
     notes = scene.link.report(scene.now_ns).details
     assert "CheckMode was answered with" in str(notes["motion_service_error"])
-    assert scene.phase is DriverPhase.TAKING
+    assert scene.phase() is DriverPhase.TAKING
 
 
 def test_error_code_of_the_service_is_reported() -> None:
@@ -161,7 +161,7 @@ def test_remote_may_be_waived() -> None:
 
     scene.link.take((), scene.now_ns)
 
-    assert scene.phase is DriverPhase.TAKING
+    assert scene.phase() is DriverPhase.TAKING
 
 
 def test_other_node_that_publishes_commands_refuses_control_and_is_named() -> None:
@@ -191,7 +191,7 @@ def test_publishers_that_a_released_robot_has_can_be_stated() -> None:
 
     scene.in_control()
 
-    assert scene.phase is DriverPhase.DAMPING
+    assert scene.phase() is DriverPhase.DAMPING
 
 
 def test_missing_standby_process_refuses_control() -> None:
@@ -232,7 +232,7 @@ def test_control_that_is_released_while_it_is_taken_leaves_the_drives_alone() ->
     scene.link.release("it was asked for", scene.now_ns)
     scene.run(3.0)
 
-    assert scene.phase is DriverPhase.LISTENING
+    assert scene.phase() is DriverPhase.LISTENING
     assert scene.commands() == []
     assert [answer.request for answer in scene.answers] == ["take_control", "release_control"]
 
@@ -242,12 +242,12 @@ def test_stop_that_comes_while_control_is_taken_ends_that_and_restores_the_contr
     scene.take()
     while scene.robot.active:
         scene.run(0.002)
-    assert scene.phase is DriverPhase.TAKING
+    assert scene.phase() is DriverPhase.TAKING
 
     scene.link.damp("the e-stop was pressed", scene.now_ns)
     scene.run(0.1)
 
-    assert scene.phase is DriverPhase.LISTENING
+    assert scene.phase() is DriverPhase.LISTENING
     assert scene.robot.active == "ai"
 
 
@@ -272,7 +272,7 @@ def test_controller_that_comes_back_damps_and_is_named() -> None:
     scene.robot.active = "ai"
     scene.run(2.0)
 
-    assert scene.phase is DriverPhase.DAMPING
+    assert scene.phase() is DriverPhase.DAMPING
     assert "`ai` is still active" in scene.link.reason
     assert scene.damps
 
@@ -285,14 +285,14 @@ def test_publisher_of_commands_that_appears_damps(commanders: tuple[str, ...]) -
     scene.graph(QUIET._replace(commanders=commanders))
     scene.run(0.1)
 
-    assert scene.phase is DriverPhase.DAMPING
+    assert scene.phase() is DriverPhase.DAMPING
     assert "another publisher on /lowcmd" in scene.link.reason
     scene.graph(QUIET)
     scene.run(0.1)
-    assert scene.phase is DriverPhase.DAMPING  # until the policy itself has damped
+    assert scene.phase() is DriverPhase.DAMPING  # until the policy itself has damped
     scene.mode = DAMP
     scene.run(0.1)
-    assert scene.phase is DriverPhase.FOLLOWING
+    assert scene.phase() is DriverPhase.FOLLOWING
 
 
 def test_stop_keys_of_the_remote_damp_within_one_message() -> None:
@@ -315,7 +315,7 @@ def test_lost_state_damps_and_after_a_second_gives_control_back() -> None:
     assert scene.damps
     scene.run(1.0)
 
-    assert scene.phase is DriverPhase.RELEASING
+    assert scene.phase() is DriverPhase.RELEASING
     scene.run(3.0)
     assert scene.robot.apis()[-1] == SELECT_MODE
 
@@ -351,7 +351,7 @@ def test_standing_robot_is_lowered_then_damped_then_given_back() -> None:
     assert scene.damps
     assert scene.robot.active == ""
     scene.run(2.1)
-    assert scene.phase is DriverPhase.LISTENING
+    assert scene.phase() is DriverPhase.LISTENING
     assert scene.robot.active == "ai"
 
 
@@ -390,7 +390,7 @@ def test_humanoid_is_damped_where_it_is() -> None:
 
     assert scene.damps
     scene.run(2.1)
-    assert scene.phase is DriverPhase.LISTENING
+    assert scene.phase() is DriverPhase.LISTENING
     assert scene.robot.active == ""  # restore_mode is off: it hangs
 
 

@@ -46,7 +46,7 @@ def test_state_and_remote_of_the_robot_are_on_its_topics(
     ):
         heard[name] = []
         stage.listen(kind, f"/go2/{name}", heard[name], qos.SAMPLE)
-    driver = stage.driver(robot, name="go2", joy_rate_hz=50.0)
+    driver = stage.driver(robot, name="go2", parameters={"joy_rate_hz": 50.0})
 
     driver.until(lambda: all(heard[name] for name in heard if name != "estop"), "all topics")
     joints, imu = heard["joint_states"][-1], heard["imu/data"][-1]
@@ -68,7 +68,7 @@ def test_key_of_the_remote_is_wanted_before_control(
     stage_of: Callable[[DriverCase], Stage],
 ) -> None:
     robot = started(UnitreeDouble(GO2))
-    driver = stage_of(GO2_CASE).driver(robot, remote_required=True)
+    driver = stage_of(GO2_CASE).driver(robot, parameters={"remote_required": True})
 
     driver.has_obstacle("no key of the wireless remote has been seen")
     robot.press("A")
@@ -100,7 +100,7 @@ def test_controller_that_stays_is_named_and_nothing_is_commanded(
 ) -> None:
     robot = started(UnitreeDouble(GO2, active="mcf"))
     robot.service.stubborn = True
-    driver = stage_of(GO2_CASE).driver(robot, release_timeout_s=5.0)
+    driver = stage_of(GO2_CASE).driver(robot, parameters={"release_timeout_s": 5.0})
     driver.may_be_taken()
 
     answer = driver.ask("take_control")
