@@ -134,7 +134,8 @@ class LinkSupervisor(Generic[StateT]):
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
         if threading.current_thread() is not self._thread:
-            self._thread.join(self._robot.figures.rest_s + _END_AFTER_REST_S)
+            figures = self._robot.figures
+            self._thread.join(figures.lower_s + figures.rest_s + _END_AFTER_REST_S)
             self._process.kill()
             self._thread.join()
         self._channel.close()
@@ -196,10 +197,7 @@ class LinkSupervisor(Generic[StateT]):
             self._on_report(
                 replace(self._report, phase=DriverPhase.RELEASING, reason=reason, answer=None)
             )
-            self._shut_down()
-            self._on_lost(
-                f"{reason}; the drives were braked and control was given back in its place"
-            )
+            self._on_lost(f"{reason}; {self._shut_down()}")
         elif not self._closing:
             self._on_lost(reason)
 
@@ -227,18 +225,27 @@ class LinkSupervisor(Generic[StateT]):
     def _controls(self) -> bool:
         return self._report is not None and self._report.phase is not DriverPhase.LISTENING
 
-    def _shut_down(self) -> None:
-        """Bring the robot to rest for a while, then give control back; taken first, if need be."""
+    def _shut_down(self) -> str:
+        """Bring the robot to rest for a while, then give control back; taken first, if need be.
+
+        Returns:
+            What was done, for people.
+        """
         robot, transport = self._robot, self._transport
+        if self._report is not None and self._report.phase is DriverPhase.TAKING:
+            if not robot.stopped_by_taking:
+                return "control had not been taken, and nothing was sent to the drives"
+            _send_all(transport, robot.take())
+        if self._report is not None:
+            robot.recall(self._report.details)
         rest = robot.rest(self._state)
         period_s = 1.0 / robot.settings.command_rate_hz
         end_s = time.monotonic() + robot.figures.rest_s
-        if self._report is not None and self._report.phase is DriverPhase.TAKING:
-            _send_all(transport, robot.take())
         while (now_s := time.monotonic()) < end_s:
             _send_all(transport, [robot.encode(rest)])
             time.sleep(max(0.0, now_s + period_s - time.monotonic()))
         _send_all(transport, robot.give_back())
+        return "the drives were braked and control was given back in its place"
 
 
 def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:

@@ -22,6 +22,7 @@ NODES_OF = {
     ),
     "lite3.yaml": ("lite3_driver", "lite3_emulator"),
     "operator.yaml": ("operator_node", "joy_node"),
+    "unitree.yaml": ("go2_driver", "g1_driver"),
 }
 TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in NODES_OF}
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -78,12 +79,30 @@ def lerobot_arm_driver() -> Any:
     return ArmDriverNode()
 
 
+def go2_driver() -> Any:
+    pytest.importorskip("unitree_driver", reason="unitree_driver is not built")
+    from unitree_driver.nodes.driver_node import UnitreeDriverNode
+    from unitree_driver.nodes.robots import Go2
+
+    return UnitreeDriverNode("go2_driver", Go2)
+
+
+def g1_driver() -> Any:
+    pytest.importorskip("unitree_driver", reason="unitree_driver is not built")
+    from unitree_driver.nodes.driver_node import UnitreeDriverNode
+    from unitree_driver.nodes.robots import G1
+
+    return UnitreeDriverNode("g1_driver", G1)
+
+
 NODES: dict[str, Callable[[], Any]] = {
     "joint_policy_node": joint_policy_node,
     "sim_node": sim_node,
     "act_policy_node": act_policy_node,
     "arm_sim_node": arm_sim_node,
     "lerobot_arm_driver": lerobot_arm_driver,
+    "go2_driver": go2_driver,
+    "g1_driver": g1_driver,
     "lite3_driver": lite3_driver,
     "operator_node": operator_node,
 }
