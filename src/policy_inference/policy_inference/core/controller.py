@@ -501,6 +501,20 @@ class Controller:
             self._enter(Mode.RUN, "the policy runs")
             self._granted_since.append(("run", now_ns))
 
+    def request(self, name: str, act: Callable[[], None]) -> None:
+        """Have something done between two ticks that a recording shows as a request.
+
+        Args:
+            name: What `granted` calls it.
+            act: Does it; where it raises an error, nothing was granted.
+
+        Raises:
+            RefusedError: A tick hangs, or `act` refuses it.
+        """
+        with self._between_ticks():
+            act()
+            self._granted_since.append((name, self._clock()))
+
     def _require_fit(self, wanted: str, problems: Sequence[str], now_ns: int) -> None:
         found = [*problems, *self._fitness.problems(now_ns)]
         if self._latched:

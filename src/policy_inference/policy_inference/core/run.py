@@ -99,6 +99,8 @@ class Run:
         elapsed_ns = max(0, now_ns - self._began_ns)
         share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
         command, action = self._policy.commit(), self._policy.action
+        if action.is_rescaled:
+            self._bounds.rescale()
         acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of policies that there are."""
+"""The kinds of policies that there are, a set of policies among them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from policy_inference.bundle.bundle import Bundle
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import PolicyKind
+from policy_inference.kinds.policy_set import SetKind
 
-KINDS: tuple[PolicyKind[Any, Any], ...] = (JointKind(), ChunkKind())
+KINDS: tuple[PolicyKind[Any, Any], ...] = (JointKind(), ChunkKind(), SetKind())
 """Each with its usual settings."""
 
 

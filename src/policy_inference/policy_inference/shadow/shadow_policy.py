@@ -8,22 +8,18 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import is_per_joint
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, TargetBounds, joint_limits
 from policy_inference.core.limits import Limits
 from policy_inference.core.observation import layout
 from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState, StateVector
+from policy_inference.core.state import RobotState, SensedCopy, StateVector
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Backend, Kind
-
-Places = npt.NDArray[np.intp]
+from policy_inference.interfaces import F64, Backend, Index, Kind
 
 
 class ShadowMode(str, Enum):
@@ -85,8 +81,8 @@ class ShadowPolicy:
         self._active = ActionDecoder(active, self._seen["last_action"])
         self._low, self._high = joint_limits(active, self._active)
         robot = active.joints.on_robot()
-        self._places: Places = np.array([robot.index(each) for each in contract.joints.on_robot()])
-        self._gather = _Gather(self._seen, self._state, self._places)
+        self._places: Index = np.array([robot.index(each) for each in contract.joints.on_robot()])
+        self._gather = SensedCopy(self._seen, self._state, self._places)
         self._actions = _Actions(contract, active)
         self._theirs, self._command = np.zeros(self._last_action.size), np.zeros(len(robot))
         self._target = np.zeros(len(robot))
@@ -113,7 +109,7 @@ class ShadowPolicy:
         if begins:
             self._begin()
         self._miss(lost)
-        self._gather(self._seen.flat, self._state.flat)
+        self._gather.take()
         if self._followed:
             self._last_action[:] = self._theirs
         self._state.derive()
@@ -245,29 +241,6 @@ def _kinds(contract: JointContract) -> dict[str, str]:
     }
 
 
-class _Gather:
-    """Copies what is measured from the active policy's state into that of the shadow."""
-
-    def __init__(self, seen: StateVector, state: RobotState, places: Places) -> None:
-        parts = [(seen.slices[name], state.slices[name], name) for name in state.sensed]
-        self._source, self._into = (
-            np.concatenate(indices)
-            for indices in zip(
-                *(
-                    (
-                        source.start + (places if is_per_joint(name) else _count(source)),
-                        into.start + _count(into),
-                    )
-                    for source, into, name in parts
-                ),
-                strict=True,
-            )
-        )
-
-    def __call__(self, seen: F64, state: F64) -> None:
-        state[self._into] = seen[self._source]
-
-
 class _Actions:
     """Finds the raw action with which the shadow would ask for the active policy's target."""
 
@@ -306,7 +279,3 @@ def _rows(contract: JointContract) -> Iterator[tuple[str, float, float]]:
             np.broadcast_to(term.offset, len(joints)).tolist(),
             strict=True,
         )
-
-
-def _count(part: slice) -> Places:
-    return np.arange(part.stop - part.start)
