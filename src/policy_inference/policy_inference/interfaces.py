@@ -152,8 +152,9 @@ class Policy(Protocol):
     def action(self) -> Command:
         """What `commit` wrote last."""
 
-    begins: bool
-    """Whether the policy was clean at the last `infer`."""
+    @property
+    def begins(self) -> bool:
+        """Whether the policy was clean at the last `infer`."""
 
     def reset(self) -> None:
         """Start clean, as for a new run."""

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.bundle import HostedContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS
 from policy_inference.core.state import RobotState
@@ -50,7 +51,7 @@ class SimulatedRobot:
         """What it is, in a few words."""
         return "robot_sim" if self.model is None else f"robot_sim, {self.model.name}"
 
-    def require(self, contract: JointContract) -> None:
+    def require(self, contract: HostedContract) -> None:
         """Check that the joints of a policy are those of the Lite3; `world` checks a model's.
 
         Raises:

@@ -14,9 +14,8 @@ from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits, input_timeouts_ns
 from policy_inference.core.rotation import gravity_body
-from policy_inference.core.sets.member import MemberPolicy
+from policy_inference.core.sets.member import JoinedTargets, MemberPolicy
 from policy_inference.core.sets.policy import PolicySet
-from policy_inference.core.sets.state import JoinedTargets
 from policy_inference.core.state import RobotState, StateVector
 from policy_inference.errors import RefusedError
 from policy_inference.interfaces import Backend, Mode, Policy

@@ -85,9 +85,8 @@ class MemberPolicy:
         self._commanded: F64 = np.zeros(member.places.size)
         trained = member.contract.velocity_command
         self._velocity = self._state.get("velocity_command") if trained else None
-        self._lowest, self._highest = (
-            np.array((trained.min, trained.max)) if trained else np.zeros((2, 3))
-        )
+        self._lowest: F64 = np.array(trained.min if trained else (0.0,) * 3)
+        self._highest: F64 = np.array(trained.max if trained else (0.0,) * 3)
         self.phases = tuple(self._state[name] for name in self._state.phases)
         """Phases of the gait, each the sines then the cosines of all feet."""
         self.reset()

@@ -98,6 +98,8 @@ class PolicySet:
         self._before, self._step = np.zeros((2, joints))
         self._from = JointRows(contract.kinds, rows.gains[0], rows.gains[1], rows.healthy)
         self._scaled_gains: F64 = np.zeros((2, joints))
+        self._blend_ticks = self._blended_ticks = 0
+        self._settled = False
         self.news = deque[str](maxlen=100)
         self._switches = self._fallbacks = 0
         self._last: tuple[str, ...] = ()

@@ -82,7 +82,12 @@ def robot_with(when: Mapping[str, object], **transition: object) -> SetRobot:
     ).walking()
 
 
-@pytest.mark.parametrize(("when", "move", "reason"), CONDITIONS, ids=lambda case: str(case)[:40])
+def case_name(value: object) -> str:
+    """Name a case by its conditions."""
+    return ", ".join(value) if isinstance(value, Mapping) else ""
+
+
+@pytest.mark.parametrize(("when", "move", "reason"), CONDITIONS, ids=case_name)
 def test_a_switch_is_refused_with_the_condition_that_does_not_hold(
     when: Mapping[str, object], move: Move, reason: str
 ) -> None:
@@ -94,7 +99,7 @@ def test_a_switch_is_refused_with_the_condition_that_does_not_hold(
     assert robot.state == "walk"
 
 
-@pytest.mark.parametrize(("when", "move"), HOLDS, ids=lambda case: str(case)[:40])
+@pytest.mark.parametrize(("when", "move"), HOLDS, ids=case_name)
 def test_a_switch_begins_where_its_conditions_hold(when: Mapping[str, object], move: Move) -> None:
     robot = robot_with(when)
     move(robot)
