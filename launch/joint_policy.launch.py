@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy on a robot: the policy node, a real or simulated Lite3, and its teleoperation.
+"""A joint policy, or a set of them, on a robot: its node, a Lite3, and its teleoperation.
 
 The launch files of single robots include this one and differ in their defaults. It ends when one of
 its nodes ends, except the operator's: a robot without one stands, because the policy fades a
@@ -24,6 +24,12 @@ BOOLEANS = ["true", "false"]
 ARGUMENTS = [
     DeclareLaunchArgument(
         "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"
+    ),
+    DeclareLaunchArgument(
+        "policy_node",
+        default_value="joint_policy_node",
+        choices=["joint_policy_node", "policy_set_node"],
+        description="Node that runs the bundle: a policy, or a set of policies",
     ),
     DeclareLaunchArgument(
         "public_key",
@@ -115,9 +121,8 @@ TEXTS = (
     "public_key",
     "backend",
     "backend_options",
-    "shadow_bundle",
-    "shadow_backend",
 )
+SHADOW = ("shadow_bundle", "shadow_backend")
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -163,7 +168,10 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
-    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
+    texts, shadow = (
+        {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
+        for names in (TEXTS, SHADOW)
+    )
     driver = ("lite3_driver", "lite3_driver", "robot_params_file")
     return LaunchDescription(
         [
@@ -209,6 +217,15 @@ def generate_launch_description() -> LaunchDescription:
                 "joint_policy_node",
                 "params_file",
                 ends="the policy node ended",
+                condition=given(policy_node=["joint_policy_node"]),
+                parameters=[{**texts, **shadow, "use_sim_time": use_sim_time}],
+            ),
+            node(
+                "policy_inference",
+                "policy_set_node",
+                "params_file",
+                ends="the policy node ended",
+                condition=given(policy_node=["policy_set_node"]),
                 parameters=[{**texts, "use_sim_time": use_sim_time}],
             ),
             node(
