@@ -91,6 +91,11 @@ class Bundle:
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
 
     @property
+    def file(self) -> Path:
+        """The file of the contract."""
+        return self.path / CONTRACT_FILE
+
+    @property
     def models(self) -> tuple[ModelFiles, ...]:
         """Its models, of which each has an artifact per back end."""
         return tuple(
@@ -224,6 +229,11 @@ class SetBundle(Bundle):
     contract: SetContract
     members: Mapping[str, JointBundle]
     """By their names in the set."""
+
+    @property
+    def file(self) -> Path:
+        """The file that states members and states."""
+        return self.path / SET_FILE
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:

@@ -52,7 +52,7 @@ class TrustedKeys:
         Raises:
             BundleError: There is no signature, or none by one of these keys over these bytes.
         """
-        place = _signature_of(file)
+        place = signature_of(file)
         try:
             with reading(place) as stream:
                 return self.signer_of(file, content, stream)
@@ -76,7 +76,7 @@ class TrustedKeys:
         """
         from cryptography.exceptions import InvalidSignature
 
-        place = _signature_of(file)
+        place = signature_of(file)
         if signature_file is None:
             raise _no_signature(place, self.source, "nothing")
         text = signature_file.read(_LARGEST_BYTES + 1)
@@ -105,6 +105,11 @@ class TrustedKeys:
                 )
             ]
         )
+
+
+def signature_of(file: Path) -> Path:
+    """Return where the signature of a file lies."""
+    return file.with_name(f"{file.name}.sig")
 
 
 def trusted_keys(given: str = "") -> TrustedKeys | None:
@@ -185,10 +190,6 @@ def _key_error(place: object, found: str) -> PolicyError:
         f"{place}: expected Ed25519 public keys in PEM, found {found}; "
         "`openssl pkey -in private.pem -pubout -out public.pem` writes one"
     )
-
-
-def _signature_of(file: Path) -> Path:
-    return file.with_name(f"{file.name}.sig")
 
 
 def _no_signature(place: Path, source: str, found: str) -> BundleError:

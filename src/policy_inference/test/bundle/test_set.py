@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Policy sets in files: what is read, and what is refused."""
 
+import base64
 import copy
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy_inference.bundle.bundle import Bundle, JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.signature import TrustedKeys, fingerprint
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import Kind
 
@@ -280,3 +283,19 @@ def test_a_chunk_policy_is_no_member_so_far(write: Write, chunk_template: Path) 
     (folder / "set.yaml").write_text(yaml.safe_dump(stated))
     (problem,) = problems_of(folder)
     assert "expected joint, found chunk; the members of a set are joint policies so far" in problem
+
+
+def test_a_signed_set_covers_its_members_by_their_hashes(write: Write, tmp_path: Path) -> None:
+    folder, key = write(), Ed25519PrivateKey.generate()
+    public = key.public_key()
+    trusted = TrustedKeys({fingerprint(public): public}, "a test")
+    with pytest.raises(BundleError, match=r"set\.yaml\.sig: expected a signature"):
+        load_bundle(folder, trusted, kind=SetBundle)
+    signature = base64.b64encode(key.sign((folder / "set.yaml").read_bytes()))
+    (folder / "set.yaml.sig").write_bytes(signature)
+    loaded = load_bundle(folder, trusted, kind=SetBundle)
+    assert loaded.signed_by == fingerprint(public)
+    with (tmp_path / "one" / "policy.yaml").open("a") as file:
+        file.write("# changed\n")
+    with pytest.raises(BundleError, match="members.one.sha256"):
+        load_bundle(folder, trusted, kind=SetBundle)

@@ -28,11 +28,11 @@ from model_tools.ship.store.statements import (
     DowngradeStatement,
     parse_statement,
     require_newer,
-    signature_of,
 )
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, Bundle, stated_hashes
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import read_bytes
+from policy_inference.bundle.signature import signature_of
 
 
 def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:

@@ -227,7 +227,12 @@ class PolicySet:
         self._request = request
         problems = self._problems(request.to)
         if not problems:
-            problems = self._entering_problems(request.to)
+            entering = [
+                member for member in self._states[request.to].members if member not in self._running
+            ]
+            if any(member.member.is_followed and not member.is_due for member in entering):
+                return  # it keeps the rhythm of its own ticks, and is due in the next ones
+            problems = self._entering_problems(request.to, entering)
         if not problems:
             blend_s = self._state.transition(request.to).blend_s
             self._enter(self._states[request.to], request.why, blend_s)
@@ -239,7 +244,7 @@ class PolicySet:
                 self._give_up(request)
 
     def _own_request(self) -> _Request | None:
-        """Return what nobody has to ask for: the way back, and the end of a state."""
+        """Return what the set asks for by itself: the way back, and what follows a state."""
         stated = self._state.stated
         if self._returning:
             if stated.way_back is None:
@@ -263,12 +268,9 @@ class PolicySet:
             return [f"the switch to {self._state.name} has not ended"]
         return self._state.checks[to].problems(self._ticks_in_state)
 
-    def _entering_problems(self, to: str) -> list[str]:
+    def _entering_problems(self, to: str, entering: Sequence[MemberPolicy]) -> list[str]:
         """Run the members that would enter; return why they may not."""
         state, check = self._states[to], self._state.checks[to]
-        entering = [member for member in state.members if member not in self._running]
-        if not all(member.is_due or not member.member.is_followed for member in entering):
-            return ["a member that enters is not due in this tick"]
         for member in entering:
             if not member.member.is_followed:
                 member.reset()

@@ -22,7 +22,7 @@ class CommandingState:
 
     Attributes:
         name: Of the state.
-        stated: What the contract says of it.
+        stated: What the contract says about it.
         ends_after: Ticks of the set after which it ends by itself, where it does.
         members: Those that command.
         sources: Where in `JoinedTargets.flat` the target of each joint is.

@@ -155,6 +155,23 @@ def test_a_slower_member_holds_its_targets_between_its_ticks() -> None:
     assert robot.backends["crouch"].runs == 2
 
 
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: int) -> None:
+    robot = SetRobot(
+        {"members.crouch.starts": "followed"},
+        {"crouch": {"name": "crouch", "rate_hz": 12.5, **HISTORY}},
+    )
+    # The run has 20 ticks, then these: those of the crouch are at multiples of 4.
+    robot.walking().ticks(after)
+    robot.requests.switch("crouch")
+    waited = 0
+    while robot.state == "walk":
+        robot.tick(joint_vel=(1.0 + waited, 0.0, 0.0))
+        waited += 1
+    assert waited == (4 - after) % 4 + 1
+    assert robot.observed_by("crouch").tolist() == [0.0, 0.0, waited]
+
+
 @pytest.mark.parametrize("failing", ["raises", "is not finite"])
 def test_where_an_entering_member_fails_the_robot_goes_on_as_it_was(
     robot: SetRobot, failing: str
