@@ -7,9 +7,9 @@
     model_tools sign my_bundle --key private.pem
 
 The signature, policy.yaml.sig, covers policy.yaml, which holds the hashes of all files that are
-used; that of a set, set.yaml.sig, covers set.yaml, which holds the hashes of its members. The command asks for the password of an encrypted key, or reads it from
-POLICY_INFERENCE_KEY_PASSWORD. A file is a statement (channel, revocations, downgrade); its
-signature is FILE.sig.
+used; that of a set, set.yaml.sig, covers set.yaml, which holds the hashes of its members. The
+command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD.
+A file is a statement (channel, revocations, downgrade); its signature is FILE.sig.
 """
 
 from __future__ import annotations
