@@ -156,6 +156,10 @@ class Policy(Protocol):
     def begins(self) -> bool:
         """Whether the policy was clean at the last `infer`."""
 
+    @property
+    def change(self) -> str:
+        """What has changed in who commands since the last `commit`, in words; empty: nothing."""
+
     def reset(self) -> None:
         """Start clean, as for a new run."""
 

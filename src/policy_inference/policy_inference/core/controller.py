@@ -305,6 +305,8 @@ class Controller:
                 Rule.CLIPPED_TOO_LONG,
                 f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted),
             )
+        if change := self._run.change:
+            self._enter(Mode.RUN, change)
         return self._take(self._run.targets)
 
     def _take(self, targets: JointTargets) -> JointTargets:

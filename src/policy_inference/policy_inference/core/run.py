@@ -49,6 +49,11 @@ class Run:
         return self._policy.begins
 
     @property
+    def change(self) -> str:
+        """What has changed in who commands with the last `update`, in words; or empty."""
+        return self._policy.change
+
+    @property
     def target(self) -> F64:
         """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
         return self._policy.action.command

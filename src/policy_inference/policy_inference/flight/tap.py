@@ -91,6 +91,11 @@ class SetTap:
         """Whether the set was clean at the last `infer`."""
         return self._policy.begins
 
+    @property
+    def change(self) -> str:
+        """Which switch the last `commit` began, in words; empty for none."""
+        return self._policy.change
+
     def reset(self) -> None:
         """Start clean."""
         self._policy.reset()

@@ -101,7 +101,7 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
 
 
 class SwitchObserver:
-    """Logs the switches of a set, and goes on with its way back to standing after each tick."""
+    """Reports on the switches of a set; goes on with its way back to standing after each tick."""
 
     left_behind = False
     problem = ""
@@ -129,16 +129,16 @@ class SwitchObserver:
         try:
             self._policy.requests.tick()
         except RefusedError as error:
-            self._policy.policy_set.news.append(str(error))
+            self._policy.policy_set.refusals.append(str(error))
 
     def watch(self) -> None:
         """A tick that failed is seen by the next one."""
 
     def log(self) -> None:
-        """Log the switches and refusals since the last call."""
-        news = self._policy.policy_set.news
-        while news:
-            self._logger.info(f"set: {news.popleft()}")
+        """Log the requests that were not granted since the last call."""
+        refusals = self._policy.policy_set.refusals
+        while refusals:
+            self._logger.warning(refusals.popleft())
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return the state, what is asked for, and figures of the last switch."""

@@ -41,6 +41,8 @@ class InferredChunk:
 class ChunkPolicy:
     """Asks a worker for chunks and executes them; `reset` makes those under way void."""
 
+    change = ""
+
     def __init__(
         self,
         contract: ChunkContract,

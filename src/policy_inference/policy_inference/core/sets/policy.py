@@ -65,8 +65,9 @@ class PolicySet:
     """Runs the members of a set; see `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
-    from any thread. `news` holds the latest switches and refusals in words, the oldest first, to be
-    popped from the left.
+    from any thread. `refusals` holds the latest requests that were not granted in a tick, in words,
+    the oldest first, to be popped from the left; `change` is the switch that the last `commit`
+    began.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class PolicySet:
         self._scaled_gains: F64 = np.zeros((2, joints))
         self._blend_ticks = self._blended_ticks = 0
         self._settled = False
-        self.news = deque[str](maxlen=100)
+        self.refusals = deque[str](maxlen=100)
         self._switches = self._fallbacks = 0
         self._last: tuple[str, ...] = ()
         self._step_ratio = 0.0
@@ -118,7 +119,7 @@ class PolicySet:
         self._ticks = self._ticks_in_state = 0
         self._unanswered, self._returning = False, False
         self._request: _Request | None = None
-        self._refused = ""
+        self._refused = self.change = self._entered = ""
 
     def pause(self, duration_ns: int) -> None:
         """Do nothing: ticks count, not the time between them."""
@@ -192,6 +193,7 @@ class PolicySet:
     def commit(self) -> F64:
         """Take the answers as the tick's: return the joined command [joints]."""
         self._unanswered = False
+        self.change, self._entered = self._entered, ""
         running = self._running
         clipped: tuple[str, ...] = ()
         for member in self._members:
@@ -258,7 +260,7 @@ class PolicySet:
     def _give_up(self, request: _Request) -> None:
         """End a request that has waited for too long."""
         self._request = None
-        self.news.append(f"{self._refused}; {self._state.name} goes on")
+        self.refusals.append(f"{self._refused}; {self._state.name} goes on")
         if request.timeout_state is not None:
             self._request = _Request(request.timeout_state, "waited for too long", None, None)
 
@@ -303,7 +305,7 @@ class PolicySet:
         self._request, self._refused, self._step_ratio = None, "", 0.0
         self._switches += 1
         self._last = (before.name, state.name, why)
-        self.news.append(f"{before.name} -> {state.name}: {why}")
+        self._entered = f"{before.name} -> {state.name}: {why}"
 
     def _freeze(self) -> None:
         """Blend from what was commanded last on, without those who commanded it."""

@@ -144,7 +144,7 @@ def test_a_request_waits_no_longer_than_stated() -> None:
     robot.ticks(5)
     robot.tick(joint_vel=(0.0, 0.0, 0.0))
     assert (robot.state, robot.policy.report.asked) == ("walk", "")
-    assert "walk goes on" in robot.policy.news[-1]
+    assert "walk goes on" in robot.policy.refusals[-1]
 
 
 def test_after_a_request_that_waited_for_too_long_another_state_can_be_asked_for() -> None:

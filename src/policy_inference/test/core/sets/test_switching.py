@@ -60,6 +60,16 @@ def test_a_switch_changes_nothing_in_the_mode_and_no_rule_acts(robot: SetRobot) 
     assert robot.controller.snapshot().counters == counters
 
 
+def test_a_switch_is_the_reason_of_the_mode_from_its_first_tick(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(3)
+    assert robot.reason == "walk -> crouch: asked for"
+    assert [reason for _, reason, _ in robot.controller.edges][-2:] == [
+        "the policy runs",
+        "walk -> crouch: asked for",
+    ]
+
+
 def test_the_step_of_a_switch_is_reported_as_a_share_of_the_healthy_one(robot: SetRobot) -> None:
     robot.requests.switch("crouch")
     robot.ticks(BLEND_TICKS)
@@ -180,7 +190,7 @@ def test_where_an_entering_member_fails_the_robot_goes_on_as_it_was(
     robot.requests.switch("crouch")
     robot.ticks(3)
     assert (robot.state, robot.is_in(Mode.RUN)) == ("walk", True)
-    assert "crouch: " in robot.policy.news[-1]
+    assert "crouch: " in robot.policy.refusals[-1]
     np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.1))
 
 
