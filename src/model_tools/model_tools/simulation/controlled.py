@@ -194,12 +194,12 @@ class ControlledSet(ControlledRobot):
             return set_controller(bundle.contract, self.policy_set, state, limits, clock)
 
         super().__init__(bundle, controller_of, stricter_limits, robot)
-        self.requests = SetRequests(self.controller, self.policy_set)
+        self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
     def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
         """Tick, and go on with the way back; as `ControlledRobot`."""
         drive = super().__call__(sensors, command)
-        self.requests.tick()
+        self.requests.tick(self._now_ns)
         return drive
 
 

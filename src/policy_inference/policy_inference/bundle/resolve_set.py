@@ -85,7 +85,11 @@ class _SetResolver:
             name: self._tried(f"poses.{name}", per_joint, pose, self._names)
             for name, pose in stated.poses.items()
         }
-        stand = self._stand()
+        stand, velocity_command = self._stand(), self._velocity_command()
+        if stated.silence_s is not None and velocity_command is None:
+            self._reader.problem(
+                "silence_s", "a member that takes a velocity command", Found("none")
+            )
         if self._reader.problems:
             return None
         return SetContract(
@@ -99,10 +103,11 @@ class _SetResolver:
             damp=Damp(damping=self._owned(lambda contract: contract.damp.damping)),
             nominal=self._nominal(),
             safety=self._safety(),
-            velocity_command=self._velocity_command(),
+            velocity_command=velocity_command,
             members=members,
             initial=stated.initial,
             states=states,
+            silence_s=stated.silence_s,
             poses={name: pose for name, pose in poses.items() if pose is not None},
         )
 

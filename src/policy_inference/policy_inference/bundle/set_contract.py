@@ -162,6 +162,13 @@ class SetFile:
     members: dict[str, SetMember] = entry("policies by a name of their own", minProperties=1)
     initial: str = entry("state in which RUN begins; the robot may stand up from it (`stand`)")
     states: dict[str, SetState] = entry("states by name", minProperties=1)
+    silence_s: float | None = entry(
+        "time without a new velocity command after which the robot goes back to standing, s; never "
+        "if absent",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=86400,
+    )
     poses: dict[str, PerJoint] = entry("poses that conditions refer to, rad", default={})
 
 
@@ -207,6 +214,7 @@ class SetContract:
     members: Mapping[str, MemberContract]
     initial: str
     states: Mapping[str, SetState]
+    silence_s: float | None
     poses: Mapping[str, PerJoint]
 
     @property

@@ -124,7 +124,7 @@ class SetKind:
             controller=controller,
             tap=tap,
             policy_set=policy_set,
-            requests=SetRequests(controller, policy_set),
+            requests=SetRequests(bundle.contract, controller, policy_set),
         )
 
     def golden_rows(self, bundle: SetBundle) -> Rows:

@@ -127,7 +127,7 @@ class SwitchObserver:
     ) -> None:
         """Go on with the way back, on the control thread."""
         try:
-            self._policy.requests.tick()
+            self._policy.requests.tick(tick.now_ns)
         except RefusedError as error:
             self._policy.policy_set.refusals.append(str(error))
 

@@ -201,6 +201,7 @@ WRONG: list[tuple[Change, str]] = [
     ),
     ({"states.first.to.second.timeout_state": "second"}, "states.first.to.second.timeout_state"),
     ({"poses.low": {"elbow": 1.0}}, "poses.low: expected keys that match one of"),
+    ({"silence_s": 0.0}, "silence_s: expected a number > 0"),
     ({"poses.stand": 0.5}, "poses.stand: expected another name"),
     (
         {"states.first.members": ["one", "two"]},

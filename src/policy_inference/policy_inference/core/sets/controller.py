@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import SetBundle
 from policy_inference.bundle.set_contract import SetContract
-from policy_inference.bundle.state_fields import STATE_FIELDS
+from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits, input_timeouts_ns
@@ -96,10 +96,11 @@ def set_controller(
 class SetRequests:
     """What a person or a node asks of a policy set that runs."""
 
-    def __init__(self, controller: Controller, policy: PolicySet) -> None:
+    def __init__(self, contract: SetContract, controller: Controller, policy: PolicySet) -> None:
         """Ask this controller and its set."""
         self._controller, self._policy = controller, policy
-        self._stands_up = False
+        self._silence_ns = None if contract.silence_s is None else round(contract.silence_s * 1e9)
+        self._stands_up, self._began_ns = False, 0
 
     def switch(self, to: str, problems: Sequence[str] = ()) -> None:
         """Ask for a switch to a state; see `PolicySet.ask`.
@@ -138,19 +139,32 @@ class SetRequests:
             self._controller.request(WAY_BACK, self._policy.go_back)
             self._stands_up = True
 
-    def tick(self) -> None:
-        """Go on with the way back; after each tick, on the control thread.
+    def tick(self, now_ns: int) -> None:
+        """Go on with the way back, and begin it in silence; after each tick, on its thread.
+
+        Args:
+            now_ns: Time of the tick.
 
         Raises:
             RefusedError: The robot has come back, and may not stand up.
         """
-        if not self._stands_up:
-            return
-        if self._controller.mode not in (Mode.RUN, Mode.HOLD):
-            self._stands_up = False
-        elif self._controller.mode is Mode.RUN and self._policy.may_stand:
-            self._stands_up = False
-            self._controller.stand()
+        mode = self._controller.mode
+        if mode not in (Mode.RUN, Mode.HOLD):
+            self._stands_up, self._began_ns = False, now_ns
+        elif mode is Mode.RUN:
+            if self._stands_up and self._policy.may_stand:
+                self._stands_up = False
+                self._controller.stand()
+            elif not self._stands_up and self._is_silent(now_ns):
+                self.stand()
+
+    def _is_silent(self, now_ns: int) -> bool:
+        """Return whether no velocity command has come for too long, or since RUN began."""
+        if self._silence_ns is None:
+            return False
+        age_ns = self._controller.inputs[COMMAND].age_ns(now_ns)
+        since_ns = now_ns - self._began_ns
+        return min(since_ns, since_ns if age_ns is None else age_ns) > self._silence_ns
 
 
 def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:

@@ -236,3 +236,16 @@ def test_requests_are_recorded_as_granted() -> None:
     robot.requests.stand()
     robot.tick()
     assert [name for name, _ in robot.controller.granted] == ["way_back"]
+
+
+def test_without_a_velocity_command_for_too_long_the_robot_goes_back_to_standing() -> None:
+    robot = SetRobot({"silence_s": 1.0}).walking()
+    robot.requests.switch("crouch")
+    for _ in range(60):
+        robot.controller.inputs["cmd_vel"].accept(robot.now_ns)
+        robot.ticks(1)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "crouch")
+    robot.ticks(52)
+    assert robot.policy.report.last == ("crouch", "walk", "on the way back to standing")
+    robot.ticks(6)
+    assert robot.is_in(Mode.STAND)

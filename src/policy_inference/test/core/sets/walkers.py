@@ -98,7 +98,7 @@ class SetRobot(Robot):
         state = SensedState(contract, limits)
         self.policy = policy_set_of(bundle, self.backends, state)
         self.controller = set_controller(contract, self.policy, state, limits, lambda: self.now_ns)
-        self.requests = SetRequests(self.controller, self.policy)
+        self.requests = SetRequests(contract, self.controller, self.policy)
         self.sensed = dict(SENSED)
 
     @property
@@ -117,7 +117,7 @@ class SetRobot(Robot):
         """Tick, with what is asked for after each tick."""
         for _ in range(count):
             self.tick()
-            self.requests.tick()
+            self.requests.tick(self.now_ns)
         return self
 
     def walking(self, ticks: int = 20) -> "SetRobot":
