@@ -156,6 +156,7 @@ class SetRequests:
                 self._stands_up = False
                 self._controller.stand()
             elif not self._stands_up and self._is_silent(now_ns):
+                self._began_ns = now_ns  # where it is refused, it is asked again after that time
                 self.stand()
 
     def _is_silent(self, now_ns: int) -> bool:
