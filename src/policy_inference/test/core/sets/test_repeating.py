@@ -44,7 +44,8 @@ def new_robot() -> SetRobot:
 
 
 def ticked(robot: SetRobot, sensed: dict[str, Sequence[float]]) -> Seen:
-    targets = robot.commanded(**sensed)
+    targets = robot.tick(sensed)
+    assert targets is not None
     block = np.concatenate([targets.position, targets.stiffness, targets.damping])
     return Seen(sensed, robot.controller.granted, block.tobytes(), robot.state)
 
