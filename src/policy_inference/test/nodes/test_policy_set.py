@@ -64,7 +64,7 @@ def write_set(folder: Path, *, wrong_by: float = 0.0, version: str = "1.0.0") ->
         "states": STATES,
     }
     (folder / "set").mkdir()
-    (folder / "set" / "set.yaml").write_text(yaml.safe_dump(stated), "utf-8")
+    (folder / "set" / "set.yaml").write_text(yaml.safe_dump(stated, sort_keys=False), "utf-8")
     return folder / "set"
 
 
