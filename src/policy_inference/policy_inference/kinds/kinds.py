@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of policies that there are, a set of policies among them."""
+"""The kinds of policies that there are."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from policy_inference.bundle.bundle import Bundle
 from policy_inference.kinds.chunk import ChunkKind
 from policy_inference.kinds.joint import JointKind
 from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.policy_set import SetKind
 
-KINDS: tuple[PolicyKind[Any, Any], ...] = (JointKind(), ChunkKind(), SetKind())
+KINDS: tuple[PolicyKind[Any, Any], ...] = (JointKind(), ChunkKind())
 """Each with its usual settings."""
 
 
