@@ -9,16 +9,18 @@ PYTEST_ARGS ?=
 CTEST_ARGS ?=
 CORES := $(shell nproc)
 WORKERS ?= $(shell echo $$(($(CORES) + 2)))
+ROBOT ?= lite3
+TASK ?= walk
 SEED ?= 1
 SAMPLES ?= 10e6
-OUTPUT ?= out/train/seed$(SEED)
+OUTPUT ?= out/train/$(ROBOT)_seed$(SEED)
 ACT_OUTPUT ?= out/train_act/seed$(SEED)
 # Tests start hundreds of processes, and each would compile all of the suite.
 unexport PYTHONDONTWRITEBYTECODE
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
 # The workspace without .venv: packages of LeRobot's own versions, and of ours from install/.
 IN_LEROBOT := . install/setup.bash && OMP_WAIT_POLICY=PASSIVE .venv-lerobot/bin/python
-DEMO_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+DEMO_ARGS := --robot $(ROBOT) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
@@ -101,14 +103,14 @@ sbom: setup  ## Name every package of the locks for this Python, with its hashes
 	  cyclonedx-py requirements --output-reproducible \
 	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
-train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (SEED=1 SAMPLES=10e6)
-	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_lite3 \
-	  --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
+train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (ROBOT=lite3|go2 SEED=1 SAMPLES=10e6)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
+	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
 
 train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeRobot checkpoint in ACT_OUTPUT
 	@$(IN_LEROBOT) -m tools.train_act --output "$(ACT_OUTPUT)"
 
-demo: setup  ## A simulated robot walks; results in out/demo (BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
+demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
 
 demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)

@@ -21,9 +21,8 @@ from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.policy import joint_controller
 from policy_inference.flight.ring import Ring
 from policy_inference.flight.tap import Tap
-from policy_inference.interfaces import Mode
+from policy_inference.interfaces import Mode, ShadowMode
 from policy_inference.kinds.opening import OpenRequest
-from policy_inference.shadow.shadow_policy import ShadowMode
 from policy_inference.shadow.shadow_process import ShadowProcess
 
 _PERIOD_S, _RING_TICKS = 0.02, 1150

@@ -25,6 +25,14 @@ from policy_inference.machine.middleware import discovery_of
 
 CONFIG = Path(__file__).parents[1] / "config"
 BOOLEANS = ["true", "false"]
+TEXTS = (
+    "public_key",
+    "backend",
+    "backend_options",
+    "shadow_bundle",
+    "shadow_backend",
+    "image_transport",
+)
 SIMULATED = "so101_reach"
 """The policy that comes with the suite, for the simulated arm."""
 
@@ -55,6 +63,17 @@ ARGUMENTS = [
         "backend_options",
         default_value="",
         description="Options of back ends: rknn.core_mask=0_1,tensorrt.build=yes",
+    ),
+    DeclareLaunchArgument(
+        "shadow_bundle",
+        default_value="",
+        description="Bundle that runs beside the other one and never commands: a folder, or an "
+        "installed one; empty: none",
+    ),
+    DeclareLaunchArgument(
+        "shadow_backend",
+        default_value="",
+        description="What runs the shadow's graphs, as backend; empty: the same",
     ),
     DeclareLaunchArgument(
         "robot",
@@ -185,10 +204,7 @@ def arm(context: LaunchContext) -> list[Node]:
 
 def policy(context: LaunchContext) -> list[Node]:
     """Return the policy's node; its mode is left to the file of parameters unless it was given."""
-    texts = {
-        name: ParameterValue(LaunchConfiguration(name), value_type=str)
-        for name in ("public_key", "backend", "backend_options", "image_transport")
-    }
+    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
     mode = LaunchConfiguration("mode").perform(context)
     return [

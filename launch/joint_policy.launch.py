@@ -62,7 +62,13 @@ ARGUMENTS = [
         default_value="none",
         choices=["lite3", "lite3_emulator", "sim", "none"],
         description="What to start beside the policy: the driver of a Lite3; that and an emulated "
-        "motion host; a simulated Lite3; nothing",
+        "motion host; a simulated robot; nothing",
+    ),
+    DeclareLaunchArgument(
+        "sim_robot",
+        default_value="",
+        description="With robot:=sim: which one is simulated, lite3, go2, g1 or a folder of "
+        "figures; empty: what params_file says, else lite3",
     ),
     DeclareLaunchArgument(
         "operator",
@@ -80,7 +86,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "params_file",
         default_value=str(CONFIG / "joint_policy.yaml"),
-        description="Parameters of the policy node and of the simulated Lite3; the arguments here "
+        description="Parameters of the policy node and of the simulated robot; the arguments here "
         "replace those in the file",
     ),
     DeclareLaunchArgument(
@@ -172,6 +178,8 @@ def generate_launch_description() -> LaunchDescription:
         {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
         for names in (TEXTS, SHADOW)
     )
+    named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
+    is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
     driver = ("lite3_driver", "lite3_driver", "robot_params_file")
     return LaunchDescription(
         [
@@ -195,8 +203,20 @@ def generate_launch_description() -> LaunchDescription:
                 "sim_node",
                 "params_file",
                 ends="the simulated robot ended",
-                condition=given(robot=["sim"]),
+                condition=given(robot=["sim"], sim_robot=[""]),
                 parameters=[{"lockstep": use_sim_time}],
+            ),
+            node(
+                "robot_sim",
+                "sim_node",
+                "params_file",
+                ends="the simulated robot ended",
+                condition=IfCondition(
+                    PythonExpression(
+                        ["'", LaunchConfiguration("robot"), "' == 'sim' and ", *is_named]
+                    )
+                ),
+                parameters=[{"lockstep": use_sim_time, **named}],
             ),
             node(
                 "robot_sim",

@@ -18,7 +18,7 @@ def files(pattern: str) -> list[str]:
 setup(
     name=PACKAGE,
     version="0.1.0",
-    description="A simulated quadruped and arm with the topics of real ones.",
+    description="Simulated legged robots and an arm with the topics of real ones.",
     author="The policy_inference authors",
     author_email="policy-inference@users.noreply.github.com",
     maintainer="The policy_inference authors",
@@ -26,7 +26,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
-    package_data={"": ["py.typed"], PACKAGE: ["robots/*/figures.yaml"]},
+    package_data={"": ["py.typed"], PACKAGE: ["robots/*/figures.yaml", "robots/*/LICENSE.*"]},
     zip_safe=False,
     install_requires=[
         "setuptools",
@@ -38,7 +38,7 @@ setup(
         "pyyaml",
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
-    extras_require={"test": ["pytest"]},
+    extras_require={"test": ["pytest"], "unitree": ["cyclonedds>=11"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -53,6 +53,7 @@ setup(
             "robot_sim_demo_act = robot_sim.demo.act.main:main",
             "robot_sim_demo_fleet = robot_sim.demo.fleet.main:main",
             "sim_node = robot_sim.nodes.start:sim_node",
+            "unitree_emulator = robot_sim.unitree_emulator:main",
         ]
     },
 )

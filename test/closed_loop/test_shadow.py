@@ -25,10 +25,9 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.limits import StricterLimits
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, Backend, Mode
+from policy_inference.interfaces import F64, Backend, Mode, ShadowMode
 from policy_inference.kinds.opening import OpenRequest
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_policy import ShadowMode
 from policy_inference.shadow.shadow_process import ShadowProcess
 from robot_sim.drives import DriveCommand
 from robot_sim.walk import evenly_timed, walk
@@ -113,8 +112,7 @@ def test_divergence_of_8_bits_is_what_compare_and_replay_find(
     policy.process.close()
     backend.close()
     contract = bundle.contract
-    assert contract.nominal is not None
-    divergence = Divergence(contract.joints.on_robot(), contract.nominal.target_step)
+    divergence = Divergence.of(contract)
     for answer in policy.answers:
         divergence.add(answer)
 

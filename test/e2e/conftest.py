@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from conftest import claimed_domain_id
+from policy_inference.testing.domains import claimed_domain_id
 from robot_operator.requests import OperatorError
 from robot_sim.demo.processes import own_domain
 from robot_sim.errors import SimError

@@ -21,15 +21,27 @@ PART_NAMES = {"HipX": "hip", "HipY": "thigh", "Knee": "calf"}
 STANDING_M = 0.415
 
 
+def other_name(name: str) -> str:
+    """Return what the other robot calls a part of the Lite3."""
+    for names in (LEG_NAMES, PART_NAMES):
+        for old, new in names.items():
+            name = name.replace(f"{old}_", f"{new}_")
+    return name
+
+
 def written(folder: Path) -> Path:
     """Write figures of a heavier robot with longer legs and other names."""
     figures = yaml.safe_load((ROBOTS / "lite3" / FILE).read_text())
-    for leg in figures["legs"]:
-        leg["name"] = LEG_NAMES[leg["name"]]
-    for joint in figures["joints"]:
-        joint["part"] = PART_NAMES[joint["part"]]
-    figures["torso"]["mass_kg"] = 7.5
-    figures |= {"name": "Other", "thigh_length_m": 0.24, "shank_length_m": 0.26, "looks": []}
+    figures["bodies"][0]["mass_kg"] = 7.5
+    for body in figures["bodies"][1:]:
+        body |= {key: other_name(body[key]) for key in ("name", "parent")}
+        body["joint"] = body["joint"] | {"name": other_name(body["joint"]["name"])}
+        if body["name"].endswith("_shank"):
+            body["pos"] = [0.0, 0.0, -0.24]
+    for foot in figures["feet"]:
+        foot |= {key: other_name(foot[key]) for key in ("name", "body")}
+        foot["pos"] = [0.0, 0.0, -0.26]
+    figures |= {"name": "Other", "looks": []}
     folder.mkdir()
     (folder / FILE).write_text(yaml.safe_dump(figures))
     return folder

@@ -20,7 +20,7 @@ from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_fl
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.flight.ring import ShadowOutcome
-from policy_inference.shadow.shadow_policy import ShadowMode
+from policy_inference.interfaces import ShadowMode
 
 from .conftest import WALKING_MPS
 from .rig import Rig
@@ -69,7 +69,7 @@ def shadow_process(rig: Rig) -> int:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
         except (OSError, IndexError):
             continue
-        if b"policy_inference.shadow.shadow_process" in words and parent == rig.policy.pid:
+        if b"policy_inference.shadow.shadow_main" in words and parent == rig.policy.pid:
             return int(folder.name)
     raise AssertionError("no shadow runs")
 

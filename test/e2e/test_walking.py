@@ -22,7 +22,10 @@ FORWARD_MPS = 0.8
 PATIENCE_S = 10.0
 LARGEST_ERROR, LARGEST_TILT_DEG = 0.1, 10.0
 OTHER_ORDER = [
-    name for joint in LITE3.joints for name in reversed(LITE3.joint_names) if joint.part in name
+    name
+    for part in ("HipX", "HipY", "Knee")
+    for name in reversed(LITE3.joint_names)
+    if part in name
 ]
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
 

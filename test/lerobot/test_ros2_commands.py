@@ -33,13 +33,13 @@ from lerobot.utils.errors import DeviceNotConnectedError
 from lerobot.utils.import_utils import register_third_party_plugins
 from policy_msgs.msg import JointCommand
 
-from conftest import claimed_domain_id
 from lerobot_bridge.dataset_form import dataset_features
 from lerobot_bridge.mapping_file import load_mapping
 from lerobot_robot_ros2 import Ros2RobotConfig
 from lerobot_teleoperator_ros2 import Ros2TeleoperatorConfig
 from policy_inference.core.chunks.normalise import Units
 from policy_inference.errors import RobotError
+from policy_inference.testing.domains import claimed_domain_id
 from robot_sim.arm_figures import SO101
 from robot_sim.demo.processes import own_domain
 

@@ -20,8 +20,8 @@ from policy_inference.core.policy import joint_controller
 from policy_inference.interfaces import F64, JointTargets, Mode
 from robot_driver.interfaces import DriverAnswer, DriverPhase, WireCommand
 from robot_driver.link import Link
-from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.lite3_host import HostEvent, MotionHost
+from robot_sim.lite3_host import Lite3Fault, Lite3FaultPlan, MotionHost
+from robot_sim.robot_host import HostEvent
 from robot_sim.world import World
 
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
@@ -95,7 +95,7 @@ class Robot:
     """
 
     def __init__(
-        self, policy: Policy, *, faults: Sequence[HostFault] = (), in_full: bool = False
+        self, policy: Policy, *, faults: Sequence[Lite3Fault] = (), in_full: bool = False
     ) -> None:
         """Put a robot on the floor, legs folded, and let the driver listen.
 
@@ -114,9 +114,11 @@ class Robot:
         self.events: list[HostEvent] = []
         self.answers: list[DriverAnswer] = []
         self.world = World()
-        self.plan = HostFaultPlan(faults)
         self.host = MotionHost(
-            self.world, watchdog_s=WATCHDOG_S, plan=self.plan.robot, on_event=self.events.append
+            self.world,
+            watchdog_s=WATCHDOG_S,
+            plan=Lite3FaultPlan(faults),
+            on_event=self.events.append,
         )
         self.policy = policy
         self.link = Link(Lite3(settings), self.world.time_ns)
@@ -138,12 +140,12 @@ class Robot:
     def run(self, seconds: float) -> None:
         """Let time go by."""
         for _ in range(round(seconds * 1000)):
-            self.plan.act(self.host)
+            self.host.act()
             frame = self.host.step()
             now_ns = self.world.time_ns
             frames = [] if frame is None else [frame]
-            forged = [self.plan.forged(each, now_ns) for each in frames]
-            for data in [*self.plan.state.carry(frames, now_ns), *filter(None, forged)]:
+            forged = [self.host.plan.forged(each, now_ns) for each in frames]
+            for data in [*self.host.plan.state.carry(frames, now_ns), *filter(None, forged)]:
                 self._newest = self.link.receive(data, HOST, now_ns) or self._newest
             command = self.policy.tick(now_ns, self._newest)
             if command is not None:
@@ -151,7 +153,7 @@ class Robot:
                 self.link.follow(command, now_ns)
             sent = [(data, DRIVER) for data in self.link.step(now_ns)]
             self.link.sent(now_ns)
-            for data, source in self.plan.command.carry(sent, now_ns):
+            for data, source in self.host.plan.command.carry(sent, now_ns):
                 self.host.receive(data, source)
             while self.link.answers_wait:
                 answer = self.link.report(now_ns).answer

@@ -25,7 +25,7 @@ from robot_sim.metrics import WalkMetrics, measure
 from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed
 from tools.acceptance.cases import FOLLOWS, LONG_SEED, SIDES, steady_cases
-from tools.lite3_faults.stack import Stack
+from tools.robot_faults.lite3 import Lite3Stack
 
 from . import bare_loop as bare
 
@@ -41,7 +41,7 @@ ALTERING = ("target_step", "effort", "position_limit")
 _log = logging.getLogger("lite3_acceptance")
 
 
-def drive(robot: Stack, schedule: Schedule, duration_s: float) -> None:
+def drive(robot: Lite3Stack, schedule: Schedule, duration_s: float) -> None:
     """Command velocities by the clock; end where the robot no longer walks."""
     ends = [*(at_s for at_s, _ in schedule[1:]), duration_s]
     began_ns = robot.operator.now_ns
@@ -52,14 +52,14 @@ def drive(robot: Stack, schedule: Schedule, duration_s: float) -> None:
             pytest.fail(f"after {end_s:g} s: {robot.operator.mode}: {robot.operator.status.reason}")
 
 
-def altered_share(robot: Stack) -> float:
+def altered_share(robot: Lite3Stack) -> float:
     """Return the share of ticks in which the guard changed a target, at most."""
     status = robot.operator.status
     counts = {entry.name: entry.count for entry in status.guard_counters}
     return float(sum(counts.get(name, 0) for name in ALTERING) / status.ticks)
 
 
-def walked(robot: Stack) -> Trace:
+def walked(robot: Lite3Stack) -> Trace:
     """Damp the robot; return the walk from the first velocity to that."""
     robot.operator.demand("damp")
     robot.wait_until(lambda: robot.events()[-1].event == "damped", "the robot to be damped")
@@ -69,7 +69,7 @@ def walked(robot: Stack) -> Trace:
     return trace.rows(slice(first, int(np.searchsorted(trace.time_s, ended_s)) - 1))
 
 
-def figures(robot: Stack) -> WalkMetrics:
+def figures(robot: Lite3Stack) -> WalkMetrics:
     """End everything and measure the walk."""
     contract = load_bundle(BUNDLE, kind=JointBundle).contract
     (term,) = contract.action.terms
@@ -90,7 +90,7 @@ def test_steady_walks_hold_the_gates(tmp_path: Path) -> None:
     for run in range(RUNS):
         folder = tmp_path / str(run)
         folder.mkdir()
-        with Stack(folder) as robot:
+        with Lite3Stack(folder) as robot:
             robot.walk(0.0, for_s=1.0)
             drive(robot, evenly_timed(velocities, each_s=20.0), 20.0 * len(velocities))
             altered = altered_share(robot)
@@ -120,7 +120,7 @@ def test_steady_walks_hold_the_gates(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("forward_mps", [0.0, 0.5])
 def test_pushes_from_four_sides_are_survived(tmp_path: Path, forward_mps: float) -> None:
-    with Stack(tmp_path) as robot:
+    with Lite3Stack(tmp_path) as robot:
         robot.walk(forward_mps, for_s=2.0)
         for side in SIDES:
             robot.fail(f"push:{side}+{PUSH_S}={PUSH_N:g}")
@@ -133,7 +133,7 @@ def test_pushes_from_four_sides_are_survived(tmp_path: Path, forward_mps: float)
 @pytest.mark.parametrize("latency_ms", [0, 20])
 def test_jumping_commands_are_followed(tmp_path: Path, friction: float, latency_ms: int) -> None:
     world = {"friction": friction, "latency_s": latency_ms / 1e3}
-    with Stack(tmp_path, emulator=world) as robot:
+    with Lite3Stack(tmp_path, emulator=world) as robot:
         robot.walk(0.0, for_s=1.0)
         drive(robot, mixed(60.0, seed=1), 60.0)
         found = figures(robot)
@@ -144,11 +144,11 @@ def test_jumping_commands_are_followed(tmp_path: Path, friction: float, latency_
 
 
 def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_a_watchdog(tmp_path: Path) -> None:
-    with Stack(tmp_path) as robot, bare_loop() as largest_gap_s:
+    with Lite3Stack(tmp_path) as robot, bare_loop() as largest_gap_s:
         endure(robot, largest_gap_s)
 
 
-def endure(robot: Stack, largest_gap_s: Callable[[], float]) -> None:
+def endure(robot: Lite3Stack, largest_gap_s: Callable[[], float]) -> None:
     """Walk for ten minutes, and look at what that has cost."""
     robot.walk(0.0, for_s=1.0)
     # A recording, as a moment's HOLD brings it about, loads what only recordings need.

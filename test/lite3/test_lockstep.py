@@ -11,7 +11,7 @@ import pytest
 from policy_inference.interfaces import Mode
 from robot_driver.interfaces import DriverPhase
 from robot_sim.driven import NS_PER_S
-from robot_sim.host_faults import HostFault, HostFaultPlan
+from robot_sim.lite3_host import Lite3Fault, Lite3FaultPlan
 
 from .lockstep import MS, VALID_FOR_NS, Policy, Robot
 
@@ -89,7 +89,7 @@ def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(polic
 def test_a_poor_network_is_walked_over(policy: Policy, kind: str) -> None:
     name, _, share = kind.partition("=")
     robot = Robot(
-        policy, faults=[HostFault(kind=name, target=way, value=float(share)) for way in BOTH]
+        policy, faults=[Lite3Fault(kind=name, target=way, value=float(share)) for way in BOTH]
     )
     robot.take_control()
     robot.stand_and_run()
@@ -115,18 +115,19 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan(
-        [
-            HostFault(
-                kind=kind,
-                target=target,
-                value=value,
-                duration_s=duration_s,
-                start_s=robot.world.time_ns / NS_PER_S + 0.5,
-            )
-        ]
+    robot.host.adopt(
+        Lite3FaultPlan(
+            [
+                Lite3Fault(
+                    kind=kind,
+                    target=target,
+                    value=value,
+                    duration_s=duration_s,
+                    start_s=robot.world.time_ns / NS_PER_S + 0.5,
+                )
+            ]
+        )
     )
-    robot.host.plan = robot.plan.robot
 
     assert walks(robot)
     assert robot.phase() is DriverPhase.FOLLOWING
@@ -138,7 +139,7 @@ def test_a_host_that_goes_silent_is_damped_and_left(policy: Policy) -> None:
     robot.take_control()
     robot.stand_and_run()
     silent_ns = robot.world.time_ns
-    robot.plan = HostFaultPlan([HostFault(kind="silent", target="state")])
+    robot.host.adopt(Lite3FaultPlan([Lite3Fault(kind="silent", target="state")]))
 
     robot.run(3.2)
 
@@ -152,15 +153,17 @@ def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(policy: P
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan(
-        [
-            HostFault(
-                kind="restart",
-                target="host",
-                duration_s=2.0,
-                start_s=robot.world.time_ns / NS_PER_S,
-            )
-        ]
+    robot.host.adopt(
+        Lite3FaultPlan(
+            [
+                Lite3Fault(
+                    kind="restart",
+                    target="host",
+                    duration_s=2.0,
+                    start_s=robot.world.time_ns / NS_PER_S,
+                )
+            ]
+        )
     )
     robot.run(4.0)
     policy.controller.reset()
@@ -172,7 +175,7 @@ def test_a_host_that_restarts_is_left_until_control_is_asked_for_again(policy: P
 
 
 def test_a_host_that_another_controller_has_is_refused(policy: Policy) -> None:
-    robot = Robot(policy, faults=[HostFault(kind="occupied", target="host")])
+    robot = Robot(policy, faults=[Lite3Fault(kind="occupied", target="host")])
     robot.run(6.0)
 
     robot.link.take((), robot.world.time_ns)
@@ -200,15 +203,17 @@ def test_a_host_that_took_control_back_is_found_out(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan(
-        [
-            HostFault(
-                kind="deaf",
-                target="command",
-                duration_s=0.2,
-                start_s=robot.world.time_ns / NS_PER_S,
-            )
-        ]
+    robot.host.adopt(
+        Lite3FaultPlan(
+            [
+                Lite3Fault(
+                    kind="deaf",
+                    target="command",
+                    duration_s=0.2,
+                    start_s=robot.world.time_ns / NS_PER_S,
+                )
+            ]
+        )
     )
 
     robot.run(1.0)
@@ -227,8 +232,7 @@ def test_a_drive_that_fails_is_not_taken_for_a_host_that_does_not_obey(
     robot.take_control()
     robot.stand_and_run()
     robot.policy.velocity = (SPEED, 0.0, 0.0)
-    robot.plan = HostFaultPlan([HostFault(kind="motor_off", target=joint)])
-    robot.host.plan = robot.plan.robot
+    robot.host.adopt(Lite3FaultPlan([Lite3Fault(kind="motor_off", target=joint)]))
 
     robot.run(3.0)
 
@@ -240,8 +244,7 @@ def test_an_imu_that_stands_still_while_ticks_run_on_is_a_lost_robot(policy: Pol
     robot = Robot(policy)
     robot.take_control()
     robot.stand_and_run()
-    robot.plan = HostFaultPlan([HostFault(kind="freeze", target="imu")])
-    robot.host.plan = robot.plan.robot
+    robot.host.adopt(Lite3FaultPlan([Lite3Fault(kind="freeze", target="imu")]))
 
     robot.run(0.2)
     assert robot.phase() is DriverPhase.DAMPING

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tools.lite3_faults.stack import Stack
+from tools.robot_faults.lite3 import Lite3Stack
 
 pytestmark = [pytest.mark.real_time, pytest.mark.ros]
 
@@ -18,7 +18,7 @@ def test_a_robot_under_the_driver_walks_and_every_way_out_damps_it_and_gives_it_
     tmp_path: Path,
 ) -> None:
     # A busy machine, too, may run this: how soon a loss is noticed is for other tests.
-    with Stack(tmp_path, driver={"state_timeout_s": 0.5}) as robot:
+    with Lite3Stack(tmp_path, driver={"state_timeout_s": 0.5}) as robot:
         robot.walk(0.5, for_s=2.0)
         assert robot.phase == "FOLLOWING"
 

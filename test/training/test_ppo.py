@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from tools.train_lite3.environment import CRITIC_SIZE
-from tools.train_lite3.layout import ACTION_SIZE, OBS_SIZE
-from tools.train_lite3.ppo import (
+from tools.train_walk.layout import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE
+from tools.train_walk.ppo import (
     FIRST_STD,
     GAMMA,
     LAMBDA,

@@ -17,11 +17,13 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
 from robot_sim.figures import Array
-from tools.train_lite3.__main__ import main, train
-from tools.train_lite3.export import export, make_bundle, save
-from tools.train_lite3.layout import OBS_SIZE
-from tools.train_lite3.ppo import Agent
+from tools.train_walk.__main__ import main, train
+from tools.train_walk.definition import load_task, load_trained_robot
+from tools.train_walk.export import export, make_bundle, save
+from tools.train_walk.layout import OBS_SIZE
+from tools.train_walk.ppo import Agent
 
+LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
 SMALL = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
 
@@ -31,14 +33,15 @@ def weights(agent: Agent) -> Array:
     return np.asarray(torch.cat(values).numpy(), dtype=np.float64)
 
 
-def run(folder: Path, seed: int) -> Agent:
+def run(folder: Path, seed: int, robot: str = "lite3") -> Agent:
     folder.mkdir()
-    return train(folder, seed=seed, **SMALL)
+    return train(load_trained_robot(robot), WALK, folder, seed=seed, **SMALL)
 
 
-def test_the_same_seed_gives_the_same_policy(tmp_path: Path) -> None:
+@pytest.mark.parametrize("robot", ["lite3", "go2"])
+def test_the_same_seed_gives_the_same_policy(robot: str, tmp_path: Path) -> None:
     first, again, other = (
-        weights(run(tmp_path / name, seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+        weights(run(tmp_path / name, seed, robot)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
@@ -65,6 +68,18 @@ def test_a_folder_with_results_is_not_trained_into(
     assert not list((tmp_path / "run").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [("--robot", "robots/tail.yaml"), ("--task", "tasks/tail.yaml"), ("--robot", "go2, lite3")],
+)
+def test_a_robot_or_task_that_is_not_there_is_refused_with_those_that_are(
+    argument: str, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["--output", str(tmp_path / "run"), argument, "tail"]) == 1
+    assert words in caplog.text
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("samples", ["0", "-5", "many", "nan"])
 def test_a_budget_that_is_none_is_refused(
     samples: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -81,7 +96,7 @@ def test_an_interrupted_run_says_where_its_results_are(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tools.train_lite3.__main__.export", interrupt)
+    monkeypatch.setattr("tools.train_walk.__main__.export", interrupt)
     assert main(["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]) == 130
     assert "interrupted; what there is so far is in" in caplog.text
     assert (tmp_path / "run" / "agent.pt").is_file()
@@ -112,7 +127,7 @@ def shipped(tmp_path: Path) -> JointBundle:
     model = (BUNDLE / "policy.onnx").read_bytes()
     (tmp_path / "policy.onnx").write_bytes(model)
     checkpoint_of(Agent(), tmp_path)
-    return make_bundle(tmp_path, source="a test")
+    return make_bundle(LITE3, tmp_path, source="a test")
 
 
 def test_a_run_becomes_a_bundle_that_the_product_loads(shipped: JointBundle) -> None:
@@ -132,5 +147,5 @@ def test_a_policy_that_does_not_stand_does_not_become_a_bundle(tmp_path: Path) -
         agent.actor[-1].bias.add_(torch.tensor([0.0, 6.0, 6.0] * 4))
     export(checkpoint_of(agent, tmp_path))
     with pytest.raises(PolicyError, match="healthy"):
-        make_bundle(tmp_path, source="a test")
+        make_bundle(LITE3, tmp_path, source="a test")
     assert not (tmp_path / "bundle").exists()

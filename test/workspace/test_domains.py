@@ -11,19 +11,19 @@ import rclpy
 from rclpy.context import Context
 from rclpy.node import Node
 
-import conftest
+from policy_inference.testing import domains
 
 pytestmark = pytest.mark.ros
 
 
 def test_a_domain_with_a_node_is_given_to_no_test(monkeypatch: pytest.MonkeyPatch) -> None:
     context = Context()
-    with conftest.claimed_domain_id() as busy:
+    with domains.claimed_domain_id() as busy:
         rclpy.init(context=context, domain_id=busy)
         node = Node("left_behind", context=context)
-    monkeypatch.setattr(conftest, "DOMAIN_IDS", itertools.chain([busy], conftest.DOMAIN_IDS))
+    monkeypatch.setattr(domains, "DOMAIN_IDS", itertools.chain([busy], domains.DOMAIN_IDS))
 
-    with conftest.claimed_domain_id() as claimed:
+    with domains.claimed_domain_id() as claimed:
         assert claimed != busy
 
     node.destroy_node()

@@ -19,6 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from model_tools.prove.replaying.replay_report import verdict as replay_verdict
+from model_tools.simulation.robot import SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import PolicyError
@@ -50,7 +51,8 @@ def _accept(given: argparse.Namespace) -> int:
     others = {str(path): read_figures(path / REPORT) for path in given.beside}
     contract, output = load_bundle(given.bundle, kind=JointBundle).contract, given.output
     output.mkdir(parents=True, exist_ok=True)
-    outcomes = accept(given.bundle, output, processes=given.processes)
+    robot = SimulatedRobot(figures=given.robot)
+    outcomes = accept(given.bundle, output, robot=robot, processes=given.processes)
     gates = gates_table({str(given.bundle): outcomes} | others)
     write_figures(outcomes, contract, output / "figures.json")
     (output / "gates.md").write_text(gates + "\n", "utf-8")
@@ -74,6 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         prog="acceptance", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", type=Path, required=True, help="folder of the bundle")
+    parser.add_argument(
+        "--robot",
+        default="lite3",
+        help="which robot of robot_sim walks: lite3 or go2 (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     parser.add_argument(
         "--beside",

@@ -19,7 +19,7 @@ from model_tools.prove.replaying.replay import ReplayedFlight, replay
 from model_tools.prove.replaying.replay_page import write_html
 from model_tools.prove.replaying.replay_report import write_json
 from model_tools.prove.trial import WalkOutcome, try_case
-from model_tools.simulation.robot import WalkCase
+from model_tools.simulation.robot import LITE3, SimulatedRobot, WalkCase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import REPORT_FOLDER, JointBundle
 from policy_inference.bundle.load import load_bundle
@@ -35,7 +35,9 @@ REPORT = Path(REPORT_FOLDER, "acceptance.json")
 _log = logging.getLogger("acceptance")
 
 
-def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[WalkOutcome]:
+def accept(
+    bundle: Path, recordings: Path, *, robot: SimulatedRobot = LITE3, processes: int = 2
+) -> list[WalkOutcome]:
     """Try all cases in parallel; write a flight recording of the ten minutes to `recordings`.
 
     Raises:
@@ -49,7 +51,7 @@ def accept(bundle: Path, recordings: Path, *, processes: int = 2) -> list[WalkOu
     cases, outcomes = all_cases(), dict[str, WalkOutcome]()
     # The longest first, so that all processes end together.
     queue = sorted(cases, key=lambda case: -case.duration_s)
-    work = functools.partial(_try, bundle, recordings)
+    work = functools.partial(_try, bundle, recordings, robot)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, context, _leave_interrupts_to_the_parent) as pool:
         try:
@@ -96,19 +98,25 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _try(folder: Path, recordings: Path, case: WalkCase) -> WalkOutcome:
+def _try(folder: Path, recordings: Path, robot: SimulatedRobot, case: WalkCase) -> WalkOutcome:
     """Try one case, in a process of its own."""
     bundle = load_bundle(folder, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     try:
         if case.group == "long":
-            return try_recorded(bundle, backend, case, recordings / RECORDING)
-        return try_case(bundle, backend, case)[0]
+            return try_recorded(bundle, backend, case, recordings / RECORDING, robot)
+        return try_case(bundle, backend, case, robot=robot)[0]
     finally:
         backend.close()
 
 
-def try_recorded(bundle: JointBundle, backend: Backend, case: WalkCase, place: Path) -> WalkOutcome:
+def try_recorded(
+    bundle: JointBundle,
+    backend: Backend,
+    case: WalkCase,
+    place: Path,
+    robot: SimulatedRobot = LITE3,
+) -> WalkOutcome:
     """Try a case and record it; the recording replaces one of before.
 
     Raises:
@@ -117,4 +125,4 @@ def try_recorded(bundle: JointBundle, backend: Backend, case: WalkCase, place: P
     """
     with new_folder(place, marker=METADATA, owned=(METADATA, "*.mcap"), force=True) as growing:
         growing.rmdir()  # the recording makes its folder itself
-        return try_case(bundle, backend, case, growing)[0]
+        return try_case(bundle, backend, case, growing, robot)[0]

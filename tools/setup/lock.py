@@ -67,7 +67,7 @@ LOCKS = (
         Lock(
             name=distro,
             what=f"The workspace with ROS 2 {distro.capitalize()} from wheels",
-            requirements=(*REQUIREMENTS, f"ros-{distro}"),
+            requirements=(*REQUIREMENTS, "dds", f"ros-{distro}"),
         )
         for distro in WHEEL_DISTROS
     ),

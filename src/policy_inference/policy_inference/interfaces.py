@@ -83,6 +83,21 @@ FAULT_MODES = {OnFault.DAMP: 0, OnFault.HOLD_MEASURED: 5, OnFault.TORQUE_OFF: 6}
 """Mode of policy_msgs/JointCommand that is published in Mode.DAMP, by what replaces the targets."""
 
 
+class ShadowMode(str, Enum):
+    """What a shadow policy remembers of the ticks before; see docs/shadow.md.
+
+    FOLLOWED: what was really commanded. The guard's step begins at the active policy's command, and
+    so does a chunk that is realigned; the last action of a joint policy is what the active policy
+    asked for, in the shadow's own scale, and so is that of its history. Recurrent state, observed
+    outputs and queued chunks are its own: what another model has there means nothing to it.
+
+    FREE: all that it remembers is its own.
+    """
+
+    FOLLOWED = "followed"
+    FREE = "free"
+
+
 class Kind(str, Enum):
     """What an action term commands: rad, rad/s or N·m."""
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Safe reads of untrusted paths, and files that are written whole or not at all.
+"""Safe reads of untrusted paths, files that are written whole or not at all, and locks of files.
 
 Only regular files of limited size are read: a pipe could block its reader for ever, and a device
 has no end.
@@ -9,9 +9,11 @@ has no end.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +23,7 @@ from typing import IO
 BOUNDED_COMPRESSIONS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 """Of zip archives, those of numpy and ours. zipfile unpacks a member in another one in one step,
 whatever size it states: 750 bytes of bzip2 are 400 MB."""
+_LOOK_AGAIN_S = 0.01
 PREFIX = ".policy_inference."
 """Of a file that is not whole yet; its own name may be as long as the file system allows."""
 
@@ -96,3 +99,25 @@ def whole_file(path: Path, mode: int = 0o600) -> Iterator[IO[bytes]]:
         with suppress(FileNotFoundError):
             Path(name).unlink()
         raise
+
+
+def lock_within(handle: int, timeout_s: float) -> None:
+    """Lock an open file or folder alone; closing it ends the lock.
+
+    Args:
+        handle: Its descriptor.
+        timeout_s: How long to wait for another process that has the lock.
+
+    Raises:
+        BlockingIOError: Another process has it for longer.
+    """
+    ends_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > ends_s:
+                raise
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return

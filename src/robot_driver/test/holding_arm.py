@@ -37,7 +37,7 @@ from robot_driver.robot import Datagram, RobotInterface, RobotTransport
 
 JOINTS = ("shoulder", "elbow", "gripper")
 RELAX = b"relax"
-_ASK, _GOAL = b"?", b"g"
+ASK, _GOAL = b"?", b"g"
 _STATE = struct.Struct("<I3d")
 _COUNT = itertools.count()
 _PERIOD_S = 0.004
@@ -197,7 +197,7 @@ class Bus(RobotTransport):
     def _ask(self) -> None:
         while not self._end.wait(_PERIOD_S):
             try:
-                self._socket.send(_ASK)
+                self._socket.send(ASK)
                 data = self._socket.recv(100)
             except OSError:
                 continue
@@ -229,7 +229,7 @@ class Arm:
             data, source = self._socket.recvfrom(100)
             if data == b"":
                 return
-            if data == _ASK:
+            if data == ASK:
                 frame = state_frame(self.position, 1000 * monotonic_ns() // NS_PER_S)
                 self._socket.sendto(frame, source)
                 continue

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What simulated robots share: time, drives with expiry and latency, stepping."""
 
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import mujoco
@@ -12,6 +14,7 @@ from robot_sim.figures import Array
 
 NS_PER_S = 1_000_000_000
 MAX_LATENCY_NS = 40_000_000
+_BEHIND_NS, _WARN_EVERY_NS = 100_000_000, 5 * NS_PER_S
 
 
 class JointSensors(Protocol):
@@ -138,3 +141,44 @@ class DrivenWorld:
 
     def _after_step(self) -> None:
         """Look at the world after each physics step."""
+
+
+def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
+    """Return a period, which a parameter states, in physics steps.
+
+    Raises:
+        SimError: It is not a positive multiple of the world's time step.
+    """
+    try:
+        return world.whole_steps(round(period_s * NS_PER_S))
+    except SimError:
+        raise SimError(
+            f"{name}: expected a period that is a multiple of "
+            f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms"
+        ) from None
+
+
+class RealTimePacer:
+    """Paces a simulation; where the machine is too slow, time is set right, with a warning."""
+
+    def __init__(self, warn: Callable[[str], object]) -> None:
+        """Begin at simulated time 0; `warn` logs a text, at most every 5 s."""
+        self._warn, self._warned_ns = warn, -_WARN_EVERY_NS
+        self._offset_ns, self._wall_offset_ns = time.monotonic_ns(), time.time_ns()
+
+    def stamp_ns(self, time_ns: int) -> int:
+        """Return a simulated time as ns since 1970."""
+        return self._wall_offset_ns + time_ns
+
+    def wait(self, time_ns: int) -> None:
+        """Sleep until a simulated time has come."""
+        now_ns = time.monotonic_ns()
+        ahead_ns = self._offset_ns + time_ns - now_ns
+        if ahead_ns > 0:
+            time.sleep(ahead_ns / NS_PER_S)
+        elif ahead_ns < -_BEHIND_NS:
+            self._offset_ns -= ahead_ns
+            self._wall_offset_ns -= ahead_ns
+            if now_ns - self._warned_ns >= _WARN_EVERY_NS:
+                self._warned_ns = now_ns
+                self._warn(f"{-ahead_ns / 1e6:.0f} ms behind real time")

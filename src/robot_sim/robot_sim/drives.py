@@ -51,12 +51,12 @@ class DriveCommand:
 def position_command(
     position: npt.ArrayLike,
     *,
-    stiffness: float,
-    damping: float,
+    stiffness: npt.ArrayLike,
+    damping: npt.ArrayLike,
     joint_names: tuple[str, ...] = LITE3.joint_names,
     valid_for_ns: int = 200_000_000,
 ) -> DriveCommand:
-    """Return a command to hold `position` (rad, [n]) with equal gains on every joint.
+    """Return a command to hold `position` (rad, [n]) with gains for every joint, or for each [n].
 
     No joint is limited to less than its rated torque. The names are the Lite3's if not given.
     """
@@ -67,8 +67,8 @@ def position_command(
         position=target,
         velocity=zeros,
         effort=zeros,
-        stiffness=zeros + stiffness,
-        damping=zeros + damping,
+        stiffness=zeros + np.asarray(stiffness),
+        damping=zeros + np.asarray(damping),
         effort_limit=zeros + _LARGEST,
         valid_for_ns=valid_for_ns,
     )

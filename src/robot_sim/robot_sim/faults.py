@@ -11,7 +11,7 @@ without a duration it lasts to the end:
 `nan:<stream>.<field>`                      the first element of the field is NaN
 `noise:<stream>.<field>=sigma`              Gaussian noise in the unit of the field
 `order:joint_states`                        joint values ordered part by part, not leg by leg,
-                                            under unchanged names
+                                            under unchanged names; of a quadruped
 `latency:command=seconds`                   commands reach the drives later (0 to 0.04 s)
 `motor_off:<joint>`                         the motor neither drives nor brakes
 `push:front|rear|left|right=newton`         a push *from* that side, seen from the robot
@@ -31,7 +31,7 @@ import numpy as np
 
 from robot_sim.driven import MAX_LATENCY_NS, NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.figures import LEG_JOINTS, LITE3
+from robot_sim.figures import LITE3
 from robot_sim.rotation import turn, yaw_rad
 from robot_sim.world import Sensors, World
 
@@ -52,6 +52,7 @@ _PUSH_DIRECTION = {
     "left": (0.0, -1.0, 0.0),
     "right": (0.0, 1.0, 0.0),
 }
+_LEG_JOINTS = 3
 _FIELD_TARGETS = tuple(f"{stream}.{field}" for stream, x in STREAM_FIELDS.items() for field in x)
 TARGETS = {
     "freeze": tuple(STREAM_FIELDS),
@@ -216,12 +217,17 @@ class FaultPlan:
             joint_names: Of the robot.
 
         Raises:
-            SimError: The robot has no such joint.
+            SimError: The robot has no such joint, or no legs for `order`.
         """
         self.faults = tuple(faults)
         for fault in self.faults:
             if fault.kind == "motor_off":
                 _require(fault, joint_names)
+            if fault.kind == "order" and len(joint_names) % _LEG_JOINTS:
+                raise SimError(
+                    f"fault order: expected legs of {_LEG_JOINTS} joints, found {len(joint_names)} "
+                    "joints"
+                )
         self._rng = np.random.default_rng(seed)
         self._last: dict[str, Sensors] = {}
         self._begun: set[Fault] = set()
@@ -283,7 +289,7 @@ class FaultPlan:
         stream, _, field = fault.target.partition(".")
         if fault.kind == "order":
             fields = STREAM_FIELDS[stream].values()
-            by_part = np.arange(len(sensors.joint_names)).reshape(-1, LEG_JOINTS).T.ravel()
+            by_part = np.arange(len(sensors.joint_names)).reshape(-1, _LEG_JOINTS).T.ravel()
             swapped: dict[str, Any] = {name: getattr(sensors, name)[by_part] for name in fields}
             return dataclasses.replace(sensors, **swapped)
         if fault.kind not in ("nan", "noise"):

@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The figures of a robot, from its folder: the one place that knows the robot's name.
 
-A folder holds `figures.yaml`; `robots/lite3` has one with every key of a quadruped. Metres,
-kilograms, kg m^2, radians, N m, rad/s; x forward, y left, z up, and all joint frames parallel to
-the torso's when every joint is at zero.
+A folder holds `figures.yaml`; `robots/lite3` and `robots/g1` have every key of a legged robot.
+Metres, kilograms, kg m^2, radians, N m, rad/s; x forward, y left, z up in the base.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -23,72 +23,106 @@ from robot_sim.errors import SimError
 FiguresT = TypeVar("FiguresT")
 Array = npt.NDArray[np.float64]
 Vec3 = tuple[float, float, float]
+Quat = tuple[float, float, float, float]
 Pose = Literal["lying", "standing"]
 ROBOTS = Path(__file__).parent / "robots"
 """Folders of the robots that come with this package; the name of one is that of its robot."""
 FILE = "figures.yaml"
-BODIES = ("torso", "hip", "thigh", "shank")
 MATERIALS = ("skin", "dark", "metal", "accent", "rubber")
 KINDS = ("box", "sphere", "capsule", "cylinder")
-LEGS, LEG_JOINTS = 4, 3
+LEVEL_QUAT: Quat = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inertial:
-    """Mass (kg), centre of mass (m) and diagonal inertia (kg m^2) in a link's frame."""
+class Joint:
+    """A hinge through the origin of the body that it moves, with a drive.
 
-    mass_kg: float
-    com: Vec3
-    inertia: Vec3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Leg:
-    """What distinguishes one leg: its mount on the torso and the links that are not mirrored."""
+    Attributes:
+        name: Its name on topics.
+        axis: In the body's frame.
+        lower, upper: Limits, rad.
+        effort_nm: Rated torque.
+        speed_radps: Rated speed.
+        armature_kgm2: Inertia of rotor and gears, at the joint.
+    """
 
     name: str
-    mount: Vec3
-    thigh_offset: Vec3
-    hip: Inertial
-    thigh: Inertial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LegJoint:
-    """One of the three joints of each leg: axis, limits in rad, rated torque and speed."""
-
-    part: str
     axis: Vec3
     lower: float
     upper: float
     effort_nm: float
     speed_radps: float
+    armature_kgm2: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """A rigid body; without a joint it is fixed to its parent, and the base moves freely.
+
+    Attributes:
+        name: Its name.
+        parent: The body that carries it; empty in the base alone.
+        pos: Origin of its frame in the parent's, m.
+        quat_wxyz: Orientation of its frame in the parent's, the joint being at zero.
+        mass_kg: Its mass.
+        com: Centre of mass, m.
+        inertia: About that, in the body's axes, kg m^2: xx, yy, zz, and xy, xz, yz if not 0.
+        joint: What moves it.
+    """
+
+    name: str
+    parent: str = ""
+    pos: Vec3 = (0.0, 0.0, 0.0)
+    quat_wxyz: Quat = LEVEL_QUAT
+    mass_kg: float
+    com: Vec3
+    inertia: tuple[float, ...]
+    joint: Joint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foot:
-    """A solid sphere of rubber at the end of each shank."""
+    """Spheres of rubber at the end of a leg, which the floor's force is measured on.
 
+    Attributes:
+        name: LEG_foot.
+        body: What it is fixed to.
+        pos: Its place there, m.
+        radius_m: Of each sphere.
+        mass_kg: Of all; 0 where the body's mass has it.
+        spheres: Centres of several, m; a single one lies at `pos`.
+    """
+
+    name: str
+    body: str
+    pos: Vec3
     radius_m: float
-    mass_kg: float
+    mass_kg: float = 0.0
+    spheres: tuple[Vec3, ...] = ((0.0, 0.0, 0.0),)
+
+    @property
+    def leg(self) -> str:
+        """The leg's name."""
+        return self.name.removesuffix("_foot")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPose:
-    """Height of the torso at which the feet touch the floor, and the joints of each leg, rad."""
+    """Height of the base at which the robot touches the floor, and its joints limb by limb, rad."""
 
     height_m: float
-    joints: tuple[Vec3, ...]
+    joints: tuple[tuple[float, ...], ...]
+    quat_wxyz: Quat = LEVEL_QUAT
 
     @property
     def joint_pos(self) -> Array:
-        """Positions [12] in the order of all joint arrays, rad."""
-        return np.array(self.joints, dtype=np.float64).ravel()
+        """Positions [n] in the order of all joint arrays, rad."""
+        return np.array([each for limb in self.joints for each in limb], dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Poses:
-    """How the robot starts: belly down with folded legs, or in the pose of its policies."""
+    """How the robot starts: lying, or in the pose of its policies."""
 
     lying: StartPose
     standing: StartPose
@@ -96,15 +130,15 @@ class Poses:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A shape of the torso or of each leg, as it is in the front left one.
+    """A shape of one body, or of the same body of each limb as it is in the front left one.
 
     Attributes:
-        body: One of BODIES.
+        body: Name of a body; `hip` means every body NAME_hip, too.
         kind: One of KINDS.
         places: A point, or the two between which a capsule or cylinder runs.
         size: Half sizes of a box, else the radius.
         material: One of MATERIALS; empty for what is not seen.
-        mirror: Axes whose signs change: `x` in the legs behind, `y` on the right.
+        mirror: Axes whose signs change: `x` in bodies behind the base, `y` on its right.
     """
 
     body: str
@@ -114,80 +148,137 @@ class Shape:
     material: str = ""
     mirror: tuple[str, ...] = ()
 
+    def is_of(self, body: str) -> bool:
+        """Return whether a body of this name has the shape."""
+        return body == self.body or body.endswith(f"_{self.body}")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Quadruped:
-    """All that the model and the world know of a robot with four legs of three joints.
+class LeggedRobot:
+    """All that the model and the world know of a robot on legs.
 
     Attributes:
-        shank, foot: Of every leg.
-        fallen_height_m: Height of the torso above the ground below which the belly is on it.
+        bodies: The base first; each is carried by the one before it or by one that carries that.
+        feet: One for each leg.
+        fallen_height_m: Height of the base above the ground below which the robot is down.
         hulls: What touches the floor beside the feet.
         looks: What is seen.
+        imu: Place of the IMU in the base, m.
+        starts: The pose in which its policy takes it over.
     """
 
     name: str
-    torso: Inertial
-    joints: tuple[LegJoint, ...]
-    legs: tuple[Leg, ...]
-    thigh_length_m: float
-    shank_length_m: float
-    shank: Inertial
-    foot: Foot
+    bodies: tuple[Body, ...]
+    feet: tuple[Foot, ...]
     poses: Poses
     fallen_height_m: float
     hulls: tuple[Shape, ...]
     looks: tuple[Shape, ...] = ()
+    imu: Vec3 = (0.0, 0.0, 0.0)
+    starts: str = "lying"
 
     def __post_init__(self) -> None:
         """Check what the types do not say.
 
         Raises:
-            SimError: The robot is no quadruped, or a shape is of no kind.
+            SimError: The bodies are no tree, a pose has another number of joints, or a shape is of
+                no kind or body.
         """
-        counts = [("legs", self.legs, LEGS), ("joints", self.joints, LEG_JOINTS)]
-        counts += [(f"poses.{pose}", self.start(pose).joints, LEGS) for pose in get_args(Pose)]
-        for key, found, expected in counts:
-            if len(found) != expected:
-                raise SimError(f"{key}: expected {expected}, found {len(found)}")
+        self._check_tree()
+        if self.starts not in get_args(Pose):
+            raise SimError(f"starts: expected one of {get_args(Pose)}, found {self.starts!r}")
+        for pose in get_args(Pose):
+            found, expected = len(self.start(pose).joint_pos), len(self.joint_names)
+            if found != expected:
+                raise SimError(f"poses.{pose}.joints: expected {expected}, found {found}")
+        names = [body.name for body in self.bodies]
+        for foot in self.feet:
+            if foot.body not in names:
+                raise SimError(f"feet: expected a body, found {foot.body!r}")
         for shape in (*self.hulls, *self.looks):
+            if not any(map(shape.is_of, names)):
+                raise SimError(f"body: expected one of {', '.join(names)}, found {shape.body!r}")
             for key, value, known in (
-                ("body", shape.body, BODIES),
                 ("kind", shape.kind, KINDS),
                 ("material", shape.material or MATERIALS[0], MATERIALS),
             ):
                 if value not in known:
                     raise SimError(f"{key}: expected one of {', '.join(known)}, found {value!r}")
 
+    def _check_tree(self) -> None:
+        """Check that MuJoCo, which goes through bodies depth first, keeps their order."""
+        path: list[str] = []
+        for number, body in enumerate(self.bodies):
+            if body.parent not in (path or [""]):
+                expected = " or ".join(path) or "no parent"
+                raise SimError(
+                    f"bodies[{number}].parent: expected {expected}, found {body.parent!r}"
+                )
+            path = [*path[: path.index(body.parent) + 1], body.name] if path else [body.name]
+            if len(body.inertia) not in (3, 6):
+                raise SimError(
+                    f"bodies[{number}].inertia: expected 3 or 6 numbers, found {len(body.inertia)}"
+                )
+        if not self.joint_names or not self.feet:
+            raise SimError("expected joints and feet, found a robot without")
+
+    @property
+    def base(self) -> Body:
+        """The body that moves freely."""
+        return self.bodies[0]
+
+    @cached_property
+    def joints(self) -> tuple[Joint, ...]:
+        """Of all bodies, in the order of all joint arrays [n]."""
+        return tuple(body.joint for body in self.bodies if body.joint is not None)
+
     @cached_property
     def joint_names(self) -> tuple[str, ...]:
-        """LEG_PART_joint, leg by leg: the order of all joint arrays [12]."""
-        return tuple(f"{leg.name}_{joint.part}_joint" for leg in self.legs for joint in self.joints)
+        """Names of the joints: the order of all joint arrays [n]."""
+        return tuple(joint.name for joint in self.joints)
 
     @cached_property
     def foot_names(self) -> tuple[str, ...]:
         """LEG_foot, in the order of the legs."""
-        return tuple(f"{leg.name}_foot" for leg in self.legs)
+        return tuple(foot.name for foot in self.feet)
+
+    @cached_property
+    def range_rad(self) -> Array:
+        """Lower and upper limits of the joints [n, 2], rad."""
+        return np.array([(joint.lower, joint.upper) for joint in self.joints], dtype=np.float64)
 
     @cached_property
     def effort_limit_nm(self) -> Array:
-        """Rated torques [12], N m."""
-        return np.tile([joint.effort_nm for joint in self.joints], len(self.legs)).astype(float)
+        """Rated torques [n], N m."""
+        return np.array([joint.effort_nm for joint in self.joints], dtype=np.float64)
 
     @cached_property
     def standing_rad(self) -> Array:
-        """The pose [12] that policies start from and return to, rad."""
+        """The pose [n] that policies start from and return to, rad."""
         return self.poses.standing.joint_pos
 
-    def start(self, pose: Pose) -> StartPose:
-        """Return how the robot starts in a pose."""
+    def start(self, pose: str) -> StartPose:
+        """Return how the robot starts in a pose.
+
+        Raises:
+            SimError: It has no such pose.
+        """
+        if pose not in get_args(Pose):
+            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
         found: StartPose = getattr(self.poses, pose)
         return found
 
+    def part(self, joint_name: str) -> str:
+        """Return what a joint is called in every leg: `HipX` of FL_HipX_joint."""
+        name = joint_name.removesuffix("_joint")
+        for foot in self.feet:
+            name = name.removeprefix(f"{foot.leg}_")
+        return name
 
-def load_quadruped(robot: str | Path) -> Quadruped:
-    """Return the figures of a quadruped: `load_figures`."""
-    return load_figures(Quadruped, robot)
+
+def load_robot(robot: str | Path) -> LeggedRobot:
+    """Return the figures of a robot on legs: `load_figures`."""
+    return load_figures(LeggedRobot, robot)
 
 
 def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
@@ -204,6 +295,16 @@ def load_figures(kind: type[FiguresT], robot: str | Path) -> FiguresT:
     if not file.is_file():
         known = ", ".join(sorted(each.parent.name for each in ROBOTS.glob(f"*/{FILE}")))
         raise SimError(f"{file}: expected the figures of a robot, found none; there are {known}")
+    return read_figures(kind, file)
+
+
+def read_figures(kind: type[FiguresT], file: Path) -> FiguresT:
+    """Return what a YAML file says, as a value of a class; see `load_figures`.
+
+    Raises:
+        SimError: It is no YAML, or of another form.
+        OSError: It cannot be read.
+    """
     try:
         made: FiguresT = _made(kind, yaml.safe_load(file.read_text("utf-8")), "")
     except SimError as error:
@@ -223,6 +324,8 @@ def _made(kind: Any, found: Any, place: str) -> Any:
     if is_dataclass(kind):
         return _made_class(kind, found, place)
     parts = get_args(kind)
+    if get_origin(kind) is UnionType:
+        return _made(next(part for part in parts if part is not NoneType), found, place)
     if get_origin(kind) is tuple:
         count = None if parts[-1] is Ellipsis else len(parts)
         if not isinstance(found, list) or count not in (None, len(found)):
@@ -231,9 +334,10 @@ def _made(kind: Any, found: Any, place: str) -> Any:
         return tuple(_made(parts[0], each, f"{place}[{i}]") for i, each in enumerate(found))
     if kind is float and type(found) in (int, float) and np.isfinite(found):
         return float(found)
-    if kind is str and isinstance(found, str) and found:
+    if (kind is int and type(found) is int) or (kind is str and isinstance(found, str) and found):
         return found
-    raise SimError(f"{place}: expected a {'number' if kind is float else 'text'}, found {found!r}")
+    expected = {float: "a number", int: "a whole number"}.get(kind, "a text")
+    raise SimError(f"{place}: expected {expected}, found {found!r}")
 
 
 def _made_class(kind: Any, found: Any, place: str) -> Any:
@@ -254,5 +358,5 @@ def _made_class(kind: Any, found: Any, place: str) -> Any:
     return kind(**{key: _made(types[key], each, f"{inside}{key}") for key, each in found.items()})
 
 
-LITE3 = load_quadruped("lite3")
+LITE3 = load_robot("lite3")
 """The robot of the policy that comes with the suite, where no other one is named."""

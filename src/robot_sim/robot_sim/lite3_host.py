@@ -14,20 +14,33 @@ sources:
 - After GIVE_BACK, and after the watchdog, the drives damp, and nothing moves until FOLD.
 - A datagram that cannot be read, or comes from a sender without control, changes nothing. It is
   counted.
+
+Its faults are those of `robot_sim.host_faults`, and:
+
+==========================  ======================================================================
+`length:state`              frames lack their last byte
+`firmware:state`            frames have a code of another firmware
+`foreign:state`             another sender also sends frames, which show another pose
+`forged:state=ticks`        such frames come from the host's own address and port, so many ticks
+                            ahead of its own
+`occupied:host`             another controller takes control, if it is free, and holds the legs
+==========================  ======================================================================
 """
 
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from lite3_driver import wire
 from robot_sim.driven import NS_PER_S
-from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
-from robot_sim.faults import FaultPlan, Streams
+from robot_sim.faults import Streams
 from robot_sim.figures import LITE3, Array
+from robot_sim.host_faults import HostFault, HostFaultPlan
+from robot_sim.robot_host import HostEvent, RobotHost
 from robot_sim.rotation import roll_pitch_yaw
 from robot_sim.world import World
 
@@ -37,47 +50,29 @@ FOLDED_RAD: Array = np.tile([0.0, -1.35, 2.55], 4)
 """Where FOLD takes the legs; the maker's simulator starts there (Lite3_rl_deploy 7871b47)."""
 FOLD_NS = 5 * NS_PER_S
 _FOLD_STIFFNESS, _FOLD_DAMPING = 100.0, 2.5
-_FOREVER_NS = 10**6 * NS_PER_S
 IGNORED = ("no_header", "unknown_code", "wrong_form", "not_in_control", "unfit_command")
 """Kinds of datagrams that change nothing: shorter than a header, of a code that this host does not
 know, of a known one with another length, type or size, from a sender without control, and commands
 that no drive can follow."""
-_SORTS_REPORTED, _HEAD = 32, 12
-"""Largest number of events about them, against floods; bytes of the header that each one shows."""
+_HEAD = 12
+"""Bytes of the header that the report of an ignored datagram shows."""
 ANOTHER: Address = ("another controller", 0)
-_AIR_C, _RATED_RISE_C, _WARMING_S = 30.0, 60.0, 120.0
-"""Of the drives: temperature at rest, its rise in the end at the rated torque, time constant. Not
-measured on any drive: they let temperatures change as a reader of them expects."""
+OTHER_CODE = 0x0A06
+"""Of state frames of another firmware: no code that is known."""
+_FOREIGN_AHEAD = 1000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HostEvent:
-    """Something that happened to the host.
-
-    Attributes:
-        time_ns: On the world's clock.
-        what: `folding`, `control_taken`, `control_refused`, `control_given_back`, `watchdog`,
-            `following` (a command with stiffness after none), `damped` (none after one with),
-            `ignored` (a datagram that changed nothing; the first of each sort),
-            `stopped`, `started`.
-        who: The sender, or why; empty where there is neither.
-    """
-
-    time_ns: int
-    what: str
-    who: str
-
-
-class MotionHost:
+class MotionHost(RobotHost):
     """The robot's own computer. One `step` is one step of the world's physics.
 
+    Events beside those of every host: `folding`, `control_taken`, `control_refused`,
+    `control_given_back`.
+
     Attributes:
-        world: The robot.
-        plan: Its faults; may be replaced at any time.
         controller: Sender that has control; None: the host itself.
-        target: Position targets [12], rad, of a controller that commands stiffness; else None.
-        ignored: Number of datagrams that changed nothing, by kind (`IGNORED`).
     """
+
+    plan: "Lite3FaultPlan"
 
     def __init__(
         self,
@@ -85,7 +80,7 @@ class MotionHost:
         *,
         watchdog_s: float = 1.0,
         angular_velocity_unit: AngularVelocityUnit = "rad/s",
-        plan: FaultPlan | None = None,
+        plan: "Lite3FaultPlan | None" = None,
         on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Switch on; control is free, and the drives damp.
@@ -94,7 +89,7 @@ class MotionHost:
             world: The robot; only this host may command it.
             watchdog_s: Silence of the controller after which its control ends.
             angular_velocity_unit: Unit of the IMU's angular velocity in state frames.
-            plan: Faults of the robot.
+            plan: The faults to come.
             on_event: Called with each event.
 
         Raises:
@@ -106,18 +101,15 @@ class MotionHost:
             raise SimError(
                 f"angular_velocity_unit: expected rad/s or deg/s, got '{angular_velocity_unit}'"
             )
-        self.world, self.plan = world, plan or FaultPlan()
+        super().__init__(
+            world,
+            ignores=IGNORED,
+            watchdog_s=watchdog_s,
+            plan=plan or Lite3FaultPlan(),
+            on_event=on_event,
+        )
         self.controller: Address | None = None
-        self.target: Array | None = None
-        self.ignored = dict.fromkeys(IGNORED, 0)
-        self._reported: set[str] = set()
-        self._watchdog_ns = round(watchdog_s * NS_PER_S)
         self._rate_scale = 1.0 if angular_velocity_unit == "rad/s" else np.degrees(1.0)
-        self._on_event = on_event
-        self._on, self._started_ns = True, world.time_ns
-        self._heard_ns, self._following = 0, False
-        self._fold: tuple[int, Array] | None = None
-        self._temperature_c = np.full(len(LITE3.joint_names), _AIR_C)
 
     def receive(self, data: bytes, source: Address) -> None:
         """Take a datagram from a sender."""
@@ -133,11 +125,12 @@ class MotionHost:
         elif request == wire.TAKE_CONTROL:
             self._hand_over(source)
         elif request == wire.GIVE_BACK and source == self.controller:
-            self._end_control("control_given_back", _text(source))
+            self._damp("control_given_back", _text(source))
         elif request == wire.GIVE_BACK:
-            self._ignore("not_in_control", source, "a request to give control back")
+            self._ignore("not_in_control", "a request to give control back", _text(source))
         else:
-            self._ignore(_kind_of(data), source, f"{len(data)} bytes {data[:_HEAD].hex(' ')}")
+            what = f"{len(data)} bytes {data[:_HEAD].hex(' ')}"
+            self._ignore(_kind_of(data), what, _text(source))
 
     def step(self) -> bytes | None:
         """Go on by one step of physics.
@@ -145,111 +138,63 @@ class MotionHost:
         Returns:
             The state frame of the time after it; None while the host is off, or lacks a sensor.
         """
-        now_ns = self.world.time_ns
-        if self.controller is not None and now_ns - self._heard_ns >= self._watchdog_ns:
-            self._end_control("watchdog", _text(self.controller))
-        if self._fold is not None:
-            self._go_on_folding(now_ns)
-        self.plan.act(self.world)
-        self.world.advance(1)
-        truth = self.world.sense()
-        self._warm(truth.joint_effort)
-        streams = self.plan.apply(truth)
-        return self._frame(streams) if self._on else None
+        streams = self._advance()
+        return None if streams is None else self._frame(streams)
 
-    def stop(self) -> None:
-        """Switch the host off: it neither receives nor sends, control ends, the drives damp."""
-        self._end_control("stopped", "")
-        self._on = False
-
-    def start(self) -> None:
-        """Switch it on again; its tick begins at 0."""
-        self._on, self._started_ns = True, self.world.time_ns
-        self._say("started", "")
-
-    def occupy(self) -> None:
-        """Let another controller take control, if it is free: it folds the legs."""
-        if self.controller is None:
+    def _begin(self, fault: HostFault) -> None:
+        """Begin a fault of the host; another controller takes control, if it is free, and folds."""
+        super()._begin(fault)
+        if fault.kind == "occupied" and self.controller is None:
             self._begin_to_fold(ANOTHER)
             self._hand_over(ANOTHER)
 
-    def vacate(self) -> None:
-        """Let the other controller give control back."""
-        if self.controller == ANOTHER:
-            self._end_control("control_given_back", _text(ANOTHER))
+    def _end(self, fault: HostFault) -> None:
+        """End a fault of the host; the other controller gives control back."""
+        super()._end(fault)
+        if fault.kind == "occupied" and self.controller == ANOTHER:
+            self._damp("control_given_back", _text(ANOTHER))
 
     def _hand_over(self, source: Address) -> None:
         if self.controller is None:
-            self.controller, self._heard_ns = source, self.world.time_ns
-            if source == ANOTHER:
-                self._heard_ns = _FOREVER_NS
+            self.controller = source
+            self._heard_ns = None if source == ANOTHER else self.world.time_ns
             self._say("control_taken", _text(source))
         elif source != self.controller:
             self._say("control_refused", f"{_text(source)}: {_text(self.controller)} has it")
 
-    def _end_control(self, what: str, who: str) -> None:
+    def _on_silence(self) -> None:
+        assert self.controller is not None
+        self._damp("watchdog", _text(self.controller))
+
+    def _damp(self, what: str, who: str) -> None:
         """Damp; control is free again."""
-        self.controller, self._fold, self.target = None, None, None
-        self.world.expire()
-        self._say(what, who)
-        if self._following:
-            self._following = False
-            self._say("damped", what)
+        self.controller = None
+        super()._damp(what, who)
 
     def _follow(self, values: Array, source: Address) -> None:
         """Give a command frame [12, 5] to the drives."""
         if source != self.controller:
-            self._ignore("not_in_control", source, "a joint command")
+            self._ignore("not_in_control", "a joint command", _text(source))
             return
         position, velocity, effort, stiffness, damping = values.T.copy()
-        command = DriveCommand(
-            joint_names=LITE3.joint_names,
-            position=position,
-            velocity=velocity,
-            effort=effort,
-            stiffness=stiffness,
-            damping=damping,
-            effort_limit=LITE3.effort_limit_nm,
-            valid_for_ns=_FOREVER_NS,
-        )
         try:
-            self.world.apply(command)
+            self._command(
+                position=position,
+                velocity=velocity,
+                effort=effort,
+                stiffness=stiffness,
+                damping=damping,
+                who=_text(source),
+            )
         except SimError as error:
-            self._ignore("unfit_command", source, str(error))
-            return
-        follows = bool(stiffness.any())
-        self._fold, self._heard_ns = None, self.world.time_ns
-        self.target = position if follows else None
-        if follows != self._following:
-            self._following = follows
-            self._say("following" if follows else "damped", _text(source))
+            self._ignore("unfit_command", str(error), _text(source))
 
     def _begin_to_fold(self, source: Address) -> None:
         if self.controller is not None:
-            self._ignore("not_in_control", source, "a request to fold")
+            self._ignore("not_in_control", "a request to fold", _text(source))
             return
-        self._fold = self.world.time_ns, self.world.sense().joint_pos
+        self._move(FOLDED_RAD, FOLD_NS, stiffness=_FOLD_STIFFNESS, damping=_FOLD_DAMPING)
         self._say("folding", _text(source))
-
-    def _go_on_folding(self, now_ns: int) -> None:
-        """Move the legs' target on a straight line; then it stays."""
-        assert self._fold is not None
-        began_ns, start = self._fold
-        part = (now_ns - began_ns) / FOLD_NS
-        target = start + min(part, 1.0) * (FOLDED_RAD - start)
-        self.world.apply(
-            position_command(
-                target, stiffness=_FOLD_STIFFNESS, damping=_FOLD_DAMPING, valid_for_ns=_FOREVER_NS
-            )
-        )
-        if part >= 1.0:
-            self._fold = None
-
-    def _warm(self, effort_nm: Array) -> None:
-        """Let the drives' temperatures follow the torques' squares, by one step."""
-        goal_c = _AIR_C + _RATED_RISE_C * (effort_nm / LITE3.effort_limit_nm) ** 2
-        share = 1.0 / (_WARMING_S * self.world.steps_per_s)
-        self._temperature_c += share * (goal_c - self._temperature_c)
 
     def _frame(self, streams: Streams) -> bytes | None:
         joints, imu, contact = streams.joint_states, streams.imu, streams.contact
@@ -270,16 +215,57 @@ class MotionHost:
             )
         )
 
-    def _ignore(self, kind: str, source: Address, what: str) -> None:
-        """Count a datagram that changes nothing; report the first of each sort."""
-        self.ignored[kind] += 1
-        sort = f"{kind}: {what}"
-        if sort not in self._reported and len(self._reported) < _SORTS_REPORTED:
-            self._reported.add(sort)
-            self._say("ignored", f"{sort} from {_text(source)}")
 
-    def _say(self, what: str, who: str) -> None:
-        self._on_event(HostEvent(time_ns=self.world.time_ns, what=what, who=who))
+_TARGETS = {
+    **dict.fromkeys(("length", "firmware", "foreign", "forged"), ("state",)),
+    "occupied": ("host",),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lite3Fault(HostFault):
+    """A fault of the robot, of its motion host, or of the network."""
+
+    targets: ClassVar = {**HostFault.targets, **_TARGETS}
+    with_value: ClassVar = (*HostFault.with_value, "forged")
+
+
+class Lite3FaultPlan(HostFaultPlan[bytes, tuple[bytes, Address]]):
+    """Faults to come, of a robot, its motion host and the network."""
+
+    def __init__(self, faults: Iterable[Lite3Fault] = (), *, seed: int = 0) -> None:
+        """Plan faults; `seed` is that of the noise and of the losses."""
+        super().__init__(faults, seed=seed, joint_names=LITE3.joint_names)
+
+    def spoil(self, frame: bytes, now_ns: int) -> bytes:
+        """Return a state frame as the host sends it."""
+        for fault in self.active(now_ns):
+            if fault.kind == "length":
+                frame = frame[:-1]
+            elif fault.kind == "firmware":
+                frame = struct.pack("<I", OTHER_CODE) + frame[4:]
+        return frame
+
+    def foreign(self, frame: bytes, now_ns: int) -> bytes | None:
+        """Return the false frame of a foreign sender beside this state frame, with a newer tick."""
+        if not any(fault.kind == "foreign" for fault in self.active(now_ns)):
+            return None
+        return _false_frame(frame, _FOREIGN_AHEAD)
+
+    def forged(self, frame: bytes, now_ns: int) -> bytes | None:
+        """Return the false frame that is sent in the host's name after this state frame."""
+        for fault in self.active(now_ns):
+            if fault.kind == "forged":
+                return _false_frame(frame, round(fault.value))
+        return None
+
+
+def _false_frame(frame: bytes, ahead: int) -> bytes:
+    """Return a state frame so many ticks later, of a robot in another pose."""
+    state = wire.read_state(frame)
+    if not isinstance(state, wire.Lite3State):
+        return frame
+    return wire.write_state(state._replace(tick=state.tick + ahead, joint_pos=LITE3.standing_rad))
 
 
 def _kind_of(data: bytes) -> str:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A MuJoCo model of a quadruped, built from its figures.
+"""A MuJoCo model of a robot on legs, built from its figures.
 
 **Numerics.** The real drive closes its PD loop at 20 kHz. A PD torque computed outside the
 simulator and held for a step of dt is unstable when kd * dt * lambda exceeds 2, lambda being the
@@ -19,11 +19,20 @@ from typing import Any
 import mujoco
 import numpy as np
 
-from robot_sim.figures import LITE3, MATERIALS, Inertial, Leg, Quadruped, Shape, Vec3
+from robot_sim.figures import (
+    LEVEL_QUAT,
+    LITE3,
+    MATERIALS,
+    Array,
+    Body,
+    Foot,
+    Joint,
+    LeggedRobot,
+    Shape,
+)
 from robot_sim.ground import LEVEL, Ground, add_ground
 
 TIMESTEP_S = 0.001
-TORSO_NAME = "torso"
 # Time constant and damping ratio of contacts: rubber on a hard floor. A static load of a quarter of
 # the robot sinks a foot by 0.1 mm; five steps per time constant keep it well resolved.
 SOLREF = (0.005, 1.0)
@@ -46,13 +55,13 @@ _KINDS = {
     "cylinder": _GEOM.mjGEOM_CYLINDER,
 }
 _ABOVE_FLOOR_M = 0.36
-"""Height of the torso in the model; a world puts it where its pose wants it."""
+"""Height of the base in the model; a world puts it where its pose wants it."""
 Spec = Any
-Body = Any
+Element = Any
 
 
 def build_model(
-    robot: Quadruped = LITE3,
+    robot: LeggedRobot = LITE3,
     *,
     friction: float = 1.0,
     ground: Ground = LEVEL,
@@ -67,8 +76,8 @@ def build_model(
         timestep_s: Length of one physics step.
 
     Returns:
-        A model whose 12 joints, actuators and degrees of freedom after the free base are in the
-        order of `Quadruped.joint_names`.
+        A model whose n joints, actuators and degrees of freedom after the free base are in the
+        order of `LeggedRobot.joint_names`.
     """
     spec = build_spec(robot, friction=friction, timestep_s=timestep_s)
     add_ground(spec, ground, friction=friction)
@@ -76,7 +85,7 @@ def build_model(
 
 
 def build_spec(
-    robot: Quadruped = LITE3, *, friction: float = 1.0, timestep_s: float = TIMESTEP_S
+    robot: LeggedRobot = LITE3, *, friction: float = 1.0, timestep_s: float = TIMESTEP_S
 ) -> Spec:
     """Return what `build_model` compiles, on a flat floor, for a caller that changes it first."""
     spec = mujoco.MjSpec()
@@ -90,9 +99,7 @@ def build_spec(
     # A state that diverges shall be seen as such, not silently replaced by the initial one.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     _add_scene(spec, friction)
-    torso = _add_torso(spec, robot)
-    for leg in robot.legs:
-        _add_leg(spec, torso, robot, leg, friction)
+    _add_robot(spec, robot, friction)
     _add_sensors(spec, robot)
     return spec
 
@@ -146,15 +153,45 @@ def _add_scene(spec: Spec, friction: float) -> None:
     spec.visual.global_.offwidth, spec.visual.global_.offheight = 1920, 1080
 
 
-def _add_torso(spec: Spec, robot: Quadruped) -> Body:
-    """Add the free base with its IMU at the origin."""
-    torso = spec.worldbody.add_body(name=TORSO_NAME, pos=[0, 0, _ABOVE_FLOOR_M])
-    torso.add_freejoint(name="base")
-    torso.add_site(name="imu")
-    _set_inertial(torso, robot.torso)
-    _add_shapes(torso, TORSO_NAME, robot, 1.0, 1.0)
-    # The sun travels with the robot, and so does the part of the floor that can show shadows.
-    torso.add_light(
+def _add_robot(spec: Spec, robot: LeggedRobot, friction: float) -> None:
+    """Add the free base with its IMU, and all that it carries."""
+    mirrored = _mirrored(robot)
+    for body in robot.bodies:
+        free = body is robot.base
+        parent = spec.worldbody if free else spec.body(body.parent)
+        pos = (0, 0, _ABOVE_FLOOR_M) if free else body.pos
+        added = parent.add_body(name=body.name, pos=pos, quat=body.quat_wxyz)
+        _set_inertial(added, body)
+        if free:
+            added.add_freejoint(name="base")
+            added.add_site(name="imu", pos=robot.imu)
+        if body.joint is not None:
+            _add_joint(spec, added, body.joint)
+        _add_shapes(added, robot, *mirrored[body.name])
+        if free:
+            _add_sun(added)
+    for foot in robot.feet:
+        _add_foot(spec.body(foot.body), foot, friction)
+
+
+def _mirrored(robot: LeggedRobot) -> dict[str, tuple[float, float]]:
+    """Return for each body -1 where it lies behind the base, and -1 where on its right, else 1."""
+    found = dict[str, tuple[float, float]]()
+    frames = dict[str, tuple[Array, Array]]()
+    for body in robot.bodies:
+        origin, turned = frames.get(body.parent, (np.zeros(3), np.array(LEVEL_QUAT)))
+        place, quat = np.zeros(3), np.zeros(4)
+        mujoco.mju_rotVecQuat(place, np.array(body.pos), turned)
+        mujoco.mju_mulQuat(quat, turned, np.array(body.quat_wxyz))
+        frames[body.name] = origin + place, quat
+        x, y, _ = origin + place
+        found[body.name] = (-1.0 if x < 0.0 else 1.0, -1.0 if y < 0.0 else 1.0)
+    return found
+
+
+def _add_sun(base: Element) -> None:
+    """Add a light that travels with the robot, and so does the part of the floor with shadows."""
+    base.add_light(
         name="sun",
         mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
         pos=[0.5, -0.6, 1.6],
@@ -164,56 +201,53 @@ def _add_torso(spec: Spec, robot: Quadruped) -> Body:
         specular=[0.3] * 3,
         castshadow=True,
     )
-    return torso
 
 
-def _add_leg(spec: Spec, torso: Body, robot: Quadruped, leg: Leg, friction: float) -> None:
-    """Add the links, joints and motors of one leg."""
-    end, side = (float(sign) for sign in np.sign(leg.mount[:2]))
-    name = leg.name
-    hip = _link(torso, f"{name}_hip", leg.mount, leg.hip)
-    thigh = _link(hip, f"{name}_thigh", leg.thigh_offset, leg.thigh)
-    shank = _link(thigh, f"{name}_shank", (0, 0, -robot.thigh_length_m), robot.shank)
-    foot = shank.add_body(name=f"{name}_foot", pos=[0, 0, -robot.shank_length_m])
-    for body, part in ((hip, "hip"), (thigh, "thigh"), (shank, "shank")):
-        _add_shapes(body, part, robot, end, side)
-    foot.add_geom(
-        name=f"{name}_foot",
-        type=_GEOM.mjGEOM_SPHERE,
-        size=[robot.foot.radius_m, 0, 0],
-        material=RUBBER,
-        mass=robot.foot.mass_kg,
-        contype=0,
-        conaffinity=1,
-        friction=[friction, 0.01, 0.01],
-        solref=SOLREF,
-        group=0,
+def _add_joint(spec: Spec, body: Element, joint: Joint) -> None:
+    """Add a hinge and its motor."""
+    body.add_joint(
+        name=joint.name,
+        type=mujoco.mjtJoint.mjJNT_HINGE,
+        axis=joint.axis,
+        limited=True,
+        range=[joint.lower, joint.upper],
+        armature=joint.armature_kgm2,
+        solref_limit=SOLREF,
+        solimp_limit=STOP_SOLIMP,
     )
-    for body, joint in zip((hip, thigh, shank), robot.joints, strict=True):
-        joint_name = f"{name}_{joint.part}_joint"
-        body.add_joint(
-            name=joint_name,
-            type=mujoco.mjtJoint.mjJNT_HINGE,
-            axis=joint.axis,
-            limited=True,
-            range=[joint.lower, joint.upper],
-            solref_limit=SOLREF,
-            solimp_limit=STOP_SOLIMP,
-        )
-        spec.add_actuator(
-            name=joint_name,
-            target=joint_name,
-            trntype=mujoco.mjtTrn.mjTRN_JOINT,
-            gaintype=mujoco.mjtGain.mjGAIN_FIXED,
-            biastype=mujoco.mjtBias.mjBIAS_AFFINE,
-            gainprm=[0.0] * mujoco.mjNGAIN,
-            biasprm=[0.0] * mujoco.mjNBIAS,
-            forcelimited=True,
-            forcerange=[-joint.effort_nm, joint.effort_nm],
+    spec.add_actuator(
+        name=joint.name,
+        target=joint.name,
+        trntype=mujoco.mjtTrn.mjTRN_JOINT,
+        gaintype=mujoco.mjtGain.mjGAIN_FIXED,
+        biastype=mujoco.mjtBias.mjBIAS_AFFINE,
+        gainprm=[0.0] * mujoco.mjNGAIN,
+        biasprm=[0.0] * mujoco.mjNBIAS,
+        forcelimited=True,
+        forcerange=[-joint.effort_nm, joint.effort_nm],
+    )
+
+
+def _add_foot(body: Element, foot: Foot, friction: float) -> None:
+    """Add a foot to the body that carries it; its only sphere has its name, others a number."""
+    added = body.add_body(name=foot.name, pos=foot.pos)
+    for number, centre in enumerate(foot.spheres):
+        added.add_geom(
+            name=f"{foot.name}{number or ''}",
+            type=_GEOM.mjGEOM_SPHERE,
+            pos=centre,
+            size=[foot.radius_m, 0, 0],
+            material=RUBBER,
+            mass=foot.mass_kg / len(foot.spheres),
+            contype=0,
+            conaffinity=1,
+            friction=[friction, 0.01, 0.01],
+            solref=SOLREF,
+            group=0,
         )
 
 
-def _add_sensors(spec: Spec, robot: Quadruped) -> None:
+def _add_sensors(spec: Spec, robot: LeggedRobot) -> None:
     """Add the IMU's accelerometer and the force of the floor on each foot, in the world frame."""
     sensor, obj = mujoco.mjtSensor, mujoco.mjtObj
     spec.add_sensor(
@@ -226,36 +260,32 @@ def _add_sensors(spec: Spec, robot: Quadruped) -> None:
             type=sensor.mjSENS_CONTACT,
             objtype=obj.mjOBJ_BODY,
             objname="world",
-            reftype=obj.mjOBJ_GEOM,
+            reftype=obj.mjOBJ_BODY,
             refname=name,
             intprm=[1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE), net_force, 1],
         )
 
 
-def _link(parent: Body, name: str, pos: Vec3, inertial: Inertial) -> Body:
-    """Add a body with published mass properties."""
-    body = parent.add_body(name=name, pos=pos)
-    _set_inertial(body, inertial)
-    return body
+def _set_inertial(added: Element, body: Body) -> None:
+    """Give a body its published mass properties, whatever its shapes weigh."""
+    added.explicitinertial = True
+    added.mass, added.ipos = body.mass_kg, body.com
+    if len(body.inertia) == 3:
+        added.inertia = body.inertia
+    else:
+        added.fullinertia = body.inertia
 
 
-def _set_inertial(body: Body, inertial: Inertial) -> None:
-    """Give the body its published mass properties, whatever its shapes weigh."""
-    body.explicitinertial = True
-    body.mass, body.ipos, body.inertia = inertial.mass_kg, inertial.com, inertial.inertia
-
-
-def _add_shapes(body: Body, part: str, robot: Quadruped, end: float, side: float) -> None:
-    """Add what touches the floor and what is seen of a part of the robot; neither weighs anything.
+def _add_shapes(body: Element, robot: LeggedRobot, end: float, side: float) -> None:
+    """Add what touches the floor and what is seen of a body; neither weighs anything.
 
     Args:
         body: Gets the shapes.
-        part: One of BODIES.
         robot: Its figures.
         end: 1 in front, -1 behind.
         side: 1 on the left, -1 on the right.
     """
-    for number, hull in enumerate(shape for shape in robot.hulls if shape.body == part):
+    for number, hull in enumerate(shape for shape in robot.hulls if shape.is_of(body.name)):
         body.add_geom(
             name=f"{body.name}_hull{number or ''}",
             conaffinity=1,  # with the floor (group 3), never with the robot
@@ -265,7 +295,7 @@ def _add_shapes(body: Body, part: str, robot: Quadruped, end: float, side: float
             **_form(hull, end, side),
         )
     for look in robot.looks:
-        if look.body == part:
+        if look.is_of(body.name):
             form = _form(look, end, side)
             body.add_geom(conaffinity=0, group=2, material=look.material, **form)
 

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from robot_sim.figures import LITE3, Array, Quadruped
+from robot_sim.figures import LITE3, Array, LeggedRobot
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model import build_model
 from robot_sim.offscreen import Frame, Offscreen
@@ -27,7 +27,7 @@ class FollowingCamera:
 
     def __init__(
         self,
-        robot: Quadruped = LITE3,
+        robot: LeggedRobot = LITE3,
         *,
         width: int = 960,
         height: int = 540,
@@ -50,7 +50,9 @@ class FollowingCamera:
         self._width, self._height = width, height
         self._view = mujoco.MjvCamera()
         self._view.azimuth, self._view.elevation = AZIMUTH_DEG, ELEVATION_DEG
-        self._view.distance = DISTANCE_M
+        # A robot of another size is as large in the image.
+        size = robot.poses.standing.height_m / LITE3.poses.standing.height_m
+        self._view.distance, self._look_at_height_m = DISTANCE_M * size, LOOK_AT_HEIGHT_M * size
 
     def __enter__(self) -> "FollowingCamera":
         """Return itself."""
@@ -69,7 +71,7 @@ class FollowingCamera:
         """Render one pose.
 
         Args:
-            qpos: Row [19] of `Trace.qpos`.
+            qpos: Row [7 + n] of `Trace.qpos`.
             look_at: Point [2] on the ground (m, world) in the middle of the image.
 
         Returns:
@@ -77,13 +79,14 @@ class FollowingCamera:
         """
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)
-        self._view.lookat[:] = [*look_at, LOOK_AT_HEIGHT_M]
+        self._view.lookat[:] = [*look_at, self._look_at_height_m]
         return self._offscreen.image(self._data, self._view, width=self._width, height=self._height)
 
 
 def frames(
     trace: Trace,
     *,
+    robot: LeggedRobot = LITE3,
     rate_hz: float = 25.0,
     width: int = 960,
     height: int = 540,
@@ -93,6 +96,7 @@ def frames(
 
     Args:
         trace: The walk.
+        robot: What walked.
         rate_hz: Images per simulated second.
         width: Width of each image.
         height: Height of each image.
@@ -108,7 +112,7 @@ def frames(
     rows = np.minimum(np.searchsorted(trace.time_s, grid_s - 1e-9), len(trace.time_s) - 1)
     follow = min(1.0, 1.0 / (rate_hz * FOLLOW_S))
     look_at = trace.pos_world[0, :2]
-    with FollowingCamera(width=width, height=height, ground=ground) as camera:
+    with FollowingCamera(robot, width=width, height=height, ground=ground) as camera:
         for row in rows:
             look_at = look_at + follow * (trace.pos_world[row, :2] - look_at)
             frame = camera.image(trace.qpos[row], look_at)
@@ -119,6 +123,7 @@ def write_video(
     trace: Trace,
     path: Path,
     *,
+    robot: LeggedRobot = LITE3,
     rate_hz: float = 25.0,
     width: int = 800,
     height: int = 448,
@@ -129,6 +134,7 @@ def write_video(
     Args:
         trace: The walk.
         path: The file to write.
+        robot: What walked.
         rate_hz: Images per second.
         width: Width of the images; a multiple of 16, for H.264.
         height: Height of the images; a multiple of 16.
@@ -139,7 +145,7 @@ def write_video(
         OSError: The file cannot be written.
     """
     write_frames(
-        frames(trace, rate_hz=rate_hz, width=width, height=height),
+        frames(trace, robot=robot, rate_hz=rate_hz, width=width, height=height),
         path,
         total=len(_times_s(trace, rate_hz)),
         rate_hz=rate_hz,
@@ -178,7 +184,9 @@ def write_animation(
     )
 
 
-def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int = 3) -> None:
+def write_contact_sheet(
+    trace: Trace, path: Path, *, robot: LeggedRobot = LITE3, columns: int = 4, rows: int = 3
+) -> None:
     """Write one image of `columns` x `rows` moments, evenly spread over the walk.
 
     Raises:
@@ -188,7 +196,7 @@ def write_contact_sheet(trace: Trace, path: Path, *, columns: int = 4, rows: int
     width, height = 480, 270
     chosen = np.linspace(0, len(trace.time_s) - 1, columns * rows).astype(int)
     sheet = Image.new("RGB", (columns * width, rows * height))
-    with FollowingCamera(width=2 * width, height=2 * height) as camera:
+    with FollowingCamera(robot, width=2 * width, height=2 * height) as camera:
         for index, row in enumerate(chosen):
             frame = camera.image(trace.qpos[row], trace.pos_world[row, :2])
             small = Image.fromarray(caption(frame, _text(trace, int(row)))).resize((width, height))

@@ -25,10 +25,10 @@ class Trace:
         lin_vel_body: Base velocity [T, 3], m/s, body frame.
         ang_vel_body: Angular velocity [T, 3], rad/s, body frame.
         lin_acc_body: Accelerometer [T, 3], m/s^2, body frame.
-        joint_pos: Joint positions [T, n], rad; n is 12 in a Lite3.
+        joint_pos: Joint positions [T, n], rad; n is 12 in a quadruped.
         joint_vel: Joint velocities [T, n], rad/s.
         joint_effort: Torques of the drives [T, n], N m.
-        foot_force_world: Force of the floor on each foot [T, 4, 3], N.
+        foot_force_world: Force of the floor on each foot [T, feet, 3], N.
         command: Velocity command [T, 3]: vx, vy in m/s, wz in rad/s.
         target: Joint position targets of the tick [T, n], rad; NaN where there was none.
         mode: Mode of the latest command [T], a number of policy_msgs/JointCommand; NaN where there
@@ -56,7 +56,7 @@ class Trace:
 
     @property
     def qpos(self) -> Array:
-        """Rows [T, 19] as MuJoCo wants them: position, orientation w x y z, joint positions."""
+        """Rows [T, 7 + n] as MuJoCo wants them: position, orientation w x y z, joint positions."""
         quat_wxyz = np.roll(self.quat_xyzw, 1, axis=1)
         return np.concatenate([self.pos_world, quat_wxyz, self.joint_pos], axis=1)
 
@@ -130,3 +130,33 @@ class TraceRecorder:
             mode=np.array(mode),
             **columns,
         )
+
+
+class WalkRecord:
+    """Collects the rows of a walk for a file, if one is given; else it keeps nothing.
+
+    Attributes:
+        velocity: Newest velocity [3] that was requested: m/s, m/s, rad/s.
+        target: Newest position targets [n], rad; None without a target.
+        mode: Mode of the newest command; NaN if it is unknown.
+    """
+
+    def __init__(self, trace_file: str) -> None:
+        """Start without rows."""
+        self.velocity = np.zeros(3)
+        self.target: Array | None = None
+        self.mode = math.nan
+        self._file = trace_file
+        self._recorder = TraceRecorder() if trace_file else None
+        self._rows = 0
+
+    def append(self, truth: Sensors) -> None:
+        """Add a row."""
+        if self._recorder is not None:
+            self._rows += 1
+            self._recorder.append(truth, command=self.velocity, target=self.target, mode=self.mode)
+
+    def save(self) -> None:
+        """Write the trace, if there is anything in it."""
+        if self._recorder is not None and self._rows > 0:
+            self._recorder.trace().save(Path(self._file))

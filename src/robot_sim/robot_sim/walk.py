@@ -49,7 +49,7 @@ def walk(
             before the first.
         duration_s: How long to walk.
         rate_hz: Calls of the policy per second.
-        faults: What goes wrong, timed on the world's clock; of a Lite3 alone.
+        faults: What goes wrong, timed on the world's clock; of a `World` alone.
         until: Asked in every tick, once the policy has acted; the tick that it affirms is the last.
 
     Returns:
@@ -65,7 +65,7 @@ def walk(
     recorder, start_ns, plan = TraceRecorder(), world.time_ns, faults or FaultPlan()
     if plan.faults and not isinstance(world, World):
         raise SimError(
-            f"faults: expected none, since only a Lite3 has them, found {len(plan.faults)}"
+            f"faults: expected none for a robot of a model file, found {len(plan.faults)}"
         )
     for _ in range(round(duration_s * rate_hz)):
         sensors = world.sense()

@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A quadruped on the ground: deterministic, without ROS, stepped by its caller."""
+"""A robot on legs on the ground: deterministic, without ROS, stepped by its caller."""
 
 from dataclasses import dataclass
-from typing import get_args
 
 import mujoco
 import numpy as np
@@ -12,9 +11,9 @@ import numpy.typing as npt
 from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
-from robot_sim.figures import LITE3, Array, Pose, Quadruped
+from robot_sim.figures import LITE3, Array, LeggedRobot, Pose
 from robot_sim.ground import LEVEL, Ground
-from robot_sim.model import TORSO_NAME, build_model
+from robot_sim.model import build_model
 from robot_sim.rotation import tilt_rad
 
 __all__ = [
@@ -29,7 +28,7 @@ __all__ = [
 
 _XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
 UPRIGHT_TILT_RAD = np.pi / 3
-# A hand's gains on the torso's heading, N m/rad and N m s/rad: far above the belly's friction.
+# A hand's gains on the base's heading, N m/rad and N m s/rad: far above the belly's friction.
 _HAND_STIFFNESS, _HAND_DAMPING = 1000.0, 50.0
 
 
@@ -49,7 +48,7 @@ class Sensors:
             a robot at rest.
         lin_vel_body: Velocity of the base [3], m/s, body frame; an odometry's figure.
         pos_world: Position of the base [3], m.
-        foot_force_world: Force of the floor on each foot [4, 3], N, in the order of
+        foot_force_world: Force of the floor on each foot [feet, 3], N, in the order of
             `World.foot_names`; [0, 3] where nothing is known of feet.
     """
 
@@ -116,20 +115,20 @@ class WalkingWorld(DrivenWorld):
 
 
 class World(WalkingWorld):
-    """A simulated quadruped. The same calls give the same results, bit for bit, on one machine.
+    """A simulated robot on legs. The same calls give the same results, bit for bit, on one machine.
 
     The drives damp until the first command arrives and whenever the latest has expired.
     """
 
     def __init__(
         self,
-        robot: Quadruped = LITE3,
+        robot: LeggedRobot = LITE3,
         *,
         friction: float = 1.0,
         ground: Ground = LEVEL,
         payload_kg: float = 0.0,
         seed: int = 0,
-        pose: Pose = "lying",
+        pose: Pose | None = None,
     ) -> None:
         """Put the robot on the floor.
 
@@ -137,17 +136,17 @@ class World(WalkingWorld):
             robot: Its figures.
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
-            payload_kg: Mass added at the torso's centre, or taken from it.
+            payload_kg: Mass added to the base at its centre, or taken from it.
             seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
-            pose: How it starts: belly down with folded legs, or in the default stance.
+            pose: How it starts: lying, or in the default stance; as its figures say if None.
 
         Raises:
-            SimError: `friction` is negative, the payload takes more than half of the torso's mass,
+            SimError: `friction` is negative, the payload takes more than half of the base's mass,
                 or `pose` is unknown.
         """
         if friction < 0.0:
             raise SimError(f"friction: expected a number >= 0, got {friction}")
-        least_kg = -robot.torso.mass_kg / 2.0
+        least_kg = -robot.base.mass_kg / 2.0
         if payload_kg < least_kg:
             raise SimError(f"payload_kg: expected at least {least_kg:.1f}, got {payload_kg}")
         self._ground, self._robot = ground, robot
@@ -155,32 +154,31 @@ class World(WalkingWorld):
         self.foot_names = robot.foot_names
         self.effort_limit_nm = robot.effort_limit_nm
         self.fallen_height_m = robot.fallen_height_m
-        self._torso = self.model.body(TORSO_NAME).id
+        self._base = self.model.body(robot.base.name).id
         if payload_kg:
-            self.model.body_mass[self._torso] += payload_kg
+            self.model.body_mass[self._base] += payload_kg
             mujoco.mj_setConst(self.model, self._data)
         self.reset(pose=pose, seed=seed)
 
     @property
     def fallen(self) -> bool:
-        """Whether the robot is tilted by 60 degrees or has its belly on the ground."""
+        """Whether the robot is tilted by 60 degrees or has its base near the ground."""
         above = float(self._data.qpos[:3] @ self._ground.normal)
         return not self.upright or above < self.fallen_height_m
 
-    def reset(self, *, pose: Pose = "lying", seed: int = 0) -> None:
+    def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
         """Start again at time 0; pushes and commands are forgotten, motors are on.
 
         Raises:
             SimError: `pose` is unknown.
         """
-        if pose not in get_args(Pose):
-            raise SimError(f"pose: expected one of {', '.join(get_args(Pose))}, got '{pose}'")
+        start = self._robot.start(pose or self._robot.starts)
         self._start_again()
-        start = self._robot.start(pose)
-        joints, height_m = start.joint_pos, start.height_m
+        joints, height_m, quat_wxyz = start.joint_pos, start.height_m, np.zeros(4)
+        mujoco.mju_mulQuat(quat_wxyz, self._ground.quat_wxyz, np.array(start.quat_wxyz))
         jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
         self._data.qpos[:3] = height_m * self._ground.normal
-        self._data.qpos[3:7], self._data.qpos[7:] = self._ground.quat_wxyz, joints + jitter
+        self._data.qpos[3:7], self._data.qpos[7:] = quat_wxyz, joints + jitter
         self.reset_saturated_share()
         self._push_n, self._push_ends_ns = np.zeros(3), 0
         self._turn: _Turn | None = None
@@ -200,13 +198,25 @@ class World(WalkingWorld):
             quat_xyzw=quat,
             ang_vel_body=data.qvel[3:6].copy(),
             lin_acc_body=measured[0].copy(),
-            lin_vel_body=self._torso_frame().T @ data.qvel[:3],
+            lin_vel_body=self._base_frame().T @ data.qvel[:3],
             pos_world=data.qpos[:3].copy(),
             foot_force_world=measured[1:].copy(),
         )
 
+    def sense_body(self, name: str) -> tuple[Array, Array, Array]:
+        """Return what an IMU in the frame of a body shows: as `Sensors` has it of the base.
+
+        Returns:
+            Orientation [4], x y z w; angular velocity [3], rad/s; acceleration [3], m/s^2.
+        """
+        body, kind = self.model.body(name).id, mujoco.mjtObj.mjOBJ_XBODY
+        velocity, acceleration = np.zeros(6), np.zeros(6)
+        mujoco.mj_objectVelocity(self.model, self._data, kind, body, velocity, 1)
+        mujoco.mj_objectAcceleration(self.model, self._data, kind, body, acceleration, 1)
+        return np.roll(self._data.xquat[body], -1), velocity[:3], acceleration[3:]
+
     def push(self, force_world_n: npt.ArrayLike, duration_s: float) -> None:
-        """Push the torso's centre from now on; a new push replaces the one before.
+        """Push the base's centre from now on; a new push replaces the one before.
 
         Args:
             force_world_n: Force [3], N, world frame.
@@ -216,7 +226,7 @@ class World(WalkingWorld):
         self._push_ends_ns = self.time_ns + round(duration_s * NS_PER_S)
 
     def turn(self, angle_rad: float, duration_s: float) -> None:
-        """Turn the torso about the vertical from now on, as by a hand that is strong enough.
+        """Turn the base about the vertical from now on, as by a hand that is strong enough.
 
         Args:
             angle_rad: By how much, counter-clockwise.
@@ -251,10 +261,10 @@ class World(WalkingWorld):
             self._drives.set_motor(name, on=True)
 
     def _before_step(self) -> None:
-        """Push and turn the torso while that lasts."""
+        """Push and turn the base while that lasts."""
         pushed = self.time_ns < self._push_ends_ns
-        self._data.xfrc_applied[self._torso, :3] = self._push_n if pushed else 0.0
-        self._data.xfrc_applied[self._torso, 5] = self._hand_nm() if self._turn else 0.0
+        self._data.xfrc_applied[self._base, :3] = self._push_n if pushed else 0.0
+        self._data.xfrc_applied[self._base, 5] = self._hand_nm() if self._turn else 0.0
 
     def _hand_nm(self) -> float:
         """Return the torque that a hand exerts; it releases the robot when the turn is over."""
@@ -262,15 +272,15 @@ class World(WalkingWorld):
         if self.time_ns >= self._turn.ends_ns:
             self._turn = None
             return 0.0
-        rate = float(self._data.cvel[self._torso, 2])
+        rate = float(self._data.cvel[self._base, 2])
         self._turn.turned_rad += rate / self.steps_per_s
         ahead_s = (self.time_ns - self._turn.began_ns) / NS_PER_S
         behind_rad = self._turn.rate_radps * ahead_s - self._turn.turned_rad
         return _HAND_STIFFNESS * behind_rad + _HAND_DAMPING * (self._turn.rate_radps - rate)
 
-    def _torso_frame(self) -> Array:
-        """Return the torso's axes [3, 3] in the world, as columns."""
-        return np.asarray(self._data.xmat[self._torso].reshape(3, 3))
+    def _base_frame(self) -> Array:
+        """Return the base's axes [3, 3] in the world, as columns."""
+        return np.asarray(self._data.xmat[self._base].reshape(3, 3))
 
     def _quat_xyzw(self) -> Array:
         """Return the orientation, body to world, as a copy."""

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lite3_driver import wire
-from robot_sim.lite3_host import Address, HostEvent, MotionHost
+from robot_sim.lite3_host import Address, MotionHost
+from robot_sim.robot_host import HostEvent
 from robot_sim.world import Pose, World
 
 DRIVER: Address = ("127.0.0.1", 43897)

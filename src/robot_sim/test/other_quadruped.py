@@ -13,20 +13,37 @@ from robot_sim.figures import FILE, LITE3, ROBOTS
 LEG_NAMES = {"FL": "LF", "FR": "RF", "HL": "LH", "HR": "RH"}
 PART_NAMES = {"HipX": "hip", "HipY": "thigh", "Knee": "calf"}
 THIGH_M, SHANK_M = 0.24, 0.26
-STANDING_M = (THIGH_M + SHANK_M) * float(np.cos(0.65)) + LITE3.foot.radius_m + 0.001
+STANDING_M = (THIGH_M + SHANK_M) * float(np.cos(0.65)) + LITE3.feet[0].radius_m + 0.001
+
+
+def other_name(name: str) -> str:
+    """Return what the other robot calls a part of the Lite3."""
+    for names in (LEG_NAMES, PART_NAMES):
+        for old, new in names.items():
+            name = name.replace(f"{old}_", f"{new}_")
+    return name
 
 
 def written(folder: Path, **changes: Any) -> Path:
     """Write the figures, with some keys changed or, where None is given, left out."""
     figures = yaml.safe_load((ROBOTS / "lite3" / FILE).read_text())
     figures["name"] = "Other"
-    figures["torso"] |= {"mass_kg": 9.0, "inertia": [0.05, 0.11, 0.14]}
-    for joint in figures["joints"]:
-        joint |= {"part": PART_NAMES[joint["part"]], "effort_nm": 1.5 * joint["effort_nm"]}
-    for leg in figures["legs"]:
-        leg["name"] = LEG_NAMES[leg["name"]]
-        leg["thigh"]["mass_kg"] = 1.3
-    figures |= {"thigh_length_m": THIGH_M, "shank_length_m": SHANK_M, "looks": []}
+    figures["bodies"][0] |= {"mass_kg": 9.0, "inertia": [0.05, 0.11, 0.14]}
+    for body in figures["bodies"][1:]:
+        body |= {key: other_name(body[key]) for key in ("name", "parent")}
+        joint = body["joint"]
+        body["joint"] = joint | {
+            "name": other_name(joint["name"]),
+            "effort_nm": 1.5 * joint["effort_nm"],
+        }
+        if body["name"].endswith("_thigh"):
+            body["mass_kg"] = 1.3
+        if body["name"].endswith("_shank"):
+            body["pos"] = [0.0, 0.0, -THIGH_M]
+    for foot in figures["feet"]:
+        foot |= {key: other_name(foot[key]) for key in ("name", "body")}
+        foot["pos"] = [0.0, 0.0, -SHANK_M]
+    figures["looks"] = []
     figures["poses"]["standing"]["height_m"] = STANDING_M
     figures |= changes
     kept = {key: value for key, value in figures.items() if value is not None}

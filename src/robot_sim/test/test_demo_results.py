@@ -23,7 +23,7 @@ from robot_sim.demo.main import main
 from robot_sim.demo.plots import GREY, write_plots
 from robot_sim.demo.summary import ReportedTiming, measured, shown, summarise, table, walked
 from robot_sim.errors import SimError
-from robot_sim.figures import LITE3
+from robot_sim.figures import LITE3, load_robot
 from robot_sim.trace import Trace
 from robot_sim.walk import walk
 from robot_sim.world import World, position_command
@@ -91,6 +91,16 @@ def still() -> Trace:
     trace = walk(World(pose="standing"), lambda *_: command, [], duration_s=5.0)
     mode = np.repeat([0.0, 1.0, 2.0, 3.0, 0.0], 50)
     return dataclasses.replace(trace, mode=mode)
+
+
+def stood(name: str) -> Trace:
+    """Another robot that stands for a second, in RUN."""
+    robot = load_robot(name)
+    command = position_command(
+        robot.standing_rad, stiffness=400.0, damping=8.0, joint_names=robot.joint_names
+    )
+    trace = walk(World(robot, pose="standing"), lambda *_: command, [], duration_s=1.0)
+    return dataclasses.replace(trace, mode=np.full(50, 3.0))
 
 
 def sunk(trace: Trace) -> Trace:
@@ -191,6 +201,30 @@ def test_the_plots_are_an_image(still: Trace, tmp_path: Path) -> None:
     with Image.open(tmp_path / "plots.png") as image:
         assert image.width > 1000
         assert len(image.convert("RGB").getcolors(1 << 24) or []) > 100
+
+
+@pytest.mark.parametrize("name", ["go2", "g1"])
+def test_other_robots_are_measured_and_drawn_by_their_own_figures(
+    name: str, tmp_path: Path
+) -> None:
+    robot, trace = load_robot(name), stood(name)
+    metrics = measured(trace, REPORTED, robot)
+    assert list(summarise(metrics, REPORTED)) == KEYS
+    assert metrics.falls == 0
+    assert measured(sunk(trace), dataclasses.replace(REPORTED, left_run=True), robot).falls == 1
+    write_plots(trace, tmp_path / "plots.png", robot)
+    with Image.open(tmp_path / "plots.png") as image:
+        assert image.width > 1000
+
+
+def test_a_robot_without_a_policy_of_ours_needs_a_bundle(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--robot", "g1"])
+    assert (
+        "--bundle: expected a policy of g1, for which none comes along" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("mode", [RUN, HOLD])

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A quadruped is a folder of figures, and a folder that is none is an error that says why."""
+"""A robot is a folder of figures, and a folder that is none is an error that says why."""
 
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,17 @@ import pytest
 
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import load_quadruped
+from robot_sim.figures import load_robot
 from robot_sim.world import World, position_command
 
 from .other_quadruped import STANDING_M, written
 
+BASE = {"name": "base", "mass_kg": 1.0, "com": [0, 0, 0], "inertia": [1, 1, 1]}
+FEW = {"height_m": 0.1, "joints": [[0, 0]]}
+
 
 def test_another_quadruped_stands(tmp_path: Path) -> None:
-    robot = load_quadruped(written(tmp_path))
+    robot = load_robot(written(tmp_path))
     world = World(robot, pose="standing")
     assert world.joint_names[:3] == ("LF_hip_joint", "LF_thigh_joint", "LF_calf_joint")
     assert world.foot_names == ("LF_foot", "RF_foot", "LH_foot", "RH_foot")
@@ -38,13 +41,13 @@ def test_another_quadruped_stands(tmp_path: Path) -> None:
 
 
 def test_a_robot_whose_drives_damp_lies_on_its_belly(tmp_path: Path) -> None:
-    world = World(load_quadruped(written(tmp_path)), pose="standing")
+    world = World(load_robot(written(tmp_path)), pose="standing")
     world.step(3_000_000_000)
     assert world.fallen
 
 
 def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
-    world = World(load_quadruped(written(tmp_path)), pose="standing")
+    world = World(load_robot(written(tmp_path)), pose="standing")
     names = world.joint_names
     plan = FaultPlan.parse(["motor_off:RH_calf_joint", "order:joint_states"], joint_names=names)
     plan.act(world)
@@ -58,15 +61,23 @@ def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"shank": None}, "missing shank"),
+        ({"feet": None}, "missing feet"),
         ({"tail": 1.0}, "unknown tail"),
-        ({"thigh_length_m": "long"}, "thigh_length_m: expected a number, found 'long'"),
-        ({"thigh_length_m": float("nan")}, "thigh_length_m: expected a number"),
-        ({"legs": []}, "legs: expected 4, found 0"),
-        ({"legs": 4}, "legs: expected a list, found 4"),
-        ({"foot": {"radius_m": 0.02}}, "foot: missing mass_kg"),
-        ({"torso": 3}, "torso: expected keys and values, found 3"),
+        ({"fallen_height_m": "low"}, "fallen_height_m: expected a number, found 'low'"),
+        ({"fallen_height_m": float("nan")}, "fallen_height_m: expected a number"),
+        ({"feet": []}, "expected joints and feet, found a robot without"),
+        ({"feet": 4}, "feet: expected a list, found 4"),
+        ({"feet": [{"name": "FL_foot"}]}, "feet[0]: missing body, pos, radius_m"),
+        ({"bodies": [3]}, "bodies[0]: expected keys and values, found 3"),
+        ({"bodies": [BASE | {"parent": "hip"}]}, "bodies[0].parent: expected no parent, found"),
+        ({"bodies": [BASE, BASE | {"name": "tail"}]}, "bodies[1].parent: expected base, found ''"),
+        ({"bodies": [BASE | {"inertia": [1, 1]}]}, "bodies[0].inertia: expected 3 or 6 numbers"),
         ({"poses": {"lying": {"height_m": 0.1, "joints": [[0, 0]]}}}, "poses: missing standing"),
+        ({"poses": {"lying": FEW, "standing": FEW}}, "poses.lying.joints: expected 12, found 2"),
+        (
+            {"hulls": [{"body": "tail", "kind": "box", "places": [[0, 0, 0]], "size": [1]}]},
+            "body: expected one of torso, LF_hip, ",
+        ),
         (
             {"hulls": [{"body": "torso", "kind": "cone", "places": [[0, 0, 0]], "size": [1]}]},
             "kind: expected one of box, sphere, capsule, cylinder, found 'cone'",
@@ -77,22 +88,22 @@ def test_faults_know_the_joints_of_the_robot(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_figures_of_no_quadruped_are_refused(
+def test_figures_of_no_robot_are_refused(
     tmp_path: Path, changes: dict[str, Any], words: str
 ) -> None:
     folder = written(tmp_path, **changes)
     with pytest.raises(SimError) as error:
-        load_quadruped(folder)
+        load_robot(folder)
     assert str(error.value).startswith(f"{folder}/figures.yaml: ")
     assert words in str(error.value)
 
 
 def test_a_robot_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(SimError, match=r"nowhere/figures.yaml: .*; there are .*\blite3"):
-        load_quadruped("nowhere")
+        load_robot("nowhere")
 
 
 def test_text_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     (written(tmp_path) / "figures.yaml").write_text("name: [")
     with pytest.raises(SimError, match="expected YAML"):
-        load_quadruped(tmp_path)
+        load_robot(tmp_path)

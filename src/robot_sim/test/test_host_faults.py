@@ -8,15 +8,14 @@ from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.faults import Fault
 from robot_sim.figures import LITE3
-from robot_sim.host_faults import OTHER_CODE, HostFault, HostFaultPlan
-from robot_sim.lite3_host import MotionHost
+from robot_sim.lite3_host import OTHER_CODE, Lite3Fault, Lite3FaultPlan, MotionHost
 from robot_sim.world import World
 
 MS = 1_000_000
 
 
-def plan(*texts: str, seed: int = 0) -> HostFaultPlan:
-    return HostFaultPlan(HostFault.parse_all(texts), seed=seed)
+def plan(*texts: str, seed: int = 0) -> Lite3FaultPlan:
+    return Lite3FaultPlan(Lite3Fault.parse_all(texts), seed=seed)
 
 
 def carried(texts: list[str], count: int = 1000, *, seed: int = 0) -> list[tuple[int, int]]:
@@ -38,12 +37,12 @@ def frame() -> bytes:
 
 
 def test_faults_of_the_robot_keep_their_form() -> None:
-    faults = HostFault.parse_all(["push:left@5+0.1=100", "", "loss:state@1+2=0.2"])
+    faults = Lite3Fault.parse_all(["push:left@5+0.1=100", "", "loss:state@1+2=0.2"])
     assert faults == [
-        HostFault(kind="push", target="left", start_s=5.0, duration_s=0.1, value=100.0),
-        HostFault(kind="loss", target="state", start_s=1.0, duration_s=2.0, value=0.2),
+        Lite3Fault(kind="push", target="left", start_s=5.0, duration_s=0.1, value=100.0),
+        Lite3Fault(kind="loss", target="state", start_s=1.0, duration_s=2.0, value=0.2),
     ]
-    assert [fault.kind for fault in HostFaultPlan(faults).robot.faults] == ["push"]
+    assert [fault.kind for fault in Lite3FaultPlan(faults).robot.faults] == ["push"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +60,7 @@ def test_faults_of_the_robot_keep_their_form() -> None:
 )
 def test_bad_texts_are_refused_with_what_is_known(text: str, message: str) -> None:
     with pytest.raises(SimError, match=message):
-        HostFault.parse(text)
+        Lite3Fault.parse(text)
 
 
 def test_a_robot_without_a_host_knows_no_such_faults() -> None:
@@ -140,10 +139,11 @@ class TestFrames:
 
 class TestHost:
     @staticmethod
-    def run(host: MotionHost, faults: HostFaultPlan, seconds: float) -> list[bytes | None]:
+    def run(host: MotionHost, faults: Lite3FaultPlan, seconds: float) -> list[bytes | None]:
         frames = []
+        host.adopt(faults)
         for _ in range(round(seconds * 1000)):
-            faults.act(host)
+            host.act()
             frames.append(host.step())
         return frames
 
@@ -159,15 +159,15 @@ class TestHost:
         assert ticks == [*range(1, 11), *range(1, 11)]
 
     def test_another_controller_comes_and_goes(self) -> None:
-        host, faults = MotionHost(World()), plan("occupied:host@0.01+0.02")
-        self.run(host, faults, 0.02)
+        host = MotionHost(World())
+        self.run(host, plan("occupied:host@0.01+0.02"), 0.02)
         assert host.controller is not None
-        self.run(host, faults, 0.02)
+        self.run(host, host.plan, 0.02)
         assert host.controller is None
 
     def test_what_has_begun_ends_with_the_plan(self) -> None:
-        host, faults = MotionHost(World()), plan("restart:host", "occupied:host")
-        assert self.run(host, faults, 0.01) == [None] * 10
-        faults.end(host)
+        host = MotionHost(World())
+        assert self.run(host, plan("restart:host", "occupied:host"), 0.01) == [None] * 10
+        host.adopt(plan())
         assert host.step() is not None
         assert host.controller is None

@@ -7,13 +7,14 @@ import pytest
 
 from lite3_driver import wire
 from robot_sim.errors import SimError
-from robot_sim.faults import FaultPlan
 from robot_sim.figures import LITE3
-from robot_sim.lite3_host import FOLDED_RAD
+from robot_sim.lite3_host import FOLDED_RAD, Lite3Fault, Lite3FaultPlan
 from robot_sim.rotation import yaw_rad
 from robot_sim.world import Pose, World
 
 from .host_robot import DRIVER, INTRUDER, Robot, held
+
+OCCUPIED = Lite3Fault(kind="occupied", target="host")
 
 
 @pytest.fixture
@@ -240,7 +241,8 @@ class TestControl:
 
 class TestAnotherController:
     def test_it_keeps_control_and_holds_the_legs(self, robot: Robot) -> None:
-        robot.host.occupy()
+        robot.host.adopt(Lite3FaultPlan([OCCUPIED]))
+        robot.host.act()
         robot.run(7.0)
         robot.send(wire.request(wire.TAKE_CONTROL))
         state = robot.run(1.0, wire.damping_command(5.0))
@@ -248,15 +250,17 @@ class TestAnotherController:
         assert robot.happened == ["folding", "control_taken", "control_refused"]
 
     def test_it_gives_control_back(self, robot: Robot) -> None:
-        robot.host.occupy()
+        robot.host.adopt(Lite3FaultPlan([OCCUPIED]))
+        robot.host.act()
         robot.run(1.0)
-        robot.host.vacate()
+        robot.host.adopt(Lite3FaultPlan())
         robot.send(wire.request(wire.TAKE_CONTROL))
         assert robot.host.controller == DRIVER
 
     def test_it_takes_control_from_no_other_host(self, taken: Robot) -> None:
-        taken.host.occupy()
-        taken.host.vacate()
+        taken.host.adopt(Lite3FaultPlan([OCCUPIED]))
+        taken.host.act()
+        taken.host.adopt(Lite3FaultPlan())
         assert taken.host.controller == DRIVER
 
 
@@ -281,24 +285,26 @@ class TestOff:
 
 class TestFaultsOfTheRobot:
     def test_without_a_sensor_no_frame_leaves(self, robot: Robot) -> None:
-        robot.host.plan = FaultPlan.parse(["drop:imu@0.002+0.003"])
+        robot.host.adopt(Lite3FaultPlan(Lite3Fault.parse_all(["drop:imu@0.002+0.003"])))
         frames = [robot.host.step() is not None for _ in range(6)]
         assert frames == [True, False, False, False, True, True]
 
     def test_a_frozen_sensor_repeats_its_stamp(self, robot: Robot) -> None:
-        robot.host.plan = FaultPlan.parse(["freeze:joint_states@0.003"])
+        robot.host.adopt(Lite3FaultPlan(Lite3Fault.parse_all(["freeze:joint_states@0.003"])))
         state = robot.run(0.010)
         assert (state.tick, state.imu_stamp_ms) == (2, 10)
 
     def test_nan_reaches_the_wire(self, robot: Robot) -> None:
-        robot.host.plan = FaultPlan.parse(["nan:joint_states.velocity"])
+        robot.host.adopt(Lite3FaultPlan(Lite3Fault.parse_all(["nan:joint_states.velocity"])))
         frame = robot.host.step()
         assert frame is not None
         assert wire.read_state(frame) is wire.Oddity.NOT_FINITE
 
     def test_pushes_and_dead_motors_act(self) -> None:
         robot = Robot(pose="standing")
-        robot.host.plan = FaultPlan.parse(["push:left+0.1=100", "motor_off:FL_Knee_joint"])
+        robot.host.adopt(
+            Lite3FaultPlan(Lite3Fault.parse_all(["push:left+0.1=100", "motor_off:FL_Knee_joint"]))
+        )
         robot.send(wire.request(wire.TAKE_CONTROL))
         state = robot.run(0.1, held(LITE3.standing_rad))
         assert state.joint_effort[LITE3.joint_names.index("FL_Knee_joint")] == 0.0

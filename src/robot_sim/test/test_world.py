@@ -42,10 +42,21 @@ def test_a_lying_robot_stays_where_it_is() -> None:
     assert after.lin_acc_body == pytest.approx([0.0, 0.0, 9.81], abs=0.05)
 
 
+def test_an_imu_of_the_base_shows_what_the_robots_own_shows() -> None:
+    world = World(pose="standing")
+    world.push([60.0, 40.0, 0.0], 0.1)
+    world.step(100 * MS)
+    quat_xyzw, ang_vel, lin_acc = world.sense_body(LITE3.base.name)
+    own = world.sense()
+    np.testing.assert_allclose(quat_xyzw, own.quat_xyzw, atol=1e-12)
+    np.testing.assert_allclose(ang_vel, own.ang_vel_body, atol=1e-12)
+    np.testing.assert_allclose(lin_acc, own.lin_acc_body, atol=1e-9)
+
+
 def test_a_lying_robot_is_within_its_joint_limits() -> None:
     world = World()
     world.step(1_000 * MS)
-    limits = np.tile([(joint.lower, joint.upper) for joint in LITE3.joints], (len(LITE3.legs), 1))
+    limits = LITE3.range_rad
     position = world.sense().joint_pos
     assert (position > limits[:, 0] - 0.01).all()
     assert (position < limits[:, 1] + 0.01).all()

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from .harness import Stage
+from robot_driver.testing.stage import Stage
+
+from .host import CASE
 
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Stage]:
     """Start drivers; all ends with the test."""
-    stage = Stage(tmp_path)
+    stage = Stage(CASE, tmp_path)
     yield stage
     stage.close()

@@ -1,19 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The motion host of a robot without physics: it lies folded, or its joints follow at once."""
+"""The motion host of a robot without physics: it lies folded."""
 
 import itertools
 import os
 import socket
 import threading
 import time
-from typing import NamedTuple
 
 import numpy as np
 
 from lite3_driver import wire
+from lite3_driver.figures import FIGURES
+from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, DriverCase, RobotDouble
 
-_PERIOD_S = 0.003
+PERIOD_S = 0.003
 _CAUGHT_UP_S = 0.3
 """A busy machine loses no frames below this, so that they come at a plausible rate."""
 _WATCHDOG_S = 1.0
@@ -21,55 +22,23 @@ _NUMBERS = itertools.count()
 FOLDED_RAD = np.tile([0.0, -1.35, 2.55], 4)
 
 
-class Received(NamedTuple):
-    """A datagram and when it came, s on the steady clock."""
-
-    data: bytes
-    at_s: float
-
-    @property
-    def code(self) -> int | None:
-        return wire.code_of(self.data)
-
-    @property
-    def values(self) -> wire.F32:
-        """A command's values [12, 5], in the columns of the wire."""
-        found = wire.read_command(self.data)
-        assert found is not None, self.data
-        return found
-
-    @property
-    def damps(self) -> bool:
-        """Whether it is a command without stiffness, and with damping for each joint."""
-        values = wire.read_command(self.data)
-        return values is not None and not values[:, 3].any() and bool((values[:, 4] > 0.0).all())
-
-    @property
-    def follows(self) -> bool:
-        """Whether it is a command with stiffness."""
-        return self.code == wire.COMMAND and bool(self.values[:, 3].any())
-
-
-class Host:
+class Host(RobotDouble):
     """Listens on a loopback address of its own; sends the robot's state to a client beside it."""
 
     def __init__(self) -> None:
         """Bind; send nothing before `start`."""
+        super().__init__(FIGURES, FOLDED_RAD.copy())
         number = next(_NUMBERS)
         net = f"127.43.{os.getpid() % 250}.{2 * number % 250 + 1}"
         self.address = net
         self.client_address = f"127.43.{os.getpid() % 250}.{2 * number % 250 + 2}"
-        self.position, self.velocity = FOLDED_RAD.copy(), np.zeros(12)
-        self.rpy = np.zeros(3)
         self.ang_vel = np.array([0.01, -0.02, 0.03])
         self.temperature_c = np.arange(12.0) + 30.0
         self.contact_force = np.arange(12.0).reshape(4, 3)
-        self.received: list[Received] = []
         self.controller: tuple[str, int] | None = None
-        self.silent = False
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((net, 0))
-        self._socket.settimeout(_PERIOD_S / 2)
+        self._socket.settimeout(PERIOD_S / 2)
         self.port: int = self._socket.getsockname()[1]
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind((self.client_address, 0))
@@ -81,7 +50,7 @@ class Host:
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What a driver has to be told."""
+        """What a driver has to know."""
         return {
             "host_address": self.address,
             "host_port": self.port,
@@ -89,9 +58,11 @@ class Host:
             "state_port": self.state_port,
         }
 
-    def start(self) -> "Host":
+    def start(self) -> None:
         self._thread.start()
-        return self
+
+    def restart(self) -> None:
+        self._tick, self.controller = 0, None
 
     def close(self) -> None:
         self._ending.set()
@@ -99,9 +70,9 @@ class Host:
             self._thread.join()
         self._socket.close()
 
-    def codes(self) -> list[int | None]:
-        """Return the codes of all that came, repetitions left out."""
-        return [code for code, _ in itertools.groupby(each.code for each in self.received)]
+    def kinds(self) -> list[str]:
+        """Return what came, repetitions left out."""
+        return [what for what, _ in itertools.groupby(each.what for each in self.heard)]
 
     def _run(self) -> None:
         next_s = time.monotonic()
@@ -109,12 +80,12 @@ class Host:
             now_s = time.monotonic()
             if now_s >= next_s:
                 self._send()
-                next_s = max(next_s + _PERIOD_S, now_s - _CAUGHT_UP_S)
+                next_s = max(next_s + PERIOD_S, now_s - _CAUGHT_UP_S)
             try:
                 data, source = self._socket.recvfrom(2048)
             except (TimeoutError, ConnectionRefusedError):
                 continue
-            self._take(Received(data, time.monotonic()), source)
+            self._take(data, source)
 
     def _send(self) -> None:
         self._tick += 1
@@ -125,26 +96,36 @@ class Host:
         state = wire.Lite3State(
             tick=3 * self._tick,
             imu_stamp_ms=3 * self._tick,
-            rpy=self.rpy,
+            rpy=np.zeros(3),
             ang_vel=self.ang_vel,
             lin_acc=np.array([0.0, 0.0, 9.81]),
-            joint_pos=self.position,
-            joint_vel=self.velocity,
+            joint_pos=self.pose,
+            joint_vel=np.zeros(12),
             joint_effort=np.zeros(12),
             temperature_c=self.temperature_c,
             contact_force=self.contact_force,
         )
         self._socket.sendto(wire.write_state(state), (self.client_address, self.state_port))
 
-    def _take(self, received: Received, source: tuple[str, int]) -> None:
-        self.received.append(received)
-        values = wire.read_command(received.data)
-        if values is not None and source == self.controller:
-            self._heard_s = received.at_s
-            moved = values[:, 3] > 0.0
-            self.position = np.where(moved, values[:, 0], self.position).astype(np.float64)
-        request = wire.read_request(received.data)
-        if request == wire.TAKE_CONTROL and self.controller is None:
-            self.controller, self._heard_s = source, received.at_s
-        elif request == wire.GIVE_BACK and source == self.controller:
-            self.controller = None
+    def _take(self, data: bytes, source: tuple[str, int]) -> None:
+        request, values = wire.read_request(data), wire.read_command(data)
+        what = OTHER
+        if request == wire.TAKE_CONTROL and self.controller in (None, source):
+            self.controller, what = source, TAKEN
+        elif source == self.controller and request == wire.GIVE_BACK:
+            self.controller, what = None, GIVEN_BACK
+        elif source == self.controller and values is not None:
+            what = COMMANDED
+        self._heard_s = time.monotonic()
+        self.hear(what, None if values is None else values.astype(np.float64))
+
+
+CASE = DriverCase(
+    command=["lite3_driver"],
+    node="lite3_driver",
+    robot=Host,
+    figures=FIGURES,
+    # The unit of the rates is known, and a host that a busy machine holds up is waited for.
+    parameters={"angular_velocity_checked": True, "state_timeout_s": 0.5},
+    joint_state_rate_hz=1.0 / PERIOD_S,
+)

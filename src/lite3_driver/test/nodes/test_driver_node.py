@@ -1,8 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver as a process, beside a motion host on loopback: what it tells, follows and refuses."""
+"""What the driver of a Lite3 does beside what every driver does (`test_conformance`)."""
 
-import itertools
 import os
 from pathlib import Path
 from typing import Any
@@ -11,31 +10,26 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
-from policy_msgs.msg import ContactForces, JointCommand, RobotStatus
-from rclpy.qos import DurabilityPolicy, QoSProfile
+from policy_msgs.msg import ContactForces, RobotStatus
 from sensor_msgs.msg import Imu, JointState
-from std_msgs.msg import Bool
 
 from lite3_driver import wire
 from policy_inference.machine.scheduling import threads_of
+from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN
+from robot_driver.testing.stage import Stage
 
-from .harness import DEEP, Stage
 from .host import FOLDED_RAD, Host
 
 pytestmark = pytest.mark.ros
 
 
-def details(status: RobotStatus) -> dict[str, str]:
-    return {entry.key: entry.value for entry in status.details}
-
-
-def test_state_is_published_and_nothing_is_sent(stage: Stage) -> None:
+def test_state_is_published_as_the_host_sends_it(stage: Stage) -> None:
     heard: dict[str, list[Any]] = {"joint_states": [], "imu/data": [], "contact_forces": []}
     diagnostics: list[DiagnosticArray] = []
     stage.listen(DiagnosticArray, "/diagnostics", diagnostics)
     for message, (topic, into) in zip((JointState, Imu, ContactForces), heard.items(), strict=True):
         stage.listen(message, f"/robot/{topic}", into)
-    driver = stage.driver()
+    driver = stage.driver(name="robot")
     driver.until(lambda: all(heard.values()) and diagnostics, "messages")
     status = driver.may_be_taken()
     assert list(heard["joint_states"][-1].position) == pytest.approx(FOLDED_RAD, abs=1e-6)
@@ -45,7 +39,6 @@ def test_state_is_published_and_nothing_is_sent(stage: Stage) -> None:
     assert list(status.joint_names) == list(wire.JOINT_NAMES)
     assert list(status.temperature_c) == [30.0 + joint for joint in range(12)]
     assert diagnostics[-1].status[0].name == "/robot/lite3_driver: robot"
-    assert driver.host.received == []
 
 
 def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(stage: Stage) -> None:
@@ -56,10 +49,11 @@ def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(stage: St
     host = Host()
     host.contact_force = np.full((4, 3), np.nan)
     host.temperature_c = np.array([np.nan, *range(30, 41)])
-    driver = stage.driver(host=host.start())
+    host.start()
+    driver = stage.driver(host, "robot")
     status = driver.may_be_taken()
     driver.until(lambda: len(states) > 100, "states")
-    assert int(details(status)["contact_not_finite"]) > 0
+    assert int(driver.details["contact_not_finite"]) > 0
     assert np.isnan(status.temperature_c[0])
     assert status.temperature_c[1] == 30.0
     assert forces == []
@@ -67,55 +61,13 @@ def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(stage: St
     driver.until(lambda: forces, "forces")
 
 
-@pytest.mark.slow
-@pytest.mark.real_time
-def test_control_is_taken_followed_damped_and_given_back(stage: Stage) -> None:
-    driver = stage.driver()
-    host = driver.host
-    estop = stage.node.create_publisher(Bool, "/robot/estop", DEEP)
-    driver.takes_control()
-    driver.reports(lambda status: status.command_rate_hz > 0.0, "frames to the host")
-    driver.follows()
-    driver.damps("expired")
-    driver.follows(valid_for_s=1.0)
-    driver.until(lambda: estop.get_subscription_count() > 0, "a listener to estop")
-    estop.publish(Bool(data=False))
-    estop.publish(Bool(data=True))
-    driver.damps("e-stop")
-    braked = len(host.received)
-    commands = itertools.cycle(
-        ({"mode": JointCommand.MODE_DAMP, "stiffness": [0.0] * 12, "damping": [2.0] * 12}, {})
-    )
-    while len(host.received) < braked + 200:
-        driver.send(**next(commands))
-        stage.executor.spin_once(timeout_sec=0.02)
-    assert all((each.values[:, 3:] == [0.0, 5.0]).all() for each in host.received[braked:])
-    response = driver.ask("reset")
-    assert response.success, response.message
-    driver.damps("the e-stop was released")
-    driver.follows(valid_for_s=1.0)
-    other = stage.node.create_publisher(JointCommand, "/robot/joint_command", DEEP)
-    driver.damps("2 publishers on joint_command (/listener, /listener), expected one")
-    stage.node.destroy_publisher(other)
-    driver.damps("the other publisher on joint_command is gone")
-    driver.follows(valid_for_s=1.0)
-    response = driver.ask("damp")
-    assert response.success, response.message
-    driver.damps("asked for by service")
-    answers = [driver.asked("release_control") for _ in range(2)]
-    for answer in answers:
-        driver.until(answer.done, "an answer to release_control")
-        assert answer.result().success, answer.result().message
-    driver.is_in(RobotStatus.LISTENING)
-    assert host.codes() == [wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
-    assert host.controller is None
-
-
 def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
-    driver = stage.driver()
+    host = Host()
+    host.start()
+    driver = stage.driver(host)
     driver.may_be_taken()
     taking = driver.asked("take_control")
-    driver.until(lambda: driver.host.received, "a fold")
+    driver.until(lambda: host.heard, "a fold")
     again = driver.ask("take_control")
     assert not again.success
     assert "being taken already" in again.message
@@ -123,71 +75,18 @@ def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
     assert released.success, released.message
     driver.until(taking.done, "an answer to take_control")
     assert not taking.result().success
-    assert driver.host.codes() == [wire.FOLD, wire.TAKE_CONTROL, wire.COMMAND, wire.GIVE_BACK]
-
-
-def test_second_sender_of_commands_is_named_and_control_refused(stage: Stage) -> None:
-    driver = stage.driver()
-    driver.may_be_taken()
-    stage.node.create_publisher(JointCommand, "/robot/joint_command", DEEP)
-    status = driver.reports(lambda status: status.obstacles, "an obstacle")
-    response = driver.ask("take_control")
-    assert not response.success
-    for text in (response.message, *status.obstacles):
-        assert "2 publishers on joint_command (/listener, /listener), expected one" in text
-    assert driver.host.received == []
-
-
-def test_control_is_refused_while_the_estop_is_pressed(stage: Stage) -> None:
-    latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-    estop = stage.node.create_publisher(Bool, "/robot/estop", latched)
-    estop.publish(Bool(data=True))
-    driver = stage.driver()
-    pressed = "the e-stop was pressed"
-    driver.reports(lambda status: any(pressed in each for each in status.obstacles), "an obstacle")
-    response = driver.ask("take_control")
-    assert not response.success
-    assert pressed in response.message
-    assert driver.host.received == []
-    estop.publish(Bool(data=False))
-    driver.reports(lambda status: any(pressed in each for each in status.obstacles), "an obstacle")
-    assert driver.ask("reset").success
-    driver.may_be_taken()
-
-
-def test_command_that_does_not_fit_the_joints_is_counted_and_the_next_is_taken(
-    stage: Stage,
-) -> None:
-    driver = stage.driver()
-    driver.may_be_taken()
-    driver.sends_until(
-        lambda: "found also tail" in driver.log, "a refusal", names=[*wire.JOINT_NAMES, "tail"]
-    )
-    driver.reports(lambda status: int(details(status)["command_unfit"]) > 0, "a count")
-    driver.sends_until(
-        lambda: int(details(driver.statuses[-1])["command_received"]) > 0,
-        "a command",
-        mode=JointCommand.MODE_DAMP,
-    )
-
-
-def test_nothing_is_damped_that_is_not_controlled(stage: Stage) -> None:
-    driver = stage.driver()
-    driver.is_in(RobotStatus.LISTENING)
-    response = driver.ask("damp")
-    assert not response.success
-    assert "control was not taken" in response.message
+    assert host.kinds() == [OTHER, TAKEN, COMMANDED, GIVEN_BACK]
 
 
 def test_inactive_driver_lets_go_of_the_port_and_refuses(stage: Stage) -> None:
-    driver = stage.driver("first")
+    driver = stage.driver()
     driver.may_be_taken()
     driver.changes(Transition.TRANSITION_DEACTIVATE)
     for request in ("take_control", "release_control", "damp"):
         response = driver.ask(request)
         assert not response.success
         assert "not active" in response.message
-    beside = stage.driver("second", driver.host)
+    beside = stage.driver(driver.robot)
     beside.may_be_taken()
     beside.changes(Transition.TRANSITION_DEACTIVATE)
     driver.changes(Transition.TRANSITION_CLEANUP)
@@ -199,16 +98,18 @@ def test_inactive_driver_lets_go_of_the_port_and_refuses(stage: Stage) -> None:
 
 
 def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
-    first = stage.driver("first")
+    host = Host()
+    host.start()
+    first = stage.driver(host)
     first.may_be_taken()
-    second = stage.driver("second", first.host)
+    second = stage.driver(host)
     assert second.ended() == 2
-    assert f"expected a free UDP port, found {first.host.state_port} in use" in second.log
+    assert f"expected a free UDP port, found {host.state_port} in use" in second.log
     assert "Traceback" not in second.log
 
 
 def test_what_the_machine_refuses_of_realtime_is_a_warning(stage: Stage) -> None:
-    driver = stage.driver("robot", None, **{"realtime.cpus": "1001"})
+    driver = stage.driver(parameters={"realtime.cpus": "1001"})
     driver.may_be_taken()
     driver.until(lambda: "realtime.cpus 1001: Invalid argument (EINVAL)" in driver.log, "a warning")
 
@@ -225,7 +126,7 @@ def scheduled(process: int) -> set[tuple[int, int]]:
 
 
 def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: Stage) -> None:
-    driver = stage.driver("robot", None, **{"realtime.priority": 20})
+    driver = stage.driver(parameters={"realtime.priority": 20})
     driver.may_be_taken()
     node = driver.process.pid
     (link,) = (
@@ -266,7 +167,7 @@ def test_threads_of_the_node_run_right_after_the_process_of_the_socket(stage: St
 def test_bad_parameter_ends_the_driver_with_the_reason(
     stage: Stage, parameters: dict[str, Any], told: str
 ) -> None:
-    driver = stage.driver(host=Host(), **parameters)
+    driver = stage.driver(Host(), parameters=parameters)
     assert driver.ended() == 2
     assert told in driver.log
     assert "Traceback" not in driver.log

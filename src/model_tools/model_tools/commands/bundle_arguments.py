@@ -101,8 +101,9 @@ def add_robot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--robot-model",
         type=Path,
-        metavar="FILE",
-        help="simulate this robot, MJCF or URDF, instead of a Lite3",
+        metavar="ROBOT",
+        help="simulate this robot instead of a Lite3: go2, g1, a folder of figures, or a file, "
+        "MJCF or URDF",
     )
     parser.add_argument(
         "--robot-imu",
@@ -120,13 +121,18 @@ def robot_of(given: argparse.Namespace, asked_by: str) -> SimulatedRobot:
         asked_by: The option that simulates at all.
 
     Raises:
-        ToolError: A model is named and nothing is simulated, or an IMU without a model.
+        ToolError: A robot is named and nothing is simulated, or an IMU without a model file.
     """
     simulates = getattr(given, asked_by.removeprefix("--").replace("-", "_"))
     if given.robot_model is not None and not simulates:
         raise ToolError(f"--robot-model: expected {asked_by}, which simulates it, found none")
-    if given.robot_imu and given.robot_model is None:
-        raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
     from model_tools.simulation.robot import SimulatedRobot
+    from robot_sim.figures import FILE, ROBOTS
 
-    return SimulatedRobot(model=given.robot_model, imu=given.robot_imu)
+    model = given.robot_model
+    has_figures = model is not None and (ROBOTS / model / FILE).is_file()
+    if given.robot_imu and (model is None or has_figures):
+        raise ToolError("--robot-imu: expected --robot-model, which has it, found none")
+    if has_figures:
+        return SimulatedRobot(figures=str(model))
+    return SimulatedRobot(model=model, imu=given.robot_imu)

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("followed", "free"),
         default="followed",
-        help="with --bundle, of a joint policy: what it remembers as the shadow of the recorded "
-        "policy (default followed; docs/shadow.md)",
+        help="with --bundle: what it remembers as the shadow of the recorded policy (default "
+        "followed; docs/shadow.md)",
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
@@ -56,6 +56,7 @@ def run(given: argparse.Namespace) -> int:
 
     from model_tools.files.outputs import new_folder
     from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.chunk_shadowing import missing_images
     from model_tools.prove.replaying.replay import replay
     from model_tools.prove.replaying.replay_page import write_html
     from model_tools.prove.replaying.shadowing import (
@@ -65,9 +66,9 @@ def run(given: argparse.Namespace) -> int:
         shadow_table,
     )
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.bundle import JointBundle
+    from policy_inference.bundle.bundle import ChunkBundle
     from policy_inference.errors import printable
-    from policy_inference.shadow.shadow_policy import ShadowMode
+    from policy_inference.interfaces import ShadowMode
 
     # Opened first: an output that cannot be written is found before the work, not after.
     output = (
@@ -80,11 +81,18 @@ def run(given: argparse.Namespace) -> int:
     with output as folder:
         options = parse_options(given.backend_option)
         found = replay(given.recording, given.bundle, given.backend, options)
+        problem = (
+            missing_images(found.recording, found.bundle)
+            if given.bundle is not None and isinstance(found.bundle, ChunkBundle)
+            else ""
+        )
+        if problem:
+            _log.warning("no figures of a shadow: %s", problem)
         shadow = (
             shadow_flight(
                 found.recording, found.bundle, [found.backend], options, ShadowMode(given.mode)
             )
-            if given.bundle is not None and isinstance(found.bundle, JointBundle)
+            if given.bundle is not None and not problem
             else None
         )
         console = Console()

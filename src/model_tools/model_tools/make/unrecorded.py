@@ -69,7 +69,8 @@ class Walk:
 
 def source_of(robot: SimulatedRobot) -> str:
     """Return in words where the figures of a robot's walks are from."""
-    start = "stand up from lying" if robot.model is None else "stand"
+    lies = robot.model is None and robot.body.starts == "lying"
+    start = "stand up from lying" if lies else "stand"
     return f"{robot.name}, flat floor, lockstep: {start}, {_WALKS}"
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from model_tools.simulation.controlled import ControlledPolicy
+from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.description import flight_of, settings_of
@@ -26,7 +27,6 @@ from policy_inference.flight.sensors import (
 from policy_inference.flight.tap import Tap
 from policy_inference.interfaces import F64, Backend
 from robot_sim.drives import DriveCommand
-from robot_sim.figures import LITE3
 from robot_sim.world import Sensors
 
 _TOPICS = (JOINT_STATES, IMU, ODOMETRY, TWIST, CONTACT_FORCES)
@@ -48,6 +48,7 @@ class RecordedPolicy(ControlledPolicy):
         place: Path,
         reason: str,
         stricter_limits: StricterLimits | None = None,
+        robot: SimulatedRobot = LITE3,
     ) -> None:
         """Begin a recording.
 
@@ -57,6 +58,7 @@ class RecordedPolicy(ControlledPolicy):
             place: The folder to be; a number is put behind its name where there is one.
             reason: Why it is written, for a person.
             stricter_limits: Operating limits; the contract's alone if absent.
+            robot: What is simulated, by its figures.
 
         Raises:
             PolicyError: The policy does not fit the robot, or the messages' types are not
@@ -64,7 +66,8 @@ class RecordedPolicy(ControlledPolicy):
             OSError: The recording cannot be written.
         """
         tap = Tap(backend)
-        super().__init__(bundle, tap, stricter_limits)
+        super().__init__(bundle, tap, stricter_limits, robot)
+        self._foot_names = robot.body.foot_names
         limits = limits_in_force(bundle.contract, stricter_limits or StricterLimits())
         types = message_types()
         flight = flight_of(bundle, tap, self.controller, _TOPICS, settings=settings_of(limits, tap))
@@ -135,5 +138,5 @@ class RecordedPolicy(ControlledPolicy):
                 sensors.ang_vel_body,
             ),
             make.twist(command.tolist()),
-            make.contact_forces(stamp_ns, LITE3.foot_names, sensors.foot_force_world),
+            make.contact_forces(stamp_ns, self._foot_names, sensors.foot_force_world),
         )

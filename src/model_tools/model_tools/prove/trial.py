@@ -75,7 +75,7 @@ def try_case(
         bundle: JointBundle whose contract holds.
         backend: Opened backend of the bundle; stays the caller's to close.
         case: What to walk.
-        recording: Folder to be, with a flight recording of all of it; of a Lite3.
+        recording: Folder to be, with a flight recording of all of it; not of a model's robot.
         robot: What is simulated.
 
     Returns:
@@ -91,11 +91,11 @@ def try_case(
         return _try(bundle, recorder, policy, case, robot.world(bundle.contract, case))
     if robot.model is not None:
         raise ToolError(
-            f"{recording}: expected a recording of a Lite3, whose messages are known, "
-            f"found {robot.name}"
+            f"{recording}: expected a recording of a robot whose feet are known, found {robot.name}"
         )
-    with RecordedPolicy(bundle, recorder, recording, f"acceptance: {case.name}") as recorded:
-        return _try(bundle, recorder, recorded, case, LITE3.world(bundle.contract, case))
+    reason = f"acceptance: {case.name}"
+    with RecordedPolicy(bundle, recorder, recording, reason, robot=robot) as recorded:
+        return _try(bundle, recorder, recorded, case, robot.world(bundle.contract, case))
 
 
 def _try(

@@ -19,7 +19,7 @@ from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS
 from policy_inference.core.state import RobotState
 from robot_sim.faults import Fault
-from robot_sim.figures import LITE3 as LITE3_FIGURES
+from robot_sim.figures import LeggedRobot, load_robot
 from robot_sim.ground import LEVEL, Ground
 from robot_sim.model_world import ModelWorld
 from robot_sim.walk import Schedule, evenly_timed
@@ -39,48 +39,64 @@ class SimulatedRobot:
     """A robot to simulate.
 
     Attributes:
-        model: Its model, MJCF or URDF; None for the Lite3 of `robot_sim.world`.
+        figures: One of robot_sim's own, by the name of its folder of figures.
+        model: A model that is simulated instead, MJCF or URDF.
         imu: Site or body of that model whose frame is the IMU's; its base if empty.
     """
 
+    figures: str = "lite3"
     model: Path | None = None
     imu: str = ""
 
     @property
     def name(self) -> str:
-        """What it is, in a few words."""
-        return "robot_sim" if self.model is None else f"robot_sim, {self.model.name}"
+        """What it is, in a few words; the Lite3 has no name of its own there."""
+        if self.model is not None:
+            return f"robot_sim, {self.model.name}"
+        return "robot_sim" if self == LITE3 else f"robot_sim, {self.body.name}"
+
+    @property
+    def body(self) -> LeggedRobot:
+        """The figures.
+
+        Raises:
+            SimError: There are none.
+        """
+        return load_robot(self.figures)
 
     def require(self, contract: HostedContract) -> None:
-        """Check that the joints of a policy are those of the Lite3; `world` checks a model's.
+        """Check that the joints of a policy are those of the figures; `world` checks a model's.
 
         Raises:
             ToolError: Some are not.
         """
         if self.model is not None:
             return
-        known = LITE3_FIGURES.joint_names
-        others = [name for name in contract.joints.on_robot() if name not in known]
+        body = self.body
+        others = [name for name in contract.joints.on_robot() if name not in body.joint_names]
         if others:
             raise ToolError(
-                f"{contract.name}: expected joints of the simulated Lite3, found "
-                f"{', '.join(others)}; give the model of the robot with --robot-model "
-                "(MJCF or URDF), or use a recording of it (compare --rows; --rollout "
+                f"{contract.name}: expected joints of the simulated {body.name}, found "
+                f"{', '.join(others)}; name the robot with --robot-model (go2, g1, MJCF or "
+                "URDF), or use a recording of it (compare --rows; --rollout "
                 "or --bag where a bundle is made)"
             )
 
     def world(self, contract: JointContract, case: WalkCase | None = None) -> WalkingWorld:
-        """Return the robot in a world, where a walk begins: a Lite3 lies, others stand.
+        """Return the robot in a world, where a walk begins: mostly lying, and a model's standing.
 
         Raises:
-            ToolError: The case asks for what only the Lite3's world has.
+            ToolError: The case asks for what only the world of figures has.
             SimError: The model cannot be simulated.
         """
         if self.model is None:
-            return (
-                World()
-                if case is None
-                else World(friction=case.friction, ground=case.ground, payload_kg=case.payload_kg)
+            if case is None:
+                return World(self.body)
+            return World(
+                self.body,
+                friction=case.friction,
+                ground=case.ground,
+                payload_kg=case.payload_kg,
             )
         if case and (case.friction, case.ground, case.payload_kg, case.push) != (
             1.0,
@@ -122,7 +138,7 @@ class SimulatedRobot:
 
 
 LITE3 = SimulatedRobot()
-"""The robot of `robot_sim.world`."""
+"""The robot of the policy that comes with the suite, where no other one is named."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from model_tools import cli
+from model_tools.errors import ToolError
 from model_tools.make.unrecorded import source_of, walks
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle
@@ -85,6 +86,18 @@ def test_commands_are_those_of_the_trained_range_and_a_lite3_s_stay_as_they_were
     assert first == (0.5 * trained.max[0], 0.0, 0.0)
     assert walks(contract)[0].schedule[1][1] == (0.8, 0.0, 0.0)
     assert source_of(LITE3).startswith("robot_sim, flat floor, lockstep: stand up from lying, then")
+
+
+def test_a_robot_of_robot_sim_is_named_in_what_it_gives() -> None:
+    go2, g1 = (source_of(SimulatedRobot(figures=name)) for name in ("go2", "g1"))
+    assert go2.startswith("robot_sim, Go2, flat floor, lockstep: stand up from lying, then")
+    assert g1.startswith("robot_sim, G1, flat floor, lockstep: stand, then")
+
+
+def test_a_policy_of_another_robot_is_refused_by_the_names_of_its_joints() -> None:
+    contract = load_bundle(OURS, kind=JointBundle).contract
+    with pytest.raises(ToolError, match="joints of the simulated Go2, found FL_HipX_joint, "):
+        SimulatedRobot(figures="go2").require(contract)
 
 
 def test_a_model_that_lacks_a_joint_is_refused_by_name(

@@ -260,7 +260,11 @@ class SetBundle(Bundle):
             raise BundleError(problems)
 
 
-def policies_of(bundle: Bundle) -> tuple[JointBundle | ChunkBundle, ...]:
+AnyBundle = JointBundle | ChunkBundle
+"""Of one policy."""
+
+
+def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:
     """Return the policies of a bundle: the members of a set, or the one that it is."""
     if isinstance(bundle, SetBundle):
         return tuple(bundle.members.values())

@@ -137,9 +137,9 @@ class Controller:
     def begin_at(self, state: ControllerState) -> None:
         """Go on where a controller of the same robot has come to, with no fault and no e-stop.
 
-        For those who follow a controller that they cannot ask: a recording, a policy that runs
-        beside another one. The messages before, in `state` and `inputs`, and what the policy
-        remembers stay as they are: their owners know them, or say that they are not known.
+        For a replay, which cannot ask the controller that was recorded. The messages before, in
+        `state` and `inputs`, and what the policy remembers stay as they are: their owners know
+        them, or say that they are not known.
         """
         assert state.mode in (Mode.DAMP, Mode.READY, Mode.RUN)
         position = None if state.commanded is None else state.commanded[0]

@@ -76,6 +76,8 @@ _RAW = {
 }
 ENCODINGS = tuple(_RAW)
 """Of sensor_msgs/Image that are understood."""
+FRAME_ENCODINGS = (*ENCODINGS, "jpeg", "png")
+"""That a frame may have."""
 
 
 class ImageSize(Protocol):
@@ -106,19 +108,24 @@ def frame_of(message: Any, camera: ImageSize) -> Frame:
             resized, or data is missing.
     """
     frame = _compressed(message) if hasattr(message, "format") else _raw(message)
+    require_size(frame, camera)
     height, width = frame.height, frame.width
-    if not camera.resize and (height, width) != (camera.height, camera.width):
-        raise RobotError(
-            f"expected an image of {camera.width} x {camera.height} pixels, found "
-            f"{width} x {height}; set the camera to that size, or let its "
-            "entry in the contract or mapping say `resize: true`"
-        )
     if not (0 < height <= _LARGEST and 0 < width <= _LARGEST):
         raise RobotError(
             f"expected an image of 1 to {_LARGEST} pixels in height and width, found "
             f"{width} x {height}"
         )
     return frame
+
+
+def require_size(frame: Frame, camera: ImageSize) -> None:
+    """Raise RobotError unless a frame has the size that is taken."""
+    if not camera.resize and (frame.height, frame.width) != (camera.height, camera.width):
+        raise RobotError(
+            f"expected an image of {camera.width} x {camera.height} pixels, found "
+            f"{frame.width} x {frame.height}; set the camera to that size, or let its "
+            "entry in the contract or mapping say `resize: true`"
+        )
 
 
 def decode(frame: Frame) -> Image:

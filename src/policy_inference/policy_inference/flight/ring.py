@@ -59,7 +59,9 @@ class ShadowAnswer(NamedTuple):
     `tick` is that of its `Moment`. `rules` are those of the guard that would have acted.
     `target` is the shadow's and `active_target` the active policy's, before the guard's bounds
     [joints of the active contract]; None unless the tick was compared. `beyond_limits`: `target` is
-    beyond the active contract's limit of a joint.
+    beyond the active contract's limit of a joint. `inferences` of a shadow of a chunk policy answer
+    the observations whose chunks arrived at the active policy since the answer before; their state
+    is empty, and of their times only that of the observation is known, else 0.
     """
 
     tick: int
@@ -69,6 +71,7 @@ class ShadowAnswer(NamedTuple):
     beyond_limits: bool = False
     target: F64 | None = None
     active_target: F64 | None = None
+    inferences: tuple[InferenceResult, ...] = ()
 
 
 class Moment(NamedTuple):

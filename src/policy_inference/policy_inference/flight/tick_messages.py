@@ -81,8 +81,10 @@ class TickMessages:
             if data is not None:
                 yield Entry(topic.name, topic.type, data)
         for result in tick.moment.results:
-            yield self._inference(tick, result)
+            yield self._inference("chunk_inference", tick, tick.moment.tick, result)
         for answer in tick.moment.shadow:
+            for result in answer.inferences:
+                yield self._inference("shadow_inference", tick, answer.tick, result)
             yield self._shadow(tick, answer)
         yield self._tick(tick)
         if tick.command is not None:
@@ -114,13 +116,15 @@ class TickMessages:
             blend=moment.blend,
         )
 
-    def _inference(self, tick: FlightTick, result: InferenceResult) -> Entry:
+    def _inference(
+        self, topic: str, tick: FlightTick, number: int, result: InferenceResult
+    ) -> Entry:
         chunk = np.empty((0, 0)) if result.chunk is None else result.chunk
         return self._entry(
-            "chunk_inference",
+            topic,
             INFERENCE,
             stamp=self._stamp(tick.moment.stamp_ns),
-            tick=tick.moment.tick,
+            tick=number,
             observation_ns=result.observation_ns,
             asked_ns=result.asked_ns,
             began_ns=result.began_ns,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,11 @@ from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import artifacts_for
 from policy_inference.comparison.open_loop import Difference
 from policy_inference.comparison.rows import Rows
+from policy_inference.core.limits import Limits
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import Backend
-from policy_inference.kinds.kind import PolicyKind
-from policy_inference.kinds.opening import B
+from policy_inference.kinds.kind import P, PolicyKind
+from policy_inference.kinds.opening import B, OpenRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -60,6 +61,40 @@ def parity(
         after_runs=after_runs,
         source=rows.source + (f" after {after_runs} {kind.runs}" if after_runs else ""),
     )
+
+
+def open_proven(
+    kind: PolicyKind[B, P],
+    request: OpenRequest,
+    bundle: B,
+    limits: Limits,
+    clock: Callable[[], int],
+) -> P:
+    """Open the models of a bundle beside a policy that runs, and prove them on the golden rows.
+
+    What can be known without the device is checked first, since opening may take minutes.
+
+    Args:
+        kind: Of the policy.
+        request: What is asked for; options of other back ends are the running policy's.
+        bundle: Of the policy.
+        limits: In force.
+        clock: Of the controller, ns.
+
+    Raises:
+        PolicyError: The models cannot be used, or compute something else here than the golden
+            rows say; nothing is open then.
+    """
+    rows = kind.golden_rows(bundle)
+    kind.require_enough(bundle, rows)
+    options = {name: given for name, given in request.options.items() if name in request.backends}
+    opened = kind.open(request, options, bundle, limits, clock)
+    try:
+        require_parity(kind, bundle, opened.models, rows)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
 
 
 def require_parity(kind: PolicyKind[B, Any], bundle: B, models: OpenedModels, rows: Rows) -> None:

@@ -13,10 +13,12 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `
 No tick waits for an inference: see `core.chunks`.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.interfaces import Mode
@@ -32,6 +34,9 @@ from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import ACT_PARAMETERS
 from policy_inference.nodes.tick_observer import TickObservers
+
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
 
 
 class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
@@ -61,8 +66,19 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
     ) -> TickObservers:
         """Return what reports chunks, and the flight recorder."""
         return TickObservers(
-            ChunkReports(self, policy), NodeRecorder(self, group, self.topics, policy, values)
+            ChunkReports(self, policy),
+            NodeRecorder(self, group, self.topics, policy, values, self.shadow),
         )
+
+    def shadow_of(
+        self, policy: OpenedChunkPolicy, values: Mapping[str, Any]
+    ) -> ChunkNodeShadow | None:
+        """Open the shadow that the parameters ask for; None where they ask for none."""
+        if not values["shadow_bundle"]:
+            return None
+        from policy_inference.nodes.chunk_shadow import ChunkNodeShadow
+
+        return ChunkNodeShadow(self, policy, values)
 
     def tell(self, policy: OpenedChunkPolicy) -> None:
         """Log what runs, how chunks are executed, and how long one takes."""

@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from policy_msgs.msg import ContactForces
 from rclpy.node import Node
@@ -31,8 +31,10 @@ from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes import qos
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.sampling import Sampled, SampleGroup
-from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import Prepared
+
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.shadow import NodeShadow
 
 R = TypeVar("R", Trigger.Response, SetBool.Response)
 _OFF = "the flight recorder is off: flight.duration_s is 0"
@@ -66,7 +68,7 @@ class NodeRecorder:
         topics: Mapping[str, Sampled[Any]],
         policy: OpenedPolicy[Any],
         values: Mapping[str, Any],
-        shadow: NodeShadow | None = None,
+        shadow: NodeShadow[Any] | None = None,
     ) -> None:
         """Make the recorder, unless it is off, and the services.
 

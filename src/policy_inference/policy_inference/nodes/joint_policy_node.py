@@ -12,9 +12,11 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `
 (policy_msgs/LoadBundle). The flight recorder: see `nodes.flight`.
 """
 
+from __future__ import annotations
+
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
 from policy_inference.nodes.flight import NodeRecorder
@@ -24,7 +26,9 @@ from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler, subscribe
 from policy_inference.nodes.sampling import Sampled, SampleGroup
 from policy_inference.nodes.settings import PARAMETERS
-from policy_inference.nodes.shadow import NodeShadow
+
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.shadow import NodeShadow
 
 
 class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
@@ -54,9 +58,15 @@ class JointPolicyNode(PolicyNode[OpenedJointPolicy]):
         """Return the flight recorder."""
         return NodeRecorder(self, group, self.topics, policy, values, self.shadow)
 
-    def shadow_of(self, policy: OpenedJointPolicy, values: Mapping[str, Any]) -> NodeShadow | None:
+    def shadow_of(
+        self, policy: OpenedJointPolicy, values: Mapping[str, Any]
+    ) -> NodeShadow[OpenedJointPolicy] | None:
         """Open the shadow that the parameters ask for; None where they ask for none."""
-        return NodeShadow(self, policy, values) if values["shadow_bundle"] else None
+        if not values["shadow_bundle"]:
+            return None
+        from policy_inference.nodes.shadow import NodeShadow
+
+        return NodeShadow(self, policy, values)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -18,7 +18,7 @@ from policy_inference.core.trial.record import TrialState, VersionTrial, trial_o
 from policy_inference.errors import RefusedError
 from policy_inference.kinds.kind import P, PolicyKind
 from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
-from policy_inference.kinds.parity import require_parity
+from policy_inference.kinds.parity import open_proven
 from policy_inference.nodes.forwarding import forwarded_to
 from policy_inference.nodes.outputs import require_expressible
 from policy_inference.nodes.rclpy_gaps import Logger
@@ -83,18 +83,8 @@ def open_replacement(
     running.controller.require_stand_like(
         Stand(bundle.contract, effort_limit(bundle.contract, limits))
     )
-    rows = kind.golden_rows(bundle)
-    kind.require_enough(bundle, rows)
-    # Those of a backend that is not asked for now are for another time.
-    options = {name: given for name, given in request.options.items() if name in request.backends}
     with forwarded_to(logger):
-        opened = kind.open(request, options, bundle, limits, clock)
-        try:
-            require_parity(kind, bundle, opened.models, rows)
-        except BaseException:
-            opened.close()
-            raise
-    return _narrowed(opened)
+        return _narrowed(open_proven(kind, request, bundle, limits, clock))
 
 
 def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:

@@ -10,6 +10,8 @@ Serves (std_srvs/Trigger): `~/stand`, `~/run`, `~/damp`, `~/estop`, `~/reset`; `
 (policy_msgs/LoadBundle).
 """
 
+from __future__ import annotations
+
 import os
 import threading
 import time
@@ -17,7 +19,7 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
-from typing import Any, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from rclpy.duration import Duration
 from rosgraph_msgs.msg import Clock as ClockMessage
@@ -43,10 +45,12 @@ from policy_inference.nodes.rclpy_gaps import full_name
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Arrivals, Sampled, SampleGroup
 from policy_inference.nodes.settings import TIMER
-from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.status import Reported, StatusReporter
 from policy_inference.nodes.tick_observer import TickObserver, TickObservers
 from policy_inference.nodes.trial import NodeTrial
+
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.shadow import NodeShadow
 
 _LEAVING_TIMES = 3
 _ACKNOWLEDGED_WITHIN = Duration(seconds=1.0)
@@ -64,7 +68,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
     controller: Controller
     sampler: Sampler
     observer: TickObserver
-    shadow: NodeShadow | None
+    shadow: NodeShadow[Any] | None
     trial: NodeTrial
 
     def __init__(self, name: str, specs: Sequence[Spec]) -> None:
@@ -107,7 +111,7 @@ class PolicyNode(LifecycleBase, Generic[P]):
         observers = [shadow, self.observer_of(policy, group, values), self.trial]
         return TickObservers(*filter(None, observers))
 
-    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow | None:
+    def shadow_of(self, policy: P, values: Mapping[str, Any]) -> NodeShadow[Any] | None:
         """Open the shadow that the parameters ask for; None where they ask for none.
 
         Raises:

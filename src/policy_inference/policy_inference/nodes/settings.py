@@ -6,9 +6,9 @@ from dataclasses import fields
 
 from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
 from policy_inference.core.limits import StricterLimits
+from policy_inference.interfaces import ShadowMode
 from policy_inference.nodes.outputs import OUTPUTS
 from policy_inference.nodes.parameters import REALTIME, Spec
-from policy_inference.shadow.shadow_policy import ShadowMode
 
 TIMER = "timer"
 RAW, COMPRESSED = "raw", "compressed"
@@ -80,7 +80,7 @@ _SHADOW = (
         type=str,
         default=ShadowMode.FOLLOWED.value,
         choices=tuple(mode.value for mode in ShadowMode),
-        doc="What the shadow remembers: the last action that the active policy took, or its own",
+        doc="What the shadow remembers: what the active policy commanded last, or its own",
     ),
 )
 _REPORTS = (
@@ -227,6 +227,7 @@ ACT_PARAMETERS = (
     ),
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
+    *_SHADOW,
     *_ALL_NODES,
 )
 """Of the ACT policy node."""

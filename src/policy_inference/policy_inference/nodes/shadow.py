@@ -7,20 +7,19 @@ from __future__ import annotations
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Generic
 
 from policy_msgs.msg import GuardCounter, ShadowStatus
 from rclpy.node import Node
 
-from policy_inference.bundle.bundle import JointBundle
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, JointTargets, Mode
-from policy_inference.kinds.opening import OpenedPolicy
+from policy_inference.interfaces import F64, JointTargets, Mode, ShadowMode
+from policy_inference.kinds.kind import P
+from policy_inference.kinds.opening import OpenRequest
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.tick_observer import Prepared
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_policy import ShadowMode
 from policy_inference.shadow.shadow_process import ShadowFacts, ShadowProcess
 
 _UNREPORTED = 20_000
@@ -40,8 +39,10 @@ class PreparedShadow(Prepared):
             self.process.close()
 
 
-class NodeShadow:
+class NodeShadow(Generic[P]):
     """A TickObserver that asks a shadow about each tick and sums up its answers.
+
+    This one is for joint policies; `ChunkNodeShadow` says what differs for chunk policies.
 
     Attributes:
         arrived: Answers that arrived in the last tick, for the flight recorder.
@@ -49,9 +50,7 @@ class NodeShadow:
 
     left_behind = False
 
-    def __init__(
-        self, node: Node, policy: OpenedPolicy[JointBundle], values: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, node: Node, policy: P, values: Mapping[str, Any]) -> None:
         """Open the shadow that the parameters of the node ask for, and prove it.
 
         Raises:
@@ -65,7 +64,7 @@ class NodeShadow:
         self._use(policy)
         node.get_logger().info(f"shadow, {self._facts.mode}: {_named(self._facts)}")
 
-    def _opened(self, policy: OpenedPolicy[JointBundle]) -> ShadowProcess:
+    def _opened(self, policy: P) -> ShadowProcess:
         """Open the shadow of a policy.
 
         Raises:
@@ -74,27 +73,29 @@ class NodeShadow:
         values = self._values
         request = policy.request.for_bundle(values["shadow_bundle"], values["shadow_backend"])
         try:
-            return ShadowProcess(
-                request,
-                policy.bundle,
-                policy.controller.state,
-                ShadowMode(values["shadow_mode"]),
-            )
+            return self.start_process(policy, request, ShadowMode(values["shadow_mode"]))
         except OSError as error:
             raise RefusedError(f"shadow: expected to start a process, found: {error}") from error
 
-    def _use(self, policy: OpenedPolicy[JointBundle]) -> None:
-        contract = policy.bundle.contract
-        nominal = contract.nominal
-        self._controller = policy.controller
-        self._joints = contract.joints.on_robot()
-        self._step = None if nominal is None else nominal.target_step
+    def start_process(self, policy: P, request: OpenRequest, mode: ShadowMode) -> ShadowProcess:
+        """Start the process of the shadow of a policy; arguments and errors as `ShadowProcess`."""
+        return ShadowProcess(request, policy.bundle, policy.controller.state, mode)
+
+    def give(self, process: ShadowProcess, tick: int) -> None:
+        """Ask about a tick, whose number this is, if the policy commanded the robot in it."""
+        controller = self._policy.controller
+        if controller.ticked[0] is Mode.RUN:
+            run = controller.latest_run
+            process.give(tick, controller.state.flat, run.target, begins=run.begins)
+
+    def _use(self, policy: P) -> None:
+        self._policy = policy
         self._restart()
 
     def _restart(self) -> None:
         self._tick, self._gave_up = 0, False
         self._unreported = deque[ShadowAnswer](maxlen=_UNREPORTED)
-        self._divergence = Divergence(self._joints, self._step)
+        self._divergence = Divergence.of(self._policy.bundle.contract)
 
     @property
     def problem(self) -> str:
@@ -163,16 +164,14 @@ class NodeShadow:
             self._divergence.add(self._unreported.popleft())
         return self._divergence
 
-    def prepared(self, policy: OpenedPolicy[JointBundle]) -> PreparedShadow:
+    def prepared(self, policy: P) -> PreparedShadow:
         """Return the shadow of another policy, or why it has none; it takes over all the same."""
         try:
             return PreparedShadow(self._opened(policy))
         except PolicyError as error:
             return PreparedShadow(None, str(error))
 
-    def follow(
-        self, policy: OpenedPolicy[JointBundle], prepared: PreparedShadow
-    ) -> Callable[[], None]:
+    def follow(self, policy: P, prepared: PreparedShadow) -> Callable[[], None]:
         """Compare with another policy from now on; return what ends the shadow before."""
         before, self._process = self._process, prepared.process
         if self._process is not None:
@@ -194,16 +193,13 @@ class NodeShadow:
         """Hand a tick over in which the policy commanded the robot; on the control thread."""
         number, self._tick = self._tick, self._tick + 1
         self.arrived = ()
-        process, controller = self._process, self._controller
+        process = self._process
         if process is None or self._gave_up:
             return
         try:
             self.arrived = process.take()
-            self._unreported.extend(self.arrived)
-            # Then the policy was asked, and what it answered was taken.
-            if controller.ticked[0] is Mode.RUN:
-                run = controller.latest_run
-                process.give(number, controller.state.flat, run.target, begins=run.begins)
+            self._unreported.extend([each._replace(inferences=()) for each in self.arrived])
+            self.give(process, number)
         except Exception:  # noqa: BLE001  a robot must not fall over a shadow
             self._gave_up, self._problem = True, "shadow: gave up; the log has the reason"
             self._node.get_logger().error(traceback.format_exc())

@@ -2,10 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a policy node reports: ~/status, /diagnostics, and changes in the log."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus, SetStatus
@@ -23,9 +25,11 @@ from policy_inference.nodes.control_loop import ControlLoop
 from policy_inference.nodes.health import Health
 from policy_inference.nodes.pacing import Pacer
 from policy_inference.nodes.sampling import Sampled
-from policy_inference.nodes.shadow import NodeShadow
 from policy_inference.nodes.tick_observer import TickObserver
 from policy_inference.nodes.trial import NodeTrial
+
+if TYPE_CHECKING:  # a node without a shadow needs nothing of it
+    from policy_inference.nodes.shadow import NodeShadow
 
 _SILENT_S = 1.0
 """So long without a tick, on the steady clock, is reported."""
@@ -45,7 +49,7 @@ class Reported:
     observer: TickObserver
     senders_problem: Callable[[], str]
     """Returns which other nodes command the robot, in words; empty where none does."""
-    shadow: NodeShadow | None
+    shadow: NodeShadow[Any] | None
     """What runs beside the policy."""
     trial: NodeTrial
 

@@ -6,24 +6,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import shutil
 import socket
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from policy_inference.errors import PolicyError
+from policy_inference.safe_files import lock_within
 
 LONGEST_PATH_BYTES = 107
 """unix(7): sun_path has 108, the last one 0."""
 PASSES_RIGHTS = 83
 """SO_PASSRIGHTS of Linux 6.16 (asm-generic/socket.h), which Python does not name yet."""
 _MODE = 0o660
-_LOCKED_WITHIN_S, _LOOK_AGAIN_S = 2.0, 0.01
+_LOCKED_WITHIN_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -84,21 +83,15 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder, which leaves no file behind."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        ends_s = time.monotonic() + _LOCKED_WITHIN_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > ends_s:
-                    # Services hold it for a moment; any program that can read the folder can, too.
-                    _log.warning(
-                        "%s: another process keeps this folder locked: two services that "
-                        "begin at the same moment may take the same path",
-                        folder,
-                    )
-                    break
-                time.sleep(_LOOK_AGAIN_S)
+        try:
+            lock_within(handle, _LOCKED_WITHIN_S)
+        except BlockingIOError:
+            # Services hold it for a moment; any program that can read the folder can, too.
+            _log.warning(
+                "%s: another process keeps this folder locked: two services that "
+                "begin at the same moment may take the same path",
+                folder,
+            )
         yield
     finally:
         os.close(handle)

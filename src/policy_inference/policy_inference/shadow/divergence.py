@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from policy_inference.bundle.body import Body
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
 from policy_inference.interfaces import F64
 
@@ -43,6 +44,12 @@ class Divergence:
         self.max: F64 = np.zeros(len(self.joints))
         self._sum, self._squares = np.zeros((2, len(self.joints)))
         self._ran, self._duration_ns, self.duration_max_s = 0, 0, 0.0
+
+    @classmethod
+    def of(cls, active: Body) -> Divergence:
+        """Begin with nothing, beside the active policy of this contract."""
+        nominal = active.nominal
+        return cls(active.joints.on_robot(), None if nominal is None else nominal.target_step)
 
     def add(self, answer: ShadowAnswer) -> None:
         """Count a tick."""

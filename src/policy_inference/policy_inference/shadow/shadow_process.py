@@ -3,43 +3,35 @@
 """A shadow policy in a process of its own: nothing that it does reaches the control thread.
 
 It opens the bundle as a policy is opened that is to be loaded, proves it on its golden rows, and
-then runs only when no other process wants the core (SCHED_IDLE).
+then runs only when no other process wants the core (SCHED_IDLE): see `shadow_main`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import signal
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from policy_inference.backends.child import OPEN_TIMEOUT_S
-from policy_inference.backends.child_process import ChildProcess, talk_through
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.backends.child_process import ChildProcess
+from policy_inference.bundle.bundle import AnyContract, Bundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.load import load_bundle
-from policy_inference.bundle.signature import trusted_keys
-from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.state import StateVector
-from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.errors import RefusedError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64
-from policy_inference.kinds.joint import JointKind, OpenedJointPolicy
+from policy_inference.interfaces import F64, ShadowMode
 from policy_inference.kinds.opening import OpenRequest
-from policy_inference.kinds.parity import require_parity
-from policy_inference.machine.scheduling import threads_of
-from policy_inference.processes import end_with_parent
-from policy_inference.shadow.shadow_policy import ShadowMode, ShadowPolicy, require_comparable
 from policy_inference.shadow.slots import SLOTS, Slots
 
-LATE_TICKS = SLOTS // 2
-"""So many ticks may wait before the shadow skips some."""
+if TYPE_CHECKING:  # the node of a joint policy needs nothing of images
+    from policy_inference.core.chunks.settings import ChunkSettings
+    from policy_inference.shadow.chunk_shadow import ChunkTick
+    from policy_inference.shadow.chunk_slots import ChunkSlots
+
 _MOST_ANSWERS = 4
 """So many are taken in a tick: those of a shadow that has caught up must not come all at once."""
 _LOOK_S = 0.1
@@ -47,8 +39,16 @@ _LOOK_S = 0.1
 _LAST_WORDS_S = 0.5
 _SILENT_S = 2.0
 """So long without an answer that is owed is reported."""
-_ABOUT = "shadow.json"
+_MODULE = "policy_inference.shadow.shadow_main"
+ABOUT = "shadow.json"
 """In the process's folder: what it found when it opened the bundle."""
+
+
+class ChunkExecution(NamedTuple):
+    """How an active chunk policy runs: its settings, and whether inference takes simulated time."""
+
+    settings: ChunkSettings
+    simulated_time: bool
 
 
 class ShadowFacts(NamedTuple):
@@ -73,7 +73,12 @@ class ShadowProcess:
     """
 
     def __init__(
-        self, request: OpenRequest, active: JointBundle, state: StateVector, mode: ShadowMode
+        self,
+        request: OpenRequest,
+        active: Bundle,
+        state: StateVector,
+        mode: ShadowMode,
+        chunks: ChunkExecution | None = None,
     ) -> None:
         """Start the process; wait until its policy is open and proven.
 
@@ -82,6 +87,7 @@ class ShadowProcess:
             active: Of the policy that it is compared with.
             state: Of that policy, with its fields; not read yet.
             mode: What it remembers of the ticks before.
+            chunks: How the active policy executes chunks; None where it is a joint policy.
 
         Raises:
             PolicyError: It cannot be opened, or not be compared with the active policy.
@@ -90,6 +96,8 @@ class ShadowProcess:
         sizes = {name: state[name].size for name in state.slices}
         joints = len(active.contract.joints.names)
         self._slots = Slots(state.flat.size, joints)
+        self._chunk_slots = None if chunks is None else _chunk_slots(active.contract, sizes)
+        chunk_fds = [] if self._chunk_slots is None else [self._chunk_slots.fd]
         order = {
             "request": dataclasses.asdict(request),
             "folder": str(Path.cwd()),
@@ -99,17 +107,19 @@ class ShadowProcess:
             "joints": joints,
             "mode": mode.value,
             "fds": self._slots.fds,
+            "chunk_fds": chunk_fds,
+            "settings": None if chunks is None else dataclasses.asdict(chunks.settings),
+            "simulated_time": chunks is not None and chunks.simulated_time,
         }
+        fds = [*self._slots.fds, *chunk_fds]
         try:
-            self._process = ChildProcess(
-                sys.executable, __name__, [json.dumps(order)], self._slots.fds
-            )
+            self._process = ChildProcess(sys.executable, _MODULE, [json.dumps(order)], fds)
         except BaseException:
-            self._slots.close()
+            self._close_slots()
             raise
         try:
             self._await_opening(request.bundle)
-            about = json.loads((self._process.folder / _ABOUT).read_text("utf-8"))
+            about = json.loads((self._process.folder / ABOUT).read_text("utf-8"))
         except BaseException:
             self.close()
             raise
@@ -139,16 +149,25 @@ class ShadowProcess:
         self._lost_before, self._slots.text = 0, ""
         self._answered_s = time.monotonic()
 
-    def give(self, tick: int, state: F64, command: F64, *, begins: bool) -> None:
+    def give(
+        self,
+        tick: int,
+        state: F64,
+        command: F64,
+        *,
+        begins: bool,
+        asked: ChunkTick | None = None,
+    ) -> None:
         """Ask about a tick in which the active policy commanded the robot; never waits.
 
         Nothing is asked of a process that is known to have ended.
 
         Args:
             tick: Its number.
-            state: As for `ShadowPolicy.answer`, like `command`; both are copied.
+            state: As for `JointShadow.answer`, like `command`; both are copied.
             command: See there.
             begins: Whether a run begins with this tick.
+            asked: As for `ChunkShadow.answer`; copied. None where the policies are joint policies.
         """
         if self._over:
             return
@@ -163,6 +182,8 @@ class ShadowProcess:
         slots.ticks[slot] = tick, self._lost_before, self._begins
         slots.states[slot] = state
         slots.commands[slot] = command
+        if self._chunk_slots is not None and asked is not None:
+            self._chunk_slots.give(slot, asked)
         self._given += 1
         self._lost_before, self._begins = 0, False
         slots.give()
@@ -174,11 +195,18 @@ class ShadowProcess:
             return ()
         found, self._lost = self._lost, []
         for _ in range(min(_MOST_ANSWERS, self._answered - self._taken)):
+            answer = self._answer(self._taken % SLOTS)
             if self._taken >= self._first:
-                found.append(self._slots.read(self._taken % SLOTS))
+                found.append(answer)
             self._taken += 1
             self._answered_s = time.monotonic()
         return tuple(found)
+
+    def _answer(self, slot: int) -> ShadowAnswer:
+        answer = self._slots.read(slot)
+        if self._chunk_slots is None:
+            return answer
+        return answer._replace(inferences=self._chunk_slots.answered(slot))
 
     @property
     def pending(self) -> int:
@@ -204,113 +232,16 @@ class ShadowProcess:
         """End the process, which has nothing to save."""
         self._process.kill()
         self._process.end()
+        self._close_slots()
+
+    def _close_slots(self) -> None:
         self._slots.close()
+        if self._chunk_slots is not None:
+            self._chunk_slots.close()
 
 
-def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
-    """Open and prove the policy of an order, then answer ticks until the other end is closed."""
-    end_with_parent(lifeline)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to leave
-    about = Path.cwd() / _ABOUT
-    sizes = order["state_sizes"]
-    os.chdir(order["folder"])  # where relative paths begin
-    slots = Slots(sum(sizes.values()), order["joints"], order["fds"])
-    try:
-        active = _contract(Path(order["active"]), order["active_sha256"])
-        opened = _opened(_request(order["request"]), active, sizes)
-    except PolicyError as error:
-        slots.text = str(error)
-        slots.answer()
-        return
-    policy = ShadowPolicy(
-        opened.bundle, opened.backend, opened.limits, active, sizes, ShadowMode(order["mode"])
-    )
-    about.write_text(
-        json.dumps(
-            {
-                "bundle": str(opened.bundle.path.resolve()),
-                "bundle_name": opened.bundle.contract.name,
-                "bundle_version": opened.bundle.contract.version,
-                "bundle_sha256": opened.bundle.sha256,
-                "backend": opened.backend.name,
-                "runs_on": opened.models.runs_on,
-            }
-        ),
-        "utf-8",
-    )
-    talk_through(output)
-    _run_when_idle([os.getpid(), *(model.pid for model in opened.models.values())])
-    slots.answer()
-    _serve(policy, slots)
+def _chunk_slots(active: AnyContract, sizes: Mapping[str, int]) -> ChunkSlots:
+    from policy_inference.shadow.chunk_slots import ChunkSlots
 
-
-def _serve(policy: ShadowPolicy, slots: Slots) -> None:
-    """Answer ticks in their order for ever; the end of the node ends this process."""
-    number = waiting = 0
-    while True:
-        waiting += slots.given(wait=not waiting)
-        if not waiting:
-            continue
-        slot, began_ns = number % SLOTS, time.monotonic_ns()
-        tick, lost, begins = slots.ticks[slot].tolist()
-        answer = policy.answer(
-            tick,
-            slots.states[slot],
-            slots.commands[slot],
-            begins=bool(begins),
-            lost=lost,
-            late=waiting > LATE_TICKS,
-        )
-        if policy.problem != slots.text:
-            slots.text = policy.problem
-        slots.write(slot, answer._replace(duration_ns=time.monotonic_ns() - began_ns))
-        slots.answer()
-        number, waiting = number + 1, waiting - 1
-
-
-def _contract(folder: Path, sha256: str) -> JointContract:
-    """Return the contract of the active policy.
-
-    Raises:
-        BundleError: It is another one by now.
-    """
-    contract: JointContract = load_bundle(folder, kind=JointBundle, sha256=sha256).contract
-    return contract
-
-
-def _opened(
-    request: OpenRequest, active: JointContract, sizes: Mapping[str, int]
-) -> OpenedJointPolicy:
-    """Open a policy as `~/load` does, and prove it.
-
-    Raises:
-        PolicyError: It cannot be the shadow of the active policy, or computes something else here
-            than its golden rows say.
-    """
-    kind = JointKind()
-    bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=JointBundle)
-    require_comparable(active, sizes, bundle)
-    limits = limits_in_force(bundle.contract, request.stricter_limits)
-    rows = kind.golden_rows(bundle)
-    kind.require_enough(bundle, rows)
-    # Those of a back end that is not asked for are the active policy's.
-    options = {name: given for name, given in request.options.items() if name in request.backends}
-    opened = kind.open(request, options, bundle, limits, time.monotonic_ns)
-    require_parity(kind, bundle, opened.models, rows)
-    return opened
-
-
-def _request(given: Mapping[str, Any]) -> OpenRequest:
-    return OpenRequest(**{**given, "stricter_limits": StricterLimits(**given["stricter_limits"])})
-
-
-def _run_when_idle(processes: list[int]) -> None:
-    """Let all threads of processes run only when nothing else wants the core."""
-    for process in processes:
-        for thread in threads_of(process):
-            with suppress(ProcessLookupError):  # it has ended
-                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))
+    assert not isinstance(active, JointContract)
+    return ChunkSlots(active, sizes)

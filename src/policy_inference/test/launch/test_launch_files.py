@@ -40,6 +40,7 @@ OF_JOINT_POLICIES = {
     "joy_node",
     "robot_params_file",
     "operator_params_file",
+    "sim_robot",
     "shadow_bundle",
     "shadow_backend",
 }

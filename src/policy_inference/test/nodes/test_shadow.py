@@ -7,47 +7,37 @@ from __future__ import annotations
 import math
 import os
 import signal
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from policy_msgs.msg import JointCommand, ShadowStatus
 from policy_msgs.srv import LoadBundle
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import SetBool
 
-from policy_inference.backends.registry import GROUP
 from policy_inference.flight.message_types import message_types
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
 from policy_inference.shadow.slots import SLOTS
-from policy_inference.testing.bundles import register
 from policy_inference.testing.process import children
 
 from .bundles import CONTRACT, JOINTS, RATE_HZ, write_version
 from .harness import Robot, Stage
-from .shadow_backends import SLOW_S, Faulty
+from .shadow_backends import SLOW_S
+from .shadows import FAULTS, commands, register_faulty, settled, shadow_of
 
 pytestmark = pytest.mark.ros
 TICKS = 30
-IDLE_S = 120.0
-FIELDS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit", "mode")
 
 
 @pytest.fixture(autouse=True)
 def backends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the backend of these tests."""
-    module = Faulty.__module__
-    register(tmp_path / "site", "shadows", GROUP, {"faulty": f"{module}:Faulty"})
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    folder = str(Path(__file__).parents[len(module.split(".")) - 1])
-    path = [str(tmp_path / "site"), folder, os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    register_faulty(tmp_path / "site", monkeypatch)
 
 
 @pytest.fixture
@@ -63,37 +53,6 @@ def double(tmp_path: Path) -> Path:
     return write_version(tmp_path / "double", "2.0.0", {"action.terms": terms})
 
 
-def shadow_of(robot: Robot, condition: Callable[[ShadowStatus], object], what: str) -> ShadowStatus:
-    """Wait for a status whose shadow fulfils a condition; simulated time passes meanwhile."""
-    robot.until(
-        lambda: robot.tick() and robot.statuses and condition(robot.statuses[-1].shadow[0]), what
-    )
-    return robot.statuses[-1].shadow[0]
-
-
-def settled(robot: Robot, since: int = 0) -> ShadowStatus:
-    """Leave RUN; return the status in which all ticks in RUN have been answered.
-
-    On a busy machine that takes long: the shadow runs only when nothing else wants the core.
-
-    Args:
-        robot: Ticks on.
-        since: Number of commands before the first one that counts.
-    """
-    robot.request("damp")
-    robot.tick()
-    asked = sum(each.mode == JointCommand.MODE_RUN for each in robot.commands[since:])
-    ends_s = time.monotonic() + IDLE_S
-    while not (robot.statuses and total(robot.statuses[-1].shadow[0]) == asked):
-        assert time.monotonic() < ends_s, robot.statuses[-1].shadow[0]
-        robot.tick()
-    return robot.statuses[-1].shadow[0]
-
-
-def total(status: ShadowStatus) -> int:
-    return int(status.compared + status.skipped + status.lost + status.failed + status.not_finite)
-
-
 def walk(robot: Robot, ticks: int = TICKS, each: Callable[[int], None] = lambda _: None) -> None:
     """Tick with sensor values that change."""
     for number in range(ticks):
@@ -102,11 +61,6 @@ def walk(robot: Robot, ticks: int = TICKS, each: Callable[[int], None] = lambda 
         robot.ang_vel = 0.2 * math.sin(0.7 * number)
         each(number)
         robot.tick()
-
-
-def commands(robot: Robot) -> list[list[Any]]:
-    """Return the content of all commands so far."""
-    return [[list(np.ravel(getattr(each, name))) for name in FIELDS] for each in robot.commands]
 
 
 class TestShadow:
@@ -225,15 +179,7 @@ class TestFaultsOfAShadow:
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
-        [
-            ("nan", ""),
-            ("raise", "shadow: faulty: asked to fail"),
-            ("slow", ""),
-            ("segfault", "shadow: its process ended with status -11"),
-            ("exit", "shadow: its process ended with status 7"),
-            ("SIGKILL", "shadow: its process ended with status -9"),
-            ("SIGSTOP", ""),
-        ],
+        FAULTS,
     )
     def test_commands_are_bit_for_bit_those_without_a_shadow(
         self, stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str

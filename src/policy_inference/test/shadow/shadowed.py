@@ -11,8 +11,8 @@ import numpy as np
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.ring import ShadowAnswer
-from policy_inference.interfaces import F64, Mode
-from policy_inference.shadow.shadow_policy import ShadowMode, ShadowPolicy
+from policy_inference.interfaces import F64, Mode, ShadowMode
+from policy_inference.shadow.joint_shadow import JointShadow
 
 from ..core.contracts import bundle_of, contract_of
 from ..core.robots import Robot, ScriptedBackend
@@ -58,7 +58,7 @@ class Shadowed:
         self.backend = Thinking(contract, rounds, gain)
         self.robot.backend.during_run = self._think
         state = self.robot.controller.state
-        self.shadow = ShadowPolicy(
+        self.shadow = JointShadow(
             bundle_of(contract),
             self.backend,
             limits_in_force(contract, StricterLimits()),

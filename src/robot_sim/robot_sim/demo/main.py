@@ -9,11 +9,14 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_sim.demo.performance import PLAN_S, TRACE, perform
+from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
 from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
+from robot_sim.figures import load_robot
 
+BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk", "go2_emulator": "go2_walk"}
+"""The policies that come with the suite."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -29,27 +32,39 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _demonstrate(given: argparse.Namespace) -> str | None:
+    robot = load_robot(EMULATED.get(given.robot, (given.robot,))[0])
     trace, reported = perform(
         given.output,
+        robot=given.robot,
         bundle=given.bundle,
         backend=given.backend,
         backend_options=given.backend_options,
         seconds=given.seconds,
         lockstep=given.lockstep,
     )
-    metrics = measured(trace, reported)
+    metrics = measured(trace, reported, robot)
     summary = json.dumps(summarise(metrics, reported), indent=2)
     (given.output / SUMMARY).write_text(f"{summary}\n", encoding="utf-8")
     _log.info("\n%s\n", table(metrics, reported))
     if given.images:
-        draw(shown(trace), given.output)
-    return verdict(metrics, reported, lockstep=given.lockstep)
+        draw(shown(trace), given.output, robot)
+    return verdict(metrics, reported, lockstep=given.lockstep, robot=robot)
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="robot_sim_demo", description=__doc__)
     add = parser.add_argument
-    add("--bundle", default="lite3_walk", help="folder of a bundle, or name of an installed one")
+    add(
+        "--robot",
+        default="lite3",
+        help="which robot: lite3, go2, g1, go2_emulator (behind its driver), or a folder of "
+        "figures (default: %(default)s)",
+    )
+    add(
+        "--bundle",
+        help="folder of a bundle, or name of an installed one (default: that of the robot, "
+        "lite3_walk or go2_walk)",
+    )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add(
         "--backend-options",
@@ -70,7 +85,16 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         dest="images",
         help="write no plots and no video; the video takes longer than the walk",
     )
-    return parser.parse_args(args)
+    given = parser.parse_args(args)
+    if given.lockstep and given.robot in EMULATED:
+        parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
+    if given.bundle is None:
+        if given.robot not in BUNDLES:
+            parser.error(
+                f"--bundle: expected a policy of {given.robot}, for which none comes along"
+            )
+        given.bundle = BUNDLES[given.robot]
+    return given
 
 
 def _positive(text: str) -> float:

@@ -5,7 +5,7 @@
 import logging
 import time
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from robot_sim.errors import SimError
-from robot_sim.figures import LITE3, Array
+from robot_sim.figures import LITE3, Array, LeggedRobot
 from robot_sim.metrics import velocity_yaw_aligned
 from robot_sim.render import write_contact_sheet, write_video
 from robot_sim.rotation import tilt_rad
@@ -53,24 +53,24 @@ MODE_NAMES = {0.0: "DAMP", 1.0: "STAND", 2.0: "READY", 3.0: "RUN", 4.0: "HOLD"}
 """Modes as the trace has them: the numbers of policy_msgs/JointCommand."""
 
 
-def draw(trace: Trace, folder: Path) -> None:
+def draw(trace: Trace, folder: Path, robot: LeggedRobot = LITE3) -> None:
     """Write plots, a contact sheet and a video.
 
     Without OpenGL it writes the plots only, and the log names the package to install.
     """
     plots, contact_sheet, video = (folder / name for name in IMAGE_FILES)
-    write_plots(trace, plots)
+    write_plots(trace, plots, robot)
     _log.info("%s", plots)
     try:
-        write_contact_sheet(trace, contact_sheet)
+        write_contact_sheet(trace, contact_sheet, robot=robot)
         _log.info("%s", contact_sheet)
-        write_video(trace, video, rate_hz=VIDEO_RATE_HZ, on_image=_forecast())
+        write_video(trace, video, robot=robot, rate_hz=VIDEO_RATE_HZ, on_image=_forecast())
         _log.info("%s", video)
     except SimError as error:
         _log.warning("no images of the robot: %s", error)
 
 
-def write_plots(trace: Trace, path: Path) -> None:
+def write_plots(trace: Trace, path: Path, robot: LeggedRobot = LITE3) -> None:
     """Write one image (`.png`, `.svg`, ...) with all plots over the time of the walk.
 
     Raises:
@@ -86,8 +86,8 @@ def write_plots(trace: Trace, path: Path) -> None:
         _plot_tilt(axes[3], trace)
         _plot_imu(axes[4], trace, trace.ang_vel_body, "angular velocity of the body", "[rad/s]")
         _plot_imu(axes[5], trace, trace.lin_acc_body, "acceleration of the body", "[m/s²]")
-        _plot_torque(axes[6], trace)
-        _plot_forces(axes[7], trace)
+        _plot_torque(axes[6], trace, robot)
+        _plot_forces(axes[7], trace, robot)
         for axis in axes:
             _mark_changes(axis, trace)
         axes[-1].set_xlabel("simulated time [s]")
@@ -134,11 +134,13 @@ def _plot_imu(axis: Axes, trace: Trace, values: Array, title: str, unit: str) ->
     legend(axis, 3)
 
 
-def _plot_torque(axis: Axes, trace: Trace) -> None:
+def _plot_torque(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
     """Show how far the torques of each kind of joint reach, over all legs."""
-    torques = trace.joint_effort.reshape(-1, len(LITE3.legs), len(LITE3.joints))
-    for part, (joint, colour) in enumerate(zip(LITE3.joints, _COLOURS, strict=True)):
-        low, high = torques[:, :, part].min(axis=1), torques[:, :, part].max(axis=1)
+    parts = np.array([robot.part(name) for name in robot.joint_names])
+    kinds = dict(zip(parts.tolist(), robot.joints, strict=True))
+    for (part, joint), colour in zip(kinds.items(), cycle(_COLOURS), strict=False):
+        torques = trace.joint_effort[:, parts == part]
+        low, high = torques.min(axis=1), torques.max(axis=1)
         axis.fill_between(
             trace.time_s,
             low,
@@ -146,17 +148,18 @@ def _plot_torque(axis: Axes, trace: Trace) -> None:
             color=colour,
             alpha=0.55,
             linewidth=0.0,
-            label=f"{joint.part} (rated ±{joint.effort_nm:g})",
+            label=f"{part} (rated ±{joint.effort_nm:g})",
         )
-    axis.set_title("joint torques, from the lowest to the highest of the four legs")
+    axis.set_title("joint torques, from the lowest to the highest of all legs")
     axis.set_ylabel("[N·m]")
-    legend(axis, 3)
+    if len(kinds) <= len(_COLOURS):
+        legend(axis, len(kinds))
 
 
-def _plot_forces(axis: Axes, trace: Trace) -> None:
+def _plot_forces(axis: Axes, trace: Trace, robot: LeggedRobot) -> None:
     """Show each foot as a row: dark where it carries load, white in the air."""
     upward = trace.foot_force_world[:, :, 2].T
-    rows = np.arange(len(LITE3.legs) + 1)
+    rows = np.arange(len(robot.feet) + 1)
     mesh = axis.pcolormesh(
         _edges(trace.time_s),
         rows,
@@ -166,7 +169,7 @@ def _plot_forces(axis: Axes, trace: Trace) -> None:
         vmax=_FORCE_SHOWN_N,
         rasterized=True,
     )
-    axis.set_yticks(rows[:-1] + 0.5, [leg.name for leg in LITE3.legs])
+    axis.set_yticks(rows[:-1] + 0.5, [foot.leg for foot in robot.feet])
     axis.invert_yaxis()
     axis.grid(visible=False)
     axis.set_title("vertical force on the feet")

@@ -202,7 +202,7 @@ class Processes:
 
     def __init__(self) -> None:
         """Start without any."""
-        self._running: list[NodeProcess] = []
+        self._running: list[OwnProcess] = []
 
     def __enter__(self) -> "Processes":
         """Return itself."""
@@ -222,6 +222,12 @@ class Processes:
     ) -> NodeProcess:
         """Start one more; arguments as those of `NodeProcess`."""
         process = NodeProcess(command, parameters, log, **more)
+        self._running.append(process)
+        return process
+
+    def run(self, name: str, words: Sequence[str], log: Path) -> OwnProcess:
+        """Start one more that is no node; arguments as those of `OwnProcess`."""
+        process = OwnProcess(name, words, log)
         self._running.append(process)
         return process
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from robot_sim.errors import SimError
+from robot_sim.figures import LITE3, LeggedRobot
 from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
 from robot_sim.trace import Trace
 
@@ -19,7 +20,8 @@ HOLD_MODE = 4.0
 """JointCommand.MODE_HOLD: a short fault that RUN may come back from."""
 _LEAD_IN_S = 0.5
 LARGEST_TILT_DEG = 25.0
-LOWEST_M = 0.2
+LOWEST_SHARE = 0.575
+"""Of the standing robot's height."""
 LARGEST_ERROR_MPS = 0.3
 _CONTRACT = "check joint order, term order and scales of the contract"
 _SIGNS_OF_A_WRONG_CONTRACT = ("attitude", "clipped_too_long")
@@ -143,17 +145,21 @@ def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
     return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
 
 
-def measured(trace: Trace, reported: ReportedTiming) -> WalkMetrics:
+def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:
     """Measure what counts: how it followed while the policy ran, and whether it stayed up.
 
     A robot that is down when the policy begins has fallen. After a fault it stands still or lies,
     which says nothing about how the policy follows commands, but may be a fall.
     """
     up = walked(trace, left_run=reported.left_run)
-    whole = measure(up)
-    fell_before = bool(fallen(up.quat_xyzw[0], up.pos_world[0]))
+    figures: Any = {
+        "effort_limit_nm": robot.effort_limit_nm,
+        "fallen_height_m": robot.fallen_height_m,
+    }
+    whole = measure(up, **figures)
+    fell_before = bool(fallen(up.quat_xyzw[0], up.pos_world[0], robot.fallen_height_m))
     return replace(
-        measure(walked(trace, left_run=False)),
+        measure(walked(trace, left_run=False), **figures),
         falls=whole.falls + fell_before,
         max_tilt_deg=whole.max_tilt_deg,
         min_height_m=whole.min_height_m,
@@ -170,7 +176,9 @@ def _rounded(value: float) -> float | None:
     return round(value, 4) if math.isfinite(value) else None
 
 
-def verdict(metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool) -> str | None:
+def verdict(
+    metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool, robot: LeggedRobot = LITE3
+) -> str | None:
     """Judge a walk on flat ground.
 
     Args:
@@ -178,14 +186,15 @@ def verdict(metrics: WalkMetrics, reported: ReportedTiming, *, lockstep: bool) -
         reported: What the policy node reported.
         lockstep: Whether simulated time waited for the policy node, so that a busy machine does
             not matter.
+        robot: What walked.
 
     Returns:
         None for a good walk: the policy ran to the end, the robot neither fell nor tilted by more
-        than 25 degrees nor sank below 0.2 m, and its mean velocity error was at most 0.3 m/s,
+        than 25 degrees nor sank far, and its mean velocity error was at most 0.3 m/s,
         where that could be measured. Else all causes and what to do, in one line.
     """
     # A robot that fell was also unsteady and did not follow: those are no separate causes.
-    causes = _failed(metrics, reported) or _faults_of_walking(metrics)
+    causes = _failed(metrics, reported) or _faults_of_walking(metrics, robot)
     if not causes:
         return None
     return "; ".join([*causes, *_remedy(reported, lockstep=lockstep)])
@@ -201,16 +210,17 @@ def _failed(metrics: WalkMetrics, reported: ReportedTiming) -> list[str]:
     return causes
 
 
-def _faults_of_walking(metrics: WalkMetrics) -> list[str]:
+def _faults_of_walking(metrics: WalkMetrics, robot: LeggedRobot) -> list[str]:
+    lowest_m = round(LOWEST_SHARE * robot.poses.standing.height_m, 2)
     causes = []
     if metrics.max_tilt_deg > LARGEST_TILT_DEG:
         causes.append(
             f"the robot is unsteady: expected a tilt of at most {LARGEST_TILT_DEG:g} "
             f"degrees on flat ground, found {metrics.max_tilt_deg:.1f}"
         )
-    if metrics.min_height_m < LOWEST_M:
+    if metrics.min_height_m < lowest_m:
         causes.append(
-            f"the robot does not stay up: expected its body at {LOWEST_M:g} m or more, "
+            f"the robot does not stay up: expected its body at {lowest_m:g} m or more, "
             f"found {metrics.min_height_m:.2f} m"
         )
     if metrics.mean_velocity_error_mps > LARGEST_ERROR_MPS:

@@ -33,10 +33,10 @@ from std_srvs.srv import Trigger
 from robot_sim.arm_episodes import ArmRecorder, Episodes, Result
 from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_world import JOINTS, ArmWorld
-from robot_sim.driven import NS_PER_S
+from robot_sim.driven import NS_PER_S, whole_steps
 from robot_sim.drives import DriveCommand
 from robot_sim.nodes.messages import CompressedWriter, ImageWriter
-from robot_sim.nodes.parameters import ARM_SIM_NODE, whole_steps
+from robot_sim.nodes.parameters import ARM_SIM_NODE
 from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, run_node
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)

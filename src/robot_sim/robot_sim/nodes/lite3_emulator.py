@@ -12,37 +12,33 @@ The service `~/turn_by_hand` (std_srvs/Trigger) turns the robot by 90 degrees wi
 person does to check the unit of the angular velocity.
 """
 
-import json
 import math
 import socket
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TextIO
+from collections.abc import Sequence
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from std_srvs.srv import Trigger
 
-from robot_sim.driven import NS_PER_S
+from robot_sim.driven import whole_steps
+from robot_sim.emulator import Emulator
 from robot_sim.errors import SimError
-from robot_sim.host_faults import HostFault, HostFaultPlan
-from robot_sim.lite3_host import Address, HostEvent, MotionHost
-from robot_sim.nodes.parameters import LITE3_EMULATOR, declared, set_faults, whole_steps
-from robot_sim.nodes.robot_node import RealTimePacer, WalkRecord, run_node
+from robot_sim.lite3_host import Address, Lite3Fault, Lite3FaultPlan, MotionHost
+from robot_sim.nodes.parameters import LITE3_EMULATOR, declared, set_faults
+from robot_sim.nodes.robot_node import record_velocity, run_node
 from robot_sim.world import World
 
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
-_LOG_IGNORED_S = 10.0
 _MOST = 2048
 _AT_ONCE = 64
 """Datagrams taken per step: a flood does not stop the robot's time."""
 
 
-class Lite3Emulator(Node):
+class Lite3Emulator(Node, Emulator):
     """A motion host on its socket. The thread of `run` moves the robot."""
+
+    host: MotionHost
 
     def __init__(self) -> None:
         """Read the parameters, put the robot on the floor and listen.
@@ -50,82 +46,63 @@ class Lite3Emulator(Node):
         Raises:
             SimError: A parameter does not fit, or the port is in use.
         """
-        super().__init__("lite3_emulator")
-        self.stopped = False
-        self._get = declared(self, LITE3_EMULATOR)
-        world = World(
-            friction=self._get("friction"), seed=self._get("seed"), pose=self._get("pose")
-        )
-        world.latency_ns = round(self._get("latency_s") * NS_PER_S)
-        self._frame_steps = whole_steps("state_rate_hz", 1.0 / self._get("state_rate_hz"), world)
-        self._row_steps = whole_steps("period_s", self._get("period_s"), world)
-        self._log_steps = round(_LOG_IGNORED_S * world.steps_per_s)
-        self._ignored = 0
-        self._ends_ns = round(self._get("duration_s") * NS_PER_S) or math.inf
-        self.plan = self._planned(self._get("faults"), 0)
-        self.host = MotionHost(
-            world,
-            watchdog_s=self._get("watchdog_s"),
-            plan=self.plan.robot,
-            angular_velocity_unit=self._get("angular_velocity_unit"),
-            on_event=self._on_event,
+        Node.__init__(self, "lite3_emulator")
+        get = declared(self, LITE3_EMULATOR)
+        world = World(friction=get("friction"), seed=get("seed"), pose=get("pose"))
+        self._frame_steps = whole_steps("state_rate_hz", 1.0 / get("state_rate_hz"), world)
+        Emulator.__init__(
+            self,
+            MotionHost(
+                world,
+                watchdog_s=get("watchdog_s"),
+                angular_velocity_unit=get("angular_velocity_unit"),
+            ),
+            lambda texts, now_ns: Lite3FaultPlan(
+                Lite3Fault.parse_all(texts, now_ns=now_ns), seed=get("seed")
+            ),
+            log=self.get_logger(),
+            **{
+                name: get(name)
+                for name in (
+                    "faults",
+                    "latency_s",
+                    "period_s",
+                    "duration_s",
+                    "event_file",
+                    "trace_file",
+                )
+            },
         )
         self._sockets = HostSockets(
-            host=(self._get("host_address"), self._get("host_port")),
-            to=(self._get("state_address"), self._get("state_port")),
-            foreign_address=self._get("foreign_address"),
+            host=(get("host_address"), get("host_port")),
+            to=(get("state_address"), get("state_port")),
+            foreign_address=get("foreign_address"),
         )
-        self._events = _opened(self._get("event_file"))
-        self._record = WalkRecord(self, self._get("trace_file"))
-        # What other threads ask for is done between two steps.
-        self._asked: deque[Callable[[], None]] = deque()
+        record_velocity(self, self.record)
         self.create_service(Trigger, "~/turn_by_hand", self._on_turn)
         self.add_on_set_parameters_callback(self._on_set)
         self.get_logger().info(f"a simulated Lite3: {self._sockets}")
 
-    def run(self) -> None:
-        """Let the robot live until `stop` or until the duration is over."""
-        clock, host, world = RealTimePacer(self.get_logger()), self.host, self.host.world
-        while not self.stopped and world.time_ns < self._ends_ns:
-            while self._asked:
-                self._asked.popleft()()
-            now_ns = world.time_ns
-            self.plan.act(host)
-            for data, source in self.plan.command.carry(self._sockets.received(), now_ns):
-                host.receive(data, source)
-            if world.steps % self._row_steps == 0:
-                self._record.target = host.target
-                self._record.append(world.sense())
-            if world.steps % self._log_steps == 0:
-                self._log_ignored()
-            frame = host.step()
-            due = frame is not None and world.steps % self._frame_steps == 0
-            self._send(frame if due else None, now_ns)
-            clock.wait(world.time_ns)
-        self._log_ignored()
-
-    def stop(self) -> None:
-        """Let `run` return soon; may be called from a signal handler and from any thread."""
-        self.stopped = True
-
-    def save(self) -> None:
-        """Write the trace, if one was asked for and there is anything in it."""
-        self._record.save()
-
     def destroy_node(self) -> None:
         """Give the port back and take the node off the graph."""
         self._sockets.close()
-        if self._events is not None:
-            self._events.close()
+        self.close()
         super().destroy_node()
 
-    def _send(self, frame: bytes | None, now_ns: int) -> None:
-        """Send a frame, if there is one, and delayed frames, as the faults change them."""
+    def arrived(self) -> list[tuple[bytes, Address]]:
+        """Return the datagrams that have arrived, each with its sender."""
+        return self._sockets.received()
+
+    def step(self, now_ns: int) -> None:
+        """Go on by one step; send a frame, if it is due, and delayed ones, as the faults say."""
+        plan, frame = self.host.plan, self.host.step()
+        if self.host.world.steps % self._frame_steps:
+            frame = None
         lie = forged = None
         if frame is not None:
-            lie, forged = self.plan.foreign(frame, now_ns), self.plan.forged(frame, now_ns)
-            frame = self.plan.spoil(frame, now_ns)
-        for data in self.plan.state.carry([] if frame is None else [frame], now_ns):
+            lie, forged = plan.foreign(frame, now_ns), plan.forged(frame, now_ns)
+            frame = plan.spoil(frame, now_ns)
+        for data in plan.state.carry([] if frame is None else [frame], now_ns):
             self._sockets.send(data)
         if lie is not None:
             self._sockets.send_foreign(lie)
@@ -134,52 +111,9 @@ class Lite3Emulator(Node):
         if self._sockets.trouble:
             self.get_logger().warning(self._sockets.trouble, throttle_duration_sec=5.0)
 
-    def _log_ignored(self) -> None:
-        """Log how many datagrams changed nothing, if that has grown."""
-        counts = self.host.ignored
-        if sum(counts.values()) > self._ignored:
-            self._ignored = sum(counts.values())
-            self.get_logger().warning(
-                "datagrams ignored so far: "
-                + ", ".join(f"{kind} {count}" for kind, count in counts.items() if count)
-            )
-
-    def _planned(self, texts: Sequence[str], now_ns: int) -> HostFaultPlan:
-        return HostFaultPlan(HostFault.parse_all(texts, now_ns=now_ns), seed=self._get("seed"))
-
-    def _on_event(self, event: HostEvent) -> None:
-        self.get_logger().info(f"{event.what.replace('_', ' ')}: {event.who or 'by itself'}")
-        if self._events is not None:
-            line = {
-                "time_s": event.time_ns / NS_PER_S,
-                "unix_ns": time.time_ns(),
-                "event": event.what,
-                "who": event.who,
-            }
-            self._events.write(json.dumps(line) + "\n")
-            self._events.flush()
-
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Switch faults; everything else is read at the start only."""
-        return set_faults(parameters, LITE3_EMULATOR, self._change_faults)
-
-    def _change_faults(self, texts: Sequence[str]) -> None:
-        plan = self._planned(texts, self.host.world.time_ns)
-
-        def change() -> None:
-            self.plan.end(self.host)
-            self.plan, self.host.plan = plan, plan.robot
-            self.host.world.motors_on()
-            self.host.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
-            self._on_event(
-                HostEvent(
-                    time_ns=self.host.world.time_ns,
-                    what="faults",
-                    who=", ".join(text for text in texts if text.strip()) or "none",
-                )
-            )
-
-        self._asked.append(change)
+        return set_faults(parameters, LITE3_EMULATOR, self.change_faults)
 
     def _on_turn(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self.host.controller is None
@@ -190,16 +124,8 @@ class Lite3Emulator(Node):
             "back first"
         )
         if response.success:
-            self._asked.append(lambda: self.host.world.turn(_TURN_RAD, _TURN_S))
+            self.ask(lambda: self.host.world.turn(_TURN_RAD, _TURN_S))
         return response
-
-
-def _opened(path: str) -> TextIO | None:
-    """Return a file to append to, if there is a path."""
-    try:
-        return Path(path).open("a", encoding="utf-8") if path else None
-    except OSError as error:
-        raise SimError(f"event_file: expected a file that can be written: {error}") from None
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -12,7 +12,6 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from lite3_driver.wire import HOST_PORT, STATE_PORT
-from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.errors import SimError
 
 Parameters = Mapping[str, tuple[Any, str]]
@@ -30,7 +29,7 @@ _EVERY_ROBOT: Parameters = {
     "joint_order": ([""], "Order of the names in joint_states; the robot's own if empty"),
     **_LATENCY_TRACE_END,
 }
-_QUADRUPED: Parameters = {
+_ON_LEGS: Parameters = {
     "pose": ("lying", "How the robot starts: lying or standing"),
     "friction": (1.0, "Sliding friction of feet and floor"),
     "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
@@ -42,9 +41,10 @@ SIM_NODE: Parameters = {
     "joint_state_rate_hz": (500.0, "Rate of joint_states in real time, Hz"),
     "imu_rate_hz": (200.0, "Rate of imu/data in real time, Hz"),
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
-    "robot": ("lite3", "Which quadruped: name of a folder of figures in robot_sim, or a folder"),
-    "payload_kg": (0.0, "Mass added at the torso's centre, kg"),
-    **_QUADRUPED,
+    "robot": ("lite3", "Which robot: lite3, go2, g1, or a folder of figures"),
+    "payload_kg": (0.0, "Mass added at the base's centre, kg"),
+    **_ON_LEGS,
+    "pose": ("", "How the robot starts: lying or standing; empty: a G1 stands, others lie"),
 }
 LITE3_EMULATOR: Parameters = {
     "host_address": ("127.0.0.1", "Where the host listens, and from where it sends"),
@@ -58,8 +58,8 @@ LITE3_EMULATOR: Parameters = {
     "event_file": ("", "Where events are appended, a line of JSON each; empty: nowhere"),
     "period_s": (0.02, "Time between rows of the trace, s"),
     **_LATENCY_TRACE_END,
-    **_QUADRUPED,
-    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.host_faults"),
+    **_ON_LEGS,
+    "faults": ([""], "Faults, e.g. 'loss:state@4+0.5=0.2'; see robot_sim.lite3_host"),
 }
 ARM_SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
@@ -131,18 +131,3 @@ def set_faults(
             except SimError as error:
                 return SetParametersResult(successful=False, reason=str(error))
     return SetParametersResult(successful=True)
-
-
-def whole_steps(name: str, period_s: float, world: DrivenWorld) -> int:
-    """Return a period in physics steps.
-
-    Raises:
-        SimError: It is not a positive multiple of the world's time step.
-    """
-    try:
-        return world.whole_steps(round(period_s * NS_PER_S))
-    except SimError:
-        raise SimError(
-            f"{name}: expected a period that is a multiple of "
-            f"{1e3 / world.steps_per_s:.4g} ms, got {period_s * 1e3:.6g} ms"
-        ) from None

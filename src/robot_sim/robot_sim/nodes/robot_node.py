@@ -10,14 +10,12 @@ later on, the drives damp, and the world runs on in real time until a command co
 """
 
 import argparse
-import math
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,14 +31,12 @@ from rclpy.utilities import remove_ros_args
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 
-from robot_sim.driven import NS_PER_S, DrivenWorld
+from robot_sim.driven import NS_PER_S, DrivenWorld, RealTimePacer
 from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
-from robot_sim.figures import Array
 from robot_sim.nodes.messages import JointStateWriter, drive_command, nanoseconds, time_of
 from robot_sim.nodes.parameters import Parameters, declared, described
-from robot_sim.trace import TraceRecorder
-from robot_sim.world import Sensors
+from robot_sim.trace import WalkRecord
 
 NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 """Sensors and commands: only the newest counts; in lockstep none may be lost."""
@@ -49,7 +45,6 @@ RECORD = "trace"
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _REPEAT_S = 0.05
-_BEHIND_NS = 100_000_000
 
 
 class Runs(Protocol):
@@ -136,7 +131,7 @@ class RobotNode(Node):
         """Publish each sensor at its own rate; simulated time keeps up with the steady clock."""
         periods = {**self._stream_steps, RECORD: self._period_steps}
         due = dict.fromkeys(periods, 0)
-        clock = RealTimePacer(self.get_logger())
+        clock = RealTimePacer(self.get_logger().warning)
         while self._goes_on():
             now = self.world.steps
             ready = [name for name, at in due.items() if at <= now]
@@ -291,61 +286,10 @@ def _spin(executor: SingleThreadedExecutor, node: Runs) -> None:
         node.stop()
 
 
-class RealTimePacer:
-    """Paces a simulation; where the machine is too slow, time is set right and the log says so."""
+def record_velocity(node: Node, record: WalkRecord) -> None:
+    """Let a record hear the velocities that are requested on `cmd_vel`."""
 
-    def __init__(self, logger: Any) -> None:
-        """Begin at simulated time 0; `logger` is that of a node."""
-        self._logger = logger
-        self._offset_ns, self._wall_offset_ns = time.monotonic_ns(), time.time_ns()
+    def on_velocity(message: Twist) -> None:
+        record.velocity = np.array([message.linear.x, message.linear.y, message.angular.z])
 
-    def stamp_ns(self, time_ns: int) -> int:
-        """Return a simulated time as ns since 1970."""
-        return self._wall_offset_ns + time_ns
-
-    def wait(self, time_ns: int) -> None:
-        """Sleep until a simulated time has come."""
-        ahead_ns = self._offset_ns + time_ns - time.monotonic_ns()
-        if ahead_ns > 0:
-            time.sleep(ahead_ns / NS_PER_S)
-        elif ahead_ns < -_BEHIND_NS:
-            self._logger.warning(
-                f"{-ahead_ns / 1e6:.0f} ms behind real time", throttle_duration_sec=5.0
-            )
-            self._offset_ns, self._wall_offset_ns = (
-                self._offset_ns - ahead_ns,
-                self._wall_offset_ns - ahead_ns,
-            )
-
-
-class WalkRecord:
-    """Collects the rows of a walk with the requested velocities (`cmd_vel`), if a file is given.
-
-    Attributes:
-        target: Newest position targets [12], rad; None without a target.
-        mode: Mode of the newest command; NaN if it is unknown.
-    """
-
-    def __init__(self, node: Node, trace_file: str) -> None:
-        """Subscribe; without a file it keeps nothing."""
-        self.target: Array | None = None
-        self.mode = math.nan
-        self._file = trace_file
-        self._velocity = np.zeros(3)
-        self._recorder = TraceRecorder() if trace_file else None
-        self._rows = 0
-        node.create_subscription(Twist, "cmd_vel", self._on_velocity, NEWEST)
-
-    def append(self, truth: Sensors) -> None:
-        """Add a row."""
-        if self._recorder is not None:
-            self._rows += 1
-            self._recorder.append(truth, command=self._velocity, target=self.target, mode=self.mode)
-
-    def save(self) -> None:
-        """Write the trace, if there is anything in it."""
-        if self._recorder is not None and self._rows > 0:
-            self._recorder.trace().save(Path(self._file))
-
-    def _on_velocity(self, message: Twist) -> None:
-        self._velocity = np.array([message.linear.x, message.linear.y, message.angular.z])
+    node.create_subscription(Twist, "cmd_vel", on_velocity, NEWEST)

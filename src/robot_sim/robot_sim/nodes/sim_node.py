@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A simulated quadruped as a ROS 2 node with the topics of a real robot.
+"""A simulated robot on legs as a ROS 2 node with the topics of a real robot.
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
@@ -23,10 +23,10 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu
 
-from robot_sim.driven import NS_PER_S
+from robot_sim.driven import NS_PER_S, whole_steps
 from robot_sim.drives import DriveCommand
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import load_quadruped
+from robot_sim.figures import load_robot
 from robot_sim.nodes.messages import (
     contact_message,
     imu_message,
@@ -34,13 +34,14 @@ from robot_sim.nodes.messages import (
     odometry_message,
     time_of,
 )
-from robot_sim.nodes.parameters import SIM_NODE, set_faults, whole_steps
-from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, WalkRecord, run_node
+from robot_sim.nodes.parameters import SIM_NODE, set_faults
+from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, record_velocity, run_node
+from robot_sim.trace import WalkRecord
 from robot_sim.world import World
 
 
 class SimNode(RobotNode):
-    """A quadruped on its topics: a Lite3, or the one whose folder of figures is named."""
+    """A robot on its topics: a Lite3, or the one whose folder of figures is named."""
 
     world: World
 
@@ -53,15 +54,16 @@ class SimNode(RobotNode):
         super().__init__("sim_node", SIM_NODE)
         seed = self._get("seed")
         self.world = World(
-            load_quadruped(self._get("robot")),
+            load_robot(self._get("robot")),
             friction=self._get("friction"),
             payload_kg=self._get("payload_kg"),
             seed=seed,
-            pose=self._get("pose"),
+            pose=self._get("pose") or None,
         )
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._plan = self._planned(self._get("faults"), 0)
-        self._record = WalkRecord(self, self._get("trace_file"))
+        self._record = WalkRecord(self._get("trace_file"))
+        record_velocity(self, self._record)
         self.connect(
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
             stream_steps={

@@ -18,7 +18,7 @@ from std_srvs.srv import Trigger
 from lite3_driver import wire
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
-from robot_sim.host_faults import OTHER_CODE
+from robot_sim.lite3_host import OTHER_CODE
 from robot_sim.trace import Trace
 
 from .harness import DEADLINE_S

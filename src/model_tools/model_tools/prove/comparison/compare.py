@@ -158,7 +158,7 @@ def _judged(
 def _reported(
     reference: Candidate[Any], walk_s: float | None, robot: SimulatedRobot
 ) -> Mapping[str, Sequence[float]]:
-    """Return the errors that the reference's report has of these walks: a Lite3's, as long."""
+    """Return the errors that the reference's report has of these walks: robot_sim's, as long."""
     if robot.model is not None or walk_s != walking.DURATION_S:
         return {}
     return walking.reported_errors(reference.bundle, reference.entry.sha256)

@@ -19,7 +19,12 @@ from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedS
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, TickStages
 from policy_inference.bundle.bundle import ChunkBundle
-from policy_inference.core.chunks.controller import camera_input, chunk_controller, state_sizes
+from policy_inference.core.chunks.controller import (
+    camera_input,
+    chunk_controller,
+    queue_of,
+    state_sizes,
+)
 from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.chunks.worker import Outcome, Request
@@ -84,7 +89,7 @@ class RecordedWorker:
             began_ns=result.began_ns,
             ended_ns=result.ended_ns,
             chunk=result.chunk,
-            error=_error(result.error) if result.chunk is None else None,
+            error=error_of(result.error) if result.chunk is None else None,
         )
 
     def _aiming(self, target: F64, now_ns: int) -> Outcome:
@@ -137,8 +142,8 @@ class RecordedChunkPolicy:
         self._contract, self._settings = contract, settings
         self.state = RecordedState(state_sizes(contract))
         self._worker = RecordedWorker(clock)
-        runtime = chunk_controller(bundle, self._worker, limits, clock, settings, self.state)
-        self.controller, self._frames = runtime.controller, runtime.frames
+        self.runtime = chunk_controller(bundle, self._worker, limits, clock, settings, self.state)
+        self.controller, self._frames = self.runtime.controller, self.runtime.frames
         self.outside = {camera_input(name) for name in self._frames}
         for what, needed, found in (
             ("joints", contract.joints.on_robot(), info.joints),
@@ -150,6 +155,7 @@ class RecordedChunkPolicy:
                     f"{bundle.path}: {what}: expected those of the recording "
                     f"({', '.join(found)}), found {', '.join(needed)}"
                 )
+        self._memory = queue_of(settings, contract).memory
         self._state_names = state_names(info.joints, self.state.slices)
         action, names = contract.action, contract.joints.names
         self._actions = [names.index(name) for name in action.joints]
@@ -200,18 +206,13 @@ class RecordedChunkPolicy:
             self.known = tick.time_ns > self._unknown_until_ns
             return
         # A chunk fades in from a plan of which not all is known, so it is known after its fade.
-        unknown = {
-            "asynchronous": round(self._settings.fade_s * self._contract.rate_hz),
-            "ensemble": self._contract.chunk.size,
-        }.get(mode, 0)
-        self._unknown_until_ns = tick.time_ns + (unknown + 1) * period_ns
+        self._unknown_until_ns = tick.time_ns + (self._memory + 1) * period_ns
 
     def _aim(self, target: F64) -> F64:
         """Return the step of a chunk that becomes this target, whatever was planned before."""
         if self._settings.mode != "asynchronous" or self._aimed is None:
             return target
-        fade = round(self._settings.fade_s * self._contract.rate_hz)
-        found = self._aimed + (target - self._aimed) * (fade + 1)
+        found = self._aimed + (target - self._aimed) * (self._memory + 1)
         found[self._grippers] = target[self._grippers]
         return found
 
@@ -251,7 +252,8 @@ class RecordedChunkPolicy:
             )
 
 
-def _error(text: str) -> BackendError | RobotError | NoTargetError:
+def error_of(text: str) -> BackendError | RobotError | NoTargetError:
+    """Return the error that an inference ended in, from its recorded text."""
     kind, _, reason = text.partition(": ")
     kinds: Mapping[str, type[BackendError | RobotError]] = {
         "BackendError": BackendError,

@@ -154,6 +154,11 @@ class FlightRecording:
         Raises:
             ToolError: The recording is broken.
         """
+        inferences = dict[int, list[InferenceResult]]()
+        for topic in self._named("shadow_inference", (INFERENCE,)):
+            for _, message in self._bag.messages(topic):
+                found = self._result(message, message)
+                inferences.setdefault(int(message.tick), []).append(found)
         for topic in self._named("shadow_tick", (SHADOW,)):
             for _, message in self._bag.messages(topic):
                 compared = message.outcome == ShadowOutcome.COMPARED
@@ -165,6 +170,7 @@ class FlightRecording:
                     beyond_limits=bool(message.beyond_limits),
                     target=np.array(message.target, np.float64) if compared else None,
                     active_target=np.array(message.active_target, np.float64) if compared else None,
+                    inferences=tuple(inferences.get(int(message.tick), ())),
                 )
 
     def ticks(self) -> Iterator[RecordedTick]:

@@ -120,6 +120,11 @@ class Replayer:
     def _new(self, before: ReplayedRobot | None) -> ReplayedRobot:
         return ReplayedRobot(self._body, self._recorded, self._make, before)
 
+    @property
+    def policy(self) -> ReplayedPolicy:
+        """The one that the last tick was replayed with."""
+        return self._robot.policy
+
     def step(self, tick: RecordedTick) -> None:
         """Replay a tick and compare all of it with what was recorded.
 

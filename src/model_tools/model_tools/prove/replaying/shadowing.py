@@ -4,24 +4,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from rich.table import Table
 
-from model_tools.errors import ToolError
+from model_tools.prove.replaying.chunk_shadowing import ShadowedChunks
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.which_bundle import recorded_contract
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
+from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Mode
+from policy_inference.interfaces import F64, Mode, ShadowMode
+from policy_inference.shadow.comparable import require_comparable
 from policy_inference.shadow.divergence import Divergence
-from policy_inference.shadow.shadow_policy import ShadowMode, ShadowPolicy, require_comparable
+from policy_inference.shadow.joint_shadow import JointShadow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +38,7 @@ class ShadowedFlight:
         answers: Its answers, by the number of the tick.
     """
 
-    bundle: JointBundle
+    bundle: Bundle
     mode: ShadowMode
     divergence: Divergence
     recorded: Divergence | None
@@ -45,7 +47,7 @@ class ShadowedFlight:
 
 def shadow_flight(
     recording: FlightRecording,
-    bundle: JointBundle,
+    bundle: Bundle,
     backends: Sequence[str],
     options: Mapping[str, Mapping[str, str]],
     mode: ShadowMode,
@@ -56,30 +58,34 @@ def shadow_flight(
     here, so that the same bundle, back end and mode give the figures that the node counted.
 
     Args:
-        recording: Of a joint policy.
+        recording: Of a policy of the same kind.
         bundle: The shadow.
         backends: What it runs on, the preferred one first.
         options: Of the back ends.
         mode: What it remembers.
 
     Raises:
-        ToolError: The recording is broken, or of a chunk policy.
+        ToolError: The recording is broken; or the shadow needs images, and its chunks are not in
+            the recording.
         PolicyError: The bundle cannot be opened, or not be compared with the recorded policy.
     """
     active = recorded_contract(recording)
-    if not isinstance(active, JointContract):
-        raise ToolError(f"{recording.path}: expected a joint policy, found one of chunks")
     fields = recording.info.fields
-    sizes = {name: part.stop - part.start for name, part in fields.items()}
-    require_comparable(active, sizes, bundle)
-    limits = limits_in_force(bundle.contract, StricterLimits())
-    backend, _ = open_backend(bundle, backends, options)
+    require_comparable(
+        active, {name: part.stop - part.start for name, part in fields.items()}, bundle
+    )
+    recorded = {answer.tick: answer for answer in recording.shadow_answers()}
+    asked: ShadowedTicks
+    if isinstance(active, ChunkContract):
+        assert isinstance(bundle, ChunkBundle)
+        asked = ShadowedChunks(recording, active, bundle, backends, options, mode, recorded)
+    else:
+        assert isinstance(bundle, JointBundle)
+        asked = _ShadowedJoints(recording, active, bundle, backends, options, mode, recorded)
     try:
-        policy = ShadowPolicy(bundle, backend, limits, active, sizes, mode)
-        recorded = {answer.tick: answer for answer in recording.shadow_answers()}
-        answers = _answered(recording, active, policy, recorded)
+        answers = _answered(asked, recorded)
     finally:
-        backend.close()
+        asked.close()
     return ShadowedFlight(
         bundle=bundle,
         mode=mode,
@@ -96,35 +102,38 @@ def recorded_divergence(recording: FlightRecording) -> Divergence | None:
         ToolError: The recording is broken.
     """
     recorded = {answer.tick: answer for answer in recording.shadow_answers()}
-    if not recorded:
-        return None
-    active = recorded_contract(recording)
-    assert isinstance(active, JointContract)  # no other has shadows
-    return _summed(active, recorded)
+    return _summed(recorded_contract(recording), recorded) if recorded else None
 
 
-def _summed(active: JointContract, answers: Mapping[int, ShadowAnswer]) -> Divergence:
+def _summed(active: AnyContract, answers: Mapping[int, ShadowAnswer]) -> Divergence:
     """Return the figures of answers, in the order of their ticks."""
-    nominal = active.nominal
-    divergence = Divergence(
-        active.joints.on_robot(), None if nominal is None else nominal.target_step
-    )
+    divergence = Divergence.of(active)
     for tick in sorted(answers):
         divergence.add(answers[tick])
     return divergence
 
 
+class ShadowedTicks(Protocol):
+    """Asks a shadow about recorded ticks."""
+
+    def ticks(self) -> Iterator[RecordedTick]:
+        """Yield the recorded ticks."""
+
+    def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
+        """Return the answer to the tick that came last; None where its past is not known."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
 def _answered(
-    recording: FlightRecording,
-    active: JointContract,
-    policy: ShadowPolicy,
-    recorded: Mapping[int, ShadowAnswer],
+    asked: ShadowedTicks, recorded: Mapping[int, ShadowAnswer]
 ) -> dict[int, ShadowAnswer]:
     """Return the answer of a shadow to each tick in which the recorded policy was followed."""
     answers = dict[int, ShadowAnswer]()
     # What was before the first tick is lost, unless a run begins with it.
     begins, lost, number = False, 1, -1
-    for tick in recording.ticks():
+    for tick in asked.ticks():
         # Ticks that the recorder has dropped.
         lost, number = lost + (tick.number - number - 1 if number >= 0 else 0), tick.number
         if tick.mode is not Mode.RUN or tick.target is None:
@@ -132,30 +141,73 @@ def _answered(
         if tick.begins:
             begins, lost = True, 0
         seen = recorded.get(tick.number)
-        outcome = ShadowOutcome.COMPARED if seen is None else seen.outcome
-        if seen is not None and outcome is ShadowOutcome.LOST:
-            answers[tick.number] = seen
+        was_lost = seen is not None and seen.outcome is ShadowOutcome.LOST
+        answer = seen if was_lost else asked.answer(tick, begins, lost)
+        if answer is not None:
+            answers[tick.number] = answer
+        if answer is None or was_lost:
             lost += 1
-            continue
-        answer = policy.answer(
-            tick.number,
-            _after(recording, active, tick),
-            tick.target,
-            begins=begins,
-            lost=lost,
-            late=outcome in (ShadowOutcome.SKIPPED, ShadowOutcome.FAILED),
-        )
-        failed = seen is not None and outcome is ShadowOutcome.FAILED
-        answers[tick.number] = seen if seen is not None and failed else answer
-        begins, lost = False, 0
+        else:
+            begins, lost = False, 0
     return answers
 
 
-def _after(recording: FlightRecording, active: JointContract, tick: RecordedTick) -> F64:
-    """Return the state after the policy acted: its last action is that of the tick."""
-    state = tick.state.copy()
-    state[recording.info.fields["last_action"]] = tick.outputs[active.action.output].reshape(-1)
-    return state
+class _ShadowedJoints:
+    """Asks a joint policy about the ticks of a recorded one."""
+
+    def __init__(
+        self,
+        recording: FlightRecording,
+        active: JointContract,
+        bundle: JointBundle,
+        backends: Sequence[str],
+        options: Mapping[str, Mapping[str, str]],
+        mode: ShadowMode,
+        recorded: Mapping[int, ShadowAnswer],
+    ) -> None:
+        """Open the policy.
+
+        Raises:
+            PolicyError: It cannot be opened.
+        """
+        self._recording, self._active, self._recorded = recording, active, recorded
+        self.ticks = recording.ticks
+        self._backend, _ = open_backend(bundle, backends, options)
+        self._shadow = JointShadow(
+            bundle,
+            self._backend,
+            limits_in_force(bundle.contract, StricterLimits()),
+            active,
+            {name: part.stop - part.start for name, part in recording.info.fields.items()},
+            mode,
+        )
+
+    def answer(self, tick: RecordedTick, begins: bool, lost: int) -> ShadowAnswer | None:
+        """Return the answer to a tick."""
+        assert tick.target is not None
+        seen = self._recorded.get(tick.number)
+        failed = seen is not None and seen.outcome is ShadowOutcome.FAILED
+        skipped = seen is not None and seen.outcome is ShadowOutcome.SKIPPED
+        answer = self._shadow.answer(
+            tick.number,
+            self._after(tick),
+            tick.target,
+            begins=begins,
+            lost=lost,
+            late=skipped or failed,
+        )
+        return seen if failed else answer
+
+    def _after(self, tick: RecordedTick) -> F64:
+        """Return the state after the policy acted: its last action is that of the tick."""
+        state = tick.state.copy()
+        last_action = self._recording.info.fields["last_action"]
+        state[last_action] = tick.outputs[self._active.action.output].reshape(-1)
+        return state
+
+    def close(self) -> None:
+        """Close the back end."""
+        self._backend.close()
 
 
 def shadow_table(found: ShadowedFlight) -> Table:

@@ -21,7 +21,7 @@ from model_tools.ship.release.release_file import (
     add_event,
     read_release,
 )
-from policy_inference.bundle.bundle import SIGNATURE_FILE, JointBundle
+from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.bundle.verified import sha256_of
 
@@ -82,10 +82,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         baseline=before,
         stages=ReleaseStages(
             simulation=None if "simulation" in left_out else defaults.simulation,
-            # A shadow and a policy of chunks are not compared tick by tick.
-            shadow=None
-            if "shadow" in left_out or not isinstance(loaded, JointBundle) or before is None
-            else defaults.shadow,
+            shadow=None if "shadow" in left_out or before is None else defaults.shadow,
             canary=None if "canary" in left_out else defaults.canary,
         ),
     )

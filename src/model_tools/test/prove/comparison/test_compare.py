@@ -452,7 +452,7 @@ def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
         ("2", "walks longer than the 2 s in which a robot settles, and with an end, found 2 s"),
         ("nan", "found nan s"),
         ("inf", "and with an end, found inf s"),
-        ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; give the model"),
+        ("5", "tiny: expected joints of the simulated Lite3, found hip, knee; name the robot"),
     ],
 )
 def test_walks_that_cannot_be_are_refused(
@@ -504,6 +504,11 @@ def test_a_robot_of_a_model_file_is_driven_in_closed_loop(reference: Path, tmp_p
             "--robot-imu: expected --robot-model, which has it",
         ),
         (["--closed-loop", "--robot-model", "nowhere.xml"], "nowhere.xml: expected a robot model"),
+        (["--closed-loop", "--robot-model", "go2"], "tiny: expected joints of the simulated Go2"),
+        (
+            ["--closed-loop", "--robot-model", "go2", "--robot-imu", "head"],
+            "--robot-imu: expected --robot-model, which has it",
+        ),
     ],
 )
 def test_a_robot_model_that_cannot_be_used_is_refused(

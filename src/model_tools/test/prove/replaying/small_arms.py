@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from policy_inference.errors import BackendError, RobotError
 from policy_inference.flight.description import flight_of, settings_of
 from policy_inference.flight.message_types import message_types
 from policy_inference.flight.recording import Recording
-from policy_inference.flight.ring import Ring
+from policy_inference.flight.ring import Ring, ShadowAnswer
 from policy_inference.flight.sensors import JOINT_STATES, SensorMessages
 from policy_inference.flight.tap import WorkerTap
 from policy_inference.interfaces import F64, Mode
@@ -54,7 +55,16 @@ class ArmFlight:
     Ticks come a little late, each by another time; the policy is asked some time after that.
     """
 
-    def __init__(self, bundle: ChunkBundle, **settings: Any) -> None:
+    def __init__(
+        self, bundle: ChunkBundle, *, facts: Mapping[str, str] | None = None, **settings: Any
+    ) -> None:
+        """Stand still.
+
+        Args:
+            bundle: Of the policy.
+            facts: More settings that the recording states.
+            settings: How chunks are executed, where not as usual.
+        """
         chosen = {"simulated_latency_s": 0.07, "fade_s": 0.1, **settings}
         self.settings, self.bundle = ChunkSettings(**chosen), bundle
         contract = bundle.contract
@@ -72,7 +82,7 @@ class ArmFlight:
             backend,
             self.controller,
             [JOINT_STATES],
-            settings=settings_of(limits, backend, chunks=self.settings),
+            settings={**settings_of(limits, backend, chunks=self.settings), **(facts or {})},
         )
         self.ring = Ring(self.controller, self.tap, 2000)
         self.tap.show(self.ring)
@@ -83,6 +93,8 @@ class ArmFlight:
         )
         self.position: F64 = contract.stand.position + 0.2
         self._random = np.random.default_rng(3)
+        self.observe: Callable[[int], tuple[ShadowAnswer, ...]] = lambda tick: ()
+        """Shown each tick by its number, before it is recorded; returns the answers of a shadow."""
         self.controller.start()
 
     def _clock(self) -> int:
@@ -151,6 +163,10 @@ class ArmFlight:
         for name, buffer in self.runtime.frames.items():
             if name != silent:
                 self._show(name, buffer, now_ns, ros_ns)
+        if outside := self.bundle.contract.environment_state:
+            name = f"external:{outside.topic}"
+            self.controller.state[name][:] = self._random.uniform(-1.0, 1.0, outside.size)
+            inputs[outside.topic].accept(now_ns)
         self.clock_ns = policy_ns = now_ns + 400_000
         if late:
             self.clock_ns += 2 * self._period_ns
@@ -164,6 +180,7 @@ class ArmFlight:
             wire=(data,),
             sent=targets,
             sequence=None if targets is None else self.ring.end,
+            shadow=self.observe(self.ring.end),
         )
         if targets is not None:
             self.position += 0.5 * (targets.position - self.position)

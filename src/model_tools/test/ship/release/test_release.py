@@ -16,9 +16,11 @@ from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 from ..store.conftest import Bundles
 from ..store.stores import run
+from ..store.test_signing import Keys
 from .conftest import Desk
 
 Caplog = pytest.LogCaptureFixture
@@ -50,6 +52,24 @@ def test_release_goes_through_all_stages(desk: Desk, capsys: pytest.CaptureFixtu
     assert release.digest == bundle_digest(load_bundle(desk.bundle))
     assert release.sha256 == desk.sha256
     assert desk.promote() == 1  # there is no stage after it
+
+
+def test_release_of_a_chunk_policy_has_a_shadow_stage(tmp_path: Path, keys: Keys) -> None:
+    private, _ = keys()
+    new, old = (
+        write_chunk_bundle(tmp_path / version, version=version) for version in ("1.1.0", "1.0.0")
+    )
+    assert run("sign", new, "--key", private) == 0
+    desk = Desk(tmp_path, new, old)
+    how = ("--baseline", old, "--without", "simulation", "--output", desk.file)
+
+    assert run("release", "new", new, *how) == 0
+
+    assert read_release(desk.file).stage == "shadow"
+    report = desk.shadow(rms_steps=None)  # its contract has no step of a healthy run
+    assert desk.record("shadow", f"r1={desk.report('shadow', report)}") == 0
+    assert desk.promote() == 0
+    assert read_release(desk.file).stage == "canary"
 
 
 def test_promotion_names_everything_that_is_missing(desk: Desk, caplog: Caplog) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.core.chunks.observation_sync import ObservationSync
+from policy_inference.core.chunks.observation_sync import ObservationSync, Snapshot
 from policy_inference.core.chunks.oscillation import Oscillation
 from policy_inference.core.chunks.queue import ChunkQueue, TickCounter
 from policy_inference.core.chunks.worker import Outcome, Request, Worker
@@ -29,13 +29,17 @@ _EXPECTED = (BackendError, RobotError, NoTargetError)
 class InferredChunk:
     """What an inference gave, for observers, which only read it.
 
-    `targets` [steps, actions] are in rad; step k is meant for `time_ns` + k periods, where
-    `time_ns` is the observation's on the clock of the ticks.
+    `targets` [steps, actions] are in rad and answer `sensed`; step k is meant for `time_ns` + k
+    periods, where `time_ns` is the observation's on the clock of the ticks, and for the tick
+    `first_tick` + k of those that `ChunkPolicy.tick` counts. The chunk arrived in `tick`.
     """
 
     sequence: int
     time_ns: int
     targets: F64
+    sensed: Snapshot
+    first_tick: int
+    tick: int
 
 
 class ChunkPolicy:
@@ -77,13 +81,16 @@ class ChunkPolicy:
         self._generation, self._sequence = 0, 0
         self._executed = deque[tuple[int, int]](maxlen=2 * contract.chunk.size)
         """Time and number of the last ticks, the oldest first, without those that were held."""
-        self._target = self.action.target
+        self.target: F64 = self.action.target
+        """What the queue gave last, before any bound [actions], rad."""
         self._start()
 
     def _start(self) -> None:
         self._queue.reset()
         self._ticks.reset()
-        self._tick, self._now_ns = 0, 0
+        self.tick = 0
+        """Number of the last tick in which a target was asked for; steps are counted by it."""
+        self._now_ns = 0
         self._executed.clear()
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
@@ -109,7 +116,7 @@ class ChunkPolicy:
     @property
     def left(self) -> int:
         """For how many ticks from the last one on there are targets."""
-        return self._queue.left(self._tick)
+        return self._queue.left(self.tick)
 
     def infer(self) -> bool:
         """Find the target of this tick; return False where a chunk or the target is not finite.
@@ -119,28 +126,28 @@ class ChunkPolicy:
             BackendError: The same, because a runtime failed.
         """
         self._now_ns = self._clock()
-        self._tick = max(self._tick, self._ticks.number(self._now_ns))
+        self.tick = max(self.tick, self._ticks.number(self._now_ns))
         self.begins = not self._executed
         self._sync.record_state(self._now_ns)
         if not self.begins:
             self.oscillation.add(self._joint_pos, self.action.command)
         finite = self._collect()
-        if finite and self._queue.wants_chunk(self._tick) and not self._worker.busy:
+        if finite and self._queue.wants_chunk(self.tick) and not self._worker.busy:
             self._ask()
             finite = self._collect()
         if not finite:
             return False
-        target = self._queue.target(self._tick)
+        target = self._queue.target(self.tick)
         if target is None:
             raise self._nothing()
-        self._target = target
+        self.target = target
         return bool(np.isfinite(target).all())
 
     def commit(self) -> F64:
         """Execute the target; return the command [joints], rad."""
-        self.action.set(self._target, self._joint_pos)
-        self._queue.advance(self._tick)
-        self._executed.append((self._now_ns, self._tick))
+        self.action.set(self.target, self._joint_pos)
+        self._queue.advance(self.tick)
+        self._executed.append((self._now_ns, self.tick))
         return self.action.command
 
     def _ask(self) -> None:
@@ -177,13 +184,23 @@ class ChunkPolicy:
     def _accept(self, outcome: Outcome, chunk: F64) -> None:
         time_ns = outcome.request.sensed.time_ns
         passed = self._passed(time_ns)
-        self._queue.add(chunk, self._tick - passed, self._tick, self.action.target)
-        if self._queue.left(self._tick) == 0:
+        first_tick = self.tick - passed
+        self._queue.add(chunk, first_tick, self.tick, self.action.target)
+        if self._queue.left(self.tick) == 0:
             self._failure = NoTargetError(
                 f"inference takes {(outcome.ended_ns - outcome.began_ns) * 1e-6:.0f} ms: when the "
                 f"chunk came, {passed} steps had passed, which is all that is executed of one"
             )
-        self.chunks.append(InferredChunk(sequence=self._sequence, time_ns=time_ns, targets=chunk))
+        self.chunks.append(
+            InferredChunk(
+                sequence=self._sequence,
+                time_ns=time_ns,
+                targets=chunk,
+                sensed=outcome.request.sensed,
+                first_tick=first_tick,
+                tick=self.tick,
+            )
+        )
         self._sequence += 1
 
     def _passed(self, time_ns: int) -> int:
@@ -191,12 +208,12 @@ class ChunkPolicy:
         if not self._executed or self._executed[-1][0] < time_ns:
             # A robot that has held its pose since then is where it was seen.
             return 0
-        nearest = self._tick
+        nearest = self.tick
         for now_ns, tick in reversed(self._executed):
             if now_ns < time_ns - self._period_ns // 2:
                 break
             nearest = tick
-        return self._tick - nearest
+        return self.tick - nearest
 
     def _nothing(self) -> BackendError | NoTargetError:
         """Return why there is no target."""

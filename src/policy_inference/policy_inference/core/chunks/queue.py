@@ -18,6 +18,9 @@ from policy_inference.interfaces import F64
 class ChunkQueue(Protocol):
     """Gives one target [actions] per tick."""
 
+    memory: int
+    """For how many ticks after a chunk came targets depend on chunks before it."""
+
     def reset(self) -> None:
         """Forget all chunks."""
 
@@ -50,6 +53,8 @@ class SynchronousQueue:
     As `select_action` of LeRobot's ACTPolicy with `n_action_steps`. The next chunk is asked for
     only when none is left, so nothing can be executed while it is computed.
     """
+
+    memory = 0
 
     def __init__(self, steps: int) -> None:
         """Execute so many steps of each chunk."""
@@ -111,6 +116,7 @@ class AsynchronousQueue:
         # Of the new chunk; the one after these would be 1.
         self._shares = np.arange(1, fade + 1, dtype=np.float64)[:, np.newaxis] / (fade + 1)
         self._grippers, self._realign = list(grippers), realign
+        self.memory = fade
         self.reset()
 
     def reset(self) -> None:
@@ -166,6 +172,7 @@ class EnsembleQueue:
 
     def __init__(self, size: int, coefficient: float) -> None:
         """Prepare for chunks of this size."""
+        self.memory = size
         self._exponents: F64 = -coefficient * np.arange(size, dtype=np.float64)
         self._chunks = deque[tuple[int, F64]](maxlen=size)
 

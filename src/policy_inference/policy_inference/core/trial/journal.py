@@ -8,17 +8,15 @@ beside the installed versions.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from enum import Enum
 from pathlib import Path
 
-from policy_inference.safe_files import open_regular
+from policy_inference.safe_files import lock_within, open_regular
 
 RECORD = "trials.jsonl"
 """Name of the file beside the versions of a bundle."""
@@ -77,15 +75,7 @@ def _locked(file: Path) -> Iterator[int]:
     """Open a record alone; never the target of a link, since the installer may be root."""
     handle = open_regular(file, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW)
     try:
-        ends_s = time.monotonic() + _LOCKED_WITHIN_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > ends_s:
-                    raise
-                time.sleep(0.01)
+        lock_within(handle, _LOCKED_WITHIN_S)
         yield handle
     finally:
         os.close(handle)

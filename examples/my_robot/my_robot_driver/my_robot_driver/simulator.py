@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The computer of a simulated my_robot, in real time: a Lite3's physics behind my_robot's messages.
+
+The sender of commands has control until it releases it, or is silent for 1 s; then the motors damp.
+"""
+
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import rclpy
+from my_robot_msgs.msg import LowCommand, LowState
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from my_robot_driver.driver import FIGURES, G_M_S2, JOINT_NAMES
+from robot_sim.world import DriveCommand, World
+
+STATE_RATE_HZ = 500.0
+WATCHDOG_NS = 1_000_000_000
+MOST_STEPS = 50
+"""At once: a machine that is too slow for real time makes the robot slower, and does not stop."""
+
+
+class Simulator(Node):
+    """The robot lies on the floor and sends its state."""
+
+    def __init__(self) -> None:
+        """Switch the robot on."""
+        super().__init__("my_robot_simulator")
+        self._world = World()
+        self._order = [self._world.joint_names.index(name) for name in JOINT_NAMES]
+        self._begin_s, self._done = time.monotonic(), 0
+        self._states = self.create_publisher(LowState, "/my_robot/low_state", 1)
+        self.create_subscription(LowCommand, "/my_robot/low_command", self._obey, 1)
+        self.create_timer(1.0 / STATE_RATE_HZ, self._go_on)
+
+    def _obey(self, command: LowCommand) -> None:
+        if command.mode != LowCommand.MODE_JOINTS:
+            self._world.expire()
+            return
+        fields = (command.angle_deg, command.speed_deg_s, command.torque_nm)
+        angle_deg, speed_deg_s, torque_nm = (field.astype(np.float64) for field in fields)
+        self._world.apply(
+            DriveCommand(
+                joint_names=JOINT_NAMES,
+                position=np.radians(angle_deg),
+                velocity=np.radians(speed_deg_s),
+                effort=torque_nm,
+                stiffness=command.stiffness.astype(np.float64),
+                damping=command.damping.astype(np.float64),
+                effort_limit=FIGURES.largest_torque_nm,
+                valid_for_ns=WATCHDOG_NS,
+            )
+        )
+
+    def _go_on(self) -> None:
+        due = int((time.monotonic() - self._begin_s) * self._world.steps_per_s)
+        steps = min(due - self._done, MOST_STEPS)
+        self._done = due
+        if steps > 0:
+            self._world.advance(steps)
+            self._states.publish(self._state())
+
+    def _state(self) -> LowState:
+        sensors, order = self._world.sense(), self._order
+        x, y, z, w = sensors.quat_xyzw
+        return LowState(
+            tick_ms=sensors.time_ns // 1_000_000,
+            angle_deg=np.degrees(sensors.joint_pos[order]).astype(np.float32),
+            speed_deg_s=np.degrees(sensors.joint_vel[order]).astype(np.float32),
+            torque_nm=sensors.joint_effort[order].astype(np.float32),
+            temperature_c=np.full(len(order), 30.0, np.float32),
+            orientation_wxyz=np.array([w, x, y, z], np.float32),
+            gyro_deg_s=np.degrees(sensors.ang_vel_body).astype(np.float32),
+            acceleration_g=(sensors.lin_acc_body / G_M_S2).astype(np.float32),
+        )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `my_robot_simulator`."""
+    rclpy.init(args=args)
+    try:
+        rclpy.spin(Simulator())
+    except (KeyboardInterrupt, ExternalShutdownException):
+        sys.exit(0)

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The driver of my_robot does what every driver must do."""
+
+import itertools
+import threading
+import time
+
+import numpy as np
+from my_robot_msgs.msg import LowCommand, LowState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+from my_robot_driver.driver import FIGURES, each_leg
+from robot_driver.testing.case import COMMANDED, GIVEN_BACK, TAKEN, DriverCase, RobotDouble
+from robot_driver.testing.conformance import DriverConformance, DriverTimes
+
+PERIOD_S, WATCHDOG_S = 0.005, 1.0
+NUMBERS = itertools.count()
+
+
+class MyRobotDouble(RobotDouble):
+    """A my_robot that lies folded: a node on a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(FIGURES, each_leg(0.0, -1.35, 2.55))
+        self._name = f"/double_{next(NUMBERS)}"
+        self._begin_s, self._heard_s, self._controlled = time.monotonic(), 0.0, False
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {"state_topic": f"{self._name}/state", "command_topic": f"{self._name}/command"}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def restart(self) -> None:
+        self._begin_s, self._controlled = time.monotonic(), False
+
+    def close(self) -> None:
+        self._ending.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        context = Context()
+        context.init(args=[])
+        node = Node("double", context=context)
+        self._states = node.create_publisher(LowState, f"{self._name}/state", 10)
+        node.create_subscription(LowCommand, f"{self._name}/command", self._take, 1000)
+        executor = SingleThreadedExecutor(context=context)
+        executor.add_node(node)
+        next_s = time.monotonic()
+        while not self._ending.is_set():
+            executor.spin_once(timeout_sec=max(0.0, next_s - time.monotonic()))
+            if time.monotonic() >= next_s:
+                next_s += PERIOD_S
+                self._send()
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()
+
+    def _send(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._heard_s > WATCHDOG_S:
+            self._controlled = False
+        if not self.silent:
+            self._states.publish(
+                LowState(
+                    tick_ms=1 + int(1000 * (now_s - self._begin_s)),
+                    angle_deg=np.degrees(self.pose).astype(np.float32),
+                    orientation_wxyz=np.array([1.0, 0.0, 0.0, 0.0], np.float32),
+                    acceleration_g=np.array([0.0, 0.0, 1.0], np.float32),
+                )
+            )
+
+    def _take(self, command: LowCommand) -> None:
+        self._heard_s = time.monotonic()
+        if command.mode == LowCommand.MODE_RELEASE:
+            self._controlled = False
+            self.hear(GIVEN_BACK)
+            return
+        if not self._controlled:
+            self._controlled = True
+            self.hear(TAKEN)
+        fields = (
+            np.radians(command.angle_deg),
+            np.radians(command.speed_deg_s),
+            command.torque_nm,
+            command.stiffness,
+            command.damping,
+        )
+        self.hear(COMMANDED, np.stack(fields, axis=1).astype(np.float64))
+
+
+CASE = DriverCase(
+    command=["my_robot_driver"],
+    node="my_robot_driver",
+    robot=MyRobotDouble,
+    figures=FIGURES,
+    # A busy machine may hold up the double for a while.
+    parameters={"state_timeout_s": 0.5, "joint_state_rate_hz": 200.0},
+    joint_state_rate_hz=200.0,
+)
+
+
+class TestConformance(DriverConformance):
+    """All that does not depend on the clock."""
+
+    case = CASE
+
+
+class TestTimes(DriverTimes):
+    """Rates and delays: run it on a machine that does nothing else."""
+
+    case = CASE

@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a node counted of the shadow of a chunk policy is computed again from the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.prove.replaying.recording import FlightRecording
+from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_flight
+from policy_inference.backends.registry import open_models
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.core.chunks.graphs import Inference
+from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.errors import BackendError
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.interfaces import F64, Mode, ShadowMode
+from policy_inference.shadow.chunk_shadow import ChunkShadow, ChunkTick, ShadowObservation
+from policy_inference.shadow.divergence import Divergence
+
+from .small_arms import ArmFlight, arm_bundle
+from .small_flights import rewritten
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "asynchronous": {},
+    "realigned": {"realign": True},
+    "fewer steps": {"steps": 5, "refill_threshold": 0.9},
+    "ensemble": {"mode": "ensemble", "simulated_latency_s": 0.0},
+    "synchronous": {"mode": "synchronous"},
+}
+
+
+class ShadowedArmFlight:
+    """A flight with a shadow, asked as a node asks it.
+
+    Attributes:
+        divergence: What the node counted.
+        what: For a tick: `late` or `lost`; empty else.
+        fails: Whether the shadow's next inferences do.
+    """
+
+    def __init__(
+        self,
+        bundle: ChunkBundle,
+        shadow: ChunkBundle,
+        mode: ShadowMode,
+        run: Callable[[Snapshot], F64] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        facts = {"shadow.bundle_sha256": shadow.sha256, "shadow.bundle_name": "small_arm"}
+        self.flight = ArmFlight(bundle, facts=facts, **(settings or {}))
+        self.flight.observe = self._observe
+        state, contract = self.flight.controller.state, shadow.contract
+        self._shadow = ChunkShadow(
+            contract,
+            run or self._run,
+            limits_in_force(contract, StricterLimits()),
+            bundle.contract,
+            {name: state[name].size for name in state.slices},
+            self.flight.settings,
+            mode,
+        )
+        self.divergence = Divergence.of(bundle.contract)
+        self.what, self.fails = "", False
+        self._random = np.random.default_rng(11)
+        self._waiting = list[ShadowObservation]()
+        self._begins, self._lost = False, 0
+
+    def _run(self, sensed: Snapshot) -> F64:
+        if self.fails:
+            raise BackendError("the other device was removed")
+        chunk: F64 = self._random.normal(0.2, 0.3, (8, 3))
+        return chunk
+
+    def _observe(self, number: int) -> tuple[ShadowAnswer, ...]:
+        runtime, controller = self.flight.runtime, self.flight.controller
+        mode = controller.ticked[0]
+        self._waiting += map(ShadowObservation.of, runtime.chunks)
+        runtime.chunks.clear()
+        if mode not in (Mode.RUN, Mode.HOLD):
+            self._waiting.clear()
+        if mode is not Mode.RUN:
+            return ()
+        run, policy = controller.latest_run, runtime.policy
+        asked = ChunkTick(policy.tick, policy.target, tuple(self._waiting))
+        self._waiting.clear()
+        if run.begins:
+            self._begins, self._lost = True, 0
+        if self.what == "lost":
+            self._lost += 1
+            answer = ShadowAnswer(number, ShadowOutcome.LOST)
+        else:
+            answer = self._shadow.answer(
+                number,
+                controller.state.flat,
+                run.target,
+                asked,
+                begins=self._begins,
+                lost=self._lost,
+                late=self.what == "late",
+            )
+            self._begins, self._lost = False, 0
+        self.divergence.add(answer)
+        return (answer,)
+
+    def flown(self) -> ShadowedArmFlight:
+        """Run, with ticks in which the shadow is late, is lost, and fails; and a second time."""
+        flight = self.flight.runs(60)
+        for self.what in ("late", "", "lost", ""):
+            flight.go_on(12)
+        self.fails = True
+        flight.go_on(12)
+        self.fails = False
+        flight.go_on(30)
+        flight.ask("damp")
+        flight.go_on(5)
+        flight.runs(40)
+        return self
+
+
+def assert_same(one: Divergence, other: Divergence) -> None:
+    assert one.counts == other.counts
+    assert one.rules == other.rules
+    assert one.beyond_limits == other.beyond_limits
+    for name in ("mean", "rms", "max"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> ChunkBundle:
+    return arm_bundle(tmp_path / "arm")
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> ChunkBundle:
+    return arm_bundle(tmp_path / "other", version="2.0.0")
+
+
+@pytest.mark.parametrize("mode", ShadowMode)
+@pytest.mark.parametrize("how", SETTINGS)
+def test_figures_of_the_flight_are_computed_again_bit_for_bit(
+    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle, how: str, mode: ShadowMode
+) -> None:
+    flown = ShadowedArmFlight(bundle, other, mode, settings=SETTINGS[how]).flown()
+    recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
+
+    found = shadow_flight(recording, other, [], {}, mode)
+
+    assert_same(found.divergence, flown.divergence)
+    assert found.recorded is not None
+    assert_same(found.recorded, flown.divergence)
+    counts = found.divergence.counts
+    for outcome in (ShadowOutcome.COMPARED, ShadowOutcome.SKIPPED, ShadowOutcome.LOST):
+        assert counts[outcome] > 0
+    assert counts[ShadowOutcome.FAILED] > 0
+    assert found.divergence.max.max() > 0.1
+    recorded = recorded_divergence(recording)
+    assert recorded is not None
+    assert_same(recorded, flown.divergence)
+
+
+def test_recorded_chunks_can_be_followed_that_were_free(
+    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+) -> None:
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FREE, settings={"realign": True}).flown()
+    recording = FlightRecording(flown.flight.save(tmp_path / "flown"))
+
+    found = shadow_flight(recording, other, [], {}, ShadowMode.FOLLOWED)
+
+    assert found.divergence.counts == flown.divergence.counts
+    assert not np.array_equal(found.divergence.rms, flown.divergence.rms)
+
+
+def test_from_the_middle_of_a_run_what_is_known_is_compared(
+    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+) -> None:
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
+    flight = flown.flight.runs(90)
+    recording = FlightRecording(flight.save(tmp_path / "flown", flight.ticks - 50))
+
+    found = shadow_flight(recording, other, [], {}, ShadowMode.FOLLOWED)
+
+    recorded = {answer.tick: answer for answer in recording.shadow_answers()}
+    compared = [a for a in found.answers.values() if a.outcome is ShadowOutcome.COMPARED]
+    assert len(compared) > 10
+    for answer in compared:
+        seen = recorded[answer.tick]
+        assert seen.target is not None
+        assert answer.target is not None
+        np.testing.assert_array_equal(answer.target, seen.target)
+
+
+def test_shadow_that_needs_images_is_refused_unless_it_ran_in_the_flight(
+    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+) -> None:
+    third = arm_bundle(tmp_path / "third", version="3.0.0")
+    alone = FlightRecording(ArmFlight(bundle).runs(20).save(tmp_path / "alone"))
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
+    shadowed = FlightRecording(flown.flight.runs(20).save(tmp_path / "shadowed"))
+
+    for recording, text in ((alone, "found no shadow"), (shadowed, "found those of small_arm")):
+        with pytest.raises(ToolError, match=f"images are not recorded, {text}"):
+            shadow_flight(recording, third, [], {}, ShadowMode.FOLLOWED)
+
+
+def test_inference_that_is_missing_is_found(
+    tmp_path: Path, bundle: ChunkBundle, other: ChunkBundle
+) -> None:
+    flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED)
+    path = flown.flight.runs(60).save(tmp_path / "flown")
+
+    def spoil(topic: str, message: Any) -> Any:
+        if topic == "shadow_inference":
+            message.observation_ns += 1
+        return message
+
+    changed = FlightRecording(rewritten(path, tmp_path / "changed", spoil))
+
+    with pytest.raises(ToolError, match="shadow_inference: expected one of the observation at"):
+        shadow_flight(changed, other, [], {}, ShadowMode.FOLLOWED)
+
+
+def test_model_of_a_shadow_without_cameras_is_run(tmp_path: Path) -> None:
+    blind: dict[str, Any] = {"sizes": {}, "encoders": False, "environment": 3}
+    bundle = arm_bundle(tmp_path / "arm", **blind)
+    other = arm_bundle(tmp_path / "other", version="2.0.0", **blind)
+    with open_models(other.models, ["onnx"]) as models:
+        run = Inference(other.contract, models).run
+        flown = ShadowedArmFlight(bundle, other, ShadowMode.FOLLOWED, run)
+        flight = flown.flight.runs(60)
+    recording = FlightRecording(flight.save(tmp_path / "flown"))
+
+    found = shadow_flight(recording, other, ["onnx"], {}, ShadowMode.FOLLOWED)
+
+    assert_same(found.divergence, flown.divergence)
+    assert found.divergence.compared > 30

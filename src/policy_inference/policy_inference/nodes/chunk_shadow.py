@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The shadow of a node's chunk policy: given the observations whose chunks arrived."""
+
+from __future__ import annotations
+
+from policy_inference.interfaces import Mode, ShadowMode
+from policy_inference.kinds.chunk import OpenedChunkPolicy
+from policy_inference.kinds.opening import OpenRequest
+from policy_inference.nodes.shadow import NodeShadow
+from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation
+from policy_inference.shadow.chunk_slots import OBSERVATIONS
+from policy_inference.shadow.shadow_process import ChunkExecution, ShadowProcess
+
+
+class ChunkNodeShadow(NodeShadow[OpenedChunkPolicy]):
+    """A shadow that sees a tick before others take the chunks that arrived in it."""
+
+    _waiting: tuple[ShadowObservation, ...] = ()
+    """Whose chunks arrived since the policy commanded the robot last."""
+
+    def start_process(
+        self, policy: OpenedChunkPolicy, request: OpenRequest, mode: ShadowMode
+    ) -> ShadowProcess:
+        """Start the process of a shadow beside a policy."""
+        simulated_time = bool(self._node.get_parameter("use_sim_time").value)
+        execution = ChunkExecution(policy.settings, simulated_time)
+        return ShadowProcess(request, policy.bundle, policy.controller.state, mode, execution)
+
+    def give(self, process: ShadowProcess, tick: int) -> None:
+        """Ask about a tick, with the observations whose chunks arrived in it."""
+        policy = self._policy
+        mode = policy.controller.ticked[0]
+        if mode not in (Mode.RUN, Mode.HOLD):
+            self._waiting = ()
+            return
+        arrived = map(ShadowObservation.of, policy.runtime.chunks)
+        # More than the shadow has room for are missed anyway.
+        self._waiting = (*self._waiting, *arrived)[: OBSERVATIONS + 1]
+        if mode is Mode.HOLD:
+            return
+        run, active = policy.controller.latest_run, policy.runtime.policy
+        asked = ChunkTick(active.tick, active.target, self._waiting)
+        process.give(tick, policy.controller.state.flat, run.target, begins=run.begins, asked=asked)
+        self._waiting = ()

@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chunk policy that answers the observations of the active one, beside the robot or offline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.core.chunks.controller import queue_of
+from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.chunks.policy import ChunkCommand, InferredChunk
+from policy_inference.core.chunks.settings import (
+    ChunkSettings,
+    check_settings,
+    ensemble_coeff_of,
+    steps_of,
+)
+from policy_inference.core.chunks.worker import Run
+from policy_inference.core.guard import Rule
+from policy_inference.core.limits import Limits
+from policy_inference.core.state import StateVector
+from policy_inference.errors import BackendError, RobotError
+from policy_inference.flight.ring import InferenceResult, ShadowAnswer, ShadowOutcome
+from policy_inference.interfaces import F64, ShadowMode
+from policy_inference.shadow.shadow_guard import ShadowGuard
+
+
+class ShadowObservation(NamedTuple):
+    """What the active policy saw and answered with a chunk; ticks are those of `ChunkTick`.
+
+    `first_tick` is the one that the first step is meant for, `tick` that in which the chunk came.
+    """
+
+    first_tick: int
+    tick: int
+    sensed: Snapshot
+
+    @staticmethod
+    def of(chunk: InferredChunk) -> ShadowObservation:
+        """Return what a chunk of the active policy answers."""
+        return ShadowObservation(chunk.first_tick, chunk.tick, chunk.sensed)
+
+
+class ChunkTick(NamedTuple):
+    """What is special about a tick of an active chunk policy.
+
+    `number` is that by which its steps are counted (`ChunkPolicy.tick`), `target` [its actions] in
+    rad what its queue gave, before any bound. `observations` are those whose chunks arrived since
+    the tick before; `missed`: there were some, and they are not here.
+    """
+
+    number: int
+    target: F64
+    observations: Sequence[ShadowObservation] = ()
+    missed: bool = False
+
+
+class ChunkShadow:
+    """Answers the observations that an active chunk policy of the same robot answered.
+
+    A chunk policy remembers nothing from one observation to the next; what remains is in the queue
+    of its chunks. The shadow has a queue of its own, of the same kind. Each of its chunks is
+    executed there as if it had arrived in place of the active policy's: in the same tick, from the
+    same step. Both queues give a target per tick, and these are compared.
+
+    Where an observation is skipped, or its inference fails, the queue is emptied, and there is
+    nothing to compare until it is whole again: until a chunk has come, and no target depends on
+    chunks before that any more. A lost tick counts as a skipped observation.
+    """
+
+    def __init__(
+        self,
+        contract: ChunkContract,
+        run: Run,
+        limits: Limits,
+        active: ChunkContract,
+        state_sizes: Mapping[str, int],
+        settings: ChunkSettings,
+        mode: ShadowMode,
+    ) -> None:
+        """Tie the parts together; see `require_comparable`, which comes first.
+
+        Args:
+            contract: Of the shadow.
+            run: Computes its chunks, e.g. `Inference.run`.
+            limits: In force, were it active.
+            active: Contract of the active policy.
+            state_sizes: Fields of the active policy's state in their order, with their sizes.
+            settings: How the active policy executes chunks, and so the shadow.
+            mode: What the shadow remembers.
+
+        Raises:
+            PolicyError: The shadow's chunks cannot be executed in that way.
+        """
+        self._contract, self._run = contract, run
+        self._queue = queue_of(_settings_of_shadow(settings, active, contract), contract)
+        self._action = ChunkCommand(contract)
+        self._guard = ShadowGuard(contract, self._action, limits, active, ChunkCommand(active))
+        self._followed = mode is ShadowMode.FOLLOWED
+        self._seen = StateVector(state_sizes)
+        robot = active.joints.on_robot()
+        self._places = [robot.index(joint) for joint in contract.joints.on_robot()]
+        self._own, self._theirs = (
+            [robot.index(joint) for joint in each.joints.on_robot(each.action.joints)]
+            for each in (contract, active)
+        )
+        self._pose = active.stand.position
+        self._joint_vel = np.zeros(len(robot))
+        self._missing: ShadowOutcome | None = None
+        self._whole_at: int | None = None
+        self._rules = list[str]()
+        self.problem = ""
+        """Why an inference failed last in this run; empty where none did."""
+
+    def answer(
+        self,
+        tick: int,
+        state: F64,
+        command: F64,
+        asked: ChunkTick,
+        *,
+        begins: bool,
+        lost: int,
+        late: bool,
+    ) -> ShadowAnswer:
+        """Take a tick in which the active policy commanded the robot.
+
+        Args:
+            tick: Its number.
+            state: The active policy's state.
+            command: As for `JointShadow.answer`.
+            asked: What the active policy did in it.
+            begins: As for `JointShadow.answer`, like `lost`.
+            lost: See there.
+            late: Whether the model is not to run.
+        """
+        self._seen.flat[:] = state
+        self._rules.clear()
+        if begins:
+            self._begin()
+        if lost:
+            self._miss(ShadowOutcome.SKIPPED)
+        inferences = tuple[InferenceResult, ...]()
+        if asked.missed or (late and asked.observations):
+            self._miss(ShadowOutcome.SKIPPED)
+        else:
+            inferences = tuple([self._infer(each) for each in asked.observations])
+        found = self._executed(tick, asked)._replace(inferences=inferences)
+        if self._followed:
+            followed = command[self._places]
+            self._action.command[:] = followed
+            self._guard.follow(followed)
+        return found
+
+    def _begin(self) -> None:
+        self._queue.reset()
+        self._action.restart()
+        self._guard.restart()
+        self._missing = self._whole_at = None
+        self.problem = ""
+
+    def _miss(self, outcome: ShadowOutcome) -> None:
+        self._queue.reset()
+        self._missing, self._whole_at = outcome, None
+
+    def _infer(self, seen: ShadowObservation) -> InferenceResult:
+        """Compute the chunk of an observation and queue it."""
+        chunk, error = None, ""
+        try:
+            chunk = self._run(self._as_own(seen.sensed))
+        except (BackendError, RobotError) as failed:
+            kind = RobotError if isinstance(failed, RobotError) else BackendError
+            self.problem, error = str(failed), f"{kind.__name__}: {failed}"
+            self._rules.append(Rule.INFERENCE_ERROR.value)
+            self._miss(ShadowOutcome.FAILED)
+        else:
+            self._take(seen, chunk)
+        return shadow_inference(seen.sensed.time_ns, chunk, error)
+
+    def _take(self, seen: ShadowObservation, chunk: F64) -> None:
+        if not np.isfinite(chunk).all():
+            self._rules.append(Rule.NOT_FINITE.value)
+            self._miss(ShadowOutcome.NOT_FINITE)
+            return
+        if self._missing is not None and self._whole_at is None:
+            self._whole_at = seen.tick + self._queue.memory
+        self._queue.add(chunk, seen.first_tick, seen.tick, self._action.target)
+
+    def _as_own(self, sensed: Snapshot) -> Snapshot:
+        """Return an observation of the active policy with the shadow's joints and cameras."""
+        fields = {**sensed.fields, "joint_pos": sensed.fields["joint_pos"][self._places]}
+        frames = {name: sensed.frames[name] for name in self._contract.cameras}
+        return replace(sensed, frames=frames, fields=fields)
+
+    def _executed(self, tick: int, asked: ChunkTick) -> ShadowAnswer:
+        """Execute the step of a tick; return the answer, without inferences."""
+        step = self._queue.target(asked.number)
+        if self._whole_at is not None and asked.number >= self._whole_at:
+            self._missing = self._whole_at = None
+        acted = () if step is None else self._command(step, asked.number)
+        if self._missing is not None or step is None:
+            missing = self._missing or ShadowOutcome.SKIPPED
+            return ShadowAnswer(tick, missing, rules=tuple(self._rules))
+        target = self._on_robot(step, self._own)
+        return ShadowAnswer(
+            tick,
+            ShadowOutcome.COMPARED,
+            rules=(*self._rules, *acted),
+            beyond_limits=self._guard.is_beyond_limits(target),
+            target=target,
+            active_target=self._on_robot(asked.target, self._theirs),
+        )
+
+    def _command(self, step: F64, number: int) -> tuple[str, ...]:
+        """Command a step [actions of the shadow], to no robot; return the rules that acted."""
+        joint_pos = self._seen["joint_pos"][self._places]
+        self._action.set(step, joint_pos)
+        self._queue.advance(number)
+        acted = self._guard.act(self._action.command, joint_pos, self._joint_vel)
+        return (*self._action.clipped, *acted)
+
+    def _on_robot(self, step: F64, places: Sequence[int]) -> F64:
+        """Return a target [joints of the active contract]; joints without an action stand."""
+        target = self._pose.copy()
+        target[places] = step
+        return target
+
+
+def shadow_inference(observation_ns: int, chunk: F64 | None, error: str) -> InferenceResult:
+    """Return the result of an inference of a shadow, as `ShadowAnswer` says."""
+    return InferenceResult(
+        observation_ns=observation_ns,
+        asked_ns=0,
+        began_ns=0,
+        ended_ns=0,
+        state=np.empty(0),
+        chunk=chunk,
+        error=error,
+    )
+
+
+def _settings_of_shadow(
+    settings: ChunkSettings, active: ChunkContract, contract: ChunkContract
+) -> ChunkSettings:
+    """Return how the shadow's chunks are executed: as the active policy's.
+
+    Raises:
+        PolicyError: A chunk of the shadow has fewer steps than the active policy executes.
+    """
+    chosen = replace(settings, steps=steps_of(settings, active))
+    if settings.mode == "ensemble":
+        chosen = replace(chosen, ensemble_coeff=ensemble_coeff_of(settings, active))
+    check_settings(chosen, contract)
+    return chosen

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the shadow of a chunk policy needs beside `slots`: observations, and the chunks it answers.
+
+They lie in memory that the two processes share. The counters of `slots` say of which ticks the
+observations and the chunks are there: those that were given, and those that were answered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from policy_inference.backends.shared_arrays import SharedArrays
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.images import FRAME_ENCODINGS, Frame
+from policy_inference.flight.ring import InferenceResult
+from policy_inference.interfaces import TensorSpec
+from policy_inference.shadow.chunk_shadow import ChunkTick, ShadowObservation, shadow_inference
+from policy_inference.shadow.slots import SLOTS
+
+OBSERVATIONS = 4
+"""So many may wait for the shadow."""
+IMAGE_BYTES = 1 << 25
+"""Room for the frames of one observation. Only what is written to takes memory."""
+_STEPS = 10_000
+"""The most that a chunk may have: see `bundle.chunk_contract.Chunk`."""
+_ERROR_BYTES = 256
+_MISSED = -1
+
+
+class ChunkSlots:
+    """The memory, at either end: `give` and `answered` for one, `given` and `answer` for the other.
+
+    Each is called once for a tick, in the order of the ticks.
+    """
+
+    def __init__(
+        self, active: ChunkContract, state_sizes: Mapping[str, int], fd: int | None = None
+    ) -> None:
+        """Make memory for what an active policy sees and commands, or take what `fd` names.
+
+        Args:
+            active: Its contract.
+            state_sizes: Fields of its state in their order, with their sizes.
+            fd: What the other end made; None to make it.
+
+        Raises:
+            OSError: The machine has none left.
+        """
+        self._sizes, self._cameras = dict(state_sizes), [*active.cameras]
+        actions, count = len(active.action.joints), OBSERVATIONS
+        specs = [
+            # number by which steps are counted, how many observations: _MISSED where not here
+            TensorSpec(name="ticks", shape=(SLOTS, 2), dtype="int64"),
+            TensorSpec(name="targets", shape=(SLOTS, actions), dtype="float64"),
+            # first tick, tick, time
+            TensorSpec(name="times", shape=(count, 3), dtype="int64"),
+            TensorSpec(name="fields", shape=(count, sum(state_sizes.values())), dtype="float64"),
+            # per camera: encoding by its place, height, width, step, size
+            TensorSpec(name="frames", shape=(count, len(self._cameras) or 1, 5), dtype="int64"),
+            TensorSpec(name="images", shape=(count, IMAGE_BYTES), dtype="uint8"),
+            # of the answer: number of steps, 0 where there is no chunk; size of the error
+            TensorSpec(name="answers", shape=(count, 2), dtype="int64"),
+            TensorSpec(name="chunks", shape=(count, _STEPS, actions), dtype="float64"),
+            TensorSpec(name="errors", shape=(count, _ERROR_BYTES), dtype="uint8"),
+        ]
+        self._arrays = SharedArrays(specs, fd)
+        self.fd = self._arrays.fd
+        """Descriptor that the other process inherits."""
+        (
+            self._ticks,
+            self._targets,
+            self._times,
+            self._fields,
+            self._frames,
+            self._images,
+            self._answers,
+            self._chunks,
+            self._errors,
+        ) = map(self._arrays.place, specs)
+        if fd is None:
+            for array in (self._ticks, self._targets, self._times, self._fields, self._frames):
+                array[...] = 0  # a tick must not wait for the kernel to find the memory
+            pixels = sum(camera.width * camera.height for camera in active.cameras.values())
+            self._images[:, : 3 * pixels] = 0
+        self._begun = self._ended = 0
+        """Observations that this end has given or was given, and that are answered."""
+
+    def give(self, slot: int, asked: ChunkTick) -> None:
+        """Put a tick into a slot of `Slots`; without its observations where there is no room."""
+        seen = asked.observations
+        free = OBSERVATIONS - (self._begun - self._ended)
+        fits = len(seen) <= free and all(_size(each.sensed) <= IMAGE_BYTES for each in seen)
+        missed = asked.missed or not fits
+        self._ticks[slot] = asked.number, _MISSED if missed else len(seen)
+        self._targets[slot] = asked.target
+        for each in () if missed else seen:
+            self._write(self._begun % OBSERVATIONS, each)
+            self._begun += 1
+
+    def given(self, slot: int) -> ChunkTick:
+        """Return the tick in a slot; its images lie in the memory until it is answered."""
+        number, count = self._ticks[slot].tolist()
+        first, self._begun = self._begun, self._begun + max(0, count)
+        seen = [self._read(each % OBSERVATIONS) for each in range(first, self._begun)]
+        return ChunkTick(number, self._targets[slot], seen, missed=count == _MISSED)
+
+    def answer(self, inferences: Sequence[InferenceResult]) -> None:
+        """Put the results of the tick that was given last into their places; none was skipped."""
+        for number, found in enumerate(inferences, self._ended):
+            place, error = number % OBSERVATIONS, found.error.encode()[:_ERROR_BYTES]
+            steps = 0 if found.chunk is None else len(found.chunk)
+            if found.chunk is not None:
+                self._chunks[place, :steps] = found.chunk
+            self._errors[place, : len(error)] = np.frombuffer(error, np.uint8)
+            self._answers[place] = steps, len(error)
+        self._ended = self._begun
+
+    def answered(self, slot: int) -> tuple[InferenceResult, ...]:
+        """Return copies of the results of the tick in a slot, which is answered."""
+        first, count = self._ended, max(0, int(self._ticks[slot, 1]))
+        self._ended += count
+        found = [self._result(number % OBSERVATIONS) for number in range(first, self._ended)]
+        return tuple(each for each in found if each is not None)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.fd)
+
+    def _write(self, place: int, seen: ShadowObservation) -> None:
+        sensed = seen.sensed
+        self._answers[place] = 0
+        self._times[place] = seen.first_tick, seen.tick, sensed.time_ns
+        self._fields[place] = np.concatenate([sensed.fields[name] for name in self._sizes])
+        start = 0
+        for row, name in zip(self._frames[place], self._cameras, strict=False):
+            frame = sensed.frames[name]
+            size = frame.data.nbytes
+            encoding = FRAME_ENCODINGS.index(frame.encoding)
+            row[:] = encoding, frame.height, frame.width, frame.step, size
+            self._images[place, start : start + size] = np.frombuffer(frame.data, np.uint8)
+            start += size
+
+    def _read(self, place: int) -> ShadowObservation:
+        first_tick, tick, time_ns = self._times[place].tolist()
+        ends = np.cumsum([*self._sizes.values()])[:-1]
+        parts = np.split(self._fields[place].copy(), ends)
+        frames, start = dict[str, Frame](), 0
+        for row, name in zip(self._frames[place].tolist(), self._cameras, strict=False):
+            encoding, height, width, step, size = row
+            frames[name] = Frame(
+                encoding=FRAME_ENCODINGS[encoding],
+                height=height,
+                width=width,
+                step=step,
+                data=self._images[place, start : start + size].data,
+            )
+            start += size
+        fields = dict(zip(self._sizes, parts, strict=True))
+        return ShadowObservation(
+            first_tick, tick, Snapshot(time_ns=time_ns, frames=frames, fields=fields)
+        )
+
+    def _result(self, place: int) -> InferenceResult | None:
+        """Return the result of an observation; None where it was skipped."""
+        steps, size = self._answers[place].tolist()
+        if not steps and not size:
+            return None
+        return shadow_inference(
+            int(self._times[place, 2]),
+            np.array(self._chunks[place, :steps], np.float64) if steps else None,
+            self._errors[place, :size].tobytes().decode("utf-8", "replace"),
+        )
+
+
+def _size(sensed: Snapshot) -> int:
+    return sum(frame.data.nbytes for frame in sensed.frames.values())

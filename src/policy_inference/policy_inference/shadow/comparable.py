@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a policy can be the shadow of another one: the same robot, commanded in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.state import RobotState
+from policy_inference.errors import BundleError, Problem
+from policy_inference.interfaces import Kind
+
+_Difference = tuple[str, str, str]
+"""Key of the contract, what is expected there, and what was found."""
+
+
+def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bundle) -> None:
+    """Raise BundleError unless a policy can be the shadow of an active one.
+
+    Joints and their order may be named otherwise in the two contracts; on the robot they are the
+    same ones.
+
+    Args:
+        active: Contract of the active policy.
+        sizes: Fields of its state, with their sizes.
+        bundle: Of the shadow, of the same kind.
+
+    Raises:
+        BundleError: With everything that does not fit.
+    """
+    contract = bundle.contract
+    differences = [*_differences(active, contract)]
+    if isinstance(contract, ChunkContract):
+        assert isinstance(active, ChunkContract)
+        differences += _of_chunks(active, contract)
+    elif not any(key == "joints.names" for key, _, _ in differences):
+        assert isinstance(active, JointContract)
+        differences += _of_joints(active, sizes, contract)
+    if differences:
+        raise BundleError(
+            [
+                Problem(
+                    file=str(bundle.path / CONTRACT_FILE),
+                    key=key,
+                    expected=expected,
+                    found=found,
+                    remedy="a shadow runs on what the active policy sees: choose another bundle",
+                )
+                for key, expected, found in differences
+            ]
+        )
+
+
+def _differences(active: AnyContract, contract: AnyContract) -> Iterator[_Difference]:
+    """Yield what differs of the robot and its rate."""
+    for key, wanted, found in (
+        ("joints.names", _named(active.joints.on_robot()), _named(contract.joints.on_robot())),
+        ("rate_hz", f"{active.rate_hz:.9g}", f"{contract.rate_hz:.9g}"),
+    ):
+        if wanted != found:
+            yield key, _as_active(wanted), found
+
+
+def _of_joints(
+    active: JointContract, sizes: Mapping[str, int], contract: JointContract
+) -> Iterator[_Difference]:
+    """Yield the joints that are commanded in another way, and fields that are not measured."""
+    theirs, ours = _kinds(active), _kinds(contract)
+    for joint, kind in theirs.items():
+        if ours[joint] != kind:
+            yield "action.terms", _as_active(f"{joint} by {kind}"), f"by {ours[joint]}"
+    state = RobotState(contract)
+    for name in state.sensed:
+        if sizes.get(name) != state[name].size:
+            yield (
+                "observations",
+                f"fields that the active policy measures ({', '.join(sizes)})",
+                name,
+            )
+
+
+def _kinds(contract: JointContract) -> dict[str, str]:
+    """Return how each joint of the robot is commanded; one that no term drives, by position."""
+    driven = {
+        joint: term.kind
+        for term in contract.action.terms
+        for joint in contract.joints.on_robot(term.joints)
+    }
+    return {
+        joint: str(driven.get(joint, Kind.POSITION.value)) for joint in contract.joints.on_robot()
+    }
+
+
+def _of_chunks(active: ChunkContract, contract: ChunkContract) -> Iterator[_Difference]:
+    """Yield what differs of the joints that are commanded, and of what is seen."""
+    theirs, ours = (_named(each.joints.on_robot(each.action.joints)) for each in (active, contract))
+    if theirs != ours:
+        yield "action.joints", _as_active(theirs), ours
+    if active.pairing.rule != contract.pairing.rule:
+        yield "pairing.rule", _as_active(active.pairing.rule), contract.pairing.rule
+    for name, camera in contract.cameras.items():
+        seen = active.cameras.get(name)
+        if seen is None:
+            yield "cameras", f"cameras of the active policy ({_named(active.cameras)})", name
+        elif not camera.resize and (seen.width, seen.height) != (camera.width, camera.height):
+            yield (
+                f"cameras.{name}",
+                _as_active(f"{seen.width} x {seen.height} pixels, or `resize: true`"),
+                f"{camera.width} x {camera.height}",
+            )
+    outside, seen_outside = contract.environment_state, active.environment_state
+    if outside is not None and (
+        seen_outside is None
+        or (outside.topic, outside.size) != (seen_outside.topic, seen_outside.size)
+    ):
+        expected = (
+            "none" if seen_outside is None else f"{seen_outside.topic}, {seen_outside.size} values"
+        )
+        yield "environment_state", _as_active(expected), f"{outside.topic}, {outside.size} values"
+
+
+def _as_active(expected: str) -> str:
+    return f"{expected}, as the active policy has it"
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

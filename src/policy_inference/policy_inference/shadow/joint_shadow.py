@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A joint policy that is asked what the active one was asked, in the robot's process or offline."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.core.action import ActionDecoder
+from policy_inference.core.guard import Rule
+from policy_inference.core.limits import Limits
+from policy_inference.core.observation import layout
+from policy_inference.core.policy import JointPolicy
+from policy_inference.core.state import RobotState, SensedCopy, StateVector
+from policy_inference.errors import BackendError
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.interfaces import F64, Backend, Index, ShadowMode
+from policy_inference.shadow.shadow_guard import ShadowGuard
+
+
+class JointShadow:
+    """Answers ticks of an active policy of the same robot.
+
+    What a stateful policy remembers where ticks are missing: a run begins clean, in the tick in
+    which the active policy's does. In a HOLD nothing is asked, and all stays as it was. A tick that
+    is skipped is observed, so history, phase and number of ticks go on, but there is no answer; a
+    failed one counts as skipped. After a tick that is lost, a followed shadow is skipped until its
+    history is whole again; a free one goes on with the history that it has.
+    """
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        backend: Backend,
+        limits: Limits,
+        active: JointContract,
+        state_sizes: Mapping[str, int],
+        mode: ShadowMode,
+    ) -> None:
+        """Tie the parts together; see `comparable`, which comes first.
+
+        Args:
+            bundle: Of the shadow.
+            backend: Its opened model; stays the caller's to close.
+            limits: In force, were it active.
+            active: Contract of the active policy.
+            state_sizes: Fields of the active policy's state in their order, with their sizes.
+            mode: What the shadow remembers.
+        """
+        contract = bundle.contract
+        self._state = RobotState(contract)
+        self._policy = JointPolicy(bundle, backend, self._state)
+        self._last_action = self._state["last_action"]
+        self._followed = mode is ShadowMode.FOLLOWED
+        self._frames = 1 + max(
+            int(layout(observation, contract)[0].max())
+            for observation in contract.observations.values()
+        )
+        self._seen = StateVector(state_sizes)
+        self._active = ActionDecoder(active, self._seen["last_action"])
+        self._guard = ShadowGuard(contract, self._policy.action, limits, active, self._active)
+        robot = active.joints.on_robot()
+        self._places: Index = np.array([robot.index(each) for each in contract.joints.on_robot()])
+        self._gather = SensedCopy(self._seen, self._state, self._places)
+        self._actions = _Actions(contract, active)
+        self._theirs, self._command = np.zeros(self._last_action.size), np.zeros(len(robot))
+        self._target = np.zeros(len(robot))
+        self._unknown_ticks = 0
+        self.problem = ""
+        """What the runtime said when it failed last in this run; empty where it never did."""
+
+    def answer(
+        self, tick: int, state: F64, command: F64, *, begins: bool, lost: int, late: bool
+    ) -> ShadowAnswer:
+        """Take a tick in which the active policy commanded the robot.
+
+        Args:
+            tick: Its number.
+            state: The active policy's state after it acted: `last_action` is its raw output of this
+                tick.
+            command: The active policy's target after the guard's bounds, before it is blended in
+                [joints of the active contract].
+            begins: Whether a run of the active policy began since the tick before.
+            lost: Such ticks between the tick before, or the beginning of the run, and this one.
+            late: Whether the model is not to run.
+        """
+        self._seen.flat[:] = state
+        if begins:
+            self._begin()
+        self._miss(lost)
+        self._gather.take()
+        if self._followed:
+            self._last_action[:] = self._theirs
+        self._state.derive()
+        self._active.read()
+        active_target = self._active.decode()
+        found = ShadowAnswer(tick, ShadowOutcome.SKIPPED)
+        if late or self._unknown_ticks:
+            self._unknown_ticks = max(0, self._unknown_ticks - 1)
+            self._policy.watch()
+        else:
+            found = self._run(tick, active_target)
+        if self._followed:
+            self._actions.theirs(self._active.raw, active_target, self._theirs)
+            self._guard.follow(command[self._places])
+        return found
+
+    def _begin(self) -> None:
+        self._policy.reset()
+        self._guard.restart()
+        self._theirs[:] = 0.0
+        self._unknown_ticks = 0
+        self.problem = ""
+
+    def _miss(self, lost: int) -> None:
+        for _ in range(lost):
+            self._state.advance()
+        if lost and self._followed:
+            self._unknown_ticks = self._frames
+
+    def _run(self, tick: int, active_target: F64) -> ShadowAnswer:
+        try:
+            finite = self._policy.infer()
+        except BackendError as error:
+            self.problem = str(error)
+            self._policy.watch()
+            return ShadowAnswer(tick, ShadowOutcome.FAILED, rules=(Rule.INFERENCE_ERROR.value,))
+        if not finite:
+            self._policy.watch()
+            return ShadowAnswer(tick, ShadowOutcome.NOT_FINITE, rules=(Rule.NOT_FINITE.value,))
+        command = self._policy.commit()
+        self._target[self._places] = command
+        return ShadowAnswer(
+            tick,
+            ShadowOutcome.COMPARED,
+            rules=(
+                *self._policy.action.clipped,
+                *self._guard.act(command, self._state["joint_pos"], self._state["joint_vel"]),
+            ),
+            beyond_limits=self._guard.is_beyond_limits(self._target),
+            target=self._target.copy(),
+            active_target=active_target.copy(),
+        )
+
+
+class _Actions:
+    """Finds the raw action with which the shadow would ask for the active policy's target."""
+
+    def __init__(self, contract: JointContract, active: JointContract) -> None:
+        robot = list(active.joints.on_robot())
+        theirs = {row[0]: (index, *row[1:]) for index, row in enumerate(_rows(active))}
+        rows = [*_rows(contract)]
+        self._joint = np.array([robot.index(joint) for joint, _, _ in rows])
+        self._scale, self._offset = np.array([(scale, offset) for _, scale, offset in rows]).T
+        # The same values as they are: what goes there and back is rounded.
+        same = [theirs.get(joint, ())[1:] == (scale, offset) for joint, scale, offset in rows]
+        self._same = np.array(same)
+        self._raw = np.array([theirs.get(joint, (0,))[0] for joint, _, _ in rows])
+        self._scale[self._scale == 0.0] = np.inf
+
+    def theirs(self, raw: F64, target: F64, into: F64) -> None:
+        """Write the raw action [actions of the shadow].
+
+        Args:
+            raw: Of the active policy [its actions].
+            target: What that asks for [joints of the active contract].
+            into: Is written.
+        """
+        into[:] = np.where(
+            self._same, raw[self._raw], (target[self._joint] - self._offset) / self._scale
+        )
+
+
+def _rows(contract: JointContract) -> Iterator[tuple[str, float, float]]:
+    """Yield joint on the robot, scale and offset of each value of the action."""
+    for term in contract.action.terms:
+        joints = contract.joints.on_robot(term.joints)
+        yield from zip(
+            joints,
+            np.broadcast_to(term.scale, len(joints)).tolist(),
+            np.broadcast_to(term.offset, len(joints)).tolist(),
+            strict=True,
+        )

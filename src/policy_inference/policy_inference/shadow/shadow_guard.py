@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the guard would do to the targets of a shadow, were it active."""
+
+from __future__ import annotations
+
+from policy_inference.bundle.body import Body
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT, Rule, TargetBounds, joint_limits
+from policy_inference.core.limits import Limits
+from policy_inference.interfaces import F64, Command
+
+
+class ShadowGuard:
+    """Bounds the commands of a shadow as the active policy's are, and names the rules that act."""
+
+    def __init__(
+        self, body: Body, action: Command, limits: Limits, active: Body, active_action: Command
+    ) -> None:
+        """Compute the bounds.
+
+        Args:
+            body: Contract of the shadow.
+            action: What it commands.
+            limits: In force, were it active.
+            active: Contract of the active policy, whose joint limits a target may be beyond.
+            active_action: What that commands.
+        """
+        self._bounds = TargetBounds(body, action, limits.margin)
+        self._pose = body.stand.position
+        self._low, self._high = joint_limits(active, active_action)
+        self._clipped_ticks = 0
+
+    def restart(self) -> None:
+        """Count steps from the stand pose, as where a run begins."""
+        self._bounds.reset(self._pose)
+        self._clipped_ticks = 0
+
+    def follow(self, command: F64) -> None:
+        """Count the next step from this command [joints of the shadow]."""
+        self._bounds.begin_at(command)
+
+    def act(self, command: F64, joint_pos: F64, joint_vel: F64) -> tuple[str, ...]:
+        """Bound a command [joints of the shadow] in place; return the rules that acted.
+
+        Args:
+            command: Finite; in the units of its kinds.
+            joint_pos: Measured positions [joints of the shadow], rad.
+            joint_vel: Measured velocities [joints of the shadow], rad/s.
+        """
+        acted = self._bounds.apply(command, joint_pos, joint_vel)
+        beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
+        self._clipped_ticks = self._clipped_ticks + 1 if beyond_nominal else 0
+        if self._clipped_ticks == CLIPPED_TICKS_LIMIT:
+            acted = (*acted, Rule.CLIPPED_TOO_LONG)
+        return tuple(rule.value for rule in acted)
+
+    def is_beyond_limits(self, target: F64) -> bool:
+        """Return whether a target [joints of the active contract] is beyond a joint's limit."""
+        return bool(((target < self._low) | (target > self._high)).any())

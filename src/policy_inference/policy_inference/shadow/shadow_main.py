@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The process of a shadow: it opens a policy, proves it, and answers ticks until the node ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from policy_inference.backends.child_process import talk_through
+from policy_inference.bundle.bundle import AnyContract
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.signature import trusted_keys
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.errors import PolicyError, RobotError
+from policy_inference.flight.ring import ShadowAnswer
+from policy_inference.interfaces import F64, ShadowMode
+from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.kind import P, PolicyKind
+from policy_inference.kinds.opening import B, OpenedPolicy, OpenRequest
+from policy_inference.kinds.parity import open_proven
+from policy_inference.machine.scheduling import threads_of
+from policy_inference.processes import end_with_parent
+from policy_inference.shadow.comparable import require_comparable
+from policy_inference.shadow.joint_shadow import JointShadow
+from policy_inference.shadow.shadow_process import ABOUT
+from policy_inference.shadow.slots import SLOTS, Slots
+
+if TYPE_CHECKING:
+    from policy_inference.core.chunks.observation_sync import Snapshot
+    from policy_inference.shadow.chunk_shadow import ChunkShadow
+    from policy_inference.shadow.chunk_slots import ChunkSlots
+
+LATE_TICKS = SLOTS // 2
+"""So many ticks may wait before the shadow skips some."""
+Answer = Callable[[int, bool], tuple[ShadowAnswer, str]]
+"""Answers the tick in a slot, which may be late; returns also what went wrong last in this run."""
+
+
+def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
+    """Open and prove the policy of an order, then answer ticks until the other end is closed."""
+    end_with_parent(lifeline)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to leave
+    about = Path.cwd() / ABOUT
+    sizes = order["state_sizes"]
+    os.chdir(order["folder"])  # where relative paths begin
+    slots = Slots(sum(sizes.values()), order["joints"], order["fds"])
+    try:
+        active = _contract(Path(order["active"]), order["active_sha256"])
+        opened, answer = _opened(order, active, slots)
+    except PolicyError as error:
+        slots.text = str(error)
+        slots.answer()
+        return
+    about.write_text(
+        json.dumps(
+            {
+                "bundle": str(opened.bundle.path.resolve()),
+                "bundle_name": opened.bundle.contract.name,
+                "bundle_version": opened.bundle.contract.version,
+                "bundle_sha256": opened.bundle.sha256,
+                "backend": opened.backend.name,
+                "runs_on": opened.models.runs_on,
+            }
+        ),
+        "utf-8",
+    )
+    talk_through(output)
+    _run_when_idle([os.getpid(), *(model.pid for model in opened.models.values())])
+    slots.answer()
+    _serve(answer, slots)
+
+
+def _serve(answer_tick: Answer, slots: Slots) -> None:
+    """Answer ticks in their order for ever; the end of the node ends this process."""
+    number = waiting = 0
+    while True:
+        waiting += slots.given(wait=not waiting)
+        if not waiting:
+            continue
+        slot, began_ns = number % SLOTS, time.monotonic_ns()
+        answer, problem = answer_tick(slot, waiting > LATE_TICKS)
+        if problem != slots.text:
+            slots.text = problem
+        slots.write(slot, answer._replace(duration_ns=time.monotonic_ns() - began_ns))
+        slots.answer()
+        number, waiting = number + 1, waiting - 1
+
+
+def _contract(folder: Path, sha256: str) -> AnyContract:
+    """Return the contract of the active policy.
+
+    Raises:
+        BundleError: It is another one by now.
+    """
+    return load_bundle(folder, sha256=sha256).contract
+
+
+def _opened(
+    order: Mapping[str, Any], active: AnyContract, slots: Slots
+) -> tuple[OpenedPolicy[Any], Answer]:
+    """Open a policy as `~/load` does, and prove it; return it, and what answers ticks with it.
+
+    Raises:
+        PolicyError: It cannot be the shadow of the active policy, or computes something else here
+            than its golden rows say.
+    """
+    request, sizes = _request(order["request"]), order["state_sizes"]
+    mode = ShadowMode(order["mode"])
+    if isinstance(active, JointContract):
+        opened = _proven(JointKind(), request, active, sizes)
+        shadow = JointShadow(opened.bundle, opened.backend, opened.limits, active, sizes, mode)
+        return opened, _joint_answers(shadow, slots)
+    # Here, since the shadow of a joint policy needs nothing of images.
+    from policy_inference.core.chunks.graphs import Inference
+    from policy_inference.core.chunks.settings import ChunkSettings
+    from policy_inference.core.images import require_size
+    from policy_inference.kinds.chunk import ChunkKind
+    from policy_inference.shadow.chunk_shadow import ChunkShadow
+    from policy_inference.shadow.chunk_slots import ChunkSlots
+
+    settings = ChunkSettings(**order["settings"])
+    kind = ChunkKind(settings, simulated_time=order["simulated_time"])
+    chunks = _proven(kind, request, active, sizes)
+    contract = chunks.bundle.contract
+    inference = Inference(contract, chunks.models)
+
+    def run(sensed: Snapshot) -> F64:
+        for name, camera in contract.cameras.items():
+            try:
+                require_size(sensed.frames[name], camera)
+            except RobotError as error:
+                raise RobotError(f"camera {name}: {error}") from error
+        return inference.run(sensed)
+
+    return chunks, _chunk_answers(
+        ChunkShadow(contract, run, chunks.limits, active, sizes, settings, mode),
+        slots,
+        ChunkSlots(active, sizes, *order["chunk_fds"]),
+    )
+
+
+def _proven(
+    kind: PolicyKind[B, P], request: OpenRequest, active: AnyContract, sizes: Mapping[str, int]
+) -> P:
+    """Open a policy that can be the shadow of the active one.
+
+    Raises:
+        PolicyError: It cannot, or its models compute something else here than they should.
+    """
+    bundle = load_bundle(request.bundle, trusted_keys(request.public_key), kind=kind.bundle)
+    require_comparable(active, sizes, bundle)
+    limits = limits_in_force(bundle.contract, request.stricter_limits)
+    return open_proven(kind, request, bundle, limits, time.monotonic_ns)
+
+
+def _joint_answers(shadow: JointShadow, slots: Slots) -> Answer:
+    def answer(slot: int, late: bool) -> tuple[ShadowAnswer, str]:
+        tick, lost, begins = slots.ticks[slot].tolist()
+        found = shadow.answer(
+            tick,
+            slots.states[slot],
+            slots.commands[slot],
+            begins=bool(begins),
+            lost=lost,
+            late=late,
+        )
+        return found, shadow.problem
+
+    return answer
+
+
+def _chunk_answers(shadow: ChunkShadow, slots: Slots, chunk_slots: ChunkSlots) -> Answer:
+    def answer(slot: int, late: bool) -> tuple[ShadowAnswer, str]:
+        tick, lost, begins = slots.ticks[slot].tolist()
+        found = shadow.answer(
+            tick,
+            slots.states[slot],
+            slots.commands[slot],
+            chunk_slots.given(slot),
+            begins=bool(begins),
+            lost=lost,
+            late=late,
+        )
+        chunk_slots.answer(found.inferences)
+        return found, shadow.problem
+
+    return answer
+
+
+def _request(given: Mapping[str, Any]) -> OpenRequest:
+    return OpenRequest(**{**given, "stricter_limits": StricterLimits(**given["stricter_limits"])})
+
+
+def _run_when_idle(processes: list[int]) -> None:
+    """Let all threads of processes run only when nothing else wants the core."""
+    for process in processes:
+        for thread in threads_of(process):
+            with suppress(ProcessLookupError):  # it has ended
+                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))

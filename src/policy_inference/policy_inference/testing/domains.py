@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""ROS 2 domains for tests: on this host only, and no other test is there meanwhile."""
+
+import fcntl
+import itertools
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+# Above this, a domain's ports reach into the range that Linux hands out by itself.
+LAST_SAFE_DOMAIN_ID = 101
+# Starting at the process id spreads processes, also those that start one after another, so that
+# few have to try twice; counting on keeps a test away from what the one before it may have left
+# behind on its domain.
+DOMAIN_IDS = (1 + number % LAST_SAFE_DOMAIN_ID for number in itertools.count(37 * os.getpid()))
+# Of the first participants of a domain, as DDS counts them.
+DOMAIN_PORTS, PORTS_PER_DOMAIN = range(7410, 7430, 2), 250
+
+
+@contextmanager
+def private_ros_domain() -> Iterator[None]:
+    """Let nodes that start meanwhile, in this process or its children, be in a domain of their own.
+
+    Only nodes of this host find them.
+    """
+    with claimed_domain_id() as domain_id, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_DOMAIN_ID", str(domain_id))
+        patch.setenv(*_localhost_only())
+        yield
+
+
+@contextmanager
+def claimed_domain_id() -> Iterator[int]:
+    """Yield a ROS 2 domain id in 1..101 that no other pytest process of this host holds.
+
+    Nor does anything else talk there: nodes of a user, or what a run that was killed left behind.
+    """
+    folder = Path(tempfile.gettempdir(), "policy_inference_ros_domains")
+    folder.mkdir(exist_ok=True)
+    for domain_id in DOMAIN_IDS:
+        with (folder / str(domain_id)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if not has_participants(domain_id):
+                yield domain_id
+                return
+
+
+def has_participants(domain_id: int) -> bool:
+    """Whether DDS participants of this host are in a domain: each has a port of its own."""
+    for port in DOMAIN_PORTS:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("", port + PORTS_PER_DOMAIN * domain_id))
+            except OSError:
+                return True
+    return False
+
+
+def _localhost_only() -> tuple[str, str]:
+    if os.environ.get("ROS_DISTRO") == "humble":
+        return "ROS_LOCALHOST_ONLY", "1"
+    return "ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST"

@@ -1,0 +1,308 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A shadow of a chunk policy answers the same observations, and its steps are compared by tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.chunk_contract import (
+    Camera,
+    ChunkContract,
+    EnvironmentState,
+    Pairing,
+    Scaling,
+)
+from policy_inference.errors import BackendError, BundleError, PolicyError, RobotError
+from policy_inference.flight.ring import ShadowAnswer
+from policy_inference.interfaces import ShadowMode
+from policy_inference.shadow.comparable import require_comparable
+
+from ..core.chunks.contracts import CONTRACT, STEPS, contract_of
+from .shadowed_arm import ShadowedArm
+
+LATE_S = 0.3
+SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "synchronous": {"mode": "synchronous"},
+    "synchronous, slow": {"mode": "synchronous", "simulated_latency_s": LATE_S},
+    "asynchronous": {"steps": STEPS},
+    "asynchronous, slow": {"steps": STEPS, "simulated_latency_s": LATE_S},
+    "realigned": {"steps": STEPS, "realign": True},
+    "ensemble": {"mode": "ensemble", "ensemble_coeff": 0.1},
+}
+MEMORY = {"synchronous": 0, "asynchronous": 2, "ensemble": STEPS}
+"""Ticks after a chunk in which targets depend on chunks before; the fade takes 0.2 s."""
+
+
+def outcomes(answers: list[ShadowAnswer]) -> list[str]:
+    return [answer.outcome.name for answer in answers]
+
+
+def distances(answers: list[ShadowAnswer]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return the distance of the targets [compared answers, joints]."""
+    return np.array(
+        [
+            answer.target - answer.active_target
+            for answer in answers
+            if answer.target is not None and answer.active_target is not None
+        ]
+    )
+
+
+@pytest.mark.parametrize("mode", ShadowMode)
+@pytest.mark.parametrize("how", SETTINGS)
+def test_shadow_with_the_same_chunks_asks_for_the_same_targets(how: str, mode: ShadowMode) -> None:
+    shadowed = ShadowedArm(SETTINGS[how], mode)
+
+    shadowed.tick(60)
+
+    assert len(shadowed.answers) > 30
+    assert {*outcomes(shadowed.answers)} == {"COMPARED"}
+    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
+
+
+@pytest.mark.parametrize("how", SETTINGS)
+def test_what_every_chunk_has_more_is_the_distance_whole(how: str) -> None:
+    shadowed = ShadowedArm(SETTINGS[how], ShadowMode.FREE)
+    shadowed.offset = np.array([0.01, 0.02, 0.04])
+
+    shadowed.tick(40)
+
+    expected = np.broadcast_to(shadowed.offset, distances(shadowed.answers).shape).copy()
+    if how == "realigned":
+        expected[:, :2] = 0.0  # each chunk begins where the last target was, but for the gripper's
+    np.testing.assert_allclose(distances(shadowed.answers), expected, atol=1e-6)
+
+
+def test_followed_shadow_realigns_to_what_was_commanded_and_a_free_one_to_its_own() -> None:
+    followed, free = (
+        ShadowedArm({"steps": STEPS, "realign": True, "fade_s": 0.0}, mode) for mode in ShadowMode
+    )
+    # Chunks that rise: a free one rises on from where it has come to.
+    rising = np.linspace(0.0, 0.09, STEPS)[:, np.newaxis]
+    for each in (followed, free):
+        each.offset = rising
+        each.tick(40)
+
+    assert abs(distances(followed.answers)).max() <= 0.09 + 1e-6
+    assert distances(free.answers)[-1, 0] > 0.15
+
+
+def test_each_observation_is_answered_once_and_is_the_active_policys() -> None:
+    shadowed = ShadowedArm(SETTINGS["asynchronous, slow"])
+
+    shadowed.tick(40)
+
+    inferences = [each for answer in shadowed.answers for each in answer.inferences]
+    assert len(inferences) == len(shadowed.seen) > 3
+    assert [each.observation_ns for each in inferences] == [s.time_ns for s in shadowed.seen]
+    assert {*shadowed.seen[0].frames} == {"laptop", "phone"}
+    assert all(each.chunk is not None and not each.error for each in inferences)
+
+
+@pytest.mark.parametrize("mode", MEMORY)
+def test_after_an_observation_that_was_skipped_it_is_skipped_until_its_queue_is_whole(
+    mode: str,
+) -> None:
+    shadowed = ShadowedArm(SETTINGS[mode])
+    shadowed.tick(20)
+    shadowed.late = True
+    while outcomes(shadowed.answers)[-1] == "COMPARED":
+        shadowed.tick()
+    shadowed.late = False
+    first = len(shadowed.answers)
+    seen = len(shadowed.seen)
+    while len(shadowed.seen) == seen:
+        shadowed.tick()
+    whole = len(shadowed.answers) - 1 + MEMORY[mode]
+    shadowed.tick(30)
+
+    assert {*outcomes(shadowed.answers[first:whole])} <= {"SKIPPED"}
+    assert {*outcomes(shadowed.answers[whole:])} == {"COMPARED"}
+    np.testing.assert_array_equal(distances(shadowed.answers[whole:]), 0.0)
+
+
+@pytest.mark.parametrize("mode", MEMORY)
+def test_lost_ticks_count_as_a_skipped_observation(mode: str) -> None:
+    shadowed = ShadowedArm(SETTINGS[mode])
+    shadowed.tick(20)
+    shadowed.tick(3, lost=True)
+
+    shadowed.tick(40)
+
+    after = outcomes(shadowed.answers[20:])
+    whole = after.index("COMPARED")
+    assert {*after[:whole]} == {"SKIPPED"}
+    assert {*after[whole:]} == {"COMPARED"}
+    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
+
+
+def test_beginning_that_is_lost_is_skipped_until_the_queue_is_whole() -> None:
+    shadowed = ShadowedArm(SETTINGS["asynchronous"])
+    shadowed.tick(2, lost=True)
+
+    shadowed.tick(30)
+
+    found = outcomes(shadowed.answers)
+    assert found[0] == "SKIPPED"
+    assert found[-1] == "COMPARED"
+    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
+
+
+def test_beginning_of_a_run_makes_all_whole() -> None:
+    shadowed = ShadowedArm(SETTINGS["asynchronous"])
+    shadowed.tick(3)
+    shadowed.late = True
+    shadowed.tick(12)
+    shadowed.late = False
+    assert outcomes(shadowed.answers)[-1] == "SKIPPED"
+    shadowed.arm.controller.damp()
+    shadowed.tick()
+    shadowed.arm.run()
+    before = len(shadowed.answers)
+
+    shadowed.tick(10)
+
+    assert {*outcomes(shadowed.answers[before:])} == {"COMPARED"}
+    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
+
+
+@pytest.mark.parametrize("error", [BackendError("the device is gone"), RobotError("no JPEG")])
+def test_failed_inference_fails_its_ticks_until_a_chunk_comes(error: Exception) -> None:
+    shadowed = ShadowedArm(SETTINGS["synchronous"])
+    shadowed.tick(5)
+    shadowed.error = error
+
+    shadowed.tick(10)
+
+    # A chunk of five steps is executed at a time.
+    assert outcomes(shadowed.answers) == ["COMPARED"] * 5 + ["FAILED"] * 5 + ["COMPARED"] * 5
+    assert [answer.rules for answer in shadowed.answers[5:7]] == [("inference_error",), ()]
+    (failed,) = shadowed.answers[5].inferences
+    assert failed.chunk is None
+    assert failed.error == f"{type(error).__name__}: {error}"
+    assert shadowed.shadow.problem == str(error)
+
+
+def test_chunk_that_is_not_finite_is_not_executed() -> None:
+    shadowed = ShadowedArm(SETTINGS["synchronous"])
+    shadowed.tick(5)
+    shadowed.offset = np.where(np.arange(STEPS)[:, np.newaxis] == 9, np.nan, 0.0)
+    shadowed.tick(5)
+    shadowed.offset = 0.0
+
+    shadowed.tick(5)
+
+    answers = shadowed.answers
+    assert outcomes(answers) == ["COMPARED"] * 5 + ["NOT_FINITE"] * 5 + ["COMPARED"] * 5
+    assert answers[5].rules == ("not_finite",)
+    assert answers[5].target is None
+
+
+def test_joints_in_another_order_with_other_names_are_the_same_robot() -> None:
+    order = [2, 0, 1]
+    joints = {
+        **CONTRACT["joints"],
+        "names": ["c", "a", "b"],
+        "robot_names": {"a": "pan", "b": "lift", "c": "gripper"},
+    }
+    shadow = {
+        "joints": joints,
+        "units": {name: {"unit": "radians"} for name in "abc"},
+        "state.joints": ["a", "b", "c"],
+        "action.joints": ["c", "a", "b"],
+        "action.grippers": ["c"],
+    }
+    shadowed = ShadowedArm(SETTINGS["asynchronous"], shadow=shadow)
+    shadowed.arm.joint_pos = (0.1, 0.2, 0.3)
+    shadowed.order = order
+
+    shadowed.tick(20)
+
+    assert {*outcomes(shadowed.answers)} == {"COMPARED"}
+    np.testing.assert_array_equal(distances(shadowed.answers), 0.0)
+    np.testing.assert_array_equal(shadowed.seen[-1].fields["joint_pos"], [0.3, 0.1, 0.2])
+
+
+def test_guard_would_clip_targets_far_from_what_was_commanded() -> None:
+    changes = {"action.max_relative_target": 1.0}
+    shadowed = ShadowedArm(SETTINGS["asynchronous"], changes=changes)
+    shadowed.offset = np.array([5.0, 0.0, 0.0])
+
+    shadowed.tick(5)
+
+    answers = shadowed.answers
+    assert all(answer.beyond_limits for answer in answers)
+    assert all("relative_target" in answer.rules for answer in answers)
+    np.testing.assert_allclose(distances(answers)[:, 0], 5.0, atol=1e-6)
+
+
+def test_shadow_must_have_as_many_steps_as_are_executed() -> None:
+    short = {
+        "chunk": {"size": 4, "steps": 2},
+        "graphs.transformer.outputs": {"Actions": {"shape": [1, 4, 3]}},
+    }
+    with pytest.raises(PolicyError, match=r"steps to execute: expected 1 to 4, .*found 5"):
+        ShadowedArm(SETTINGS["synchronous"], shadow=short)
+
+
+OUTSIDE = EnvironmentState(
+    tensor="goal", topic="goal", size=2, normalisation=Scaling(mode="identity")
+)
+
+
+def seen_by(contract: ChunkContract, **cameras: Camera) -> ChunkContract:
+    return replace(contract, cameras=cameras)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (
+            lambda its: replace(its, rate_hz=20.0),
+            "rate_hz: expected 10, as the active policy has it, found 20",
+        ),
+        (
+            lambda _: contract_of({"joints.robot_names": {"pan": "neck"}}),
+            "joints.names: expected .*found .*neck",
+        ),
+        (
+            lambda its: replace(its, pairing=Pairing(rule="newest")),
+            "pairing.rule: expected frame_time, .*found newest",
+        ),
+        (
+            lambda its: replace(its, action=replace(its.action, joints=("pan", "lift"))),
+            "action.joints: expected gripper, lift, pan, .*found lift, pan",
+        ),
+        (
+            lambda its: seen_by(its, laptop=replace(its.cameras["laptop"], width=16)),
+            "cameras.laptop: expected 8 x 6 pixels, .*resize: true.*found 16 x 6",
+        ),
+        (
+            lambda its: seen_by(its, wrist=its.cameras["laptop"]),
+            r"cameras: expected cameras of the active policy \(laptop, phone\), found wrist",
+        ),
+        (
+            lambda its: replace(its, environment_state=OUTSIDE),
+            "environment_state: expected none, .*found goal, 2 values",
+        ),
+    ],
+)
+def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
+    change: Callable[[ChunkContract], ChunkContract], found: str
+) -> None:
+    active = contract_of()
+    fits, other = (
+        ChunkBundle(path=Path(), contract=each, content=b"") for each in (active, change(active))
+    )
+    require_comparable(active, {"joint_pos": 3}, fits)
+
+    with pytest.raises(BundleError, match=found):
+        require_comparable(active, {"joint_pos": 3}, other)

@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A shadow policy is asked what the active one was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from policy_inference.core.guard import CLIPPED_TICKS_LIMIT
+from policy_inference.errors import BundleError
+from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
+from policy_inference.interfaces import ShadowMode
+from policy_inference.shadow.comparable import require_comparable
+
+from ..core.contracts import DEFAULT, TERMS_OF_A_WALKER, bundle_of, contract_of
+from ..core.robots import fail
+from .shadowed import STEPS, Shadowed
+
+HISTORY = {
+    "observations": {
+        "obs": {"terms": list(TERMS_OF_A_WALKER), "history": {"length": 4, "init": "repeat"}}
+    }
+}
+PHASE = {
+    "observations": {"obs": {"terms": [*TERMS_OF_A_WALKER, {"term": "phase", "period_s": 0.7}]}}
+}
+RECURRENT = {
+    "model.inputs": {"h_in": {"shape": [1, 2]}},
+    "model.outputs": {"h_out": {"shape": [1, 2]}},
+    "state": [{"input": "h_in", "output": "h_out"}],
+}
+MEMORIES: Mapping[str, Mapping[str, object]] = {
+    "nothing": {},
+    "history": HISTORY,
+    "phase": PHASE,
+    "recurrent": RECURRENT,
+}
+PERMUTED = {
+    "joints.names": ["b", "c", "a"],
+    "joints.robot_names": {"a": "hip", "b": "knee", "c": "ankle"},
+    "joints.default_position": [DEFAULT[1], DEFAULT[2], DEFAULT[0]],
+    "stand.position": [DEFAULT[1], DEFAULT[2], DEFAULT[0]],
+    "action.terms": [
+        {
+            "joints": ["c", "a", "b"],
+            "kind": "position",
+            "scale": [0.25, 2.0, 0.5],
+            "offset": [0.1, 0.0, -0.2],
+        }
+    ],
+}
+
+
+def outcomes(answers: list[ShadowAnswer]) -> list[str]:
+    return [answer.outcome.name for answer in answers]
+
+
+def assert_equal_targets(answers: list[ShadowAnswer]) -> None:
+    for answer in answers:
+        assert answer.target is not None
+        assert answer.active_target is not None
+        np.testing.assert_array_equal(answer.target, answer.active_target)
+
+
+@pytest.mark.parametrize("mode", ShadowMode)
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_shadow_with_the_same_model_asks_for_the_same_targets(
+    mode: ShadowMode, memory: str
+) -> None:
+    shadowed = Shadowed(MEMORIES[memory], mode).runs()
+
+    shadowed.tick(30)
+
+    assert len(shadowed.answers) == 30
+    assert_equal_targets(shadowed.answers)
+    np.testing.assert_array_equal(shadowed.backend.seen, shadowed.active.seen)
+
+
+def test_followed_shadow_of_another_model_is_asked_the_same_and_a_free_one_is_not() -> None:
+    followed, free = (Shadowed(HISTORY, mode, rounds=0.25).runs() for mode in ShadowMode)
+
+    followed.tick(20)
+    free.tick(20)
+
+    np.testing.assert_array_equal(followed.backend.seen, followed.active.seen)
+    assert not np.array_equal(free.backend.seen, free.active.seen)
+    assert free.answers[-1].target is not None
+
+
+def test_second_run_begins_as_the_first_did() -> None:
+    shadowed = Shadowed(HISTORY).runs()
+    shadowed.tick(5)
+    shadowed.robot.controller.damp()
+    shadowed.robot.tick(joint_pos=DEFAULT, joint_vel=(0.0,) * 3)
+    shadowed.runs()
+
+    shadowed.tick(5)
+
+    np.testing.assert_array_equal(shadowed.backend.seen, shadowed.active.seen)
+
+
+def test_in_a_hold_nothing_is_asked_and_the_memory_stays() -> None:
+    shadowed = Shadowed(HISTORY).runs()
+    shadowed.tick(8)
+
+    shadowed.tick(4, silent=("joint_states",))
+    held = 12 - len(shadowed.answers)
+    shadowed.tick(8)
+
+    assert held == 2  # the time-out is two periods
+    assert_equal_targets(shadowed.answers)
+
+
+@pytest.mark.parametrize("memory", ["nothing", "history", "phase"])
+def test_followed_shadow_is_whole_again_right_after_skipped_ticks(memory: str) -> None:
+    shadowed = Shadowed(MEMORIES[memory]).runs()
+    shadowed.tick(6)
+    shadowed.late = True
+    shadowed.tick(3)
+    shadowed.late = False
+
+    shadowed.tick(6)
+
+    assert outcomes(shadowed.answers) == ["COMPARED"] * 6 + ["SKIPPED"] * 3 + ["COMPARED"] * 6
+    assert_equal_targets(shadowed.answers[9:])
+
+
+@pytest.mark.parametrize(("memory", "frames"), [("nothing", 1), ("history", 4), ("phase", 1)])
+def test_followed_shadow_is_compared_again_when_its_history_is_whole(
+    memory: str, frames: int
+) -> None:
+    shadowed = Shadowed(MEMORIES[memory]).runs()
+    shadowed.tick(6)
+    shadowed.tick(5, lost=True)
+
+    shadowed.tick(10)
+
+    after = shadowed.answers[6:]
+    assert outcomes(after) == ["SKIPPED"] * frames + ["COMPARED"] * (10 - frames)
+    assert_equal_targets(after[frames:])
+
+
+def test_beginning_that_is_lost_is_made_up_for() -> None:
+    shadowed = Shadowed(PHASE).runs()
+    shadowed.tick(2, lost=True)
+
+    shadowed.tick(4)
+
+    assert outcomes(shadowed.answers) == ["SKIPPED", *["COMPARED"] * 3]
+    assert_equal_targets(shadowed.answers[1:])
+
+
+def test_free_shadow_goes_on_after_a_loss_with_what_it_has() -> None:
+    shadowed = Shadowed(HISTORY, ShadowMode.FREE).runs()
+    shadowed.tick(6)
+    shadowed.tick(5, lost=True)
+
+    shadowed.tick(10)
+
+    assert outcomes(shadowed.answers) == ["COMPARED"] * 16
+
+
+def test_joints_in_another_order_with_other_names_and_scales_are_the_same_robot() -> None:
+    # Scales and offsets are such that no target can be equal by chance.
+    shadowed = Shadowed(shadow=PERMUTED).runs()
+    shadowed.tick(2)
+
+    first, second = shadowed.backend.seen
+    names = {"hip": 0, "knee": 1, "ankle": 2}
+    order = [names[joint] for joint in ("knee", "ankle", "hip")]
+    active = shadowed.active.seen[1]
+    joint_pos, last_action = active[9:12], active[15:18]
+    np.testing.assert_allclose(second[9:12], joint_pos[order], rtol=1e-6)
+    # What the active policy asked for, in the order and scale of the shadow's own action.
+    asked = np.array(DEFAULT) + 0.5 * last_action
+    by_shadow = [(asked[2] - 0.1) / 0.25, asked[0] / 2.0, (asked[1] + 0.2) / 0.5]
+    np.testing.assert_allclose(second[15:18], by_shadow, rtol=1e-6, atol=1e-6)
+    np.testing.assert_array_equal(first[15:18], 0.0)
+    answer, output = shadowed.answers[-1], shadowed.backend.outputs["actions"][0]
+    wanted = [2.0 * output[1], 0.5 * output[2] - 0.2, 0.25 * output[0] + 0.1]
+    assert answer.target is not None
+    np.testing.assert_allclose(answer.target, wanted, rtol=1e-6)
+
+
+def test_wrong_scale_is_seen_before_the_guard_bounds_it() -> None:
+    terms = [
+        {"joints": ["hip", "knee", "ankle"], "kind": "position", "scale": 50.0, "clip": [-1, 1]}
+    ]
+    shadow = {"action.terms": terms, "nominal": {**STEPS["nominal"], "target_step": 0.2}}
+    shadowed = Shadowed(shadow=shadow, gain=1.0).runs()
+
+    shadowed.tick(CLIPPED_TICKS_LIMIT)
+
+    answers = shadowed.answers
+    assert all(answer.beyond_limits for answer in answers)
+    assert all("target_step" in answer.rules for answer in answers)
+    assert [("clipped_too_long" in answer.rules) for answer in answers] == [False] * 9 + [True]
+    assert (
+        max(float(np.abs(answer.target).max()) for answer in answers if answer.target is not None)
+        > 10
+    )
+
+
+def test_failed_and_not_finite_runs_are_answers_without_a_target() -> None:
+    shadowed = Shadowed(HISTORY).runs()
+    shadowed.tick(3)
+    think, shadowed.backend.during_run = shadowed.backend.during_run, fail
+    shadowed.tick()
+    shadowed.backend.during_run = lambda: None
+    shadowed.backend.answers = {"actions": np.nan}
+    shadowed.tick()
+    shadowed.backend.during_run, shadowed.backend.answers = think, {}
+    shadowed.tick(5)
+
+    failed, not_finite = shadowed.answers[3:5]
+    assert (failed.outcome, failed.rules) == (ShadowOutcome.FAILED, ("inference_error",))
+    assert (not_finite.outcome, not_finite.rules) == (ShadowOutcome.NOT_FINITE, ("not_finite",))
+    assert failed.target is None
+    assert shadowed.shadow.problem == "scripted: the device is gone"
+    assert_equal_targets(shadowed.answers[5:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"joints.robot_names": {"hip": "neck"}}, "joints.names: expected .*hip.*found .*neck"),
+        ({"rate_hz": 100}, "rate_hz: expected 50, .*found 100"),
+        (
+            {"action.terms": [{"joints": ["hip", "knee", "ankle"], "kind": "effort"}]},
+            "action.terms: expected hip by position, .*found by effort",
+        ),
+        (
+            {"observations": {"obs": {"terms": [{"term": "base_lin_vel"}]}}},
+            "observations: expected fields that the active policy measures .*found lin_vel_body",
+        ),
+        (
+            {"observations": {"obs": {"terms": [{"term": "external", "topic": "a", "size": 2}]}}},
+            "observations: expected .*found external:a",
+        ),
+    ],
+)
+def test_bundle_that_cannot_be_compared_is_refused_with_the_reason(
+    changes: Mapping[str, object], found: str
+) -> None:
+    shadowed = Shadowed()
+    state = shadowed.robot.controller.state
+    sizes = {name: state[name].size for name in state.slices}
+
+    with pytest.raises(BundleError, match=found):
+        require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(changes)))
+
+    require_comparable(shadowed.robot.contract, sizes, bundle_of(contract_of(PERMUTED)))

@@ -1,0 +1,373 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Drivers as processes, a robot's double behind each, and a node that talks to them."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Duration
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from policy_msgs.msg import JointCommand, RobotStatus
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_msgs.msg import Bool
+from std_srvs.srv import Trigger
+
+from robot_driver.interfaces import MODE_DAMP, POSITION
+from robot_driver.link_process import MODULE as LINK_MODULE
+from robot_driver.testing.case import DriverCase, RobotDouble
+
+DEADLINE_S = 30.0
+"""Far beyond what anything here takes; only a test that fails waits so long."""
+DEEP = QoSProfile(depth=1000)
+LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+LONGEST_VALID_S = 1.0
+_ATTEMPTS = 3
+_LOOK_S = 0.01
+FOLLOWED_RAD = 0.05
+"""How far from the pose the commands of `DriverProcess.follows` are."""
+
+
+class DriverProcess:
+    """A driver in a namespace of its own, and its robot.
+
+    Attributes:
+        robot: Behind the driver.
+        process: Of the driver's node.
+        statuses: All that it has published.
+    """
+
+    def __init__(
+        self,
+        stage: "Stage",
+        case: DriverCase,
+        name: str,
+        robot: RobotDouble,
+        parameters: Mapping[str, object],
+    ) -> None:
+        """Start it; `parameters` replace those of the case."""
+        self.robot, self._case, self._stage, self.name = robot, case, stage, name
+        self.statuses: list[RobotStatus] = []
+        place = f"/{name}/{case.node}"
+        stage.listen(RobotStatus, f"{place}/status", self.statuses, LATCHED)
+        self._commands: Publisher = stage.node.create_publisher(
+            JointCommand, f"/{name}/joint_command", DEEP
+        )
+        self._estop = stage.node.create_publisher(Bool, f"/{name}/estop", DEEP)
+        self._sequence = 0
+        # From the beginning: an answer is lost where DDS has matched only one direction yet.
+        self._clients = {
+            request: stage.node.create_client(kind, f"{place}/{request}")
+            for kind, request in (
+                (Trigger, "take_control"),
+                (Trigger, "release_control"),
+                (Trigger, "damp"),
+                (Trigger, "reset"),
+                (ChangeState, "change_state"),
+            )
+        }
+        self._log = stage.folder / f"{name}.log"
+        words = [
+            word
+            for key, value in {**case.parameters, **robot.parameters, **parameters}.items()
+            for word in ("-p", f"{key}:={json.dumps(value)}")
+        ]
+        with self._log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*case.command, "--ros-args", "-r", f"__ns:=/{name}", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has written so far."""
+        return self._log.read_text()
+
+    @property
+    def status(self) -> RobotStatus:
+        """The newest one."""
+        return self.statuses[-1]
+
+    @property
+    def details(self) -> dict[str, str]:
+        """Of the newest status."""
+        return {entry.key: entry.value for entry in self.status.details}
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Spin until the condition holds; fail the test with `what` if it never does."""
+        self._stage.until(condition, f"{self.name}: {what}", lambda: f"; log:\n{self.log}")
+
+    def reports(self, condition: Callable[[RobotStatus], object], what: str) -> RobotStatus:
+        """Spin until the newest status fulfils a condition; return it."""
+        self.until(lambda: self.statuses and condition(self.status), what)
+        return self.status
+
+    def is_in(self, state: int) -> RobotStatus:
+        """Spin until it reports this state."""
+        return self.reports(lambda status: status.state == state, f"state {state}")
+
+    def may_be_taken(self) -> RobotStatus:
+        """Spin until there is no reason to refuse control."""
+        return self.reports(
+            lambda status: status.state == RobotStatus.LISTENING and not status.obstacles,
+            "no obstacles",
+        )
+
+    def has_obstacle(self, text: str) -> RobotStatus:
+        """Spin until this is among the reasons to refuse control."""
+        return self.reports(
+            lambda status: any(text in each for each in status.obstacles), f"an obstacle: {text}"
+        )
+
+    def asked(self, name: str, request: Any = None) -> Any:
+        """Ask for something; return the future of the answer."""
+        client = self._clients[name]
+        self.until(client.service_is_ready, f"the service {name}")
+        return client.call_async(request or client.srv_type.Request())
+
+    def ask(self, request: str) -> Trigger.Response:
+        """Ask for something and wait for the answer."""
+        future = self.asked(request)
+        self.until(future.done, f"an answer to {request}")
+        response: Trigger.Response = future.result()
+        return response
+
+    def takes_control(self) -> None:
+        """Take control."""
+        self._stage.take_control(self)
+
+    def refuses_control(self, reason: str) -> None:
+        """Ask for control, which must be refused at once and for a reason that has this text."""
+        response = self.ask("take_control")
+        assert not response.success
+        assert reason in response.message
+
+    def gives_back_control(self) -> None:
+        """Let it give back control, if it has any."""
+        if self.status.state != RobotStatus.LISTENING:
+            response = self.ask("release_control")
+            assert response.success, response.message
+        self.is_in(RobotStatus.LISTENING)
+
+    def changes(self, transition: int) -> None:
+        """Let its lifecycle go on."""
+        request = ChangeState.Request(transition=Transition(id=transition))
+        future = self.asked("change_state", request)
+        self.until(future.done, f"transition {transition}")
+        assert future.result().success
+
+    def presses_estop(self, pressed: bool = True) -> None:
+        """Publish on `estop`."""
+        self.until(lambda: self._estop.get_subscription_count() > 0, "a listener to estop")
+        self._estop.publish(Bool(data=pressed))
+
+    def send(self, **changes: Any) -> None:
+        """Publish the next command near the pose, with fields changed."""
+        self.until(lambda: self._commands.get_subscription_count() > 0, "a listener")
+        self._commands.publish(self.command(**{"sequence": self._sequence, **changes}))
+        self._sequence += 1
+
+    def send_rest(self, **changes: Any) -> None:
+        """Publish the next command in the robot's mode of rest, with fields changed."""
+        self.send(**{**self._rest_fields(), **changes})
+
+    def skip(self, sequence: int) -> None:
+        """Leave out so many numbers of commands."""
+        self._sequence += sequence
+
+    def sends_until(self, condition: Callable[[], object], what: str, **changes: Any) -> None:
+        """Publish this command again and again until a condition holds."""
+
+        def act() -> object:
+            self.send(**changes)
+            return condition()
+
+        self.until(act, what)
+
+    def follows(self) -> None:
+        """Let a policy begin: first in the mode of rest, then near the pose that the robot has."""
+        since = len(self.robot.heard)
+
+        def act() -> bool:
+            if self.status.state == RobotStatus.FOLLOWING:
+                self.send()
+            else:
+                # Again, where a busy machine let one expire.
+                self.send_rest()
+            return any(self.is_followed(each.values) for each in self.robot.heard[since:])
+
+        self.until(act, "a frame that follows a command")
+
+    def is_followed(self, values: Any) -> bool:
+        """Return whether a frame's values [n, 5] are those of `send` without changes."""
+        return values is not None and np.allclose(
+            values[:, POSITION], self.followed_pose, atol=1e-3
+        )
+
+    def rests(self, reason: str) -> None:
+        """Spin until the robot is brought to rest for this reason."""
+        self.reports(
+            lambda status: status.state == RobotStatus.DAMPING and reason in status.reason,
+            f"DAMPING, {reason}",
+        )
+        self.until(lambda: self.robot.heard[-1].rests, "a frame that brings the robot to rest")
+
+    def ended(self) -> int:
+        """Spin until the process has ended; return its exit status."""
+        self.until(lambda: self.process.poll() is not None, "the end of the process")
+        return int(self.process.returncode)
+
+    def kill_link(self) -> None:
+        """Kill the process that talks to the robot."""
+        threads = Path("/proc", str(self.process.pid), "task").glob("*/children")
+        children = " ".join(thread.read_text() for thread in threads).split()
+        # A driver may have more processes than that.
+        (link,) = (
+            int(child)
+            for child in children
+            if LINK_MODULE.encode() in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+        )
+        os.kill(link, signal.SIGKILL)
+
+    @property
+    def followed_pose(self) -> Any:
+        """Positions [n], rad, of the commands of `send`: inside the range, off the pose."""
+        figures, pose = self._case.figures, self.robot.pose
+        below = pose + FOLLOWED_RAD > figures.highest_rad
+        return np.where(below, pose - FOLLOWED_RAD, pose + FOLLOWED_RAD)
+
+    def command(self, valid_for_s: float = LONGEST_VALID_S, **changes: Any) -> JointCommand:
+        """Return a command near the pose, with fields changed."""
+        figures = self._case.figures
+        count = len(figures.joint_names)
+        # A quarter of the torque beyond which the answer of a drive is judged: the double gives 0.
+        stiffness = min(figures.largest_stiffness, 0.25 * figures.demand_nm / FOLLOWED_RAD)
+        fields = {
+            "names": list(figures.joint_names),
+            "position": self.followed_pose.tolist(),
+            "velocity": [0.0] * count,
+            "effort": [0.0] * count,
+            "stiffness": [stiffness] * count,
+            "damping": [min(figures.largest_damping, 1.0)] * count,
+            "effort_limit": figures.largest_torque_nm.tolist(),
+            "mode": JointCommand.MODE_STAND,
+            **changes,
+        }
+        sec, nanosec = divmod(round(valid_for_s * 1e9), 1_000_000_000)
+        return JointCommand(valid_for=Duration(sec=sec, nanosec=nanosec), **fields)
+
+    def close(self) -> None:
+        """Kill what is left of it, and switch the robot off."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.robot.close()
+
+    def _rest_fields(self) -> dict[str, Any]:
+        if self._case.figures.rest_mode == MODE_DAMP:
+            count = len(self._case.figures.joint_names)
+            return {"mode": JointCommand.MODE_DAMP, "stiffness": [0.0] * count}
+        return {"mode": JointCommand.MODE_HOLD_MEASURED, "position": self.robot.pose.tolist()}
+
+
+class Stage:
+    """Whatever tests start and hear; all ends with `close`.
+
+    Attributes:
+        node: Listens and publishes; named `listener`.
+        folder: For logs.
+    """
+
+    def __init__(self, case: DriverCase, folder: Path) -> None:
+        """Begin with nothing but a node."""
+        rclpy.init(args=[])
+        self._case, self.folder = case, folder
+        self.node = Node("listener")
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._drivers: list[DriverProcess] = []
+
+    def driver(
+        self,
+        robot: RobotDouble | None = None,
+        name: str = "",
+        parameters: Mapping[str, object] | None = None,
+    ) -> DriverProcess:
+        """Start a driver, for a new robot unless one is given that has been started.
+
+        Args:
+            robot: Behind the driver.
+            name: Of its namespace.
+            parameters: Of the driver; they replace those of the case.
+        """
+        if robot is None:
+            robot = self._case.robot()
+            robot.start()
+        name = name or f"robot_{len(self._drivers)}"
+        driver = DriverProcess(self, self._case, name, robot, parameters or {})
+        self._drivers.append(driver)
+        return driver
+
+    def take_control(self, *drivers: DriverProcess) -> None:
+        """Let all of them take control at the same time, since it may take long.
+
+        Again where it was refused after all: a busy machine may hold up a double.
+        """
+        left = list(drivers)
+        for _ in range(_ATTEMPTS):
+            for driver in left:
+                driver.may_be_taken()
+            answers = [driver.asked("take_control") for driver in left]
+            for driver, answer in zip(left, answers, strict=True):
+                driver.until(answer.done, "an answer to take_control")
+            results = [answer.result() for answer in answers]
+            left = [each for each, result in zip(left, results, strict=True) if not result.success]
+            if not left:
+                return
+        raise AssertionError([result.message for result in results])
+
+    def listen(
+        self, message: type[Any], topic: str, into: list[Any], qos: QoSProfile = DEEP
+    ) -> None:
+        """Keep the messages of a topic."""
+        self.node.create_subscription(message, topic, into.append, qos)
+
+    def collected(self, message: type[Any], topic: str, count: int) -> list[Any]:
+        """Return so many of the next messages of a topic, or more."""
+        found: list[Any] = []
+        subscription = self.node.create_subscription(message, topic, found.append, DEEP)
+        self.until(lambda: len(found) >= count, f"{count} messages of {topic}")
+        self.node.destroy_subscription(subscription)
+        return found
+
+    def until(
+        self, condition: Callable[[], object], what: str, more: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Spin until the condition holds; fail the test with `what` if it never does."""
+        ends_s = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < ends_s, f"waited in vain for {what}{more()}"
+            looks_s = time.monotonic() + _LOOK_S
+            while (left_s := looks_s - time.monotonic()) > 0.0:
+                self._executor.spin_once(timeout_sec=left_s)
+
+    def close(self) -> None:
+        """End all that was started."""
+        for driver in self._drivers:
+            driver.close()
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown()

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The smallest driver there is does what every driver must do, with a robot that holds its pose."""
+
+import shutil
+import socket
+import sys
+import tempfile
+import threading
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic_ns
+
+import numpy as np
+import pytest
+
+from robot_driver.interfaces import COMMAND_FIELDS, POSITION
+from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, DriverCase, RobotDouble
+from robot_driver.testing.conformance import DriverConformance, DriverTimes
+
+from ..holding_arm import ASK, FIGURES, JOINTS, RELAX, goal, state_frame
+from . import holding_arm_node
+
+pytestmark = pytest.mark.ros
+ROOT = Path(__file__).resolve().parents[4]
+START = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+from {holding_arm_node.__name__} import main
+main()
+"""
+
+
+class ArmDouble(RobotDouble):
+    """The arm's end of a bus of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(FIGURES, np.array([0.1, 0.2, 0.3]))
+        self._folder = tempfile.mkdtemp()
+        self._bus = f"{self._folder}/bus"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self._bus)
+        self._thread = threading.Thread(target=self._run)
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        return {"bus": self._bus}
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def restart(self) -> None:
+        raise AssertionError("an arm does not tell")
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+                last.sendto(b"", self._bus)
+            self._thread.join()
+        self._socket.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _run(self) -> None:
+        while data := self._answered():
+            if data == RELAX:
+                self.hear(GIVEN_BACK)
+            elif data[:1] == b"g":
+                values = np.zeros((len(JOINTS), len(COMMAND_FIELDS)))
+                values[:, POSITION] = goal(data)
+                self.hear(COMMANDED, values)
+            elif data != ASK:
+                self.hear(OTHER)
+
+    def _answered(self) -> bytes:
+        """Return the next frame; a question is answered first."""
+        data, source = self._socket.recvfrom(100)
+        if data == ASK and not self.silent:
+            with suppress(OSError):  # who asked may have been killed
+                self._socket.sendto(state_frame(self.pose, monotonic_ns() // 1_000_000), source)
+        return data
+
+
+CASE = DriverCase(
+    command=[sys.executable, "-c", START],
+    node="arm_driver",
+    robot=ArmDouble,
+    figures=FIGURES,
+    parameters={"state_timeout_s": 0.5},
+    joint_state_rate_hz=100.0,
+    command_rate_hz=100.0,
+    imu="",
+    reports_restart=False,
+)
+
+
+class TestConformance(DriverConformance):
+    case = CASE
+
+
+@pytest.mark.real_time
+class TestTimes(DriverTimes):
+    case = CASE

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A robot's host in real time, between its faults and its network; events and trace as files."""
+
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, TextIO
+
+from robot_sim.driven import NS_PER_S, RealTimePacer, whole_steps
+from robot_sim.errors import SimError
+from robot_sim.host_faults import AnyPlan
+from robot_sim.robot_host import HostEvent, RobotHost
+from robot_sim.trace import WalkRecord
+
+_LOG_IGNORED_S = 10.0
+
+
+class Log(Protocol):
+    """Where an emulator writes what happens: a node's logger, or Python's own."""
+
+    def info(self, message: str) -> object:
+        """Log what is as expected."""
+
+    def warning(self, message: str) -> object:
+        """Log what is not."""
+
+
+class Emulator:
+    """Lets an emulated robot live. A subclass knows its network.
+
+    Attributes:
+        host: The robot's computer.
+        record: The trace of the walk.
+        stopped: Whether `run` shall return, or has.
+    """
+
+    ARRIVALS = "datagrams"
+    """What the host counts where it ignores it."""
+
+    def __init__(
+        self,
+        host: RobotHost,
+        planned: Callable[[Sequence[str], int], AnyPlan],
+        *,
+        faults: Sequence[str],
+        latency_s: float,
+        period_s: float,
+        duration_s: float,
+        event_file: str,
+        trace_file: str,
+        log: Log,
+    ) -> None:
+        """Prepare; the robot's time stands still until `run`.
+
+        Args:
+            host: The robot's computer.
+            planned: Returns the plan of faults given as texts at a simulated time, ns.
+            faults: The first ones.
+            latency_s: Time that a command takes to reach the drives, where no fault says otherwise.
+            period_s: Time between rows of the trace.
+            duration_s: Simulated time after which `run` returns; 0: never.
+            event_file: Where events are appended, a line of JSON each; empty: nowhere.
+            trace_file: Where `save` writes the trace; empty: nowhere.
+            log: Where events and warnings are written.
+
+        Raises:
+            SimError: A value does not fit.
+        """
+        world = host.world
+        world.latency_ns = self._latency_ns = round(latency_s * NS_PER_S)
+        self.host, self._planned, self._log = host, planned, log
+        host.on_event = self._on_event
+        host.adopt(planned(faults, 0))
+        self._row_steps = whole_steps("period_s", period_s, world)
+        self._log_steps = round(_LOG_IGNORED_S * world.steps_per_s)
+        self._ends_ns = round(duration_s * NS_PER_S) or math.inf
+        self._ignored = 0
+        self._events = _opened(event_file)
+        self.record = WalkRecord(trace_file)
+        # What other threads ask for is done between two steps.
+        self._asked: deque[Callable[[], None]] = deque()
+        self.stopped = False
+
+    def arrived(self) -> Sequence[Any]:
+        """Return what has arrived from the network, each as the arguments of `host.receive`."""
+        raise NotImplementedError
+
+    def step(self, now_ns: int) -> None:
+        """Let the host go on by one step, and send what it has to send, as the faults change it."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Let the robot live until `stop` or until the duration is over."""
+        clock, world = RealTimePacer(self._log.warning), self.host.world
+        while not self.stopped and world.time_ns < self._ends_ns:
+            while self._asked:
+                self._asked.popleft()()
+            now_ns = world.time_ns
+            self.host.act()
+            for arguments in self.host.plan.command.carry(self.arrived(), now_ns):
+                self.host.receive(*arguments)
+            if world.steps % self._row_steps == 0:
+                self.record.target = self.host.target
+                self.record.append(world.sense())
+            if world.steps % self._log_steps == 0:
+                self._log_ignored()
+            self.step(now_ns)
+            clock.wait(world.time_ns)
+        self._log_ignored()
+
+    def stop(self) -> None:
+        """Let `run` return soon; may be called from a signal handler and from any thread."""
+        self.stopped = True
+
+    def save(self) -> None:
+        """Write the trace, if one was asked for and there is anything in it."""
+        self.record.save()
+
+    def close(self) -> None:
+        """Close the file of the events."""
+        if self._events is not None:
+            self._events.close()
+
+    def ask(self, action: Callable[[], None]) -> None:
+        """Let the thread of `run` do something between two steps."""
+        self._asked.append(action)
+
+    def change_faults(self, texts: Sequence[str]) -> None:
+        """Replace the planned faults, which is an event; motors and latency start afresh.
+
+        Raises:
+            SimError: A text cannot be understood, or the fault is over; nothing changes.
+        """
+        plan = self._planned(texts, self.host.world.time_ns)
+
+        def change() -> None:
+            self.host.adopt(plan)
+            self.host.world.motors_on()
+            self.host.world.latency_ns = self._latency_ns
+            who = ", ".join(text for text in texts if text.strip()) or "none"
+            self._on_event(HostEvent(time_ns=self.host.world.time_ns, what="faults", who=who))
+
+        self.ask(change)
+
+    def _log_ignored(self) -> None:
+        """Log how much changed nothing, if that has grown."""
+        counts = self.host.ignored
+        if sum(counts.values()) > self._ignored:
+            self._ignored = sum(counts.values())
+            self._log.warning(
+                f"{self.ARRIVALS} ignored so far: "
+                + ", ".join(f"{kind} {count}" for kind, count in counts.items() if count)
+            )
+
+    def _on_event(self, event: HostEvent) -> None:
+        self._log.info(f"{event.what.replace('_', ' ')}: {event.who or 'by itself'}")
+        if self._events is not None:
+            line = {
+                "time_s": event.time_ns / NS_PER_S,
+                "unix_ns": time.time_ns(),
+                "event": event.what,
+                "who": event.who,
+            }
+            self._events.write(json.dumps(line) + "\n")
+            self._events.flush()
+
+
+def _opened(path: str) -> TextIO | None:
+    """Return a file to append to, if there is a path."""
+    try:
+        return Path(path).open("a", encoding="utf-8") if path else None
+    except OSError as error:
+        raise SimError(f"event_file: expected a file that can be written: {error}") from None

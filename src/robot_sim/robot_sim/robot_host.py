@@ -1,0 +1,254 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the computers of emulated robots share, without a network: time is the world's.
+
+A host stands between the drives and the network. It steps the world with the faults of the robot,
+moves the legs slowly where it was asked to, gives the drives the commands that it obeys, damps when
+a watched controller is silent, warms the drives up, and counts what it ignores.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.driven import NS_PER_S
+from robot_sim.drives import DriveCommand, position_command
+from robot_sim.faults import Streams
+from robot_sim.figures import Array
+from robot_sim.host_faults import AnyPlan, HostFault
+from robot_sim.world import World
+
+_FOREVER_NS = 10**6 * NS_PER_S
+_SORTS_REPORTED = 32
+"""Largest number of events about what was ignored, against floods."""
+_AIR_C, _RATED_RISE_C, _WARMING_S = 30.0, 60.0, 120.0
+"""Of the drives: temperature at rest, its rise in the end at the rated torque, time constant. Not
+measured on any drive: they let temperatures change as a reader of them expects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostEvent:
+    """Something that happened to a host.
+
+    Attributes:
+        time_ns: On the world's clock.
+        what: `following` (a command with stiffness after none), `damped` (none after one with),
+            `watchdog`, `ignored` (something that changed nothing; the first of each sort),
+            `stopped`, `started`, or what the host's own module names.
+        who: The sender, or why; empty where there is neither.
+    """
+
+    time_ns: int
+    what: str
+    who: str
+
+
+class RobotHost:
+    """The robot's own computer.
+
+    Attributes:
+        world: The robot.
+        plan: The faults to come; `adopt` replaces it.
+        target: Position targets [n], rad, of a controller that commands stiffness; else None.
+        ignored: Number of arrivals that changed nothing, by kind.
+        on_event: Called with each event.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        *,
+        ignores: Sequence[str],
+        watchdog_s: float,
+        plan: AnyPlan,
+        on_event: Callable[[HostEvent], None],
+    ) -> None:
+        """Switch on; the drives damp.
+
+        Args:
+            world: The robot; only this host may command it.
+            ignores: Kinds of arrivals that change nothing.
+            watchdog_s: Silence after which `_on_silence` is called; 0: never.
+            plan: The faults to come.
+            on_event: Called with each event.
+        """
+        self.world, self.on_event = world, on_event
+        self.plan = plan
+        self.target: Array | None = None
+        self.ignored = dict.fromkeys(ignores, 0)
+        self._reported: set[str] = set()
+        self._watchdog_ns = round(watchdog_s * NS_PER_S)
+        self._on, self._started_ns = True, world.time_ns
+        self._heard_ns: int | None = None
+        """Newest command of a controller whose silence counts; None without one."""
+        self._following = False
+        self._motion: _Motion | None = None
+        self._temperature_c = np.full(len(world.joint_names), _AIR_C)
+
+    def stop(self) -> None:
+        """Switch the host off: it neither receives nor sends, control ends, the drives damp."""
+        self._damp("stopped", "")
+        self._on = False
+
+    def start(self) -> None:
+        """Switch it on again; its tick begins at 0."""
+        self._on, self._started_ns = True, self.world.time_ns
+        self._say("started", "")
+
+    def receive(self, *arrived: Any, **_: Any) -> None:
+        """Take what has arrived from the network; each host says in which form."""
+        raise NotImplementedError
+
+    def adopt(self, plan: AnyPlan) -> None:
+        """Replace the plan of faults; those of the host that have begun end."""
+        for fault in self.plan.end():
+            self._end(fault)
+        self.plan = plan
+
+    def act(self) -> None:
+        """Begin and end the faults of the host itself that are due; call it before each step."""
+        for fault, begins in self.plan.changes(self.world.time_ns):
+            (self._begin if begins else self._end)(fault)
+
+    def _begin(self, fault: HostFault) -> None:
+        """Begin a fault of the host itself."""
+        if fault.kind == "restart":
+            self.stop()
+
+    def _end(self, fault: HostFault) -> None:
+        """End a fault of the host itself."""
+        if fault.kind == "restart":
+            self.start()
+
+    def _advance(self) -> Streams | None:
+        """Go on by one step of physics.
+
+        Returns:
+            What the sensors show after it; None while the host is off.
+        """
+        now_ns = self.world.time_ns
+        if (
+            self._heard_ns is not None
+            and self._watchdog_ns
+            and now_ns - self._heard_ns >= self._watchdog_ns
+        ):
+            self._on_silence()
+        if self._motion is not None:
+            self._go_on_moving(self._motion, now_ns)
+        self.plan.robot.act(self.world)
+        self.world.advance(1)
+        truth = self.world.sense()
+        self._warm(truth.joint_effort)
+        streams = self.plan.robot.apply(truth)
+        return streams if self._on else None
+
+    def _on_silence(self) -> None:
+        """Act on the silence of a watched controller; damp, if a host does not say otherwise."""
+        self._damp("watchdog", "")
+
+    def _move(
+        self,
+        pose: Array,
+        duration_ns: int,
+        *,
+        stiffness: npt.ArrayLike,
+        damping: npt.ArrayLike,
+    ) -> None:
+        """Let the joints go to a pose [n], rad, on a straight line from now on, and stay there."""
+        self._motion = _Motion(
+            began_ns=self.world.time_ns,
+            duration_ns=duration_ns,
+            start=self.world.sense().joint_pos,
+            pose=pose,
+            stiffness=stiffness,
+            damping=damping,
+        )
+
+    def _go_on_moving(self, motion: "_Motion", now_ns: int) -> None:
+        part = (now_ns - motion.began_ns) / motion.duration_ns
+        self.world.apply(
+            position_command(
+                motion.start + min(part, 1.0) * (motion.pose - motion.start),
+                stiffness=motion.stiffness,
+                damping=motion.damping,
+                joint_names=self.world.joint_names,
+                valid_for_ns=_FOREVER_NS,
+            )
+        )
+        if part >= 1.0:
+            self._motion = None
+
+    def _command(
+        self,
+        *,
+        position: Array,
+        velocity: Array,
+        effort: Array,
+        stiffness: Array,
+        damping: Array,
+        who: str,
+    ) -> None:
+        """Give a controller's command to the drives, arrays [n]; it is valid until the next one.
+
+        Raises:
+            SimError: No drive can follow it; the command before stays in force.
+        """
+        self.world.apply(
+            DriveCommand(
+                joint_names=self.world.joint_names,
+                position=position,
+                velocity=velocity,
+                effort=effort,
+                stiffness=stiffness,
+                damping=damping,
+                effort_limit=self.world.effort_limit_nm,
+                valid_for_ns=_FOREVER_NS,
+            )
+        )
+        follows = bool(stiffness.any())
+        self._motion, self._heard_ns = None, self.world.time_ns
+        self.target = position if follows else None
+        if follows != self._following:
+            self._following = follows
+            self._say("following" if follows else "damped", who)
+
+    def _damp(self, what: str, who: str) -> None:
+        """Damp, with an event that says why; no controller is watched any more."""
+        self._motion, self.target, self._heard_ns = None, None, None
+        self.world.expire()
+        self._say(what, who)
+        if self._following:
+            self._following = False
+            self._say("damped", what)
+
+    def _warm(self, effort_nm: Array) -> None:
+        """Let the drives' temperatures follow the torques' squares, by one step."""
+        goal_c = _AIR_C + _RATED_RISE_C * (effort_nm / self.world.effort_limit_nm) ** 2
+        share = 1.0 / (_WARMING_S * self.world.steps_per_s)
+        self._temperature_c += share * (goal_c - self._temperature_c)
+
+    def _ignore(self, kind: str, what: str, source: str = "") -> None:
+        """Count an arrival that changes nothing; report the first of each sort."""
+        self.ignored[kind] += 1
+        sort = f"{kind}: {what}"
+        if sort not in self._reported and len(self._reported) < _SORTS_REPORTED:
+            self._reported.add(sort)
+            self._say("ignored", f"{sort} from {source}" if source else sort)
+
+    def _say(self, what: str, who: str) -> None:
+        self.on_event(HostEvent(time_ns=self.world.time_ns, what=what, who=who))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Motion:
+    """A slow motion under way; arrays [n], rad."""
+
+    began_ns: int
+    duration_ns: int
+    start: Array
+    pose: Array
+    stiffness: npt.ArrayLike
+    damping: npt.ArrayLike

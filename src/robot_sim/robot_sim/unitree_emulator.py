@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Command `unitree_emulator`: a simulated Go2 or G1 on the DDS topics of the real one, without ROS.
+
+To a driver it looks like a robot: LowState at 500 Hz, LowCmd, the services `motion_switcher` and,
+of the Go2, `sport`; `robot_sim.unitree_host` has the rules. The robot's own controller has the
+joints until it is released. What changes nothing is counted: the log and the events have the first
+of each sort, and the log has the counts every 10 s while they grow.
+
+Faults, and buttons of its remote control, are given with --faults, or as the lines of a file, which
+is read again whenever it changes. `cmd_vel` and the mode of `joint_command` are only recorded.
+
+It is found on this computer only, unless --interface names a network. Do not run it in the network
+of a real robot: robot_sim.unitree_dds says why.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from robot_sim.emulator import Emulator
+from robot_sim.errors import SimError
+from robot_sim.figures import Pose
+from robot_sim.host_faults import HostFaultPlan
+from robot_sim.unitree_host import LOW_CMD, MODELS, MODES, UnitreeFault, UnitreeHost
+
+_SERVICE_STEPS, _FILE_STEPS = 5, 50
+"""Physics steps of 1 ms between looks for requests and velocities, and at the file of faults."""
+_log = logging.getLogger("unitree_emulator")
+
+
+class UnitreeEmulator(Emulator):
+    """A Unitree robot on its topics."""
+
+    ARRIVALS = "messages"
+
+    host: UnitreeHost
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        """Put the robot on the floor and join the domain.
+
+        Args:
+            given: The arguments of the command.
+
+        Raises:
+            SimError: One does not fit, or the DDS binding is missing.
+        """
+        host = UnitreeHost(
+            given.robot,
+            friction=given.friction,
+            seed=given.seed,
+            pose=given.pose,
+            mode=given.mode,
+            watchdog_s=given.watchdog_s,
+        )
+        super().__init__(
+            host,
+            lambda texts, now_ns: HostFaultPlan(
+                UnitreeFault.parse_all(texts, now_ns=now_ns),
+                seed=given.seed,
+                joint_names=host.world.joint_names,
+            ),
+            faults=given.faults,
+            latency_s=given.latency_s,
+            period_s=given.period_s,
+            duration_s=given.duration_s,
+            event_file=given.event_file,
+            trace_file=given.trace_file,
+            log=_log,
+        )
+        self._fault_file = Path(given.fault_file) if given.fault_file else None
+        self._read_ns = 0
+        try:
+            from robot_sim.unitree_dds import RobotTopics
+        except ModuleNotFoundError as error:
+            raise SimError(
+                f"unitree_emulator: expected the Python package cyclonedds, found none ({error}); "
+                "install it into this environment: pip install cyclonedds"
+            ) from None
+        self._topics = RobotTopics(host.model, domain=given.domain, interface=given.interface)
+        _log.info(
+            "a simulated %s in domain %d on %s",
+            host.figures.name,
+            given.domain,
+            given.interface or "the interface that Cyclone DDS chooses",
+        )
+
+    def arrived(self) -> list[tuple[str, object]]:
+        """Return commands and requests; now and then look at the velocity and the faults, too."""
+        arrived: list[tuple[str, object]] = [(LOW_CMD, data) for data in self._topics.commands()]
+        steps = self.host.world.steps
+        if steps % _SERVICE_STEPS == 0:
+            arrived += self._topics.requests()
+            velocity = self._topics.velocity()
+            if velocity is not None:
+                self.record.velocity = velocity
+            mode = self._topics.mode()
+            if mode is not None:
+                self.record.mode = mode
+        if self._fault_file is not None and steps % _FILE_STEPS == 0:
+            self._read_faults(self._fault_file)
+        return arrived
+
+    def step(self, now_ns: int) -> None:
+        """Go on by one step; publish what is due, and what was delayed."""
+        sent = self.host.step()
+        for topic, data in self.host.plan.state.carry(sent, now_ns):
+            self._topics.send(topic, data)
+        for service, answer in self.host.answers():
+            self._topics.respond(service, answer)
+
+    def _read_faults(self, file: Path) -> None:
+        """Replace the faults by the lines of the file, if it has changed."""
+        try:
+            changed_ns = file.stat().st_mtime_ns
+            if changed_ns == self._read_ns:
+                return
+            self._read_ns = changed_ns
+            self.change_faults(file.read_text("utf-8").splitlines())
+        except FileNotFoundError:
+            return
+        except (OSError, UnicodeDecodeError, SimError) as error:
+            _log.error("%s: the faults stay as they were: %s", file, error)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the emulator until a signal or its own end.
+
+    Returns:
+        0; 2 where an argument is wrong.
+    """
+    logging.basicConfig(
+        level=logging.INFO, format="[%(levelname)s] [%(name)s]: %(message)s", stream=sys.stderr
+    )
+    given = _parser().parse_args(args)
+    try:
+        emulator = UnitreeEmulator(given)
+    except SimError as error:
+        _log.error("%s", error)
+        return 2
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: emulator.stop())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+    try:
+        emulator.run()
+    finally:
+        emulator.save()
+        emulator.close()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "unitree_emulator",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--robot", choices=MODELS, default="go2", help="which robot (default: %(default)s)")
+    add(
+        "--domain",
+        type=int,
+        default=int(os.environ.get("ROS_DOMAIN_ID") or 0),
+        help="DDS domain (default: ROS_DOMAIN_ID, or 0)",
+    )
+    add(
+        "--interface",
+        default="lo",
+        help="network interface; empty: Cyclone DDS chooses, by CYCLONEDDS_URI "
+        "(default: %(default)s)",
+    )
+    add(
+        "--mode",
+        choices=MODES,
+        default="ai",
+        help="name of the robot's own controller (default: %(default)s)",
+    )
+    add(
+        "--pose",
+        choices=get_args(Pose),
+        default="standing",
+        help="how the robot starts (default: %(default)s)",
+    )
+    add("--friction", type=float, default=1.0, help="of feet and floor (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of start pose, noise and losses (default: exact pose)")
+    add(
+        "--watchdog-s",
+        type=float,
+        default=0.0,
+        help="silence of commands after which the drives damp, s; 0: they act for ever, as no "
+        "document gives a time (default: %(default)s)",
+    )
+    add("--latency-s", type=float, default=0.0, help="from command to drives, up to 0.04 s")
+    add(
+        "--faults",
+        nargs="*",
+        default=[],
+        metavar="FAULT",
+        help="faults, such as drop:imu@4+0.5, press:A@2+0.2; see robot_sim.unitree_host",
+    )
+    add("--fault-file", default="", help="file with faults, a line each; read when it changes")
+    add("--event-file", default="", help="where events are appended, a line of JSON each")
+    add("--trace-file", default="", help="where the trace is written at the end (.npz)")
+    add("--period-s", type=float, default=0.02, help="between rows of the trace")
+    add("--duration-s", type=float, default=0.0, help="simulated time until the end; 0: none")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,520 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The computer of a Unitree Go2 or G1 as a driver meets it, without DDS: time is the world's.
+
+No robot was observed for this module. The rules come from a reading of the maker's code and of
+reports of others; where nothing is known, the host is as unforgiving as a robot could be.
+
+- The robot's own controller has the joints at the start: it holds the robot in its pose. It answers
+  on `motion_switcher` and, where the robot is a quadruped, on `sport`.
+- ReleaseMode ends it after 0.3 s; then the joints are limp. SelectMode brings it back, and a fault
+  does: it takes the joints to the standing pose.
+- A LowCmd counts only while no such controller has the joints, and only with the right CRC and the
+  right head (`go`) or `mode_machine` and `mode_pr` 0 (`hg`). A motor follows only in mode 1, else
+  it is limp. What does not count changes nothing. It is counted.
+- The last command acts for ever, unless the host has a watchdog: no document gives a time-out.
+- A service of a controller that is not there does not answer.
+
+Its faults are those of `robot_sim.host_faults`, and:
+
+==========================  ======================================================================
+`crc:state`                 LowState has a wrong CRC
+`length:state`              LowState ends after half of its motors
+`tick:state`                the tick of LowState stands still
+`motors:state=count`        motors from this one on do not answer: all of theirs is 0
+`machine:state=number`      LowState has this `mode_machine` (G1)
+`battery:state=percent`     the state of charge is this
+`degrees:imu`               the angular velocity is in degrees/s
+`not_unit:imu`              the quaternion is 1.1 times as long as it should be
+`xyzw:imu`                  the quaternion has w as its last, not its first value
+`press:BUTTON`              a button of the remote control is down, such as L2 or A
+`stick:WAY=share`           a stick is deflected: forward, back, left, right, turn_left, turn_right
+`off:remote`                the remote control is off: all its bytes are 0
+`returned:host`             the robot's own controller comes back, and stays
+`stubborn:host`             ReleaseMode is answered, and has no effect
+`turned:host`               a person turns the robot by 90 degrees within 2 s
+==========================  ======================================================================
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from robot_sim import unitree_messages as messages
+from robot_sim.driven import NS_PER_S
+from robot_sim.errors import SimError
+from robot_sim.faults import Streams
+from robot_sim.figures import Pose, load_robot
+from robot_sim.host_faults import HostFault, HostFaultPlan
+from robot_sim.robot_host import HostEvent, RobotHost
+from robot_sim.rotation import roll_pitch_yaw
+from robot_sim.unitree_messages import Record
+from robot_sim.world import Sensors, World
+
+LOW_CMD, LOW_STATE = "rt/lowcmd", "rt/lowstate"
+SECONDARY_IMU, BATTERY = "rt/secondary_imu", "rt/lf/bmsstate"
+IGNORED = (
+    "not_released",
+    "wrong_form",
+    "wrong_crc",
+    "wrong_head",
+    "wrong_mode_machine",
+    "wrong_mode_pr",
+    "motor_mode",
+    "unfit_command",
+    "no_service",
+)
+"""Kinds of arrivals that change nothing: commands while the robot's own controller has the joints,
+of another length, with another CRC, head, `mode_machine` or `mode_pr`, to motors in a mode that is
+not 1, that no drive can follow; requests to a service that is not there."""
+MODES = ("normal", "ai", "advanced", "mcf")
+"""Names of the robot's own controllers."""
+_CHECK, _SELECT, _RELEASE = 1001, 1002, 1003
+_DAMP, _STOP_MOVE, _STAND_UP, _STAND_DOWN, _RECOVERY_STAND = 1001, 1003, 1004, 1005, 1006
+_NO_SUCH_API, _NOT_JSON, _NO_SUCH_MODE = 3203, 7001, 7004
+_RELEASE_NS = 300_000_000
+_STAND_NS = 2 * NS_PER_S
+_STATE_STEPS, _BATTERY_STEPS = 2, 1000
+"""Physics steps of 1 ms between messages: 500 Hz and 1 Hz."""
+_HALF_BYTES = {"go": 4 + 76 + 48 * 10, "hg": 4 + 68 + 56 * 17}
+"""Of a LowState that ends after half of its motors."""
+_CHARGE, _VOLT, _AMPERE, _IMU_C = 85, 29.5, 1.5, 40
+_TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
+_WAYS = {
+    "forward": ("ly", 1.0),
+    "back": ("ly", -1.0),
+    "left": ("lx", -1.0),
+    "right": ("lx", 1.0),
+    "turn_left": ("rx", -1.0),
+    "turn_right": ("rx", 1.0),
+}
+"""The stick and its sign for each way in which the remote control lets a robot walk."""
+Message = tuple[str, bytes]
+"""Topic and bytes with encapsulation."""
+
+
+class ApiRequest(NamedTuple):
+    """A request to a service: its own number, what it asks for, its JSON, whether it is silent."""
+
+    number: int
+    api: int
+    parameter: str = "{}"
+    no_reply: bool = False
+
+
+class ApiResponse(NamedTuple):
+    """The answer: the request's number and api, an error code or 0, and JSON."""
+
+    number: int
+    api: int
+    code: int = 0
+    data: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitreeModel:
+    """What a kind of robot has.
+
+    Attributes:
+        family: `go` or `hg`: which messages it speaks.
+        motors: The joint of each motor, in the order of the slots; later slots are empty.
+        feet: The foot of each force in LowState.
+        stiffness, damping: With which its own controller holds each motor, N m/rad, N m s/rad.
+        mode_machine: What its LowState has and its LowCmd must have (`hg`).
+        torso: Body of the second IMU; empty: it has none.
+    """
+
+    family: str
+    motors: tuple[str, ...]
+    feet: tuple[str, ...] = ()
+    stiffness: tuple[float, ...]
+    damping: tuple[float, ...]
+    mode_machine: int = 0
+    torso: str = ""
+
+
+_LEGS = ("FR", "FL", "RR", "RL")
+_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
+_ARM = (
+    *("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow"),
+    *("wrist_roll", "wrist_pitch", "wrist_yaw"),
+)
+MODELS = {
+    "go2": UnitreeModel(
+        family="go",
+        motors=tuple(f"{leg}_{part}_joint" for leg in _LEGS for part in ("hip", "thigh", "calf")),
+        feet=tuple(f"{leg}_foot" for leg in _LEGS),
+        stiffness=(60.0, 80.0, 80.0) * 4,
+        damping=(5.0, 4.0, 4.0) * 4,
+    ),
+    "g1": UnitreeModel(
+        family="hg",
+        motors=(
+            *(f"{side}_{part}_joint" for side in ("left", "right") for part in _LEG),
+            *(f"waist_{part}_joint" for part in ("yaw", "roll", "pitch")),
+            *(f"{side}_{part}_joint" for side in ("left", "right") for part in _ARM),
+        ),
+        stiffness=(*(100.0, 100.0, 100.0, 150.0, 40.0, 40.0) * 2, *(200.0,) * 3, *(40.0,) * 14),
+        damping=(*(2.0, 2.0, 2.0, 4.0, 2.0, 2.0) * 2, *(5.0,) * 3, *(10.0,) * 14),
+        mode_machine=5,
+        torso="torso_link",
+    ),
+}
+"""By the name of the robot's folder of figures; gains are those with which the maker's deployment
+code stands up (unitree_rl_lab e72a072)."""
+
+
+class UnitreeHost(RobotHost):
+    """The robot's own computer. One `step` is one step of the world's physics.
+
+    Events beside those of every host: `mode_selected`, `mode_released`, `mode_returned`,
+    `standing_up`, `standing_down`, `damping`.
+
+    Attributes:
+        mode: Name of the controller of the robot that has the joints; empty: they are released.
+    """
+
+    def __init__(
+        self,
+        robot: str,
+        *,
+        friction: float = 1.0,
+        seed: int = 0,
+        pose: Pose = "standing",
+        mode: str = "ai",
+        watchdog_s: float = 0.0,
+        faults: Iterable["UnitreeFault"] = (),
+        on_event: Callable[[HostEvent], None] = lambda event: None,
+    ) -> None:
+        """Put a robot on the floor; its own controller holds it in its pose.
+
+        Args:
+            robot: Name in `MODELS`.
+            friction: Sliding friction of feet and floor.
+            seed: Of the start pose; 0 is the exact one.
+            pose: How it starts.
+            mode: Name of the robot's own controller.
+            watchdog_s: Silence of commands after which the drives damp; 0: they act for ever.
+            faults: Those to come.
+            on_event: Called with each event.
+
+        Raises:
+            SimError: There is no such robot, controller or pose, or a number does not fit.
+        """
+        if robot not in MODELS:
+            raise SimError(f"robot: expected one of {', '.join(MODELS)}, got '{robot}'")
+        if mode not in MODES:
+            raise SimError(f"mode: expected one of {', '.join(MODES)}, got '{mode}'")
+        if watchdog_s < 0.0:
+            raise SimError(f"watchdog_s: expected a time >= 0, got {watchdog_s}")
+        self.model, self.figures = MODELS[robot], load_robot(robot)
+        world = World(self.figures, friction=friction, seed=seed, pose=pose)
+        names = world.joint_names
+        super().__init__(
+            world,
+            ignores=IGNORED,
+            watchdog_s=watchdog_s,
+            plan=HostFaultPlan(faults, seed=seed, joint_names=names),
+            on_event=on_event,
+        )
+        # Where each motor is among the joints, and each joint among the motors.
+        self._joints = np.array([names.index(name) for name in self.model.motors])
+        self._motors = np.argsort(self._joints)
+        self._feet = np.array([world.foot_names.index(name) for name in self.model.feet], int)
+        self._own_mode, self.mode = mode, mode
+        self._releases_ns: int | None = None
+        self._answers: list[tuple[str, ApiResponse]] = []
+        self._last_tick, self._lost = 0, 0
+        self._hold(pose)
+
+    def receive(self, topic: str, arrived: bytes | ApiRequest) -> None:
+        """Take a message: the bytes of a LowCmd, or a request to the service of this name."""
+        if not self._on:
+            return
+        if isinstance(arrived, ApiRequest):
+            self._serve(topic, arrived)
+        else:
+            self._obey(arrived)
+
+    def step(self) -> list[Message]:
+        """Go on by one step of physics; return what is published at the time after it."""
+        if self._releases_ns is not None and self.world.time_ns >= self._releases_ns:
+            self._release()
+        streams = self._advance()
+        steps = self.world.steps
+        if streams is None or steps % _STATE_STEPS:
+            return []
+        joints, imu = streams.joint_states, streams.imu
+        if joints is None or imu is None or streams.contact is None:
+            return []
+        sent = [(LOW_STATE, self._low_state(streams, joints, imu))]
+        if self.model.torso:
+            sent.append((SECONDARY_IMU, self._secondary_imu()))
+        if self.model.family == "hg" and steps % _BATTERY_STEPS == 0:
+            sent.append((BATTERY, self._battery()))
+        return sent
+
+    def answers(self) -> list[tuple[str, ApiResponse]]:
+        """Return the answers that wait, each with its service; they do not wait any more."""
+        waiting, self._answers = self._answers, []
+        return waiting
+
+    def start(self) -> None:
+        """Switch it on again: the tick begins at 0, and the robot's own controller stands up."""
+        super().start()
+        self.mode, self._releases_ns = self._own_mode, None
+        self._stand()
+
+    def _begin(self, fault: HostFault) -> None:
+        super()._begin(fault)
+        if fault.kind == "returned" and not self.mode:
+            self._select(self._own_mode, "mode_returned")
+        elif fault.kind == "turned":
+            self.world.turn(_TURN_RAD, _TURN_S)
+
+    def _obey(self, data: bytes) -> None:
+        """Give a LowCmd to the drives, if it counts."""
+        try:
+            command = messages.decode(f"{self.model.family}.LowCmd", data)
+        except messages.WrongMessageError as error:
+            self._ignore("wrong_form", str(error))
+            return
+        if refusal := self._refusal(command):
+            self._ignore(*refusal)
+            return
+        motors = command["motor_cmd"][: len(self._joints)]
+        on = motors["mode"] == 1
+        if not on.all():
+            modes = sorted(set(motors["mode"].tolist()) - {1})
+            self._ignore("motor_mode", f"expected mode 1, found {modes} on {np.sum(~on)} motors")
+        values = {
+            name: np.where(on, motors[name], 0.0).astype(np.float64)[self._motors]
+            for name in ("q", "dq", "tau", "kp", "kd")
+        }
+        try:
+            self._command(
+                position=values["q"],
+                velocity=values["dq"],
+                effort=values["tau"],
+                stiffness=values["kp"],
+                damping=values["kd"],
+                who=LOW_CMD,
+            )
+        except SimError as error:
+            self._ignore("unfit_command", str(error))
+
+    def _refusal(self, command: Record) -> tuple[str, str] | None:
+        """Return the kind of a LowCmd that does not count, and why; None if it counts."""
+        if int(command["crc"]) != (expected := messages.crc(command)):
+            return "wrong_crc", f"expected {expected:#010x}"
+        if self.model.family == "go":
+            head = (*command["head"].tolist(), int(command["level_flag"]))
+            if head != (*messages.HEAD, messages.LEVEL_FLAG):
+                return "wrong_head", f"expected fe ef ff, found {bytes(head).hex(' ')}"
+        else:
+            machine, pr = int(command["mode_machine"]), int(command["mode_pr"])
+            if machine != self.model.mode_machine:
+                return "wrong_mode_machine", f"expected {self.model.mode_machine}, found {machine}"
+            if pr:
+                return "wrong_mode_pr", f"expected 0, found {pr}"
+        if self.mode:
+            return "not_released", f"the controller '{self.mode}' has the joints"
+        return None
+
+    def _serve(self, service: str, request: ApiRequest) -> None:
+        """Answer a request, unless there is no such service, or no answer is wanted."""
+        if service == "motion_switcher":
+            code, data = self._switch_motion(request)
+        elif service == "sport" and self.model.feet and self.mode:
+            code, data = self._do_sport(request.api), ""
+        else:
+            self._ignore("no_service", f"{service}, mode '{self.mode}'")
+            return
+        if not request.no_reply:
+            answer = ApiResponse(number=request.number, api=request.api, code=code, data=data)
+            self._answers.append((service, answer))
+
+    def _switch_motion(self, request: ApiRequest) -> tuple[int, str]:
+        if request.api == _CHECK:
+            return 0, json.dumps({"form": "0", "name": self.mode}, separators=(",", ":"))
+        if request.api == _RELEASE:
+            stubborn = any(
+                fault.kind == "stubborn" for fault in self.plan.active(self.world.time_ns)
+            )
+            if self.mode and not stubborn and self._releases_ns is None:
+                self._releases_ns = self.world.time_ns + _RELEASE_NS
+            return 0, ""
+        if request.api != _SELECT:
+            return _NO_SUCH_API, ""
+        try:
+            name = json.loads(request.parameter)["name"]
+        except (ValueError, TypeError, KeyError):
+            return _NOT_JSON, ""
+        if name not in MODES:
+            return _NO_SUCH_MODE, ""
+        self._select(name, "mode_selected")
+        return 0, ""
+
+    def _do_sport(self, api: int) -> int:
+        if api == _STAND_DOWN:
+            self._say("standing_down", "sport")
+            self._hold("lying")
+        elif api in (_STAND_UP, _RECOVERY_STAND):
+            self._stand()
+        elif api == _DAMP:
+            self._damp("damping", "sport")
+        elif api != _STOP_MOVE:
+            return _NO_SUCH_API
+        return 0
+
+    def _select(self, mode: str, event: str) -> None:
+        """Let the robot's own controller have the joints; it stands up."""
+        self.mode, self._own_mode, self._releases_ns = mode, mode, None
+        self.target, self._heard_ns, self._following = None, None, False
+        self._say(event, mode)
+        self._stand()
+
+    def _release(self) -> None:
+        """Take the joints from the robot's own controller: they are limp."""
+        zeros = np.zeros(len(self._joints))
+        was, self.mode, self._releases_ns = self.mode, "", None
+        self._command(
+            position=zeros, velocity=zeros, effort=zeros, stiffness=zeros, damping=zeros, who=""
+        )
+        # Nothing has been heard of another controller yet.
+        self._heard_ns = None
+        self._say("mode_released", was)
+
+    def _stand(self) -> None:
+        self._say("standing_up", self.mode)
+        self._hold("standing")
+
+    def _hold(self, pose: Pose) -> None:
+        """Go to a pose, and stay there."""
+        self._move(
+            self.figures.start(pose).joint_pos,
+            _STAND_NS,
+            stiffness=np.array(self.model.stiffness)[self._motors],
+            damping=np.array(self.model.damping)[self._motors],
+        )
+
+    def _low_state(self, streams: Streams, joints: Sensors, imu: Sensors) -> bytes:
+        """Return the LowState of now, as its faults leave it."""
+        now_ns, family = self.world.time_ns, self.model.family
+        active = {fault.kind: fault for fault in self.plan.active(now_ns)}
+        state = messages.blank(f"{family}.LowState")
+        self._write_motors(state["motor_state"], joints, active)
+        self._write_imu(state["imu_state"], imu, active)
+        if "tick" not in active:
+            self._last_tick = (now_ns - self._started_ns) // 1_000_000
+        state["tick"] = self._last_tick
+        state["wireless_remote"] = np.frombuffer(self._remote(now_ns), np.uint8)
+        if family == "go":
+            state["head"], state["level_flag"] = messages.HEAD, messages.LEVEL_FLAG
+            state["bms_state"]["soc"] = self._charge(now_ns)
+            state["bms_state"]["current"] = -round(1000 * _AMPERE)
+            state["power_v"], state["power_a"] = _VOLT, _AMPERE
+            assert streams.contact is not None
+            force_n = np.linalg.norm(streams.contact.foot_force_world[self._feet], axis=1)
+            state["foot_force"] = np.nan_to_num(force_n)
+            state["foot_force_est"] = state["foot_force"]
+        else:
+            state["mode_machine"] = self.model.mode_machine
+            if "machine" in active:
+                state["mode_machine"] = round(active["machine"].value)
+        messages.seal(state)
+        if "crc" in active:
+            state["crc"] ^= 1
+        data = messages.encode(f"{family}.LowState", state)
+        return data[: _HALF_BYTES[family]] if "length" in active else data
+
+    def _write_motors(self, motors: Record, joints: Sensors, active: dict[str, HostFault]) -> None:
+        """Write what the motors report; joints that are not new count as lost."""
+        if joints.time_ns != self.world.time_ns:
+            self._lost += 1
+        count = len(self._joints)
+        if "motors" in active:
+            count = min(count, round(active["motors"].value))
+        places, reported = self._joints[:count], motors[:count]
+        reported["mode"] = 1
+        reported["q"] = joints.joint_pos[places]
+        reported["dq"] = joints.joint_vel[places]
+        reported["tau_est"] = joints.joint_effort[places]
+        temperature_c = self._temperature_c[places]
+        if self.model.family == "go":
+            reported["q_raw"], reported["dq_raw"] = reported["q"], reported["dq"]
+            reported["temperature"], reported["lost"] = temperature_c, self._lost
+        else:
+            reported["temperature"] = temperature_c[:, np.newaxis]
+            reported["vol"] = _VOLT
+        for fault in self.plan.active(self.world.time_ns):
+            if fault.kind == "motor_off":
+                reported["mode"][self.model.motors.index(fault.target)] = 0
+
+    def _write_imu(self, message: Record, imu: Sensors, active: dict[str, HostFault]) -> None:
+        quat_wxyz = np.roll(imu.quat_xyzw, 1)
+        if "not_unit" in active:
+            quat_wxyz = 1.1 * quat_wxyz
+        scale = math.degrees(1.0) if "degrees" in active else 1.0
+        message["quaternion"] = imu.quat_xyzw if "xyzw" in active else quat_wxyz
+        message["gyroscope"] = scale * imu.ang_vel_body
+        message["accelerometer"] = imu.lin_acc_body
+        if np.isfinite(imu.quat_xyzw).all():
+            message["rpy"] = roll_pitch_yaw(imu.quat_xyzw)
+        message["temperature"] = _IMU_C
+
+    def _secondary_imu(self) -> bytes:
+        """Return the message of the torso's IMU."""
+        message = messages.blank("hg.IMUState")
+        quat_xyzw, message["gyroscope"], message["accelerometer"] = self.world.sense_body(
+            self.model.torso
+        )
+        message["quaternion"], message["rpy"] = np.roll(quat_xyzw, 1), roll_pitch_yaw(quat_xyzw)
+        message["temperature"] = _IMU_C
+        return messages.encode("hg.IMUState", message)
+
+    def _battery(self) -> bytes:
+        message = messages.blank("hg.BmsState")
+        message["soc"], message["soh"] = self._charge(self.world.time_ns), 100
+        message["bmsvoltage"][0] = round(1000 * _VOLT)
+        message["current"] = -round(1000 * _AMPERE)
+        return messages.encode("hg.BmsState", message)
+
+    def _charge(self, now_ns: int) -> int:
+        faults = [fault for fault in self.plan.active(now_ns) if fault.kind == "battery"]
+        return round(faults[-1].value) if faults else _CHARGE
+
+    def _remote(self, now_ns: int) -> bytes:
+        """Return the 40 bytes of the remote control."""
+        faults = self.plan.active(now_ns)
+        if any(fault.kind == "off" for fault in faults):
+            return bytes(40)
+        sticks: dict[str, float] = {}
+        for fault in faults:
+            if fault.kind == "stick":
+                stick, sign = _WAYS[fault.target]
+                sticks[stick] = sticks.get(stick, 0.0) + sign * fault.value
+        return messages.remote_bytes({f.target for f in faults if f.kind == "press"}, sticks)
+
+
+_OF_STATE = ("crc", "length", "tick", "motors", "machine", "battery")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitreeFault(HostFault):
+    """A fault of the robot, of its computer, of its remote control, or of the network."""
+
+    targets: ClassVar = {
+        **HostFault.targets,
+        **dict.fromkeys(_OF_STATE, ("state",)),
+        **dict.fromkeys(("degrees", "not_unit", "xyzw"), ("imu",)),
+        **dict.fromkeys(("returned", "stubborn", "turned"), ("host",)),
+        "off": ("remote",),
+        "press": messages.BUTTONS,
+        "stick": tuple(_WAYS),
+    }
+    with_value: ClassVar = (*HostFault.with_value, "motors", "machine", "battery", "stick")

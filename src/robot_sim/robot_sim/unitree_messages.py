@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unitree's low-level messages as bytes: their fields, their form on the wire, their CRC. No DDS.
+
+One table says which fields a message has; facts of the maker's interface files (unitree_sdk2
+21d0a3b, unitree_ros2 eea2719), written by hand. Two forms follow from it:
+
+- In memory, as the maker's C++ object: structs are aligned to their widest member. The CRC runs
+  over this form with zeros between the fields.
+- On the wire (CDR, little-endian, 4 bytes in front): only numbers are aligned, so the `mode` of the
+  first motor lies directly behind the field before it.
+
+A message here is a numpy record in the memory's form, whose fields have the maker's names.
+"""
+
+import zlib
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Record = npt.NDArray[np.void]
+"""One message: shape (), fields by name, those of motors [slots]."""
+SLOTS = {"go": 20, "hg": 35}
+"""Motor slots in the messages of each family."""
+HEADER = bytes([0, 1, 0, 0])
+"""What is in front of each message on the wire: CDR of version 1, little-endian."""
+HEAD, LEVEL_FLAG = (0xFE, 0xEF), 0xFF
+"""How a LowCmd and a LowState of `go` begin."""
+BUTTONS: tuple[str, ...] = (
+    *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
+    *("A", "B", "X", "Y", "up", "right", "down", "left"),
+)
+"""Of the remote control, by their bits."""
+STICKS = {"lx": 4, "rx": 8, "ry": 12, "ly": 20}
+"""Of the remote control: places in its 40 bytes, float32 from -1 to 1."""
+FIELDS: dict[str, str] = {
+    "go.IMUState": "quaternion f32[4], gyroscope f32[3], accelerometer f32[3], rpy f32[3], "
+    "temperature u8",
+    "go.MotorCmd": "mode u8, q f32, dq f32, tau f32, kp f32, kd f32, reserve u32[3]",
+    "go.MotorState": "mode u8, q f32, dq f32, ddq f32, tau_est f32, q_raw f32, dq_raw f32, "
+    "ddq_raw f32, temperature u8, lost u32, reserve u32[2]",
+    "go.BmsCmd": "off u8, reserve u8[3]",
+    "go.BmsState": "version_high u8, version_low u8, status u8, soc u8, current i32, cycle u16, "
+    "bq_ntc u8[2], mcu_ntc u8[2], cell_vol u16[15]",
+    "go.LowCmd": "head u8[2], level_flag u8, frame_reserve u8, sn u32[2], version u32[2], "
+    "bandwidth u16, motor_cmd go.MotorCmd[20], bms_cmd go.BmsCmd, wireless_remote u8[40], "
+    "led u8[12], fan u8[2], gpio u8, reserve u32, crc u32",
+    "go.LowState": "head u8[2], level_flag u8, frame_reserve u8, sn u32[2], version u32[2], "
+    "bandwidth u16, imu_state go.IMUState, motor_state go.MotorState[20], bms_state go.BmsState, "
+    "foot_force i16[4], foot_force_est i16[4], tick u32, wireless_remote u8[40], bit_flag u8, "
+    "adc_reel f32, temperature_ntc1 u8, temperature_ntc2 u8, power_v f32, power_a f32, "
+    "fan_frequency u16[4], reserve u32, crc u32",
+    "hg.IMUState": "quaternion f32[4], gyroscope f32[3], accelerometer f32[3], rpy f32[3], "
+    "temperature i16",
+    "hg.MotorCmd": "mode u8, q f32, dq f32, tau f32, kp f32, kd f32, reserve u32",
+    "hg.MotorState": "mode u8, q f32, dq f32, ddq f32, tau_est f32, temperature i16[2], vol f32, "
+    "sensor u32[2], motorstate u32, reserve u32[4]",
+    "hg.LowCmd": "mode_pr u8, mode_machine u8, motor_cmd hg.MotorCmd[35], reserve u32[4], crc u32",
+    "hg.LowState": "version u32[2], mode_pr u8, mode_machine u8, tick u32, "
+    "imu_state hg.IMUState, motor_state hg.MotorState[35], wireless_remote u8[40], "
+    "reserve u32[4], crc u32",
+    "hg.BmsState": "version_high u8, version_low u8, fn u8, cell_vol u16[40], bmsvoltage u32[3], "
+    "current i32, soc u8, soh u8, temperature i16[12], cycle u16, manufacturer_date u16, "
+    "bmsstate u32[5], reserve u32[3]",
+}
+"""Each message's fields, in order: name, type, and a count in brackets for an array."""
+_NUMBERS = {"u8": "u1", "i16": "<i2", "u16": "<u2", "i32": "<i4", "u32": "<u4", "f32": "<f4"}
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class WrongMessageError(ValueError):
+    """Bytes that are not the message that they should be."""
+
+
+def fields_of(name: str) -> list[tuple[str, str, int]]:
+    """Return each field of a message: name, type, count; a count of 0 is a single value."""
+    words = (field.split() for field in FIELDS[name].split(", "))
+    return [
+        (field, kind.partition("[")[0], int(kind.partition("[")[2].rstrip("]") or 0))
+        for field, kind in words
+    ]
+
+
+@cache
+def record_type(name: str) -> np.dtype[np.void]:
+    """Return the type of a message in memory."""
+    parts: list[Any] = []
+    for field, kind, count in fields_of(name):
+        one = _NUMBERS.get(kind) or record_type(kind)
+        parts.append((field, one, (count,)) if count else (field, one))
+    return np.dtype(parts, align=True)
+
+
+def blank(name: str) -> Record:
+    """Return a message of zeros."""
+    return np.zeros((), record_type(name))
+
+
+def encode(name: str, message: Record) -> bytes:
+    """Return a message as on the wire, with the 4 bytes in front."""
+    places, size = _places(name)
+    wire = np.zeros(size, np.uint8)
+    wire[places[0]] = _memory(message)[places[1]]
+    return HEADER + wire.tobytes()
+
+
+def decode(name: str, data: bytes) -> Record:
+    """Return the message in these bytes; what is between its fields becomes zero.
+
+    Raises:
+        WrongMessageError: Another encapsulation or length. Up to 3 bytes may follow, as CDR pads.
+    """
+    places, size = _places(name)
+    found = len(data) - len(HEADER)
+    if data[:2] != HEADER[:2] or not size <= found <= size + 3:
+        raise WrongMessageError(
+            f"{name}: expected {size} bytes behind {HEADER.hex(' ')}, found {max(found, 0)} behind "
+            f"{data[: len(HEADER)].hex(' ')}"
+        )
+    message = blank(name)
+    _memory(message)[places[1]] = np.frombuffer(data, np.uint8, size, len(HEADER))[places[0]]
+    return message
+
+
+def crc(message: Record) -> int:
+    """Return the CRC of a message, over all of it but its last field: CRC-32/MPEG-2 of its words.
+
+    zlib's CRC-32 takes the bits of each byte from the other end: so the bytes of each word are
+    swapped, the bits of each byte and those of the result reversed.
+    """
+    words = _memory(message)[:-4].reshape(-1, 4)[:, ::-1]
+    value = zlib.crc32(words.tobytes().translate(_REVERSED)) ^ 0xFFFFFFFF
+    return int(f"{value:032b}"[::-1], 2)
+
+
+def seal(message: Record) -> None:
+    """Write the CRC into a message."""
+    message["crc"] = crc(message)
+
+
+def remote_bytes(pressed: frozenset[str] | set[str], sticks: dict[str, float]) -> bytes:
+    """Return the 40 bytes of the remote control.
+
+    Args:
+        pressed: Names of `BUTTONS`.
+        sticks: Deflection of `STICKS` by name, -1 to 1; others are 0.
+    """
+    made = np.zeros(40, np.uint8)
+    keys = sum(1 << BUTTONS.index(name) for name in pressed)
+    made[2:4].view("<u2")[:] = keys
+    for name, value in sticks.items():
+        made[STICKS[name] :][:4].view("<f4")[:] = value
+    made[16:20].view("<f4")[:] = 1.0 if "L2" in pressed else 0.0
+    return made.tobytes()
+
+
+@cache
+def _places(name: str) -> tuple[npt.NDArray[np.intp], int]:
+    """Return where each byte of a field is on the wire and in memory [2, bytes], and the size."""
+    wire: list[int] = []
+    memory: list[int] = []
+    at = 0
+    for place, size in _numbers(record_type(name), 0):
+        at += -at % size
+        wire += range(at, at + size)
+        memory += range(place, place + size)
+        at += size
+    return np.array([wire, memory], np.intp), at
+
+
+def _numbers(kind: np.dtype[Any], place: int) -> list[tuple[int, int]]:
+    """Return place and size of each number in memory, in order."""
+    if kind.subdtype is not None:
+        base, shape = kind.subdtype
+        return [
+            number
+            for index in range(int(np.prod(shape)))
+            for number in _numbers(base, place + index * base.itemsize)
+        ]
+    if kind.fields is None:
+        return [(place, kind.itemsize)]
+    return [
+        number
+        for name in kind.names or ()
+        for number in _numbers(kind.fields[name][0], place + int(kind.fields[name][1]))
+    ]
+
+
+def _memory(message: Record) -> npt.NDArray[np.uint8]:
+    """Return the bytes of a message in memory; what is written there changes it."""
+    return message.reshape(1).view(np.uint8)

@@ -1,0 +1,477 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The computer of a Go2 or G1 obeys as little as a robot could and tells the truth; in lockstep."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_sim import unitree_messages as messages
+from robot_sim.driven import NS_PER_S
+from robot_sim.errors import SimError
+from robot_sim.figures import LITE3
+from robot_sim.rotation import yaw_rad
+from robot_sim.unitree_host import (
+    BATTERY,
+    LOW_STATE,
+    MODELS,
+    SECONDARY_IMU,
+    ApiRequest,
+    UnitreeFault,
+    UnitreeHost,
+)
+
+from .unitree_robot import CHECK, RELEASE, SELECT, STAND_DOWN, Unitree
+
+ROBOTS = pytest.mark.parametrize("robot", MODELS)
+
+
+@pytest.fixture
+def released() -> Unitree:
+    """A Go2 that lies, and whose own controller is released."""
+    robot = Unitree()
+    robot.release()
+    robot.events.clear()
+    return robot
+
+
+def go2_of_faults(*texts: str) -> Unitree:
+    return Unitree(faults=list(texts))
+
+
+class TestState:
+    @ROBOTS
+    def test_motors_are_the_joints_of_the_figures(self, robot: str) -> None:
+        host = UnitreeHost(robot)
+        assert sorted(host.model.motors) == sorted(host.figures.joint_names)
+        assert set(host.model.feet) <= set(host.figures.foot_names)
+        assert len(host.model.stiffness) == len(host.model.damping) == len(host.model.motors)
+
+    @ROBOTS
+    def test_it_is_published_500_times_per_second_with_the_time_in_ms(self, robot: str) -> None:
+        unitree = Unitree(robot)
+        ticks = []
+        for _ in range(20):
+            for topic, data in unitree.host.step():
+                if topic == LOW_STATE:
+                    state = messages.decode(f"{unitree.family}.LowState", data)
+                    ticks.append(int(state["tick"]))
+        assert ticks == list(range(2, 21, 2))
+
+    @ROBOTS
+    def test_it_shows_the_world_in_the_order_of_the_motors(self, robot: str) -> None:
+        unitree = Unitree(robot)
+        unitree.host.world.push([60.0, 40.0, 0.0], 0.1)
+        state, truth = unitree.run(0.15), unitree.host.world.sense()
+        names = unitree.host.model.motors
+        places = [truth.joint_names.index(name) for name in names]
+        motors = state["motor_state"][: len(names)]
+        np.testing.assert_allclose(motors["q"], truth.joint_pos[places], rtol=1e-6)
+        np.testing.assert_allclose(motors["dq"], truth.joint_vel[places], rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(motors["tau_est"], truth.joint_effort[places], rtol=1e-5)
+        assert (motors["mode"] == 1).all()
+        assert not state["motor_state"][len(names) :].tobytes().strip(b"\0")
+        imu = state["imu_state"]
+        np.testing.assert_allclose(np.roll(imu["quaternion"], -1), truth.quat_xyzw, rtol=1e-5)
+        np.testing.assert_allclose(imu["gyroscope"], truth.ang_vel_body, rtol=1e-5)
+        np.testing.assert_allclose(imu["accelerometer"], truth.lin_acc_body, rtol=1e-4)
+        assert imu["rpy"][0] == pytest.approx(2.0 * imu["quaternion"][1], abs=0.02)
+        assert messages.crc(state) == int(state["crc"])
+
+    def test_a_go2_has_head_feet_battery_and_remote(self) -> None:
+        robot = Unitree()
+        state, truth = robot.run(1.0), robot.host.world.sense()
+        assert (*state["head"], int(state["level_flag"])) == (0xFE, 0xEF, 0xFF)
+        names = robot.host.world.foot_names
+        for force, foot in zip(state["foot_force"], ("FR", "FL", "RR", "RL"), strict=True):
+            of_floor = truth.foot_force_world[names.index(f"{foot}_foot")]
+            assert force == pytest.approx(np.linalg.norm(of_floor), abs=1.0)
+        assert state["foot_force"].sum() == pytest.approx(15.2 * 9.81, rel=0.1)
+        assert state["bms_state"]["soc"] == 85
+        assert 20.0 < state["power_v"] < 35.0
+        assert state["wireless_remote"].tobytes() == bytes(40)
+        assert 20 < state["motor_state"]["temperature"][0] < 60
+
+    def test_a_g1_has_its_machine_a_second_imu_and_a_battery_of_its_own(self) -> None:
+        robot = Unitree("g1")
+        state = robot.run(1.0)
+        truth = robot.host.world.sense_body("torso_link")
+        assert (int(state["mode_machine"]), int(state["mode_pr"])) == (5, 0)
+        torso = messages.decode("hg.IMUState", robot.sent[SECONDARY_IMU])
+        np.testing.assert_allclose(np.roll(torso["quaternion"], -1), truth[0], rtol=1e-5)
+        np.testing.assert_allclose(torso["gyroscope"], truth[1], rtol=1e-5)
+        np.testing.assert_allclose(torso["accelerometer"], truth[2], rtol=1e-5)
+        assert messages.decode("hg.BmsState", robot.sent[BATTERY])["soc"] == 85
+
+    def test_drives_that_work_get_warm(self, released: Unitree) -> None:
+        cold = released.run(0.1)["motor_state"]["temperature"][2]
+        hard = released.command(stiffness=10_000.0, damping=0.0)
+        assert released.run(3.0, hard)["motor_state"]["temperature"][2] > cold
+
+
+class TestItsOwnController:
+    @pytest.mark.parametrize("name", ["ai", "mcf"])
+    def test_it_holds_the_robot_standing_and_says_its_name(self, name: str) -> None:
+        robot = Unitree(mode=name)
+        robot.run(1.0)
+        assert robot.height_m > 0.28
+        assert json.loads(robot.ask(CHECK).data) == {"form": "0", "name": name}
+        assert robot.happened == []
+
+    def test_it_lies_down_stands_up_and_damps_when_asked(self) -> None:
+        robot = Unitree()
+        assert robot.ask(STAND_DOWN, service="sport").code == 0
+        robot.run(3.0)
+        assert robot.height_m < 0.12
+        robot.ask(1004, service="sport")
+        robot.run(3.0)
+        assert robot.height_m > 0.28
+        robot.ask(1001, service="sport")
+        robot.run(2.0)
+        assert robot.host.world.damped
+        assert robot.height_m < 0.15
+        assert robot.happened == ["standing_down", "standing_up", "damping"]
+
+    def test_a_g1_has_no_sport_service(self) -> None:
+        robot = Unitree("g1")
+        robot.host.receive("sport", ApiRequest(number=1, api=STAND_DOWN))
+        assert robot.host.answers() == []
+        assert robot.ignored == {"no_service": 1}
+
+    def test_release_takes_a_moment_then_the_joints_are_limp(self) -> None:
+        robot = Unitree()
+        assert robot.ask(RELEASE).code == 0
+        robot.run(0.2)
+        assert json.loads(robot.ask(CHECK).data)["name"] == "ai"
+        robot.run(0.2)
+        assert json.loads(robot.ask(CHECK).data) == {"form": "0", "name": ""}
+        state = robot.run(1.0)
+        assert np.abs(state["motor_state"]["tau_est"]).max() == 0.0
+        assert robot.height_m < 0.2
+        assert robot.happened == ["mode_released"]
+
+    def test_its_service_does_not_answer_any_more(self, released: Unitree) -> None:
+        released.host.receive("sport", ApiRequest(number=1, api=STAND_DOWN))
+        assert released.host.answers() == []
+        assert released.ignored["no_service"] == 1
+
+    def test_a_mode_that_is_selected_has_the_joints_and_stands_up(self, released: Unitree) -> None:
+        assert released.ask(SELECT, '{"name":"normal"}').code == 0
+        assert json.loads(released.ask(CHECK).data)["name"] == "normal"
+        released.send(released.command())
+        released.run(3.0)
+        assert released.ignored == {"not_released": 1}
+        assert released.height_m > 0.28
+        assert released.happened == ["mode_selected", "standing_up"]
+
+    @pytest.mark.parametrize(
+        ("api", "parameter", "code"),
+        [
+            (SELECT, "no JSON", 7001),
+            (SELECT, "{}", 7001),
+            (SELECT, "[]", 7001),
+            (SELECT, '{"name":"flying"}', 7004),
+            (1099, "{}", 3203),
+        ],
+    )
+    def test_what_cannot_be_done_has_a_code(self, api: int, parameter: str, code: int) -> None:
+        robot = Unitree()
+        assert robot.ask(api, parameter).code == code
+        assert robot.ask(1099, service="sport").code == 3203
+        assert robot.host.mode == "ai"
+
+    def test_a_silent_request_is_done_without_an_answer(self) -> None:
+        robot = Unitree()
+        robot.host.receive(
+            "motion_switcher", ApiRequest(number=1, api=RELEASE, parameter="{}", no_reply=True)
+        )
+        assert robot.host.answers() == []
+        robot.run(0.4)
+        assert robot.host.mode == ""
+
+
+class TestCommands:
+    def test_robot_stands_up_when_commanded(self, released: Unitree) -> None:
+        start = released.state()["motor_state"]["q"][:12].astype(float)
+        for part in np.linspace(0.0, 1.0, 100):
+            pose = start + part * (released.standing - start)
+            released.run(0.02, released.command(pose))
+        assert released.height_m > 0.28
+        assert released.host.target == pytest.approx(released.standing, abs=1e-6)
+        assert released.happened == ["following"]
+
+    def test_each_motor_has_its_own_place(self) -> None:
+        for robot in MODELS:
+            unitree = Unitree(robot, pose="lying")
+            unitree.release()
+            wanted = unitree.state()["motor_state"]["q"][: len(unitree.standing)].astype(float)
+            for motor in range(len(wanted)):
+                effort = np.zeros(len(messages.blank(f"{unitree.family}.LowCmd")["motor_cmd"]))
+                effort[motor] = 1.0
+                unitree.send(unitree.command(wanted, stiffness=0.0, damping=0.0, motors_tau=effort))
+                state = unitree.run(0.002)
+                assert np.flatnonzero(state["motor_state"]["tau_est"]).tolist() == [motor]
+
+    def test_last_command_acts_for_ever_without_a_watchdog(self, released: Unitree) -> None:
+        released.send(released.command())
+        released.run(5.0)
+        assert not released.host.world.damped
+        assert released.happened == ["following"]
+
+    def test_watchdog_damps_after_its_time_until_the_next_command(self) -> None:
+        robot = Unitree(watchdog_s=0.1)
+        robot.release()
+        robot.run(0.5)
+        robot.events.clear()
+        robot.run(0.05, robot.command())
+        began = robot.host.world.time_ns - 2_000_000
+        robot.run(0.2)
+        assert robot.host.world.damped
+        assert robot.happened == ["following", "watchdog", "damped"]
+        assert robot.events[1].time_ns - began == NS_PER_S // 10
+        robot.run(0.01, robot.command())
+        assert not robot.host.world.damped
+
+    def test_first_damping_after_following_is_an_event(self, released: Unitree) -> None:
+        released.run(0.05, released.command())
+        released.run(0.05, released.command(stiffness=0.0))
+        assert released.happened == ["following", "damped"]
+
+    def test_torque_is_limited_to_what_the_motors_can(self, released: Unitree) -> None:
+        state = released.run(0.01, released.command(stiffness=10_000.0))
+        assert np.abs(state["motor_state"]["tau_est"]).max() == pytest.approx(45.43)
+
+    def test_a_motor_that_is_not_on_is_limp(self, released: Unitree) -> None:
+        modes = np.zeros(20)
+        modes[:12] = 1
+        modes[[2, 5]] = 0, 10
+        state = released.run(0.01, released.command(motors_mode=modes))
+        torque = np.abs(state["motor_state"]["tau_est"][:12])
+        assert torque[[2, 5]].tolist() == [0.0, 0.0]
+        assert (np.delete(torque, [2, 5]) > 0.0).all()
+        assert released.ignored == {"motor_mode": 5}
+
+    @pytest.mark.parametrize(
+        ("robot", "changes", "kind", "said"),
+        [
+            ("go2", {"crc": 1}, "wrong_crc", "expected 0x"),
+            ("go2", {"head": (0xFE, 0xEE)}, "wrong_head", "expected fe ef ff, found fe ee ff"),
+            ("go2", {"level_flag": 0}, "wrong_head", "expected fe ef ff, found fe ef 00"),
+            ("g1", {"crc": 1 << 31}, "wrong_crc", "expected 0x"),
+            ("g1", {"mode_machine": 0}, "wrong_mode_machine", "expected 5, found 0"),
+            ("g1", {"mode_machine": 6}, "wrong_mode_machine", "expected 5, found 6"),
+            ("g1", {"mode_pr": 1}, "wrong_mode_pr", "expected 0, found 1"),
+            ("go2", {"motors_q": np.nan}, "unfit_command", "command.position"),
+            ("go2", {"motors_kp": -1.0}, "unfit_command", "command.stiffness"),
+            ("g1", {"motors_kd": np.inf}, "unfit_command", "command.damping"),
+        ],
+    )
+    def test_what_it_does_not_obey_changes_nothing_and_is_counted_and_reported_once(
+        self, robot: str, changes: dict[str, Any], kind: str, said: str
+    ) -> None:
+        unitree = Unitree(robot, pose="lying")
+        unitree.release()
+        unitree.events.clear()
+        for _ in range(3):
+            unitree.send(unitree.command(**changes))
+        state = unitree.run(0.01)
+        assert np.abs(state["motor_state"]["tau_est"]).max() == 0.0
+        assert unitree.ignored == {kind: 3}
+        (event,) = unitree.events
+        assert event.what == "ignored"
+        assert event.who.startswith(f"{kind}: {said}")
+
+    @pytest.mark.parametrize(
+        "data",
+        [b"", b"\0", bytes(812), Unitree("g1").command()],
+        ids=["nothing", "a byte", "zeros", "a LowCmd of a G1"],
+    )
+    def test_other_bytes_change_nothing(self, released: Unitree, data: bytes) -> None:
+        released.send(data)
+        released.run(0.01)
+        assert released.ignored in ({"wrong_form": 1}, {"wrong_crc": 1})
+
+    def test_commands_before_the_release_change_nothing(self) -> None:
+        robot = Unitree()
+        robot.run(0.1, robot.command(np.zeros(12)))
+        assert robot.ignored == {"not_released": 50}
+        assert robot.height_m > 0.28
+
+    def test_no_target_of_the_makers_idle_frame_does_nothing(self, released: Unitree) -> None:
+        idle = released.command(
+            stiffness=0.0, damping=0.0, motors_q=2.146e9, motors_dq=16000.0, motors_kd=0.0
+        )
+        state = released.run(0.01, idle)
+        assert np.abs(state["motor_state"]["tau_est"]).max() == 0.0
+        assert released.ignored == {}
+
+
+class TestFaults:
+    def test_wrong_crc(self) -> None:
+        state = go2_of_faults("crc:state").run(0.01)
+        assert messages.crc(state) != int(state["crc"])
+
+    @ROBOTS
+    def test_half_a_message(self, robot: str) -> None:
+        unitree = Unitree(robot, faults=["length:state"])
+        sent = dict(unitree.host.step() + unitree.host.step())
+        whole = messages.encode(f"{unitree.family}.LowState", unitree_state(unitree))
+        assert 4 < len(sent[LOW_STATE]) < len(whole) - 400
+        with pytest.raises(messages.WrongMessageError):
+            messages.decode(f"{unitree.family}.LowState", sent[LOW_STATE])
+
+    def test_tick_that_stands_still_and_goes_on(self) -> None:
+        robot = go2_of_faults("tick:state@0.01+0.01")
+        assert int(robot.run(0.018)["tick"]) == 8
+        assert int(robot.run(0.006)["tick"]) == 24
+
+    def test_motors_that_do_not_answer(self) -> None:
+        motors = go2_of_faults("motors:state=5").run(0.01)["motor_state"]
+        assert motors["mode"].tolist() == [1] * 5 + [0] * 15
+        assert not motors["q"][5:].any()
+        assert motors["q"][:5].all()
+
+    def test_another_machine_and_a_low_battery(self) -> None:
+        state = Unitree("g1", faults=["machine:state=0"]).run(0.01)
+        assert int(state["mode_machine"]) == 0
+        assert go2_of_faults("battery:state=7").run(0.01)["bms_state"]["soc"] == 7
+
+    def test_imu_in_degrees_not_of_unit_length_or_in_another_order(self) -> None:
+        faults = ("degrees:imu", "not_unit:imu", "xyzw:imu")
+        robots = [Unitree(), *(go2_of_faults(text) for text in faults)]
+        for robot in robots:
+            robot.host.world.turn(0.5, 1.0)
+        right, degrees, longer, shifted = (robot.run(0.6)["imu_state"] for robot in robots)
+        assert abs(right["gyroscope"][2]) > 0.2
+        np.testing.assert_allclose(degrees["gyroscope"], np.degrees(right["gyroscope"]), rtol=1e-5)
+        assert np.linalg.norm(longer["quaternion"]) == pytest.approx(1.1)
+        np.testing.assert_array_equal(shifted["quaternion"], np.roll(right["quaternion"], -1))
+        np.testing.assert_array_equal(shifted["rpy"], right["rpy"])
+
+    def test_frozen_joints_count_as_lost_while_the_tick_goes_on(self) -> None:
+        robot = go2_of_faults("freeze:joint_states@0.01")
+        state = robot.run(0.03)
+        assert int(state["tick"]) == 30
+        assert (state["motor_state"]["lost"][:12] == 11).all()
+
+    def test_without_a_sensor_no_state_leaves(self) -> None:
+        robot = go2_of_faults("drop:imu@0.005+0.01")
+        sent = [bool(robot.host.step()) for _ in range(20)]
+        assert [2 * i + 2 for i, one in enumerate(sent[1::2]) if not one] == [6, 8, 10, 12, 14]
+
+    def test_nan_reaches_the_wire(self) -> None:
+        for text, path in (
+            ("nan:joint_states.position", ("motor_state", "q")),
+            ("nan:imu.orientation", ("imu_state", "quaternion")),
+            ("nan:imu.angular_velocity", ("imu_state", "gyroscope")),
+        ):
+            state = go2_of_faults(text).run(0.01)
+            assert np.isnan(state[path[0]][path[1]]).any(), text
+            assert messages.crc(state) == int(state["crc"])
+
+    def test_joints_in_another_order(self) -> None:
+        right, wrong = Unitree().run(0.01), go2_of_faults("order:joint_states").run(0.01)
+        assert not np.allclose(right["motor_state"]["q"], wrong["motor_state"]["q"])
+        assert np.allclose(
+            np.sort(right["motor_state"]["q"]), np.sort(wrong["motor_state"]["q"]), atol=1e-3
+        )
+
+    def test_a_motor_that_is_off_says_so_and_is_limp(self) -> None:
+        state = go2_of_faults("motor_off:FL_calf_joint").run(0.1)
+        motors = state["motor_state"]
+        assert motors["mode"][:12].tolist() == [1, 1, 1, 1, 1, 0, 1, 1, 1, 1, 1, 1]
+        assert motors["tau_est"][5] == 0.0
+
+    def test_buttons_and_sticks_of_the_remote(self) -> None:
+        robot = go2_of_faults(
+            "press:L2@0.01+0.01", "press:B@0.01+0.01", "stick:forward@0.01=0.5", "stick:left=0.25"
+        )
+        assert robot.run(0.008)["wireless_remote"].tobytes() == messages.remote_bytes(
+            set(), {"lx": -0.25}
+        )
+        assert robot.run(0.008)["wireless_remote"].tobytes() == messages.remote_bytes(
+            {"L2", "B"}, {"lx": -0.25, "ly": 0.5}
+        )
+        robot.host.adopt(Unitree(faults=["off:remote", "press:A"]).host.plan)
+        assert robot.run(0.01)["wireless_remote"].tobytes() == bytes(40)
+
+    def test_its_own_controller_comes_back(self) -> None:
+        robot = go2_of_faults("returned:host@3.2")
+        robot.release()
+        robot.run(0.1, robot.command())
+        robot.run(0.3)
+        robot.run(0.1, robot.command())
+        assert robot.host.mode == "ai"
+        assert robot.ignored == {"not_released": 50}
+        assert robot.happened[-2:] == ["mode_returned", "standing_up"]
+        robot.ask(RELEASE)
+        robot.run(0.4)
+        assert robot.host.mode == ""
+
+    def test_a_controller_that_does_not_go(self) -> None:
+        robot = go2_of_faults("stubborn:host+1")
+        assert robot.ask(RELEASE).code == 0
+        robot.run(1.1)
+        assert robot.host.mode == "ai"
+        robot.ask(RELEASE)
+        robot.run(0.4)
+        assert robot.host.mode == ""
+
+    def test_a_person_turns_it(self) -> None:
+        robot = Unitree(pose="lying", faults=["turned:host@0.1"])
+        robot.release()
+        robot.run(2.0)
+        assert yaw_rad(robot.host.world.sense().quat_xyzw) == pytest.approx(np.pi / 2, abs=0.05)
+
+    def test_after_a_restart_its_own_controller_stands_up_and_the_tick_begins_at_0(self) -> None:
+        robot = go2_of_faults("restart:host@4+0.1")
+        robot.release()
+        robot.run(1.0, robot.command())
+        robot.sent.clear()
+        before = robot.host.world.time_ns
+        robot.run(0.3 + (4.0 - before / NS_PER_S if before < 4 * NS_PER_S else 0.0))
+        assert robot.host.mode == "ai"
+        assert int(robot.state()["tick"]) < 2000
+        assert robot.happened[-4:] == ["stopped", "damped", "started", "standing_up"]
+
+
+def unitree_state(robot: Unitree) -> messages.Record:
+    return messages.blank(f"{robot.family}.LowState")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("explode:state", "unknown kind 'explode'; known: freeze, .*loss, .*stubborn"),
+        ("press:Z", "press: unknown target 'Z'; known: R1, L1"),
+        ("crc:imu", "crc: unknown target 'imu'; known: state"),
+        ("motors:state", "motors: expected a value"),
+        ("loss:state=1.5", "loss: expected at most 1"),
+        ("occupied:host", "unknown kind 'occupied'"),
+    ],
+)
+def test_bad_faults_are_refused_with_what_is_known(text: str, message: str) -> None:
+    with pytest.raises(SimError, match=message):
+        UnitreeFault.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("robot", "options", "message"),
+    [
+        ("lite3", {}, "robot: expected one of go2, g1, got 'lite3'"),
+        ("go2", {"mode": "lazy"}, "mode: expected one of normal, ai, advanced, mcf, got 'lazy'"),
+        ("go2", {"watchdog_s": -1.0}, "watchdog_s: expected a time >= 0, got -1.0"),
+        ("go2", {"pose": "flying"}, "pose: expected one of lying, standing"),
+        (
+            "go2",
+            {"faults": [UnitreeFault(kind="motor_off", target=LITE3.joint_names[0])]},
+            "motor_off: unknown target 'FL_HipX_joint'",
+        ),
+    ],
+    ids=str,
+)
+def test_bad_parameter_is_refused(robot: str, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SimError, match=message):
+        UnitreeHost(robot, **options)

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unitree's messages have the bytes and the CRC that the maker's programs give them."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from robot_sim import unitree_messages as messages
+
+# The sizes and places that the maker's generated code and its C++ objects have.
+SIZES = {
+    "go.LowCmd": (808, 812),
+    "go.LowState": (1176, 1180),
+    "hg.LowCmd": (1000, 1004),
+    "hg.LowState": (2088, 2092),
+    "hg.IMUState": (54, 56),
+    "hg.BmsState": (164, 164),
+}
+MOTORS = {
+    # Mode of the first and of the second motor, position of the first and of the second.
+    "go.LowCmd": ("motor_cmd", 22, 56, 24, 60),
+    "go.LowState": ("motor_state", 77, 124, 80, 128),
+    "hg.LowCmd": ("motor_cmd", 2, 28, 4, 32),
+    "hg.LowState": ("motor_state", 70, 124, 72, 128),
+}
+WITH_CRC = tuple(MOTORS)
+
+
+def filled(name: str) -> messages.Record:
+    """Return a message with another number in each byte of its fields, as far as a byte reaches."""
+    message = messages.blank(name)
+    body = np.arange(message.nbytes, dtype=np.uint64) * 37 % 251
+    wire = messages.encode(name, np.frombuffer(body.astype(np.uint8), message.dtype)[0].reshape(()))
+    return messages.decode(name, wire)
+
+
+def crc_bit_by_bit(memory: bytes) -> int:
+    """Return the CRC by its definition."""
+    crc = 0xFFFFFFFF
+    for word in struct.unpack(f"<{len(memory) // 4}I", memory):
+        for bit in range(31, -1, -1):
+            crc = (crc << 1 & 0xFFFFFFFF) ^ (0x04C11DB7 if (crc >> 31) ^ (word >> bit & 1) else 0)
+    return crc
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_are_those_of_the_wire_and_of_the_makers_object(name: str) -> None:
+    message = messages.blank(name)
+    wire, memory = SIZES[name]
+    assert len(messages.encode(name, message)) == 4 + wire
+    assert message.nbytes == memory
+
+
+@pytest.mark.parametrize("name", MOTORS)
+def test_the_first_motors_mode_lies_directly_behind_the_field_before_it(name: str) -> None:
+    field, *places = MOTORS[name]
+    message = messages.blank(name)
+    message[field]["mode"][:2] = 1, 2
+    message[field]["q"][:2] = 3.0, 4.0
+    wire = messages.encode(name, message)[4:]
+    first, second, q_first, q_second = places
+    assert (wire[first], wire[second]) == (1, 2)
+    assert struct.unpack_from("<f", wire, q_first) == (3.0,)
+    assert struct.unpack_from("<f", wire, q_second) == (4.0,)
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_what_was_written_is_read(name: str) -> None:
+    message = filled(name)
+    again = messages.decode(name, messages.encode(name, message))
+    assert again.tobytes() == message.tobytes()
+    assert len(set(message.tobytes())) > 20
+
+
+@pytest.mark.parametrize("name", WITH_CRC)
+def test_crc_is_crc_32_mpeg_2_of_the_makers_object_without_its_last_word(name: str) -> None:
+    message = filled(name)
+    assert messages.crc(message) == crc_bit_by_bit(message.tobytes()[:-4])
+    messages.seal(message)
+    assert int(message["crc"]) == messages.crc(message)
+
+
+def test_crc_has_the_known_value_of_the_check_word() -> None:
+    # Of "12345678" as two words. One byte more, "123456789", is the check word of the catalogue of
+    # CRCs, with 0x0376E6E7.
+    assert crc_bit_by_bit(struct.pack("<2I", 0x31323334, 0x35363738)) == 0x49E3C2FB
+
+
+@pytest.mark.parametrize("name", WITH_CRC)
+def test_what_a_sender_leaves_between_the_fields_does_not_count(name: str) -> None:
+    message = filled(name)
+    messages.seal(message)
+    clean = messages.encode(name, message)
+    # Bytes that differ between a message of ones and one of zeros belong to fields.
+    ones = np.frombuffer(b"\xff" * message.nbytes, message.dtype)[0].reshape(())
+    of_fields = np.frombuffer(messages.encode(name, ones), np.uint8) != 0
+    dirty = bytes(
+        byte if field or place < 4 else 0xAA
+        for place, (byte, field) in enumerate(zip(clean, of_fields, strict=True))
+    )
+    assert dirty != clean
+    read = messages.decode(name, dirty)
+    assert messages.crc(read) == int(read["crc"])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: b"",
+        lambda data: data[:3],
+        lambda data: data[:-1],
+        lambda data: data + bytes(4),
+        lambda data: b"\0\0" + data[2:],
+        lambda data: b"\0\7" + data[2:],
+    ],
+    ids=["nothing", "three bytes", "one less", "four more", "big-endian", "CDR of version 2"],
+)
+def test_other_bytes_are_refused(spoil: Any) -> None:
+    data = messages.encode("go.LowCmd", messages.blank("go.LowCmd"))
+    with pytest.raises(messages.WrongMessageError, match=r"go\.LowCmd: expected 808 bytes"):
+        messages.decode("go.LowCmd", spoil(data))
+
+
+def test_remote_control_has_keys_and_sticks_in_their_places() -> None:
+    made = messages.remote_bytes({"L2", "B"}, {"lx": -0.25, "ly": 0.5, "rx": 0.75})
+    assert len(made) == 40
+    assert struct.unpack_from("<H", made, 2) == (0b10_0010_0000,)
+    assert struct.unpack_from("<5f", made, 4) == (-0.25, 0.75, 0.0, 1.0, 0.5)
+    assert messages.remote_bytes(set(), {}) == bytes(40)
+
+
+@pytest.fixture
+def golden(shared_data: Path) -> dict[str, Any]:
+    """What the confirmed messages hold."""
+    file = shared_data / "unitree" / "golden.json"
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    return found
+
+
+@pytest.mark.real_data
+class TestGolden:
+    """Messages that the maker's own message classes and CRC programs have confirmed."""
+
+    def test_bytes_and_values(self, golden: dict[str, Any], shared_data: Path) -> None:
+        tried = 0
+        for name, vector in golden["vectors"].items():
+            if vector["layout"] not in messages.FIELDS:
+                continue
+            data = (shared_data / "unitree" / "golden" / f"{name}.bin").read_bytes()
+            message = messages.decode(vector["layout"], data)
+            assert messages.encode(vector["layout"], message) == data, name
+            _assert_same(message, vector.get("values", {}), name)
+            if "crc" in vector:
+                assert (messages.crc(message) == int(message["crc"])) == vector["crc_ok"], name
+            tried += 1
+        assert tried == 18
+
+    def test_remote_control(self, golden: dict[str, Any]) -> None:
+        for name, example in golden["wireless_remote"].items():
+            keys, sticks = example["fields"]["keys"], example["fields"]
+            pressed = {key for bit, key in enumerate(messages.BUTTONS) if keys >> bit & 1}
+            made = messages.remote_bytes(pressed, {way: sticks[way] for way in messages.STICKS})
+            assert made.hex() == example["hex"], name
+
+
+def _assert_same(found: Any, expected: dict[str, Any], where: str) -> None:
+    for field, value in expected.items():
+        place = f"{where}.{field}"
+        if isinstance(value, dict):
+            _assert_same(found[field], value, place)
+        elif isinstance(value, list) and isinstance(value[0], dict):
+            for index, each in enumerate(value):
+                _assert_same(found[field][index], each, f"{place}[{index}]")
+        else:
+            one = np.asarray(found[field])
+            assert np.array_equal(one, np.asarray(value, one.dtype)), place

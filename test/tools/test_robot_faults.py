@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command that lets everything go wrong names what it tries, and its page what it saw."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robot_sim.faults import TARGETS
+from robot_sim.host_faults import HostFault
+from robot_sim.lite3_host import Lite3Fault
+from robot_sim.unitree_host import UnitreeFault
+from tools.robot_faults import go2, lite3
+from tools.robot_faults.__main__ import main
+from tools.robot_faults.table import page, verdict
+from tools.robot_faults.trial import Ending
+
+pytestmark = pytest.mark.ros
+
+ROBOTS = {"lite3": (lite3, Lite3Fault), "go2": (go2, UnitreeFault)}
+# `mode_machine` is in the messages of a G1, and to turn a robot is no fault.
+UNTRIED = {"machine", "turned"}
+
+
+@pytest.fixture(params=ROBOTS)
+def robot(request: pytest.FixtureRequest) -> tuple[Any, type[HostFault]]:
+    """The module of a robot, and its faults."""
+    return ROBOTS[request.param]
+
+
+def planned(module: Any) -> list[str]:
+    """Return the faults of the emulator that are tried on a robot that walks."""
+    return [
+        text
+        for case in module.cases()
+        if case.group in ("robot", "network")
+        for text in re.findall(r"`([^`]+)`", case.what)
+    ]
+
+
+WELL = Ending(
+    group="network", what="`loss:state=0.2`", ended="walks on", damped_ms=None, as_wanted=True
+)
+SLOW = Ending(
+    group="processes",
+    what="driver killed",
+    ended="watchdog | late",
+    damped_ms=1003.2,
+    as_wanted=False,
+)
+
+
+def test_every_planned_fault_is_one_that_the_emulator_knows(robot: tuple[Any, Any]) -> None:
+    module, faults = robot
+    assert len(faults.parse_all(planned(module))) == len(planned(module))
+
+
+def test_every_kind_of_fault_of_a_host_is_tried(robot: tuple[Any, Any]) -> None:
+    module, faults = robot
+    tried = {text.split(":")[0] for text in planned(module)}
+    tried |= {
+        text.split(":")[0]
+        for start in module.bad_starts()
+        for text in start.emulator.get("faults", ())
+    }
+    assert tried >= faults.targets.keys() - TARGETS.keys() - UNTRIED
+
+
+def test_names_are_unique_and_have_a_place_on_the_page(robot: tuple[Any, Any]) -> None:
+    module, _ = robot
+    names = [case.what for case in module.cases()] + [start.what for start in module.bad_starts()]
+    assert len(set(names)) == len(names)
+    assert {case.group for case in module.cases()} | {"start"} == module.TITLES.keys()
+
+
+def test_page_has_a_row_for_each_ending_and_shows_what_went_wrong() -> None:
+    text = page("# Faults", {"network": "Network", "processes": "Processes"}, [WELL, SLOW])
+    assert "| `loss:state=0.2` | walks on | - |" in text
+    assert r"| driver killed | **watchdog \| late** | 1003 |" in text
+    assert verdict([WELL]) == "all 1 ended as they should"
+    assert verdict([WELL, SLOW]) == "1 of 2 did not end as they should: driver killed"
+
+
+def test_a_pattern_without_a_case_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert main(["--robot", "lite3", "--output", str(tmp_path), "--only", "nonsense"]) == 2
+    assert "found no such case" in caplog.text
+    assert not list(tmp_path.iterdir())

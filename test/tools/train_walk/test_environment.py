@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The task that a policy learns is the one that the product sets it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+
+from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
+from model_tools.simulation.robot import SimulatedRobot
+from policy_inference.backends.registry import open_backend
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from robot_sim.figures import Array
+from robot_sim.model import build_model
+from robot_sim.walk import walk
+from robot_sim.world import World
+from tools.train_walk.definition import (
+    Noise,
+    Task,
+    TrainedRobot,
+    load_task,
+    load_trained_robot,
+)
+from tools.train_walk.environment import Environment, delayed
+from tools.train_walk.layout import ACTION_SIZE, CRITIC_SIZE, OBS_SIZE, observe
+from tools.train_walk.physics import DECIMATION
+
+BUNDLES = Path(__file__).resolve().parents[3] / "config" / "bundles"
+COUNT = 20
+STILL = np.zeros((COUNT, ACTION_SIZE))
+TASK = load_task("walk")
+
+
+@pytest.fixture(params=["lite3", "go2"])
+def robot(request: pytest.FixtureRequest) -> TrainedRobot:
+    return load_trained_robot(request.param)
+
+
+def environment(
+    robot: TrainedRobot, *, task: Task = TASK, seed: int = 1, difficulty: float = 0.0
+) -> Environment:
+    made = Environment(robot, task, COUNT, seed=seed)
+    made.difficulty = difficulty
+    made.reset()
+    return made
+
+
+def test_the_policy_is_trained_on_what_the_product_shows_it(robot: TrainedRobot) -> None:
+    bundle = load_bundle(BUNDLES / robot.bundle, kind=JointBundle)
+    assert bundle.contract.joints.on_robot() == robot.body.joint_names
+    assert (bundle.contract.joints.stiffness == robot.stiffness).all()
+    assert (bundle.contract.joints.damping == robot.damping).all()
+    backend, _ = open_backend(bundle, ["onnx"])
+    recorder = RecordingBackend(backend)
+    trace = walk(
+        World(robot.body),
+        ControlledPolicy(bundle, recorder, robot=SimulatedRobot(figures=robot.figures)),
+        [(3.0, (0.5, 0.1, -0.3))],
+        duration_s=5.0,
+        until=None,
+    )
+    tensors = recorder.recorded()
+    shown, actions = (tensors[name].astype(float) for name in ("obs", "action"))
+    trace = trace.rows(slice(len(trace.time_s) - len(shown), None))
+    last = np.concatenate([np.zeros((1, ACTION_SIZE)), actions[:-1]])
+    down = np.tile([0.0, 0.0, -1.0], (len(last), 1))
+    trained = observe(
+        trace.quat_xyzw,
+        down,
+        trace.ang_vel_body,
+        trace.command,
+        trace.joint_pos - robot.body.standing_rad,
+        trace.joint_vel,
+        last,
+    )
+    backend.close()
+    np.testing.assert_allclose(shown, trained, atol=2e-6)
+    targets = robot.body.standing_rad + actions * robot.scale_rad
+    faded_in = slice(50, None)
+    np.testing.assert_allclose(trace.target[faded_in], targets[faded_in], atol=1e-5)
+
+
+def test_a_command_arrives_as_late_as_the_latency_says() -> None:
+    now, before, long_before = (np.full((6, 12), age) for age in (0.0, 1.0, 2.0))
+    latency = np.array([0, 1, DECIMATION - 1, DECIMATION, DECIMATION + 1, 2 * DECIMATION])
+    sent = delayed(np.stack([now, before, long_before]), latency)
+    ones = [1] * (DECIMATION - 1)
+    expected = [
+        [0, *(0 for _ in ones)],
+        [1, *(0 for _ in ones)],
+        [*ones, 0],
+        [*ones, 1],
+        [2, *ones],
+        [2, *(2 for _ in ones)],
+    ]
+    assert sent.shape == (6, DECIMATION, 12)
+    np.testing.assert_array_equal(sent[..., 0], expected)
+
+
+def run(robot: TrainedRobot, steps: int, seed: int, difficulty: float) -> Array:
+    made = environment(robot, seed=seed, difficulty=difficulty)
+    made.randomise()
+    random = np.random.default_rng(0)
+    for _ in range(steps):
+        step = made.step(random.normal(0.0, 0.5, STILL.shape))
+    return np.concatenate([step.obs, step.critic_obs, step.reward[:, None]], axis=1)
+
+
+def test_the_same_seed_gives_the_same_robots(robot: TrainedRobot) -> None:
+    first, again, other = (run(robot, 30, seed, 1.0) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0.1
+
+
+def test_a_beginner_sees_exactly_and_an_expert_with_noise(robot: TrainedRobot) -> None:
+    for difficulty, largest in ((0.0, 0.0), (1.0, 0.06)):
+        step = environment(robot, difficulty=difficulty).step(STILL)
+        noise = np.abs(step.obs - step.critic_obs[:, :OBS_SIZE])
+        assert step.critic_obs.shape == (COUNT, CRITIC_SIZE)
+        assert noise.max() <= largest
+        assert (noise.max() > 0.0) == (largest > 0.0)
+
+
+def test_a_robot_that_falls_is_reported_and_starts_again(robot: TrainedRobot) -> None:
+    made = environment(robot)
+    fallen = 0
+    collapse = np.tile([0.0, 8.0, 8.0], 4) * np.repeat(-robot.backward, 3)
+    for _ in range(60):
+        step = made.step(STILL + collapse)
+        fallen += int(np.count_nonzero(step.terminated))
+        assert (step.reward[step.terminated] == TASK.fall_reward).all()
+        upright = step.critic_obs[step.terminated, 5]
+        assert (upright < -0.9).all()
+    assert fallen >= COUNT
+
+
+def test_episodes_end_with_their_time_which_is_no_fall(robot: TrainedRobot) -> None:
+    made = environment(robot)
+    ends = np.zeros(COUNT)
+    for _ in range(TASK.episode_ticks):
+        step = made.step(STILL)
+        assert not (step.truncated & step.terminated).any()
+        moved = np.abs(step.final_critic_obs - step.critic_obs).max(axis=1) > 1e-9
+        np.testing.assert_array_equal(moved, step.truncated | step.terminated)
+        ends += step.truncated | step.terminated
+    assert (ends >= 1).all()
+
+
+def handing_over(share: float) -> Task:
+    given = dataclasses.replace(TASK.handed_over, share=share)
+    return dataclasses.replace(TASK, handed_over=given)
+
+
+def test_commands_stop_turn_and_go_everywhere(robot: TrainedRobot) -> None:
+    made = Environment(robot, handing_over(0.0), 400, seed=3)
+    made.difficulty = 1.0
+    obs, _ = made.reset()
+    command = obs[:, 6:9]
+    still = ~command.any(axis=1)
+    assert 0.05 < still.mean() < 0.3
+    assert (np.abs(command) <= 0.85).all()
+    assert (command.min(axis=0) < -0.7).all()
+    assert (command.max(axis=0) > 0.7).all()
+    assert (np.count_nonzero(command, axis=1) == 1).mean() > 0.2
+
+
+def test_robots_are_handed_over_standing_and_still(robot: TrainedRobot) -> None:
+    silent = Noise(ang_vel_radps=0.0, gravity=0.0, joint_pos_rad=0.0, joint_vel_radps=0.0)
+    task = handing_over(1.0)
+    task = dataclasses.replace(
+        task, disturbances=dataclasses.replace(task.disturbances, noise=silent)
+    )
+    made = environment(robot, task=task, difficulty=1.0)
+    for _ in range(5):
+        step = made.step(STILL)
+        assert not step.obs[:, 6:9].any()
+        assert not step.terminated.any()
+    extras = step.critic_obs[:, OBS_SIZE:]
+    lin_vel, touch = extras[:, 0:3], extras[:, 6:10]
+    assert np.abs(lin_vel[:, :2]).max() < 0.3
+    assert np.abs(lin_vel[:, 2]).max() < 0.5  # gains of walking carry less than those of standing
+    assert touch.mean() > 0.7
+
+
+def test_a_robot_stands_as_high_as_its_legs_are_long(robot: TrainedRobot) -> None:
+    model, body = build_model(robot.body), robot.body
+    data = mujoco.MjData(model)
+    random = np.random.default_rng(0)
+    joint_pos = body.standing_rad + random.uniform(-0.2, 0.2, (8, ACTION_SIZE))
+    for row, height_m in zip(joint_pos, robot.standing_height_m(joint_pos), strict=True):
+        data.qpos[2], data.qpos[7:] = height_m, row
+        mujoco.mj_kinematics(model, data)
+        soles_m = [data.body(foot.name).xpos[2] - foot.radius_m for foot in body.feet]
+        assert min(soles_m) == pytest.approx(0.0, abs=1e-9)

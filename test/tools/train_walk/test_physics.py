@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robots that learn are robot_sim's, stepped together."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import mujoco
+import numpy as np
+import pytest
+
+from robot_sim.drives import position_command
+from robot_sim.errors import SimError
+from robot_sim.figures import Array
+from robot_sim.ground import PERIOD_M
+from robot_sim.model import build_model
+from robot_sim.world import World
+from tools.train_walk.definition import LEGS, load_trained_robot
+from tools.train_walk.physics import (
+    DECIMATION,
+    POLICY_DT_S,
+    Dynamics,
+    Robots,
+    training_model,
+)
+
+COUNT = 4
+DOWN = np.array([0.0, 0.0, -1.0])
+ROBOT = load_trained_robot("lite3")
+LITE3 = ROBOT.body
+
+
+def dynamics(count: int = COUNT, **changed: Array) -> Dynamics:
+    ones = np.ones(count)
+    values = {
+        "friction": ones,
+        "payload_kg": 0.0 * ones,
+        "com_offset_m": np.zeros((count, 3)),
+        "stiffness": ones,
+        "damping": ones,
+        "armature_kgm2": 0.0 * ones,
+        "gravity_unit": np.tile(DOWN, (count, 1)),
+    }
+    return Dynamics(**values | changed)
+
+
+def make(*, rough: int = 0, step_m: float = 0.0, count: int = COUNT, **changed: Array) -> Robots:
+    robots = Robots(ROBOT, count, rough=rough, terrains=2, threads=2)
+    robots.randomise(dynamics(count, **changed), step_m=step_m, seed=1)
+    stand(robots)
+    return robots
+
+
+def stand(robots: Robots, height_m: float = 0.345) -> None:
+    qpos = np.zeros((robots.count, 19))
+    qpos[:, 2], qpos[:, 3], qpos[:, 7:] = height_m, 1.0, LITE3.standing_rad
+    robots.place(np.arange(robots.count), qpos, np.zeros((robots.count, 18)))
+
+
+def hold(robots: Robots, periods: int) -> None:
+    for _ in range(periods):
+        robots.step(np.tile(LITE3.standing_rad, (robots.count, DECIMATION, 1)))
+
+
+def test_a_robot_without_four_legs_of_three_joints_is_refused() -> None:
+    with pytest.raises(SimError, match="g1: expected 4 legs of 3 joints, found 2 legs and 29"):
+        dataclasses.replace(ROBOT, figures="g1")
+
+
+@pytest.mark.parametrize("name", ["lite3", "go2"])
+def test_the_training_model_is_robot_sims_robot(name: str) -> None:
+    robot = load_trained_robot(name)
+    ours, theirs = training_model(robot), build_model(robot.body)
+    assert [ours.joint(i + 1).name for i in range(ours.nu)] == list(robot.body.joint_names)
+    assert [ours.actuator(i).name for i in range(ours.nu)] == list(robot.body.joint_names)
+    np.testing.assert_array_equal(ours.body_mass, theirs.body_mass)
+    np.testing.assert_array_equal(ours.body_inertia, theirs.body_inertia)
+    np.testing.assert_array_equal(ours.body_pos, theirs.body_pos)
+    np.testing.assert_array_equal(ours.jnt_range, theirs.jnt_range)
+    np.testing.assert_array_equal(ours.dof_armature, theirs.dof_armature)
+    assert ours.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+
+
+def test_a_robot_moves_as_in_the_world_of_robot_sim() -> None:
+    """Same drives, other time step and contact solver: a fifth of a second on the feet."""
+    robots, world = make(), World(pose="standing")
+    stand(robots, height_m=float(world.sense().pos_world[2]))
+    target = LITE3.standing_rad + 0.1
+    for _ in range(10):
+        world.apply(position_command(target, stiffness=ROBOT.stiffness, damping=ROBOT.damping))
+        world.step(round(POLICY_DT_S * 1e9))
+        robots.step(np.tile(target, (COUNT, DECIMATION, 1)))
+    sensed = world.sense()
+    np.testing.assert_allclose(robots.qpos[0, 7:], sensed.joint_pos, atol=0.04)
+    np.testing.assert_allclose(robots.qpos[0, :3], sensed.pos_world, atol=0.01)
+
+
+def test_robots_do_not_depend_on_each_other_or_on_threads() -> None:
+    together = make(rough=2, step_m=0.03)
+    alone = Robots(ROBOT, COUNT, rough=2, terrains=2, threads=1)
+    alone.randomise(dynamics(), step_m=0.03, seed=1)
+    stand(alone)
+    for robots in (together, alone):
+        hold(robots, 20)
+    np.testing.assert_array_equal(together.qpos, alone.qpos)
+
+
+def test_standing_feet_carry_the_robot() -> None:
+    robots = make()
+    stand(robots)
+    robots.step(np.tile(LITE3.standing_rad, (COUNT, DECIMATION, 1)))
+    hold(robots, 5)
+    weight_n = robots.foot_force_n.mean(axis=1).sum(axis=1)
+    expected_n = 9.81 * float(build_model().body_mass.sum())
+    np.testing.assert_allclose(weight_n, expected_n, rtol=0.25)
+    assert robots.foot_force_n.shape == (COUNT, DECIMATION, LEGS)
+
+
+def test_feet_are_where_the_model_has_them() -> None:
+    robots = make()
+    hold(robots, 1)
+    left = robots.foot_pos_world[:, [0, 2]]
+    right = robots.foot_pos_world[:, [1, 3]]
+    np.testing.assert_allclose(left[..., 1], -right[..., 1], atol=1e-3)
+    assert (left[..., 1] > 0.1).all()
+    assert (robots.foot_pos_world[:, :2, 0] > 0.1).all()
+    assert (robots.foot_pos_world[:, 2:, 0] < -0.1).all()
+    assert (np.abs(robots.foot_pos_world[..., 2] - 0.022) < 0.02).all()
+
+
+def test_payload_makes_a_robot_heavier() -> None:
+    payload_kg = np.array([0.0, 2.0, -2.0, 0.0])
+    robots = make(payload_kg=payload_kg)
+    hold(robots, 10)
+    force_n = robots.foot_force_n.mean(axis=1).sum(axis=1)
+    assert force_n[2] < force_n[0] < force_n[1]
+
+
+def test_gravity_aslant_is_a_slope_on_which_robots_slide_or_lean() -> None:
+    angle_rad = 0.2
+    aslant = np.array([np.sin(angle_rad), 0.0, -np.cos(angle_rad)])
+    robots = make(gravity_unit=np.stack([DOWN, aslant, DOWN, aslant]), friction=np.full(4, 0.05))
+    hold(robots, 15)
+    assert (robots.qpos[[1, 3], 0] > robots.qpos[[0, 2], 0] + 0.02).all()
+
+
+def test_tiles_carry_robots_and_are_where_the_heights_say() -> None:
+    robots = make(rough=2, step_m=0.1)
+    probes = np.random.default_rng(0).uniform(-PERIOD_M / 2, PERIOD_M / 2, (COUNT, 50, 2))
+    heights = robots.ground_m(probes)
+    assert not heights[:2].any()
+    assert heights[2:].max() > 0.04
+    highest = probes[3, int(np.argmax(heights[3]))]
+    qpos = np.zeros((1, 19))
+    qpos[0, :2], qpos[0, 2], qpos[0, 3] = highest, heights[3].max() + 0.345, 1.0
+    qpos[0, 7:] = LITE3.standing_rad
+    robots.place(np.array([3]), qpos, np.zeros((1, 18)))
+    hold(robots, 25)
+    assert robots.foot_pos_world[3, :, 2].max() > 0.04
+    weight_n = 9.81 * float(build_model().body_mass.sum())
+    upward_n = float(robots.foot_force_n[3].mean(axis=0).sum())
+    assert upward_n == pytest.approx(weight_n, rel=0.3)
+
+
+def test_a_robot_that_leaves_its_tiles_is_taken_back_by_a_period() -> None:
+    robots = make(rough=2, step_m=0.02)
+    robots.qpos[:, 0] = [3.0, -3.0, 3.0, -3.0]
+    points = robots.qpos[:, None, :2].copy()
+    before = robots.ground_m(points)
+    robots.wrap()
+    np.testing.assert_allclose(robots.qpos[:, 0], [3.0, -3.0, 3.0 - PERIOD_M, PERIOD_M - 3.0])
+    np.testing.assert_array_equal(robots.ground_m(robots.qpos[:, None, :2]), before)
+
+
+@pytest.mark.parametrize("friction", [0.3, 1.2])
+def test_friction_is_that_of_feet_and_floor(friction: float) -> None:
+    robots = make(friction=np.full(COUNT, friction))
+    robots.qvel[:, 0] = 1.0
+    hold(robots, 10)
+    expected = make(friction=np.full(COUNT, 0.75))
+    expected.qvel[:, 0] = 1.0
+    hold(expected, 10)
+    slid = robots.qpos[0, 0] - expected.qpos[0, 0]
+    assert (slid > 0.0) == (friction < 0.75)

@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What training rewards is what walking well means."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from robot_sim.figures import Array
+from tools.train_walk.definition import TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.reward import Motion, mean_square_torque, reward_terms, tracking
+
+ROBOT, TASK = load_trained_robot("lite3"), load_task("walk")
+LITE3 = ROBOT.body
+
+FORWARD = np.array([[0.5, 0.0, 0.0]])
+STOP = np.zeros((1, 3))
+LEFT_RIGHT = [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]
+JOINT_SIGN = np.tile([-1.0, 1.0, 1.0], 4)
+
+
+def motion(command: Array = FORWARD, **changed: Array) -> Motion:
+    """Return a robot that follows without effort, on two feet; in stop, on four."""
+    zeros, moving = np.zeros((1, 12)), command.any()
+    touch = np.array([[True, not moving, not moving, True]])
+    values = {
+        "command": command,
+        "velocity": command,
+        "drift": np.zeros((1, 3)),
+        "lin_vel_z": np.zeros(1),
+        "ang_vel_xy": np.zeros((1, 2)),
+        "floor_normal_xy": np.zeros((1, 2)),
+        "height_m": np.full(1, ROBOT.walking_height_m),
+        "joint_pos": LITE3.standing_rad[None],
+        "joint_vel": zeros,
+        "joint_vel_before": zeros,
+        "torque_squared": zeros,
+        "target": LITE3.standing_rad[None],
+        "action": zeros,
+        "action_before": zeros,
+        "action_two_before": zeros,
+        "touch": touch,
+        "landed": np.zeros((1, 4), dtype=bool),
+        "air_s": np.where(touch, 0.0, 0.1),
+        "foot_height_m": np.full((1, 4), 0.02),
+        "foot_speed": np.zeros((1, 4)),
+    }
+    return Motion(**values | changed)
+
+
+def reward(of: Motion, robot: TrainedRobot = ROBOT) -> float:
+    return float(np.sum([term[0] for term in reward_terms(robot, TASK, of, 1.0).values()]))
+
+
+CHANGES_FOR_THE_WORSE = {
+    "too slow": {"velocity": np.array([[0.2, 0.0, 0.0]])},
+    "drifting aside": {"velocity": np.array([[0.5, 0.1, 0.0]])},
+    "turning unasked": {"velocity": np.array([[0.5, 0.0, 0.2]])},
+    "off in the mean": {"drift": np.array([[0.05, 0.0, 0.0]])},
+    "turning off in the mean": {"drift": np.array([[0.0, 0.0, 0.05]])},
+    "bobbing": {"lin_vel_z": np.array([0.2])},
+    "rocking": {"ang_vel_xy": np.array([[1.0, 0.0]])},
+    "tilted": {"floor_normal_xy": np.array([[0.1, 0.0]])},
+    "crouching": {"height_m": np.array([ROBOT.walking_height_m - 0.1])},
+    "straining": {"torque_squared": np.full((1, 12), 100.0)},
+    "jerking its joints": {"joint_vel": np.full((1, 12), 5.0)},
+    "jerking its commands": {"action": np.full((1, 12), 1.0)},
+    "commanding beyond the joints' range": {"target": LITE3.standing_rad[None] + 1.0},
+    "dragging a foot": {"foot_speed": np.full((1, 4), 1.0)},
+    "hanging a foot in the air": {"air_s": np.array([[0.0, 0.5, 0.1, 0.0]])},
+    "on one side": {"touch": np.array([[True, False, True, False]])},
+    "straddling": {"joint_pos": LITE3.standing_rad[None] + np.tile([0.3, 0.0, 0.0], 4)},
+    "far from its pose": {"joint_pos": LITE3.standing_rad[None] + np.tile([0.0, 0.5, 0.0], 4)},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES_FOR_THE_WORSE)
+def test_walking_is_worth_less_when(change: str) -> None:
+    assert reward(motion(**CHANGES_FOR_THE_WORSE[change])) < reward(motion()) - 1e-3
+
+
+def test_a_landing_after_a_swing_is_worth_more_than_after_a_twitch() -> None:
+    landed = np.array([[True, False, False, False]])
+    swing, twitch = (
+        reward(motion(landed=landed, air_s=np.array([[air_s, 0.1, 0.1, 0.0]])))
+        for air_s in (0.25, 0.02)
+    )
+    assert swing > reward(motion()) > twitch
+
+
+@pytest.mark.parametrize(
+    "restless",
+    [
+        {"touch": np.array([[True, True, True, False]])},
+        {"action": np.full((1, 12), 0.5)},
+        {"joint_vel": np.full((1, 12), 1.0), "joint_vel_before": np.full((1, 12), 1.0)},
+        {"joint_pos": LITE3.standing_rad[None] + 0.2},
+    ],
+)
+def test_standing_is_worth_less_when_restless(restless: dict[str, Array]) -> None:
+    assert reward(motion(STOP, **restless)) < reward(motion(STOP)) - 1e-3
+
+
+def test_stepping_on_the_spot_is_worth_something_only_when_a_walk_is_asked_for() -> None:
+    diagonal = np.array([[True, False, False, True]])
+    four = np.ones((1, 4), dtype=bool)
+    walking = motion(FORWARD, touch=diagonal), motion(FORWARD, touch=four)
+    stopped = motion(STOP, touch=diagonal), motion(STOP, touch=four)
+    assert reward(walking[0]) > reward(walking[1])
+    assert reward(stopped[0]) < reward(stopped[1])
+
+
+@pytest.mark.parametrize("robot", ["lite3", "go2"])
+def test_left_is_worth_what_right_is(robot: str) -> None:
+    random = np.random.default_rng(0)
+    one = motion(
+        **{
+            field.name: random.normal(0.0, 0.3, getattr(motion(), field.name).shape)
+            for field in dataclasses.fields(Motion)
+            if field.name not in ("touch", "landed")
+        }
+    )
+    aside, about_x = np.array([1.0, -1.0, -1.0]), np.array([-1.0, 1.0])
+    mirrored = {
+        "command": aside,
+        "velocity": aside,
+        "drift": aside,
+        "ang_vel_xy": about_x,
+        "floor_normal_xy": -about_x,
+    }
+    feet = ("touch", "landed", "air_s", "foot_height_m", "foot_speed")
+    joints = (
+        "joint_pos",
+        "joint_vel",
+        "joint_vel_before",
+        "target",
+        "action",
+        "action_before",
+        "action_two_before",
+    )
+    other = dataclasses.replace(
+        one,
+        **{name: getattr(one, name) * sign for name, sign in mirrored.items()},
+        **{name: getattr(one, name)[:, [1, 0, 3, 2]] for name in feet},
+        **{name: getattr(one, name)[:, LEFT_RIGHT] * JOINT_SIGN for name in joints},
+        torque_squared=one.torque_squared[:, LEFT_RIGHT],
+    )
+    trained = load_trained_robot(robot)
+    assert reward(other, trained) == pytest.approx(reward(one, trained))
+
+
+def test_tracking_is_one_at_the_command_and_falls_on_both_sides() -> None:
+    perfect, slow, fast = (
+        tracking(motion(velocity=FORWARD * factor)) for factor in (1.0, 0.6, 1.4)
+    )
+    np.testing.assert_array_equal(perfect, 1.0)
+    assert slow[0] == pytest.approx(fast[0])
+    assert slow[0] < 1.0
+
+
+def test_torques_are_those_of_the_drives_with_their_limit() -> None:
+    at_rest = np.zeros((1, 4, 12))
+    np.testing.assert_allclose(mean_square_torque(ROBOT, at_rest + 0.1, at_rest, at_rest), 9.0)
+    np.testing.assert_allclose(mean_square_torque(ROBOT, at_rest, at_rest, at_rest + 2.0), 4.0)
+    far = mean_square_torque(ROBOT, at_rest + 9.0, at_rest, at_rest)
+    np.testing.assert_allclose(np.sqrt(far), np.tile([24.0, 24.0, 36.0], (1, 4)))

@@ -1,0 +1,235 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What goes wrong: each case begins it in a robot that walks, and says when it began."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from std_msgs.msg import Bool
+
+from robot_sim.faults import STREAM_FIELDS
+from tools.robot_faults.stack import Stack
+
+_STREAMS = ("joint_states", "imu", "contact")
+"""What a state message has of the robot."""
+_UNREAD = ("contact.force",)
+"""What may be no number: neither driver nor policy reads it."""
+_NOISE = (0.01, 0.2, 0.5, 0.01, 0.05, 0.5, 5.0)
+"""Of their fields, each in its unit."""
+Act = Callable[[Stack], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One thing that goes wrong.
+
+    Attributes:
+        group: Part of the table.
+        what: For the table.
+        act: Lets it go wrong; returns when, ns on the system's clock.
+        walks_on: Whether the robot shall go on walking; else it shall be damped.
+        taken_over: Whether another controller has the robot then, so that only the driver's giving
+            up is wanted.
+    """
+
+    group: str
+    what: str
+    act: Act
+    walks_on: bool = False
+    taken_over: bool = False
+
+
+def _nothing() -> AbstractContextManager[Mapping[str, Any]]:
+    return nullcontext({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BadStart:
+    """A fault before control is requested.
+
+    Attributes:
+        what: Text for the table.
+        says: Words of the refusal.
+        emulator, driver: Parameters that cause it.
+        beside: Something that is there meanwhile; gives further parameters of the driver.
+        act: What happens before control is requested.
+    """
+
+    what: str
+    says: str
+    emulator: Mapping[str, Any] = field(default_factory=dict)
+    driver: Mapping[str, Any] = field(default_factory=dict)
+    beside: Callable[[], AbstractContextManager[Mapping[str, Any]]] = _nothing
+    act: Callable[[Stack], None] = lambda robot: None
+
+
+def of_the_robot(*legs: str) -> list[Case]:
+    """Return the faults of robot_sim.
+
+    Args:
+        legs: Motors without which a robot cannot stand.
+    """
+    fields = [f"{stream}.{field}" for stream in _STREAMS for field in STREAM_FIELDS[stream]]
+    damped = [
+        *(f"drop:{stream}" for stream in _STREAMS),
+        "freeze:joint_states",
+        "freeze:imu",
+        *(f"nan:{field}" for field in fields if field not in _UNREAD),
+        "order:joint_states",
+    ]
+    walked = [
+        "drop:joint_states+0.03",
+        "freeze:joint_states+0.03",
+        "freeze:contact",
+        *(f"nan:{field}" for field in _UNREAD),
+        *(f"nan:{field}+0.02" for field in fields),
+        *(f"noise:{field}={sigma:g}" for field, sigma in zip(fields, _NOISE, strict=True)),
+        "latency:command=0.01",
+        "latency:command=0.02",
+        *(f"push:{side}+0.1=100" for side in ("front", "rear", "left", "right")),
+    ]
+    return [
+        *(planned("robot", text) for text in damped),
+        planned("robot", *(f"motor_off:{joint}" for joint in legs)),
+        *(planned("robot", text, walks_on=True) for text in walked),
+    ]
+
+
+def of_the_network() -> list[Case]:
+    """Return what a network loses, delays and doubles."""
+    lossy = [
+        f"loss:{direction}={share:g}"
+        for direction in ("state", "command")
+        for share in (0.01, 0.05, 0.1, 0.2)
+    ]
+    both = [
+        f"{kind}:{{}}={share:g}"
+        for kind, share in (("loss", 0.2), ("reorder", 0.1), ("duplicate", 0.5), ("delay", 0.005))
+    ]
+    return [
+        *(planned("network", text, walks_on=True) for text in lossy),
+        *(
+            planned("network", text.format("state"), text.format("command"), walks_on=True)
+            for text in both
+        ),
+    ]
+
+
+def of_a_lost_link() -> list[Case]:
+    """Return what happens where nothing arrives, for good or for a while."""
+    down = ("silent:state", "deaf:command")
+    return [
+        planned("network", "silent:state"),
+        planned("network", "restart:host+0.5"),
+        *(
+            planned("network", *(f"{text}+{for_s:g}" for text in down), walks_on=for_s < 0.04)
+            for for_s in (0.03, 0.5, 3.0)
+        ),
+    ]
+
+
+def of_processes() -> list[Case]:
+    """Return processes that end or hang."""
+
+    def add(what: str, act: Act) -> Case:
+        return Case(group="processes", what=what, act=act)
+
+    return [
+        add("driver: its node killed (SIGKILL)", lambda robot: robot.kill(robot.driver.pid)),
+        add("driver: the process of the socket killed", lambda robot: robot.kill(robot.link_pid())),
+        add(
+            "driver: both killed at once",
+            lambda robot: robot.kill(robot.link_pid(), robot.driver.pid),
+        ),
+        add(
+            "driver: its node hangs (SIGSTOP)",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.driver.pid),
+        ),
+        add(
+            "driver: the process of the socket hangs",
+            lambda robot: robot.signal(signal.SIGSTOP, robot.link_pid()),
+        ),
+        add("driver: Ctrl-C", lambda robot: _group(robot, "driver", signal.SIGINT)),
+        add("driver: SIGTERM", lambda robot: _group(robot, "driver", signal.SIGTERM)),
+        add("policy node killed", lambda robot: robot.kill(robot.policy.pid)),
+        add("policy node: Ctrl-C", lambda robot: _group(robot, "policy", signal.SIGINT)),
+        add("policy node killed and started again", _restart_policy),
+        add("policy node and driver killed and started again", _restart_both),
+    ]
+
+
+def of_people() -> list[Case]:
+    """Return what people ask for."""
+
+    def add(what: str, act: Act) -> Case:
+        return Case(group="people", what=what, act=act)
+
+    return [
+        add("e-stop by topic", _press),
+        add("e-stop of the policy by service", partial(_ask_policy, "estop")),
+        add("`damp` of the policy", partial(_ask_policy, "damp")),
+        add("`damp` of the driver", partial(_ask_driver, "damp")),
+        add("`release_control` while the robot walks", partial(_ask_driver, "release_control")),
+    ]
+
+
+def planned(group: str, *faults: str, walks_on: bool = False, taken_over: bool = False) -> Case:
+    """Return the case of faults of the emulator, as its table names them."""
+    return Case(
+        group=group,
+        what=", ".join(f"`{text}`" for text in faults),
+        act=lambda robot: robot.fail(*faults),
+        walks_on=walks_on,
+        taken_over=taken_over,
+    )
+
+
+def _group(robot: Stack, name: str, number: signal.Signals) -> int:
+    """Signal a process and its children, as a terminal does."""
+    robot.expect_deaths()
+    now_ns = time.time_ns()
+    getattr(robot, name).send(number)
+    return now_ns
+
+
+def _restart_policy(robot: Stack) -> int:
+    began_ns = robot.kill(robot.policy.pid)
+    robot.start_policy()
+    return began_ns
+
+
+def _restart_both(robot: Stack) -> int:
+    began_ns = robot.kill(robot.policy.pid, robot.driver.pid)
+    link = robot.driver.wait()
+    assert link != 0
+    robot.start_driver()
+    robot.start_policy()
+    robot.wait_until(lambda: robot.driver_status is not None, "a status of the new driver")
+    return began_ns
+
+
+def _press(robot: Stack) -> int:
+    button = robot.operator.node.create_publisher(Bool, "estop", 1)
+    robot.wait_until(lambda: button.get_subscription_count() >= 2, "who listens to estop")
+    now_ns = time.time_ns()
+    button.publish(Bool(data=True))
+    return now_ns
+
+
+def _ask_policy(request: str, robot: Stack) -> int:
+    now_ns = time.time_ns()
+    robot.operator.demand(request)
+    return now_ns
+
+
+def _ask_driver(request: str, robot: Stack) -> int:
+    now_ns = time.time_ns()
+    robot.ask_driver(request)
+    return now_ns

@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The Lite3: its emulated motion host on UDP, and what goes wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from socket import SOCK_DGRAM, socket
+from typing import Any
+
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from std_srvs.srv import Trigger
+
+from robot_operator.requests import OperatorError
+from tools.robot_faults.cases import (
+    BadStart,
+    Case,
+    of_a_lost_link,
+    of_people,
+    of_processes,
+    of_the_network,
+    of_the_robot,
+    planned,
+)
+from tools.robot_faults.stack import Stack
+
+HERE = "127.0.0.1"
+INTRODUCTION = """# What went wrong with an emulated Lite3, on purpose
+
+Made by `python -m tools.robot_faults --robot lite3`. A robot behind an emulated motion host
+(`lite3_emulator`) walks at 0.5 m/s under `lite3_walk`, through the driver, over UDP and DDS, in
+real time; then one thing goes wrong. *Damped after* is the time from the beginning of the fault to
+the moment in which the emulated host has nothing but damping for its drives; the host's watchdog is
+1 s. Bold is what did not end as it should. Faults are named as in the emulator's parameter
+`faults`: `python -m pydoc robot_sim.lite3_host`, `robot_sim.host_faults`, `robot_sim.faults`.
+
+An emulator is no robot: [lite3.md](lite3.md#what-is-not-verified).
+"""
+TITLES = {
+    "robot": "The robot and its sensors",
+    "network": "The network and the motion host",
+    "processes": "Processes that end or hang",
+    "people": "What people ask for",
+    "start": "Before control is taken",
+}
+
+
+class Lite3Stack(Stack):
+    """All processes of a Lite3."""
+
+    driver_command, bundle = "lite3_driver", "lite3_walk"
+
+    def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        host_port, state_port = _free_ports()
+        ports = {"host_address": HERE, "host_port": host_port, "state_port": state_port}
+        self.emulator = self._start(
+            "lite3_emulator", {**ports, "state_address": HERE, **parameters}
+        )
+        return {**ports, "interface_address": HERE, "angular_velocity_checked": True}
+
+    def _listen(self) -> None:
+        super()._listen()
+        node = self.operator.node
+        self._parameters = node.create_client(SetParameters, "lite3_emulator/set_parameters")
+        self._turn = node.create_client(Trigger, "lite3_emulator/turn_by_hand")
+
+    def turn_by_hand(self) -> None:
+        """Ask the emulator for the turn."""
+        self.operator.call(self._turn, "turn_by_hand")
+
+    def set_faults(self, *faults: str) -> None:
+        """Set the emulator's parameter."""
+        value = ParameterValue(
+            type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(faults) or [""]
+        )
+        request = SetParameters.Request(parameters=[Parameter(name="faults", value=value)])
+        self.wait_until(self._parameters.service_is_ready, "the parameters of the emulator")
+        future = self._parameters.call_async(request)
+        future.add_done_callback(lambda _: self.operator.notify())
+        self.wait_until(future.done, "the new faults")
+        result = future.result().results[0]
+        if not result.successful:
+            raise OperatorError(f"faults: {result.reason}")
+
+
+def cases() -> list[Case]:
+    """Return all that befalls a robot that walks, in the order of the table."""
+    return [
+        *of_the_robot("FL_HipY_joint", "FL_Knee_joint", "FR_Knee_joint"),
+        *of_the_network(),
+        planned("network", "foreign:state", walks_on=True),
+        *(
+            planned("network", f"forged:state+{for_s}", walks_on=True)
+            for for_s in ("0.001=5000", "1=5000", "0.001=40")
+        ),
+        planned("network", "occupied:host", walks_on=True),
+        planned("network", "length:state"),
+        planned("network", "firmware:state"),
+        *of_a_lost_link(),
+        *of_processes(),
+        *of_people(),
+    ]
+
+
+def bad_starts() -> list[BadStart]:
+    """Return all that has to keep control from being taken."""
+    return [
+        BadStart(what="another program has the port", beside=_occupied_port, says="in use"),
+        BadStart(
+            what="an interface address that this machine does not have",
+            driver={"interface_address": "192.0.2.1"},
+            says="192.0.2.1",
+        ),
+        BadStart(
+            what="a host to which there is no route",
+            driver={"host_address": "192.0.2.1"},
+            says="no state",
+        ),
+        BadStart(
+            what="another controller is in charge",
+            emulator={"faults": ["occupied:host"]},
+            says="another controller",
+        ),
+        BadStart(
+            what="another firmware: frames of another code",
+            emulator={"faults": ["firmware:state"]},
+            says="0x0A06",
+        ),
+        BadStart(
+            what="frames of another length",
+            emulator={"faults": ["length:state"]},
+            says="wrong_length",
+        ),
+        BadStart(
+            what="angles outside the joints' limits",
+            emulator={"faults": ["order:joint_states"]},
+            says="the position of",
+        ),
+        BadStart(
+            what="angular velocities in degrees/s, and turned by hand",
+            emulator={"angular_velocity_unit": "deg/s"},
+            act=lambda robot: robot.turn_by_hand(),
+            says="angular_velocity_unit: deg/s",
+        ),
+    ]
+
+
+@contextmanager
+def _occupied_port() -> Iterator[dict[str, int]]:
+    """Let another program have the port for states."""
+    with socket(type=SOCK_DGRAM) as taken:
+        taken.bind((HERE, 0))
+        yield {"state_port": taken.getsockname()[1]}
+
+
+def _free_ports() -> tuple[int, int]:
+    """Return two UDP ports that are free now."""
+    with socket(type=SOCK_DGRAM) as one, socket(type=SOCK_DGRAM) as other:
+        one.bind((HERE, 0))
+        other.bind((HERE, 0))
+        return one.getsockname()[1], other.getsockname()[1]

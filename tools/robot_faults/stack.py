@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An emulated robot, its driver, a policy and an operator: real processes, in real time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, ClassVar, TypeVar
+
+from policy_msgs.msg import RobotStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from std_srvs.srv import Trigger
+
+from robot_operator.nodes.client import Operator
+from robot_operator.nodes.words import STATES
+from robot_operator.requests import OperatorError
+from robot_sim.demo.processes import NodeProcess, OwnProcess, Processes
+from robot_sim.driven import NS_PER_S
+from robot_sim.faults import starting
+from robot_sim.trace import Trace
+
+S = TypeVar("S", bound="Stack")
+TURN_S = 20.0
+_ANSWER_S = 30.0
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_LEAD_S = 0.3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened to the emulated host, `robot_sim.robot_host.HostEvent`.
+
+    Attributes:
+        time_s: On the emulated robot's clock.
+        unix_ns: The same moment on the system's clock.
+        event, who: What happened, and who brought it about.
+    """
+
+    time_s: float
+    unix_ns: int
+    event: str
+    who: str
+
+
+class Stack:
+    """All processes of a robot. Use it in a `with` block. A subclass knows the robot.
+
+    Attributes:
+        emulator, driver, policy: The processes.
+        operator: Who asks for modes and velocities.
+        driver_status: The newest of the driver; None before the first.
+    """
+
+    driver_command: ClassVar[str]
+    """Name of the driver's command and node."""
+    bundle: ClassVar[str]
+    """The policy."""
+    emulator: OwnProcess
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        emulator: Mapping[str, Any] | None = None,
+        driver: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Start everything; nothing moves yet.
+
+        Args:
+            folder: For logs, the trace and the events.
+            emulator: Parameters beside those that let driver and emulator find each other.
+            driver: The same.
+        """
+        self.trace_file, self._event_file = folder / "trace.npz", folder / "events.jsonl"
+        self._folder, self._started = folder, itertools.count()
+        self.driver_status: RobotStatus | None
+        with ExitStack() as opened:
+            self._nodes = opened.enter_context(Processes())
+            files = {"trace_file": str(self.trace_file), "event_file": str(self._event_file)}
+            self._driver_parameters = {
+                "status_rate_hz": 20.0,
+                **self._emulate({**files, **(emulator or {})}),
+                **(driver or {}),
+            }
+            self.driver, self.policy = self.start_driver(), self.start_policy()
+            self.operator = opened.enter_context(
+                Operator(answer_timeout_s=_ANSWER_S, watch=self._nodes.check)
+            )
+            self._listen()
+            self._opened = opened.pop_all()
+
+    def _emulate(self, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Start the emulator as `emulator`; return the driver's parameters that let it find it."""
+        raise NotImplementedError
+
+    def set_faults(self, *faults: str) -> None:
+        """Replace the planned faults.
+
+        Raises:
+            OperatorError: The emulator refused them.
+        """
+        raise NotImplementedError
+
+    def turn_by_hand(self) -> None:
+        """Turn the robot by 90 degrees as a person does, within 2 s."""
+        raise NotImplementedError
+
+    def __enter__(self: S) -> S:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End everything."""
+        self.end()
+
+    def end(self) -> None:
+        """End everything; the trace is written by then."""
+        self._opened.close()
+
+    def trace(self) -> Trace:
+        """End everything and return the ground truth."""
+        self.end()
+        return Trace.load(self.trace_file)
+
+    def start_driver(self) -> NodeProcess:
+        """Start a driver; it is `driver` from now on."""
+        self.driver_status = None
+        self.driver = self._start(self.driver_command, self._driver_parameters)
+        return self.driver
+
+    def start_policy(self) -> NodeProcess:
+        """Start a policy node; it is `policy` from now on."""
+        self.policy = self._start(
+            "joint_policy_node", {"bundle": self.bundle, "status_rate_hz": 20.0}
+        )
+        return self.policy
+
+    @property
+    def phase(self) -> str:
+        """Newest state of the driver, such as `FOLLOWING`."""
+        return STATES[self.driver_status.state] if self.driver_status else ""
+
+    def details(self) -> dict[str, str]:
+        """Return the newest details of the driver's status."""
+        entries = self.driver_status.details if self.driver_status else ()
+        return {entry.key: entry.value for entry in entries}
+
+    def ask_driver(self, service: str) -> tuple[bool, str]:
+        """Request `take_control`, `release_control` or `damp`; return the answer."""
+        client = self._clients[service]
+        self.wait_until(client.service_is_ready, f"the service '{service}'")
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(lambda _: self.operator.notify())
+        self.wait_until(future.done, f"the answer to '{service}'")
+        answer = future.result()
+        return answer.success, answer.message
+
+    def take_control(self) -> None:
+        """Wait until there is no reason to refuse it, and take control.
+
+        Raises:
+            OperatorError: The driver refused.
+        """
+        self.wait_until(
+            lambda: (
+                self.driver_status is not None
+                and not self.driver_status.obstacles
+                and self.driver_status.state == RobotStatus.LISTENING
+            ),
+            "the driver to see no obstacle",
+        )
+        taken, message = self.ask_driver("take_control")
+        if not taken:
+            raise OperatorError(f"take_control: {message}")
+
+    def walk(self, vx_mps: float = 0.5, for_s: float = 1.5) -> None:
+        """Take control, stand up, let the policy run, and walk for some time.
+
+        Raises:
+            OperatorError: It was refused, or something has stopped the robot meanwhile.
+        """
+        self.operator.wait_for_robot()
+        self.take_control()
+        self.operator.stand_up()
+        self.operator.move(vx_mps)
+        self.operator.wait(for_s)
+        newest = self.events()[-1].event
+        if newest != "following":
+            raise OperatorError(
+                f"walk: expected a robot that walks, found the host {newest}, the "
+                f"driver {self.phase} and the policy node {self.operator.mode} "
+                f"({self.operator.status.reason})"
+            )
+
+    def fail(self, *faults: str) -> int:
+        """Plan faults written without a start, to begin in a moment.
+
+        Returns:
+            When they begin, ns on the system's clock.
+        """
+        asked_ns = time.time_ns()
+        self.set_faults()
+        self.wait_until(lambda: bool(self.events_since(asked_ns)), "the emulator's clock")
+        now = self.events_since(asked_ns)[0]
+        self.set_faults(*(starting(fault, now.time_s + _LEAD_S) for fault in faults))
+        return now.unix_ns + round(_LEAD_S * NS_PER_S)
+
+    def events(self) -> list[Event]:
+        """Return what has happened to the emulated host so far."""
+        if not self._event_file.is_file():
+            return []
+        # The last line may not be whole yet.
+        whole, _, _ = self._event_file.read_text("utf-8").rpartition("\n")
+        return [Event(**json.loads(line)) for line in whole.splitlines()]
+
+    def events_since(self, start_ns: int) -> list[Event]:
+        """Return what has happened since a time of the system's clock."""
+        return [event for event in self.events() if event.unix_ns >= start_ns]
+
+    def wait_until(self, reached: Callable[[], bool], what: str, timeout_s: float = TURN_S) -> None:
+        """Wait until something is there.
+
+        Raises:
+            OperatorError: It is not there in time.
+        """
+        self.operator.wait_until(reached, what, timeout_s)
+
+    def expect_deaths(self) -> None:
+        """Let a process that ends be no reason to stop waiting."""
+        self.operator.watch = _look_away
+
+    def kill(self, *pids: int) -> int:
+        """Kill processes, these alone; return when, ns on the system's clock."""
+        return self.signal(signal.SIGKILL, *pids)
+
+    def signal(self, number: signal.Signals, *pids: int) -> int:
+        """Send a signal to processes, these alone; return when, ns on the system's clock."""
+        self.expect_deaths()
+        now_ns = time.time_ns()
+        for pid in pids:
+            os.kill(pid, number)
+        return now_ns
+
+    def link_pid(self) -> int:
+        """Return the number of the driver's process that talks to the robot."""
+        (child,) = self._children()
+        return child
+
+    def _children(self) -> list[int]:
+        """Return the numbers of the driver's own processes."""
+        threads = Path(f"/proc/{self.driver.pid}/task").iterdir()
+        return [
+            int(word) for thread in threads for word in (thread / "children").read_text().split()
+        ]
+
+    def _start(self, command: str, parameters: Mapping[str, Any]) -> NodeProcess:
+        return self._nodes.start(command, parameters, self._log(command))
+
+    def _log(self, command: str) -> Path:
+        return self._folder / f"{next(self._started)}_{command}.log"
+
+    def _listen(self) -> None:
+        node = self.operator.node
+        status = f"{self.driver_command}/status"
+        node.create_subscription(RobotStatus, status, self._on_status, _LATCHED)
+        self._clients = {
+            name: node.create_client(Trigger, f"{self.driver_command}/{name}")
+            for name in ("take_control", "release_control", "damp")
+        }
+
+    def _on_status(self, message: RobotStatus) -> None:
+        self.driver_status = message
+        self.operator.notify()
+
+
+def _look_away() -> None:
+    """Watch nothing."""

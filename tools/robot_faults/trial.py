@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One case tried: how it ended, and after how long the robot was damped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_operator.requests import OperatorError
+from robot_sim.demo.processes import NodeProcess
+from robot_sim.errors import SimError
+from tools.robot_faults.cases import BadStart, Case
+from tools.robot_faults.stack import Stack
+
+NS_PER_MS = 1_000_000
+WATCH_S, QUIET_S = 5.0, 4.0
+"""How long a fault has time to end the walk; and what comes after that is watched."""
+_READY_S = 4.0
+_EARLY_NS = 20 * NS_PER_MS
+"""By how much a planned fault may begin before its time: the robot's clock is the emulator's."""
+
+MakeStack = Callable[..., Stack]
+"""Starts the processes of a robot, with the arguments of `Stack`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How a case ended.
+
+    Attributes:
+        group, what: Those of the case.
+        ended: What driver, policy and host say of it.
+        damped_ms: From the beginning of the fault to damped drives; None where the robot walks on.
+        as_wanted: Whether it ended as the case wants.
+    """
+
+    group: str
+    what: str
+    ended: str
+    damped_ms: float | None
+    as_wanted: bool
+
+
+def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
+    """Let a robot walk, let something go wrong, and watch.
+
+    Raises:
+        OperatorError, SimError: The robot did not even walk.
+    """
+    with make(folder) as robot:
+        robot.walk()
+        began_ns = case.act(robot) - _EARLY_NS
+        robot.expect_deaths()
+        damped_ns = _wait_for_damping(robot, began_ns)
+        if damped_ns is not None:
+            robot.operator.wait(QUIET_S)
+        again = damped_ns is not None and any(
+            event.event == "following" for event in robot.events_since(damped_ns)
+        )
+        said = _said(robot, began_ns)
+        walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
+        given_up = robot.phase != "FOLLOWING" and robot.operator.mode != "RUN"
+    damped = damped_ns is not None and not again
+    wanted = walks if case.walks_on else given_up if case.taken_over else damped
+    first = ["moved again"] if again else ["walks on"] if walks else []
+    return Ending(
+        group=case.group,
+        what=case.what,
+        as_wanted=wanted,
+        ended="; ".join([*first, *said]),
+        damped_ms=None
+        if damped_ns is None
+        else max(0.0, (damped_ns - began_ns - _EARLY_NS) / NS_PER_MS),
+    )
+
+
+def try_bad_start(make: MakeStack, start: BadStart, folder: Path) -> Ending:
+    """Ask for control where something is wrong from the start.
+
+    Raises:
+        OperatorError, SimError: There is neither a refusal nor an answer.
+    """
+    with (
+        start.beside() as parameters,
+        make(folder, emulator=start.emulator, driver={**start.driver, **parameters}) as robot,
+    ):
+        robot.expect_deaths()
+        start.act(robot)
+        success, message = _ask_for_control(robot)
+        events = [
+            event.event
+            for event in robot.events()
+            if event.event in ("folding", "following") and "another" not in event.who
+        ]
+    as_wanted = not success and start.says in message and not events
+    return Ending(
+        group="start",
+        what=start.what,
+        damped_ms=None,
+        as_wanted=as_wanted,
+        ended=f"{message}{''.join(f'; {what}' for what in events)}",
+    )
+
+
+def _ask_for_control(robot: Stack) -> tuple[bool, str]:
+    """Return what the driver answers, or its last line where it has ended instead."""
+    driver = robot.driver
+    try:
+        robot.wait_until(
+            lambda: robot.driver_status is not None or driver.status is not None,
+            "a status of the driver, or its end",
+        )
+        if driver.status is None:
+            # What is wrong shows after some frames.
+            robot.operator.wait(_READY_S)
+            return robot.ask_driver("take_control")
+    except OperatorError:
+        if driver.status is None:
+            raise
+    return False, _last_words(driver)
+
+
+def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
+    """Return when the drives were damped, on the system's clock; None where they were not."""
+    deadline_ns = began_ns + round(WATCH_S * 1e9)
+    while time.time_ns() < deadline_ns:
+        robot.operator.wait(0.1)
+        for event in robot.events_since(began_ns):
+            if event.event == "damped":
+                return event.unix_ns
+    return None
+
+
+def _said(robot: Stack, began_ns: int) -> list[str]:
+    """Return what the driver, the policy node and the host report."""
+    said = []
+    if robot.driver.status is not None:
+        said.append(f"driver ended with status {robot.driver.status}")
+    elif robot.driver_status is not None:
+        said.append(f"driver {robot.phase}: {robot.driver_status.reason}")
+    if robot.policy.status is not None:
+        said.append(f"policy node ended with status {robot.policy.status}")
+    else:
+        said.append(f"policy {robot.operator.mode}: {robot.operator.status.reason}")
+    seen = dict.fromkeys(event.event for event in robot.events_since(began_ns))
+    of_host = [_HOST_EVENTS[what] for what in seen if what in _HOST_EVENTS]
+    return [*said, f"host: {', '.join(of_host)}"] if of_host else said
+
+
+_HOST_EVENTS = {
+    "control_given_back": "control given back",
+    "watchdog": "watchdog",
+    "stopped": "switched off",
+    "started": "switched on",
+    "control_refused": "refused another",
+    "mode_returned": "its own controller came back",
+    "mode_selected": "its own controller selected",
+}
+
+
+def _last_words(node: NodeProcess) -> str:
+    lines = [line for line in node.output().splitlines() if line.strip()]
+    return f"status {node.status}: {lines[-1] if lines else 'nothing'}"
+
+
+def failed(group: str, what: str, error: OperatorError | SimError) -> Ending:
+    """Return the ending of a case that could not run."""
+    return Ending(
+        group=group, what=what, ended=f"not tried: {error}", damped_ms=None, as_wanted=False
+    )

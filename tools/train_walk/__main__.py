@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train a walking policy from scratch on a CPU, and make a bundle of it.
+
+    python -m tools.train_walk --robot go2 --seed 1 --samples 10e6 --output out/train/go2_seed1
+
+Writes `curve.csv`, `curve.png` and `agent.pt` on the way, `policy.onnx` and the folder `bundle` at
+the end. The same arguments on the same machine give the same policy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+import torch
+
+from policy_inference.errors import PolicyError
+from robot_sim.errors import SimError
+from tools.arguments import positive_count, seed
+from tools.train_walk.curve import Curve
+from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trained_robot
+from tools.train_walk.environment import Environment
+from tools.train_walk.export import CHECKPOINT_FILE, export, make_bundle, save
+from tools.train_walk.ppo import Agent
+from tools.train_walk.trainer import Trainer
+
+LOG_EVERY, ROBOTS = 20, 256
+_log = logging.getLogger("train_walk")
+
+
+def train(
+    robot: TrainedRobot,
+    task: Task,
+    output: Path,
+    *,
+    seed: int,
+    samples: int,
+    robots: int,
+    threads: int,
+) -> Agent:
+    """Train an agent; the curve and the checkpoint in `output` are kept up to date on the way."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads)
+    environment = Environment(robot, task, robots, seed=seed, threads=threads)
+    trainer = Trainer(environment, Agent(), samples=samples)
+    with closing(Curve(output)) as curve:
+        while not trainer.done:
+            figures = trainer.iterate()
+            if trainer.iterations % LOG_EVERY == 0 or trainer.done:
+                curve.add(trainer.samples, figures)
+                save(trainer.agent, output / CHECKPOINT_FILE)
+                _log.info(curve.progress(trainer.samples_wanted))
+    return trainer.agent
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(args)
+    source = (
+        f"PPO in MuJoCo from scratch: make train ROBOT={given.robot} TASK={given.task} "
+        f"SEED={given.seed} SAMPLES={given.samples}"
+    ) + (f", with --robots {given.robots}" if given.robots != ROBOTS else "")
+    if given.output.exists():
+        _log.error(
+            "train_walk: %s: expected no such folder yet, found one; choose another --output",
+            given.output,
+        )
+        return 1
+    try:
+        robot, task = load_trained_robot(given.robot), load_task(given.task)
+        given.output.mkdir(parents=True)
+        train(
+            robot,
+            task,
+            given.output,
+            seed=given.seed,
+            samples=given.samples,
+            robots=given.robots,
+            threads=given.threads,
+        )
+        export(given.output)
+    except (PolicyError, SimError, OSError) as error:
+        _log.error("train_walk: %s", error)
+        return 1
+    except KeyboardInterrupt:
+        _log.error("train_walk: interrupted; what there is so far is in %s", given.output)
+        return 130
+    return _bundle(robot, given.output, source)
+
+
+def _bundle(robot: TrainedRobot, output: Path, source: str) -> int:
+    """Make the bundle; return the exit status."""
+    try:
+        bundle = make_bundle(robot, output, source=source)
+    except (PolicyError, SimError, OSError) as error:
+        _log.error(
+            "train_walk: no bundle: %s. Curve, checkpoint and model are in %s; a policy "
+            "that does not walk yet needs more samples",
+            error,
+            output,
+        )
+        return 1
+    _log.info(
+        "%s\nnow: python -m tools.acceptance --robot %s --bundle '%s' --output '%s'",
+        bundle.path,
+        robot.figures,
+        bundle.path,
+        output / "acceptance",
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train_walk",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--robot", default="lite3", help="a file of tools/train_walk/robots")
+    parser.add_argument("--task", default="walk", help="a file of tools/train_walk/tasks")
+    parser.add_argument("--seed", type=seed, default=1, help="of all that is random")
+    parser.add_argument(
+        "--samples",
+        type=positive_count,
+        default=10_000_000,
+        help="policy steps of single robots to learn from",
+    )
+    parser.add_argument("--robots", type=positive_count, default=ROBOTS, help="simulated at a time")
+    parser.add_argument(
+        "--threads",
+        type=positive_count,
+        default=1,
+        help="of physics and of learning; several seeds at once use cores better",
+    )
+    parser.add_argument("--output", type=Path, required=True, help="folder for the results")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A training's two files: the robot that learns, and the task that it learns.
+
+The files in `robots` and `tasks` say what each figure is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from robot_sim.errors import SimError
+from robot_sim.figures import Array, LeggedRobot, Vec3, load_robot, read_figures
+
+_FOLDER = Path(__file__).parent
+LEGS, LEG_JOINTS = 4, 3
+Growing = tuple[float, float]
+"""a and b of a + b * difficulty."""
+
+
+def at(growing: Growing, difficulty: float) -> float:
+    """Return the value at a difficulty of 0 to 1."""
+    return growing[0] + growing[1] * difficulty
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRobot:
+    """A quadruped that learns: each leg turns outward, swings, and bends at its knee."""
+
+    figures: str
+    bundle: str
+    stiffness: float
+    damping: float
+    action_scale_rad: Vec3
+    walking_height_m: float
+    swing_height_m: float
+    thrown_height_m: float
+    fallen_height_m: float
+    payload_kg: float
+
+    def __post_init__(self) -> None:
+        """Check that the robot is a quadruped.
+
+        Raises:
+            SimError: It has other legs.
+        """
+        found = len(self.body.feet), len(self.body.joint_names)
+        if found != (LEGS, LEGS * LEG_JOINTS):
+            raise SimError(
+                f"{self.figures}: expected {LEGS} legs of {LEG_JOINTS} joints, found "
+                f"{found[0]} legs and {found[1]} joints"
+            )
+
+    @cached_property
+    def body(self) -> LeggedRobot:
+        """Its figures in robot_sim."""
+        return load_robot(self.figures)
+
+    @cached_property
+    def scale_rad(self) -> Array:
+        """What an action of 1 adds to the targets [12], rad."""
+        return np.tile(self.action_scale_rad, LEGS)
+
+    @cached_property
+    def outward(self) -> Array:
+        """Direction in which the first joint of each leg takes its foot outward [4]: 1 or -1."""
+        return np.sign(self._hips[:, 1]) * self._axes[0::LEG_JOINTS, 0]
+
+    @cached_property
+    def backward(self) -> Array:
+        """Direction in which thighs and shanks swing backward [4]: 1 or -1."""
+        return self._axes[1::LEG_JOINTS, 1]
+
+    def standing_height_m(self, joint_pos: Array) -> Array:
+        """Return how high the bases of level robots are [robots] that stand like this.
+
+        Args:
+            joint_pos: Joints [robots, 12], rad.
+        """
+        hip_x, hip_y, knee = np.moveaxis(joint_pos.reshape(-1, LEGS, LEG_JOINTS), -1, 0)
+        bodies = self.body.bodies[1:]
+        thigh = np.array([-body.pos[2] for body in bodies[2::LEG_JOINTS]])
+        shank = np.array([-foot.pos[2] for foot in self.body.feet])
+        sideways = np.array([body.pos[1] for body in bodies[1::LEG_JOINTS]])
+        forward = np.array([foot.pos[0] for foot in self.body.feet])
+        below_hip = thigh * np.cos(hip_y) + shank * np.cos(hip_y + knee)
+        below_hip = below_hip + forward * self.backward * np.sin(hip_y + knee)
+        right = -self._axes[0::LEG_JOINTS, 0]
+        feet = below_hip * np.cos(hip_x) + sideways * right * np.sin(hip_x)
+        return np.asarray(self.body.feet[0].radius_m + feet.max(axis=1))
+
+    @property
+    def _hips(self) -> Array:
+        return np.array([body.pos for body in self.body.bodies[1::LEG_JOINTS]])
+
+    @property
+    def _axes(self) -> Array:
+        return np.array([joint.axis for joint in self.body.joints])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commands:
+    """What robots are asked for."""
+
+    largest: Growing
+    still_share: Growing
+    single_axis_share: float
+    single_axis_least: float
+    deadband: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandedOver:
+    """Robots that begin as one that has just stood up."""
+
+    share: float
+    ticks: int
+    bent_rad: float
+    wide_rad: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """What sensors add at most."""
+
+    ang_vel_radps: float
+    gravity: float
+    joint_pos_rad: float
+    joint_vel_radps: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disturbances:
+    """All that makes walking harder."""
+
+    near_share: float
+    near_reach: float
+    friction: tuple[float, float]
+    com_offset_m: Vec3
+    gains: float
+    armature_kgm2: float
+    beginners_armature_kgm2: float
+    slope_share: float
+    slope_rad: float
+    tile_share: float
+    tile_m: float
+    late_share: float
+    kick_mps: float
+    kick_radps: float
+    noise: Noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Of the terms of the reward, per second."""
+
+    track_xy: Growing
+    track_wz: Growing
+    drift: Growing
+    lin_z: Growing
+    ang_xy: Growing
+    tilt: Growing
+    height: Growing
+    torque: Growing
+    joint_acc: Growing
+    action_rate: Growing
+    range: Growing
+    action_bend: Growing
+    air_time: Growing
+    swing: Growing
+    slip: Growing
+    trot: Growing
+    hop: Growing
+    hip: Growing
+    pose: Growing
+    stand: Growing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """What robots learn."""
+
+    commands: Commands
+    episode_ticks: int
+    command_ticks: int
+    settled_ticks: int
+    kick_phase_ticks: int
+    drift_time_s: float
+    longest_swing_s: float
+    fall_reward: float
+    handed_over: HandedOver
+    disturbances: Disturbances
+    rewards: Weights
+
+
+def load_trained_robot(name: str) -> TrainedRobot:
+    """Return the robot of `robots/NAME.yaml`.
+
+    Raises:
+        SimError: There is none, or its file is wrong.
+    """
+    return read_figures(TrainedRobot, _file("robots", name))
+
+
+def load_task(name: str) -> Task:
+    """Return the task of `tasks/NAME.yaml`.
+
+    Raises:
+        SimError: There is none, or its file is wrong.
+    """
+    return read_figures(Task, _file("tasks", name))
+
+
+def _file(folder: str, name: str) -> Path:
+    file = _FOLDER / folder / f"{name}.yaml"
+    if not file.is_file():
+        known = ", ".join(sorted(each.stem for each in file.parent.glob("*.yaml")))
+        raise SimError(f"{file}: expected a file, found none; there are {known}")
+    return file

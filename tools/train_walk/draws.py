@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""All that is random about the task, from one generator: the same seed draws the same.
+
+`difficulty` in [0, 1] scales it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.figures import Array
+from tools.train_walk.definition import LEG_JOINTS, LEGS, Task, TrainedRobot, at
+from tools.train_walk.layout import ACTION_SIZE, ANG_VEL_SCALE, JOINT_VEL_SCALE
+from tools.train_walk.physics import DECIMATION, Dynamics
+
+Bools = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.int_]
+
+
+class Draws:
+    """Draws for `count` robots, or for some of them."""
+
+    def __init__(self, robot: TrainedRobot, task: Task, count: int, *, seed: int) -> None:
+        """Begin; some of the robots stay near the nominal one."""
+        self._robot, self._task, self._hard = robot, task, task.disturbances
+        self._count, self._random = count, np.random.default_rng(seed)
+        self._near = np.arange(count) < self._hard.near_share * count
+        self._reach = np.where(self._near, self._hard.near_reach, 1.0)[:, None]
+        noise = self._hard.noise
+        self._noise = np.repeat(
+            [
+                noise.ang_vel_radps * ANG_VEL_SCALE,
+                noise.gravity,
+                0.0,
+                noise.joint_pos_rad,
+                noise.joint_vel_radps * JOINT_VEL_SCALE,
+                0.0,
+            ],
+            [3, 3, 3, ACTION_SIZE, ACTION_SIZE, ACTION_SIZE],
+        )
+        bend, wide = robot.backward, robot.outward
+        legs = np.zeros((2, LEGS, LEG_JOINTS))
+        legs[0, :, 1], legs[0, :, 2], legs[1, :, 0] = 0.5 * bend, -1.0 * bend, wide
+        self._bending, self._widening = legs.reshape(2, ACTION_SIZE)
+
+    def seed(self) -> int:
+        """Draw a seed for something that has a generator of its own."""
+        return int(self._random.integers(1 << 30))
+
+    def ages(self, longest: int) -> Rows:
+        """Draw how far each robot is in its episode, in ticks below `longest` [count]."""
+        return self._random.integers(0, longest, self._count)
+
+    def dynamics(self, difficulty: float) -> Dynamics:
+        """Draw the dynamics of every robot."""
+        hard = self._hard
+        spread = self._random.uniform(-1.0, 1.0, (self._count, 8)) * (difficulty * self._reach)
+        return Dynamics(
+            friction=hard.friction[0] + hard.friction[1] * spread[:, 0],
+            payload_kg=self._robot.payload_kg * spread[:, 1],
+            com_offset_m=spread[:, 2:5] * hard.com_offset_m,
+            stiffness=1.0 + hard.gains * spread[:, 5],
+            damping=1.0 + hard.gains * spread[:, 6],
+            armature_kgm2=hard.beginners_armature_kgm2 * (1.0 - difficulty)
+            + hard.armature_kgm2 * np.abs(spread[:, 7]),
+            gravity_unit=self._slopes(difficulty),
+        )
+
+    def _slopes(self, difficulty: float) -> Array:
+        """Draw directions of gravity [count, 3] in the floor's frame: down, or aslant."""
+        sloped = ~self._near & (self._random.random(self._count) < self._hard.slope_share)
+        angle = sloped * difficulty * self._hard.slope_rad * self._random.random(self._count)
+        heading = self._random.uniform(-np.pi, np.pi, self._count)
+        x, y = np.sin(angle) * np.cos(heading), np.sin(angle) * np.sin(heading)
+        return np.stack([x, y, -np.cos(angle)], axis=1)
+
+    def noise(self, difficulty: float) -> Array:
+        """Draw what the sensors of every robot add to its observation [count, 45]."""
+        largest = difficulty * self._reach * self._noise
+        return np.asarray(largest * self._random.uniform(-1.0, 1.0, largest.shape))
+
+    def kicks(self, n: int, difficulty: float) -> Array:
+        """Draw jumps in velocity: linear in the world, m/s, and angular, rad/s [n, 6]."""
+        kick = difficulty * self._random.uniform(-1.0, 1.0, (n, 6))
+        mps, radps = self._hard.kick_mps, self._hard.kick_radps
+        return kick * [mps, mps, 0.0, radps, radps, radps]
+
+    def commands(self, n: int, difficulty: float) -> Array:
+        """Draw commands [n, 3]: some zero, some on one axis only, the rest on all."""
+        asked = self._task.commands
+        limit, still = at(asked.largest, difficulty), at(asked.still_share, difficulty)
+        command = self._random.uniform(-limit, limit, (n, 3))
+        kind = self._random.random(n)
+        axis = np.eye(3)[self._random.integers(0, 3, n)]
+        single = (
+            axis * np.sign(command) * np.maximum(np.abs(command), asked.single_axis_least * limit)
+        )
+        command = np.where((kind < still + asked.single_axis_share)[:, None], single, command)
+        command[(kind < still) | (np.abs(command).max(axis=1) < asked.deadband)] = 0.0
+        return command
+
+    def delays(self, n: int, difficulty: float) -> Rows:
+        """Draw latencies in physics steps [n]: up to a period, for some robots up to two."""
+        late = self._random.random(n) < self._hard.late_share
+        longest = np.where(late, 2 * DECIMATION, DECIMATION)
+        return np.floor(self._random.random(n) * (1 + difficulty * longest)).astype(int)
+
+    def handed_over(self, n: int, difficulty: float) -> Bools:
+        """Draw which robots begin as one that has just stood up [n]; the others are thrown."""
+        return self._random.random(n) < self._task.handed_over.share * difficulty
+
+    def poses(self, handed: Bools) -> tuple[Array, Array]:
+        """Draw where robots begin: positions [n, 19] and velocities [n, 18]."""
+        n, random, robot = len(handed), self._random, self._robot
+        given = self._task.handed_over
+        reach = np.where(handed, 0.1, 1.0)[:, None]
+        qpos, qvel = np.zeros((n, 19)), np.zeros((n, 18))
+        lean, yaw = reach * random.uniform(-0.05, 0.05, (n, 2)), random.uniform(-1.0, 1.0, n)
+        quat_wxyz = np.column_stack([np.cos(yaw * np.pi / 2), lean, np.sin(yaw * np.pi / 2)])
+        qpos[:, 3:7] = quat_wxyz / np.linalg.norm(quat_wxyz, axis=1, keepdims=True)
+        bent, wide = handed * random.uniform(0.0, 1.0, (2, n))
+        apart = reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
+        qpos[:, 7:] = robot.body.standing_rad + apart
+        bend, spread = given.bent_rad * self._bending, given.wide_rad * self._widening
+        qpos[:, 7:] += np.outer(bent, bend) + np.outer(wide, spread)
+        thrown_m = robot.thrown_height_m + random.uniform(-0.02, 0.02, n)
+        qpos[:, 2] = np.where(handed, robot.standing_height_m(qpos[:, 7:]), thrown_m)
+        qvel[:, :6] = reach * random.uniform(-0.4, 0.4, (n, 6))
+        return qpos, qvel

@@ -1,0 +1,255 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The task: walk as commanded, whatever the robot weighs, stands on, and is hit by.
+
+`difficulty` in [0, 1] scales all that makes walking harder; what is random comes from `draws`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.figures import Array
+from robot_sim.rotation import rotate, rotate_inverse, turn, yaw_rad
+from tools.train_walk.definition import LEGS, Task, TrainedRobot
+from tools.train_walk.draws import Bools, Draws, Rows
+from tools.train_walk.layout import ACTION_SIZE, observe
+from tools.train_walk.physics import DECIMATION, POLICY_DT_S, Robots
+from tools.train_walk.reward import Motion, mean_square_torque, reward_terms, tracking
+
+TOUCH_N = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What a policy period brought; arrays have a row per robot.
+
+    Attributes:
+        obs: What the policy sees next [robots, 45].
+        critic_obs: What the critic sees next [robots, CRITIC_SIZE].
+        reward: Of the period [robots].
+        terminated: Robots that fell, and were reset.
+        truncated: Robots whose time was over, and were reset.
+        final_critic_obs: As `critic_obs`, but before any new start.
+    """
+
+    obs: Array
+    critic_obs: Array
+    reward: Array
+    terminated: Bools
+    truncated: Bools
+    final_critic_obs: Array
+
+
+def delayed(targets: Array, delay: Rows) -> Array:
+    """Return what reaches the drives at each physics step of a period.
+
+    Args:
+        targets: Of this period and of those before it, newest first [periods, robots, 12].
+        delay: Latency of each robot in physics steps [robots], less than all the periods.
+
+    Returns:
+        Targets [robots, DECIMATION, 12].
+    """
+    late = np.maximum(delay[:, None] - np.arange(DECIMATION), 0)
+    periods_ago = -(-late // DECIMATION)
+    return np.asarray(targets[periods_ago, np.arange(len(delay))[:, None]])
+
+
+class Environment:
+    """Robots that learn to walk.
+
+    Attributes:
+        difficulty: 0 to 1, set by the trainer.
+        means: Mean of each reward term and of the tracking quality in the latest step.
+    """
+
+    def __init__(
+        self, robot: TrainedRobot, task: Task, count: int, *, seed: int, threads: int = 1
+    ) -> None:
+        """Make `count` robots; all that is random follows from `seed`."""
+        self.robot, self.task = robot, task
+        self.count, self.difficulty = count, 0.0
+        self.means: dict[str, float] = {}
+        self._draws = Draws(robot, task, count, seed=seed)
+        rough = round(task.disturbances.tile_share * count)
+        self._rough = np.arange(count - rough, count)
+        self._robots = Robots(robot, count, rough=rough, threads=threads)
+        # The latest three outputs, newest first: a late command is an earlier one.
+        self._actions: Array = np.zeros((3, count, ACTION_SIZE))
+        self._targets: Array = np.tile(robot.body.standing_rad, (3, count, 1))
+        self._command, self._drift = np.zeros((2, count, 3))
+        self._air_s: Array = np.zeros((count, LEGS))
+        self._touch: Bools = np.ones((count, LEGS), dtype=bool)
+        self._delay, self._age = np.zeros((2, count), dtype=int)
+        self._draw_dynamics()
+
+    def reset(self) -> tuple[Array, Array]:
+        """Start all episodes, at random ages so that they do not end together."""
+        self._start(np.arange(self.count))
+        self._age = self._draws.ages(self.task.episode_ticks)
+        return self._observations()
+
+    def randomise(self) -> tuple[Array, Array]:
+        """Draw new dynamics for every robot; those on rough ground, which moves, start again.
+
+        Returns:
+            What policy and critic see now.
+        """
+        self._draw_dynamics()
+        self._start(self._rough)
+        return self._observations()
+
+    def step(self, action: npt.NDArray[np.floating]) -> Step:
+        """Apply the policy's outputs [robots, 12] for a period; finished robots start again."""
+        robots = self._robots
+        self._actions = np.stack([action.astype(np.float64), *self._actions[:2]])
+        targets = self.robot.body.standing_rad + self._actions[0] * self.robot.scale_rad
+        self._targets = np.stack([targets, *self._targets[:2]])
+        sent = delayed(self._targets, self._delay)
+        joint_vel_before = robots.qvel[:, 6:].copy()
+        robots.step(sent)
+        self._age += 1
+        motion = self._motion(sent, joint_vel_before)
+        fallen = self._fallen()
+        reward = np.where(fallen, self.task.fall_reward, self._reward(motion))
+        truncated = (self._age >= self.task.episode_ticks) & ~fallen
+        self._disturb()
+        robots.wrap()
+        final = self._observations()[1]
+        self._start(np.flatnonzero(fallen | truncated))
+        obs, critic_obs = self._observations()
+        return Step(
+            obs=obs,
+            critic_obs=critic_obs,
+            reward=reward,
+            terminated=fallen,
+            truncated=truncated,
+            final_critic_obs=np.nan_to_num(final),
+        )
+
+    def _draw_dynamics(self) -> None:
+        """Draw the dynamics of every robot and the rough ground."""
+        self._dynamics = self._draws.dynamics(self.difficulty)
+        self._robots.randomise(
+            self._dynamics,
+            step_m=self.task.disturbances.tile_m * self.difficulty,
+            seed=self._draws.seed(),
+        )
+
+    def _motion(self, sent: Array, joint_vel_before: Array) -> Motion:
+        """Gather what the reward judges, and take note of contacts and drift."""
+        robots, quat = self._robots, self._quat_xyzw()
+        feet, foot_vel = robots.foot_pos_world, robots.foot_vel_world
+        ground = robots.ground_m(feet[..., :2])
+        touch = np.asarray((robots.foot_force_n > TOUCH_N).any(axis=1))
+        landed, air_s = touch & ~self._touch, self._air_s
+        self._air_s, self._touch = np.where(touch, 0.0, air_s + POLICY_DT_S), touch
+        lin_vel = turn(robots.qvel[:, :3], -yaw_rad(quat))
+        turning = rotate(quat, robots.qvel[:, 3:6])[:, 2:]
+        velocity = np.concatenate([lin_vel[:, :2], turning], axis=1)
+        self._update_drift(velocity)
+        up = np.broadcast_to([0.0, 0.0, 1.0], lin_vel.shape)
+        return Motion(
+            command=self._command,
+            velocity=velocity,
+            drift=self._drift,
+            lin_vel_z=lin_vel[:, 2],
+            ang_vel_xy=robots.qvel[:, 3:5],
+            floor_normal_xy=rotate_inverse(quat, up)[:, :2],
+            height_m=robots.qpos[:, 2] - ground.mean(axis=1),
+            joint_pos=robots.qpos[:, 7:],
+            joint_vel=robots.qvel[:, 6:],
+            joint_vel_before=joint_vel_before,
+            torque_squared=mean_square_torque(self.robot, sent, *robots.joint_path),
+            target=self._targets[0],
+            action=self._actions[0],
+            action_before=self._actions[1],
+            action_two_before=self._actions[2],
+            touch=touch,
+            landed=landed,
+            air_s=np.where(landed, air_s, self._air_s),
+            foot_height_m=feet[..., 2] - ground,
+            foot_speed=np.linalg.norm(foot_vel[..., :2], axis=2),
+        )
+
+    def _update_drift(self, velocity: Array) -> None:
+        """Smooth the error of steady walking; until a robot has settled, and when kicked, it is 0.
+
+        What a robot lacks while it speeds up would else be made good by walking too fast.
+        """
+        task, phase = self.task, self._age % self.task.command_ticks
+        steady = (phase >= task.settled_ticks) & (phase < task.kick_phase_ticks)
+        self._drift += (velocity - self._command - self._drift) * (POLICY_DT_S / task.drift_time_s)
+        self._drift *= steady[:, None]
+
+    def _reward(self, motion: Motion) -> Array:
+        """Return the reward of the period [robots] and keep the means of its terms."""
+        terms = reward_terms(self.robot, self.task, motion, self.difficulty)
+        follow_xy, follow_wz = tracking(motion)
+        shown = terms | {"follow_xy": follow_xy, "follow_wz": follow_wz}
+        self.means = {name: float(np.nanmean(value)) for name, value in shown.items()}
+        return np.asarray(POLICY_DT_S * np.sum(list(terms.values()), axis=0))
+
+    def _fallen(self) -> Bools:
+        """Return which robots are tilted by 60 degrees, on their bellies, or numerically lost."""
+        qpos = self._robots.qpos
+        up = 1.0 - 2.0 * (qpos[:, 4] ** 2 + qpos[:, 5] ** 2)
+        finite = np.isfinite(qpos).all(axis=1) & np.isfinite(self._robots.qvel).all(axis=1)
+        return np.asarray((up < 0.5) | (qpos[:, 2] < self.robot.fallen_height_m) | ~finite)
+
+    def _observations(self) -> tuple[Array, Array]:
+        """Return what the policy sees (noisy) and what the critic sees (exact, with extras)."""
+        robots, quat = self._robots, self._quat_xyzw()
+        exact = observe(
+            quat,
+            robots.gravity_unit,
+            robots.qvel[:, 3:6],
+            self._command,
+            robots.qpos[:, 7:] - self.robot.body.standing_rad,
+            robots.qvel[:, 6:],
+            self._actions[0],
+        )
+        up = np.broadcast_to([0.0, 0.0, 1.0], (self.count, 3))
+        extras = [
+            rotate_inverse(quat, robots.qvel[:, :3]),
+            rotate_inverse(quat, up)[:, :2],
+            robots.qpos[:, 2:3] - robots.ground_m(robots.qpos[:, None, :2]),
+            self._touch,
+            self._drift,
+            self._dynamics.friction[:, None],
+            self._dynamics.payload_kg[:, None],
+            self._delay[:, None] / DECIMATION,
+        ]
+        noisy = exact + self._draws.noise(self.difficulty)
+        return noisy, np.concatenate([exact, *extras], axis=1)
+
+    def _disturb(self) -> None:
+        """Give the commands and kicks that are due."""
+        phase = self._age % self.task.command_ticks
+        self._command_anew(np.flatnonzero(phase == 0))
+        due = np.flatnonzero(phase == self.task.kick_phase_ticks)
+        self._robots.qvel[due, :6] += self._draws.kicks(len(due), self.difficulty)
+
+    def _command_anew(self, rows: Rows) -> None:
+        self._command[rows] = self._draws.commands(len(rows), self.difficulty)
+        self._drift[rows] = 0.0
+
+    def _start(self, rows: Rows) -> None:
+        """Reset the given robots: handed over standing, or thrown near the same pose."""
+        draws, n = self._draws, len(rows)
+        handed = draws.handed_over(n, self.difficulty)
+        qpos, qvel = draws.poses(handed)
+        self._robots.place(rows, qpos, qvel)
+        self._actions[:, rows] = self._air_s[rows] = 0.0
+        self._targets[:, rows], self._touch[rows] = qpos[:, 7:], True
+        self._delay[rows], self._age[rows] = draws.delays(n, self.difficulty), 0
+        self._command_anew(rows)
+        self._command[rows[handed]] = 0.0
+        self._age[rows[handed]] = self.task.command_ticks - self.task.handed_over.ticks
+
+    def _quat_xyzw(self) -> Array:
+        return np.roll(self._robots.qpos[:, 3:7], -1, axis=1)

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""From a training's checkpoint to a bundle, as `model_tools` makes it, under the contract."""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import tempfile
+from pathlib import Path
+
+import torch
+
+from model_tools.files.contract_text import remove_section, set_section
+from model_tools.files.outputs import new_file
+from model_tools.make.checkpoints.checkpoint_export import ExportRequest
+from model_tools.make.checkpoints.checkpoint_export import (
+    export as export_checkpoint,
+)
+from model_tools.make.checkpoints.network_config import ExportConfig
+from model_tools.make.complete import Completion
+from model_tools.make.complete import make_bundle as make_whole
+from model_tools.make.unrecorded import simulated_walks
+from model_tools.simulation.robot import SimulatedRobot
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.verified import sha256_of
+from tools.train_walk.definition import TrainedRobot
+from tools.train_walk.layout import ACTION_SIZE, OBS_SIZE
+from tools.train_walk.ppo import HIDDEN, Agent
+
+BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
+CHECKPOINT_FILE, MODEL_FILE, BUNDLE_FOLDER = "agent.pt", "policy.onnx", "bundle"
+"""What a training's folder holds at the end."""
+_NEW = {"version": "0.0.0", "description": "Trained, and not accepted yet."}
+OPSET = 17
+NETWORK = ExportConfig(obs_dim=OBS_SIZE, act_dim=ACTION_SIZE, hidden_sizes=HIDDEN, activation="elu")
+LICENCE = "Apache-2.0"
+
+
+def save(agent: Agent, path: Path) -> None:
+    """Write the weights; a checkpoint that was there is replaced once the new one is whole.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    with new_file(path, force=True) as growing:
+        torch.save(agent.state_dict(), growing)
+
+
+def export(run: Path) -> None:
+    """Write the actor of a training's checkpoint as ONNX, `obs` [1, 45] -> `action` [1, 12].
+
+    Raises:
+        PolicyError: What was made is not the same function.
+        OSError: It cannot be written.
+    """
+    export_checkpoint(
+        ExportRequest(
+            checkpoint=run / CHECKPOINT_FILE, config=NETWORK, output=run / MODEL_FILE, opset=OPSET
+        )
+    )
+
+
+def make_bundle(robot: TrainedRobot, run: Path, *, source: str) -> JointBundle:
+    """Make the folder `bundle` in a training's folder, from its `policy.onnx` and `agent.pt`.
+
+    Args:
+        robot: What was trained.
+        run: Folder of the training.
+        source: How the policy came about, for its provenance.
+
+    Raises:
+        PolicyError: The policy does not walk, or the folder is there already.
+    """
+    model = run / MODEL_FILE
+    provenance = {
+        "source": source,
+        "licence": LICENCE,
+        "checkpoint_sha256": sha256_of(run / CHECKPOINT_FILE),
+        "exporter": f"torch {torch.__version__}, opset {OPSET}",
+        "date": datetime.date.today().isoformat(),
+    }
+    text = (BUNDLES / robot.bundle / CONTRACT_FILE).read_text(encoding="utf-8")
+    for name in ("nominal", "reports", "model.golden"):
+        text = remove_section(text, name)
+    artifact = {
+        "file": model.name,
+        "sha256": sha256_of(model),
+        "precision": "fp32",
+        "tool": f"torch {torch.__version__} ONNX exporter, opset {OPSET}",
+    }
+    text = set_section(text, "model.artifacts.onnx", artifact)
+    text = set_section(text, "provenance", provenance)
+    for name, value in _NEW.items():
+        text = set_section(text, name, value)
+    with tempfile.TemporaryDirectory() as private:
+        contract = Path(private, "contract")  # of the usual mode, which the bundle inherits
+        contract.mkdir()
+        (contract / CONTRACT_FILE).write_text(text, encoding="utf-8")
+        walks = functools.partial(simulated_walks, robot=SimulatedRobot(figures=robot.figures))
+        return make_whole(contract, model, run / BUNDLE_FOLDER, Completion(measure=walks))

@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Many robots stepped together: robot_sim's own model, each robot with dynamics of its own."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+import numpy.typing as npt
+from mujoco import rollout
+
+from robot_sim.drives import write_pd_law
+from robot_sim.figures import Array
+from robot_sim.ground import LEVEL, PERIOD_M, TILE_M, Ground, add_ground, tile_heights_m
+from robot_sim.model import build_spec
+from tools.train_walk.definition import LEGS, TrainedRobot
+
+PHYSICS_DT_S, DECIMATION = 0.004, 5
+POLICY_DT_S = PHYSICS_DT_S * DECIMATION
+NOMINAL_FRICTION = 0.8
+# Robots that walk on one period of tiles are put back by a period when they leave it; a margin of
+# tiles beyond it keeps feet off the edge.
+_REACH_M = PERIOD_M / 2.0 + 2.0 * TILE_M
+# Behind the accelerometer's three values: three per foot of robot_sim's contact sensors, then of
+# those that `training_model` adds.
+_FORCE, _POSITION, _VELOCITY = (
+    slice(first, first + 3 * LEGS) for first in range(3, 3 + 9 * LEGS, 3 * LEGS)
+)
+# Feet are looked at 4 ms after the period began: sensors show the state before a step.
+_LOOKED_AT = 1
+Model = Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dynamics:
+    """What is drawn for each robot; arrays [robots, ...].
+
+    Attributes:
+        friction: Sliding friction of feet and floor.
+        payload_kg: Mass added to the base, or taken from it.
+        com_offset_m: Shift of the base's centre of mass [robots, 3].
+        stiffness, damping: Factors of the gains.
+        armature_kgm2: Inertia of the motors' rotors on the joints, beside the robot's own.
+        gravity_unit: Direction of gravity [robots, 3] in the frame of the floor: a slope.
+    """
+
+    friction: Array
+    payload_kg: Array
+    com_offset_m: Array
+    stiffness: Array
+    damping: Array
+    armature_kgm2: Array
+    gravity_unit: Array
+
+
+def training_model(robot: TrainedRobot, ground: Ground = LEVEL) -> Model:
+    """Compile robot_sim's robot for training: coarser steps, nothing to look at, feet observed.
+
+    Of its shapes only feet and base touch the ground: a robot on its knees has fallen anyway.
+    """
+    spec = build_spec(robot.body, friction=NOMINAL_FRICTION, timestep_s=PHYSICS_DT_S)
+    # Half the time of elliptic cones; what acceptance measures has those.
+    spec.option.cone, spec.option.impratio = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0
+    touching, hulls = {"floor", *robot.body.foot_names}, f"{robot.body.base.name}_hull"
+    for geom in list(spec.geoms):
+        geom.material = ""
+        if geom.name not in touching and not geom.name.startswith(hulls):
+            spec.delete(geom)
+    for item in [*spec.materials, *spec.textures, *spec.lights]:
+        spec.delete(item)
+    sensor, obj = mujoco.mjtSensor, mujoco.mjtObj
+    for kind in (sensor.mjSENS_FRAMEPOS, sensor.mjSENS_FRAMELINVEL):
+        for name in robot.body.foot_names:
+            spec.add_sensor(type=kind, objtype=obj.mjOBJ_XBODY, objname=name)
+    add_ground(spec, ground, friction=NOMINAL_FRICTION)
+    return spec.compile()
+
+
+class Robots:
+    """The physics of many robots. Rows are robots; arrays are views that a step overwrites.
+
+    Attributes:
+        qpos: Positions [robots, 19]: base x, y, z, quaternion w, x, y, z, joints.
+        qvel: Velocities [robots, 18]: base linear (world) and angular (body), joints.
+        gravity_unit: Direction of gravity [robots, 3].
+    """
+
+    def __init__(
+        self, robot: TrainedRobot, count: int, *, rough: int, terrains: int = 8, threads: int = 1
+    ) -> None:
+        """Make room for robots; `randomise` gives them their bodies.
+
+        Args:
+            robot: What each of them is.
+            count: Number of robots.
+            rough: How many of them walk on tiles, the last ones.
+            terrains: Different grounds that those share.
+            threads: Threads that step them; the result does not depend on it.
+        """
+        self.robot = robot
+        self.count, self._flat, self._threads = count, count - rough, threads
+        self._terrain = np.arange(rough) % terrains
+        self._nominal = training_model(robot)
+        self._base = self._nominal.body(robot.body.base.name).id
+        self._pool = rollout.Rollout(nthread=threads)
+        width = mujoco.mj_stateSize(self._nominal, mujoco.mjtState.mjSTATE_FULLPHYSICS)
+        self._state: Array = np.zeros((count, width))
+        self.qpos, self.qvel = self._state[:, 1:20], self._state[:, 20:38]
+        self._trajectory: Array = np.zeros((count, DECIMATION, width))
+        self._sensors: Array = np.zeros((count, DECIMATION, self._nominal.nsensordata))
+
+    def randomise(self, dynamics: Dynamics, *, step_m: float, seed: int) -> None:
+        """Give every robot its dynamics, and the rough ground new tiles up to `step_m` high."""
+        kinds = range(max(1, len(np.unique(self._terrain))))
+        grounds = [
+            Ground(step_m=step_m * (kind + 1) / len(kinds), seed=seed + kind, reach_m=_REACH_M)
+            for kind in kinds
+        ]
+        self._heights = np.stack([tile_heights_m(ground) for ground in grounds])
+        bases = [training_model(self.robot, ground) for ground in grounds]
+        models = [copy.copy(self._nominal) for _ in range(self._flat)]
+        models += [copy.copy(bases[kind]) for kind in self._terrain]
+        for row, model in enumerate(models):
+            self._set_dynamics(model, dynamics, row)
+        self.gravity_unit = dynamics.gravity_unit
+        # Robots that are stepped together need models of one size.
+        self._groups = [
+            (rows, models[rows], [mujoco.MjData(models[rows][0]) for _ in range(self._threads)])
+            for rows in (slice(0, self._flat), slice(self._flat, self.count))
+            if models[rows]
+        ]
+
+    def _set_dynamics(self, model: Model, dynamics: Dynamics, row: int) -> None:
+        """Write the dynamics of one robot into its model."""
+        nominal, base, robot = self._nominal, self._base, self.robot
+        model.geom_friction[:, 0] = dynamics.friction[row]
+        model.body_mass[base] = nominal.body_mass[base] + dynamics.payload_kg[row]
+        model.body_ipos[base] = nominal.body_ipos[base] + dynamics.com_offset_m[row]
+        model.dof_armature[6:] = nominal.dof_armature[6:] + dynamics.armature_kgm2[row]
+        model.opt.gravity = np.linalg.norm(nominal.opt.gravity) * dynamics.gravity_unit[row]
+        ones = np.ones(len(robot.body.joint_names))
+        write_pd_law(
+            model,
+            bias=0.0 * ones,
+            stiffness=robot.stiffness * dynamics.stiffness[row] * ones,
+            damping=robot.damping * dynamics.damping[row] * ones,
+            effort_limit_nm=robot.body.effort_limit_nm,
+        )
+        mujoco.mj_setConst(model, mujoco.MjData(model))
+
+    def step(self, targets: Array) -> None:
+        """Advance by one policy period.
+
+        Args:
+            targets: Joint position targets of each physics step [robots, DECIMATION, 12], rad.
+        """
+        for rows, models, datas in self._groups:
+            self._pool.rollout(
+                models,
+                datas,
+                self._state[rows],
+                targets[rows],
+                skip_checks=True,
+                nstep=DECIMATION,
+                state=self._trajectory[rows],
+                sensordata=self._sensors[rows],
+            )
+        self._joint_path = np.concatenate([self._state[:, None], self._trajectory[:, :-1]], axis=1)
+        self._state[:] = self._trajectory[:, -1]
+
+    def place(self, rows: npt.NDArray[np.int_], qpos: Array, qvel: Array) -> None:
+        """Put robots at rest of their episodes' start: `qpos` [rows, 19], `qvel` [rows, 18]."""
+        self._state[rows] = 0.0
+        self.qpos[rows], self.qvel[rows] = qpos, qvel
+
+    def wrap(self) -> None:
+        """Take robots that have left their period of tiles back by that period."""
+        xy = self.qpos[self._flat :, :2]
+        xy -= PERIOD_M * np.round(xy / PERIOD_M)
+
+    def ground_m(self, xy: Array) -> Array:
+        """Return the height of the ground [robots, points] under `xy` [robots, points, 2]."""
+        height = np.zeros(xy.shape[:-1])
+        tile = np.round(xy[self._flat :] / TILE_M).astype(int)
+        i, j = np.moveaxis(tile % self._heights.shape[1], -1, 0)
+        height[self._flat :] = self._heights[self._terrain[:, None], i, j]
+        return height
+
+    @property
+    def joint_path(self) -> tuple[Array, Array]:
+        """Joint positions and velocities before each physics step, [robots, DECIMATION, 12]."""
+        return self._joint_path[:, :, 8:20], self._joint_path[:, :, 26:38]
+
+    @property
+    def foot_force_n(self) -> Array:
+        """Vertical force of the ground on each foot during the period, [robots, DECIMATION, 4]."""
+        return self._sensors[:, :, _FORCE].reshape(self.count, DECIMATION, LEGS, 3)[..., 2]
+
+    @property
+    def foot_pos_world(self) -> Array:
+        """Feet [robots, 4, 3], m."""
+        return self._sensors[:, _LOOKED_AT, _POSITION].reshape(self.count, LEGS, 3)
+
+    @property
+    def foot_vel_world(self) -> Array:
+        """Velocities of the feet [robots, 4, 3], m/s."""
+        return self._sensors[:, _LOOKED_AT, _VELOCITY].reshape(self.count, LEGS, 3)

@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the training rewards, term by term, with a row per robot; the task has the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_sim.figures import Array
+from tools.train_walk.definition import LEG_JOINTS, Task, TrainedRobot, at
+from tools.train_walk.physics import POLICY_DT_S
+
+# A guard would clip targets beyond the joint's range, and a policy shall not need to be clipped.
+_MARGIN_RAD = 0.05
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Motion:
+    """One policy period of all robots.
+
+    Attributes:
+        command: vx, vy (m/s), wz (rad/s) [robots, 3].
+        velocity: The same three of the base, in its yaw-aligned frame [robots, 3].
+        drift: Velocity less command in steady walking, smoothed over half a second [robots, 3].
+        lin_vel_z: Vertical velocity of the base [robots], m/s.
+        ang_vel_xy: Roll and pitch rates [robots, 2], rad/s.
+        floor_normal_xy: Horizontal part of the floor's normal in the body frame [robots, 2].
+        height_m: Base over the ground below the feet [robots].
+        joint_pos: [robots, 12], rad.
+        joint_vel, joint_vel_before: [robots, 12], rad/s, now and a period ago.
+        torque_squared: Mean square of the torque of each joint in the period [robots, 12], (N m)^2.
+        target: Joint position targets of the latest action [robots, 12], rad.
+        action, action_before, action_two_before: Outputs of the policy [robots, 12].
+        touch: Whether each foot touched the ground [robots, 4].
+        landed: Whether it did so after a swing [robots, 4].
+        air_s: How long it has been in the air, of `landed` ones before they landed [robots, 4].
+        foot_height_m: Feet over the ground below them [robots, 4].
+        foot_speed: Horizontal speed of the feet [robots, 4], m/s.
+    """
+
+    command: Array
+    velocity: Array
+    drift: Array
+    lin_vel_z: Array
+    ang_vel_xy: Array
+    floor_normal_xy: Array
+    height_m: Array
+    joint_pos: Array
+    joint_vel: Array
+    joint_vel_before: Array
+    torque_squared: Array
+    target: Array
+    action: Array
+    action_before: Array
+    action_two_before: Array
+    touch: Bools
+    landed: Bools
+    air_s: Array
+    foot_height_m: Array
+    foot_speed: Array
+
+
+def mean_square_torque(
+    robot: TrainedRobot, targets: Array, joint_pos: Array, joint_vel: Array
+) -> Array:
+    """Return mean squares [robots, 12] of the torques at each physics step, [robots, steps, 12]."""
+    torque = robot.stiffness * (targets - joint_pos) - robot.damping * joint_vel
+    limit_nm = robot.body.effort_limit_nm
+    return np.asarray(np.mean(np.clip(torque, -limit_nm, limit_nm) ** 2, axis=1))
+
+
+def tracking(motion: Motion) -> tuple[Array, Array]:
+    """Return how well the robots follow, 0 to 1 each: in the plane and in turning [robots]."""
+    error = (motion.velocity - motion.command) ** 2
+    return _nearness(error[:, :2].sum(axis=1)), _nearness(error[:, 2])
+
+
+def _nearness(squared: Array) -> Array:
+    """Return 1 for no error, falling to 0; [robots], of squared errors."""
+    # The wide bell shows the way from afar, the narrow one asks for accuracy.
+    return np.asarray((2.0 * np.exp(-squared / 0.25) + np.exp(-squared / 0.04)) / 3.0)
+
+
+def reward_terms(
+    robot: TrainedRobot, task: Task, motion: Motion, difficulty: float
+) -> dict[str, Array]:
+    """Return all terms [robots], weighted; their sum is the reward per second."""
+    moving = (np.abs(motion.command).max(axis=1) > 0.0).astype(float)
+    terms = (
+        _following(robot, motion)
+        | _smoothness(robot, motion)
+        | _gait(robot, task, motion, moving)
+        | {"pose": _from_pose(robot, motion).sum(axis=1)}
+    )
+    weighted = {
+        name: at(getattr(task.rewards, name), difficulty) * term for name, term in terms.items()
+    }
+    calm = max(-1.0, at(task.rewards.stand, difficulty))
+    return weighted | {"stand": calm * (1.0 - moving) * _unrest(robot, motion)}
+
+
+def _from_pose(robot: TrainedRobot, motion: Motion) -> Array:
+    """Return how far each joint is from the default pose [robots, 12], rad."""
+    return np.abs(motion.joint_pos - robot.body.standing_rad)
+
+
+def _following(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
+    """Follow the command, in the mean too; base level and at its height."""
+    follow_xy, follow_wz = tracking(motion)
+    drift = motion.drift**2
+    aim = _accuracy(drift[:, :2].sum(axis=1)) + _accuracy(drift[:, 2])
+    return {
+        "track_xy": follow_xy,
+        "track_wz": follow_wz,
+        "drift": aim - 2.0,
+        "lin_z": motion.lin_vel_z**2,
+        "ang_xy": (motion.ang_vel_xy**2).sum(axis=1),
+        "tilt": (motion.floor_normal_xy**2).sum(axis=1),
+        "height": (motion.height_m - robot.walking_height_m) ** 2,
+    }
+
+
+def _accuracy(squared: Array) -> Array:
+    """Return 1 for no error, falling steeply to 0; [robots], of squared errors."""
+    return np.asarray((np.exp(-squared / 0.01) + np.exp(-squared / 0.0025)) / 2.0)
+
+
+def _smoothness(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:
+    """Spare the drives."""
+    change = motion.action - motion.action_before
+    bend = change - (motion.action_before - motion.action_two_before)
+    acceleration = (motion.joint_vel - motion.joint_vel_before) / POLICY_DT_S
+    return {
+        "torque": motion.torque_squared.sum(axis=1),
+        "joint_acc": (acceleration**2).sum(axis=1),
+        "action_rate": (change**2).sum(axis=1),
+        "range": _beyond_range(robot, motion.target).sum(axis=1),
+        "action_bend": (bend**2).sum(axis=1),
+    }
+
+
+def _beyond_range(robot: TrainedRobot, target: Array) -> Array:
+    """Return how far targets [robots, 12] are beyond where the joints may go, rad."""
+    lower, upper = robot.body.range_rad.T
+    below, above = lower + _MARGIN_RAD - target, target - (upper - _MARGIN_RAD)
+    return np.asarray(np.maximum(below, 0.0) + np.maximum(above, 0.0))
+
+
+def _gait(robot: TrainedRobot, task: Task, motion: Motion, moving: Array) -> dict[str, Array]:
+    """Trot with feet that clear the ground, legs below their hips."""
+    touch = motion.touch
+    pairs = (touch[:, :2] == touch[:, [3, 2]]).all(axis=1) & (touch[:, 0] != touch[:, 1])
+    hips = _from_pose(robot, motion)[:, 0::LEG_JOINTS]
+    clearance = (motion.foot_height_m - robot.swing_height_m) ** 2 * motion.foot_speed
+    hanging = (motion.air_s > task.longest_swing_s) & ~touch
+    return {
+        "air_time": moving * (motion.landed * (np.minimum(motion.air_s, 0.3) - 0.1)).sum(axis=1),
+        "swing": moving * clearance.sum(axis=1),
+        "slip": (touch * motion.foot_speed**2).sum(axis=1),
+        "trot": moving * pairs,
+        "hop": moving * hanging.sum(axis=1),
+        "hip": hips.sum(axis=1),
+    }
+
+
+def _unrest(robot: TrainedRobot, motion: Motion) -> Array:
+    """Return how far from standing still in the default pose each robot is."""
+    change = motion.action - motion.action_before
+    return np.asarray(
+        0.4 * _from_pose(robot, motion).sum(axis=1)
+        + 1.0 * (~motion.touch).sum(axis=1)
+        + 0.15 * (change**2).sum(axis=1)
+        + 0.005 * np.minimum((motion.joint_vel**2).sum(axis=1), 400.0)
+    )
