@@ -268,7 +268,7 @@ def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:
     """Return the policies of a bundle: the members of a set, or the one that it is."""
     if isinstance(bundle, SetBundle):
         return tuple(bundle.members.values())
-    assert isinstance(bundle, (JointBundle, ChunkBundle))
+    assert isinstance(bundle, AnyBundle)
     return (bundle,)
 
 

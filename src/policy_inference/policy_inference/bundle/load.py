@@ -15,6 +15,7 @@ from policy_inference.bundle.arrays import read_statistics
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
     SET_FILE,
+    AnyBundle,
     AnyContract,
     Bundle,
     ChunkBundle,
@@ -57,7 +58,7 @@ _SHARE = Path("share", "policy_inference", "config", "bundles")
 @overload
 def load_bundle(
     bundle: Path | str, trusted: TrustedKeys | None = None, *, sha256: str | None = None
-) -> JointBundle | ChunkBundle: ...
+) -> AnyBundle: ...
 
 
 @overload
@@ -223,7 +224,7 @@ def _checked(value: Any, reader: Reader) -> AnyContract | None:
 
 def _loaded(
     folder: Path, contract: AnyContract, content: bytes, signed_by: str | None
-) -> JointBundle | ChunkBundle:
+) -> AnyBundle:
     if isinstance(contract, ChunkContract):
         return ChunkBundle(path=folder, contract=contract, content=content, signed_by=signed_by)
     statistics = {
