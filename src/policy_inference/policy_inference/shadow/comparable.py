@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyBundle, AnyContract
+from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.state import RobotState
@@ -17,7 +17,7 @@ _Difference = tuple[str, str, str]
 """Key of the contract, what is expected there, and what was found."""
 
 
-def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: AnyBundle) -> None:
+def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bundle) -> None:
     """Raise BundleError unless a policy can be the shadow of an active one.
 
     Joints and their order may be named otherwise in the two contracts; on the robot they are the
@@ -32,6 +32,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: An
         BundleError: With everything that does not fit.
     """
     contract = bundle.contract
+    assert isinstance(contract, AnyContract)  # a shadow is one policy, never a set
     differences = [*_differences(active, contract)]
     if isinstance(contract, ChunkContract):
         assert isinstance(active, ChunkContract)
