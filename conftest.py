@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent
-# As Humble calls it, and as Kilted does.
-FAST_DDS_PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+# Humble and Jazzy know the first name alone; from Kilted on every process warns of it.
+_OLD_FAST_DDS = os.environ.get("ROS_DISTRO") in ("humble", "jazzy")
+FAST_DDS_PROFILES = f"{'FASTRTPS' if _OLD_FAST_DDS else 'FASTDDS'}_DEFAULT_PROFILES_FILE"
 SHARED_DATA = ROOT.parent / "shared" / "data"
 # What tools write in the checkout; see also names that begin with a dot.
 _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
@@ -113,8 +114,7 @@ def _apart_from_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 def _found_soon() -> Iterator[None]:
     """Let nodes find each other soon, in this process and in those that tests start."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in FAST_DDS_PROFILES:
-            patch.setenv(name, str(ROOT / "test" / "fast_dds.xml"))
+        patch.setenv(FAST_DDS_PROFILES, str(ROOT / "test" / "fast_dds.xml"))
         yield
 
 

@@ -43,6 +43,7 @@ def main() -> int:
         service,
         shared_memory,
         tick,
+        unitree,
     )
 
     described, figures = machine(), list[Figure]()
@@ -61,6 +62,7 @@ def main() -> int:
         ("chunks that take 300 ms", chunks.measure),
         ("a recording to a dataset", convert.measure),
         ("the driver of the Lite3", lite3.measure),
+        ("the driver of the Go2", unitree.measure),
     ]
     for what, measure in parts:
         _log.info("measuring %s ...", what)

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A chunk policy such as ACT on an arm: the policy node, its USB cameras, a simulated arm.
+"""A chunk policy such as ACT on an arm: policy node, cameras, driver, emulated or simulated arm.
 
-It ends when the policy node or the simulated arm ends; without a camera the policy holds.
-Two arms: launch it twice, with two namespaces.
+It ends when the policy node, the driver or the arm in this computer ends; without a camera the
+policy holds. Two arms with a policy each: launch it twice, with two namespaces.
 """
 
+import tempfile
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
@@ -35,6 +36,10 @@ TEXTS = (
 )
 SIMULATED = "so101_reach"
 """The policy that comes with the suite, for the simulated arm."""
+ARMS = ["so100", "so101", "koch", "bi_so100", "bi_so101", "bi_koch"]
+IN_THIS_COMPUTER = ["so101_emulator", "sim"]
+DRIVERS = ("port", "right_port", "calibration_id", "lerobot_python")
+"""Arguments that are parameters of the driver, where they are given."""
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -78,8 +83,33 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "robot",
         default_value="none",
-        choices=["sim", "none"],
-        description="What to start beside the policy: a simulated SO-101 with cameras, or nothing",
+        choices=[*ARMS, *IN_THIS_COMPUTER, "none"],
+        description="What to start beside the policy: the driver of one of LeRobot's arms, or of "
+        "two (bi_...); that of an SO-101 with an emulated servo bus; a simulated SO-101 without a "
+        "driver; nothing",
+    ),
+    DeclareLaunchArgument(
+        "port",
+        default_value="",
+        description="Serial port of the arm's servo bus, of two arms the left one's; empty: as in "
+        "params_file",
+    ),
+    DeclareLaunchArgument(
+        "right_port",
+        default_value="",
+        description="Serial port of the right arm's servo bus; empty: as in params_file",
+    ),
+    DeclareLaunchArgument(
+        "calibration_id",
+        default_value="",
+        description="LeRobot's --robot.id, by which it finds the calibration; empty: as in "
+        "params_file",
+    ),
+    DeclareLaunchArgument(
+        "lerobot_python",
+        default_value="",
+        description="Python of LeRobot's environment, as .venv-lerobot/bin/python; empty: as in "
+        "params_file",
     ),
     DeclareLaunchArgument(
         "cameras",
@@ -143,11 +173,11 @@ def bundle_of(context: LaunchContext) -> str:
         PolicyError: None was asked for.
     """
     given, robot = (LaunchConfiguration(name).perform(context) for name in ("bundle", "robot"))
-    if given or robot == "sim":
+    if given or robot in IN_THIS_COMPUTER:
         return given or SIMULATED
     raise PolicyError(
         "bundle: expected bundle:=FOLDER or the name of an installed one, found "
-        f"none; robot:=sim alone takes {SIMULATED}"
+        f"none; robot:=sim and robot:=so101_emulator alone take {SIMULATED}"
     )
 
 
@@ -175,31 +205,57 @@ def cameras(context: LaunchContext) -> list[Node]:
 
 
 def arm(context: LaunchContext) -> list[Node]:
-    """Return the simulated arm, if it is requested, with images as the contract states them."""
+    """Return the driver, the arm in this computer, or both; its images are as in the contract."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ("robot", "image_transport", "namespace", "use_sim_time")
+        for name in ("robot", "image_transport", "namespace", "use_sim_time", *DRIVERS)
     }
-    if given["robot"] != "sim":
+    driven = {name: given[name] for name in DRIVERS if given[name]}
+    if given["robot"] in ARMS:
+        return [driver(given["namespace"], {"robot": given["robot"], **driven})]
+    if given["robot"] not in IN_THIS_COMPUTER:
         return []
-    return [
-        Node(
-            package="robot_sim",
-            executable="arm_sim_node",
-            name="arm_sim_node",
-            namespace=given["namespace"],
-            arguments=ROS_ARGUMENTS,
-            parameters=[
-                {
-                    "lockstep": given["use_sim_time"] == "true",
-                    "compressed": given["image_transport"] == "compressed",
-                    **simulated_cameras(contract_of(bundle_of(context))),
-                }
-            ],
-            output="screen",
-            on_exit=Shutdown(reason="the simulated arm ended"),
-        )
-    ]
+    emulated = given["robot"] == "so101_emulator"
+    # A new folder: a link in an old one could lead to the terminal of another program by now.
+    folder = Path(tempfile.mkdtemp(prefix="so101_emulator_")) if emulated else None
+    name = "so101_emulator" if emulated else "arm_sim_node"
+    world = Node(
+        package="robot_sim",
+        executable=name,
+        name=name,
+        namespace=given["namespace"],
+        arguments=ROS_ARGUMENTS,
+        parameters=[
+            {
+                "lockstep": given["use_sim_time"] == "true",
+                "compressed": given["image_transport"] == "compressed",
+                **simulated_cameras(contract_of(bundle_of(context))),
+                **({"folder": str(folder)} if folder else {}),
+            }
+        ],
+        output="screen",
+        on_exit=Shutdown(reason=f"the {'emulated' if emulated else 'simulated'} arm ended"),
+    )
+    if folder is None:
+        return [world]
+    bus = {"port": str(folder / "port"), "calibration_dir": str(folder)}
+    return [world, driver(given["namespace"], {"robot": "so101", **driven, **bus})]
+
+
+def driver(namespace: str, parameters: dict[str, str]) -> Node:
+    """Return the driver of an arm."""
+    return Node(
+        package="lerobot_arm_driver",
+        executable="lerobot_arm_driver",
+        name="lerobot_arm_driver",
+        namespace=namespace,
+        arguments=ROS_ARGUMENTS,
+        parameters=[
+            {name: ParameterValue(value, value_type=str) for name, value in parameters.items()}
+        ],
+        output="screen",
+        on_exit=Shutdown(reason="the driver ended"),
+    )
 
 
 def policy(context: LaunchContext) -> list[Node]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy, or a set of them, on a robot: its node, a Lite3, and its teleoperation.
+"""A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
 
 The launch files of single robots include this one and differ in their defaults. It ends when one of
 its nodes ends, except the operator's: a robot without one stands, because the policy fades a
@@ -10,9 +10,15 @@ velocity that is not repeated. Two robots: launch it twice, with two namespaces.
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
 from launch.conditions import IfCondition
-from launch.substitutions import LaunchConfiguration, PythonExpression
+from launch.substitutions import EnvironmentVariable, LaunchConfiguration, PythonExpression
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
@@ -20,6 +26,8 @@ from policy_inference.machine.middleware import discovery_of
 
 CONFIG = Path(__file__).parents[1] / "config" / "nodes"
 BOOLEANS = ["true", "false"]
+UNITREE = ["go2", "go2_emulator", "g1"]
+"""Values of `robot` that are robots of Unitree."""
 
 ARGUMENTS = [
     DeclareLaunchArgument(
@@ -60,9 +68,9 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "robot",
         default_value="none",
-        choices=["lite3", "lite3_emulator", "sim", "none"],
-        description="What to start beside the policy: the driver of a Lite3; that and an emulated "
-        "motion host; a simulated robot; nothing",
+        choices=["lite3", "lite3_emulator", "go2", "go2_emulator", "g1", "sim", "none"],
+        description="What to start beside the policy: the driver of a Lite3, Unitree Go2 or G1; "
+        "that and an emulated robot; a simulated robot; nothing",
     ),
     DeclareLaunchArgument(
         "sim_robot",
@@ -91,8 +99,14 @@ ARGUMENTS = [
     ),
     DeclareLaunchArgument(
         "robot_params_file",
-        default_value=str(CONFIG / "lite3.yaml"),
-        description="Parameters of the Lite3's driver and of the emulated motion host",
+        default_value=PythonExpression(
+            [
+                f"'{CONFIG}/' + ('lite3.yaml' if '",
+                LaunchConfiguration("robot"),
+                f"' not in {UNITREE} else 'unitree.yaml')",
+            ]
+        ),
+        description="Parameters of the robot's driver and of the emulated Lite3",
     ),
     DeclareLaunchArgument(
         "operator_params_file",
@@ -120,8 +134,21 @@ ARGUMENTS = [
         description="Lowest level that the nodes log",
     ),
 ]
-EMULATED = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
-"""Where the driver finds an emulated host; the file has the address of the real one."""
+EMULATED_LITE3 = {"host_address": "127.0.0.1", "interface_address": "127.0.0.1"}
+EMULATED_UNITREE = {
+    "network_interface": "lo",
+    "domain_id": ParameterValue(
+        EnvironmentVariable("ROS_DOMAIN_ID", default_value="0"), value_type=int
+    ),
+    "remote_required": False,
+}
+"""Where a driver finds an emulated robot; the file is for the real one."""
+OPERATED = (
+    (["lite3", "lite3_emulator", "sim", "none"], []),
+    (["go2", "go2_emulator"], [{"driver_node": "go2_driver"}]),
+    (["g1"], [{"driver_node": "g1_driver"}]),
+)
+"""Values of `robot`, and the operator's parameters for them: the name of the driver."""
 TEXTS = (
     "bundle",
     "public_key",
@@ -174,13 +201,28 @@ def node(package: str, name: str, file: str, *, ends: str = "", **more: object) 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the nodes."""
     use_sim_time = ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool)
+    # Without the joystick's node it is the remote of the robot that an operator has.
+    joy_rate_hz = PythonExpression(
+        [
+            *("50.0 if '", LaunchConfiguration("operator"), LaunchConfiguration("joy_node")),
+            "' == 'joystickfalse' else 0.0",
+        ]
+    )
+    remote = {"parameters": [{"joy_rate_hz": ParameterValue(joy_rate_hz, value_type=float)}]}
     texts, shadow = (
         {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
         for names in (TEXTS, SHADOW)
     )
     named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
     is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
-    driver = ("lite3_driver", "lite3_driver", "robot_params_file")
+    lite3, go2, g1 = (
+        (package, name, "robot_params_file")
+        for package, name in (
+            ("lite3_driver", "lite3_driver"),
+            ("unitree_driver", "go2_driver"),
+            ("unitree_driver", "g1_driver"),
+        )
+    )
     return LaunchDescription(
         [
             *ARGUMENTS,
@@ -192,11 +234,15 @@ def generate_launch_description() -> LaunchDescription:
                 "operator_params_file",
                 condition=given(operator=["joystick"], joy_node=["true"]),
             ),
-            node(
-                "robot_operator",
-                "operator_node",
-                "operator_params_file",
-                condition=given(operator=["joystick"]),
+            *(
+                node(
+                    "robot_operator",
+                    "operator_node",
+                    "operator_params_file",
+                    condition=given(operator=["joystick"], robot=robots),
+                    parameters=more,
+                )
+                for robots, more in OPERATED
             ),
             node(
                 "robot_sim",
@@ -225,12 +271,21 @@ def generate_launch_description() -> LaunchDescription:
                 ends="the emulated host ended",
                 condition=given(robot=["lite3_emulator"]),
             ),
-            node(*driver, ends="the driver ended", condition=given(robot=["lite3"])),
-            node(
-                *driver,
-                ends="the driver ended",
-                condition=given(robot=["lite3_emulator"]),
-                parameters=[EMULATED],
+            ExecuteProcess(
+                cmd=["unitree_emulator", "--robot", "go2"],
+                output="screen",
+                on_exit=Shutdown(reason="the emulated robot ended"),
+                condition=given(robot=["go2_emulator"]),
+            ),
+            *(
+                node(*driver, ends="the driver ended", condition=given(robot=[robot]), **more)
+                for robot, driver, more in (
+                    ("lite3", lite3, {}),
+                    ("lite3_emulator", lite3, {"parameters": [EMULATED_LITE3]}),
+                    ("go2", go2, remote),
+                    ("go2_emulator", go2, {"parameters": [EMULATED_UNITREE]}),
+                    ("g1", g1, remote),
+                )
             ),
             node(
                 "policy_inference",

@@ -26,6 +26,7 @@ from robot_sim.trace import Trace
 from robot_sim.walk import Schedule, evenly_timed
 from tools.acceptance.cases import FOLLOWS, LONG_SEED, SIDES, steady_cases
 from tools.robot_faults.lite3 import Lite3Stack
+from tools.robot_faults.stack import Stack
 
 from . import bare_loop as bare
 
@@ -41,7 +42,7 @@ ALTERING = ("target_step", "effort", "position_limit")
 _log = logging.getLogger("lite3_acceptance")
 
 
-def drive(robot: Lite3Stack, schedule: Schedule, duration_s: float) -> None:
+def drive(robot: Stack, schedule: Schedule, duration_s: float) -> None:
     """Command velocities by the clock; end where the robot no longer walks."""
     ends = [*(at_s for at_s, _ in schedule[1:]), duration_s]
     began_ns = robot.operator.now_ns
@@ -52,14 +53,14 @@ def drive(robot: Lite3Stack, schedule: Schedule, duration_s: float) -> None:
             pytest.fail(f"after {end_s:g} s: {robot.operator.mode}: {robot.operator.status.reason}")
 
 
-def altered_share(robot: Lite3Stack) -> float:
+def altered_share(robot: Stack) -> float:
     """Return the share of ticks in which the guard changed a target, at most."""
     status = robot.operator.status
     counts = {entry.name: entry.count for entry in status.guard_counters}
     return float(sum(counts.get(name, 0) for name in ALTERING) / status.ticks)
 
 
-def walked(robot: Lite3Stack) -> Trace:
+def walked(robot: Stack) -> Trace:
     """Damp the robot; return the walk from the first velocity to that."""
     robot.operator.demand("damp")
     robot.wait_until(lambda: robot.events()[-1].event == "damped", "the robot to be damped")
@@ -69,7 +70,7 @@ def walked(robot: Lite3Stack) -> Trace:
     return trace.rows(slice(first, int(np.searchsorted(trace.time_s, ended_s)) - 1))
 
 
-def figures(robot: Lite3Stack) -> WalkMetrics:
+def figures(robot: Stack) -> WalkMetrics:
     """End everything and measure the walk."""
     contract = load_bundle(BUNDLE, kind=JointBundle).contract
     (term,) = contract.action.terms
@@ -148,7 +149,7 @@ def test_ten_minutes_leak_nothing_lose_nothing_and_never_wake_a_watchdog(tmp_pat
         endure(robot, largest_gap_s)
 
 
-def endure(robot: Lite3Stack, largest_gap_s: Callable[[], float]) -> None:
+def endure(robot: Stack, largest_gap_s: Callable[[], float]) -> None:
     """Walk for ten minutes, and look at what that has cost."""
     robot.walk(0.0, for_s=1.0)
     # A recording, as a moment's HOLD brings it about, loads what only recordings need.

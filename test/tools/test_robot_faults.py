@@ -13,7 +13,7 @@ import pytest
 from robot_sim.faults import TARGETS
 from robot_sim.host_faults import HostFault
 from robot_sim.lite3_host import Lite3Fault
-from robot_sim.unitree_host import UnitreeFault
+from robot_sim.unitree_state import UnitreeFault
 from tools.robot_faults import go2, lite3
 from tools.robot_faults.__main__ import main
 from tools.robot_faults.table import page, verdict

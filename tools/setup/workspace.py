@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 from tools.setup import stamp
@@ -19,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # What decides the content of install/: Python sources are linked there, not copied.
 _MANIFESTS = ("package.xml", "colcon.pkg", "CMakeLists.txt", "*.msg", "*.srv", "setup.*")
 _INSTALLED_BY_NAME = ("launch", "config")
+_INTERFACES = "interfaces"
+"""Stand-ins for message packages of vendors; COLCON_IGNORE keeps them out of other workspaces."""
 _COLCON = "import sys; from colcon_core.command import main; sys.exit(main())"
 # For control stacks without ROS: not part of this environment; `make test-cpp` builds it.
 _APART = ["--packages-skip", "policy_client"]
@@ -46,18 +49,32 @@ def set_up() -> None:
 
 
 def _build(venv: Path, ros: Ros, environment_key: str) -> None:
-    key = stamp.digest(_manifests(), extra=environment_key + "\0".join(_installed_names()))
+    env = _build_environment(venv, ros)
+    sources = ["src", *_missing_interfaces(env)]
+    extra = environment_key + "\0".join([*_installed_names(), *sources])
+    key = stamp.digest(_manifests(), extra=extra)
     install = ROOT / "install"
     if stamp.matches(install, key):
         return
-    _log.info("setup: building src/ into install/")
+    _log.info("setup: building %s into install/", ", ".join(sources))
     # Not the `colcon` on the PATH: commands start with the python that builds them.
     colcon = [str(venv / "bin/python"), "-c", _COLCON]
-    folders = ["--base-paths", "src", "--build-base", "build", "--install-base", "install"]
+    folders = ["--build-base", "build", "--install-base", "install"]
     # In the root, the only place where colcon reads colcon.meta.
-    command = [*colcon, "build", "--symlink-install", *folders, *_APART]
-    run(command, env=_build_environment(venv, ros), folder=ROOT)
+    command = [*colcon, "build", "--symlink-install", *folders, *_APART, "--base-paths", *sources]
+    run(command, env=env, folder=ROOT)
     stamp.write(install, key)
+
+
+def _missing_interfaces(env: Mapping[str, str]) -> list[str]:
+    """Return the stand-ins for packages that the sourced ROS 2 environment does not have."""
+    prefixes = [Path(prefix) for prefix in env["AMENT_PREFIX_PATH"].split(os.pathsep) if prefix]
+    index = "share/ament_index/resource_index/packages"
+    return sorted(
+        str(folder.parent.relative_to(ROOT))
+        for folder in (ROOT / _INTERFACES).glob("*/package.xml")
+        if not any((prefix / index / folder.parent.name).exists() for prefix in prefixes)
+    )
 
 
 def _forget_build() -> None:
@@ -66,8 +83,8 @@ def _forget_build() -> None:
 
 
 def _manifests() -> list[Path]:
-    source = ROOT / "src"
-    files = [file for pattern in _MANIFESTS for file in source.rglob(pattern)]
+    sources = [ROOT / "src", ROOT / _INTERFACES]
+    files = [file for pattern in _MANIFESTS for source in sources for file in source.rglob(pattern)]
     return [ROOT / "colcon.meta", *files]
 
 

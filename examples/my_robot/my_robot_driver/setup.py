@@ -18,6 +18,7 @@ setup(
         (SHARE, ["package.xml"]),
         (f"{SHARE}/launch", ["launch/my_robot.launch.py"]),
         (f"{SHARE}/config", ["config/my_robot.yaml"]),
+        (f"{SHARE}/environment", ["environment/path.dsv", "environment/path.sh"]),
     ],
     entry_points={
         "console_scripts": [

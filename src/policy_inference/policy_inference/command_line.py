@@ -78,7 +78,7 @@ def run_command(
             raise
 
 
-def node_command(module: str) -> Callable[[], None]:
+def node_command(module: str, function: str = "main") -> Callable[[], None]:
     """Return the entry point of a node's command.
 
     Importing ROS and a model's runtime takes a second or more, in which a Ctrl-C would be shown as
@@ -86,7 +86,8 @@ def node_command(module: str) -> Callable[[], None]:
     node has handlers of its own.
 
     Args:
-        module: Has the node and its `main`, and is imported when the command runs.
+        module: Has the node, and is imported when the command runs.
+        function: Of the module, that runs the node.
     """
 
     def command() -> None:
@@ -95,7 +96,7 @@ def node_command(module: str) -> Callable[[], None]:
         unblock_signals()
         # Modules stay: no collection need walk through them, neither now nor later.
         gc.disable()
-        main = import_module(module).main
+        main = getattr(import_module(module), function)
         gc.freeze()
         gc.enable()
         main()

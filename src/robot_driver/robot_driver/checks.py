@@ -61,7 +61,7 @@ class Stillness:
         return [
             f"the robot moves: for {_STILL_S} s no joint may be faster than {_STILL_RAD_S} "
             f"rad/s and no axis of the body faster than {_STILL_GYRO_RAD_S} rad/s (at rest "
-            "that also shows a wrong angular_velocity_unit)"
+            "that also shows a wrong unit of the angular velocity)"
         ]
 
 

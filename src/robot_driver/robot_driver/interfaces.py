@@ -79,6 +79,7 @@ class DriveFigures:
         rest_mode: Mode of a command that brings this robot to rest, and from which on commands are
             followed again after a stop: MODE_DAMP, or MODE_HOLD_MEASURED for one that would fall.
         rest_s: How long the robot is brought to rest before control is given back.
+        lower_s: Longest time before that in which it is lowered (`RobotInterface.lower`).
     """
 
     joint_names: tuple[str, ...]
@@ -96,6 +97,7 @@ class DriveFigures:
     watchdog_s: float
     rest_mode: int
     rest_s: float
+    lower_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

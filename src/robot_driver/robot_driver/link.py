@@ -12,6 +12,7 @@ from robot_driver.checks import range_problems
 from robot_driver.following import Follower, drive_values, rest_mode_name
 from robot_driver.interfaces import (
     F64,
+    MODE_DAMP,
     NS_PER_S,
     RELEASE,
     TAKE,
@@ -58,6 +59,8 @@ class Link(Generic[StateT]):
         )
         self._sent: F64 | None = None
         """What the drives were sent last, since control was taken."""
+        self._lowered_from: F64 | None = None
+        """What the drives were sent last before the robot was lowered; None unless it is."""
         self._outbox: list[bytes] = []
         self._answers: list[DriverAnswer] = []
         self._command_rate = Rate()
@@ -111,8 +114,13 @@ class Link(Generic[StateT]):
             self._answer(RELEASE, success="the robot's own controller is in charge")
         elif self.phase is not DriverPhase.RELEASING:
             if self.phase is DriverPhase.TAKING:
+                if not self._robot.stopped_by_taking:
+                    self._leave(reason, now_ns)
+                    return
                 # Only the controller in charge stops a robot that gets ready.
                 self._seize()
+            follows = self.phase is DriverPhase.FOLLOWING and self._figures.lower_s > 0.0
+            self._lowered_from = self._sent if follows else None
             if not self._acknowledgement.known:
                 self._answer(
                     TAKE,
@@ -127,6 +135,8 @@ class Link(Generic[StateT]):
         Ends the taking of control.
         """
         self._follower.hold(reason)
+        if self._lowered_from is not None:
+            self._rest_from(now_ns)
         self.next_ns = now_ns
         if self.phase is DriverPhase.TAKING:
             self.release(reason, now_ns)
@@ -137,13 +147,11 @@ class Link(Generic[StateT]):
             self._watch_preparation(now_ns)
         elif self.phase in _IN_CONTROL:
             self._watch_control(now_ns)
-        elif (
-            self.phase is DriverPhase.RELEASING
-            and now_ns - self._since_ns >= self._figures.rest_s * NS_PER_S
-        ):
-            self._outbox += self._robot.give_back()
-            self._enter(DriverPhase.LISTENING, f"control was given back: {self._reason}", now_ns)
-            self._answer(RELEASE, success="control was given back")
+        elif self.phase is DriverPhase.RELEASING:
+            if self._lowered_from is not None:
+                self._watch_lowering(now_ns)
+            elif now_ns - self._since_ns >= self._figures.rest_s * NS_PER_S:
+                self._leave(self._reason, now_ns)
         out, self._outbox = self._outbox, []
         if self.phase in (DriverPhase.LISTENING, DriverPhase.TAKING):
             self.next_ns = now_ns + _IDLE_NS
@@ -205,8 +213,9 @@ class Link(Generic[StateT]):
         """Why it is in this phase."""
         if self.phase is DriverPhase.FOLLOWING:
             newest = self._follower.newest
-            damps = newest is not None and newest.mode == self._figures.rest_mode
-            return "the newest joint_command is followed" + (", which damps" if damps else "")
+            rests = newest is not None and newest.mode == self._figures.rest_mode
+            what = "damps" if self._figures.rest_mode == MODE_DAMP else "holds"
+            return "the newest joint_command is followed" + (f", which {what}" if rests else "")
         if self.phase is not DriverPhase.DAMPING:
             return self._reason
         if not self._acknowledgement.known:
@@ -268,6 +277,24 @@ class Link(Generic[StateT]):
         self._outbox += self._robot.take()
         self._sent_ns, self._largest_gap_ns = None, 0
 
+    def _leave(self, reason: str, now_ns: int) -> None:
+        """Give control back, or what was asked of a robot that is not taken in the end."""
+        if self.phase is DriverPhase.TAKING:
+            self._answer(TAKE, f"{reason}; control was not taken")
+        self._outbox += self._robot.give_back()
+        self._enter(DriverPhase.LISTENING, f"control was given back: {reason}", now_ns)
+        self._answer(RELEASE, success="control was given back")
+
+    def _watch_lowering(self, now_ns: int) -> None:
+        """Bring the robot to rest where it cannot be lowered any longer; that then has its time."""
+        elapsed_ns = now_ns - self._since_ns
+        late = elapsed_ns > self._figures.lower_s * NS_PER_S
+        if late or not self._reception.fresh(now_ns) or self._robot.fault():
+            self._rest_from(now_ns)
+
+    def _rest_from(self, now_ns: int) -> None:
+        self._lowered_from, self._since_ns = None, now_ns
+
     def _watch_control(self, now_ns: int) -> None:
         follower, acknowledgement = self._follower, self._acknowledgement
         fault = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
@@ -295,8 +322,17 @@ class Link(Generic[StateT]):
             self.release(self._reception.silence(now_ns), now_ns)
         elif problem:
             self.release(problem, now_ns)
+        if self.phase in _IN_CONTROL:
+            self._outbox += self._robot.keep_control(now_ns)
 
     def _frame(self, now_ns: int) -> bytes:
+        if self._lowered_from is not None:
+            elapsed_s = (now_ns - self._since_ns) / NS_PER_S
+            lowered = self._robot.lower(self._lowered_from, elapsed_s)
+            if lowered is not None:
+                self._sent = lowered
+                return self._robot.encode(lowered)
+            self._rest_from(now_ns)
         following = self.phase is DriverPhase.FOLLOWING
         command = self._follower.valid(now_ns) if following else None
         state = self._reception.state

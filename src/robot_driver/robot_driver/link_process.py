@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from policy_inference.machine.scheduling import RealTime
 from robot_driver import channel
@@ -35,6 +35,7 @@ from robot_driver.link import Link
 from robot_driver.robot import RobotInterface, RobotTransport
 
 MODULE = "robot_driver.link_process"
+SettingsT = TypeVar("SettingsT", bound=DriverSettings)
 _REPORT_NS = NS_PER_S // 5
 
 
@@ -170,7 +171,7 @@ def main() -> None:
     kind, settings_text, node, *descriptors = sys.argv[1:]
     module, name = kind.split(":")
     robot_type: type[RobotInterface[Any]] = getattr(importlib.import_module(module), name)
-    settings = _settings_of(robot_type.settings_type, json.loads(settings_text))
+    settings = settings_of_json(robot_type.settings_type, json.loads(settings_text))
     robot = robot_type(settings)
     transport = robot.adopt([int(number) for number in descriptors])
     refused = settings.realtime.apply(threading.get_native_id(), [os.getpid()])
@@ -179,9 +180,11 @@ def main() -> None:
     gc.freeze()
     gc.disable()
     loop.run()
+    transport.close()
 
 
-def _settings_of(kind: type[DriverSettings], fields: dict[str, Any]) -> DriverSettings:
+def settings_of_json(kind: type[SettingsT], fields: dict[str, Any]) -> SettingsT:
+    """Return the settings of a robot from the fields that JSON holds of them."""
     realtime = fields.pop("realtime")
     return kind(**fields, realtime=RealTime(**{**realtime, "cpus": tuple(realtime["cpus"])}))
 

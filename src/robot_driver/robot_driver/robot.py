@@ -3,7 +3,7 @@
 """What the author of a driver writes: how a robot is driven, and the bytes' way to it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Generic, NamedTuple
 
 import numpy as np
@@ -92,17 +92,24 @@ class RobotInterface(ABC, Generic[StateT]):
         host: What obeys the commands, as messages call it.
         preparing, prepared: What the robot does, and did, between `prepare` and `take`, as messages
             call it.
-        figures: Of the drives.
+        stopped_by_taking: Whether a robot that gets ready is stopped by taking control and braking.
+            Else nothing is sent to its drives before it is ready, and what is sent to a robot that
+            is not taken in the end is what gives control back.
+        figures: Of the drives; of the class, or of its object where settings choose among robots.
+        python: Interpreter of the link process, for a robot whose library has an environment of
+            its own, which needs numpy beside it; empty: that of the node.
         settings_type: What `settings` is.
         settings: As the node's parameters say.
         reception: The newest state.
     """
 
-    name: ClassVar[str]
+    name: str
     host: ClassVar[str] = "the robot"
     preparing: ClassVar[str] = "gets ready"
     prepared: ClassVar[str] = "got ready"
-    figures: ClassVar[DriveFigures]
+    stopped_by_taking: ClassVar[bool] = True
+    figures: DriveFigures
+    python: str = ""
     settings_type: ClassVar[type[DriverSettings]] = DriverSettings
     reception: StateReception[StateT]
 
@@ -186,6 +193,35 @@ class RobotInterface(ABC, Generic[StateT]):
     def take(self) -> list[bytes]:
         """Return what takes control; command frames follow at once."""
         return []
+
+    def keep_control(self, now_ns: int) -> list[bytes]:
+        """Return what to send beside the command frames, to keep control or to see whether it is.
+
+        Called before each frame while the robot is under control.
+        """
+        return []
+
+    def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
+        """Return the values [n, 5] that lower a robot which would drop when it is brought to rest.
+
+        Called before each frame from when control is to be given back while a command is followed,
+        for at most `figures.lower_s`. The robot's state is fresh and there is no `fault`.
+
+        Args:
+            sent: The values [n, 5] that the drives were sent last.
+            elapsed_s: Time since lowering began.
+
+        Returns:
+            None once it is down, or where it cannot be lowered: it is brought to rest.
+        """
+        return None
+
+    def recall(self, details: Mapping[str, str | int | float]) -> None:
+        """Let the node's process know what `give_back` needs, before it does so.
+
+        Args:
+            details: Of the newest report of the link process, with its `notes`.
+        """
 
     def give_back(self) -> list[bytes]:
         """Return what gives control back, after the last command frame."""

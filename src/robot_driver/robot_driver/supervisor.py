@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic
 
+from policy_inference.errors import PolicyError
 from robot_driver import channel
 from robot_driver.interfaces import DriverError, DriverPhase, DriverReport, WireCommand
 from robot_driver.link_process import MODULE, process_arguments
@@ -132,7 +134,8 @@ class LinkSupervisor(Generic[StateT]):
         with suppress(OSError):
             self._channel.shutdown(socket.SHUT_WR)
         if threading.current_thread() is not self._thread:
-            self._thread.join(self._robot.figures.rest_s + _END_AFTER_REST_S)
+            figures = self._robot.figures
+            self._thread.join(figures.lower_s + figures.rest_s + _END_AFTER_REST_S)
             self._process.kill()
             self._thread.join()
         self._channel.close()
@@ -194,10 +197,7 @@ class LinkSupervisor(Generic[StateT]):
             self._on_report(
                 replace(self._report, phase=DriverPhase.RELEASING, reason=reason, answer=None)
             )
-            self._shut_down()
-            self._on_lost(
-                f"{reason}; the drives were braked and control was given back in its place"
-            )
+            self._on_lost(f"{reason}; {self._shut_down()}")
         elif not self._closing:
             self._on_lost(reason)
 
@@ -225,18 +225,27 @@ class LinkSupervisor(Generic[StateT]):
     def _controls(self) -> bool:
         return self._report is not None and self._report.phase is not DriverPhase.LISTENING
 
-    def _shut_down(self) -> None:
-        """Bring the robot to rest for a while, then give control back; taken first, if need be."""
+    def _shut_down(self) -> str:
+        """Bring the robot to rest for a while, then give control back; taken first, if need be.
+
+        Returns:
+            What was done, for people.
+        """
         robot, transport = self._robot, self._transport
+        if self._report is not None and self._report.phase is DriverPhase.TAKING:
+            if not robot.stopped_by_taking:
+                return "control had not been taken, and nothing was sent to the drives"
+            _send_all(transport, robot.take())
+        if self._report is not None:
+            robot.recall(self._report.details)
         rest = robot.rest(self._state)
         period_s = 1.0 / robot.settings.command_rate_hz
         end_s = time.monotonic() + robot.figures.rest_s
-        if self._report is not None and self._report.phase is DriverPhase.TAKING:
-            _send_all(transport, robot.take())
         while (now_s := time.monotonic()) < end_s:
             _send_all(transport, [robot.encode(rest)])
             time.sleep(max(0.0, now_s + period_s - time.monotonic()))
         _send_all(transport, robot.give_back())
+        return "the drives were braked and control was given back in its place"
 
 
 def _send_all(transport: RobotTransport, frames: Sequence[bytes]) -> None:
@@ -251,14 +260,32 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     """Start the process with its end of the channel and the transport's descriptors.
 
-    It imports what this process imports, and gets a session of its own: an interrupt from the
-    terminal is for the node, which lets it end.
+    It imports what this process imports, with another interpreter of those packages the suite's
+    alone, and gets a session of its own: an interrupt from the terminal is for the node, which lets
+    it end.
+
+    Raises:
+        DriverError: There is no such interpreter.
     """
-    return subprocess.Popen(
-        [sys.executable, "-m", MODULE, *process_arguments(robot, node, descriptors)],
-        stdin=subprocess.DEVNULL,
-        pass_fds=[node.fileno(), *descriptors],
-        start_new_session=True,
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    path = _folders_of_the_suite(robot) if robot.python else filter(None, sys.path)
+    python = robot.python or sys.executable
+    try:
+        return subprocess.Popen(
+            [python, "-m", MODULE, *process_arguments(robot, node, descriptors)],
+            stdin=subprocess.DEVNULL,
+            pass_fds=[node.fileno(), *descriptors],
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+        )
+    except OSError as error:
+        raise DriverError(
+            f"expected a Python interpreter at {python}, found: {error.strerror}"
+        ) from None
+
+
+def _folders_of_the_suite(robot: RobotInterface[Any]) -> list[str]:
+    """Return where the packages are that a link process imports: its robot's, and the suite's."""
+    names = dict.fromkeys([type(robot).__module__, MODULE, PolicyError.__module__])
+    packages = [Path(str(sys.modules[name.partition(".")[0]].__file__)) for name in names]
+    return [str(package.parents[1]) for package in packages]

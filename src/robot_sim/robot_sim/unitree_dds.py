@@ -33,9 +33,9 @@ from robot_sim.unitree_host import (
     SECONDARY_IMU,
     ApiRequest,
     ApiResponse,
-    UnitreeModel,
 )
-from robot_sim.unitree_messages import fields_of
+from robot_sim.unitree_messages import blank, encode, fields_of
+from robot_sim.unitree_state import UnitreeModel
 
 LOOPBACK = "lo"
 _PEERS = """<General><Interfaces><NetworkInterface name="lo" multicast="false"/></Interfaces>
@@ -74,16 +74,20 @@ def _as_bytes(kind: Any) -> Any:
     return kind
 
 
-def declared_type(name: str, *, as_bytes: bool = False) -> Any:
+def declared_type(name: str, *, as_bytes: bool = False, half: bool = False) -> Any:
     """Return the type of a message of `unitree_messages` for the binding.
 
     Args:
         name: Its name in `FIELDS`.
         as_bytes: Whether samples are made of bytes, `data`, instead of fields.
+        half: Whether it ends after half of its motors, under its own name.
     """
     declared: dict[str, Any] = {}
     for field, kind, count in fields_of(name):
         one = _NUMBERS.get(kind) or declared_type(kind)
+        if half and field == "motor_state":
+            declared[field] = types.array[one, count // 2]
+            break
         declared[field] = types.array[one, count] if count else one
     package, _, short = name.partition(".")
     made = make_idl_struct(f"{short}_", f"unitree_{package}::msg::dds_::{short}_", declared)
@@ -172,6 +176,9 @@ class RobotTopics:
             ) from None
         family = model.family
         self._writers = {LOW_STATE: self._writer(LOW_STATE, f"{family}.LowState")}
+        self._family, self._domain_id = family, domain
+        self._half: Any = None
+        self._whole_bytes = len(encode(f"{family}.LowState", blank(f"{family}.LowState")))
         if model.torso:
             self._writers[SECONDARY_IMU] = self._writer(SECONDARY_IMU, "hg.IMUState")
         if family == "hg":
@@ -220,13 +227,24 @@ class RobotTopics:
         return float(samples[-1].data[_MODE_BYTE]) if samples else None
 
     def send(self, topic: str, data: bytes) -> None:
-        """Publish a message as these bytes, with encapsulation."""
+        """Publish a message as these bytes, with encapsulation: a whole one, or half a LowState."""
         writer = self._writers[topic]
+        if topic == LOW_STATE and len(data) < self._whole_bytes:
+            writer = self._half = self._half or self._half_writer()
         writer.write(writer.data_type(data))
 
     def respond(self, service: str, answer: ApiResponse) -> None:
         """Answer a request."""
         self._responses[service].write(written_response(answer))
+
+    def _half_writer(self) -> Any:
+        """Return a writer of LowState messages with half of the motors.
+
+        The binding writes only what is of the declared type, and a participant has one for a topic.
+        """
+        kind = declared_type(f"{self._family}.LowState", as_bytes=True, half=True)
+        self._beside = DomainParticipant(self._domain_id)
+        return DataWriter(self._beside, Topic(self._beside, LOW_STATE, kind), qos=_NEWEST)
 
     def _writer(self, topic: str, name: str) -> Any:
         kind = declared_type(name, as_bytes=True)

@@ -27,7 +27,8 @@ from robot_sim.emulator import Emulator
 from robot_sim.errors import SimError
 from robot_sim.figures import Pose
 from robot_sim.host_faults import HostFaultPlan
-from robot_sim.unitree_host import LOW_CMD, MODELS, MODES, UnitreeFault, UnitreeHost
+from robot_sim.unitree_host import LOW_CMD, MODES, UnitreeHost
+from robot_sim.unitree_state import MODELS, UnitreeFault
 
 _SERVICE_STEPS, _FILE_STEPS = 5, 50
 """Physics steps of 1 ms between looks for requests and velocities, and at the file of faults."""

@@ -39,21 +39,19 @@ Its faults are those of `robot_sim.host_faults`, and:
 import json
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from robot_sim import unitree_messages as messages
 from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
-from robot_sim.faults import Streams
 from robot_sim.figures import Pose, load_robot
 from robot_sim.host_faults import HostFault, HostFaultPlan
 from robot_sim.robot_host import HostEvent, RobotHost
-from robot_sim.rotation import roll_pitch_yaw
 from robot_sim.unitree_messages import Record
-from robot_sim.world import Sensors, World
+from robot_sim.unitree_state import MODELS, StateMessages, UnitreeFault
+from robot_sim.world import World
 
 LOW_CMD, LOW_STATE = "rt/lowcmd", "rt/lowstate"
 SECONDARY_IMU, BATTERY = "rt/secondary_imu", "rt/lf/bmsstate"
@@ -80,19 +78,7 @@ _RELEASE_NS = 300_000_000
 _STAND_NS = 2 * NS_PER_S
 _STATE_STEPS, _BATTERY_STEPS = 2, 1000
 """Physics steps of 1 ms between messages: 500 Hz and 1 Hz."""
-_HALF_BYTES = {"go": 4 + 76 + 48 * 10, "hg": 4 + 68 + 56 * 17}
-"""Of a LowState that ends after half of its motors."""
-_CHARGE, _VOLT, _AMPERE, _IMU_C = 85, 29.5, 1.5, 40
 _TURN_RAD, _TURN_S = math.pi / 2.0, 2.0
-_WAYS = {
-    "forward": ("ly", 1.0),
-    "back": ("ly", -1.0),
-    "left": ("lx", -1.0),
-    "right": ("lx", 1.0),
-    "turn_left": ("rx", -1.0),
-    "turn_right": ("rx", 1.0),
-}
-"""The stick and its sign for each way in which the remote control lets a robot walk."""
 Message = tuple[str, bytes]
 """Topic and bytes with encapsulation."""
 
@@ -115,59 +101,6 @@ class ApiResponse(NamedTuple):
     data: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitreeModel:
-    """What a kind of robot has.
-
-    Attributes:
-        family: `go` or `hg`: which messages it speaks.
-        motors: The joint of each motor, in the order of the slots; later slots are empty.
-        feet: The foot of each force in LowState.
-        stiffness, damping: With which its own controller holds each motor, N m/rad, N m s/rad.
-        mode_machine: What its LowState has and its LowCmd must have (`hg`).
-        torso: Body of the second IMU; empty: it has none.
-    """
-
-    family: str
-    motors: tuple[str, ...]
-    feet: tuple[str, ...] = ()
-    stiffness: tuple[float, ...]
-    damping: tuple[float, ...]
-    mode_machine: int = 0
-    torso: str = ""
-
-
-_LEGS = ("FR", "FL", "RR", "RL")
-_LEG = ("hip_pitch", "hip_roll", "hip_yaw", "knee", "ankle_pitch", "ankle_roll")
-_ARM = (
-    *("shoulder_pitch", "shoulder_roll", "shoulder_yaw", "elbow"),
-    *("wrist_roll", "wrist_pitch", "wrist_yaw"),
-)
-MODELS = {
-    "go2": UnitreeModel(
-        family="go",
-        motors=tuple(f"{leg}_{part}_joint" for leg in _LEGS for part in ("hip", "thigh", "calf")),
-        feet=tuple(f"{leg}_foot" for leg in _LEGS),
-        stiffness=(60.0, 80.0, 80.0) * 4,
-        damping=(5.0, 4.0, 4.0) * 4,
-    ),
-    "g1": UnitreeModel(
-        family="hg",
-        motors=(
-            *(f"{side}_{part}_joint" for side in ("left", "right") for part in _LEG),
-            *(f"waist_{part}_joint" for part in ("yaw", "roll", "pitch")),
-            *(f"{side}_{part}_joint" for side in ("left", "right") for part in _ARM),
-        ),
-        stiffness=(*(100.0, 100.0, 100.0, 150.0, 40.0, 40.0) * 2, *(200.0,) * 3, *(40.0,) * 14),
-        damping=(*(2.0, 2.0, 2.0, 4.0, 2.0, 2.0) * 2, *(5.0,) * 3, *(10.0,) * 14),
-        mode_machine=5,
-        torso="torso_link",
-    ),
-}
-"""By the name of the robot's folder of figures; gains are those with which the maker's deployment
-code stands up (unitree_rl_lab e72a072)."""
-
-
 class UnitreeHost(RobotHost):
     """The robot's own computer. One `step` is one step of the world's physics.
 
@@ -187,7 +120,7 @@ class UnitreeHost(RobotHost):
         pose: Pose = "standing",
         mode: str = "ai",
         watchdog_s: float = 0.0,
-        faults: Iterable["UnitreeFault"] = (),
+        faults: Iterable[UnitreeFault] = (),
         on_event: Callable[[HostEvent], None] = lambda event: None,
     ) -> None:
         """Put a robot on the floor; its own controller holds it in its pose.
@@ -221,14 +154,12 @@ class UnitreeHost(RobotHost):
             plan=HostFaultPlan(faults, seed=seed, joint_names=names),
             on_event=on_event,
         )
-        # Where each motor is among the joints, and each joint among the motors.
-        self._joints = np.array([names.index(name) for name in self.model.motors])
-        self._motors = np.argsort(self._joints)
-        self._feet = np.array([world.foot_names.index(name) for name in self.model.feet], int)
+        self._reports = StateMessages(self.model, world)
+        # The motor of each joint.
+        self._motors = np.argsort(self._reports.joints)
         self._own_mode, self.mode = mode, mode
         self._releases_ns: int | None = None
         self._answers: list[tuple[str, ApiResponse]] = []
-        self._last_tick, self._lost = 0, 0
         self._hold(pose)
 
     def receive(self, topic: str, arrived: bytes | ApiRequest) -> None:
@@ -248,14 +179,20 @@ class UnitreeHost(RobotHost):
         steps = self.world.steps
         if streams is None or steps % _STATE_STEPS:
             return []
-        joints, imu = streams.joint_states, streams.imu
-        if joints is None or imu is None or streams.contact is None:
+        faults = self.plan.active(self.world.time_ns)
+        state = self._reports.low_state(
+            streams,
+            tick=(self.world.time_ns - self._started_ns) // 1_000_000,
+            temperature_c=self._temperature_c,
+            faults=faults,
+        )
+        if state is None:
             return []
-        sent = [(LOW_STATE, self._low_state(streams, joints, imu))]
+        sent = [(LOW_STATE, state)]
         if self.model.torso:
-            sent.append((SECONDARY_IMU, self._secondary_imu()))
+            sent.append((SECONDARY_IMU, self._reports.secondary_imu()))
         if self.model.family == "hg" and steps % _BATTERY_STEPS == 0:
-            sent.append((BATTERY, self._battery()))
+            sent.append((BATTERY, self._reports.battery(faults)))
         return sent
 
     def answers(self) -> list[tuple[str, ApiResponse]]:
@@ -286,7 +223,7 @@ class UnitreeHost(RobotHost):
         if refusal := self._refusal(command):
             self._ignore(*refusal)
             return
-        motors = command["motor_cmd"][: len(self._joints)]
+        motors = command["motor_cmd"][: len(self._motors)]
         on = motors["mode"] == 1
         if not on.all():
             modes = sorted(set(motors["mode"].tolist()) - {1})
@@ -380,7 +317,7 @@ class UnitreeHost(RobotHost):
 
     def _release(self) -> None:
         """Take the joints from the robot's own controller: they are limp."""
-        zeros = np.zeros(len(self._joints))
+        zeros = np.zeros(len(self._motors))
         was, self.mode, self._releases_ns = self.mode, "", None
         self._command(
             position=zeros, velocity=zeros, effort=zeros, stiffness=zeros, damping=zeros, who=""
@@ -401,120 +338,3 @@ class UnitreeHost(RobotHost):
             stiffness=np.array(self.model.stiffness)[self._motors],
             damping=np.array(self.model.damping)[self._motors],
         )
-
-    def _low_state(self, streams: Streams, joints: Sensors, imu: Sensors) -> bytes:
-        """Return the LowState of now, as its faults leave it."""
-        now_ns, family = self.world.time_ns, self.model.family
-        active = {fault.kind: fault for fault in self.plan.active(now_ns)}
-        state = messages.blank(f"{family}.LowState")
-        self._write_motors(state["motor_state"], joints, active)
-        self._write_imu(state["imu_state"], imu, active)
-        if "tick" not in active:
-            self._last_tick = (now_ns - self._started_ns) // 1_000_000
-        state["tick"] = self._last_tick
-        state["wireless_remote"] = np.frombuffer(self._remote(now_ns), np.uint8)
-        if family == "go":
-            state["head"], state["level_flag"] = messages.HEAD, messages.LEVEL_FLAG
-            state["bms_state"]["soc"] = self._charge(now_ns)
-            state["bms_state"]["current"] = -round(1000 * _AMPERE)
-            state["power_v"], state["power_a"] = _VOLT, _AMPERE
-            assert streams.contact is not None
-            force_n = np.linalg.norm(streams.contact.foot_force_world[self._feet], axis=1)
-            state["foot_force"] = np.nan_to_num(force_n)
-            state["foot_force_est"] = state["foot_force"]
-        else:
-            state["mode_machine"] = self.model.mode_machine
-            if "machine" in active:
-                state["mode_machine"] = round(active["machine"].value)
-        messages.seal(state)
-        if "crc" in active:
-            state["crc"] ^= 1
-        data = messages.encode(f"{family}.LowState", state)
-        return data[: _HALF_BYTES[family]] if "length" in active else data
-
-    def _write_motors(self, motors: Record, joints: Sensors, active: dict[str, HostFault]) -> None:
-        """Write what the motors report; joints that are not new count as lost."""
-        if joints.time_ns != self.world.time_ns:
-            self._lost += 1
-        count = len(self._joints)
-        if "motors" in active:
-            count = min(count, round(active["motors"].value))
-        places, reported = self._joints[:count], motors[:count]
-        reported["mode"] = 1
-        reported["q"] = joints.joint_pos[places]
-        reported["dq"] = joints.joint_vel[places]
-        reported["tau_est"] = joints.joint_effort[places]
-        temperature_c = self._temperature_c[places]
-        if self.model.family == "go":
-            reported["q_raw"], reported["dq_raw"] = reported["q"], reported["dq"]
-            reported["temperature"], reported["lost"] = temperature_c, self._lost
-        else:
-            reported["temperature"] = temperature_c[:, np.newaxis]
-            reported["vol"] = _VOLT
-        for fault in self.plan.active(self.world.time_ns):
-            if fault.kind == "motor_off":
-                reported["mode"][self.model.motors.index(fault.target)] = 0
-
-    def _write_imu(self, message: Record, imu: Sensors, active: dict[str, HostFault]) -> None:
-        quat_wxyz = np.roll(imu.quat_xyzw, 1)
-        if "not_unit" in active:
-            quat_wxyz = 1.1 * quat_wxyz
-        scale = math.degrees(1.0) if "degrees" in active else 1.0
-        message["quaternion"] = imu.quat_xyzw if "xyzw" in active else quat_wxyz
-        message["gyroscope"] = scale * imu.ang_vel_body
-        message["accelerometer"] = imu.lin_acc_body
-        if np.isfinite(imu.quat_xyzw).all():
-            message["rpy"] = roll_pitch_yaw(imu.quat_xyzw)
-        message["temperature"] = _IMU_C
-
-    def _secondary_imu(self) -> bytes:
-        """Return the message of the torso's IMU."""
-        message = messages.blank("hg.IMUState")
-        quat_xyzw, message["gyroscope"], message["accelerometer"] = self.world.sense_body(
-            self.model.torso
-        )
-        message["quaternion"], message["rpy"] = np.roll(quat_xyzw, 1), roll_pitch_yaw(quat_xyzw)
-        message["temperature"] = _IMU_C
-        return messages.encode("hg.IMUState", message)
-
-    def _battery(self) -> bytes:
-        message = messages.blank("hg.BmsState")
-        message["soc"], message["soh"] = self._charge(self.world.time_ns), 100
-        message["bmsvoltage"][0] = round(1000 * _VOLT)
-        message["current"] = -round(1000 * _AMPERE)
-        return messages.encode("hg.BmsState", message)
-
-    def _charge(self, now_ns: int) -> int:
-        faults = [fault for fault in self.plan.active(now_ns) if fault.kind == "battery"]
-        return round(faults[-1].value) if faults else _CHARGE
-
-    def _remote(self, now_ns: int) -> bytes:
-        """Return the 40 bytes of the remote control."""
-        faults = self.plan.active(now_ns)
-        if any(fault.kind == "off" for fault in faults):
-            return bytes(40)
-        sticks: dict[str, float] = {}
-        for fault in faults:
-            if fault.kind == "stick":
-                stick, sign = _WAYS[fault.target]
-                sticks[stick] = sticks.get(stick, 0.0) + sign * fault.value
-        return messages.remote_bytes({f.target for f in faults if f.kind == "press"}, sticks)
-
-
-_OF_STATE = ("crc", "length", "tick", "motors", "machine", "battery")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnitreeFault(HostFault):
-    """A fault of the robot, of its computer, of its remote control, or of the network."""
-
-    targets: ClassVar = {
-        **HostFault.targets,
-        **dict.fromkeys(_OF_STATE, ("state",)),
-        **dict.fromkeys(("degrees", "not_unit", "xyzw"), ("imu",)),
-        **dict.fromkeys(("returned", "stubborn", "turned"), ("host",)),
-        "off": ("remote",),
-        "press": messages.BUTTONS,
-        "stick": tuple(_WAYS),
-    }
-    with_value: ClassVar = (*HostFault.with_value, "motors", "machine", "battery", "stick")

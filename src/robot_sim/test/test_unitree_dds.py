@@ -183,12 +183,6 @@ class TestProcess:
         told = [json.loads(line) for line in events.open()]
         assert [line["who"] for line in told] == ["press:L2, press:B", "none"]
 
-    def test_a_message_cut_short_reaches_the_wire(self, go2: Client) -> None:
-        process = go2.start("--faults", "length:state")
-        with pytest.raises(messages.WrongMessageError, match="found 5"):
-            go2.state()
-        go2.end(process)
-
 
 @pytest.mark.parametrize(
     ("words", "said"),

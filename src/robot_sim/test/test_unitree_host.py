@@ -13,15 +13,8 @@ from robot_sim.driven import NS_PER_S
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.rotation import yaw_rad
-from robot_sim.unitree_host import (
-    BATTERY,
-    LOW_STATE,
-    MODELS,
-    SECONDARY_IMU,
-    ApiRequest,
-    UnitreeFault,
-    UnitreeHost,
-)
+from robot_sim.unitree_host import BATTERY, LOW_STATE, SECONDARY_IMU, ApiRequest, UnitreeHost
+from robot_sim.unitree_state import MODELS, UnitreeFault
 
 from .unitree_robot import CHECK, RELEASE, SELECT, STAND_DOWN, Unitree
 

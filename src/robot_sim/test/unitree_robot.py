@@ -8,14 +8,8 @@ import numpy as np
 
 from robot_sim import unitree_messages as messages
 from robot_sim.robot_host import HostEvent
-from robot_sim.unitree_host import (
-    LOW_CMD,
-    LOW_STATE,
-    ApiRequest,
-    ApiResponse,
-    UnitreeFault,
-    UnitreeHost,
-)
+from robot_sim.unitree_host import LOW_CMD, LOW_STATE, ApiRequest, ApiResponse, UnitreeHost
+from robot_sim.unitree_state import UnitreeFault
 
 CHECK, SELECT, RELEASE = 1001, 1002, 1003
 STAND_DOWN = 1005

@@ -14,8 +14,9 @@ import pytest
 from model_tools.simulation.controlled import ControlledPolicy, RecordingBackend
 from model_tools.simulation.robot import SimulatedRobot
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import JointBundle
-from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.load import load_bundle, parse_contract
 from robot_sim.figures import Array
 from robot_sim.model import build_model
 from robot_sim.walk import walk
@@ -51,11 +52,30 @@ def environment(
     return made
 
 
-def test_the_policy_is_trained_on_what_the_product_shows_it(robot: TrainedRobot) -> None:
+def contract_of(robot: TrainedRobot) -> JointContract:
+    file = BUNDLES / robot.bundle / CONTRACT_FILE
+    return parse_contract(file.read_bytes(), file, kind=JointContract)
+
+
+def test_the_contract_says_what_is_trained(robot: TrainedRobot) -> None:
+    contract, body = contract_of(robot), robot.body
+    joints, action = contract.joints, contract.action.terms[0]
+    assert joints.on_robot() == body.joint_names == tuple(action.joints)
+    np.testing.assert_array_equal(joints.default_position, body.standing_rad)
+    np.testing.assert_array_equal([joints.position_min, joints.position_max], body.range_rad.T)
+    np.testing.assert_array_equal(joints.effort_limit, body.effort_limit_nm)
+    np.testing.assert_array_equal(joints.stiffness, robot.stiffness)
+    np.testing.assert_array_equal(joints.damping, robot.damping)
+    np.testing.assert_array_equal(action.scale, robot.scale_rad)
+    trained = contract_of(load_trained_robot("lite3"))
+    for name, observation in trained.observations.items():
+        found = contract.observations[name]
+        np.testing.assert_equal(dataclasses.asdict(found), dataclasses.asdict(observation))
+
+
+def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
+    robot = load_trained_robot("lite3")
     bundle = load_bundle(BUNDLES / robot.bundle, kind=JointBundle)
-    assert bundle.contract.joints.on_robot() == robot.body.joint_names
-    assert (bundle.contract.joints.stiffness == robot.stiffness).all()
-    assert (bundle.contract.joints.damping == robot.damping).all()
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)
     trace = walk(

@@ -48,7 +48,7 @@ class MyRobotDouble(RobotDouble):
     def _run(self) -> None:
         context = Context()
         context.init(args=[])
-        node = Node("double", context=context)
+        node = Node("double", context=context, enable_rosout=False)
         self._states = node.create_publisher(LowState, f"{self._name}/state", 10)
         node.create_subscription(LowCommand, f"{self._name}/command", self._take, 1000)
         executor = SingleThreadedExecutor(context=context)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The driver of a Lite3 does what every driver must do."""
+"""The driver of a Lite3 does what every driver must do.
+
+Taking control takes it 8 s; `robot_driver` has a shorter test of what all drivers share.
+"""
 
 import pytest
 
@@ -8,7 +11,7 @@ from robot_driver.testing.conformance import DriverConformance, DriverTimes
 
 from .host import CASE
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
 
 class TestConformance(DriverConformance):
@@ -16,6 +19,5 @@ class TestConformance(DriverConformance):
 
 
 @pytest.mark.real_time
-@pytest.mark.slow
 class TestTimes(DriverTimes):
     case = CASE

@@ -8,12 +8,9 @@ without it, what the nodes say of themselves. A robot without data is unknown, n
 
 from __future__ import annotations
 
-import http.client
 import json
-import time
-import urllib.error
+import math
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -24,7 +21,9 @@ from typing import Any, NamedTuple, TypeVar
 from prometheus_client.parser import text_string_to_metric_families
 
 from model_tools.errors import ToolError
+from model_tools.ship.http_access import fetch
 from policy_inference.bundle.schema import load_yaml
+from policy_inference.errors import printable
 
 HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
 EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: 2}
@@ -34,10 +33,17 @@ _PREFIX = "policy_inference"
 _SAMPLES = f'{{__name__=~"{_PREFIX}_.+",robot!=""}}'
 _SEEN = f'last_over_time({_PREFIX}_info{{robot!=""}}[1d])'
 """Robots that reported within a day are expected to report now."""
-_WITHIN_S, _LARGEST_BYTES, _AT_ONCE = 10.0, 32 << 20, 16
-_LEVELS = {1: UNKNOWN, 2: BAD}
+_WITHIN_S, _AT_ONCE = 10.0, 16
+_LARGEST_BYTES, _LARGEST_OF_ROBOT_BYTES = 32 << 20, 4 << 20
+"""Of an answer of Prometheus; of the metrics of a robot, which are 50 kB and are parsed slowly."""
+_LONGEST = 600
+"""Characters of a name or a reason."""
+_ENDS_S = 253_402_300_800.0
+"""The year 10000, which no clock shows."""
+_LEVELS = {1.0: (UNKNOWN, "a warning"), 2.0: (BAD, "an error")}
 """Of /diagnostics; a warning is no proof of health, nor of a fault."""
 
+_OTHER_SHAPE = (LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
 T = TypeVar("T")
 Sample = tuple[str, Mapping[str, str], float]
 """Name without the prefix, labels, value."""
@@ -144,8 +150,9 @@ def read_robots(metrics_urls: Mapping[str, str]) -> FleetReading:
     for robot, (text, problem) in answers.items():
         try:
             samples[robot] = [*_parsed(text)]
-        except ValueError as error:
-            samples[robot], problem = [], f"{metrics_urls[robot]}: expected metrics, found: {error}"
+        except _OTHER_SHAPE as error:  # of which the parser knows many
+            samples[robot] = []
+            problem = f"{metrics_urls[robot]}: expected metrics, found other text ({error!r:.200})"
         remarks[robot] = [Remark(UNKNOWN, problem)] if problem else []
     return FleetReading(samples=samples, remarks=remarks, judges=False)
 
@@ -212,12 +219,13 @@ def worst(states: Iterable[FleetRobot]) -> str:
 def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> FleetRobot:
     samples = reading.samples.get(robot, ())
     infos = [labels for name, labels, _ in samples if name == "info"]
+    runs_s = filter(math.isfinite, _values(samples, "mode_seconds_total", mode="RUN"))
     state = FleetRobot(
         robot=robot,
         policy=", ".join(f"{labels.get('bundle')}@{labels.get('version')}" for labels in infos),
         sha256=", ".join(labels.get("sha256", "") for labels in infos),
         stage=_stage(samples),
-        run_s=max(_values(samples, "mode_seconds_total", mode="RUN"), default=0.0),
+        run_s=max(runs_s, default=0.0),
     )
     remarks = [*reading.remarks.get(robot, ()), *_own_remarks(samples, reading.judges)]
     if policy:
@@ -245,7 +253,8 @@ def _judge(robot: str, reading: FleetReading, policy: str, run_s: float) -> Flee
     ]
     if health == HEALTHY:
         since = [*_values(samples, "version_since_timestamp_seconds")]
-    texts = tuple(dict.fromkeys(remark.text for remark in remarks))
+    since = [since_s for since_s in since if 0.0 <= since_s < _ENDS_S]
+    texts = tuple(dict.fromkeys(_shown(remark.text) for remark in remarks))
     return replace(state, health=health, reasons=texts, since_s=min(since, default=None))
 
 
@@ -253,7 +262,7 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
     """Yield what the nodes say of themselves; where alerts judge, only that one is gone."""
     for name, labels, value in samples:
         node = labels.get("node", "")
-        if name == "up" and not value:
+        if name == "up" and value != 1.0:
             yield Remark(BAD, f"{node} publishes no status")
         if judged:
             continue
@@ -262,9 +271,9 @@ def _own_remarks(samples: Sequence[Sample], judged: bool) -> Iterator[Remark]:
         if name == "trial_state" and value and labels.get("state") == "failed":
             version = labels.get("version", "")
             yield Remark(BAD, f"{node}: the trial of {version} failed", version=version)
-        if name == "diagnostics_level" and value in _LEVELS:
-            level = "a warning" if value == 1 else "an error"
-            yield Remark(_LEVELS[int(value)], f"{node} reports {level} in /diagnostics")
+        if name == "diagnostics_level" and value != 0.0:
+            health, level = _LEVELS.get(value, (UNKNOWN, f"level {value:g}"))
+            yield Remark(health, f"{node} reports {level} in /diagnostics")
 
 
 def _stage(samples: Sequence[Sample]) -> str:
@@ -298,7 +307,7 @@ def _query(url: str, expression: str) -> list[Sample]:
     data = _api(url, f"query?{urllib.parse.urlencode({'query': expression})}")
 
     def sample(entry: Any) -> Sample:
-        labels = {str(key): str(value) for key, value in entry["metric"].items()}
+        labels = _labels(entry["metric"])
         name = labels.pop("__name__", "").removeprefix(f"{_PREFIX}_")
         return name, labels, float(entry["value"][1])
 
@@ -326,7 +335,7 @@ def _rules_problem(rules: Sequence[Any]) -> str:
 def _alerts(rules: Iterable[Any]) -> Iterator[tuple[str, Remark]]:
     """Yield the robot of each alert but those that only inform, and what it means."""
     for alert in (alert for rule in rules for alert in rule.get("alerts", ())):
-        labels = alert["labels"]
+        labels = _labels(alert["labels"])
         robot = labels.get("robot", "")
         if robot and labels.get("severity") != "info":
             yield (
@@ -351,8 +360,8 @@ def _unix_time(text: str) -> float | None:
 def _api(url: str, path: str) -> Any:
     place = f"{url.rstrip('/')}/api/v1/{path}"
     try:
-        answer = json.loads(_fetch(place))
-    except ValueError as error:
+        answer = json.loads(_fetch(place, _LARGEST_BYTES))
+    except (ValueError, RecursionError) as error:
         raise NoAnswerError(f"{url}: expected an answer of Prometheus, found: {error}") from error
     if isinstance(answer, dict) and answer.get("status") == "error":
         raise NoAnswerError(f"{url}: Prometheus refuses: {answer.get('error')}")
@@ -362,15 +371,27 @@ def _api(url: str, path: str) -> Any:
 def _shaped(url: str, take: Callable[[], T]) -> T:
     try:
         return take()
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except _OTHER_SHAPE as error:
         raise NoAnswerError(
-            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r})"
+            f"{url}: expected an answer of Prometheus' HTTP API v1, found another ({error!r:.200})"
         ) from error
 
 
+def _labels(found: Mapping[Any, Any]) -> dict[str, str]:
+    """Return labels, which anyone may choose who reports metrics."""
+    return {_shown(str(key)): _shown(str(value)) for key, value in found.items()}
+
+
+def _shown(text: str) -> str:
+    """Return a text in one line that a terminal and a page show as it is."""
+    return printable(text[:_LONGEST]).replace("\n", " ")
+
+
 def _text_or_problem(url: str) -> tuple[str, str]:
+    if not url:
+        return "", "no metrics_url"
     try:
-        return (_fetch(url).decode("utf-8", "replace"), "") if url else ("", "no metrics_url")
+        return _fetch(url, _LARGEST_OF_ROBOT_BYTES).decode("utf-8", "replace"), ""
     except NoAnswerError as error:
         return "", str(error)
 
@@ -379,31 +400,12 @@ def _parsed(text: str) -> Iterator[Sample]:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             if sample.name.startswith(_PREFIX):
-                yield sample.name.removeprefix(f"{_PREFIX}_"), sample.labels, sample.value
+                name = sample.name.removeprefix(f"{_PREFIX}_")
+                yield name, _labels(sample.labels), float(sample.value)
 
 
-def _fetch(url: str) -> bytes:
-    """Return what is at a URL, bounded in time and size.
-
-    Raises:
-        NoAnswerError: Nothing, or too much.
-    """
-    ends_s, parts, size = time.monotonic() + _WITHIN_S, list[bytes](), 0
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise NoAnswerError(f"{url}: expected a URL of http or https")
+def _fetch(url: str, largest_bytes: int) -> bytes:
     try:
-        with urllib.request.urlopen(url, timeout=_WITHIN_S) as answer:
-            while part := answer.read1(1 << 16):
-                parts.append(part)
-                size += len(part)
-                if size > _LARGEST_BYTES or time.monotonic() > ends_s:
-                    raise NoAnswerError(
-                        f"{url}: expected at most {_LARGEST_BYTES >> 20} MiB within "
-                        f"{_WITHIN_S:g} s, found more"
-                    )
-    except urllib.error.HTTPError as error:
-        raise NoAnswerError(f"{url}: expected an answer, found status {error.code}") from error
-    except (OSError, http.client.HTTPException) as error:
-        words = getattr(error, "reason", None) or error
-        raise NoAnswerError(f"{url}: expected an answer, found: {words}") from error
-    return b"".join(parts)
+        return fetch(url, _WITHIN_S, largest_bytes)
+    except ToolError as error:
+        raise NoAnswerError(str(error)) from error

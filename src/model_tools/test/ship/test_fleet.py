@@ -5,16 +5,21 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from hypothesis import given as drawn
 
 from model_tools.cli import main
+from model_tools.commands import fleet_status
 from model_tools.errors import ToolError
 from model_tools.ship import fleet
 from model_tools.ship.fleet import (
@@ -25,6 +30,7 @@ from model_tools.ship.fleet import (
     read_robots,
     worst,
 )
+from policy_inference.testing.fuzzing import bounded, changed_bytes
 
 HEALTHY = """
 policy_inference_up{{robot="{robot}",node="/p"}} {up}
@@ -204,9 +210,143 @@ def test_robot_that_does_not_answer_is_unknown_and_the_others_are_shown(web: Web
 
 
 def test_endless_answer_ends(web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "_LARGEST_BYTES", 1000)
+    monkeypatch.setattr(fleet, "_LARGEST_OF_ROBOT_BYTES", 1000)
     (state,) = judge_fleet(read_robots({"a": web.robot("/a", metrics() * 100)}))
     assert state.health == "unknown"
+
+
+def head(asked: socket.socket) -> None:
+    """Send a header that never ends."""
+    asked.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+    drip(asked)
+
+
+def trailers(asked: socket.socket) -> None:
+    """Send a whole body, and after it headers that never end."""
+    asked.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n#\r\n0\r\n")
+    drip(asked, b"X: y\r\n")
+
+
+def drip(asked: socket.socket, what: bytes = b"x") -> None:
+    """Send it now and then, each time before the time-out, until the other side has gone."""
+    with suppress(OSError):
+        while True:
+            asked.sendall(what)
+            time.sleep(0.01)  # is what is tried here
+
+
+def hello_requests(asked: socket.socket) -> None:
+    """Send TLS messages that mean nothing, each whole, before the handshake has begun."""
+    with suppress(OSError):
+        while True:
+            asked.sendall(b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 1000)
+
+
+@contextmanager
+def odd_server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Give the port of a server that answers each connection in its own way."""
+    threads = list[threading.Thread]()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connected, _ = listening.accept()
+                    with connected:
+                        answer(connected)
+
+        threads.append(threading.Thread(target=serve))
+        threads[0].start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+    threads[0].join()
+
+
+@pytest.mark.parametrize("answer", [head, trailers, hello_requests])
+def test_answer_that_comes_drop_by_drop_ends(
+    answer: Callable[[socket.socket], None], web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "_WITHIN_S", 0.3)
+    scheme = "https" if answer is hello_requests else "http"
+    with odd_server(answer) as port:
+        urls = {"a": f"{scheme}://127.0.0.1:{port}/", "b": web.robot("/b", metrics("b"))}
+        a, b = judge_fleet(read_robots(urls))
+    assert (a.health, b.health) == ("unknown", "healthy")
+    assert "expected an answer, found" in a.reasons[0]
+
+
+def test_redirects_and_parts_of_an_answer_are_no_answer(web: Web) -> None:
+    def redirects(asked: socket.socket) -> None:
+        asked.recv(4096)
+        asked.sendall(f"HTTP/1.0 302 -\r\nLocation: {good}\r\n\r\n".encode())
+
+    def cut(asked: socket.socket) -> None:
+        asked.recv(4096)
+        body = metrics().encode()
+        asked.sendall(b"HTTP/1.0 200 -\r\nContent-Length: %d\r\n\r\n" % (len(body) + 9) + body)
+
+    good = web.robot("/a", metrics())
+    for answer, found in ((redirects, "found status 302, which leads to"), (cut, "was cut off")):
+        with odd_server(answer) as port:
+            (state,) = judge_fleet(read_robots({"a": f"http://127.0.0.1:{port}/"}))
+        assert state.health == "unknown"
+        assert found in state.reasons[0]
+
+
+@pytest.mark.parametrize("number", ["NaN", "+Inf", "-Inf", "1e300", "-1e300"])
+@pytest.mark.parametrize("of_prometheus", [True, False])
+def test_numbers_that_are_none_are_no_health(
+    web: Web, number: str, of_prometheus: bool, tmp_path: Path
+) -> None:
+    for old, new, run_s in (
+        ('mode="RUN"} 30', f'mode="RUN"}} {number}', 60.0),
+        ('up{robot="a",node="/p"} 1', f'up{{robot="a",node="/p"}} {number}', 0.0),
+    ):
+        text = metrics().replace(old, new)
+        assert number in text
+        reading = (
+            read_prometheus(web.prometheus(text, []))
+            if of_prometheus
+            else read_robots({"a": web.robot("/a", text)})
+        )
+        (state,) = judge_fleet(reading, run_s=run_s)
+        if run_s and number == "1e300":
+            assert state.run_s == 1e300
+        else:
+            assert state.health != "healthy"
+    since = metrics().replace('seconds{robot="a",node="/p"} 1000', f'seconds{{robot="a"}} {number}')
+    assert number in since
+    inventory = tmp_path / "robots.yml"
+    inventory.write_text(f"all: {{hosts: {{a: {{metrics_url: '{web.robot('/a', since)}'}}}}}}")
+    assert main(["fleet", "status", "--inventory", str(inventory)]) == 0
+
+
+def test_names_command_no_terminal_and_no_page(
+    web: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evil = "\x1b[2J\ud800<script>alert(1)</script>" + "x" * 5000
+    found = alert() | {"annotations": {"summary": evil}}
+    text = metrics(latched=1).replace("walk", "WALK")
+    url = web.prometheus(text, [found])
+    answer = web.answers["/api/v1/query"]
+    quoted = json.dumps(evil)[1:-1].encode()
+    web.answers["/api/v1/query"] = lambda given: answer(given).replace(b"WALK", quoted)
+    page = tmp_path / "fleet.html"
+    assert main(["fleet", "status", "--prometheus", url, "--html", str(page)]) == 1
+    out, html = capsys.readouterr().out, page.read_text("utf-8")
+    assert "\\x1b[2J\\ud800<script>" in out
+    assert "\x1b" not in out
+    assert "<script>" not in html
+    assert max(map(len, out.splitlines())) < 3000
+
+
+@pytest.mark.fuzz
+@drawn(text=changed_bytes(metrics().encode(), TRIAL.format(version="1", open=1, failed=0).encode()))
+def test_changed_metrics_are_judged_or_called_unknown(text: bytes) -> None:
+    with bounded(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fleet, "_fetch", lambda url, most: text)
+        (state,) = judge_fleet(read_robots({"a": "http://127.0.0.1/"}))
+        fleet_status._row(state)
 
 
 def test_alerts_judge_where_there_is_prometheus(web: Web) -> None:
@@ -244,7 +384,24 @@ def test_robot_that_reported_before_and_is_silent_is_unknown(web: Web) -> None:
 
 @pytest.mark.parametrize(
     "answer",
-    [b"", b"<html>", b"[]", b'{"status": "success"}', b'{"status": "error", "error": "x"}'],
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"[" * 100_000,
+        b'{"status": "success"}',
+        b'{"status": "error", "error": "x"}',
+        *(
+            b'{"status": "success", "data": {"result": [%s]}}' % entry
+            for entry in (
+                b"3",
+                b'{"metric": [], "value": [0, "1"]}',
+                b'{"metric": {"robot": "a"}, "value": [0]}',
+                b'{"metric": {"robot": "a"}, "value": [0, "x"]}',
+                b'{"metric": {"robot": "a"}, "value": [0, 1%s]}' % (b"0" * 400),
+            )
+        ),
+    ],
 )
 def test_server_that_is_no_prometheus_is_an_error(web: Web, answer: bytes) -> None:
     web.answers["/api/v1/query"] = lambda _: answer

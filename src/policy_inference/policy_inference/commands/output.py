@@ -12,14 +12,19 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from policy_inference.errors import PolicyError
+from policy_inference.errors import PolicyError, printable
 from policy_inference.safe_files import PREFIX, whole_file
 
 
 def show(text: str) -> None:
-    """Write a text and a line end; characters that the terminal's encoding lacks are escaped."""
+    """Write a text and a line end.
+
+    Characters that the terminal's encoding lacks are escaped, and those that command it: a text may
+    have names that others chose.
+    """
     encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(f"{text.encode(encoding, 'backslashreplace').decode(encoding)}\n")
+    shown = printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    sys.stdout.write(f"{shown}\n")
     sys.stdout.flush()  # a pipe's reader waits, perhaps, for what a command says while it runs
 
 

@@ -17,7 +17,7 @@ _DEFAULT_RMW = "rmw_fastrtps_cpp"
 _RANGE = "ROS_AUTOMATIC_DISCOVERY_RANGE"
 _CHOICES = (_RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
 """Variables by which a user chooses which computers find the nodes."""
-_ON_THIS_COMPUTER = ("sim", "lite3_emulator")
+_ON_THIS_COMPUTER = ("sim", "lite3_emulator", "go2_emulator", "so101_emulator")
 
 
 def examine_ros(machine: Machine, environment: Mapping[str, str]) -> Iterator[Finding]:

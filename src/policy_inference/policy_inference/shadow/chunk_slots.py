@@ -89,6 +89,8 @@ class ChunkSlots:
             self._images[:, : 3 * pixels] = 0
         self._begun = self._ended = 0
         """Observations that this end has given or was given, and that are answered."""
+        self._counts = [0] * SLOTS
+        """Of each tick that was given: what the shadow writes into its memory does not count."""
 
     def give(self, slot: int, asked: ChunkTick) -> None:
         """Put a tick into a slot of `Slots`; without its observations where there is no room."""
@@ -97,6 +99,7 @@ class ChunkSlots:
         fits = len(seen) <= free and all(_size(each.sensed) <= IMAGE_BYTES for each in seen)
         missed = asked.missed or not fits
         self._ticks[slot] = asked.number, _MISSED if missed else len(seen)
+        self._counts[slot] = 0 if missed else len(seen)
         self._targets[slot] = asked.target
         for each in () if missed else seen:
             self._write(self._begun % OBSERVATIONS, each)
@@ -122,8 +125,8 @@ class ChunkSlots:
 
     def answered(self, slot: int) -> tuple[InferenceResult, ...]:
         """Return copies of the results of the tick in a slot, which is answered."""
-        first, count = self._ended, max(0, int(self._ticks[slot, 1]))
-        self._ended += count
+        first = self._ended
+        self._ended += self._counts[slot]
         found = [self._result(number % OBSERVATIONS) for number in range(first, self._ended)]
         return tuple(each for each in found if each is not None)
 

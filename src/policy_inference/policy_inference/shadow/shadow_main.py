@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -49,6 +50,7 @@ def main(lifeline: int, output: int, order: Mapping[str, Any]) -> None:
     """Open and prove the policy of an order, then answer ticks until the other end is closed."""
     end_with_parent(lifeline)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node decides when to leave
+    _yield_to_the_node()
     about = Path.cwd() / ABOUT
     sizes = order["state_sizes"]
     os.chdir(order["folder"])  # where relative paths begin
@@ -198,6 +200,16 @@ def _chunk_answers(shadow: ChunkShadow, slots: Slots, chunk_slots: ChunkSlots) -
 
 def _request(given: Mapping[str, Any]) -> OpenRequest:
     return OpenRequest(**{**given, "stricter_limits": StricterLimits(**given["stricter_limits"])})
+
+
+def _yield_to_the_node() -> None:
+    """Take no priority, and go first where memory runs out; what is started from here likewise.
+
+    The robot's user may take any priority, for the node's sake.
+    """
+    for limit in (resource.RLIMIT_RTPRIO, resource.RLIMIT_NICE):
+        resource.setrlimit(limit, (0, 0))
+    Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
 
 
 def _run_when_idle(processes: list[int]) -> None:

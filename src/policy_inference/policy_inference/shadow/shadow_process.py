@@ -125,6 +125,7 @@ class ShadowProcess:
             raise
         self.facts = ShadowFacts(**about, mode=mode.value)
         self._given = self._taken = self._first = self._answered = 0
+        self._numbers = [0] * SLOTS
         self._lost, self._lost_before, self._begins = list[ShadowAnswer](), 0, False
         self._answered_s = 0.0
         self._over = ""
@@ -180,6 +181,7 @@ class ShadowProcess:
         slot = self._given % SLOTS
         slots = self._slots
         slots.ticks[slot] = tick, self._lost_before, self._begins
+        self._numbers[slot] = tick
         slots.states[slot] = state
         slots.commands[slot] = command
         if self._chunk_slots is not None and asked is not None:
@@ -189,14 +191,22 @@ class ShadowProcess:
         slots.give()
 
     def take(self) -> tuple[ShadowAnswer, ...]:
-        """Return the answers that have arrived, and the ticks that were lost; never waits."""
+        """Return the answers that have arrived, and the ticks that were lost; never waits.
+
+        Raises:
+            ValueError: They are none: what runs there writes where it should not.
+        """
         self._answered += self._slots.answered()
         if self._taken == self._answered and not self._lost:
             return ()
+        if self._answered > self._given:
+            raise ValueError(f"{self._answered - self._given} answers without a question")
         found, self._lost = self._lost, []
         for _ in range(min(_MOST_ANSWERS, self._answered - self._taken)):
             answer = self._answer(self._taken % SLOTS)
             if self._taken >= self._first:
+                if answer.tick != self._numbers[self._taken % SLOTS] or answer.duration_ns < 0:
+                    raise ValueError(f"no answer to the tick that was asked: {answer.tick}")
                 found.append(answer)
             self._taken += 1
             self._answered_s = time.monotonic()

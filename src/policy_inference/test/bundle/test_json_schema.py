@@ -69,7 +69,11 @@ def test_schema_is_a_schema() -> None:
 
 
 def test_committed_bundles_are_found() -> None:
-    assert {file.parent.name for file in CONTRACTS} >= {"lite3_deeprobotics", "lite3_walk"}
+    assert {file.parent.name for file in CONTRACTS} >= {
+        "go2_walk",
+        "lite3_deeprobotics",
+        "lite3_walk",
+    }
 
 
 @pytest.mark.parametrize("file", CONTRACTS, ids=lambda file: file.parent.name)

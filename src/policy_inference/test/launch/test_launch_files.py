@@ -33,6 +33,8 @@ ARGUMENTS = {
     "use_sim_time",
     "log_level",
     "public_key",
+    "shadow_bundle",
+    "shadow_backend",
 }
 OF_JOINT_POLICIES = {
     "policy_node",
@@ -41,8 +43,15 @@ OF_JOINT_POLICIES = {
     "robot_params_file",
     "operator_params_file",
     "sim_robot",
-    "shadow_bundle",
-    "shadow_backend",
+}
+OF_CHUNK_POLICIES = {
+    "cameras",
+    "image_transport",
+    "mode",
+    "port",
+    "right_port",
+    "calibration_id",
+    "lerobot_python",
 }
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
@@ -56,7 +65,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 
     assert run.wait_for_end() == 0
     described = dict(re.findall(r"'(\w+)':\n +(\S.*)\n", run.output))
-    more = {"cameras", "image_transport", "mode"} if file in ACT_FILES else OF_JOINT_POLICIES
+    more = OF_CHUNK_POLICIES if file in ACT_FILES else OF_JOINT_POLICIES
     assert described.keys() == ARGUMENTS | more
     assert not [name for name, text in described.items() if "no description" in text]
 
@@ -64,7 +73,7 @@ def test_every_argument_is_described(launch: Callable[..., Any], file: str) -> N
 @pytest.mark.parametrize(
     ("argument", "remedy"),
     [
-        ("robot:=simm", "'lite3', 'lite3_emulator', 'sim', 'none'"),
+        ("robot:=simm", "'lite3', 'lite3_emulator', 'go2', 'go2_emulator', 'g1', 'sim', 'none'"),
         ("operator:=me", "'joystick', 'none'"),
         ("joy_node:=yes", "'true', 'false'"),
         ("use_sim_time:=yes", "'true', 'false'"),
@@ -277,6 +286,7 @@ CHOICES = (RANGE, "ROS_LOCALHOST_ONLY", "ROS_STATIC_PEERS")
         ({}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
         ({}, ("lite3_rknn.launch.py", "robot:=lite3_emulator"), {RANGE: "LOCALHOST"}),
         ({}, ("act_bpu.launch.py", "robot:=sim"), {RANGE: "LOCALHOST"}),
+        ({}, ("act_policy.launch.py", "robot:=so101_emulator"), {RANGE: "LOCALHOST"}),
         ({}, LITE3_ALONE, {}),
         ({RANGE: "SUBNET"}, ("lite3_rknn.launch.py", "robot:=sim"), {RANGE: "SUBNET"}),
         (

@@ -14,9 +14,16 @@ FOLDER = Path(__file__).parents[2] / "config" / "nodes"
 NODES_OF = {
     "joint_policy.yaml": ("joint_policy_node", "sim_node", "robot_metrics"),
     "policy_set.yaml": ("policy_set_node", "sim_node", "robot_metrics"),
-    "act_policy.yaml": ("act_policy_node", "arm_sim_node", "robot_metrics"),
+    "act_policy.yaml": (
+        "act_policy_node",
+        "arm_sim_node",
+        "so101_emulator",
+        "lerobot_arm_driver",
+        "robot_metrics",
+    ),
     "lite3.yaml": ("lite3_driver", "lite3_emulator"),
     "operator.yaml": ("operator_node", "joy_node"),
+    "unitree.yaml": ("go2_driver", "g1_driver"),
 }
 TEXTS = {name: (FOLDER / name).read_text(encoding="utf-8") for name in NODES_OF}
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -72,12 +79,38 @@ def lite3_driver() -> Any:
     return Lite3DriverNode()
 
 
+def lerobot_arm_driver() -> Any:
+    pytest.importorskip("lerobot_arm_driver", reason="lerobot_arm_driver is not built")
+    from lerobot_arm_driver.nodes.driver_node import ArmDriverNode
+
+    return ArmDriverNode()
+
+
+def go2_driver() -> Any:
+    pytest.importorskip("unitree_driver", reason="unitree_driver is not built")
+    from unitree_driver.nodes.driver_node import UnitreeDriverNode
+    from unitree_driver.nodes.robots import Go2
+
+    return UnitreeDriverNode("go2_driver", Go2)
+
+
+def g1_driver() -> Any:
+    pytest.importorskip("unitree_driver", reason="unitree_driver is not built")
+    from unitree_driver.nodes.driver_node import UnitreeDriverNode
+    from unitree_driver.nodes.robots import G1
+
+    return UnitreeDriverNode("g1_driver", G1)
+
+
 NODES: dict[str, Callable[[], Any]] = {
     "joint_policy_node": joint_policy_node,
     "policy_set_node": policy_set_node,
     "sim_node": sim_node,
     "act_policy_node": act_policy_node,
     "arm_sim_node": arm_sim_node,
+    "lerobot_arm_driver": lerobot_arm_driver,
+    "go2_driver": go2_driver,
+    "g1_driver": g1_driver,
     "lite3_driver": lite3_driver,
     "operator_node": operator_node,
 }
@@ -136,12 +169,11 @@ def test_first_steps_of_a_lite3_are_stricter_than_what_holds_without_them(
 
 
 @pytest.mark.ros
-def test_parameter_file_states_the_defaults_of_the_emulator() -> None:
-    # Of its table: the node itself would take its port, which another one here may have.
-    parameters = pytest.importorskip(
-        "robot_sim.nodes.parameters", reason="robot_sim is not built"
-    ).LITE3_EMULATOR
-    stated = SECTIONS["lite3_emulator"]
+@pytest.mark.parametrize("name", ["lite3_emulator", "so101_emulator"])
+def test_parameter_file_states_the_defaults_of_the_emulators(name: str) -> None:
+    # Of their tables: the nodes themselves would take ports, which others here may have.
+    tables = pytest.importorskip("robot_sim.nodes.parameters", reason="robot_sim is not built")
+    parameters, stated = getattr(tables, name.upper()), SECTIONS[name]
     assert {name: parameters[name][0] for name in stated} == stated
 
 

@@ -131,7 +131,7 @@ def test_open_network_is_found_where_neither_range_nor_security_is_chosen(
         assert "docs/hardening.md" in finding.remedy
 
 
-@pytest.mark.parametrize("robot", ["sim", "lite3_emulator"])
+@pytest.mark.parametrize("robot", ["sim", "lite3_emulator", "go2_emulator"])
 def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(robot: str) -> None:
     assert discovery_of(robot, {}) == {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     assert discovery_of(robot, {"ROS_STATIC_PEERS": ""}) == discovery_of(robot, {})
@@ -139,7 +139,7 @@ def test_robot_in_this_computer_is_found_by_it_alone_unless_the_user_chose(robot
         assert discovery_of(robot, {name: "0"}) == {}
 
 
-@pytest.mark.parametrize("robot", ["lite3", "none"])
+@pytest.mark.parametrize("robot", ["lite3", "go2", "g1", "none"])
 def test_real_robot_is_found_by_those_that_the_user_chose(robot: str) -> None:
     assert discovery_of(robot, {}) == {}
 

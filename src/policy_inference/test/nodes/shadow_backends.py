@@ -4,6 +4,7 @@
 
 import ctypes
 import os
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,16 @@ from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.errors import BackendError
 
 SLOW_S = 0.03
+LEFT_S = 20.0
+"""So long lives what it forks."""
 
 
 class Faulty(OnnxBackend):
-    """Does what the text of a file says: nan, raise, slow, scale, segfault, exit; else it works."""
+    """Does what the text of a file says: nan, raise, slow, scale, segfault, exit; else it works.
+
+    Or what no runtime should: garbage (in the memory that it shares with the node), answers (that
+    nobody asked for), prints, forks, closes (what it has open).
+    """
 
     name = "faulty"
     builds_from = "onnx"
@@ -41,3 +48,58 @@ class Faulty(OnnxBackend):
                 np.multiply(array, 2.0, out=array)
         elif fault == "exit":
             os._exit(7)
+        elif fault:
+            _MISCHIEF.get(fault, _nothing)()
+
+
+def _descriptors(kind: str) -> list[int]:
+    """Return the open descriptors of a kind, such as what the node shares with a shadow."""
+    found = [int(place.name) for place in Path("/proc/self/fd").iterdir()]
+    return [fd for fd in found if kind in _target(fd)]
+
+
+def _target(fd: int) -> str:
+    try:
+        return str(Path(f"/proc/self/fd/{fd}").readlink())
+    except OSError:
+        return ""
+
+
+def _garbage() -> None:
+    for fd in _descriptors("memfd:policy_inference"):
+        os.pwrite(fd, os.urandom(min(os.fstat(fd).st_size, 1 << 20)), 0)
+
+
+def _answers() -> None:
+    for fd in _descriptors("eventfd"):
+        os.eventfd_write(fd, 1 << 40)
+
+
+def _prints() -> None:
+    for _ in range(100):
+        os.write(1, b"x" * 100_000)
+
+
+def _forks() -> None:
+    for _ in range(3):
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(LEFT_S)
+            os._exit(0)
+
+
+def _closes() -> None:
+    os.closerange(0, 1024)
+
+
+def _nothing() -> None:
+    """Nothing is wrong."""
+
+
+_MISCHIEF = {
+    "garbage": _garbage,
+    "answers": _answers,
+    "prints": _prints,
+    "forks": _forks,
+    "closes": _closes,
+}

@@ -32,6 +32,14 @@ FAULTS = [
     ("SIGSTOP", ""),
 ]
 """Of `shadow_backends.Faulty`, and signals to its process; with the problem that is reported."""
+MISCHIEF = [
+    ("garbage", "shadow: gave up"),
+    ("answers", "shadow: gave up"),
+    ("prints", ""),
+    ("forks", ""),
+    ("closes", "shadow: "),
+]
+"""The same, of what no runtime should do."""
 
 
 def register_faulty(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:

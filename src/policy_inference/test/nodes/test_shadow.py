@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,7 +29,7 @@ from policy_inference.testing.process import children
 from .bundles import CONTRACT, JOINTS, RATE_HZ, write_version
 from .harness import Robot, Stage
 from .shadow_backends import SLOW_S
-from .shadows import FAULTS, commands, register_faulty, settled, shadow_of
+from .shadows import FAULTS, MISCHIEF, commands, register_faulty, settled, shadow_of
 
 pytestmark = pytest.mark.ros
 TICKS = 30
@@ -179,7 +180,7 @@ class TestFaultsOfAShadow:
 
     @pytest.mark.parametrize(
         ("fault", "reason"),
-        FAULTS,
+        [*FAULTS, *MISCHIEF],
     )
     def test_commands_are_bit_for_bit_those_without_a_shadow(
         self, stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str
@@ -221,6 +222,19 @@ class TestFaultsOfAShadow:
             shadow_of(stage.robot, lambda shadow: shadow.not_finite > 0, "answers")
         if fault == "slow":
             shadow_of(stage.robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
+
+
+def test_shadow_can_take_no_priority_and_goes_first_where_memory_runs_out(
+    active: Callable[..., JointPolicyNode], bundle: Path
+) -> None:
+    before = children()
+    active(use_sim_time=True, shadow_bundle=str(bundle))
+    (process,) = children() - before
+    place = Path(f"/proc/{process}")
+    limits = (place / "limits").read_text("ascii")
+    for name in ("Max realtime priority", "Max nice priority"):
+        assert re.search(rf"{name} +0 +0 ", limits), limits
+    assert (place / "oom_score_adj").read_text("ascii") == "1000\n"
 
 
 class TestRefusals:

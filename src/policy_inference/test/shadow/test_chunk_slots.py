@@ -112,3 +112,13 @@ def test_observation_that_was_skipped_has_no_result(ends: tuple[ChunkSlots, Chun
     shadow.given(0)
     shadow.answer([])
     assert node.answered(0) == ()
+
+
+def test_what_the_shadow_writes_into_the_memory_costs_the_node_no_time(
+    ends: tuple[ChunkSlots, ChunkSlots],
+) -> None:
+    """As how many observations a tick had: the node would look for as many answers."""
+    node, _ = ends
+    node.give(0, tick(1, observation(1)))
+    os.pwrite(node.fd, b"\x7f" * (1 << 16), 0)
+    assert len(node.answered(0)) <= 1

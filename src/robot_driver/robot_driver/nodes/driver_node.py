@@ -28,7 +28,9 @@ from policy_inference.nodes import qos
 from policy_inference.nodes.estop import listen_to_estop
 from policy_inference.nodes.lifecycle import LifecycleBase
 from policy_inference.nodes.parameters import REALTIME, ParameterTable, Spec
+from robot_driver.following import rest_mode_name
 from robot_driver.interfaces import (
+    MODE_DAMP,
     RELEASE,
     TAKE,
     DriverAnswer,
@@ -86,11 +88,11 @@ _HANGS = (
 _DAMPED = {
     DriverPhase.LISTENING: "nothing is sent to the robot: control was not taken",
     DriverPhase.TAKING: "control is not taken; the robot is braked and given back",
-    DriverPhase.FOLLOWING: "the drives damp; commands are followed again from one in MODE_DAMP on",
-    DriverPhase.DAMPING: "the drives damp; commands are followed again from one in MODE_DAMP on",
-    DriverPhase.RELEASING: "the drives damp, and control is being given back",
+    DriverPhase.FOLLOWING: "the drives {rest}; commands are followed again from one in {mode} on",
+    DriverPhase.DAMPING: "the drives {rest}; commands are followed again from one in {mode} on",
+    DriverPhase.RELEASING: "the drives {rest}, and control is being given back",
 }
-"""What comes of a request to damp in each phase."""
+"""What comes of a request to damp in each phase, by what this robot's drives do at rest."""
 
 
 class DriverNode(LifecycleBase):
@@ -104,7 +106,7 @@ class DriverNode(LifecycleBase):
         name: str,
         robot_type: type[RobotInterface[Any]],
         parameters: Sequence[Spec],
-        sensors: Sequence[SensorTopic],
+        sensors: Sequence[SensorTopic] = (),
     ) -> None:
         """Declare the parameters; nothing else exists before configure.
 
@@ -113,7 +115,7 @@ class DriverNode(LifecycleBase):
             robot_type: What is driven.
             parameters: COMMON_PARAMETERS, all other fields of `robot_type.settings_type`, and what
                 the sensors' rates are called.
-            sensors: What the robot's state is published on.
+            sensors: What the robot's state is published on; see `sensor_topics`.
         """
         super().__init__(name)
         self._robot_type, self._sensor_topics = robot_type, sensors
@@ -136,6 +138,13 @@ class DriverNode(LifecycleBase):
                 callback_group=ReentrantCallbackGroup(),
             )
 
+    def sensor_topics(self, joint_names: Sequence[str]) -> Sequence[SensorTopic]:
+        """Return what the state is published on of a robot with these joints.
+
+        To override where the joints depend on the settings.
+        """
+        return self._sensor_topics
+
     def set_up(self) -> None:
         """Read the parameters and create all other entities; publish nothing.
 
@@ -144,16 +153,17 @@ class DriverNode(LifecycleBase):
                 of the same topics would disturb its robot.
         """
         values = self._table.read()
-        robot_type, joint_names = self._robot_type, self._robot_type.figures.joint_names
-        self._settings = settings_of(robot_type.settings_type, values)
-        robot_type(self._settings).open().close()
-        self._sensors = SensorTopics(self, self._sensor_topics, values)
+        self._settings = settings_of(self._robot_type.settings_type, values)
+        robot = self._robot_type(self._settings)
+        self._figures, joint_names = robot.figures, robot.figures.joint_names
+        robot.open().close()
+        self._sensors = SensorTopics(self, self.sensor_topics(joint_names), values)
         self._closers.callback(self._sensors.close)
         commands = self._commands = CommandTopic(self, joint_names)
         self._closers.callback(commands.close)
         self._status = StatusTopics(
             self,
-            kind=robot_type.name,
+            kind=robot.name,
             joint_names=joint_names,
             other_obstacles=lambda: self._gate.reasons,
             unfit=lambda: commands.unfit,
@@ -255,7 +265,11 @@ class DriverNode(LifecycleBase):
             return response
         phase = self._status.phase
         if self._link.damp("asked for by service"):
-            response.success, response.message = phase is not DriverPhase.LISTENING, _DAMPED[phase]
+            response.success = phase is not DriverPhase.LISTENING
+            response.message = _DAMPED[phase].format(
+                rest="damp" if self._figures.rest_mode == MODE_DAMP else "hold",
+                mode=rest_mode_name(self._figures),
+            )
         else:
             response.message = _HANGS
         return response

@@ -32,7 +32,7 @@ class SensorTopic:
     Attributes:
         message: Type.
         name: Relative.
-        rate: Parameter of the node, at most `joint_state_rate_hz`.
+        rate: Parameter of the node, at most `joint_state_rate_hz`; at 0 there is no such topic.
         fill: Returns the message for a state and its receipt (ns, the system's clock), in the form
             of the wire; None where there is nothing to publish.
     """
@@ -68,6 +68,7 @@ class SensorTopics:
         ]
         if problems:
             raise RobotError("\n".join(problems))
+        topics = [topic for topic in topics if parameters[topic.rate] > 0.0]
         self._node, self._topics = node, topics
         self._shares = [parameters[topic.rate] / highest_hz for topic in topics]
         self._publishers = [

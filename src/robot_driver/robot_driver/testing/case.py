@@ -89,10 +89,14 @@ class RobotDouble(ABC):
             what: As in `Heard`.
             values: As in `Heard`.
         """
-        rests = values is not None and self._rests(values)
+        rests = values is not None and self.brings_to_rest(values)
         self.heard.append(Heard(what, values, rests, time.monotonic()))
 
-    def _rests(self, values: F64) -> bool:
+    def brings_to_rest(self, values: F64) -> bool:
+        """Return whether a command [n, 5] does; to be replaced where the wire shows it otherwise.
+
+        With MODE_DAMP it has no stiffness, with MODE_HOLD_MEASURED the measured pose.
+        """
         if self.figures.rest_mode == MODE_DAMP:
             return not values[:, STIFFNESS].any() and bool((values[:, DAMPING] > 0.0).all())
         return bool(np.abs(values[:, POSITION] - self.pose).max() < _AT_POSE_RAD)

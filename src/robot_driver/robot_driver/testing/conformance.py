@@ -407,6 +407,7 @@ class DriverConformance(DriverFixtures):
         assert "SIGKILL" in halved.is_in(RobotStatus.LISTENING).reason
         for driver in (interrupted, terminated, halved, deactivated):
             assert "Traceback" not in driver.log
+            assert "terminate called" not in driver.log
         assert deactivated.process.poll() is None
         response = deactivated.ask("take_control")
         assert not response.success
@@ -423,7 +424,7 @@ class DriverConformance(DriverFixtures):
         place, before = len(driver.robot.heard), int(driver.details[counter])
         driver.sends_until(lambda: int(driver.details[counter]) > before, counter, **changes)
         for each in frames_since(driver, place):
-            assert each.rests or driver.is_followed(each.values)
+            assert each.rests or driver.is_followed(each)
         driver.follows()
 
     def _nothing_ends_the_rest(self, driver: DriverProcess) -> None:

@@ -26,7 +26,7 @@ from std_srvs.srv import Trigger
 
 from robot_driver.interfaces import MODE_DAMP, POSITION
 from robot_driver.link_process import MODULE as LINK_MODULE
-from robot_driver.testing.case import DriverCase, RobotDouble
+from robot_driver.testing.case import DriverCase, Heard, RobotDouble
 
 DEADLINE_S = 30.0
 """Far beyond what anything here takes; only a test that fails waits so long."""
@@ -207,14 +207,17 @@ class DriverProcess:
             else:
                 # Again, where a busy machine let one expire.
                 self.send_rest()
-            return any(self.is_followed(each.values) for each in self.robot.heard[since:])
+            return any(self.is_followed(each) for each in self.robot.heard[since:])
 
         self.until(act, "a frame that follows a command")
 
-    def is_followed(self, values: Any) -> bool:
-        """Return whether a frame's values [n, 5] are those of `send` without changes."""
-        return values is not None and np.allclose(
-            values[:, POSITION], self.followed_pose, atol=1e-3
+    def is_followed(self, frame: Heard) -> bool:
+        """Return whether a frame is the command of `send` without changes."""
+        # A command in the mode of rest may have the same positions, without stiffness.
+        return (
+            frame.values is not None
+            and not frame.rests
+            and np.allclose(frame.values[:, POSITION], self.followed_pose, atol=1e-3)
         )
 
     def rests(self, reason: str) -> None:

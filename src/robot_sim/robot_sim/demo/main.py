@@ -15,7 +15,7 @@ from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.summary import measured, shown, summarise, table, verdict
 from robot_sim.figures import load_robot
 
-BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk", "go2_emulator": "go2_walk"}
+BUNDLES = {"lite3": "lite3_walk", "go2": "go2_walk"}
 """The policies that come with the suite."""
 _log = logging.getLogger("robot_sim_demo")
 
@@ -88,12 +88,13 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     given = parser.parse_args(args)
     if given.lockstep and given.robot in EMULATED:
         parser.error(f"--lockstep: expected a simulator, found {given.robot}: it runs in real time")
+    simulated = EMULATED.get(given.robot, (given.robot,))[0]
     if given.bundle is None:
-        if given.robot not in BUNDLES:
+        if simulated not in BUNDLES:
             parser.error(
                 f"--bundle: expected a policy of {given.robot}, for which none comes along"
             )
-        given.bundle = BUNDLES[given.robot]
+        given.bundle = BUNDLES[simulated]
     return given
 
 

@@ -26,8 +26,14 @@ class ArmOperator(Operator):
         diagnostics: Newest diagnostics of the policy node, values by key.
     """
 
-    def __init__(self, *, policy_node: str = "act_policy_node", **more: Any) -> None:
-        """Join the ROS 2 domain of the environment; arguments as those of `Operator`."""
+    def __init__(
+        self,
+        *,
+        policy_node: str = "act_policy_node",
+        arm_node: str = "arm_sim_node",
+        **more: Any,
+    ) -> None:
+        """Join the ROS 2 domain of the environment; other arguments as those of `Operator`."""
         super().__init__(policy_node=policy_node, **more)
         self.results: list[bool] = []
         self.node.create_subscription(Bool, "episode_result", self._on_result, _LATCHED)
@@ -37,7 +43,7 @@ class ArmOperator(Operator):
         self.node.create_subscription(
             DiagnosticArray, "/diagnostics", self._on_diagnostics, _EVERY_ONE
         )
-        self._next = self.node.create_client(Trigger, "arm_sim_node/next_episode")
+        self._next = self.node.create_client(Trigger, f"{arm_node}/next_episode")
 
     def next_episode(self) -> str:
         """Put the cube elsewhere; return the answer of the arm's node.

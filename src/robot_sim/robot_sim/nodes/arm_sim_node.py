@@ -36,7 +36,7 @@ from robot_sim.arm_world import JOINTS, ArmWorld
 from robot_sim.driven import NS_PER_S, whole_steps
 from robot_sim.drives import DriveCommand
 from robot_sim.nodes.messages import CompressedWriter, ImageWriter
-from robot_sim.nodes.parameters import ARM_SIM_NODE
+from robot_sim.nodes.parameters import ARM_SIM_NODE, Parameters
 from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, run_node
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -47,13 +47,13 @@ class ArmSimNode(RobotNode):
 
     world: ArmWorld
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "arm_sim_node", parameters: Parameters = ARM_SIM_NODE) -> None:
         """Read the parameters and set up the table.
 
         Raises:
             SimError: A parameter does not fit.
         """
-        super().__init__("arm_sim_node", ARM_SIM_NODE)
+        super().__init__(name, parameters)
         size = (self._get("image_height"), self._get("image_width"))
         self.world = ArmWorld(seed=self._get("seed"), image_size=size)
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)

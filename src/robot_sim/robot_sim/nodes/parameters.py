@@ -73,6 +73,19 @@ ARM_SIM_NODE: Parameters = {
     "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
     "episode_s": (8.0, "Time in which an episode has to succeed, s"),
 }
+SO101_EMULATOR: Parameters = {
+    **ARM_SIM_NODE,
+    "joint_state_rate_hz": (240.0, "How often the servos measure, and rate of ~/joint_states, Hz"),
+    "folder": (
+        "",
+        "Where `port`, a link to the bus, and the calibration `follower.json` are made; "
+        "empty: ~/.ros/so101_emulator",
+    ),
+    "servos": ("feetech", "Protocol of the servos: feetech, or dynamixel, those of a Koch"),
+    "arm": (1, "Which arm it is: another one has another calibration"),
+    "holds": (True, "Whether the servos hold the arm at the start, as a driver may leave them"),
+    "faults": ([""], "Faults, e.g. 'silent:elbow_flex@4+0.5'; see robot_sim.servo_bus"),
+}
 ARM_LEADER: Parameters = {
     "drive": (False, "Send joint_command, too; else something else lets the arm follow"),
     "repeat": (True, "Demonstrate again and again; else once for each call of ~/demonstrate"),

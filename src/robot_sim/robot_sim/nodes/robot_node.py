@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import rclpy
@@ -66,9 +66,14 @@ class Runs(Protocol):
 
 
 class RobotNode(Node):
-    """Steps a world on the caller's thread; commands come in on the executor's."""
+    """Steps a world on the caller's thread; commands come in on the executor's.
+
+    Attributes:
+        joint_states_topic: Where the joints' true state is published.
+    """
 
     world: DrivenWorld
+    joint_states_topic: ClassVar[str] = "joint_states"
 
     def __init__(self, name: str, parameters: Parameters) -> None:
         """Read the parameters; a subclass then makes `world` and calls `connect`.
@@ -98,7 +103,7 @@ class RobotNode(Node):
         self._ends_ns = round(self._get("duration_s") * NS_PER_S) or None
         order = [name for name in self._get("joint_order") if name] or self.world.joint_names
         self.joint_state = JointStateWriter(order, self.world.joint_names)
-        self.joint_states = self.create_publisher(JointState, "joint_states", NEWEST)
+        self.joint_states = self.create_publisher(JointState, self.joint_states_topic, NEWEST)
         lockstep = self._get("lockstep")
         self._time = self.create_publisher(Clock, "/clock", NEWEST) if lockstep else None
         self.create_subscription(JointCommand, "joint_command", self._on_command, NEWEST)
@@ -106,6 +111,14 @@ class RobotNode(Node):
     def publish(self, due: Sequence[str], stamp: Any) -> None:
         """Publish the streams that are due; called on the thread of `run`, also for repetitions."""
         raise NotImplementedError
+
+    def obey(self, command: DriveCommand) -> None:
+        """Give a command to the drives.
+
+        Raises:
+            SimError: It does not fit the robot.
+        """
+        self.world.apply(command)
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
         """Hear of a command that the drives have taken."""
@@ -204,7 +217,7 @@ class RobotNode(Node):
     def _apply(self, message: JointCommand) -> None:
         try:
             command = drive_command(message)
-            self.world.apply(command)
+            self.obey(command)
         except SimError as error:
             self.get_logger().error(f"joint_command refused: {error}", throttle_duration_sec=1.0)
             return

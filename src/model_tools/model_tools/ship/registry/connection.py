@@ -14,23 +14,19 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import IO
-from urllib.parse import SplitResult, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
+from model_tools.ship.http_access import Deadline, basic, is_loopback, open_http, tls_context
 from model_tools.ship.registry.access import (
     PASSWORD_VARIABLE,
     USER_VARIABLE,
-    Deadline,
     RegistryAccess,
     RegistryError,
     UnavailableError,
-    basic,
     credentials,
-    is_loopback,
-    proxy_of,
-    tls_context,
 )
 
 MOST_REDIRECTS = 5
@@ -38,7 +34,8 @@ SLOWEST_BYTES_PER_S = 1000
 """Of a body; one that comes slower is cut off."""
 _LARGEST_TOKEN_BYTES, _BLOCK = 1 << 16, 1 << 16
 _DEADLINE = 4
-"""Time for an answer's head, and window in which the speed of a body is judged, in time-outs."""
+"""Time for the way to the registry, time for an answer's head, and window in which the speed of a
+body is judged, each in time-outs."""
 _REDIRECTS = (301, 302, 303, 307, 308)
 _UNAVAILABLE = (408, 425, 429)
 _PORTS = {"http": 80, "https": 443}
@@ -85,7 +82,7 @@ class RegistryAnswer:
                     ends = read + SLOWEST_BYTES_PER_S * window_s
                 yield block
         stated = self.headers.get("Content-Length")
-        if self._deadline.is_over or (stated and stated.isdecimal() and int(stated) != read):
+        if self._deadline.is_over or (_is_size(stated) and int(stated or "") != read):
             raise UnavailableError(
                 f"{self.url}: expected {stated or 'all'} bytes in time, found that the body ended "
                 f"after {read}; try again"
@@ -170,23 +167,25 @@ class RegistryConnection:
         if authorization := self._authorization.get(_origin(url)):
             headers["Authorization"] = authorization
         headers |= {"Accept-Encoding": "identity", "Connection": "close"}
-        connection, target = self._opened(parts, headers)
-        try:
+        window_s = _DEADLINE * self._access.timeout_s
+        with closing(Deadline()) as deadline, ExitStack() as opened:
             with _network_errors(url):
+                with deadline.within(window_s):
+                    connection, target = open_http(
+                        parts, headers, self._context, self._access.timeout_s, deadline
+                    )
+                opened.callback(connection.close)
+                deadline.require()
                 if body is None:
                     connection.request(method, target, headers=headers)
                 else:
                     headers["Content-Length"] = str(body.size_bytes)
                     with body.open() as stream:
                         connection.request(method, target, body=stream, headers=headers)
-                deadline = Deadline(connection.sock)
-                with deadline.within(_DEADLINE * self._access.timeout_s):
+                with deadline.within(window_s):
                     response = connection.getresponse()
-                if deadline.is_over:  # headers that were cut off look like all there are
-                    raise TimeoutError("an answer whose head does not end")
+                deadline.require()  # headers that were cut off look like all there are
             yield RegistryAnswer(url, response, deadline, self._access.timeout_s)
-        finally:
-            connection.close()
 
     def _checked(self, url: str) -> SplitResult:
         """Return the parts of a URL that may be asked."""
@@ -201,36 +200,6 @@ class RegistryConnection:
             f"{self._host}: expected URLs with https (http is for the loopback interface, or with "
             f"--insecure-http), found {url[:200]!r}"
         )
-
-    def _opened(
-        self, parts: SplitResult, headers: dict[str, str]
-    ) -> tuple[http.client.HTTPConnection, str]:
-        """Return a connection, through the proxy if there is one, and the target to ask for."""
-        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
-        target = parts._replace(scheme="", netloc="", fragment="", path=parts.path or "/").geturl()
-        timeout_s = self._access.timeout_s
-        proxy = proxy_of(parts.scheme, host)
-        if proxy is None:
-            if parts.scheme == "http":
-                return http.client.HTTPConnection(host, port, timeout=timeout_s), target
-            secure = http.client.HTTPSConnection(
-                host, port, timeout=timeout_s, context=self._context
-            )
-            return secure, target
-        server, at = proxy.hostname or "", proxy.port or _PORTS["http"]
-        login = (
-            basic(unquote(proxy.username), unquote(proxy.password or "")) if proxy.username else ""
-        )
-        asked = {"Proxy-Authorization": login} if login else {}
-        if parts.scheme == "http":
-            headers |= asked
-            plain = http.client.HTTPConnection(server, at, timeout=timeout_s)
-            return plain, parts._replace(fragment="").geturl()
-        tunnelled = http.client.HTTPSConnection(
-            server, at, timeout=timeout_s, context=self._context
-        )
-        tunnelled.set_tunnel(host, port, asked)
-        return tunnelled, target
 
     def _answer_to(self, challenge: str, url: str) -> str:
         """Return the `Authorization` for a challenge: Basic, or a token that was fetched for it."""
@@ -276,6 +245,11 @@ def joined(base: str, location: str) -> str:
     except ValueError as error:
         raise RegistryError(f"{base}: expected URLs, found {location[:200]!r}") from error
     return url
+
+
+def _is_size(text: str | None) -> bool:
+    """Return whether a header states a size; Python refuses to read thousands of digits."""
+    return re.fullmatch(r"[0-9]{1,18}", text or "") is not None
 
 
 def _origin(url: str) -> str:

@@ -27,6 +27,7 @@ from model_tools.ship.store.statements import (
     STATEMENT_SIGNATURE,
     DowngradeStatement,
     parse_statement,
+    require_begun,
     require_newer,
 )
 from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, AnyBundle, stated_hashes
@@ -111,8 +112,9 @@ def push_statement(
     """Upload a signed statement beside the bundle that it is about; return its tag and digest.
 
     Raises:
-        ToolError: It is not signed; it is not newer than the one that is there; it allows a
-            downgrade, which goes to robots as a file; the registry refuses it.
+        ToolError: It is not signed; it is not newer than the one that is there, or issued in
+            the future; it allows a downgrade, which goes to robots as a file; the registry refuses
+            it.
         BundleError: It is no statement.
     """
     content = read_bytes(file)
@@ -123,6 +125,7 @@ def push_statement(
             f"{file}: expected a channel or revocations, found a downgrade, which is not kept at a "
             "registry: copy the file and its signature to the robot (`pull --allow-downgrade`)"
         )
+    require_begun(statement, file)
     signature = signature_of(file)
     if not signature.is_file():
         raise ToolError(

@@ -6,7 +6,7 @@
 | --- | --- |
 | simulation | what `release record ... simulation --bundle` writes |
 | shadow | `replay.json` of `model_tools replay --bundle CANDIDATE RECORDING --output FOLDER`, or |
-| | the answer of Prometheus to `{__name__=~"policy_inference_shadow_.+"}` |
+| | the answer of Prometheus to the query in docs/releases.md |
 | canary | `model_tools trial status NAME --json` |
 | production | `model_tools fleet status --json` |
 """
@@ -34,6 +34,7 @@ Judged = dict[str, RobotEvidence]
 """Evidence by robot."""
 _FAILED = ("failed", "not_finite")
 _TICKS = ("compared", "skipped", "lost", *_FAILED)
+_RUNS = "policy_inference_info"
 _GOOD_TRIALS, _FAILED_TRIAL = ("passed", "kept"), "failed"
 
 
@@ -76,8 +77,11 @@ def _simulation(release: Release, report: Node, robot: str, shown: str) -> Judge
 def _shadow(release: Release, report: Node, robot: str, shown: str) -> Judged:
     if report.get("data") is not None:
         return _shadows_of_fleet(release, report["data"]["result"], shown)
-    shadow = report["shadow"]
+    shadow, baseline = report["shadow"], release.baseline
     _require_bundle(release, shadow["bundle_sha256"])
+    flown = report["bundle_sha256"]
+    if baseline is not None and flown.text() != baseline.sha256:
+        raise flown.wrong(f"a recording of {baseline.version} ({baseline.sha256}), the baseline")
     found = shadow["divergence"]
     joints, steps = found["joints"].texts(), found.get("rms_steps")
     diverging = Divergences(
@@ -141,7 +145,10 @@ def _shadows_of_fleet(release: Release, samples: Node, shown: str) -> Judged:
     of_robots = dict[str, list[tuple[dict[str, str], float]]]()
     for sample in samples.elements():
         labels = {name: label.text() for name, label in sample["metric"].items()}
-        value = _number(sample["value"].elements()[1])
+        pair = sample["value"].elements()
+        if len(pair) != 2:
+            raise sample["value"].wrong("a time and a value")
+        value = _number(pair[1])
         of_robots.setdefault(sample["metric"]["robot"].text(), []).append((labels, value))
     if not of_robots:
         raise samples.wrong("shadows of robots; an empty answer is no health")
@@ -158,6 +165,11 @@ def _shadow_of_robot(
     hashes = {labels.get("sha256") for labels, _ in named("info")}
     if hashes != {release.sha256}:
         return _evidence([], ["its shadow is another bundle, or none"], shown, {})
+    baseline = release.baseline
+    runs = {labels.get("sha256") for labels, _ in samples if labels.get("__name__") == _RUNS}
+    if baseline is not None and baseline.sha256 not in runs:
+        reason = f"beside the shadow runs another bundle than {baseline.version}, or none is named"
+        return _evidence([], [reason], shown, {})
     ticks = {labels.get("outcome", ""): value for labels, value in named("ticks_total")}
     distances = named("distance", statistic="max")
     if not ticks.keys() >= {*_TICKS} or not distances:

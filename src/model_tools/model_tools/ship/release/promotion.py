@@ -116,8 +116,14 @@ def record(
             f"some of {stage}"
         )
     robots: Judged = {}
+    sources = release.sources(stage)
     for robot, report in reports:
-        robots |= read_report(release, stage, robot, report, _name(report, file))
+        found = read_report(release, stage, robot, report, _name(report, file))
+        sha256 = sha256_of(report)
+        _refuse_replayed(sources, found, sha256, report)
+        for name in found:
+            sources.setdefault(name, []).append(sha256)
+        robots |= found
     if not robots:
         raise ToolError("--evidence: expected a report, found none")
     files = {
@@ -126,6 +132,32 @@ def record(
     return add_event(
         file, "recorded", stage, by or getpass.getuser(), robots=robots, files=files, seen=release
     )
+
+
+def _refuse_replayed(
+    sources: Mapping[str, Sequence[str]], found: Judged, sha256: str, report: Path
+) -> None:
+    """Raise ToolError where a report proves something of another robot, or was recorded before.
+
+    Args:
+        sources: SHA-256 of the reports so far, by robot.
+        found: What this one says, by robot.
+        sha256: Of this one.
+        report: Its file, for messages.
+    """
+    others = [name for name, of in sources.items() if name not in found and sha256 in of]
+    if others:
+        raise ToolError(
+            f"{report}: expected a report about {', '.join(found)}, found the one that was "
+            f"recorded for {', '.join(others)}; each robot needs its own"
+        )
+    for name in found:
+        of = sources.get(name, ())
+        if sha256 in of[:-1] and sha256 != of[-1]:
+            raise ToolError(
+                f"{report}: expected a report of {name} that is new, found one that was recorded "
+                "before its newest one"
+            )
 
 
 def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:

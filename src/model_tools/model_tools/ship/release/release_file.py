@@ -22,6 +22,7 @@ from typing import Any, Literal
 import yaml
 
 from model_tools.errors import ToolError
+from policy_inference.bundle import bounded_yaml
 from policy_inference.bundle.contract import NAME, VERSION
 from policy_inference.bundle.schema import Reader, entry, parse_yaml, read_bytes
 from policy_inference.errors import BundleError
@@ -32,6 +33,8 @@ Health = Literal["healthy", "bad", "not_enough"]
 StageName = Literal["simulation", "shadow", "canary", "production"]
 _SHA256 = "^[0-9a-f]{64}$"
 _DIGEST = "^sha256:[0-9a-f]{64}$"
+_FOR_EVIDENCE = 0.9
+"""Share of the file that evidence may take: a release can always be halted."""
 _HEADER = (
     "# A release; `model_tools release` writes it (docs/releases.md). Limits can be changed until\n"
     "# the history has its first entry.\n"
@@ -173,6 +176,15 @@ class Release:
                 found |= event.robots
         return found
 
+    def sources(self, stage: str) -> dict[str, list[str]]:
+        """Return the SHA-256 of all reports of a stage by robot, the newest last."""
+        found = dict[str, list[str]]()
+        for event in self.history:
+            if event.event == "recorded" and event.stage == stage:
+                for robot, one in event.robots.items():
+                    found.setdefault(robot, []).append(event.files.get(one.report, ""))
+        return found
+
     def files(self, stage: str) -> dict[str, str]:
         """Return the newest SHA-256 of each file of a stage."""
         found = dict[str, str]()
@@ -268,9 +280,16 @@ def add_event(
 
 
 def _write(release: Release, file: Path) -> None:
-    text = yaml.safe_dump(
-        _plain(dataclasses.asdict(release)), sort_keys=False, allow_unicode=True, width=100
-    )
+    plain = _plain(dataclasses.asdict(release))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    most, longest = bounded_yaml.MOST_VALUES, bounded_yaml.LARGEST_BYTES
+    grows = bool(release.history) and release.history[-1].event == "recorded"
+    if grows and (_count(plain) > _FOR_EVIDENCE * most or len(text) > _FOR_EVIDENCE * longest):
+        raise ToolError(
+            f"{file}: expected evidence for which the file has room, {most} values and "
+            f"{longest >> 20} MiB, a tenth of it for what ends the release, found more; record "
+            "each wave of robots once"
+        )
     _parsed(text.encode(), file)  # nothing is written that cannot be read
     with whole_file(file, 0o644) as growing:
         growing.write(f"{_HEADER}{text}".encode())
@@ -291,6 +310,13 @@ def _chained(before: str, event: ReleaseEvent) -> str:
 def _sha256(value: Any) -> str:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _count(value: Any) -> int:
+    """Return how many values a value has in YAML, names included."""
+    if isinstance(value, dict):
+        return 1 + sum(1 + _count(entry) for entry in value.values())
+    return 1 + sum(map(_count, value)) if isinstance(value, list) else 1
 
 
 def _plain(value: Any) -> Any:

@@ -64,7 +64,7 @@ def activate(
         refuse_revoked(model, version)
         require_good(model, version, again=again)
         warn_of_older(model, version)
-        end_trial(model, f"{version} was activated")
+        end_trial(model, f"{version} was activated", version)
         move_on(model, version)
     return folder
 
@@ -90,11 +90,19 @@ def is_older(version: str, than: str) -> bool:
     return _order(version) < _order(than)
 
 
-def _order(version: str) -> tuple[Sequence[int], bool, str]:
-    """Return what sorts versions as Semantic Versioning does, pre-releases by their text."""
+def _order(version: str) -> tuple[Sequence[int], bool, Sequence[tuple[bool, int, str]]]:
+    """Return what sorts versions as Semantic Versioning does: rc.9 before rc.10 before rc.x."""
     released, _, _ = version.partition("+")
     numbers, _, pre_release = released.partition("-")
-    return [int(number[:18]) for number in numbers.split(".")], not pre_release, pre_release
+    parts = [
+        (False, _number(part), "") if re.fullmatch("[0-9]+", part) else (True, 0, part)
+        for part in pre_release.split(".")
+    ]
+    return [_number(number) for number in numbers.split(".")], not pre_release, parts
+
+
+def _number(digits: str) -> int:
+    return int(digits[:18])
 
 
 def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tuple[str, Path]:
@@ -129,6 +137,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
             )
         folder = model / back[0]
         check_version(folder, trusted)
+        end_trial(model, "rolled back by a person", back[0])
         move_back(model, back[0])
     return before, folder
 

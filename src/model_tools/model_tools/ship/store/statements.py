@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -114,6 +115,12 @@ def parse_statement(content: bytes, place: object) -> Statement:
             text = getattr(statement, key, None)
             if text is not None and time_of(text) is None:
                 reader.problem(key, "a time that exists", text)
+        expires = getattr(statement, "expires", "")
+        if expires and expires <= statement.issued:  # as text they are in the order of time
+            reader.problem("expires", f"a time after `issued`, {statement.issued}", expires)
+        for version in getattr(statement, "versions", ()):
+            if not re.fullmatch(VERSION, version):  # it would revoke nothing
+                reader.problem("versions", "versions of the bundle, such as 1.2.0", version)
     if reader.problems or statement is None:
         raise BundleError(reader.problems)
     return statement  # type: ignore[no-any-return]  # `section` returns what it was given
@@ -253,6 +260,23 @@ def require_valid(issued: str, expires: str, model: Path | None, place: str) -> 
             f"{place}: expected a statement that has not expired, found that it did at {expires}, "
             f"and that it is {now.isoformat(timespec='seconds')} now; if that time is wrong, set "
             "the clock; what is in use stays in use, and a version can be pulled by its digest"
+        )
+
+
+def require_begun(statement: Statement, place: Path) -> None:
+    """Raise an error where a statement was issued in the future, by the clock of this computer.
+
+    A robot that accepts it believes that it is that late, and calls channels expired until then.
+
+    Raises:
+        ToolError: It was, by more than a day.
+    """
+    now = datetime.now(timezone.utc)
+    if _utc(statement.issued) - now > timedelta(days=1):
+        raise ToolError(
+            f"{place}: expected a statement that was issued by now, "
+            f"{now.isoformat(timespec='seconds')}, found `issued` {statement.issued}; correct it, "
+            "or the clock of this computer"
         )
 
 

@@ -12,6 +12,7 @@ import dataclasses
 import hashlib
 import os
 import pwd
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,20 @@ def require_good(model: Path, version: str, *, again: bool) -> None:
     append_event(bad.file, bad.number, TrialEvent.ALLOWED, reason="asked for with --again")
 
 
-def end_trial(model: Path, reason: str) -> None:
-    """End a trial that is not decided; the version in use is the one of before."""
+def end_trial(model: Path, reason: str, then: str = "") -> None:
+    """End a trial that is not decided; the version in use is the one of before.
+
+    Args:
+        model: Folder of the bundle.
+        reason: Why.
+        then: Version that is in use from now on. A trial of another version ends even if that was
+            kept: `keep` must not bring back what was left on purpose.
+    """
     newest = newest_trial(model)
-    if newest is not None and newest.is_in_use:
+    if newest is None:
+        return
+    is_left = newest.state is TrialState.KEPT and then not in ("", newest.version)
+    if newest.is_in_use or is_left:
         append_event(newest.file, newest.number, TrialEvent.ENDED, reason=reason)
 
 
@@ -156,6 +167,7 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
         return found
     return {
         **found,
+        "host": socket.gethostname(),  # of two robots the rest may be the same
         "state": trial.state.value,
         "in_use": trial.version if trial.is_in_use else current,
         "version": trial.version,

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -145,6 +147,10 @@ def silent(asked: Asked) -> None:
         (lambda asked: asked.reply(302, b"", {"Location": f"https://{'x' * 70}"}), "expected an a"),
         (lambda asked: asked.reply(200, b"x", {"Content-Length": "7"}), "ended after 1|0 more"),
         (lambda asked: asked.reply(200, b"", {"X": "y" * 70_000}), "expected an answer"),
+        (
+            lambda asked: asked.reply(200, b"x", {"Content-Length": "9" * 5000}),
+            "found other content|no manifest|that the body ended",
+        ),
     ],
 )
 def test_answers_that_are_none_end_in_an_error(
@@ -160,6 +166,40 @@ def test_answers_that_are_none_end_in_an_error(
     begun = time.monotonic()
     refused(pull, evil, tmp_path, match)
     assert time.monotonic() - begun < 60
+
+
+@pytest.mark.parametrize("by_proxy", [True, False])
+def test_way_to_a_registry_that_never_ends_is_given_up(
+    by_proxy: bool, pull: Pull, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proxy that never ends its answer; TLS messages that mean nothing, without end."""
+    sent = (b"HTTP/1.1 200 OK\r\nX: ", b"x", 0.02)
+    if not by_proxy:
+        sent = (b"", b"\x16\x03\x03\x00\x04\x00\x00\x00\x00" * 1000, 0.0)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connected, _ = listening.accept()
+                with connected, suppress(OSError):
+                    connected.sendall(sent[0])
+                    while True:
+                        connected.sendall(sent[1])
+                        time.sleep(sent[2])  # is what is tried here
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        place = f"127.0.0.1:{listening.getsockname()[1]}"
+        if by_proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{place}")
+            place = "registry.invalid"
+        begun = time.monotonic()
+        with pytest.raises(UnavailableError, match=r"does not end in time|expected an answer"):
+            pull(f"https://{place}/{NAME}:1.0.0", access=IMPATIENT)
+        assert time.monotonic() - begun < 30
+        listening.shutdown(socket.SHUT_RDWR)
+        thread.join()
 
 
 def test_registry_that_is_overloaded_for_a_moment_is_asked_again(

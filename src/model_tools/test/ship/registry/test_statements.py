@@ -66,7 +66,7 @@ kind: downgrade
 name: {NAME}
 version: "{version or loaded.contract.version}"
 digest: {bundle_digest(loaded)}
-issued: "{when(minutes=-5)}"
+issued: "{when(days=-2)}"
 expires: "{expires or when(days=1)}"
 """
 
@@ -106,6 +106,30 @@ def test_robot_follows_a_channel(
         pull(place, signer.trusted, channel="beta")
     with pytest.raises(ToolError, match="--channel: expected text like"):
         pull(place, signer.trusted, channel="../../x")
+
+
+def test_statement_of_the_future_or_that_means_nothing_is_not_pushed(
+    bundles: Bundles, place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Robots that accepted it would call every other channel expired until then."""
+    file = tmp_path / "statement.yaml"
+    for text, found in (
+        (
+            revocations().replace(when(minutes=-5), "2099-01-01T00:00:00Z"),
+            "expected a statement that was issued by now",
+        ),
+        (
+            channel(bundles(), issued=when(days=-1), expires=when(days=-2)),
+            "expires: expected a time after `issued`",
+        ),
+        (
+            revocations(_1_0_0="it falls").replace("1.0.0", "v1.0"),
+            "versions: expected versions of the bundle, such as 1.2.0, found 'v1.0'",
+        ),
+    ):
+        file.write_text(text, "utf-8")
+        assert run("push", file, place) == 1
+        assert found in caplog.text
 
 
 def test_channel_without_keys_is_refused(place: str, pull: Pull) -> None:
@@ -169,7 +193,9 @@ def test_clock_that_is_behind_neither_locks_out_nor_revives(
     assert pull(place, signer.trusted, channel="stable").is_new
     assert "is behind the time of this statement" in caplog.text
     # A newer statement shows that it is later than that.
+    behind, clock.ahead = clock.ahead, timedelta()
     push(signer.statement(tmp_path / "r.yaml", revocations()), place)
+    clock.ahead = behind
     pull(f"{place}:1.0.0", signer.trusted)
     with pytest.raises(ToolError, match="expected a statement that has not expired"):
         pull(place, signer.trusted, channel="stable")

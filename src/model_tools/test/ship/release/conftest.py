@@ -63,7 +63,10 @@ class Desk:
             "max": [0.1, 0.2],
             "rms_steps": [0.1, 0.2],
         }
-        return {"shadow": {"bundle_sha256": self.sha256, "divergence": found | divergence}}
+        return {
+            "bundle_sha256": load_bundle(self.baseline).sha256,
+            "shadow": {"bundle_sha256": self.sha256, "divergence": found | divergence},
+        }
 
     def trial(self, state: str = "passed", **other: Any) -> dict[str, Any]:
         """Return the status of a trial."""

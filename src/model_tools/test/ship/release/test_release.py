@@ -14,6 +14,7 @@ from model_tools.errors import ToolError
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.release import release_file
 from model_tools.ship.release.release_file import add_event, read_release
+from policy_inference.bundle import bounded_yaml
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
@@ -142,6 +143,12 @@ def sample(value: str, name: str, robot: str = "r1", **labels: str) -> dict[str,
     return {"metric": metric | labels, "value": [1.0, value]}
 
 
+def running(sha256: str, robot: str = "r1") -> dict[str, Any]:
+    """Return the sample that says what commands a robot."""
+    metric = {"__name__": "policy_inference_info", "robot": robot, "node": "/p", "sha256": sha256}
+    return {"metric": metric, "value": [1.0, "1"]}
+
+
 def of_fleet(*samples: dict[str, Any]) -> dict[str, Any]:
     """Return an answer of Prometheus."""
     return {"status": "success", "data": {"resultType": "vector", "result": list(samples)}}
@@ -168,11 +175,17 @@ def test_shadows_of_a_fleet_come_from_prometheus(
     def record(*samples: dict[str, Any]) -> int:
         return desk.record("shadow", desk.report("prometheus", of_fleet(*samples)))
 
-    good = shadowing(desk.sha256)
+    beside = [running(load_bundle(desk.baseline).sha256, robot) for robot in ("r1", "r2")]
+    good = [*shadowing(desk.sha256), *beside]
     assert record() == 1  # an empty answer is no health
-    assert record(*shadowing("0" * 64)) == 2
-    assert record(sample("1", "info", sha256=desk.sha256)) == 2
-    assert record(*shadowing(desk.sha256, distance="NaN")) == 1
+    assert record(*shadowing("0" * 64), *beside) == 2
+    assert record(sample("1", "info", sha256=desk.sha256), *beside) == 2
+    assert record(*shadowing(desk.sha256, distance="NaN"), *beside) == 1
+    for others in ([], [running(desk.sha256)]):  # compared with itself, or who knows with what
+        assert record(*shadowing(desk.sha256), *others) == 2
+        assert "beside the shadow runs another bundle than 1.0.0" in capsys.readouterr().out
+    for pair in ([], [1.0], [1.0, "1", "2"]):
+        assert record(*good[1:], good[0] | {"value": pair}) == 1
     assert record(*good, *shadowing(desk.sha256, "r2", "0.7")) == 1
     assert "shadow: r2: max_distance: 0.7, at most 0.5 (hip)" in capsys.readouterr().out
     assert record(*good, *shadowing(desk.sha256, "r2")) == 0
@@ -182,7 +195,37 @@ def test_newest_report_of_a_robot_counts(desk: Desk) -> None:
     to(desk, "shadow")
     good, bad = desk.report("good", desk.shadow()), desk.report("bad", desk.shadow(max=[9.0, 0.0]))
     assert desk.record("shadow", f"r1={good}", f"r2={bad}") == 1
-    assert desk.record("shadow", f"r2={good}") == 0
+    assert desk.record("shadow", f"r2={desk.report('later', desk.shadow(max=[0.2, 0.1]))}") == 0
+
+
+def test_report_proves_nothing_of_another_robot(desk: Desk, caplog: Caplog) -> None:
+    to(desk, "shadow")
+    first, copy = desk.report("first", desk.shadow()), desk.report("copy", desk.shadow())
+    assert desk.record("shadow", f"r1={first}", f"r2={first}") == 1
+    assert desk.record("shadow", f"r1={first}", f"r2={copy}") == 1
+    assert desk.record("shadow", f"r1={first}") == 0
+    assert desk.record("shadow", f"r2={copy}") == 1
+    assert caplog.text.count("found the one that was recorded for r1; each robot needs its") == 3
+    assert desk.record("shadow", f"r1={copy}") == 0  # the same once more
+
+
+def test_older_report_does_not_take_the_place_of_a_newer_one(desk: Desk, caplog: Caplog) -> None:
+    to(desk, "shadow")
+    good, bad = desk.report("good", desk.shadow()), desk.report("bad", desk.shadow(max=[9.0, 0.0]))
+    assert desk.record("shadow", f"r1={good}") == 0
+    assert desk.record("shadow", f"r1={bad}") == 1
+    assert desk.record("shadow", f"r1={good}") == 1
+    assert "expected a report of r1 that is new" in caplog.text
+
+
+def test_recording_of_another_policy_than_the_baseline_proves_nothing(
+    desk: Desk, caplog: Caplog
+) -> None:
+    """Beside itself a candidate never diverges."""
+    to(desk, "shadow")
+    report = desk.shadow() | {"bundle_sha256": desk.sha256}
+    assert desk.record("shadow", f"r1={desk.report('replay', report)}") == 1
+    assert "expected a recording of 1.0.0" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -384,3 +427,17 @@ def test_nothing_is_written_that_cannot_be_read(desk: Desk) -> None:
         add_event(desk.file, "halted", "orbit", "me", seen=release)  # type: ignore[arg-type]
     assert read_release(desk.file) == release
     assert release_file.STAGES == ("simulation", "shadow", "canary", "production")
+
+
+def test_evidence_leaves_room_to_halt_the_release(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: Caplog
+) -> None:
+    to(desk, "production")
+    monkeypatch.setattr(bounded_yaml, "MOST_VALUES", 800)
+    robots = {f"r{number}": "healthy" for number in range(30)}
+    for wave in range(20):
+        if desk.record("production", desk.report(f"fleet_{wave}", desk.fleet(**robots))) != 0:
+            break
+    assert wave == 1
+    assert "expected evidence for which the file has room, 800 values" in caplog.text
+    assert run("release", "halt", desk.file, "--reason", "rain", "--by", "Bo") == 0

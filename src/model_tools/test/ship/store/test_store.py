@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import stat
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from model_tools.ship.store.activation import is_older
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
@@ -616,3 +618,13 @@ def test_what_is_in_use_is_verified_alone(root: Path) -> None:
     assert run("verify", NAME, "current", "--root", root) == 0
     (root / NAME / "current").unlink()
     assert run("verify", NAME, "current", "--root", root) == 1
+
+
+def test_versions_are_ordered_as_semantic_versioning_says() -> None:
+    parts = ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.9", "rc.10")
+    released = ("1.0.0", "1.0.1", "1.9.0", "1.10.0", "10.0.0")
+    ordered = [*(f"1.0.0-{part}" for part in parts), *released]
+    for older, newer in itertools.combinations(ordered, 2):
+        assert is_older(older, newer)
+        assert not is_older(newer, older)
+    assert not is_older("1.0.0+a", "1.0.0+b")

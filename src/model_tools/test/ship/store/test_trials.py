@@ -106,8 +106,23 @@ def test_version_that_passed_is_kept(
     assert run("trial", "keep", NAME, "--root", tried) == 0
     assert in_use(tried) == ("1.3.0", ["1.2.0", "1.1.0", "1.0.0"])
     assert status(tried, capsys)["state"] == "kept"
+    assert run("trial", "keep", NAME, "--root", tried) == 0  # as after one that was cut off
     assert run("rollback", NAME, "--root", tried) == 0
     assert in_use(tried)[0] == "1.2.0"
+
+
+@pytest.mark.parametrize("left", [("rollback",), ("activate", "1.1.0")], ids=lambda left: left[0])
+def test_version_that_was_kept_and_left_on_purpose_is_not_kept_again(
+    tried: Path, left: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a roll-out that goes on after a person has taken the version back."""
+    happens(tried, TrialEvent.PASSED, counts={"run_time_s": 60.0})
+    assert run("trial", "keep", NAME, "--root", tried) == 0
+    assert run(left[0], NAME, *left[1:], "--root", tried) == 0
+    before = in_use(tried)
+    assert run("trial", "keep", NAME, "--root", tried) == 1
+    assert "expected a version that passed its trial, found 1.3.0: trial ended" in caplog.text
+    assert in_use(tried) == before
 
 
 @pytest.mark.parametrize("command", [("trial", "end"), ("rollback",)], ids=["end", "rollback"])

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from enum import Enum
@@ -40,20 +41,30 @@ class TrialEvent(str, Enum):
     """A newer order takes the mark off a version that failed."""
 
 
-def append_event(file: Path, number: int, event: TrialEvent, **values: object) -> None:
+def append_event(
+    file: Path,
+    number: int,
+    event: TrialEvent,
+    require: Callable[[], None] | None = None,
+    /,
+    **values: object,
+) -> None:
     """Append an event of a trial to a record that is there, and wait until it is on the disk.
 
     Args:
         file: The record.
         number: Of the trial.
         event: What happened.
+        require: Raises an OSError if it may not happen; no other process appends meanwhile.
         values: More of the line, as JSON has it.
 
     Raises:
-        OSError: It cannot be written; the record is as it was.
+        OSError: It cannot be written, or may not happen; the record is as it was.
     """
     line = _line(number, event, values)
     with _locked(file) as handle:
+        if require is not None:
+            require()
         end = _end_of_lines(handle)
         try:
             os.ftruncate(handle, end)
@@ -112,7 +123,7 @@ def is_alive(process: str) -> bool:
     _, _, rest = process.partition(" ")
     pid = rest.partition(" ")[0]
     try:
-        return pid.isdecimal() and _process(int(pid)) == process
+        return re.fullmatch("[0-9]{1,9}", pid) is not None and _process(int(pid)) == process
     except OSError:
         return False
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -182,9 +183,13 @@ class TrialJudge:
         figures, run_time_s = self.figures, self.run_time_s
         self._update(figures)
         for name, gate in self._gates.items():
-            if figures[name] > gate.limit and run_time_s >= gate.after_s:
+            value = figures[name]
+            # Not `>`: what is no number any more must not keep a gate from breaking.
+            if not value <= gate.limit and run_time_s >= gate.after_s:
+                if not math.isfinite(value):  # which the record cannot have
+                    value = sys.float_info.max
                 return BrokenGate(
-                    gate=name, value=figures[name], limit=gate.limit, detail=self._detail(name)
+                    gate=name, value=value, limit=gate.limit, detail=self._detail(name)
                 )
         return None
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import re
 from collections.abc import Mapping
@@ -30,11 +31,12 @@ from policy_inference.core.trial.journal import (
     this_process,
 )
 from policy_inference.core.trial.settings import TrialSettings, recorded_settings
-from policy_inference.errors import BundleError, PolicyError
+from policy_inference.errors import BundleError, PolicyError, printable
 from policy_inference.safe_files import read_at_most
 
 CUT = "the power was cut, or the node was killed, while the policy ran"
 _LARGEST_BYTES = 1 << 24
+_UNREADABLE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RecursionError)
 _LEAST_ROOM_BYTES = 1 << 20
 """Below this the record takes no RUN that begins, so that its end still has room."""
 
@@ -51,7 +53,8 @@ class TrialState(str, Enum):
     KEPT = "kept"
     """The version is the one in use."""
     ENDED = "ended"
-    """It was ended by a person or by the activation of another version."""
+    """It was ended by a person or by the activation of another version, or taken back after that
+    it was kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,9 +143,9 @@ def trials_of(model: Path) -> list[VersionTrial]:
     for at, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             event = json.loads(line)
-            last = int(event["trial"])
-            found[last] = _after(found.get(last), event, file)
-        except (ValueError, KeyError, TypeError, RecursionError, BundleError):
+            last = _whole(event["trial"])
+            found[last] = _after(found.get(last), last, event, file)
+        except (*_UNREADABLE, BundleError):
             if last in found:
                 found[last] = _failed(found[last], f"{file}: line {at} cannot be read")
     return [
@@ -159,26 +162,52 @@ def _failed(trial: VersionTrial, reason: str) -> VersionTrial:
     return replace(trial, state=TrialState.FAILED, is_bad=True, runner=None, reason=reason)
 
 
-def _after(trial: VersionTrial | None, event: Mapping[str, Any], file: Path) -> VersionTrial:
+def _whole(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(value)
+    return value
+
+
+def _number(value: Any) -> float:
+    """Return a number that can be counted on; JSON has 1e999, which is none."""
+    if not 0.0 <= value < math.inf:
+        raise ValueError(value)
+    return float(value)
+
+
+def _text(value: object) -> str:
+    """Return a text as a terminal may show it and ROS can send it."""
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return printable(value)
+
+
+def _after(
+    trial: VersionTrial | None, number: int, event: Mapping[str, Any], file: Path
+) -> VersionTrial:
     """Return a trial after an event of it."""
-    what, moment = TrialEvent(event["event"]), str(event["time"])
+    what, moment = TrialEvent(event["event"]), _text(event["time"])
     if trial is None:
         if what is not TrialEvent.BEGUN:
             raise ValueError(what)
         return VersionTrial(
             file=file,
-            number=event["trial"],
-            version=str(event["version"]),
-            version_before=str(event["version_before"]),
+            number=number,
+            version=_text(event["version"]),
+            version_before=_text(event["version_before"]),
             settings=recorded_settings(event["settings"], file),
-            bundle_sha256=str(event["bundle_sha256"]),
-            trial_sha256=str(event["trial_sha256"]),
+            bundle_sha256=_text(event["bundle_sha256"]),
+            trial_sha256=_text(event["trial_sha256"]),
             begun_time=moment,
             changed_time=moment,
         )
-    counts = {key: float(value) for key, value in event.get("counts", {}).items()}
+    counts = {_text(key): _number(value) for key, value in event.get("counts", {}).items()}
+    runner = event.get("runner")
     trial = replace(
-        trial, changed_time=moment, counts=counts or trial.counts, runner=event.get("runner")
+        trial,
+        changed_time=moment,
+        counts=counts or trial.counts,
+        runner=None if runner is None else _text(runner),
     )
     if what is TrialEvent.ALLOWED:
         return replace(trial, is_bad=False)
@@ -187,15 +216,15 @@ def _after(trial: VersionTrial | None, event: Mapping[str, Any], file: Path) -> 
     # What comes late from a node whose trial was ended meanwhile changes nothing any more.
     if trial.state is TrialState.OPEN and what in (TrialEvent.GATE_BROKE, TrialEvent.CUT):
         return replace(
-            _failed(trial, str(event["reason"])),
-            gate=str(event.get("gate", "")),
-            value=float(event.get("value", 0.0)),
-            limit=float(event.get("limit", 0.0)),
+            _failed(trial, _text(event["reason"])),
+            gate=_text(event.get("gate", "")),
+            value=_number(event.get("value", 0.0)),
+            limit=_number(event.get("limit", 0.0)),
         )
     if trial.state is TrialState.OPEN and what is TrialEvent.PASSED:
         return replace(trial, state=TrialState.PASSED)
-    if trial.is_in_use and what is TrialEvent.ENDED:
-        return replace(trial, state=TrialState.ENDED, reason=str(event["reason"]))
+    if what is TrialEvent.ENDED and (trial.is_in_use or trial.state is TrialState.KEPT):
+        return replace(trial, state=TrialState.ENDED, reason=_text(event["reason"]))
     return trial
 
 
@@ -246,9 +275,22 @@ def begin_run(trial: VersionTrial) -> None:
     """Record that the policy runs in this process.
 
     Raises:
-        OSError: It cannot be written, or there is too little room for what follows.
+        OSError: It cannot be written, or there is too little room for what follows, or it runs in
+            another process.
     """
+
+    def require_alone() -> None:
+        try:
+            found = [one for one in trials_of(trial.file.parent) if one.number == trial.number]
+        except PolicyError as error:
+            raise OSError(errno.EIO, str(error), str(trial.file)) from error
+        runner = next((one.runner for one in found), None)
+        if runner not in (None, this_process()):
+            raise OSError(errno.EBUSY, "another process runs it", str(trial.file))
+
     disk = os.statvfs(trial.file)
     if disk.f_bavail * disk.f_frsize < _LEAST_ROOM_BYTES:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(trial.file))
-    append_event(trial.file, trial.number, TrialEvent.RUN_BEGAN, runner=this_process())
+    append_event(
+        trial.file, trial.number, TrialEvent.RUN_BEGAN, require_alone, runner=this_process()
+    )

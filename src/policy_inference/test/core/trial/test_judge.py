@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each gate breaks at its limit, after its time, and at nothing else."""
 
+import json
+import math
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from policy_inference.core.guard import Rule
@@ -52,6 +55,7 @@ class Tried(Robot):
             simulated_time=simulated_time,
         )
         self.missed, self.duration_ns = 0, 1_000_000
+        self.off = 0.0
         self.broken: BrokenGate | None = None
 
     def tick(self, *args: object, **given: object) -> object:  # type: ignore[override]
@@ -60,6 +64,7 @@ class Tried(Robot):
         if found is not None:
             for name in ("position", "velocity", "effort", "stiffness", "damping"):
                 getattr(sent, name)[:] = getattr(found, name)
+            sent.position += self.off
         self.latency.add(self.duration_ns)
         self.broken = self.broken or self.judge.tick(self.now_ns, self.missed, sent)
         return found
@@ -231,3 +236,26 @@ def test_heat_breaks_its_gate() -> None:
     robot.judge.temperature_c = 81.0
     robot.tick()
     assert str(robot.broken) == "temperature_c 81, limit 80"
+
+
+@pytest.mark.parametrize(
+    ("gate", "off"),
+    [
+        ("tracking_error_rad", math.nan),
+        ("tracking_error_rad", math.inf),
+        ("tracking_error_rad", 1e200),
+        ("torque_share", math.nan),
+    ],
+)
+def test_figure_that_is_no_number_any_more_breaks_its_gate(gate: str, off: float) -> None:
+    robot = Tried(gate, 0.9, after_s=0.1)
+    with np.errstate(all="ignore"):
+        robot.run(1)
+        robot.off = off
+        robot.tick()
+        robot.tick()
+        robot.off = 0.0
+        for _ in range(20):
+            robot.tick()
+    assert robot.broken is not None
+    json.dumps(robot.broken.value, allow_nan=False)  # it must go into the record

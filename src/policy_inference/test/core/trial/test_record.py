@@ -3,6 +3,8 @@
 """The record of a trial: what a power cut leaves of it, and who decides."""
 
 import dataclasses
+import json
+import math
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
 
 from policy_inference.bundle.store import ROOT_VARIABLE
 from policy_inference.core.trial.journal import RECORD, TrialEvent, append_event
@@ -25,9 +28,31 @@ from policy_inference.core.trial.record import (
 )
 from policy_inference.core.trial.settings import TrialSettings
 from policy_inference.core.trial.writer import TrialWriter
-from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.errors import PolicyError, RefusedError, printable
+from policy_inference.testing.fuzzing import bounded, changed_bytes
 
 BROKE = {"reason": "tilt_rad 0.6, limit 0.5", "gate": "tilt_rad", "value": 0.6, "limit": 0.5}
+
+
+BEGUN = {
+    "version": "1.1.0",
+    "version_before": "1.0.0",
+    "settings": dataclasses.asdict(TrialSettings(run_time_s=60.0)),
+    "bundle_sha256": "a" * 64,
+    "trial_sha256": "b" * 64,
+}
+RECORDS = [
+    b"".join(
+        json.dumps({"trial": 1, "event": event, "time": "2026-11-22T08:00:00Z"} | values).encode()
+        + b"\n"
+        for event, values in (
+            ("begun", BEGUN),
+            ("run_began", {"runner": "boot 1 1"}),
+            ("run_ended", {"counts": {"run_time_s": 12.5, "ticks": 625}}),
+            ("gate_broke", BROKE),
+        )
+    )
+]
 
 
 @pytest.fixture
@@ -41,16 +66,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def begin(file: Path, number: int, version: str) -> None:
-    append_event(
-        file,
-        number,
-        TrialEvent.BEGUN,
-        version=version,
-        version_before="1.0.0",
-        settings=dataclasses.asdict(TrialSettings(run_time_s=60.0)),
-        bundle_sha256="a" * 64,
-        trial_sha256="b" * 64,
-    )
+    append_event(file, number, TrialEvent.BEGUN, **{**BEGUN, "version": version})
 
 
 def newest(file: Path) -> VersionTrial:
@@ -114,6 +130,14 @@ def test_line_that_was_cut_off_did_not_happen_and_does_no_harm(file: Path) -> No
         b'{"trial": 1, "event": "odd", "time": ""}\n',
         b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"ticks": "x"}}\n',
         b"[" * 5000 + b"\n",
+        b'{"trial": 1, "event": "run_ended", "time": "", "counts": []}\n',
+        b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"run_time_s": 1e999}}\n',
+        b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"run_time_s": -1}}\n',
+        b'{"trial": 1, "event": "run_ended", "time": "", "counts": {"n": 1%s}}\n' % (b"0" * 400),
+        b'{"trial": 1, "event": "run_began", "time": "", "runner": 5}\n',
+        b'{"trial": 1, "event": ["run_began"], "time": ""}\n',
+        b'{"trial": 1e999, "event": "run_began", "time": ""}\n',
+        b'{"trial": "1", "event": "run_began", "time": ""}\n',
     ],
 )
 def test_line_that_cannot_be_read_ends_the_trial(file: Path, line: bytes) -> None:
@@ -122,6 +146,34 @@ def test_line_that_cannot_be_read_ends_the_trial(file: Path, line: bytes) -> Non
     append_event(file, 1, TrialEvent.PASSED, counts={})
     assert newest(file).state is TrialState.FAILED
     assert "line 2 cannot be read" in newest(file).reason
+
+
+def test_words_of_a_record_command_no_terminal_and_can_be_sent(file: Path) -> None:
+    broke = BROKE | {"reason": "\x1b[2J\ud800"}
+    append_event(file, 1, TrialEvent.GATE_BROKE, **broke)
+    assert newest(file).reason == r"\x1b[2J\ud800"
+
+
+@pytest.mark.fuzz
+@given(content=changed_bytes(*RECORDS))
+def test_changed_records_are_read_as_far_as_they_can_be(
+    content: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("walker")
+    (folder / RECORD).write_bytes(content)
+    with bounded():
+        for trial in trials_of(folder):
+            assert math.isfinite(trial.run_time_s)
+            assert printable(trial.reason) == trial.reason
+
+
+def test_record_that_is_cut_off_anywhere_gives_no_version_that_did_not_pass(tmp_path: Path) -> None:
+    (whole,) = RECORDS
+    file = tmp_path / RECORD
+    for size in range(len(whole)):
+        file.write_bytes(whole[:size])
+        found = newest_trial(tmp_path)
+        assert found is None or found.state in (TrialState.OPEN, TrialState.FAILED)
 
 
 def test_run_of_a_process_that_was_killed_was_cut(file: Path) -> None:
@@ -134,8 +186,11 @@ def test_run_of_a_process_that_was_killed_was_cut(file: Path) -> None:
         [sys.executable, "-c", code, str(file.parent)], stdout=subprocess.PIPE
     ) as child:
         assert child.stdout is not None
+        before = newest(file)
         assert child.stdout.readline() == b"began\n"
         assert newest(file).state is TrialState.OPEN
+        with pytest.raises(OSError, match="another process runs it"):  # at the same moment
+            begin_run(before)
         child.send_signal(signal.SIGKILL)
         child.wait()
     trial = newest(file)
@@ -144,7 +199,8 @@ def test_run_of_a_process_that_was_killed_was_cut(file: Path) -> None:
 
 def test_run_from_before_the_last_boot_was_cut(file: Path) -> None:
     stat = Path(f"/proc/{os.getpid()}/stat").read_text("utf-8").rpartition(")")[2].split()[19]
-    for runner in (f"another-boot {os.getpid()} {stat}", f"x {os.getpid()}", "", "a b c"):
+    others = ("a b c", f"x {'9' * 5000} 1", "x ٣ 1", "\ud800 1 1")
+    for runner in (f"another-boot {os.getpid()} {stat}", f"x {os.getpid()}", "", *others):
         append_event(file, 1, TrialEvent.RUN_BEGAN, runner=runner)
         wanted = TrialState.FAILED if runner else TrialState.OPEN
         assert newest(file).state is wanted

@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The arms, a row each: LeRobot's class, joints, servos; and what the driver can be set to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from robot_driver.interfaces import MODE_HOLD_MEASURED, DriveFigures, DriverSettings
+
+GRIPPER: Final = "gripper"
+"""The joint that LeRobot counts 0 (low end of its range) to 100; all others count in degrees."""
+OVERLOAD: Final = 5
+"""Bit of a status, in both families."""
+HOLD, TORQUE_OFF = "hold", "torque_off"
+"""What servos do after control was given back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Servo:
+    """What a family of servos calls its registers, as LeRobot's tables name them.
+
+    Attributes:
+        gains: P, I and D of the position loop.
+        load: Share of its largest torque, 0.1 %; empty where no model of the family has it.
+        temperature, voltage: Degrees Celsius; 0.1 V.
+        status: Bits of what is wrong.
+        torque: 1 where it holds its position, 0 where it is limp.
+        faults: What each bit of the status means.
+        all_limp: The instruction to all servos of a bus to go limp, which none answers.
+    """
+
+    gains: tuple[str, str, str]
+    load: str
+    temperature: str
+    voltage: str
+    status: str
+    torque: str
+    faults: Mapping[int, str]
+    all_limp: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """An arm, or two of them.
+
+    Attributes:
+        title: For people.
+        robot_type: LeRobot's `--robot.type` of a single one.
+        module: Where LeRobot registers that type.
+        range_rad: Lowest and highest position by joint, in the order of the servos' numbers.
+        stall_nm, fastest_rad_s: Of each servo.
+        servo: Family of all servos.
+        sides: Prefixes of the joints: of one arm none.
+    """
+
+    title: str
+    robot_type: str
+    module: str
+    range_rad: Mapping[str, tuple[float, float]]
+    stall_nm: tuple[float, ...]
+    fastest_rad_s: tuple[float, ...]
+    servo: Servo
+    sides: tuple[str, ...] = ("",)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """All joints, the left arm's first."""
+        return tuple(f"{side}{joint}" for side in self.sides for joint in self.range_rad)
+
+
+FEETECH: Final = Servo(
+    # Feetech, memory table of the magnetic-encoder STS servos; LeRobot 0.4.4 has the same names.
+    gains=("P_Coefficient", "I_Coefficient", "D_Coefficient"),
+    load="Present_Load",
+    temperature="Present_Temperature",
+    voltage="Present_Voltage",
+    status="Status",
+    torque="Torque_Enable",
+    faults={0: "voltage", 1: "encoder", 2: "temperature", 3: "current", OVERLOAD: "overload"},
+    all_limp=bytes.fromhex("ff ff fe 04 03 28 00 d2"),
+)
+DYNAMIXEL: Final = Servo(
+    # ROBOTIS e-Manual, XL430-W250 and XL330-M288. Address 126 is a load in the first, a current in
+    # the second.
+    gains=("Position_P_Gain", "Position_I_Gain", "Position_D_Gain"),
+    load="",
+    temperature="Present_Temperature",
+    voltage="Present_Input_Voltage",
+    status="Hardware_Error_Status",
+    torque="Torque_Enable",
+    faults={
+        0: "voltage",
+        2: "temperature",
+        3: "encoder",
+        4: "electrical shock",
+        OVERLOAD: "overload",
+    },
+    all_limp=bytes.fromhex("ff ff fd 00 fe 06 00 03 40 00 00 2e 16"),
+)
+_SO101: Final = Arm(
+    title="SO-101",
+    robot_type="so101_follower",
+    module="lerobot.robots.so_follower",
+    # TheRobotStudio, MJCF so101_new_calib, whose zero is the middle of the range, as LeRobot's is.
+    range_rad={
+        "shoulder_pan": (-1.919862, 1.919862),
+        "shoulder_lift": (-1.745329, 1.745329),
+        "elbow_flex": (-1.69, 1.69),
+        "wrist_flex": (-1.658063, 1.658063),
+        "wrist_roll": (-2.743847, 2.841206),
+        GRIPPER: (-0.174533, 1.745329),
+    },
+    # STS3215 for 7.4 V, as a dealer states it: 19.5 kg cm, 52 rpm.
+    stall_nm=(1.91,) * 6,
+    fastest_rad_s=(5.4,) * 6,
+    servo=FEETECH,
+)
+_SINGLE: Final = {
+    "so100": replace(_SO101, title="SO-100", robot_type="so100_follower"),
+    "so101": _SO101,
+    "koch": Arm(
+        title="Koch",
+        robot_type="koch_follower",
+        module="lerobot.robots.koch_follower",
+        # No drawing states its ranges: those within which its brackets let it turn.
+        range_rad={
+            "shoulder_pan": (-3.15, 3.15),
+            "shoulder_lift": (-1.92, 1.92),
+            "elbow_flex": (-1.92, 1.92),
+            "wrist_flex": (-1.92, 1.92),
+            "wrist_roll": (-3.15, 3.15),
+            GRIPPER: (-0.174533, 1.745329),
+        },
+        # ROBOTIS: XL430-W250 at 11.1 V, XL330-M288 at 5 V.
+        stall_nm=(1.4, 1.4, 0.52, 0.52, 0.52, 0.52),
+        fastest_rad_s=(6.0, 6.0, 10.8, 10.8, 10.8, 10.8),
+        servo=DYNAMIXEL,
+    ),
+}
+ARMS: Final[Mapping[str, Arm]] = {
+    **_SINGLE,
+    **{
+        f"bi_{name}": replace(arm, title=f"two {arm.title}", sides=("left_", "right_"))
+        for name, arm in _SINGLE.items()
+    },
+}
+"""By the parameter `robot`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmSettings(DriverSettings):
+    """Settings beside those of every driver; the node's parameters of these names.
+
+    Attributes:
+        robot: One of ARMS.
+        port, right_port: Serial port of the servo bus, or of the left arm's; of the right arm's.
+        calibration_id: LeRobot's `--robot.id`: its calibration file is ID.json, of two arms
+            ID_left.json and ID_right.json.
+        calibration_dir: Folder of the calibration files; empty: where LeRobot keeps them.
+        lerobot_python: Python of LeRobot's environment; empty: that of the node.
+        way_out: HOLD or TORQUE_OFF.
+        max_relative_target_rad: How far a goal may be from where a joint is; further ones are
+            clipped.
+        servo_p, servo_i, servo_d: Gains of the servos' own position loop; -1: as LeRobot sets them.
+    """
+
+    robot: str = "so101"
+    port: str = "/dev/ttyACM0"
+    right_port: str = ""
+    calibration_id: str = "follower"
+    calibration_dir: str = ""
+    lerobot_python: str = ""
+    way_out: str = HOLD
+    max_relative_target_rad: float = 0.5
+    servo_p: int = -1
+    servo_i: int = -1
+    servo_d: int = -1
+    command_rate_hz: float = 60.0
+    joint_state_rate_hz: float = 120.0
+    state_timeout_s: float = 0.25
+    damping: float = 1.0
+    obeyed_torque_nm: float = 0.0
+
+    @property
+    def arm(self) -> Arm:
+        """The row of the arm."""
+        return ARMS[self.robot]
+
+    @property
+    def ports(self) -> tuple[str, ...]:
+        """Serial port of each side."""
+        return (self.port, self.right_port)[: len(self.arm.sides)]
+
+
+def figures_of(arm: Arm) -> DriveFigures:
+    """Return what the kit knows of an arm's drives."""
+    sides = len(arm.sides)
+    low, high = np.tile(np.array(list(arm.range_rad.values())), (sides, 1)).T
+    return DriveFigures(
+        joint_names=arm.joint_names,
+        lowest_rad=low,
+        highest_rad=high,
+        # Calibrations by hand end before a joint's stop, or beyond it where it gives way.
+        position_margin_rad=0.2,
+        fastest_rad_s=np.tile(arm.fastest_rad_s, sides),
+        largest_torque_nm=np.tile(arm.stall_nm, sides),
+        # The servos have gains of their own; of a command's only whether there is any is used.
+        largest_stiffness=300.0,
+        largest_damping=20.0,
+        first_torque_nm=1.0,
+        demand_nm=1.0,
+        foreign_nm=1.0,
+        state_rate_hz=(10.0, 1000.0),
+        watchdog_s=float("inf"),
+        rest_mode=MODE_HOLD_MEASURED,
+        rest_s=0.5,
+    )

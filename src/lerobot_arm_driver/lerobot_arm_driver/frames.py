@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What goes between the thread that owns the servo bus and the rest of the driver, as bytes."""
+
+import struct
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from lerobot_arm_driver.arms import ArmSettings, figures_of
+from robot_driver.interfaces import F64, POSITION, STIFFNESS
+from robot_driver.reception import Source, StateBounds, StateReception
+
+PREPARE: Final = b"prepare"
+"""Configure the servos and let them hold where they are."""
+GIVE_BACK: Final = b"give_back"
+"""Leave the servos as `ArmSettings.way_out` says."""
+_GOAL: Final = b"goal"
+_HEAD: Final = struct.Struct("<I?")
+_ROWS: Final = 7
+TICKS: Final = 1 << 32
+
+
+class ArmState(NamedTuple):
+    """An arm, or two, at one time; arrays are [n], in the order of `Arm.joint_names`.
+
+    Attributes:
+        tick: Of the steady clock of the process that reads the bus, ms, modulo 2**32.
+        configured: Whether the servos were configured since the bus was opened, and not let go.
+        joint_pos: rad.
+        joint_vel: From differences of positions, rad/s.
+        joint_effort: From the servos' own estimate of their load, N m; 0 where they have none.
+        temperature_c: Degrees Celsius; NaN before it was read.
+        voltage_v: V; NaN before it was read.
+        status: Bits of what is wrong, as the servos report them.
+        holds: Whether a servo has torque; else it is limp.
+    """
+
+    tick: int
+    configured: bool
+    joint_pos: F64
+    joint_vel: F64
+    joint_effort: F64
+    temperature_c: F64
+    voltage_v: F64
+    status: npt.NDArray[np.int64]
+    holds: npt.NDArray[np.bool_]
+
+
+def pack_state(state: ArmState) -> bytes:
+    """Return a state as bytes."""
+    rows = np.stack([np.asarray(row, "<f8") for row in state[2:]])
+    return _HEAD.pack(state.tick, state.configured) + rows.tobytes()
+
+
+def read_state(data: bytes) -> ArmState:
+    """Return what `pack_state` was given."""
+    tick, configured = _HEAD.unpack_from(data)
+    rows = np.frombuffer(data, "<f8", offset=_HEAD.size).reshape(_ROWS, -1)
+    status, holds = rows[5].astype(np.int64), rows[6] != 0.0
+    return ArmState(tick, configured, rows[0], rows[1], rows[2], rows[3], rows[4], status, holds)
+
+
+def pack_goal(values: F64) -> bytes:
+    """Return the goals of a command [n, 5]; a joint without stiffness shall hold where it is."""
+    goal = np.where(values[:, STIFFNESS] > 0.0, values[:, POSITION], np.nan)
+    return _GOAL + goal.astype("<f8").tobytes()
+
+
+def read_goal(data: bytes) -> F64 | None:
+    """Return the goals [n], rad, NaN for joints that shall hold; None if it is another frame."""
+    return np.frombuffer(data, "<f8", offset=len(_GOAL)) if data.startswith(_GOAL) else None
+
+
+class ArmReception(StateReception[ArmState]):
+    """Believes each state that an arm can be in."""
+
+    def __init__(self, settings: ArmSettings) -> None:
+        """Begin with nothing."""
+        super().__init__(settings, ["implausible"])
+        self._ports = " and ".join(settings.ports)
+        self._bounds = StateBounds(figures_of(settings.arm))
+
+    def receive(self, data: bytes, source: Source, now_ns: int) -> ArmState | None:
+        """Return the state, unless no arm can be in it or come there so soon."""
+        state = read_state(data)
+        problem = self._bounds.implausible(state)
+        if not problem and self.state is not None and self.fresh(now_ns):
+            problem = self._bounds.jump(self.state, state, self.age_s(now_ns))
+        return self.reject("implausible", problem) if problem else self.accept(state, now_ns)
+
+    def silence(self, now_ns: int) -> str:
+        """Return that no state comes, and what comes instead."""
+        return f"no state has come from {self._ports}: " + (
+            f"what comes counts as {self.instead}"
+            if self.instead
+            else "the servos do not answer, or the arm is not connected yet"
+        )

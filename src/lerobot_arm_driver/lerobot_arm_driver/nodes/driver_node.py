@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The driver of LeRobot's arms: a servo bus as the topics of a robot.
+
+Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState, rad; velocities from
+differences of positions, efforts from the servos' estimate of their load); `~/status`
+(policy_msgs/RobotStatus, reliable, transient local), `/diagnostics`.
+Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), of which the servos get
+the positions, `estop` (std_msgs/Bool).
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+`~/damp`, after which the arm holds where it is, and `~/reset`, which releases the e-stop.
+
+Nothing moves before `~/take_control`: until then the servos are only read. On every way out they
+hold where they are, or become limp (`way_out`).
+"""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sensor_msgs.msg import JointState
+
+from lerobot_arm_driver.arms import ARMS, HOLD, TORQUE_OFF, ArmSettings
+from lerobot_arm_driver.robot import ServoArm
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import run_node
+from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
+from robot_driver.nodes.sensors import JointStateTemplate, SensorTopic
+
+_DEFAULT = ArmSettings()
+_HIGHEST_GAIN = 16383
+
+PARAMETERS = (
+    Spec(
+        name="robot",
+        type=str,
+        default=_DEFAULT.robot,
+        choices=tuple(ARMS),
+        doc="Which arm; bi_...: two of them, whose joints begin with left_ and right_",
+    ),
+    Spec(
+        name="port",
+        type=str,
+        default=_DEFAULT.port,
+        doc="Serial port of the servo bus; of two arms the left one's",
+    ),
+    Spec(
+        name="right_port",
+        type=str,
+        default=_DEFAULT.right_port,
+        doc="Serial port of the right arm's servo bus",
+    ),
+    Spec(
+        name="calibration_id",
+        type=str,
+        default=_DEFAULT.calibration_id,
+        doc="LeRobot's --robot.id: the calibration is ID.json, of two arms ID_left.json and "
+        "ID_right.json",
+    ),
+    Spec(
+        name="calibration_dir",
+        type=str,
+        default=_DEFAULT.calibration_dir,
+        doc="Folder of the calibration; empty: where LeRobot keeps it",
+    ),
+    Spec(
+        name="lerobot_python",
+        type=str,
+        default=_DEFAULT.lerobot_python,
+        doc="Python of LeRobot's environment; empty: that of this node",
+    ),
+    Spec(
+        name="way_out",
+        type=str,
+        default=_DEFAULT.way_out,
+        choices=(HOLD, TORQUE_OFF),
+        doc="What the servos do once control was given back: hold, or torque_off, so that the arm "
+        "sinks",
+    ),
+    Spec(
+        name="max_relative_target_rad",
+        type=float,
+        default=_DEFAULT.max_relative_target_rad,
+        minimum=0.001,
+        maximum=10.0,
+        doc="How far a goal may be from where its joint is, rad; further ones are clipped",
+    ),
+    *(
+        Spec(
+            name=f"servo_{letter}",
+            type=int,
+            default=-1,
+            minimum=-1,
+            maximum=_HIGHEST_GAIN,
+            doc=f"{letter.upper()} of the servos' own position loop, in their unit; -1: LeRobot's",
+        )
+        for letter in "pid"
+    ),
+    Spec(
+        name="command_rate_hz",
+        type=float,
+        default=_DEFAULT.command_rate_hz,
+        minimum=20.0,
+        maximum=200.0,
+        doc="Readings of the servos and goals to them, each, Hz",
+    ),
+    Spec(
+        name="joint_state_rate_hz",
+        type=float,
+        default=_DEFAULT.joint_state_rate_hz,
+        minimum=10.0,
+        maximum=500.0,
+        doc="Highest rate of joint_states, Hz",
+    ),
+    *(
+        # Servos answer less often than other robots' drives.
+        replace(spec, default=_DEFAULT.state_timeout_s) if spec.name == "state_timeout_s" else spec
+        for spec in COMMON_PARAMETERS
+    ),
+)
+
+
+class ArmDriverNode(DriverNode):
+    """A driver of an arm, or of two."""
+
+    def __init__(self) -> None:
+        """Declare the parameters."""
+        super().__init__("lerobot_arm_driver", ServoArm, PARAMETERS)
+
+    def sensor_topics(self, joint_names: Sequence[str]) -> list[SensorTopic]:
+        """Return the topic of an arm with these joints."""
+        joints = JointStateTemplate(joint_names)
+        return [
+            SensorTopic(
+                message=JointState,
+                name="joint_states",
+                rate="joint_state_rate_hz",
+                fill=joints.fill,
+            )
+        ]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `lerobot_arm_driver`."""
+    refuse_arguments("lerobot_arm_driver", __doc__, PARAMETERS, args)
+    sys.exit(run_node(ArmDriverNode, args))

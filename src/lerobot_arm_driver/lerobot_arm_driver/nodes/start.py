@@ -1,0 +1,7 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Entry points of the commands that run nodes; what those need is imported when one starts."""
+
+from policy_inference.command_line import node_command
+
+lerobot_arm_driver = node_command("lerobot_arm_driver.nodes.driver_node")

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How an arm is driven: what must be true before, how it is taken, held and given back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lerobot_arm_driver.arms import GRIPPER, OVERLOAD, ArmSettings, figures_of
+from lerobot_arm_driver.frames import (
+    GIVE_BACK,
+    PREPARE,
+    ArmReception,
+    ArmState,
+    pack_goal,
+    read_state,
+)
+from lerobot_arm_driver.transport import ArmTransport, PortTransport
+from robot_driver.interfaces import F64
+from robot_driver.robot import RobotInterface
+
+_PREPARATION_S = 5.0
+"""So long servos get until all of them hold; writing their settings takes some tenths."""
+
+
+class ServoArm(RobotInterface[ArmState]):
+    """An arm whose servos hold their positions by themselves; at rest it holds where it is."""
+
+    host = "the arm"
+    preparing, prepared = "has its servos configured", "had its servos configured"
+    settings_type = ArmSettings
+    settings: ArmSettings
+
+    def __init__(self, settings: Any) -> None:
+        """Begin with an arm that has said nothing."""
+        super().__init__(settings)
+        self.name, self.figures = settings.arm.title, figures_of(settings.arm)
+        self.python = settings.lerobot_python
+        self.reception = ArmReception(settings)
+        self._late = ""
+
+    @property
+    def place(self) -> str:
+        """The serial ports."""
+        return ", ".join(self.settings.ports)
+
+    def open(self) -> PortTransport:
+        """Reserve the serial ports, in the node's process.
+
+        Raises:
+            DriverError: A port is not there, may not be used, or another program uses it.
+        """
+        return PortTransport.open(self.settings)
+
+    def adopt(self, descriptors: Sequence[int]) -> ArmTransport:
+        """Return the transport that owns the bus, in the link process."""
+        return ArmTransport(self.settings, descriptors)
+
+    def decode(self, data: bytes) -> ArmState:
+        """Return the state in a frame."""
+        return read_state(data)
+
+    def encode(self, values: F64) -> bytes:
+        """Return the frame with the goals of the joints.
+
+        One without stiffness, as all are at rest, holds where it is when that begins.
+        """
+        return pack_goal(values)
+
+    def obstacles(self, now_ns: int) -> list[str]:
+        """Return which servos report a fault, or did not get ready."""
+        state = self.reception.state
+        faults = [] if state is None else self._faults(state)
+        return [*faults, *([self._late] if self._late else [])]
+
+    def fault(self) -> str:
+        """Return which servo reports a fault under control, or has become limp."""
+        state = self.reception.state
+        if state is None:
+            return ""
+        limp = [
+            f"the servo of {name} has no torque: its power was lost, or it protects itself"
+            for name, holds in zip(self.figures.joint_names, state.holds, strict=True)
+            if state.configured and not holds
+        ]
+        return "; ".join([*self._faults(state), *limp])
+
+    def notes(self) -> dict[str, str | float]:
+        """Return the lowest voltage of a servo, and which gripper protects itself."""
+        state, notes = self.reception.state, dict[str, str | float]()
+        if state is None:
+            return notes
+        if np.isfinite(state.voltage_v).any():
+            notes["lowest_voltage_v"] = float(np.nanmin(state.voltage_v))
+        pressing = [
+            name
+            for name, status in zip(self.figures.joint_names, state.status, strict=True)
+            if name.endswith(GRIPPER) and int(status) >> OVERLOAD & 1
+        ]
+        return {**notes, **({"gripper_overload": ", ".join(pressing)} if pressing else {})}
+
+    def prepare(self) -> list[bytes]:
+        """Return the request to configure the servos, which then hold."""
+        self._late = ""
+        return [PREPARE]
+
+    def await_ready(self, elapsed_s: float) -> list[bytes] | None:
+        """Return None once all servos hold, or do not after a long time."""
+        state = self.reception.state
+        if state is not None and state.configured and state.holds.all():
+            return None
+        if elapsed_s < _PREPARATION_S:
+            return []
+        self._late = f"the servos do not hold {_PREPARATION_S:.0f} s after they were configured"
+        return None
+
+    def take(self) -> list[bytes]:
+        """Return nothing: servos that hold obey any sender of goals."""
+        return []
+
+    def give_back(self) -> list[bytes]:
+        """Return the request to leave the servos as `way_out` says."""
+        self._late = ""
+        return [GIVE_BACK]
+
+    def _faults(self, state: ArmState) -> list[str]:
+        """Return which servos report that something is wrong: a sentence each, or nothing.
+
+        A gripper that presses on a thing is no fault: LeRobot lets its servo protect itself early.
+        """
+        faults = []
+        for name, status in zip(self.figures.joint_names, state.status.tolist(), strict=True):
+            bits = status & ~(1 << OVERLOAD) if name.endswith(GRIPPER) else status
+            meanings = [
+                meaning
+                for bit, meaning in self.settings.arm.servo.faults.items()
+                if bits >> bit & 1
+            ]
+            if meanings:
+                faults.append(f"the servo of {name} reports {', '.join(meanings)}")
+        return faults

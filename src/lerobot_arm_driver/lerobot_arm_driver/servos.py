@@ -1,0 +1,309 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The servos of an arm through LeRobot's robot classes: the only place that imports LeRobot.
+
+LeRobot finds the calibration file, configures the servos (`Robot.configure`), and counts joints in
+its own units: degrees, and 0 to 100 for a gripper. Beside that, this reads what its observation
+leaves out: load, temperature, voltage, status and torque, one of them after each position.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import numpy as np
+
+from lerobot_arm_driver.arms import GRIPPER, TORQUE_OFF, ArmSettings
+from lerobot_arm_driver.frames import TICKS, ArmState
+from robot_driver.interfaces import F64, DriverError
+
+_SMOOTHED_S: Final = 0.05
+"""Time constant of velocities: one count of the encoder is 0.09 rad/s between two readings."""
+_TRIES: Final = 3
+_CHECKED: Final = ("homing_offset", "range_min", "range_max")
+_SHOWN: Final = 3
+T = TypeVar("T")
+
+
+class Servos:
+    """The servos of one arm or two; each method may wait for them."""
+
+    def __init__(self, settings: ArmSettings) -> None:
+        """Touch nothing yet."""
+        self._settings, self._arm = settings, settings.arm
+        self._robots: list[Any] = []
+        servo = self._arm.servo
+        registers = {
+            "load": servo.load,
+            "temperature": servo.temperature,
+            "voltage": servo.voltage,
+            "status": servo.status,
+            "holds": servo.torque,
+        }
+        self._registers = [(what, name) for what, name in registers.items() if name]
+        self._configured = False
+        self._position: F64 | None = None
+        self._read_s, self._turn = 0.0, 0
+        self._velocity, self._held, self._other = self._unknown()
+
+    def connect(self) -> None:
+        """Open each bus and find all servos, calibrated as the file of this arm says.
+
+        Raises:
+            DriverError: LeRobot, the file, a servo or its calibration is not as expected.
+        """
+        self._configured, self._position = False, None
+        self._velocity, self._held, self._other = self._unknown()
+        for side, port in zip(self._arm.sides, self._settings.ports, strict=True):
+            robot = _lerobots(self._made, side, port)
+            self._robots.append(robot)
+            _find_servos(robot.bus, port)
+            self._check_calibration(robot, port)
+        self._to_rad, self._of_rad = _lerobots(self._units)
+        for what, _ in self._registers:
+            self._read_register(what)
+
+    def read(self) -> ArmState:
+        """Read positions, and one of the other registers.
+
+        Raises:
+            DriverError: A servo did not answer.
+        """
+        seen: list[float] = []
+        for robot in self._robots:
+            observation = _lerobots(robot.get_observation)
+            seen += [observation[f"{joint}.pos"] for joint in self._arm.range_rad]
+        now_s = time.monotonic()
+        position = self._to_rad(np.array(seen))
+        if self._position is not None:
+            passed_s = max(now_s - self._read_s, 1e-4)
+            share = passed_s / (passed_s + _SMOOTHED_S)
+            self._velocity += share * ((position - self._position) / passed_s - self._velocity)
+        self._position, self._read_s = position, now_s
+        self._turn = (self._turn + 1) % len(self._registers)
+        self._read_register(self._registers[self._turn][0])
+        other = self._other
+        stall_nm = np.tile(self._arm.stall_nm, len(self._robots))
+        return ArmState(
+            tick=int(1e3 * now_s) % TICKS,
+            configured=self._configured,
+            joint_pos=position,
+            joint_vel=self._velocity.copy(),
+            joint_effort=1e-3 * other["load"] * stall_nm,
+            temperature_c=other["temperature"],
+            voltage_v=0.1 * other["voltage"],
+            status=other["status"].astype(np.int64),
+            holds=other["holds"] != 0.0,
+        )
+
+    def prepare(self) -> None:
+        """Configure the servos as LeRobot does, with the gains of the settings; they hold then.
+
+        Raises:
+            DriverError: A servo refused something, or did not answer.
+        """
+        _again(self.read)
+        assert self._position is not None
+        self._held = self._position.copy()
+        # Whatever goal they had: torque comes back in `configure`.
+        self._send(self._held)
+        for robot in self._robots:
+            _again(_lerobots, robot.configure)
+            self._set_gains(robot)
+        self._send(self._held)
+        self._configured = True
+        _again(self._read_register, "holds")
+
+    def go(self, goal: F64) -> None:
+        """Send goals [n], rad; NaN: hold where it is since then.
+
+        Raises:
+            DriverError: They could not be sent.
+        """
+        if not self._configured or self._position is None:
+            return
+        held = np.isnan(goal)
+        self._held = np.where(held & np.isnan(self._held), self._position, self._held)
+        wanted = np.where(held, self._held, goal)
+        self._held = np.where(held, self._held, np.nan)
+        reach = self._settings.max_relative_target_rad
+        self._send(np.clip(wanted, self._position - reach, self._position + reach))
+
+    def give_back(self) -> None:
+        """Leave the servos as `way_out` says: they hold, or are limp.
+
+        Raises:
+            DriverError: A servo did not answer.
+        """
+        self._configured = False
+        if self._settings.way_out == TORQUE_OFF:
+            for robot in self._robots:
+                _lerobots(robot.bus.disable_torque, num_retry=_TRIES)
+        if self._robots:
+            self._read_register("holds")
+
+    def close(self) -> None:
+        """Close each bus; the servos stay as they are."""
+        for robot in self._robots:
+            # Whatever is wrong with a port that is closed, the next one is a new one.
+            with suppress(Exception):
+                robot.bus.disconnect(disable_torque=False)
+        self._robots = []
+
+    def _unknown(self) -> tuple[F64, F64, dict[str, F64]]:
+        """Return velocities, poses that are held, and registers, of servos that were not read."""
+        zeros, unknown = (np.full(len(self._arm.joint_names), value) for value in (0.0, np.nan))
+        other = {
+            "load": zeros,
+            "holds": zeros,
+            "status": zeros,
+            "temperature": unknown,
+            "voltage": unknown,
+        }
+        return zeros.copy(), unknown, other
+
+    def _made(self, side: str, port: str) -> Any:
+        """Return LeRobot's robot of a side, not connected."""
+        settings, arm = self._settings, self._arm
+        try:
+            robots = import_module("lerobot.robots")
+            import_module(arm.module)
+        except ImportError as error:
+            raise DriverError(
+                f"expected LeRobot in {sys.executable}, found: {error}; name the Python of its "
+                "environment with lerobot_python"
+            ) from None
+        config = robots.RobotConfig.get_choice_class(arm.robot_type)(
+            id="_".join(filter(None, [settings.calibration_id, side.rstrip("_")])),
+            calibration_dir=Path(settings.calibration_dir) if settings.calibration_dir else None,
+            port=port,
+            use_degrees=True,
+            disable_torque_on_disconnect=False,
+        )
+        robot = robots.make_robot_from_config(config)
+        if not robot.calibration:
+            raise DriverError(
+                f"expected a calibration at {robot.calibration_fpath}, found none; "
+                + self._calibrate(robot, port)
+            )
+        return robot
+
+    def _check_calibration(self, robot: Any, port: str) -> None:
+        """Check that the servos hold what the calibration file says.
+
+        Raises:
+            DriverError: They hold the calibration of another arm, or none.
+        """
+        found = _again(_lerobots, robot.bus.read_calibration)
+        different = [
+            f"{key} of {joint} is {getattr(expected, key)} there, {getattr(found[joint], key)} here"
+            for joint, expected in robot.calibration.items()
+            for key in _CHECKED
+            if joint in found and getattr(expected, key) != getattr(found[joint], key)
+        ]
+        if different or set(found) != set(robot.calibration):
+            reasons = "; ".join(different[:_SHOWN]) or "it names other joints"
+            more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+            raise DriverError(
+                f"{port}: expected servos calibrated as {robot.calibration_fpath} says, found "
+                f"another arm, or another calibration: {reasons}{more}; "
+                + self._calibrate(robot, port)
+            )
+
+    def _calibrate(self, robot: Any, port: str) -> str:
+        return (
+            "name its file with calibration_id, or run lerobot-calibrate "
+            f"--robot.type={self._arm.robot_type} --robot.port={port} --robot.id={robot.id}"
+        )
+
+    def _units(self) -> tuple[Callable[[F64], F64], Callable[[F64], F64]]:
+        """Return the conversions of LeRobot's values to rad, and back."""
+        contract = import_module("policy_inference.bundle.chunk_contract")
+        normalise = import_module("policy_inference.core.chunks.normalise")
+        units = {}
+        for joint, (low_rad, high_rad) in self._arm.range_rad.items():
+            units[joint] = (
+                contract.JointUnit(unit="range_0_100", low_rad=low_rad, high_rad=high_rad)
+                if joint == GRIPPER
+                else contract.JointUnit(unit="degrees")
+            )
+        made = normalise.Units(units, list(self._arm.range_rad) * len(self._arm.sides))
+        return made.to_rad, made.of_rad
+
+    def _send(self, position_rad: F64) -> None:
+        values = self._of_rad(position_rad).reshape(len(self._robots), -1)
+        for robot, row in zip(self._robots, values.tolist(), strict=True):
+            action = {f"{name}.pos": v for name, v in zip(self._arm.range_rad, row, strict=True)}
+            _lerobots(robot.send_action, action)
+
+    def _set_gains(self, robot: Any) -> None:
+        settings = self._settings
+        gains = settings.servo_p, settings.servo_i, settings.servo_d
+        for name, gain in zip(self._arm.servo.gains, gains, strict=True):
+            for joint in self._arm.range_rad if gain >= 0 else ():
+                _lerobots(robot.bus.write, name, joint, gain, num_retry=_TRIES)
+
+    def _read_register(self, what: str) -> None:
+        name = dict(self._registers)[what]
+        values: list[float] = []
+        for robot in self._robots:
+            found = _lerobots(robot.bus.sync_read, name, normalize=False)
+            values += [found[joint] for joint in self._arm.range_rad]
+        self._other[what] = np.array(values, np.float64)
+
+
+def _find_servos(bus: Any, port: str) -> None:
+    """Open a bus and find each servo; LeRobot's own check takes one with a fault as missing.
+
+    Raises:
+        DriverError: The port cannot be opened, or servos do not answer, report faults, or are of
+            another model; names them.
+    """
+    _lerobots(bus.connect, handshake=False)
+    problems = []
+    for joint, motor in bus.motors.items():
+        expected = bus.model_number_table[motor.model]
+        try:
+            found = _lerobots(bus.ping, joint, num_retry=_TRIES, raise_on_error=True)
+        except DriverError as error:
+            problems.append(f"{joint} (ID {motor.id}): {error}")
+        else:
+            if found != expected:
+                problems.append(
+                    f"{joint} (ID {motor.id}): expected model {expected}, found {found}"
+                )
+    if problems:
+        none = len(problems) == len(bus.motors)
+        remedy = "; check power, cable and baud rate (lerobot-setup-motors)" if none else ""
+        raise DriverError(f"{port}: " + "; ".join(problems) + remedy)
+
+
+def _again(call: Callable[..., T], *args: Any) -> T:
+    """Return what comes of a call, of several where answers were lost on the way.
+
+    Raises:
+        DriverError: As of the last of them.
+    """
+    for _ in range(_TRIES - 1):
+        with suppress(DriverError):
+            return call(*args)
+    return call(*args)
+
+
+def _lerobots(call: Callable[..., T], *args: Any, **named: Any) -> T:
+    """Return what LeRobot returns.
+
+    Raises:
+        DriverError: LeRobot raised something: its message in one line.
+    """
+    try:
+        return call(*args, **named)
+    except DriverError:
+        raise
+    # LeRobot and the libraries of the servos raise errors of every kind.
+    except Exception as error:  # noqa: BLE001
+        raise DriverError(" ".join(str(error).split()) or repr(error)) from None

@@ -1,0 +1,253 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The way to the servos: in the link process a thread that owns the bus, in the node the ports."""
+
+import errno
+import fcntl
+import os
+import queue
+import threading
+import time
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from lerobot_arm_driver.arms import TORQUE_OFF, ArmSettings
+from lerobot_arm_driver.frames import GIVE_BACK, PREPARE, pack_state, read_goal
+from lerobot_arm_driver.servos import Servos
+from robot_driver.interfaces import F64, DriverError
+from robot_driver.robot import Datagram, RobotTransport
+
+_AGAIN_S: Final = 1.0
+"""Between two attempts to connect; and so long a bus may fail until it is opened again."""
+_APPEARS_S: Final = 10.0
+"""So long a port that is not there yet is waited for: the driver may start before it."""
+_LOOKS_AGAIN_S: Final = 0.1
+_END_S: Final = 2.0
+_REPEATED: Final = 3
+_REMEDY: Final = {
+    errno.ENOENT: "lerobot-find-port finds it",
+    errno.EACCES: "add the user to the group dialout",
+    errno.EPERM: "add the user to the group dialout",
+}
+
+
+class PortTransport(RobotTransport):
+    """The node's end: it reserves the serial ports, and lets the arm go if the link dies.
+
+    Nothing has to be sent to servos that shall hold: they hold their last goal by themselves.
+    """
+
+    def __init__(self, settings: ArmSettings, ports: Sequence[int]) -> None:
+        """Take ports that are open."""
+        self.counts: dict[str, int] = {}
+        self._settings, self._ports = settings, list(ports)
+
+    @classmethod
+    def open(cls, settings: ArmSettings) -> "PortTransport":
+        """Open the ports and reserve them.
+
+        Raises:
+            DriverError: A port is not there, may not be used, or another program uses it.
+        """
+        ports: list[int] = []
+        try:
+            for name in settings.ports:
+                ports.append(_reserved(name))
+        except DriverError:
+            for port in ports:
+                os.close(port)
+            raise
+        return cls(settings, ports)
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """Those of the ports: as long as one of the processes lives, they are reserved."""
+        return self._ports
+
+    def watched(self) -> Sequence[int]:
+        """Return nothing: the link process alone receives."""
+        return ()
+
+    def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
+        """Return nothing."""
+        return iter(())
+
+    def send(self, data: bytes) -> None:
+        """Let all servos go limp, where that is the way out.
+
+        Raises:
+            DriverError: A port is gone.
+        """
+        if data != GIVE_BACK or self._settings.way_out != TORQUE_OFF:
+            return
+        for port in self._ports:
+            try:
+                for _ in range(_REPEATED):  # none answers, and the link may have died in a packet
+                    os.write(port, self._settings.arm.servo.all_limp)
+            except OSError as error:
+                raise DriverError(f"the servo bus: {error.strerror}") from None
+
+    def keep_sending_half(self) -> None:
+        """Keep the ports: they are that half."""
+
+    def close(self) -> None:
+        """Close the ports."""
+        while self._ports:
+            os.close(self._ports.pop())
+
+
+def _reserved(name: str) -> int:
+    """Return a serial port, open, which no other driver gets."""
+    ends_s = time.monotonic() + _APPEARS_S
+    while not Path(name).exists() and time.monotonic() < ends_s:
+        time.sleep(_LOOKS_AGAIN_S)
+    try:
+        port = os.open(name, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        remedy = _REMEDY.get(error.errno or 0, "")
+        raise DriverError(
+            f"port: expected the servo bus at {name!r}, found: {error.strerror}"
+            + (f"; {remedy}" if remedy else "")
+        ) from None
+    try:
+        if not os.isatty(port):
+            raise DriverError(f"port: expected a serial port at {name}, found another file")
+        fcntl.flock(port, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(port)
+        raise DriverError(
+            f"port: expected {name} to be free, found another driver that uses it; end that one"
+        ) from None
+    except DriverError:
+        os.close(port)
+        raise
+    return port
+
+
+class ArmTransport(RobotTransport):
+    """The link process's end: a thread reads the servos at a steady rate, and writes goals.
+
+    A bus that fails for a second is opened again, and so are its servos checked again.
+    """
+
+    def __init__(self, settings: ArmSettings, reserved: Sequence[int] = ()) -> None:
+        """Start the thread, which connects to the servos.
+
+        Args:
+            settings: Of the driver.
+            reserved: Ports that stay reserved as long as this process lives.
+        """
+        self.counts = {"bus_failed": 0}
+        self._period_s = 1.0 / settings.command_rate_hz
+        self._servos = Servos(settings)
+        self._problem = "the servos are being connected"
+        self._heard: queue.SimpleQueue[Datagram | DriverError] = queue.SimpleQueue()
+        self._asked: queue.SimpleQueue[bytes | F64] = queue.SimpleQueue()
+        self._signal = os.eventfd(0, os.EFD_NONBLOCK)
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="servos", daemon=True)
+        self._thread.start()
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        """None that another process could take."""
+        return ()
+
+    def watched(self) -> Sequence[int]:
+        """Return what the thread signals with."""
+        return (self._signal,)
+
+    def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
+        """Return the states that the thread has read.
+
+        Raises:
+            DriverError: What was asked of the servos failed.
+        """
+        if self._signal in ready:
+            with suppress(BlockingIOError):
+                os.eventfd_read(self._signal)
+        while not self._heard.empty():
+            heard = self._heard.get()
+            if isinstance(heard, DriverError):
+                raise heard
+            yield heard
+
+    def send(self, data: bytes) -> None:
+        """Let the thread do it."""
+        goal = read_goal(data)
+        self._asked.put(data if goal is None else goal)
+
+    def problems(self) -> tuple[str, ...]:
+        """Return why the servos cannot be used: a sentence, or nothing."""
+        return (self._problem,) if self._problem else ()
+
+    def keep_sending_half(self) -> None:
+        """Do nothing: this is no node."""
+
+    def close(self) -> None:
+        """Let the thread do what it was asked, and end."""
+        self._ending.set()
+        self._thread.join(_END_S)
+
+    def _run(self) -> None:
+        while not self._ending.is_set():
+            try:
+                self._servos.connect()
+                # Goals from before are old, the wish to let the arm go is not.
+                self._act(goals=False)
+                self._problem = ""
+                self._serve()
+                self._act(goals=False)
+            except DriverError as error:
+                self._problem = str(error)
+                self.counts["bus_failed"] += 1
+                self._ending.wait(_AGAIN_S)
+            finally:
+                self._servos.close()
+
+    def _serve(self) -> None:
+        """Read and write until the end.
+
+        Raises:
+            DriverError: The bus has failed for too long.
+        """
+        due_s = read_s = time.monotonic()
+        while not self._ending.is_set():
+            now_s = time.monotonic()
+            try:
+                self._tell(Datagram(pack_state(self._servos.read()), ("servos", 0), time.time_ns()))
+                read_s = now_s
+            except DriverError:
+                self.counts["bus_failed"] += 1
+                if now_s - read_s > _AGAIN_S:
+                    raise
+            due_s = max(due_s + self._period_s, time.monotonic())
+            self._act()
+            while (left_s := due_s - time.monotonic()) > 0.0 and not self._ending.is_set():
+                with suppress(queue.Empty):
+                    self._act(self._asked.get(timeout=left_s))
+
+    def _act(self, first: bytes | F64 | None = None, *, goals: bool = True) -> None:
+        """Do what was asked, in this order; of goals the newest alone, or none."""
+        asked = [] if first is None else [first]
+        while not self._asked.empty():
+            asked.append(self._asked.get())
+        newest = max((i for i, one in enumerate(asked) if not isinstance(one, bytes)), default=-1)
+        try:
+            for i, one in enumerate(asked):
+                if not isinstance(one, bytes):
+                    if goals and i == newest:
+                        self._servos.go(one)
+                elif one == PREPARE:
+                    self._servos.prepare()
+                elif one == GIVE_BACK:
+                    self._servos.give_back()
+        except DriverError as error:
+            self.counts["bus_failed"] += 1
+            self._tell(error)
+
+    def _tell(self, news: Datagram | DriverError) -> None:
+        self._heard.put(news)
+        os.eventfd_write(self._signal, 1)

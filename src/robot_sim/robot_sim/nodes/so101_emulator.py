@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated SO-101 behind the serial port of a real one, in real time: its servo bus.
+
+It makes `port` in `folder`, a link to a pseudo terminal on which six servos answer as those of an
+SO-101 do (Feetech STS3215; with `servos:=dynamixel` those of a Koch), and their calibration in
+LeRobot's form, `follower.json`. To a driver, and to LeRobot's own commands, it looks like an arm.
+
+Publishes (reliable, depth 1) what the arm's table shows: `front/image_raw` and `wrist/image_raw`,
+`environment_state`, `episode_result` as `arm_sim_node` does, and the joints' true state on
+`~/joint_states`. Of `joint_command` it takes the mode only, by which episodes begin.
+The service `~/next_episode` (std_srvs/Trigger) puts the cube elsewhere for the next one.
+The parameter `faults` can be set while it runs; see robot_sim.servo_bus.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
+
+from robot_sim.arm_servos import ArmServos
+from robot_sim.drives import DriveCommand
+from robot_sim.errors import SimError
+from robot_sim.nodes.arm_sim_node import ArmSimNode
+from robot_sim.nodes.parameters import SO101_EMULATOR, set_faults
+from robot_sim.nodes.robot_node import run_node
+from robot_sim.servo_bus import ServoFault
+from robot_sim.servo_port import ServoPort
+
+
+class So101Emulator(ArmSimNode):
+    """An SO-101 on its servo bus."""
+
+    joint_states_topic = "~/joint_states"
+
+    def __init__(self) -> None:
+        """Read the parameters, set up the table and open the bus.
+
+        Raises:
+            SimError: A parameter does not fit, or the folder cannot be used.
+        """
+        super().__init__("so101_emulator", SO101_EMULATOR)
+        if self._get("lockstep"):
+            raise SimError("lockstep: expected false, got true: servos do not wait for a driver")
+        folder = Path(self._get("folder") or "~/.ros/so101_emulator").expanduser()
+        self._servos = ArmServos(self._get("servos"), seed=self._get("arm"))
+        self._servos.save_calibration(folder / "follower.json")
+        self._plan(self._get("faults"))
+        if self._get("holds"):
+            self._servos.hold(self.world)
+        self._servos.drive(self.world)
+        self._port = ServoPort(self._servos.bus, folder / "port")
+        self.add_on_set_parameters_callback(self._on_set)
+        self.get_logger().info(f"a servo bus of a simulated SO-101: {folder / 'port'}")
+
+    def before_step(self) -> None:
+        """Let the servos measure and turn their joints."""
+        super().before_step()
+        self._servos.drive(self.world)
+
+    def obey(self, command: DriveCommand) -> None:
+        """Do nothing: the servos get their goals on the bus."""
+
+    def destroy_node(self) -> None:
+        """Take the port away and the node off the graph."""
+        self._port.close()
+        super().destroy_node()
+
+    def _plan(self, texts: Sequence[str]) -> None:
+        faults = ServoFault.parse_all(texts, now_ns=self.world.time_ns)
+        self._servos.bus.plan(faults)
+
+    def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Switch faults; everything else is read at the start only."""
+        return set_faults(parameters, SO101_EMULATOR, self._plan)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of `so101_emulator`; it ends with status 2 where a parameter is wrong."""
+    run_node("so101_emulator", So101Emulator, SO101_EMULATOR, __doc__, args)

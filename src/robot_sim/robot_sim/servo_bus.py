@@ -1,0 +1,268 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Servos on a bus: bytes in, answers out, and what can go wrong with it.
+
+Faults are written as those of `robot_sim.faults`, `kind:servo[@start_s][+duration_s][=value]`. The
+servo is a joint, or `all`:
+
+====================  =============================================================================
+`silent:servo`        it does not answer
+`checksum:servo`      the checksum of its answers is wrong
+`late:servo=seconds`  its answers are late (up to 1 s)
+`baud:servo=rate`     it is set to another rate, and hears nothing
+`overload:servo`      it reports overload
+`voltage:servo=volt`  it measures this voltage
+`swap:servo=id`       it and the servo of this number have each other's numbers
+`restart:servo`       it is without power, and then as after switching on
+====================  =============================================================================
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Final, NamedTuple
+
+from robot_sim.errors import SimError
+from robot_sim.faults import Fault
+from robot_sim.servo_wire import (
+    ACTION,
+    BROADCAST,
+    FAST_SYNC_READ,
+    PING,
+    READ,
+    REBOOT,
+    REG_WRITE,
+    SYNC_READ,
+    SYNC_WRITE,
+    WRITE,
+    DynamixelWire,
+    FeetechWire,
+    Instruction,
+    crc16,
+)
+from robot_sim.servos import OVERLOAD, Servo
+
+ALL: Final = "all"
+_VALUED: Final = ("late", "baud", "voltage", "swap")
+_LONGEST_LATE_S: Final = 1.0
+_DELAY_S: Final = 2e-6
+"""Of the register `return_delay`."""
+_UNKNOWN_INSTRUCTION: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServoFault(Fault):
+    """A fault of a servo, or of all; which servos there are, the bus knows."""
+
+    targets: ClassVar[Mapping[str, tuple[str, ...]]] = dict.fromkeys(
+        ("silent", "checksum", "late", "baud", "overload", "voltage", "swap", "restart"), ()
+    )
+    with_value: ClassVar[tuple[str, ...]] = _VALUED
+
+    def __post_init__(self) -> None:
+        """Check kind and value.
+
+        Raises:
+            SimError: One of them does not fit.
+        """
+        Fault.__post_init__(self)
+        if self.kind == "late" and self.value > _LONGEST_LATE_S:
+            raise SimError(
+                f"fault late: expected at most {_LONGEST_LATE_S:g} s, got {self.value:g}"
+            )
+
+
+class Answer(NamedTuple):
+    """What a servo sends, and how long after it was asked."""
+
+    delay_s: float
+    data: bytes
+
+
+class ServoBus:
+    """Servos of one family on a line. Two threads may use it: one answers, one moves the servos.
+
+    Attributes:
+        servos: In the order of their numbers.
+        wire: Their protocol.
+    """
+
+    def __init__(self, servos: Sequence[Servo]) -> None:
+        """Connect the servos, which are of one family."""
+        self.servos = tuple(servos)
+        self.wire = DynamixelWire() if servos[0].model.twos_complement else FeetechWire()
+        self.lock = threading.Lock()
+        self._faults: list[ServoFault] = []
+        self._active: list[ServoFault] = []
+        self._volts = {servo.name: servo.get("voltage") for servo in servos}
+        self._waiting: dict[str, tuple[int, bytes]] = {}
+
+    def plan(self, faults: Iterable[ServoFault]) -> None:
+        """Replace the faults to come.
+
+        Raises:
+            SimError: There is no such servo.
+        """
+        planned = list(faults)
+        names = (ALL, *(servo.name for servo in self.servos))
+        for fault in planned:
+            if fault.target not in names:
+                raise SimError(
+                    f"fault {fault.kind}: expected one of {', '.join(names)}, got '{fault.target}'"
+                )
+        with self.lock:
+            self._faults = planned
+
+    def pass_time(self, now_ns: int) -> None:
+        """Begin and end faults, at a simulated time; before the servos are moved on."""
+        with self.lock:
+            before, self._active = self._active, [f for f in self._faults if f.active(now_ns)]
+            for servo in self.servos:
+                active = dict(self._of(servo))
+                servo.wrong = OVERLOAD if "overload" in active else 0
+                volts = active.get("voltage")
+                usual = self._volts[servo.name]
+                servo.put("voltage", usual if volts is None else round(10.0 * volts))
+                was_off = any(f.kind == "restart" and f.target in (ALL, servo.name) for f in before)
+                if was_off and "restart" not in active:
+                    servo.lose_power()
+                elif "restart" in active:
+                    servo.put("torque_on", 0)
+
+    def exchange(self, data: bytes, baud: int) -> list[Answer]:
+        """Take bytes that came at a rate; return the answers, in their order."""
+        with self.lock:
+            return [
+                answer
+                for instruction in self.wire.feed(data)
+                for answer in self._answers(instruction, baud)
+            ]
+
+    def _answers(self, asked: Instruction, baud: int) -> Iterator[Answer]:
+        hearing = {self._number(servo): servo for servo in self.servos if self._hears(servo, baud)}
+        if asked.code in (SYNC_READ, FAST_SYNC_READ):
+            yield from self._sync_read(asked, hearing)
+        elif asked.code == SYNC_WRITE:
+            self._sync_write(asked.parameters, hearing)
+        else:
+            for number, servo in sorted(hearing.items()):
+                if asked.servo_id in (number, BROADCAST):
+                    answer = self._act(servo, asked)
+                    if answer is not None and (asked.servo_id != BROADCAST or asked.code == PING):
+                        # By the number that was asked, also where that has just changed.
+                        yield self._answer(servo, number, *answer)
+
+    def _act(self, servo: Servo, asked: Instruction) -> tuple[int, bytes] | None:
+        """Do what was asked; return the error and the parameters of an answer, if there is one."""
+        size, parameters = self.wire.address_bytes, asked.parameters
+        address = int.from_bytes(parameters[:size], "little")
+        level = servo.get("answer_level")
+        # Feetech counts from answers to readings alone, Dynamixel from answers to pings alone.
+        reads, writes = (level >= 1, level >= 2) if servo.model.locks else (True, level >= 1)
+        if asked.code == PING:
+            model = b""
+            if servo.model.locks:
+                model = servo.read(servo.model.registers["model"][0], 2) + bytes(
+                    [servo.get("firmware")]
+                )
+            return 0, model
+        if asked.code == READ:
+            count = int.from_bytes(parameters[size : 2 * size], "little")
+            return (0, servo.read(address, count)) if reads else None
+        error = 0
+        if asked.code == WRITE:
+            error = servo.write(address, parameters[size:])
+        elif asked.code == REG_WRITE:
+            self._waiting[servo.name] = address, parameters[size:]
+        elif asked.code == ACTION:
+            if servo.name in self._waiting:
+                error = servo.write(*self._waiting.pop(servo.name))
+        elif asked.code == REBOOT:
+            servo.lose_power()
+        elif servo.model.locks:
+            error = _UNKNOWN_INSTRUCTION
+        else:
+            return None
+        return (error, b"") if writes else None
+
+    def _sync_read(self, asked: Instruction, hearing: Mapping[int, Servo]) -> Iterator[Answer]:
+        size = self.wire.address_bytes
+        address, count = (
+            int.from_bytes(asked.parameters[i * size : (i + 1) * size], "little") for i in (0, 1)
+        )
+        numbers = asked.parameters[2 * size :]
+        if asked.code == FAST_SYNC_READ:
+            yield from self._fast_sync_read(address, count, numbers, hearing)
+            return
+        for number in numbers:
+            # A servo answers after the one before it: where that is silent, so are all others.
+            if number not in hearing or "silent" in dict(self._of(hearing[number])):
+                return
+            servo = hearing[number]
+            yield self._answer(servo, number, 0, servo.read(address, count))
+
+    def _fast_sync_read(
+        self, address: int, count: int, numbers: bytes, hearing: Mapping[int, Servo]
+    ) -> Iterator[Answer]:
+        """Yield the one packet that all servos together make, of protocol 2.0.
+
+        Each adds its error, its number, its values and, but the last, the CRC of all so far.
+        """
+        if not all(number in hearing for number in numbers):
+            return
+        length = len(numbers) * (count + 4) + 1
+        packet = self.wire.head + bytes([BROADCAST]) + length.to_bytes(2, "little") + b"\x55"
+        for number in numbers:
+            servo = hearing[number]
+            packet += bytes([self._error(servo, 0), number]) + servo.read(address, count)
+            packet += crc16(packet).to_bytes(2, "little")
+        yield Answer(_DELAY_S * hearing[numbers[0]].get("return_delay"), packet)
+
+    def _sync_write(self, parameters: bytes, hearing: Mapping[int, Servo]) -> None:
+        size = self.wire.address_bytes
+        address, count = (
+            int.from_bytes(parameters[i * size : (i + 1) * size], "little") for i in (0, 1)
+        )
+        rows = parameters[2 * size :]
+        for start in range(0, len(rows), count + 1):
+            if rows[start] in hearing:
+                hearing[rows[start]].write(address, rows[start + 1 : start + 1 + count])
+
+    def _answer(self, servo: Servo, number: int, error: int, parameters: bytes) -> Answer:
+        active = dict(self._of(servo))
+        data = self.wire.status(number, self._error(servo, error), parameters)
+        if "silent" in active:
+            data = b""
+        if "checksum" in active:
+            data = data[:-1] + bytes([data[-1] ^ 0x55])
+        delay_s = _DELAY_S * servo.get("return_delay") + active.get("late", 0.0)
+        return Answer(delay_s, data)
+
+    def _error(self, servo: Servo, error: int) -> int:
+        alert = servo.model.alert
+        if alert:
+            return error | (alert if servo.status else 0)
+        return error | servo.status
+
+    def _hears(self, servo: Servo, baud: int) -> bool:
+        active = dict(self._of(servo))
+        own = active.get("baud", servo.model.baud.get(servo.get("baud")))
+        return own == baud and "restart" not in active
+
+    def _number(self, servo: Servo) -> int:
+        """Return the number to which a servo answers."""
+        own = servo.get("id")
+        for fault in self._active:
+            if fault.kind != "swap":
+                continue
+            one = next(each.get("id") for each in self.servos if each.name == fault.target)
+            if own in (one, round(fault.value)):
+                return round(fault.value) if own == one else one
+        return own
+
+    def _of(self, servo: Servo) -> Iterator[tuple[str, float]]:
+        return (
+            (fault.kind, fault.value)
+            for fault in self._active
+            if fault.target in (ALL, servo.name) and fault.kind != "swap"
+        )

@@ -1,0 +1,329 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Emulated servos: what instructions do, what is refused, and each fault."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from robot_sim.errors import SimError
+from robot_sim.servo_bus import Answer, ServoBus, ServoFault
+from robot_sim.servo_wire import (
+    ACTION,
+    BROADCAST,
+    FAST_SYNC_READ,
+    PING,
+    READ,
+    REBOOT,
+    REG_WRITE,
+    SYNC_READ,
+    SYNC_WRITE,
+    WRITE,
+    crc16,
+)
+from robot_sim.servos import OVERLOAD, STS3215, VOLTAGE, XL330, Servo, ServoModel
+
+RATE = 1_000_000
+BOTH = pytest.mark.parametrize("model", [STS3215, XL330], ids=["feetech", "dynamixel"])
+NS = 1_000_000_000
+
+
+class Line:
+    """Three servos, and who asks them."""
+
+    def __init__(self, model: ServoModel) -> None:
+        self.model = model
+        self.servos = [Servo(model, i + 1, name=name) for i, name in enumerate("abc")]
+        self.bus = ServoBus(self.servos)
+        self.size = self.bus.wire.address_bytes
+
+    def place(self, register: str, *, count: bool = False) -> bytes:
+        """Return the address of a register, with its bytes if asked for, as parameters."""
+        address, size = self.model.registers[register]
+        numbers = (address, size) if count else (address,)
+        return b"".join(number.to_bytes(self.size, "little") for number in numbers)
+
+    def value(self, register: str, value: int) -> bytes:
+        return value.to_bytes(self.model.registers[register][1], "little")
+
+    def ask(
+        self, servo_id: int, code: int, parameters: bytes = b"", rate: int = RATE
+    ) -> list[Answer]:
+        packet = self.bus.wire.instruction(servo_id, code, parameters)
+        return self.bus.exchange(packet, rate)
+
+    def write(self, servo_id: int, register: str, value: int) -> list[Answer]:
+        return self.ask(servo_id, WRITE, self.place(register) + self.value(register, value))
+
+    def status(self, servo_id: int, error: int = 0, parameters: bytes = b"") -> bytes:
+        return self.bus.wire.status(servo_id, error, parameters)
+
+    def fails(self, *texts: str, at_s: float = 1.0) -> None:
+        self.bus.plan(ServoFault.parse_all(texts))
+        self.bus.pass_time(round(at_s * NS))
+
+
+def data(answers: Sequence[Answer]) -> list[bytes]:
+    return [answer.data for answer in answers]
+
+
+@BOTH
+def test_a_ping_is_answered_and_a_broadcast_ping_by_all(model: ServoModel) -> None:
+    line = Line(model)
+    number = b"" if model is STS3215 else bytes([0xB0, 0x04, 46])
+
+    assert data(line.ask(2, PING)) == [line.status(2, 0, number)]
+    assert data(line.ask(BROADCAST, PING)) == [line.status(i, 0, number) for i in (1, 2, 3)]
+    assert line.ask(9, PING) == []
+
+
+@BOTH
+def test_registers_are_written_and_read(model: ServoModel) -> None:
+    line = Line(model)
+
+    assert data(line.write(2, "goal", 1500)) == [line.status(2)]
+    assert data(line.ask(2, READ, line.place("goal", count=True))) == [
+        line.status(2, 0, line.value("goal", 1500))
+    ]
+    assert [servo.get("goal") for servo in line.servos] == [2048, 1500, 2048]
+
+
+@BOTH
+def test_a_sync_write_reaches_each_and_a_sync_read_asks_each_in_turn(model: ServoModel) -> None:
+    line = Line(model)
+    rows = b"".join(bytes([i]) + line.value("goal", 1000 + i) for i in (1, 3))
+
+    assert line.ask(BROADCAST, SYNC_WRITE, line.place("goal", count=True) + rows) == []
+    assert [servo.get("goal") for servo in line.servos] == [1001, 2048, 1003]
+
+    asked = line.place("goal", count=True) + bytes([3, 1])
+    assert data(line.ask(BROADCAST, SYNC_READ, asked)) == [
+        line.status(i, 0, line.value("goal", 1000 + i)) for i in (3, 1)
+    ]
+
+
+def test_a_fast_sync_read_is_one_packet_of_all() -> None:
+    line = Line(XL330)
+    asked = line.place("position", count=True) + bytes([1, 2])
+
+    (answer,) = line.ask(BROADCAST, FAST_SYNC_READ, asked)
+
+    at = (2048).to_bytes(4, "little")
+    packet = bytes.fromhex("ff ff fd 00 fe 11 00 55 00 01") + at
+    packet += crc16(packet).to_bytes(2, "little") + b"\x00\x02" + at
+    assert answer.data == packet + crc16(packet).to_bytes(2, "little")
+
+
+@BOTH
+def test_a_registered_write_waits_for_its_action(model: ServoModel) -> None:
+    line = Line(model)
+
+    line.ask(1, REG_WRITE, line.place("goal") + line.value("goal", 900))
+    assert line.servos[0].get("goal") == 2048
+    line.ask(BROADCAST, ACTION)
+
+    assert line.servos[0].get("goal") == 900
+
+
+@BOTH
+def test_what_a_servo_measures_cannot_be_written(model: ServoModel) -> None:
+    line = Line(model)
+
+    (answer,) = line.write(1, "position", 7)
+
+    assert answer.data == line.status(1, 7 if model is XL330 else 0)
+    assert line.servos[0].get("position") == 2048
+
+
+@BOTH
+def test_homing_and_limits_make_the_position_and_the_goal(model: ServoModel) -> None:
+    line = Line(model)
+    servo = line.servos[0]
+    for register, value in (("homing", 100), ("lowest", 1000), ("highest", 3000)):
+        line.write(1, register, value)
+
+    servo.sense(2500.0, -50.0, -0.25)
+
+    assert servo.get("position") == (2400 if model is STS3215 else 2600)
+    assert servo.get("velocity") == -50
+    assert servo.get("load") == -250
+    line.write(1, "goal", 1200)
+    assert servo.target == (1300.0 if model is STS3215 else 1100.0)
+
+
+def test_goals_beyond_limits_end_there_or_are_refused() -> None:
+    feetech, dynamixel = Line(STS3215), Line(XL330)
+    for line in (feetech, dynamixel):
+        line.write(1, "highest", 3000)
+
+    assert data(feetech.write(1, "goal", 3500)) == [feetech.status(1)]
+    assert feetech.servos[0].target == 3000.0
+    assert data(dynamixel.write(1, "goal", 3500)) == [dynamixel.status(1, 6)]
+    assert dynamixel.servos[0].get("goal") == 2048
+
+
+def test_torque_locks_the_eeprom_of_one_family_and_a_register_that_of_the_other() -> None:
+    feetech, dynamixel = Line(STS3215), Line(XL330)
+    for line in (feetech, dynamixel):
+        line.write(1, "torque_on", 1)
+
+    assert data(dynamixel.write(1, "homing", 5)) == [dynamixel.status(1, 7)]
+    feetech.write(1, "homing", 5)
+    assert feetech.servos[0].get("homing") == 5
+    feetech.servos[0].lose_power()
+    assert feetech.servos[0].get("homing") == 0
+
+    feetech.write(1, "lock", 0)
+    feetech.write(1, "homing", 5)
+    feetech.servos[0].lose_power()
+    assert feetech.servos[0].get("homing") == 5
+
+
+@BOTH
+def test_a_servo_is_limp_without_torque_and_after_its_power_was_lost(model: ServoModel) -> None:
+    line = Line(model)
+    servo = line.servos[0]
+    assert servo.stiffness == 0.0
+
+    line.write(1, "torque_on", 1)
+    assert servo.stiffness > 0.0
+    servo.sense(1234.0)
+    servo.lose_power()
+
+    assert servo.stiffness == 0.0
+    assert servo.get("goal") == servo.get("position") == 1234
+
+
+def test_a_load_that_is_too_large_for_too_long_is_protected_against() -> None:
+    line = Line(STS3215)
+    servo = line.servos[0]
+    line.write(1, "torque_on", 1)
+    line.write(1, "overload_torque", 25)
+
+    for _ in range(19):
+        servo.sense(2048.0, 0.0, 0.4, 0.1)
+    assert servo.limit == 1.0
+    for _ in range(3):
+        servo.sense(2048.0, 0.0, 0.4, 0.1)
+
+    assert servo.limit == pytest.approx(0.2)
+    assert data(line.ask(1, PING)) == [line.status(1, OVERLOAD)]
+
+
+@BOTH
+def test_the_delay_of_answers_is_that_of_the_register(model: ServoModel) -> None:
+    line = Line(model)
+
+    (factory,) = line.ask(1, PING)
+    line.write(1, "return_delay", 0)
+    (fast,) = line.ask(1, PING)
+
+    assert factory.delay_s == pytest.approx(500e-6)
+    assert fast.delay_s == 0.0
+
+
+@BOTH
+def test_another_rate_is_not_heard(model: ServoModel) -> None:
+    line = Line(model)
+
+    assert line.ask(1, PING, rate=115_200) == []
+    line.fails("baud:b=115200")
+
+    assert line.ask(2, PING) == []
+    assert len(line.ask(2, PING, rate=115_200)) == 1
+    assert len(line.ask(1, PING)) == 1
+
+
+@BOTH
+def test_a_silent_servo_ends_a_sync_read(model: ServoModel) -> None:
+    line = Line(model)
+    line.fails("silent:b@0+2")
+    asked = line.place("position", count=True) + bytes([1, 2, 3])
+
+    assert data(line.ask(2, PING)) == [b""]
+    assert len(line.ask(BROADCAST, SYNC_READ, asked)) == 1
+    line.bus.pass_time(3 * NS)
+    assert len(line.ask(BROADCAST, SYNC_READ, asked)) == 3
+
+
+@BOTH
+def test_faults_spoil_delay_and_change_answers(model: ServoModel) -> None:
+    line = Line(model)
+
+    line.fails("checksum:a")
+    assert (
+        data(line.ask(1, PING))[0][:-1]
+        == line.status(1, 0, b"" if line.size == 1 else b"\xb0\x04\x2e")[:-1]
+    )
+    assert data(line.ask(1, PING)) != data(Line(model).ask(1, PING))
+    line.fails("late:all=0.2")
+    assert all(answer.delay_s >= 0.2 for answer in line.ask(BROADCAST, PING))
+    line.fails("voltage:b=3")
+    assert line.servos[1].get("voltage") == 30
+    line.servos[1].sense(2048.0)
+    assert line.servos[1].get("status") == VOLTAGE
+    line.fails("overload:c")
+    line.servos[2].sense(2048.0)
+    assert line.servos[2].get("status") == OVERLOAD
+    (answer,) = line.ask(3, PING)
+    assert answer.data[4 if model is STS3215 else 8] == (OVERLOAD if model is STS3215 else 0x80)
+
+
+@BOTH
+def test_swapped_servos_answer_for_each_other(model: ServoModel) -> None:
+    line = Line(model)
+    line.fails("swap:a=3")
+
+    line.write(1, "goal", 1111)
+
+    assert [servo.get("goal") for servo in line.servos] == [2048, 2048, 1111]
+
+
+@BOTH
+def test_a_restarted_servo_is_silent_and_then_limp(model: ServoModel) -> None:
+    line = Line(model)
+    line.write(1, "torque_on", 1)
+    line.fails("restart:a@0+2")
+
+    assert line.ask(1, PING) == []
+    line.bus.pass_time(3 * NS)
+
+    assert len(line.ask(1, PING)) == 1
+    assert line.servos[0].stiffness == 0.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("silent:gripper", "expected one of all, a, b, c"),
+        ("late:a=5", "expected at most 1"),
+        ("silent:a=5", "expected no value"),
+        ("melts:a", "unknown kind"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_refused(text: str, message: str) -> None:
+    with pytest.raises(SimError, match=message):
+        Line(STS3215).fails(text)
+
+
+def test_a_reboot_is_as_switching_on() -> None:
+    line = Line(XL330)
+    line.write(1, "torque_on", 1)
+
+    assert data(line.ask(1, REBOOT)) == [line.status(1)]
+    assert line.servos[0].get("torque_on") == 0
+
+
+@BOTH
+def test_a_new_number_is_acknowledged_with_the_old_one(model: ServoModel) -> None:
+    line = Line(model)
+
+    assert data(line.write(2, "id", 9)) == [line.status(2)]
+
+    assert line.ask(2, PING) == []
+    assert len(line.ask(9, PING)) == 1
+
+
+def test_an_instruction_that_does_not_exist_is_an_error_where_the_protocol_has_one() -> None:
+    assert data(Line(XL330).ask(1, 0x77)) == [Line(XL330).status(1, 2)]
+    assert Line(STS3215).ask(1, 0x77) == []

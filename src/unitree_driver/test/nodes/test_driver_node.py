@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What only these drivers do; test_conformance.py has what every driver does."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from policy_msgs.msg import RobotStatus
+from rclpy.node import Node
+from sensor_msgs.msg import BatteryState, Imu, JointState, Joy
+from std_msgs.msg import Bool
+
+from policy_inference.nodes import qos
+from policy_inference.nodes.sampling import message_class
+from robot_driver.testing.case import GIVEN_BACK, DriverCase
+from robot_driver.testing.stage import Stage
+from unitree_driver.figures import G1, GO2
+
+from .robot import GO2_CASE, UnitreeDouble
+
+pytestmark = pytest.mark.ros
+
+
+def started(robot: UnitreeDouble) -> UnitreeDouble:
+    """Return a robot that is switched on."""
+    robot.start()
+    return robot
+
+
+def test_state_and_remote_of_the_robot_are_on_its_topics(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    stage, robot = stage_of(GO2_CASE), started(UnitreeDouble(GO2))
+    heard: dict[str, list[Any]] = {}
+    for kind, name in (
+        (JointState, "joint_states"),
+        (Imu, "imu/data"),
+        (Joy, "joy"),
+        (BatteryState, "battery_state"),
+        (Bool, "estop"),
+    ):
+        heard[name] = []
+        stage.listen(kind, f"/go2/{name}", heard[name], qos.SAMPLE)
+    driver = stage.driver(robot, name="go2", parameters={"joy_rate_hz": 50.0})
+
+    driver.until(lambda: all(heard[name] for name in heard if name != "estop"), "all topics")
+    joints, imu = heard["joint_states"][-1], heard["imu/data"][-1]
+    assert tuple(joints.name) == GO2.figures.joint_names
+    np.testing.assert_allclose(joints.position, robot.pose, atol=1e-6)
+    assert imu.orientation.w == pytest.approx(1.0)
+    assert imu.linear_acceleration.z == pytest.approx(9.81, abs=1e-5)
+    assert heard["battery_state"][-1].percentage == pytest.approx(0.8)
+    assert heard["estop"] == []
+
+    robot.press("L2", "B")
+    driver.until(lambda: heard["estop"], "the e-stop")
+    assert heard["estop"][-1].data
+    driver.has_obstacle("e-stop was pressed")
+    driver.until(lambda: heard["joy"][-1].buttons[1] == 1, "button B of the remote")
+
+
+def test_key_of_the_remote_is_wanted_before_control(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    robot = started(UnitreeDouble(GO2))
+    driver = stage_of(GO2_CASE).driver(robot, parameters={"remote_required": True})
+
+    driver.has_obstacle("no key of the wireless remote has been seen")
+    robot.press("A")
+    driver.may_be_taken()
+
+
+def test_standing_robot_lies_down_before_control_is_taken(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    robot = UnitreeDouble(GO2)
+    lying, robot.pose = robot.pose, np.array([0.0, 0.8, -1.5] * 4)
+    driver = stage_of(GO2_CASE).driver(started(robot))
+    driver.may_be_taken()
+
+    answer = driver.asked("take_control")
+    driver.until(lambda: robot.service.lying_at_ms is not None, "StandDown")
+    assert robot.service.active == "ai"
+    for share in np.linspace(0.0, 1.0, 50):
+        robot.pose = robot.pose + share * (lying - robot.pose)
+        driver.reports(lambda status: True, "a status")
+    driver.until(answer.done, "an answer")
+
+    assert answer.result().success, answer.result().message
+    assert robot.wrong_crc == 0
+
+
+def test_controller_that_stays_is_named_and_nothing_is_commanded(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    robot = started(UnitreeDouble(GO2, active="mcf"))
+    robot.service.stubborn = True
+    driver = stage_of(GO2_CASE).driver(robot, parameters={"release_timeout_s": 5.0})
+    driver.may_be_taken()
+
+    answer = driver.ask("take_control")
+
+    assert not answer.success
+    assert "`mcf` is still active" in answer.message
+    assert not [each for each in robot.heard if each.values is not None]
+
+
+def test_controller_that_comes_back_is_named(stage_of: Callable[[DriverCase], Stage]) -> None:
+    robot = started(UnitreeDouble(GO2))
+    driver = stage_of(GO2_CASE).driver(robot)
+    driver.takes_control()
+    driver.follows()
+
+    robot.service.active = "ai"
+
+    driver.reports(
+        lambda status: status.state == RobotStatus.DAMPING and "`ai` is still" in status.reason,
+        "DAMPING",
+    )
+
+
+def test_second_publisher_of_lowcmd_damps_and_refuses(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    robot = started(UnitreeDouble(GO2))
+    driver = stage_of(GO2_CASE).driver(robot)
+    driver.takes_control()
+    driver.follows()
+
+    other = Node("other", context=robot.node.context)
+    kind = message_class("unitree_go/msg/LowCmd")
+    publisher = other.create_publisher(kind, "/lowcmd", qos.COMMAND)
+    driver.rests("another publisher on /lowcmd (/other)")
+    driver.gives_back_control()
+    driver.refuses_control("another publisher on /lowcmd (/other)")
+
+    other.destroy_publisher(publisher)
+    other.destroy_node()
+
+
+def test_robot_of_the_other_family_is_named(stage_of: Callable[[DriverCase], Stage]) -> None:
+    driver = stage_of(GO2_CASE).driver(started(UnitreeDouble(G1)))
+
+    driver.has_obstacle("unitree_hg/msg/LowState, expected unitree_go/msg/LowState")
+
+
+def test_standing_robot_is_lowered_where_the_node_dies(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    robot = started(UnitreeDouble(GO2))
+    driver = stage_of(GO2_CASE).driver(robot)
+    driver.takes_control()
+    driver.follows()
+    place = len(robot.heard)
+
+    driver.process.kill()
+
+    driver.until(lambda: robot.heard[-1].what == GIVEN_BACK, "the end of control")
+    lowered = [
+        each.values[:, 0]
+        for each in robot.heard[place:]
+        if each.values is not None and not each.rests
+    ]
+    np.testing.assert_allclose(lowered[-1], robot.pose, atol=1e-5)
+    assert robot.service.active == "ai"
+
+
+def test_interface_that_is_not_there_is_refused_with_those_that_are() -> None:
+    ended = subprocess.run(
+        ["go2_driver", "--ros-args", "-p", "network_interface:=robot0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ended.returncode == 2
+    assert "network_interface: expected one of" in ended.stderr
+    assert "found 'robot0'" in ended.stderr

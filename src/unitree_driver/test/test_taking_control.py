@@ -1,0 +1,418 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from robot_driver.interfaces import TAKE, DriverPhase
+from unitree_driver.figures import G1, GO2, H1, H1_2, UnitreeFigures
+from unitree_driver.motion_service import CHECK_MODE, RELEASE_MODE, SELECT_MODE, STAND_DOWN
+from unitree_driver.reception import PublisherNews
+from unitree_driver.wire import ServiceResponse
+
+from .lockstep import DAMP, QUIET, RUN, STAND, STANDING, Lockstep
+from .messages import keys
+
+HANGING = [G1, H1, H1_2]
+
+
+def refusal(scene: Lockstep) -> str:
+    """Return why control was refused."""
+    answer = [answer for answer in scene.answers if answer.request == TAKE][-1]
+    assert not answer.success, answer
+    return answer.message
+
+
+def test_robot_lies_down_is_released_and_found_free_before_the_first_command() -> None:
+    scene = Lockstep()
+
+    scene.take()
+    scene.run(0.5)
+    assert scene.commands() == []
+    assert scene.robot.apis() == [CHECK_MODE, STAND_DOWN]
+    scene.run(3.0)
+
+    assert scene.robot.apis()[:4] == [CHECK_MODE, STAND_DOWN, RELEASE_MODE, CHECK_MODE]
+    assert scene.phase() is DriverPhase.DAMPING
+    assert scene.damps
+    assert scene.answers[-1].success
+
+
+def test_robot_that_is_free_already_is_asked_nothing_but_that() -> None:
+    scene = Lockstep(active="")
+    assert GO2.lying is not None
+    scene.robot.joint_pos = GO2.lying.position
+
+    scene.in_control()
+
+    assert scene.phase() is DriverPhase.DAMPING
+
+
+@pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
+def test_humanoid_is_released_where_it_hangs(model: UnitreeFigures) -> None:
+    scene = Lockstep(model, hung=True)
+
+    scene.take()
+    scene.run(3.0)
+
+    assert STAND_DOWN not in scene.robot.apis()
+    assert scene.phase() is DriverPhase.DAMPING
+    assert scene.damps
+
+
+@pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
+def test_humanoid_of_which_nobody_says_that_it_hangs_is_refused(model: UnitreeFigures) -> None:
+    scene = Lockstep(model)
+
+    scene.take()
+
+    assert "hang it up" in refusal(scene)
+    assert scene.robot.requests == []
+
+
+def test_controller_that_is_not_released_is_named_and_no_command_is_sent() -> None:
+    scene = Lockstep(active="mcf", release_timeout_s=5.0)
+    scene.robot.stubborn = True
+
+    scene.take()
+    scene.run(scene.driver.settings.release_timeout_s + 1.0)
+
+    assert "`mcf` is still active" in refusal(scene)
+    assert scene.commands() == []
+    assert scene.phase() is DriverPhase.LISTENING
+    assert scene.robot.apis().count(RELEASE_MODE) > 1
+
+
+def test_service_that_does_not_answer_is_named_and_no_command_is_sent() -> None:
+    scene = Lockstep(release_timeout_s=5.0)
+    scene.robot.deaf = True
+
+    scene.take()
+    scene.run(scene.driver.settings.release_timeout_s + 1.0)
+
+    assert "motion_switcher does not tell" in refusal(scene)
+    assert scene.commands() == []
+
+
+def test_answer_with_another_number_does_not_count() -> None:
+    scene = Lockstep()
+    scene.robot.deaf = True
+    scene.take()
+
+    for api in (CHECK_MODE, RELEASE_MODE):
+        scene.hear(ServiceResponse(1, api, 0, '{"form":"0","name":""}'))
+    scene.run(1.0)
+
+    assert scene.phase() is DriverPhase.TAKING
+
+
+@pytest.mark.parametrize("data", ["", "{", "[]", '{"name":3}', "null"])
+def test_answer_that_names_no_controller_is_reported(data: str) -> None:
+    scene = Lockstep()
+    scene.robot.deaf = True
+    scene.take()
+    (request,) = scene.robot.requests
+
+    scene.hear(ServiceResponse(request.identity, CHECK_MODE, 0, data))
+    scene.run(0.1)
+
+    notes = scene.link.report(scene.now_ns).details
+    assert "CheckMode was answered with" in str(notes["motion_service_error"])
+    assert scene.phase() is DriverPhase.TAKING
+
+
+def test_error_code_of_the_service_is_reported() -> None:
+    scene = Lockstep()
+    scene.robot.deaf = True
+    scene.take()
+    (request,) = scene.robot.requests
+
+    scene.hear(ServiceResponse(request.identity, CHECK_MODE, 7002, ""))
+
+    assert scene.link.report(scene.now_ns).details["motion_service_error"] == "code 7002"
+
+
+def test_robot_that_does_not_lie_down_keeps_its_own_controller() -> None:
+    scene = Lockstep(release_timeout_s=5.0)
+    scene.robot.lies_after_ms = 10**9
+
+    scene.take()
+    scene.run(scene.driver.settings.release_timeout_s + 1.0)
+
+    assert "does not lie" in refusal(scene)
+    assert RELEASE_MODE not in scene.robot.apis()
+    assert scene.robot.active == "ai"
+
+
+def test_remote_of_which_no_key_was_seen_refuses_control() -> None:
+    scene = Lockstep()
+    scene.run(1.0)
+
+    scene.link.take((), scene.now_ns)
+    scene.step()
+
+    assert "press one" in refusal(scene)
+
+
+def test_remote_may_be_waived() -> None:
+    scene = Lockstep(remote_required=False)
+    scene.run(1.0)
+
+    scene.link.take((), scene.now_ns)
+
+    assert scene.phase() is DriverPhase.TAKING
+
+
+def test_other_node_that_publishes_commands_refuses_control_and_is_named() -> None:
+    scene = Lockstep()
+    scene.graph(QUIET._replace(commanders=("/other/node",)))
+
+    scene.take()
+
+    assert "/lowcmd (/other/node)" in refusal(scene)
+
+
+def test_publisher_without_a_node_may_be_the_robots_controller_until_that_is_released() -> None:
+    scene = Lockstep()
+    scene.graph(QUIET._replace(commanders=("",)))
+
+    scene.take()
+    scene.run(3.0)
+
+    assert "1 that are no ROS nodes" in refusal(scene)
+    assert scene.commands() == []
+    assert scene.robot.active == "ai"
+
+
+def test_publishers_that_a_released_robot_has_can_be_stated() -> None:
+    scene = Lockstep(lowcmd_publishers=1)
+    scene.graph(QUIET._replace(commanders=("",)))
+
+    scene.in_control()
+
+    assert scene.phase() is DriverPhase.DAMPING
+
+
+def test_missing_standby_process_refuses_control() -> None:
+    scene = Lockstep()
+    scene.graph(PublisherNews((), (), False))
+
+    scene.take()
+
+    assert "standby process" in refusal(scene)
+
+
+def test_tilted_robot_refuses_control() -> None:
+    scene = Lockstep()
+    half = 0.5 * 0.7
+    scene.changes = {
+        "imu__quaternion": (np.cos(half), np.sin(half), 0.0, 0.0),
+        "imu__rpy": (0.7, 0.0, 0.0),
+    }
+
+    scene.take()
+
+    assert "tilted by 0.70 rad" in refusal(scene)
+
+
+def test_joint_outside_its_range_refuses_control() -> None:
+    scene = Lockstep()
+    scene.robot.joint_pos = np.where(np.arange(12) == 2, -0.6, scene.robot.joint_pos)
+
+    scene.take()
+
+    assert "FR_calf_joint is at -0.60 rad, outside its range" in refusal(scene)
+
+
+def test_control_that_is_released_while_it_is_taken_leaves_the_drives_alone() -> None:
+    scene = Lockstep()
+    scene.take()
+
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(3.0)
+
+    assert scene.phase() is DriverPhase.LISTENING
+    assert scene.commands() == []
+    assert [answer.request for answer in scene.answers] == ["take_control", "release_control"]
+
+
+def test_stop_that_comes_while_control_is_taken_ends_that_and_restores_the_controller() -> None:
+    scene = Lockstep()
+    scene.take()
+    while scene.robot.active:
+        scene.run(0.002)
+    assert scene.phase() is DriverPhase.TAKING
+
+    scene.link.damp("the e-stop was pressed", scene.now_ns)
+    scene.run(0.1)
+
+    assert scene.phase() is DriverPhase.LISTENING
+    assert scene.robot.active == "ai"
+
+
+def test_control_can_be_taken_again_after_it_was_refused() -> None:
+    scene = Lockstep(release_timeout_s=5.0)
+    scene.robot.deaf = True
+    scene.take()
+    scene.run(scene.driver.settings.release_timeout_s + 1.0)
+    assert "motion_switcher" in refusal(scene)
+
+    scene.robot.deaf = False
+    scene.in_control()
+    scene.run(0.01)
+
+    assert scene.damps
+
+
+def test_controller_that_comes_back_damps_and_is_named() -> None:
+    scene = Lockstep()
+    scene.in_control(STAND)
+
+    scene.robot.active = "ai"
+    scene.run(2.0)
+
+    assert scene.phase() is DriverPhase.DAMPING
+    assert "`ai` is still active" in scene.link.reason
+    assert scene.damps
+
+
+@pytest.mark.parametrize("commanders", [("/other/node",), ("",)])
+def test_publisher_of_commands_that_appears_damps(commanders: tuple[str, ...]) -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+
+    scene.graph(QUIET._replace(commanders=commanders))
+    scene.run(0.1)
+
+    assert scene.phase() is DriverPhase.DAMPING
+    assert "another publisher on /lowcmd" in scene.link.reason
+    scene.graph(QUIET)
+    scene.run(0.1)
+    assert scene.phase() is DriverPhase.DAMPING  # until the policy itself has damped
+    scene.mode = DAMP
+    scene.run(0.1)
+    assert scene.phase() is DriverPhase.FOLLOWING
+
+
+def test_stop_keys_of_the_remote_damp_within_one_message() -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+
+    scene.remote = keys("L2", "B")
+    scene.run(0.002)
+
+    assert scene.damps
+    assert "L2+B" in scene.link.reason
+
+
+def test_lost_state_damps_and_after_a_second_gives_control_back() -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+
+    scene.silent = True
+    scene.run(0.12)
+    assert scene.damps
+    scene.run(1.0)
+
+    assert scene.phase() is DriverPhase.RELEASING
+    scene.run(3.0)
+    assert scene.robot.apis()[-1] == SELECT_MODE
+
+
+def test_expired_command_damps() -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+
+    scene.mode = None
+    scene.run(0.2)
+
+    assert scene.damps
+    assert "expired" in scene.link.reason
+
+
+def test_standing_robot_is_lowered_then_damped_then_given_back() -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+    scene.stand()
+    scene.mode = None
+    assert GO2.lying is not None
+
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(2.4)
+
+    positions = np.array([values[:, 0] for values in scene.commands()])
+    stiffness = np.array([values[:, 3] for values in scene.commands()])
+    lowered = positions[(stiffness > 0.0).all(axis=1)]
+    assert len(lowered) > 1000
+    assert np.abs(np.diff(lowered, axis=0)).max() < 0.002
+    np.testing.assert_allclose(lowered[0], STANDING, atol=0.002)
+    np.testing.assert_allclose(lowered[-1], GO2.lying.position, atol=1e-6)
+    assert scene.damps
+    assert scene.robot.active == ""
+    scene.run(2.1)
+    assert scene.phase() is DriverPhase.LISTENING
+    assert scene.robot.active == "ai"
+
+
+@pytest.mark.parametrize("why", ["damped", "state lost", "tilted"])
+def test_robot_that_cannot_be_lowered_is_damped(why: str) -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+    scene.stand()
+    scene.mode = None
+    if why == "tilted":
+        half = 0.5 * 1.2
+        scene.changes = {
+            "imu__quaternion": (np.cos(half), np.sin(half), 0.0, 0.0),
+            "imu__rpy": (1.2, 0.0, 0.0),
+        }
+        scene.run(0.01)
+
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(0.02)
+    if why == "damped":
+        scene.link.damp("the e-stop was pressed", scene.now_ns)
+    elif why == "state lost":
+        scene.silent = True
+    scene.run(0.2)
+
+    assert scene.damps
+
+
+def test_humanoid_is_damped_where_it_is() -> None:
+    scene = Lockstep(G1, hung=True)
+    scene.in_control(STAND)
+    scene.mode = None
+
+    scene.link.release("it was asked for", scene.now_ns)
+    scene.run(0.1)
+
+    assert scene.damps
+    scene.run(2.1)
+    assert scene.phase() is DriverPhase.LISTENING
+    assert scene.robot.active == ""  # restore_mode is off: it hangs
+
+
+def test_motor_that_lost_the_computer_damps_and_is_named() -> None:
+    scene = Lockstep(G1, hung=True)
+    scene.in_control(STAND)
+    errors = np.zeros(35, np.uint32)
+    errors[3] = 0x40000000
+
+    scene.changes = {"motors__motorstate": errors}
+    scene.run(0.01)
+
+    assert scene.damps
+    assert "left_knee_joint" in scene.link.reason
+
+
+def test_mode_machine_of_the_newest_state_is_repeated() -> None:
+    scene = Lockstep(G1, hung=True)
+    scene.in_control(STAND)
+
+    scene.changes = {"machine": 2}
+    scene.run(0.01)
+
+    frame = scene.sent[-1][1]
+    assert G1.family.command.from_wire(frame[1:])["mode_machine"] == 2

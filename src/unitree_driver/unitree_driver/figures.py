@@ -1,0 +1,320 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is known of each robot, in the order of its motors, and what its driver can be set to.
+
+Sources, all BSD-3-Clause, unitreerobotics: unitree_ros d6f13aa (URDF: names, ranges, efforts,
+velocities), unitree_sdk2 21d0a3b (order of motors, modes). Gains and poses: unitree_rl_lab e72a072
+(Apache-2.0).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from robot_driver.interfaces import MODE_DAMP, DriveFigures, DriverSettings
+from unitree_driver.wire import F64, GO, HG, MessageFamily
+
+ON, STRONG = 1, 10
+"""Modes of a motor that obeys; the strong motors of the H1 have one of their own."""
+
+
+class _Motor(NamedTuple):
+    """A joint's motor: range (rad), rated torque (N m) and velocity (rad/s)."""
+
+    joint: str
+    lowest_rad: float
+    highest_rad: float
+    torque_nm: float
+    velocity_rad_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LyingPose:
+    """How a robot lies on the ground, and how it gets there; arrays are [n].
+
+    Attributes:
+        position: Of a robot that lies, rad.
+        lowest_rad, highest_rad: Between which it counts as lying.
+        stiffness, damping: With which it is lowered, N m/rad and N m s/rad.
+    """
+
+    position: F64
+    lowest_rad: F64
+    highest_rad: F64
+    stiffness: F64
+    damping: F64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitreeSettings(DriverSettings):
+    """Settings beside those of every driver; the node's parameters of these names.
+
+    Attributes:
+        domain_id: DDS domain of the robot, whatever the one of the node is.
+        network_interface: By which the robot is reached; empty: as the environment says.
+        remote_required: Whether control needs a wireless remote of which a key was seen.
+        hung: Whether a person states that the humanoid hangs: its joints become limp.
+        restore_mode: Whether the robot's own controller is selected again after control.
+        lowcmd_publishers: How many publishers of commands a released robot itself has.
+        release_timeout_s: Time that the robot gets to lie down and to be released.
+    """
+
+    domain_id: int = 0
+    network_interface: str = ""
+    remote_required: bool = True
+    hung: bool = False
+    restore_mode: bool = True
+    lowcmd_publishers: int = 0
+    release_timeout_s: float = 20.0
+    damping: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitreeFigures:
+    """A kind of robot.
+
+    Attributes:
+        name: For people.
+        family: Of its messages.
+        slots: Motor of each joint.
+        modes: Of the motors of the joints, when they obey.
+        figures: Of the drives.
+        machines: Accepted values of `mode_machine` with their meaning; empty where there is none.
+        waist: Joint between the IMU, which is in the torso, and the pelvis; empty where the IMU is
+            in the body that `imu/data` is about.
+        lying: Pose on the ground; None for a robot that hangs where control is taken.
+        defaults: Of the settings.
+    """
+
+    name: str
+    family: MessageFamily
+    slots: tuple[int, ...]
+    modes: tuple[int, ...]
+    figures: DriveFigures
+    machines: Mapping[int, str]
+    waist: str
+    lying: LyingPose | None
+    defaults: UnitreeSettings
+
+
+class _Drives(NamedTuple):
+    """Bounds of commands, and what torques show: see DriveFigures."""
+
+    largest_stiffness: float
+    largest_damping: float
+    first_torque_nm: float
+    judged_nm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A robot as it is written down below."""
+
+    name: str
+    family: MessageFamily
+    motors: tuple[_Motor | None, ...]
+    drives: _Drives
+    strong: tuple[int, ...] = ()
+    machines: Mapping[int, str] = field(default_factory=dict)
+    waist: str = ""
+    lying: LyingPose | None = None
+    defaults: UnitreeSettings
+
+    def model(self) -> UnitreeFigures:
+        """Return the model of the robot."""
+        used = [(slot, motor) for slot, motor in enumerate(self.motors) if motor is not None]
+        drives = self.drives
+        figures = DriveFigures(
+            joint_names=tuple(motor.joint for _, motor in used),
+            lowest_rad=np.array([motor.lowest_rad for _, motor in used]),
+            highest_rad=np.array([motor.highest_rad for _, motor in used]),
+            position_margin_rad=0.1,
+            fastest_rad_s=np.array([motor.velocity_rad_s for _, motor in used]),
+            largest_torque_nm=np.array([motor.torque_nm for _, motor in used]),
+            largest_stiffness=drives.largest_stiffness,
+            largest_damping=drives.largest_damping,
+            first_torque_nm=drives.first_torque_nm,
+            demand_nm=drives.judged_nm,
+            foreign_nm=drives.judged_nm,
+            # 500 Hz; simulators send up to twice as many.
+            state_rate_hz=(200.0, 1200.0),
+            # No document gives the robot a time-out: the last command may act for ever.
+            watchdog_s=float("inf"),
+            rest_mode=MODE_DAMP,
+            rest_s=2.0,
+            lower_s=_LOWER_S if self.lying is not None else 0.0,
+        )
+        return UnitreeFigures(
+            name=self.name,
+            family=self.family,
+            slots=tuple(slot for slot, _ in used),
+            modes=tuple(STRONG if slot in self.strong else ON for slot, _ in used),
+            figures=figures,
+            machines=self.machines,
+            waist=self.waist,
+            lying=self.lying,
+            defaults=self.defaults,
+        )
+
+
+_LOWER_S: Final = 2.5
+
+
+def _legs(hip: float, thigh: float, calf: float) -> F64:
+    return np.array([hip, thigh, calf] * 4)
+
+
+_GO2 = (
+    _Motor("FR_hip_joint", -1.0472, 1.0472, 23.7, 30.1),
+    _Motor("FR_thigh_joint", -1.5708, 3.4907, 23.7, 30.1),
+    _Motor("FR_calf_joint", -2.7227, -0.83776, 45.43, 15.7),
+    _Motor("FL_hip_joint", -1.0472, 1.0472, 23.7, 30.1),
+    _Motor("FL_thigh_joint", -1.5708, 3.4907, 23.7, 30.1),
+    _Motor("FL_calf_joint", -2.7227, -0.83776, 45.43, 15.7),
+    _Motor("RR_hip_joint", -1.0472, 1.0472, 23.7, 30.1),
+    _Motor("RR_thigh_joint", -0.5236, 4.5379, 23.7, 30.1),
+    _Motor("RR_calf_joint", -2.7227, -0.83776, 45.43, 15.7),
+    _Motor("RL_hip_joint", -1.0472, 1.0472, 23.7, 30.1),
+    _Motor("RL_thigh_joint", -0.5236, 4.5379, 23.7, 30.1),
+    _Motor("RL_calf_joint", -2.7227, -0.83776, 45.43, 15.7),
+)
+_G1 = (
+    _Motor("left_hip_pitch_joint", -2.5307, 2.8798, 88.0, 32.0),
+    _Motor("left_hip_roll_joint", -0.5236, 2.9671, 139.0, 20.0),
+    _Motor("left_hip_yaw_joint", -2.7576, 2.7576, 88.0, 32.0),
+    _Motor("left_knee_joint", -0.087267, 2.8798, 139.0, 20.0),
+    _Motor("left_ankle_pitch_joint", -0.87267, 0.5236, 35.0, 30.0),
+    _Motor("left_ankle_roll_joint", -0.2618, 0.2618, 35.0, 30.0),
+    _Motor("right_hip_pitch_joint", -2.5307, 2.8798, 88.0, 32.0),
+    _Motor("right_hip_roll_joint", -2.9671, 0.5236, 139.0, 20.0),
+    _Motor("right_hip_yaw_joint", -2.7576, 2.7576, 88.0, 32.0),
+    _Motor("right_knee_joint", -0.087267, 2.8798, 139.0, 20.0),
+    _Motor("right_ankle_pitch_joint", -0.87267, 0.5236, 35.0, 30.0),
+    _Motor("right_ankle_roll_joint", -0.2618, 0.2618, 35.0, 30.0),
+    _Motor("waist_yaw_joint", -2.618, 2.618, 88.0, 32.0),
+    _Motor("waist_roll_joint", -0.52, 0.52, 35.0, 30.0),
+    _Motor("waist_pitch_joint", -0.52, 0.52, 35.0, 30.0),
+    _Motor("left_shoulder_pitch_joint", -3.0892, 2.6704, 25.0, 37.0),
+    _Motor("left_shoulder_roll_joint", -1.5882, 2.2515, 25.0, 37.0),
+    _Motor("left_shoulder_yaw_joint", -2.618, 2.618, 25.0, 37.0),
+    _Motor("left_elbow_joint", -1.0472, 2.0944, 25.0, 37.0),
+    _Motor("left_wrist_roll_joint", -1.97222, 1.97222, 25.0, 37.0),
+    _Motor("left_wrist_pitch_joint", -1.61443, 1.61443, 5.0, 22.0),
+    _Motor("left_wrist_yaw_joint", -1.61443, 1.61443, 5.0, 22.0),
+    _Motor("right_shoulder_pitch_joint", -3.0892, 2.6704, 25.0, 37.0),
+    _Motor("right_shoulder_roll_joint", -2.2515, 1.5882, 25.0, 37.0),
+    _Motor("right_shoulder_yaw_joint", -2.618, 2.618, 25.0, 37.0),
+    _Motor("right_elbow_joint", -1.0472, 2.0944, 25.0, 37.0),
+    _Motor("right_wrist_roll_joint", -1.97222, 1.97222, 25.0, 37.0),
+    _Motor("right_wrist_pitch_joint", -1.61443, 1.61443, 5.0, 22.0),
+    _Motor("right_wrist_yaw_joint", -1.61443, 1.61443, 5.0, 22.0),
+)
+_H1 = (
+    _Motor("right_hip_roll_joint", -0.43, 0.43, 200.0, 23.0),
+    _Motor("right_hip_pitch_joint", -3.14, 2.53, 200.0, 23.0),
+    _Motor("right_knee_joint", -0.26, 2.05, 300.0, 14.0),
+    _Motor("left_hip_roll_joint", -0.43, 0.43, 200.0, 23.0),
+    _Motor("left_hip_pitch_joint", -3.14, 2.53, 200.0, 23.0),
+    _Motor("left_knee_joint", -0.26, 2.05, 300.0, 14.0),
+    _Motor("torso_joint", -2.35, 2.35, 200.0, 23.0),
+    _Motor("left_hip_yaw_joint", -0.43, 0.43, 200.0, 23.0),
+    _Motor("right_hip_yaw_joint", -0.43, 0.43, 200.0, 23.0),
+    None,
+    _Motor("left_ankle_joint", -0.87, 0.52, 40.0, 9.0),
+    _Motor("right_ankle_joint", -0.87, 0.52, 40.0, 9.0),
+    _Motor("right_shoulder_pitch_joint", -2.87, 2.87, 40.0, 9.0),
+    _Motor("right_shoulder_roll_joint", -3.11, 0.34, 40.0, 9.0),
+    _Motor("right_shoulder_yaw_joint", -4.45, 1.3, 18.0, 20.0),
+    _Motor("right_elbow_joint", -1.25, 2.61, 18.0, 20.0),
+    _Motor("left_shoulder_pitch_joint", -2.87, 2.87, 40.0, 9.0),
+    _Motor("left_shoulder_roll_joint", -0.34, 3.11, 40.0, 9.0),
+    _Motor("left_shoulder_yaw_joint", -1.3, 4.45, 18.0, 20.0),
+    _Motor("left_elbow_joint", -1.25, 2.61, 18.0, 20.0),
+)
+_H1_2 = (
+    _Motor("left_hip_yaw_joint", -0.43, 0.43, 200.0, 23.0),
+    _Motor("left_hip_pitch_joint", -3.14, 2.5, 200.0, 23.0),
+    _Motor("left_hip_roll_joint", -0.43, 3.14, 200.0, 23.0),
+    _Motor("left_knee_joint", -0.12, 2.19, 300.0, 14.0),
+    _Motor("left_ankle_pitch_joint", -0.897334, 0.523598, 60.0, 9.0),
+    _Motor("left_ankle_roll_joint", -0.261799, 0.261799, 40.0, 9.0),
+    _Motor("right_hip_yaw_joint", -0.43, 0.43, 200.0, 23.0),
+    _Motor("right_hip_pitch_joint", -3.14, 2.5, 200.0, 23.0),
+    _Motor("right_hip_roll_joint", -3.14, 0.43, 200.0, 23.0),
+    _Motor("right_knee_joint", -0.12, 2.19, 300.0, 14.0),
+    _Motor("right_ankle_pitch_joint", -0.897334, 0.523598, 60.0, 9.0),
+    _Motor("right_ankle_roll_joint", -0.261799, 0.261799, 40.0, 9.0),
+    _Motor("torso_joint", -2.35, 2.35, 200.0, 23.0),
+    _Motor("left_shoulder_pitch_joint", -3.14, 1.57, 40.0, 9.0),
+    _Motor("left_shoulder_roll_joint", -0.38, 3.4, 40.0, 9.0),
+    _Motor("left_shoulder_yaw_joint", -2.66, 3.01, 18.0, 20.0),
+    _Motor("left_elbow_joint", -0.95, 3.18, 18.0, 20.0),
+    _Motor("left_wrist_roll_joint", -3.01, 2.75, 19.0, 31.4),
+    _Motor("left_wrist_pitch_joint", -0.4625, 0.4625, 19.0, 31.4),
+    _Motor("left_wrist_yaw_joint", -1.27, 1.27, 19.0, 31.4),
+    _Motor("right_shoulder_pitch_joint", -3.14, 1.57, 40.0, 9.0),
+    _Motor("right_shoulder_roll_joint", -3.4, 0.38, 40.0, 9.0),
+    _Motor("right_shoulder_yaw_joint", -3.01, 2.66, 18.0, 20.0),
+    _Motor("right_elbow_joint", -0.95, 3.18, 18.0, 20.0),
+    _Motor("right_wrist_roll_joint", -2.75, 3.01, 19.0, 31.4),
+    _Motor("right_wrist_pitch_joint", -0.4625, 0.4625, 19.0, 31.4),
+    _Motor("right_wrist_yaw_joint", -1.27, 1.27, 19.0, 31.4),
+)
+
+_ON_ITS_BELLY = LyingPose(
+    # First pose of unitree_rl_lab's way to stand up, and its gains.
+    position=_legs(0.0, 1.36, -2.65),
+    lowest_rad=_legs(-0.7, 0.7, -2.85),
+    highest_rad=_legs(0.7, 2.7, -2.1),
+    stiffness=_legs(60.0, 80.0, 80.0),
+    damping=_legs(5.0, 4.0, 4.0),
+)
+_HANGING = UnitreeSettings(obeyed_torque_nm=10.0, restore_mode=False)
+
+GO2: Final = _Table(
+    name="Go2",
+    family=GO,
+    motors=_GO2,
+    # Three times the most that published controllers ask for (80 and 5).
+    drives=_Drives(250.0, 15.0, 5.0, 10.0),
+    lying=_ON_ITS_BELLY,
+    defaults=UnitreeSettings(),
+).model()
+G1: Final = _Table(
+    name="G1",
+    family=HG,
+    motors=_G1,
+    drives=_Drives(600.0, 30.0, 20.0, 30.0),
+    machines={2: "G1 with 29 joints", 5: "G1 with 29 joints, revision 1.0"},
+    defaults=_HANGING,
+).model()
+H1: Final = _Table(
+    name="H1",
+    family=GO,
+    motors=_H1,
+    strong=tuple(range(9)),
+    drives=_Drives(600.0, 30.0, 20.0, 40.0),
+    waist="torso_joint",
+    defaults=_HANGING,
+).model()
+H1_2: Final = _Table(
+    name="H1-2",
+    family=HG,
+    motors=_H1_2,
+    drives=_Drives(900.0, 30.0, 20.0, 40.0),
+    waist="torso_joint",
+    defaults=_HANGING,
+).model()
+MODELS: Final = (GO2, G1, H1, H1_2)
+
+OTHER_MACHINES: Final = {
+    0: "a simulator, or a robot that does not know its kind yet",
+    1: "G1 with 23 joints",
+    3: "G1 with 29 joints and a locked waist",
+    4: "G1 with 23 joints, revision 1.0",
+    6: "G1 with 29 joints and a locked waist, revision 1.0",
+    9: "G1 with arms only",
+}
+"""Values of `mode_machine` that are refused, as far as they are known."""

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robot's built-in controller: asked to release the robot, and watched while it is released.
+
+The service `motion_switcher` names the controller that is active; no name means that the robot is
+free. Its answers may be lost, so a request that is not answered is sent again. An answer counts
+only if it repeats the number of the newest request.
+"""
+
+import json
+from typing import Final
+
+from unitree_driver.wire import (
+    RobotTopic,
+    ServiceRequest,
+    ServiceRequestIds,
+    ServiceResponse,
+    request,
+)
+
+CHECK_MODE, SELECT_MODE, RELEASE_MODE = 1001, 1002, 1003
+"""Requests to `motion_switcher`."""
+STAND_DOWN: Final = 1005
+"""ServiceRequest to `sport`: lie down."""
+_AGAIN_S = 1.0
+"""A request that is not answered is sent again after that time (answers take 21 to 48 ms)."""
+_RELEASE_AGAIN_S = 2.0
+_WATCH_S = 1.0
+_SUCCESS = 0
+
+
+class MotionService:
+    """What the built-in controller is asked, and what it has answered.
+
+    Times are of one clock, whose zero may be anywhere.
+
+    Attributes:
+        active: Name of the active controller, "" if the robot is free; None before any answer.
+        released: Name of the controller that was released here; "" if none was.
+        error: What was wrong with the newest answer; "" if nothing was.
+        unanswered: Requests without an answer since the newest answer.
+    """
+
+    def __init__(self) -> None:
+        """Know nothing yet."""
+        self._ids = ServiceRequestIds()
+        self._pending: ServiceRequest | None = None
+        self._sent_s = self._released_s = -_AGAIN_S
+        self._stood_down = False
+        self.active: str | None = None
+        self.released = self.error = ""
+        self.unanswered = 0
+
+    def begin(self) -> None:
+        """Forget what was known: control is asked for."""
+        self._pending, self.active, self.released, self.error = None, None, "", ""
+        self._sent_s = self._released_s = -_RELEASE_AGAIN_S
+        self._stood_down, self.unanswered = False, 0
+
+    def advance(self, now_s: float, *, lies: bool, lies_down: bool) -> list[bytes]:
+        """Return the next requests on the way to a robot that is free, or an empty list.
+
+        Args:
+            now_s: Present time.
+            lies: Whether the robot lies, where it has to.
+            lies_down: Whether its controller can lay it down.
+        """
+        if self._pending is not None and now_s - self._sent_s < _AGAIN_S:
+            return []
+        if self.active is None:
+            return self._ask(CHECK_MODE, "{}", now_s)
+        if not self.active:
+            return []
+        if not lies:
+            return self._stand_down(lies_down)
+        if now_s - self._released_s >= _RELEASE_AGAIN_S:
+            self._released_s, self.released = now_s, self.active
+            return self._ask(RELEASE_MODE, "{}", now_s)
+        return self._ask(CHECK_MODE, "{}", now_s)
+
+    def watch(self, now_s: float) -> list[bytes]:
+        """Return a request for the active controller, now and then."""
+        if now_s - self._sent_s < _WATCH_S:
+            return []
+        return self._ask(CHECK_MODE, "{}", now_s)
+
+    def hear(self, answer: ServiceResponse) -> None:
+        """Take an answer of `motion_switcher`."""
+        asked = self._pending
+        if asked is None or (answer.identity, answer.api) != (asked.identity, asked.api):
+            return
+        self._pending, self.unanswered = None, 0
+        self.error = "" if answer.code == _SUCCESS else f"code {answer.code}"
+        if answer.api == CHECK_MODE and not self.error:
+            name = _name(answer.data)
+            if name is None:
+                self.error = f"CheckMode was answered with {answer.data[:80]!r}"
+            else:
+                self.active = name
+
+    def select(self) -> list[bytes]:
+        """Return the request that selects the controller again that was released."""
+        if not self.released:
+            return []
+        name, self.released = self.released, ""
+        parameter = json.dumps({"name": name}, separators=(",", ":"))
+        return [
+            _frame(
+                RobotTopic.SWITCHER_REQUEST,
+                ServiceRequest(self._ids.take(), SELECT_MODE, parameter),
+            )
+        ]
+
+    def problem(self) -> str:
+        """Return why the robot is not free; nothing if it is."""
+        if self.active is None:
+            why = self.error or f"{self.unanswered} requests have no answer"
+            return (
+                "the robot's service motion_switcher does not tell which controller is active "
+                f"({why}); old firmware has no such service: docs/unitree.md"
+            )
+        if self.active:
+            more = f", {self.error}" if self.error else ""
+            return f"the robot's own controller `{self.active}` is still active{more}"
+        return ""
+
+    def _stand_down(self, lies_down: bool) -> list[bytes]:
+        if self._stood_down or not lies_down:
+            return []
+        self._stood_down = True
+        return [
+            _frame(RobotTopic.SPORT_REQUEST, ServiceRequest(self._ids.take(), STAND_DOWN, "{}"))
+        ]
+
+    def _ask(self, api: int, parameter: str, now_s: float) -> list[bytes]:
+        self._pending, self._sent_s = ServiceRequest(self._ids.take(), api, parameter), now_s
+        self.unanswered += 1
+        return [_frame(RobotTopic.SWITCHER_REQUEST, self._pending)]
+
+
+def _frame(topic: RobotTopic, asked: ServiceRequest) -> bytes:
+    return bytes([topic]) + request(asked)
+
+
+def _name(data: str) -> str | None:
+    """Return the name in an answer of CheckMode; None where there is none."""
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return None
+    name = content.get("name") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else None

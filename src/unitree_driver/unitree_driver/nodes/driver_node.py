@@ -1,0 +1,275 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The driver of a Unitree robot: its low-level DDS messages as the topics of a robot.
+
+Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
+(sensor_msgs/Imu); `estop` (std_msgs/Bool) while L2+B of the robot's wireless remote are held;
+`joy` (sensor_msgs/Joy), that remote, if `joy_rate_hz` is above 0; `battery_state`
+(sensor_msgs/BatteryState) where LowState has the battery; `~/status` (policy_msgs/RobotStatus,
+reliable, transient local), `/diagnostics`.
+Subscribes (reliable): `joint_command` (policy_msgs/JointCommand, depth 1), `estop` (std_msgs/Bool).
+Serves (std_srvs/Trigger): `~/take_control`, `~/release_control`, which answer when that is done,
+`~/damp`, and `~/reset`, which releases the e-stop.
+
+Nothing is sent to the robot before `~/take_control`. Control is given back on every way out.
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from rclpy.serialization import serialize_message
+from sensor_msgs.msg import BatteryState, Imu, JointState, Joy
+from std_msgs.msg import Bool, Header
+
+from policy_inference.nodes.parameters import Spec, refuse_arguments
+from policy_inference.nodes.process import run_node
+from robot_driver.interfaces import NS_PER_S
+from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
+from robot_driver.nodes.sensors import ImuTemplate, JointStateTemplate, SensorTopic
+from unitree_driver.figures import UnitreeFigures
+from unitree_driver.nodes.robots import G1, H1, Go2, H1Two
+from unitree_driver.reception import UnitreeState
+from unitree_driver.robot import STOP_KEYS, UnitreeRobot
+from unitree_driver.wire import GO
+
+_MAX_DOMAIN = 232
+_BUTTONS = ("A", "B", "X", "Y", "L1", "R1", "select", "start", "F1", "F2")
+"""Keys of the remote in the order in which joy_node numbers those of an Xbox pad."""
+_RELEASED = 1.0
+"""Value of an Xbox pad's trigger that is not pressed; -1 where it is."""
+
+
+_BATTERY = Spec(
+    name="battery_rate_hz",
+    type=float,
+    default=1.0,
+    minimum=0.0,
+    maximum=10.0,
+    doc="Rate of battery_state, Hz; 0: no such topic",
+)
+_HUNG = Spec(
+    name="hung",
+    type=bool,
+    default=False,
+    doc="That the robot hangs, so that its joints may become limp",
+)
+
+
+def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
+    """Return the parameters of the driver of a robot."""
+    defaults = model.defaults
+    return (
+        *([_BATTERY] if model.family is GO else []),
+        *([_HUNG] if model.lying is None else []),
+        Spec(
+            name="network_interface",
+            type=str,
+            default=defaults.network_interface,
+            doc="Network interface in the robot's network, such as eth0; empty: as DDS is "
+            "configured by the environment",
+        ),
+        Spec(
+            name="domain_id",
+            type=int,
+            default=defaults.domain_id,
+            minimum=0,
+            maximum=_MAX_DOMAIN,
+            doc="DDS domain of the robot, whatever ROS_DOMAIN_ID is",
+        ),
+        Spec(
+            name="command_rate_hz",
+            type=float,
+            default=defaults.command_rate_hz,
+            minimum=200.0,
+            maximum=1000.0,
+            doc="LowCmd messages while in control, steady, Hz",
+        ),
+        Spec(
+            name="joint_state_rate_hz",
+            type=float,
+            default=defaults.joint_state_rate_hz,
+            minimum=100.0,
+            maximum=500.0,
+            doc="Highest rate of joint_states, Hz",
+        ),
+        Spec(
+            name="imu_rate_hz",
+            type=float,
+            default=200.0,
+            minimum=1.0,
+            maximum=500.0,
+            doc="Rate of imu/data, Hz; at most that of joint_states",
+        ),
+        Spec(
+            name="estop_rate_hz",
+            type=float,
+            default=50.0,
+            minimum=10.0,
+            maximum=500.0,
+            doc="Rate at which estop is published while the remote's stop keys are held, Hz",
+        ),
+        Spec(
+            name="joy_rate_hz",
+            type=float,
+            default=0.0,
+            minimum=0.0,
+            maximum=100.0,
+            doc="Rate of joy, the robot's remote as a joystick, Hz; 0: no such topic",
+        ),
+        Spec(
+            name="remote_required",
+            type=bool,
+            default=defaults.remote_required,
+            doc="Refuse control until a key of the wireless remote was seen",
+        ),
+        Spec(
+            name="restore_mode",
+            type=bool,
+            default=defaults.restore_mode,
+            doc="Select the robot's own controller again when control is given back",
+        ),
+        Spec(
+            name="lowcmd_publishers",
+            type=int,
+            default=defaults.lowcmd_publishers,
+            minimum=0,
+            maximum=10,
+            doc="Publishers on lowcmd, no ROS nodes, that the released robot itself has",
+        ),
+        Spec(
+            name="release_timeout_s",
+            type=float,
+            default=defaults.release_timeout_s,
+            minimum=5.0,
+            maximum=120.0,
+            doc="Time that the robot gets to lie down and to be released, s",
+        ),
+        Spec(
+            name="damping",
+            type=float,
+            default=defaults.damping,
+            minimum=0.5,
+            maximum=10.0,
+            doc="Of the drives where nothing may be followed, N m s/rad",
+        ),
+        Spec(
+            name="obeyed_torque_nm",
+            type=float,
+            default=defaults.obeyed_torque_nm,
+            minimum=0.0,
+            maximum=50.0,
+            doc="Torque above which, while the drives should damp at rest, another controller "
+            "drives them, N m; 0: no such check",
+        ),
+        *COMMON_PARAMETERS,
+    )
+
+
+class UnitreeDriverNode(DriverNode):
+    """A driver of a Unitree robot."""
+
+    def __init__(self, name: str, robot_type: type[UnitreeRobot]) -> None:
+        """Declare the parameters."""
+        model = robot_type.model
+        super().__init__(name, robot_type, parameters(model), _sensor_topics(robot_type))
+
+
+def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
+    joints, imu = JointStateTemplate(robot_type.figures.joint_names), ImuTemplate()
+
+    def fill_imu(state: UnitreeState, stamp_ns: int) -> bytes:
+        return imu.fill(state.quat_xyzw.tolist(), state.ang_vel, state.lin_acc, stamp_ns)
+
+    topics = [
+        SensorTopic(
+            message=JointState, name="joint_states", rate="joint_state_rate_hz", fill=joints.fill
+        ),
+        SensorTopic(message=Imu, name="imu/data", rate="imu_rate_hz", fill=fill_imu),
+        SensorTopic(message=Bool, name="estop", rate="estop_rate_hz", fill=_fill_estop),
+        SensorTopic(message=Joy, name="joy", rate="joy_rate_hz", fill=_fill_joy),
+    ]
+    if robot_type.model.family is GO:
+        topics.append(
+            SensorTopic(
+                message=BatteryState,
+                name="battery_state",
+                rate="battery_rate_hz",
+                fill=_fill_battery,
+            )
+        )
+    return topics
+
+
+def _fill_estop(state: UnitreeState, stamp_ns: int) -> bytes | None:
+    """Return a press; nothing where the keys are not held: it is the reset that releases."""
+    return _wire(Bool(data=True)) if state.remote.holds(*STOP_KEYS) else None
+
+
+def _fill_joy(state: UnitreeState, stamp_ns: int) -> bytes:
+    """Return the remote as joy_node has an Xbox pad: sticks to the left and up are positive."""
+    remote = state.remote
+    triggers = [-_RELEASED if remote.holds(key) else _RELEASED for key in ("L2", "R2")]
+    axes = [-remote.lx, remote.ly, triggers[0], -remote.rx, remote.ry, triggers[1]]
+    axes += [
+        float(remote.holds("left")) - float(remote.holds("right")),
+        float(remote.holds("up")) - float(remote.holds("down")),
+    ]
+    buttons = [int(remote.holds(key)) for key in _BUTTONS]
+    return _wire(Joy(header=_header(stamp_ns), axes=axes, buttons=buttons))
+
+
+def _fill_battery(state: UnitreeState, stamp_ns: int) -> bytes | None:
+    battery = state.battery
+    if battery is None:
+        return None
+    unknown = float("nan")
+    return _wire(
+        BatteryState(
+            header=_header(stamp_ns),
+            voltage=battery.voltage_v,
+            current=battery.current_a,
+            percentage=0.01 * battery.percent,
+            temperature=unknown,
+            charge=unknown,
+            capacity=unknown,
+            design_capacity=unknown,
+            present=True,
+        )
+    )
+
+
+def _header(stamp_ns: int) -> Header:
+    header = Header()
+    header.stamp.sec, header.stamp.nanosec = divmod(stamp_ns, NS_PER_S)
+    return header
+
+
+def _wire(message: Any) -> bytes:
+    return bytes(serialize_message(message))
+
+
+def _main(name: str, robot_type: type[UnitreeRobot], args: Sequence[str] | None) -> None:
+    refuse_arguments(name, __doc__, parameters(robot_type.model), args)
+    sys.exit(run_node(partial(UnitreeDriverNode, name, robot_type), args))
+
+
+def go2(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `go2_driver`."""
+    _main("go2_driver", Go2, args)
+
+
+def g1(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `g1_driver`."""
+    _main("g1_driver", G1, args)
+
+
+def h1(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `h1_driver`."""
+    _main("h1_driver", H1, args)
+
+
+def h1_2(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `h1_2_driver`."""
+    _main("h1_2_driver", H1Two, args)

@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The robots with their way over DDS; the link process finds them here by their names."""
+
+from collections.abc import Sequence
+
+from unitree_driver import figures as table
+from unitree_driver.nodes.dds import LinkTransport, NodeTransport
+from unitree_driver.robot import UnitreeRobot
+
+
+class _DdsRobot(UnitreeRobot):
+    """A robot whose messages go over ROS 2's middleware."""
+
+    def open(self) -> NodeTransport:
+        """Return the node's way to the robot.
+
+        Raises:
+            DriverError: There is no such network interface.
+            RobotError: A package of messages is missing.
+        """
+        return NodeTransport(self.model, self.settings)
+
+    def adopt(self, descriptors: Sequence[int]) -> LinkTransport:
+        """Return the link process' way to the robot."""
+        return LinkTransport(self.model, self.settings)
+
+
+class Go2(_DdsRobot):
+    """Unitree Go2: 12 joints, lies down before control is taken."""
+
+    model = table.GO2
+
+
+class G1(_DdsRobot):
+    """Unitree G1 with 29 joints; hangs where control is taken."""
+
+    model = table.G1
+
+
+class H1(_DdsRobot):
+    """Unitree H1; hangs where control is taken."""
+
+    model = table.H1
+
+
+class H1Two(_DdsRobot):
+    """Unitree H1-2; hangs where control is taken."""
+
+    model = table.H1_2

@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m unitree_driver.nodes.standby`: publishes for the node where the link process died."""
+
+import json
+import signal
+import socket
+import sys
+
+from robot_driver.link_process import settings_of_json
+from unitree_driver.figures import UnitreeSettings
+from unitree_driver.nodes.dds import stand_by
+
+
+def main() -> None:
+    """Run with the name of a model, the settings and the descriptor of the node's socket."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    model, settings, descriptor = sys.argv[1:]
+    stand_by(
+        model,
+        settings_of_json(UnitreeSettings, json.loads(settings)),
+        socket.socket(fileno=int(descriptor)),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,349 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which LowState messages are the robot's state, and what else its side says."""
+
+import json
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_driver.reception import Source, StateBounds, StateReception
+from unitree_driver import wire
+from unitree_driver.figures import OTHER_MACHINES, UnitreeFigures, UnitreeSettings
+from unitree_driver.motion_service import MotionService
+from unitree_driver.wire import F64, FAMILIES, HG, RobotTopic, WirelessRemote
+
+GRAPH = "graph"
+"""Source of what the transport says about publishers: JSON, see `PublisherNews`."""
+_UNIT = 0.02
+"""By how much the length of a quaternion may differ from 1."""
+_ANGLE_RAD, _STEEPEST_RAD = 0.1, 1.3
+"""By how much roll, pitch and yaw may differ from the quaternion's, and up to which pitch: near
+a right angle roll and yaw are not defined."""
+
+
+class StateOddity(str, Enum):
+    """Why a LowState is no state of this robot."""
+
+    LENGTH = "wrong_length"
+    ENCODING = "wrong_encoding"
+    CRC = "wrong_crc"
+    NOT_FINITE = "not_finite"
+    QUATERNION = "quaternion"
+    ANGLES = "rpy_disagrees"
+    MOTORS = "wrong_motors"
+    LINKAGE = "linkage_mode"
+    MACHINE = "wrong_machine"
+
+
+class BatteryCharge(NamedTuple):
+    """Charge in percent, current in A (negative: discharging), voltage in V (NaN: not known)."""
+
+    percent: float
+    current_a: float
+    voltage_v: float
+
+
+class UnitreeState(NamedTuple):
+    """A LowState. Arrays are float64; the order of joints is that of the model.
+
+    Attributes:
+        tick: Counter of the robot, taken as ms, modulo 2**32.
+        quat_xyzw: Rotation body -> world [4]; on the wire w is first.
+        rpy: Roll, pitch, yaw [3], rad: rotations about z, then y, then x.
+        ang_vel, lin_acc: Body frame [3], rad/s and m/s^2; about +9.81 along z at rest.
+        joint_pos, joint_vel, joint_effort: [n], rad, rad/s, N m.
+        temperature_c: Of the motors [n], degrees Celsius: of casing and winding the higher one.
+        motor_errors: Bits of the motors [n]; 0 where the messages have none.
+        machine: `mode_machine`, which commands must repeat; 0 where there is none.
+        remote: The wireless remote.
+        battery: Of the robot; None where another message has it.
+    """
+
+    tick: int
+    quat_xyzw: F64
+    rpy: F64
+    ang_vel: F64
+    lin_acc: F64
+    joint_pos: F64
+    joint_vel: F64
+    joint_effort: F64
+    temperature_c: F64
+    motor_errors: npt.NDArray[np.uint32]
+    machine: int
+    remote: WirelessRemote
+    battery: BatteryCharge | None
+
+
+class PublisherNews(NamedTuple):
+    """What DDS knows of the robot's topics.
+
+    Attributes:
+        commanders: Names of the nodes, but ours, that publish commands; "" for each publisher that
+            is no ROS node.
+        state_types: Types with which the topic of the state is published.
+        standby: Whether the process is there that damps the robot if the link process dies.
+    """
+
+    commanders: tuple[str, ...]
+    state_types: tuple[str, ...]
+    standby: bool
+
+    def pack(self) -> bytes:
+        """Return it for a datagram of source GRAPH."""
+        return json.dumps(self).encode()
+
+
+class UnitreeReception(StateReception[UnitreeState]):
+    """Believes LowState messages of this kind of robot only, and only newer ones than before.
+
+    A message counts if its length, checksum, motors, quaternion and `mode_machine` are right, its
+    tick is higher than that of the one before, and its joints can be where they are. After
+    `state_timeout_s` without one, any tick is accepted: the robot has been restarted.
+
+    Attributes:
+        service: The robot's built-in controller.
+        news: What DDS knows of the robot's topics.
+        battery: Newest one, of LowState or of a message of its own; None before any.
+    """
+
+    def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
+        """Begin with nothing."""
+        own = ["missed", "old", "implausible", "foreign", *(oddity.value for oddity in StateOddity)]
+        super().__init__(settings, own)
+        self._model = model
+        self._bounds = StateBounds(
+            model.figures, [("angular velocity", 50.0), ("acceleration", 20.0 * 9.81)]
+        )
+        self.service = MotionService()
+        self.news = PublisherNews((), (), False)
+        self.battery: BatteryCharge | None = None
+
+    def receive(self, data: bytes, source: Source, now_ns: int) -> UnitreeState | None:
+        """Return the state where the datagram is one, and the robot's newest."""
+        origin, topic = source
+        if origin == GRAPH:
+            commanders, types, standby = json.loads(data)
+            self.news = PublisherNews(tuple(commanders), tuple(types), standby)
+            return None
+        if topic == RobotTopic.LOWSTATE:
+            return self._take(data, now_ns)
+        if topic == RobotTopic.SWITCHER_RESPONSE:
+            answer = wire.read_response(data)
+            if answer is not None:
+                self.service.hear(answer)
+        elif topic == RobotTopic.BATTERY:
+            self.battery = read_battery(data) or self.battery
+        return None
+
+    def silence(self, now_ns: int) -> str:
+        """Return that no state comes, and what comes instead."""
+        topic = wire.TOPIC_NAMES[RobotTopic.LOWSTATE]
+        since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
+        begin = f"no state of a {self._model.name} has come on {topic}{since}: "
+        if self.instead:
+            return f"{begin}what comes counts as {self.instead}"
+        expected = self._model.family.state.type_name
+        others = [kind for kind in self.news.state_types if kind != expected]
+        if others:
+            return (
+                f"{begin}the topic has {', '.join(others)}, expected {expected}: another kind of "
+                "robot, which has a driver of its own"
+            )
+        return (
+            f"{begin}check the cable, the address of this machine, network_interface, domain_id "
+            "and the firewall (docs/unitree.md)"
+        )
+
+    def _take(self, data: bytes, now_ns: int) -> UnitreeState | None:
+        found = read_state(data, self._model)
+        if not isinstance(found, UnitreeState):
+            return self.reject(found[0].value, found[1])
+        fresh = self.fresh(now_ns)
+        ahead = (found.tick - self.state.tick) % wire.TICKS if self.state is not None else 1
+        if ahead == 0 or (fresh and ahead >= wire.TICKS // 2):
+            return self.reject("old", f"its tick {found.tick} is not higher than the one before")
+        problem = self._bounds.implausible(found, found.ang_vel, found.lin_acc)
+        if fresh and not problem and self.state is not None:
+            problem = self._bounds.jump(self.state, found, self.age_s(now_ns))
+        if problem:
+            return self.reject("implausible", problem)
+        self.restarted = ahead >= wire.TICKS // 2
+        if fresh:
+            # At 500 Hz each second tick is a message; what is missed is counted in ticks.
+            self.counts["missed"] += max(0, ahead - _TICKS_BETWEEN)
+        self.battery = found.battery or self.battery
+        return self.accept(found, now_ns)
+
+
+_TICKS_BETWEEN = 2
+_XYZW = np.array([1, 2, 3, 0])
+"""Where the wire, on which w is first, has x, y, z and w."""
+
+
+def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[StateOddity, str]:
+    """Return the state in a LowState, or why it is none of this kind of robot."""
+    layout = model.family.state
+    # DDS may add up to 3 bytes, so that the size is a multiple of 4.
+    if not layout.wire_bytes <= len(data) < layout.wire_bytes + 4:
+        return StateOddity.LENGTH, _length_text(len(data), layout.wire_bytes)
+    if data[:2] != wire.HEADER[:2]:
+        return StateOddity.ENCODING, f"expected little-endian CDR, found {data[:4].hex()}"
+    record = layout.from_wire(data[: layout.wire_bytes])
+    if wire.crc(record.tobytes()) != record["crc"]:
+        return StateOddity.CRC, "its checksum is not that of its content"
+    motors = record["motors"][list(model.slots)]
+    imu = record["imu"]
+    joints = [motors[name].astype(np.float64) for name in ("q", "dq", "tau_est")]
+    vectors = [
+        imu[name].astype(np.float64) for name in ("quaternion", "rpy", "gyroscope", "accelerometer")
+    ]
+    if not all(np.isfinite(values).all() for values in (*joints, *vectors)):
+        return StateOddity.NOT_FINITE, "a number of a joint or of the IMU is not finite"
+    problem = _problem(record, model, vectors[0], vectors[1])
+    if problem is not None:
+        return problem
+    is_hg = model.family is HG
+    quat_wxyz, rpy, ang_vel, lin_acc = vectors
+    temperature = motors["temperature"].astype(np.float64)
+    state = UnitreeState(
+        tick=int(record["tick"]),
+        quat_xyzw=quat_wxyz[_XYZW],
+        rpy=rpy,
+        ang_vel=ang_vel,
+        lin_acc=lin_acc,
+        joint_pos=joints[0],
+        joint_vel=joints[1],
+        joint_effort=joints[2],
+        temperature_c=temperature.max(axis=1) if is_hg else temperature,
+        motor_errors=motors["motorstate"].copy() if is_hg else np.zeros(len(motors), np.uint32),
+        machine=int(record["mode_machine"]) if is_hg else 0,
+        remote=wire.read_remote(record["wireless_remote"].tobytes()),
+        battery=None if is_hg else _go_battery(record),
+    )
+    return _in_pelvis(state, model) if model.waist else state
+
+
+def read_battery(data: bytes) -> BatteryCharge | None:
+    """Return the battery in a unitree_hg BmsState; None where it is none."""
+    if len(data) != len(wire.HEADER) + wire.BATTERY.itemsize or data[:2] != wire.HEADER[:2]:
+        return None
+    record = np.frombuffer(data, wire.BATTERY, offset=len(wire.HEADER))[0]
+    return BatteryCharge(
+        float(record["soc"]), 1e-3 * float(record["current"]), 1e-3 * float(record["bmsvoltage"][0])
+    )
+
+
+def _length_text(found: int, expected: int) -> str:
+    others = [family.name for family in FAMILIES if family.state.wire_bytes == found]
+    kind = f", the length of a {others[0]} LowState: another kind of robot" if others else ""
+    return f"expected {expected} bytes, found {found}{kind}"
+
+
+def _problem(
+    record: npt.NDArray[Any], model: UnitreeFigures, quat_wxyz: F64, rpy: F64
+) -> tuple[StateOddity, str] | None:
+    """Return why the message is none of this kind of robot, or has no attitude."""
+    length = math.hypot(*quat_wxyz.tolist())
+    if abs(length - 1.0) > _UNIT:
+        return StateOddity.QUATERNION, f"its quaternion has the length {length:.3g}, expected 1"
+    of_quat = rpy_from_quat(quat_wxyz[_XYZW])
+    differ = np.abs((rpy - of_quat + np.pi) % (2.0 * np.pi) - np.pi)
+    if abs(of_quat[1]) < _STEEPEST_RAD and differ.max() > _ANGLE_RAD:
+        return (
+            StateOddity.ANGLES,
+            f"its roll, pitch and yaw {rpy.round(2).tolist()} are not those of its quaternion, "
+            f"{of_quat.round(2).tolist()} rad",
+        )
+    problem = _motor_problem(record["motors"], model)
+    if problem:
+        return StateOddity.MOTORS, problem
+    if model.family is HG:
+        if record["mode_pr"] != 0:
+            return (
+                StateOddity.LINKAGE,
+                f"mode_pr is {record['mode_pr']}, expected 0: ankles and waist as pitch and roll",
+            )
+        return _machine_problem(int(record["mode_machine"]), model)
+    return None
+
+
+def _motor_problem(motors: npt.NDArray[Any], model: UnitreeFigures) -> str:
+    """Return which motors report that this kind of robot has not, or the reverse."""
+    numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
+    hot = motors["temperature"].reshape(len(motors), -1)
+    reports = numbers.any(axis=1) | hot.any(axis=1)
+    expected = np.zeros(len(motors), bool)
+    expected[list(model.slots)] = True
+    if (reports == expected).all():
+        return ""
+    silent, odd = np.flatnonzero(expected & ~reports), np.flatnonzero(reports & ~expected)
+    found = [
+        f"motors {_numbers(which)} {what}"
+        for which, what in ((silent, "report nothing"), (odd, f"are none of a {model.name}"))
+        if len(which)
+    ]
+    return (
+        f"{int(reports.sum())} of {len(motors)} motors report, expected the {len(model.slots)} of "
+        f"a {model.name}: {'; '.join(found)}"
+    )
+
+
+def _numbers(which: Sequence[int] | npt.NDArray[np.intp]) -> str:
+    return ", ".join(str(int(number)) for number in which)
+
+
+def _machine_problem(machine: int, model: UnitreeFigures) -> tuple[StateOddity, str] | None:
+    known = model.machines
+    if machine in known or (machine and not known):
+        return None
+    found = OTHER_MACHINES.get(machine, "another kind")
+    expected = " or ".join(f"{value} ({text})" for value, text in known.items()) or "more than 0"
+    return StateOddity.MACHINE, f"mode_machine is {machine} ({found}), expected {expected}"
+
+
+def _go_battery(record: npt.NDArray[Any]) -> BatteryCharge:
+    battery = record["battery"]
+    return BatteryCharge(
+        float(battery["soc"]), 1e-3 * float(battery["current"]), float(record["power_v"])
+    )
+
+
+def _in_pelvis(state: UnitreeState, model: UnitreeFigures) -> UnitreeState:
+    """Return the state with the IMU's vectors turned from the torso into the pelvis.
+
+    The waist turns the torso about the common z axis; its own rate is not the pelvis'.
+    """
+    joint = model.figures.joint_names.index(model.waist)
+    angle, rate = float(state.joint_pos[joint]), float(state.joint_vel[joint])
+    cos, sin = np.cos(angle), np.sin(angle)
+    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    x, y, z, w = state.quat_xyzw
+    half_cos, half_sin = np.cos(0.5 * angle), np.sin(0.5 * angle)
+    quat = np.array(
+        [
+            x * half_cos - y * half_sin,
+            y * half_cos + x * half_sin,
+            z * half_cos - w * half_sin,
+            w * half_cos + z * half_sin,
+        ]
+    )
+    return state._replace(
+        quat_xyzw=quat,
+        rpy=rpy_from_quat(quat),
+        ang_vel=turn @ state.ang_vel - np.array([0.0, 0.0, rate]),
+        lin_acc=turn @ state.lin_acc,
+    )
+
+
+def rpy_from_quat(quat_xyzw: F64) -> F64:
+    """Return roll, pitch, yaw [3], rad (rotations about z, then y, then x) of a rotation [4]."""
+    x, y, z, w = quat_xyzw.tolist()
+    pitch = math.asin(max(-1.0, min(1.0, 2.0 * (w * y - x * z))))
+    roll = math.atan2(2.0 * (w * x + y * z), 1.0 - 2.0 * (x * x + y * y))
+    yaw = math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+    return np.array([roll, pitch, yaw])

@@ -1,0 +1,279 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a Unitree robot is taken, commanded and given back; which bytes go where is in `nodes`."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+from robot_driver.checks import Stillness, YawRateCheck, outside
+from robot_driver.interfaces import DAMPING, F64, NS_PER_S, POSITION, STIFFNESS
+from robot_driver.robot import RobotInterface
+from unitree_driver import wire
+from unitree_driver.figures import UnitreeFigures, UnitreeSettings
+from unitree_driver.reception import UnitreeReception, UnitreeState, read_state
+from unitree_driver.wire import RobotTopic
+
+STOP_KEYS = ("L2", "B")
+"""Keys of the remote that, held together, are an e-stop, as in unitree_rl_lab."""
+_LEVEL_RAD = 0.5
+"""Largest roll and pitch of a robot of which control is taken."""
+_LOWERED_RAD = 0.8
+"""Beyond it a robot is not lowered: it has fallen, or is about to."""
+_RATIO = 1.25
+_HOST_TIMED_OUT = 0x40000000
+"""Bit of a motor's errors: its connection to the computer timed out."""
+_LOWER_S, _SETTLE_S = 2.0, 0.3
+_RELEASED = "released_mode"
+"""Among the notes: which controller was released here."""
+
+
+class UnitreeRobot(RobotInterface[UnitreeState]):
+    """A robot whose own controller is asked to release it, and that then obeys any LowCmd.
+
+    Attributes:
+        model: Which robot.
+    """
+
+    host = "the robot"
+    preparing = "is released by its own controller, a quadruped once it lies"
+    prepared = "was released by its own controller"
+    # Before it is released, its own controller commands the drives.
+    stopped_by_taking = False
+    settings_type = UnitreeSettings
+    settings: UnitreeSettings
+    reception: UnitreeReception
+    model: ClassVar[UnitreeFigures]
+
+    def __init_subclass__(cls) -> None:
+        """Take name and figures from the model."""
+        super().__init_subclass__()
+        if "model" in vars(cls):
+            cls.name, cls.figures = cls.model.name, cls.model.figures
+
+    def __init__(self, settings: Any) -> None:
+        """Begin with a robot that has said nothing."""
+        super().__init__(settings)
+        self.reception = UnitreeReception(self.model, settings)
+        self._service = self.reception.service
+        self._stillness, self._yaw_rate = Stillness(), YawRateCheck()
+        self._commands = _Commands(self.model)
+        self._remote_seen = self._stop_held = False
+        self._taking = False
+        """Whether control was asked for, and is not given back yet."""
+
+    @property
+    def place(self) -> str:
+        """Where the robot's state is received."""
+        settings = self.settings
+        by = settings.network_interface or "the environment's network interfaces"
+        return f"{wire.TOPIC_NAMES[RobotTopic.LOWSTATE]}, domain {settings.domain_id}, {by}"
+
+    def decode(self, data: bytes) -> UnitreeState | None:
+        """Return the state in a LowState."""
+        state = read_state(data, self.model)
+        if not isinstance(state, UnitreeState):
+            return None
+        self._commands.machine = state.machine
+        return state
+
+    def encode(self, values: F64) -> bytes:
+        """Return a LowCmd, behind the number of its topic."""
+        return self._commands.frame(values)
+
+    def see(self, state: UnitreeState, now_ns: int) -> None:
+        """Watch stillness, turns, the remote, and which `mode_machine` commands must repeat."""
+        self._commands.machine = state.machine
+        self._stillness.see(state.joint_vel, state.ang_vel, now_ns)
+        self._yaw_rate.see(state.tick, state.rpy, state.ang_vel)
+        self._stop_held = state.remote.holds(*STOP_KEYS)
+        # Without a key all of its bytes are 0, which is what a remote that is off may send, too.
+        self._remote_seen = self._remote_seen or state.remote.keys != 0
+
+    def obstacles(self, now_ns: int) -> list[str]:
+        """Return why control is refused; once it has been asked for, also whether it is free."""
+        settings, state = self.settings, self.reception.state
+        found = [*self._imu_problems(), *self._commander_problems()]
+        if not self.reception.news.standby:
+            found.append("the standby process, which damps if the link process dies, is not there")
+        if self._stop_held:
+            found.append(f"{'+'.join(STOP_KEYS)} of the wireless remote is held")
+        if settings.remote_required and not self._remote_seen:
+            found.append(
+                "no key of the wireless remote has been seen: press one, since "
+                f"{'+'.join(STOP_KEYS)} is the e-stop (remote_required)"
+            )
+        if self.model.lying is None and not settings.hung:
+            found.append(
+                "the joints become limp when the robot is released: hang it up, then set `hung`"
+            )
+        if state is not None:
+            tilt = float(np.abs(state.rpy[:2]).max())
+            if tilt > _LEVEL_RAD:
+                found.append(
+                    f"the robot is tilted by {tilt:.2f} rad, expected at most {_LEVEL_RAD}"
+                )
+        if self._taking:
+            problem = self._service.problem()
+            found += [problem] if problem else []
+            found += self._lying_problems()
+            found += self._stillness.problems(now_ns)
+        return found
+
+    def fault(self) -> str:
+        """Return why the robot must be damped at once, or nothing."""
+        if self._stop_held:
+            return f"{'+'.join(STOP_KEYS)} of the wireless remote was pressed"
+        if self._service.active:
+            return self._service.problem()
+        found = [*self._commander_problems(), *self._motor_problems()]
+        if self._yaw_rate.other_unit:
+            found += self._imu_problems()
+        return "; ".join(found)
+
+    def notes(self) -> dict[str, str | float]:
+        """Return the built-in controller, the battery, motor errors and the check of the unit."""
+        service, battery = self._service, self.reception.battery
+        notes: dict[str, str | float] = {}
+        if service.active is not None:
+            notes["motion_service"] = service.active or "released"
+        if service.released:
+            notes[_RELEASED] = service.released
+        if service.error:
+            notes["motion_service_error"] = service.error
+        if battery is not None:
+            notes["battery_percent"] = battery.percent
+        state = self.reception.state
+        if state is not None and state.motor_errors.any():
+            notes["motor_errors"] = ", ".join(
+                f"{self.figures.joint_names[i]} 0x{state.motor_errors[i]:08X}"
+                for i in np.flatnonzero(state.motor_errors)
+            )
+        if self._yaw_rate.ratio is not None:
+            notes["yaw_rate_ratio"] = self._yaw_rate.ratio
+        return notes
+
+    def prepare(self) -> list[bytes]:
+        """Begin to ask the built-in controller."""
+        self._taking = True
+        self._service.begin()
+        return self._service.advance(0.0, lies=False, lies_down=False)
+
+    def await_ready(self, elapsed_s: float) -> list[bytes] | None:
+        """Return the next requests; None once the robot is free, or had its time."""
+        rests = not self._lying_problems() and not self._stillness.problems(self.reception.state_ns)
+        free = self._service.active == "" and rests
+        if free or elapsed_s >= self.settings.release_timeout_s:
+            return None
+        can_lie = self.model.lying is not None
+        return self._service.advance(elapsed_s, lies=rests, lies_down=can_lie)
+
+    def keep_control(self, now_ns: int) -> list[bytes]:
+        """Ask now and then whether the robot is still free: an app or remote can end that."""
+        return self._service.watch(now_ns / NS_PER_S)
+
+    def lower(self, sent: F64, elapsed_s: float) -> F64 | None:
+        """Return the way down to the ground of a robot that stands; None at its end."""
+        lying, state = self.model.lying, self.reception.state
+        if lying is None or state is None or elapsed_s >= _LOWER_S + _SETTLE_S:
+            return None
+        stands = (sent[:, STIFFNESS] > 0.0).all() and np.abs(state.rpy[:2]).max() < _LOWERED_RAD
+        if not stands:
+            return None
+        end = np.zeros_like(sent)
+        end[:, POSITION] = lying.position
+        end[:, STIFFNESS], end[:, DAMPING] = lying.stiffness, lying.damping
+        share = min(1.0, elapsed_s / _LOWER_S)
+        return np.asarray(sent + share * (end - sent))
+
+    def recall(self, details: Mapping[str, str | int | float]) -> None:
+        """Know which controller the link process released."""
+        self._service.released = str(details.get(_RELEASED, ""))
+
+    def give_back(self) -> list[bytes]:
+        """Return the request that selects the built-in controller again, where it was released."""
+        self._taking = False
+        frames = self._service.select() if self.settings.restore_mode else []
+        self._service.begin()
+        return frames
+
+    def _imu_problems(self) -> list[str]:
+        """Return that the angular velocity is not what the robot turned by."""
+        ratio = self._yaw_rate.ratio
+        if ratio is None or 1.0 / _RATIO < ratio < _RATIO:
+            return []
+        return [
+            f"while the robot turned, the integral of its angular velocity was {ratio:.3g} times "
+            "the change of yaw, expected 1: the unit is not rad/s, or messages were lost"
+        ]
+
+    def _commander_problems(self) -> list[str]:
+        """Return who else publishes commands; the built-in controller may until it is released."""
+        others = self.reception.news.commanders
+        named = sorted(name for name in others if name)
+        unnamed = len(others) - len(named)
+        # Which of them is the robot's own, DDS does not tell.
+        released = self._service.active == ""
+        too_many = max(0, unnamed - self.settings.lowcmd_publishers) if released else 0
+        if not named and not too_many:
+            return []
+        found = [*named, *([f"{too_many} that are no ROS nodes"] if too_many else [])]
+        return [
+            f"another publisher on {wire.TOPIC_NAMES[RobotTopic.LOWCMD]} ({', '.join(found)}): "
+            "end it; one that was killed is forgotten after some 20 s"
+        ]
+
+    def _motor_problems(self) -> list[str]:
+        state = self.reception.state
+        if state is None:
+            return []
+        lost = np.flatnonzero(state.motor_errors & _HOST_TIMED_OUT)
+        names = ", ".join(self.figures.joint_names[i] for i in lost)
+        return [f"{names}: lost the connection to the robot's computer"] if names else []
+
+    def _lying_problems(self) -> list[str]:
+        """Return why the robot does not lie, where it has to; a sentence each."""
+        lying, state = self.model.lying, self.reception.state
+        if lying is None or state is None:
+            return []
+        return [
+            f"the robot does not lie: {self.figures.joint_names[joint]} is at {angle:.2f} rad, "
+            f"expected {low:.2f}..{high:.2f}"
+            for joint, angle, low, high in outside(
+                state.joint_pos, lying.lowest_rad, lying.highest_rad
+            )
+        ]
+
+
+class _Commands:
+    """LowCmd messages of a robot: made once, and filled in for each frame.
+
+    Attributes:
+        machine: `mode_machine` of the newest state, which a robot of unitree_hg wants to see.
+    """
+
+    def __init__(self, model: UnitreeFigures) -> None:
+        family = model.family
+        self._layout = family.command
+        self._record: Any = np.zeros((), self._layout.record)
+        self._slots = np.array(model.slots)
+        self._record["motors"]["mode"][self._slots] = model.modes
+        self._has_machine = "mode_machine" in (self._layout.record.names or ())
+        if family.head:
+            self._record["head"], self._record["level_flag"] = (
+                list(family.head[:2]),
+                family.head[2],
+            )
+        self.machine = 0
+
+    def frame(self, values: F64) -> bytes:
+        """Return the message for values [n, 5], behind the number of its topic."""
+        # COMMAND_FIELDS is the wire's order, too: q, dq, tau, kp, kd.
+        self._record["motors"]["numbers"][self._slots] = values
+        if self._has_machine:
+            self._record["mode_machine"] = self.machine
+        return _LOWCMD + self._layout.to_wire(self._record)
+
+
+_LOWCMD = bytes([RobotTopic.LOWCMD])

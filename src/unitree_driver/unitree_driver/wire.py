@@ -1,0 +1,411 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Unitree's low-level messages as bytes: layouts, checksum, requests to the robot's services.
+
+A message is 4 bytes of encapsulation and CDR, little-endian. Its checksum is not one of these
+bytes, but of the vendor's C++ object in memory, with zeros as padding. Both hold the same bytes
+but for the first motor: CDR aligns numbers and not structures, so that on the wire its `mode`
+follows the field before it at once. Each message here is one numpy record in the layout of C, and
+`_from_wire`, `_to_wire` move that one byte.
+
+Source: unitreerobotics/unitree_ros2 eea2719 and unitree_sdk2 21d0a3b (layouts, checksum).
+"""
+
+import binascii
+import itertools
+import secrets
+import struct
+from enum import IntEnum
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+F64 = npt.NDArray[np.float64]
+TICKS, TICKS_PER_S = 1 << 32, 1000
+"""The robot's tick: where it starts again at 0, and how fast it is taken to be."""
+HEADER = b"\0\1\0\0"
+"""Encapsulation: CDR, little-endian."""
+
+_Fields = list[tuple[Any, ...]]
+
+
+def _structure(*fields: tuple[Any, ...]) -> np.dtype[Any]:
+    """Return a record in the layout of C."""
+    return np.dtype(list(fields), align=True)
+
+
+def _used(kind: np.dtype[Any]) -> bytes:
+    """Return 255 for each byte of a record that belongs to a field, else 0."""
+    if kind.subdtype is not None:
+        item, shape = kind.subdtype
+        return _used(item) * int(np.prod(shape))
+    if kind.fields is None:
+        return b"\xff" * kind.itemsize
+    used = bytearray(kind.itemsize)
+    for item, offset, *_ in kind.fields.values():
+        used[offset : offset + item.itemsize] = _used(item)
+    return bytes(used)
+
+
+def _used_bytes(kind: np.dtype[Any]) -> int:
+    """Return how many bytes of a record there are before the padding at its end."""
+    return len(_used(kind).rstrip(b"\0"))
+
+
+_VECTOR = ("<f4", 3)
+_GO_IMU: _Fields = [
+    ("quaternion", "<f4", 4),
+    ("gyroscope", *_VECTOR),
+    ("accelerometer", *_VECTOR),
+    ("rpy", *_VECTOR),
+    ("temperature", "i1"),
+]
+_HG_IMU: _Fields = [*_GO_IMU[:-1], ("temperature", "<i2")]
+_COMMAND: _Fields = [("mode", "u1"), ("numbers", "<f4", 5)]
+_GO_HEAD: _Fields = [
+    ("head", "u1", 2),
+    ("level_flag", "u1"),
+    ("frame_reserve", "u1"),
+    ("sn", "<u4", 2),
+    ("version", "<u4", 2),
+    ("bandwidth", "<u2"),
+]
+_GO_BATTERY: _Fields = [
+    ("version_high", "u1"),
+    ("version_low", "u1"),
+    ("status", "u1"),
+    ("soc", "u1"),
+    ("current", "<i4"),
+    ("cycle", "<u2"),
+    ("bq_ntc", "i1", 2),
+    ("mcu_ntc", "i1", 2),
+    ("cell_vol", "<u2", 15),
+]
+_GO_MOTOR: _Fields = [
+    ("mode", "u1"),
+    ("q", "<f4"),
+    ("dq", "<f4"),
+    ("ddq", "<f4"),
+    ("tau_est", "<f4"),
+    ("raw", "<f4", 3),
+    ("temperature", "i1"),
+    ("lost", "<u4"),
+    ("reserve", "<u4", 2),
+]
+_HG_MOTOR: _Fields = [
+    ("mode", "u1"),
+    ("q", "<f4"),
+    ("dq", "<f4"),
+    ("ddq", "<f4"),
+    ("tau_est", "<f4"),
+    ("temperature", "<i2", 2),
+    ("vol", "<f4"),
+    ("sensor", "<u4", 2),
+    ("motorstate", "<u4"),
+    ("reserve", "<u4", 4),
+]
+BATTERY = _structure(
+    ("version_high", "u1"),
+    ("version_low", "u1"),
+    ("fn", "u1"),
+    ("cell_vol", "<u2", 40),
+    ("bmsvoltage", "<u4", 3),
+    ("current", "<i4"),
+    ("soc", "u1"),
+    ("soh", "u1"),
+    ("temperature", "<i2", 12),
+    ("cycle", "<u2"),
+    ("manufacturer_date", "<u2"),
+    ("bmsstate", "<u4", 5),
+    ("reserve", "<u4", 3),
+)
+"""unitree_hg/msg/BmsState, a message of its own."""
+
+
+class MessageLayout:
+    """A message whose checksum is of the memory of the vendor's C++ object.
+
+    Attributes:
+        type_name: Of the message in ROS.
+        record: In the layout of C; the last field is `crc`.
+        wire_bytes: With the 4 bytes of encapsulation.
+    """
+
+    def __init__(self, type_name: str, fields: _Fields, motors: str) -> None:
+        """Take the fields in order; `motors` names that of the motors."""
+        self.type_name, self.record = type_name, np.dtype(fields, align=True)
+        assert self.record.fields is not None
+        self._memory = int(self.record.fields[motors][1])
+        before = fields[[field[0] for field in fields].index(motors) - 1][0]
+        kind, offset, *_ = self.record.fields[before]
+        self._wire = int(offset) + (kind.itemsize if kind.names is None else _used_bytes(kind))
+        self.wire_bytes = self.record.itemsize
+        """By chance the 4 bytes that CDR saves are as many as the encapsulation has."""
+        self._used = np.frombuffer(_used(self.record), np.uint8)
+
+    def from_wire(self, data: bytes) -> npt.NDArray[Any]:
+        """Return the record [] of a message of `wire_bytes`, with zeros as padding."""
+        payload = np.frombuffer(data, np.uint8, offset=len(HEADER))
+        memory = np.zeros(self.record.itemsize, np.uint8)
+        wire, start = self._wire, self._memory
+        memory[:wire] = payload[:wire]
+        memory[start] = payload[wire]
+        memory[start + 4 :] = payload[start:]
+        memory &= self._used
+        return memory.view(self.record)[0:1].reshape(())
+
+    def to_wire(self, record: npt.NDArray[Any]) -> bytes:
+        """Return the message of a record [], with its checksum."""
+        memory = bytearray(record.tobytes())
+        memory[-4:] = struct.pack("<I", crc(memory))
+        wire, start = self._wire, self._memory
+        gap = bytes(start - wire - 1)
+        return b"".join(
+            (HEADER, memory[:wire], memory[start : start + 1], gap, memory[start + 4 :])
+        )
+
+
+_GO_STATE = MessageLayout(
+    "unitree_go/msg/LowState",
+    [
+        *_GO_HEAD,
+        ("imu", _structure(*_GO_IMU)),
+        ("motors", _structure(*_GO_MOTOR), 20),
+        ("battery", _structure(*_GO_BATTERY)),
+        ("foot_force", "<i2", 4),
+        ("foot_force_est", "<i2", 4),
+        ("tick", "<u4"),
+        ("wireless_remote", "u1", 40),
+        ("bit_flag", "u1"),
+        ("adc_reel", "<f4"),
+        ("temperature_ntc", "i1", 2),
+        ("power_v", "<f4"),
+        ("power_a", "<f4"),
+        ("fan_frequency", "<u2", 4),
+        ("reserve", "<u4"),
+        ("crc", "<u4"),
+    ],
+    "motors",
+)
+_HG_STATE = MessageLayout(
+    "unitree_hg/msg/LowState",
+    [
+        ("version", "<u4", 2),
+        ("mode_pr", "u1"),
+        ("mode_machine", "u1"),
+        ("tick", "<u4"),
+        ("imu", _structure(*_HG_IMU)),
+        ("motors", _structure(*_HG_MOTOR), 35),
+        ("wireless_remote", "u1", 40),
+        ("reserve", "<u4", 4),
+        ("crc", "<u4"),
+    ],
+    "motors",
+)
+_GO_COMMAND = MessageLayout(
+    "unitree_go/msg/LowCmd",
+    [
+        *_GO_HEAD,
+        ("motors", _structure(*_COMMAND, ("reserve", "<u4", 3)), 20),
+        ("bms_cmd", "u1", 4),
+        ("wireless_remote", "u1", 40),
+        ("led", "u1", 12),
+        ("fan", "u1", 2),
+        ("gpio", "u1"),
+        ("reserve", "<u4"),
+        ("crc", "<u4"),
+    ],
+    "motors",
+)
+_HG_COMMAND = MessageLayout(
+    "unitree_hg/msg/LowCmd",
+    [
+        ("mode_pr", "u1"),
+        ("mode_machine", "u1"),
+        ("motors", _structure(*_COMMAND, ("reserve", "<u4")), 35),
+        ("reserve", "<u4", 4),
+        ("crc", "<u4"),
+    ],
+    "motors",
+)
+
+
+class MessageFamily(NamedTuple):
+    """One of the two kinds of low-level messages.
+
+    Attributes:
+        name: Of the package of its messages.
+        state, command: Layouts of LowState and LowCmd.
+        slots: Number of motors in either.
+        head: What a LowCmd begins with; empty where it has no head.
+    """
+
+    name: str
+    state: MessageLayout
+    command: MessageLayout
+    slots: int
+    head: bytes
+
+
+GO = MessageFamily("unitree_go", _GO_STATE, _GO_COMMAND, 20, b"\xfe\xef\xff")
+HG = MessageFamily("unitree_hg", _HG_STATE, _HG_COMMAND, 35, b"")
+FAMILIES = (GO, HG)
+
+
+class RobotTopic(IntEnum):
+    """What a frame is published on, or came from: its first byte between our processes."""
+
+    LOWCMD = 0
+    LOWSTATE = 1
+    SWITCHER_REQUEST = 2
+    SWITCHER_RESPONSE = 3
+    SPORT_REQUEST = 4
+    SPORT_RESPONSE = 5
+    BATTERY = 6
+
+
+TOPIC_NAMES = {
+    RobotTopic.LOWCMD: "/lowcmd",
+    RobotTopic.LOWSTATE: "/lowstate",
+    RobotTopic.SWITCHER_REQUEST: "/api/motion_switcher/request",
+    RobotTopic.SWITCHER_RESPONSE: "/api/motion_switcher/response",
+    RobotTopic.SPORT_REQUEST: "/api/sport/request",
+    RobotTopic.SPORT_RESPONSE: "/api/sport/response",
+    RobotTopic.BATTERY: "/lf/bmsstate",
+}
+"""In ROS; DDS puts `rt` before each."""
+
+
+def crc(memory: bytes | bytearray) -> int:
+    """Return CRC-32/MPEG-2 over an object's words but the last, which is for the checksum itself.
+
+    Each word counts from its most significant bit. `binascii.crc32` is the same polynomial from the
+    least significant bit on, so the bytes of each word are swapped and the bits of each byte too.
+    """
+    words = np.frombuffer(memory, "<u4")[:-1].byteswap()
+    reflected = binascii.crc32(words.tobytes().translate(_REFLECTED)) ^ 0xFFFFFFFF
+    return int.from_bytes(reflected.to_bytes(4, "little").translate(_REFLECTED), "big")
+
+
+_REFLECTED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+class ServiceRequest(NamedTuple):
+    """A request to one of the robot's services (unitree_api/msg/Request)."""
+
+    identity: int
+    api: int
+    parameter: str
+
+
+class ServiceResponse(NamedTuple):
+    """Its answer (unitree_api/msg/Response); code 0 is success."""
+
+    identity: int
+    api: int
+    code: int
+    data: str
+
+
+_REQUEST = struct.Struct("<qqqi?3xI")
+_RESPONSE = struct.Struct("<qqiI")
+
+
+class ServiceRequestIds:
+    """Numbers that no other client of the robot uses, one for each request."""
+
+    def __init__(self) -> None:
+        """Begin at a random one."""
+        self._next = itertools.count(secrets.randbits(62))
+
+    def take(self) -> int:
+        """Return the next one."""
+        return next(self._next)
+
+
+def request(asked: ServiceRequest) -> bytes:
+    """Return a request as a message."""
+    text = asked.parameter.encode() + b"\0"
+    head = _REQUEST.pack(asked.identity, asked.api, 0, 0, False, len(text))
+    return b"".join((HEADER, head, text, bytes(-(len(head) + len(text)) % 4), bytes(4)))
+
+
+def response(answer: ServiceResponse) -> bytes:
+    """Return an answer as a message, as the robot sends it."""
+    text = answer.data.encode() + b"\0"
+    head = _RESPONSE.pack(answer.identity, answer.api, answer.code, len(text))
+    return b"".join((HEADER, head, text, bytes(-(len(head) + len(text)) % 4), bytes(4)))
+
+
+def read_request(data: bytes) -> ServiceRequest | None:
+    """Return the request in a message; None where it is none."""
+    text = _text(data, _REQUEST)
+    if text is None:
+        return None
+    identity, api, *_ = _REQUEST.unpack_from(data, len(HEADER))
+    return ServiceRequest(identity, api, text)
+
+
+def read_response(data: bytes) -> ServiceResponse | None:
+    """Return the answer in a message; None where it is none."""
+    text = _text(data, _RESPONSE)
+    if text is None:
+        return None
+    identity, api, code, _ = _RESPONSE.unpack_from(data, len(HEADER))
+    return ServiceResponse(identity, api, code, text)
+
+
+def _text(data: bytes, head: struct.Struct) -> str | None:
+    """Return the text behind the numbers of a request or an answer, whose last one is its size."""
+    start = len(HEADER) + head.size
+    if len(data) < start or data[:2] != HEADER[:2]:
+        return None
+    size = int(head.unpack_from(data, len(HEADER))[-1])
+    if not 1 <= size <= len(data) - start:
+        return None
+    try:
+        return data[start : start + size - 1].decode()
+    except UnicodeDecodeError:
+        return None
+
+
+class WirelessRemote(NamedTuple):
+    """The wireless remote. Sticks are -1..1: x to the right, y up.
+
+    Attributes:
+        keys: One bit for each of KEYS.
+    """
+
+    keys: int
+    lx: float
+    ly: float
+    rx: float
+    ry: float
+
+    def holds(self, *names: str) -> bool:
+        """Return whether all these keys are held."""
+        mask = sum(1 << KEYS.index(name) for name in names)
+        return self.keys & mask == mask
+
+
+KEYS = (
+    *("R1", "L1", "start", "select", "R2", "L2", "F1", "F2"),
+    *("A", "B", "X", "Y", "up", "right", "down", "left"),
+)
+_STICKS = struct.Struct("<2xH5f")
+
+
+def read_remote(data: bytes) -> WirelessRemote:
+    """Return the remote in the 40 bytes of a LowState; a stick that is no number is at 0."""
+    keys, lx, rx, ry, _, ly = _STICKS.unpack_from(data)
+    # NaN equals nothing, not even itself.
+    lx, ly, rx, ry = (max(-1.0, min(1.0, x)) if x == x else 0.0 for x in (lx, ly, rx, ry))
+    return WirelessRemote(keys, lx, ly, rx, ry)
+
+
+def write_remote(remote: WirelessRemote) -> bytes:
+    """Return the 40 bytes of a remote."""
+    level = float(remote.holds("L2"))
+    data = _STICKS.pack(remote.keys, remote.lx, remote.rx, remote.ry, level, remote.ly)
+    return data.ljust(40, b"\0")

@@ -1,0 +1,343 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The driver's link process with LeRobot's own classes on an emulated servo bus, without ROS."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lerobot_arm_driver.arms import HOLD, TORQUE_OFF, ArmSettings
+from lerobot_arm_driver.frames import ArmState
+from lerobot_arm_driver.robot import ServoArm
+from robot_driver.interfaces import (
+    F64,
+    MODE_HOLD_MEASURED,
+    POSITION,
+    STIFFNESS,
+    DriverPhase,
+    DriverReport,
+    WireCommand,
+)
+from robot_driver.supervisor import LinkSupervisor
+
+from .emulated_arm import DYNAMIXEL, FEETECH, EmulatedArm
+
+RUN = 3
+WITHOUT_LEROBOT = str(Path(__file__).parents[2] / ".venv" / "bin" / "python")
+SOON_S = 60.0
+"""LeRobot takes seconds to import; more on a machine that is busy."""
+ROBOTS = {FEETECH: "so101", DYNAMIXEL: "koch"}
+MOVED = np.array([0.15, 0.0, 0.0, 0.0, 0.0, 0.1])
+
+
+class Driver:
+    """The link process of a driver, and what it tells. Close it."""
+
+    def __init__(self, folder: Path, *arms: EmulatedArm, **changes: Any) -> None:
+        robot = ROBOTS[arms[0].family]
+        settings: dict[str, Any] = {
+            "robot": robot if len(arms) == 1 else f"bi_{robot}",
+            "port": arms[0].port,
+            "right_port": arms[-1].port,
+            "calibration_dir": str(folder),
+            "state_timeout_s": 0.5,
+            **changes,
+        }
+        self.states: list[ArmState] = []
+        self.reports: list[DriverReport] = []
+        self.answers: list[str] = []
+        self.lost: list[str] = []
+        self._sequence = 0
+        self.link = LinkSupervisor(
+            ServoArm(ArmSettings(**settings)),
+            on_state=lambda state, _: self.states.append(state),
+            on_report=self._on_report,
+            on_lost=self.lost.append,
+        )
+        self.until(lambda: self.reports)
+
+    @property
+    def report(self) -> DriverReport:
+        return self.reports[-1]
+
+    def _on_report(self, report: DriverReport) -> None:
+        self.reports.append(report)
+        if report.answer is not None:
+            self.answers.append(report.answer.message)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        end_s = time.monotonic() + SOON_S
+        while not condition():
+            assert time.monotonic() < end_s, self.reports[-1:]
+            time.sleep(0.005)
+
+    def is_in(self, phase: DriverPhase) -> None:
+        self.until(lambda: self.reports and self.report.phase is phase)
+
+    def takes(self) -> None:
+        self.until(lambda: self.reports and self.states and not self.report.obstacles)
+        self.link.take()
+        self.is_in(DriverPhase.DAMPING)
+
+    def goes(self, goal: F64) -> bool:
+        """Send a command once more; return whether goals are followed."""
+        follows = self.report.phase is DriverPhase.FOLLOWING
+        self._sequence += 1
+        at = self.states[-1].joint_pos
+        values = np.zeros((len(at), 5))
+        # Step by step, as a policy does.
+        values[:, POSITION] = at + np.clip(goal - at, -0.2, 0.2) if follows else at
+        values[:, STIFFNESS] = 17.8
+        self.link.follow(
+            WireCommand(
+                sequence=self._sequence,
+                mode=RUN if follows else MODE_HOLD_MEASURED,
+                valid_for_ns=500_000_000,
+                values=values,
+                effort_limit=np.full(len(at), 1.91),
+                received_ns=time.monotonic_ns(),
+            )
+        )
+        time.sleep(0.02)
+        return follows
+
+    def moves_by(self, way: F64) -> F64:
+        """Let the arm go so far from where it is; return the goal."""
+        goal = self.states[-1].joint_pos + way
+        self.until(
+            lambda: self.goes(goal) and np.abs(self.states[-1].joint_pos - goal).max() < 0.08
+        )
+        return goal
+
+
+@pytest.fixture
+def starts(tmp_path: Path) -> Iterator[Callable[..., Driver]]:
+    with ExitStack() as stack:
+
+        def start(*arms: EmulatedArm, **changes: Any) -> Driver:
+            driver = Driver(tmp_path, *arms, **changes)
+            stack.callback(driver.link.close)
+            return driver
+
+        yield start
+
+
+@pytest.fixture
+def arm(tmp_path: Path) -> Iterator[EmulatedArm]:
+    with EmulatedArm(tmp_path) as arm:
+        yield arm
+
+
+@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
+@pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
+def test_an_arm_is_read_taken_moved_and_given_back(
+    family: str, way_out: str, tmp_path: Path, starts: Callable[..., Driver]
+) -> None:
+    with EmulatedArm(tmp_path, family) as arm:
+        driver = starts(arm, way_out=way_out)
+        driver.until(lambda: driver.states)
+        assert driver.states[-1].joint_pos == pytest.approx(arm.joint_pos, abs=0.02)
+
+        driver.takes()
+        driver.moves_by(MOVED)
+        assert arm.joint_pos == pytest.approx(driver.states[-1].joint_pos, abs=0.05)
+
+        driver.link.release()
+        driver.is_in(DriverPhase.LISTENING)
+        driver.until(lambda: arm.limp() is (way_out == TORQUE_OFF))
+        assert driver.lost == []
+        driver.link.close()
+
+
+def test_nothing_moves_and_no_servo_changes_before_control_is_taken(
+    arm: EmulatedArm, starts: Callable[..., Driver]
+) -> None:
+    before = arm.memory()
+    driver = starts(arm)
+    driver.until(lambda: len(driver.states) > 50)
+
+    assert arm.memory() == before
+
+
+def test_two_arms_are_one_robot(tmp_path: Path, starts: Callable[..., Driver]) -> None:
+    with (
+        EmulatedArm(tmp_path, arm=1, name="follower_left") as left,
+        EmulatedArm(tmp_path, arm=2, name="follower_right") as right,
+    ):
+        driver = starts(left, right)
+        driver.takes()
+        driver.moves_by(np.concatenate([MOVED, -MOVED]) * np.array([1] * 11 + [-1]))
+
+        both = np.concatenate([left.joint_pos, right.joint_pos])
+        assert both == pytest.approx(driver.states[-1].joint_pos, abs=0.05)
+        assert left.joint_pos[0] > 0.05
+        assert right.joint_pos[0] < -0.05
+        driver.link.close()
+
+
+def test_servos_get_the_gains_of_the_settings(
+    arm: EmulatedArm, starts: Callable[..., Driver]
+) -> None:
+    driver = starts(arm, servo_p=20, servo_d=0)
+    driver.takes()
+
+    gains = {name: arm.get("elbow_flex", name) for name in ("p_gain", "i_gain", "d_gain")}
+    assert gains == {"p_gain": 20, "i_gain": 0, "d_gain": 0}
+
+
+def test_an_arm_whose_commands_end_is_held_where_it_is(
+    arm: EmulatedArm, starts: Callable[..., Driver]
+) -> None:
+    driver = starts(arm)
+    driver.takes()
+    driver.until(lambda: driver.goes(driver.states[-1].joint_pos + MOVED))
+
+    driver.is_in(DriverPhase.DAMPING)
+    at = arm.joint_pos
+
+    assert "has expired" in driver.report.reason
+    time.sleep(1.0)
+    assert arm.joint_pos == pytest.approx(at, abs=0.1)
+
+
+def test_goals_are_clipped_around_where_the_arm_is(
+    arm: EmulatedArm, starts: Callable[..., Driver]
+) -> None:
+    driver = starts(arm, max_relative_target_rad=0.05)
+    driver.takes()
+    driver.until(lambda: driver.goes(driver.states[-1].joint_pos + 0.2))
+
+    goal, at = (arm.get("shoulder_pan", register) for register in ("goal", "position"))
+    assert 0 < abs(goal - at) < 0.1 * 4096 / (2 * np.pi)
+
+
+@pytest.mark.parametrize(
+    ("faults", "changes", "obstacle"),
+    [
+        (["silent:elbow_flex"], {}, "elbow_flex (ID 3): [TxRxResult] There is no status packet!"),
+        (["baud:all=115200"], {}, "check power, cable and baud rate"),
+        (["checksum:all"], {}, "Incorrect status packet!"),
+        (["swap:wrist_roll=4"], {}, "another arm, or another calibration: homing_offset of wrist"),
+        (["overload:elbow_flex"], {}, "elbow_flex (ID 3): [RxPacketError] Overload error!"),
+        (["voltage:all=3.5"], {}, "Input voltage error!"),
+        ([], {"calibration_id": "nobody"}, "nobody.json, found none"),
+        ([], {"lerobot_python": WITHOUT_LEROBOT}, f"expected LeRobot in {WITHOUT_LEROBOT}"),
+    ],
+)
+def test_control_is_refused_and_says_why(
+    arm: EmulatedArm,
+    starts: Callable[..., Driver],
+    faults: list[str],
+    changes: dict[str, str],
+    obstacle: str,
+) -> None:
+    arm.fails(*faults)
+
+    driver = starts(arm, **changes)
+
+    driver.until(lambda: any(obstacle in text for text in driver.report.obstacles))
+    driver.link.take()
+    driver.until(lambda: driver.answers)
+    assert obstacle in driver.answers[0]
+    assert driver.report.phase is DriverPhase.LISTENING
+
+
+def test_the_calibration_of_another_arm_is_refused(
+    tmp_path: Path, starts: Callable[..., Driver]
+) -> None:
+    with EmulatedArm(tmp_path, arm=2):
+        theirs = json.loads((tmp_path / "follower.json").read_text())
+    with EmulatedArm(tmp_path, arm=1) as arm:
+        (tmp_path / "follower.json").write_text(json.dumps(theirs))
+
+        driver = starts(arm)
+
+        expected = theirs["shoulder_pan"]["homing_offset"]
+        driver.until(
+            lambda: any(
+                f"homing_offset of shoulder_pan is {expected} there" in text
+                for text in driver.report.obstacles
+            )
+        )
+        driver.link.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ("overload:elbow_flex", "reports overload"),
+        ("restart:elbow_flex+0.2", "the servo of elbow_flex has no torque"),
+        ("silent:all+0.7", "the robot's state has been lost"),
+    ],
+)
+def test_an_arm_that_fails_under_control_is_held(
+    arm: EmulatedArm, starts: Callable[..., Driver], fault: str, reason: str
+) -> None:
+    driver = starts(arm)
+    driver.takes()
+    driver.moves_by(MOVED)
+
+    arm.fails(fault)
+
+    def held() -> bool:
+        driver.goes(driver.states[-1].joint_pos)
+        return any(reason in report.reason for report in driver.reports)
+
+    driver.until(held)
+
+
+@pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
+def test_a_node_that_ends_leaves_an_arm_that_holds_or_is_let_go(
+    arm: EmulatedArm, starts: Callable[..., Driver], way_out: str
+) -> None:
+    driver = starts(arm, way_out=way_out)
+    driver.takes()
+
+    driver.link.close()
+
+    assert arm.limp() is (way_out == TORQUE_OFF)
+
+
+def test_a_bus_that_comes_back_is_connected_again(
+    arm: EmulatedArm, starts: Callable[..., Driver]
+) -> None:
+    driver = starts(arm)
+    driver.takes()
+
+    arm.fails("silent:all")
+    driver.is_in(DriverPhase.LISTENING)
+    driver.until(
+        lambda: any("There is no status packet!" in text for text in driver.report.obstacles)
+    )
+    arm.fails()
+
+    driver.until(lambda: not driver.report.obstacles)
+    driver.takes()
+
+
+@pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
+def test_a_link_that_is_killed_leaves_an_arm_that_holds_or_is_let_go(
+    arm: EmulatedArm, starts: Callable[..., Driver], way_out: str
+) -> None:
+    driver = starts(arm, way_out=way_out)
+    driver.takes()
+    driver.moves_by(MOVED)
+    at = arm.joint_pos
+
+    os.kill(driver.link.pid, signal.SIGKILL)
+
+    driver.until(lambda: driver.lost)
+    assert "SIGKILL" in driver.lost[0]
+    driver.until(lambda: arm.limp() is (way_out == TORQUE_OFF))
+    if way_out == HOLD:
+        assert arm.joint_pos == pytest.approx(at, abs=0.1)

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The policy of the suite moves an arm through its driver: LeRobot on an emulated servo bus.
+
+All processes are those of a robot: the emulated arm with its cameras, the driver's node with its
+link process in this environment, the policy's node; none of them waits for another.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from policy_msgs.msg import RobotStatus
+
+from robot_sim.nodes.arm_operator import ArmOperator
+
+PATIENCE_S = 60.0
+EPISODES = 3
+
+
+class Nodes:
+    """Commands of the workspace, as a user starts them."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, command: str, parameters: Mapping[str, Any]) -> None:
+        words = [command, "--ros-args"]
+        for name, value in parameters.items():
+            words += ["-p", f"{name}:={json.dumps(value)}"]
+        with (self._folder / f"{command}.log").open("wb") as log:
+            self._processes[command] = subprocess.Popen(words, stdout=log, stderr=log)
+
+    def check(self) -> None:
+        """Fail where one has ended."""
+        for name, process in self._processes.items():
+            assert process.poll() is None, f"{name} has ended: {self.log(name)}"
+
+    def log(self, name: str) -> str:
+        return (self._folder / f"{name}.log").read_text("utf-8", "replace")[-3000:]
+
+    def close(self) -> None:
+        for process in reversed(self._processes.values()):
+            process.terminate()
+        for process in self._processes.values():
+            process.wait(PATIENCE_S)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Iterator[Nodes]:
+    nodes = Nodes(tmp_path)
+    yield nodes
+    nodes.close()
+
+
+@pytest.mark.slow
+@pytest.mark.real_time
+def test_the_policy_reaches_the_cube_through_the_servo_bus(tmp_path: Path, nodes: Nodes) -> None:
+    arm = tmp_path / "arm"
+    nodes.start("so101_emulator", {"folder": str(arm), "seed": 1})
+    nodes.start(
+        "lerobot_arm_driver",
+        {
+            "robot": "so101",
+            "port": str(arm / "port"),
+            "calibration_dir": str(arm),
+            "lerobot_python": sys.executable,
+            "state_timeout_s": 0.5,
+        },
+    )
+    nodes.start("act_policy_node", {"bundle": "so101_reach", "command_valid_for_s": 0.5})
+
+    both: dict[str, Any] = {"driver_node": "lerobot_arm_driver", "watch": nodes.check}
+    with ArmOperator(**both) as operator:
+        operator.wait_for_robot(PATIENCE_S)
+        operator.wait_until(
+            lambda: not operator.status_of_driver().obstacles, "no obstacles", PATIENCE_S
+        )
+        operator.demand("take_control")
+        operator.demand("damp")
+        operator.wait_until(
+            lambda: operator.status_of_driver().state == RobotStatus.FOLLOWING,
+            "the driver to follow",
+            PATIENCE_S,
+        )
+    reached = []
+    # Of the policy's node alone: the driver goes on to follow it.
+    with ArmOperator(arm_node="so101_emulator", watch=nodes.check) as operator:
+        operator.wait_for_robot(PATIENCE_S)
+        for episode in range(EPISODES):
+            if episode:
+                operator.next_episode()
+            reached.append(operator.run_episode(PATIENCE_S))
+            operator.demand("reset" if operator.status.latched else "damp")
+            operator.wait_for_mode("DAMP")
+    with ArmOperator(**both) as operator:
+        operator.demand("release_control")
+
+    assert sum(reached) >= EPISODES - 1, f"{reached}; driver: {nodes.log('lerobot_arm_driver')}"
