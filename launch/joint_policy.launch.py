@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A joint policy on a robot: the policy node, a real or simulated robot, and its teleoperation.
+"""A joint policy, or a set of them, on a robot: its node, the robot, and its teleoperation.
 
 The launch files of single robots include this one and differ in their defaults. It ends when one of
 its nodes ends, except the operator's: a robot without one stands, because the policy fades a
@@ -32,6 +32,12 @@ UNITREE = ["go2", "go2_emulator", "g1"]
 ARGUMENTS = [
     DeclareLaunchArgument(
         "bundle", description="Policy bundle: a folder, or an installed one: NAME, NAME@VERSION"
+    ),
+    DeclareLaunchArgument(
+        "policy_node",
+        default_value="joint_policy_node",
+        choices=["joint_policy_node", "policy_set_node"],
+        description="Node that runs the bundle: a policy, or a set of policies",
     ),
     DeclareLaunchArgument(
         "public_key",
@@ -148,9 +154,8 @@ TEXTS = (
     "public_key",
     "backend",
     "backend_options",
-    "shadow_bundle",
-    "shadow_backend",
 )
+SHADOW = ("shadow_bundle", "shadow_backend")
 
 
 def discovery(context: LaunchContext) -> list[SetEnvironmentVariable]:
@@ -204,7 +209,10 @@ def generate_launch_description() -> LaunchDescription:
         ]
     )
     remote = {"parameters": [{"joy_rate_hz": ParameterValue(joy_rate_hz, value_type=float)}]}
-    texts = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
+    texts, shadow = (
+        {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in names}
+        for names in (TEXTS, SHADOW)
+    )
     named = {"robot": ParameterValue(LaunchConfiguration("sim_robot"), value_type=str)}
     is_named = ["'", LaunchConfiguration("sim_robot"), "' != ''"]
     lite3, go2, g1 = (
@@ -284,6 +292,15 @@ def generate_launch_description() -> LaunchDescription:
                 "joint_policy_node",
                 "params_file",
                 ends="the policy node ended",
+                condition=given(policy_node=["joint_policy_node"]),
+                parameters=[{**texts, **shadow, "use_sim_time": use_sim_time}],
+            ),
+            node(
+                "policy_inference",
+                "policy_set_node",
+                "params_file",
+                ends="the policy node ended",
+                condition=given(policy_node=["policy_set_node"]),
                 parameters=[{**texts, "use_sim_time": use_sim_time}],
             ),
             node(

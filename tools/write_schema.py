@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
-from policy_inference.bundle.editor_schema import contract_schema
+from policy_inference.bundle.editor_schema import contract_schema, set_schema
 from policy_inference.core.trial.settings import trial_schema
 
 CONTRACTS = Path(__file__).resolve().parent.parent / "config" / "bundles"
@@ -21,6 +21,7 @@ def schemas() -> dict[Path, Mapping[str, Any]]:
     """Return what each schema file must hold."""
     return {
         CONTRACTS / "policy.schema.json": contract_schema(),
+        CONTRACTS / "set.schema.json": set_schema(),
         CONTRACTS / "trial.schema.json": trial_schema(),
         MAPPINGS / "mapping.schema.json": mapping_schema(),
     }

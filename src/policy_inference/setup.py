@@ -58,6 +58,7 @@ setup(
         "console_scripts": [
             "act_policy_node = policy_inference.nodes.start:act_policy_node",
             "joint_policy_node = policy_inference.nodes.start:joint_policy_node",
+            "policy_set_node = policy_inference.nodes.start:policy_set_node",
             "policy_inference = policy_inference.commands.main:main",
             "robot_metrics = policy_inference.nodes.start:robot_metrics",
             "usb_camera = policy_inference.nodes.start:usb_camera",

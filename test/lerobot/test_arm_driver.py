@@ -296,6 +296,27 @@ def test_an_arm_that_fails_under_control_is_held(
     driver.until(held)
 
 
+@pytest.mark.parametrize("family", [FEETECH, DYNAMIXEL])
+def test_answers_that_come_late_are_not_taken_for_later_ones(
+    family: str, tmp_path: Path, starts: Callable[..., Driver]
+) -> None:
+    with EmulatedArm(tmp_path, family) as arm:
+        driver = starts(arm)
+        driver.until(lambda: driver.states)
+        failed = int(driver.report.details["bus_failed"])
+
+        arm.fails("late:all+0.3=0.07")
+        driver.until(lambda: int(driver.report.details["bus_failed"]) > failed)
+        since = len(driver.states)
+        driver.until(lambda: len(driver.states) > since + 60)
+
+        last = driver.states[-1]
+        assert last.joint_pos == pytest.approx(arm.joint_pos, abs=0.02)
+        assert last.temperature_c.tolist() == [30.0] * 6
+        assert not last.status.any()
+        driver.link.close()
+
+
 @pytest.mark.parametrize("way_out", [HOLD, TORQUE_OFF])
 def test_a_node_that_ends_leaves_an_arm_that_holds_or_is_let_go(
     arm: EmulatedArm, starts: Callable[..., Driver], way_out: str

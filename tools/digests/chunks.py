@@ -54,7 +54,7 @@ def execute(folder: Path) -> Iterator[tuple[str, Case]]:
             environment(**{TAP: str(tap), FAULT: str(fault)}),
             RosRobot("act_policy_node", asked, place) as robot,
         ):
-            arm = Arm(robot, compressed=parameters.get("image_transport") == "compressed")
+            arm = LockstepArm(robot, compressed=parameters.get("image_transport") == "compressed")
             opened = len(tap.read_text("utf-8").splitlines())
             robot.record()
             arm.ask("stand")
@@ -113,7 +113,7 @@ PAIRINGS: Mapping[str, Mapping[str, Any]] = {"realigned": {"tolerance_s": 0.02}}
 """By way, the contract's pairing where it is not the default."""
 
 
-class Arm(LockstepRobot):
+class LockstepArm(LockstepRobot):
     """The arm, its cameras, its operator."""
 
     def __init__(self, robot: RosRobot, *, compressed: bool) -> None:
@@ -158,7 +158,7 @@ def synthetic_image(camera: int, tick: int) -> np.ndarray[Any, np.dtype[np.uint8
     return np.asarray(values % 256, np.uint8)
 
 
-def _script(arm: Arm, fault: Path) -> None:
+def _script(arm: LockstepArm, fault: Path) -> None:
     """Run, with one thing after another that goes wrong with the cameras."""
     arm.tick(75)
     arm.silent = frozenset(["wrist"])

@@ -155,7 +155,7 @@ class Disturbances:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class RewardWeights:
     """Of the terms of the reward, per second."""
 
     track_xy: Growing
@@ -194,7 +194,7 @@ class Task:
     fall_reward: float
     handed_over: HandedOver
     disturbances: Disturbances
-    rewards: Weights
+    rewards: RewardWeights
 
 
 def load_trained_robot(name: str) -> TrainedRobot:

@@ -24,6 +24,7 @@ from robot_driver.interfaces import F64, DriverError
 _SMOOTHED_S: Final = 0.05
 """Time constant of velocities: one count of the encoder is 0.09 rad/s between two readings."""
 _TRIES: Final = 3
+_LATE_S: Final = 0.02
 _CHECKED: Final = ("homing_offset", "range_min", "range_max")
 _SHOWN: Final = 3
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class Servos:
         """
         seen: list[float] = []
         for robot in self._robots:
-            observation = _lerobots(robot.get_observation)
+            observation = _asked(robot.bus, robot.get_observation)
             seen += [observation[f"{joint}.pos"] for joint in self._arm.range_rad]
         now_s = time.monotonic()
         position = self._to_rad(np.array(seen))
@@ -251,9 +252,26 @@ class Servos:
         name = dict(self._registers)[what]
         values: list[float] = []
         for robot in self._robots:
-            found = _lerobots(robot.bus.sync_read, name, normalize=False)
+            found = _asked(robot.bus, robot.bus.sync_read, name, normalize=False)
             values += [found[joint] for joint in self._arm.range_rad]
         self._other[what] = np.array(values, np.float64)
+
+
+def _asked(bus: Any, call: Callable[..., T], *args: Any, **named: Any) -> T:
+    """Return what servos answer to a reading, and nothing that they answered to one before.
+
+    The libraries of servos give up after 34 or 50 ms, and take an answer that comes later for the
+    next one: from then on all values would be of another register.
+
+    Raises:
+        DriverError: A servo did not answer in time; what comes late has come by then.
+    """
+    _lerobots(bus.port_handler.ser.reset_input_buffer)
+    try:
+        return _lerobots(call, *args, **named)
+    except DriverError:
+        time.sleep(_LATE_S)
+        raise
 
 
 def _find_servos(bus: Any, port: str) -> None:

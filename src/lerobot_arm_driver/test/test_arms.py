@@ -7,7 +7,7 @@ import pytest
 
 from lerobot_arm_driver.arms import ARMS, DYNAMIXEL, FEETECH, ArmSettings, figures_of
 from robot_sim.servo_bus import ServoBus
-from robot_sim.servos import STS3215, XL330, XL430, Servo, ServoModel
+from robot_sim.servos import STS3215, XL330, XL430, EmulatedServo, ServoModel
 
 
 @pytest.mark.parametrize("name", ARMS)
@@ -31,10 +31,13 @@ def test_two_arms_are_the_left_one_and_then_the_right_one() -> None:
 
 
 def test_a_single_arm_has_one_port_and_two_arms_have_two() -> None:
-    given = {"port": "/dev/a", "right_port": "/dev/b"}
+    one, two = (
+        ArmSettings(robot=robot, port="/dev/a", right_port="/dev/b")
+        for robot in ("koch", "bi_koch")
+    )
 
-    assert ArmSettings(robot="koch", **given).ports == ("/dev/a",)
-    assert ArmSettings(robot="bi_koch", **given).ports == ("/dev/a", "/dev/b")
+    assert one.ports == ("/dev/a",)
+    assert two.ports == ("/dev/a", "/dev/b")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +46,7 @@ def test_a_single_arm_has_one_port_and_two_arms_have_two() -> None:
 def test_one_instruction_lets_all_servos_go_limp_and_none_answers(
     packet: bytes, models: list[ServoModel]
 ) -> None:
-    servos = [Servo(model, i + 1, name=str(i)) for i, model in enumerate(models)]
+    servos = [EmulatedServo(model, i + 1, name=str(i)) for i, model in enumerate(models)]
     bus = ServoBus(servos)
     for servo in servos:
         servo.put("torque_on", 1)

@@ -120,7 +120,7 @@ def test_a_state_is_the_same_after_its_way_between_processes() -> None:
     state = CALM._replace(tick=7, configured=True, status=np.array([0, 0, OVERLOAD, 0, 1, 0]))
 
     for sent, got in zip(state, read_state(pack_state(state)), strict=True):
-        assert np.array_equal(sent, got)
+        assert np.array_equal(np.asarray(sent), np.asarray(got))
 
 
 def test_nothing_is_sent_before_control_is_asked_for_and_then_servos_are_prepared_first() -> None:

@@ -14,6 +14,8 @@ F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 U8 = npt.NDArray[np.uint8]
 Tensor = npt.NDArray[np.generic]
+Index = npt.NDArray[np.intp]
+"""Places in an array."""
 Times = npt.NDArray[np.int64]
 """Of messages or ticks, ns."""
 
@@ -142,6 +144,11 @@ class Command(Protocol):
     """Target of each joint, in the unit of its kind; the guard changes it in place."""
     gains: F64
     """Stiffness and damping [2, joints] that fit the kinds."""
+    healthy: F64
+    """Largest torque demand and step of a healthy run [2, joints], N·m and in the unit of the
+    kinds; inf where they are not known."""
+    is_rescaled: bool
+    """Whether the last `commit` changed `gains` or `healthy`."""
     clipped: tuple[str, ...]
     """The guard's names of the policy's own bounds that changed the command."""
 
@@ -160,8 +167,13 @@ class Policy(Protocol):
     def action(self) -> Command:
         """What `commit` wrote last."""
 
-    begins: bool
-    """Whether the policy was clean at the last `infer`."""
+    @property
+    def begins(self) -> bool:
+        """Whether the policy was clean at the last `infer`."""
+
+    @property
+    def change(self) -> str:
+        """What has changed in who commands since the last `commit`, in words; empty: nothing."""
 
     def reset(self) -> None:
         """Start clean, as for a new run."""

@@ -40,7 +40,7 @@ class ArmLink:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Servo:
+class ServoFigures:
     """What all joints of an arm are turned by.
 
     Attributes:
@@ -94,7 +94,7 @@ class ArmFigures:
     name: str
     links: tuple[ArmLink, ...]
     tip: Vec3
-    servo: Servo
+    servo: ServoFigures
     home: tuple[float, ...]
     boxes: tuple[ArmBox, ...]
     cameras: tuple[ArmCamera, ...]

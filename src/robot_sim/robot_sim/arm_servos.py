@@ -15,7 +15,7 @@ from robot_sim.drives import DriveCommand
 from robot_sim.errors import SimError
 from robot_sim.figures import Array
 from robot_sim.servo_bus import ServoBus
-from robot_sim.servos import MIDDLE, STS3215, TURN_TICKS, XL330, XL430, Servo, ServoModel
+from robot_sim.servos import MIDDLE, STS3215, TURN_TICKS, XL330, XL430, EmulatedServo, ServoModel
 
 FAMILIES: Final[dict[str, tuple[ServoModel, ...]]] = {
     "feetech": (STS3215,) * JOINTS,
@@ -58,7 +58,7 @@ class ArmServos:
         self._time_ns = 0
         servos = []
         for i, (name, model) in enumerate(zip(SO101.joint_names, FAMILIES[family], strict=True)):
-            servo = Servo(model, i + 1, name=name)
+            servo = EmulatedServo(model, i + 1, name=name)
             reach = round(float((high - low)[i] / 2 * _TICKS_PER_RAD))
             whole = name == _WHOLE_TURN
             self._calibration[name] = {

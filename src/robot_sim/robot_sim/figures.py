@@ -34,7 +34,7 @@ LEVEL_QUAT: Quat = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Joint:
+class JointFigures:
     """A hinge through the origin of the body that it moves, with a drive.
 
     Attributes:
@@ -56,7 +56,7 @@ class Joint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Body:
+class BodyFigures:
     """A rigid body; without a joint it is fixed to its parent, and the base moves freely.
 
     Attributes:
@@ -77,7 +77,7 @@ class Body:
     mass_kg: float
     com: Vec3
     inertia: tuple[float, ...]
-    joint: Joint | None = None
+    joint: JointFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +168,7 @@ class LeggedRobot:
     """
 
     name: str
-    bodies: tuple[Body, ...]
+    bodies: tuple[BodyFigures, ...]
     feet: tuple[Foot, ...]
     poses: Poses
     fallen_height_m: float
@@ -223,12 +223,12 @@ class LeggedRobot:
             raise SimError("expected joints and feet, found a robot without")
 
     @property
-    def base(self) -> Body:
+    def base(self) -> BodyFigures:
         """The body that moves freely."""
         return self.bodies[0]
 
     @cached_property
-    def joints(self) -> tuple[Joint, ...]:
+    def joints(self) -> tuple[JointFigures, ...]:
         """Of all bodies, in the order of all joint arrays [n]."""
         return tuple(body.joint for body in self.bodies if body.joint is not None)
 

@@ -24,9 +24,9 @@ from robot_sim.figures import (
     LITE3,
     MATERIALS,
     Array,
-    Body,
+    BodyFigures,
     Foot,
-    Joint,
+    JointFigures,
     LeggedRobot,
     Shape,
 )
@@ -203,7 +203,7 @@ def _add_sun(base: Element) -> None:
     )
 
 
-def _add_joint(spec: Spec, body: Element, joint: Joint) -> None:
+def _add_joint(spec: Spec, body: Element, joint: JointFigures) -> None:
     """Add a hinge and its motor."""
     body.add_joint(
         name=joint.name,
@@ -266,7 +266,7 @@ def _add_sensors(spec: Spec, robot: LeggedRobot) -> None:
         )
 
 
-def _set_inertial(added: Element, body: Body) -> None:
+def _set_inertial(added: Element, body: BodyFigures) -> None:
     """Give a body its published mass properties, whatever its shapes weigh."""
     added.explicitinertial = True
     added.mass, added.ipos = body.mass_kg, body.com

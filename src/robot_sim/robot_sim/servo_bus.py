@@ -40,7 +40,7 @@ from robot_sim.servo_wire import (
     Instruction,
     crc16,
 )
-from robot_sim.servos import OVERLOAD, Servo
+from robot_sim.servos import OVERLOAD, EmulatedServo
 
 ALL: Final = "all"
 _VALUED: Final = ("late", "baud", "voltage", "swap")
@@ -72,7 +72,7 @@ class ServoFault(Fault):
             )
 
 
-class Answer(NamedTuple):
+class ServoReply(NamedTuple):
     """What a servo sends, and how long after it was asked."""
 
     delay_s: float
@@ -87,7 +87,7 @@ class ServoBus:
         wire: Their protocol.
     """
 
-    def __init__(self, servos: Sequence[Servo]) -> None:
+    def __init__(self, servos: Sequence[EmulatedServo]) -> None:
         """Connect the servos, which are of one family."""
         self.servos = tuple(servos)
         self.wire = DynamixelWire() if servos[0].model.twos_complement else FeetechWire()
@@ -129,7 +129,7 @@ class ServoBus:
                 elif "restart" in active:
                     servo.put("torque_on", 0)
 
-    def exchange(self, data: bytes, baud: int) -> list[Answer]:
+    def exchange(self, data: bytes, baud: int) -> list[ServoReply]:
         """Take bytes that came at a rate; return the answers, in their order."""
         with self.lock:
             return [
@@ -138,7 +138,7 @@ class ServoBus:
                 for answer in self._answers(instruction, baud)
             ]
 
-    def _answers(self, asked: Instruction, baud: int) -> Iterator[Answer]:
+    def _answers(self, asked: Instruction, baud: int) -> Iterator[ServoReply]:
         hearing = {self._number(servo): servo for servo in self.servos if self._hears(servo, baud)}
         if asked.code in (SYNC_READ, FAST_SYNC_READ):
             yield from self._sync_read(asked, hearing)
@@ -152,7 +152,7 @@ class ServoBus:
                         # By the number that was asked, also where that has just changed.
                         yield self._answer(servo, number, *answer)
 
-    def _act(self, servo: Servo, asked: Instruction) -> tuple[int, bytes] | None:
+    def _act(self, servo: EmulatedServo, asked: Instruction) -> tuple[int, bytes] | None:
         """Do what was asked; return the error and the parameters of an answer, if there is one."""
         size, parameters = self.wire.address_bytes, asked.parameters
         address = int.from_bytes(parameters[:size], "little")
@@ -185,7 +185,9 @@ class ServoBus:
             return None
         return (error, b"") if writes else None
 
-    def _sync_read(self, asked: Instruction, hearing: Mapping[int, Servo]) -> Iterator[Answer]:
+    def _sync_read(
+        self, asked: Instruction, hearing: Mapping[int, EmulatedServo]
+    ) -> Iterator[ServoReply]:
         size = self.wire.address_bytes
         address, count = (
             int.from_bytes(asked.parameters[i * size : (i + 1) * size], "little") for i in (0, 1)
@@ -202,8 +204,8 @@ class ServoBus:
             yield self._answer(servo, number, 0, servo.read(address, count))
 
     def _fast_sync_read(
-        self, address: int, count: int, numbers: bytes, hearing: Mapping[int, Servo]
-    ) -> Iterator[Answer]:
+        self, address: int, count: int, numbers: bytes, hearing: Mapping[int, EmulatedServo]
+    ) -> Iterator[ServoReply]:
         """Yield the one packet that all servos together make, of protocol 2.0.
 
         Each adds its error, its number, its values and, but the last, the CRC of all so far.
@@ -216,9 +218,9 @@ class ServoBus:
             servo = hearing[number]
             packet += bytes([self._error(servo, 0), number]) + servo.read(address, count)
             packet += crc16(packet).to_bytes(2, "little")
-        yield Answer(_DELAY_S * hearing[numbers[0]].get("return_delay"), packet)
+        yield ServoReply(_DELAY_S * hearing[numbers[0]].get("return_delay"), packet)
 
-    def _sync_write(self, parameters: bytes, hearing: Mapping[int, Servo]) -> None:
+    def _sync_write(self, parameters: bytes, hearing: Mapping[int, EmulatedServo]) -> None:
         size = self.wire.address_bytes
         address, count = (
             int.from_bytes(parameters[i * size : (i + 1) * size], "little") for i in (0, 1)
@@ -228,7 +230,9 @@ class ServoBus:
             if rows[start] in hearing:
                 hearing[rows[start]].write(address, rows[start + 1 : start + 1 + count])
 
-    def _answer(self, servo: Servo, number: int, error: int, parameters: bytes) -> Answer:
+    def _answer(
+        self, servo: EmulatedServo, number: int, error: int, parameters: bytes
+    ) -> ServoReply:
         active = dict(self._of(servo))
         data = self.wire.status(number, self._error(servo, error), parameters)
         if "silent" in active:
@@ -236,20 +240,20 @@ class ServoBus:
         if "checksum" in active:
             data = data[:-1] + bytes([data[-1] ^ 0x55])
         delay_s = _DELAY_S * servo.get("return_delay") + active.get("late", 0.0)
-        return Answer(delay_s, data)
+        return ServoReply(delay_s, data)
 
-    def _error(self, servo: Servo, error: int) -> int:
+    def _error(self, servo: EmulatedServo, error: int) -> int:
         alert = servo.model.alert
         if alert:
             return error | (alert if servo.status else 0)
         return error | servo.status
 
-    def _hears(self, servo: Servo, baud: int) -> bool:
+    def _hears(self, servo: EmulatedServo, baud: int) -> bool:
         active = dict(self._of(servo))
         own = active.get("baud", servo.model.baud.get(servo.get("baud")))
         return own == baud and "restart" not in active
 
-    def _number(self, servo: Servo) -> int:
+    def _number(self, servo: EmulatedServo) -> int:
         """Return the number to which a servo answers."""
         own = servo.get("id")
         for fault in self._active:
@@ -260,7 +264,7 @@ class ServoBus:
                 return round(fault.value) if own == one else one
         return own
 
-    def _of(self, servo: Servo) -> Iterator[tuple[str, float]]:
+    def _of(self, servo: EmulatedServo) -> Iterator[tuple[str, float]]:
         return (
             (fault.kind, fault.value)
             for fault in self._active

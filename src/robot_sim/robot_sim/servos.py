@@ -38,7 +38,7 @@ class ServoModel:
             whether it is kept.
         alert: Bit of an answer's error where something is wrong; 0: all of its bits are there.
         gain: Register of the proportional gain.
-        nominal_gain: With it a servo has the stiffness of `Servo.stiffness` 1.
+        nominal_gain: With it a servo has the stiffness of `EmulatedServo.stiffness` 1.
     """
 
     name: str
@@ -208,7 +208,7 @@ XL430: Final = _x_series("XL430-W250", 1060, 640, (60, 120, 140))
 XL330: Final = _x_series("XL330-M288", 1200, 400, (35, 50, 70))
 
 
-class Servo:
+class EmulatedServo:
     """One servo. Its world reads `target` and `limit`, and returns with `sense` what came of that.
 
     Attributes:

@@ -9,7 +9,7 @@ import pytest
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import Array, Body, LeggedRobot, Vec3, load_robot
+from robot_sim.figures import Array, BodyFigures, LeggedRobot, Vec3, load_robot
 from robot_sim.model import build_model
 from robot_sim.world import World
 
@@ -45,7 +45,7 @@ def about(axis: Array, angle_rad: float) -> Array:
     return turned(np.array([np.cos(angle_rad / 2), *(np.sin(angle_rad / 2) * axis)]))
 
 
-def inertia_matrix(body: Body) -> Array:
+def inertia_matrix(body: BodyFigures) -> Array:
     xx, yy, zz, xy, xz, yz = (*body.inertia, 0.0, 0.0, 0.0)[:6]
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from robot_sim.errors import SimError
-from robot_sim.servo_bus import Answer, ServoBus, ServoFault
+from robot_sim.servo_bus import ServoBus, ServoFault, ServoReply
 from robot_sim.servo_wire import (
     ACTION,
     BROADCAST,
@@ -21,7 +21,7 @@ from robot_sim.servo_wire import (
     WRITE,
     crc16,
 )
-from robot_sim.servos import OVERLOAD, STS3215, VOLTAGE, XL330, Servo, ServoModel
+from robot_sim.servos import OVERLOAD, STS3215, VOLTAGE, XL330, EmulatedServo, ServoModel
 
 RATE = 1_000_000
 BOTH = pytest.mark.parametrize("model", [STS3215, XL330], ids=["feetech", "dynamixel"])
@@ -33,7 +33,7 @@ class Line:
 
     def __init__(self, model: ServoModel) -> None:
         self.model = model
-        self.servos = [Servo(model, i + 1, name=name) for i, name in enumerate("abc")]
+        self.servos = [EmulatedServo(model, i + 1, name=name) for i, name in enumerate("abc")]
         self.bus = ServoBus(self.servos)
         self.size = self.bus.wire.address_bytes
 
@@ -48,11 +48,11 @@ class Line:
 
     def ask(
         self, servo_id: int, code: int, parameters: bytes = b"", rate: int = RATE
-    ) -> list[Answer]:
+    ) -> list[ServoReply]:
         packet = self.bus.wire.instruction(servo_id, code, parameters)
         return self.bus.exchange(packet, rate)
 
-    def write(self, servo_id: int, register: str, value: int) -> list[Answer]:
+    def write(self, servo_id: int, register: str, value: int) -> list[ServoReply]:
         return self.ask(servo_id, WRITE, self.place(register) + self.value(register, value))
 
     def status(self, servo_id: int, error: int = 0, parameters: bytes = b"") -> bytes:
@@ -63,7 +63,7 @@ class Line:
         self.bus.pass_time(round(at_s * NS))
 
 
-def data(answers: Sequence[Answer]) -> list[bytes]:
+def data(answers: Sequence[ServoReply]) -> list[bytes]:
     return [answer.data for answer in answers]
 
 

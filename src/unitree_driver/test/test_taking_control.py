@@ -248,7 +248,7 @@ def test_stop_that_comes_while_control_is_taken_ends_that_and_restores_the_contr
     scene.run(0.1)
 
     assert scene.phase() is DriverPhase.LISTENING
-    assert scene.robot.active == "ai"
+    assert str(scene.robot.active) == "ai"
 
 
 def test_control_can_be_taken_again_after_it_was_refused() -> None:

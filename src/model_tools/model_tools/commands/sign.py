@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Sign a bundle or a statement about one, so that robots with the public key accept it.
+"""Sign a bundle, a policy set or a statement, so that robots with the public key accept it.
 
     openssl genpkey -algorithm ed25519 -out private.pem
     openssl pkey -in private.pem -pubout -out public.pem
     model_tools sign my_bundle --key private.pem
 
 The signature, policy.yaml.sig, covers policy.yaml, which holds the hashes of all files that are
-used. The command asks for the password of an encrypted key, or reads it from
-POLICY_INFERENCE_KEY_PASSWORD. A file is a statement (channel, revocations, downgrade); its
-signature is FILE.sig.
+used; that of a set, set.yaml.sig, covers set.yaml, which holds the hashes of its members. The
+command asks for the password of an encrypted key, or reads it from POLICY_INFERENCE_KEY_PASSWORD.
+A file is a statement (channel, revocations, downgrade); its signature is FILE.sig.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("bundle", type=Path, help="folder of the bundle, or file of a statement")
+    parser.add_argument(
+        "bundle", type=Path, help="folder of the bundle or set, or file of a statement"
+    )
     parser.add_argument(
         "--key", type=Path, required=True, metavar="PEM", help="the private key, Ed25519"
     )

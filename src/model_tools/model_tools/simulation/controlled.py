@@ -8,15 +8,25 @@ observation are those that run on a robot; only the topics in between are left o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
 from model_tools.simulation.robot import LITE3, SimulatedRobot
-from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.bundle import JointBundle, SetBundle
 from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
+from policy_inference.core.controller import Controller
 from policy_inference.core.guard import Rule
 from policy_inference.core.joint_order import JointOrder
-from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
 from policy_inference.core.policy import joint_controller
+from policy_inference.core.sets.controller import (
+    SensedState,
+    SetRequests,
+    policy_set_of,
+    set_controller,
+)
+from policy_inference.core.sets.policy import PolicySet
 from policy_inference.core.state import StateVector
 from policy_inference.errors import PolicyError, RefusedError
 from policy_inference.interfaces import F64, Backend, JointTargets, Mode, Tensor
@@ -29,8 +39,8 @@ _SIMULATED = [(field, field.simulated) for field in STATE_FIELDS.values() if fie
 _INPUTS = tuple(dict.fromkeys([*(field.topic.name for field, _ in _SIMULATED), COMMAND]))
 
 
-class ControlledPolicy:
-    """A bundle under its controller, with the signature of `robot_sim.walk.Policy`.
+class ControlledRobot:
+    """A simulated robot under its controller, with the signature of `robot_sim.walk.Policy`.
 
     It operates itself: it stands up at the first tick and runs as soon as it may. After a fault
     it stays in DAMP, as a robot does.
@@ -44,16 +54,16 @@ class ControlledPolicy:
 
     def __init__(
         self,
-        bundle: JointBundle,
-        backend: Backend,
-        stricter_limits: StricterLimits | None = None,
-        robot: SimulatedRobot = LITE3,
+        bundle: JointBundle | SetBundle,
+        controller_of: Callable[[Limits, Callable[[], int]], Controller],
+        stricter_limits: StricterLimits | None,
+        robot: SimulatedRobot,
     ) -> None:
-        """Tie the bundle to a controller on simulated time.
+        """Tie a bundle to a controller on simulated time.
 
         Args:
-            bundle: JointBundle whose contract holds.
-            backend: Opened backend of the bundle; stays the caller's to close.
+            bundle: Its contract holds.
+            controller_of: Returns its controller under these limits, on this clock.
             stricter_limits: Operating limits; the contract's alone if absent.
             robot: What is simulated.
 
@@ -64,7 +74,7 @@ class ControlledPolicy:
         robot.require(contract)
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
         self._now_ns = 0
-        self.controller = joint_controller(bundle, backend, limits, lambda: self._now_ns)
+        self.controller = controller_of(limits, lambda: self._now_ns)
         foreign = sorted(set(self.controller.inputs) - set(_INPUTS))
         if foreign:
             raise PolicyError(
@@ -120,6 +130,77 @@ class ControlledPolicy:
                 self.refusal = ""
             except RefusedError as error:
                 self.refusal = str(error)
+
+
+class ControlledPolicy(ControlledRobot):
+    """A policy under its controller."""
+
+    def __init__(
+        self,
+        bundle: JointBundle,
+        backend: Backend,
+        stricter_limits: StricterLimits | None = None,
+        robot: SimulatedRobot = LITE3,
+    ) -> None:
+        """Tie the bundle to a controller on simulated time.
+
+        Args:
+            bundle: JointBundle whose contract holds.
+            backend: Opened backend of the bundle; stays the caller's to close.
+            stricter_limits: Operating limits; the contract's alone if absent.
+            robot: What is simulated.
+
+        Raises:
+            PolicyError: The policy needs joints or a topic that the simulated robot does not have.
+        """
+
+        def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
+            return joint_controller(bundle, backend, limits, clock)
+
+        super().__init__(bundle, controller_of, stricter_limits, robot)
+
+
+class ControlledSet(ControlledRobot):
+    """A policy set under its controller.
+
+    Attributes:
+        policy_set: What the controller runs.
+        requests: What may be asked of it, between two ticks.
+    """
+
+    def __init__(
+        self,
+        bundle: SetBundle,
+        backends: Mapping[str, Backend],
+        stricter_limits: StricterLimits | None = None,
+        robot: SimulatedRobot = LITE3,
+    ) -> None:
+        """Tie the set to a controller on simulated time.
+
+        Args:
+            bundle: Of the set.
+            backends: Opened model of each member; they stay the caller's to close.
+            stricter_limits: Operating limits; the contract's alone if absent.
+            robot: What is simulated.
+
+        Raises:
+            PolicyError: A member needs joints or a topic that the simulated robot does not have.
+        """
+        self.policy_set: PolicySet
+
+        def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
+            state = SensedState(bundle.contract, limits)
+            self.policy_set = policy_set_of(bundle, backends, state)
+            return set_controller(bundle.contract, self.policy_set, state, limits, clock)
+
+        super().__init__(bundle, controller_of, stricter_limits, robot)
+        self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
+
+    def __call__(self, sensors: Sensors, command: F64) -> DriveCommand:
+        """Tick, and go on with the way back; as `ControlledRobot`."""
+        drive = super().__call__(sensors, command)
+        self.requests.tick(self._now_ns)
+        return drive
 
 
 class SensedRobot:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from model_tools.errors import ToolError
+from policy_inference.bundle.bundle import HostedContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS
 from policy_inference.core.state import RobotState
@@ -63,7 +64,7 @@ class SimulatedRobot:
         """
         return load_robot(self.figures)
 
-    def require(self, contract: JointContract) -> None:
+    def require(self, contract: HostedContract) -> None:
         """Check that the joints of a policy are those of the figures; `world` checks a model's.
 
         Raises:

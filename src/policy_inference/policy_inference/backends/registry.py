@@ -157,8 +157,8 @@ def artifacts_of(
         BackendError: The bundle has nothing for it.
         BundleError: The file is missing or is not the one the contract means.
     """
-    entries = {model.key: _entry(model, name, cls) for model in bundle.models}
-    return {key: (entry, verified(bundle.path, entry)) for key, entry in entries.items()}
+    entries = [(model, _entry(model, name, cls)) for model in bundle.models]
+    return {model.key: (entry, verified(model.folder, entry)) for model, entry in entries}
 
 
 def _entry(model: ModelFiles, name: str, cls: type[BackendBase]) -> Artifact:

@@ -20,14 +20,18 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
 )
 from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
+from policy_inference.bundle.set_contract import SetContract
 from policy_inference.bundle.verified import sha256_of, verified, verified_bytes
 from policy_inference.errors import BackendError, BundleError, Problem
 from policy_inference.interfaces import F64, Tensor
 
-CONTRACT_FILE, REPORT_FOLDER = "policy.yaml", "reports"
+CONTRACT_FILE, SET_FILE, REPORT_FOLDER = "policy.yaml", "set.yaml", "reports"
 SIGNATURE_FILE = f"{CONTRACT_FILE}.sig"
 """Over the contract's bytes, where a bundle is signed; `bundle.signature` has more."""
 AnyContract = JointContract | ChunkContract
+"""Of one policy."""
+HostedContract = AnyContract | SetContract
+"""Of what a host runs: a policy, or a set of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,20 +75,25 @@ class ModelFiles:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
-    """A folder with a contract that holds and the files that it names, of any kind of policy."""
+    """A folder with a contract that holds and the files that it names: of a policy, or of a set."""
 
     path: Path
-    contract: AnyContract
+    contract: HostedContract
     content: bytes
-    """Of `policy.yaml`, as it was read, once: checked, hashed and parsed."""
+    """Of `policy.yaml` or `set.yaml`, as it was read, once: checked, hashed and parsed."""
     sha256: str = field(init=False)
     """SHA-256 of that, which holds the hashes of all other files."""
     signed_by: str | None = None
-    """Fingerprint of the trusted key that signed `policy.yaml`; None where none was asked for."""
+    """Fingerprint of the trusted key that signed that; None where none was asked for."""
 
     def __post_init__(self) -> None:
         """Hash the content."""
         object.__setattr__(self, "sha256", hashlib.sha256(self.content).hexdigest())
+
+    @property
+    def file(self) -> Path:
+        """The file of the contract."""
+        return self.path / CONTRACT_FILE
 
     @property
     def models(self) -> tuple[ModelFiles, ...]:
@@ -213,6 +222,56 @@ class ChunkBundle(Bundle):
         return rows
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SetBundle(Bundle):
+    """A policy set, whose members' bundles have the contracts that it states."""
+
+    contract: SetContract
+    members: Mapping[str, JointBundle]
+    """By their names in the set."""
+
+    @property
+    def file(self) -> Path:
+        """The file that states members and states."""
+        return self.path / SET_FILE
+
+    @property
+    def models(self) -> tuple[ModelFiles, ...]:
+        """The models of all members, by MEMBER.KEY."""
+        return tuple(
+            ModelFiles(folder=model.folder, key=f"{name}.{model.key}", model=model.model)
+            for name, member in self.members.items()
+            for model in member.models
+        )
+
+    def verify(self, backends: Collection[str] | None = None) -> None:
+        """Verify every file of all members, as `Bundle.verify`.
+
+        Raises:
+            BundleError: With every file that is missing or is not the one that its contract means.
+        """
+        problems = list[Problem]()
+        for member in self.members.values():
+            try:
+                member.verify(backends)
+            except BundleError as error:
+                problems += error.problems
+        if problems:
+            raise BundleError(problems)
+
+
+AnyBundle = JointBundle | ChunkBundle
+"""Of one policy."""
+
+
+def policies_of(bundle: Bundle) -> tuple[AnyBundle, ...]:
+    """Return the policies of a bundle: the members of a set, or the one that it is."""
+    if isinstance(bundle, SetBundle):
+        return tuple(bundle.members.values())
+    assert isinstance(bundle, AnyBundle)
+    return (bundle,)
+
+
 def stated_hashes(contract: AnyContract, backends: Collection[str] | None = None) -> dict[str, str]:
     """Return the SHA-256 of every file that a contract names, by the file's name.
 
@@ -247,7 +306,7 @@ def file_entry(file: Path, folder: Path) -> File:
 
 
 def _entries(
-    contract: AnyContract, backends: Collection[str] | None
+    contract: HostedContract, backends: Collection[str] | None
 ) -> list[Artifact | File | Normalisation]:
     entries: list[Artifact | File | Normalisation | None] = [
         *(
@@ -260,7 +319,7 @@ def _entries(
     ]
     if isinstance(contract, ChunkContract):
         entries.append(contract.golden)
-    else:
+    if isinstance(contract, JointContract):
         entries.append(contract.model.golden)
         entries += [one.normalisation for one in contract.observations.values()]
     return [entry for entry in entries if entry is not None]

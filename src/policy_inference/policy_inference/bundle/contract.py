@@ -21,7 +21,7 @@ MOST_VALUES = 100_000
 """Of an input of the model, those of the past included; a depth image of 320 x 240 has 76,800. What
 a node makes of them takes milliseconds in one call, in which no other thread gets the interpreter.
 """
-_SHA256 = "^[0-9a-f]{64}$"
+SHA256 = "^[0-9a-f]{64}$"
 NAME = r"^[a-z][a-z0-9_]*$"
 VERSION = r"^[0-9]+\.[0-9]+\.[0-9]+([-+][0-9A-Za-z.+-]+)?$"
 RELATIVE_TOPIC = "^[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)*$"
@@ -32,7 +32,7 @@ class File:
     """A file of the bundle and the hash that it must have."""
 
     file: str = entry("path inside the bundle folder")
-    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=_SHA256)
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +207,7 @@ class Normalisation:
     """(x - mean) / max(std, std_floor) over the whole vector; npz with `mean` and `std`."""
 
     file: str = entry("npz inside the bundle folder, arrays mean and std")
-    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=_SHA256)
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     std_floor: float = entry("smallest divisor", default=1e-3, exclusiveMinimum=0)
     clip: float | None = entry(
         "bound of the normalised values, both sides", default=None, exclusiveMinimum=0
@@ -286,7 +286,7 @@ class Calibration:
     """Which rows a quantised model was calibrated with: comparisons leave them out."""
 
     source: str = entry("name of the file or recording")
-    sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=_SHA256)
+    sha256: str = entry("SHA-256 of the file; of a folder, of its files' hashes", pattern=SHA256)
     rows: int = entry("how many of its rows, evenly spaced from the first to the last", minimum=1)
 
 
@@ -298,7 +298,7 @@ class Artifact:
     """The model for one backend."""
 
     file: str = entry("path inside the bundle folder")
-    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=_SHA256)
+    sha256: str = entry("SHA-256 of the file, 64 hex digits", pattern=SHA256)
     precision: str = entry("fp32, fp16, int8, w8a8, ...")
     target: str | None = entry("chip or GPU it was compiled for", default=None)
     tool: str | None = entry("tool and version that made it", default=None)
@@ -383,7 +383,7 @@ class Provenance:
 
     source: str = entry("training run, repository, or person")
     licence: str = entry("SPDX identifier of the weights' licence")
-    checkpoint_sha256: str | None = entry("hash of the checkpoint", default=None, pattern=_SHA256)
+    checkpoint_sha256: str | None = entry("hash of the checkpoint", default=None, pattern=SHA256)
     exporter: str | None = entry("tool and version that wrote the model", default=None)
     date: str | None = entry(
         "ISO 8601 date, in quotes", default=None, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$"

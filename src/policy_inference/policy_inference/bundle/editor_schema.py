@@ -1,12 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schema of `policy.yaml`, of both kinds of policies, for editors."""
+"""The JSON Schemas of `policy.yaml`, of both kinds of policies, and of `set.yaml`, for editors."""
 
 from typing import Any
 
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.schema import json_schema
+from policy_inference.bundle.set_contract import SetFile
+
+
+def set_schema() -> dict[str, Any]:
+    """Return the schema of a policy set."""
+    return json_schema(SetFile)
 
 
 def contract_schema() -> dict[str, Any]:

@@ -14,20 +14,26 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from policy_inference.bundle.arrays import read_statistics
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
+    SET_FILE,
+    AnyBundle,
     AnyContract,
     Bundle,
     ChunkBundle,
     JointBundle,
+    SetBundle,
 )
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import NAME, JointContract
 from policy_inference.bundle.joint_values import pattern_characters
 from policy_inference.bundle.record import require_recorded
 from policy_inference.bundle.resolve import resolve
-from policy_inference.bundle.schema import Reader, parse_yaml, read_bytes
+from policy_inference.bundle.resolve_set import resolve_set
+from policy_inference.bundle.schema import Found, Reader, parse_yaml, read_bytes
+from policy_inference.bundle.set_contract import SetFile, SetMember
 from policy_inference.bundle.store import CURRENT, installed_folder, store_root
 from policy_inference.bundle.validate import validate
 from policy_inference.bundle.validate_chunk import validate_chunk
+from policy_inference.bundle.validate_set import validate_set
 from policy_inference.errors import BundleError, PolicyError, Problem
 
 if TYPE_CHECKING:  # only one who has keys needs the library that checks signatures
@@ -37,15 +43,22 @@ MOST_PATTERN_CHARACTERS = 4096
 """Of the distinct patterns of joints in a contract."""
 B = TypeVar("B", bound=Bundle)
 C = TypeVar("C", bound=AnyContract)
-_NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node"}
+_NODES = {"joint": "joint_policy_node", "chunk": "act_policy_node", "set": "policy_set_node"}
 """By the kind of a contract: what runs it."""
+_KINDS = {
+    JointBundle: "joint",
+    JointContract: "joint",
+    ChunkBundle: "chunk",
+    ChunkContract: "chunk",
+    SetBundle: "set",
+}
 _SHARE = Path("share", "policy_inference", "config", "bundles")
 
 
 @overload
 def load_bundle(
     bundle: Path | str, trusted: TrustedKeys | None = None, *, sha256: str | None = None
-) -> JointBundle | ChunkBundle: ...
+) -> AnyBundle: ...
 
 
 @overload
@@ -69,11 +82,14 @@ def load_bundle(
 ) -> Bundle:
     """Read and check a bundle; model files are verified when a backend asks for them.
 
+    A folder holds a policy (`policy.yaml`) or a policy set (`set.yaml`), never both.
+
     Args:
         bundle: Its folder as a path; as text also the name of an installed one (`bundle_folder`).
-        trusted: The keys of which one must have signed `policy.yaml`; None needs no signature.
-            What is parsed is what was checked: the file is read once.
-        kind: Which kind of bundle it must be; None takes any.
+        trusted: The keys of which one must have signed that file; None needs no signature. What is
+            parsed is what was checked: the file is read once. A set states the hashes of its
+            members' contracts, so its signature is theirs.
+        kind: Which kind of bundle it must be, `Bundle` for any; None takes any policy, and no set.
         instead: What to do with a policy of another kind, in the words of an error.
         sha256: Of the contract that is meant; None takes any.
 
@@ -83,10 +99,10 @@ def load_bundle(
         PolicyError: As `bundle_folder`.
     """
     folder, is_installed = (bundle, False) if isinstance(bundle, Path) else _found(bundle)
-    file = folder / CONTRACT_FILE
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise BundleError([Problem(file=str(folder), expected="a bundle folder", found=found)])
+    file = _contract_file(folder)
     content = read_bytes(file)
     if sha256 not in (None, actual := hashlib.sha256(content).hexdigest()):
         raise BundleError(
@@ -100,13 +116,39 @@ def load_bundle(
             ]
         )
     signed_by = None if trusted is None else trusted.signer(file, content)
+    if file.name == SET_FILE:
+        if kind is None or not issubclass(SetBundle, kind):
+            raise _other_kind(file, "set", kind, instead)
+        return _loaded_set(file, content, signed_by)
     contract = parse_contract(content, file)
     loaded = _loaded(folder, contract, content, signed_by)
     if is_installed:
         require_recorded(folder, contract, loaded.sha256)
     if kind is not None and not isinstance(loaded, kind):
-        raise _other_kind(file, contract, instead)
+        raise _other_kind(file, contract.kind, kind, instead)
     return loaded
+
+
+def _contract_file(folder: Path) -> Path:
+    """Return the file that says what a folder holds.
+
+    Raises:
+        BundleError: There are two.
+    """
+    if not (folder / SET_FILE).exists():
+        return folder / CONTRACT_FILE
+    if (folder / CONTRACT_FILE).exists():
+        raise BundleError(
+            [
+                Problem(
+                    file=str(folder),
+                    expected=f"a policy ({CONTRACT_FILE}) or a set of policies ({SET_FILE})",
+                    found="both",
+                    remedy="give the set a folder of its own",
+                )
+            ]
+        )
+    return folder / SET_FILE
 
 
 @overload
@@ -135,7 +177,18 @@ def parse_contract(
     Raises:
         BundleError: With everything that is wrong, or the policy is of another kind.
     """
-    reader, value = Reader(str(file)), parse_yaml(content, file)
+    reader, value = Reader(str(file)), _parsed(content, file)
+    contract = _checked(value, reader)
+    if reader.problems or contract is None:
+        raise BundleError(reader.problems)
+    if kind is not None and not isinstance(contract, kind):
+        raise _other_kind(file, contract.kind, kind, instead)
+    return contract
+
+
+def _parsed(content: bytes, file: object) -> object:
+    """Return the YAML of a file whose patterns of joints can be matched in a bounded time."""
+    value = parse_yaml(content, file)
     if (characters := pattern_characters(value)) > MOST_PATTERN_CHARACTERS:
         raise BundleError(
             [
@@ -147,12 +200,7 @@ def parse_contract(
                 )
             ]
         )
-    contract = _checked(value, reader)
-    if reader.problems or contract is None:
-        raise BundleError(reader.problems)
-    if kind is not None and not isinstance(contract, kind):
-        raise _other_kind(file, contract, instead)
-    return contract
+    return value
 
 
 def _checked(value: Any, reader: Reader) -> AnyContract | None:
@@ -164,8 +212,8 @@ def _checked(value: Any, reader: Reader) -> AnyContract | None:
             chunk = resolve(chunk, reader)
             validate_chunk(chunk, reader)
         return chunk
-    if kind not in (*_NODES, None):
-        reader.problem("kind", f"one of {', '.join(_NODES)}", kind)
+    if kind not in ("joint", None):
+        reader.problem("kind", "one of joint, chunk", kind)
         return None
     joint: JointContract | None = reader.section(JointContract, value)
     if joint is not None:
@@ -176,7 +224,7 @@ def _checked(value: Any, reader: Reader) -> AnyContract | None:
 
 def _loaded(
     folder: Path, contract: AnyContract, content: bytes, signed_by: str | None
-) -> JointBundle | ChunkBundle:
+) -> AnyBundle:
     if isinstance(contract, ChunkContract):
         return ChunkBundle(path=folder, contract=contract, content=content, signed_by=signed_by)
     statistics = {
@@ -189,11 +237,69 @@ def _loaded(
     )
 
 
-def _other_kind(file: object, contract: AnyContract, instead: str) -> BundleError:
-    wanted = next(kind for kind in _NODES if kind != contract.kind)
-    remedy = instead or f"{_NODES[contract.kind]} runs this policy"
+def _loaded_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
+    """Return a set and its members.
+
+    Raises:
+        BundleError: With everything that is wrong with either.
+    """
+    reader, value = Reader(str(file)), _parsed(content, file)
+    stated: SetFile | None = reader.section(SetFile, value)
+    if stated is None:
+        raise BundleError(reader.problems)
+    validate_set(stated, reader)
+    members = dict[str, JointBundle]()
+    for name, member in stated.members.items():
+        try:
+            members[name] = _loaded_member(file, f"members.{name}", member)
+        except BundleError as error:
+            reader.problems += error.problems
+        except PolicyError as error:
+            reader.problem(f"members.{name}.bundle", "an installed bundle", Found(str(error)))
+    if reader.problems:
+        raise BundleError(reader.problems)
+    contracts = {name: member.contract for name, member in members.items()}
+    contract = resolve_set(stated, contracts, reader)
+    if contract is None:
+        raise BundleError(reader.problems)
+    return SetBundle(
+        path=file.parent, contract=contract, content=content, signed_by=signed_by, members=members
+    )
+
+
+def _loaded_member(file: Path, key: str, member: SetMember) -> JointBundle:
+    """Return the bundle of a member, whose contract is the one that the set means."""
+    if "@" in member.bundle and os.sep not in member.bundle:
+        folder, _ = _found(member.bundle)
+    else:
+        folder = file.parent / member.bundle
+    content = read_bytes(folder / CONTRACT_FILE)
+    if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
+        raise BundleError(
+            [
+                Problem(
+                    file=str(file),
+                    key=f"{key}.sha256",
+                    expected=f"{actual}, the hash of {folder / CONTRACT_FILE}",
+                    found=member.sha256,
+                    remedy="get the bundle that the set was made with, or state this hash and sign "
+                    "the set again",
+                )
+            ]
+        )
+    return load_bundle(
+        folder,
+        kind=JointBundle,
+        sha256=member.sha256,
+        instead="the members of a set are joint policies so far",
+    )
+
+
+def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str) -> BundleError:
+    expected = "joint or chunk" if wanted is None else _KINDS[wanted]
+    remedy = instead or f"{_NODES[found]} runs this policy"
     return BundleError(
-        [Problem(file=str(file), key="kind", expected=wanted, found=contract.kind, remedy=remedy)]
+        [Problem(file=str(file), key="kind", expected=expected, found=found, remedy=remedy)]
     )
 
 

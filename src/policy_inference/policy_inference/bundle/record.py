@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract
+from policy_inference.bundle.bundle import CONTRACT_FILE, HostedContract
 from policy_inference.errors import BundleError, Problem
 from policy_inference.safe_files import read_at_most
 
@@ -55,7 +55,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def require_recorded(folder: Path, contract: AnyContract, sha256: str) -> dict[str, Any]:
+def require_recorded(folder: Path, contract: HostedContract, sha256: str) -> dict[str, Any]:
     """Return the record of a version that is what its folder `NAME/VERSION` and its record say.
 
     Args:

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Signatures of bundles: Ed25519 (RFC 8032) over the bytes of `policy.yaml`.
+"""Signatures of bundles: Ed25519 (RFC 8032) over the bytes of `policy.yaml`, or of `set.yaml`.
 
-`policy.yaml` holds the hashes of all files that a policy is run from, so that its signature covers
-them. The signature lies beside it as `policy.yaml.sig`, base64 text. Keys are PEM files as
+`policy.yaml` holds the hashes of all files that a policy is run from, and `set.yaml` those of its
+members' `policy.yaml`, so that its signature covers them. The signature lies beside the file, with
+`.sig` after its name, base64 text. Keys are PEM files as
 `openssl genpkey -algorithm ed25519` and `openssl pkey -pubout` write them.
 """
 
@@ -19,7 +20,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.safe_files import reading
 
@@ -46,13 +46,13 @@ class TrustedKeys:
         """Return the fingerprint of the key that signed a contract.
 
         Args:
-            file: The `policy.yaml`; its signature lies beside it.
+            file: The `policy.yaml` or `set.yaml`; its signature lies beside it.
             content: The bytes of the file that will be used: not read again here.
 
         Raises:
             BundleError: There is no signature, or none by one of these keys over these bytes.
         """
-        place = file.with_name(SIGNATURE_FILE)
+        place = signature_of(file)
         try:
             with reading(place) as stream:
                 return self.signer_of(file, content, stream)
@@ -66,7 +66,7 @@ class TrustedKeys:
         """Return the fingerprint of the key that signed a contract, given the signature's file.
 
         Args:
-            file: The `policy.yaml`, for messages.
+            file: As for `signer`; for messages.
             content: As for `signer`.
             signature_file: What lies beside it; None where nothing does.
 
@@ -76,7 +76,7 @@ class TrustedKeys:
         """
         from cryptography.exceptions import InvalidSignature
 
-        place = file.with_name(SIGNATURE_FILE)
+        place = signature_of(file)
         if signature_file is None:
             raise _no_signature(place, self.source, "nothing")
         text = signature_file.read(_LARGEST_BYTES + 1)
@@ -105,6 +105,11 @@ class TrustedKeys:
                 )
             ]
         )
+
+
+def signature_of(file: Path) -> Path:
+    """Return where the signature of a file lies."""
+    return file.with_name(f"{file.name}.sig")
 
 
 def trusted_keys(given: str = "") -> TrustedKeys | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from policy_inference.bundle.contract import ActionTerm, JointContract
-from policy_inference.core.guard import Rule
+from policy_inference.core.guard import Rule, healthy_of
 from policy_inference.interfaces import F64, JointTargets, Kind, Tensor
 
 
@@ -49,40 +49,69 @@ class RawAction:
         return self._clipped
 
 
-class ActionDecoder(RawAction):
+class JointRows:
+    """The arrays of a `Command`: a value per joint, of its kind, and gains that fit the kinds."""
+
+    def __init__(self, kinds: Sequence[Kind], stiffness: F64, damping: F64, healthy: F64) -> None:
+        """Make the arrays; nothing is commanded yet.
+
+        Args:
+            kinds: What the value of each joint is.
+            stiffness: Gain of a position [joints], N·m/rad.
+            damping: Gain of a position or a velocity [joints], N·m·s/rad.
+            healthy: As of `Command` [2, joints]; copied.
+        """
+        self.kinds = tuple(kinds)
+        kind = np.array([kind.value for kind in kinds])
+        is_kind = [
+            (kind == value.value).astype(np.float64)
+            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
+        ]
+        # As `JointTargets.block`, less the effort limits.
+        self._rows: F64 = np.zeros((5, len(kinds)))
+        self.gains: F64 = self._rows[3:]
+        self.gains[0] = stiffness * is_kind[0]
+        self.gains[1] = damping * (1.0 - is_kind[2])
+        self.healthy: F64 = healthy.copy()
+        self.is_rescaled = False
+        self.clipped: tuple[str, ...] = ()
+        # A policy of positions alone, as nearly all are, is written with one copy.
+        self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
+        self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(kinds))
+
+    def fill(self, targets: JointTargets) -> None:
+        """Write the command and the gains of its kinds into the targets."""
+        if self._is_kind is not None:
+            np.multiply(self._is_kind, self.command, out=self._rows[:3])
+        targets.block[:5] = self._rows
+
+
+class ActionDecoder(RawAction, JointRows):
     """Computes `command` [joints] = offset + scale x clip(output), in contract order.
 
-    A joint that no term drives keeps its default position. `kinds` says what each value is:
-    rad, rad/s or N·m. `gains` holds stiffness and damping [2, joints] that fit the kinds.
+    A joint that no term drives keeps its default position.
     """
 
     def __init__(self, contract: JointContract, output: Tensor) -> None:
         """Turn names into indices, once; `output` is read by each `decode`."""
-        super().__init__(output, contract.action.terms)
-        names = contract.joints.names
-        default = contract.joints.default_position
-        self.kinds = [Kind.POSITION] * len(names)
+        joints, names = contract.joints, contract.joints.names
+        driven = {joint: Kind(each.kind) for each in contract.action.terms for joint in each.joints}
+        kinds = [driven.get(name, Kind.POSITION) for name in names]
+        RawAction.__init__(self, output, contract.action.terms)
+        JointRows.__init__(self, kinds, joints.stiffness, joints.damping, healthy_of(contract))
+        default = joints.default_position
         self._source = np.zeros(len(names), dtype=np.intp)
         self._scale, self._offset = np.zeros(len(names)), default.copy()
         start = 0
         for term in contract.action.terms:
             self._add(term, start, contract)
             start += len(term.joints)
+        self._per_scale = np.zeros(len(names))
+        np.divide(1.0, self._scale, self._per_scale, where=self._scale != 0.0)
+        self._inverse = np.zeros(len(names))
+        self._driven = np.array([names.index(joint) for joint in driven])
         in_order = np.array_equal(self._source, np.arange(self.raw.size))
         self._gather = None if in_order else self._source
-        kind = np.array([kind.value for kind in self.kinds])
-        is_kind = [
-            (kind == value.value).astype(np.float64)
-            for value in (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
-        ]
-        # As `JointTargets.block`, less the effort limits.
-        self._rows: F64 = np.zeros((5, len(names)))
-        self.gains: F64 = self._rows[3:]
-        self.gains[0] = contract.joints.stiffness * is_kind[0]
-        self.gains[1] = contract.joints.damping * (1.0 - is_kind[2])
-        # A policy of positions alone, as nearly all are, is written with one copy.
-        self._is_kind = None if is_kind[0].all() else np.stack(is_kind)
-        self.command: F64 = self._rows[0] if self._is_kind is None else np.zeros(len(names))
         self.command[:] = default
 
     def _add(self, term: ActionTerm, start: int, contract: JointContract) -> None:
@@ -90,8 +119,6 @@ class ActionDecoder(RawAction):
         self._source[joints] = np.arange(start, start + len(joints))
         self._scale[joints] = term.scale
         self._offset[joints] = term.offset
-        for joint in joints:
-            self.kinds[joint] = Kind(term.kind)
 
     def decode(self) -> F64:
         """Return `command` for `raw`; it is overwritten by the next call."""
@@ -101,8 +128,11 @@ class ActionDecoder(RawAction):
         np.multiply(raw, self._scale, command)
         return np.add(command, self._offset, command)
 
-    def fill(self, targets: JointTargets) -> None:
-        """Write the command and the gains of its kinds into the targets."""
-        if self._is_kind is not None:
-            np.multiply(self._is_kind, self.command, out=self._rows[:3])
-        targets.block[:5] = self._rows
+    def raw_of(self, command: F64, into: F64) -> None:
+        """Write the raw output [actions] that would have made this command [joints] of it.
+
+        A value without effect, since its scale is 0, is 0.
+        """
+        np.subtract(command, self._offset, self._inverse)
+        np.multiply(self._inverse, self._per_scale, self._inverse)
+        self._inverse.take(self._driven, None, into, "clip")

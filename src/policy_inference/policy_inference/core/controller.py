@@ -305,6 +305,8 @@ class Controller:
                 Rule.CLIPPED_TOO_LONG,
                 f"{CLIPPED_TICKS_LIMIT} ticks in a row: " + ", ".join(rule.value for rule in acted),
             )
+        if change := self._run.change:
+            self._enter(Mode.RUN, change)
         return self._take(self._run.targets)
 
     def _take(self, targets: JointTargets) -> JointTargets:
@@ -500,6 +502,20 @@ class Controller:
             self._run.begin(now_ns)
             self._enter(Mode.RUN, "the policy runs")
             self._granted_since.append(("run", now_ns))
+
+    def request(self, name: str, act: Callable[[], None]) -> None:
+        """Have something done between two ticks that a recording shows as a request.
+
+        Args:
+            name: What `granted` calls it.
+            act: Does it; where it raises an error, nothing was granted.
+
+        Raises:
+            RefusedError: A tick hangs, or `act` refuses it.
+        """
+        with self._between_ticks():
+            act()
+            self._granted_since.append((name, self._clock()))
 
     def _require_fit(self, wanted: str, problems: Sequence[str], now_ns: int) -> None:
         found = [*problems, *self._fitness.problems(now_ns)]

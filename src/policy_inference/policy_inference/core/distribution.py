@@ -16,8 +16,8 @@ import numpy.typing as npt
 from policy_inference.bundle.chunk_contract import ChunkContract, Scaling
 from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.terms import TERMS, term_names
-from policy_inference.core.observation import Index, layout
-from policy_inference.interfaces import F32, F64, Tensor
+from policy_inference.core.observation import layout
+from policy_inference.interfaces import F32, F64, Index, Tensor
 
 OUTSIDE_SHARE = 0.2
 """Of the looks at an input; a term that is outside more often is not as in training."""

@@ -60,7 +60,8 @@ class TargetBounds:
     and the measured state, the step from the last command, and the limit of the joint itself.
     With a command u the demanded torque is stiffness (u - q) - damping dq for positions,
     damping (u - dq) for velocities and u for efforts, so a bound on the torque is an interval
-    of u. Rows 0 and 1 come from the contract's `nominal` times a margin and are open without it.
+    of u. Rows 0 and 1 come from what a healthy run does, times a margin, and are open where that is
+    not known.
 
     They act in this order. What is measured moves the first one only, so a wrong measurement never
     moves the command by more than a step; and the limits hold whatever the others make of it.
@@ -69,28 +70,45 @@ class TargetBounds:
     RULES = (Rule.EFFORT, Rule.TARGET_STEP, Rule.POSITION_LIMIT)
 
     def __init__(self, body: Body, action: Command, margin: float) -> None:
-        """Compute the half widths and the weights of position and velocity, once."""
+        """Compute what follows from the limits of the joints, and `rescale`."""
         joints = len(body.joints.names)
-        stiffness, damping = action.gains
         kinds = np.array([kind.value for kind in action.kinds])
         position, effort = kinds == Kind.POSITION.value, kinds == Kind.EFFORT.value
-        per_unit = np.where(position, stiffness, np.where(effort, 1.0, damping))
-        self._of_position, self._posed = position.astype(np.float64), bool(position.all())
-        with np.errstate(divide="ignore", invalid="ignore"):
-            self._of_velocity = np.where(position, damping / stiffness, 1.0 - effort)
-            self._half = np.full((3, joints), np.inf)
-            if body.nominal:
-                demand = margin * body.nominal.effort_demand
-                self._half[0] = demand / per_unit
-                self._half[1] = margin * body.nominal.target_step
-        self._of_velocity[~np.isfinite(self._of_velocity)] = 0.0
+        self._action, self._margin = action, margin
+        self._is_position, self._is_effort, self._posed = position, effort, bool(position.all())
+        self._of_position = position.astype(np.float64)
         low, high = joint_limits(body, action)
+        self._half = np.full((3, joints), np.inf)
         self._half[2] = (high - low) / 2.0
         self._centre = np.zeros((3, joints))
         self._centre[2] = (high + low) / 2.0
         self._effort_centre, self._last, _ = self._centre
         self._excess = np.zeros((3, joints))
         self._beyond = np.zeros((3, joints), dtype=bool)
+        self._per_unit, self._of_velocity = np.zeros((2, joints))
+        self._has_gain = np.zeros(joints, dtype=bool)
+        self.rescale()
+
+    def rescale(self) -> None:
+        """Compute what follows from the gains and the healthy values that the action has now."""
+        (stiffness, damping), (demand, step) = self._action.gains, self._action.healthy
+        per_unit, of_velocity, has_gain = self._per_unit, self._of_velocity, self._has_gain
+        # The torque per unit of the command, and the command per unit of velocity: by kind.
+        per_unit[...] = damping
+        np.copyto(per_unit, stiffness, where=self._is_position)
+        np.copyto(per_unit, 1.0, where=self._is_effort)
+        of_velocity[...] = 1.0
+        np.copyto(of_velocity, 0.0, where=self._is_effort)
+        np.copyto(of_velocity, 0.0, where=self._is_position)
+        np.greater(stiffness, 0.0, has_gain)
+        has_gain &= self._is_position
+        np.divide(damping, stiffness, of_velocity, where=has_gain)
+        np.multiply(demand, self._margin, self._half[0])
+        np.greater(per_unit, 0.0, has_gain)
+        np.divide(self._half[0], per_unit, self._half[0], where=has_gain)
+        np.logical_not(has_gain, has_gain)
+        np.copyto(self._half[0], np.inf, where=has_gain)
+        np.multiply(step, self._margin, self._half[1])
 
     def reset(self, pose: F64) -> None:
         """Count steps from this pose [joints], rad; those of other kinds from 0."""
@@ -127,6 +145,14 @@ class TargetBounds:
                 np.clip(command, centre - half, centre + half, out=command)
                 acted.append(rule)
         return tuple(acted)
+
+
+def healthy_of(body: Body) -> F64:
+    """Return `Command.healthy` of a contract [2, joints]; inf where it has no `nominal`."""
+    nominal = body.nominal
+    if nominal is None:
+        return np.full((2, len(body.joints.names)), np.inf)
+    return np.stack([nominal.effort_demand, nominal.target_step])
 
 
 def joint_limits(body: Body, action: Command) -> tuple[F64, F64]:

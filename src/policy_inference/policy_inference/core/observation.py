@@ -7,12 +7,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_inference.bundle.contract import JointContract, Observation, Term
 from policy_inference.bundle.terms import TERMS, term_names, term_places
 from policy_inference.core.state import RobotState, field_name
-from policy_inference.interfaces import F64, Tensor
+from policy_inference.interfaces import F64, Index, Tensor
 
 
 class ObservationBuilder:
@@ -125,9 +124,6 @@ def _gathered(term: Term, contract: JointContract, state: RobotState) -> tuple[I
     if spec.minus_default:
         offset = contract.joints.default_position[places]
     return state.slices[field_name(term)].start + places, offset
-
-
-Index = npt.NDArray[np.intp]
 
 
 class Scaler:

@@ -23,6 +23,8 @@ class JointPolicy:
     action and recurrent state as they were.
     """
 
+    change = ""
+
     def __init__(self, bundle: JointBundle, backend: Backend, state: RobotState) -> None:
         """Tie state, observations, the backend's arrays and the action together."""
         contract = bundle.contract

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
+from policy_inference.bundle.bundle import CONTRACT_FILE, Bundle, HostedContract
 from policy_inference.errors import BundleError, Problem
 
 _REMEDY = "clean the node up and configure it with this bundle"
 
 
 def require_replaceable(
-    running: AnyContract, inputs: Iterable[str], bundle: Bundle, new_inputs: Iterable[str]
+    running: HostedContract, inputs: Iterable[str], bundle: Bundle, new_inputs: Iterable[str]
 ) -> None:
     """Raise unless what was built for a running policy fits another bundle as well.
 
@@ -45,7 +45,7 @@ def require_replaceable(
         raise BundleError(problems)
 
 
-def _facts(contract: AnyContract, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _facts(contract: HostedContract, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
     yield "joints.names", ", ".join(contract.joints.on_robot())
     yield "rate_hz", f"{contract.rate_hz:.9g}"
     yield "observations", "the inputs " + ", ".join(sorted(inputs))

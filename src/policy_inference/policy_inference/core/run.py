@@ -49,6 +49,11 @@ class Run:
         return self._policy.begins
 
     @property
+    def change(self) -> str:
+        """What has changed in who commands with the last `update`, in words; or empty."""
+        return self._policy.change
+
+    @property
     def target(self) -> F64:
         """What the policy asks for after the guard's bounds, before it is blended in [joints]."""
         return self._policy.action.command
@@ -99,6 +104,8 @@ class Run:
         elapsed_ns = max(0, now_ns - self._began_ns)
         share = elapsed_ns / self._blend_ns if elapsed_ns < self._blend_ns else 1.0
         command, action = self._policy.commit(), self._policy.action
+        if action.is_rescaled:
+            self._bounds.rescale()
         acted = self._bounds.apply(command, self._joint_pos, self._joint_vel)
         beyond_nominal = acted and acted != (Rule.POSITION_LIMIT,)
         self.clipped_ticks = self.clipped_ticks + 1 if beyond_nominal else 0

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from policy_inference.bundle.contract import JointContract, Term
-from policy_inference.bundle.state_fields import STATE_FIELDS
+from policy_inference.bundle.state_fields import STATE_FIELDS, is_per_joint
 from policy_inference.bundle.terms import TERMS, term_names
 from policy_inference.core.phase import Phase, phase_name
 from policy_inference.core.rotation import gravity_body
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Index
 
 LAST_OUTPUT = "last_output:"
 """What the field of a model's output begins with; the output's name follows."""
@@ -142,6 +142,39 @@ class RobotState(StateVector):
             gravity_body(self._quat, self._gravity)
         for phase in self._commanded:
             phase.write()
+
+
+class SensedCopy:
+    """Copies what is measured from one state into another, in one gather without allocating."""
+
+    def __init__(self, source: StateVector, into: StateVector, places: Index) -> None:
+        """Turn names into indices, once.
+
+        Args:
+            source: Has all fields that are measured in `into`.
+            into: Of other joints or of another order.
+            places: Index in the source's joints of each joint of `into`.
+        """
+        pairs = [(source.slices[name], into.slices[name], name) for name in into.sensed]
+        self._from = np.concatenate(
+            [
+                there.start + (places if is_per_joint(name) else np.arange(_size(there)))
+                for there, _, name in pairs
+            ]
+        )
+        self._to = np.concatenate([np.arange(here.start, here.stop) for _, here, _ in pairs])
+        self._source, self._into = source.flat, into.flat
+        self._values: F64 = np.zeros(self._to.size)
+
+    def take(self) -> None:
+        """Copy what the source holds now."""
+        self._source.take(self._from, None, self._values, "clip")
+        self._into[self._to] = self._values
+
+
+def _size(part: slice) -> int:
+    size: int = part.stop - part.start
+    return size
 
 
 def _input_of(field: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policy_inference.flight.ring import InferenceResult, Ring
-from policy_inference.interfaces import Backend, Tensor
+from policy_inference.interfaces import F64, Backend, Policy, Tensor
 
 if TYPE_CHECKING:  # a joint policy's node needs nothing of images
     from policy_inference.core.chunks.worker import Outcome, Request, Worker
@@ -52,6 +52,77 @@ class Tap:
     def close(self) -> None:
         """Close the backend."""
         self._backend.close()
+
+
+class SetTap:
+    """A policy set that passes everything on, and shows each tick to a ring.
+
+    The arrays are those of all members, by MEMBER.TENSOR; of a member that does not run in a tick
+    they are of an earlier one.
+    """
+
+    def __init__(self, policy: Policy, backends: Mapping[str, Backend]) -> None:
+        """Wrap a set.
+
+        Args:
+            policy: The set.
+            backends: Opened model of each member; they stay the caller's to close.
+        """
+        self._policy = policy
+        self.action = policy.action
+        self.inputs: Mapping[str, Tensor] = {
+            f"{name}.{tensor}": array
+            for name, backend in backends.items()
+            for tensor, array in backend.inputs.items()
+        }
+        self.outputs: Mapping[str, Tensor] = {
+            f"{name}.{tensor}": array
+            for name, backend in backends.items()
+            for tensor, array in backend.outputs.items()
+        }
+        self._ring: Ring | None = None
+
+    def show(self, ring: Ring | None) -> None:
+        """Show each tick to this ring from now on; None: no longer."""
+        self._ring = ring
+
+    @property
+    def begins(self) -> bool:
+        """Whether the set was clean at the last `infer`."""
+        return self._policy.begins
+
+    @property
+    def change(self) -> str:
+        """Which switch the last `commit` began, in words; empty for none."""
+        return self._policy.change
+
+    def reset(self) -> None:
+        """Start clean."""
+        self._policy.reset()
+
+    def pause(self, duration_ns: int) -> None:
+        """Leave out a time in which the last targets were held."""
+        self._policy.pause(duration_ns)
+
+    def infer(self) -> bool:
+        """Run the members.
+
+        Raises:
+            BackendError: As the set; what the models were given is in the ring then too.
+        """
+        ring = self._ring
+        if ring is None:
+            return self._policy.infer()
+        try:
+            finite = self._policy.infer()
+        finally:
+            ring.take_inputs()
+        ring.take_outputs()
+        return finite
+
+    def commit(self) -> F64:
+        """Take the answers as the tick's."""
+        return self._policy.commit()
 
 
 class WorkerTap:

@@ -16,6 +16,7 @@ from policy_inference.core.controller import Controller
 from policy_inference.core.distribution import DistributionWatch
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.core.limits import Limits, StricterLimits
+from policy_inference.core.sets.policy import SetReport
 from policy_inference.core.trial.record import VersionTrial
 from policy_inference.errors import RefusedError
 from policy_inference.flight.description import settings_of
@@ -152,6 +153,10 @@ class OpenedPolicy(Generic[B]):
 
     def observed(self) -> DistributionWatch | None:
         """Return what watches the observation, where there is something to compare it with."""
+        return None
+
+    def switching(self) -> SetReport | None:
+        """Return which policy of a set commands; None where there is only one."""
         return None
 
     @property

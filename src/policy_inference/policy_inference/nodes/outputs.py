@@ -19,7 +19,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from policy_inference.bundle.bundle import AnyContract
+from policy_inference.bundle.bundle import HostedContract
 from policy_inference.core.command_writer import JointCommandWriter
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64, FAULT_MODES, JointTargets, Mode, OnFault
@@ -35,7 +35,7 @@ class Output:
     One thread at a time: the caller sees to that.
     """
 
-    def __init__(self, node: Node, kind: str, contract: AnyContract, valid_for_s: float) -> None:
+    def __init__(self, node: Node, kind: str, contract: HostedContract, valid_for_s: float) -> None:
         """Create the publisher.
 
         Args:
@@ -74,7 +74,7 @@ class Output:
         return next(self._sent)
 
 
-def require_expressible(kind: str, contract: AnyContract) -> None:
+def require_expressible(kind: str, contract: HostedContract) -> None:
     """Raise PolicyError unless a kind of message carries what a contract commands, also in a fault.
 
     Raises:
@@ -97,7 +97,7 @@ def require_expressible(kind: str, contract: AnyContract) -> None:
         )
 
 
-def _joint_command(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _joint_command(contract: HostedContract, valid_for_s: float, sequence: "count[int]") -> Builder:
     names = contract.joints.on_robot()
     message = JointCommand(names=list(names), valid_for=_duration(valid_for_s))
     for field in ("position", "velocity", "effort", "stiffness", "damping", "effort_limit"):
@@ -118,7 +118,9 @@ def _joint_command(contract: AnyContract, valid_for_s: float, sequence: "count[i
     return build
 
 
-def _position_array(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _position_array(
+    contract: HostedContract, valid_for_s: float, sequence: "count[int]"
+) -> Builder:
     message = Float64MultiArray(data=_zeros(contract.joints.names))
     positions = _view(message.data)
 
@@ -129,7 +131,9 @@ def _position_array(contract: AnyContract, valid_for_s: float, sequence: "count[
     return build
 
 
-def _joint_trajectory(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _joint_trajectory(
+    contract: HostedContract, valid_for_s: float, sequence: "count[int]"
+) -> Builder:
     point = JointTrajectoryPoint(
         positions=_zeros(contract.joints.names), time_from_start=_duration(1.0 / contract.rate_hz)
     )
@@ -143,7 +147,7 @@ def _joint_trajectory(contract: AnyContract, valid_for_s: float, sequence: "coun
     return build
 
 
-def _joint_state(contract: AnyContract, valid_for_s: float, sequence: "count[int]") -> Builder:
+def _joint_state(contract: HostedContract, valid_for_s: float, sequence: "count[int]") -> Builder:
     names = contract.joints.on_robot()
     message = JointState(name=list(names), position=_zeros(names))
     positions = _view(message.position)

@@ -140,7 +140,7 @@ _FLIGHT = (
     ),
 )
 
-PARAMETERS = (
+_TICKS = (
     *_POLICY,
     Spec(
         name="trigger",
@@ -155,13 +155,12 @@ PARAMETERS = (
         doc="Whether cmd_vel is a TwistStamped instead of a Twist",
     ),
     _valid_for(0.1),
-    *_SHADOW,
-    *_REPORTS,
-    *REALTIME,
-    *_FLIGHT,
-    *_SAFETY,
 )
+_ALL_NODES = (*_REPORTS, *REALTIME, *_FLIGHT, *_SAFETY)
+PARAMETERS = (*_TICKS, *_SHADOW, *_ALL_NODES)
 """Of the joint policy node."""
+SET_PARAMETERS = (*_TICKS, *_ALL_NODES)
+"""Of the policy set node."""
 
 _CHUNKS = ChunkSettings()
 ACT_PARAMETERS = (
@@ -229,9 +228,6 @@ ACT_PARAMETERS = (
     # Of a slower policy than most joint policies are.
     _valid_for(0.2),
     *_SHADOW,
-    *_REPORTS,
-    *REALTIME,
-    *_FLIGHT,
-    *_SAFETY,
+    *_ALL_NODES,
 )
 """Of the ACT policy node."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus
+from policy_msgs.msg import GuardCounter, InputStatus, PolicyStatus, SetStatus
 from rclpy.node import Node
 from std_msgs.msg import Header
 
@@ -213,6 +213,7 @@ class StatusReporter:
             telemetry=_key_values(self._health.telemetry),
             shadow=[] if self._reported.shadow is None else [self._reported.shadow.status()],
             trial=self._reported.trial.status(),
+            policy_set=_set_status(policy),
         )
 
     def _inputs(self) -> list[InputStatus]:
@@ -310,6 +311,29 @@ class StatusReporter:
                 )
             ],
         )
+
+
+def _set_status(policy: OpenedPolicy[Any]) -> list[SetStatus]:
+    """Return which policy of a set commands; nothing where there is only one."""
+    report = policy.switching()
+    if report is None:
+        return []
+    last_from, last_to, last_reason = report.last or ("", "", "")
+    return [
+        SetStatus(
+            state=report.state,
+            states=[*policy.bundle.contract.states],
+            blending=report.is_blending,
+            asked=report.asked,
+            refused=report.refused,
+            switches=report.switches,
+            fallbacks=report.fallbacks,
+            last_from=last_from,
+            last_to=last_to,
+            last_reason=last_reason,
+            last_step_ratio=report.step_ratio,
+        )
+    ]
 
 
 def _key_values(values: Mapping[str, str]) -> list[KeyValue]:

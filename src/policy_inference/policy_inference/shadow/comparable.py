@@ -32,6 +32,7 @@ def require_comparable(active: AnyContract, sizes: Mapping[str, int], bundle: Bu
         BundleError: With everything that does not fit.
     """
     contract = bundle.contract
+    assert isinstance(contract, AnyContract)  # a shadow is one policy, never a set
     differences = [*_differences(active, contract)]
     if isinstance(contract, ChunkContract):
         assert isinstance(active, ChunkContract)

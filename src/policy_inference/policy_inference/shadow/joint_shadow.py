@@ -7,23 +7,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.contract import JointContract
-from policy_inference.bundle.state_fields import is_per_joint
 from policy_inference.core.action import ActionDecoder
 from policy_inference.core.guard import Rule
 from policy_inference.core.limits import Limits
 from policy_inference.core.observation import layout
 from policy_inference.core.policy import JointPolicy
-from policy_inference.core.state import RobotState, StateVector
+from policy_inference.core.state import RobotState, SensedCopy, StateVector
 from policy_inference.errors import BackendError
 from policy_inference.flight.ring import ShadowAnswer, ShadowOutcome
-from policy_inference.interfaces import F64, Backend, ShadowMode
+from policy_inference.interfaces import F64, Backend, Index, ShadowMode
 from policy_inference.shadow.shadow_guard import ShadowGuard
-
-Places = npt.NDArray[np.intp]
 
 
 class JointShadow:
@@ -68,8 +64,8 @@ class JointShadow:
         self._active = ActionDecoder(active, self._seen["last_action"])
         self._guard = ShadowGuard(contract, self._policy.action, limits, active, self._active)
         robot = active.joints.on_robot()
-        self._places: Places = np.array([robot.index(each) for each in contract.joints.on_robot()])
-        self._gather = _Gather(self._seen, self._state, self._places)
+        self._places: Index = np.array([robot.index(each) for each in contract.joints.on_robot()])
+        self._gather = SensedCopy(self._seen, self._state, self._places)
         self._actions = _Actions(contract, active)
         self._theirs, self._command = np.zeros(self._last_action.size), np.zeros(len(robot))
         self._target = np.zeros(len(robot))
@@ -96,7 +92,7 @@ class JointShadow:
         if begins:
             self._begin()
         self._miss(lost)
-        self._gather(self._seen.flat, self._state.flat)
+        self._gather.take()
         if self._followed:
             self._last_action[:] = self._theirs
         self._state.derive()
@@ -151,29 +147,6 @@ class JointShadow:
         )
 
 
-class _Gather:
-    """Copies what is measured from the active policy's state into that of the shadow."""
-
-    def __init__(self, seen: StateVector, state: RobotState, places: Places) -> None:
-        parts = [(seen.slices[name], state.slices[name], name) for name in state.sensed]
-        self._source, self._into = (
-            np.concatenate(indices)
-            for indices in zip(
-                *(
-                    (
-                        source.start + (places if is_per_joint(name) else _count(source)),
-                        into.start + _count(into),
-                    )
-                    for source, into, name in parts
-                ),
-                strict=True,
-            )
-        )
-
-    def __call__(self, seen: F64, state: F64) -> None:
-        state[self._into] = seen[self._source]
-
-
 class _Actions:
     """Finds the raw action with which the shadow would ask for the active policy's target."""
 
@@ -212,7 +185,3 @@ def _rows(contract: JointContract) -> Iterator[tuple[str, float, float]]:
             np.broadcast_to(term.offset, len(joints)).tolist(),
             strict=True,
         )
-
-
-def _count(part: slice) -> Places:
-    return np.arange(part.stop - part.start)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from policy_inference.backends.child import OPEN_TIMEOUT_S
 from policy_inference.backends.child_process import ChildProcess
-from policy_inference.bundle.bundle import AnyContract, Bundle
+from policy_inference.bundle.bundle import AnyBundle, AnyContract
 from policy_inference.bundle.contract import JointContract
 from policy_inference.core.state import StateVector
 from policy_inference.errors import RefusedError
@@ -75,7 +75,7 @@ class ShadowProcess:
     def __init__(
         self,
         request: OpenRequest,
-        active: Bundle,
+        active: AnyBundle,
         state: StateVector,
         mode: ShadowMode,
         chunks: ChunkExecution | None = None,

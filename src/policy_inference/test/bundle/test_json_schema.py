@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from policy_inference.bundle.editor_schema import contract_schema
+from policy_inference.bundle.editor_schema import contract_schema, set_schema
 
 from . import test_chunk_contract as chunk
 from .editing import MISSING, Rejection, any_contract, case_id, place, set_key
@@ -55,6 +55,13 @@ def test_committed_schema_is_current() -> None:
     committed = json.loads((BUNDLES / "policy.schema.json").read_text(encoding="utf-8"))
 
     assert committed == contract_schema(), "run python -m tools.write_schema"
+
+
+def test_committed_schema_of_sets_is_current() -> None:
+    committed = json.loads((BUNDLES / "set.schema.json").read_text(encoding="utf-8"))
+
+    assert committed == set_schema(), "run python -m tools.write_schema"
+    jsonschema.Draft202012Validator.check_schema(committed)
 
 
 def test_schema_is_a_schema() -> None:

@@ -117,7 +117,7 @@ def test_each_kind_fills_its_own_row_with_gains_that_fit() -> None:
     np.testing.assert_allclose(targets.effort, [0.0, 0.0, 4.0])
     np.testing.assert_allclose(targets.stiffness, [30.0, 0.0, 0.0])
     np.testing.assert_allclose(targets.damping, [1.0, 1.0, 0.0])
-    assert decoder.kinds == [Kind.POSITION, Kind.VELOCITY, Kind.EFFORT]
+    assert decoder.kinds == (Kind.POSITION, Kind.VELOCITY, Kind.EFFORT)
 
 
 def test_filling_leaves_the_effort_limit_to_its_owner() -> None:

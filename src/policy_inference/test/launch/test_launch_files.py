@@ -15,7 +15,12 @@ import yaml
 
 from ..nodes.colour_bundle import write_colours
 
-LAUNCH_FILES = ["joint_policy.launch.py", "lite3_rknn.launch.py", "isaac_tensorrt.launch.py"]
+LAUNCH_FILES = [
+    "joint_policy.launch.py",
+    "lite3_rknn.launch.py",
+    "isaac_tensorrt.launch.py",
+    "policy_set.launch.py",
+]
 ACT_FILES = ["act_policy.launch.py", "act_bpu.launch.py"]
 ARGUMENTS = {
     "backend",
@@ -32,6 +37,7 @@ ARGUMENTS = {
     "shadow_backend",
 }
 OF_JOINT_POLICIES = {
+    "policy_node",
     "operator",
     "joy_node",
     "robot_params_file",

@@ -13,6 +13,7 @@ import yaml
 FOLDER = Path(__file__).parents[2] / "config" / "nodes"
 NODES_OF = {
     "joint_policy.yaml": ("joint_policy_node", "sim_node", "robot_metrics"),
+    "policy_set.yaml": ("policy_set_node", "sim_node", "robot_metrics"),
     "act_policy.yaml": (
         "act_policy_node",
         "arm_sim_node",
@@ -36,6 +37,12 @@ def joint_policy_node() -> Any:
     from policy_inference.nodes.joint_policy_node import JointPolicyNode
 
     return JointPolicyNode()
+
+
+def policy_set_node() -> Any:
+    from policy_inference.nodes.policy_set_node import PolicySetNode
+
+    return PolicySetNode()
 
 
 def sim_node() -> Any:
@@ -97,6 +104,7 @@ def g1_driver() -> Any:
 
 NODES: dict[str, Callable[[], Any]] = {
     "joint_policy_node": joint_policy_node,
+    "policy_set_node": policy_set_node,
     "sim_node": sim_node,
     "act_policy_node": act_policy_node,
     "arm_sim_node": arm_sim_node,
@@ -170,7 +178,7 @@ def test_parameter_file_states_the_defaults_of_the_emulators(name: str) -> None:
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("file", ["joint_policy.yaml", "act_policy.yaml"])
+@pytest.mark.parametrize("file", ["joint_policy.yaml", "policy_set.yaml", "act_policy.yaml"])
 def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
     # Of its table: the node itself would take its port, which another one here may have.
     from policy_inference.nodes.robot_metrics import PARAMETERS
@@ -180,7 +188,7 @@ def test_parameter_file_states_the_defaults_of_the_metrics(file: str) -> None:
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("file", ["joint_policy.yaml", "act_policy.yaml"])
+@pytest.mark.parametrize("file", ["joint_policy.yaml", "policy_set.yaml", "act_policy.yaml"])
 def test_limits_suggested_in_the_parameter_file_are_parameters(ros: None, file: str) -> None:
     node = NODES[NODES_OF[file][0]]()
     suggested = re.findall(r"# (safety\.\w+):", TEXTS[file])

@@ -29,14 +29,14 @@ from model_tools.ship.store.statements import (
     parse_statement,
     require_begun,
     require_newer,
-    signature_of,
 )
-from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, Bundle, stated_hashes
+from policy_inference.bundle.bundle import CONTRACT_FILE, SIGNATURE_FILE, AnyBundle, stated_hashes
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import read_bytes
+from policy_inference.bundle.signature import signature_of
 
 
-def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
+def bundle_layers(bundle: AnyBundle) -> dict[Layer, Content]:
     """Return the layers of a bundle: the contract, its signature, and the files that it names.
 
     Other files of the folder stay behind: a signature would not cover them.
@@ -58,7 +58,7 @@ def bundle_layers(bundle: Bundle) -> dict[Layer, Content]:
     return layers
 
 
-def bundle_digest(bundle: Bundle) -> str:
+def bundle_digest(bundle: AnyBundle) -> str:
     """Return the digest that a registry has, or will have, for a bundle as it is."""
     return digest_of(manifest_bytes(BUNDLE_TYPE, list(bundle_layers(bundle))))
 

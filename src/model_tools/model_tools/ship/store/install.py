@@ -30,8 +30,8 @@ from policy_inference.bundle.bounded_yaml import LARGEST_BYTES
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
     SIGNATURE_FILE,
+    AnyBundle,
     AnyContract,
-    Bundle,
     stated_hashes,
 )
 from policy_inference.bundle.chunk_contract import ChunkContract
@@ -58,7 +58,7 @@ class Installed:
     """
 
     folder: Path
-    bundle: Bundle
+    bundle: AnyBundle
     is_new: bool
     left: Sequence[str] = ()
     absent: Sequence[str] = ()
@@ -235,7 +235,7 @@ def _copied(
     trusted: TrustedKeys | None,
     names: Sequence[str],
     backends: Collection[str] | None,
-) -> tuple[Bundle, dict[str, str]]:
+) -> tuple[AnyBundle, dict[str, str]]:
     """Return the verified copy of a bundle, and the SHA-256 of each of its files by name."""
     hashes = dict[str, str]()
     for name in names:

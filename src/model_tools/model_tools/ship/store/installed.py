@@ -13,7 +13,7 @@ from typing import Any
 
 from model_tools.errors import ToolError
 from model_tools.ship.store.durable import is_hidden
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle
+from policy_inference.bundle.bundle import CONTRACT_FILE, AnyBundle, AnyContract
 from policy_inference.bundle.contract import NAME
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.record import ALGORITHM, RECORD_FILE, REMEDY, require_recorded
@@ -70,7 +70,7 @@ def version_folder(model: Path, version: str) -> Path:
     return model / version
 
 
-def check_version(folder: Path, trusted: TrustedKeys | None) -> Bundle:
+def check_version(folder: Path, trusted: TrustedKeys | None) -> AnyBundle:
     """Verify all files of an installed version: contract, signature, every hash, the record.
 
     Of a version that was installed for some back ends, their models must be there and no others.
@@ -104,7 +104,7 @@ def leftovers(model: Path) -> list[Path]:
 
 
 def record_of(
-    bundle: Bundle,
+    bundle: AnyBundle,
     files: Mapping[str, str],
     *,
     source: str,

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from model_tools.errors import ToolError
 from model_tools.files.outputs import new_file
-from model_tools.ship.store.statements import Statement, parse_statement, signature_of, time_of
-from policy_inference.bundle.bundle import SIGNATURE_FILE
+from model_tools.ship.store.statements import Statement, parse_statement, time_of
+from policy_inference.bundle.bundle import Bundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.schema import read_bytes
-from policy_inference.bundle.signature import TrustedKeys, fingerprint
+from policy_inference.bundle.signature import TrustedKeys, fingerprint, signature_of
 
 _CLOCKS_DIFFER = timedelta(minutes=10)
 
@@ -27,13 +27,16 @@ _CLOCKS_DIFFER = timedelta(minutes=10)
 def sign(
     bundle: Path, key_file: Path, password: Callable[[], bytes], *, force: bool = False
 ) -> str:
-    """Sign `policy.yaml`, and with its hashes all that it names; return the key's fingerprint.
+    """Sign `policy.yaml` or `set.yaml`, which covers all files by their hashes.
 
     Args:
-        bundle: Folder of the bundle; it must be whole.
+        bundle: Folder of the bundle, or of the policy set; it must be whole.
         key_file: The private key, PEM.
         password: Gives the key's password, where it is encrypted.
         force: Whether a signature that is there may be replaced.
+
+    Returns:
+        The key's fingerprint.
 
     Raises:
         ToolError: The key cannot be read, or there is a signature already.
@@ -41,14 +44,14 @@ def sign(
         OSError: The signature cannot be written.
     """
     key = read_private_key(key_file, password)
-    verified = load_bundle(bundle)
+    verified = load_bundle(bundle, kind=Bundle)
     verified.verify()
-    with new_file(bundle / SIGNATURE_FILE, force=force) as growing:
+    with new_file(signature_of(verified.file), force=force) as growing:
         # Not the file, which may be another one by now.
         growing.write_bytes(base64.b64encode(key.sign(verified.content)) + b"\n")
     public = key.public_key()
     name = fingerprint(public)
-    load_bundle(bundle, TrustedKeys({name: public}, str(key_file)))
+    load_bundle(bundle, TrustedKeys({name: public}, str(key_file)), kind=Bundle)
     return name
 
 

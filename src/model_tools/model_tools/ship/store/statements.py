@@ -27,7 +27,7 @@ from model_tools.errors import ToolError
 from model_tools.ship.store.durable import make_folders, write_text
 from policy_inference.bundle.contract import NAME, VERSION
 from policy_inference.bundle.schema import Reader, entry, parse_yaml, read_bytes
-from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.signature import TrustedKeys, signature_of
 from policy_inference.errors import BundleError
 
 FOLDER = "statements"
@@ -163,11 +163,6 @@ def read_signed(file: Path, cls: type[S], trusted: TrustedKeys | None, option: s
     return signed_statement(
         read_bytes(file), read_bytes(signature_of(file)), str(file), cls, trusted
     )
-
-
-def signature_of(file: Path) -> Path:
-    """Return where the signature of a statement lies."""
-    return file.with_name(f"{file.name}.sig")
 
 
 def kept(model: Path, tag: str) -> ChannelStatement | RevocationStatement | None:

@@ -13,7 +13,7 @@ from policy_inference.core.chunks.observation_sync import ObservationSync, Snaps
 from policy_inference.core.chunks.oscillation import Oscillation
 from policy_inference.core.chunks.queue import ChunkQueue, TickCounter
 from policy_inference.core.chunks.worker import Outcome, Request, Worker
-from policy_inference.core.guard import FIRST_AWAITED, Rule
+from policy_inference.core.guard import FIRST_AWAITED, Rule, healthy_of
 from policy_inference.core.latency import LatencyWindow
 from policy_inference.errors import BackendError, NoTargetError, RobotError
 from policy_inference.interfaces import F64, JointTargets, Kind
@@ -44,6 +44,8 @@ class InferredChunk:
 
 class ChunkPolicy:
     """Asks a worker for chunks and executes them; `reset` makes those under way void."""
+
+    change = ""
 
     def __init__(
         self,
@@ -240,6 +242,8 @@ class ChunkCommand:
         self._pose: F64 = contract.stand.position
         self.command: F64 = self._pose.copy()
         self.gains: F64 = np.stack([joints.stiffness, joints.damping])
+        self.healthy = healthy_of(contract)
+        self.is_rescaled = False
         self.kinds = [Kind.POSITION] * len(names)
         self.clipped: tuple[str, ...] = ()
         action = contract.action

@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The node that runs a policy set: as the joint policy node, with switches between its states.
+
+Subscribes (best effort, depth 1, as far as a member's contract needs them): `joint_states`
+(sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
+(geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray); `estop`
+(std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
+Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
+transient local), `/diagnostics`.
+Serves: `~/switch` (policy_msgs/SwitchState); (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`,
+`~/estop`, `~/reset`; `~/load` (policy_msgs/LoadBundle). In a state from which the robot may not
+stand up, `~/stand` begins the way back, and the robot stands up at its end. The flight recorder:
+see `nodes.flight`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from policy_msgs.srv import SwitchState
+
+from policy_inference.errors import RefusedError
+from policy_inference.interfaces import JointTargets
+from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
+from policy_inference.nodes import qos
+from policy_inference.nodes.flight import NodeRecorder
+from policy_inference.nodes.pacing import Tick
+from policy_inference.nodes.parameters import refuse_arguments
+from policy_inference.nodes.policy_node import PolicyNode
+from policy_inference.nodes.process import run_node
+from policy_inference.nodes.rclpy_gaps import Logger
+from policy_inference.nodes.sampler import Sampler, subscribe
+from policy_inference.nodes.sampling import Sampled, SampleGroup
+from policy_inference.nodes.settings import SET_PARAMETERS
+from policy_inference.nodes.tick_observer import Prepared, TickObservers
+
+
+class PolicySetNode(PolicyNode[OpenedPolicySet]):
+    """Runs a policy set, and a flight recorder beside it."""
+
+    def __init__(self) -> None:
+        """Declare the parameters; nothing else exists before configure."""
+        super().__init__("policy_set_node", SET_PARAMETERS)
+
+    def set_up(self) -> None:
+        """Set up what every policy node has, and the service for switches."""
+        super().set_up()
+        service = self.create_service(
+            SwitchState, "~/switch", self._switch, qos_profile=qos.REQUESTS
+        )
+        self._closers.callback(self.destroy_service, service)
+
+    def kind_of(self, values: Mapping[str, Any]) -> SetKind:
+        """Return what opens policy sets."""
+        return SetKind()
+
+    def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
+        """Subscribe to what the members need."""
+        return subscribe(
+            self, group, self.controller.inputs, stamped_command=values["stamped_command"]
+        )
+
+    def sampler_of(self, policy: OpenedPolicySet) -> Sampler:
+        """Return what fills the state of a set."""
+        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.on_robot())
+
+    def observer_of(
+        self, policy: OpenedPolicySet, group: SampleGroup, values: Mapping[str, Any]
+    ) -> TickObservers:
+        """Return the flight recorder, and what goes on with the way back."""
+        return TickObservers(
+            NodeRecorder(self, group, self.topics, policy, values),
+            SwitchObserver(policy, self.get_logger()),
+        )
+
+    def stand(self, problems: Sequence[str]) -> None:
+        """Stand up, or begin the way back to a state from which the robot may stand up.
+
+        Raises:
+            RefusedError: There are reasons to refuse it.
+        """
+        self.policy.requests.stand(problems)
+
+    def _switch(
+        self, request: SwitchState.Request, response: SwitchState.Response
+    ) -> SwitchState.Response:
+        if not self.running:
+            response.message = "the node is not active; activate it first"
+            return response
+        try:
+            self.policy.requests.switch(request.state)
+        except RefusedError as error:
+            response.message = str(error)
+        else:
+            response.success, response.message = True, f"{request.state} is asked for"
+        self.report()
+        return response
+
+
+class SwitchObserver:
+    """Reports on the switches of a set; goes on with its way back to standing after each tick."""
+
+    left_behind = False
+    problem = ""
+
+    def __init__(self, policy: OpenedPolicySet, logger: Logger) -> None:
+        """Observe this set from the next tick on."""
+        self._policy, self._logger = policy, logger
+
+    def prepared(self, policy: OpenedPolicySet) -> Prepared:
+        """Return nothing to start: another set needs no preparation."""
+        return Prepared()
+
+    def follow(self, policy: OpenedPolicySet, prepared: object) -> Callable[[], None]:
+        """Observe another set from now on; of the one before nothing is left to end."""
+        self._policy = policy
+        return self.log
+
+    def start(self) -> None:
+        """Nothing is to be restarted: a run begins in the initial state."""
+
+    def record(
+        self, tick: Tick, duration_ns: int, sent: JointTargets | None, sequence: int | None
+    ) -> None:
+        """Go on with the way back, on the control thread."""
+        try:
+            self._policy.requests.tick(tick.now_ns)
+        except RefusedError as error:
+            self._policy.policy_set.refusals.append(str(error))
+
+    def watch(self) -> None:
+        """A tick that failed is seen by the next one."""
+
+    def log(self) -> None:
+        """Log the requests that were not granted since the last call."""
+        refusals = self._policy.policy_set.refusals
+        while refusals:
+            self._logger.warning(refusals.popleft())
+
+    def diagnostics(self) -> Mapping[str, str]:
+        """Return the state, what is asked for, and figures of the last switch."""
+        report = self._policy.switching()
+        return {
+            "set.state": report.state,
+            "set.asked": report.asked,
+            "set.refused": report.refused,
+            "set.switches": str(report.switches),
+            "set.fallbacks": str(report.fallbacks),
+            "set.last_switch": " -> ".join(report.last[:2]),
+            "set.last_step_ratio": f"{report.step_ratio:.2f}",
+        }
+
+    def stop(self) -> None:
+        """Log what is left to log; after the last tick."""
+        self.log()
+
+    def close(self) -> None:
+        """Nothing was created."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Entry point of the command `policy_set_node`."""
+    refuse_arguments("policy_set_node", __doc__, SET_PARAMETERS, args)
+    sys.exit(run_node(PolicySetNode, args))

@@ -1,0 +1,302 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Policy sets in files: what is read, and what is refused."""
+
+import base64
+import copy
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from policy_inference.bundle.bundle import Bundle, JointBundle, SetBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.signature import TrustedKeys, fingerprint
+from policy_inference.errors import BundleError
+from policy_inference.interfaces import Kind
+
+from .editing import MISSING, set_key, sha256
+
+SET: Mapping[str, Any] = {
+    "schema_version": 1,
+    "kind": "set",
+    "name": "two_ways",
+    "version": "1.0.0",
+    "members": {"one": {"bundle": "../one"}, "two": {"bundle": "../two"}},
+    "initial": "first",
+    "states": {
+        "first": {
+            "members": ["one"],
+            "stand": True,
+            "to": {"second": {"when": {"pose": "low", "pose_within": {".*_knee": 0.2}}}},
+        },
+        "second": {"members": ["two"], "to": {"first": {}}, "way_back": "first"},
+    },
+    "poses": {"low": {"left_knee": 0.25, "right_knee": 0.75}},
+}
+Change = Mapping[str, object]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write(template: Path, parsed: dict[str, Any], tmp_path: Path) -> Write:
+    """Write a set of two bundles beside it, with keys changed; return its folder."""
+
+    def write(
+        change: Change | None = None, *, one: Change | None = None, two: Change | None = None
+    ) -> Path:
+        stated = copy.deepcopy(dict(SET))
+        for name, changes in (("one", one), ("two", two)):
+            folder = shutil.copytree(template, tmp_path / name)
+            contract = copy.deepcopy(parsed)
+            for key, value in {"name": name, **(changes or {})}.items():
+                set_key(contract, key, value)
+            (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+            stated["members"][name]["sha256"] = sha256(folder / "policy.yaml")
+        for key, value in (change or {}).items():
+            set_key(stated, key, value)
+        file = tmp_path / "set" / "set.yaml"
+        file.parent.mkdir()
+        file.write_text(yaml.safe_dump(stated, sort_keys=False), encoding="utf-8")
+        return file.parent
+
+    return write
+
+
+def problems_of(folder: Path) -> list[str]:
+    """Load a set that is wrong; return its problems without the file's name."""
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder, kind=SetBundle)
+    prefix = f"{folder / 'set.yaml'}: "
+    return [line.removeprefix(prefix) for line in str(caught.value).splitlines()]
+
+
+def test_a_set_has_the_joints_of_its_members_and_a_body_for_the_guard(write: Write) -> None:
+    loaded = load_bundle(
+        write(two={"joints.stiffness": 50.0, "stand.position": 0.7, "rate_hz": 25}), kind=SetBundle
+    )
+    contract = loaded.contract
+    assert contract.joints.names == ("left_knee", "right_knee")
+    assert contract.kinds == (Kind.POSITION, Kind.VELOCITY)
+    assert (contract.rate_hz, contract.members["two"].every) == (50.0, 2)
+    assert contract.joints.stiffness.tolist() == [30.0, 30.0]
+    assert contract.stand.position.tolist() == [0.5, 0.5]
+    assert contract.stand.longest_s == 1.5
+    assert contract.states["first"].to["second"].when.pose_within.tolist() == [0.2, 0.2]
+    assert contract.poses["low"].tolist() == [0.25, 0.75]
+    assert loaded.sha256 == sha256(loaded.path / "set.yaml")
+    assert {model.key for model in loaded.models} == {"one.model", "two.model"}
+    loaded.verify()
+
+
+def test_safety_is_the_strictest_of_all_members(write: Write) -> None:
+    folder = write(
+        one={"safety.max_tilt_rad": 0.8, "safety.damp_after_s": 0.3, "safety.blend_s": 0.4},
+        two={"safety.state_timeout_s": 0.03, "safety.margin": 1.2},
+    )
+    safety = load_bundle(folder, kind=SetBundle).contract.safety
+    assert (safety.max_tilt_rad, safety.damp_after_s, safety.state_timeout_s) == (0.8, 0.1, 0.03)
+    assert (safety.margin, safety.blend_s) == (1.2, 0.4)
+
+
+def test_members_on_disjoint_joints_command_together(write: Write) -> None:
+    folder = write(
+        {
+            "members.one.joints": ["left_.*"],
+            "members.two.joints": ["right_knee"],
+            "states": {"first": {"members": ["one", "two"], "stand": True}},
+        },
+        two={"stand.via": []},
+    )
+    contract = load_bundle(folder, kind=SetBundle).contract
+    assert contract.members["one"].commanded.tolist() == [0]
+    assert contract.members["two"].commanded.tolist() == [1]
+
+
+def test_joints_that_the_robot_names_otherwise_are_one_joint(write: Write) -> None:
+    renamed = {"joints.robot_names": {"left_knee": "L", "right_knee": "R"}}
+    swapped = {
+        **renamed,
+        "joints.names": ["right_knee", "left_knee"],
+        "joints.velocity_limit": {"left_knee": 10, "right_knee": 12},
+        "nominal": None,
+    }
+    folder = write({"poses.low": 0.5, "states.first.to.second": {}}, one=renamed, two=swapped)
+    contract = load_bundle(folder, kind=SetBundle).contract
+    assert contract.joints.names == ("L", "R")
+    np.testing.assert_array_equal(contract.members["two"].places, [1, 0])
+    assert contract.nominal is None
+
+
+def test_a_set_is_no_policy_and_a_policy_no_set(write: Write) -> None:
+    folder = write()
+    assert isinstance(load_bundle(folder, kind=Bundle), SetBundle)
+    assert isinstance(load_bundle(folder.parent / "one", kind=Bundle), JointBundle)
+    other = "found set; policy_set_node runs this policy"
+    with pytest.raises(BundleError, match=f"kind: expected joint or chunk, {other}"):
+        load_bundle(folder)
+    with pytest.raises(BundleError, match=f"kind: expected joint, {other}"):
+        load_bundle(folder, kind=JointBundle)
+    with pytest.raises(BundleError, match="kind: expected set, found joint; joint_policy_node"):
+        load_bundle(folder.parent / "one", kind=SetBundle)
+
+
+def test_a_folder_holds_a_set_or_a_policy(write: Write) -> None:
+    folder = write()
+    shutil.copy(folder.parent / "one" / "policy.yaml", folder)
+    with pytest.raises(BundleError, match=r"a policy \(policy.yaml\) or a set .*, found both"):
+        load_bundle(folder, kind=SetBundle)
+
+
+def test_a_member_that_was_changed_is_refused(write: Write) -> None:
+    folder = write()
+    with (folder.parent / "two" / "policy.yaml").open("a") as file:
+        file.write("# changed\n")
+    (problem,) = problems_of(folder)
+    assert problem.startswith("members.two.sha256: expected ")
+
+
+def test_everything_wrong_is_said_at_once(write: Write) -> None:
+    folder = write({"initial": "third", "states.second.way_back": MISSING})
+    (folder.parent / "one" / "policy.yaml").unlink()
+    problems = problems_of(folder)
+    assert len(problems) == 3
+    assert problems[2] == f"{folder / '../one/policy.yaml'}: expected a file, found nothing"
+
+
+WRONG: list[tuple[Change, str]] = [
+    ({"members.one.sha256": "abc"}, "members.one.sha256: expected text like"),
+    ({"states.second.to": {}}, "states.second.way_back: expected a state that `states.second.to`"),
+    (
+        {"states.second.way_back": MISSING},
+        "states.second.way_back: expected the next state on the way back to standing, found "
+        "nothing; name it, or set `stand: true`",
+    ),
+    ({"states.first.way_back": "second"}, "states.first.way_back: expected nothing"),
+    ({"states.first.stand": False}, "states.first.stand: expected true"),
+    ({"initial": "third"}, "initial: expected one of the states (first, second), found 'third'"),
+    ({"states.second.members": ["three"]}, "members.two: expected a state in which it commands"),
+    (
+        {"states.third": {"members": ["two"], "to": {"first": {}}, "way_back": "first"}},
+        "states.third: expected a transition or a fallback that leads here from first, found none",
+    ),
+    (
+        {
+            "states.second": {"members": ["two"], "to": {"third": {}}, "way_back": "third"},
+            "states.third": {"members": ["one"], "to": {"second": {}}, "way_back": "second"},
+        },
+        "states.second.way_back: expected a way that ends in a state with `stand: true`, found "
+        "the cycle second -> third -> second",
+    ),
+    ({"states.second.fallback": "second"}, "states.second.fallback: expected another state"),
+    ({"states.second.ends": {"after_s": 1, "to": "second"}}, "states.second.ends.to: expected"),
+    (
+        {"states.first.to.second.when.pose": "high"},
+        "states.first.to.second.when.pose: expected one",
+    ),
+    ({"states.first.to.second.timeout_state": "second"}, "states.first.to.second.timeout_state"),
+    ({"poses.low": {"elbow": 1.0}}, "poses.low: expected keys that match one of"),
+    ({"silence_s": 0.0}, "silence_s: expected a number > 0"),
+    ({"poses.stand": 0.5}, "poses.stand: expected another name"),
+    (
+        {"states.first.members": ["one", "two"]},
+        "states.first.members: expected one member for left_knee, found one and two",
+    ),
+    (
+        {"members.one.joints": ["left_knee"]},
+        "states.first.members: expected a member for each joint of the set, found none for "
+        "right_knee (of two); list the joints that stay in the stand pose in `held`",
+    ),
+    ({"states.first.held": ["left_knee"]}, "states.first.held: expected joints that no member"),
+    ({"members.one.joints": ["elbow"]}, "members.one.joints: expected joints of the member"),
+    (
+        {"states.first.to.second.when.gait_phase": [0.1, 2.0]},
+        "states.first.to.second.when.gait_phase[1]: expected a number <= 1",
+    ),
+]
+WRONG_MEMBERS: list[tuple[Change, str]] = [
+    (
+        {"joints.effort_limit": 30.0},
+        "members.two.bundle: expected effort_limit of left_knee 20, as in the member one, found 30",
+    ),
+    ({"rate_hz": 30}, "members.two.bundle: expected a rate that 50 Hz, the fastest of the set, is"),
+    ({"safety.on_fault": "torque_off"}, "members.two.bundle: expected safety.on_fault damp"),
+    (
+        {"action.terms.1.kind": "position"},
+        "members.two.bundle: expected right_knee commanded by velocity, as in the member one, "
+        "found by position",
+    ),
+    (
+        {
+            "joints.names": ["left_elbow", "right_elbow"],
+            "joints.position_max": 1.0,
+            "joints.velocity_limit": 10.0,
+            "observations.obs.terms.2.joints": ["right_elbow"],
+            "action.terms.0.joints": ["left_elbow"],
+            "action.terms.1.joints": ["right_elbow"],
+        },
+        "states.first.members: expected a member for each joint of the set, found none for "
+        "left_elbow, right_elbow (of two)",
+    ),
+]
+
+
+def case_name(value: object) -> str:
+    """Name a case by the keys that are changed and by what the message says."""
+    return ", ".join(value) if isinstance(value, Mapping) else str(value)[:50]
+
+
+@pytest.mark.parametrize(("change", "problem"), WRONG, ids=case_name)
+def test_what_a_set_says_wrong_is_refused(write: Write, change: Change, problem: str) -> None:
+    assert [found for found in problems_of(write(change)) if found.startswith(problem)]
+
+
+@pytest.mark.parametrize(("two", "problem"), WRONG_MEMBERS, ids=case_name)
+def test_members_that_do_not_fit_together_are_refused(
+    write: Write, two: Change, problem: str
+) -> None:
+    assert [found for found in problems_of(write(two=two)) if found.startswith(problem)]
+
+
+def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
+    terms = [{"term": "last_output", "output": "extra"}, *({"term": "joint_vel"},)]
+    folder = write(
+        {"members.two.starts": "followed"},
+        two={
+            "observations": {"obs": {"terms": terms}},
+            "model.inputs.obs.shape": [1, 4],
+            "model.outputs.extra": {"shape": [1, 2]},
+        },
+    )
+    (problem,) = problems_of(folder)
+    assert problem.startswith("members.two.starts: expected clean for a policy with the term last")
+
+
+def test_a_chunk_policy_is_no_member_so_far(write: Write, chunk_template: Path) -> None:
+    folder = write({"members.two.bundle": str(chunk_template)})
+    stated = yaml.safe_load((folder / "set.yaml").read_text())
+    stated["members"]["two"]["sha256"] = sha256(chunk_template / "policy.yaml")
+    (folder / "set.yaml").write_text(yaml.safe_dump(stated))
+    (problem,) = problems_of(folder)
+    assert "expected joint, found chunk; the members of a set are joint policies so far" in problem
+
+
+def test_a_signed_set_covers_its_members_by_their_hashes(write: Write, tmp_path: Path) -> None:
+    folder, key = write(), Ed25519PrivateKey.generate()
+    public = key.public_key()
+    trusted = TrustedKeys({fingerprint(public): public}, "a test")
+    with pytest.raises(BundleError, match=r"set\.yaml\.sig: expected a signature"):
+        load_bundle(folder, trusted, kind=SetBundle)
+    signature = base64.b64encode(key.sign((folder / "set.yaml").read_bytes()))
+    (folder / "set.yaml.sig").write_bytes(signature)
+    loaded = load_bundle(folder, trusted, kind=SetBundle)
+    assert loaded.signed_by == fingerprint(public)
+    with (tmp_path / "one" / "policy.yaml").open("a") as file:
+        file.write("# changed\n")
+    with pytest.raises(BundleError, match=r"members\.one\.sha256"):
+        load_bundle(folder, trusted, kind=SetBundle)

@@ -1,0 +1,251 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Conditions of a switch, requests that wait, and the way back to standing."""
+
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from policy_inference.errors import RefusedError
+from policy_inference.interfaces import Mode
+
+from ..contracts import TERMS_OF_A_WALKER, quat_xyzw
+from .walkers import SetRobot
+
+PHASE = {
+    "observations": {"obs": {"terms": [*TERMS_OF_A_WALKER, {"term": "phase", "period_s": 0.4}]}}
+}
+Move = Callable[[SetRobot], object]
+
+
+def still(robot: SetRobot) -> object:
+    return robot.tick()
+
+
+def commanded(robot: SetRobot) -> object:
+    robot.controller.command.set((0.0, 0.0, 0.5), robot.now_ns)
+    return robot.tick()
+
+
+# Conditions, what breaks them, and the reason that is given.
+CONDITIONS = [
+    (
+        {"pose": "stand", "pose_within": 0.1},
+        lambda robot: robot.tick(joint_pos=(0.3, 0.5, -0.5)),
+        r"hip is off the pose stand by 0\.30 rad, limit 0\.10 rad",
+    ),
+    (
+        {"pose": "low", "pose_within": {"hip": 0.1, ".*e.*": 0.2}},
+        still,
+        r"knee is off the pose low by 0\.50 rad, limit 0\.20 rad",
+    ),
+    (
+        {"joint_speed": 2.0},
+        lambda robot: robot.tick(joint_vel=(0.0, -2.5, 0.0)),
+        r"knee moves at 2\.50 rad/s, limit 2\.00 rad/s",
+    ),
+    (
+        {"tilt_rad": 0.2},
+        lambda robot: robot.tick(quat_xyzw=quat_xyzw(0.3, 0.0, 0.0)),
+        r"tilt 0\.30 rad, limit 0\.2 rad",
+    ),
+    (
+        {"body_rate_rad_s": 1.0},
+        lambda robot: robot.tick(ang_vel_body=(1.0, 1.0, 0.0)),
+        r"angular velocity of the body 1\.41 rad/s, limit 1 rad/s",
+    ),
+    ({"command": [0.1, 0.1, 0.2]}, commanded, r"commanded yaw rate 0\.50, limit 0\.2"),
+    ({"time_in_state_s": 0.5}, still, r"21 ticks in the state, at least 25 needed"),
+    # The run has 21 ticks of 0.02 s, and 0.4 s are a period.
+    ({"gait_phase": [0.5, 0.9]}, still, r"gait phase 0\.05, expected 0\.5 to 0\.9"),
+]
+HOLDS: list[tuple[Mapping[str, object], Move]] = [
+    ({"pose": "stand", "pose_within": 0.1}, still),
+    ({"pose": "first_target", "pose_within": 0.1}, still),
+    ({"pose": "low", "pose_within": 0.6}, still),
+    ({"joint_speed": 2.0, "tilt_rad": 0.2, "body_rate_rad_s": 1.0}, still),
+    ({"command": [0.0, 0.0, 0.5]}, commanded),
+    ({"time_in_state_s": 0.4}, still),
+    ({"gait_phase": [0.0, 0.1]}, still),
+    ({"gait_phase": [0.9, 0.2]}, still),
+]
+
+
+def robot_with(when: Mapping[str, object], **transition: object) -> SetRobot:
+    """Return a robot that walks, whose switch to the crouch has conditions."""
+    return SetRobot(
+        {
+            "states.walk.to.crouch": {"when": dict(when), **transition},
+            "poses": {"low": {"hip": 0.0, "knee": 1.0, "ankle": -0.5}},
+        },
+        {"walk": PHASE},
+    ).walking()
+
+
+def case_name(value: object) -> str:
+    """Name a case by its conditions."""
+    return ", ".join(value) if isinstance(value, Mapping) else ""
+
+
+@pytest.mark.parametrize(("when", "move", "reason"), CONDITIONS, ids=case_name)
+def test_a_switch_is_refused_with_the_condition_that_does_not_hold(
+    when: Mapping[str, object], move: Move, reason: str
+) -> None:
+    robot = robot_with(when)
+    move(robot)
+    with pytest.raises(RefusedError, match=reason):
+        robot.requests.switch("crouch")
+    robot.ticks(3)
+    assert robot.state == "walk"
+
+
+@pytest.mark.parametrize(("when", "move"), HOLDS, ids=case_name)
+def test_a_switch_begins_where_its_conditions_hold(when: Mapping[str, object], move: Move) -> None:
+    robot = robot_with(when)
+    move(robot)
+    robot.requests.switch("crouch")
+    robot.ticks(1)
+    assert robot.state == "crouch"
+
+
+def test_all_conditions_that_do_not_hold_are_named() -> None:
+    robot = robot_with({"joint_speed": 1.0, "time_in_state_s": 2.0})
+    robot.tick(joint_vel=(2.0, 2.0, 0.0))
+    with pytest.raises(RefusedError) as caught:
+        robot.requests.switch("crouch")
+    assert str(caught.value).count(";") == 2
+
+
+def test_a_first_target_that_is_too_far_is_found_in_the_tick_and_changes_nothing() -> None:
+    robot = robot_with({"pose": "first_target", "pose_within": 0.1})
+    robot.answers("crouch", 1.0, 0.0, 0.0)
+    robot.requests.switch("crouch")
+    robot.ticks(2)
+    assert robot.state == "walk"
+    assert "hip is off the first target by 0.50 rad" in robot.policy.report.refused
+    assert robot.policy.report.asked == ""
+
+
+def test_a_request_that_waits_is_granted_once_its_conditions_hold() -> None:
+    robot = robot_with({"joint_speed": 2.0}, otherwise="wait")
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.switch("crouch")
+    robot.ticks(5)
+    assert (robot.state, robot.policy.report.asked) == ("walk", "crouch")
+    assert "hip moves at 3.00 rad/s" in robot.policy.report.refused
+    robot.tick(joint_vel=(0.0, 0.0, 0.0))
+    assert (robot.state, robot.policy.report.asked) == ("crouch", "")
+
+
+def test_a_request_waits_no_longer_than_stated() -> None:
+    robot = robot_with({"joint_speed": 2.0}, otherwise="wait", timeout_s=0.1)
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.switch("crouch")
+    robot.ticks(5)
+    robot.tick(joint_vel=(0.0, 0.0, 0.0))
+    assert (robot.state, robot.policy.report.asked) == ("walk", "")
+    assert "walk goes on" in robot.policy.refusals[-1]
+
+
+def test_after_a_request_that_waited_for_too_long_another_state_can_be_asked_for() -> None:
+    fast = {"when": {"joint_speed": 2.0}, "otherwise": "wait", "timeout_s": 0.1}
+    robot = SetRobot(
+        {
+            "states.walk.to": {"crouch": {**fast, "timeout_state": "low"}, "low": {}},
+            "states.low": {"members": ["crouch"], "stand": True},
+        }
+    ).walking()
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.switch("crouch")
+    robot.ticks(6)
+    assert robot.state == "low"
+
+
+def test_a_new_request_replaces_one_that_waits() -> None:
+    robot = robot_with({"joint_speed": 2.0}, otherwise="wait")
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.switch("crouch")
+    robot.tick()
+    robot.requests.stand()
+    robot.ticks(3)
+    assert robot.is_in(Mode.STAND)
+
+
+def test_standing_up_goes_by_the_way_back() -> None:
+    robot = SetRobot().walking()
+    robot.requests.switch("crouch")
+    robot.ticks(10)
+    robot.requests.stand()
+    robot.ticks(3)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
+    robot.ticks(5)
+    assert robot.is_in(Mode.STAND)
+    assert robot.policy.report.last == ("crouch", "walk", "on the way back to standing")
+
+
+def test_the_way_back_waits_for_its_conditions() -> None:
+    robot = SetRobot({"states.crouch.to.walk": {"when": {"joint_speed": 2.0}}}).walking()
+    robot.requests.switch("crouch")
+    robot.ticks(10)
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.stand()
+    robot.ticks(50)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "crouch")
+    robot.tick(joint_vel=(0.0, 0.0, 0.0))
+    robot.ticks(10)
+    assert robot.is_in(Mode.STAND)
+
+
+def test_a_switch_that_is_asked_for_on_the_way_back_ends_it() -> None:
+    slow = {"walk": {"when": {"joint_speed": 2.0}}, "low": {"blend_s": 0.0}}
+    robot = SetRobot(
+        {"states.crouch.to": slow, "states.low": {"members": ["crouch"], "stand": True}}
+    ).walking()
+    robot.requests.switch("crouch")
+    robot.ticks(10)
+    robot.tick(joint_vel=(3.0, 0.0, 0.0))
+    robot.requests.stand()
+    robot.ticks(1)
+    robot.requests.switch("low")
+    robot.ticks(5)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "low")
+
+
+def test_a_state_from_which_the_robot_may_stand_up_does_so_at_once() -> None:
+    robot = SetRobot().walking()
+    robot.requests.stand()
+    assert robot.is_in(Mode.STAND)
+
+
+def test_a_state_that_ends_by_itself_is_left_after_its_time() -> None:
+    robot = SetRobot({"states.crouch.ends": {"after_s": 0.4, "to": "walk"}}).walking()
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    assert robot.state == "crouch"
+    robot.ticks(1)
+    assert robot.state == "walk"
+    assert robot.policy.report.last[2] == "the state has ended"
+
+
+def test_requests_are_recorded_as_granted() -> None:
+    robot = SetRobot().walking()
+    robot.requests.switch("crouch")
+    robot.tick()
+    assert [name for name, _ in robot.controller.granted] == ["switch crouch"]
+    robot.ticks(10)
+    robot.requests.stand()
+    robot.tick()
+    assert [name for name, _ in robot.controller.granted] == ["way_back"]
+
+
+def test_without_a_velocity_command_for_too_long_the_robot_goes_back_to_standing() -> None:
+    robot = SetRobot({"silence_s": 1.0}).walking()
+    robot.requests.switch("crouch")
+    for _ in range(60):
+        robot.controller.inputs["cmd_vel"].accept(robot.now_ns)
+        robot.ticks(1)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "crouch")
+    robot.ticks(52)
+    assert robot.policy.report.last == ("crouch", "walk", "on the way back to standing")
+    robot.ticks(6)
+    assert robot.is_in(Mode.STAND)

@@ -1,0 +1,286 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Switches between members while the robot runs."""
+
+import numpy as np
+import pytest
+
+from policy_inference.core.guard import Rule
+from policy_inference.errors import BackendError, RefusedError
+from policy_inference.interfaces import Mode
+
+from ..contracts import DEFAULT, NOMINAL
+from .walkers import SetRobot
+
+BLEND_TICKS = 5
+SMALL_STEPS = {"nominal": {**NOMINAL, "target_step": 0.02}}
+
+
+@pytest.fixture
+def robot() -> SetRobot:
+    """A robot that walks, whose members ask for different targets."""
+    robot = SetRobot()
+    robot.answers("walk", 0.2, 0.2, 0.2)
+    robot.answers("crouch", -0.2, -0.2, -0.2)
+    return robot.walking()
+
+
+def test_a_set_runs_its_initial_state_with_the_gains_of_its_member(robot: SetRobot) -> None:
+    targets = robot.commanded()
+    np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1))
+    assert targets.stiffness.tolist() == [30.0] * 3
+    assert robot.state == "walk"
+    assert robot.backends["crouch"].runs == 0
+
+
+def test_a_switch_blends_targets_and_gains_over_its_time(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    for tick in range(1, BLEND_TICKS + 1):
+        targets, share = robot.commanded(), tick / BLEND_TICKS
+        np.testing.assert_allclose(targets.position, np.add(DEFAULT, 0.1 - 0.2 * share))
+        np.testing.assert_allclose(targets.stiffness, 30.0 + 20.0 * share)
+        np.testing.assert_allclose(targets.damping, 1.0 + share)
+    assert robot.state == "crouch"
+    assert not robot.policy.report.is_blending
+
+
+def test_the_member_that_is_left_runs_until_the_blend_has_ended(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    before = robot.backends["walk"].runs
+    robot.ticks(BLEND_TICKS + 10)
+    assert robot.backends["walk"].runs == before + BLEND_TICKS
+    assert robot.backends["crouch"].runs == BLEND_TICKS + 10
+
+
+def test_a_switch_changes_nothing_in_the_mode_and_no_rule_acts(robot: SetRobot) -> None:
+    counters = robot.controller.snapshot().counters
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    assert robot.is_in(Mode.RUN)
+    assert robot.controller.snapshot().counters == counters
+
+
+def test_a_switch_is_the_reason_of_the_mode_from_its_first_tick(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(3)
+    assert robot.reason == "walk -> crouch: asked for"
+    assert [reason for _, reason, _ in robot.controller.edges][-2:] == [
+        "the policy runs",
+        "walk -> crouch: asked for",
+    ]
+
+
+def test_the_step_of_a_switch_is_reported_as_a_share_of_the_healthy_one(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(BLEND_TICKS)
+    assert robot.policy.report.step_ratio == pytest.approx(0.2 / BLEND_TICKS / 0.2)
+
+
+def test_a_switch_without_blend_takes_no_step_beyond_the_larger_of_both_bounds() -> None:
+    robot = SetRobot(
+        {"states.walk.to.crouch": {"blend_s": 0.0}},
+        {"walk": SMALL_STEPS, "crouch": {"name": "crouch"}},
+    )
+    robot.answers("crouch", -2.0, -2.0, -2.0)
+    robot.walking().requests.switch("crouch")
+    # That of crouch, 0.2 rad x 1.5, where walk alone had 0.02 rad x 1.5.
+    np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.3))
+    assert robot.count(Rule.TARGET_STEP) == 1
+
+
+def test_after_the_blend_the_bounds_are_those_of_the_new_state() -> None:
+    robot = SetRobot(members={"crouch": {"name": "crouch", **SMALL_STEPS}})
+    robot.walking().requests.switch("crouch")
+    robot.ticks(BLEND_TICKS + 1)
+    robot.answers("crouch", 1.0, 1.0, 1.0)
+    np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.03))
+
+
+def test_a_clean_member_begins_as_a_run_does(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.tick()
+    last_action = robot.observed_by("crouch")[-3:]
+    assert last_action.tolist() == [0.0] * 3
+
+
+def test_a_followed_member_remembers_what_was_commanded_in_its_own_scale() -> None:
+    robot = SetRobot(
+        {"members.crouch.starts": "followed"},
+        {"crouch": {"name": "crouch", "action.terms": [SCALED]}},
+    )
+    robot.answers("walk", 0.2, 0.1, 0.3)
+    robot.walking().requests.switch("crouch")
+    robot.tick()
+    # 0.5 x 0.2 was commanded beyond the default position, which is 0.25 x 0.4.
+    np.testing.assert_allclose(robot.observed_by("crouch")[-3:], [0.4, 0.2, 0.6], atol=1e-6)
+
+
+SCALED = {
+    "joints": ["hip", "knee", "ankle"],
+    "kind": "position",
+    "scale": 0.25,
+    "offset": "default_position",
+}
+HISTORY = {
+    "observations": {
+        "obs": {"terms": [{"term": "joint_vel", "joints": ["hip"]}], "history": {"length": 3}}
+    }
+}
+
+
+@pytest.mark.parametrize(("starts", "seen"), [("clean", [6, 6, 6]), ("followed", [4, 5, 6])])
+def test_the_history_of_an_entering_member_is_repeated_or_followed(
+    starts: str, seen: list[float]
+) -> None:
+    robot = SetRobot(
+        {"members.crouch.starts": starts}, {"crouch": {"name": "crouch", **HISTORY}}
+    ).walking()
+    for velocity in (3.0, 4.0, 5.0):
+        robot.tick(joint_vel=(velocity, 0.0, 0.0))
+    robot.requests.switch("crouch")
+    robot.tick(joint_vel=(6.0, 0.0, 0.0))
+    assert robot.observed_by("crouch").tolist() == seen
+
+
+def test_a_velocity_command_is_clipped_to_the_range_of_each_member() -> None:
+    slow = {"velocity_command": {"min": [-0.2, -0.2, -0.2], "max": [0.2, 0.2, 0.2]}}
+    robot = SetRobot(members={"crouch": {"name": "crouch", **slow}}).walking()
+    robot.controller.command.set((0.9, 0.0, -0.9), robot.now_ns)
+    robot.requests.switch("crouch")
+    robot.tick()
+    assert robot.observed_by("walk")[6:9].round(6).tolist() == [0.9, 0.0, -0.9]
+    assert robot.observed_by("crouch")[6:9].round(6).tolist() == [0.2, 0.0, -0.2]
+
+
+def test_a_slower_member_holds_its_targets_between_its_ticks() -> None:
+    robot = SetRobot(
+        {"states.walk.to.crouch": {"blend_s": 0.0}}, {"crouch": {"name": "crouch", "rate_hz": 25}}
+    ).walking()
+    robot.answers("crouch", 0.1, 0.1, 0.1)
+    robot.requests.switch("crouch")
+    robot.ticks(1)
+    robot.answers("crouch", 0.2, 0.2, 0.2)
+    assert robot.commanded().position[0] == pytest.approx(0.05)
+    assert robot.commanded().position[0] == pytest.approx(0.1)
+    assert robot.backends["crouch"].runs == 2
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 3])
+def test_a_slower_member_that_is_followed_enters_in_one_of_its_own_ticks(after: int) -> None:
+    robot = SetRobot(
+        {"members.crouch.starts": "followed"},
+        {"crouch": {"name": "crouch", "rate_hz": 12.5, **HISTORY}},
+    )
+    # The run has 20 ticks, then these: those of the crouch are at multiples of 4.
+    robot.walking().ticks(after)
+    robot.requests.switch("crouch")
+    waited = 0
+    while robot.state == "walk":
+        robot.tick(joint_vel=(1.0 + waited, 0.0, 0.0))
+        waited += 1
+    assert waited == (4 - after) % 4 + 1
+    assert robot.observed_by("crouch").tolist() == [0.0, 0.0, waited]
+
+
+@pytest.mark.parametrize("failing", ["raises", "is not finite"])
+def test_where_an_entering_member_fails_the_robot_goes_on_as_it_was(
+    robot: SetRobot, failing: str
+) -> None:
+    fail(robot, "crouch", failing)
+    robot.requests.switch("crouch")
+    robot.ticks(3)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("walk", True)
+    assert "crouch: " in robot.policy.refusals[-1]
+    np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.1))
+
+
+@pytest.mark.parametrize("after", [1, 3, 20])
+@pytest.mark.parametrize("failing", ["raises", "is not finite", "is late"])
+def test_a_member_that_fails_after_a_switch_leads_to_the_fallback(failing: str, after: int) -> None:
+    robot = SetRobot({"states.crouch.fallback": "walk"})
+    robot.answers("walk", 0.2, 0.2, 0.2)
+    robot.walking().requests.switch("crouch")
+    robot.ticks(after)
+    fail(robot, "crouch", failing)
+    robot.ticks(2)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("walk", True)
+    assert (robot.policy.report.fallbacks, robot.policy.report.last[:2]) == (1, ("crouch", "walk"))
+    robot.ticks(20)
+    np.testing.assert_allclose(robot.commanded().position, np.add(DEFAULT, 0.1))
+
+
+@pytest.mark.parametrize(
+    ("failing", "mode"),
+    [("raises", Mode.HOLD), ("is not finite", Mode.DAMP), ("is late", Mode.HOLD)],
+)
+def test_without_a_fallback_the_guard_acts_as_for_one_policy(
+    robot: SetRobot, failing: str, mode: Mode
+) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    fail(robot, "crouch", failing)
+    robot.tick()
+    assert robot.is_in(mode)
+
+
+def test_a_leaving_member_that_fails_does_not_stop_the_switch(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.tick()
+    fail(robot, "walk", "raises")
+    robot.ticks(20)
+    assert (robot.state, robot.is_in(Mode.RUN)) == ("crouch", True)
+    np.testing.assert_allclose(robot.commanded().position, np.subtract(DEFAULT, 0.1))
+
+
+def test_members_that_fail_in_turn_end_in_the_rules_of_the_guard() -> None:
+    robot = SetRobot({"states.crouch.fallback": "walk", "states.walk.fallback": "crouch"})
+    fail(robot.walking(), "walk", "raises")
+    fail(robot, "crouch", "raises")
+    robot.tick()
+    assert robot.is_in(Mode.HOLD)
+    assert robot.count(Rule.INFERENCE_ERROR) == 1
+
+
+def test_a_run_begins_in_the_initial_state_again(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    robot.controller.damp()
+    robot.walking()
+    assert robot.state == "walk"
+    assert robot.commanded().stiffness.tolist() == [30.0] * 3
+
+
+def fail(robot: SetRobot, member: str, how: str) -> None:
+    """Have the model of a member fail from now on."""
+    backend = robot.backends[member]
+    if how == "is not finite":
+        robot.answers(member, np.nan, 0.0, 0.0)
+    elif how == "raises":
+        backend.during_run = _raise
+    else:
+
+        def pass_time() -> None:
+            robot.now_ns += 21_000_000
+
+        backend.during_run = pass_time
+
+
+def _raise() -> None:
+    raise BackendError("the device is gone")
+
+
+def test_a_switch_is_refused_where_no_transition_leads(robot: SetRobot) -> None:
+    with pytest.raises(RefusedError, match=r"expected a state that walk leads to \(crouch\)"):
+        robot.requests.switch("trot")
+    with pytest.raises(RefusedError, match="the state is walk already"):
+        robot.requests.switch("walk")
+    robot.controller.damp()
+    with pytest.raises(RefusedError, match="the mode is DAMP, expected RUN"):
+        robot.requests.switch("crouch")
+
+
+def test_a_switch_during_a_blend_is_refused(robot: SetRobot) -> None:
+    robot.requests.switch("crouch")
+    robot.tick()
+    with pytest.raises(RefusedError, match="the switch to crouch has not ended"):
+        robot.requests.switch("walk")

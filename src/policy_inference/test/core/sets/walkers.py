@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Policy sets of walkers without files, and a robot in simulated time that one of them drives."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from policy_inference.bundle.bundle import SetBundle
+from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.resolve_set import resolve_set
+from policy_inference.bundle.schema import Reader
+from policy_inference.bundle.set_contract import SetContract, SetFile
+from policy_inference.bundle.validate_set import validate_set
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.core.sets.controller import (
+    SensedState,
+    SetRequests,
+    policy_set_of,
+    set_controller,
+)
+from policy_inference.interfaces import F64, Mode
+
+from ..contracts import NOMINAL, bundle_of, contract_of
+from ..robots import Robot, ScriptedBackend
+
+Changes = Mapping[str, object]
+TRANSITION = {"blend_s": 0.1}
+WALK_AND_CROUCH: Mapping[str, Any] = {
+    "schema_version": 1,
+    "kind": "set",
+    "name": "gaits",
+    "version": "1.0.0",
+    "members": {
+        "walk": {"bundle": "../walk", "sha256": "0" * 64},
+        "crouch": {"bundle": "../crouch", "sha256": "0" * 64},
+    },
+    "initial": "walk",
+    "states": {
+        "walk": {"members": ["walk"], "stand": True, "to": {"crouch": TRANSITION}},
+        "crouch": {"members": ["crouch"], "way_back": "walk", "to": {"walk": TRANSITION}},
+    },
+}
+CROUCH: Changes = {"name": "crouch", "joints.stiffness": 50.0, "joints.damping": 2.0}
+
+
+def stated(changes: Changes | None = None) -> dict[str, Any]:
+    """Return the set with keys replaced, named like ``states.walk.to``."""
+    raw = copy.deepcopy(dict(WALK_AND_CROUCH))
+    for key, value in (changes or {}).items():
+        *path, last = key.split(".")
+        section = raw
+        for name in path:
+            section = section.setdefault(name, {})
+        section[last] = copy.deepcopy(value)
+    return raw
+
+
+def resolved(
+    raw: Mapping[str, Any], contracts: Mapping[str, JointContract]
+) -> tuple[SetContract | None, list[str]]:
+    """Return the contract of a set, and the problems as texts without the file's name."""
+    reader = Reader("set.yaml")
+    file: SetFile | None = reader.section(SetFile, dict(raw))
+    contract = None
+    if file is not None:
+        validate_set(file, reader)
+        if not reader.problems:
+            contract = resolve_set(file, contracts, reader)
+    return contract, [str(each).removeprefix("set.yaml: ") for each in reader.problems]
+
+
+class SetRobot(Robot):
+    """Feeds the controller of a set; its members' back ends do as they are told."""
+
+    def __init__(
+        self,
+        changes: Changes | None = None,
+        members: Mapping[str, Changes] | None = None,
+        stricter_limits: StricterLimits | None = None,
+    ) -> None:
+        """Drive a set of a walker and of one that crouches, with keys replaced in each."""
+        given = {"walk": {}, "crouch": CROUCH, **(members or {})}
+        contracts = {name: contract_of({"nominal": NOMINAL, **given[name]}) for name in given}
+        contract, problems = resolved(stated(changes), contracts)
+        assert contract is not None, problems
+        self.set_contract = contract
+        bundle = SetBundle(
+            path=Path(),
+            contract=contract,
+            content=b"",
+            members={name: bundle_of(each) for name, each in contracts.items()},
+        )
+        self.backends = {name: ScriptedBackend(each) for name, each in contracts.items()}
+        self.now_ns = 1_000_000_000
+        limits = limits_in_force(contract, stricter_limits or StricterLimits())
+        state = SensedState(contract, limits)
+        self.policy = policy_set_of(bundle, self.backends, state)
+        self.controller = set_controller(contract, self.policy, state, limits, lambda: self.now_ns)
+        self.requests = SetRequests(contract, self.controller, self.policy)
+        self.sensed = dict(SENSED)
+
+    @property
+    def state(self) -> str:
+        return self.policy.report.state
+
+    def observed_by(self, member: str) -> F64:
+        """Return a copy of what a member was given last, flat."""
+        return self.backends[member].inputs["obs"].astype(float).ravel()
+
+    def answers(self, member: str, *action: float) -> None:
+        """Set the raw output of a member's model."""
+        self.backends[member].answers["actions"] = action
+
+    def ticks(self, count: int) -> "SetRobot":
+        """Tick, with what is asked for after each tick."""
+        for _ in range(count):
+            self.tick()
+            self.requests.tick(self.now_ns)
+        return self
+
+    def walking(self, ticks: int = 20) -> "SetRobot":
+        """Enter RUN from DAMP, until it is blended in."""
+        self.run(ticks)
+        assert self.is_in(Mode.RUN)
+        return self
+
+
+def sensed() -> dict[str, Sequence[float]]:
+    """Return what a robot at rest in the stand pose senses."""
+    return dict(Robot().sensed)
+
+
+SENSED = sensed()
