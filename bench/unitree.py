@@ -39,6 +39,7 @@ from unitree_driver.wire import TOPIC_NAMES, RobotTopic, ServiceResponse
 
 _BLOCKS, _CALLS = 5, 100
 _STATE_NS, _CALL_NS = 2_000_000, 20_000_000
+_TICKS = 2
 _GAPS_NS = 10_000_000_000
 _PATIENCE_S = 30.0
 _LOOKED_AT_NS = 1_500_000_000
@@ -136,8 +137,7 @@ class Rig:
             damping=[2.0] * len(_NAMES),
             effort_limit=[20.0] * len(_NAMES),
         )
-        self._began_ns = time.monotonic_ns()
-        self._due_ns = self._began_ns
+        self._due_ns = time.monotonic_ns()
         self._stamps_ns: list[int] = []
         self._states: list[float] = []
         self._commands: list[float] = []
@@ -202,7 +202,8 @@ class Rig:
 
     def _frame(self, mark: float) -> bytes:
         record = self._record
-        record["tick"] = (time.monotonic_ns() - self._began_ns) // 1_000_000 + 1
+        # Not the time: of two messages in one turn of joint_states the driver's node gets one.
+        record["tick"] += _TICKS
         record["motors"]["dq"][0] = mark
         return GO2.family.state.to_wire(record)
 

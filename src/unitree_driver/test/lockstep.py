@@ -75,6 +75,10 @@ class FakeRobot:
             assert self.model.lying is not None
             self.joint_pos = self.model.lying.position
 
+    def is_free(self) -> bool:
+        """Return whether no controller of its own is active."""
+        return not self.active
+
     def apis(self) -> list[int]:
         """Return what was asked, without repetitions in a row."""
         asked = [request.api for request in self.requests]

@@ -240,7 +240,7 @@ def test_control_that_is_released_while_it_is_taken_leaves_the_drives_alone() ->
 def test_stop_that_comes_while_control_is_taken_ends_that_and_restores_the_controller() -> None:
     scene = Lockstep()
     scene.take()
-    while scene.robot.active:
+    while not scene.robot.is_free():
         scene.run(0.002)
     assert scene.phase() is DriverPhase.TAKING
 

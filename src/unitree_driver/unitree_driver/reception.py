@@ -196,29 +196,26 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
     record = layout.from_wire(data[: layout.wire_bytes])
     if wire.crc(record.tobytes()) != record["crc"]:
         return StateOddity.CRC, "its checksum is not that of its content"
-    motors = record["motors"][list(model.slots)]
-    imu = record["imu"]
-    joints = [motors[name].astype(np.float64) for name in ("q", "dq", "tau_est")]
-    vectors = [
-        imu[name].astype(np.float64) for name in ("quaternion", "rpy", "gyroscope", "accelerometer")
-    ]
-    if not all(np.isfinite(values).all() for values in (*joints, *vectors)):
-        return StateOddity.NOT_FINITE, "a number of a joint or of the IMU is not finite"
-    problem = _problem(record, model, vectors[0], vectors[1])
-    if problem is not None:
-        return problem
+    problem = _problem(record, model)
+    return decode_state(data, model) if problem is None else problem
+
+
+def decode_state(data: bytes, model: UnitreeFigures) -> UnitreeState:
+    """Return the state in a LowState in which `read_state` has found one."""
+    layout = model.family.state
+    record = layout.from_wire(data[: layout.wire_bytes])
+    motors, imu = record["motors"][list(model.slots)], record["imu"]
     is_hg = model.family is HG
-    quat_wxyz, rpy, ang_vel, lin_acc = vectors
     temperature = motors["temperature"].astype(np.float64)
     state = UnitreeState(
         tick=int(record["tick"]),
-        quat_xyzw=quat_wxyz[_XYZW],
-        rpy=rpy,
-        ang_vel=ang_vel,
-        lin_acc=lin_acc,
-        joint_pos=joints[0],
-        joint_vel=joints[1],
-        joint_effort=joints[2],
+        quat_xyzw=imu["quaternion"][_XYZW].astype(np.float64),
+        rpy=imu["rpy"].astype(np.float64),
+        ang_vel=imu["gyroscope"].astype(np.float64),
+        lin_acc=imu["accelerometer"].astype(np.float64),
+        joint_pos=motors["q"].astype(np.float64),
+        joint_vel=motors["dq"].astype(np.float64),
+        joint_effort=motors["tau_est"].astype(np.float64),
         temperature_c=temperature.max(axis=1) if is_hg else temperature,
         motor_errors=motors["motorstate"].copy() if is_hg else np.zeros(len(motors), np.uint32),
         machine=int(record["mode_machine"]) if is_hg else 0,
@@ -244,14 +241,21 @@ def _length_text(found: int, expected: int) -> str:
     return f"expected {expected} bytes, found {found}{kind}"
 
 
-def _problem(
-    record: npt.NDArray[Any], model: UnitreeFigures, quat_wxyz: F64, rpy: F64
-) -> tuple[StateOddity, str] | None:
+def _problem(record: npt.NDArray[Any], model: UnitreeFigures) -> tuple[StateOddity, str] | None:
     """Return why the message is none of this kind of robot, or has no attitude."""
-    length = math.hypot(*quat_wxyz.tolist())
+    motors, imu = record["motors"], record["imu"]
+    numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
+    vectors = [imu[name] for name in ("quaternion", "rpy", "gyroscope", "accelerometer")]
+    if not (np.isfinite(numbers).all() and np.isfinite(np.concatenate(vectors)).all()):
+        return StateOddity.NOT_FINITE, "a number of a motor or of the IMU is not finite"
+    quat_xyzw, rpy = imu["quaternion"][_XYZW], imu["rpy"]
+    length = math.hypot(*quat_xyzw.tolist())
     if abs(length - 1.0) > _UNIT:
-        return StateOddity.QUATERNION, f"its quaternion has the length {length:.3g}, expected 1"
-    of_quat = rpy_from_quat(quat_wxyz[_XYZW])
+        return (
+            StateOddity.QUATERNION,
+            f"its quaternion has the length {length:.3g}, expected 1",
+        )
+    of_quat = rpy_from_quat(quat_xyzw)
     differ = np.abs((rpy - of_quat + np.pi) % (2.0 * np.pi) - np.pi)
     if abs(of_quat[1]) < _STEEPEST_RAD and differ.max() > _ANGLE_RAD:
         return (
@@ -259,7 +263,7 @@ def _problem(
             f"its roll, pitch and yaw {rpy.round(2).tolist()} are not those of its quaternion, "
             f"{of_quat.round(2).tolist()} rad",
         )
-    problem = _motor_problem(record["motors"], model)
+    problem = _motor_problem(numbers, motors["temperature"], model)
     if problem:
         return StateOddity.MOTORS, problem
     if model.family is HG:
@@ -272,12 +276,12 @@ def _problem(
     return None
 
 
-def _motor_problem(motors: npt.NDArray[Any], model: UnitreeFigures) -> str:
+def _motor_problem(
+    numbers: npt.NDArray[np.float32], temperature: npt.NDArray[Any], model: UnitreeFigures
+) -> str:
     """Return which motors report that this kind of robot has not, or the reverse."""
-    numbers = np.stack([motors[name] for name in ("q", "dq", "tau_est")], axis=1)
-    hot = motors["temperature"].reshape(len(motors), -1)
-    reports = numbers.any(axis=1) | hot.any(axis=1)
-    expected = np.zeros(len(motors), bool)
+    reports = numbers.any(axis=1) | temperature.reshape(len(numbers), -1).any(axis=1)
+    expected = np.zeros(len(numbers), bool)
     expected[list(model.slots)] = True
     if (reports == expected).all():
         return ""
@@ -288,7 +292,7 @@ def _motor_problem(motors: npt.NDArray[Any], model: UnitreeFigures) -> str:
         if len(which)
     ]
     return (
-        f"{int(reports.sum())} of {len(motors)} motors report, expected the {len(model.slots)} of "
+        f"{int(reports.sum())} of {len(numbers)} motors report, expected the {len(model.slots)} of "
         f"a {model.name}: {'; '.join(found)}"
     )
 

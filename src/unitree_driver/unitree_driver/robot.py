@@ -12,7 +12,7 @@ from robot_driver.interfaces import DAMPING, F64, NS_PER_S, POSITION, STIFFNESS
 from robot_driver.robot import RobotInterface
 from unitree_driver import wire
 from unitree_driver.figures import UnitreeFigures, UnitreeSettings
-from unitree_driver.reception import UnitreeReception, UnitreeState, read_state
+from unitree_driver.reception import UnitreeReception, UnitreeState, decode_state
 from unitree_driver.wire import RobotTopic
 
 STOP_KEYS = ("L2", "B")
@@ -70,11 +70,9 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         by = settings.network_interface or "the environment's network interfaces"
         return f"{wire.TOPIC_NAMES[RobotTopic.LOWSTATE]}, domain {settings.domain_id}, {by}"
 
-    def decode(self, data: bytes) -> UnitreeState | None:
+    def decode(self, data: bytes) -> UnitreeState:
         """Return the state in a LowState."""
-        state = read_state(data, self.model)
-        if not isinstance(state, UnitreeState):
-            return None
+        state = decode_state(data, self.model)
         self._commands.machine = state.machine
         return state
 
