@@ -185,7 +185,9 @@ def test_a_policy_of_another_robot_is_refused(contract: Path, tmp_path: Path) ->
         .replace("FL_Knee_joint", "FL_Elbow_joint")
         .replace("_Knee_joint: ", "_(Knee|Elbow)_joint: ")
     )
-    with pytest.raises(PolicyError, match="found FL_Elbow_joint; give the model of the robot"):
+    with pytest.raises(
+        PolicyError, match="found FL_Elbow_joint; name the robot with --robot-model"
+    ):
         make_bundle(contract, WEIGHTS, tmp_path / "whole", Completion(measure=simulated_walks))
 
 

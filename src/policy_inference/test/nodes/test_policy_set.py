@@ -117,7 +117,8 @@ def test_stand_goes_by_the_way_back(robot: SetRobot) -> None:
     robot.ticks(7)
     assert robot.ask("stand").message == "RUN"
     robot.until(lambda: robot.tick().mode == Mode.STAND, "STAND")
-    assert_reports(robot.statuses[-1], state="walk")
+    status = robot.reported(lambda status: status.policy_set[0].switches == 2, "the way back")
+    assert_reports(status, state="walk")
 
 
 def test_a_member_that_computes_something_else_here_is_refused_at_configure(
