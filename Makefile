@@ -34,7 +34,7 @@ tests = $(IN_WORKSPACE) status=0; ran=; \
   run() { local of=0; python -m pytest "$$@" $(PYTEST_ARGS) || of=$$?; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
   run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time"; \
-  run -n 0 -m "$(1) and real_time" $$(grep -rl 'mark\.real_time' --include='test_*.py' src test); \
+  run -n 0 -m "$(1) and real_time" $$(grep -rl 'mark\.real_time' --include='test_*.py' --exclude-dir=lerobot src test); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
 .DEFAULT_GOAL := help

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.real_time]
 ROOT = Path(__file__).resolve().parents[2]
 Run = Callable[..., str]
 
@@ -76,7 +76,6 @@ def test_driver_of_the_example_does_what_every_driver_must_do(run: Run) -> None:
     assert " failed" not in printed
 
 
-@pytest.mark.real_time
 def test_simulated_my_robot_stands_and_walks(run: Run, nodes: Callable[[str], None]) -> None:
     nodes("my_robot_simulator")
     nodes("my_robot_driver")
