@@ -139,9 +139,16 @@ class StopConfirmation:
         status = self._statuses.get(name)
         if status is None:
             return False
-        if self._kinds[name] == DRIVER:
-            return status.state not in _MOVING
         answer = self._answers.get(name)
-        if answer is None or not answer.done():
+        answered = answer is not None and answer.done()
+        if self._kinds[name] == DRIVER:
+            follows = status.state == RobotStatus.FOLLOWING
+            return status.state not in _MOVING or (follows and answered and self._policies_damp())
+        if not answered:
             return False
         return bool(status.latched if self._estop else status.mode == JointCommand.MODE_DAMP)
+
+    def _policies_damp(self) -> bool:
+        """Return whether the commands that a driver follows again after `damp` are to damp."""
+        policies = [name for name, kind in self._kinds.items() if kind == POLICY_NODE]
+        return bool(policies) and all(map(self._has_obeyed, policies))

@@ -71,7 +71,13 @@ class World:
             status.state = RobotStatus.DAMPING
             publisher.publish(status)
 
+        def damp(_: Trigger.Request, response: Trigger.Response) -> Any:
+            # Braked, it follows again from the policy's next command on: one that damps.
+            response.success = True
+            return response
+
         node.create_subscription(Bool, "estop", press, _NEWEST)
+        node.create_service(Trigger, "~/damp", damp)
         return status
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -153,6 +159,24 @@ def test_damp_without_a_name_damps_all_policy_nodes(world: World) -> None:
     assert result.returncode == 0, result.stderr
     assert [status.mode for status in policies] == [JointCommand.MODE_DAMP] * 2
     assert "damp: obeyed: /act_policy_node, /joint_policy_node\n" in result.stderr
+
+
+def test_driver_that_follows_commands_to_damp_has_obeyed(world: World) -> None:
+    world.policy("joint_policy_node")
+    world.driver()
+    result = world.run("damp", "--timeout", "30")
+    assert result.returncode == 0, result.stderr
+    assert "damp: obeyed: /joint_policy_node, /some_driver\n" in result.stderr
+
+
+def test_driver_that_follows_a_policy_that_runs_has_not_obeyed(world: World) -> None:
+    world.node("joint_policy_node").create_publisher(PolicyStatus, "~/status", _LATCHED).publish(
+        PolicyStatus(mode=JointCommand.MODE_RUN)
+    )
+    world.driver()
+    result = world.run("damp", "--timeout", "3")
+    assert result.returncode == 1
+    assert "not yet /joint_policy_node, /some_driver; press the hardware e-stop" in result.stderr
 
 
 def test_nothing_that_an_estop_does_not_need_is_imported_before_it_is_out() -> None:
