@@ -81,7 +81,8 @@ def test_simulated_my_robot_stands_and_walks(run: Run, nodes: Callable[[str], No
     nodes("my_robot_driver")
     nodes("joint_policy_node --ros-args -p bundle:=lite3_walk")
     run("robot_operator --timeout 30 take_control")
-    run("robot_operator stand")
+    # On a machine that is busy a state may be too old in the moment of a request.
+    run("robot_operator stand || robot_operator stand || robot_operator stand")
     assert "READY" in run("robot_operator status")
     run("robot_operator run && robot_operator drive 0.5 0 0 --seconds 3")
     status = run("robot_operator status")
