@@ -76,6 +76,7 @@ def test_driver_of_the_example_does_what_every_driver_must_do(run: Run) -> None:
     assert " failed" not in printed
 
 
+@pytest.mark.acceptance  # in real time: a robot of 500 Hz on a machine with nothing else to do
 def test_simulated_my_robot_stands_and_walks(run: Run, nodes: Callable[[str], None]) -> None:
     nodes("my_robot_simulator")
     nodes("my_robot_driver")
