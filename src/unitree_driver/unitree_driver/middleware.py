@@ -18,6 +18,8 @@ _LOOPBACK = "127.0.0.1"
 _SIOCGIFADDR = 0x8915
 """Linux's sockios.h: the IPv4 address of an interface."""
 _NAME_BYTES = 15
+_PARTICIPANTS = 64
+"""Processes of a domain on this machine that find each other without multicast; usually 4."""
 
 _CYCLONE = """<CycloneDDS><Domain Id="any"><General><Interfaces>
 <NetworkInterface name="{name}"/></Interfaces></General>{discovery}</Domain></CycloneDDS>"""
@@ -29,6 +31,7 @@ _FASTDDS = """<?xml version="1.0" encoding="UTF-8"?>
 <transport_descriptors><transport_descriptor>
 <transport_id>robot</transport_id><type>UDPv4</type>
 <interfaceWhiteList><address>{address}</address></interfaceWhiteList>
+<maxInitialPeersRange>{participants}</maxInitialPeersRange>
 </transport_descriptor></transport_descriptors>
 <participant profile_name="robot" is_default_profile="true"><rtps>
 {discovery}<userTransports><transport_id>robot</transport_id></userTransports>
@@ -53,7 +56,11 @@ def interface_environment(name: str, folder: Path) -> dict[str, str]:
     address, is_loopback = address_of(name), name == "lo"
     profile = folder / "fastdds.xml"
     profile.write_text(
-        _FASTDDS.format(address=address, discovery=_FASTDDS_LOOPBACK if is_loopback else "")
+        _FASTDDS.format(
+            address=address,
+            discovery=_FASTDDS_LOOPBACK if is_loopback else "",
+            participants=_PARTICIPANTS,
+        )
     )
     return {
         "CYCLONEDDS_URI": _CYCLONE.format(
