@@ -34,7 +34,7 @@ LEVEL_QUAT: Quat = (1.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JointFigures:
+class HingeFigures:
     """A hinge through the origin of the body that it moves, with a drive.
 
     Attributes:
@@ -77,7 +77,7 @@ class BodyFigures:
     mass_kg: float
     com: Vec3
     inertia: tuple[float, ...]
-    joint: JointFigures | None = None
+    joint: HingeFigures | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class LeggedRobot:
         return self.bodies[0]
 
     @cached_property
-    def joints(self) -> tuple[JointFigures, ...]:
+    def joints(self) -> tuple[HingeFigures, ...]:
         """Of all bodies, in the order of all joint arrays [n]."""
         return tuple(body.joint for body in self.bodies if body.joint is not None)
 

@@ -26,7 +26,7 @@ from robot_sim.figures import (
     Array,
     BodyFigures,
     Foot,
-    JointFigures,
+    HingeFigures,
     LeggedRobot,
     Shape,
 )
@@ -203,7 +203,7 @@ def _add_sun(base: Element) -> None:
     )
 
 
-def _add_joint(spec: Spec, body: Element, joint: JointFigures) -> None:
+def _add_joint(spec: Spec, body: Element, joint: HingeFigures) -> None:
     """Add a hinge and its motor."""
     body.add_joint(
         name=joint.name,

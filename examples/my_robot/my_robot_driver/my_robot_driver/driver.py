@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from my_robot_msgs.msg import LowCommand, LowState
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import Imu, JointState
 
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_driver.checks import Stillness
 from robot_driver.interfaces import F64, MODE_DAMP, DriveFigures, DriverSettings
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
-from robot_driver.nodes.sensors import ImuTemplate, JointStateTemplate, SensorTopic
+from robot_driver.nodes.sensors import imu_topic, joint_states_topic
 from robot_driver.nodes.topic_transport import TopicTransport
 from robot_driver.reception import Source, StateBounds, StateReception
 from robot_driver.robot import RobotInterface
@@ -218,19 +217,9 @@ class MyRobotDriver(DriverNode):
 
     def __init__(self) -> None:
         """Declare the parameters."""
-        joints, imu = JointStateTemplate(JOINT_NAMES), ImuTemplate()
-
-        def fill_imu(state: MyRobotState, stamp_ns: int) -> bytes:
-            return imu.fill(state.quat_xyzw.tolist(), state.ang_vel, state.lin_acc, stamp_ns)
-
         topics = [
-            SensorTopic(
-                message=JointState,
-                name="joint_states",
-                rate="joint_state_rate_hz",
-                fill=joints.fill,
-            ),
-            SensorTopic(message=Imu, name="imu/data", rate="imu_rate_hz", fill=fill_imu),
+            joint_states_topic(JOINT_NAMES),
+            imu_topic(lambda state: state.quat_xyzw.tolist()),
         ]
         super().__init__("my_robot_driver", MyRobot, PARAMETERS, topics)
 

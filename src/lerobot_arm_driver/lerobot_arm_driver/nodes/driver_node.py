@@ -18,14 +18,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sensor_msgs.msg import JointState
-
 from lerobot_arm_driver.arms import ARMS, HOLD, TORQUE_OFF, ArmSettings
 from lerobot_arm_driver.robot import ServoArm
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
-from robot_driver.nodes.sensors import JointStateTemplate, SensorTopic
+from robot_driver.nodes.sensors import SensorTopic, joint_states_topic
 
 _DEFAULT = ArmSettings()
 _HIGHEST_GAIN = 16383
@@ -129,15 +127,7 @@ class ArmDriverNode(DriverNode):
 
     def sensor_topics(self, joint_names: Sequence[str]) -> list[SensorTopic]:
         """Return the topic of an arm with these joints."""
-        joints = JointStateTemplate(joint_names)
-        return [
-            SensorTopic(
-                message=JointState,
-                name="joint_states",
-                rate="joint_state_rate_hz",
-                fill=joints.fill,
-            )
-        ]
+        return [joint_states_topic(joint_names)]
 
 
 def main(args: Sequence[str] | None = None) -> None:

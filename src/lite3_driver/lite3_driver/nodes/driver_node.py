@@ -16,19 +16,18 @@ import sys
 from collections.abc import Sequence
 
 from policy_msgs.msg import ContactForces
-from sensor_msgs.msg import Imu, JointState
 
 from lite3_driver.figures import Lite3Settings
 from lite3_driver.robot import Lite3
 from lite3_driver.wire import FOOT_NAMES, JOINT_NAMES, Lite3State
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
-from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
+from robot_driver.nodes.driver_node import COMMON_PARAMETERS, IMU_RATE, DriverNode
 from robot_driver.nodes.sensors import (
     ContactTemplate,
-    ImuTemplate,
-    JointStateTemplate,
     SensorTopic,
+    imu_topic,
+    joint_states_topic,
     quat_from_rpy,
 )
 
@@ -80,14 +79,7 @@ PARAMETERS = (
         maximum=500.0,
         doc="Highest rate of joint_states, Hz",
     ),
-    Spec(
-        name="imu_rate_hz",
-        type=float,
-        default=200.0,
-        minimum=1.0,
-        maximum=500.0,
-        doc="Rate of imu/data, Hz; at most that of joint_states",
-    ),
+    IMU_RATE,
     Spec(
         name="contact_rate_hz",
         type=float,
@@ -148,20 +140,14 @@ class Lite3DriverNode(DriverNode):
 
 
 def _sensor_topics() -> list[SensorTopic]:
-    joints = JointStateTemplate(JOINT_NAMES)
-    imu, contact = ImuTemplate(), ContactTemplate(FOOT_NAMES)
-
-    def fill_imu(state: Lite3State, stamp_ns: int) -> bytes:
-        return imu.fill(quat_from_rpy(state.rpy), state.ang_vel, state.lin_acc, stamp_ns)
+    contact = ContactTemplate(FOOT_NAMES)
 
     def fill_contact(state: Lite3State, stamp_ns: int) -> bytes | None:
         return contact.fill(state.contact_force, stamp_ns)
 
     return [
-        SensorTopic(
-            message=JointState, name="joint_states", rate="joint_state_rate_hz", fill=joints.fill
-        ),
-        SensorTopic(message=Imu, name="imu/data", rate="imu_rate_hz", fill=fill_imu),
+        joint_states_topic(JOINT_NAMES),
+        imu_topic(lambda state: quat_from_rpy(state.rpy)),
         SensorTopic(
             message=ContactForces, name="contact_forces", rate="contact_rate_hz", fill=fill_contact
         ),

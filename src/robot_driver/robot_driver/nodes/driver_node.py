@@ -46,6 +46,15 @@ from robot_driver.robot import RobotInterface
 from robot_driver.supervisor import LinkSupervisor
 
 _DEFAULT = DriverSettings()
+IMU_RATE = Spec(
+    name="imu_rate_hz",
+    type=float,
+    default=200.0,
+    minimum=1.0,
+    maximum=500.0,
+    doc="Rate of imu/data, Hz; at most that of joint_states",
+)
+"""Parameter of a driver with an IMU."""
 COMMON_PARAMETERS = (
     Spec(
         name="state_timeout_s",

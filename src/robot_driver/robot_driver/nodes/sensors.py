@@ -182,6 +182,30 @@ class ContactTemplate(MessageTemplate):
         return self.stamped(stamp_ns)
 
 
+def joint_states_topic(joint_names: Sequence[str]) -> SensorTopic:
+    """Return `joint_states` of a robot with these joints."""
+    return SensorTopic(
+        message=JointState,
+        name="joint_states",
+        rate="joint_state_rate_hz",
+        fill=JointStateTemplate(joint_names).fill,
+    )
+
+
+def imu_topic(quat_xyzw: Callable[[Any], Sequence[float]]) -> SensorTopic:
+    """Return `imu/data` of a robot whose state has `ang_vel` and `lin_acc`.
+
+    Args:
+        quat_xyzw: Returns the rotation body -> world that a state has.
+    """
+    template = ImuTemplate()
+
+    def fill(state: Any, stamp_ns: int) -> bytes:
+        return template.fill(quat_xyzw(state), state.ang_vel, state.lin_acc, stamp_ns)
+
+    return SensorTopic(message=Imu, name="imu/data", rate="imu_rate_hz", fill=fill)
+
+
 def quat_from_rpy(rpy: F64) -> tuple[float, float, float, float]:
     """Return the rotation body -> world (x, y, z, w) for roll, pitch, yaw [3], rad.
 

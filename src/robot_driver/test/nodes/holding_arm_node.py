@@ -4,12 +4,10 @@
 
 import sys
 
-from sensor_msgs.msg import JointState
-
 from policy_inference.nodes.parameters import Spec
 from policy_inference.nodes.process import run_node
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
-from robot_driver.nodes.sensors import JointStateTemplate, SensorTopic
+from robot_driver.nodes.sensors import joint_states_topic
 
 from ..holding_arm import JOINTS, HoldingArm
 
@@ -23,11 +21,7 @@ PARAMETERS = (
 
 class HoldingArmNode(DriverNode):
     def __init__(self) -> None:
-        joints = JointStateTemplate(JOINTS)
-        topic = SensorTopic(
-            message=JointState, name="joint_states", rate="joint_state_rate_hz", fill=joints.fill
-        )
-        super().__init__("arm_driver", HoldingArm, PARAMETERS, [topic])
+        super().__init__("arm_driver", HoldingArm, PARAMETERS, [joint_states_topic(JOINTS)])
 
 
 def main() -> None:

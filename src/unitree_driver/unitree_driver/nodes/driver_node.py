@@ -20,14 +20,14 @@ from functools import partial
 from typing import Any
 
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import BatteryState, Imu, JointState, Joy
+from sensor_msgs.msg import BatteryState, Joy
 from std_msgs.msg import Bool, Header
 
 from policy_inference.nodes.parameters import Spec, refuse_arguments
 from policy_inference.nodes.process import run_node
 from robot_driver.interfaces import NS_PER_S
-from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
-from robot_driver.nodes.sensors import ImuTemplate, JointStateTemplate, SensorTopic
+from robot_driver.nodes.driver_node import COMMON_PARAMETERS, IMU_RATE, DriverNode
+from robot_driver.nodes.sensors import SensorTopic, imu_topic, joint_states_topic
 from unitree_driver.figures import UnitreeFigures
 from unitree_driver.nodes.robots import G1, H1, Go2, H1Two
 from unitree_driver.reception import UnitreeState
@@ -94,14 +94,7 @@ def parameters(model: UnitreeFigures) -> tuple[Spec, ...]:
             maximum=500.0,
             doc="Highest rate of joint_states, Hz",
         ),
-        Spec(
-            name="imu_rate_hz",
-            type=float,
-            default=200.0,
-            minimum=1.0,
-            maximum=500.0,
-            doc="Rate of imu/data, Hz; at most that of joint_states",
-        ),
+        IMU_RATE,
         Spec(
             name="estop_rate_hz",
             type=float,
@@ -177,16 +170,9 @@ class UnitreeDriverNode(DriverNode):
 
 
 def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
-    joints, imu = JointStateTemplate(robot_type.figures.joint_names), ImuTemplate()
-
-    def fill_imu(state: UnitreeState, stamp_ns: int) -> bytes:
-        return imu.fill(state.quat_xyzw.tolist(), state.ang_vel, state.lin_acc, stamp_ns)
-
     topics = [
-        SensorTopic(
-            message=JointState, name="joint_states", rate="joint_state_rate_hz", fill=joints.fill
-        ),
-        SensorTopic(message=Imu, name="imu/data", rate="imu_rate_hz", fill=fill_imu),
+        joint_states_topic(robot_type.figures.joint_names),
+        imu_topic(lambda state: state.quat_xyzw.tolist()),
         SensorTopic(message=Bool, name="estop", rate="estop_rate_hz", fill=_fill_estop),
         SensorTopic(message=Joy, name="joy", rate="joy_rate_hz", fill=_fill_joy),
     ]
