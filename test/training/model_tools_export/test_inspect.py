@@ -97,7 +97,8 @@ def test_a_program_is_listed_whatever_its_name_and_not_loaded(tmp_path: Path, na
     torch.jit.script(nn.Linear(2, 2)).save(str(tmp_path / name))
     report = inspect_path(tmp_path / name)
     assert report.kind == "TorchScript program"
-    assert values(report, "code")[0].startswith("__torch__/torch/nn/modules/linear.py, ")
+    # A process that scripted the class before numbers it: linear/___torch_mangle_4.py.
+    assert values(report, "code")[0].startswith("__torch__/torch/nn/modules/linear")
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
