@@ -61,7 +61,7 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "mode",
         default_value="",
-        description="How chunks are executed: asynchronous, synchronous, ensemble; empty: as in "
+        description="How chunks are executed: asynchronous, synchronous, ensemble, rtc; empty: as in "
         "params_file",
     ),
     DeclareLaunchArgument(

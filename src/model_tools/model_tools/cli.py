@@ -15,6 +15,7 @@ from model_tools.commands import (
     complete,
     export,
     export_act,
+    export_lerobot,
     fleet_status,
     import_policy,
     inspect,
@@ -36,6 +37,7 @@ from policy_inference.command_line import Verb, run_command
 COMMANDS: dict[str, Verb] = {
     "export": export,
     "export act": export_act,
+    "export lerobot": export_lerobot,
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,
