@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,7 +27,7 @@ from policy_inference.bundle.chunk_contract import (
 from policy_inference.comparison.chunks import NORMALISED_CHUNK, drawn_noise, play_chunks
 from policy_inference.comparison.rows import Rows as GoldenRows
 from policy_inference.core.chunks.normalise import VectorNormaliser
-from policy_inference.interfaces import F32, F64, Tensor
+from policy_inference.interfaces import F32, F64, Backend, Tensor
 
 ROWS = 3
 _BLOCK = 16
@@ -123,20 +123,13 @@ class _Runner(Protocol):
 class _ModelFile:
     """A graph as a back end, in float32, or in float64 a hundred times slower."""
 
-    name, details = "reference", dict[str, str]()
+    name = "reference"
 
     def __init__(self, model: onnx.ModelProto, *, exact: bool) -> None:
         self._runner = _widened(model) if exact else _session(model)
-        dtype = np.float64 if exact else np.float32
-        self.inputs, self.outputs = (
-            {
-                value.name: np.zeros(
-                    [axis.dim_value for axis in value.type.tensor_type.shape.dim], dtype
-                )
-                for value in values
-            }
-            for values in (model.graph.input, model.graph.output)
-        )
+        self.details: Mapping[str, str] = {}
+        self.inputs: Mapping[str, Tensor] = dict(_arrays(model.graph.input, exact=exact))
+        self.outputs: Mapping[str, Tensor] = dict(_arrays(model.graph.output, exact=exact))
 
     def run(self) -> None:
         found = self._runner.run([*self.outputs], dict(self.inputs))
@@ -161,21 +154,26 @@ class Reference:
             exact: Whether they are computed in float64, a hundred times slower.
         """
         self._contract = contract
-        self._graphs = {
+        self._graphs: Mapping[str, Backend] = {
             f"graphs.{name}": _ModelFile(model, exact=exact) for name, model in models.items()
         }
 
     def normalised(self, rows: Rows) -> F64:
         """Return the normalised chunks [rows, steps, actions] of golden observations."""
-        count = len(next(iter(rows.values())))
         given = GoldenRows(source="golden rows", inputs=dict(rows), outputs={})
-        if not count:
-            return np.zeros((0, self._contract.chunk.size, len(self._contract.action.joints)))
-        return np.asarray(play_chunks(self._contract, self._graphs, given)[NORMALISED_CHUNK])
+        played = play_chunks(self._contract, self._graphs, given)
+        return played[NORMALISED_CHUNK].astype(np.float64)
 
     def chunks(self, normalised: F64) -> F64:
         """Return chunks in the policy's units of normalised ones."""
         return action_normaliser(self._contract).undo(normalised)
+
+
+def _arrays(values: Iterable[onnx.ValueInfoProto], *, exact: bool) -> Iterator[tuple[str, Tensor]]:
+    dtype = np.float64 if exact else np.float32
+    for value in values:
+        shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        yield value.name, np.zeros(shape, dtype)
 
 
 def _session(model: onnx.ModelProto) -> _Runner:

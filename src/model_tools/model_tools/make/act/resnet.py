@@ -168,15 +168,16 @@ class Backbone:
         return group_norm(self.graph, made, channels // _PER_GROUP, scale, shift)
 
     def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> Convolution:
-        """Return weight and bias of a convolution with the batch norm that follows it."""
-        weight = self.weights.take(f"{self.name_of(conv)}.weight", *shape).astype(np.float64)
+        """Return weight and bias of a convolution, with the batch norm that follows it in them."""
+        taken = self.weights.take(f"{self.name_of(conv)}.weight", *shape)
         name = self.name_of(norm)
         if self.group_norm:
-            scale, bias = (
-                self.weights.take(f"{name}.{kind}", shape[0]) for kind in ("weight", "bias")
+            self.norms[conv] = (
+                self.weights.take(f"{name}.weight", shape[0]),
+                self.weights.take(f"{name}.bias", shape[0]),
             )
-            self.norms[conv] = scale, bias
-            return weight.astype(np.float32), np.zeros(shape[0], np.float32)
+            return taken, np.zeros(shape[0], np.float32)
+        weight = taken.astype(np.float64)
         scale, bias, mean, variance = (
             self.weights.take(f"{name}.{kind}", shape[0]).astype(np.float64)
             for kind in ("weight", "bias", "running_mean", "running_var")

@@ -129,7 +129,8 @@ def _antialiased(old: int, new: int) -> F32:
     centres = (np.arange(new) + 0.5) * scale
     distance = np.abs(np.arange(old) + 0.5 - centres[:, np.newaxis]) / half
     weights = np.maximum(1.0 - distance, 0.0)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    normed: F32 = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return normed
 
 
 def _step(graph: GraphBuilder, config: UnetConfig, weights: Weights) -> onnx.ModelProto:

@@ -132,7 +132,9 @@ def test_a_bundle_answers_its_golden_rows(
             bundle.contract, models, Rows(source="golden", inputs=golden, outputs={})
         )
 
-    np.testing.assert_allclose(found["chunk"], chunks, rtol=0.0, atol=1e-3)
+    np.testing.assert_allclose(
+        found["chunk"].astype(float), chunks.astype(float), rtol=0.0, atol=1e-3
+    )
     assert np.abs(np.diff(found[NORMALISED_CHUNK], axis=0)).max() > 0.01
 
 
@@ -165,7 +167,7 @@ def test_golden_rows_of_the_training_need_its_noise(tmp_path: Path) -> None:
     np.savez(tmp_path / "wrong.npz", allow_pickle=True, **wrong)
     with pytest.raises(ToolError, match=r"expected rows of chunk, .*noise \[1, 8, 6\]"):
         exported(checkpoint, golden=tmp_path / "wrong.npz", force=True)
-    other = golden | {"noise": golden["noise"] + 1.0}
+    other = golden | {"noise": golden["noise"].astype(np.float32) + 1.0}
     np.savez(tmp_path / "other.npz", allow_pickle=True, **other)
     with pytest.raises(ToolError, match="expected what the policy answered in training"):
         exported(checkpoint, golden=tmp_path / "other.npz", force=True)

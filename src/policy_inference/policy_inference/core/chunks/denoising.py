@@ -80,7 +80,7 @@ class Denoiser:
                 f"noise: expected finite values {list(self.noise_shape)}, found "
                 f"{'others' if noise.shape == self.noise_shape else list(noise.shape)}"
             )
-        x = noise[0].astype(np.float32)
+        x: F32 = noise[0].astype(np.float32)
         for step, time in enumerate(self.times):
             self._noisy[0] = x
             self._time[0] = self._embedded[step]
@@ -178,5 +178,7 @@ def cumulative_alphas(schedule: NoiseSchedule) -> F32:
 def embedded(time: StepTime, times: tuple[float, ...]) -> F32:
     """Return the times [steps, size] as the policy's graph takes them."""
     frequencies = np.geomspace(time.first_frequency, time.last_frequency, time.size // 2)
-    angles = np.float64(np.float32(times))[:, np.newaxis] * frequencies
+    # As a network of float32 gets the time.
+    rounded = np.array(times, np.float32).astype(np.float64)
+    angles = rounded[:, np.newaxis] * frequencies
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)

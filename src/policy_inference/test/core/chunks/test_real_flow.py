@@ -86,7 +86,7 @@ class FlowHead:
             "statistics"
         ]
 
-    def encode(self, condition: Tensor) -> F32:
+    def encode(self, condition: F32) -> F32:
         return self._linear("encoder_out", _silu(self._linear("encoder_in", condition)))
 
     def velocity(self, x: F32, time: float, encoded: F32) -> F32:
@@ -102,17 +102,17 @@ class FlowHead:
             h = h + self._linear(f"mlp_out.{block}", hidden)
         return self._linear("action_out", _normed(h))
 
-    def _linear(self, name: str, x: Tensor) -> F32:
+    def _linear(self, name: str, x: F32) -> F32:
         found: F32 = x @ self._w[f"{name}.weight"].T + self._w[f"{name}.bias"]
         return found
 
 
-def _silu(x: Tensor) -> F32:
+def _silu(x: F32) -> F32:
     found: F32 = x / (1 + np.exp(-x))
     return found
 
 
-def _normed(x: Tensor) -> F32:
+def _normed(x: F32) -> F32:
     found: F32 = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5)
     return found
 

@@ -32,7 +32,7 @@ class FlowArm(Arm):
     def __init__(self, denoising: Mapping[str, Any] = FLOW, **settings: Any) -> None:
         super().__init__(
             denoising_changes(denoising),
-            **{"mode": "rtc", "refill_threshold": 1.0, **settings},
+            **{"mode": "rtc", "refill_threshold": 1.0, "steps": STEPS, **settings},
         )
         self.asked = list[PlannedSteps | None]()
         ask = self.tap.ask
@@ -42,6 +42,10 @@ class FlowArm(Arm):
             ask(request)
 
         self.tap.ask = note  # type: ignore[method-assign]  # the test looks on
+
+    def run(self) -> FlowArm:
+        super().run()
+        return self
 
     def _predict(self) -> None:
         # The velocity of a straight way to the pose of this chunk: 0.3 or -0.3.
