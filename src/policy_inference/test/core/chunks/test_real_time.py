@@ -65,7 +65,8 @@ def test_a_new_chunk_begins_with_the_steps_that_were_executed_meanwhile() -> Non
         passed = after.tick - after.first_tick
         assert passed == 3
         same = before.targets[after.first_tick - before.first_tick :][:passed]
-        np.testing.assert_allclose(after.targets[:passed], same, atol=1e-4)
+        # Unguided chunks would differ by 0.6 here; the correction is bounded near the noise.
+        np.testing.assert_allclose(after.targets[:passed], same, atol=0.06)
     jumps = np.abs(np.diff(followed[4:], axis=0)).max()
     plain = FlowArm(simulated_latency_s=0.3, mode="asynchronous", fade_s=0.0).run().follow(24)
     assert jumps < 0.6 * np.abs(np.diff(plain[4:], axis=0)).max()

@@ -36,7 +36,7 @@ def within(budget_s: float | None) -> tuple[Inference, float]:
 
 
 @pytest.mark.parametrize(
-    ("budget_s", "steps"), [(None, 10), (1.0, 10), (0.06, 10), (0.041, 6), (0.0151, 1)]
+    ("budget_s", "steps"), [(None, 10), (1.0, 10), (0.0601, 10), (0.041, 6), (0.0151, 1)]
 )
 def test_as_many_steps_are_made_as_fit(budget_s: float | None, steps: int) -> None:
     inference, takes_s = within(budget_s)
