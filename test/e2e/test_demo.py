@@ -58,18 +58,34 @@ def test_a_demo_that_fails_leaves_no_results_of_an_earlier_one(tmp_path: Path) -
     earlier = {"summary.json", "plots.png", "contact_sheet.png", "walk.mp4", "trace.npz"}
     for name in (*earlier, "mine.txt"):
         (tmp_path / name).write_text("earlier")
-    demo(tmp_path, "--bundle", "no_such_bundle").communicate()
+    demo(tmp_path, "--bundle", str(empty_bundle(tmp_path))).communicate()
     left = {path.name for path in tmp_path.iterdir()}
     assert "mine.txt" in left
     assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
 
 
 def test_the_demo_says_why_a_node_died_and_fails(tmp_path: Path) -> None:
-    process = demo(tmp_path, "--bundle", "no_such_bundle")
+    bundle = empty_bundle(tmp_path)
+    process = demo(tmp_path, "--bundle", str(bundle))
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "joint_policy_node: ended with status 2" in output
+    assert f"{bundle}/policy.yaml: expected" in output
+
+
+def empty_bundle(folder: Path) -> Path:
+    bundle = folder / "empty"
+    bundle.mkdir()
+    return bundle
+
+
+def test_a_bundle_that_there_is_not_costs_no_results_of_an_earlier_demo(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("earlier")
+    process = demo(tmp_path, "--bundle", "no_such_bundle")
+    output, _ = process.communicate()
+    assert process.returncode == 1
     assert "found 'no_such_bundle'" in output
+    assert (tmp_path / "summary.json").read_text() == "earlier"
 
 
 def test_ctrl_c_ends_the_demo_and_its_nodes(tmp_path: Path) -> None:

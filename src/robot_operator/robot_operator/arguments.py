@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
+from policy_inference.command_line import CommandParser
 from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OperatorRequest
 
 RECORD, STATUS = "record", "status"
@@ -31,7 +32,8 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="SECONDS",
         help=f"how long to wait for the policy node to answer (default: {ANSWER_TIMEOUT_S:g})",
     )
-    parser = argparse.ArgumentParser(prog="robot_operator", description=_ABOUT, parents=[options])
+    parser = CommandParser(prog="robot_operator", description=_ABOUT, parents=[options])
+    parser.add_version("robot-operator")
     parser.add_argument(
         "--params-file",
         metavar="FILE",

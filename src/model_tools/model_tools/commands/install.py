@@ -99,4 +99,20 @@ def use_installed(
         )
     if given.activate or given.trial:
         _log.info(put_into_use(given, root, contract.name, contract.version, trusted))
+    else:
+        _log.info(_meaning_of_names(root, contract.name, contract.version))
     return 0
+
+
+def _meaning_of_names(root: Path, name: str, version: str) -> str:
+    """Return which version the bundle's name means, in words."""
+    from policy_inference.bundle.store import current_version
+
+    current = current_version(root / name)
+    if current == version:
+        return f"{name} means {version}, which is in use"
+    meaning = "no installed version" if current is None else f"{current}, which is in use"
+    return (
+        f"{name} means {meaning}; {name}@{version} is this one; `model_tools activate "
+        f"{name}@{version}` puts it into use"
+    )
