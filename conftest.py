@@ -26,7 +26,8 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     from hypothesis import HealthCheck, settings
 
     # How much tests with made-up input try: the same each time here (a little in `make test`), and
-    # always something else in `make acceptance`, which asks for `long`. The clock of a loaded machine judges nothing.
+    # always something else in `make acceptance`, which asks for `long`. The clock of a loaded
+    # machine judges nothing.
     _CALM = (HealthCheck.too_slow, HealthCheck.data_too_large)
     _COMMON = settings(deadline=None, database=None, suppress_health_check=_CALM)
     settings.register_profile("quick", _COMMON, max_examples=10, derandomize=True)
@@ -35,8 +36,8 @@ if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     settings.load_profile("short")
 
 
-QUICK_CASES = 2
-"""Of a test with many parameters, these cases show that its subject works on this machine."""
+QUICK_CASES = 1
+"""Of a test with parameters, so many cases show that its subject works on this machine."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick",
         action="store_true",
-        help=f"of each test with parameters only the first {QUICK_CASES} cases",
+        help="of each test with parameters only the first case",
     )
 
 

@@ -37,6 +37,7 @@ def test_the_demo_walks_and_writes_its_summary(tmp_path: Path) -> None:
     assert "walked" in output
 
 
+@pytest.mark.slow
 def test_joints_in_another_order_fail_the_demo_and_the_contract_is_suspected(
     tmp_path: Path,
 ) -> None:
@@ -64,6 +65,7 @@ def test_a_demo_that_fails_leaves_no_results_of_an_earlier_one(tmp_path: Path) -
     assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
 
 
+@pytest.mark.slow
 def test_the_demo_says_why_a_node_died_and_fails(tmp_path: Path) -> None:
     bundle = empty_bundle(tmp_path)
     process = demo(tmp_path, "--bundle", str(bundle))
@@ -88,6 +90,7 @@ def test_a_bundle_that_there_is_not_costs_no_results_of_an_earlier_demo(tmp_path
     assert (tmp_path / "summary.json").read_text() == "earlier"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_and_its_nodes(tmp_path: Path) -> None:
     process = demo(tmp_path, "--seconds", "1000")
     assert process.stdout is not None

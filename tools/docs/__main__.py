@@ -38,7 +38,11 @@ def write_sources(folder: Path) -> None:
         text = page.read_text("utf-8")
         if page.name == "index.md":
             text = re.sub(r"^\.\./(\w+)$", r"\1", text, flags=re.MULTILINE)
-        page.write_text(_LINK.sub(lambda link: _link(link, home, folder), text), "utf-8")
+        page.write_text(_with_links(text, home, folder), "utf-8")
+
+
+def _with_links(page: str, home: Path, folder: Path) -> str:
+    return _LINK.sub(lambda link: _link(link, home, folder), page)
 
 
 def _link(link: re.Match[str], home: Path, folder: Path) -> str:

@@ -107,11 +107,11 @@ def _box(box: Box) -> str:
     middle = box.left + WIDTH // 2
     places = (box.top + 38,) if len(box.lines) == 1 else (box.top + 27, box.top + 46)
     texts = (
-        f'<text x="{middle}" y="{y}"{" class=%r" % "second" if n else ""}>{escape(line)}</text>'
-        for n, (line, y) in enumerate(zip(box.lines, places, strict=True))
+        f'<text{kind} x="{middle}" y="{y}">{escape(line)}</text>'
+        for kind, line, y in zip(("", ' class="second"'), box.lines, places, strict=False)
     )
     rect = f'<rect x="{box.left}" y="{box.top}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>'
-    return rect + "".join(texts).replace("'", '"')
+    return rect + "".join(texts)
 
 
 def _arrow(source: Box, target: Box, label: str) -> str:
@@ -120,7 +120,9 @@ def _arrow(source: Box, target: Box, label: str) -> str:
         begin = source.left + (WIDTH if forward else 0)
         end = target.left + (0 if forward else WIDTH)
         y = source.top + HEIGHT // 2 + (-8 if forward else 8)
-        return _line(f"M{begin} {y} H{end}", (begin + end) // 2, y - 6 if forward else y + 16, label)
+        return _line(
+            f"M{begin} {y} H{end}", (begin + end) // 2, y - 6 if forward else y + 16, label
+        )
     down = target.row > source.row
     begin, end = source.top + (HEIGHT if down else 0), target.top + (0 if down else HEIGHT)
     x, to = source.left + WIDTH // 2, target.left + WIDTH // 2

@@ -64,6 +64,12 @@ MODULES = (
 """What users write against: a bundle, a back end or a driver of their own, a simulation."""
 _VERB = re.compile(r"^    (\w[\w -]*?)(?:  |$)", re.MULTILINE)
 _LONGEST_S = 60.0
+# ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("_ROS_WHEELS")},
+    "COLUMNS": "96",
+    "NO_COLOR": "1",
+}
 
 
 def write_reference(folder: Path) -> None:
@@ -102,7 +108,7 @@ def _commands() -> Iterator[str]:
 
 
 def _nodes() -> Iterator[str]:
-    yield "Set a parameter with `--ros-args -p NAME:=VALUE`, or in a file ([launch](../launch.md)).\n"
+    yield "Set one with `--ros-args -p NAME:=VALUE`, or in a file ([launch](../launch.md)).\n"
     for node in NODES:
         yield f"## {node}\n\n{_block(help_of(node))}"
 
@@ -124,7 +130,9 @@ def _schemas() -> Iterator[str]:
         yield "\n".join(dict.fromkeys(_keys(schema, schema, "", 0))) + "\n"
 
 
-def _keys(schema: Mapping[str, Any], root: Mapping[str, Any], path: str, depth: int) -> Iterator[str]:
+def _keys(
+    schema: Mapping[str, Any], root: Mapping[str, Any], path: str, depth: int
+) -> Iterator[str]:
     schema = _resolved(schema, root)
     for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
         yield from _keys(choice, root, path, depth)
@@ -202,7 +210,7 @@ def help_of(command: str, *words: str) -> str:
         raise RuntimeError(f"{command}: expected an installed command; run `make setup`")
     done = subprocess.run(
         [program, *words, "--help"],
-        env=os.environ | {"COLUMNS": "96", "NO_COLOR": "1"},
+        env=_ENVIRONMENT,
         capture_output=True,
         text=True,
         timeout=_LONGEST_S,
