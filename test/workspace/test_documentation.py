@@ -16,7 +16,7 @@ from policy_inference.core.guard import Rule
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
 GENERATED = "reference/"
 """Pages that `make docs` writes from the code."""
 
@@ -58,7 +58,6 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
 
 def test_every_rule_of_the_guard_has_its_section_in_the_safety_case() -> None:
     sections = re.findall(r"^## `(\w+)`$", (DOCS / "safety_case.md").read_text("utf-8"), re.M)
-    assert sections == sorted(sections, key=[rule.value for rule in Rule].index)
     assert sections == [rule.value for rule in Rule]
 
 

@@ -93,7 +93,8 @@ class _Version(argparse.Action):
         """Print it; end with status 0."""
         from importlib.metadata import version
 
-        parser.exit(0, f"{parser.prog} {version(str(self.const))}\n")
+        sys.stdout.write(f"{parser.prog} {version(str(self.const))}\n")
+        parser.exit(0)
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
