@@ -20,7 +20,7 @@ Without an action it is the operator's node, with its screen, in this terminal.
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     """Return what was given; `args`: those of the process if None."""
     # Suppressed defaults let these stand before or after the action.
-    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument(
         "--node", help="name of the policy node, of any kind (default: the only one)"
     )
