@@ -31,7 +31,7 @@ from tools.train_arm.narrow import NarrowResNet, encoder_of
 from tools.train_arm.rollout import Kind, RolloutOutcome, Runner, judge
 
 CHECKPOINT = "checkpoint"
-_STEPS: dict[Kind, int] = {"act": 2000, "diffusion": 3000, "flow": 3000}
+_STEPS: dict[Kind, int] = {"act": 2000, "diffusion": 2000, "flow": 2000}
 _log = logging.getLogger("train_arm")
 
 
@@ -70,7 +70,8 @@ def _encoder(given: argparse.Namespace) -> NarrowResNet | None:
 def _trained(given: argparse.Namespace, encoder: NarrowResNet | None) -> Path:
     """Train the policy; return its checkpoint."""
     kind: Kind = given.kind
-    folder, steps = given.output / CHECKPOINT, given.steps or _STEPS[kind]
+    folder: Path = given.output / CHECKPOINT
+    steps = given.steps or _STEPS[kind]
     frames = Frames(
         demonstrations(given.episodes, images=encoder is not None),
         encoder,

@@ -37,7 +37,7 @@ def write_golden(runner: Runner, file: Path, observations: int) -> None:
         runner.reset()
         expert, seen = ReachExpert(world), list[dict[str, np.ndarray]]()
         for period in range(round(_MOMENTS_S[-1] * RATE_HZ) + 1):
-            row = {GOLDEN_STATE: to_policy(world.sense().joint_pos)}
+            row: dict[str, np.ndarray] = {GOLDEN_STATE: to_policy(world.sense().joint_pos)}
             row |= {GOLDEN_CAMERA + name: world.render(name) for name in CAMERAS}
             seen.append(row)
             observation = runner.see(world)

@@ -69,7 +69,8 @@ def encoder_of(bundle: Path) -> NarrowResNet:
         filled[f"{conv}.weight"], filled[f"{name}.bias"] = weight, bias
         filled[f"{name}.running_var"] = torch.full_like(bias, 1.0 - norm.eps)
     network.load_state_dict(filled)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _stage(before: int, width: int, stride: int) -> nn.Sequential:
