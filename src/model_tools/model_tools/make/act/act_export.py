@@ -103,7 +103,8 @@ def export_checkpoint(
         )
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        write_board_files(folder, contract, rows.normalised[0].astype(np.float32))
+        if contract.denoising is None:  # D-Robotics' script runs the graphs of ACT
+            write_board_files(folder, contract, rows.normalised[0].astype(np.float32))
         load_bundle(folder, kind=ChunkBundle).golden()
         finish(folder)
     return ExportedAct(
