@@ -95,8 +95,9 @@ def _commands() -> Iterator[str]:
     yield (
         "An option is written out; an abbreviation is refused. `--version` prints the version.\n"
         "Results go to standard output, progress and errors to standard error (demos print\n"
-        "everything to standard output). Exit status: 0 done; 1 an error, or a verdict that failed; 2 wrong arguments; 3 prepared for another\n"
-        "machine; 130 and 143 after Ctrl-C and SIGTERM.\n"
+        "everything to standard output). Exit status: 0 done; 1 an error, or a verdict that\n"
+        "failed; 2 wrong arguments; 3 prepared for another machine; 130 and 143 after Ctrl-C and\n"
+        "SIGTERM.\n"
     )
     for command in COMMANDS:
         text = help_of(command)
