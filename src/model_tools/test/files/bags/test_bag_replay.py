@@ -355,6 +355,13 @@ def test_what_is_cut_off_is_refused(
             read_rows(path, bundle)
 
 
+def test_what_is_no_recording_is_said_in_one_line(bundle: JointBundle, tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"^\S+: expected a recording, found nothing$"):
+        read_rows(tmp_path / "nosuch", bundle)
+    with pytest.raises(ToolError, match=r"expected a recording, a folder with .* found neither$"):
+        read_rows(tmp_path, bundle)
+
+
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
