@@ -16,6 +16,7 @@ import yaml
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
 from model_tools.files.row_files import read_rows
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
@@ -355,11 +356,11 @@ def test_what_is_cut_off_is_refused(
             read_rows(path, bundle)
 
 
-def test_what_is_no_recording_is_said_in_one_line(bundle: JointBundle, tmp_path: Path) -> None:
+def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match=r"^\S+: expected a recording, found nothing$"):
-        read_rows(tmp_path / "nosuch", bundle)
+        Bag(tmp_path / "nosuch")
     with pytest.raises(ToolError, match=r"expected a recording, a folder with .* found neither$"):
-        read_rows(tmp_path, bundle)
+        Bag(tmp_path)
 
 
 @pytest.mark.parametrize(
