@@ -32,6 +32,7 @@ _WHOLE = ("steps", "execution_horizon")
 """Settings of chunks that are whole numbers where there is one."""
 _READ: dict[type, Callable[[str], Any]] = {
     str: str,
+    int: int,
     float: float,
     bool: {"True": True, "False": False}.__getitem__,
 }
