@@ -69,9 +69,7 @@ def test_a_walk_is_measured_after_it_has_settled(outcome: WalkOutcome) -> None:
     assert outcome.stopped_by == ""
 
 
-def test_a_walk_that_is_pushed_over_has_not_survived(
-    bundle: JointBundle, backend: Backend
-) -> None:
+def test_a_walk_that_is_pushed_over_has_not_survived(bundle: JointBundle, backend: Backend) -> None:
     case = dataclasses.replace(SHORT, faults=(push_from("left", newton=2000.0),), duration_s=8.0)
     outcome, trace = try_case(bundle, backend, case)
     assert not outcome.survived
