@@ -156,7 +156,7 @@ def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any
 
 
 def parameters_of_a_lite3(tmp_path: Path, **driver: Any) -> str:
-    """Return the argument with a file that sets ports which nobody else has."""
+    """Return the argument with a file that sets ports which no other program has."""
     with socket(type=SOCK_DGRAM) as host, socket(type=SOCK_DGRAM) as state:
         for one in (host, state):
             one.bind(("127.0.0.1", 0))
