@@ -29,7 +29,7 @@ from robot_sim.servos import STS3215, TURN_TICKS
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 ARM = ARMS["so101"]
-GOAL, TORQUE = (STS3215.registers[name][0] for name in ("goal", "torque_on"))
+GOAL, TORQUE, LOCK = (STS3215.registers[name][0] for name in ("goal", "torque_on", "lock"))
 COUNT_RAD = 2.0 * math.pi / TURN_TICKS
 
 
@@ -69,8 +69,10 @@ class ServoDouble(RobotDouble):
         """Keep what an instruction changes; readings change nothing."""
         if asked.code == WRITE:
             address, value, *_ = asked.parameters
-            torque = TAKEN if value else GIVEN_BACK
-            self.hear(torque if address == TORQUE else OTHER)
+            if address == TORQUE:
+                self.hear(TAKEN if value else GIVEN_BACK)
+            elif address != LOCK:  # which LeRobot writes after each change of the torque
+                self.hear(OTHER)
         elif asked.code == SYNC_WRITE:
             address, count, *rows = asked.parameters
             assert address == GOAL
