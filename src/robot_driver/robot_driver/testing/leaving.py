@@ -55,7 +55,7 @@ class LeavingConformance(DriverFixtures):
             in_control.until(answer.done, "an answer to release_control")
             assert answer.result().success, answer.result().message
         in_control.is_in(RobotStatus.LISTENING)
-        assert_left_well(in_control)
+        self._left_well(in_control)
         received = int(in_control.details["command_received"])
         in_control.sends_until(
             lambda: int(in_control.details["command_received"]) > received, "a command"
@@ -75,8 +75,7 @@ class LeavingConformance(DriverFixtures):
         halved.kill_link()
         deactivated.changes(Transition.TRANSITION_DEACTIVATE)
         for driver in drivers:
-            rested = driver is not halved or not self.case.holds_by_itself
-            assert_left_well(driver, rested=rested)
+            self._left_well(driver, link_died=driver is halved)
         assert interrupted.ended() == 0
         assert terminated.ended() == 0
         assert halved.ended() == 2
@@ -94,12 +93,11 @@ class LeavingConformance(DriverFixtures):
         for driver in (*drivers, again):
             driver.close()
 
-
-def assert_left_well(driver: DriverProcess, *, rested: bool = True) -> None:
-    """Require that it followed, gave control back and sent no more; to rest before, if `rested`."""
-    driver.until(lambda: driver.robot.heard[-1].what == GIVEN_BACK, "the end of control")
-    *before, _ = driver.robot.heard
-    before = [each for each in before if each.what not in (GIVEN_BACK, TAKEN)]
-    resting = list(itertools.takewhile(lambda each: each.rests, reversed(before)))
-    assert len(resting) < len(before), "it followed commands until then"
-    assert not rested or len(resting) >= RESTING_FRAMES
+    def _left_well(self, driver: DriverProcess, *, link_died: bool = False) -> None:
+        """Require that it followed, brought the robot to rest and gave control back at the end."""
+        driver.until(lambda: driver.robot.heard[-1].what == GIVEN_BACK, "the end of control")
+        *before, _ = driver.robot.heard
+        before = [each for each in before if each.what not in (GIVEN_BACK, TAKEN)]
+        resting = list(itertools.takewhile(lambda each: each.rests, reversed(before)))
+        enough = int(not link_died) if self.case.holds_by_itself else RESTING_FRAMES
+        assert enough <= len(resting) < len(before), "it followed commands until then"
