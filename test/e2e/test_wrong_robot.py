@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -36,7 +37,7 @@ def policy_of_a_g1(folder: Path) -> Path:
     graph = onnx.helper.make_graph([node], "policy", [obs], [actions], [zeros])
     opset = [onnx.helper.make_opsetid("", 17)]
     onnx.save(onnx.helper.make_model(graph, opset_imports=opset, ir_version=8), str(model))
-    plain = {"params": {}, "clip": None, "history_length": 1}
+    plain: dict[str, Any] = {"params": {}, "clip": None, "history_length": 1}
     source = {
         "joint_ids_map": list(range(count)),
         "step_dt": 0.02,
