@@ -16,6 +16,7 @@ from model_tools.commands import (
     evaluate,
     export,
     export_act,
+    export_lerobot,
     fleet_status,
     identify,
     import_policy,
@@ -38,6 +39,7 @@ from policy_inference.command_line import Verb, run_command
 COMMANDS: dict[str, Verb] = {
     "export": export,
     "export act": export_act,
+    "export lerobot": export_lerobot,
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,

@@ -77,7 +77,10 @@ class Arm:
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.tap = WorkerTap(
             worker_of(
-                Inference(self.contract, self.graphs).run, self.clock, self.settings, inline=inline
+                Inference(self.contract, self.graphs, self.settings).answer,
+                self.clock,
+                self.settings,
+                inline=inline,
             )
         )
         self.runtime = chunk_controller(
