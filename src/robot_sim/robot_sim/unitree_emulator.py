@@ -150,6 +150,9 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         emulator.run()
     finally:
+        # From a terminal and from `ros2 launch` two come, the second one while Python ends.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         emulator.save()
         emulator.close()
     return 0

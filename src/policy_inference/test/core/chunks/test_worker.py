@@ -18,7 +18,7 @@ TIMEOUT_S = 20.0
 
 
 def request_of(number: int, generation: int = 0) -> Request:
-    """Return a request that its outcome can be told by."""
+    """Return a request by which its outcome is recognised."""
     sensed = Snapshot(time_ns=number, frames={}, fields={})
     return Request(sensed=sensed, generation=generation, asked_ns=number)
 
