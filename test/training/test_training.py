@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,7 +26,7 @@ from tools.train_walk.ppo import Agent
 
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
-SMALL = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
+SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
 
 
 def weights(agent: Agent) -> Array:

@@ -82,7 +82,7 @@ def test_pin_leaves_a_set_that_states_its_members_as_it_is(
     [
         ("  first:\n    bundle: ../one\n", "  first: {bundle: ../one}\n", "a key on each line"),
         ("../one", "../three", "expected the file"),
-        ("    bundle: ../one\n", "    starts: clean\n", "members.first.bundle: expected the folder"),
+        ("    bundle: ../one\n", "    starts: clean\n", "first.bundle: expected the folder"),
         (STATED[STATED.index("members:") : STATED.index("initial")], "", "members: expected"),
         ("to: {begin: {}}, way_back: begin", "to: {begin: {}}", "way_back"),
     ],
@@ -97,16 +97,12 @@ def test_a_set_that_cannot_be_pinned_is_refused(
     assert words in caplog.text
 
 
-def test_a_folder_without_a_set_is_refused(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_folder_without_a_set_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert cli.main(["pin", str(folder.parent / "one")]) == 1
     assert "expected a policy set" in caplog.text
 
 
-def test_inspect_shows_members_and_states(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_inspect_shows_members_and_states(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cli.main(["pin", str(folder)])
     assert cli.main(["inspect", str(folder)]) == 0
     shown = capsys.readouterr().out

@@ -106,7 +106,6 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
         self.report()
         return response
 
-
     def _hear(self, data: bytes) -> None:
         """Ask for the state that a message names; a refusal is logged."""
         try:
