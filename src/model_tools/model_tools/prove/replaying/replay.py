@@ -36,6 +36,7 @@ from model_tools.prove.replaying.which_bundle import (
     chunk_settings_of,
     command_range_of,
     difference,
+    is_of_set,
     limits_of,
     recorded_bundle,
     recorded_contract,
@@ -164,12 +165,14 @@ def replay(
         OSError: A file cannot be read.
     """
     recording = FlightRecording(path)
-    bundle = load_bundle(given, kind=Bundle) if given else recorded_bundle(recording)
-    contract = (
-        recorded_set(recording, bundle)
-        if isinstance(bundle, SetBundle)
-        else recorded_contract(recording)
-    )
+    bundle: Bundle
+    contract: HostedContract
+    if is_of_set(recording):
+        bundle = load_bundle(given, kind=Bundle) if given else recorded_bundle(recording)
+        contract = recorded_set(recording, bundle)
+    else:
+        contract = recorded_contract(recording)
+        bundle = load_bundle(given) if given else recorded_bundle(recording)
     if bundle.contract.kind != contract.kind:
         raise ToolError(
             f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "

@@ -87,15 +87,24 @@ def _places(recording: FlightRecording) -> list[Path]:
     return places
 
 
-def recorded_set(recording: FlightRecording, bundle: SetBundle) -> SetContract:
+def is_of_set(recording: FlightRecording) -> bool:
+    """Return whether a policy set ran."""
+    try:
+        stated = parse_yaml(recording.info.contract.encode("utf-8"), recording.path)
+    except BundleError:
+        return False  # it is no contract at all
+    return isinstance(stated, dict) and stated.get("kind") == "set"
+
+
+def recorded_set(recording: FlightRecording, bundle: Bundle) -> SetContract:
     """Return the contract of a set that was recorded, which is complete with its members only.
 
     Raises:
         ToolError: The recording is not of this set, or does not have the text that it had.
     """
-    _require_recorded_text(recording)
+    _require_recorded_text(recording, SET_FILE)
     info = recording.info
-    if bundle.sha256 != info.bundle_sha256:
+    if not isinstance(bundle, SetBundle) or bundle.sha256 != info.bundle_sha256:
         raise ToolError(
             f"{bundle.file}: expected the set that ran, {info.policy} with sha256 "
             f"{info.bundle_sha256}, found {bundle.contract.name} {bundle.contract.version} with "
@@ -110,7 +119,7 @@ def recorded_contract(recording: FlightRecording) -> AnyContract:
     Raises:
         ToolError: It is broken, or not the one whose hash was recorded.
     """
-    _require_recorded_text(recording)
+    _require_recorded_text(recording, CONTRACT_FILE)
     info = recording.info
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CONTRACT_FILE)
@@ -124,13 +133,13 @@ def recorded_contract(recording: FlightRecording) -> AnyContract:
             ) from error
 
 
-def _require_recorded_text(recording: FlightRecording) -> None:
-    """Check that the recorded text of the contract is the one whose hash was recorded."""
+def _require_recorded_text(recording: FlightRecording, file: str) -> None:
+    """Check that the recorded text of a contract's file is the one whose hash was recorded."""
     info = recording.info
     found = hashlib.sha256(info.contract.encode("utf-8")).hexdigest()
     if found != info.bundle_sha256:
         raise ToolError(
-            f"{recording.path}: flight_info: contract: expected the text "
+            f"{recording.path}: flight_info: contract: expected the {file} "
             f"that ran, of the recorded sha256 {info.bundle_sha256}, found a text of "
             f"{found}; the recording was changed"
         )
