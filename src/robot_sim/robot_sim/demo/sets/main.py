@@ -13,6 +13,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from policy_inference.command_line import CommandParser
 from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.sets.performance import SetDemoOptions, perform
 from robot_sim.demo.sets.summary import summarise, table, verdict
@@ -49,7 +50,8 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="robot_sim_demo_set", description=__doc__)
+    parser = CommandParser(prog="robot_sim_demo_set", description=__doc__)
+    parser.add_version("robot-sim")
     add = parser.add_argument
     add(
         "--bundle",
