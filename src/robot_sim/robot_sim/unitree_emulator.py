@@ -151,7 +151,8 @@ def main(args: Sequence[str] | None = None) -> int:
         emulator.run()
     finally:
         # From a terminal and from `ros2 launch` two come, the second one while Python ends.
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         emulator.save()
         emulator.close()
     return 0
