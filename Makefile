@@ -26,6 +26,8 @@ DEMO_ARGS := --robot $(ROBOT) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEN
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
+DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switches $(SWITCHES)) \
+  $(if $(filter no,$(IMAGES)),--no-images) --output out/demo-set
 DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
   $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet
 
@@ -40,7 +42,7 @@ tests = $(IN_WORKSPACE) status=0; ran=; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
-  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet bench clean
+  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet demo-set bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -112,9 +114,9 @@ sbom: setup  ## Name every package of the locks for this Python, with its hashes
 	  cyclonedx-py requirements --output-reproducible \
 	    --output-file out/sbom/$$(basename $$lock .txt).cdx.json $$lock || exit 1; done
 
-train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (ROBOT=lite3|go2 SEED=1 SAMPLES=10e6)
+train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (ROBOT=lite3|lite3_crouch|go2 SEED=1 SAMPLES=10e6 START=agent.pt)
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
-	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
+	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) $(if $(START),--start "$(START)") --output "$(OUTPUT)"
 
 train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1)
 	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
@@ -127,6 +129,9 @@ demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-ac
 
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
 	@$(IN_WORKSPACE) robot_sim_demo_fleet $(DEMO_FLEET_ARGS)
+
+demo-set: setup  ## A simulated robot switches between policies; results in out/demo-set (SWITCHES=n BUNDLE=dir IMAGES=no)
+	@$(IN_WORKSPACE) robot_sim_demo_set $(DEMO_SET_ARGS)
 
 bench: setup-lerobot  ## Measure speed against baselines; results in out/bench (SECONDS=600: of each row of jitter)
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))

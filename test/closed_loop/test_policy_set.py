@@ -17,12 +17,13 @@ import yaml
 
 from model_tools.simulation.controlled import ControlledSet
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import SetBundle
+from policy_inference.bundle.bundle import JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BackendError, RefusedError
 from policy_inference.interfaces import F64, Backend, Mode
 from robot_sim.drives import DriveCommand
-from robot_sim.walk import walk
+from robot_sim.faults import Fault, FaultPlan
+from robot_sim.walk import evenly_timed, walk
 from robot_sim.world import Sensors, World
 
 WALK = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
@@ -184,3 +185,104 @@ def test_a_robot_that_walks_stands_up_by_the_way_back(
     # It stands up, and runs again as soon as it may.
     modes = [mode for mode, _, _ in robot.controller.edges]
     assert modes[-3:] == [Mode.STAND, Mode.READY, Mode.RUN]
+
+
+@pytest.fixture
+def gaits() -> SetBundle:
+    """The set that ships."""
+    return load_bundle(WALK.with_name("lite3_gaits"), kind=SetBundle)
+
+
+def randomly_switched(
+    bundle: SetBundle,
+    backends: Mapping[str, Backend],
+    world: World,
+    *,
+    switches: int,
+    seed: int,
+) -> SwitchingRobot:
+    """Walk by random commands, pushed, with random switches; return the robot afterwards."""
+    random = np.random.default_rng(seed)
+    times_s = 1.0 + np.cumsum(random.uniform(1.2, 2.4, switches))
+    states = [*bundle.contract.states]
+    begin = states.index(bundle.contract.initial)
+    # Each another one than that before.
+    steps = begin + np.cumsum(random.integers(1, len(states), switches))
+    asked = {
+        float(at_s): states[step % len(states)]
+        for at_s, step in zip(times_s, steps.tolist(), strict=True)
+    }
+    duration_s = float(times_s[-1]) + 8.0
+    commands = random.uniform(-1.0, 1.0, (int(duration_s / 2.0), 3)) * (0.6, 0.4, 0.7)
+    pushes = [
+        Fault(
+            kind="push",
+            target=str(random.choice(["front", "rear", "left", "right"])),
+            start_s=float(at_s),
+            duration_s=0.1,
+            value=60.0,
+        )
+        for at_s in np.arange(8.0, duration_s, 5.0)
+    ]
+    robot = SwitchingRobot(bundle, backends, asked)
+    walk(
+        world,
+        robot,
+        evenly_timed(commands.tolist(), each_s=2.0, first_s=4.0),
+        duration_s=duration_s,
+        faults=FaultPlan(pushes, seed=seed),
+    )
+    return robot
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize(("friction", "latency_ms"), [(1.0, 0), (0.4, 10), (1.0, 20), (0.4, 20)])
+def test_250_random_switches_lead_to_no_fall(
+    gaits: SetBundle, friction: float, latency_ms: int
+) -> None:
+    world = World(friction=friction)
+    world.latency_ns = latency_ms * 1_000_000
+    with ExitStack() as opened:
+        backends = {name: _opened(member, opened) for name, member in gaits.members.items()}
+        robot = randomly_switched(gaits, backends, world, switches=250, seed=latency_ms)
+    report = robot.policy_set.report
+    assert not world.fallen
+    assert robot.controller.mode is Mode.RUN
+    assert report.switches + len(robot.refused) >= 250
+    assert len(robot.refused) < 10
+    assert max(robot.ratios) < 1.5
+
+
+@pytest.mark.acceptance
+@pytest.mark.parametrize("friction", [1.0, 0.4])
+def test_a_member_that_fails_again_and_again_leads_to_no_fall(
+    gaits: SetBundle, friction: float
+) -> None:
+    world, random = World(friction=friction), np.random.default_rng(1)
+    with ExitStack() as opened:
+        backends = {name: _opened(member, opened) for name, member in gaits.members.items()}
+        backends["crouch"] = OftenFailingBackend(backends["crouch"], random)
+        robot = randomly_switched(gaits, backends, world, switches=100, seed=2)
+    report = robot.policy_set.report
+    assert not world.fallen
+    assert robot.controller.mode is Mode.RUN
+    assert report.fallbacks > 10
+    assert max(robot.ratios) < 1.5
+
+
+class OftenFailingBackend(FailingBackend):
+    """A back end of whose runs one in fifty fails."""
+
+    def __init__(self, backend: Backend, random: np.random.Generator) -> None:
+        super().__init__(backend, 0)
+        self._random = random
+
+    def run(self) -> None:
+        self._left = 1 if self._random.random() > 0.02 else 0
+        super().run()
+
+
+def _opened(member: JointBundle, opened: ExitStack) -> Backend:
+    backend, _ = open_backend(member, ["onnx"])
+    opened.callback(backend.close)
+    return backend

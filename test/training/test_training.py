@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,7 +26,7 @@ from tools.train_walk.ppo import Agent
 
 LITE3, WALK = load_trained_robot("lite3"), load_task("walk")
 BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_walk"
-SMALL = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
+SMALL: dict[str, Any] = {"samples": 3 * 16 * 24, "robots": 16, "threads": 2}
 
 
 def weights(agent: Agent) -> Array:
@@ -45,6 +46,27 @@ def test_the_same_seed_gives_the_same_policy(robot: str, tmp_path: Path) -> None
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.01
+
+
+def test_a_training_can_start_from_another_one(tmp_path: Path) -> None:
+    first = run(tmp_path / "first", 1)
+    folder = tmp_path / "second"
+    folder.mkdir()
+    start = tmp_path / "first" / "agent.pt"
+    second = train(LITE3, WALK, folder, seed=2, start=start, **SMALL)
+    # Three updates do not lead as far away as another beginning does.
+    other = run(tmp_path / "other", 2)
+    near = np.abs(weights(second) - weights(first)).mean()
+    assert near < 0.5 * np.abs(weights(other) - weights(first)).mean()
+
+
+def test_a_start_that_is_no_checkpoint_is_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "agent.pt").write_bytes(b"nothing of the kind")
+    words = ["--output", str(tmp_path / "run"), "--samples", "1", "--robots", "8"]
+    assert main([*words, "--start", str(tmp_path / "agent.pt")]) == 1
+    assert "agent.pt: expected the agent.pt of a training, found:" in caplog.text
 
 
 def test_a_run_leaves_a_curve_and_a_checkpoint(tmp_path: Path) -> None:

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
@@ -27,9 +29,11 @@ from tools.train_walk.definition import Task, TrainedRobot, load_task, load_trai
 from tools.train_walk.environment import Environment
 from tools.train_walk.export import CHECKPOINT_FILE, export, make_bundle, save
 from tools.train_walk.ppo import Agent
-from tools.train_walk.trainer import Trainer
+from tools.train_walk.trainer import USUAL_STD, Trainer
 
 LOG_EVERY, ROBOTS = 20, 256
+STARTED_DIFFICULTY = 0.5
+"""Where a policy begins that walks already."""
 _log = logging.getLogger("train_walk")
 
 
@@ -42,12 +46,20 @@ def train(
     samples: int,
     robots: int,
     threads: int,
+    start: Path | None = None,
 ) -> Agent:
-    """Train an agent; the curve and the checkpoint in `output` are kept up to date on the way."""
+    """Train an agent; the curve and the checkpoint in `output` are kept up to date on the way.
+
+    Raises:
+        SimError: `start` is no checkpoint of such an agent.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(threads)
-    environment = Environment(robot, task, robots, seed=seed, threads=threads)
-    trainer = Trainer(environment, Agent(), samples=samples)
+    environment, agent = Environment(robot, task, robots, seed=seed, threads=threads), Agent()
+    if start is not None:
+        _continue_from(start, agent)
+        environment.difficulty = STARTED_DIFFICULTY
+    trainer = Trainer(environment, agent, samples=samples)
     with closing(Curve(output)) as curve:
         while not trainer.done:
             figures = trainer.iterate()
@@ -58,14 +70,29 @@ def train(
     return trainer.agent
 
 
+def _continue_from(start: Path, agent: Agent) -> None:
+    """Take over the weights of another training; the actions vary as in the middle of one."""
+    try:
+        agent.load_state_dict(torch.load(start, weights_only=True))
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        reason = str(error).splitlines()[0]
+        raise SimError(
+            f"{start}: expected the {CHECKPOINT_FILE} of a training, found: {reason}"
+        ) from error
+    with torch.no_grad():
+        agent.log_std.fill_(math.log(USUAL_STD))
+
+
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command; return the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     given = _parser().parse_args(args)
     source = (
-        f"PPO in MuJoCo from scratch: make train ROBOT={given.robot} TASK={given.task} "
-        f"SEED={given.seed} SAMPLES={given.samples}"
-    ) + (f", with --robots {given.robots}" if given.robots != ROBOTS else "")
+        f"PPO in MuJoCo from {given.start or 'scratch'}: make train ROBOT={given.robot} "
+        f"TASK={given.task} SEED={given.seed} SAMPLES={given.samples}"
+        + (f" START={given.start}" if given.start else "")
+        + (f", with --robots {given.robots}" if given.robots != ROBOTS else "")
+    )
     if given.output.exists():
         _log.error(
             "train_walk: %s: expected no such folder yet, found one; choose another --output",
@@ -83,6 +110,7 @@ def main(args: Sequence[str] | None = None) -> int:
             samples=given.samples,
             robots=given.robots,
             threads=given.threads,
+            start=given.start,
         )
         export(given.output)
     except (PolicyError, SimError, OSError) as error:
@@ -137,6 +165,12 @@ def _parser() -> argparse.ArgumentParser:
         type=positive_count,
         default=1,
         help="of physics and of learning; several seeds at once use cores better",
+    )
+    parser.add_argument(
+        "--start",
+        type=Path,
+        help="agent.pt of another training to start from, instead of from scratch: for a robot "
+        "whose way of walking is similar",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder for the results")
     return parser

@@ -41,6 +41,8 @@ class TrainedRobot:
     thrown_height_m: float
     fallen_height_m: float
     payload_kg: float
+    default_rad: Vec3 | None = None
+    """Default pose of the joints of each leg; that in which the robot stands if absent."""
 
     def __post_init__(self) -> None:
         """Check that the robot is a quadruped.
@@ -59,6 +61,13 @@ class TrainedRobot:
     def body(self) -> LeggedRobot:
         """Its figures in robot_sim."""
         return load_robot(self.figures)
+
+    @cached_property
+    def pose_rad(self) -> Array:
+        """The default pose [12], rad: what an action of 0 asks for."""
+        if self.default_rad is None:
+            return self.body.standing_rad
+        return np.tile(self.default_rad, LEGS)
 
     @cached_property
     def scale_rad(self) -> Array:

@@ -122,7 +122,11 @@ class Draws:
         qpos[:, 3:7] = quat_wxyz / np.linalg.norm(quat_wxyz, axis=1, keepdims=True)
         bent, wide = handed * random.uniform(0.0, 1.0, (2, n))
         apart = reach * random.uniform(-0.15, 0.15, (n, ACTION_SIZE))
-        qpos[:, 7:] = robot.body.standing_rad + apart
+        qpos[:, 7:] = robot.pose_rad + apart
+        if robot.default_rad is not None:
+            # It stood up, or another policy commanded it: between that pose and its own.
+            higher = handed * random.uniform(0.0, 1.0, n)
+            qpos[:, 7:] += np.outer(higher, robot.body.standing_rad - robot.pose_rad)
         bend, spread = given.bent_rad * self._bending, given.wide_rad * self._widening
         qpos[:, 7:] += np.outer(bent, bend) + np.outer(wide, spread)
         thrown_m = robot.thrown_height_m + random.uniform(-0.02, 0.02, n)

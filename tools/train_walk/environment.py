@@ -80,7 +80,7 @@ class Environment:
         self._robots = Robots(robot, count, rough=rough, threads=threads)
         # The latest three outputs, newest first: a late command is an earlier one.
         self._actions: Array = np.zeros((3, count, ACTION_SIZE))
-        self._targets: Array = np.tile(robot.body.standing_rad, (3, count, 1))
+        self._targets: Array = np.tile(robot.pose_rad, (3, count, 1))
         self._command, self._drift = np.zeros((2, count, 3))
         self._air_s: Array = np.zeros((count, LEGS))
         self._touch: Bools = np.ones((count, LEGS), dtype=bool)
@@ -107,7 +107,7 @@ class Environment:
         """Apply the policy's outputs [robots, 12] for a period; finished robots start again."""
         robots = self._robots
         self._actions = np.stack([action.astype(np.float64), *self._actions[:2]])
-        targets = self.robot.body.standing_rad + self._actions[0] * self.robot.scale_rad
+        targets = self.robot.pose_rad + self._actions[0] * self.robot.scale_rad
         self._targets = np.stack([targets, *self._targets[:2]])
         sent = delayed(self._targets, self._delay)
         joint_vel_before = robots.qvel[:, 6:].copy()
@@ -209,7 +209,7 @@ class Environment:
             robots.gravity_unit,
             robots.qvel[:, 3:6],
             self._command,
-            robots.qpos[:, 7:] - self.robot.body.standing_rad,
+            robots.qpos[:, 7:] - self.robot.pose_rad,
             robots.qvel[:, 6:],
             self._actions[0],
         )

@@ -105,7 +105,7 @@ def reward_terms(
 
 def _from_pose(robot: TrainedRobot, motion: Motion) -> Array:
     """Return how far each joint is from the default pose [robots, 12], rad."""
-    return np.abs(motion.joint_pos - robot.body.standing_rad)
+    return np.abs(motion.joint_pos - robot.pose_rad)
 
 
 def _following(robot: TrainedRobot, motion: Motion) -> dict[str, Array]:

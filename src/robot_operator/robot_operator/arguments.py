@@ -11,7 +11,7 @@ from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OperatorRequest
 
 RECORD, STATUS = "record", "status"
 REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER)
-_ABOUT = """Ask a policy node for modes, recordings, another policy; drive.
+_ABOUT = """Ask a policy node for modes, states, recordings, another policy; drive.
 
 Without an action it is the operator's node, with its screen, in this terminal.
 """
@@ -69,6 +69,10 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     load = actions.add_parser("load", parents=[options], help="let the node take another bundle")
     load.add_argument("bundle", help="folder, NAME or NAME@VERSION, on the machine of the node")
     load.add_argument("--backend", default="", help="as before if not given")
+    switch = actions.add_parser(
+        "switch", parents=[options], help="let a policy set go to another of its states"
+    )
+    switch.add_argument("state", help="its name in the set")
     drive = actions.add_parser(
         "drive", parents=[options], help="command a velocity for some time, then zero"
     )

@@ -38,7 +38,7 @@ STILL = np.zeros((COUNT, ACTION_SIZE))
 TASK = load_task("walk")
 
 
-@pytest.fixture(params=["lite3", "go2"])
+@pytest.fixture(params=["lite3", "lite3_crouch", "go2"])
 def robot(request: pytest.FixtureRequest) -> TrainedRobot:
     return load_trained_robot(request.param)
 
@@ -61,7 +61,7 @@ def test_the_contract_says_what_is_trained(robot: TrainedRobot) -> None:
     contract, body = contract_of(robot), robot.body
     joints, action = contract.joints, contract.action.terms[0]
     assert joints.on_robot() == body.joint_names == tuple(action.joints)
-    np.testing.assert_array_equal(joints.default_position, body.standing_rad)
+    np.testing.assert_array_equal(joints.default_position, robot.pose_rad)
     np.testing.assert_array_equal([joints.position_min, joints.position_max], body.range_rad.T)
     np.testing.assert_array_equal(joints.effort_limit, body.effort_limit_nm)
     np.testing.assert_array_equal(joints.stiffness, robot.stiffness)
@@ -190,6 +190,8 @@ def test_commands_stop_turn_and_go_everywhere(robot: TrainedRobot) -> None:
     assert (np.count_nonzero(command, axis=1) == 1).mean() > 0.2
 
 
+# A robot with a lower default pose sinks to it first.
+@pytest.mark.parametrize("robot", ["lite3", "go2"], indirect=True)
 def test_robots_are_handed_over_standing_and_still(robot: TrainedRobot) -> None:
     silent = Noise(ang_vel_radps=0.0, gravity=0.0, joint_pos_rad=0.0, joint_vel_radps=0.0)
     task = handing_over(1.0)

@@ -7,7 +7,8 @@
 The recorded messages, ages and requests drive the real controller. State, observation, model,
 target, command and mode are compared with what was recorded: bit for bit on the same machine and
 back end, else by the limits of the model's precision. The first tick and value that differ are
-named. A bundle of another policy (`--bundle`) is followed: it observes in each tick what was
+named. A policy set is replayed with itself, from the begin of a run. A bundle of another policy
+(`--bundle`) is followed: it observes in each tick what was
 measured and commanded, and what it would have answered is shown, not judged, with the figures that
 a node counts of a shadow (`--mode`, docs/shadow.md). The exit status is 1 if the same policy gives
 other commands. The output folder gets report.html, which shows what happened, and replay.json.
@@ -66,7 +67,7 @@ def run(given: argparse.Namespace) -> int:
         shadow_table,
     )
     from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.bundle import ChunkBundle
+    from policy_inference.bundle.bundle import ChunkBundle, SetBundle
     from policy_inference.errors import printable
     from policy_inference.interfaces import ShadowMode
 
@@ -92,7 +93,7 @@ def run(given: argparse.Namespace) -> int:
             shadow_flight(
                 found.recording, found.bundle, [found.backend], options, ShadowMode(given.mode)
             )
-            if given.bundle is not None and not problem
+            if given.bundle is not None and not problem and not isinstance(found.bundle, SetBundle)
             else None
         )
         console = Console()

@@ -267,12 +267,20 @@ def _loaded_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
     )
 
 
+def member_folder(folder: Path, bundle: str) -> Path:
+    """Return the folder of a member's bundle, as `set.yaml` in a folder names it.
+
+    Raises:
+        PolicyError: It is an installed version that is not there.
+    """
+    if "@" in bundle and os.sep not in bundle:
+        return _found(bundle)[0]
+    return folder / bundle
+
+
 def _loaded_member(file: Path, key: str, member: SetMember) -> JointBundle:
     """Return the bundle of a member, whose contract is the one that the set means."""
-    if "@" in member.bundle and os.sep not in member.bundle:
-        folder, _ = _found(member.bundle)
-    else:
-        folder = file.parent / member.bundle
+    folder = member_folder(file.parent, member.bundle)
     content = read_bytes(folder / CONTRACT_FILE)
     if (actual := hashlib.sha256(content).hexdigest()) != member.sha256:
         raise BundleError(

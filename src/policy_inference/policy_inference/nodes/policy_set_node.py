@@ -5,7 +5,8 @@
 Subscribes (best effort, depth 1, as far as a member's contract needs them): `joint_states`
 (sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
 (geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray); `estop`
-(std_msgs/Bool, reliable). Under `use_sim_time`: `/clock`.
+(std_msgs/Bool, reliable); `~/switch_to` (std_msgs/String, reliable, depth 1), as the service
+`~/switch`, with a refusal in the log. Under `use_sim_time`: `/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves: `~/switch` (policy_msgs/SwitchState); (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`,
@@ -21,8 +22,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from policy_msgs.srv import SwitchState
+from std_msgs.msg import String
 
-from policy_inference.errors import RefusedError
+from policy_inference.errors import RefusedError, RobotError
 from policy_inference.interfaces import JointTargets
 from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
 from policy_inference.nodes import qos
@@ -33,7 +35,7 @@ from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
 from policy_inference.nodes.rclpy_gaps import Logger
 from policy_inference.nodes.sampler import Sampler, subscribe
-from policy_inference.nodes.sampling import Sampled, SampleGroup
+from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
 from policy_inference.nodes.settings import SET_PARAMETERS
 from policy_inference.nodes.tick_observer import Prepared, TickObservers
 
@@ -44,6 +46,7 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
     def __init__(self) -> None:
         """Declare the parameters; nothing else exists before configure."""
         super().__init__("policy_set_node", SET_PARAMETERS)
+        self._decode = decoder_for(String)
 
     def set_up(self) -> None:
         """Set up what every policy node has, and the service for switches."""
@@ -52,6 +55,10 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
             SwitchState, "~/switch", self._switch, qos_profile=qos.REQUESTS
         )
         self._closers.callback(self.destroy_service, service)
+        topic = self.create_subscription(
+            String, "~/switch_to", self._hear, qos.SWITCH, raw=True, event_callbacks=qos.NoEvents()
+        )
+        self._closers.callback(self.destroy_subscription, topic)
 
     def kind_of(self, values: Mapping[str, Any]) -> SetKind:
         """Return what opens policy sets."""
@@ -98,6 +105,16 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
             response.success, response.message = True, f"{request.state} is asked for"
         self.report()
         return response
+
+    def _hear(self, data: bytes) -> None:
+        """Ask for the state that a message names; a refusal is logged."""
+        try:
+            if not self.running:
+                raise RefusedError("the node is not active; activate it first")
+            self.policy.requests.switch(self._decode(data).data)
+        except (RefusedError, RobotError) as error:
+            self.get_logger().warning(f"switch_to: {error}", throttle_duration_sec=1.0)
+        self.report()
 
 
 class SwitchObserver:

@@ -27,6 +27,9 @@ LATCHED_ESTOP = QoSProfile(
 """E-stop: what was pressed before the reader was there, from publishers that keep it."""
 
 
+SWITCH = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+"""Requests on a topic: the newest counts, and none that was sent before the reader was there."""
+
 REQUESTS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=2000, reliability=ReliabilityPolicy.RELIABLE
 )

@@ -11,7 +11,9 @@ import jsonschema
 import pytest
 import yaml
 
+from policy_inference.bundle.bundle import SetBundle
 from policy_inference.bundle.editor_schema import contract_schema, set_schema
+from policy_inference.bundle.load import load_bundle
 
 from . import test_chunk_contract as chunk
 from .editing import MISSING, Rejection, any_contract, case_id, place, set_key
@@ -62,6 +64,12 @@ def test_committed_schema_of_sets_is_current() -> None:
 
     assert committed == set_schema(), "run python -m tools.write_schema"
     jsonschema.Draft202012Validator.check_schema(committed)
+
+
+@pytest.mark.parametrize("file", sorted(BUNDLES.glob("*/set.yaml")), ids=lambda f: f.parent.name)
+def test_committed_sets_are_accepted_by_loader_and_schema(file: Path) -> None:
+    assert load_bundle(file.parent, kind=SetBundle).contract.name == file.parent.name
+    jsonschema.Draft202012Validator(set_schema()).validate(yaml.safe_load(file.read_text("utf-8")))
 
 
 def test_schema_is_a_schema() -> None:

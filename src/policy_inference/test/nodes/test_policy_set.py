@@ -13,6 +13,7 @@ import yaml
 from policy_msgs.msg import PolicyStatus
 from policy_msgs.srv import LoadBundle, SwitchState
 from rclpy.lifecycle import TransitionCallbackReturn
+from std_msgs.msg import String
 
 from policy_inference.interfaces import Mode
 from policy_inference.nodes.policy_set_node import PolicySetNode
@@ -110,6 +111,16 @@ def test_a_refused_switch_says_why(robot: SetRobot) -> None:
     assert "expected a state that walk leads to (crouch), found 'trot'" in response.message
     robot.request("damp")
     assert "the mode is DAMP, expected RUN" in robot.switch("crouch").message
+
+
+def test_a_switch_by_topic_is_made_or_its_refusal_is_logged(robot: SetRobot) -> None:
+    topic = robot.node.create_publisher(String, "policy_set_node/switch_to", 1)
+    robot.until(lambda: topic.get_subscription_count() == 1, "the subscription")
+    topic.publish(String(data="trot"))
+    robot.hears("expected a state that walk leads to (crouch), found 'trot'")
+    topic.publish(String(data="crouch"))
+    robot.until(lambda: robot.tick().stiffness[0] == 50.0, "the gains of crouch")
+    robot.reported(lambda status: status.policy_set[0].state == "crouch", "the state")
 
 
 def test_stand_goes_by_the_way_back(robot: SetRobot) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from geometry_msgs.msg import Twist
 from policy_msgs.msg import PolicyStatus, RobotStatus
-from policy_msgs.srv import LoadBundle
+from policy_msgs.srv import LoadBundle, SwitchState
 from rclpy.duration import Duration
 from rclpy.node import NodeNameNonExistentError
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -225,6 +225,19 @@ class Operator(Participant):
         request = LoadBundle.Request(bundle=bundle, backend=backend)
         return granted("load", *self.ask(self._load, "load", request, _LOADED_WITHIN_S))
 
+    def switch(self, state: str) -> tuple[bool, str]:
+        """Ask a policy set for another of its states.
+
+        Returns:
+            Whether it was granted: then the switch begins with the next tick, or waits for its
+            conditions. And what is asked for, or every reason to refuse it.
+
+        Raises:
+            OperatorError: The node runs no policy set, or does not answer in time.
+        """
+        request = SwitchState.Request(state=state)
+        return self.ask(self._switch, "switch", request, self.answer_timeout_s)
+
     def stand(self) -> None:
         """Let the robot stand up; it is READY then.
 
@@ -324,6 +337,7 @@ class Operator(Participant):
         self._record = node.create_client(Trigger, f"{policy_node}/record")
         self._record_run = node.create_client(SetBool, f"{policy_node}/record_run")
         self._load = node.create_client(LoadBundle, f"{policy_node}/load")
+        self._switch = node.create_client(SwitchState, f"{policy_node}/switch")
         node.create_subscription(PolicyStatus, f"{policy_node}/status", self._on_status, _LATCHED)
 
     def _fed(self) -> bool:

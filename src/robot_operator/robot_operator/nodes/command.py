@@ -13,7 +13,7 @@ from collections.abc import Callable
 from policy_msgs.msg import RobotStatus
 
 from robot_operator.arguments import RECORD, STATUS
-from robot_operator.nodes.client import Operator
+from robot_operator.nodes.client import Operator, granted
 from robot_operator.nodes.found import (
     DRIVER,
     POLICY_NODE,
@@ -157,6 +157,9 @@ def _act(operator: Operator, given: argparse.Namespace, notice: str) -> str:
         return f"{operator.record()}\n"
     if given.action == "record_run":
         return f"{operator.record_run(given.switch == 'on')}\n"
+    if given.action == "switch":
+        agreed, message = operator.switch(given.state)
+        return f"{granted('switch', agreed, message)}\n"
     if given.action == "load":
         return f"{operator.load(given.bundle, given.backend)}\n"
     _move(operator, given)

@@ -4,7 +4,7 @@
 
 from math import isfinite
 
-from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus
+from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus, SetStatus
 from sensor_msgs.msg import BatteryState
 
 from robot_operator.requests import OperatorRequest
@@ -55,6 +55,7 @@ def policy_lines(status: PolicyStatus) -> Lines:
             f"{status.bundle_name} {status.bundle_version} on {status.backend} ({status.runs_on})",
         ),
         *(("not on", line) for line in status.fallback.splitlines()),
+        *(("state", state_of(found)) for found in status.policy_set),
         (
             "rate",
             f"{status.rate_reached_hz:.1f} of {status.rate_hz:g} Hz, "
@@ -65,6 +66,18 @@ def policy_lines(status: PolicyStatus) -> Lines:
         ("guard", ", ".join(counters) or "has not acted"),
         ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
     ]
+
+
+def state_of(found: SetStatus) -> str:
+    """Return which state of a policy set commands, and what is asked for."""
+    words = [found.state, f"of {', '.join(found.states)}; switches: {found.switches}"]
+    if found.fallbacks:
+        words[-1] += f", fallbacks: {found.fallbacks}"
+    if found.asked:
+        words.append(f"; {found.asked} is asked for")
+    if found.refused:
+        words.append(f"; {found.refused}")
+    return " ".join(words).replace(" ;", ";")
 
 
 def input_lines(status: PolicyStatus) -> Lines:

@@ -26,20 +26,87 @@ from model_tools.make.importers.draft import (
 )
 from model_tools.prove.inspect.chunk_contract_rows import describe_chunk_contract, oddities
 from model_tools.prove.inspect.contract_rows import describe_contract
-from model_tools.prove.inspect.inspection import InspectionReport
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, model_sha256, stated_hashes
+from model_tools.prove.inspect.inspection import InspectionReport, ReportTable
+from policy_inference.bundle.bundle import (
+    CONTRACT_FILE,
+    SET_FILE,
+    AnyContract,
+    SetBundle,
+    model_sha256,
+    stated_hashes,
+)
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import Artifact, JointContract
-from policy_inference.bundle.load import parse_contract
+from policy_inference.bundle.load import load_bundle, parse_contract
 from policy_inference.bundle.schema import load_yaml, read_bytes
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.errors import BundleError, Problem
 from policy_inference.interfaces import F64
 
-KIND = "bundle folder"
+KIND, SET_KIND = "bundle folder", "policy set"
 _STATISTICS = "obs_stats.npz"
 _SAME_PRECISION = {"w8a8": "int8"}
 _ABOUT_ANOTHER = "about another model than the bundle has"
+
+
+def is_set(path: Path) -> bool:
+    """Return whether it is a folder with a policy set."""
+    return path.is_dir() and (path / SET_FILE).is_file()
+
+
+def inspect_set(path: Path) -> InspectionReport:
+    """Return members, states and transitions of a set, and which of its members are not whole.
+
+    Raises:
+        BundleError: The set, or a member, does not load.
+    """
+    report, bundle = InspectionReport(kind=SET_KIND, path=path), load_bundle(path, kind=SetBundle)
+    contract = bundle.contract
+    report.row("name", f"{contract.name} {contract.version}")
+    report.row("rate", f"{contract.rate_hz:g} Hz")
+    report.row("joints", ", ".join(contract.joints.names))
+    report.row("begins in", contract.initial)
+    if contract.silence_s is not None:
+        report.row("stands up", f"after {contract.silence_s:g} s without a velocity command")
+    report.tables.append(
+        ReportTable(
+            title="members",
+            header=("member", "bundle", "rate", "commands", "starts"),
+            rows=[
+                (
+                    name,
+                    f"{member.contract.name} {member.contract.version}",
+                    f"{member.contract.rate_hz:g} Hz",
+                    f"{member.commanded.size} of {member.places.size} joints",
+                    "followed" if member.is_followed else "clean",
+                )
+                for name, member in contract.members.items()
+            ],
+        )
+    )
+    report.tables.append(
+        ReportTable(
+            title="states",
+            header=("state", "members", "leads to", "way back", "fallback"),
+            rows=[
+                (
+                    name,
+                    ", ".join(state.members),
+                    ", ".join(
+                        f"{to} ({transition.blend_s:g} s, else {transition.otherwise})"
+                        for to, transition in state.to.items()
+                    ),
+                    "may stand up" if state.stand else state.way_back or "",
+                    state.fallback or "none: the guard acts",
+                )
+                for name, state in contract.states.items()
+            ],
+        )
+    )
+    for name, member in bundle.members.items():
+        for problem in inspect(member.path).suspicions:
+            report.suspect(f"{name}: {problem}")
+    return report
 
 
 def recognise(path: Path) -> bool:

@@ -32,6 +32,7 @@ class Inspector(NamedTuple):
 
 INSPECTORS = (
     Inspector(bundles.KIND, bundles.recognise, bundles.inspect),
+    Inspector(bundles.SET_KIND, bundles.is_set, bundles.inspect_set),
     Inspector(recordings.KIND, recordings.recognise, recordings.inspect),
     Inspector(models.ONNX, models.is_onnx, models.inspect_onnx),
     Inspector(data_files.RUN_FILE, data_files.is_run_file, data_files.inspect_run_file),

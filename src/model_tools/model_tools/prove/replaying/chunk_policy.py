@@ -9,7 +9,7 @@ them, when it was asked for, and all that becomes of its chunk are computed.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -116,6 +116,8 @@ class RecordedChunkPolicy:
     In the middle of a run its targets are known once a chunk has arrived whose observation is in
     the recording, and all older ones are over; until then it aims at the recorded targets.
     """
+
+    requests: Mapping[str, Callable[[], object]] = {}
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from model_tools.prove.replaying.recorded_ticks import Info, RecordedTick
 from model_tools.prove.replaying.recording import FORCES
-from policy_inference.bundle.bundle import AnyContract
+from policy_inference.bundle.bundle import HostedContract
 from policy_inference.bundle.state_fields import (
     COMMAND,
     IMU,
@@ -121,7 +121,7 @@ class RecordedFlight:
 class FlightLog:
     """Collects what a recording shows, tick by tick."""
 
-    def __init__(self, contract: AnyContract, info: Info) -> None:
+    def __init__(self, contract: HostedContract, info: Info) -> None:
         """Begin; `contract` and `info` are those of the recording."""
         self._info, self._joints = info, info.joints
         self._limit = contract.joints.effort_limit

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
 
@@ -85,6 +85,7 @@ class RecordedJointPolicy:
     """
 
     outside = ()
+    requests: Mapping[str, Callable[[], object]] = {}
 
     def __init__(
         self,

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
@@ -82,6 +82,10 @@ class ReplayedPolicy(Protocol):
     @property
     def actions(self) -> Sequence[str]:
         """Joints of the last action in the state; empty where that is not in it."""
+
+    @property
+    def requests(self) -> Mapping[str, Callable[[], object]]:
+        """What is asked for by requests that only this kind of policy has, by their names."""
 
     @property
     def known(self) -> bool:

@@ -19,6 +19,7 @@ from model_tools.prove.replaying.joint_policy import RecordedJointPolicy
 from model_tools.prove.replaying.recorded_policy import RecordedClock
 from model_tools.prove.replaying.recording import FlightRecording
 from model_tools.prove.replaying.replayer import Replayer
+from model_tools.prove.replaying.set_policy import RecordedSetPolicy
 from model_tools.prove.replaying.stages import (
     COMMAND,
     INPUTS,
@@ -35,12 +36,20 @@ from model_tools.prove.replaying.which_bundle import (
     chunk_settings_of,
     command_range_of,
     difference,
+    is_of_set,
     limits_of,
     recorded_bundle,
     recorded_contract,
+    recorded_set,
 )
 from policy_inference.backends.registry import open_backend
-from policy_inference.bundle.bundle import AnyContract, Bundle, ChunkBundle, JointBundle
+from policy_inference.bundle.bundle import (
+    Bundle,
+    ChunkBundle,
+    HostedContract,
+    JointBundle,
+    SetBundle,
+)
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import load_bundle
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
@@ -156,8 +165,14 @@ def replay(
         OSError: A file cannot be read.
     """
     recording = FlightRecording(path)
-    contract = recorded_contract(recording)
-    bundle = load_bundle(given) if given else recorded_bundle(recording)
+    bundle: Bundle
+    contract: HostedContract
+    if is_of_set(recording):
+        bundle = load_bundle(given, kind=Bundle) if given else recorded_bundle(recording)
+        contract = recorded_set(recording, bundle)
+    else:
+        contract = recorded_contract(recording)
+        bundle = load_bundle(given) if given else recorded_bundle(recording)
     if bundle.contract.kind != contract.kind:
         raise ToolError(
             f"{bundle.path}: expected a bundle of a {contract.kind} policy, as in the recording, "
@@ -167,11 +182,12 @@ def replay(
     broken, tightened = against_contract(limits, contract)
     log = FlightLog(contract, recording.info)
     with ExitStack() as opened:
-        again = (
-            _chunks_again(recording, bundle, limits, backends)
-            if isinstance(bundle, ChunkBundle)
-            else _joints_again(recording, contract, bundle, limits, backends, options, opened)
-        )
+        if isinstance(bundle, ChunkBundle):
+            again = _chunks_again(recording, bundle, limits, backends)
+        elif isinstance(bundle, SetBundle):
+            again = _set_again(recording, bundle, limits, backends, options, opened)
+        else:
+            again = _joints_again(recording, contract, bundle, limits, backends, options, opened)
         for tick in recording.ticks():
             again.replayer.step(tick)
             log.add(tick)
@@ -233,7 +249,7 @@ def _chunks_again(
 
 def _joints_again(
     recording: FlightRecording,
-    contract: AnyContract,
+    contract: HostedContract,
     bundle: Bundle,
     limits: Limits,
     backends: str,
@@ -274,6 +290,51 @@ def _joints_again(
     return _Again(replayer, backend.name, _runs_on(backend), judgement, because, checks)
 
 
+def _set_again(
+    recording: FlightRecording,
+    bundle: SetBundle,
+    limits: Limits,
+    backends: str,
+    options: Mapping[str, Mapping[str, str]],
+    opened: ExitStack,
+) -> _Again:
+    """Prepare a policy set, and open the models of its members."""
+    info, models = recording.info, dict[str, Backend]()
+    for name, member in bundle.members.items():
+        wanted = [name for name in (backends or info.backend).split(",") if name]
+        models[name], _ = open_backend(member, wanted, options)
+        opened.callback(models[name].close)
+    first = next(iter(models.values()))
+    others = _other_place(recording, first)
+    judgement = Judgement.LIMITS if others else Judgement.EXACT
+    outputs = {
+        f"{name}.{tensor}": StageCourse()
+        for name, model in models.items()
+        for tensor in model.outputs
+    }
+    replayer = Replayer(
+        bundle,
+        info,
+        lambda clock: RecordedSetPolicy(bundle, models, limits, clock, outputs),
+        STAGES,
+        _ROUNDING if others else {},
+        outputs,
+        seeded=True,
+    )
+
+    def checks() -> tuple[Check, ...]:
+        if not others:
+            return ()
+        return tuple(
+            check
+            for name, model in models.items()
+            for check in _checks(outputs, bundle.members[name], model, of=f"{name}.")
+        )
+
+    because = "; ".join(others) or "the same machine, back end and models"
+    return _Again(replayer, first.name, _runs_on(first), judgement, because, checks)
+
+
 def _runs_on(backend: Backend) -> str:
     return ", ".join(backend.details.values())
 
@@ -285,13 +346,7 @@ def _judgement(
     info = recording.info
     if bundle.sha256 != info.bundle_sha256 and (other := difference(contract, bundle)):
         return Judgement.WHAT_IF, other
-    others = []
-    if platform.node() != info.host:
-        others.append(f"the machine is {platform.node()}, and was {info.host}")
-    if backend.name != info.backend:
-        others.append(f"the back end is {backend.name}, and was {info.backend}")
-    elif _runs_on(backend) != info.runs_on:
-        others.append(f"the model runs on {_runs_on(backend)}, and ran on {info.runs_on}")
+    others = _other_place(recording, backend)
     recorded, ours = (one.model.artifacts.get(backend.name) for one in (contract, bundle.contract))
     if backend.name == info.backend and recorded and ours and recorded.sha256 != ours.sha256:
         others.append("the model is another file of the same function")
@@ -300,15 +355,31 @@ def _judgement(
     return Judgement.EXACT, "the same machine, back end and model"
 
 
+def _other_place(recording: FlightRecording, backend: Backend) -> list[str]:
+    """Return what differs of machine and back end, in words."""
+    info, others = recording.info, list[str]()
+    if platform.node() != info.host:
+        others.append(f"the machine is {platform.node()}, and was {info.host}")
+    if backend.name != info.backend:
+        others.append(f"the back end is {backend.name}, and was {info.backend}")
+    elif _runs_on(backend) != info.runs_on:
+        others.append(f"the model runs on {_runs_on(backend)}, and ran on {info.runs_on}")
+    return others
+
+
 def _checks(
-    outputs: Mapping[str, StageCourse], bundle: JointBundle, backend: Backend
+    outputs: Mapping[str, StageCourse], bundle: JointBundle, backend: Backend, of: str = ""
 ) -> tuple[Check, ...]:
-    """Hold outputs against the limits of the model's precision."""
+    """Hold outputs against the limits of the model's precision; `of`: what their keys begin with.
+
+    In a set that is the member.
+    """
     contract = bundle.contract
     entry = contract.model.artifacts.get(backend.name)
     precision = entry.precision if entry else backend.details.get("precision", "fp32")
     action, found = contract.action.output, list[Check]()
-    for name, course in outputs.items():
+    for name in backend.outputs:
+        course = outputs[f"{of}{name}"]
         if not course.ticks:
             continue
         ticks, expected, values = course.rows()
@@ -318,5 +389,7 @@ def _checks(
         names = (
             joints(contract) if name == action else [f"{name}[{i}]" for i in range(values.shape[1])]
         )
-        found += judge(measured(name, names, values, expected, ticks), f"{OUTPUTS}: {name}", limits)
+        found += judge(
+            measured(name, names, values, expected, ticks), f"{OUTPUTS}: {of}{name}", limits
+        )
     return tuple(found)

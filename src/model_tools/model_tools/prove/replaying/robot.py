@@ -145,7 +145,11 @@ class ReplayedRobot:
                     self.policy.begin(tick)
                     self._clips_known = True
                 else:
-                    {"stand": controller.stand, "damp": controller.damp}[name]()
+                    {
+                        "stand": controller.stand,
+                        "damp": controller.damp,
+                        **self.policy.requests,
+                    }[name]()
             except RefusedError as error:
                 self.refused = str(error)
 

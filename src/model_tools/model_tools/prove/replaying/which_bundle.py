@@ -17,10 +17,19 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.prove.comparison.same_function import check_same_function
 from model_tools.prove.replaying.recording import FlightRecording
-from policy_inference.bundle.bundle import CONTRACT_FILE, AnyContract, Bundle, JointBundle
+from policy_inference.bundle.bundle import (
+    CONTRACT_FILE,
+    SET_FILE,
+    AnyContract,
+    Bundle,
+    HostedContract,
+    JointBundle,
+    SetBundle,
+)
 from policy_inference.bundle.contract import JointContract, VelocityCommand
 from policy_inference.bundle.load import bundle_folder, load_bundle, parse_contract
 from policy_inference.bundle.schema import parse_yaml, read_bytes
+from policy_inference.bundle.set_contract import SetContract
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.core.limits import Limits, StricterLimits, limits_in_force
@@ -59,13 +68,13 @@ def recorded_bundle(recording: FlightRecording) -> Bundle:
     """
     info, found = recording.info, []
     for place in _places(recording):
-        file = place / CONTRACT_FILE
-        sha256 = sha256_of(file) if file.is_file() else "no bundle"
-        if sha256 == info.bundle_sha256:
-            return load_bundle(place)
-        found.append(f"{place}: {sha256}")
+        files = [file for name in (CONTRACT_FILE, SET_FILE) if (file := place / name).is_file()]
+        hashes = [sha256_of(file) for file in files]
+        if info.bundle_sha256 in hashes:
+            return load_bundle(place, kind=Bundle)
+        found.append(f"{place}: {', '.join(hashes) or 'no bundle'}")
     raise ToolError(
-        f"{recording.path}: expected the bundle that ran, {info.policy}, whose {CONTRACT_FILE} has "
+        f"{recording.path}: expected the bundle that ran, {info.policy}, whose contract has "
         f"the sha256 {info.bundle_sha256}, found {'; '.join(found) or 'none'}; give it, or another "
         "one to see what would have differed, with --bundle"
     )
@@ -81,20 +90,40 @@ def _places(recording: FlightRecording) -> list[Path]:
     return places
 
 
+def is_of_set(recording: FlightRecording) -> bool:
+    """Return whether a policy set ran."""
+    try:
+        stated = parse_yaml(recording.info.contract.encode("utf-8"), recording.path)
+    except BundleError:
+        return False  # it is no contract at all
+    return isinstance(stated, dict) and stated.get("kind") == "set"
+
+
+def recorded_set(recording: FlightRecording, bundle: Bundle) -> SetContract:
+    """Return the contract of a set that was recorded, which is complete with its members only.
+
+    Raises:
+        ToolError: The recording is not of this set, or does not have the text that it had.
+    """
+    _require_recorded_text(recording, SET_FILE)
+    info = recording.info
+    if not isinstance(bundle, SetBundle) or bundle.sha256 != info.bundle_sha256:
+        raise ToolError(
+            f"{bundle.file}: expected the set that ran, {info.policy} with sha256 "
+            f"{info.bundle_sha256}, found {bundle.contract.name} {bundle.contract.version} with "
+            f"{bundle.sha256}; a set is replayed with itself only"
+        )
+    return bundle.contract
+
+
 def recorded_contract(recording: FlightRecording) -> AnyContract:
-    """Return the contract that was recorded.
+    """Return the contract that was recorded, of one policy.
 
     Raises:
         ToolError: It is broken, or not the one whose hash was recorded.
     """
+    _require_recorded_text(recording, CONTRACT_FILE)
     info = recording.info
-    found = hashlib.sha256(info.contract.encode("utf-8")).hexdigest()
-    if found != info.bundle_sha256:
-        raise ToolError(
-            f"{recording.path}: flight_info: contract: expected the {CONTRACT_FILE} "
-            f"that ran, of the recorded sha256 {info.bundle_sha256}, found a text of "
-            f"{found}; the recording was changed"
-        )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, CONTRACT_FILE)
         file.write_bytes(info.contract.encode("utf-8"))
@@ -105,6 +134,18 @@ def recorded_contract(recording: FlightRecording) -> AnyContract:
                 f"{recording.path}: flight_info: contract: expected the policy.yaml "
                 f"that ran, found: {str(error).replace(str(file), '')}"
             ) from error
+
+
+def _require_recorded_text(recording: FlightRecording, file: str) -> None:
+    """Check that the recorded text of a contract's file is the one whose hash was recorded."""
+    info = recording.info
+    found = hashlib.sha256(info.contract.encode("utf-8")).hexdigest()
+    if found != info.bundle_sha256:
+        raise ToolError(
+            f"{recording.path}: flight_info: contract: expected the {file} "
+            f"that ran, of the recorded sha256 {info.bundle_sha256}, found a text of "
+            f"{found}; the recording was changed"
+        )
 
 
 def difference(contract: JointContract, bundle: JointBundle) -> str:
@@ -230,7 +271,7 @@ def limits_of(recording: FlightRecording) -> Limits:
     return Limits(**values)  # type: ignore[arg-type]  # by name, as they were recorded
 
 
-def against_contract(limits: Limits, contract: AnyContract) -> tuple[list[str], list[str]]:
+def against_contract(limits: Limits, contract: HostedContract) -> tuple[list[str], list[str]]:
     """Return how recorded limits break those of the recorded contract, and how they tighten them.
 
     A node refuses to be given looser ones: a recording with such was not made by one, or was

@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Commands about a policy set: `pin` and `inspect`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from model_tools import cli
+from policy_inference.bundle.bundle import SetBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.verified import sha256_of
+from policy_inference.errors import BundleError
+
+from ..tiny_bundle import make_bundle
+
+STATED = """\
+schema_version: 1
+kind: set
+name: ways
+version: "1.0.0"
+members:
+  # The one that is used most.
+  first:
+    bundle: ../one
+  second:
+    bundle: ../two
+    sha256: 0000000000000000000000000000000000000000000000000000000000000000
+initial: begin
+states:
+  begin: {members: [first], stand: true, to: {other: {}}}
+  other: {members: [second], to: {begin: {}}, way_back: begin, fallback: begin}
+"""
+
+
+@pytest.fixture(autouse=True)
+def all_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A set that states no hash of one member, and a wrong one of the other."""
+    for name in ("one", "two"):
+        make_bundle(tmp_path / name)
+    made = tmp_path / "set"
+    made.mkdir()
+    (made / "set.yaml").write_text(STATED, "utf-8")
+    return made
+
+
+def test_pin_writes_the_hashes_of_the_members(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(BundleError, match="sha256"):
+        load_bundle(folder, kind=SetBundle)
+    assert cli.main(["pin", str(folder)]) == 0
+    loaded = load_bundle(folder, kind=SetBundle)
+    assert {name: member.sha256 for name, member in loaded.members.items()} == {
+        "first": sha256_of(folder.parent / "one" / "policy.yaml"),
+        "second": sha256_of(folder.parent / "two" / "policy.yaml"),
+    }
+    assert "# The one that is used most." in (folder / "set.yaml").read_text("utf-8")
+    assert caplog.text.count("(new)") == 2
+
+
+def test_pin_leaves_a_set_that_states_its_members_as_it_is(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cli.main(["pin", str(folder)])
+    before, caplog_before = (folder / "set.yaml").read_bytes(), len(caplog.text)
+    assert cli.main(["pin", str(folder)]) == 0
+    assert (folder / "set.yaml").read_bytes() == before
+    assert "(new)" not in caplog.text[caplog_before:]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("  first:\n    bundle: ../one\n", "  first: {bundle: ../one}\n", "a key on each line"),
+        ("../one", "../three", "expected the file"),
+        ("    bundle: ../one\n", "    starts: clean\n", "first.bundle: expected the folder"),
+        (STATED[STATED.index("members:") : STATED.index("initial")], "", "members: expected"),
+        ("to: {begin: {}}, way_back: begin", "to: {begin: {}}", "way_back"),
+    ],
+)
+def test_a_set_that_cannot_be_pinned_is_refused(
+    folder: Path, old: str, new: str, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    text = STATED.replace(old, new)
+    assert text != STATED
+    (folder / "set.yaml").write_text(text, "utf-8")
+    assert cli.main(["pin", str(folder)]) == 1
+    assert words in caplog.text
+
+
+def test_a_folder_without_a_set_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert cli.main(["pin", str(folder.parent / "one")]) == 1
+    assert "expected a policy set" in caplog.text
+
+
+def test_inspect_shows_members_and_states(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["pin", str(folder)])
+    assert cli.main(["inspect", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    assert "policy set" in shown
+    for words in ("first", "second", "begin", "other", "may stand up", "way back", "fallback"):
+        assert words in shown

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A copy of a policy set with a member whose model answers NaN while the robot is to walk fast."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import yaml
+
+from policy_inference.bundle.bundle import CONTRACT_FILE, SET_FILE, JointBundle, SetBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.terms import term_names
+from robot_sim.errors import SimError
+
+FORWARD_MPS, FAILS_ABOVE_MPS = 0.5, 0.9
+"""Commands that the member walks, and beyond which it fails; golden rows have none of these."""
+
+
+def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
+    """Return a copy of a set with a member that fails.
+
+    Args:
+        bundle: The set.
+        name: Of the member, a joint policy of one ONNX model that observes the velocity command.
+        folder: For the copies of the set and of its members.
+
+    Raises:
+        SimError: The `onnx` package is missing, or the member has no such model.
+        PolicyError: The copy cannot be loaded.
+    """
+    made = folder / "set"
+    shutil.copytree(bundle.path, made)
+    stated = yaml.safe_load((made / SET_FILE).read_text("utf-8"))
+    for key, member in bundle.members.items():
+        place = folder / key
+        shutil.copytree(member.path, place)
+        if key == name:
+            _make_failing(member, place)
+        sha256 = hashlib.sha256((place / CONTRACT_FILE).read_bytes()).hexdigest()
+        stated["members"][key] |= {"bundle": f"../{key}", "sha256": sha256}
+    (made / SET_FILE).write_text(yaml.safe_dump(stated, sort_keys=False), "utf-8")
+    return load_bundle(made, kind=SetBundle)
+
+
+def _make_failing(member: JointBundle, folder: Path) -> None:
+    """Change model and contract of a member's copy."""
+    file = folder / member.entry("onnx").file
+    _answer_nan(file, _forward_place(member), member.contract.action.output)
+    stated = yaml.safe_load((folder / CONTRACT_FILE).read_text("utf-8"))
+    artifact = stated["model"]["artifacts"]["onnx"]
+    artifact["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    # Else no command goes beyond what the golden rows have.
+    stated["velocity_command"]["max"][0] = 2.0 * FAILS_ABOVE_MPS
+    (folder / CONTRACT_FILE).write_text(yaml.safe_dump(stated, sort_keys=False), "utf-8")
+
+
+def _forward_place(member: JointBundle) -> tuple[str, int]:
+    """Return the model input that has the forward command, m/s, and where.
+
+    Raises:
+        SimError: There is none.
+    """
+    for name, observation in member.contract.observations.items():
+        place = 0
+        for term in observation.terms:
+            if term.term == "velocity_command":
+                return name, place
+            place += len(term_names(term, member.contract))
+    raise SimError(f"{member.path}: expected a policy that observes the velocity command")
+
+
+def _answer_nan(file: Path, place: tuple[str, int], output: str) -> None:
+    """Let a model answer NaN where an input is above a bound.
+
+    Raises:
+        SimError: The `onnx` package is missing.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise SimError("onnx: expected the package, found none; pip install onnx") from error
+    from onnx import TensorProto, helper
+
+    model = onnx.load(file)
+    graph = model.graph
+    name, index = place
+    for node in graph.node:
+        node.output[:] = ["answer" if each == output else each for each in node.output]
+    constants = {
+        "forward_place": helper.make_tensor("forward_place", TensorProto.INT64, [1], [index]),
+        "bound": helper.make_tensor("bound", TensorProto.FLOAT, [], [FAILS_ABOVE_MPS]),
+        "nothing": helper.make_tensor("nothing", TensorProto.FLOAT, [], [float("nan")]),
+    }
+    graph.initializer.extend(constants.values())
+    graph.node.extend(
+        [
+            helper.make_node("Gather", [name, "forward_place"], ["forward"], axis=1),
+            helper.make_node("Greater", ["forward", "bound"], ["fails"]),
+            helper.make_node("Where", ["fails", "nothing", "answer"], [output]),
+        ]
+    )
+    onnx.save(model, file)

@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The command of `make demo-set`: random switches over topics, a member that fails, replays."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from model_tools.prove.replaying.replay import Judgement, replay
+
+pytestmark = pytest.mark.ros
+
+
+def demo(output: Path, *arguments: str) -> tuple[int, str]:
+    """Run the demo; return its status and what it printed."""
+    command = ["robot_sim_demo_set", "--no-images", "--output", str(output), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True)
+    return process.returncode, process.stdout + process.stderr
+
+
+def assert_replayed(found: dict[str, Any]) -> None:
+    """Replay the recording of a round: all of it is the same, bit for bit."""
+    replayed = replay(Path(found["recording"]), None, "", {})
+    assert replayed, replayed.first
+    assert replayed.judgement is Judgement.EXACT
+    stages = replayed.replayer.stages
+    assert not [name for name, stage in stages.items() if stage.differing], replayed.first
+    assert all(stage.judged > 50 for stage in stages.values())
+    assert replayed.replayer.coverage.lost == 0
+
+
+def test_a_switch_and_a_member_that_fails_over_topics(tmp_path: Path) -> None:
+    status, output = demo(tmp_path, "--switches", "1")
+    assert status == 0, output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["members"].keys() == {*summary["states"]}
+    assert (summary["falls"], len(summary["rounds"])) == (0, 1)
+    assert summary["switches"] + summary["refused"] >= 1
+    assert summary["largest_step_ratio"] < 1.5
+    failing = summary["failing"]
+    assert (failing["refused"], failing["fallbacks"], failing["fault"]) == (1, 1, None)
+    assert "not finite" in failing["events"][0]["why"]
+    for found in (*summary["rounds"], failing):
+        assert_replayed(found)
+
+
+@pytest.mark.slow
+def test_switches_on_ice_pushed_and_late_are_replayed(tmp_path: Path) -> None:
+    status, output = demo(tmp_path, "--switches", "50")
+    assert status == 0, output
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["switches"] + summary["refused"] >= 50
+    assert {each["friction"] for each in summary["rounds"]} == {0.4, 1.0}
+    assert {each["latency_ms"] for each in summary["rounds"]} == {0.0, 10.0, 20.0}
+    assert all(each["pushes"] for each in summary["rounds"])
+    for found in summary["rounds"]:
+        assert_replayed(found)
