@@ -11,12 +11,12 @@ process, which publishes what the node's process sends where the link process ha
 
 import json
 import os
-import queue
 import socket
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -46,6 +46,8 @@ _UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
 """What ROS calls the node of a publisher that has none."""
 _STANDBY = "unitree_driver.nodes.standby"
 _LARGEST_FRAME_BYTES = 4096
+_MOST_HELD = 100
+"""Messages of the robot that wait for the link; more are of a flood, and the oldest go."""
 
 
 class RobotParticipant:
@@ -129,7 +131,9 @@ class LinkTransport(RobotTransport):
             for topic, subscription in subscriptions.items()
         }
         self._wait_set = MessageWaitSet(node, len(kinds))
-        self._heard: queue.SimpleQueue[Datagram] = queue.SimpleQueue()
+        self._heard: deque[Datagram] = deque(maxlen=_MOST_HELD)
+        # Of its own, since it is said once: no flood may hide who else publishes commands.
+        self._graph: deque[Datagram] = deque(maxlen=1)
         self._signal = os.eventfd(0, os.EFD_NONBLOCK)
         self._news: bytes | None = None
         self._unnamed = 0
@@ -152,8 +156,9 @@ class LinkTransport(RobotTransport):
         if self._signal in ready:
             with suppress(BlockingIOError):
                 os.eventfd_read(self._signal)
-        while not self._heard.empty():
-            yield self._heard.get()
+        for heard in (self._graph, self._heard):
+            while heard:
+                yield heard.popleft()
 
     def send(self, data: bytes) -> None:
         """Publish a frame.
@@ -189,13 +194,13 @@ class LinkTransport(RobotTransport):
                 topic, handle, kind = self._readers[pointer]
                 taken = take_message(handle, kind)
                 if taken is not None:
-                    self._hand_on(taken[0], ("dds", int(topic)))
+                    self._hand_on(self._heard, taken[0], ("dds", int(topic)))
             if time.monotonic() >= look_s:
                 look_s = time.monotonic() + _LOOK_S
                 self._look()
 
-    def _hand_on(self, data: bytes, source: tuple[str, int]) -> None:
-        self._heard.put(Datagram(data, source, time.time_ns()))
+    def _hand_on(self, heard: deque[Datagram], data: bytes, source: tuple[str, int]) -> None:
+        heard.append(Datagram(data, source, time.time_ns()))
         os.eventfd_write(self._signal, 1)
 
     def _look(self) -> None:
@@ -214,7 +219,7 @@ class LinkTransport(RobotTransport):
         news = PublisherNews(tuple(sorted(names)), tuple(types), standby).pack()
         if news != self._news and node.context.ok():
             self._news = news
-            self._hand_on(news, (GRAPH, 0))
+            self._hand_on(self._graph, news, (GRAPH, 0))
 
     def _infos(self, topic: RobotTopic) -> list[Any]:
         return list(self._participant.node.get_publishers_info_by_topic(TOPIC_NAMES[topic]))
