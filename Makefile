@@ -14,7 +14,8 @@ TASK ?= walk
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/$(ROBOT)_seed$(SEED)
-ACT_OUTPUT ?= out/train_act/seed$(SEED)
+KIND ?= act
+ARM_OUTPUT ?= out/train_arm/$(KIND)_seed$(SEED)
 # Tests start hundreds of processes, and each would compile all of the suite.
 unexport PYTHONDONTWRITEBYTECODE
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
@@ -33,13 +34,13 @@ DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
 tests = $(IN_WORKSPACE) status=0; ran=; \
   run() { local of=0; python -m pytest "$$@" $(PYTEST_ARGS) || of=$$?; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
-  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time"; \
-  run -n 0 -m "$(1) and real_time" $$(grep -rl 'mark\.real_time' --include='test_*.py' --exclude-dir=lerobot src test); \
+  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time" $(2); \
+  run -n 0 -m "$(1) and real_time" $(2) $$(grep -rl 'mark\.real_time' --include='test_*.py' --exclude-dir=lerobot src test); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-slow test-cpp test-torch test-rknn \
-  test-lerobot acceptance sbom train train-act demo demo-act demo-fleet bench clean
+.PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
+  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -56,6 +57,9 @@ setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-
 setup-lerobot: setup  ## LeRobot with ROS 2 beside it, in .venv-lerobot (LEROBOT_PYTHON=python3.12)
 	@$(LEROBOT_PYTHON) -m tools.setup.lerobot
 
+setup-docs: setup  ## What builds the documentation, in .venv-docs
+	@$(PYTHON) -m tools.setup docs
+
 lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) ruff check .
 	@$(IN_WORKSPACE) ruff format --check --quiet .
@@ -66,11 +70,16 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) lint-imports
 	@$(IN_WORKSPACE) python -m tools.plain_english
 
-test: setup  ## The tests of all features, in minutes (PYTEST_ARGS="-k guard")
-	@$(call tests,not slow)
+test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
+	@$(call tests,not slow,--quick)
 
-test-slow: setup  ## The tests that `make test` leaves out because they take long
-	@$(call tests,slow)
+test-all: setup  ## Every test, as CI runs them: half an hour on two cores
+	@status=0; ($(call tests,not acceptance)) || status=$$?; \
+	for target in test-cpp test-torch test-rknn test-lerobot; do \
+	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
+
+docs: setup-docs  ## The documentation site, in out/docs/html
+	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
 test-cpp: setup  ## Build and test the C++ client, as released and with sanitizers; needs doctest-dev
 # Into a log: compilers and doctest say much where nothing is wrong.
@@ -107,8 +116,8 @@ train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
 
-train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeRobot checkpoint in ACT_OUTPUT
-	@$(IN_LEROBOT) -m tools.train_act --output "$(ACT_OUTPUT)"
+train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1)
+	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
@@ -123,4 +132,4 @@ bench: setup-lerobot  ## Measure speed against baselines; results in out/bench (
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:  ## Remove what `make` made, less the results in out/
-	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot build install log
+	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot .venv-docs build install log

@@ -66,7 +66,7 @@ DAMP, RUN, HOLD = 0, 3, 4
 
 
 def status(**changes: object) -> SimpleNamespace:
-    """What a PolicyStatus tells."""
+    """What a PolicyStatus has."""
     counters = [SimpleNamespace(name="effort", count=2), SimpleNamespace(name="attitude", count=0)]
     return SimpleNamespace(
         **{
@@ -256,6 +256,7 @@ def test_the_plots_of_an_arm_are_an_image(tmp_path: Path, mode: int) -> None:
     assert (f"fill: {GREY}" in drawn) == (mode == HOLD)
 
 
+@pytest.mark.slow
 def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
     still: Trace, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from policy_inference.command_line import CommandParser
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
@@ -21,7 +22,7 @@ from robot_sim.demo.processes import SUMMARY, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
-"""First seed of episodes outside the training: tools/train_act uses seeds from 100 000 on."""
+"""First seed of episodes outside the training: tools/train_arm uses seeds from 100 000 on."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -72,13 +73,14 @@ def _draw(trace: ArmTrace, folder: Path, image_size: tuple[int, int]) -> None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="robot_sim_demo_act", description=__doc__)
+    parser = CommandParser(prog="robot_sim_demo_act", description=__doc__)
+    parser.add_version("robot-sim")
     add = parser.add_argument
     add("--bundle", default="so101_reach", help="folder of a bundle, or name of an installed one")
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add(
         "--mode",
-        choices=("synchronous", "asynchronous", "ensemble"),
+        choices=("synchronous", "asynchronous", "ensemble", "rtc"),
         default="synchronous",
         help="how chunks are executed (default: %(default)s)",
     )

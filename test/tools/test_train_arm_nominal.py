@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What healthy episodes asked for becomes a bundle's `nominal`; failed ones do not count."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.interfaces import Mode
+from robot_sim.arm_episodes import ArmTrace
+from tools.train_arm.nominal import main
+
+SHIPPED = Path(__file__).parents[2] / "config/bundles/so101_reach"
+TICKS, STIFFNESS = 20, 17.8
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(SHIPPED, tmp_path / "bundle"))
+
+
+def write_trace(folder: Path, *, succeeded: bool = True) -> Path:
+    """Write two episodes of an arm that cannot move: commanded to and fro by 0.2, then 0.4 rad."""
+    distance = np.repeat([0.2, 0.4], TICKS)[:, None] * np.ones(6)
+    to_and_fro = np.tile([0.0, 1.0], TICKS)[:, None]
+    file = folder / "trace.npz"
+    ArmTrace(
+        time_s=np.arange(2 * TICKS) / 30,
+        pose=np.zeros((2 * TICKS, 13)),
+        target=distance * to_and_fro,
+        mode=np.full(2 * TICKS, float(Mode.RUN)),
+        episode=np.repeat([0, 1], TICKS),
+        seed=np.array([1, 2]),
+        succeeded=np.array([succeeded, False]),
+        closest_m=np.zeros(2),
+        took_s=np.ones(2),
+    ).save(file)
+    return file
+
+
+def test_largest_steps_and_torques_of_healthy_episodes_are_written(
+    bundle: Path, tmp_path: Path
+) -> None:
+    assert main(["--bundle", str(bundle), str(write_trace(tmp_path))]) == 0
+
+    nominal = load_bundle(bundle, kind=ChunkBundle).contract.nominal
+    assert nominal is not None
+    assert nominal.ticks == TICKS
+    assert nominal.source == "1 healthy episodes of the policy on the simulated arm"
+    assert set(nominal.target_step) == {0.2}
+    assert nominal.effort_demand == pytest.approx([0.2 * STIFFNESS] * 6)
+
+
+def test_traces_without_success_change_nothing(
+    bundle: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_trace(tmp_path, succeeded=False)
+
+    assert main(["--bundle", str(bundle), str(file)]) == 1
+    assert "expected episodes that succeeded, found none" in caplog.text
+    assert (bundle / "policy.yaml").read_bytes() == (SHIPPED / "policy.yaml").read_bytes()

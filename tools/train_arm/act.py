@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""LeRobot's ACT: made, trained on cached image features, saved as any user's checkpoint."""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
+from lerobot.policies.act.configuration_act import ACTConfig
+from lerobot.policies.act.modeling_act import ACTPolicy
+from lerobot.policies.act.processor_act import make_act_pre_post_processors
+from torch import Tensor, nn
+
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS
+from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE, Frames, Statistics
+from tools.train_arm.narrow import NarrowResNet, widened
+
+CHUNK = 60
+_BATCH, _RATE, _WARM, _DECAY = 32, 5e-4, 100, 1e-4
+_log = logging.getLogger("train_arm")
+
+
+def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
+    """Return an untrained ACT that sees through `encoder`, or gets the position of the cube.
+
+    Args:
+        encoder: Image encoder, or None for a policy of the environment's state.
+        steps: How many steps of a chunk are executed.
+    """
+    inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
+    if encoder is None:
+        inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
+    else:
+        inputs |= {
+            key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()
+        }
+    policy = ACTPolicy(
+        ACTConfig(
+            input_features=inputs,
+            output_features={ACTION: PolicyFeature(FeatureType.ACTION, (JOINTS,))},
+            device="cpu",
+            push_to_hub=False,
+            pretrained_backbone_weights=None,
+            chunk_size=CHUNK,
+            n_action_steps=steps,
+            dim_model=128,
+            n_heads=4,
+            dim_feedforward=512,
+            n_encoder_layers=3,
+            use_vae=False,
+            dropout=0.0,
+            # By default LeRobot does not normalise the environment's state.
+            normalization_mapping=dict.fromkeys(
+                ("VISUAL", "STATE", "ENV", "ACTION"), NormalizationMode.MEAN_STD
+            ),
+        )
+    )
+    if encoder is not None:
+        backbone = policy.model.backbone
+        backbone.load_state_dict(widened(encoder.state_dict(), backbone.state_dict()))
+        backbone.requires_grad_(False)
+    return policy
+
+
+def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[list[float]]:
+    """Train the policy by LeRobot's own loss; `frames` have `CHUNK` actions.
+
+    Returns:
+        Rows of the loss's curve: step and mean L1 since the row before.
+    """
+    backbone: Any = getattr(policy.model, "backbone", None)
+    if backbone is not None:
+        policy.model.backbone = _Cached(backbone.conv1.weight.shape[0] * 8)
+    learned = [value for value in policy.parameters() if value.requires_grad]
+    optimiser = torch.optim.AdamW(learned, lr=_RATE, weight_decay=_DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(
+            (step + 1) / _WARM, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))
+        ),
+    )
+    random, curve, losses = np.random.default_rng(seed), [], []
+    policy.train()
+    began = time.monotonic()
+    for step in range(1, steps + 1):
+        loss, _ = policy.forward(frames.batch(random, _BATCH))
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learned, 10.0)
+        optimiser.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+        if step % 200 == 0 or step == steps:
+            curve.append([step, float(np.mean(losses))])
+            losses.clear()
+            _log.info("policy: step %d, L1 %.4f, %.0f s", *curve[-1], time.monotonic() - began)
+    if backbone is not None:
+        policy.model.backbone = backbone
+    policy.eval()
+    return curve
+
+
+def save(policy: ACTPolicy, stats: Statistics, folder: Path) -> None:
+    """Write the policy and its processors by LeRobot's own API."""
+    wanted = {**policy.config.input_features, **policy.config.output_features}
+    before, after = make_act_pre_post_processors(
+        policy.config, {key: values for key, values in stats.items() if key in wanted}
+    )
+    for part in (policy, before, after):
+        part.save_pretrained(folder)
+
+
+class _Cached(nn.Module):
+    """Stands in for the backbone in training: its input is the encoder's features already."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self._channels = channels
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        missing = self._channels - features.shape[1]
+        return {"feature_map": nn.functional.pad(features, (0, 0, 0, 0, 0, missing))}

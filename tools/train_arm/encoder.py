@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains an image encoder to find the cube."""
+
+import logging
+import math
+import time
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from tools.train_arm.narrow import WIDTHS, NarrowResNet
+from tools.train_arm.scenes import CAMERAS, Scenes, random_scenes
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of ImageNet's images, by which LeRobot normalises cameras by default."""
+_CELLS, _CENTRE_M, _SCALE_M = 3 * 4, (0.2, 0.0, 0.015), 0.05
+_BATCH, _RATE, _WARM = 64, 2e-3, 50
+_log = logging.getLogger("train_arm")
+
+
+class Locator(nn.Module):
+    """The encoder and, for each camera, a linear guess with its uncertainty; training only."""
+
+    def __init__(self) -> None:
+        """Begin with random weights."""
+        super().__init__()
+        self.encoder = NarrowResNet()
+        self.heads = nn.ModuleDict({name: nn.Linear(WIDTHS[3] * _CELLS, 6) for name in CAMERAS})
+
+    def forward(self, images: dict[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return by camera the place [n, 3], m, and the logarithm of its spread [n, 3]."""
+        maps = self.encoder(torch.cat([normalised(images[name]) for name in CAMERAS]))
+        guesses = {}
+        for name, part in zip(CAMERAS, maps.chunk(len(CAMERAS)), strict=True):
+            place, spread = self.heads[name](part.flatten(1)).chunk(2, 1)
+            guesses[name] = _SCALE_M * place + _centre(name), spread.clamp(-5.0, 3.0)
+        return guesses
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Return uint8 images [n, 3, h, w] as the network takes them."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+    return (images.float() / 255.0 - mean) / std
+
+
+def _centre(camera: str) -> Tensor:
+    return torch.tensor(_CENTRE_M if camera == "front" else (0.0, 0.0, -0.08))
+
+
+def train_encoder(scenes: int, steps: int, seed: int) -> tuple[NarrowResNet, list[list[float]]]:
+    """Train an encoder on random scenes.
+
+    Returns:
+        The encoder, and rows of its curve: step, and by camera the median error of scenes that it
+        was not trained on, m.
+    """
+    pool, unseen = random_scenes(scenes, seed), random_scenes(1000, seed + 1)
+    _log.info("encoder: %d scenes rendered", scenes)
+    random, locator = np.random.default_rng(seed), Locator()
+    optimiser = torch.optim.AdamW(locator.parameters(), lr=_RATE, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / _WARM) * _cosine(step / steps)
+    )
+    curve, began = [], time.monotonic()
+    for step in range(1, steps + 1):
+        rows = np.sort(random.choice(scenes, _BATCH, replace=False))
+        loss = _loss(locator, pool, rows)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(locator.parameters(), 5.0)
+        optimiser.step()
+        schedule.step()
+        if step % 200 == 0 or step == steps:
+            curve.append([step, *_errors(locator, unseen)])
+            _log.info(
+                "encoder: step %d, front %.1f mm, wrist %.1f mm, %.0f s",
+                step,
+                1e3 * curve[-1][1],
+                1e3 * curve[-1][2],
+                time.monotonic() - began,
+            )
+    return locator.encoder.eval(), curve
+
+
+def _cosine(part: float) -> float:
+    return 0.5 * (1.0 + math.cos(math.pi * min(part, 1.0)))
+
+
+def _loss(locator: Locator, scenes: Scenes, rows: np.ndarray) -> Tensor:
+    """Return the negative log likelihood under Laplace distributions: hidden cubes count little."""
+    guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
+    total = torch.zeros(())
+    for name, (place, spread) in guesses.items():
+        miss = (place - torch.from_numpy(scenes.places[name][rows])).abs() / _SCALE_M
+        total = total + (miss * torch.exp(-spread) + spread).mean()
+    return total
+
+
+@torch.no_grad()
+def _errors(locator: Locator, scenes: Scenes) -> list[float]:
+    """Return by camera the median error, m."""
+    locator.eval()
+    errors: dict[str, list[Tensor]] = {name: [] for name in CAMERAS}
+    for rows in np.split(np.arange(len(scenes.places[CAMERAS[0]])), 10):
+        guesses = locator({name: torch.from_numpy(scenes.images[name][rows]) for name in CAMERAS})
+        for name, (place, _) in guesses.items():
+            errors[name].append((place - torch.from_numpy(scenes.places[name][rows])).norm(dim=1))
+    locator.train()
+    return [float(torch.cat(errors[name]).median()) for name in CAMERAS]

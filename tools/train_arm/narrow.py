@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A narrow ResNet-18 for training on a CPU, and its exact copy as the ResNet-18 that ACT uses.
+
+LeRobot's ACT takes a whole ResNet-18 with frozen batch norms. The narrow one has the same layers
+with fewer channels; the whole one gets them as its first channels, and zeros for the others, which
+stay zero through every layer. An export can leave zero channels out again.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+WIDTHS = (16, 32, 64, 128)
+"""Channels of the four stages; the whole ResNet-18 has 64, 128, 256, 512."""
+
+
+class NarrowResNet(nn.Module):
+    """Layers and names of torchvision's ResNet-18 up to its last feature map."""
+
+    def __init__(self, widths: tuple[int, int, int, int] = WIDTHS) -> None:
+        """Begin with random weights."""
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, widths[0], 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        for index, width in enumerate(widths):
+            before, stride = widths[max(index - 1, 0)], 1 if index == 0 else 2
+            setattr(self, f"layer{index + 1}", _stage(before, width, stride))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the feature maps [n, widths[3], h / 32, w / 32] of normalised images."""
+        x = torch.relu(self.bn1(self.conv1(images)))
+        x = nn.functional.max_pool2d(x, 3, 2, 1)
+        for index in range(4):
+            x = self.get_submodule(f"layer{index + 1}")(x)
+        return x
+
+
+def encoder_of(bundle: Path) -> NarrowResNet:
+    """Return the image encoder of a bundle whose policy `tools.train_arm` trained.
+
+    Its export has made each batch norm part of the convolution before it, so those here do nothing
+    but add the bias.
+
+    Raises:
+        FileNotFoundError: The bundle has no such encoder.
+        RuntimeError: It is a network of another shape.
+    """
+    (file,) = sorted(bundle.glob("*VisionEncoder/*.onnx"))[:1] or [bundle / "VisionEncoder"]
+    graph = onnx.load(file).graph
+    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
+    network = NarrowResNet()
+    filled = network.state_dict()
+    norms = [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    # The export writes the layers in the order in which torchvision names them.
+    for (name, norm), node in zip(norms, nodes, strict=False):
+        weight, bias = (torch.from_numpy(arrays[each].copy()) for each in node.input[1:])
+        conv = name.replace("bn", "conv").replace("downsample.1", "downsample.0")
+        filled[f"{conv}.weight"], filled[f"{name}.bias"] = weight, bias
+        filled[f"{name}.running_var"] = torch.full_like(bias, 1.0 - norm.eps)
+    network.load_state_dict(filled)
+    network.eval()
+    return network
+
+
+def _stage(before: int, width: int, stride: int) -> nn.Sequential:
+    """Return two blocks; the first one changes size and channels."""
+    change = None
+    if stride != 1 or before != width:
+        change = nn.Sequential(
+            nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width)
+        )
+    return nn.Sequential(BasicBlock(before, width, stride, change), BasicBlock(width, width))
+
+
+def widened(narrow: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights for a whole ResNet-18 that give the narrow one's features, and zeros.
+
+    Args:
+        narrow: State of a `NarrowResNet`.
+        whole: State of the network to fill, whose batch norms are frozen; its shapes are used.
+
+    Returns:
+        A state with the names of `whole`.
+    """
+    filled = {}
+    for name, like in whole.items():
+        # A variance of 1 keeps unused channels finite; their weight and bias of 0 keep them 0.
+        value = torch.ones_like(like) if name.endswith("running_var") else torch.zeros_like(like)
+        part = narrow[name].to(like.dtype)
+        value[tuple(slice(size) for size in part.shape)] = part
+        filled[name] = value
+    return filled
