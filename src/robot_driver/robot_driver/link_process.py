@@ -78,20 +78,29 @@ class LinkLoop:
         self._report(time.monotonic_ns())
         while not (self._node_ended and link.phase is DriverPhase.LISTENING):
             listened = [*watched, *([] if self._node_ended else [self._node.fileno()])]
-            due_ns = min(link.next_ns, self._report_ns) - time.monotonic_ns()
-            ready, _, _ = select.select(listened, [], [], max(0, due_ns) / NS_PER_S)
+            left_ns = self._due_ns - time.monotonic_ns()
+            ready, _, _ = select.select(listened, [], [], max(0, left_ns) / NS_PER_S)
             if self._node.fileno() in ready:
                 self._hear_node()
             self._hear_robot(ready)
             self._send(link.step(time.monotonic_ns()))
             self._report(time.monotonic_ns())
 
+    @property
+    def _due_ns(self) -> int:
+        """When the robot must get its next frame, or the node its next report."""
+        return min(self._link.next_ns, self._report_ns)
+
     def _hear_robot(self, ready: Collection[int]) -> None:
+        """Take what has come; the rest of a flood waits while a frame is due."""
         try:
             for data, source, received_ns in self._transport.receive(ready):
-                state = self._link.receive(data, source, time.monotonic_ns())
+                now_ns = time.monotonic_ns()
+                state = self._link.receive(data, source, now_ns)
                 if state is not None:
                     self._forward(state, data, received_ns)
+                if now_ns >= self._due_ns:
+                    break
         except DriverError as error:
             self._link.failed(str(error), time.monotonic_ns())
 

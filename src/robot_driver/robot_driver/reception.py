@@ -130,7 +130,7 @@ class StateBounds:
     def implausible(self, state: DriveState, *vectors: F64) -> str:
         """Return why no robot can be in this state, with its further vectors [3]; or nothing."""
         values = np.concatenate([state.joint_pos, state.joint_vel, state.joint_effort, *vectors])
-        beyond = (values < self._low) | (values > self._high)
+        beyond = ~((values >= self._low) & (values <= self._high))  # so is what is no number
         if not beyond.any():
             return ""
         first = int(beyond.argmax())

@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from robot_driver import channel
 from robot_driver.interfaces import (
     F64,
     MODE_DAMP,
@@ -26,6 +29,8 @@ from robot_driver.interfaces import (
     WireCommand,
 )
 from robot_driver.link import Link
+from robot_driver.link_process import LinkLoop
+from robot_driver.robot import Datagram, RobotTransport
 from robot_driver.supervisor import LinkSupervisor
 
 from .holding_arm import RELAX, Arm, ArmSettings, ArmState, HoldingArm, goal, state_frame
@@ -221,3 +226,56 @@ def test_a_link_that_is_killed_leaves_an_arm_that_is_held_and_given_back(
 def test_what_is_not_there_is_an_error_that_names_it(tmp_path: Path) -> None:
     with pytest.raises(DriverError, match="expected the arm at"):
         HoldingArm(ArmSettings(bus=str(tmp_path / "nowhere"))).open()
+
+
+def test_state_that_is_no_number_is_no_state() -> None:
+    arm = HoldingArm(ArmSettings())
+    data = state_frame(np.array([0.1, np.nan, 0.3]), 1)
+    assert arm.reception.receive(data, ("bus", 0), 1) is None
+    assert "the position of elbow is nan" in arm.reception.instead
+
+
+class Flood(RobotTransport):
+    """Says the robot's state faster than it can be heard, for as long as the test may take."""
+
+    def __init__(self) -> None:
+        self.counts = {}
+        self.ends_s = time.monotonic() + PATIENCE_S
+
+    @property
+    def descriptors(self) -> Sequence[int]:
+        return ()
+
+    def watched(self) -> Sequence[int]:
+        return ()
+
+    def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
+        while time.monotonic() < self.ends_s:
+            yield Datagram(state_frame(MEASURED, 1), ("bus", 0), time.time_ns())
+
+    def send(self, data: bytes) -> None:
+        pass
+
+    def keep_sending_half(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def test_flood_of_states_keeps_neither_reports_nor_the_end_waiting() -> None:
+    node, links = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    flood = Flood()
+    loop = threading.Thread(
+        target=LinkLoop(HoldingArm(ArmSettings()), links, flood).run, daemon=True
+    )
+    loop.start()
+    reports = 0
+    with closing(node):
+        while reports < 3:
+            news = channel.read_news(node.recv(channel.LARGEST_BYTES))
+            reports += isinstance(news, DriverReport)
+    loop.join(PATIENCE_S)
+
+    assert not loop.is_alive()
+    assert time.monotonic() < flood.ends_s

@@ -49,6 +49,18 @@ def test_robot_that_is_free_already_is_asked_nothing_but_that() -> None:
     assert scene.phase() is DriverPhase.DAMPING
 
 
+def test_many_publishers_of_commands_are_one_short_reason() -> None:
+    scene = Lockstep(active="")
+    assert GO2.lying is not None
+    scene.robot.joint_pos = GO2.lying.position
+    names = tuple(f"/{number:0250d}" for number in range(1000))
+    scene.graph(PublisherNews(names, ("unitree_go/msg/LowState",), True))
+    scene.take()
+
+    assert "992 more" in refusal(scene)
+    assert len(refusal(scene)) < 4000
+
+
 @pytest.mark.parametrize("model", HANGING, ids=lambda model: model.name)
 def test_humanoid_is_released_where_it_hangs(model: UnitreeFigures) -> None:
     scene = Lockstep(model, hung=True)
@@ -107,7 +119,12 @@ def test_answer_with_another_number_does_not_count() -> None:
     assert scene.phase() is DriverPhase.TAKING
 
 
-@pytest.mark.parametrize("data", ["", "{", "[]", '{"name":3}', "null"])
+NO_NAMES = ["", "{", "[]", '{"name":3}', "null", "[" * 100_000]
+# Half of a character, an escape sequence, and too much for the channel to the node.
+NO_NAMES += ['{"name":"\\ud800"}', '{"name":"\\u001b[2J"}', '{"name":"' + 100_000 * "a" + '"}']
+
+
+@pytest.mark.parametrize("data", NO_NAMES, ids=lambda data: data[:20])
 def test_answer_that_names_no_controller_is_reported(data: str) -> None:
     scene = Lockstep()
     scene.robot.deaf = True
@@ -119,6 +136,8 @@ def test_answer_that_names_no_controller_is_reported(data: str) -> None:
 
     notes = scene.link.report(scene.now_ns).details
     assert "CheckMode was answered with" in str(notes["motion_service_error"])
+    assert len(str(notes)) < 600
+    assert str(notes["motion_service_error"]).isprintable()
     assert scene.phase() is DriverPhase.TAKING
 
 

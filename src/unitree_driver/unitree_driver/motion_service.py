@@ -27,6 +27,8 @@ _AGAIN_S = 1.0
 _RELEASE_AGAIN_S = 2.0
 _WATCH_S = 1.0
 _SUCCESS = 0
+_LONGEST_NAME = 64
+"""Anybody in the DDS domain can answer, and what is active goes into status and log."""
 
 
 class MotionService:
@@ -143,10 +145,11 @@ def _frame(topic: RobotTopic, asked: ServiceRequest) -> bytes:
 
 
 def _name(data: str) -> str | None:
-    """Return the name in an answer of CheckMode; None where there is none."""
+    """Return the name in an answer of CheckMode; None where there is none, or it is no name."""
     try:
         content = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     name = content.get("name") if isinstance(content, dict) else None
-    return name if isinstance(name, str) else None
+    is_name = isinstance(name, str) and len(name) <= _LONGEST_NAME and name.isprintable()
+    return name if is_name else None

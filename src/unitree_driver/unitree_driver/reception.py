@@ -155,8 +155,8 @@ class UnitreeReception(StateReception[UnitreeState]):
         others = [kind for kind in self.news.state_types if kind != expected]
         if others:
             return (
-                f"{begin}the topic has {', '.join(others)}, expected {expected}: another kind of "
-                "robot, which has a driver of its own"
+                f"{begin}the topic has {', '.join(others[:_SHOWN])}, expected {expected}: another "
+                "kind of robot, which has a driver of its own"
             )
         return (
             f"{begin}check the cable, the address of this machine, network_interface, domain_id "
@@ -185,6 +185,7 @@ class UnitreeReception(StateReception[UnitreeState]):
 
 
 _TICKS_BETWEEN = 2
+_SHOWN = 3
 _XYZW = np.array([1, 2, 3, 0])
 """Where the wire, on which w is first, has x, y, z and w."""
 

@@ -25,6 +25,8 @@ _RATIO = 1.25
 _HOST_TIMED_OUT = 0x40000000
 """Bit of a motor's errors: its connection to the computer timed out."""
 _LOWER_S, _SETTLE_S = 2.0, 0.3
+_SHOWN = 8
+"""So many of the nodes that publish commands are named."""
 _RELEASED = "released_mode"
 """Among the notes: which controller was released here."""
 
@@ -216,7 +218,9 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         too_many = max(0, unnamed - self.settings.lowcmd_publishers) if released else 0
         if not named and not too_many:
             return []
-        found = [*named, *([f"{too_many} that are no ROS nodes"] if too_many else [])]
+        more = [f"{len(named) - _SHOWN} more"] if len(named) > _SHOWN else []
+        more += [f"{too_many} that are no ROS nodes"] if too_many else []
+        found = [*named[:_SHOWN], *more]
         return [
             f"another publisher on {wire.TOPIC_NAMES[RobotTopic.LOWCMD]} ({', '.join(found)}): "
             "end it; one that was killed is forgotten after some 20 s"

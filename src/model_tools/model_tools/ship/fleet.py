@@ -167,24 +167,30 @@ def read_inventory(file: Path, limit: str = "") -> dict[str, str]:
     Raises:
         PolicyError: It cannot be used.
     """
-    found = dict[str, str]()
+    urls, hosts_of, groups_of = dict[str, str](), dict[str, list[str]](), dict[str, list[str]]()
 
     def mapping(value: object, where: str) -> dict[Any, Any]:
         if value is not None and not isinstance(value, dict):
             raise ToolError(f"{file}: {where}: expected a mapping, found {value!r:.80}")
         return value or {}
 
-    def walk(name: str, content: object, inside: bool) -> None:
-        group, inside = mapping(content, name), inside or name == limit
+    def walk(name: str, content: object) -> None:
+        group = mapping(content, name)
         for host, variables in mapping(group.get("hosts"), f"{name}.hosts").items():
-            if inside or host == limit:
-                url = mapping(variables, f"{host}").get("metrics_url", "")
-                found[str(host)] = str(url) or found.get(str(host), "")
+            url = mapping(variables, f"{host}").get("metrics_url", "")
+            urls[str(host)] = str(url) or urls.get(str(host), "")
+            hosts_of.setdefault(name, []).append(str(host))
         for child, below in mapping(group.get("children"), f"{name}.children").items():
-            walk(str(child), below, inside)
+            groups_of.setdefault(name, []).append(str(child))
+            walk(str(child), below)
 
     for name, content in mapping(load_yaml(file), "inventory").items():
-        walk(str(name), content, not limit)
+        walk(str(name), content)
+    wanted = [limit] if limit else [*hosts_of]
+    for name in wanted:  # grows: what a group consists of may be said elsewhere in the file
+        wanted += [child for child in groups_of.get(name, []) if child not in wanted]
+    inside = {limit, *(host for name in wanted for host in hosts_of.get(name, []))}
+    found = {host: url for host, url in urls.items() if host in inside}
     if not found:
         raise ToolError(f"{file}: expected hosts{f' in {limit}' if limit else ''}, found none")
     return found

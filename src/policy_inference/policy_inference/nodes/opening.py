@@ -108,7 +108,7 @@ def on_trial(request: OpenRequest, logger: Logger) -> OpenRequest:
         logger.warning(f"{trial} failed its trial: {trial.reason}")
         if not trial.is_recorded:
             _record_cut(trial, logger)
-    return replace(request, trial=trial) if trial.is_in_use else request
+    return replace(request, trial=trial) if trial.nodes_take_it else request
 
 
 def _record_cut(trial: VersionTrial, logger: Logger) -> None:

@@ -16,9 +16,10 @@ from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image, Imu, JointState
 from std_msgs.msg import Header, Int32
 
+from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
 from policy_inference.core.wire import Decode, peek_stamp_ns
 from policy_inference.errors import RobotError
-from policy_inference.nodes.sampling import decoder_for
+from policy_inference.nodes.sampling import decoder_for, message_class
 
 pytestmark = pytest.mark.ros
 COMMAND_ARRAYS = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
@@ -65,6 +66,16 @@ def test_one_stream_may_change_names_frame_and_number_of_joints() -> None:
         assert_alike(decode, joint_state(list(names), "base"))
     for frame in ("base", "longer", ""):
         assert_alike(decode, joint_state(["a", "b"], frame))
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in STATE_FIELDS.values() if row.read is not None], ids=lambda row: row.name
+)
+def test_each_field_of_the_state_is_read_from_the_wire(row: StateField) -> None:
+    assert row.read is not None
+    message = message_class(row.topic.types[0])()
+    found = row.read(decoder_for(type(message))(serialize_message(message)))
+    assert list(found) == list(row.read(message))
 
 
 def joint_command(names: Sequence[str], first: float = 0.25) -> JointCommand:

@@ -233,7 +233,8 @@ def _drive(operator: Operator, given: argparse.Namespace) -> None:
 
 def _require_running(operator: Operator) -> None:
     if operator.mode not in _DRIVING:
+        first = "reset, " if operator.status.latched else ""
         raise OperatorError(
             f"drive: expected the mode RUN, found {operator.mode} "
-            f"({operator.status.reason}); ask for stand, then run"
+            f"({operator.status.reason}); ask for {first}stand, then run"
         )

@@ -18,11 +18,6 @@ from robot_operator.requests import OperatorError
 POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
-_OTHER_COMMANDS = {
-    _JOINT_STATES,
-    "std_msgs/msg/Float64MultiArray",
-    "trajectory_msgs/msg/JointTrajectory",
-}
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
 _UNKNOWN = "_NODE_NAME_UNKNOWN_"
 """What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
@@ -270,8 +265,16 @@ def _seen(node: Node, policy: str | None) -> FoundNodes:
         tuple(commands),
         tuple(subscribers),
         tuple(robots),
-        other_output=not commands and any(_OTHER_COMMANDS & {*types} for _, types in published),
+        other_output=not commands and any(_output_types() & {*types} for _, types in published),
     )
+
+
+def _output_types() -> set[str]:
+    """Return the types that a policy node may publish its targets as."""
+    from policy_inference.nodes.outputs import OUTPUTS  # only needed here, and slow to import
+
+    kinds = [kind for _, kind, _ in OUTPUTS.values()]
+    return {f"{kind.__module__.partition('.')[0]}/msg/{kind.__name__}" for kind in kinds}
 
 
 def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:

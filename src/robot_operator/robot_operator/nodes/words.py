@@ -4,7 +4,14 @@
 
 from math import isfinite
 
-from policy_msgs.msg import JointCommand, PolicyStatus, RobotStatus, SetStatus
+from policy_msgs.msg import (
+    JointCommand,
+    PolicyStatus,
+    RobotStatus,
+    SetStatus,
+    ShadowStatus,
+    TrialStatus,
+)
 from sensor_msgs.msg import BatteryState
 
 from robot_operator.requests import OperatorRequest
@@ -64,6 +71,8 @@ def policy_lines(status: PolicyStatus) -> Lines:
         ("latency", f"p50 {p50_ms:.2f} ms, p99 {p99_ms:.2f} ms, max {max_ms:.2f} ms"),
         *input_lines(status),
         ("guard", ", ".join(counters) or "has not acted"),
+        *(("shadow", _shadow_text(shadow)) for shadow in status.shadow),
+        *(("trial", _trial_text(trial)) for trial in status.trial),
         ("machine", ", ".join(f"{entry.key} {entry.value}" for entry in status.telemetry)),
     ]
 
@@ -78,6 +87,29 @@ def state_of(found: SetStatus) -> str:
     if found.refused:
         words.append(f"; {found.refused}")
     return " ".join(words).replace(" ;", ";")
+
+
+def _shadow_text(shadow: ShadowStatus) -> str:
+    runs = f"{shadow.bundle_name} {shadow.bundle_version} on {shadow.backend}, {shadow.mode}"
+    if shadow.problem:
+        return f"{runs}: {shadow.problem}"
+    distances, unit = (
+        (shadow.rms_steps, "steps") if len(shadow.rms_steps) else (shadow.rms, "rad, rad/s or N·m")
+    )
+    worst, joint = max(zip(distances, shadow.joints, strict=True), default=(0.0, "no joint"))
+    outcomes = ("compared", "skipped", "lost", "failed", "not_finite", "beyond_limits")
+    counted = {name: getattr(shadow, name) for name in outcomes}
+    return f"{runs}: RMS at most {worst:.3g} {unit} ({joint}); " + ", ".join(
+        f"{count} {name}" for name, count in counted.items() if count or name == "compared"
+    )
+
+
+def _trial_text(trial: TrialStatus) -> str:
+    reason = f": {trial.reason}" if trial.reason else ""
+    return (
+        f"{trial.version} {trial.state}{reason}; "
+        f"{trial.run_time_s:.0f} of {trial.run_time_limit_s:g} s RUN time"
+    )
 
 
 def input_lines(status: PolicyStatus) -> Lines:

@@ -180,7 +180,11 @@ def verdict(release: Release, stage: StageName | None = None) -> StageVerdict:
     if bad > (1.0 - share) * len(robots) + 1e-9:
         return StageVerdict(stage=stage, health="bad", reasons=reasons)
     if healthy < least:
-        reasons.append(f"{stage}: {healthy} healthy robots, expected {least}")
+        reasons.append(
+            "simulation: no healthy walks; `model_tools release record ... simulation --bundle`"
+            if stage == "simulation"
+            else f"{stage}: {healthy} healthy robots, expected {least}"
+        )
     elif healthy + 1e-9 < share * len(robots):
         reasons.append(f"{stage}: {healthy} of {len(robots)} robots are healthy")
     else:

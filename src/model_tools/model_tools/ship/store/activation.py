@@ -123,7 +123,7 @@ def roll_back(root: Path, name: str, trusted: TrustedKeys | None = None) -> tupl
     model = model_folder(root, name)
     with writing(root), locked(model):
         before, trial = current_version(model), newest_trial(model)
-        if before is not None and trial is not None and trial.is_in_use:
+        if before is not None and trial is not None and trial.nodes_take_it:
             check_version(model / before, trusted)
             end_trial(model, "rolled back by a person")
             return trial.version, model / before

@@ -285,7 +285,7 @@ def _surplus(model: Path, keep: int) -> Surplus:
     trial = newest_trial(model)
     kept = {
         current_version(model),
-        trial.version if trial is not None and trial.is_in_use else None,
+        trial.version if trial is not None and trial.nodes_take_it else None,
         *way_back(model)[:STEPS_BACK],
         *versions[len(versions) - keep :],
     }

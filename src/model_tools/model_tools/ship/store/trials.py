@@ -131,7 +131,7 @@ def end_trial(model: Path, reason: str, then: str = "") -> None:
     if newest is None:
         return
     is_left = newest.state is TrialState.KEPT and then not in ("", newest.version)
-    if newest.is_in_use or is_left:
+    if newest.nodes_take_it or is_left:
         append_event(newest.file, newest.number, TrialEvent.ENDED, reason=reason)
 
 
@@ -146,7 +146,7 @@ def end_undecided(root: Path, name: str, trusted: TrustedKeys | None = None) -> 
     model = model_folder(root, name)
     with writing(root), locked(model):
         trial = newest_trial(model)
-        if trial is None or not trial.is_in_use:
+        if trial is None or not trial.nodes_take_it:
             raise ToolError(f"{model}: expected a version on trial, found {found_words(trial)}")
         check_version(model / trial.version_before, trusted)
         end_trial(model, "ended by a person")
@@ -162,14 +162,19 @@ def trial_status(root: Path, name: str) -> dict[str, Any]:
     """
     model = model_folder(root, name)
     current, trial = current_version(model), newest_trial(model)
-    found: dict[str, Any] = {"name": name, "state": "none", "in_use": current, "current": current}
+    found: dict[str, Any] = {
+        "name": name,
+        "state": "none",
+        "nodes_take": current,
+        "current": current,
+    }
     if trial is None:
         return found
     return {
         **found,
         "host": socket.gethostname(),  # of two robots the rest may be the same
         "state": trial.state.value,
-        "in_use": trial.version if trial.is_in_use else current,
+        "nodes_take": trial.version if trial.nodes_take_it else current,
         "version": trial.version,
         "version_before": trial.version_before,
         "is_bad": trial.is_bad,

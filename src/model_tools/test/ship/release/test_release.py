@@ -408,6 +408,8 @@ def test_release_is_of_a_signed_bundle_and_of_another_than_before(
 
 
 def test_status_is_text_for_people(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("release", "status", desk.file) == 2
+    assert "`model_tools release record ... simulation --bundle`" in capsys.readouterr().out
     to(desk, "shadow")
     capsys.readouterr()
     assert run("release", "status", desk.file) == 2

@@ -77,7 +77,9 @@ def test_version_in_use_stays_in_use_during_a_trial(
 ) -> None:
     assert in_use(tried) == ("1.2.0", ["1.1.0", "1.0.0"])
     found = status(tried, capsys)
-    assert (found["state"], found["in_use"], found["current"]) == ("open", "1.3.0", "1.2.0")
+    assert (found["state"], found["nodes_take"], found["current"]) == ("open", "1.3.0", "1.2.0")
+    assert run("trial", "status", NAME, "--root", tried) == 0
+    assert "1.2.0 is in use, policy nodes take 1.3.0" in capsys.readouterr().out
     assert (found["version"], found["version_before"]) == ("1.3.0", "1.2.0")
     assert (found["run_time_s"], found["run_time_limit_s"]) == (0.0, 60.0)
     assert len(found["bundle_sha256"]) == len(found["trial_sha256"]) == 64
@@ -88,7 +90,7 @@ def test_status_without_a_trial(root: Path, capsys: pytest.CaptureFixture[str]) 
     assert status(root, capsys) == {
         "name": NAME,
         "state": "none",
-        "in_use": "1.2.0",
+        "nodes_take": "1.2.0",
         "current": "1.2.0",
     }
     assert run("trial", "status", NAME, "--root", root) == 0
@@ -132,7 +134,7 @@ def test_trial_is_ended_by_a_person(
     assert run(*command, NAME, "--root", tried) == 0
     assert in_use(tried) == ("1.2.0", ["1.1.0", "1.0.0"])
     found = status(tried, capsys)
-    assert (found["state"], found["in_use"]) == ("ended", "1.2.0")
+    assert (found["state"], found["nodes_take"]) == ("ended", "1.2.0")
     assert "by a person" in found["reason"]
     assert run("trial", "end", NAME, "--root", tried) == 1
 
@@ -170,7 +172,7 @@ def test_activation_of_another_version_ends_the_trial(
     assert run("activate", NAME, "1.1.0", "--root", tried) == 0
     assert in_use(tried)[0] == "1.1.0"
     assert status(tried, capsys)["reason"] == "1.1.0 was activated"
-    assert status(tried, capsys)["in_use"] == "1.1.0"
+    assert status(tried, capsys)["nodes_take"] == "1.1.0"
 
 
 def test_trial_of_another_version_ends_the_one_before(

@@ -110,7 +110,7 @@ class VersionTrial:
         return self.counts.get("run_time_s", 0.0)
 
     @property
-    def is_in_use(self) -> bool:
+    def nodes_take_it(self) -> bool:
         """Whether nodes take this version for the bundle's name."""
         return self.state in (TrialState.OPEN, TrialState.PASSED)
 
@@ -223,7 +223,7 @@ def _after(
         )
     if trial.state is TrialState.OPEN and what is TrialEvent.PASSED:
         return replace(trial, state=TrialState.PASSED)
-    if what is TrialEvent.ENDED and (trial.is_in_use or trial.state is TrialState.KEPT):
+    if what is TrialEvent.ENDED and (trial.nodes_take_it or trial.state is TrialState.KEPT):
         return replace(trial, state=TrialState.ENDED, reason=_text(event["reason"]))
     return trial
 

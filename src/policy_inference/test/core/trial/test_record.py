@@ -86,16 +86,16 @@ def test_trial_goes_from_begun_to_kept(file: Path) -> None:
     append_event(file, 1, TrialEvent.RUN_ENDED, counts={"run_time_s": 12.5})
     assert (newest(file).runner, newest(file).run_time_s) == (None, 12.5)
     append_event(file, 1, TrialEvent.PASSED, counts={"run_time_s": 60.0})
-    assert (newest(file).state, newest(file).is_in_use) == (TrialState.PASSED, True)
+    assert (newest(file).state, newest(file).nodes_take_it) == (TrialState.PASSED, True)
     append_event(file, 1, TrialEvent.KEPT)
-    assert (newest(file).state, newest(file).is_in_use) == (TrialState.KEPT, False)
+    assert (newest(file).state, newest(file).nodes_take_it) == (TrialState.KEPT, False)
 
 
 def test_broken_gate_is_on_record_with_its_figures(file: Path) -> None:
     append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
     append_event(file, 1, TrialEvent.ROLLED_BACK, version="1.0.0")
     trial = newest(file)
-    assert (trial.state, trial.is_bad, trial.is_in_use) == (TrialState.FAILED, True, False)
+    assert (trial.state, trial.is_bad, trial.nodes_take_it) == (TrialState.FAILED, True, False)
     assert (trial.gate, trial.value, trial.limit) == ("tilt_rad", 0.6, 0.5)
     assert bad_trial(file.parent, "1.1.0") == trial
     append_event(file, 1, TrialEvent.ALLOWED)

@@ -128,7 +128,7 @@ class DemoRobot:
         model = self.models / self._bundle
         try:
             trial = newest_trial(model)
-            if trial is not None and trial.is_in_use:
+            if trial is not None and trial.nodes_take_it:
                 return trial.version
             return current_version(model) or ""
         except PolicyError:

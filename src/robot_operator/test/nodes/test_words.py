@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a person reads about a policy node."""
+
+from policy_msgs.msg import ShadowStatus, TrialStatus
+
+from robot_operator.nodes.words import policy_lines
+
+from .robot import policy_status
+
+SHADOW = {"bundle_name": "walk", "bundle_version": "1.3.0", "backend": "onnx", "mode": "free"}
+
+
+def test_status_without_shadow_and_trial_has_no_lines_of_them() -> None:
+    assert not {"shadow", "trial"} & dict(policy_lines(policy_status())).keys()
+
+
+def test_status_shows_how_far_the_shadow_diverges_and_what_it_missed() -> None:
+    status = policy_status()
+    figures = {"rms": [0.1, 0.2], "rms_steps": [0.75, 0.5], "compared": 90, "skipped": 10}
+    status.shadow = [ShadowStatus(**SHADOW, joints=["hip", "knee"], **figures)]
+    assert dict(policy_lines(status))["shadow"] == (
+        "walk 1.3.0 on onnx, free: RMS at most 0.75 steps (hip); 90 compared, 10 skipped"
+    )
+    status.shadow[0].rms_steps = []
+    assert "RMS at most 0.2 rad, rad/s or N·m (knee)" in dict(policy_lines(status))["shadow"]
+
+
+def test_status_shows_why_the_shadow_does_not_run() -> None:
+    status = policy_status()
+    status.shadow = [ShadowStatus(**SHADOW, problem="its process ended")]
+    assert dict(policy_lines(status))["shadow"] == "walk 1.3.0 on onnx, free: its process ended"
+
+
+def test_status_shows_the_newest_trial_with_its_reason() -> None:
+    status, times = policy_status(), {"run_time_s": 3.0, "run_time_limit_s": 20.0}
+    status.trial = [TrialStatus(version="1.4.0", state="failed", reason="gate tilt_rad", **times)]
+    assert dict(policy_lines(status))["trial"] == (
+        "1.4.0 failed: gate tilt_rad; 3 of 20 s RUN time"
+    )
