@@ -41,6 +41,7 @@ from policy_inference.core.chunks.settings import (
     ChunkSettings,
     check_settings,
     require_ensemble_speed,
+    steps_of,
 )
 from policy_inference.core.distribution import DistributionWatch, watched_state
 from policy_inference.core.images import Frame
@@ -155,8 +156,12 @@ class ChunkKind:
             WARM_UP_S,
         )
         with ExitStack() as opened:
-            models = opened.enter_context(open_models(bundle.models, request.backends, options))
             check_settings(settings, contract)
+            # A chunk that comes later has no step left.
+            horizon_s = steps_of(settings, contract) / contract.rate_hz
+            models = opened.enter_context(
+                open_models(bundle.models, request.backends, options, deadline_s=horizon_s)
+            )
             inference = Inference(contract, models)
             tap = WorkerTap(worker_of(inference.run, clock, settings, inline=self._simulated_time))
             opened.callback(tap.close)
