@@ -24,6 +24,7 @@ DEMO_ARGS := --robot $(ROBOT) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEN
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
   $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet

@@ -9,7 +9,7 @@ for, by whatever protobuf is installed: generated modules work with some version
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -157,51 +157,69 @@ def described(tensors: Sequence[Any]) -> list[TensorSpec]:
     return specs
 
 
-def write_tensors(tensors: Any, raw: Any, arrays: Mapping[str, Tensor]) -> None:
-    """Add arrays to the repeated fields of a message: what they are, and their bytes."""
-    for name, array in arrays.items():
-        tensors.add(name=name, datatype=DATATYPES[array.dtype.name], shape=array.shape)
-        raw.append(array.tobytes())
+class WireTensors:
+    """The tensors of one side of a model, in messages; what does not change is made once."""
 
+    def __init__(self, specs: Sequence[TensorSpec]) -> None:
+        """Take tensors whose axes are all fixed, or open (-1) if they are only described."""
+        self._known = {one.name: (DATATYPES[one.dtype], [*one.shape]) for one in specs}
 
-def read_tensors(tensors: Sequence[Any], raw: Sequence[bytes], into: Mapping[str, Tensor]) -> None:
-    """Write the tensors of a message into arrays of the same names, shapes and types.
+    def describe(self, tensors: Any, names: Container[str] | None = None) -> None:
+        """Add what the tensors are to a repeated field of a message; of those names, or of all."""
+        for name, (datatype, shape) in self._known.items():
+            if names is None or name in names:
+                tensors.add(name=name, datatype=datatype, shape=shape)
 
-    Raises:
-        PolicyError: They are not these tensors, each once, with as many bytes as they need. What
-            the arrays hold is not changed then.
-    """
-    found = dict(_found(tensors, raw, into))
-    if found.keys() != into.keys():
-        raise PolicyError(f"expected the tensors {', '.join(into)}, found {', '.join(found)}")
-    for name, values in found.items():
-        np.copyto(into[name], values)
+    def write(
+        self, raw: Any, arrays: Mapping[str, Tensor], names: Container[str] | None = None
+    ) -> None:
+        """Add the bytes of arrays to a repeated field, in the order of `describe`."""
+        raw.extend(arrays[name].tobytes() for name in self._known if names is None or name in names)
 
+    def read(
+        self, tensors: Sequence[Any], raw: Sequence[bytes], into: Mapping[str, Tensor]
+    ) -> None:
+        """Write the tensors of a message into arrays.
 
-def _found(
-    tensors: Sequence[Any], raw: Sequence[bytes], expected: Mapping[str, Tensor]
-) -> Iterator[tuple[str, Tensor]]:
-    if raw and len(raw) != len(tensors):
-        raise PolicyError(
-            f"expected the bytes of {len(tensors)} tensors, found those of {len(raw)}"
-        )
-    names = set[str]()
-    for number, one in enumerate(tensors):
-        array = expected.get(one.name)
-        if array is None or one.name in names:
+        Raises:
+            PolicyError: They are not these tensors, each once, with as many bytes as they need.
+                What the arrays hold is not changed then.
+        """
+        found = dict(self._found(tensors, raw, into))
+        if found.keys() != self._known.keys():
             raise PolicyError(
-                f"expected the tensors {', '.join(expected)}, each once, found {one.name!r}"
+                f"expected the tensors {', '.join(self._known)}, found {', '.join(found)}"
             )
-        names.add(one.name)
-        found = f"{one.datatype}{list(one.shape)}"
-        wanted = f"{DATATYPES[array.dtype.name]}{list(array.shape)}"
-        if found != wanted:
-            raise PolicyError(f"tensor {one.name}: expected {wanted}, found {found}")
-        if raw:
-            content: Any = raw[number]
-        else:
-            content = np.array(getattr(one.contents, _TYPED.get(one.datatype, ""), ()), array.dtype)
-        size = memoryview(content).nbytes
-        if size != array.nbytes:
-            raise PolicyError(f"tensor {one.name}: expected {array.nbytes} bytes, found {size}")
-        yield one.name, np.frombuffer(content, array.dtype).reshape(array.shape)
+        for name, values in found.items():
+            np.copyto(into[name], values)
+
+    def _found(
+        self, tensors: Sequence[Any], raw: Sequence[bytes], into: Mapping[str, Tensor]
+    ) -> Iterator[tuple[str, Tensor]]:
+        if raw and len(raw) != len(tensors):
+            raise PolicyError(
+                f"expected the bytes of {len(tensors)} tensors, found those of {len(raw)}"
+            )
+        names = set[str]()
+        for number, one in enumerate(tensors):
+            known = self._known.get(one.name)
+            if known is None or one.name in names:
+                raise PolicyError(
+                    f"expected the tensors {', '.join(self._known)}, each once, found {one.name!r}"
+                )
+            names.add(one.name)
+            datatype, shape = known
+            if one.datatype != datatype or one.shape != shape:
+                raise PolicyError(
+                    f"tensor {one.name}: expected {datatype}{shape}, found "
+                    f"{one.datatype}{[*one.shape]}"
+                )
+            array = into[one.name]
+            if raw:
+                content: Any = raw[number]
+            else:
+                content = np.array(getattr(one.contents, _TYPED.get(datatype, ""), ()), array.dtype)
+            size = memoryview(content).nbytes
+            if size != array.nbytes:
+                raise PolicyError(f"tensor {one.name}: expected {array.nbytes} bytes, found {size}")
+            yield one.name, np.frombuffer(content, array.dtype).reshape(array.shape)

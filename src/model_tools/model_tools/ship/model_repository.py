@@ -32,6 +32,7 @@ _TYPES = {
     "int32": "TYPE_INT32",
     "uint8": "TYPE_UINT8",
 }
+_OWNED = ("*/config.pbtxt", "*/*/model.onnx", "*/*/.keep", KSERVE)
 Tensors = Mapping[str, Tensor]
 
 
@@ -63,7 +64,7 @@ def write_repository(
         OSError: A file cannot be read or written.
     """
     contract, names = bundle.contract, list[str]()
-    with new_folder(output, marker=KSERVE, force=force, owned=("*/**", KSERVE)) as folder:
+    with new_folder(output, marker=KSERVE, force=force, owned=_OWNED) as folder:
         for key, (artifact, file) in artifacts_for(bundle, MODEL).items():
             name, graph = served_name(contract, key), contract.models[key]
             place = folder / name / str(version)

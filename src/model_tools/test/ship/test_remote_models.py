@@ -57,7 +57,8 @@ def test_compiled_file_has_name_hash_and_golden_rows(tmp_path: Path) -> None:
     assert model.sha256 == before.entry("onnx").sha256
     golden = before.golden()
     np.testing.assert_array_equal(inputs["obs"][:, 0], golden["obs"][:8])
-    np.testing.assert_allclose(outputs["actions"][:, 0], golden["actions"][:8], atol=1e-6)
+    found, expected = outputs["actions"][:, 0], golden["actions"][:8]
+    np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), atol=1e-6)
 
 
 def test_options_state_what_the_server_calls_it(tmp_path: Path) -> None:

@@ -17,20 +17,16 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-import numpy as np
-
 from policy_inference.backends.base import BackendBase
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.interfaces import Tensor
 from policy_inference.open_inference import (
-    DATATYPES,
     METHODS,
     POLICY_SHA256,
     SERVICE,
+    WireTensors,
     message_bytes,
     message_classes,
-    read_tensors,
-    write_tensors,
 )
 from policy_inference.peers import listen_tcp
 
@@ -51,6 +47,8 @@ class GraphService:
         version: Of it; clients may ask for it.
         sha256: Of its file.
         backend: It, opened; used by one request at a time.
+        inputs: Its inputs in messages.
+        outputs: Its outputs in messages.
     """
 
     name: str
@@ -58,6 +56,12 @@ class GraphService:
     sha256: str
     backend: BackendBase
     lock: threading.Lock = field(default_factory=threading.Lock)
+    inputs: WireTensors = field(init=False)
+    outputs: WireTensors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Know the tensors of the model."""
+        self.inputs, self.outputs = map(WireTensors, self.backend.specs)
 
     def answers_within(self, time_s: float) -> bool:
         """Whether a run that goes on ends within that time; True where there is none."""
@@ -70,17 +74,12 @@ class GraphService:
         """Let `write` fill the inputs, run, and return copies of the outputs.
 
         Raises:
-            PolicyError: What `write` raises; or inputs or outputs are not finite.
+            PolicyError: What `write` raises.
             BackendError: The model failed.
         """
         with self.lock:
             write(self.backend.inputs)
-            _require_finite("input", self.backend.inputs)
             self.backend.run()
-            try:
-                _require_finite("output", self.backend.outputs)
-            except PolicyError as error:
-                raise BackendError(str(error)) from error
             return {name: array.copy() for name, array in self.backend.outputs.items()}
 
 
@@ -236,9 +235,8 @@ class OpenInferenceServer:
         into.name, into.platform = model.name, f"policy_inference {model.backend.name}"
         if model.version:
             into.versions.append(model.version)
-        for tensors, specs in zip((into.inputs, into.outputs), model.backend.specs, strict=True):
-            for spec in specs:
-                tensors.add(name=spec.name, datatype=DATATYPES[spec.dtype], shape=spec.shape)
+        model.inputs.describe(into.inputs)
+        model.outputs.describe(into.outputs)
 
     def _infer(self, request: Any, context: Any, into: Any) -> None:
         model = self._model(request.model_name, request.model_version, context)
@@ -247,7 +245,7 @@ class OpenInferenceServer:
             left_s = context.time_remaining()
             if left_s is not None and left_s <= 0.0:
                 self._refuse(context, "DEADLINE_EXCEEDED", "the client waits no longer")
-            read_tensors(request.inputs, request.raw_input_contents, inputs)
+            model.inputs.read(request.inputs, request.raw_input_contents, inputs)
 
         outputs: Mapping[str, Tensor] = {}
         try:
@@ -267,8 +265,8 @@ class OpenInferenceServer:
             )
         into.model_name, into.model_version, into.id = model.name, model.version, request.id
         into.parameters[POLICY_SHA256].string_param = model.sha256
-        chosen = {name: array for name, array in outputs.items() if name in asked}
-        write_tensors(into.outputs, into.raw_output_contents, chosen)
+        model.outputs.describe(into.outputs, asked)
+        model.outputs.write(into.raw_output_contents, outputs, asked)
 
     def _model(self, name: str, wanted: str, context: Any) -> GraphService:
         model = self._models.get(name)
@@ -291,9 +289,3 @@ class OpenInferenceServer:
         _log.debug("refused %s: %s: %s", context.peer(), code, text)
         context.abort(getattr(self._grpc.StatusCode, code), text)
         raise AssertionError("abort raises")
-
-
-def _require_finite(what: str, arrays: Mapping[str, Tensor]) -> None:
-    for name, array in arrays.items():
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise PolicyError(f"{what} {name}: expected finite values, found NaN or infinity")

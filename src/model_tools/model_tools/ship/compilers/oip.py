@@ -16,7 +16,7 @@ from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
 from policy_inference.bundle.verified import sha256_of
 from policy_inference.interfaces import Tensor
 
-_ROWS = 8
+_ROWS, _MOST_ROWS = 8, 64
 _TOLERANCES = {"fp32": 1e-3, "fp16": 2e-2, "int8": 0.2}
 
 
@@ -62,10 +62,11 @@ class OipCompiler:
             endpoint=options.get("endpoint", ""),
         )
         inputs, outputs = _rows(order)
+        count = len(next(iter(inputs.values())))
         write_oip_model(order.output, model, inputs, outputs)
         return Made(
             tool=f"onnxruntime {onnxruntime.__version__}",
-            how=f"{_ROWS} rows of the reference, which the model {model.model} of a server must "
+            how=f"{count} rows of the reference, which the model {model.model} of a server must "
             f"answer within {tolerance:g} of their largest value",
         )
 
@@ -83,7 +84,7 @@ def _rows(order: CompileOrder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     golden = order.golden or {}
     try:
         seen = list[dict[str, Tensor]]()
-        for number in range(_ROWS):
+        for number in range(_MOST_ROWS):
             for name, array in reference.inputs.items():
                 known = golden.get(name, ())
                 if number < len(known):
@@ -92,9 +93,17 @@ def _rows(order: CompileOrder) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
                     array[...] = rng.normal(size=array.shape).astype(array.dtype)
             reference.run()
             tensors = {**reference.inputs, **reference.outputs}
-            seen.append({name: array.copy() for name, array in tensors.items()})
+            if all(np.isfinite(array).all() for array in tensors.values()):
+                seen.append({name: array.copy() for name, array in tensors.items()})
+            if len(seen) == _ROWS:
+                break
     finally:
         reference.close()
+    if not seen:
+        raise ToolError(
+            f"{order.model}: expected finite answers to golden or random rows, found none; "
+            "`model_tools complete` adds golden rows"
+        )
     inputs, outputs = (
         {spec.name: np.stack([row[spec.name] for row in seen]) for spec in specs}
         for specs in (order.inputs, order.outputs)

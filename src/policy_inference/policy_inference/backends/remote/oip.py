@@ -36,11 +36,10 @@ from policy_inference.open_inference import (
     MODEL_CONFIG,
     POLICY_SHA256,
     SERVICE,
+    WireTensors,
     described,
     message_bytes,
     message_classes,
-    read_tensors,
-    write_tensors,
 )
 
 _PACKAGES = "pip install grpcio protobuf, or policy_inference[remote]"
@@ -190,6 +189,11 @@ class _OipConnection(Connection):
             for method in (*METHODS, MODEL_CONFIG)
         }
         self._new_request = classes["ModelInferRequest"]
+        self._template = self._new_request(
+            model_name=self._served.model, model_version=self._served.version
+        )
+        self._wire_inputs, self._wire_outputs = map(WireTensors, backend.specs)
+        self._wire_inputs.describe(self._template.inputs)
         try:
             self._look()
             self._is_watched = True
@@ -201,16 +205,14 @@ class _OipConnection(Connection):
     def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
         self._number += 1
         # A new one each time: what a message has held it keeps until it is gone.
-        request = self._new_request(
-            model_name=self._served.model,
-            model_version=self._served.version,
-            id=f"{self._session}-{self._number}",
-        )
-        write_tensors(request.inputs, request.raw_input_contents, inputs)
+        request = self._new_request()
+        request.CopyFrom(self._template)
+        request.id = f"{self._session}-{self._number}"
+        self._wire_inputs.write(request.raw_input_contents, inputs)
         answer = self._call("ModelInfer", request, within_s)
         self._require_own(answer, request.id)
         try:
-            read_tensors(answer.outputs, answer.raw_output_contents, outputs)
+            self._wire_outputs.read(answer.outputs, answer.raw_output_contents, outputs)
         except PolicyError as error:
             raise BackendError(f"answer {request.id}: {error}") from error
 

@@ -31,6 +31,7 @@ from policy_inference.testing.models import save_linear
 
 from ...service.certificates import DAY, make_certificate
 from .open_inference_peer import Peer, artifact, write_rows
+from .slow_network import slow_network
 
 grpc: Any = pytest.importorskip("grpc", reason="grpcio is not installed")
 OBS, ACTIONS = TensorSpec(name="obs", shape=(1, 5)), TensorSpec(name="actions", shape=(1, 3))
@@ -504,3 +505,18 @@ def test_server_that_speaks_another_protocol_is_named(
             opened(file_for(onnx, port))
     finally:
         server.stop(0).wait()
+
+
+def test_slow_network_that_loses_packets_gives_each_request_its_own_answer(
+    peer: Peer, onnx: Path, opened: Callable[..., OipBackend]
+) -> None:
+    file = artifact(peer, onnx)
+    with slow_network(peer.port, delay_s=0.03, jitter_s=0.01, loss=0.05) as port:
+        backend = opened(file, endpoint=f"127.0.0.1:{port}", deadline_ms="2000")
+        weights = []
+        for value in (1.0, -2.0, 3.0, -4.0):
+            backend.inputs["obs"][:] = value
+            backend.run()
+            weights.append(backend.outputs["actions"][0] / value)
+
+    np.testing.assert_allclose(weights, [weights[0]] * 4, rtol=1e-5)
