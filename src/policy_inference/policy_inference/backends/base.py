@@ -50,8 +50,9 @@ class BackendBase(ABC):
     """Whether a run that fails may end the process: then the runtime runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
-    recovers = False
-    """Whether a `problem` may end by itself, as that of a connection does."""
+    is_remote = False
+    """Whether another machine runs the model: it is opened with a deadline, `deadline_s`, and a
+    `problem` may end by itself."""
     simulates: bool = False
     """Whether it computes what a device would, and says nothing about its speed."""
     simulated_by: str | None = None
@@ -240,7 +241,7 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why no run can succeed now; empty where one can. It lasts unless it `recovers`."""
+        """Return why no run can succeed now; empty where one can. It lasts unless it `is_remote`."""
         return ""
 
     def run(self) -> None:

@@ -5,7 +5,7 @@
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -230,11 +230,11 @@ def _open(
         content = verified_copy(model.folder, artifact, folder.path)
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
-        opened = (
-            partial(ChildBackend, cls, run_timeout_s=run_timeout_s)
-            if apart
-            else partial(cls, deadline_s=deadline_s)
-        )
+        opened: Callable[..., BackendBase] = cls
+        if apart:
+            opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s)
+        elif cls.is_remote:
+            opened = partial(cls, deadline_s=deadline_s)
         return opened(
             file,
             model.model.input_specs,

@@ -221,9 +221,11 @@ class _ChunkValidator(BodyValidator):
                 if not found.dtype.startswith("float"):
                     self.reader.problem(
                         f"graphs.{name}.{tensor}.dtype",
-                        "float32 or float16; uint8 for a camera's image that is normalised by "
-                        "identity",
+                        "float32 or float16",
                         found.dtype,
+                        "uint8 is for the image of a camera that is normalised by identity"
+                        if found.dtype == "uint8"
+                        else "",
                     )
 
     def _inputs(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:

@@ -251,7 +251,7 @@ class OpenInferenceServer:
         try:
             outputs = model.run(write)
         except BackendError as error:
-            if (problem := model.backend.problem()) and not model.backend.recovers:
+            if (problem := model.backend.problem()) and not model.backend.is_remote:
                 self._failed(BackendError(problem))
             self._refuse(context, "INTERNAL", str(error))
         except PolicyError as error:

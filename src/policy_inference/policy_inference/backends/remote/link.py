@@ -211,7 +211,7 @@ class RemoteBackend(BackendBase):
     A subclass implements `_prepare` and `_connect`.
     """
 
-    recovers = True
+    is_remote = True
     warm_up_runs = 1  # the server's business; what it takes is measured when it is opened
     _link: RemoteLink | None = None
     _within_s = PROOF_WITHIN_S
