@@ -241,7 +241,7 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why no run can succeed now; empty where one can. It lasts unless it `is_remote`."""
+        """Return why no run can succeed now; empty where one can. It lasts, unless `is_remote`."""
         return ""
 
     def run(self) -> None:

@@ -241,7 +241,7 @@ TENSORS: list[Contradiction] = [
     ),
     (
         {f"{POLICY}.inputs.states.dtype": "uint8"},
-        f"{POLICY}.states.dtype: expected float32 or float16, found 'uint8'; uint8 is for the image",
+        f"{POLICY}.states.dtype: expected float32 or float16, found 'uint8'; uint8 is for ",
     ),
     (
         {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"},
