@@ -34,12 +34,12 @@ DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
 tests = $(IN_WORKSPACE) status=0; ran=; \
   run() { local of=0; python -m pytest "$$@" $(PYTEST_ARGS) || of=$$?; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
-  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time"; \
-  run -n 0 -m "$(1) and real_time" $$(grep -rl 'mark\.real_time' --include='test_*.py' --exclude-dir=lerobot src test); \
+  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time" $(2); \
+  run -n 0 -m "$(1) and real_time" $(2) $$(grep -rl 'mark\.real_time' --include='test_*.py' --exclude-dir=lerobot src test); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-torch setup-rknn setup-lerobot lint test test-slow test-cpp test-torch test-rknn \
+.PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
   test-lerobot acceptance sbom train train-act demo demo-act demo-fleet bench clean
 
 help:  ## List the targets
@@ -57,6 +57,9 @@ setup-rknn: setup  ## RKNN Toolkit2, which compiles for Rockchip NPUs, in .venv-
 setup-lerobot: setup  ## LeRobot with ROS 2 beside it, in .venv-lerobot (LEROBOT_PYTHON=python3.12)
 	@$(LEROBOT_PYTHON) -m tools.setup.lerobot
 
+setup-docs: setup  ## What builds the documentation, in .venv-docs
+	@$(PYTHON) -m tools.setup docs
+
 lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) ruff check .
 	@$(IN_WORKSPACE) ruff format --check --quiet .
@@ -67,11 +70,16 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) lint-imports
 	@$(IN_WORKSPACE) python -m tools.plain_english
 
-test: setup  ## The tests of all features, in minutes (PYTEST_ARGS="-k guard")
-	@$(call tests,not slow)
+test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
+	@$(call tests,not slow,--quick)
 
-test-slow: setup  ## The tests that `make test` leaves out because they take long
-	@$(call tests,slow)
+test-all: setup  ## Every test, as CI runs them: half an hour on two cores
+	@status=0; ($(call tests,not acceptance)) || status=$$?; \
+	for target in test-cpp test-torch test-rknn test-lerobot; do \
+	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
+
+docs: setup-docs  ## The documentation site, in out/docs/html
+	@$(IN_WORKSPACE) .venv-docs/bin/python -m tools.docs
 
 test-cpp: setup  ## Build and test the C++ client, as released and with sanitizers; needs doctest-dev
 # Into a log: compilers and doctest say much where nothing is wrong.
@@ -114,7 +122,7 @@ train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeR
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
 
-demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
+demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTIONS=... MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)
@@ -124,4 +132,4 @@ bench: setup-lerobot  ## Measure speed against baselines; results in out/bench (
 	@$(IN_WORKSPACE) python -m bench $(if $(SECONDS),--seconds $(SECONDS))
 
 clean:  ## Remove what `make` made, less the results in out/
-	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot build install log
+	rm -rf .venv .venv-torch .venv-rknn .venv-lerobot .venv-docs build install log

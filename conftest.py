@@ -7,7 +7,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,31 @@ _OWN = frozenset(("__pycache__", "build", "install", "log", "out"))
 if importlib.util.find_spec("hypothesis"):  # .venv-lerobot has none
     from hypothesis import HealthCheck, settings
 
-    # How much tests with made-up input try: the same each time here, and always something else in
-    # `make acceptance`, which asks for `long`. The clock of a loaded machine judges nothing.
+    # How much tests with made-up input try: the same each time here (a little in `make test`), and
+    # always something else in `make acceptance`, which asks for `long`. The clock of a loaded
+    # machine judges nothing.
     _CALM = (HealthCheck.too_slow, HealthCheck.data_too_large)
     _COMMON = settings(deadline=None, database=None, suppress_health_check=_CALM)
+    settings.register_profile("quick", _COMMON, max_examples=10, derandomize=True)
     settings.register_profile("short", _COMMON, max_examples=50, derandomize=True)
     settings.register_profile("long", _COMMON, max_examples=10_000, print_blob=True)
     settings.load_profile("short")
 
 
-def pytest_configure() -> None:
+QUICK_CASES = 1
+"""Of a test with parameters, so many cases show that its subject works on this machine."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare `--quick`, which `make test` gives."""
+    parser.addoption(
+        "--quick",
+        action="store_true",
+        help="of each test with parameters only the first case",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Take signals that a shell or nohup ignores: tests send them to processes that they start.
 
     Processes that are started get the usual handler in the place of ours, and would inherit one
@@ -46,6 +62,8 @@ def pytest_configure() -> None:
     ):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, handler)
+    if config.option.quick and importlib.util.find_spec("hypothesis"):
+        settings.load_profile("quick")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -62,11 +80,30 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (place for place, paths in enumerate(groups) if item.path in paths), len(groups)
         )
     )
+    if config.option.quick:
+        _leave_out(config, items, _later_cases(items))
     if "acceptance" in config.option.markexpr:
         return
-    long_items = [item for item in items if item.get_closest_marker("acceptance")]
-    config.hook.pytest_deselected(items=long_items)
-    items[:] = [item for item in items if item not in long_items]
+    _leave_out(config, items, [item for item in items if item.get_closest_marker("acceptance")])
+
+
+def _later_cases(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """Return the cases after the first few of each test with parameters."""
+    seen, later = Counter[str](), list[pytest.Item]()
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        seen[name] += 1
+        if seen[name] > QUICK_CASES:
+            later.append(item)
+    return later
+
+
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], left_out: Sequence[pytest.Item]
+) -> None:
+    without = {id(item) for item in left_out}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if id(item) not in without]
 
 
 @pytest.fixture(scope="session")

@@ -164,6 +164,7 @@ def executor() -> Iterator[SingleThreadedExecutor]:
     rclpy.shutdown()
 
 
+@pytest.mark.slow
 def test_a_played_dataset_gives_the_chunks_of_replay(
     tmp_path: Path, executor: SingleThreadedExecutor
 ) -> None:

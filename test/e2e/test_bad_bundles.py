@@ -133,6 +133,7 @@ def test_a_bundle_that_cannot_be_used_ends_the_node_with_its_reason(
     assert not commands
 
 
+@pytest.mark.slow
 def test_robot_with_a_key_takes_installed_versions_only_if_they_were_signed(
     tmp_path: Path, commands: list[JointCommand], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def test_the_demo_walks_and_writes_its_summary(tmp_path: Path) -> None:
     assert "walked" in output
 
 
+@pytest.mark.slow
 def test_joints_in_another_order_fail_the_demo_and_the_contract_is_suspected(
     tmp_path: Path,
 ) -> None:
@@ -58,20 +59,38 @@ def test_a_demo_that_fails_leaves_no_results_of_an_earlier_one(tmp_path: Path) -
     earlier = {"summary.json", "plots.png", "contact_sheet.png", "walk.mp4", "trace.npz"}
     for name in (*earlier, "mine.txt"):
         (tmp_path / name).write_text("earlier")
-    demo(tmp_path, "--bundle", "no_such_bundle").communicate()
+    demo(tmp_path, "--bundle", str(empty_bundle(tmp_path))).communicate()
     left = {path.name for path in tmp_path.iterdir()}
     assert "mine.txt" in left
     assert not any((tmp_path / name).read_bytes() == b"earlier" for name in earlier & left)
 
 
+@pytest.mark.slow
 def test_the_demo_says_why_a_node_died_and_fails(tmp_path: Path) -> None:
-    process = demo(tmp_path, "--bundle", "no_such_bundle")
+    bundle = empty_bundle(tmp_path)
+    process = demo(tmp_path, "--bundle", str(bundle))
     output, _ = process.communicate()
     assert process.returncode == 1
     assert "joint_policy_node: ended with status 2" in output
+    assert f"{bundle}/policy.yaml: expected" in output
+
+
+def empty_bundle(folder: Path) -> Path:
+    bundle = folder / "empty"
+    bundle.mkdir()
+    return bundle
+
+
+def test_a_bundle_that_there_is_not_costs_no_results_of_an_earlier_demo(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").write_text("earlier")
+    process = demo(tmp_path, "--bundle", "no_such_bundle")
+    output, _ = process.communicate()
+    assert process.returncode == 1
     assert "found 'no_such_bundle'" in output
+    assert (tmp_path / "summary.json").read_text() == "earlier"
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_demo_and_its_nodes(tmp_path: Path) -> None:
     process = demo(tmp_path, "--seconds", "1000")
     assert process.stdout is not None

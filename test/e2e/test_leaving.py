@@ -43,6 +43,7 @@ def test_a_node_that_is_asked_to_end_leaves_the_robot_damped(
     standing.wait_until(lambda: standing.height_m < LYING_M, "the robot to lie")
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_leaves_the_robot_to_the_expiry_of_its_command(standing: Rig) -> None:
     standing.policy.send(signal.SIGKILL)
     assert standing.policy.wait() == -signal.SIGKILL

@@ -78,6 +78,7 @@ def assert_it_walks(rig: Rig, version: str) -> None:
     assert rig.height_m > STANDING_M
 
 
+@pytest.mark.slow
 def test_another_version_walks_after_the_first(walker: Rig, newer: Path) -> None:
     response = load(walker, newer)
     assert not response.success

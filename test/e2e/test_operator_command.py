@@ -117,6 +117,7 @@ def mode(text: str) -> str:
     return text.splitlines()[0].removeprefix("mode").strip()
 
 
+@pytest.mark.slow
 def test_a_robot_is_operated_by_commands_alone(tmp_path: Path) -> None:
     with Rig(tmp_path, drives=False, sim=IN_REAL_TIME) as rig:
         refused = operate("run")
@@ -202,6 +203,7 @@ def test_what_concerns_both_is_asked_of_the_driver_as_well(tmp_path: Path, drive
     assert set(driver.asked) == {"damp", "estop True", "reset", "estop False"}
 
 
+@pytest.mark.slow
 def test_a_driver_without_a_policy_node_is_stopped_and_asked_all_the_same(driver: Driver) -> None:
     driver.answers["reset"] = (True, "released")
 

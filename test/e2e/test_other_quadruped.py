@@ -60,6 +60,7 @@ def bundle_for_it(folder: Path) -> Path:
     return bundle
 
 
+@pytest.mark.slow
 def test_a_robot_of_another_folder_stands_under_the_policy_node(tmp_path: Path) -> None:
     robot = written(tmp_path / "other")
     bundle = str(bundle_for_it(tmp_path))

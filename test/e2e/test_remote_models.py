@@ -20,7 +20,7 @@ from robot_sim.demo.processes import Processes
 from robot_sim.nodes.arm_operator import ArmOperator
 
 pytest.importorskip("grpc", reason="grpcio is not installed")
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 _WITHIN_S = 120.0
 
 

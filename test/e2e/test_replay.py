@@ -35,6 +35,7 @@ def replayed(rig: Rig, before: set[Path]) -> ReplayedFlight:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [("nan:joint_states.velocity+0.02", "not_finite: joint_vel"), ("drop:imu", "imu/data: ")],
@@ -52,6 +53,7 @@ def test_a_fault_of_a_node_is_replayed(walker: Rig, fault: str, reason: str) -> 
     assert stages["state"].judged > 50
 
 
+@pytest.mark.slow
 def test_a_recording_on_request_begins_in_the_middle_of_a_walk(walker: Rig) -> None:
     before = recordings()
     walker.operator.wait(2.0)

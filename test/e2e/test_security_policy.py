@@ -84,6 +84,7 @@ def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.ros
 @pytest.mark.parametrize(
     ("name", "last", "arguments"),

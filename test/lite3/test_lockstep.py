@@ -57,6 +57,7 @@ def test_a_robot_is_taken_walks_and_is_given_back(policy: Policy) -> None:
     assert robot.link.report(robot.world.time_ns).largest_gap_s <= 0.002
 
 
+@pytest.mark.slow
 def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()
@@ -134,6 +135,7 @@ def test_a_lie_in_the_hosts_name_and_contact_forces_that_are_no_numbers_are_walk
     assert "damped" not in robot.happened
 
 
+@pytest.mark.slow
 def test_a_host_that_goes_silent_is_damped_and_left(policy: Policy) -> None:
     robot = Robot(policy)
     robot.take_control()

@@ -51,6 +51,7 @@ def outcome(folder: Path) -> SelfTestResult:
     return self_test(SelfTestRequest(folder=folder, backend="onnx", duration_s=0.2))
 
 
+@pytest.mark.slow
 def test_a_recorded_walk_judges_integers(tmp_path: Path) -> None:
     folder = integers(tmp_path / "int8")
     before = outcome(folder)

@@ -244,6 +244,7 @@ def test_a_file_that_holds_no_figures_is_refused(tmp_path: Path) -> None:
             read_figures(tmp_path / "figures.json")
 
 
+@pytest.mark.slow
 def test_every_policy_has_a_column_of_its_own(
     backend: Backend,
     tmp_path: Path,
@@ -291,6 +292,7 @@ def test_a_report_becomes_part_of_the_bundle(tmp_path: Path) -> None:
     assert read_figures(folder / REPORT) == outcomes()
 
 
+@pytest.mark.slow
 def test_a_recorded_walk_is_judged_as_any_other_and_gives_the_same_commands_again(
     bundle: JointBundle, backend: Backend, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What users copy: the README's way from checkpoint to walking robot, and the workflow for CI."""
+"""What users copy: the way from a checkpoint to a walking robot, and the workflow for CI."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADING = "## Your own policy: from a checkpoint to a walking robot"
+PAGE = ROOT / "docs" / "own_policy.md"
 SET_UP = ["make setup-torch", ". .venv/bin/activate && . install/setup.bash"]
 """Done by `make test-torch`, which runs this test."""
 
@@ -40,10 +40,9 @@ def in_shell(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def readme_lines() -> Iterator[str]:
-    """Yield the commands of the section, without their comments."""
-    section = (ROOT / "README.md").read_text("utf-8").partition(HEADING)[2]
-    block = re.search(r"```bash\n(.*?)```", section, re.DOTALL)
+def page_lines() -> Iterator[str]:
+    """Yield the commands of the page, without their comments."""
+    block = re.search(r"```bash\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert block is not None
     for line in block[1].replace("\\\n", " ").splitlines():
         command = line.partition("#")[0].strip()
@@ -51,12 +50,13 @@ def readme_lines() -> Iterator[str]:
             yield command
 
 
-def test_the_way_of_the_readme_leads_from_a_checkpoint_to_a_walking_robot(tmp_path: Path) -> None:
-    first, second, *commands = readme_lines()
+def test_the_way_of_the_page_leads_from_a_checkpoint_to_a_walking_robot(tmp_path: Path) -> None:
+    first, second, *commands = page_lines()
     assert [first, second] == SET_UP
     for command in commands:
         done = in_shell(command.replace("out/my", str(tmp_path)))
-        assert done.returncode == 0, f"{command}\n{done.stdout}"
+        has_questions = command.endswith("/draft")
+        assert done.returncode == has_questions, f"{command}\n{done.stdout}"
 
     summary = json.loads((tmp_path / "demo" / "summary.json").read_text("utf-8"))
     assert summary["falls"] == 0

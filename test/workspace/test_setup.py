@@ -155,6 +155,7 @@ def test_there_is_no_other_lock() -> None:
 ENVIRONMENTS = {
     ".venv": ["jazzy", "kilted", "sourced"],
     ".venv-torch": ["torch"],
+    ".venv-docs": ["docs"],
     ".venv-rknn": ["rknn"],
     ".venv-lerobot": ["lerobot", "jazzy", "kilted"],
 }

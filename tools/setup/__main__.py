@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Command `python3 -m tools.setup [torch]`: a usable workspace, or one line on what is missing.
+"""Command `python3 -m tools.setup [torch|docs]`: a usable workspace, or what is missing.
 
-`torch` also makes `.venv-torch`, in which policies are trained.
+`torch` also makes `.venv-torch`, in which policies are trained; `docs` makes `.venv-docs`, which
+builds the documentation.
 """
 
 from __future__ import annotations

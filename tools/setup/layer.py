@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Environments on top of `.venv`, for packages that are too heavy for everybody."""
+"""Environments on top of `.venv`, for packages that only some users need."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ _log = logging.getLogger(__name__)
 
 
 def ensure_layer(venv: Path, base: Path, name: str) -> None:
-    """Make or refresh `venv`: what is in `base`, PyTorch, and what the lock `name` has.
+    """Make or refresh `venv`: what is in `base` and what the lock `name` has.
+
+    The layer `torch` gets PyTorch as well.
 
     Raises:
         SetupError: A foreign folder is in the way, or pip failed.
@@ -43,7 +45,8 @@ def ensure_layer(venv: Path, base: Path, name: str) -> None:
     pth = next((venv / "lib").glob("python3.*/site-packages")) / _BASE_PTH
     pth.write_text(f"import site; site.addsitedir({str(base_site)!r})\n", encoding="utf-8")
     pip = install_into(venv)
-    install_torch(pip, python)
+    if name == "torch":
+        install_torch(pip, python)
     install_locks(pip, python, lock)
     stamp.write(venv, key)
 

@@ -23,7 +23,7 @@ from tools.setup.environment import FOLDER, REQUIREMENTS, lock_file
 from tools.setup.ros import WHEEL_DISTROS
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-VERIFIED = {(name, "3.11") for name in ("jazzy", "kilted", "torch", "rknn", "lerobot")}
+VERIFIED = {(name, "3.11") for name in ("jazzy", "kilted", "torch", "docs", "rknn", "lerobot")}
 
 _HEADER = """\
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
@@ -115,6 +115,7 @@ LOCKS = (
         with_torch=True,
     ),
     Lock(name="torch", what="Training, beside PyTorch", requirements=("torch",)),
+    Lock(name="docs", what="What builds the documentation", requirements=("docs",)),
     Lock(
         name="rknn",
         what="RKNN Toolkit2, beside PyTorch",

@@ -186,6 +186,7 @@ def test_a_fold_is_stopped_when_one_of_the_two_dies(dies: str) -> None:
         check_shutdown(host, since_ns)
 
 
+@pytest.mark.slow
 def test_a_link_that_hangs_is_killed_and_replaced_by_its_node(pair: tuple[UdpHost, Node]) -> None:
     host, node = pair
     node.in_control(RUN)
@@ -287,6 +288,7 @@ def test_signals_do_not_end_the_link(pair: tuple[UdpHost, Node], number: signal.
     assert alive(node.link.pid)
 
 
+@pytest.mark.slow
 def test_a_node_that_hangs_does_not_hold_up_the_robot(pair: tuple[UdpHost, Node]) -> None:
     host, node = pair
     node.in_control(RUN)

@@ -59,7 +59,7 @@ def test_unknown_arguments_are_reported_under_the_usage_of_the_verb(
 
     said = capsys.readouterr().err
     assert said.startswith("usage: model_tools compare ")
-    assert "model_tools compare: error: unrecognized arguments: --rews data" in said
+    assert "model_tools compare: error: unrecognized option --rews; did you mean --rows?" in said
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ import argparse
 import gc
 import logging
 import os
+import re
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
-from typing import Protocol
+from typing import Any, NoReturn, Protocol
 
 from policy_inference.errors import PolicyError, printable
 from policy_inference.processes import SIGNALLED, signals_interrupt, unblock_signals
@@ -32,6 +34,76 @@ class Verb(Protocol):
             PolicyError: The user can correct something: where, expected, found, remedy.
             OSError: A file cannot be read or written.
         """
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Arguments of a command of the suite.
+
+    Options are written out, since an abbreviation changes its meaning when an option is added. An
+    unknown option is an error before a missing one is, because it is often the missing one with a
+    typing error in it.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take the arguments of argparse's parser."""
+        super().__init__(*args, **({"allow_abbrev": False} | options))
+
+    def add_version(self, distribution: str) -> None:
+        """Declare `--version`.
+
+        Args:
+            distribution: The package whose version it is, as pip names it.
+        """
+        self.add_argument(
+            "--version", action=_Version, nargs=0, const=distribution, help="print the version"
+        )
+
+    def parse_known_args(  # type: ignore[override]  # argparse has overloads of it
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse, as argparse does; `SystemExit` (2) also for an option that there is not."""
+        words = list(sys.argv[1:] if args is None else args)
+        known, ends = self._option_string_actions, {"--"}
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                ends.update(action.choices)
+            elif action.nargs == argparse.REMAINDER:
+                ends.update(action.option_strings)
+        for word in words:
+            if word in ends:  # what follows is not for this parser
+                break
+            option = word.partition("=")[0]
+            if option.startswith("--") and " " not in option and option not in known:
+                self.error(f"unrecognized option {option}{_did_you_mean(option, known)}")
+        return super().parse_known_args(words, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Report wrong arguments, with the choice that was meant perhaps, and end with status 2."""
+        choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+        if choice is not None:
+            choices = [one.strip(" '") for one in choice[2].split(",")]
+            message += _did_you_mean(choice[1], choices)
+        super().error(message)
+
+
+class _Version(argparse.Action):
+    """Prints the version of a package, which is looked up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Print it; end with status 0."""
+        from importlib.metadata import version
+
+        sys.stdout.write(f"{parser.prog} {version(str(self.const))}\n")
+        parser.exit(0)
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    from difflib import get_close_matches
+
+    names = sorted(known)
+    close = [one for one in names if one.startswith(f"{word} ")]
+    close = close or get_close_matches(word, names, n=1)
+    return f"; did you mean {' or '.join(close)}?" if close else ""
 
 
 def run_command(
@@ -121,7 +193,8 @@ def _words(error: OSError) -> str:
 def _parsed(
     name: str, description: str | None, verbs: Mapping[str, Verb], args: Sequence[str] | None
 ) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser = CommandParser(prog=name, description=description)
+    parser.add_version(name.replace("_", "-"))
     choices = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, does in verbs.items():
         text = does.__doc__ or ""

@@ -6,6 +6,7 @@ import argparse
 import math
 from collections.abc import Sequence
 
+from policy_inference.command_line import CommandParser
 from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OperatorRequest
 
 RECORD, STATUS = "record", "status"
@@ -19,7 +20,7 @@ Without an action it is the operator's node, with its screen, in this terminal.
 def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
     """Return what was given; `args`: those of the process if None."""
     # Suppressed defaults let these stand before or after the action.
-    options = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    options = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     options.add_argument(
         "--node", help="name of the policy node, of any kind (default: the only one)"
     )
@@ -31,7 +32,8 @@ def parse(args: Sequence[str] | None = None) -> argparse.Namespace:
         metavar="SECONDS",
         help=f"how long to wait for the policy node to answer (default: {ANSWER_TIMEOUT_S:g})",
     )
-    parser = argparse.ArgumentParser(prog="robot_operator", description=_ABOUT, parents=[options])
+    parser = CommandParser(prog="robot_operator", description=_ABOUT, parents=[options])
+    parser.add_version("robot-operator")
     parser.add_argument(
         "--params-file",
         metavar="FILE",

@@ -256,6 +256,7 @@ def test_the_plots_of_an_arm_are_an_image(tmp_path: Path, mode: int) -> None:
     assert (f"fill: {GREY}" in drawn) == (mode == HOLD)
 
 
+@pytest.mark.slow
 def test_without_opengl_the_plots_are_drawn_and_the_remedy_is_named(
     still: Trace, tmp_path: Path
 ) -> None:

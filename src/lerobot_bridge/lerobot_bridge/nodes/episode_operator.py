@@ -20,6 +20,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from lerobot_bridge.episode import read_sidecar, write_sidecar
 from lerobot_bridge.recording.folder import episode_folder
+from policy_inference.command_line import CommandParser
 from policy_inference.errors import PolicyError
 from policy_inference.nodes import qos
 
@@ -44,7 +45,8 @@ def main(args: Sequence[str] | None = None) -> int:
     Returns:
         0; 1 if the recorder refused or did not answer.
     """
-    parser = argparse.ArgumentParser("episode_operator", description=__doc__)
+    parser = CommandParser("episode_operator", description=__doc__)
+    parser.add_version("lerobot-bridge")
     parser.add_argument(
         "--node",
         default="episode_recorder",

@@ -98,6 +98,7 @@ def grows(robot: Robot, to: int = 3) -> None:
     )
 
 
+@pytest.mark.slow
 def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
     robot: Robot, start: Start, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_after_sigkill_finished_episodes_are_there_and_the_next_number_goes_on(
     assert (session / ".unfinished" / "episode_0001" / "episode_0001.mcap").read_bytes() == left
 
 
+@pytest.mark.slow
 def test_extra_topic_that_changes_its_type_is_in_the_next_episode(
     robot: Robot, start: Start, tmp_path: Path
 ) -> None:
@@ -217,6 +219,7 @@ def operate(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_operator_judges_an_episode_that_is_over(
     robot: Robot, start: Start, tmp_path: Path
 ) -> None:

@@ -277,6 +277,7 @@ def test_wrong_units_are_named(
     assert "is the dataset in the units of the policy?" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_page_has_all_and_refers_to_nothing_outside(
     golden: dict[str, Tensor], tmp_path: Path, replay: Replay, caplog: pytest.LogCaptureFixture
 ) -> None:

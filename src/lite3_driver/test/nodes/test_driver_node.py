@@ -61,6 +61,7 @@ def test_forces_and_temperatures_that_are_no_numbers_lose_nothing_else(stage: St
     driver.until(lambda: forces, "forces")
 
 
+@pytest.mark.slow
 def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
     host = Host()
     host.start()
@@ -78,6 +79,7 @@ def test_request_to_give_back_ends_one_to_take(stage: Stage) -> None:
     assert host.kinds() == [OTHER, TAKEN, COMMANDED, GIVEN_BACK]
 
 
+@pytest.mark.slow
 def test_inactive_driver_lets_go_of_the_port_and_refuses(stage: Stage) -> None:
     driver = stage.driver()
     driver.may_be_taken()
@@ -97,6 +99,7 @@ def test_inactive_driver_lets_go_of_the_port_and_refuses(stage: Stage) -> None:
     driver.may_be_taken()
 
 
+@pytest.mark.slow
 def test_port_in_use_ends_the_driver_with_the_reason(stage: Stage) -> None:
     host = Host()
     host.start()

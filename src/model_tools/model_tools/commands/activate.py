@@ -16,21 +16,23 @@ import argparse
 import logging
 
 from model_tools.commands.arguments import (
+    add_name_and_version,
     add_public_key,
     add_root,
     add_trial,
     keys_of,
+    name_and_version_of,
     put_into_use,
     root_of,
 )
+from model_tools.errors import ToolError
 
 _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", help="name of the bundle")
-    parser.add_argument("version", help="an installed version of it")
+    add_name_and_version(parser, "an installed version of it")
     add_trial(parser)
     add_root(parser)
     add_public_key(parser)
@@ -38,5 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Activate; return the exit status."""
-    _log.info(put_into_use(given, root_of(given), given.name, given.version, keys_of(given)))
+    name, version = name_and_version_of(given)
+    if version is None:
+        raise ToolError(f"{name}: expected NAME@VERSION, found no version; see `model_tools list`")
+    _log.info(put_into_use(given, root_of(given), name, version, keys_of(given)))
     return 0

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from model_tools.errors import ToolError
+
 if TYPE_CHECKING:
     from model_tools.ship.registry.access import RegistryAccess
     from policy_inference.bundle.signature import TrustedKeys
@@ -113,6 +115,26 @@ def put_into_use(
         f"{begun} is on trial for {begun.settings.run_time_s:g} s of RUN time; if it fails, "
         f"{begun.version_before} runs again"
     )
+
+
+def add_name_and_version(parser: argparse.ArgumentParser, version_help: str) -> None:
+    """Declare an installed version: `NAME VERSION` or `NAME@VERSION`."""
+    parser.add_argument(
+        "name", metavar="NAME[@VERSION]", help="name of a bundle, with its version or without"
+    )
+    parser.add_argument("version", nargs="?", metavar="VERSION", help=version_help)
+
+
+def name_and_version_of(given: argparse.Namespace) -> tuple[str, str | None]:
+    """Return the name and the version that were given, the latter None if there is none.
+
+    Raises:
+        ToolError: There are two versions.
+    """
+    name, at, version = str(given.name).partition("@")
+    if at and given.version is not None:
+        raise ToolError(f"expected one version, found {given.name} and {given.version}")
+    return name, version or given.version
 
 
 def root_of(given: argparse.Namespace) -> Path:

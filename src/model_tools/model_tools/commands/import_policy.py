@@ -4,8 +4,9 @@
 
 Formats are recognised by content: Isaac Lab's IO descriptor and env.yaml, unitree's deploy.yaml,
 LEAPP, and metadata inside an ONNX. A TODO is answered with --set, or in the policy.yaml and then
-`model_tools complete`; the loader refuses the bundle until then. With no TODO left the bundle gets
-golden rows and, with --simulate, --rollout or --bag, the nominal figures that the guard uses.
+`model_tools complete`; the loader refuses the bundle until then, and the exit status is 1. With no
+TODO left the bundle gets golden rows and, with --simulate, --rollout or --bag, the nominal figures
+that the guard uses.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from model_tools.commands.bundle_arguments import (
     completion_of,
     note_suspicions,
 )
+from model_tools.errors import ToolError
 
 _ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
 _SHORT = {
@@ -89,13 +91,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    """Import; return 0 also with open questions, which are listed."""
+    """Import; return 1 if questions are open, which are listed."""
     from model_tools.make.importers.draft import completing
     from model_tools.make.importers.import_bundle import (
         ImportRequest,
         import_bundle,
     )
 
+    _refuse_checkpoint(given.source)
     answers = [
         f"{key}={_quoted(value)}"
         for flag, key in _SHORT.items()
@@ -133,9 +136,28 @@ def run(given: argparse.Namespace) -> int:
         if todos
         else "the contract holds, and golden rows agree with the model",
     )
-    if not todos:
-        note_suspicions(given.output)
+    if todos:
+        return 1
+    note_suspicions(given.output)
     return 0
+
+
+def _refuse_checkpoint(source: Path) -> None:
+    """Raise an error for weights, which do not describe a robot.
+
+    Raises:
+        ToolError: The file is a checkpoint or a TorchScript program.
+    """
+    from model_tools.prove.inspect import models
+
+    kinds = {models.CHECKPOINT: models.is_checkpoint, models.TORCHSCRIPT: models.is_torchscript}
+    for kind, is_kind in kinds.items():
+        if source.is_file() and is_kind(source):
+            raise ToolError(
+                f"{source}: expected the file in which the training describes the robot (YAML, or "
+                f"ONNX with metadata), found a {kind}; `model_tools export {source} --output "
+                "policy.onnx` makes the model that --model takes"
+            )
 
 
 def _quoted(text: str) -> str:

@@ -28,6 +28,7 @@ def run(given: argparse.Namespace) -> int:
     """Show it; return 0 also where something is suspicious."""
     from model_tools.prove.inspect.inspection import show_report
     from model_tools.prove.inspect.registry import inspect_path
+    from policy_inference.bundle.bundle import CONTRACT_FILE
     from policy_inference.bundle.load import bundle_folder
     from policy_inference.errors import PolicyError
 
@@ -39,5 +40,7 @@ def run(given: argparse.Namespace) -> int:
             raise ToolError(
                 f"{path}: expected a file or folder, found nothing; as a {error}"
             ) from error
+    if path.name == CONTRACT_FILE and path.is_file():
+        path = path.parent  # a contract without the files that it names shows little
     show_report(inspect_path(path))
     return 0

@@ -81,14 +81,17 @@ def use_installed(
     from model_tools.ship.store.activation import warn_of_older
 
     contract = done.bundle.contract
+    meaning = ""
     if not (given.activate or given.trial):
         warn_of_older(root / contract.name, contract.version)
+        meaning = f"; {_meaning_of_name(root, contract.name, contract.version)}"
     _log.info(
-        "%s: %s%s%s",
+        "%s: %s%s%s%s",
         done.folder,
         "installed" if done.is_new else "was installed before, with the same content",
         f" without the models of {', '.join(done.absent)}" if done.absent else "",
         f", signed by {done.bundle.signed_by}" if done.bundle.signed_by else "",
+        meaning,
     )
     if done.left:
         _log.warning(
@@ -100,3 +103,17 @@ def use_installed(
     if given.activate or given.trial:
         _log.info(put_into_use(given, root, contract.name, contract.version, trusted))
     return 0
+
+
+def _meaning_of_name(root: Path, name: str, version: str) -> str:
+    """Return which version the bundle's name means, in words."""
+    from policy_inference.bundle.store import current_version
+
+    current = current_version(root / name)
+    if current == version:
+        return f"{name} means {version}, which is in use"
+    meaning = "no installed version" if current is None else f"{current}, which is in use"
+    return (
+        f"{name} means {meaning}; {name}@{version} is this one; `model_tools activate "
+        f"{name}@{version}` puts it into use"
+    )

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Verify what is installed again: every hash, signatures, the link to the version in use.
 
-    model_tools verify lite3_walk 1.2.0
+    model_tools verify lite3_walk@1.2.0
 
 The exit status is 1 if something is wrong. Files that a killed installer left are listed; they are
 harmless.
@@ -17,6 +17,7 @@ from model_tools.commands.arguments import (
     add_public_key,
     add_root,
     keys_of,
+    name_and_version_of,
     root_of,
 )
 
@@ -25,7 +26,9 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("name", nargs="?", help="name of a bundle (default: all)")
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME[@VERSION]", help="name of a bundle (default: all)"
+    )
     parser.add_argument(
         "version", nargs="?", help="a version of it, or current for the one in use (default: all)"
     )
@@ -38,7 +41,8 @@ def run(given: argparse.Namespace) -> int:
     from model_tools.ship.store.inventory import verify
 
     root = root_of(given)
-    found = verify(root, given.name, given.version, keys_of(given))
+    name, version = (None, None) if given.name is None else name_and_version_of(given)
+    found = verify(root, name, version, keys_of(given))
     for one in found:
         if one.problem:
             _log.error("%s", one.problem)

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,3 +63,26 @@ def test_an_unknown_name_lists_those_there_are(
 ) -> None:
     assert cli.main(words(command, "unnamed")) == 1
     assert "one of the installed bundles (named), found 'unnamed'" in caplog.text
+
+
+def test_the_contract_stands_for_its_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "prefix" / SHARE / "named"
+    shown = []
+    for path in (folder, folder / "policy.yaml"):
+        assert cli.main(["inspect", str(path)]) == 0
+        shown.append(capsys.readouterr().out)
+    assert shown[0] == shown[1]
+
+
+def test_weights_are_not_imported_but_exported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoint = tmp_path / "agent.pt"
+    with zipfile.ZipFile(checkpoint, "w") as file:
+        file.writestr("agent/data.pkl", pickle.dumps({"model": 1}))
+        file.writestr("agent/version", "3")
+    assert cli.main(["import", str(checkpoint), "--output", str(tmp_path / "new")]) == 1
+    assert f"`model_tools export {checkpoint} --output policy.onnx`" in caplog.text
+    assert not (tmp_path / "new").exists()

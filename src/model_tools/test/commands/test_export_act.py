@@ -122,6 +122,7 @@ def test_images_of_another_size_are_stretched_where_that_is_asked_for(
     assert bundle.golden()["cameras.laptop"].shape[1:3] == (HEIGHT // 2, WIDTH)
 
 
+@pytest.mark.slow
 def test_nothing_is_warned_of_that_is_as_it_should_be(
     asked: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,11 +46,11 @@ def args(tmp_path: Path) -> list[str]:
     ]
 
 
-def test_open_questions_are_listed_and_are_no_failure(
+def test_open_questions_are_listed_and_end_with_one(
     args: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="model_tools")
-    assert run(*args) == 0
+    assert run(*args) == 1
     assert "TODO provenance.licence: SPDX identifier" in caplog.text
     assert "15 questions are open, so that the bundle does not load" in caplog.text
 

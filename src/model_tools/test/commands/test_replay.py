@@ -83,6 +83,7 @@ def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
     assert not re.search(r"https?://|<link|<script|src=", page)
 
 
+@pytest.mark.slow
 def test_an_output_that_exists_is_replaced_only_if_asked(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,7 @@ def contract(tmp_path: Path) -> Path:
     return file.parent
 
 
+@pytest.mark.slow
 def test_a_robot_on_its_base_gives_the_figures_of_its_own_drives(
     contract: Path, robot: Path, tmp_path: Path
 ) -> None:

@@ -171,6 +171,7 @@ def test_commands_without_stamps_come_between_the_stamps_that_are_published_arou
     assert_alike(found, rows_of(BagSource(walker, bag)))
 
 
+@pytest.mark.slow
 def test_a_second_publisher_of_commands_is_reported(
     walker: JointBundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

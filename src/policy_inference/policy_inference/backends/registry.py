@@ -37,6 +37,18 @@ def available() -> dict[str, EntryPoint]:
     return registered(GROUP, "backend", BackendError)
 
 
+def require_known(name: str) -> dict[str, EntryPoint]:
+    """Return the registered backends, of which `name` is one.
+
+    Raises:
+        BackendError: It is none of them.
+    """
+    known = available()
+    if name not in known:
+        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
+    return known
+
+
 def parse_options(texts: Iterable[str]) -> Options:
     """Return the options `BACKEND.OPTION=VALUE` by backend, such as `rknn.core_mask=0_1`.
 
@@ -123,9 +135,7 @@ def tensors_of(name: str, file: Path) -> tuple[Sequence[TensorSpec], Sequence[Te
         BackendError: The back end is not installed, or cannot read tensors, or the file is no
             model.
     """
-    known = available()
-    if name not in known:
-        raise BackendError(f"expected an installed back end ({', '.join(known)}), found {name!r}")
+    known = require_known(name)
     cls: type[BackendBase] = loaded(known[name], BackendError)
     if cls.builds_from in known and file.suffix == f".{cls.builds_from}":
         cls = loaded(known[cls.builds_from], BackendError)

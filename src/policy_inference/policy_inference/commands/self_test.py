@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Do it; return the exit status."""
-    from policy_inference.backends.registry import parse_options
+    from policy_inference.backends.registry import parse_options, require_known
     from policy_inference.bundle.load import bundle_folder
     from policy_inference.commands.output import refuse_unwritable, show, write_new
     from policy_inference.errors import BackendError
@@ -50,6 +50,7 @@ def run(given: argparse.Namespace) -> int:
     from policy_inference.self_test.run import SelfTestRequest, self_test
     from policy_inference.self_test.text import lines
 
+    require_known(given.backend)
     folder, options = bundle_folder(given.bundle), parse_options(given.backend_option)
     others = ", ".join(sorted(set(options) - {given.backend}))
     if others:

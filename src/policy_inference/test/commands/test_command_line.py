@@ -1,11 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What all commands share: the exit status after a signal."""
+"""What all commands share: arguments, and the exit status after a signal."""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
+from importlib.metadata import version
+
+import pytest
+
+from policy_inference.command_line import CommandParser
 
 INTERRUPTED = """
 import signal, sys
@@ -25,3 +31,45 @@ def test_a_signal_in_the_middle_of_an_import_gives_its_own_status() -> None:
 
     assert ended.returncode == 143
     assert b"interrupted" in ended.stderr
+
+
+def parser() -> CommandParser:
+    made = CommandParser(prog="try")
+    made.add_version("policy-inference")
+    verbs = made.add_subparsers(dest="verb", required=True)
+    replay = verbs.add_parser("replay")
+    replay.add_argument("--bundle", required=True)
+    replay.add_argument("--rows-output")
+    replay.add_argument("--rest", nargs=argparse.REMAINDER)
+    verbs.add_parser("fleet status")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["replay", "--bundel", "b"], "unrecognized option --bundel; did you mean --bundle?"),
+        (["replay", "--bundel=b"], "unrecognized option --bundel; did you mean --bundle?"),
+        (["replay", "--rows", "b"], "unrecognized option --rows"),
+        (["repaly", "--bundle", "b"], "did you mean replay?"),
+        (["fleet"], "did you mean fleet status?"),
+        (["--wrong", "replay"], "unrecognized option --wrong"),
+    ],
+)
+def test_typing_errors_are_named_before_anything_else(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args(words)
+    assert said in capsys.readouterr().err
+
+
+def test_what_is_passed_on_is_not_judged() -> None:
+    given = parser().parse_args(["replay", "--bundle", "b", "--rest", "--other", "x"])
+    assert (given.bundle, given.rest) == ("b", ["--other", "x"])
+
+
+def test_version_is_that_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parser().parse_args(["--version"])
+    assert capsys.readouterr().out == f"try {version('policy-inference')}\n"

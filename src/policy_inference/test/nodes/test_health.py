@@ -113,6 +113,7 @@ def test_device_that_hangs_holds_up_neither_requests_nor_the_end(
         goes_on.set()
 
 
+@pytest.mark.slow
 def test_slow_ticks_are_warned_of_once_with_what_the_device_tells(
     active: Active, robot: Robot, monkeypatch: pytest.MonkeyPatch
 ) -> None:

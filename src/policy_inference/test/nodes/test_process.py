@@ -225,6 +225,7 @@ def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
     return install
 
 
+@pytest.mark.slow
 def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
     start: Callable[..., Process], robot: Robot, bundle: Path, hanging: Callable[[str, str], Path]
 ) -> None:
@@ -242,6 +243,7 @@ def test_signal_ends_a_policy_whose_recordings_go_to_a_disk_that_hangs(
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_signal_ends_a_policy_one_of_whose_callbacks_does_not_return(
     start: Callable[..., Process], robot: Robot, bundle: Path, hanging: Callable[[str, str], Path]
 ) -> None:

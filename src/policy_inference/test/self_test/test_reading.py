@@ -43,6 +43,7 @@ def test_what_is_wrong_is_said_as_it_was_found(bundle: Path) -> None:
         rehearse(str(bundle), "")
 
 
+@pytest.mark.slow
 def test_a_bundle_that_takes_too_long_is_refused(bundle: Path) -> None:
     """As many patterns as there may be, over names that make each of them slow, several times."""
     chance = random.Random(0)

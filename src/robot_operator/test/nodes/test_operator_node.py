@@ -223,6 +223,7 @@ def test_of_two_joysticks_none_drives(active: Make, robot: Robot) -> None:
     robot.node.destroy_publisher(other)
 
 
+@pytest.mark.slow
 def test_policy_that_falls_silent_is_sent_no_velocities(active: Make, robot: Robot) -> None:
     node = active()
     walks(robot, node)

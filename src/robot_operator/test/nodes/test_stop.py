@@ -129,6 +129,7 @@ def test_estop_of_a_named_robot_leaves_the_others_alone(world: World) -> None:
     assert not other.latched
 
 
+@pytest.mark.slow
 def test_estop_is_published_though_there_is_nothing_that_could_obey(world: World) -> None:
     heard: list[bool] = []
     world.node("listener").create_subscription(
@@ -143,6 +144,7 @@ def test_estop_is_published_though_there_is_nothing_that_could_obey(world: World
     assert "expected a policy node or a driver within 3 s, found none" in result.stderr
 
 
+@pytest.mark.slow
 def test_driver_that_does_not_obey_is_named(world: World) -> None:
     world.policy("joint_policy_node")
     world.node("deaf").create_publisher(RobotStatus, "~/status", _LATCHED).publish(
@@ -189,6 +191,7 @@ def test_nothing_that_an_estop_does_not_need_is_imported_before_it_is_out() -> N
     assert found.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_stand_is_refused_while_the_subscriber_of_its_commands_is_unknown(world: World) -> None:
     status = world.policy("joint_policy_node")
     node = world.node("something")

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from policy_inference.command_line import CommandParser
 from robot_sim.demo.performance import EMULATED, PLAN_S, TRACE, perform
 from robot_sim.demo.plots import IMAGE_FILES, draw
 from robot_sim.demo.processes import SUMMARY, run_demo
@@ -52,7 +53,8 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="robot_sim_demo", description=__doc__)
+    parser = CommandParser(prog="robot_sim_demo", description=__doc__)
+    parser.add_version("robot-sim")
     add = parser.add_argument
     add(
         "--robot",

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from policy_inference.bundle.load import bundle_folder
 from policy_inference.errors import PolicyError
 from robot_sim.errors import SimError
 
@@ -47,12 +48,13 @@ def run_demo(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
     os.environ.update(own_domain(seed=os.getpid()))
-    given.output.mkdir(parents=True, exist_ok=True)
-    for name in files:
-        (given.output / name).unlink(missing_ok=True)
     domain = os.environ["ROS_DOMAIN_ID"]
     _log.info("%s on %s, ROS_DOMAIN_ID %s", given.bundle, given.backend, domain)
     try:
+        bundle_folder(given.bundle)  # a name with a typing error must not cost earlier results
+        given.output.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            (given.output / name).unlink(missing_ok=True)
         failure = demonstrate(given)
     except (SimError, PolicyError) as error:
         failure = str(error)

@@ -65,6 +65,7 @@ def arm(capfd: pytest.CaptureFixture[str]) -> Iterator[LedStage]:
     stage.close()
 
 
+@pytest.mark.slow
 def test_a_leader_that_drives_demonstrates_and_marks_it_and_begins_again_elsewhere(
     arm: LedStage,
 ) -> None:

@@ -559,6 +559,7 @@ def test_force_spares_what_no_export_wrote(checkpoint: Path, name: str) -> None:
     exported(checkpoint, force=True, name="other")
 
 
+@pytest.mark.slow
 def test_a_workspace_that_cannot_be_made_leaves_nothing_in_the_way(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -746,6 +747,7 @@ def test_an_environment_state_needs_its_name(checkpoint: Path) -> None:
         exported(checkpoint)
 
 
+@pytest.mark.slow
 def test_bundle_of_other_cameras_is_replaced_with_its_encoders(tmp_path: Path) -> None:
     for number, names in enumerate((("top", "wrist"), ("front", "side"))):
         config = config_of(cameras=dict(zip(names, ((32, 32), (32, 64)), strict=True)))

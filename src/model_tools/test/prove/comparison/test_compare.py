@@ -428,6 +428,7 @@ def test_walks_are_on_the_terminal_and_in_the_report(
     assert "Whether each walk itself is good" in page
 
 
+@pytest.mark.slow
 def test_a_walk_that_is_poor_is_said_and_changes_no_limit(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

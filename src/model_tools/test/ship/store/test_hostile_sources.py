@@ -107,6 +107,7 @@ def test_hidden_links_are_ignored(tmp_path: Path, bundles: Bundles) -> None:
     assert run("install", bundle, "--root", tmp_path / "models") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", [False, True])
 def test_a_tree_that_is_too_deep_or_too_large_is_refused(
     tmp_path: Path, bundles: Bundles, packed: bool
@@ -141,6 +142,7 @@ def header(size: int, kind: bytes = tarfile.XHDTYPE) -> bytes:
     return info.tobuf() + b"1" * size + b"\0" * (-size % 512)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "content",
     [header(1 << 20), header(1 << 20, tarfile.XGLTYPE), header(1 << 13) * 600],

@@ -76,6 +76,32 @@ def test_first_version_is_installed_and_not_in_use_unless_asked(
     assert problems(tmp_path / "a/b") == []
 
 
+def test_installation_says_which_version_the_name_means(
+    tmp_path: Path, bundles: Bundles, caplog: Caplog
+) -> None:
+    caplog.set_level("INFO")
+    run("install", bundles("1.0.0"), "--root", tmp_path)
+    assert f"{NAME} means no installed version; {NAME}@1.0.0 is this one" in said(caplog)
+    assert run("activate", f"{NAME}@1.0.0", "--root", tmp_path) == 0
+    run("install", bundles("1.0.0"), "--root", tmp_path)
+    assert f"{NAME} means 1.0.0, which is in use" in said(caplog)
+    run("install", bundles("1.1.0"), "--root", tmp_path)
+    assert f"`model_tools activate {NAME}@1.1.0` puts it into use" in said(caplog)
+
+
+def test_a_version_is_named_with_an_at_sign_too(
+    tmp_path: Path, bundles: Bundles, caplog: Caplog
+) -> None:
+    caplog.set_level("INFO")
+    run("install", bundles("1.0.0"), "--root", tmp_path)
+    assert run("verify", f"{NAME}@1.0.0", "--root", tmp_path) == 0
+    assert f"{NAME}/1.0.0: whole" in caplog.text
+    assert run("verify", f"{NAME}@1.0.0", "2.0.0", "--root", tmp_path) == 1
+    assert f"expected one version, found {NAME}@1.0.0 and 2.0.0" in said(caplog)
+    assert run("activate", NAME, "--root", tmp_path) == 1
+    assert f"{NAME}: expected NAME@VERSION, found no version" in said(caplog)
+
+
 def test_record_says_what_was_installed(tmp_path: Path, bundles: Bundles) -> None:
     bundle = bundles(
         "2.0.0",

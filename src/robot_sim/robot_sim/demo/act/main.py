@@ -12,6 +12,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from policy_inference.command_line import CommandParser
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
@@ -73,7 +74,8 @@ def _draw(trace: ArmTrace, folder: Path, image_size: tuple[int, int]) -> None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="robot_sim_demo_act", description=__doc__)
+    parser = CommandParser(prog="robot_sim_demo_act", description=__doc__)
+    parser.add_version("robot-sim")
     add = parser.add_argument
     add("--bundle", default="so101_reach", help="folder of a bundle, or name of an installed one")
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.bundle.load import bundle_folder
+from policy_inference.command_line import CommandParser
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
 from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet
 from robot_sim.demo.fleet.interruptions import Interrupter
@@ -129,7 +130,8 @@ def verdict(summary: dict[str, Any]) -> str | None:
 
 
 def _parse(args: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="robot_sim_demo_fleet", description=__doc__)
+    parser = CommandParser(prog="robot_sim_demo_fleet", description=__doc__)
+    parser.add_version("robot-sim")
     parser.set_defaults(backend="onnx")
     add = parser.add_argument
     add("--bundle", default=BUNDLE, help="bundle of a Lite3 from which all versions are made")

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the documentation site in out/docs: docs/, the files beside it, and pages from the code.
+
+    python -m tools.docs    # needs .venv-docs; `make docs` makes it
+
+Pages are copied beside those that the code gives, then Sphinx makes HTML of them. Every warning is
+an error: a link that leads nowhere, a page without a place in the index. No network is used.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.docs.reference import ROOT, write_reference
+
+DOCS, OUTPUT = ROOT / "docs", ROOT / "out" / "docs"
+_LINK = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])*)\]\((?!https?:)([^)#\s]*)(#[^)\s]*)?\)")
+BESIDE = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CODE_OF_CONDUCT.md")
+"""Pages of the checkout that are part of the site."""
+
+
+def write_sources(folder: Path) -> None:
+    """Write all pages into a new folder, with links that hold there.
+
+    A link to a file that is no page becomes the name of the file.
+    """
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("diagrams"))
+    for name in BESIDE:
+        text = (ROOT / name).read_text("utf-8").replace("](docs/", "](")
+        (folder / name).write_text(text, "utf-8")
+    for page in folder.glob("*.md"):
+        home = ROOT if page.name in BESIDE else DOCS
+        text = page.read_text("utf-8")
+        if page.name == "index.md":
+            text = re.sub(r"^\.\./(\w+)$", r"\1", text, flags=re.MULTILINE)
+        page.write_text(_with_links(text, home, folder), "utf-8")
+
+
+def _with_links(page: str, home: Path, folder: Path) -> str:
+    return _LINK.sub(lambda link: _link(link, home, folder), page)
+
+
+def _link(link: re.Match[str], home: Path, folder: Path) -> str:
+    text, name, anchor = link[1], link[2], link[3] or ""
+    if not name or (folder / name).is_file():
+        return link[0]
+    if Path(name).name in BESIDE and (home / name).resolve().parent == ROOT:
+        return f"[{text}]({Path(name).name}{anchor})"
+    target = (home / name).resolve()
+    if not target.exists():
+        return link[0]  # Sphinx reports it
+    return f"{text} (`{target.relative_to(ROOT)}`)"
+
+
+def main() -> int:
+    """Build the site; return the exit status."""
+    shutil.rmtree(OUTPUT, ignore_errors=True)
+    OUTPUT.mkdir(parents=True)
+    sources = OUTPUT / "source"
+    write_sources(sources)
+    write_reference(sources / "reference")
+    words = ["-W", "--keep-going", "-q", "-b", "html", "-c", str(Path(__file__).parent)]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *words, str(sources), str(OUTPUT / "html")], check=False
+    )
+    if done.returncode == 0:
+        sys.stdout.write(f"{OUTPUT / 'html' / 'index.html'}\n")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

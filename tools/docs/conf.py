@@ -1,0 +1,15 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Sphinx: pages in Markdown (MyST), so that they read as well where the repository is shown."""
+
+project = "policy_inference"
+author = "The policy_inference authors"
+copyright = "2026, The policy_inference authors"  # Sphinx's name for it
+extensions = ["myst_parser"]
+myst_heading_anchors = 6
+# Diagrams of text and made-up shells have no lexer.
+suppress_warnings = ["misc.highlighting_failure"]
+html_theme = "furo"
+html_title = "policy_inference"
+html_show_sourcelink = False
+html_copy_source = False

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The pages of the reference that come from the code: commands, parameters, messages, schemas, API.
+
+What a command prints as its help is its page, so that a page cannot say something else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = (
+    "policy_inference",
+    "model_tools",
+    "robot_operator",
+    "lerobot_bridge",
+    "episode_operator",
+    "robot_sim_demo",
+    "robot_sim_demo_act",
+    "robot_sim_demo_fleet",
+    "unitree_emulator",
+    "usb_camera",
+)
+NODES = (
+    "joint_policy_node",
+    "policy_set_node",
+    "act_policy_node",
+    "operator_node",
+    "sim_node",
+    "arm_sim_node",
+    "arm_leader",
+    "lite3_emulator",
+    "so101_emulator",
+    "lite3_driver",
+    "go2_driver",
+    "g1_driver",
+    "h1_driver",
+    "h1_2_driver",
+    "lerobot_arm_driver",
+    "episode_recorder",
+    "robot_metrics",
+)
+MODULES = (
+    "policy_inference.bundle.load",
+    "policy_inference.backends.base",
+    "policy_inference.backends.registry",
+    "policy_inference.testing",
+    "robot_driver.interfaces",
+    "robot_driver.robot",
+    "robot_driver.testing",
+    "robot_sim.world",
+)
+"""What users write against: a bundle, a back end or a driver of their own, a simulation."""
+_VERB = re.compile(r"^    (\w[\w -]*?)(?:  |$)", re.MULTILINE)
+_LONGEST_S = 60.0
+# ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
+_ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if not name.startswith("_ROS_WHEELS")},
+    "COLUMNS": "96",
+    "NO_COLOR": "1",
+}
+
+
+def write_reference(folder: Path) -> None:
+    """Write the pages into a new folder.
+
+    Raises:
+        RuntimeError: A command is not installed, or does not print its help.
+    """
+    folder.mkdir()
+    pages = {
+        "commands": ("Commands", _commands()),
+        "parameters": ("Nodes and their parameters", _nodes()),
+        "messages": ("Messages and services", _messages()),
+        "schemas": ("Files in YAML", _schemas()),
+        "python": ("Python", _modules()),
+    }
+    for name, (title, parts) in pages.items():
+        text = "\n".join([f"# {title}\n", *parts])
+        (folder / f"{name}.md").write_text(text, "utf-8")
+
+
+def _commands() -> Iterator[str]:
+    yield (
+        "An option is written out; an abbreviation is refused. `--version` prints the version.\n"
+        "Results go to standard output, progress and errors to standard error. Exit status:\n"
+        "0 done; 1 an error, or a verdict that failed; 2 wrong arguments; 3 prepared for another\n"
+        "machine; 130 and 143 after Ctrl-C and SIGTERM.\n"
+    )
+    for command in COMMANDS:
+        text = help_of(command)
+        yield f"## {command}\n\n{_block(text)}"
+        if command in ("policy_inference", "model_tools", "lerobot_bridge"):
+            for verb in dict.fromkeys(_VERB.findall(text)):
+                words = verb.split()
+                yield f"### {command} {verb}\n\n{_block(help_of(command, *words))}"
+
+
+def _nodes() -> Iterator[str]:
+    yield "Set one with `--ros-args -p NAME:=VALUE`, or in a file ([launch](../launch.md)).\n"
+    for node in NODES:
+        yield f"## {node}\n\n{_block(help_of(node))}"
+
+
+def _messages() -> Iterator[str]:
+    for kind in ("msg", "srv"):
+        for file in sorted((ROOT / "src" / "policy_msgs" / kind).iterdir()):
+            lines = file.read_text("utf-8").splitlines()
+            text = "\n".join(line for line in lines if not line.startswith("# SPDX"))
+            yield f"## policy_msgs/{kind}/{file.stem}\n\n{_block(text.strip())}"
+
+
+def _schemas() -> Iterator[str]:
+    yield "Each schema is a file in `config/bundles`; an editor completes with it.\n"
+    for file in sorted((ROOT / "config" / "bundles").glob("*.schema.json")):
+        schema = json.loads(file.read_text("utf-8"))
+        yield f"## {file.stem.partition('.')[0]}.yaml\n"
+        yield "| key | type | |\n| --- | --- | --- |"
+        yield "\n".join(dict.fromkeys(_keys(schema, schema, "", 0))) + "\n"
+
+
+def _keys(
+    schema: Mapping[str, Any], root: Mapping[str, Any], path: str, depth: int
+) -> Iterator[str]:
+    schema = _resolved(schema, root)
+    for choice in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+        yield from _keys(choice, root, path, depth)
+    for name, value in schema.get("properties", {}).items():
+        value = _resolved(value, root)
+        key = f"{path}{name}"
+        kind = value.get("type", "")
+        kind = " or ".join(kind) if isinstance(kind, list) else kind
+        text = " ".join(str(value.get("description", "")).split()).replace("|", "\\|")
+        yield f"| `{key}` | {kind} | {text.replace('[', chr(92) + '[').replace('<', '&lt;')} |"
+        if depth < 4:
+            yield from _keys(value, root, f"{key}.", depth + 1)
+            if isinstance(value.get("items"), dict):
+                yield from _keys(value["items"], root, f"{key}[].", depth + 1)
+
+
+def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
+    reference = schema.get("$ref", "")
+    if not reference.startswith("#/"):
+        return schema
+    found: Any = root
+    for part in reference[2:].split("/"):
+        found = found[part]
+    return {**found, **{key: value for key, value in schema.items() if key != "$ref"}}
+
+
+def _modules() -> Iterator[str]:
+    yield "What a back end, a driver or a program of your own uses.\n"
+    for name in MODULES:
+        module = importlib.import_module(name)
+        yield f"## {name}\n\n{_block(inspect.getdoc(module) or '')}"
+        for title, thing in _public(module):
+            yield f"### {title}\n\n{_block(_described(thing))}"
+
+
+def _public(module: ModuleType) -> Iterator[tuple[str, Any]]:
+    names: Sequence[str] = getattr(module, "__all__", None) or sorted(vars(module))
+    for name in names:
+        thing = getattr(module, name)
+        is_own = getattr(thing, "__module__", "").startswith(module.__name__)
+        if not name.startswith("_") and is_own and (inspect.isclass(thing) or callable(thing)):
+            yield name, thing
+
+
+def _described(thing: Any) -> str:
+    lines = [_signature(thing), "", inspect.getdoc(thing) or ""]
+    if inspect.isclass(thing):
+        for name, member in vars(thing).items():
+            member = getattr(member, "__func__", member)
+            if not name.startswith("_") and inspect.isfunction(member):
+                text = (inspect.getdoc(member) or "").splitlines()
+                lines += ["", f"    {_signature(member)}", *(f"        {line}" for line in text)]
+    return "\n".join(lines).strip()
+
+
+def _signature(thing: Any) -> str:
+    try:
+        return f"{thing.__name__}{inspect.signature(thing)}"
+    except (TypeError, ValueError):
+        return str(thing.__name__)
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text.rstrip()}\n```\n"
+
+
+def help_of(command: str, *words: str) -> str:
+    """Return what a command prints as its help.
+
+    Raises:
+        RuntimeError: It is not installed, or prints none.
+    """
+    program = shutil.which(command)
+    if program is None:
+        raise RuntimeError(f"{command}: expected an installed command; run `make setup`")
+    done = subprocess.run(
+        [program, *words, "--help"],
+        env=_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=_LONGEST_S,
+        check=False,
+    )
+    if done.returncode or not done.stdout.strip():
+        raise RuntimeError(f"{command} {' '.join(words)} --help: {done.stderr or 'prints nothing'}")
+    return re.sub(r"\x1b\[[0-9;]*m", "", done.stdout).replace(str(Path.home()), "~")
