@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -13,11 +14,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from policy_inference.backends.registry import open_models
 from policy_inference.backends.remote import link
 from policy_inference.backends.remote.openpi import OpenpiBackend
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
 pytest.importorskip("msgpack", reason="msgpack is not installed")
 pytest.importorskip("websockets.sync.server", reason="websockets is not installed")
@@ -98,6 +105,50 @@ def test_chunk_of_the_server_answers_image_state_and_prompt(
         {"observation/image": image, "observation/state": np.array([0.5, -0.5]), "prompt": "reach"}
     )["actions"]
     np.testing.assert_allclose(backend.outputs["actions"][0], expected, rtol=1e-6)
+
+
+def test_bundle_whose_images_go_as_they_are_runs_from_the_image_to_the_chunk(
+    server: OpenpiServer, tmp_path: Path
+) -> None:
+    """The contract of docs/remote_models.md: uint8, identity, one graph."""
+    text = ARTIFACT.replace(": image}", ": front}")
+    identity, tensor = {"mode": "identity"}, {"file": "policy.openpi.yaml", "precision": "fp32"}
+    graph = {
+        "inputs": {
+            "front": {"shape": [1, 3, 16, 24], "dtype": "uint8"},
+            "states": {"shape": [1, 3]},
+        },
+        "outputs": {"Actions": {"shape": [1, 8, 3]}},
+        "artifacts": {
+            "openpi": {**tensor, "sha256": hashlib.sha256(_of_states(text).encode()).hexdigest()}
+        },
+    }
+    folder = write_chunk_bundle(tmp_path / "arm", sizes={"front": (16, 24)}, encoders=False)
+    (folder / "policy.openpi.yaml").write_text(_of_states(text))
+    contract = yaml.safe_load((folder / "policy.yaml").read_text())
+    contract["cameras"]["front"] |= {"tensor": "front", "normalisation": identity}
+    contract["state"]["normalisation"] = contract["action"]["normalisation"] = identity
+    contract["graphs"] = {"policy": graph}
+    del contract["golden"]
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract))
+    bundle = load_bundle(folder, kind=ChunkBundle)
+    server.policy = lambda seen: {
+        "actions": seen["observation/state"] + np.arange(8.0)[:, np.newaxis]
+    }
+    image = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3)
+    state = np.array([1.0, 2.0, 3.0])
+    options = {"openpi": {"endpoint": f"ws://127.0.0.1:{server.port}"}}
+
+    with open_models(bundle.models, ["openpi"], options) as models:
+        graphs = ChunkGraphs(bundle.contract, models)
+        chunk = graphs.run(ChunkObservation(images={"front": image}, state=state))
+
+    np.testing.assert_array_equal(server.seen[-1]["observation/image"], image)
+    np.testing.assert_allclose(chunk, state + np.arange(8.0)[:, np.newaxis])
+
+
+def _of_states(text: str) -> str:
+    return text.replace(": state}", ": states}")
 
 
 def test_prompt_of_the_option_replaces_that_of_the_bundle(
