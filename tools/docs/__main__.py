@@ -37,7 +37,7 @@ def write_sources(folder: Path) -> None:
         home = ROOT if page.name in BESIDE else DOCS
         text = page.read_text("utf-8")
         if page.name == "index.md":
-            text = re.sub(r"^\.\./(\w+)$", r"\1", text, flags=re.MULTILINE)
+            text = re.sub(r"^(.*<)?\.\./(\w+>?)$", r"\1\2", text, flags=re.MULTILINE)
         page.write_text(_with_links(text, home, folder), "utf-8")
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 190, 64
-GAP_X, GAP_Y, MARGIN = 90, 66, 16
+GAP_X, GAP_Y, MARGIN = 120, 66, 16
 _STYLE = """
   text { font: 14px sans-serif; fill: #1f2933; text-anchor: middle; }
   .second, .label { font-size: 12px; fill: #52606d; }

@@ -67,7 +67,7 @@ _LONGEST_S = 60.0
 # ROS 2 from wheels prepares each Python once; this one's mark is not that of another Python.
 _ENVIRONMENT = {
     **{name: value for name, value in os.environ.items() if not name.startswith("_ROS_WHEELS")},
-    "COLUMNS": "96",
+    "COLUMNS": "90",
     "NO_COLOR": "1",
 }
 
@@ -94,9 +94,10 @@ def write_reference(folder: Path) -> None:
 def _commands() -> Iterator[str]:
     yield (
         "An option is written out; an abbreviation is refused. `--version` prints the version.\n"
-        "Results go to standard output, progress and errors to standard error. Exit status:\n"
-        "0 done; 1 an error, or a verdict that failed; 2 wrong arguments; 3 prepared for another\n"
-        "machine; 130 and 143 after Ctrl-C and SIGTERM.\n"
+        "Results go to standard output, progress and errors to standard error (demos print\n"
+        "everything to standard output). Exit status: 0 done; 1 an error, or a verdict that\n"
+        "failed; 2 wrong arguments; 3 prepared for another machine; 130 and 143 after Ctrl-C and\n"
+        "SIGTERM.\n"
     )
     for command in COMMANDS:
         text = help_of(command)

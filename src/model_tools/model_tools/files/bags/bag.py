@@ -75,9 +75,16 @@ class Bag:
         """Read what is in the recording, and no message yet.
 
         Raises:
-            ToolError: It is broken, or its folder lacks its metadata.
+            ToolError: It is broken, is not there, or its folder lacks its metadata.
             OSError: It cannot be read.
         """
+        if not path.exists():
+            raise ToolError(f"{path}: expected a recording, found nothing")
+        if path.is_dir() and not (path / METADATA).is_file() and not storage_files(path):
+            raise ToolError(
+                f"{path}: expected a recording, a folder with {METADATA} and its .mcap or .db3 "
+                "files, found neither"
+            )
         if path.is_dir() and not (path / METADATA).is_file():
             raise ToolError(
                 f"{path}: expected {METADATA} beside the files of a recording, found "

@@ -86,9 +86,10 @@ def opened(path: Path, room: int) -> Iterator[BundleSource]:
                 raise tarfile.ReadError(str(error)) from error
             yield source
     except _BROKEN as error:
+        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all compressions
         raise ToolError(
-            f"{path}: expected a whole archive (tar, compressed or not), found one "
-            f"that cannot be read: {error}; copy it again"
+            f"{path}: expected a whole archive (tar, compressed or not) or the folder of a bundle, "
+            f"found one that cannot be read: {reason}; copy it again"
         ) from error
 
 

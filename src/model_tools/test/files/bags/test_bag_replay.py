@@ -16,6 +16,7 @@ import yaml
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from model_tools.errors import ToolError
+from model_tools.files.bags.bag import Bag
 from model_tools.files.row_files import read_rows
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
@@ -353,6 +354,13 @@ def test_what_is_cut_off_is_refused(
     for path in (folder, file):
         with pytest.raises(ToolError, match="whole rosbag2 recording, found a broken one"):
             read_rows(path, bundle)
+
+
+def test_what_is_no_recording_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"^\S+: expected a recording, found nothing$"):
+        Bag(tmp_path / "nosuch")
+    with pytest.raises(ToolError, match=r"expected a recording, a folder with .* found neither$"):
+        Bag(tmp_path)
 
 
 @pytest.mark.parametrize(
