@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto, helper, save
 
-from bench.figures import Figure, summarise, table
+from bench.figures import Figure, Summary, summarise, table
 from bench.processes import BenchError, running
 from bench.timing import in_turns_us
 from policy_inference.backends.onnx import OnnxBackend
@@ -62,7 +63,7 @@ def _figure(case: str, folder: Path, port: int) -> Figure:
     }
     model = OipModel(model=case, endpoint=f"127.0.0.1:{port}")
     write_oip_model(file, model, zeros, {"first": np.zeros((1, len(inputs)), dtype)})
-    ours, baseline = [], []
+    ours, baseline = list[Summary](), list[Summary]()
     bare = _BareClient(case, inputs, port)
     with closing(OipBackend(file, inputs, [output])) as backend, closing(bare):
         for _ in range(_REPETITIONS):
@@ -111,6 +112,7 @@ def _serving(folder: Path) -> Iterator[int]:
     with running([sys.executable, "-m", "bench.remote", str(folder)]) as child:
         while not file.exists():
             child.check()
+            time.sleep(0.01)
         yield int(file.read_text())
 
 
