@@ -36,6 +36,7 @@ def main() -> int:
         child,
         chunks,
         convert,
+        evaluation,
         jitter,
         lite3,
         nodes,
@@ -63,6 +64,7 @@ def main() -> int:
         ("images into the back end's buffers", preprocessing.measure),
         ("chunks that take 300 ms", chunks.measure),
         ("a recording to a dataset", convert.measure),
+        ("a trial of an evaluation", evaluation.measure),
         ("the driver of the Lite3", lite3.measure),
         ("the driver of the Go2", unitree.measure),
     ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Writes the JSON Schemas with which editors complete and check contracts, trials and mappings.
+"""Writes the JSON Schemas with which editors complete and check contracts, plans and the like.
 
 Run it in the root of the checkout after a change of one of them: `python -m tools.write_schema`.
 """
@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lerobot_bridge.mapping_file import MAPPINGS, mapping_schema
+from model_tools.prove.evaluation.plan import plan_schema
 from policy_inference.bundle.editor_schema import contract_schema, set_schema
 from policy_inference.core.trial.settings import trial_schema
 
-CONTRACTS = Path(__file__).resolve().parent.parent / "config" / "bundles"
+_ROOT = Path(__file__).resolve().parent.parent
+CONTRACTS = _ROOT / "config" / "bundles"
+PLANS = _ROOT / "examples" / "evaluate"
 
 
 def schemas() -> dict[Path, Mapping[str, Any]]:
@@ -23,6 +26,7 @@ def schemas() -> dict[Path, Mapping[str, Any]]:
         CONTRACTS / "policy.schema.json": contract_schema(),
         CONTRACTS / "set.schema.json": set_schema(),
         CONTRACTS / "trial.schema.json": trial_schema(),
+        PLANS / "plan.schema.json": plan_schema(),
         MAPPINGS / "mapping.schema.json": mapping_schema(),
     }
 

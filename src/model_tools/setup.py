@@ -49,9 +49,9 @@ setup(
         "rosbags",
         "safetensors",
     ],
-    # torch: only to read checkpoints; from 2.6 on without running code in them. test: with it,
-    # `colcon test` runs pytest.
-    extras_require={"torch": ["torch>=2.6"], "test": ["pytest"]},
+    # torch: only to read checkpoints; from 2.6 on without running code in them. ray: only for
+    # `evaluate --ray`; from 2.52 on with tokens. test: with it, `colcon test` runs pytest.
+    extras_require={"torch": ["torch>=2.6"], "ray": ["ray>=2.52"], "test": ["pytest"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

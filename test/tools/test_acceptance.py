@@ -17,7 +17,7 @@ import pytest
 from model_tools.files.contract_text import set_section
 from model_tools.prove.replaying.replay import Judgement
 from model_tools.prove.trial import WalkOutcome, try_case
-from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, steady
+from model_tools.simulation.robot import WalkCase, WalkLimits, mixed, push_from, steady
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
@@ -69,11 +69,8 @@ def test_a_walk_is_measured_after_it_has_settled(outcome: WalkOutcome) -> None:
     assert outcome.stopped_by == ""
 
 
-def test_a_walk_that_is_pushed_over_has_not_survived(
-    bundle: JointBundle, backend: Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("model_tools.simulation.robot.PUSH_N", 2000.0)
-    case = dataclasses.replace(SHORT, push="left", duration_s=8.0)
+def test_a_walk_that_is_pushed_over_has_not_survived(bundle: JointBundle, backend: Backend) -> None:
+    case = dataclasses.replace(SHORT, faults=(push_from("left", newton=2000.0),), duration_s=8.0)
     outcome, trace = try_case(bundle, backend, case)
     assert not outcome.survived
     assert not outcome.passed
@@ -185,10 +182,11 @@ def test_mixed_commands_jump_everywhere_and_stop_now_and_then() -> None:
 def test_names_are_unique_and_pushes_come_from_four_sides() -> None:
     names = [case.name for case in all_cases()]
     assert len(set(names)) == len(names)
-    assert {case.push for case in push_cases()} == {"front", "rear", "left", "right"}
+    sides = {fault.target for case in push_cases() for fault in case.faults}
+    assert sides == {"front", "rear", "left", "right"}
     front = Fault(kind="push", target="front", start_s=9.0, duration_s=0.1, value=100.0)
-    assert push_cases()[0].faults(4.0) == [front]
-    assert all_cases()[0].faults(4.0) == []
+    assert push_cases()[0].faults_from(4.0) == [front]
+    assert all_cases()[0].faults_from(4.0) == []
 
 
 def outcomes() -> list[WalkOutcome]:

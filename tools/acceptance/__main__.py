@@ -15,7 +15,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from model_tools.prove.replaying.replay_report import verdict as replay_verdict
@@ -38,7 +37,7 @@ def main(args: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(args)
     try:
         return _accept(given)
-    except (PolicyError, SimError, OSError, BrokenProcessPool) as error:
+    except (PolicyError, SimError, OSError) as error:
         _log.error("acceptance: %s", error)
         return 1
     except KeyboardInterrupt:

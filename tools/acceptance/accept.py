@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import functools
 import logging
-import multiprocessing
-import signal
+import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import closing
 from pathlib import Path
 
+from model_tools.errors import ToolError
 from model_tools.files.bags.bag import METADATA
 from model_tools.files.contract_text import keep_report
 from model_tools.files.outputs import new_file, new_folder
+from model_tools.prove.evaluation.pool import LocalPool, NotDone
 from model_tools.prove.replaying.replay import ReplayedFlight, replay
 from model_tools.prove.replaying.replay_page import write_html
 from model_tools.prove.replaying.replay_report import write_json
@@ -42,8 +43,7 @@ def accept(
 
     Raises:
         PolicyError: The bundle cannot be loaded, or does not fit the robot; or the messages'
-            definitions, which a recording needs, are not installed.
-        BrokenProcessPool: A process was killed.
+            definitions, which a recording needs, are not installed; or a process was killed.
     """
     # What is wrong with the bundle or missing for the recording is said here, once.
     load_bundle(bundle, kind=JointBundle)
@@ -52,16 +52,12 @@ def accept(
     # The longest first, so that all processes end together.
     queue = sorted(cases, key=lambda case: -case.duration_s)
     work = functools.partial(_try, bundle, recordings, robot)
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _leave_interrupts_to_the_parent) as pool:
-        try:
-            for future in as_completed([pool.submit(work, case) for case in queue]):
-                outcome = future.result()
-                outcomes[outcome.name] = outcome
-                _log.info("%d of %d: %s", len(outcomes), len(cases), case_row(outcome))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    with closing(LocalPool(work, processes, time_limit_s=math.inf).run(queue)) as done:
+        for case, outcome in done:
+            if isinstance(outcome, NotDone):
+                raise ToolError(f"{case.name}: expected a walk, found none: {outcome.reason}")
+            outcomes[case.name] = outcome
+            _log.info("%d of %d: %s", len(outcomes), len(cases), case_row(outcome))
     return [outcomes[case.name] for case in cases]
 
 
@@ -92,10 +88,6 @@ def record(bundle: Path, outcomes: Sequence[WalkOutcome]) -> None:
         sha256=contract.model.artifacts["onnx"].sha256,
         force=True,
     )
-
-
-def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _try(folder: Path, recordings: Path, robot: SimulatedRobot, case: WalkCase) -> WalkOutcome:

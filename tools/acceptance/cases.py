@@ -13,6 +13,7 @@ from model_tools.simulation.robot import (
     WalkCase,
     WalkLimits,
     mixed,
+    push_from,
     steady,
 )
 from robot_sim.ground import Ground
@@ -46,7 +47,7 @@ def push_cases() -> list[WalkCase]:
         WalkCase(
             name=f"pushed from {side} at {vx:g} m/s",
             group="pushes",
-            push=side,
+            faults=(push_from(side),),
             schedule=steady(vx, 0.0, 0.0),
             duration_s=10.0,
         )

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from tools.docs.reference import ROOT, write_reference
@@ -37,8 +38,17 @@ def write_sources(folder: Path) -> None:
         home = ROOT if page.name in BESIDE else DOCS
         text = page.read_text("utf-8")
         if page.name == "index.md":
+            text += _more(text, sorted(one.stem for one in folder.glob("*.md")))
             text = re.sub(r"^(.*<)?\.\./(\w+>?)$", r"\1\2", text, flags=re.MULTILINE)
         page.write_text(_with_links(text, home, folder), "utf-8")
+
+
+def _more(index: str, pages: Sequence[str]) -> str:
+    """Return a list of the pages that the index does not name yet."""
+    named = {*re.findall(r"([\w-]+)>?$", index, flags=re.MULTILINE), "index"}
+    rest = [page for page in pages if page not in named]
+    lines = ("", "```{toctree}", ":caption: More", ":maxdepth: 1", "", *rest, "```", "")
+    return "\n".join(lines) if rest else ""
 
 
 def _with_links(page: str, home: Path, folder: Path) -> str:

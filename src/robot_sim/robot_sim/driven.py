@@ -74,6 +74,16 @@ class DrivenWorld:
             raise SimError(f"latency_ns: expected 0 to {MAX_LATENCY_NS}, got {value}")
         self._drives.latency_ns = value
 
+    def scale_gains(self, *, stiffness: float, damping: float) -> None:
+        """Let the drives follow with other gains than they are commanded, by these factors.
+
+        Raises:
+            SimError: One is negative.
+        """
+        if min(stiffness, damping) < 0.0:
+            raise SimError(f"gains: expected factors >= 0, got {stiffness:g} and {damping:g}")
+        self._drives.stiffness_scale, self._drives.damping_scale = stiffness, damping
+
     @property
     def damped(self) -> bool:
         """Whether the drives damp because there is no valid command."""

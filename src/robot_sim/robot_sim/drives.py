@@ -105,6 +105,7 @@ class Drives:
         self._model = model
         self._ctrl: Array = np.zeros(model.nu)
         self._motor_on = np.ones(model.nu, dtype=bool)
+        self.stiffness_scale = self.damping_scale = 1.0
         self._on_the_way: deque[tuple[int, DriveCommand, npt.NDArray[np.intp]]] = deque()
         self._expires_ns: int | None = None
         self.damp()
@@ -184,11 +185,12 @@ class Drives:
         ordered = {
             name: np.clip(getattr(command, name), -_LARGEST, _LARGEST)[order] for name in _FIELDS
         }
+        damping = self.damping_scale * ordered["damping"]
         self._set(
             ordered["position"],
-            ordered["effort"] + ordered["damping"] * ordered["velocity"],
-            ordered["stiffness"],
-            ordered["damping"],
+            ordered["effort"] + damping * ordered["velocity"],
+            self.stiffness_scale * ordered["stiffness"],
+            damping,
             np.minimum(ordered["effort_limit"], self._rated_nm),
         )
 

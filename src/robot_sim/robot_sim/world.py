@@ -127,6 +127,7 @@ class World(WalkingWorld):
         friction: float = 1.0,
         ground: Ground = LEVEL,
         payload_kg: float = 0.0,
+        joint_friction_nm: float = 0.0,
         seed: int = 0,
         pose: Pose | None = None,
     ) -> None:
@@ -137,15 +138,17 @@ class World(WalkingWorld):
             friction: Sliding friction between feet and floor.
             ground: Shape of the floor.
             payload_kg: Mass added to the base at its centre, or taken from it.
+            joint_friction_nm: Added to the dry friction of each joint.
             seed: Varies the start: each joint by up to 10 mrad; 0 is the exact pose.
             pose: How it starts: lying, or in the default stance; as its figures say if None.
 
         Raises:
-            SimError: `friction` is negative, the payload takes more than half of the base's mass,
+            SimError: A friction is negative, the payload takes more than half of the base's mass,
                 or `pose` is unknown.
         """
-        if friction < 0.0:
-            raise SimError(f"friction: expected a number >= 0, got {friction}")
+        for name, value in (("friction", friction), ("joint_friction_nm", joint_friction_nm)):
+            if value < 0.0:
+                raise SimError(f"{name}: expected a number >= 0, got {value}")
         least_kg = -robot.base.mass_kg / 2.0
         if payload_kg < least_kg:
             raise SimError(f"payload_kg: expected at least {least_kg:.1f}, got {payload_kg}")
@@ -155,6 +158,7 @@ class World(WalkingWorld):
         self.effort_limit_nm = robot.effort_limit_nm
         self.fallen_height_m = robot.fallen_height_m
         self._base = self.model.body(robot.base.name).id
+        self.model.dof_frictionloss[6:] += joint_friction_nm
         if payload_kg:
             self.model.body_mass[self._base] += payload_kg
             mujoco.mj_setConst(self.model, self._data)

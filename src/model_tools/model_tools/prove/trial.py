@@ -105,7 +105,8 @@ def _try(
     case: WalkCase,
     world: WalkingWorld,
 ) -> tuple[WalkOutcome, Trace]:
-    world.latency_ns = case.latency_ms * 1_000_000
+    world.latency_ns = round(case.latency_ms * 1_000_000)
+    world.scale_gains(stiffness=case.stiffness_scale, damping=case.damping_scale)
     contract = bundle.contract
     stood = walk(
         world,
@@ -125,7 +126,7 @@ def _try(
         case.schedule,
         duration_s=case.duration_s,
         rate_hz=contract.rate_hz,
-        faults=FaultPlan(case.faults(start_s)),
+        faults=FaultPlan(case.faults_from(start_s), seed=case.seed, joint_names=world.joint_names),
         until=lambda _: world.fallen or _has_stopped(policy),
     )
     snapshot = policy.controller.snapshot()

@@ -8,7 +8,7 @@ where there are several commands the mean of those.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -97,16 +97,19 @@ class SimulatedRobot:
                 friction=case.friction,
                 ground=case.ground,
                 payload_kg=case.payload_kg,
+                joint_friction_nm=case.joint_friction_nm,
+                seed=case.seed,
             )
-        if case and (case.friction, case.ground, case.payload_kg, case.push) != (
-            1.0,
-            LEVEL,
-            0.0,
-            None,
-        ):
+        if case and (
+            case.friction,
+            case.ground,
+            case.payload_kg,
+            case.joint_friction_nm,
+            case.faults,
+        ) != (1.0, LEVEL, 0.0, 0.0, ()):
             raise ToolError(
-                f"{case.name}: expected level ground without payload and pushes, the "
-                "only case for models of robots, found another ground, payload or push"
+                f"{case.name}: expected level ground without payload, joint friction and faults, "
+                "the only case for models of robots, found another one"
             )
         return self._of_model(self.model, contract)
 
@@ -169,8 +172,10 @@ class WalkCase:
         group: The row of the summary to which it belongs.
         schedule: Commands by time since the case began.
         duration_s: Its length.
-        push: Side from which the robot is pushed at `PUSHED_AT_S`.
-        friction, latency_ms, ground, payload_kg: The world.
+        faults: Pushes and other faults, timed from the beginning of the case.
+        friction, latency_ms, ground, payload_kg, joint_friction_nm: The world.
+        stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
+        seed: Of how exactly the robot lies before it stands up, 0 for the exact pose, and of noise.
         limits: What it must not exceed; None where it is only measured.
     """
 
@@ -178,26 +183,25 @@ class WalkCase:
     group: str
     schedule: Schedule
     duration_s: float = 20.0
-    push: str | None = None
+    faults: tuple[Fault, ...] = ()
     friction: float = 1.0
-    latency_ms: int = 0
+    latency_ms: float = 0
     ground: Ground = LEVEL
     payload_kg: float = 0.0
+    joint_friction_nm: float = 0.0
+    stiffness_scale: float = 1.0
+    damping_scale: float = 1.0
+    seed: int = 0
     limits: WalkLimits | None = WalkLimits()
 
-    def faults(self, start_s: float) -> list[Fault]:
-        """Return the push of a case that begins at `start_s` on the world's clock."""
-        if self.push is None:
-            return []
-        return [
-            Fault(
-                kind="push",
-                target=self.push,
-                start_s=start_s + PUSHED_AT_S,
-                duration_s=PUSH_S,
-                value=PUSH_N,
-            )
-        ]
+    def faults_from(self, start_s: float) -> list[Fault]:
+        """Return the faults of a case that begins at `start_s` on the world's clock."""
+        return [replace(fault, start_s=start_s + fault.start_s) for fault in self.faults]
+
+
+def push_from(side: str, *, newton: float = PUSH_N, at_s: float = PUSHED_AT_S) -> Fault:
+    """Return a push from a side of the robot, `at_s` after the case begins."""
+    return Fault(kind="push", target=side, start_s=at_s, duration_s=PUSH_S, value=newton)
 
 
 def steady(*velocity: float) -> Schedule:

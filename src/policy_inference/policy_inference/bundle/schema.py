@@ -253,10 +253,16 @@ def _schema_of(kind: Any, rules: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _choose(args: tuple[Any, ...], value: object) -> Any:
-    """Return the member of a Union that a YAML value is meant for; text goes to a Literal."""
+    """Return the member of a Union that a YAML value is meant for.
+
+    Text goes to a Literal, a mapping to a dataclass, and the rest to the first of the others.
+    """
     members = [arg for arg in args if arg is not type(None)]
     words = [arg for arg in members if get_origin(arg) is Literal]
-    return words[0] if words and isinstance(value, str) else members[0]
+    sections = [arg for arg in members if dataclasses.is_dataclass(arg)]
+    others = [arg for arg in members if arg not in words]
+    meant = words if isinstance(value, str) else sections if isinstance(value, Mapping) else others
+    return (meant or members)[0]
 
 
 def _object_schema(cls: Any) -> dict[str, Any]:

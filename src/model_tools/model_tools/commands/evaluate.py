@@ -1,0 +1,226 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluate policies in many simulated trials: rates of success and figures, with intervals.
+
+    model_tools evaluate my_bundle my_older_bundle --plan plan.yaml --output out/evaluation
+
+Each trial is under the product's controller on a simulated robot; the plan says which robot, under
+which conditions, and how often. The first bundle is compared with each other one, trial by trial
+under the same conditions. The output folder gets trials.jsonl, a line for each trial as soon as it
+is over, and at the end summary.json and report.html. An evaluation that was interrupted, or whose
+plan has become longer, goes on with --resume. The numbers are the same on any number of workers.
+The exit status is 1 if a trial has no result, or the required rate of success does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.commands.arguments import add_backend_options, progress_bar
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from model_tools.prove.evaluation.evaluate import Evaluated, Watch
+    from model_tools.prove.evaluation.plan import Plan
+    from model_tools.prove.evaluation.pool import TaskPool
+    from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask
+
+SUMMARY, PAGE = "summary.json", "report.html"
+_SHOWN_EACH_S, _LOGGED_EACH_S = 0.5, 30.0
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.set_defaults(left="results so far are kept; the same command with --resume goes on")
+    parser.add_argument(
+        "bundles", type=Path, nargs="+", help="folders of bundles, or names of installed ones"
+    )
+    parser.add_argument("--plan", type=Path, required=True, metavar="YAML", help="what is tried")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="folder for the results"
+    )
+    parser.add_argument(
+        "--workers",
+        type=_count,
+        metavar="N",
+        help="trials at a time on this machine (default: one for each core)",
+    )
+    parser.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run the trials on a Ray cluster instead: its address, HOST:PORT; needs the package "
+        "ray, as model_tools[ray]",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="keep the results in the output folder, and go on"
+    )
+    parser.add_argument(
+        "--trial-limit-s",
+        type=float,
+        default=600.0,
+        metavar="SECONDS",
+        help="a trial that takes longer has no result (default %(default)g)",
+    )
+    parser.add_argument(
+        "--videos",
+        type=int,
+        default=2,
+        metavar="N",
+        help="of the worst trials, in the report (default %(default)d)",
+    )
+    add_backend_options(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Evaluate; return the exit status."""
+    from model_tools.prove.evaluation.evaluate import evaluate, evaluated_policies, trial_store
+    from model_tools.prove.evaluation.evaluation_page import write_evaluation_page
+    from model_tools.prove.evaluation.plan import load_plan
+    from model_tools.prove.evaluation.summary import holds, write_summary
+    from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.load import bundle_folder, load_bundle
+
+    plan = load_plan(given.plan)
+    bundles = [load_bundle(bundle_folder(str(bundle))) for bundle in given.bundles]
+    policies = evaluated_policies(plan, bundles, parse_options(given.backend_option))
+    pool = _pool(given, policies)
+    _require_new(given.output, given.resume)
+    with trial_store(given.output) as store:
+        before, began_s = len(store.rows), time.monotonic()
+        with _live(plan, policies) as watch:
+            found = evaluate(plan, policies, store, pool, watch)
+        _note_speed(len(store.rows) - before, time.monotonic() - began_s)
+        write_summary(found, given.output / SUMMARY)
+        with progress_bar("videos of the worst trials") as shown:
+            write_evaluation_page(found, given.output / PAGE, given.videos, shown)
+    _show(found)
+    _log.info("report in %s", given.output)
+    return 0 if holds(found) else 1
+
+
+def _pool(
+    given: argparse.Namespace, policies: list[EvaluatedPolicy]
+) -> TaskPool[TrialTask, TrialRow]:
+    from model_tools.prove.evaluation.trials import run_trial
+
+    if given.ray is not None:
+        from model_tools.prove.evaluation.ray_pool import RayPool
+
+        return RayPool(given.ray, policies, time_limit_s=given.trial_limit_s)
+    from model_tools.prove.evaluation.pool import LocalPool
+
+    workers = given.workers or len(os.sched_getaffinity(0))
+    return LocalPool(run_trial, workers, time_limit_s=given.trial_limit_s)
+
+
+def _require_new(folder: Path, resume: bool) -> None:
+    from model_tools.errors import ToolError
+    from model_tools.prove.evaluation.evaluate import ROWS
+
+    if not resume and folder.exists() and any(folder.iterdir()):
+        remedy = "--resume goes on with it" if (folder / ROWS).exists() else "name another --output"
+        raise ToolError(
+            f"{folder}: expected nothing there yet, found a folder with files; {remedy}"
+        )
+
+
+@contextmanager
+def _live(plan: Plan, policies: list[EvaluatedPolicy]) -> Iterator[Watch]:
+    """Show how far the trials are: on a terminal as a bar and a table, else a line now and then."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console, total = Console(stderr=True), len(plan) * len(policies)
+    shown_s = logged_s = time.monotonic()
+    _log.info("trials: %d", total)
+    bar = Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    task = bar.add_task("trials", total=total)
+
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+
+        def watch(found: Evaluated) -> None:
+            nonlocal shown_s, logged_s
+            now_s, done = time.monotonic(), len(found.rows) + len(found.not_done)
+            if console.is_terminal and (now_s - shown_s >= _SHOWN_EACH_S or done == total):
+                shown_s = now_s
+                bar.update(task, completed=done)
+                live.update(Group(bar, results_table(found)), refresh=True)
+            elif not console.is_terminal and now_s - logged_s >= _LOGGED_EACH_S:
+                logged_s = now_s
+                _log.info("%d of %d trials", done, total)
+
+        yield watch
+
+
+def results_table(found: Evaluated) -> Table:
+    """Return the rates of success so far."""
+    from rich.table import Table
+
+    from model_tools.prove.evaluation.statistics import wilson
+
+    table = Table()
+    for name in ("policy", "trials", "succeeded", "rate, %", "interval of 95 %"):
+        table.add_column(name, justify="left" if name == "policy" else "right")
+    for policy in found.policies:
+        successes, trials = found.successes(policy)
+        low, high = wilson(successes, trials)
+        table.add_row(
+            policy.label,
+            f"{trials}",
+            f"{successes}",
+            f"{100 * successes / trials:.1f}" if trials else "-",
+            f"{100 * low:.1f} to {100 * high:.1f}",
+        )
+    return table
+
+
+def _show(found: Evaluated) -> None:
+    from rich.console import Console
+
+    from model_tools.prove.evaluation.statistics import mcnemar
+
+    Console().print(results_table(found))
+    first = found.policies[0]
+    for other in found.policies[1:]:
+        better, worse, pairs = found.discordant(first, other)
+        _log.info(
+            "%s against %s: %d pairs, %d to %d, p = %.3g (McNemar)",
+            first.label,
+            other.label,
+            pairs,
+            better,
+            worse,
+            mcnemar(better, worse),
+        )
+    if found.stopped_early:
+        _log.info("stopped early, since the answer is certain: trials %d", len(found.tasks))
+    reasons = dict.fromkeys(
+        found.not_done[task.key] for task in found.tasks if task.key in found.not_done
+    )
+    for reason in reasons:
+        _log.error("trials without a result: %s", reason)
+
+
+def _note_speed(trials: int, seconds: float) -> None:
+    if trials:
+        _log.info("%d trials in %.1f s, %.2f per second", trials, seconds, trials / seconds)
+
+
+def _count(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of 1 or more, found {text!r}")
+    return value

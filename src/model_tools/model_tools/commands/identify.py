@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Identify a robot from a recording: delays, gains and friction of drives, inputs, IMU.
+
+    model_tools identify RECORDING --bundle my_bundle --output out/identified
+
+The recording is a rosbag2 with joint_states (with effort), joint_command and, where there is one,
+imu/data, while the policy runs; 60 s of walking with different commands say most. The output folder
+gets identified.json, and factors.yaml for a plan of `evaluate`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.commands.arguments import add_topics
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from model_tools.prove.identification.identify import Estimate, Identified
+
+FIGURES, FACTORS = "identified.json", "factors.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("recording", type=Path, help="rosbag2 recording of a robot in motion")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        required=True,
+        help="folder of the bundle that ran, or name of an installed one",
+    )
+    add_topics(parser)
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="folder for the figures")
+    parser.add_argument("--force", action="store_true", help="replace an output that exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Identify; return the exit status."""
+    from rich.console import Console
+
+    from model_tools.files.outputs import new_folder
+    from model_tools.prove.identification.identified_files import factors_text, figures_text
+    from model_tools.prove.identification.identify import identify
+    from model_tools.prove.identification.recorded_motion import read_motion
+    from policy_inference.bundle.bundle import JointBundle
+    from policy_inference.bundle.load import bundle_folder, load_bundle
+
+    bundle = load_bundle(bundle_folder(str(given.bundle)), kind=JointBundle)
+    found = identify(read_motion(given.recording, bundle.contract, dict(given.topic)))
+    Console().print(*_tables(found), sep="\n")
+    if given.output is not None:
+        with new_folder(
+            given.output, marker=FIGURES, owned=(FIGURES, FACTORS), force=given.force
+        ) as folder:
+            (folder / FIGURES).write_text(figures_text(found), "utf-8")
+            (folder / FACTORS).write_text(factors_text(found, str(given.recording)), "utf-8")
+    return 0
+
+
+def _tables(found: Identified) -> list[Table]:
+    from rich.table import Table
+
+    drives = Table(
+        "joint",
+        "delay, ms",
+        "stiffness, N m/rad",
+        "commanded",
+        "damping, N m s/rad",
+        "commanded",
+        "friction, N m",
+        "residual, N m",
+    )
+    for drive in found.drives:
+        drives.add_row(
+            drive.joint,
+            _shown(drive.delay_s, 1e3),
+            _shown(drive.stiffness),
+            f"{drive.commanded_stiffness:.3g}",
+            _shown(drive.damping),
+            f"{drive.commanded_damping:.3g}",
+            _shown(drive.friction_nm),
+            f"{drive.residual_nm:.2g}",
+        )
+    inputs = Table("input", "rate, Hz", "jitter, ms", "longest gap, ms", "age in the log, ms")
+    for each in found.rates:
+        times = (each.jitter_s, each.longest_s, each.age_s)
+        inputs.add_row(each.name, f"{each.rate_hz:.1f}", *(f"{1e3 * time:.2f}" for time in times))
+    if found.imu is None:
+        return [drives, inputs]
+    imu = Table("IMU, degrees", "about x", "about y", "about z")
+    imu.add_row("gyroscope to orientation", *map(_shown, found.imu.gyroscope))
+    imu.add_row("accelerometer to orientation", *map(_shown, found.imu.accelerometer), "-")
+    imu.add_row("mean tilt of the body", *map(_shown, found.imu.tilt), "-")
+    return [drives, inputs, imu]
+
+
+def _shown(found: Estimate, scale: float = 1.0) -> str:
+    value, low, high = (scale * each for each in (found.value, found.low, found.high))
+    return f"{value:.3g} ({low:.3g} to {high:.3g})"

@@ -1,0 +1,320 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the trials of a plan: those that are not there yet, and no more than the answer needs."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from model_tools.errors import ToolError
+from model_tools.prove.comparison.candidates import candidate
+from model_tools.prove.evaluation.plan import Plan, Success
+from model_tools.prove.evaluation.pool import NotDone, TaskPool
+from model_tools.prove.evaluation.statistics import mcnemar, wilson
+from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, tasks_of
+from model_tools.simulation.arm import arm_image_size
+from model_tools.simulation.robot import SimulatedRobot
+from policy_inference.backends.registry import Options
+from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle, model_sha256
+
+ROWS = "trials.jsonl"
+_LOOKS = 8
+"""How often the trials so far are looked at, where they may stop early."""
+_SIGNIFICANCE = 0.05
+"""Of a difference. It is shared by the looks (Bonferroni), so that looking often proves nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluated:
+    """What was found.
+
+    Attributes:
+        plan: What was planned.
+        policies: What was tried, in the order of the command; the first is compared with others.
+        tasks: The trials that count: all of the plan, or those until it stopped early.
+        rows: What came of each, by key.
+        not_done: Why others have no result, by key.
+    """
+
+    plan: Plan
+    policies: tuple[EvaluatedPolicy, ...]
+    tasks: tuple[TrialTask, ...]
+    rows: Mapping[str, TrialRow]
+    not_done: Mapping[str, str]
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether there are fewer trials than planned, since the answer is certain."""
+        return len(self.tasks) < len(self.plan) * len(self.policies)
+
+    def rows_of(self, policy: EvaluatedPolicy) -> list[TrialRow]:
+        """Return the results of a policy, in the order of the plan."""
+        keys = (task.key for task in self.tasks if task.policy is policy)
+        return [self.rows[key] for key in keys if key in self.rows]
+
+    def successes(self, policy: EvaluatedPolicy) -> tuple[int, int]:
+        """Return how many trials of a policy succeeded, and how many there are."""
+        rows = self.rows_of(policy)
+        return sum(succeeded(row, self.plan.success) for row in rows), len(rows)
+
+    def pairs(
+        self, first: EvaluatedPolicy, second: EvaluatedPolicy
+    ) -> list[tuple[TrialRow, TrialRow]]:
+        """Return the results of two policies under the same conditions and seed."""
+        return [
+            (self.rows[one.key], self.rows[other.key])
+            for one, other in zip(
+                (task for task in self.tasks if task.policy is first),
+                (task for task in self.tasks if task.policy is second),
+                strict=True,
+            )
+            if one.key in self.rows and other.key in self.rows
+        ]
+
+    def discordant(self, first: EvaluatedPolicy, second: EvaluatedPolicy) -> tuple[int, int, int]:
+        """Return the pairs in which only the first succeeded, only the second did, and all."""
+        limits, pairs = self.plan.success, self.pairs(first, second)
+        each = [(succeeded(one, limits), succeeded(other, limits)) for one, other in pairs]
+        return each.count((True, False)), each.count((False, True)), len(each)
+
+
+Watch = Callable[[Evaluated], None]
+
+
+def succeeded(row: TrialRow, limits: Success) -> bool:
+    """Return whether a trial succeeded by itself, and within the limits of the plan."""
+    if not row.succeeded:
+        return False
+    figures = row.figures
+    bounds = (
+        (("error_vx", "error_vy", "error_wz"), limits.error),
+        (("tilt_deg",), limits.tilt_deg),
+        (("torque_limit_share",), limits.torque_limit_share),
+        (("altered_share",), limits.altered_share),
+    )
+    return all(
+        (value := figures[name]) is not None and value <= bound
+        for names, bound in bounds
+        if bound is not None
+        for name in names
+    )
+
+
+def evaluated_policies(
+    plan: Plan, bundles: Sequence[Bundle], options: Options
+) -> list[EvaluatedPolicy]:
+    """Return what is to be tried: each bundle on each back end of the plan.
+
+    Raises:
+        BundleError, BackendError: A bundle lacks an artifact, or not all of it is there.
+        ToolError: A bundle is not for the robot of the plan, two are the same, or there is nothing
+            that stopping early could decide.
+    """
+    found = [
+        _evaluated(_of_the_robot(plan, bundle), backend, options)
+        for bundle in bundles
+        for backend in dict.fromkeys(plan.backends)
+    ]
+    identities = [(one.sha256, one.backend) for one in found]
+    if len(set(identities)) < len(found):
+        raise ToolError(
+            "expected policies that differ, found a bundle that is named twice; compared with "
+            "itself it proves nothing"
+        )
+    if plan.stop_early and plan.required_success is None and len(found) == 1:
+        raise ToolError(
+            "stop_early: expected something to decide, found one policy and no required_success; "
+            "set required_success, or name a second bundle"
+        )
+    if len({one.label for one in found}) == len(found):
+        return found
+    return [dataclasses.replace(one, label=f"{one.folder.name}: {one.label}") for one in found]
+
+
+def _of_the_robot(plan: Plan, bundle: Bundle) -> JointBundle | ChunkBundle:
+    """Return a bundle that is for the robot of the plan.
+
+    Raises:
+        ToolError: It is not.
+    """
+    if plan.reaches and isinstance(bundle, ChunkBundle):
+        arm_image_size(bundle)
+        return bundle
+    if not plan.reaches and isinstance(bundle, JointBundle):
+        SimulatedRobot(figures=plan.robot).require(bundle.contract)
+        return bundle
+    wanted = "a chunk policy" if plan.reaches else "a joint policy"
+    raise ToolError(
+        f"{bundle.path}: expected {wanted}, since the plan's robot is {plan.robot}, found another "
+        "kind of policy"
+    )
+
+
+def _evaluated(
+    bundle: JointBundle | ChunkBundle, backend: str, options: Options
+) -> EvaluatedPolicy:
+    one, contract = candidate(bundle, backend, options), bundle.contract
+    return EvaluatedPolicy(
+        label=f"{contract.name} {contract.version}, {one.label} on {backend}",
+        folder=bundle.path.resolve(),
+        sha256=bundle.sha256,
+        backend=backend,
+        model_sha256=model_sha256(contract, backend) or one.sha256,
+        options=dict(one.options),
+    )
+
+
+def evaluate(
+    plan: Plan,
+    policies: Sequence[EvaluatedPolicy],
+    store: TrialStore,
+    pool: TaskPool[TrialTask, TrialRow],
+    watch: Watch = lambda _: None,
+) -> Evaluated:
+    """Run the trials of a plan that the store does not have.
+
+    The results are the same on any number of processes and machines: which trials count depends on
+    the plan and on the results in its order, not on the order in which they came.
+
+    Args:
+        plan: What is tried.
+        policies: With what.
+        store: Has the results so far, and keeps each new one at once.
+        pool: Runs the trials.
+        watch: Called with what there is after each trial, and once at the beginning.
+
+    Raises:
+        OSError: A result cannot be written.
+    """
+    tasks = tuple(tasks_of(plan, [*policies]))
+    rows = {task.key: row for task in tasks if (row := store.rows.get(task.key)) is not None}
+    not_done = dict[str, str]()
+
+    def found(count: int = len(tasks)) -> Evaluated:
+        return Evaluated(
+            plan=plan,
+            policies=tuple(policies),
+            tasks=tasks[:count],
+            rows=rows,
+            not_done=not_done,
+        )
+
+    looks = _looks(plan, len(policies)) if plan.stop_early else []
+    watch(found())
+    certain = _certain_after(looks, found)
+    if certain is not None:
+        return found(certain)
+    with closing(pool.run(task for task in tasks if task.key not in rows)) as results:
+        for task, result in results:
+            if isinstance(result, NotDone):
+                not_done[task.key] = result.reason
+            else:
+                store.keep(result)
+                rows[task.key] = result
+            watch(found())
+            certain = _certain_after(looks, found)
+            if certain is not None:
+                return found(certain)
+    return found()
+
+
+def _looks(plan: Plan, policies: int) -> list[int]:
+    """Return after how many trials they are looked at: whole seeds, evenly over the plan."""
+    of_a_seed = len(plan.combinations) * policies
+    seeds = sorted({plan.seeds * look // _LOOKS for look in range(1, _LOOKS)} - {0})
+    return [seed * of_a_seed for seed in seeds]
+
+
+def _certain_after(looks: list[int], found: Callable[[int], Evaluated]) -> int | None:
+    """Return the number of trials after which the answer was certain; None: not so far.
+
+    Looks whose trials are all there, and which do not decide, are taken from the list.
+    """
+    while looks:
+        so_far = found(looks[0])
+        if not all(task.key in so_far.rows or task.key in so_far.not_done for task in so_far.tasks):
+            return None
+        if _is_certain(so_far):
+            return looks[0]
+        del looks[0]
+    return None
+
+
+def _is_certain(found: Evaluated) -> bool:
+    """Return whether the trials so far answer what is asked, at the significance of one look."""
+    plan, first = found.plan, found.policies[0]
+    significance = _SIGNIFICANCE / _LOOKS
+    if plan.required_success is not None:
+        for policy in found.policies:
+            low, high = wilson(*found.successes(policy), 1.0 - significance)
+            if low < plan.required_success <= high:
+                return False
+    for other in found.policies[1:]:
+        better, worse, _ = found.discordant(first, other)
+        if mcnemar(better, worse) >= significance:
+            return False
+    return True
+
+
+class TrialStore:
+    """The results of trials, a line of JSON each, as they come; only this process writes them."""
+
+    def __init__(self, file: BinaryIO, rows: dict[str, TrialRow]) -> None:
+        """Take over a file that is open at its end, and what is in it."""
+        self._file, self.rows = file, rows
+
+    def keep(self, row: TrialRow) -> None:
+        """Write a result, so that it is there whatever happens next.
+
+        Raises:
+            OSError: It cannot be written.
+        """
+        line = json.dumps(dataclasses.asdict(row), allow_nan=False)
+        self._file.write(f"{line}\n".encode())
+        self._file.flush()
+        self.rows[row.key] = row
+
+
+@contextmanager
+def trial_store(folder: Path) -> Iterator[TrialStore]:
+    """Open the results in a folder, which is made where it is not there.
+
+    A last line that was not written to its end is removed.
+
+    Raises:
+        ToolError: Another process writes there, or a line is no result.
+        OSError: The file cannot be read or written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ROWS
+    with path.open("a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ToolError(
+                f"{path}: expected a file that no other evaluation writes, found one that does; "
+                "wait for it, or name another --output"
+            ) from error
+        file.seek(0)
+        content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        file.truncate(len(whole))
+        rows = [_row(line, f"{path}:{number}") for number, line in enumerate(whole.splitlines(), 1)]
+        yield TrialStore(file, {row.key: row for row in rows})
+
+
+def _row(line: bytes, where: str) -> TrialRow:
+    try:
+        values: dict[str, Any] = json.loads(line)
+        return TrialRow(**values)
+    except (ValueError, TypeError) as error:
+        raise ToolError(
+            f"{where}: expected the result of a trial, found: {error}; remove the line"
+        ) from error

@@ -1,0 +1,354 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""`plan.yaml`: which robot is tried, how often, under which conditions, and what is success."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from model_tools.simulation.robot import SimulatedRobot
+from policy_inference.bundle.schema import Found, Reader, entry, json_schema, load_yaml
+from policy_inference.errors import BundleError
+from robot_sim.errors import SimError
+from robot_sim.faults import Fault, FaultPlan
+
+ARM = "so101"
+"""The robot that reaches; all others walk."""
+MOST_TRIALS = 1_000_000
+_WALK_S, _REACH_S = 20.0, 6.0
+_SHORTEST_WALK_S = 4.0
+"""So that a robot that has 2 s to follow a command is measured as long."""
+_FAULTS = ("noise", "nan", "drop", "order", "motor_off", "push")
+_MIXED = "mixed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactorRange:
+    """A range from which each seed draws a value, evenly."""
+
+    min: float = entry("its lower end")
+    max: float = entry("its upper end")
+
+
+Values = tuple[float, ...] | FactorRange
+Command = Literal["mixed"] | tuple[float, ...]
+
+
+def _factor(doc: str, default: float = 0.0, **bounds: Any) -> Any:
+    return entry(
+        f"{doc}: a list, of which every value is tried, or a range {{min, max}} of which each "
+        "seed draws one",
+        default=(default,),
+        minItems=1,
+        **bounds,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Factors:
+    """What differs from trial to trial: every combination of the lists is tried with every seed."""
+
+    command: tuple[Command, ...] = entry(
+        "velocity commands [vx, vy in m/s, yaw rate in rad/s], or `mixed`: others every 4 s, which "
+        "the seed draws; of robots on legs",
+        default=("mixed",),
+        minItems=1,
+    )
+    friction: Values = _factor("sliding friction of feet and floor", 1.0, minimum=0)
+    payload_kg: Values = _factor("mass added to the base")
+    latency_ms: Values = _factor(
+        "time that commands take to reach the drives", minimum=0, maximum=40
+    )
+    push_n: Values = _factor(
+        "force of a push of 0.1 s on the base, at a time and from a side that the seed draws",
+        minimum=0,
+    )
+    slope_deg: Values = _factor(
+        "angle of the ground, which rises ahead of the robot", minimum=-30, maximum=30
+    )
+    step_m: Values = _factor(
+        "height up to which tiles of 0.4 m rise from the ground; the seed draws the heights",
+        minimum=0,
+        maximum=0.2,
+    )
+    joint_friction_nm: Values = _factor("dry friction added to each joint", minimum=0)
+    stiffness_scale: Values = _factor(
+        "position gain of the drives as share of the commanded one", 1.0, minimum=0
+    )
+    damping_scale: Values = _factor(
+        "velocity gain of the drives as share of the commanded one", 1.0, minimum=0
+    )
+    inference_ms: Values = _factor(
+        "time that a chunk takes to be computed; of chunk policies", minimum=0, maximum=5000
+    )
+    faults: tuple[tuple[str, ...], ...] = entry(
+        "lists of faults of sensors and motors, as robot_sim writes them, timed from the beginning "
+        "of the trial: [noise:imu.angular_velocity=0.1, drop:imu@4+0.06]; of robots on legs",
+        default=((),),
+    )
+
+
+OF_LEGS = (
+    "command",
+    "friction",
+    "payload_kg",
+    "push_n",
+    "slope_deg",
+    "step_m",
+    "joint_friction_nm",
+    "faults",
+)
+OF_THE_ARM = ("inference_ms",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Success:
+    """What a walk must hold beside that the robot stays on its feet in RUN to the end."""
+
+    error: float | None = entry(
+        "largest |mean velocity - command| on each axis, m/s and rad/s, mean of the commands",
+        default=None,
+        exclusiveMinimum=0,
+    )
+    tilt_deg: float | None = entry("largest tilt, degrees", default=None, exclusiveMinimum=0)
+    torque_limit_share: float | None = entry(
+        "largest share of samples at the torque limit", default=None, minimum=0
+    )
+    altered_share: float | None = entry(
+        "largest share of ticks in which the guard changed a target", default=None, minimum=0
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Which trials there are, and what is success."""
+
+    robot: str = entry(
+        "what is simulated: lite3, go2, g1, so101, or a folder with the figures of another robot "
+        "on legs"
+    )
+    seeds: int = entry(
+        "how many seeds there are: all combinations of the factors are tried with each",
+        minimum=1,
+        maximum=MOST_TRIALS,
+    )
+    first_seed: int = entry("the first seed; the others follow it", default=1, minimum=1)
+    duration_s: float | None = entry(
+        "length of each trial in RUN, s; 20 for a walk, 6 for a reach if not given",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=3600,
+    )
+    backends: tuple[str, ...] = entry(
+        "back ends to run each bundle with", default=("onnx",), minItems=1
+    )
+    factors: Factors = entry("what differs from trial to trial", default=Factors())
+    success: Success = entry("what a walk must hold, beside surviving", default=Success())
+    required_success: float | None = entry(
+        "rate of success that each policy must have: the lower end of its interval is held "
+        "against it",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=1,
+    )
+    stop_early: bool = entry(
+        "whether no more trials are begun once the answer is certain: is `required_success` held, "
+        "and which policy is better",
+        default=False,
+    )
+
+    @cached_property
+    def combinations(self) -> tuple[Mapping[str, Any], ...]:
+        """Every combination of the lists, by factor; a range is there as it is."""
+        names = self.factor_names
+        lists = [
+            [values] if isinstance(values, FactorRange) else list(values)
+            for values in (getattr(self.factors, name) for name in names)
+        ]
+        return tuple(dict(zip(names, each, strict=True)) for each in itertools.product(*lists))
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        """The factors that the robot has, in the order of the file's definition."""
+        others = OF_LEGS if self.reaches else OF_THE_ARM
+        names = (field.name for field in dataclasses.fields(Factors))
+        return tuple(name for name in names if name not in others)
+
+    @property
+    def reaches(self) -> bool:
+        """Whether the robot reaches for a cube, and does not walk."""
+        return self.robot == ARM
+
+    @property
+    def trial_s(self) -> float:
+        """Length of each trial."""
+        return self.duration_s or (_REACH_S if self.reaches else _WALK_S)
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The factors with more than one value."""
+        return tuple(
+            name
+            for name in self.factor_names
+            if isinstance(values := getattr(self.factors, name), FactorRange) or len(values) > 1
+        )
+
+    def conditions(self) -> Iterator[tuple[int, Mapping[str, Any]]]:
+        """Yield the seed and the conditions of each trial of a policy, seed after seed."""
+        for seed in range(self.first_seed, self.first_seed + self.seeds):
+            for combination in self.combinations:
+                yield seed, {name: _drawn(seed, name, value) for name, value in combination.items()}
+
+    def __len__(self) -> int:
+        """Return how many trials each policy has."""
+        return self.seeds * len(self.combinations)
+
+
+def seeded(seed: int, what: str) -> np.random.Generator:
+    """Return what draws one thing for a seed, whatever else is drawn."""
+    return np.random.default_rng([seed, zlib.crc32(what.encode())])
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of `plan.yaml`, for editors."""
+    return json_schema(Plan)
+
+
+def load_plan(file: Path) -> Plan:
+    """Read a plan.
+
+    Raises:
+        BundleError: With everything that is wrong.
+    """
+    value, reader = load_yaml(file), Reader(str(file))
+    plan: Plan | None = reader.section(Plan, value)
+    if plan is not None:
+        _check(plan, value, reader)
+    if plan is None or reader.problems:
+        raise BundleError(reader.problems)
+    return plan
+
+
+def _drawn(seed: int, name: str, value: Any) -> Any:
+    """Return a factor's value for a seed, rounded to what a file keeps of it."""
+    if not isinstance(value, FactorRange):
+        return value
+    return float(f"{seeded(seed, name).uniform(value.min, value.max):.6g}")
+
+
+def _check(plan: Plan, given: Any, reader: Reader) -> None:
+    """Note what the definitions of single entries do not say."""
+    for field in dataclasses.fields(Factors):
+        values, rules = getattr(plan.factors, field.name), field.metadata["schema"]
+        if isinstance(values, FactorRange):
+            _check_range(values, f"factors.{field.name}", rules, reader)
+        elif len(set(values)) < len(values):
+            reader.problem(f"factors.{field.name}", "every value once", list(values))
+    stated = (given.get("factors") or {}) if isinstance(given, Mapping) else {}
+    for name in stated:
+        if name in Factors.__dataclass_fields__ and name not in plan.factor_names:
+            reader.problem(
+                f"factors.{name}",
+                f"one of the factors of {plan.robot}: {', '.join(plan.factor_names)}",
+                Found("a factor of other robots"),
+            )
+    if plan.reaches:
+        if isinstance(given, Mapping) and given.get("success"):
+            reader.problem(
+                "success",
+                "nothing: a reach succeeds when the gripper's tip stays over the cube",
+                Found("limits of a walk"),
+            )
+    else:
+        _check_walk(plan, reader)
+    if not plan.factors.faults:
+        reader.problem("factors.faults", "at least one value", Found("an empty list"))
+    if len(plan) > MOST_TRIALS:
+        reader.problem(
+            "seeds",
+            f"at most {MOST_TRIALS} trials, seeds x combinations of the factors",
+            Found(f"{len(plan)}"),
+        )
+
+
+def _check_range(values: FactorRange, key: str, rules: Mapping[str, Any], reader: Reader) -> None:
+    low, high = rules.get("minimum", -inf), rules.get("maximum", inf)
+    if not values.min < values.max:
+        reader.problem(key, "min < max", Found(f"{values.min:g} and {values.max:g}"))
+    if values.min < low or values.max > high:
+        bounds = f"{low:g} to {high:g}"
+        reader.problem(key, f"a range within {bounds}", Found(f"{values.min:g} to {values.max:g}"))
+
+
+def _check_walk(plan: Plan, reader: Reader) -> None:
+    for place, command in enumerate(plan.factors.command):
+        if command != _MIXED and len(command) != 3:
+            reader.problem(
+                f"factors.command[{place}]",
+                "3 values (vx, vy in m/s, yaw rate in rad/s), or `mixed`",
+                Found(f"{len(command)} values"),
+            )
+    if plan.trial_s < _SHORTEST_WALK_S:
+        reader.problem(
+            "duration_s",
+            f"at least {_SHORTEST_WALK_S:g} s, of which a robot has 2 s to follow a command",
+            plan.trial_s,
+        )
+    try:
+        body = SimulatedRobot(figures=plan.robot).body
+    except SimError as error:
+        reader.problem("robot", "a robot of robot_sim", Found(str(error)))
+        return
+    least_kg = -body.base.mass_kg / 2.0
+    if _least(plan.factors.payload_kg) < least_kg:
+        reader.problem(
+            "factors.payload_kg",
+            f"values >= {least_kg:.3g}, half of the base's mass",
+            _least(plan.factors.payload_kg),
+        )
+    for place, faults in enumerate(plan.factors.faults):
+        for number, text in enumerate(faults):
+            try:
+                fault = parse_fault(text)
+                FaultPlan([fault], joint_names=body.joint_names)
+            except SimError as error:
+                where = f"factors.faults[{place}][{number}]"
+                reader.problem(where, "a fault of the simulated robot", Found(str(error)))
+
+
+def parse_fault(text: str) -> Fault:
+    """Return a fault of a trial.
+
+    Raises:
+        SimError: The text is none, or of a kind that trials do not have.
+    """
+    fault = Fault.parse(text)
+    if fault.kind not in _FAULTS:
+        raise SimError(
+            f"fault {fault.kind}: expected one of {', '.join(_FAULTS)}; the factor latency_ms "
+            "delays commands"
+        )
+    return fault
+
+
+def _least(values: Values) -> float:
+    return values.min if isinstance(values, FactorRange) else min(values)
+
+
+def shown_value(value: Any) -> str:
+    """Return a factor's value as tables and names show it."""
+    if isinstance(value, FactorRange):
+        return f"{value.min:g} to {value.max:g}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return " ".join(map(shown_value, value)) or "none"
+    return value if isinstance(value, str) else f"{value:g}"

@@ -1,0 +1,234 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Tasks on processes of this machine. A process that dies costs the time of its own task alone."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, Generic, Protocol, TypeVar
+
+from policy_inference.errors import PolicyError
+from robot_sim.errors import SimError
+
+ATTEMPTS = 3
+"""How often a task begins whose process dies before it is given up."""
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "LP_NUM_THREADS": "1"}
+"""The environment of a worker: the tasks share the cores, and one does not use several."""
+_LOOK_EACH_S = 1.0
+_LEAVE_S = 5.0
+T = TypeVar("T")
+R = TypeVar("R")
+Out = TypeVar("Out", covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class NotDone:
+    """Why a task has no result."""
+
+    reason: str
+
+
+Results = Generator[tuple[T, R | NotDone], None, None]
+
+
+class TaskPool(Protocol[T, Out]):
+    """Does tasks, in whatever order they come to their end."""
+
+    def run(self, tasks: Iterable[T]) -> Results[T, Out]:
+        """Yield each task with its result, as soon as it is there; closing it cancels the rest."""
+
+
+class LocalPool(Generic[T, R]):
+    """Processes of this machine, each with one task at a time."""
+
+    def __init__(self, work: Callable[[T], R], workers: int, *, time_limit_s: float) -> None:
+        """Start nothing yet.
+
+        Args:
+            work: What is done with a task; a function of a module, which a process can import.
+            workers: Processes at most.
+            time_limit_s: A task that takes longer is given up.
+        """
+        self._work, self._workers, self._time_limit_s = work, workers, time_limit_s
+
+    def run(self, tasks: Iterable[T]) -> Results[T, R]:
+        """See `TaskPool`."""
+        waiting, again = iter(tasks), deque[_Attempt[T]]()
+        workers = list[_Worker[T, R]]()
+        try:
+            while True:
+                self._give(workers, waiting, again)
+                if not workers:
+                    return
+                yield from self._collect(workers, again)
+        finally:
+            for worker in workers:
+                worker.end()
+
+    def _give(
+        self, workers: list[_Worker[T, R]], waiting: Iterator[T], again: deque[_Attempt[T]]
+    ) -> None:
+        """Give each free worker a task; start workers while there are tasks, end those without."""
+
+        def following() -> _Attempt[T] | None:
+            if again:
+                return again.popleft()
+            return next((_Attempt(task) for task in waiting), None)
+
+        for worker in [worker for worker in workers if worker.attempt is None]:
+            attempt = following()
+            if attempt is None:
+                workers.remove(worker)
+                worker.end()
+            else:
+                worker.begin(attempt)
+        while len(workers) < self._workers and (attempt := following()) is not None:
+            worker = _Worker[T, R](self._work)
+            workers.append(worker)
+            worker.begin(attempt)
+
+    def _collect(
+        self, workers: list[_Worker[T, R]], again: deque[_Attempt[T]]
+    ) -> Iterator[tuple[T, R | NotDone]]:
+        """Wait until something happens, or for a moment; yield what is done."""
+        wait([end for worker in workers for end in worker.ends], _LOOK_EACH_S)
+        for worker in list(workers):
+            attempt = worker.attempt
+            assert attempt is not None
+            if worker.has_answered():
+                yield attempt.task, worker.answer()
+            elif not worker.is_alive():
+                workers.remove(worker)
+                worker.end()
+                attempt.deaths.append(worker.how_it_ended())
+                if len(attempt.deaths) < ATTEMPTS:
+                    again.append(attempt)
+                else:
+                    yield attempt.task, NotDone(_died(attempt.deaths))
+            elif worker.seconds > self._time_limit_s:
+                workers.remove(worker)
+                worker.end()
+                yield attempt.task, NotDone(f"took longer than {self._time_limit_s:g} s")
+
+
+class _Attempt(Generic[T]):
+    """A task, and how the processes ended that had it."""
+
+    def __init__(self, task: T) -> None:
+        self.task, self.deaths = task, list[str]()
+
+
+class _Worker(Generic[T, R]):
+    """A process, and the task that it has."""
+
+    def __init__(self, work: Callable[[T], R]) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, work), daemon=True
+        )
+        with _environment(ONE_THREAD):
+            self._process.start()
+        theirs.close()
+        self.attempt: _Attempt[T] | None = None
+        self._began_s, self._answer = 0.0, list[R | NotDone]()
+
+    @property
+    def ends(self) -> Sequence[Any]:
+        """What becomes ready when something happens."""
+        return self._connection, self._process.sentinel
+
+    @property
+    def seconds(self) -> float:
+        """Since the task began."""
+        return time.monotonic() - self._began_s
+
+    def begin(self, attempt: _Attempt[T]) -> None:
+        self.attempt, self._began_s = attempt, time.monotonic()
+        try:
+            self._connection.send(attempt.task)
+        except OSError:
+            self._process.join(_LEAVE_S)  # it died, and `is_alive` says so
+
+    def has_answered(self) -> bool:
+        """Return whether `answer` has something; a process that ended in the middle has not."""
+        try:
+            if self._connection.poll():
+                self._answer = [self._connection.recv()]
+        except (EOFError, OSError):
+            self._process.join(_LEAVE_S)
+        return bool(self._answer)
+
+    def answer(self) -> R | NotDone:
+        """Return what became of the task, once; the worker is free then."""
+        self.attempt = None
+        return self._answer.pop()
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def how_it_ended(self) -> str:
+        code = self._process.exitcode or 0
+        if code >= 0:
+            return f"exit status {code}"
+        name = signal.Signals(-code).name
+        return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
+    """Do tasks until the other end closes, in a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process ends this one
+    while True:
+        try:
+            task = connection.recv()
+        except EOFError:
+            return
+        connection.send(done_or_not(work, task))
+
+
+def done_or_not(work: Callable[[T], R], task: T) -> R | NotDone:
+    """Do a task; an error becomes its reason, and an unexpected one is also printed."""
+    try:
+        return work(task)
+    except (PolicyError, SimError, OSError) as error:
+        return NotDone(str(error))
+    except Exception as error:  # noqa: BLE001  # one task of thousands must not end the others
+        traceback.print_exc()
+        return NotDone(f"{type(error).__name__}: {error}")
+
+
+def _died(deaths: Sequence[str]) -> str:
+    each = ", ".join(dict.fromkeys(deaths))
+    times = "once" if len(deaths) == 1 else f"{len(deaths)} times"
+    return f"its process ended {times} in the middle ({each})"
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Set variables that a process inherits which is started meanwhile."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

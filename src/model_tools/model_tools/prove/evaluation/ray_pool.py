@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trials on a Ray cluster. Its nodes have the suite; the bundles travel to them.
+
+A node that dies costs the time of its trials: they begin again on another one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import ipaddress
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from model_tools.errors import ToolError
+from model_tools.prove.evaluation.pool import ATTEMPTS, NotDone, Results, done_or_not
+from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, run_trial
+
+_AHEAD = 2
+"""Trials for each processor that are on their way: none waits for the driver."""
+_LOOK_EACH_S = 1.0
+Files = Mapping[str, bytes]
+
+
+class RayPool:
+    """The processors of a Ray cluster, each with one trial at a time."""
+
+    def __init__(
+        self, address: str, policies: Sequence[EvaluatedPolicy], *, time_limit_s: float
+    ) -> None:
+        """Check that Ray is there, and connect to nothing yet.
+
+        Args:
+            address: Of the cluster, HOST:PORT.
+            policies: Whose bundles are sent to the nodes.
+            time_limit_s: A trial that takes longer is given up.
+
+        Raises:
+            ToolError: The package ray is not installed.
+        """
+        self._ray, self._address = _imported(), address
+        self._policies, self._time_limit_s = tuple(policies), time_limit_s
+
+    def run(self, tasks: Iterable[TrialTask]) -> Results[TrialTask, TrialRow]:
+        """See `TaskPool`.
+
+        Raises:
+            ToolError: The cluster cannot be reached, has no processors, or is gone.
+        """
+        ray = self._ray
+        with self._connected() as processors:
+            files = {policy.sha256: ray.put(_files_of(policy.folder)) for policy in self._policies}
+            remote = ray.remote(num_cpus=1, max_retries=ATTEMPTS - 1)(_on_node)
+            waiting, running = iter(tasks), dict[Any, tuple[TrialTask, float]]()
+            while True:
+                while len(running) < _AHEAD * processors:
+                    task = next(waiting, None)
+                    if task is None:
+                        break
+                    handle = remote.remote(task, files[task.policy.sha256])
+                    running[handle] = task, time.monotonic()
+                if not running:
+                    return
+                done, _ = ray.wait([*running], num_returns=1, timeout=_LOOK_EACH_S)
+                for handle in done:
+                    task, _ = running.pop(handle)
+                    yield task, self._result(handle)
+                yield from self._overdue(running)
+
+    def _result(self, handle: Any) -> TrialRow | NotDone:
+        try:
+            row: TrialRow | NotDone = self._ray.get(handle)
+        except self._ray.exceptions.RayError as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            return NotDone(f"{type(error).__name__}, {ATTEMPTS} times: {reason}")
+        return row
+
+    def _overdue(
+        self, running: dict[Any, tuple[TrialTask, float]]
+    ) -> Iterator[tuple[TrialTask, TrialRow | NotDone]]:
+        """Give up what was sent too long ago, be it that a trial before it had not ended."""
+        limit_s = ATTEMPTS * _AHEAD * self._time_limit_s
+        for handle, (task, sent_s) in list(running.items()):
+            if time.monotonic() - sent_s > limit_s:
+                del running[handle]
+                self._ray.cancel(handle, force=True)
+                yield task, NotDone(f"had no result {limit_s:g} s after it was sent to a node")
+
+    @contextmanager
+    def _connected(self) -> Iterator[int]:
+        """Connect; give the number of processors, of which there is one or more."""
+        ray, host = self._ray, self._address.rpartition(":")[0]
+        # Ray takes the address of a network for that of this machine, where both are loopback.
+        own = {"_node_ip_address": host} if _is_loopback(host) else {}
+        try:
+            ray.init(
+                address=self._address,
+                log_to_driver=False,
+                configure_logging=False,
+                **own,
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ToolError(
+                f"--ray {self._address}: expected a Ray cluster, found: "
+                f"{' '.join(str(error).split())[:300]}; is it started, and of the same version "
+                "of Ray and Python?"
+            ) from error
+        try:
+            processors = int(ray.cluster_resources().get("CPU", 0))
+            if processors < 1:
+                raise ToolError(
+                    f"--ray {self._address}: expected nodes with processors, found none; start "
+                    "`ray start --address=HOST:PORT` on each node"
+                )
+            yield processors
+        finally:
+            ray.shutdown()
+
+
+def _on_node(task: TrialTask, files: Files) -> TrialRow | NotDone:
+    """Run a trial on a node, with a copy of the bundle that its process keeps."""
+
+    def tried(task: TrialTask) -> TrialRow:
+        folder = Path(_copies().name) / task.policy.sha256
+        if not folder.exists():
+            for name, content in files.items():
+                file = folder / name
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content)
+        policy = dataclasses.replace(task.policy, folder=folder)
+        return run_trial(dataclasses.replace(task, policy=policy))
+
+    return done_or_not(tried, task)
+
+
+@functools.cache
+def _copies() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="model_tools_evaluate-")
+
+
+def _files_of(folder: Path) -> Files:
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _imported() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ToolError(
+            f"--ray: expected the package ray, found: {error}; install it with `pip install ray`, "
+            "or leave --ray out to use the processors of this machine"
+        ) from error
+    return ray

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What trials say: rates and figures with their intervals, and differences of policies."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from model_tools.prove.evaluation.evaluate import Evaluated, succeeded
+from model_tools.prove.evaluation.plan import FactorRange, shown_value
+from model_tools.prove.evaluation.statistics import (
+    bootstrap_mean,
+    mcnemar,
+    pairs_needed,
+    trials_needed,
+    wilson,
+)
+from model_tools.prove.evaluation.trials import (
+    DIGITS,
+    EvaluatedPolicy,
+    TrialRow,
+    TrialTask,
+    shown_conditions,
+)
+from policy_inference.comparison.plain_json import plain
+
+HALF_WIDTH = 0.02
+"""`trials_needed` is for a rate that is known to within so much."""
+_PARTS = 4
+"""Into so many parts of equal width a range is cut, to show how much it matters."""
+
+
+def summary_of(found: Evaluated) -> dict[str, Any]:
+    """Return all figures; the same on any number of processes, machines and runs."""
+    policies = [_policy(found, policy) for policy in found.policies]
+    counts = {
+        name: policies[0][name] for name in ("trials", "successes", "success_low", "success_high")
+    }
+    document = {
+        **counts,
+        "robot": found.plan.robot,
+        "planned": len(found.plan),
+        "stopped_early": found.stopped_early,
+        "required_success": found.plan.required_success,
+        "holds": holds(found),
+        "not_done": sum(task.key in found.not_done for task in found.tasks),
+        "policies": policies,
+        "differences": [
+            _difference(found, found.policies[0], other) for other in found.policies[1:]
+        ],
+        "worst": [_worst_trial(found, task) for task in worst(found, 10)],
+    }
+    rounded: dict[str, Any] = plain(document, DIGITS)
+    return rounded
+
+
+def write_summary(found: Evaluated, file: Path) -> None:
+    """Write all figures; what could not be measured is null, as JSON has no NaN."""
+    text = json.dumps(summary_of(found), indent=1, allow_nan=False)
+    file.write_text(f"{text}\n", "utf-8")
+
+
+def holds(found: Evaluated) -> bool:
+    """Return whether every trial has a result, and every policy the rate that is required."""
+    required = found.plan.required_success or 0.0
+    return not any(task.key in found.not_done for task in found.tasks) and all(
+        wilson(*found.successes(policy))[0] >= required for policy in found.policies
+    )
+
+
+def worst(found: Evaluated, count: int) -> list[TrialTask]:
+    """Return the trials that went worst, the worst first: failed ones, then by their figures."""
+
+    def badness(task: TrialTask) -> tuple[bool, float, float]:
+        row = found.rows[task.key]
+        figures = row.figures
+        lasted = figures.get("survived_s", figures.get("took_s")) or 0.0
+        closest_m = figures.get("closest_m")
+        errors = [
+            figures[name] or 0.0 for name in ("error_vx", "error_vy", "error_wz") if name in figures
+        ]
+        good = succeeded(row, found.plan.success)
+        return good, lasted if errors else 0.0, -(closest_m or max(errors, default=0.0))
+
+    return sorted((task for task in found.tasks if task.key in found.rows), key=badness)[:count]
+
+
+def levels(found: Evaluated, name: str) -> list[tuple[str, Any]]:
+    """Return the values of a factor that are counted apart, with what they are called."""
+    values = getattr(found.plan.factors, name)
+    if not isinstance(values, FactorRange):
+        return [(shown_value(value), value) for value in values]
+    width = (values.max - values.min) / _PARTS
+    ends = [values.min + width * part for part in range(_PARTS)]
+    return [
+        (f"{low:.3g} to {low + width:.3g}", FactorRange(min=low, max=low + width)) for low in ends
+    ]
+
+
+def at_level(found: Evaluated, policy: EvaluatedPolicy, name: str, level: Any) -> list[TrialRow]:
+    """Return the results of a policy where a factor has a value, or lies in a part of its range."""
+    last = getattr(found.plan.factors, name)
+
+    def fits(value: Any) -> bool:
+        if not isinstance(level, FactorRange):
+            return shown_value(value) == shown_value(level)
+        in_last = bool(level.max >= last.max and value >= level.min)
+        return in_last or bool(level.min <= value < level.max)
+
+    return [row for row in found.rows_of(policy) if fits(row.conditions[name])]
+
+
+def rate(rows: Sequence[TrialRow], found: Evaluated) -> dict[str, Any]:
+    """Return how many succeeded, with the interval of Wilson."""
+    successes = sum(succeeded(row, found.plan.success) for row in rows)
+    low, high = wilson(successes, len(rows))
+    return {
+        "trials": len(rows),
+        "successes": successes,
+        "success_low": low,
+        "success_high": high,
+    }
+
+
+def _policy(found: Evaluated, policy: EvaluatedPolicy) -> dict[str, Any]:
+    rows = found.rows_of(policy)
+    counted = rate(rows, found)
+    share = counted["successes"] / len(rows) if rows else 0.5
+    return {
+        "policy": policy.label,
+        "bundle_sha256": policy.sha256,
+        "backend": policy.backend,
+        **counted,
+        "trials_needed": {"half_width": HALF_WIDTH, "trials": trials_needed(share, HALF_WIDTH)},
+        "figures": {name: _interval(_known(rows, name)) for name in _names(rows)},
+        "by_factor": {
+            name: {
+                label: rate(at_level(found, policy, name, level), found)
+                for label, level in levels(found, name)
+            }
+            for name in found.plan.varied
+        },
+    }
+
+
+def _difference(found: Evaluated, first: EvaluatedPolicy, other: EvaluatedPolicy) -> dict[str, Any]:
+    better, worse, count = found.discordant(first, other)
+    pairs = found.pairs(first, other)
+    return {
+        "policy": first.label,
+        "against": other.label,
+        "pairs": count,
+        "only_policy_succeeded": better,
+        "only_against_succeeded": worse,
+        "p_mcnemar": mcnemar(better, worse),
+        "pairs_needed": pairs_needed(better, worse, count),
+        "figures": {
+            name: _interval(
+                [
+                    mine - theirs
+                    for one, two in pairs
+                    if (mine := one.figures.get(name)) is not None
+                    and (theirs := two.figures.get(name)) is not None
+                ]
+            )
+            for name in _names([one for one, _ in pairs])
+        },
+    }
+
+
+def _interval(values: Sequence[float]) -> dict[str, float]:
+    mean, low, high = bootstrap_mean(values)
+    return {"mean": mean, "low": low, "high": high, "measured": len(values)}
+
+
+def _known(rows: Sequence[TrialRow], name: str) -> list[float]:
+    return [value for row in rows if (value := row.figures.get(name)) is not None]
+
+
+def _names(rows: Sequence[TrialRow]) -> Mapping[str, None]:
+    """Return the names of the figures, in their order."""
+    return dict.fromkeys(name for row in rows for name in row.figures)
+
+
+def _worst_trial(found: Evaluated, task: TrialTask) -> dict[str, Any]:
+    row = found.rows[task.key]
+    return {
+        "policy": row.policy,
+        "conditions": shown_conditions(task, found.plan.varied),
+        "succeeded": succeeded(row, found.plan.success),
+        "stopped_by": row.stopped_by,
+        "figures": dict(row.figures),
+    }

@@ -1,0 +1,318 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""One trial: a pure function of policy, conditions and seed, with a key by which it is found."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import nan, radians
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+
+import model_tools
+import policy_inference
+import robot_sim
+from model_tools.errors import ToolError
+from model_tools.prove.evaluation.plan import (
+    ARM,
+    Plan,
+    parse_fault,
+    seeded,
+    shown_value,
+)
+from model_tools.prove.trial import WalkOutcome, try_case
+from model_tools.simulation.arm import ReachCase, ReachOutcome, try_reach
+from model_tools.simulation.robot import (
+    PUSH_S,
+    SimulatedRobot,
+    WalkCase,
+    mixed,
+    push_from,
+    steady,
+)
+from policy_inference.backends.opened_models import OpenedModels
+from policy_inference.backends.registry import open_models
+from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.comparison.plain_json import plain
+from policy_inference.interfaces import F64
+from robot_sim.faults import TARGETS, Fault
+from robot_sim.figures import FILE, ROBOTS
+from robot_sim.ground import Ground
+from robot_sim.metrics import SETTLE_S
+from robot_sim.trace import Trace
+
+DIGITS = 6
+"""Of figures in files: what differs beyond is no result."""
+_KEY_DIGITS = 32
+_AFTER_PUSH_S = 1.0
+"""So long before the end no push begins any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedPolicy:
+    """A bundle on a back end, as processes pass it on.
+
+    Attributes:
+        label: What it is called in tables.
+        folder: Of the bundle; on another machine a copy.
+        sha256: Of the bundle.
+        backend: Name of the back end.
+        model_sha256: Of what the back end opens.
+        options: Of the back end.
+    """
+
+    label: str
+    folder: Path
+    sha256: str
+    backend: str
+    model_sha256: str
+    options: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialTask:
+    """What a trial depends on.
+
+    Attributes:
+        policy: What is tried.
+        robot: What is simulated, as in the plan.
+        duration_s: In RUN.
+        seed: Draws what the conditions leave open.
+        conditions: Value of each factor.
+        suite: Hash of the code that tries it; another one gives other results.
+    """
+
+    policy: EvaluatedPolicy
+    robot: str
+    duration_s: float
+    seed: int
+    conditions: Mapping[str, Any]
+    suite: str
+
+    @functools.cached_property
+    def key(self) -> str:
+        """Hash of all of it; equal tasks have the same result."""
+        policy = self.policy
+        content = {
+            "bundle": policy.sha256,
+            "backend": [policy.backend, policy.model_sha256, sorted(policy.options.items())],
+            "robot": robot_sha256(self.robot),
+            "duration_s": self.duration_s,
+            "seed": self.seed,
+            "conditions": self.conditions,
+            "suite": self.suite,
+        }
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """What came of a trial, as it is kept.
+
+    Attributes:
+        key: Of the task.
+        policy: Label of what was tried.
+        seed: Of the task.
+        conditions: Of the task.
+        succeeded: Whether it held by itself: the robot survived, or reached.
+        figures: What was measured, by name; null where it could not be.
+        stopped_by: Why it did not go to the end; empty where it did.
+    """
+
+    key: str
+    policy: str
+    seed: int
+    conditions: Mapping[str, Any]
+    succeeded: bool
+    figures: Mapping[str, float | None]
+    stopped_by: str
+
+
+def tasks_of(plan: Plan, policies: list[EvaluatedPolicy]) -> list[TrialTask]:
+    """Return all trials of a plan: seed after seed, and of each the policies side by side."""
+    suite = suite_sha256()
+    return [
+        TrialTask(
+            policy=policy,
+            robot=plan.robot,
+            duration_s=plan.trial_s,
+            seed=seed,
+            conditions=conditions,
+            suite=suite,
+        )
+        for seed, conditions in plan.conditions()
+        for policy in policies
+    ]
+
+
+def run_trial(task: TrialTask) -> TrialRow:
+    """Try it, in a process that has the bundle's folder.
+
+    Raises:
+        ToolError: The folder holds another bundle, or the suite here is another one.
+        PolicyError: The bundle does not fit the robot.
+        SimError: The conditions cannot be simulated.
+    """
+    if task.suite != suite_sha256():
+        raise ToolError(
+            f"suite: expected the code with the hash {task.suite}, with which the evaluation was "
+            f"begun, found {suite_sha256()}; install the same version on every node"
+        )
+    if task.robot == ARM:
+        outcome = repeat_reach(task)
+        succeeded, figures, stopped = outcome.succeeded, _reach_figures(outcome), outcome.stopped_by
+    else:
+        walked, trace = repeat_walk(task)
+        succeeded, stopped = walked.survived, walked.stopped_by
+        figures = _walk_figures(walked, trace)
+    return TrialRow(
+        key=task.key,
+        policy=task.policy.label,
+        seed=task.seed,
+        conditions=task.conditions,
+        succeeded=succeeded,
+        figures=plain(figures, DIGITS),
+        stopped_by=stopped,
+    )
+
+
+def repeat_walk(task: TrialTask) -> tuple[WalkOutcome, Trace]:
+    """Walk it, and return what there was to see, too; as `run_trial`."""
+    bundle, models = _opened(task.policy)
+    assert isinstance(bundle, JointBundle)
+    robot = SimulatedRobot(figures=task.robot)
+    return try_case(bundle, models.first, walk_case(task), robot=robot)
+
+
+def repeat_reach(task: TrialTask) -> ReachOutcome:
+    """Reach, and return what there was to see, too; as `run_trial`."""
+    bundle, models = _opened(task.policy)
+    assert isinstance(bundle, ChunkBundle)
+    conditions = {name: float(value) for name, value in task.conditions.items()}
+    case = ReachCase(seed=task.seed, duration_s=task.duration_s, **conditions)
+    return try_reach(bundle, models, case)
+
+
+def walk_case(task: TrialTask) -> WalkCase:
+    """Return the walk of a task, with all that its seed draws."""
+    given, seed = task.conditions, task.seed
+    command = given["command"]
+    pushes = () if not given["push_n"] else (_push(seed, given["push_n"], task.duration_s),)
+    return WalkCase(
+        name=f"seed {seed}",
+        group="evaluate",
+        schedule=mixed(task.duration_s, seed) if command == "mixed" else steady(*command),
+        duration_s=task.duration_s,
+        faults=(*pushes, *map(parse_fault, given["faults"])),
+        friction=given["friction"],
+        latency_ms=given["latency_ms"],
+        ground=ground_of(task),
+        payload_kg=given["payload_kg"],
+        joint_friction_nm=given["joint_friction_nm"],
+        stiffness_scale=given["stiffness_scale"],
+        damping_scale=given["damping_scale"],
+        seed=seed,
+        limits=None,
+    )
+
+
+def ground_of(task: TrialTask) -> Ground:
+    """Return the ground of a walk."""
+    given = task.conditions
+    return Ground(slope_rad=radians(given["slope_deg"]), step_m=given["step_m"], seed=task.seed)
+
+
+def _push(seed: int, newton: float, duration_s: float) -> Fault:
+    random = seeded(seed, "push")
+    at_s = random.uniform(SETTLE_S, max(SETTLE_S, duration_s - PUSH_S - _AFTER_PUSH_S))
+    side = TARGETS["push"][random.integers(len(TARGETS["push"]))]
+    return push_from(side, newton=newton, at_s=float(at_s))
+
+
+def shown_conditions(task: TrialTask, names: tuple[str, ...]) -> str:
+    """Return seed and conditions of a task in a line, of the factors that matter."""
+    values = (f"{name} {shown_value(task.conditions[name])}" for name in names)
+    return ", ".join([f"seed {task.seed}", *values])
+
+
+@functools.cache
+def suite_sha256() -> str:
+    """Return a hash of all code and figures that a trial depends on, and of the simulator."""
+    content = hashlib.sha256(mujoco.__version__.encode())
+    for package in (model_tools, policy_inference, robot_sim):
+        folder = Path(package.__path__[0])
+        for file in sorted(folder.rglob("*")):
+            if file.suffix in (".py", ".yaml"):
+                content.update(f"{package.__name__}/{file.relative_to(folder)}\n".encode())
+                content.update(file.read_bytes())
+    return content.hexdigest()[:_KEY_DIGITS]
+
+
+@functools.cache
+def robot_sha256(robot: str) -> str:
+    """Return the hash of a robot's figures."""
+    return hashlib.sha256((ROBOTS / robot / FILE).read_bytes()).hexdigest()
+
+
+def _opened(policy: EvaluatedPolicy) -> tuple[Bundle, OpenedModels]:
+    options = tuple(sorted(policy.options.items()))
+    return _open(policy.folder, policy.sha256, policy.backend, options)
+
+
+@functools.lru_cache(maxsize=8)
+def _open(
+    folder: Path, sha256: str, backend: str, options: tuple[tuple[str, str], ...]
+) -> tuple[Bundle, OpenedModels]:
+    """Return a bundle and its models, which this process keeps open for its next trials."""
+    bundle = load_bundle(folder)
+    if bundle.sha256 != sha256:
+        raise ToolError(
+            f"{folder}: expected the bundle with the hash {sha256}, found {bundle.sha256}; it "
+            "changed while it was evaluated"
+        )
+    return bundle, open_models(bundle.models, [backend], {backend: dict(options)})
+
+
+def _walk_figures(outcome: WalkOutcome, trace: Trace) -> dict[str, float]:
+    vx, vy, wz = outcome.error
+    ran = slice(None) if outcome.survived_s > 0.0 else slice(0)
+    return {
+        "survived_s": outcome.survived_s,
+        "error_vx": vx,
+        "error_vy": vy,
+        "error_wz": wz,
+        "tilt_deg": outcome.tilt_deg,
+        **_efforts(trace.joint_effort[ran], trace.joint_vel[ran], outcome.survived_s),
+        "torque_limit_share": outcome.torque_limit_share,
+        "action_change": outcome.action_change,
+        "altered_share": outcome.altered_share,
+    }
+
+
+def _reach_figures(outcome: ReachOutcome) -> dict[str, float]:
+    return {
+        "took_s": outcome.took_s,
+        "closest_m": outcome.closest_m,
+        **_efforts(outcome.effort_nm, outcome.joint_vel, outcome.took_s),
+    }
+
+
+def _efforts(effort_nm: F64, joint_vel: F64, lasted_s: float) -> dict[str, float]:
+    """Return torque and work of the drives, of ticks [ticks, joints]; braking gives none back."""
+    if not len(effort_nm):
+        return dict.fromkeys(("torque_rms_nm", "power_w", "energy_j"), nan)
+    power_w = float(np.maximum(effort_nm * joint_vel, 0.0).sum(axis=1).mean())
+    return {
+        "torque_rms_nm": float(np.sqrt(np.mean(np.square(effort_nm)))),
+        "power_w": power_w,
+        "energy_j": power_w * lasted_s,
+    }

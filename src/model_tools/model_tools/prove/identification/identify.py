@@ -1,0 +1,370 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Delay, gains and friction of drives, and the mounting of an IMU, from a recorded motion.
+
+The law of a drive is that of policy_msgs/JointCommand, with the command of `delay` ago:
+
+    torque = stiffness * (position - q) + damping * (velocity - dq) + effort
+             - friction * sign(dq) + offset
+
+For each delay all else is linear, and so found by least squares; the delay with the smallest
+residual is that of the drive. Intervals of 95 % are from resampled blocks of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.prove.identification.recorded_motion import InputTiming, RecordedMotion
+from policy_inference.interfaces import F64, Index
+
+_LONGEST_S, _COARSE_S, _FINE_S = 0.080, 0.002, 0.00025
+_BLOCK_S, _RESAMPLES, _SEED = 1.0, 400, 0
+_FEWEST_BLOCKS = 5
+_SATURATED = 0.98
+"""Of the torque limit: what is clipped says nothing of the gains."""
+_SLOW_RADPS = 0.1
+"""Below it the direction of friction is not clear, and it counts less."""
+_GRAVITY = 9.81
+_TAIL = (2.5, 97.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A value with its interval of 95 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifiedDrive:
+    """What was found of a joint's drive.
+
+    Attributes:
+        joint: Its name.
+        delay_s: From the time that a command answers to the torque that follows from it.
+        stiffness: Effective position gain, N m/rad; `commanded_stiffness` was asked for.
+        damping: Effective velocity gain, N m s/rad; `commanded_damping` was asked for.
+        friction_nm: Torque against the motion, which neither explains.
+        residual_nm: What is left of the torque, root mean square.
+    """
+
+    joint: str
+    delay_s: Estimate
+    stiffness: Estimate
+    commanded_stiffness: float
+    damping: Estimate
+    commanded_damping: float
+    friction_nm: Estimate
+    residual_nm: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRate:
+    """How regularly an input came.
+
+    Attributes:
+        name: Of the input.
+        rate_hz: Messages per second.
+        jitter_s: Standard deviation of the time between two.
+        longest_s: Longest time between two.
+        age_s: Median of the time in the log less the stamp.
+    """
+
+    name: str
+    rate_hz: float
+    jitter_s: float
+    longest_s: float
+    age_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImuMounting:
+    """Rotations of the parts of an IMU, degrees about x, y and z.
+
+    Attributes:
+        gyroscope: From the frame of the angular velocity to that of the orientation.
+        accelerometer: From the frame of the acceleration to that of the orientation, about x and y;
+            what turns about the vertical does not show.
+        tilt: Of the mean orientation against the vertical, about x and y: mounting and posture.
+    """
+
+    gyroscope: tuple[Estimate, Estimate, Estimate]
+    accelerometer: tuple[Estimate, Estimate]
+    tilt: tuple[Estimate, Estimate]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identified:
+    """All that a recording says."""
+
+    drives: tuple[IdentifiedDrive, ...]
+    rates: tuple[InputRate, ...]
+    imu: ImuMounting | None
+
+
+def identify(motion: RecordedMotion) -> Identified:
+    """Identify a robot from its motion.
+
+    Raises:
+        ToolError: The policy ran for less than some seconds, or a joint did not move.
+    """
+    return Identified(
+        drives=_drives(motion),
+        rates=tuple(_rate(timing) for timing in motion.timings),
+        imu=_mounting(motion) if len(motion.imu_s) > 2 * _FEWEST_BLOCKS else None,
+    )
+
+
+class _DriveRows:
+    """The rows of the least squares: torques, and what makes them, for any delay."""
+
+    def __init__(self, motion: RecordedMotion) -> None:
+        self._motion = motion
+        ran_s = motion.command_s[motion.running]
+        if not len(ran_s):
+            raise ToolError("joint_command: expected commands of a policy in RUN, found none")
+        # One command is still on its way when the policy begins, and when it ends.
+        rows = (motion.state_s > ran_s[0] + _LONGEST_S) & (motion.state_s < ran_s[-1])
+        self._rows = np.flatnonzero(rows)
+        self._time_s = motion.state_s[self._rows]
+        blocks = ((self._time_s - self._time_s[:1]) / _BLOCK_S).astype(np.int64)
+        self._ends = np.flatnonzero(np.diff(blocks)) + 1
+        if len(self._ends) + 1 < _FEWEST_BLOCKS:
+            raise ToolError(
+                f"joint_states: expected {_FEWEST_BLOCKS * _BLOCK_S:g} s or more in which the "
+                f"policy runs, found {len(self._ends) + 1} s; 60 s of walking with different "
+                "commands say most"
+            )
+
+    def moments(self, delay_s: float) -> F64:
+        """Return the sums of products of each block [blocks, joints, 6, 6] for a delay.
+
+        Columns: the two parts of the law as commanded, friction, offset, the torque less what was
+        fed forward, and 1 for each row that counts.
+        """
+        motion = self._motion
+        newest = np.searchsorted(motion.command_s + delay_s, self._time_s, side="right") - 1
+        newest = np.maximum(newest, 0)
+        position, velocity, effort, stiffness, damping, limit = (
+            motion.commands[newest, part] for part in range(6)
+        )
+        q, dq, torque = (motion.state[self._rows, part] for part in range(3))
+        use = np.abs(torque) < _SATURATED * limit
+        use &= motion.running[newest][:, np.newaxis]
+        columns = np.stack(
+            [
+                stiffness * (position - q),
+                damping * (velocity - dq),
+                -np.tanh(dq / _SLOW_RADPS),
+                np.ones_like(q),
+                torque - effort,
+            ],
+            axis=-1,
+        )
+        columns *= use[..., np.newaxis]
+        parts = np.split(columns, self._ends)
+        return np.stack([np.einsum("njf,njg->jfg", part, part, optimize=True) for part in parts])
+
+    def commanded(self) -> F64:
+        """Return the medians of stiffness and damping [2, joints] in RUN."""
+        found: F64 = np.median(self._motion.commands[self._motion.running, 3:5], axis=0)
+        return found
+
+
+def _drives(motion: RecordedMotion) -> tuple[IdentifiedDrive, ...]:
+    rows = _DriveRows(motion)
+    coarse = np.arange(0.0, _LONGEST_S, _COARSE_S)
+    residuals = np.stack([_solved(rows.moments(delay).sum(axis=0))[1] for delay in coarse])
+    best = coarse[np.argmin(residuals, axis=0)]
+    fine = np.arange(max(0.0, best.min() - 2.0 * _COARSE_S), best.max() + 2.0 * _COARSE_S, _FINE_S)
+    moments = np.stack([rows.moments(delay) for delay in fine], axis=1)
+    commanded = rows.commanded()
+    return tuple(
+        _drive(name, fine, moments[:, :, joint], commanded[:, joint])
+        for joint, name in enumerate(motion.joints)
+    )
+
+
+def _drive(joint: str, delays_s: F64, moments: F64, commanded: F64) -> IdentifiedDrive:
+    """Estimate one drive from its moments [blocks, delays, 5, 5]."""
+    total = moments.sum(axis=0)
+    values, residuals = _solved(total)
+    place = _middle_of_best(residuals)
+    count = total[int(place), 3, 3]
+    if not np.isfinite(values[int(place)]).all() or count == 0:
+        raise ToolError(
+            f"{joint}: expected a joint that moves below its torque limit, found one that does not"
+        )
+    random = np.random.default_rng(_SEED)
+    draws = random.integers(0, len(moments), (_RESAMPLES, len(moments)))
+    delays, gains = list[float](), list[F64]()
+    for draw in draws:
+        found, left = _solved(moments[draw].sum(axis=0))
+        at = _middle_of_best(left)
+        delays.append(_at(delays_s, at))
+        gains.append(found[int(at)])
+    gains_of = np.array(gains)
+    stiffness, damping = commanded
+
+    def estimate(column: int, scale: float = 1.0) -> Estimate:
+        return _estimate(scale * values[int(place), column], scale * gains_of[:, column])
+
+    return IdentifiedDrive(
+        joint=joint,
+        delay_s=_estimate(_at(delays_s, place), np.array(delays), step=_FINE_S),
+        stiffness=estimate(0, float(stiffness)),
+        commanded_stiffness=float(stiffness),
+        damping=estimate(1, float(damping)),
+        commanded_damping=float(damping),
+        friction_nm=estimate(2),
+        residual_nm=float(np.sqrt(max(0.0, residuals[int(place)]) / count)),
+    )
+
+
+def _solved(moments: F64) -> tuple[F64, F64]:
+    """Return solutions [..., 4] and sums of squared residuals [...] of moments [..., 5, 5]."""
+    products, targets = moments[..., :4, :4], moments[..., :4, 4]
+    # A little of the diagonal, so that a joint without motion has an answer, of no use.
+    scale = np.trace(products, axis1=-2, axis2=-1)[..., np.newaxis, np.newaxis]
+    regular = products + 1e-12 * np.maximum(scale, 1e-9) * np.eye(4)
+    solution = np.linalg.solve(regular, targets[..., np.newaxis])[..., 0]
+    residual = moments[..., 4, 4] - np.einsum("...f,...f->...", solution, targets)
+    return solution, residual
+
+
+def _middle_of_best(residuals: F64) -> float:
+    """Return the middle of the places whose residual is the smallest, as near as makes no odds.
+
+    Between two samples every delay explains the same, so that there are several such places.
+    """
+    least = float(residuals.min())
+    best = np.flatnonzero(residuals <= least + 1e-6 * (float(residuals.max()) - least) + 1e-15)
+    first = int(np.argmin(residuals))
+    together = best[np.abs(best - first) <= len(best)]
+    return float(together[0] + together[-1]) / 2.0
+
+
+def _at(delays_s: F64, place: float) -> float:
+    return float(np.interp(place, np.arange(len(delays_s)), delays_s))
+
+
+def _estimate(value: float, resampled: F64, step: float = 0.0) -> Estimate:
+    low, high = np.percentile(resampled, _TAIL)
+    return Estimate(
+        value=float(value), low=float(min(low, value) - step), high=float(max(high, value) + step)
+    )
+
+
+def _rate(timing: InputTiming) -> InputRate:
+    between_s = np.diff(np.sort(timing.measured_ns)) * 1e-9
+    if not len(between_s):
+        between_s = np.array([np.inf])
+    return InputRate(
+        name=timing.name,
+        rate_hz=float(1.0 / max(between_s.mean(), 1e-9)),
+        jitter_s=float(between_s.std()) if np.isfinite(between_s).all() else float("nan"),
+        longest_s=float(between_s.max()),
+        age_s=float(np.median(timing.logged_ns - timing.measured_ns)) * 1e-9,
+    )
+
+
+def _mounting(motion: RecordedMotion) -> ImuMounting:
+    quat, rate, acceleration = motion.imu[:, :4], motion.imu[:, 4:7], motion.imu[:, 7:]
+    step_s = np.diff(motion.imu_s)
+    good = (step_s > 0.0) & (step_s < 5.0 * np.median(step_s))
+    turned = _rotation_between(quat[:-1], quat[1:])[good] / step_s[good, np.newaxis]
+    measured = ((rate[:-1] + rate[1:]) / 2.0)[good]
+    up = _up_in_body(quat)
+    blocks = np.array_split(np.arange(len(turned)), _blocks(motion.imu_s))
+    of_rows = np.array_split(np.arange(len(quat)), _blocks(motion.imu_s))
+
+    def gyroscope(rows: Index) -> F64:
+        return _angles_deg(_kabsch(measured[rows], turned[rows]))
+
+    def accelerometer(rows: Index) -> F64:
+        return _lean_deg(acceleration[rows].mean(axis=0)) - _lean_deg(up[rows].mean(axis=0))
+
+    def tilt(rows: Index) -> F64:
+        return _lean_deg(up[rows].mean(axis=0))
+
+    first = _resampled(gyroscope, blocks)
+    second, third = _resampled(accelerometer, of_rows), _resampled(tilt, of_rows)
+    return ImuMounting(
+        gyroscope=(first[0], first[1], first[2]),
+        accelerometer=(second[0], second[1]),
+        tilt=(third[0], third[1]),
+    )
+
+
+def _blocks(time_s: F64) -> int:
+    return max(_FEWEST_BLOCKS, int((time_s[-1] - time_s[0]) / _BLOCK_S))
+
+
+def _resampled(statistic: Callable[[Index], F64], blocks: Sequence[Index]) -> list[Estimate]:
+    random = np.random.default_rng(_SEED)
+    draws = random.integers(0, len(blocks), (_RESAMPLES // 2, len(blocks)))
+    values = statistic(np.concatenate(blocks))
+    found = np.stack([statistic(np.concatenate([blocks[i] for i in draw])) for draw in draws])
+    return [_estimate(value, found[:, i]) for i, value in enumerate(values)]
+
+
+def _rotation_between(before: F64, after: F64) -> F64:
+    """Return the rotation vectors [n, 3] from one orientation to the next, in the first's frame."""
+    x, y, z, w = (before * [-1.0, -1.0, -1.0, 1.0]).T
+    a, b, c, d = after.T
+    vector = np.stack(
+        [
+            w * a + x * d + y * c - z * b,
+            w * b - x * c + y * d + z * a,
+            w * c + x * b - y * a + z * d,
+        ],
+        axis=1,
+    )
+    scalar = w * d - x * a - y * b - z * c
+    vector *= np.where(scalar < 0.0, -1.0, 1.0)[:, np.newaxis]
+    length = np.linalg.norm(vector, axis=1)
+    angle = 2.0 * np.arctan2(length, np.abs(scalar))
+    found: F64 = vector * (angle / np.maximum(length, 1e-12))[:, np.newaxis]
+    return found
+
+
+def _up_in_body(quat: F64) -> F64:
+    """Return gravity's reaction in the frame of orientations x y z w [n, 4], m/s^2."""
+    x, y, z, w = quat.T
+    up = [2.0 * (x * z - w * y), 2.0 * (y * z + w * x), 1.0 - 2.0 * (x**2 + y**2)]
+    found: F64 = _GRAVITY * np.stack(up, axis=1)
+    return found
+
+
+def _kabsch(source: F64, target: F64) -> F64:
+    """Return the rotation [3, 3] that turns vectors into others, best in the mean square."""
+    left, _, right = np.linalg.svd(target.T @ source)
+    flip = np.diag([1.0, 1.0, float(np.linalg.det(left) * np.linalg.det(right))])
+    found: F64 = left @ flip @ right
+    return found
+
+
+def _angles_deg(rotation: F64) -> F64:
+    """Return a small rotation as angles about x, y and z."""
+    vector = [
+        rotation[2, 1] - rotation[1, 2],
+        rotation[0, 2] - rotation[2, 0],
+        rotation[1, 0] - rotation[0, 1],
+    ]
+    sine = np.linalg.norm(vector) / 2.0
+    angle = np.arctan2(sine, (np.trace(rotation) - 1.0) / 2.0)
+    found: F64 = np.degrees(np.array(vector) / 2.0 * (angle / max(sine, 1e-12)))
+    return found
+
+
+def _lean_deg(up: F64) -> F64:
+    """Return the roll and pitch of a frame in which this points up [3]."""
+    x, y, z = up
+    return np.degrees([np.arctan2(y, z), np.arctan2(-x, np.hypot(y, z))])

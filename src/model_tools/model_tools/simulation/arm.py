@@ -1,0 +1,262 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The product's controller of a chunk policy drives the simulated SO-101, in lockstep, no ROS."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from model_tools.simulation.controlled import drive_command
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.core.chunks.controller import chunk_controller, worker_of
+from policy_inference.core.chunks.graphs import Inference
+from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.images import Frame
+from policy_inference.core.joint_order import JointOrder
+from policy_inference.core.limits import StricterLimits, limits_in_force
+from policy_inference.errors import RefusedError
+from policy_inference.interfaces import F64, Backend, JointTargets, Mode
+from robot_sim.arm_episodes import ArmRecorder, ArmTrace, Result
+from robot_sim.arm_expert import ReachJudge
+from robot_sim.arm_model import POLICY_CAMERAS
+from robot_sim.arm_world import IMAGE_SIZE, ArmSensors, ArmWorld
+from robot_sim.driven import NS_PER_S
+
+_STAND_S = 3.0
+"""Time to be in RUN beyond `stand.longest_s`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachCase:
+    """One reach for the cube.
+
+    Attributes:
+        seed: Says where cube and arm begin, as `ArmWorld.reset`.
+        duration_s: Time in which the reach has to succeed, from RUN on.
+        latency_ms: Time that commands take to reach the drives.
+        inference_ms: Time that a chunk takes to be computed.
+        stiffness_scale, damping_scale: The drives' gains, as shares of those commanded.
+    """
+
+    seed: int
+    duration_s: float
+    latency_ms: float = 0.0
+    inference_ms: float = 0.0
+    stiffness_scale: float = 1.0
+    damping_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReachOutcome:
+    """What came of a reach.
+
+    Attributes:
+        succeeded: Whether the tip came to the cube and stayed.
+        closest_m: Smallest distance of tip and goal; NaN where the policy never ran.
+        took_s: How long the policy ran.
+        effort_nm, joint_vel: Torques and velocities of the drives while it ran [ticks, joints].
+        stopped_by: Why it did not run, or not to the end; empty where it did.
+        trace: What there was to see.
+    """
+
+    succeeded: bool
+    closest_m: float
+    took_s: float
+    effort_nm: F64
+    joint_vel: F64
+    stopped_by: str
+    trace: ArmTrace
+
+
+class ControlledArm:
+    """A chunk policy under its controller, which takes part in the world of an arm.
+
+    It operates itself: it stands up at the first tick and runs as soon as it may.
+
+    Attributes:
+        refusal: Why it was not allowed to run when it last asked; empty where it was.
+    """
+
+    def __init__(
+        self, bundle: ChunkBundle, models: Mapping[str, Backend], inference_ms: float = 0.0
+    ) -> None:
+        """Tie the bundle to a controller on simulated time.
+
+        Args:
+            bundle: Its contract holds.
+            models: Its opened graphs; they stay the caller's to close.
+            inference_ms: Time that a chunk takes in simulated time.
+
+        Raises:
+            PolicyError: The policy is for another arm, other cameras or other sensors.
+        """
+        contract = bundle.contract
+        self.image_size = arm_image_size(bundle)
+        if outside := contract.environment_state:
+            raise ToolError(
+                f"{bundle.path}: expected a policy that takes joints and cameras alone, found one "
+                f"that takes {outside.topic}, too"
+            )
+        self._now_ns, self._period_ns = 0, contract.period_ns
+        settings = ChunkSettings(simulated_latency_s=1e-3 * inference_ms)
+        worker = worker_of(
+            Inference(contract, models).run, lambda: self._now_ns, settings, inline=True
+        )
+        limits = limits_in_force(contract, StricterLimits())
+        self._runtime = chunk_controller(bundle, worker, limits, lambda: self._now_ns, settings)
+        self._names = contract.joints.on_robot()
+        self._order = JointOrder(self._names)
+        self._asked_to_stand, self.refusal = False, ""
+
+    @property
+    def mode(self) -> Mode:
+        """Of the controller."""
+        return self._runtime.controller.mode
+
+    @property
+    def reason(self) -> str:
+        """Why the controller is in its mode."""
+        return self._runtime.controller.snapshot().reason
+
+    def tick(self, world: ArmWorld, sensed: ArmSensors) -> JointTargets | None:
+        """Sense, act as the operator, and command the drives; return what was commanded.
+
+        Raises:
+            RefusedError: It does not stand up.
+            SimError: Images cannot be rendered on this machine.
+        """
+        controller, self._now_ns = self._runtime.controller, sensed.time_ns
+        now_ns = self._now_ns
+        self._order.take(sensed.joint_names, sensed.joint_pos, controller.state["joint_pos"])
+        for entry in controller.inputs.values():
+            entry.accept(now_ns, now_ns or None, now_ns)
+        # Until the policy runs nothing looks at images, which cost more than all the rest.
+        if controller.mode not in (Mode.DAMP, Mode.STAND):
+            for name, buffer in self._runtime.frames.items():
+                buffer.add(_frame(world, name), now_ns)
+        self._operate()
+        targets = controller.tick(now_ns, now_ns + self._period_ns)
+        self._runtime.chunks.clear()
+        if targets is not None:
+            world.apply(drive_command(self._names, targets))
+        return targets
+
+    def _operate(self) -> None:
+        controller = self._runtime.controller
+        if not self._asked_to_stand:
+            self._asked_to_stand = True
+            controller.stand()
+        elif controller.mode is Mode.READY:
+            try:
+                controller.run()
+                self.refusal = ""
+            except RefusedError as error:
+                self.refusal = str(error)
+
+
+def arm_image_size(bundle: ChunkBundle) -> tuple[int, int]:
+    """Return height and width of the images of a policy of the simulated arm.
+
+    Raises:
+        ToolError: It needs joints or a camera that the arm lacks, or images of several sizes.
+    """
+    contract = bundle.contract
+    cameras = contract.cameras
+    if others := sorted(set(cameras) - set(POLICY_CAMERAS)):
+        raise ToolError(
+            f"{bundle.path}: expected cameras among {', '.join(POLICY_CAMERAS)}, which the "
+            f"simulated arm has, found {', '.join(others)}"
+        )
+    sizes = {(camera.height, camera.width) for camera in cameras.values()}
+    if len(sizes) > 1:
+        found = " and ".join(f"{height} x {width}" for height, width in sorted(sizes))
+        raise ToolError(f"{bundle.path}: expected images of one size, found {found}")
+    return sizes.pop() if sizes else IMAGE_SIZE
+
+
+def try_reach(bundle: ChunkBundle, models: Mapping[str, Backend], case: ReachCase) -> ReachOutcome:
+    """Let the arm stand up, then reach for the cube from the moment in which the policy runs.
+
+    Args:
+        bundle: Its contract holds.
+        models: Its opened graphs; they stay the caller's to close.
+        case: What is tried.
+
+    Raises:
+        PolicyError: The policy is for another arm, or the arm may not stand up where it is.
+        SimError: The rate does not fit the simulation, or images cannot be rendered here.
+    """
+    arm = ControlledArm(bundle, models, case.inference_ms)
+    world = ArmWorld(seed=case.seed, image_size=arm.image_size)
+    try:
+        world.latency_ns = round(case.latency_ms * 1e6)
+        world.scale_gains(stiffness=case.stiffness_scale, damping=case.damping_scale)
+        return _reach(arm, world, case, bundle)
+    finally:
+        world.close()
+
+
+def _reach(
+    arm: ControlledArm, world: ArmWorld, case: ReachCase, bundle: ChunkBundle
+) -> ReachOutcome:
+    contract, judge, recorder = bundle.contract, ReachJudge(), ArmRecorder()
+    stand_ticks = round((contract.stand.longest_s + _STAND_S) * contract.rate_hz)
+    run_ticks = round(case.duration_s * contract.rate_hz)
+    efforts, velocities = list[F64](), list[F64]()
+    began_ns: int | None = None
+    for tick in range(stand_ticks + run_ticks):
+        sensed = world.sense()
+        if began_ns is None and tick == stand_ticks:
+            break
+        targets = arm.tick(world, sensed)
+        if began_ns is None and arm.mode is Mode.RUN:
+            began_ns = sensed.time_ns
+        if began_ns is not None:
+            efforts.append(sensed.joint_effort)
+            velocities.append(sensed.joint_vel)
+        recorder.append(
+            time_s=sensed.time_ns / NS_PER_S,
+            pose=world.pose,
+            target=np.full(len(sensed.joint_pos), np.nan) if targets is None else targets.position,
+            mode=float("nan") if targets is None else float(targets.mode.value),
+            episode=-1 if began_ns is None else 0,
+        )
+        world.step(contract.period_ns)
+        ran_s = 0.0 if began_ns is None else (world.time_ns - began_ns) / NS_PER_S
+        if began_ns is not None and (
+            judge.look(world.sense())
+            or ran_s >= case.duration_s
+            or arm.mode not in (Mode.RUN, Mode.HOLD)
+        ):
+            break
+    ran = began_ns is not None
+    stopped = "" if ran and arm.mode in (Mode.RUN, Mode.HOLD) else arm.refusal or arm.reason
+    took_s = (world.time_ns - began_ns) / NS_PER_S if began_ns is not None else 0.0
+    result = Result(
+        seed=case.seed, succeeded=judge.succeeded, closest_m=judge.closest_m, took_s=took_s
+    )
+    return ReachOutcome(
+        succeeded=judge.succeeded,
+        closest_m=judge.closest_m if ran else float("nan"),
+        took_s=took_s,
+        effort_nm=np.array(efforts).reshape(len(efforts), -1),
+        joint_vel=np.array(velocities).reshape(len(velocities), -1),
+        stopped_by=stopped,
+        trace=recorder.trace([result] if ran else []),
+    )
+
+
+def _frame(world: ArmWorld, camera: str) -> Frame:
+    image = world.render(camera)
+    height, width, channels = image.shape
+    return Frame(
+        encoding="rgb8",
+        height=height,
+        width=width,
+        step=channels * width,
+        data=memoryview(image.tobytes()),
+    )

@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The verb `evaluate`: from a plan to results, a summary and a page."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from model_tools.cli import main
+
+BUNDLE = Path(__file__).resolve().parents[4] / "config" / "bundles" / "lite3_walk"
+
+
+def plan_file(folder: Path, seeds: int = 2) -> Path:
+    """Write a plan of short walks."""
+    file = folder / "plan.yaml"
+    content = {"robot": "lite3", "seeds": seeds, "duration_s": 4.0, "success": {"error": 0.3}}
+    file.write_text(yaml.safe_dump(content), "utf-8")
+    return file
+
+
+def test_an_evaluation_writes_results_summary_and_page_and_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path)), "--videos", "0"]
+    output = tmp_path / "one"
+    assert main([*words, "--output", str(output), "--workers", "1"]) == 0
+    summary = json.loads((output / "summary.json").read_text("utf-8"))
+    assert (summary["trials"], summary["successes"], summary["not_done"]) == (2, 2, 0)
+    assert summary["success_low"] < 1.0 == summary["success_high"]
+    page = (output / "report.html").read_text("utf-8")
+    assert "Evaluation on lite3" in page
+    assert "http" not in page
+    assert main([*words, "--output", str(output)]) == 1
+    assert "--resume goes on with it" in caplog.text
+    plan_file(tmp_path, seeds=3)
+    assert main([*words, "--output", str(output), "--resume", "--workers", "2"]) == 0
+    assert json.loads((output / "summary.json").read_text("utf-8"))["trials"] == 3
+    assert len((output / "trials.jsonl").read_text("utf-8").splitlines()) == 3
+    other = tmp_path / "two"
+    assert main([*words, "--output", str(other), "--workers", "2"]) == 0
+    assert (other / "summary.json").read_bytes() == (output / "summary.json").read_bytes()
+    assert (other / "report.html").read_bytes() == (output / "report.html").read_bytes()
+
+
+def test_a_folder_with_other_files_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path))]
+    assert main([*words, "--output", str(tmp_path)]) == 1
+    assert "name another --output" in caplog.text
+
+
+def test_ray_that_is_not_installed_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path))]
+    assert main([*words, "--output", str(tmp_path / "out"), "--ray", "127.0.0.2:6379"]) == 1
+    assert "--ray: expected the package ray" in caplog.text
+    assert not (tmp_path / "out").exists()

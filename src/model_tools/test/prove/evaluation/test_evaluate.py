@@ -1,0 +1,169 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""An evaluation keeps what it has, goes on, stops once it is certain, and counts the same."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from model_tools.errors import ToolError
+from model_tools.prove.evaluation.evaluate import evaluated_policies, succeeded, trial_store
+from model_tools.prove.evaluation.plan import FactorRange, Factors, Success
+from model_tools.prove.evaluation.summary import holds, summary_of, worst
+from model_tools.prove.evaluation.trials import TrialTask
+from policy_inference.bundle.load import load_bundle
+
+from .evaluations import OrderedPool, evaluated, lines, plan, policy, row
+
+BUNDLES = Path(__file__).resolve().parents[5] / "config" / "bundles"
+TWO = ("first", "second")
+
+
+def good(task: TrialTask) -> bool:
+    """Let one in ten fail, of the second policy one in two."""
+    return task.seed % (2 if task.policy.label == "second" else 10) != 0
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 7])
+def test_the_summary_is_the_same_in_whatever_order_trials_end(tmp_path: Path, ahead: int) -> None:
+    planned = plan(
+        seeds=40,
+        factors=Factors(friction=(0.5, 1.0), latency_ms=FactorRange(min=0.0, max=20.0)),
+        success=Success(tilt_deg=43.0),
+    )
+    found = summary_of(evaluated(tmp_path / "some", planned, OrderedPool(good, ahead=ahead), TWO))
+    expected = summary_of(evaluated(tmp_path / "one", planned, OrderedPool(good), TWO))
+    assert found == expected
+    assert (found["trials"], found["successes"]) == (80, 70)
+    (difference,) = found["differences"]
+    assert difference["only_policy_succeeded"] == 32
+    assert difference["only_against_succeeded"] == 0
+    assert difference["p_mcnemar"] < 1e-6
+    friction = found["policies"][0]["by_factor"]["friction"]
+    assert friction["0.5"]["trials"] == friction["1"]["trials"] == 40
+    parts = found["policies"][0]["by_factor"]["latency_ms"]
+    assert sum(part["trials"] for part in parts.values()) == 80
+
+
+def test_results_are_kept_and_only_missing_trials_run_again(tmp_path: Path) -> None:
+    evaluated(tmp_path, plan(seeds=3), OrderedPool(good))
+    again = OrderedPool(good)
+    found = evaluated(tmp_path, plan(seeds=5), again)
+    assert sorted(task.seed for task in again.done) == [4, 5]
+    assert len(found.rows) == 5
+    other = OrderedPool(good)
+    evaluated(tmp_path, plan(seeds=5, duration_s=10.0), other)
+    assert len(other.done) == 5
+
+
+def test_a_line_that_was_not_written_to_its_end_is_tried_again(tmp_path: Path) -> None:
+    evaluated(tmp_path, plan(seeds=3), OrderedPool(good))
+    file = tmp_path / "trials.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+    again = OrderedPool(good)
+    evaluated(tmp_path, plan(seeds=3), again)
+    assert [task.seed for task in again.done] == [3]
+    assert len(list(lines(tmp_path))) == 3
+
+
+def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "trials.jsonl").write_text('{"key": "a"}\n', "utf-8")
+    with (
+        pytest.raises(ToolError, match=r"trials\.jsonl:1: expected the result of a trial"),
+        trial_store(tmp_path),
+    ):
+        pass
+
+
+def test_two_evaluations_do_not_share_a_folder(tmp_path: Path) -> None:
+    with (
+        trial_store(tmp_path),
+        pytest.raises(ToolError, match="that no other evaluation writes"),
+        trial_store(tmp_path),
+    ):
+        pass
+
+
+def test_a_trial_without_a_result_fails_the_evaluation_and_is_tried_again(tmp_path: Path) -> None:
+    planned = plan(first_seed=999, seeds=2)
+    found = evaluated(tmp_path, planned, OrderedPool(good))
+    assert not holds(found)
+    assert summary_of(found)["not_done"] == 1
+    assert list(found.not_done.values()) == ["no reason"]
+    assert len(list(lines(tmp_path))) == 1
+
+
+def test_the_required_rate_is_held_against_the_lower_end_of_the_interval(tmp_path: Path) -> None:
+    many = evaluated(tmp_path / "a", plan(seeds=73, required_success=0.94), OrderedPool(always))
+    few = evaluated(tmp_path / "b", plan(seeds=20, required_success=0.94), OrderedPool(always))
+    assert holds(many)
+    assert not holds(few)
+
+
+def always(task: TrialTask) -> bool:
+    """Let all succeed."""
+    return True
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+def test_it_stops_once_the_answer_is_certain_and_counts_the_same(
+    tmp_path: Path, ahead: int
+) -> None:
+    planned = plan(seeds=400, required_success=0.5, stop_early=True)
+    pool = OrderedPool(good, ahead=ahead)
+    found = evaluated(tmp_path, planned, pool)
+    assert found.stopped_early
+    assert len(found.tasks) == 50
+    assert 50 <= len(pool.done) <= 50 + ahead
+    assert summary_of(found)["trials"] == 50
+    assert holds(found)
+
+
+def test_it_does_not_stop_while_the_answer_is_open(tmp_path: Path) -> None:
+    planned = plan(seeds=40, required_success=0.9, stop_early=True)
+    assert not evaluated(tmp_path, planned, OrderedPool(good)).stopped_early
+    compared = plan(seeds=80, stop_early=True)
+    differ = evaluated(tmp_path, compared, OrderedPool(good), TWO)
+    assert differ.stopped_early
+    assert len(differ.tasks) < 160
+
+
+@pytest.mark.parametrize(
+    ("limits", "holds_them"),
+    [
+        (Success(), True),
+        (Success(error=0.2), True),
+        (Success(error=0.1), False),
+        (Success(tilt_deg=6.0), False),
+    ],
+)
+def test_success_is_also_that_the_plans_limits_hold(limits: Success, holds_them: bool) -> None:
+    task = TrialTask(
+        policy=policy("first"), robot="lite3", duration_s=5.0, seed=2, conditions={}, suite=""
+    )
+    assert succeeded(row(task, True), limits) is holds_them
+    assert not succeeded(row(task, False), Success())
+
+
+def test_the_worst_trials_are_failed_ones_the_soonest_first(tmp_path: Path) -> None:
+    found = evaluated(tmp_path, plan(seeds=40), OrderedPool(good))
+    assert [task.seed for task in worst(found, 5)] == [10, 20, 30, 40, 2]
+
+
+def test_a_policy_of_another_robot_or_the_same_one_twice_is_refused() -> None:
+    lite3, arm = load_bundle(BUNDLES / "lite3_walk"), load_bundle(BUNDLES / "so101_reach")
+    (found,) = evaluated_policies(plan(), [lite3], {})
+    assert re.match(r"lite3_walk [\d.]+, fp32 on onnx", found.label)
+    with pytest.raises(ToolError, match="expected a joint policy"):
+        evaluated_policies(plan(), [arm], {})
+    with pytest.raises(ToolError, match="expected a chunk policy"):
+        evaluated_policies(plan(robot="so101"), [lite3], {})
+    with pytest.raises(ToolError, match="expected joints of the simulated"):
+        evaluated_policies(plan(robot="go2"), [lite3], {})
+    with pytest.raises(ToolError, match="named twice"):
+        evaluated_policies(plan(), [lite3, lite3], {})
+    with pytest.raises(ToolError, match="stop_early: expected something to decide"):
+        evaluated_policies(plan(stop_early=True), [lite3], {})

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A plan says which trials there are, and is refused with everything that is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from model_tools.prove.evaluation.plan import Plan, load_plan, plan_schema
+from policy_inference.errors import BundleError
+
+EXAMPLES = Path(__file__).resolve().parents[5] / "examples" / "evaluate"
+
+
+def plan_of(folder: Path, **content: Any) -> Plan:
+    """Load a plan with these keys, of a Lite3 and two seeds if they do not say so."""
+    file = folder / "plan.yaml"
+    file.write_text(yaml.safe_dump({"robot": "lite3", "seeds": 2, **content}), "utf-8")
+    return load_plan(file)
+
+
+def test_every_combination_is_tried_with_every_seed(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, factors={"friction": [0.4, 1.0], "payload_kg": [0, 1, 2]})
+    conditions = list(plan.conditions())
+    assert len(conditions) == len(plan) == 12
+    assert [seed for seed, _ in conditions] == [1] * 6 + [2] * 6
+    assert {(each["friction"], each["payload_kg"]) for seed, each in conditions if seed == 2} == {
+        (friction, kg) for friction in (0.4, 1.0) for kg in (0.0, 1.0, 2.0)
+    }
+    assert plan.varied == ("friction", "payload_kg")
+
+
+def test_a_range_gives_each_seed_a_value_of_its_own_whatever_else_is_planned(
+    tmp_path: Path,
+) -> None:
+    latency = {"min": 2.0, "max": 12.0}
+    plan = plan_of(tmp_path, seeds=50, factors={"latency_ms": latency})
+    drawn = [conditions["latency_ms"] for _, conditions in plan.conditions()]
+    assert len(set(drawn)) == 50
+    assert 2.0 <= min(drawn) < 4.0 < 10.0 < max(drawn) <= 12.0
+    more = plan_of(
+        tmp_path, seeds=60, factors={"latency_ms": latency, "push_n": {"min": 0, "max": 50}}
+    )
+    assert [conditions["latency_ms"] for _, conditions in more.conditions()][:50] == drawn
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"seeds": 0}, "seeds: expected a whole number >= 1, found 0"),
+        ({"factors": {"frictoin": [1.0]}}, "factors.frictoin: expected one of the keys command"),
+        ({"factors": {"friction": []}}, "factors.friction: expected at least one value"),
+        ({"factors": {"friction": [0.4, 0.4]}}, "factors.friction: expected every value once"),
+        ({"factors": {"latency_ms": [50]}}, "expected a number <= 40, found 50"),
+        (
+            {"factors": {"latency_ms": {"min": 0, "max": 50}}},
+            "factors.latency_ms: expected a range within 0 to 40, found 0 to 50",
+        ),
+        ({"factors": {"push_n": {"min": 5, "max": 5}}}, "factors.push_n: expected min < max"),
+        ({"factors": {"command": [[0.5, 0.0]]}}, "factors.command[0]: expected 3 values"),
+        ({"factors": {"command": ["fast"]}}, "factors.command[0]: expected one of mixed"),
+        ({"factors": {"payload_kg": [-60]}}, "factors.payload_kg: expected values >= -"),
+        ({"factors": {"faults": [["nan:nose"]]}}, "factors.faults[0][0]: expected a fault"),
+        ({"factors": {"faults": [["freeze:imu"]]}}, "fault freeze: expected one of noise"),
+        ({"factors": {"inference_ms": [5]}}, "factors.inference_ms: expected one of the factors"),
+        ({"robot": "so101", "factors": {"friction": [1.0]}}, "found a factor of other robots"),
+        ({"robot": "so101", "success": {"error": 0.1}}, "success: expected nothing"),
+        ({"robot": "lite4"}, "robot: expected a robot of robot_sim"),
+        ({"duration_s": 1.0}, "duration_s: expected at least 4 s"),
+        ({"seeds": 1_000_000, "factors": {"friction": [1.0, 0.5]}}, "at most 1000000 trials"),
+        ({"success": {"eror": 0.1}}, "success.eror: expected one of the keys error"),
+    ],
+)
+def test_a_wrong_plan_is_refused(tmp_path: Path, content: Mapping[str, Any], words: str) -> None:
+    with pytest.raises(BundleError) as caught:
+        plan_of(tmp_path, **content)
+    assert words in str(caught.value)
+
+
+def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(BundleError) as caught:
+        plan_of(tmp_path, seeds=0, speed=1, factors={"wind": [3], "friction": [-1]})
+    assert [problem.key for problem in caught.value.problems] == [
+        "speed",
+        "seeds",
+        "factors.wind",
+        "factors.friction[0]",
+    ]
+
+
+def test_the_robots_have_their_own_durations(tmp_path: Path) -> None:
+    assert plan_of(tmp_path).trial_s == 20.0
+    assert plan_of(tmp_path, robot="so101").trial_s == 6.0
+    assert plan_of(tmp_path, duration_s=7.5).trial_s == 7.5
+
+
+def test_the_committed_schema_is_that_of_the_plan() -> None:
+    committed = json.loads((EXAMPLES / "plan.schema.json").read_text("utf-8"))
+    assert committed == plan_schema(), "run python -m tools.write_schema"
+
+
+@pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.yaml")), ids=lambda file: file.name)
+def test_the_examples_are_plans(file: Path) -> None:
+    assert len(load_plan(file)) >= 8

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What was put into a simulated robot is found in the recording of its walk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from model_tools.cli import main
+from model_tools.errors import ToolError
+from model_tools.prove.evaluation.plan import load_plan
+from model_tools.prove.identification.identify import Identified, identify
+from model_tools.prove.identification.recorded_motion import read_motion
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+
+from .recorded_walks import Robot, record_walk
+
+BUNDLE = Path(__file__).resolve().parents[5] / "config" / "bundles" / "lite3_walk"
+NOISE = (0.002, 0.05, 0.3)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> JointBundle:
+    return load_bundle(BUNDLE, kind=JointBundle)
+
+
+def require(found: Identified, robot: Robot) -> None:
+    """Check that delays are within 1 ms, and gains within 5 %."""
+    assert len(found.drives) == 12
+    for drive in found.drives:
+        assert drive.delay_s.value * 1e3 == pytest.approx(robot.latency_ms, abs=1.0), drive
+        stiffness = robot.stiffness_scale * drive.commanded_stiffness
+        damping = robot.damping_scale * drive.commanded_damping
+        assert drive.stiffness.value == pytest.approx(stiffness, rel=0.05), drive
+        assert drive.damping.value == pytest.approx(damping, rel=0.05), drive
+        assert abs(drive.friction_nm.value) < 0.1, drive
+        assert drive.delay_s.low <= drive.delay_s.value <= drive.delay_s.high
+        assert drive.stiffness.low <= drive.stiffness.value <= drive.stiffness.high
+
+
+def test_delay_gains_inputs_and_mounting_are_found_and_become_factors_of_a_plan(
+    bundle: JointBundle, tmp_path: Path
+) -> None:
+    robot = Robot(latency_ms=7.0, stiffness_scale=0.9, damping_scale=1.1, turned_deg=3.0)
+    recording = record_walk(tmp_path / "walk", bundle, robot, 12.0)
+    found = identify(read_motion(recording, bundle.contract))
+    require(found, robot)
+    rates = {each.name: each for each in found.rates}
+    assert rates["joint_states"].rate_hz == pytest.approx(500.0, rel=0.01)
+    assert rates["joint_command"].age_s == pytest.approx(0.0005, abs=1e-6)
+    assert rates["joint_states"].jitter_s < 1e-6
+    assert found.imu is not None
+    assert [each.value for each in found.imu.gyroscope] == pytest.approx([3.0, 0.0, 0.0], abs=0.5)
+    assert np.abs([each.value for each in found.imu.accelerometer]).max() < 1.0
+    assert np.abs([each.value for each in found.imu.tilt]).max() < 6.0
+
+    output = tmp_path / "identified"
+    assert main(["identify", str(recording), "--bundle", str(BUNDLE), "--output", str(output)]) == 0
+    figures = json.loads((output / "identified.json").read_text("utf-8"))
+    assert len(figures["drives"]) == 12
+    factors = yaml.safe_load((output / "factors.yaml").read_text("utf-8"))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump({"robot": "lite3", "seeds": 8, **factors}), "utf-8")
+    drawn = [conditions for _, conditions in load_plan(plan).conditions()]
+    assert all(6.0 <= each["latency_ms"] <= 8.5 for each in drawn)
+    assert all(0.87 <= each["stiffness_scale"] <= 0.93 for each in drawn)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [(0.0, 0.0, 0.0), NOISE], ids=["exact", "noisy"])
+@pytest.mark.parametrize(("latency_ms", "scale"), [(0.5, 1.0), (5.0, 0.8), (13.0, 1.15)])
+def test_sixty_seconds_of_walking_are_enough(
+    bundle: JointBundle, tmp_path: Path, noise: tuple[float, ...], latency_ms: float, scale: float
+) -> None:
+    robot = Robot(
+        latency_ms=latency_ms, stiffness_scale=scale, damping_scale=1.0 / scale, noise=noise
+    )
+    recording = record_walk(tmp_path / "walk", bundle, robot, 60.0)
+    require(identify(read_motion(recording, bundle.contract)), robot)
+
+
+def test_too_short_a_recording_and_another_file_are_refused(
+    bundle: JointBundle, tmp_path: Path
+) -> None:
+    short = record_walk(tmp_path / "short", bundle, Robot(), 4.5)
+    with pytest.raises(ToolError, match=r"in which the policy runs|expected commands of a policy"):
+        identify(read_motion(short, bundle.contract))
+    (tmp_path / "file").touch()
+    with pytest.raises(ToolError, match="expected a rosbag2 recording"):
+        read_motion(tmp_path / "file", bundle.contract)

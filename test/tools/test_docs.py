@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The documentation site: sources with links that hold there, and diagrams drawn from text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tools.docs.__main__ import DOCS, write_sources
+from tools.docs.diagram import draw, read
+
+DIAGRAMS = sorted((DOCS / "diagrams").glob("*.txt"))
+
+
+@pytest.mark.parametrize("file", DIAGRAMS, ids=lambda file: file.stem)
+def test_a_diagram_is_drawn_from_its_text_of_today(file: Path) -> None:
+    drawn = draw(file.read_text("utf-8"))
+    assert (DOCS / "images" / f"{file.stem}.svg").read_text("utf-8") == drawn
+    boxes, arrows = read(file.read_text("utf-8"))
+    tags = [element.tag.rpartition("}")[2] for element in ElementTree.fromstring(drawn).iter()]
+    assert tags.count("rect") == len(boxes)
+    assert tags.count("path") == len(arrows) + 1  # and the tip of all arrows
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("| a: A | b: B |\na -> c", "a -> c: expected a box, found c"),
+        ("| a: A |\na => a", "expected a row with | or an arrow a -> b, found 'a => a'"),
+    ],
+)
+def test_a_diagram_with_a_typing_error_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match="expected") as raised:
+        draw(text)
+    assert str(raised.value) == said
+
+
+def test_pages_beside_the_folder_are_part_of_the_site_and_files_are_named(tmp_path: Path) -> None:
+    write_sources(tmp_path / "source")
+    index = (tmp_path / "source" / "index.md").read_text("utf-8")
+    assert "[What works today](README.md#what-works-today)" in index
+    assert "What it is <README>" in index
+    readme = (tmp_path / "source" / "README.md").read_text("utf-8")
+    assert "](docs/" not in readme
+    assert "](images/lite3_walk.webp)" in readme
+    service = (tmp_path / "source" / "service.md").read_text("utf-8")
+    assert "README (`src/policy_client_cpp/README.md`)" in service
