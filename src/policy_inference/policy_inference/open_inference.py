@@ -91,7 +91,7 @@ def message_classes() -> Mapping[str, Any]:
     """Return the classes of the messages by name, such as `ModelInferRequest`.
 
     Raises:
-        ImportError: protobuf is not installed.
+        ImportError: protobuf is not installed, or older than 4.22.
     """
     from google.protobuf import (  # type: ignore[import-untyped]  # carries no types
         descriptor_pb2,
@@ -99,6 +99,8 @@ def message_classes() -> Mapping[str, Any]:
         message_factory,
     )
 
+    if not hasattr(message_factory, "GetMessageClass"):
+        raise ImportError("protobuf is older than 4.22")
     file = descriptor_pb2.FileDescriptorProto(
         name="open_inference.proto", package="inference", syntax="proto3"
     )
