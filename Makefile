@@ -14,7 +14,8 @@ TASK ?= walk
 SEED ?= 1
 SAMPLES ?= 10e6
 OUTPUT ?= out/train/$(ROBOT)_seed$(SEED)
-ACT_OUTPUT ?= out/train_act/seed$(SEED)
+KIND ?= act
+ARM_OUTPUT ?= out/train_arm/$(KIND)_seed$(SEED)
 # Tests start hundreds of processes, and each would compile all of the suite.
 unexport PYTHONDONTWRITEBYTECODE
 IN_WORKSPACE := . .venv/bin/activate && . install/setup.bash &&
@@ -40,7 +41,7 @@ tests = $(IN_WORKSPACE) status=0; ran=; \
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-torch setup-rknn setup-lerobot setup-docs lint test test-all docs test-cpp test-torch test-rknn \
-  test-lerobot acceptance sbom train train-act demo demo-act demo-fleet bench clean
+  test-lerobot acceptance sbom train train-arm demo demo-act demo-fleet bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
@@ -116,8 +117,8 @@ train: setup-torch  ## Train a walking policy from scratch; a bundle in OUTPUT (
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m tools.train_walk \
 	  --robot $(ROBOT) --task $(TASK) --seed $(SEED) --samples $(SAMPLES) --output "$(OUTPUT)"
 
-train-act: setup-lerobot  ## Train an ACT that reaches for a cube it sees; a LeRobot checkpoint in ACT_OUTPUT
-	@$(IN_LEROBOT) -m tools.train_act --output "$(ACT_OUTPUT)"
+train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a LeRobot checkpoint in ARM_OUTPUT (KIND=act|diffusion|flow SEED=1)
+	@$(IN_LEROBOT) -m tools.train_arm --kind $(KIND) --seed $(SEED) --output "$(ARM_OUTPUT)"
 
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)

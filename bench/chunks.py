@@ -141,7 +141,7 @@ def asynchronous() -> ArmMotion:
     settings = ChunkSettings(mode="asynchronous")
     runtime = chunk_controller(
         bundle_of(contract),
-        worker_of(inference.run, time.monotonic_ns, settings, inline=False),
+        worker_of(inference.answer, time.monotonic_ns, settings, inline=False),
         limits_in_force(contract, StricterLimits()),
         time.monotonic_ns,
         settings,
@@ -207,7 +207,7 @@ def age(name: str, inference_s: float) -> Figure:
     """From the arrival of the newest frame to the chunk, against the same work done alone."""
     contract = contract_of()
     inference = Inference(contract, {"graphs.act": Sleeping(contract, inference_s)})
-    worker = ThreadWorker(inference.run, time.monotonic_ns)
+    worker = ThreadWorker(inference.answer, time.monotonic_ns)
     state = StateVector({"joint_pos": 1})
     state["joint_pos"][:] = 0.0
     joints = Input("joint_states", None)

@@ -61,8 +61,8 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "mode",
         default_value="",
-        description="How chunks are executed: asynchronous, synchronous, ensemble; empty: as in "
-        "params_file",
+        description="How chunks are executed: asynchronous, synchronous, ensemble, rtc; empty: as "
+        "in params_file",
     ),
     DeclareLaunchArgument(
         "backend_options",

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from model_tools.make.act.act_contract import ActRequest
-from model_tools.make.act.act_export import export_act
+from model_tools.make.act.act_export import export_checkpoint
 from policy_inference.backends.registry import open_models
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
@@ -59,7 +59,7 @@ def inputs(act: Path) -> ModuleType:
 @pytest.fixture(scope="module")
 def bundle(act: Path, tmp_path_factory: pytest.TempPathFactory) -> ChunkBundle:
     folder = tmp_path_factory.mktemp("act") / "so100"
-    export_act(
+    export_checkpoint(
         ActRequest(
             checkpoint=act / "so100_new",
             output=folder,
@@ -138,7 +138,7 @@ class Playing:
         self._units = Units(contract.units, contract.action.joints)
         self._runtime: ChunkRuntime = chunk_controller(
             bundle,
-            worker_of(Inference(contract, backends).run, self._clock, settings, inline=True),
+            worker_of(Inference(contract, backends).answer, self._clock, settings, inline=True),
             limits_in_force(contract, StricterLimits()),
             self._clock,
             settings,

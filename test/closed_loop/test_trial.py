@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""On the simulated Lite3 a gate tells a policy that limps under payload from one that does not."""
+"""On the simulated Lite3 a gate refuses a policy that limps under payload, and no other."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _SPEED = 5.0
 
 
 class Rig:
-    """Sim, policy node and operator in one ROS 2 domain, in lockstep unless told otherwise."""
+    """Sim, policy node and operator in one ROS 2 domain, in lockstep unless real time is set."""
 
     def __init__(
         self,

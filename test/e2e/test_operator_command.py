@@ -31,7 +31,7 @@ IN_REAL_TIME = {"lockstep_speed": 1.0}
 
 
 class Driver:
-    """What there is of a robot's driver for whoever asks it.
+    """What there is of a robot's driver for its clients.
 
     Attributes:
         answers: To each request, whether it agrees and what it says.

@@ -18,6 +18,10 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
+from policy_inference.testing.domains import claimed_domain_id
+from robot_sim.arm_servos import ArmServos
+from robot_sim.servo_port import ServoPort
+
 POLICY = Path(__file__).parents[2] / "src/policy_inference/security/robot.policy.xml"
 MAINTENANCE = {"load", "record", "record_run", "change_state", "set_parameters"}
 MOVES = {
@@ -27,7 +31,11 @@ MOVES = {
     "/joint_policy_node/change_state",
     "/joint_policy_node/set_parameters",
     "/lite3_driver/take_control",
+    "/go2_driver/take_control",
+    "/g1_driver/take_control",
+    "/lerobot_arm_driver/take_control",
 }
+UNITREE = ("domain_id:={domain}", "joy_rate_hz:=50.0")
 
 
 def allowed() -> dict[str, dict[str, set[str]]]:
@@ -96,6 +104,9 @@ def graph_of(looker: Node, name: str) -> dict[str, set[str]]:
             ("publish", "/joint_states"),
             ("interface_address:=127.0.0.1", "host_address:=127.0.0.1", "state_port:={port}"),
         ),
+        ("go2_driver", ("publish", "/joint_states"), UNITREE),
+        ("g1_driver", ("publish", "/joint_states"), UNITREE),
+        ("lerobot_arm_driver", ("publish", "/joint_states"), ("port:={servos}",)),
         ("operator_node", ("subscribe", "/joint_policy_node/status"), ()),
         ("robot_metrics", ("subscribe", "/diagnostics"), ("port:=0",)),
     ],
@@ -106,8 +117,12 @@ def test_policy_allows_what_a_node_does(
     with socket.socket(type=socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    given = [word for one in arguments for word in ("-p", one.format(port=port))]
     with ExitStack() as opened:
+        servos = ServoPort(ArmServos().bus)
+        opened.callback(servos.close)
+        domain = opened.enter_context(claimed_domain_id())
+        values = {"port": port, "domain": domain, "servos": servos.name}
+        given = [word for one in arguments for word in ("-p", one.format(**values))]
         opened.enter_context(running(name, "--ros-args", *given))
         looker, executor = opened.enter_context(looking())
         ends_s = time.monotonic() + 30.0

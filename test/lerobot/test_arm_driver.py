@@ -41,7 +41,7 @@ MOVED = np.array([0.15, 0.0, 0.0, 0.0, 0.0, 0.1])
 
 
 class Driver:
-    """The link process of a driver, and what it tells. Close it."""
+    """The link process of a driver, and what it reports. Close it."""
 
     def __init__(self, folder: Path, *arms: EmulatedArm, **changes: Any) -> None:
         robot = ROBOTS[arms[0].family]

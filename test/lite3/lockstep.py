@@ -28,7 +28,7 @@ BUNDLE = Path(__file__).resolve().parents[2] / "config" / "bundles" / "lite3_wal
 HOST, DRIVER = ("10.0.0.1", 43893), ("10.0.0.2", 40000)
 MS = 1_000_000
 WATCHDOG_S = 0.05
-"""Of the host: the second longest of those that are told of."""
+"""Of the host: the second longest of those that are reported."""
 VALID_FOR_NS = 100 * MS
 
 

@@ -74,7 +74,7 @@ def test_a_policy_that_stalls_is_damped_in_time_and_walks_again_when_asked(polic
 
     policy.stalls = False
     robot.run(1.0)
-    # It goes on where it was, in RUN or in what that led to, and nobody follows it.
+    # It goes on where it was, in RUN or in what that led to, and no driver follows it.
     assert robot.events[-1] is damped
     policy.controller.reset()
     policy.controller.damp()

@@ -36,7 +36,7 @@ _TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fared:
-    """How the clients fared that nobody killed."""
+    """How the clients fared that were not killed."""
 
     p50_us: float
     p99_us: float

@@ -19,7 +19,7 @@ from .served import ACT_DIM, OBS_DIM, ROOT, served
 
 RESULTS = ROOT / "out" / "acceptance" / "service_killed_clients.json"
 SECONDS = float(os.environ.get("SERVICE_SECONDS", "600"))
-"""Of each run, unless somebody is in a hurry."""
+"""Of each run, unless the environment sets another time."""
 KILLED_EVERY_S, OTHERS = 5.0, 7
 
 

@@ -121,7 +121,7 @@ def test_a_robot_that_does_not_get_up_has_failed_unmeasured(
 
 
 class Still:
-    """A policy that stands in the default pose whatever it is told."""
+    """A policy that stands in the default pose whatever the command."""
 
     def __init__(self, backend: Backend) -> None:
         self.name, self.details, self.inputs = "still", backend.details, backend.inputs

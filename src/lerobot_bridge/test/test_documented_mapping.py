@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The mapping of docs/lerobot.md, and what the guide says is told of faults in it."""
+"""The mapping of docs/lerobot.md, and the messages that the guide states for faults in it."""
 
 from __future__ import annotations
 

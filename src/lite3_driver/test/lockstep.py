@@ -71,7 +71,7 @@ def command(
 
 
 class Lockstep:
-    """A link with a host that tells `state` and, while `mode` is set, a policy of 50 Hz.
+    """A link with a host that sends `state` and, while `mode` is set, a policy of 50 Hz.
 
     Attributes:
         sent: Time in ms and datagram of all that was sent.
@@ -79,7 +79,7 @@ class Lockstep:
     """
 
     def __init__(self, **settings: object) -> None:
-        """Begin with a robot that lies folded, and nobody who commands."""
+        """Begin with a robot that lies folded, without a sender of commands."""
         settings = {
             "host_address": HOST,
             "angular_velocity_checked": True,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Any datagram is a frame or is told by what is wrong; what is believed is finite and plausible."""
+"""Any datagram is a frame or counts as a fault; what is believed is finite and plausible."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A motion host on loopback that lies folded, tells so, and writes down what it is sent."""
+"""A motion host on loopback that lies folded, reports so, and keeps what it is sent."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class UdpHost:
 
 
 class Node:
-    """Stands for the driver's node: keeps what the link tells it.
+    """Stands for the driver's node: keeps what the link reports.
 
     Attributes:
         states: With their receipts.

@@ -17,6 +17,7 @@ from model_tools.commands import (
     evaluate,
     export,
     export_act,
+    export_lerobot,
     fleet_status,
     identify,
     import_policy,
@@ -39,6 +40,7 @@ from policy_inference.command_line import Verb, run_command
 COMMANDS: dict[str, Verb] = {
     "export": export,
     "export act": export_act,
+    "export lerobot": export_lerobot,
     "import": import_policy,
     "complete": complete,
     "inspect": inspect,

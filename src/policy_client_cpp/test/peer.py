@@ -253,7 +253,7 @@ def serve(connection: socket.socket, behaviour: str) -> None:
         connection.sendall(frame(ACTION, bytes(8 * rows), rows=rows))
     for request in requests(connection, rows):
         if behaviour == "held":
-            # Tells the test that it is here, and answers when that says so.
+            # Lets the test know that it is here, and answers when that says so.
             say("held")
             sys.stdin.readline()
             assert_quiet(connection)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of a process: passed on in order, counted where nobody reads them, waited for by nobody."""
+"""Lines of a process: passed on in order, counted where they are not read, never waited for."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_process_never_waits_for_a_reader_who_gets_the_number_of_lost_lines(
     )
     assert process.stdout
     assert process.stdin
-    assert process.stdout.readline() == b"done\n"  # though nobody has read stderr
+    assert process.stdout.readline() == b"done\n"  # though stderr was not read
     process.stdin.close()
     process.stdin = None
     _, err = said(process)

@@ -143,7 +143,7 @@ def test_control_is_given_back_after_its_own_time_of_rest() -> None:
 
 
 class Node:
-    """Keeps what the link tells."""
+    """Keeps what the link reports."""
 
     def __init__(self, arm: Arm) -> None:
         self.states: list[ArmState] = []

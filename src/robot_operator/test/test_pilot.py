@@ -57,7 +57,7 @@ SETTINGS = PilotSettings(
 
 
 class Operated:
-    """A pilot, the joystick in somebody's hands, and time."""
+    """A pilot, a joystick in use, and time."""
 
     def __init__(self, settings: PilotSettings = SETTINGS) -> None:
         self.pilot, self.now_ns = Pilot(settings), 0

@@ -26,7 +26,7 @@ LINES = [
 
 
 class Recorded:
-    """A cockpit that shows what it is told and keeps the keys."""
+    """A cockpit that shows what it is given and keeps the keys."""
 
     def __init__(self) -> None:
         self.keys: list[str] = []
@@ -52,7 +52,7 @@ def shown(screen: Screen) -> list[str]:
 
 
 def on_screen(act: Callable[[Screen, Recorded, Hands[None]], Awaitable[None]]) -> None:
-    """Run a screen of 80 x 24 with somebody at its keys."""
+    """Run a screen of 80 x 24 with an operator at its keys."""
 
     async def run() -> None:
         cockpit = Recorded()

@@ -150,6 +150,8 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         emulator.run()
     finally:
+        # From a terminal and from `ros2 launch` two come, the second one while Python ends.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
         emulator.save()
         emulator.close()
     return 0

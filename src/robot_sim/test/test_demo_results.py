@@ -66,7 +66,7 @@ DAMP, RUN, HOLD = 0, 3, 4
 
 
 def status(**changes: object) -> SimpleNamespace:
-    """What a PolicyStatus tells."""
+    """What a PolicyStatus has."""
     counters = [SimpleNamespace(name="effort", count=2), SimpleNamespace(name="attitude", count=0)]
     return SimpleNamespace(
         **{

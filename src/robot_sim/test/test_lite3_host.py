@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The motion host obeys who has control, folds, damps and tells the truth; all in lockstep."""
+"""The motion host obeys who has control, folds, damps and reports the truth; all in lockstep."""
 
 import numpy as np
 import pytest

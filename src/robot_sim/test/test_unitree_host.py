@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The computer of a Go2 or G1 obeys as little as a robot could and tells the truth; in lockstep."""
+"""The computer of a Go2 or G1 obeys as little as a robot could, reports the truth; in lockstep."""
 
 import json
 from typing import Any

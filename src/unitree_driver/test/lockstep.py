@@ -17,7 +17,14 @@ from unitree_driver.figures import GO2, UnitreeFigures
 from unitree_driver.motion_service import CHECK_MODE, RELEASE_MODE, SELECT_MODE, STAND_DOWN
 from unitree_driver.reception import GRAPH, PublisherNews, UnitreeState
 from unitree_driver.robot import UnitreeRobot
-from unitree_driver.wire import F64, RobotTopic, ServiceRequest, ServiceResponse, WirelessRemote
+from unitree_driver.wire import (
+    F64,
+    TOPIC_NAMES,
+    RobotTopic,
+    ServiceRequest,
+    ServiceResponse,
+    WirelessRemote,
+)
 
 from .messages import NO_KEYS, keys, low_state, values_of
 
@@ -86,7 +93,7 @@ class FakeRobot:
 
 
 class Lockstep:
-    """A link with a robot that tells its state and, while `mode` is set, a policy of 50 Hz.
+    """A link with a robot that sends its state and, while `mode` is set, a policy of 50 Hz.
 
     Attributes:
         sent: Time in ms and frame of all that was sent.
@@ -94,7 +101,7 @@ class Lockstep:
     """
 
     def __init__(self, model: UnitreeFigures = GO2, *, active: str = "ai", **settings: Any) -> None:
-        """Begin with a robot that its own controller holds, and nobody who commands."""
+        """Begin with a robot that its own controller holds, without a sender of commands."""
 
         class Robot(UnitreeRobot):
             def open(self) -> Any:
@@ -156,11 +163,11 @@ class Lockstep:
 
     def receive(self, data: bytes) -> UnitreeState | None:
         """Take the bytes of a LowState."""
-        return self.link.receive(data, ("dds", RobotTopic.LOWSTATE), self.now_ns)
+        return self.link.receive(data, (TOPIC_NAMES[RobotTopic.LOWSTATE], 0), self.now_ns)
 
     def hear(self, answer: ServiceResponse) -> None:
         """Take an answer of the motion service."""
-        source = ("dds", int(RobotTopic.SWITCHER_RESPONSE))
+        source = (TOPIC_NAMES[RobotTopic.SWITCHER_RESPONSE], 0)
         self.link.receive(wire.response(answer), source, self.now_ns)
 
     def press(self, *names: str) -> None:

@@ -8,9 +8,13 @@ user's other nodes.
 """
 
 import fcntl
+import os
 import socket
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from robot_driver.interfaces import DriverError
 
@@ -41,6 +45,26 @@ _FASTDDS = """<?xml version="1.0" encoding="UTF-8"?>
 _FASTDDS_LOOPBACK = f"""<builtin><initialPeersList><locator><udpv4>
 <address>{_LOOPBACK}</address></udpv4></locator></initialPeersList></builtin>
 """
+
+
+@contextmanager
+def robot_network(interface: str) -> Iterator[None]:
+    """Let the first node of this process, made within, join the robot's network.
+
+    The environment of this process stays changed: nodes use this interface alone, and no SROS 2,
+    for which the robot has no keys.
+
+    Args:
+        interface: Name of the network interface; empty: those of the environment.
+
+    Raises:
+        DriverError: There is no such interface, or it has no IPv4 address.
+    """
+    os.environ["ROS_SECURITY_ENABLE"] = "false"
+    with TemporaryDirectory(prefix="unitree_driver") as folder:
+        if interface:
+            os.environ.update(interface_environment(interface, Path(folder)))
+        yield
 
 
 def interface_environment(name: str, folder: Path) -> dict[str, str]:

@@ -19,6 +19,11 @@ from unitree_driver.wire import F64, FAMILIES, HG, RobotTopic, WirelessRemote
 
 GRAPH = "graph"
 """Source of what the transport says about publishers: JSON, see `PublisherNews`."""
+_LOWSTATE, _SWITCHER_RESPONSE, _BATTERY = (
+    wire.TOPIC_NAMES[topic]
+    for topic in (RobotTopic.LOWSTATE, RobotTopic.SWITCHER_RESPONSE, RobotTopic.BATTERY)
+)
+"""Sources of the robot's messages."""
 _UNIT = 0.02
 """By how much the length of a quaternion may differ from 1."""
 _ANGLE_RAD, _STEEPEST_RAD = 0.1, 1.3
@@ -125,26 +130,25 @@ class UnitreeReception(StateReception[UnitreeState]):
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> UnitreeState | None:
         """Return the state where the datagram is one, and the robot's newest."""
-        origin, topic = source
-        if origin == GRAPH:
+        topic, _ = source
+        if topic == GRAPH:
             commanders, types, standby = json.loads(data)
             self.news = PublisherNews(tuple(commanders), tuple(types), standby)
             return None
-        if topic == RobotTopic.LOWSTATE:
+        if topic == _LOWSTATE:
             return self._take(data, now_ns)
-        if topic == RobotTopic.SWITCHER_RESPONSE:
+        if topic == _SWITCHER_RESPONSE:
             answer = wire.read_response(data)
             if answer is not None:
                 self.service.hear(answer)
-        elif topic == RobotTopic.BATTERY:
+        elif topic == _BATTERY:
             self.battery = read_battery(data) or self.battery
         return None
 
     def silence(self, now_ns: int) -> str:
         """Return that no state comes, and what comes instead."""
-        topic = wire.TOPIC_NAMES[RobotTopic.LOWSTATE]
         since = f" for {self.age_s(now_ns):.1f} s" if self.state is not None else ""
-        begin = f"no state of a {self._model.name} has come on {topic}{since}: "
+        begin = f"no state of a {self._model.name} has come on {_LOWSTATE}{since}: "
         if self.instead:
             return f"{begin}what comes counts as {self.instead}"
         expected = self._model.family.state.type_name

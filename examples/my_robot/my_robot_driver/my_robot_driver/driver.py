@@ -21,7 +21,7 @@ from robot_driver.checks import Stillness
 from robot_driver.interfaces import F64, MODE_DAMP, DriveFigures, DriverSettings
 from robot_driver.nodes.driver_node import COMMON_PARAMETERS, DriverNode
 from robot_driver.nodes.sensors import imu_topic, joint_states_topic
-from robot_driver.nodes.topic_transport import TopicTransport
+from robot_driver.nodes.topic_transport import TopicTransport, TypedTopic
 from robot_driver.reception import Source, StateBounds, StateReception
 from robot_driver.robot import RobotInterface
 
@@ -188,8 +188,9 @@ class MyRobot(RobotInterface[MyRobotState]):
 
     def _transport(self, *, linked: bool) -> TopicTransport:
         settings = self.settings
-        state, command = (LowState, settings.state_topic), (LowCommand, settings.command_topic)
-        return TopicTransport(state, command, linked=linked)
+        state = TypedTopic(LowState, settings.state_topic)
+        command = TypedTopic(LowCommand, settings.command_topic)
+        return TopicTransport([state], [command], linked=linked)
 
 
 DEFAULT = MyRobotSettings()

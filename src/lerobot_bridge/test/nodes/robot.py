@@ -46,7 +46,7 @@ LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 class Robot:
-    """Publishes when it is told to; the recorder, whatever of it there is, is served meanwhile."""
+    """Publishes on request; what there is of the recorder is served meanwhile."""
 
     def __init__(self, new_log: Callable[[], str]) -> None:
         self._new_log, self._log = new_log, ""

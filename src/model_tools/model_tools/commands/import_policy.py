@@ -58,8 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--robot",
         type=Path,
-        metavar="FILE",
-        help="URDF or MJCF file for limits of joints that the source does not state",
+        metavar="ROBOT",
+        help="for limits of joints that the source does not state: URDF or MJCF file, or go2, "
+        "g1 or lite3 for the figures of robot_sim",
     )
     parser.add_argument(
         "--set",

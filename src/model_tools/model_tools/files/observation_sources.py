@@ -25,6 +25,23 @@ _OF_A_POSITION = ".pos"
 _log = logging.getLogger("model_tools")
 
 
+def require_one_observation(contract: ChunkContract, purpose: str) -> None:
+    """Raise ToolError for a policy that gets several successive observations.
+
+    Args:
+        contract: Of the policy.
+        purpose: What needs single ones.
+
+    Raises:
+        ToolError: It gets several.
+    """
+    if contract.observation_steps > 1:
+        raise ToolError(
+            f"{contract.name}: {purpose} is for policies of one observation, found "
+            f"denoising.observations: {contract.observation_steps}; use its golden rows"
+        )
+
+
 def open_source(
     contract: ChunkContract, path: Path, topics: Mapping[str, str] | None = None
 ) -> ObservationSource:

@@ -104,7 +104,10 @@ class ControlledArm:
         self._now_ns, self._period_ns = 0, contract.period_ns
         settings = ChunkSettings(simulated_latency_s=1e-3 * inference_ms)
         worker = worker_of(
-            Inference(contract, models).run, lambda: self._now_ns, settings, inline=True
+            Inference(contract, models, settings).answer,
+            lambda: self._now_ns,
+            settings,
+            inline=True,
         )
         limits = limits_in_force(contract, StricterLimits())
         self._runtime = chunk_controller(bundle, worker, limits, lambda: self._now_ns, settings)

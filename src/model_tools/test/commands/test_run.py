@@ -113,7 +113,7 @@ def test_what_is_written_calibrates_and_compares(run: Run, tmp_path: Path) -> No
     )
     assert cli.main(["compare", "tiny", "same", "--rows", "rollout.npz"]) == 0
     assert run("int8", "--reference", "tiny", "--steps", 64, "--output", "second.npz") == 0
-    # What the reference said is what others are held against, whoever acted.
+    # What the reference said is what others are held against, whichever of them acted.
     assert cli.main(["compare", "tiny", "same", "--rows", "second.npz"]) == 0
     with np.load("second.npz") as rows:
         assert 0.0 < abs(rows["acted"] - rows["actions"]).max() < 0.1

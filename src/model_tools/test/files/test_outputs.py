@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Outputs are whole or not there, and nothing is replaced that nobody asked to replace."""
+"""Outputs are whole or not there, and nothing is replaced without a request."""
 
 from __future__ import annotations
 

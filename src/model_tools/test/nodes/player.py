@@ -3,7 +3,7 @@
 """Plays a recording on live topics: python player.py BAG [--rate R] [--best-effort] ...
 
 Publishes the bytes that were recorded, in the order of the log and at its pace times the rate, as
-soon as somebody listens to each topic, or at once (`--unheard`). `--stay`: stays there until the
+soon as each topic has a subscriber, or at once (`--unheard`). `--stay`: stays there until the
 standard input ends.
 """
 

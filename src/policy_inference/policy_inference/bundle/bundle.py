@@ -16,6 +16,7 @@ from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_ENVIRONMENT,
+    GOLDEN_NOISE,
     GOLDEN_STATE,
     ChunkContract,
 )
@@ -196,7 +197,9 @@ class ChunkBundle(Bundle):
         """Return rows of observations and of the chunks that the reference answered.
 
         Images are uint8 [rows, height, width, 3] in RGB under `cameras.NAME`; `state`,
-        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units.
+        `environment_state` and `chunk` [rows, steps, actions] are in the policy's own units. Where
+        a policy gets several observations, they are a second axis, the newest last. `noise` [rows,
+        draws, steps, actions] is what chunks are made of, where they are made of noise.
 
         Raises:
             BundleError: As `JointBundle.golden`.
@@ -210,6 +213,11 @@ class ChunkBundle(Bundle):
             shapes[GOLDEN_STATE] = (len(contract.state.joints),)
         if contract.environment_state:
             shapes[GOLDEN_ENVIRONMENT] = (contract.environment_state.size,)
+        if contract.observation_steps > 1:
+            shapes = {key: (contract.observation_steps, *one) for key, one in shapes.items()}
+        if contract.denoising:
+            draws = contract.denoising.draws
+            shapes[GOLDEN_NOISE] = (draws, contract.rows, len(contract.action.joints))
         shapes[GOLDEN_CHUNK] = (contract.chunk.size, len(contract.action.joints))
         entry = _golden_entry(
             self.path,

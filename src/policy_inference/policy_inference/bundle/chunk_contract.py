@@ -26,9 +26,12 @@ from policy_inference.bundle.expected import ComparisonLimits, Nominal
 from policy_inference.bundle.schema import PerJoint, entry
 
 GOLDEN_STATE, GOLDEN_ENVIRONMENT, GOLDEN_CHUNK = "state", "environment_state", "chunk"
+GOLDEN_NOISE = "noise"
 GOLDEN_CAMERA = "cameras."
 """Arrays of the golden file: rows first. Images as uint8 [rows, height, width, 3] in RGB under
-`cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units."""
+`cameras.NAME`; vectors and the chunk [rows, steps, actions] in the policy's own units. Where a
+policy gets several observations, they are a second axis, the newest last. `noise` is what chunks
+are made of [rows, draws, steps, actions], where a policy makes them of noise."""
 
 LARGEST_ENSEMBLE_COEFF = 100
 """With it, one prediction outweighs all others by far."""
@@ -159,6 +162,64 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepTime:
+    """The time t of a denoising step as the policy's graph takes it: sin(f t), then cos(f t).
+
+    The frequencies f, half as many as there are values, are spaced geometrically.
+    """
+
+    tensor: str = entry("input of the policy's graph")
+    size: int = entry("values: sines, then as many cosines", minimum=4, maximum=8192)
+    first_frequency: float = entry("of the first sine, rad per unit of t", exclusiveMinimum=0)
+    last_frequency: float = entry("of the last sine, rad per unit of t", exclusiveMinimum=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseSchedule:
+    """How much noise a diffusion policy was trained with at each of its timesteps."""
+
+    timesteps: int = entry("of the training", minimum=1, maximum=100_000)
+    betas: Literal["squaredcos_cap_v2", "scaled_linear", "linear"] = entry(
+        "variance of the noise that a timestep adds, as `diffusers` calls it"
+    )
+    beta_start: float = entry("linear, scaled_linear: at timestep 0", default=1e-4, minimum=0)
+    beta_end: float = entry("linear, scaled_linear: at the last timestep", default=0.02, minimum=0)
+    prediction: Literal["epsilon", "sample"] = entry(
+        "what the graph answers: the noise, or the actions"
+    )
+    clip: float | None = entry(
+        "bound of the normalised actions in each step", default=None, exclusiveMinimum=0
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denoising:
+    """A chunk is made of noise: the policy's graph runs once for each denoising step.
+
+    flow: the graph answers the velocity noise - actions at t from 1, which is noise, down to 0;
+    Euler's method. ddpm, ddim: the samplers of these names over the timesteps of the training.
+    """
+
+    method: Literal["flow", "ddpm", "ddim"] = entry("how a step uses what the graph answers")
+    steps: int = entry("denoising steps of a chunk", minimum=1, maximum=10_000)
+    tensor: str = entry("input of the policy's graph that takes the actions with their noise")
+    time: StepTime = entry("input of the policy's graph that takes the time of a step")
+    observations: int = entry(
+        "successive observations that the policy gets, one period apart, the newest last; the "
+        "first row of the noise belongs to the oldest",
+        default=1,
+        minimum=1,
+        maximum=100,
+    )
+    schedule: NoiseSchedule | None = entry("ddpm, ddim: noise of the training", default=None)
+
+    @property
+    def draws(self) -> int:
+        """How often noise is drawn for a chunk: ddpm adds some after each step but the last."""
+        return self.steps if self.method == "ddpm" else 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChunkContract:
     """Contract of a chunk policy: what it needs to run, and its graphs per backend."""
 
@@ -178,6 +239,9 @@ class ChunkContract:
     pairing: Pairing = entry("which images and measurements belong together", default=Pairing())
     action: ChunkAction = entry("commanded positions")
     chunk: Chunk = entry("length of a chunk")
+    denoising: Denoising | None = entry(
+        "how a chunk is made of noise; absent where one run of the graph answers it", default=None
+    )
     graphs: dict[str, Graph] = entry("tensors and files of each graph", minProperties=1)
     golden: File | None = entry(
         "npz: rows of observations and of the chunks that the reference answers", default=None
@@ -198,6 +262,16 @@ class ChunkContract:
         """Name of the graph that gives the actions: the only one that is no camera's encoder."""
         encoders = {camera.encoder for camera in self.cameras.values()}
         return next(name for name in self.graphs if name not in encoders)
+
+    @property
+    def observation_steps(self) -> int:
+        """Successive observations that the policy gets."""
+        return 1 if self.denoising is None else self.denoising.observations
+
+    @property
+    def rows(self) -> int:
+        """Rows of actions that the policy's graph answers; the first ones lie in the past."""
+        return self.chunk.size + self.observation_steps - 1
 
     @property
     def commands(self) -> frozenset[str]:

@@ -28,6 +28,7 @@ def validate_chunk(contract: ChunkContract, reader: Reader) -> None:
     for name, camera in contract.cameras.items():
         check.camera(name, camera)
     check.chunk()
+    check.denoising()
     check.tensors()
     check.topics()
     check.files()
@@ -173,6 +174,43 @@ class _ChunkValidator(BodyValidator):
         if not inputs:
             self.reader.problem("cameras", "a camera, or an environment_state", Found("neither"))
 
+    def denoising(self) -> None:
+        """Check that what depends on the method is there, and nothing else."""
+        denoising, problem = self.contract.denoising, self.reader.problem
+        if denoising is None:
+            return
+        schedule, is_flow = denoising.schedule, denoising.method == "flow"
+        if is_flow != (schedule is None):
+            problem(
+                "denoising.schedule",
+                "nothing for flow"
+                if is_flow
+                else f"the noise of the training, for {denoising.method}",
+                Found("nothing" if schedule is None else "one"),
+            )
+        elif schedule is not None and denoising.steps > schedule.timesteps:
+            problem(
+                "denoising.steps",
+                f"at most the {schedule.timesteps} timesteps of the training",
+                denoising.steps,
+            )
+        if denoising.time.size % 2:
+            problem("denoising.time.size", "an even number: sines and cosines", denoising.time.size)
+        if self.contract.chunk.ensemble_coeff is not None:
+            problem(
+                "chunk.ensemble_coeff",
+                "nothing: chunks made of different noise have no meaningful mean",
+                self.contract.chunk.ensemble_coeff,
+            )
+        if denoising.observations > 1:
+            for name, camera in self.contract.cameras.items():
+                if camera.encoder is None:
+                    problem(
+                        f"cameras.{name}.encoder",
+                        f"a graph, since the policy gets {denoising.observations} observations",
+                        Found("nothing"),
+                    )
+
     def tensors(self) -> None:
         """Check that each tensor of the policy's graph has one source or use, of its size."""
         contract = self.contract
@@ -206,7 +244,7 @@ class _ChunkValidator(BodyValidator):
             self._shape(
                 f"{key}.outputs.{action.tensor}",
                 output.shape,
-                (1, contract.chunk.size, len(action.joints)),
+                (1, contract.rows, len(action.joints)),
                 "as a chunk of actions",
             )
         as_they_are = {
@@ -234,16 +272,25 @@ class _ChunkValidator(BodyValidator):
     def _sources(self) -> Iterator[tuple[str, tuple[int, ...] | None, str]]:
         """Yield tensor, shape where it is known, and source of each input."""
         contract = self.contract
+        steps = contract.observation_steps
+        several = (steps,) if steps > 1 else ()
         if contract.state is not None:
-            yield contract.state.tensor, (1, len(contract.state.joints)), "state"
+            yield contract.state.tensor, (1, *several, len(contract.state.joints)), "state"
         if contract.environment_state is not None:
             outside = contract.environment_state
-            yield outside.tensor, (1, outside.size), "environment_state"
+            yield outside.tensor, (1, *several, outside.size), "environment_state"
+        if (denoising := contract.denoising) is not None:
+            actions = (1, contract.rows, len(contract.action.joints))
+            yield denoising.tensor, actions, "denoising"
+            yield denoising.time.tensor, (1, denoising.time.size), "denoising.time"
         for name, camera in contract.cameras.items():
             if camera.encoder is None:
                 yield camera.tensor, (1, 3, camera.height, camera.width), name
             else:
-                yield camera.tensor, _features(contract.graphs.get(camera.encoder)), name
+                features = _features(contract.graphs.get(camera.encoder))
+                if features is not None:
+                    features = (1, *several, *features[1:])
+                yield camera.tensor, features, name
 
     def _shape(self, key: str, found: tuple[int, ...], wanted: tuple[int, ...], why: str) -> None:
         if found != wanted:

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mode",
         default="",
-        choices=["asynchronous", "synchronous", "ensemble"],
+        choices=["asynchronous", "synchronous", "ensemble", "rtc"],
         help="how chunks are executed (default asynchronous)",
     )
     parser.add_argument("--output", default="", help="kind of message that commands the arm")

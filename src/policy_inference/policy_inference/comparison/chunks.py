@@ -14,6 +14,7 @@ from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
     GOLDEN_CHUNK,
     GOLDEN_ENVIRONMENT,
+    GOLDEN_NOISE,
     GOLDEN_STATE,
     ChunkContract,
 )
@@ -24,7 +25,7 @@ from policy_inference.comparison.open_loop import Difference, difference, judge
 from policy_inference.comparison.rows import Rows
 from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
 from policy_inference.core.chunks.normalise import Units, VectorNormaliser
-from policy_inference.interfaces import F64, Backend, Tensor
+from policy_inference.interfaces import F32, F64, Backend, Tensor
 
 _FLOATS, _BYTES = (
     ComparisonLimits(max_abs=0.05, cosine_min=0.999),
@@ -85,9 +86,9 @@ def play_chunks(
         name: [] for name in (GOLDEN_CHUNK, NORMALISED_CHUNK, *features)
     }
     for row in range(len(rows)):
-        seen[GOLDEN_CHUNK].append(graphs.run(observation_at(rows, row, swapped)))
-        normalised = policy.outputs[contract.action.tensor][0]
-        seen[NORMALISED_CHUNK].append(normalised.astype(np.float64))
+        observation = observation_at(rows, row, swapped)
+        seen[GOLDEN_CHUNK].append(graphs.run(observation, noise_at(rows, row)))
+        seen[NORMALISED_CHUNK].append(graphs.normalised.copy())
         for name, tensor in features.items():
             seen[name].append(tensor[0].copy())
     return {name: np.stack(each) for name, each in seen.items()}
@@ -105,16 +106,53 @@ def observation_at(
     if swapped:
         one, other = swapped
         images[one], images[other] = images[other], images[one]
-    return ChunkObservation(
-        images=images,
-        state=_vector(rows, GOLDEN_STATE, row),
-        environment=_vector(rows, GOLDEN_ENVIRONMENT, row),
+    vectors = {
+        name: rows.inputs[name][row].astype(np.float64)
+        for name in (GOLDEN_STATE, GOLDEN_ENVIRONMENT)
+        if name in rows.inputs
+    }
+    *earlier, newest = _observations(images, vectors)
+    return dataclasses.replace(newest, earlier=earlier)
+
+
+def noise_at(rows: Rows, row: int) -> F32 | None:
+    """Return the noise that the chunk of a row is made of; None where there is none."""
+    noise = rows.inputs.get(GOLDEN_NOISE)
+    return None if noise is None else noise[row].astype(np.float32)
+
+
+def drawn_noise(contract: ChunkContract, rows: int) -> dict[str, Tensor]:
+    """Return the noise of so many rows, always the same, by its name in golden rows.
+
+    Nothing where chunks are not made of noise.
+    """
+    if contract.denoising is None:
+        return {}
+    shape = rows, contract.denoising.draws, contract.rows, len(contract.action.joints)
+    return {GOLDEN_NOISE: np.random.default_rng(1).standard_normal(shape, np.float32)}
+
+
+def _observations(
+    images: Mapping[str, Tensor], vectors: Mapping[str, Tensor]
+) -> list[ChunkObservation]:
+    """Return the observations of a row, the newest last: one, or one for each of an axis."""
+    is_single = all(image.ndim == 3 for image in images.values()) and all(
+        vector.ndim == 1 for vector in vectors.values()
     )
-
-
-def _vector(rows: Rows, name: str, row: int) -> F64 | None:
-    array = rows.inputs.get(name)
-    return None if array is None else array[row].astype(np.float64)
+    if is_single:
+        images = {name: image[np.newaxis] for name, image in images.items()}
+        vectors = {name: vector[np.newaxis] for name, vector in vectors.items()}
+    (count,) = {len(array) for array in (*images.values(), *vectors.values())}
+    return [
+        ChunkObservation(
+            images={name: image[each] for name, image in images.items()},
+            state=vectors[GOLDEN_STATE][each] if GOLDEN_STATE in vectors else None,
+            environment=vectors[GOLDEN_ENVIRONMENT][each]
+            if GOLDEN_ENVIRONMENT in vectors
+            else None,
+        )
+        for each in range(count)
+    ]
 
 
 def coarsest(entries: Mapping[str, Artifact]) -> str:

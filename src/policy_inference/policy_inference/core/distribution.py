@@ -255,7 +255,8 @@ def watched_state(
         names = [f"{outside.feature}[{place}]" for place in range(outside.size)]
         vectors.append((outside.tensor, outside.normalisation, names))
     return [
-        (inputs[tensor], healthy)
+        # Of several observations the newest, which is the last.
+        (inputs[tensor].reshape(1, -1)[:, -len(names) :], healthy)
         for tensor, scaling, names in vectors
         if (healthy := _vector_statistics(names, scaling)) is not None
     ]

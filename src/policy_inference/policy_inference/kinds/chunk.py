@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 
 import numpy as np
@@ -33,6 +33,7 @@ from policy_inference.core.chunks.controller import (
     ChunkRuntime,
     camera_input,
     chunk_controller,
+    state_sizes,
     worker_of,
 )
 from policy_inference.core.chunks.graphs import Inference
@@ -41,12 +42,12 @@ from policy_inference.core.chunks.settings import (
     ChunkSettings,
     check_settings,
     require_ensemble_speed,
+    require_real_time_speed,
     steps_of,
 )
 from policy_inference.core.distribution import DistributionWatch, watched_state
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import Limits
-from policy_inference.core.state import StateVector
 from policy_inference.errors import BundleError, PolicyError, Problem
 from policy_inference.flight.description import settings_of
 from policy_inference.flight.tap import WorkerTap
@@ -67,11 +68,13 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
         runtime: The controller's parts.
         settings: How chunks are executed.
         inference_s: How long a chunk takes here, from images to targets, measured.
+        denoising_steps: Of a chunk; 0 where one run of the graph answers it.
     """
 
     runtime: ChunkRuntime
     settings: ChunkSettings = field(default_factory=ChunkSettings)
     inference_s: float = 0.0
+    denoising_steps: int = 0
 
     @property
     def problem(self) -> str:
@@ -162,15 +165,18 @@ class ChunkKind:
             models = opened.enter_context(
                 open_models(bundle.models, request.backends, options, deadline_s=horizon_s)
             )
-            inference = Inference(contract, models)
-            tap = WorkerTap(worker_of(inference.run, clock, settings, inline=self._simulated_time))
-            opened.callback(tap.close)
-            runtime = chunk_controller(bundle, tap, limits, clock, settings)
-            inference_s = measured_s(inference, runtime.controller.state, contract)
+            inference, inference_s = within_budget(contract, models, settings)
             takes_s = settings.simulated_latency_s if self._simulated_time else inference_s
             require_patience(takes_s, limits)
             if settings.mode == "ensemble":
                 require_ensemble_speed(takes_s, contract)
+            if settings.mode == "rtc":
+                require_real_time_speed(takes_s, steps_of(settings, contract), contract)
+            tap = WorkerTap(
+                worker_of(inference.answer, clock, settings, inline=self._simulated_time)
+            )
+            opened.callback(tap.close)
+            runtime = chunk_controller(bundle, tap, limits, clock, settings, expected_s=takes_s)
             opened.pop_all()
         return OpenedChunkPolicy(
             request=request,
@@ -182,6 +188,7 @@ class ChunkKind:
             runtime=runtime,
             settings=settings,
             inference_s=inference_s,
+            denoising_steps=inference.denoising_steps,
         )
 
     def golden_rows(self, bundle: ChunkBundle) -> Rows:
@@ -206,7 +213,7 @@ class ChunkKind:
                         key="golden",
                         found=str(different),
                         expected=f"at least {FEWEST_ROWS} golden rows in which every input differs",
-                        remedy="`model_tools export act` writes them",
+                        remedy="`model_tools export lerobot` writes them",
                     )
                 ]
             )
@@ -264,7 +271,45 @@ def require_patience(inference_s: float, limits: Limits) -> None:
         )
 
 
-def measured_s(inference: Inference, state: StateVector, contract: ChunkContract) -> float:
+def within_budget(
+    contract: ChunkContract, models: Mapping[str, Backend], settings: ChunkSettings
+) -> tuple[Inference, float]:
+    """Return what computes chunks within the time budget, and how long one takes, s.
+
+    Where the contract's denoising steps take longer, there are fewer, as the log says.
+
+    Raises:
+        PolicyError: Not even one denoising step fits, or the settings do not fit the policy.
+    """
+    inference = Inference(contract, models, settings)
+    takes_s, budget_s = measured_s(inference, contract), settings.time_budget_s
+    if budget_s is None or takes_s <= budget_s:
+        return inference, takes_s
+    most = inference.denoising_steps
+    one_s = measured_s(Inference(contract, models, settings, 1), contract)
+    step_s = (takes_s - one_s) / max(1, most - 1)
+    # A step of no time, which noise may show, fits as often as anything.
+    steps = min(most, 1 + int((budget_s - one_s) / max(step_s, 1e-9)))
+    if budget_s < one_s:
+        raise PolicyError(
+            f"time_budget_s: expected at least {one_s:.3f} s, which a chunk in one denoising step "
+            f"takes here, found {budget_s:g} s; allow more, or take a faster back end"
+        )
+    _log.warning(
+        "%s: %d of %d denoising steps fit the time budget of %.3f s: a step takes %.1f ms, all "
+        "else %.1f ms",
+        contract.name,
+        steps,
+        most,
+        budget_s,
+        step_s * 1e3,
+        (one_s - step_s) * 1e3,
+    )
+    inference = Inference(contract, models, settings, steps)
+    return inference, measured_s(inference, contract)
+
+
+def measured_s(inference: Inference, contract: ChunkContract) -> float:
     """Return how long a chunk takes, s, on black images, once the graphs have warmed up.
 
     Raises:
@@ -281,7 +326,10 @@ def measured_s(inference: Inference, state: StateVector, contract: ChunkContract
         for name, camera in contract.cameras.items()
     }
     sensed = Snapshot(
-        time_ns=0, frames=frames, fields={name: np.zeros(state[name].size) for name in state.slices}
+        time_ns=0,
+        frames=frames,
+        fields={name: np.zeros(size) for name, size in state_sizes(contract).items()},
     )
+    sensed = replace(sensed, earlier=(sensed,) * (contract.observation_steps - 1))
     took_s = timed_runs(lambda: inference.run(sensed), _RUNS)
     return median(took_s[len(took_s) // 2 :])

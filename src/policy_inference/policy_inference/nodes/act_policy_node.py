@@ -85,9 +85,16 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         super().tell(policy)
         contract, settings = policy.bundle.contract, policy.settings
         steps = settings.steps or contract.chunk.steps
+        denoising = contract.denoising
+        of_steps = (
+            f" in {policy.denoising_steps} denoising steps (contract: {denoising.steps})"
+            if denoising
+            else ""
+        )
         self.get_logger().info(
             f"{settings.mode}: {steps} of {contract.chunk.size} steps of a chunk, "
             f"{steps / contract.rate_hz:.2f} s; a chunk takes {policy.inference_s * 1e3:.1f} ms"
+            + of_steps
         )
 
     def tick(self, tick: Tick) -> None:
@@ -108,6 +115,8 @@ def settings_of(values: Mapping[str, Any]) -> ChunkSettings:
     given = {
         field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
     }
+    for name in ("execution_horizon", "time_budget_s"):
+        given[name] = given[name] or None  # 0: the usual one
     return ChunkSettings(**given, steps=values["n_action_steps"] or None)
 
 

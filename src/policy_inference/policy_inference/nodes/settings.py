@@ -4,6 +4,7 @@
 
 from dataclasses import fields
 
+from policy_inference.core.chunks.real_time import PREFIX_SCHEDULES
 from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
 from policy_inference.core.limits import StricterLimits
 from policy_inference.interfaces import ShadowMode
@@ -171,7 +172,7 @@ ACT_PARAMETERS = (
         default=_CHUNKS.mode,
         choices=CHUNK_MODES,
         doc="How chunks are executed: one after another, the next one while the last is executed, "
-        "or the mean of all",
+        "the mean of all, or (rtc) the next one, made to continue the last",
     ),
     Spec(
         name="n_action_steps",
@@ -187,7 +188,7 @@ ACT_PARAMETERS = (
         default=_CHUNKS.refill_threshold,
         minimum=0.0,
         maximum=1.0,
-        doc="asynchronous: the next chunk is asked for once less than this share is left",
+        doc="asynchronous, rtc: the next chunk is asked for once less than this share is left",
     ),
     Spec(
         name="fade_s",
@@ -202,6 +203,45 @@ ACT_PARAMETERS = (
         type=bool,
         default=_CHUNKS.realign,
         doc="asynchronous: shift a new chunk so that it begins at the last command",
+    ),
+    Spec(
+        name="prefix_schedule",
+        type=str,
+        default=_CHUNKS.prefix_schedule,
+        choices=PREFIX_SCHEDULES,
+        doc="rtc: how the weight of the planned steps falls, from the delay to the horizon",
+    ),
+    Spec(
+        name="execution_horizon",
+        type=int,
+        default=0,
+        minimum=0,
+        maximum=10_000,
+        doc="rtc: step of a new chunk from which on it is free; 0: as many as are planned",
+    ),
+    Spec(
+        name="max_guidance_weight",
+        type=float,
+        default=_CHUNKS.max_guidance_weight,
+        minimum=0.0,
+        maximum=1000.0,
+        doc="rtc: largest weight of the correction",
+    ),
+    Spec(
+        name="time_budget_s",
+        type=float,
+        default=0.0,
+        minimum=0.0,
+        maximum=60.0,
+        doc="Time that a chunk of a flow or diffusion policy may take: fewer denoising steps are "
+        "made where more would take longer; 0: the contract's steps, s",
+    ),
+    Spec(
+        name="noise_seed",
+        type=int,
+        default=_CHUNKS.noise_seed,
+        minimum=0,
+        doc="Of the noise that a flow or diffusion policy makes chunks of",
     ),
     Spec(
         name="image_transport",

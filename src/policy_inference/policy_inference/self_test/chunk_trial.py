@@ -12,7 +12,7 @@ from policy_inference.backends.base import BackendBase
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.contract import Artifact
-from policy_inference.comparison.chunks import observation_at
+from policy_inference.comparison.chunks import noise_at, observation_at
 from policy_inference.comparison.limits import Check, judged_by_walking
 from policy_inference.comparison.rows import Rows
 from policy_inference.core.chunks.graphs import ChunkGraphs
@@ -39,14 +39,17 @@ class ChunkTrial:
         clock, runs = self._clock, 0
         timed = {key: Timed(model, clock) for key, model in self._models.items()}
         graphs = ChunkGraphs(self._contract, timed)
-        observations = [observation_at(self._rows, row) for row in range(len(self._rows))]
+        given = [
+            (observation_at(self._rows, row), noise_at(self._rows, row))
+            for row in range(len(self._rows))
+        ]
 
         def run() -> Ran:
             nonlocal runs
             for one in timed.values():
                 one.total_ns = 0
             began_ns = clock.now_ns()
-            chunk = graphs.run(observations[runs % len(observations)])
+            chunk = graphs.run(*given[runs % len(given)])
             took_ns = clock.now_ns() - began_ns
             runs += 1
             graphs_ns = {key.removeprefix("graphs."): one.total_ns for key, one in timed.items()}

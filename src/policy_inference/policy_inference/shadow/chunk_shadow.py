@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -20,7 +20,6 @@ from policy_inference.core.chunks.settings import (
     ensemble_coeff_of,
     steps_of,
 )
-from policy_inference.core.chunks.worker import Run
 from policy_inference.core.guard import Rule
 from policy_inference.core.limits import Limits
 from policy_inference.core.state import StateVector
@@ -76,7 +75,7 @@ class ChunkShadow:
     def __init__(
         self,
         contract: ChunkContract,
-        run: Run,
+        run: Callable[[Snapshot], F64],
         limits: Limits,
         active: ChunkContract,
         state_sizes: Mapping[str, int],

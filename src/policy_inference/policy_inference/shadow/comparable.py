@@ -98,6 +98,12 @@ def _kinds(contract: JointContract) -> dict[str, str]:
 def _of_chunks(active: ChunkContract, contract: ChunkContract) -> Iterator[_Difference]:
     """Yield what differs of the joints that are commanded, and of what is seen."""
     theirs, ours = (_named(each.joints.on_robot(each.action.joints)) for each in (active, contract))
+    if contract.denoising is not None:
+        yield (
+            "denoising",
+            "a policy whose chunk the observation alone decides",
+            "one that makes chunks of noise, so that two runs differ by themselves",
+        )
     if theirs != ours:
         yield "action.joints", _as_active(theirs), ours
     if active.pairing.rule != contract.pairing.rule:

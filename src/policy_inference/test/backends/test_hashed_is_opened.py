@@ -38,7 +38,7 @@ class Refusing(OnnxBackend):
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> JointBundle:
-    """A bundle, and back ends in whose way somebody gets."""
+    """A bundle, and back ends whose files change meanwhile."""
     site = tmp_path / "site"
     register(
         site,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The back end of docs/backends.md: a package outside of this repository, as somebody copies it."""
+"""The back end of docs/backends.md: a package outside of this repository, as a user copies it."""
 
 import os
 import re

@@ -39,7 +39,7 @@ def board(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def start(board: Path, tmp_path: Path) -> Iterator[Start]:
-    """Open a linear model, compiled as told, with the options given."""
+    """Open a linear model, compiled and opened with the options given."""
     with ExitStack() as stack:
 
         def apply(

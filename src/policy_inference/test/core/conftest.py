@@ -9,7 +9,7 @@ from .robots import Robot
 
 @pytest.fixture
 def robot() -> Robot:
-    """A robot in RUN, blended in, with a target that tells it from standing."""
+    """A robot in RUN, blended in, with a target that differs from standing."""
     robot = Robot()
     robot.answer(0.2, 0.2, 0.2)
     return robot.run(20)

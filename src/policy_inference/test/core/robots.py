@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A robot in simulated time around a controller whose backend does as it is told."""
+"""A robot in simulated time around a controller whose backend returns what a test sets."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import SimpleNamespace

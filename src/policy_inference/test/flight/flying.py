@@ -58,7 +58,7 @@ class Flyer(Robot):
         self.ring.record(**self.recorded())
 
     def recorded(self) -> dict[str, Any]:
-        """Return what a recorder is told of this tick."""
+        """Return what a recorder gets of this tick."""
         self.sent += 1
         return {
             "now_ns": self.now_ns,

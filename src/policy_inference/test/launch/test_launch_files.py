@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from socket import SOCK_DGRAM, socket
@@ -12,6 +13,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from policy_inference.testing.domains import claimed_domain_id
 
 from ..nodes.colour_bundle import write_colours
 
@@ -55,6 +58,7 @@ OF_CHUNK_POLICIES = {
 }
 LITE3_ALONE = ("lite3_rknn.launch.py", "robot:=none")
 LITE3_IN_SIM = ("lite3_rknn.launch.py", "robot:=sim", "backend:=onnx", "use_sim_time:=true")
+GO2 = ("joint_policy.launch.py", "bundle:=go2_walk")
 
 pytestmark = pytest.mark.ros
 
@@ -156,7 +160,7 @@ def test_interrupt_reaches_the_robot_as_a_damp_command(launch: Callable[..., Any
 
 
 def parameters_of_a_lite3(tmp_path: Path, **driver: Any) -> str:
-    """Return the argument with a file that sets ports which nobody else has."""
+    """Return the argument with a file that sets ports which no other program has."""
     with socket(type=SOCK_DGRAM) as host, socket(type=SOCK_DGRAM) as state:
         for one in (host, state):
             one.bind(("127.0.0.1", 0))
@@ -208,6 +212,97 @@ def test_driver_takes_the_address_of_the_robot_from_its_file(
     run.wait_for(r"\[lite3_driver\]: .*192\.0\.2\.1")
     run.wait_for(r"lite3_driver-\d+\] was required: shutting down|the driver ended")
     run.wait_for_end()
+
+
+def parameters_of_a_unitree(tmp_path: Path, driver: str, **parameters: Any) -> str:
+    """Return the argument with a file that sets parameters of a Unitree robot's driver."""
+    file = tmp_path / "unitree.yaml"
+    file.write_text(yaml.safe_dump({f"/**/{driver}": {"ros__parameters": parameters}}))
+    return f"robot_params_file:={file}"
+
+
+def test_emulated_go2_is_found_on_this_machine_and_ctrl_c_ends_all_three(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    from policy_msgs.msg import RobotStatus
+
+    from .talk import Talk
+
+    pytest.importorskip("cyclonedds", reason="cyclonedds is not installed (no wheel of it)")
+    file = parameters_of_a_unitree(tmp_path, "go2_driver", network_interface="robot0")
+    run = launch(*GO2, "robot:=go2_emulator", "namespace:=one", file)
+    heard: list[RobotStatus] = []
+    with Talk("/one") as talk:
+        talk.listen(RobotStatus, "go2_driver/status", heard.append)
+        talk.wait_until(lambda: bool(heard) and heard[-1].state_rate_hz > 0.0, 60.0)
+        assert heard[-1].state == RobotStatus.LISTENING
+        assert heard[-1].command_rate_hz == 0.0
+        run.send(signal.SIGINT)
+        assert run.wait_for_end() == 0
+    assert run.output.count("process has finished cleanly") == 3
+
+
+@pytest.mark.parametrize("robot", ["go2", "g1"])
+def test_driver_of_a_unitree_waits_for_its_robot_in_the_domain_of_its_file(
+    launch: Callable[..., Any], tmp_path: Path, robot: str
+) -> None:
+    from policy_msgs.msg import RobotStatus
+
+    from .talk import Talk
+
+    heard: list[RobotStatus] = []
+    with claimed_domain_id() as domain_id, Talk("/one") as talk:
+        file = parameters_of_a_unitree(tmp_path, f"{robot}_driver", domain_id=domain_id)
+        run = launch(*GO2, f"robot:={robot}", "namespace:=one", file)
+        run.wait_for(f"listening on /lowstate, domain {domain_id}")
+        talk.listen(RobotStatus, f"{robot}_driver/status", heard.append)
+        missing = f"no state of a {robot.capitalize()} has come on /lowstate"
+        talk.wait_until(
+            lambda: bool(heard) and any(missing in text for text in heard[-1].obstacles), 60.0
+        )
+        run.send(signal.SIGINT)
+        assert run.wait_for_end() == 0
+    assert run.output.count("process has finished cleanly") == 2
+
+
+def test_wrong_interface_of_a_unitree_ends_the_launch_by_name(
+    launch: Callable[..., Any], tmp_path: Path
+) -> None:
+    file = parameters_of_a_unitree(tmp_path, "go2_driver", network_interface="robot0")
+    run = launch(*GO2, "robot:=go2", file)
+
+    run.wait_for("network_interface: expected one of .*, found 'robot0'")
+    run.wait_for(r"go2_driver-\d+\] was required: shutting down|the driver ended")
+    run.wait_for_end()
+
+
+@pytest.mark.parametrize("robot", ["so100", "so101", "koch"])
+def test_driver_of_an_arm_takes_its_port_and_names_a_python_without_lerobot(
+    launch: Callable[..., Any], robot: str
+) -> None:
+    from policy_msgs.msg import RobotStatus
+
+    from robot_sim.arm_servos import ArmServos
+    from robot_sim.servo_port import ServoPort
+
+    from .talk import Talk
+
+    heard: list[RobotStatus] = []
+    port = ServoPort(ArmServos().bus)
+    with Talk("/one") as talk:
+        run = launch(
+            *("act_policy.launch.py", "bundle:=so101_reach", "namespace:=one", f"robot:={robot}"),
+            *(f"port:={port.name}", f"lerobot_python:={sys.executable}"),
+        )
+        talk.listen(RobotStatus, "lerobot_arm_driver/status", heard.append)
+        missing = f"expected LeRobot in {sys.executable}"
+        talk.wait_until(
+            lambda: bool(heard) and any(missing in text for text in heard[-1].obstacles), 60.0
+        )
+        run.send(signal.SIGINT)
+        assert run.wait_for_end() == 0
+    port.close()
+    assert run.output.count("process has finished cleanly") == 2
 
 
 def test_joystick_without_its_package_ends_the_launch_by_name(launch: Callable[..., Any]) -> None:

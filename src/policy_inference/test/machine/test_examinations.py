@@ -53,7 +53,7 @@ def examine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Examine:
     ) -> dict[str, Finding]:
         for module, distribution, version in packages:
             install(tmp_path / "site", module, distribution, version)
-        # Alone, since whoever runs this test may have the real ones.
+        # Alone, since the machine of this test may have the real ones.
         monkeypatch.setattr(sys, "path", [str(tmp_path / "site")])
         for module in VENDORS:
             monkeypatch.delitem(sys.modules, module, raising=False)

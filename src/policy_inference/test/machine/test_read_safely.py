@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Telemetry of somebody else's package: text comes through, and nothing else does."""
+"""Telemetry of another author's package: text comes through, and nothing else does."""
 
 import sys
 from typing import Any

@@ -104,7 +104,7 @@ class Arm(Robot):
         return self
 
     def moves(self, ticks: int) -> list[float]:
-        """Return what the first joint is told in each of so many ticks, rad."""
+        """Return what the first joint is commanded in each of so many ticks, rad."""
         return [self.tick().position[0] for _ in range(ticks)]
 
 

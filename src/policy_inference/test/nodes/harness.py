@@ -38,7 +38,7 @@ _UPRIGHT = (0.0, 0.0, 0.0, 1.0)
 
 
 class Robot:
-    """Feeds a node with sensors, in lockstep on /clock or whenever it is told to."""
+    """Feeds a node with sensors, in lockstep on /clock or on request."""
 
     policy_node = "joint_policy_node"
     period_ns = PERIOD_NS

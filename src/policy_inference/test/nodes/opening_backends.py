@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Backends that open when they are told to; a test registers them."""
+"""Backends that open when a test says so; a test registers them."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ Found = tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]
 
 
 class Slow(OnnxBackend):
-    """Opens after `goes_on`; tells that it `began` and that it was `closed`."""
+    """Opens after `goes_on`; writes that it `began` and that it was `closed`."""
 
     name = "slow"
     builds_from = "onnx"

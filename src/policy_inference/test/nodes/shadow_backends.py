@@ -22,8 +22,8 @@ LEFT_S = 20.0
 class Faulty(OnnxBackend):
     """Does what the text of a file says: nan, raise, slow, scale, segfault, exit; else it works.
 
-    Or what no runtime should: garbage (in the memory that it shares with the node), answers (that
-    nobody asked for), prints, forks, closes (what it has open).
+    Or what no runtime should: garbage (in the memory that it shares with the node), answers
+    (without requests), prints, forks, closes (what it has open).
     """
 
     name = "faulty"

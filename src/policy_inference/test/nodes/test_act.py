@@ -159,7 +159,7 @@ class TestBadInput:
 
     @pytest.mark.parametrize("spoilt", ["truncated", "marked big-endian"])
     def test_image_that_cannot_be_read_holds_and_is_named(self, runner: Arm, spoilt: str) -> None:
-        # Half a header: of a message that lacks pixels, the size is told.
+        # Half a header: of a message that lacks pixels, the size is reported.
         runner.spoilt["front"] = lambda data: SPOILT[spoilt](data[:40])
         self.holds(runner, r"^front/image_raw: .*expected a sensor_msgs/msg/Image, found \d+ bytes")
         runner.spoilt.clear()

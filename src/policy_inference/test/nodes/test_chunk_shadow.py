@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +14,16 @@ import pytest
 import rclpy
 from policy_msgs.srv import LoadBundle
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import SetBool
 
 from policy_inference.flight.message_types import message_types
-from policy_inference.interfaces import Mode
 from policy_inference.nodes.act_policy_node import ActPolicyNode
-from policy_inference.shadow.slots import SLOTS
-from policy_inference.testing.process import children
 
 from .arm import Arm
 from .colour_bundle import JOINTS, SIZE, write_colours
 from .harness import StageOf
-from .shadow_backends import SLOW_S
-from .shadows import FAULTS, commands, register_faulty, settled, shadow_of
+from .shadows import FAULTS, assert_commands_stay, register_faulty, settled
 
 pytestmark = pytest.mark.ros
 ArmStage = StageOf[Arm, ActPolicyNode]
@@ -169,72 +163,13 @@ class TestChunkShadow:
         assert {m.tick for m in inferences} <= {m.tick for m in shadows}
 
 
-class TestFaultsOfAChunkShadow:
-    def run(self, stage: ArmStage, each: Callable[[int], None]) -> tuple[list[list[Any]], Any, int]:
-        """Run in lockstep; return all commands, the last status, and how many ticks were missed."""
-        (node,), arm = stage.nodes, stage.robot
-        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
-        arm.is_met()
-        before = self.status(arm).ticks_missed
-        arm.commands.clear()
-        move(arm, 1)
-        arm.request("stand")
-        for _ in range(10):
-            arm.tick()
-        arm.request("run")
-        move(arm, 3 * SLOTS, each)
-        assert arm.commands[-1].mode == Mode.RUN
-        found, status = commands(arm), self.status(arm)
-        return found, status, status.ticks_missed - before
-
-    def status(self, arm: Arm) -> Any:
-        """Return the next status."""
-        arm.statuses.clear()
-        arm.until(lambda: arm.tick() and arm.statuses, "a status")
-        return arm.statuses[-1]
-
-    @pytest.mark.parametrize(("fault", "reason"), FAULTS)
-    def test_commands_are_bit_for_bit_those_without_a_shadow(
-        self, stage: ArmStage, bundle: Path, tmp_path: Path, fault: str, reason: str
-    ) -> None:
-        node = stage.node(bundle=str(bundle), use_sim_time=True, status_rate_hz=20.0)
-        plain = self.run(stage, lambda _: None)
-        node.trigger_deactivate()
-        node.trigger_cleanup()
-        before = children()
-
-        def act(tick: int) -> None:
-            if tick == SLOTS // 2 and fault.startswith("SIG"):
-                (process,) = children() - before
-                os.kill(process, getattr(signal, fault))
-            elif tick == SLOTS // 2:
-                (tmp_path / "fault").write_text(fault)
-
-        shadow = {
-            "shadow_bundle": str(bundle),
-            "shadow_backend": "faulty",
-            "backend_options": f"faulty.fault={tmp_path / 'fault'}",
-        }
-        for result in node.set_parameters([Parameter(k, value=v) for k, v in shadow.items()]):
-            assert result.successful, result.reason
-        found = self.run(stage, act)
-
-        assert found[0] == plain[0]
-        assert found[2] == plain[2] == 0
-        assert not found[1].latched
-        assert [(c.name, c.count) for c in found[1].guard_counters] == [
-            (c.name, c.count) for c in plain[1].guard_counters
-        ]
-        if reason:
-            status = stage.robot.reported(lambda status: status.shadow[0].problem, "a problem")
-            assert status.shadow[0].problem.startswith(reason)
-        if fault == "SIGSTOP":
-            assert found[1].shadow[0].lost > 0
-        if fault == "nan":
-            shadow_of(stage.robot, lambda shadow: shadow.not_finite > 0, "answers")
-        if fault == "slow":
-            shadow_of(stage.robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
+@pytest.mark.parametrize(("fault", "reason"), FAULTS)
+def test_commands_are_bit_for_bit_those_without_a_shadow(
+    stage: ArmStage, bundle: Path, tmp_path: Path, fault: str, reason: str
+) -> None:
+    walk = partial(move, stage.robot)
+    begin = partial(move, stage.robot, 1)
+    assert_commands_stay(stage, bundle, tmp_path, begin, walk, fault=fault, reason=reason)
 
 
 class TestRefusals:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The flight recorder of a node: what its recordings have, when they come, what is told."""
+"""The flight recorder of a node: what its recordings have, when they come, what is reported."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -21,7 +21,7 @@ BEGAN_NS = 1_000 * MS
 
 
 class Time:
-    """A steady clock that moves only when somebody sleeps or waits, and what arrives meanwhile."""
+    """A steady clock that moves only during a sleep or a wait, and what arrives meanwhile."""
 
     def __init__(self) -> None:
         self.now_ns = BEGAN_NS

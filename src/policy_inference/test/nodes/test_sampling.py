@@ -42,7 +42,7 @@ def send(
 ) -> Callable[..., None]:
     """Publish numbers; afterwards the last of them is there to be taken."""
     publisher: Publisher = node.create_publisher(Int32, "number", 10)
-    # A second listener without depth tells when everything has been delivered.
+    # A second listener without depth shows when everything has been delivered.
     heard: list[int] = []
     node.create_subscription(Int32, "number", lambda m: heard.append(m.data), 100)
     robot.until(lambda: publisher.get_subscription_count() == 2, "both subscriptions")

@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 import math
-import os
 import re
-import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,16 @@ import numpy as np
 import pytest
 from policy_msgs.srv import LoadBundle
 from rclpy.lifecycle import TransitionCallbackReturn
-from rclpy.parameter import Parameter
 from rosbags.highlevel import AnyReader
 from std_srvs.srv import SetBool
 
 from policy_inference.flight.message_types import message_types
-from policy_inference.interfaces import Mode
 from policy_inference.nodes.joint_policy_node import JointPolicyNode
-from policy_inference.shadow.slots import SLOTS
 from policy_inference.testing.process import children
 
 from .bundles import CONTRACT, JOINTS, RATE_HZ, write_version
 from .harness import Robot, Stage
-from .shadow_backends import SLOW_S
-from .shadows import FAULTS, MISCHIEF, commands, register_faulty, settled, shadow_of
+from .shadows import FAULTS, MISCHIEF, assert_commands_stay, register_faulty, settled
 
 pytestmark = pytest.mark.ros
 TICKS = 30
@@ -157,71 +152,19 @@ class TestShadow:
         assert settings["parameter.shadow_mode"] == "followed"
 
 
-class TestFaultsOfAShadow:
-    def run(self, stage: Stage, each: Callable[[int], None]) -> tuple[list[list[Any]], Any]:
-        """Configure the node, walk in lockstep; return all commands, and the last status."""
-        (node,), robot = stage.nodes, stage.robot
-        assert node.trigger_configure() is TransitionCallbackReturn.SUCCESS
-        assert node.trigger_activate() is TransitionCallbackReturn.SUCCESS
+@pytest.mark.parametrize(("fault", "reason"), [*FAULTS, *MISCHIEF])
+def test_commands_are_bit_for_bit_those_without_a_shadow(
+    stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str
+) -> None:
+    robot = stage.robot
+
+    def begin() -> None:
         robot.position, robot.velocity, robot.ang_vel = robot.stand, (0.0, 0.0), 0.0
-        robot.is_met()
-        robot.commands.clear()
         robot.tick()
-        robot.request("stand")
-        for _ in range(10):
-            robot.tick()
-        robot.request("run")
-        walk(robot, 3 * SLOTS, each)
-        assert robot.commands[-1].mode == Mode.RUN
-        found = commands(robot)
-        robot.statuses.clear()
-        robot.until(lambda: robot.tick() and robot.statuses, "a status")
-        return found, robot.statuses[-1]
 
-    @pytest.mark.parametrize(
-        ("fault", "reason"),
-        [*FAULTS, *MISCHIEF],
+    assert_commands_stay(
+        stage, bundle, tmp_path, begin, partial(walk, robot), fault=fault, reason=reason
     )
-    def test_commands_are_bit_for_bit_those_without_a_shadow(
-        self, stage: Stage, bundle: Path, tmp_path: Path, fault: str, reason: str
-    ) -> None:
-        node = stage.node(bundle=str(bundle), use_sim_time=True, status_rate_hz=20.0)
-        plain = self.run(stage, lambda _: None)
-        node.trigger_deactivate()
-        node.trigger_cleanup()
-        before = children()
-
-        def act(tick: int) -> None:
-            if tick == SLOTS // 2 and fault.startswith("SIG"):
-                (process,) = children() - before
-                os.kill(process, getattr(signal, fault))
-            elif tick == SLOTS // 2:
-                (tmp_path / "fault").write_text(fault)
-
-        shadow = {
-            "shadow_bundle": str(bundle),
-            "shadow_backend": "faulty",
-            "backend_options": f"faulty.fault={tmp_path / 'fault'}",
-        }
-        for result in node.set_parameters([Parameter(k, value=v) for k, v in shadow.items()]):
-            assert result.successful, result.reason
-        found = self.run(stage, act)
-
-        assert found[0] == plain[0]
-        assert found[1].ticks_missed == plain[1].ticks_missed == 0
-        assert not found[1].latched
-        assert [(c.name, c.count) for c in found[1].guard_counters] == [
-            (c.name, c.count) for c in plain[1].guard_counters
-        ]
-        if reason:
-            status = stage.robot.reported(lambda status: status.shadow[0].problem, "a problem")
-            assert status.shadow[0].problem.startswith(reason)
-        if fault == "SIGSTOP":
-            assert found[1].shadow[0].lost > 0
-        if fault == "nan":
-            shadow_of(stage.robot, lambda shadow: shadow.not_finite > 0, "answers")
-        if fault == "slow":
-            shadow_of(stage.robot, lambda shadow: shadow.duration_max_s >= SLOW_S, "a slow answer")
 
 
 def test_shadow_can_take_no_priority_and_goes_first_where_memory_runs_out(

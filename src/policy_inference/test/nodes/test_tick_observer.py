@@ -27,7 +27,7 @@ class Noted(Prepared):
 
 
 class Observer:
-    """Notes what it is told."""
+    """Keeps what it is called with."""
 
     left_behind = False
 

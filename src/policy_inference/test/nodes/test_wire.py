@@ -209,7 +209,7 @@ def test_message_that_is_cut_off_anywhere_is_refused_and_spoils_no_later_one(kin
     wire, refused = serialize_message(message), 0
     for length in range(len(wire)):
         decode = decoder_for(type(message))
-        with contextlib.suppress(RobotError):  # what is cut off may be what nobody reads
+        with contextlib.suppress(RobotError):  # what is cut off may be what is not read
             decode(wire[:length])
             refused -= 1
         refused += 1

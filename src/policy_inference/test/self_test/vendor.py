@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A vendor's back end that computes as ONNX Runtime does, and fails in the way it is told to."""
+"""A vendor's back end that computes as ONNX Runtime does, and fails in the way that a test sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from policy_inference.machine.machine import Machine
 
 
 class FakeClock:
-    """Time that passes when somebody sleeps, or says so."""
+    """Time that passes during a sleep, or on request."""
 
     def __init__(self) -> None:
         self.time_ns = 0
@@ -42,7 +42,7 @@ class Device:
         clock: Runs take their time on it.
         run_ms: How long the run takes that begins at a time, s.
         change: Changes the outputs of the run that begins at a time, s.
-        tell: What it tells of its load at a time, s.
+        tell: What it reports about its load at a time, s.
         refuses: Why it does not open.
         fails_at_s: When it fails.
         error: With what.

@@ -34,7 +34,7 @@ def make_certificate(
     ends: timedelta = 365 * DAY,
     mail: bytes = b"",
 ) -> Certificate:
-    """Make one for 127.0.0.1; of a CA where nobody signs it.
+    """Make one for 127.0.0.1; of a CA where none signs it.
 
     Args:
         folder: Where.

@@ -58,7 +58,7 @@ class Model(ServedModel):
 
 
 class Notes(Observer):
-    """Keeps what it is told."""
+    """Keeps what it is called with."""
 
     def __init__(self) -> None:
         self.names = list[str]()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A journal that nobody can fill, in which nothing is lost but its repetition."""
+"""A journal that no client can fill, in which nothing is lost but its repetition."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of shared memory at the service: answers, faults, and that they harm nobody else."""
+"""Clients of shared memory at the service: answers, faults, and that they harm no other client."""
 
 from __future__ import annotations
 

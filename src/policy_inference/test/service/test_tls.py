@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The framed protocol over TCP and TLS: who is let in, and that nobody holds up the others."""
+"""The framed protocol over TCP and TLS: who is let in, and that no client holds up the others."""
 
 from __future__ import annotations
 

@@ -1,15 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The way to a robot whose own computer speaks ROS 2: a topic with its state, one for commands."""
+"""The way to a robot whose own computer speaks DDS: topics with its state, topics for commands."""
 
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
@@ -22,68 +24,110 @@ from policy_inference.nodes.rclpy_gaps import (
 )
 from policy_inference.nodes.sampling import SampleGroup
 from robot_driver.interfaces import DriverError
+from robot_driver.reception import Source
 from robot_driver.robot import Datagram, RobotTransport
 
 _STATE_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 """A best-effort reader matches every publisher; the depth is a tenth of a second at 500 Hz."""
-_LOOK_UP_NS = 50_000_000
+_LISTEN_NS = 50_000_000
+_LOOK_S = 0.25
+_ACKNOWLEDGED_S = 0.3
 _MOST_HELD = 1000
+_UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
+"""What ROS calls the node of a publisher that has none."""
+
+
+class TypedTopic(NamedTuple):
+    """A topic by its full name, and the type of its messages."""
+
+    message: type[Any]
+    name: str
 
 
 class TopicTransport(RobotTransport):
     """Messages in the form of the wire, as bytes. They are read on a thread of this object.
 
-    DDS cannot be handed from one process to the other, so each of the two has a node of its own.
-    Both are called `link_of_PID`, after the process of the driver's node, so that the driver knows
-    its own publishers.
+    DDS cannot be handed from one process to the other, so each of two processes has a node of its
+    own: `link_of_PID` in the link process, and `standby_of_PID` in the one that publishes if the
+    link process has died, which is that of the driver's node unless a robot needs another one. PID
+    is the process of the driver's node, so that a driver knows its own publishers.
+
+    Attributes:
+        others: Full names of the nodes, but these two, that publish commands, sorted; "" for each
+            publisher that is no ROS node. Looked up four times per second while it listens.
+        has_standby: Whether the standby node publishes commands, looked up at the same time.
     """
 
     def __init__(
-        self, state: tuple[type[Any], str], command: tuple[type[Any], str], *, linked: bool
+        self,
+        subscribed: Sequence[TypedTopic],
+        published: Sequence[TypedTopic],
+        *,
+        linked: bool,
+        driver_pid: int | None = None,
+        domain_id: int | None = None,
     ) -> None:
         """Join the robot's topics.
 
         Args:
-            state: Type and full name of the topic with the robot's state.
-            command: Type and full name of the topic for commands.
+            subscribed: The robot's state, and what else is heard.
+            published: The commands, and what else is sent to it.
             linked: Whether this is the link process, which also listens.
+            driver_pid: Process of the driver's node; by default this one, or its parent if linked.
+            domain_id: DDS domain of the robot; by default that of the environment.
 
         Raises:
             DriverError: ROS refuses it, such as a name that no topic can have.
         """
         self.counts: dict[str, int] = {}
-        self._own_name = f"link_of_{os.getppid() if linked else os.getpid()}"
+        self.others: tuple[str, ...] = ()
+        self.has_standby = False
+        self._state, self._command = subscribed[0], published[0]
+        pid = driver_pid or (os.getppid() if linked else os.getpid())
+        self._link, self._standby = f"link_of_{pid}", f"standby_of_{pid}"
+        self._unnamed = 0
         self._context = Context()
         self._signal = os.eventfd(0)
         self._heard: deque[Datagram] = deque(maxlen=_MOST_HELD)
         self._ending = threading.Event()
         self._thread: threading.Thread | None = None
+        self._publishers: dict[str, Any] = {}
         try:
-            self._open(state, command, linked)
+            self._open(self._link if linked else self._standby, published, domain_id)
+            if linked:
+                self._begin_to_listen(subscribed)
         except Exception as error:  # which one depends on the middleware and on what is wrong
             self.close()
-            raise DriverError(f"topics {state[1]}, {command[1]}: {error}") from error
+            names = ", ".join(topic.name for topic in (*subscribed, *published))
+            raise DriverError(f"topics {names}: {error}") from error
 
-    def _open(
-        self, state: tuple[type[Any], str], command: tuple[type[Any], str], linked: bool
-    ) -> None:
-        self._context.init(args=[])
+    def _open(self, name: str, published: Sequence[TypedTopic], domain_id: int | None) -> None:
+        self._context.init(args=[], domain_id=domain_id)
         self._node = Node(
-            self._own_name,
+            name,
             context=self._context,
             use_global_arguments=False,
             enable_rosout=False,
             start_parameter_services=False,
         )
-        self._state_type, self._state_topic = state
-        self._command_topic = command[1]
-        self._publisher = self._node.create_publisher(*command, qos.COMMAND)
-        if linked:
-            self._subscription = self._node.create_subscription(
-                *state, never_called, _STATE_QOS, callback_group=SampleGroup()
+        self._publishers = {
+            topic.name: self._node.create_publisher(*topic, qos.COMMAND) for topic in published
+        }
+
+    def _begin_to_listen(self, subscribed: Sequence[TypedTopic]) -> None:
+        self._subscriptions = [
+            self._node.create_subscription(
+                *topic, never_called, _STATE_QOS, callback_group=SampleGroup()
             )
-            self._thread = threading.Thread(target=self._listen, name="topic", daemon=True)
-            self._thread.start()
+            for topic in subscribed
+        ]
+        self._topics = {
+            subscription.handle.pointer: (subscription.handle, topic)
+            for subscription, topic in zip(self._subscriptions, subscribed, strict=True)
+        }
+        self._wait_set = MessageWaitSet(self._node, len(subscribed))
+        self._thread = threading.Thread(target=self._listen, name="topics", daemon=True)
+        self._thread.start()
 
     @property
     def descriptors(self) -> Sequence[int]:
@@ -102,47 +146,89 @@ class TopicTransport(RobotTransport):
             yield self._heard.popleft()
 
     def send(self, data: bytes) -> None:
+        """Publish a serialized message on the topic for commands.
+
+        Raises:
+            DriverError: It cannot be published.
+        """
+        self.publish(self._command.name, data)
+
+    def publish(self, topic: str, data: bytes) -> None:
         """Publish a serialized message.
 
         Raises:
             DriverError: It cannot be published.
         """
         try:
-            self._publisher.publish(data)
+            self._publishers[topic].publish(data)
         except Exception as error:  # the middleware's own
-            raise DriverError(f"{self._command_topic}: {error}") from error
+            raise DriverError(f"{topic}: {error}") from error
 
     def problems(self) -> tuple[str, ...]:
         """Return which other nodes publish commands, or that the robot subscribes to none."""
-        publishers = self._node.get_publishers_info_by_topic(self._command_topic)
-        others = sorted({full_name(each) for each in publishers} - {f"/{self._own_name}"})
-        found = []
-        if others:
+        topic, found = self._command.name, []
+        if self.others:
+            names = ", ".join(name or "a program without a ROS node" for name in self.others)
             found.append(
-                f"{', '.join(others)} also publishes {self._command_topic}, expected this driver "
-                "alone; stop the other"
+                f"{names} also publishes {topic}, expected this driver alone; stop the other"
             )
-        if not self._publisher.get_subscription_count():
-            found.append(f"{self._command_topic} has no subscriber: the robot cannot be commanded")
+        if not self._publishers[topic].get_subscription_count():
+            found.append(f"{topic} has no subscriber: the robot cannot be commanded")
         return tuple(found)
 
     def keep_sending_half(self) -> None:
         """Nothing: this process had no other half."""
 
     def close(self) -> None:
-        """Leave the topics."""
+        """Leave the topics, once what was sent last has arrived."""
         self._ending.set()
         if self._thread is not None:
             self._thread.join()
+        for publisher in self._publishers.values():
+            with suppress(Exception):
+                publisher.wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
         self._context.try_shutdown()
         os.close(self._signal)
 
+    def hand_on(self, data: bytes, source: Source) -> None:
+        """Let `receive` return a datagram."""
+        self._heard.append(Datagram(data, source, time.time_ns()))
+        os.eventfd_write(self._signal, 1)
+
+    def looked(self) -> None:
+        """To be replaced where a robot wants to know what was looked up; called after each time."""
+
+    def state_types(self) -> list[str]:
+        """Return the types with which the topic of the robot's state is published, sorted."""
+        return sorted({info.topic_type for info in self._infos(self._state)})
+
     def _listen(self) -> None:
-        handle, waiting = self._subscription.handle, MessageWaitSet(self._node, 1)
-        source = (self._state_topic, 0)
+        handles, look_s = [handle for handle, _ in self._topics.values()], 0.0
         while not self._ending.is_set():
-            if not waiting.wait([handle], _LOOK_UP_NS):
-                continue
-            while (taken := take_message(handle, self._state_type)) is not None:
-                self._heard.append(Datagram(taken[0], source, time.time_ns()))
-            os.eventfd_write(self._signal, 1)
+            for pointer in self._wait_set.wait(handles, _LISTEN_NS):
+                handle, topic = self._topics[pointer]
+                while (taken := take_message(handle, topic.message)) is not None:
+                    self.hand_on(taken[0], (topic.name, 0))
+            if time.monotonic() >= look_s:
+                look_s = time.monotonic() + _LOOK_S
+                self._look()
+
+    def _look(self) -> None:
+        names = [_name(info) for info in self._infos(self._command)]
+        own = [f"/{name}" for name in (self._link, self._standby) if f"/{name}" in names]
+        for name in own:
+            names.remove(name)
+        # A node that comes or goes is without a name for a moment.
+        unnamed = names.count("")
+        named = sorted(filter(None, names))
+        self.others = (*[""] * min(unnamed, self._unnamed), *named)
+        self._unnamed = unnamed
+        self.has_standby = f"/{self._standby}" in own
+        self.looked()
+
+    def _infos(self, topic: TypedTopic) -> list[Any]:
+        return list(self._node.get_publishers_info_by_topic(topic.name))
+
+
+def _name(info: Any) -> str:
+    return "" if info.node_name in _UNNAMED else full_name(info)

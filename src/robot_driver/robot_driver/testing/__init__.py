@@ -10,4 +10,5 @@ the status of a driver, of which nothing in `policy_inference` knows. Needs pyte
 import pytest
 
 # Lets the asserts of the suite say what they compared.
-pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in ("case", "conformance", "stage")))
+_MODULES = ("case", "conformance", "fixtures", "following", "leaving", "listening", "stage")
+pytest.register_assert_rewrite(*(f"{__name__}.{name}" for name in _MODULES))

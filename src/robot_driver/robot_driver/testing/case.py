@@ -125,3 +125,10 @@ class DriverCase:
     """Topic of sensor_msgs/Imu; empty where the robot has none."""
     reports_restart: bool = True
     """Whether a restart of the robot shows in its state."""
+    tolerance_rad: float = 1e-3
+    """How exactly positions reach the robot, such as a count of a servo's encoder."""
+    holds_by_itself: bool = False
+    """Whether the robot stays at rest without frames: one is enough before control goes back, and
+    none is sent where the link process has died."""
+    deadline_s: float = 30.0
+    """Far beyond what anything takes; only a test that fails waits so long."""

@@ -28,8 +28,6 @@ from robot_driver.interfaces import MODE_DAMP, POSITION
 from robot_driver.link_process import MODULE as LINK_MODULE
 from robot_driver.testing.case import DriverCase, Heard, RobotDouble
 
-DEADLINE_S = 30.0
-"""Far beyond what anything here takes; only a test that fails waits so long."""
 DEEP = QoSProfile(depth=1000)
 LATCHED = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 LONGEST_VALID_S = 1.0
@@ -211,14 +209,15 @@ class DriverProcess:
 
         self.until(act, "a frame that follows a command")
 
+    def is_at(self, frame: Heard, position: Any) -> bool:
+        """Return whether a frame commands these positions [n], rad."""
+        found, tolerance = frame.values, self._case.tolerance_rad
+        return found is not None and np.allclose(found[:, POSITION], position, atol=tolerance)
+
     def is_followed(self, frame: Heard) -> bool:
         """Return whether a frame is the command of `send` without changes."""
         # A command in the mode of rest may have the same positions, without stiffness.
-        return (
-            frame.values is not None
-            and not frame.rests
-            and np.allclose(frame.values[:, POSITION], self.followed_pose, atol=1e-3)
-        )
+        return not frame.rests and self.is_at(frame, self.followed_pose)
 
     def rests(self, reason: str) -> None:
         """Spin until the robot is brought to rest for this reason."""
@@ -360,7 +359,7 @@ class Stage:
         self, condition: Callable[[], object], what: str, more: Callable[[], str] = lambda: ""
     ) -> None:
         """Spin until the condition holds; fail the test with `what` if it never does."""
-        ends_s = time.monotonic() + DEADLINE_S
+        ends_s = time.monotonic() + self._case.deadline_s
         while not condition():
             assert time.monotonic() < ends_s, f"waited in vain for {what}{more()}"
             looks_s = time.monotonic() + _LOOK_S

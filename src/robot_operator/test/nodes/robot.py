@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator's node meets: a policy node, a driver, a joystick, whoever follows cmd_vel."""
+"""What the operator's node meets: a policy node, a driver, a joystick, what follows cmd_vel."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEADLINE_S = 60.0
 PERSON_S = 0.2
 """Between two keys."""
 AGAIN_S = 5.0
-"""Until somebody tries again what had no effect."""
+"""Until an operator tries again what had no effect."""
 DEADMAN = 4
 OF_POLICY = {
     "stand": JointCommand.MODE_READY,

@@ -59,7 +59,7 @@ class Terminal:
         return text.encode() in self.text
 
     def stand_still(self) -> None:
-        """Take nothing any more: whoever writes is held up."""
+        """Take nothing any more: a writer is held up."""
         termios.tcflow(self._far, termios.TCOOFF)
 
     def hang_up(self) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The robot's side of the topics, without physics: LowState, motion service, what it is told."""
+"""The robot's side of the topics, without physics: LowState, motion service, what it hears."""
 
 import threading
 import time
@@ -145,7 +145,7 @@ def case(model: UnitreeFigures, command: str, **parameters: object) -> DriverCas
         node=command,
         robot=lambda: UnitreeDouble(model),
         figures=model.figures,
-        # A robot that a busy machine holds up is waited for; nobody presses its remote.
+        # A robot that a busy machine holds up is waited for; its remote is not pressed.
         parameters={"remote_required": False, "state_timeout_s": 0.5, **parameters},
     )
 

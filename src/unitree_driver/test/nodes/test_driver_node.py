@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +19,12 @@ from std_msgs.msg import Bool
 
 from policy_inference.nodes import qos
 from policy_inference.nodes.sampling import message_class
+from policy_inference.testing.domains import claimed_domain_id
 from robot_driver.testing.case import GIVEN_BACK, DriverCase
 from robot_driver.testing.stage import Stage
-from unitree_driver.figures import G1, GO2
+from unitree_driver.figures import G1, GO2, H1, UnitreeFigures
 
-from .robot import GO2_CASE, UnitreeDouble
+from .robot import G1_CASE, GO2_CASE, UnitreeDouble
 
 pytestmark = pytest.mark.ros
 
@@ -143,10 +146,25 @@ def test_second_publisher_of_lowcmd_damps_and_refuses(
     other.destroy_node()
 
 
-def test_robot_of_the_other_family_is_named(stage_of: Callable[[DriverCase], Stage]) -> None:
-    driver = stage_of(GO2_CASE).driver(started(UnitreeDouble(G1)))
+@pytest.mark.parametrize(
+    ("driven", "there", "said"),
+    [
+        (GO2_CASE, G1, "unitree_hg/msg/LowState, expected unitree_go/msg/LowState"),
+        (G1_CASE, GO2, "unitree_go/msg/LowState, expected unitree_hg/msg/LowState"),
+        (GO2_CASE, H1, "`wrong_motors`: 19 of 20 motors report, expected the 12 of a Go2"),
+    ],
+    ids=["g1_of_go2_driver", "go2_of_g1_driver", "h1_of_go2_driver"],
+)
+def test_robot_of_another_kind_is_named_and_control_refused(
+    stage_of: Callable[[DriverCase], Stage],
+    driven: DriverCase,
+    there: UnitreeFigures,
+    said: str,
+) -> None:
+    driver = stage_of(driven).driver(started(UnitreeDouble(there)))
 
-    driver.has_obstacle("unitree_hg/msg/LowState, expected unitree_go/msg/LowState")
+    driver.has_obstacle(said)
+    driver.refuses_control(said)
 
 
 def test_standing_robot_is_lowered_where_the_node_dies(
@@ -182,3 +200,18 @@ def test_interface_that_is_not_there_is_refused_with_those_that_are() -> None:
     assert ended.returncode == 2
     assert "network_interface: expected one of" in ended.stderr
     assert "found 'robot0'" in ended.stderr
+
+
+def test_robot_is_reached_without_the_keys_of_sros() -> None:
+    begin = """
+from unitree_driver.figures import GO2, UnitreeSettings
+from unitree_driver.nodes.dds import UnitreeTopics
+UnitreeTopics(GO2, UnitreeSettings(domain_id={domain}), linked=True).close()
+"""
+    with claimed_domain_id() as domain:
+        subprocess.run(
+            [sys.executable, "-c", begin.format(domain=domain)],
+            env={**os.environ, "ROS_SECURITY_ENABLE": "true", "ROS_SECURITY_STRATEGY": "Enforce"},
+            timeout=60,
+            check=True,
+        )

@@ -11,149 +11,61 @@ process, which publishes what the node's process sends where the link process ha
 
 import json
 import os
-import queue
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-import rclpy
-from rclpy.duration import Duration
-from rclpy.node import Node
-
-from policy_inference.nodes import qos
-from policy_inference.nodes.rclpy_gaps import MessageWaitSet, full_name, never_called, take_message
-from policy_inference.nodes.sampling import SampleGroup, message_class
+from policy_inference.nodes.sampling import message_class
 from robot_driver.interfaces import DriverError
+from robot_driver.nodes.topic_transport import TopicTransport, TypedTopic
 from robot_driver.robot import Datagram, RobotTransport
 from unitree_driver.figures import MODELS, UnitreeFigures, UnitreeSettings
-from unitree_driver.middleware import address_of, interface_environment, is_down
+from unitree_driver.middleware import address_of, is_down, robot_network
 from unitree_driver.reception import GRAPH, PublisherNews
 from unitree_driver.wire import HG, TOPIC_NAMES, RobotTopic
 
 _REQUEST, _RESPONSE = "unitree_api/msg/Request", "unitree_api/msg/Response"
-_LISTEN_NS = 50_000_000
-_LOOK_S = 0.25
-_ACKNOWLEDGED_S = 0.3
-_UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
-"""What ROS calls the node of a publisher that has none."""
 _STANDBY = "unitree_driver.nodes.standby"
 _LARGEST_FRAME_BYTES = 4096
+_END_S = 5.0
 
 
-class RobotParticipant:
-    """A ROS node on the robot's domain and network that publishes frames.
+class UnitreeTopics(TopicTransport):
+    """The robot's topics, in the link process or the standby process.
 
     A frame is the number of its topic, one byte, and the message.
     """
 
-    def __init__(self, model: UnitreeFigures, settings: UnitreeSettings, name: str) -> None:
+    def __init__(self, model: UnitreeFigures, settings: UnitreeSettings, *, linked: bool) -> None:
         """Join the robot's DDS domain; the environment of this process changes.
 
         Raises:
             DriverError: There is no such network interface.
             RobotError: A package of messages is missing.
         """
-        self._context = rclpy.Context()
-        with TemporaryDirectory(prefix="unitree_driver") as folder:
-            if settings.network_interface:
-                os.environ.update(interface_environment(settings.network_interface, Path(folder)))
-            rclpy.init(args=[], context=self._context, domain_id=settings.domain_id)
-            self.node = Node(
-                name,
-                context=self._context,
-                use_global_arguments=False,
-                enable_rosout=False,
-                start_parameter_services=False,
-            )
-        self._publishers = {
-            topic: self.node.create_publisher(kind, TOPIC_NAMES[topic], qos.COMMAND)
-            for topic, kind in (
-                (RobotTopic.LOWCMD, message_class(model.family.command.type_name)),
-                (RobotTopic.SWITCHER_REQUEST, message_class(_REQUEST)),
-                (RobotTopic.SPORT_REQUEST, message_class(_REQUEST)),
-            )
-        }
-
-    def send(self, frame: bytes) -> None:
-        """Publish a frame."""
-        self._publishers[RobotTopic(frame[0])].publish(frame[1:])
-
-    def close(self) -> None:
-        """Leave, once the last requests have arrived."""
-        for topic in (RobotTopic.SWITCHER_REQUEST, RobotTopic.LOWCMD):
-            with suppress(Exception):
-                self._publishers[topic].wait_for_all_acked(Duration(seconds=_ACKNOWLEDGED_S))
-        self.node.destroy_node()
-        rclpy.shutdown(context=self._context)
-
-
-class LinkTransport(RobotTransport):
-    """The robot's topics in the link process: a thread takes what comes and signals."""
-
-    def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
-        """Subscribe, and publish from now on.
-
-        Raises:
-            DriverError: There is no such network interface.
-            RobotError: A package of messages is missing.
-        """
-        self._settings = settings
-        link, self._standby = (
-            _node_name(model, part, os.getppid()) for part in ("link", "standby")
-        )
-        self._participant = RobotParticipant(model, settings, link)
-        self._own = {f"/{link}", f"/{self._standby}"}
-        kinds = {
-            RobotTopic.LOWSTATE: message_class(model.family.state.type_name),
-            RobotTopic.SWITCHER_RESPONSE: message_class(_RESPONSE),
+        self._interface = settings.network_interface
+        self._news = b""
+        subscribed = {
+            RobotTopic.LOWSTATE: model.family.state.type_name,
+            RobotTopic.SWITCHER_RESPONSE: _RESPONSE,
         }
         if model.family is HG:
-            kinds[RobotTopic.BATTERY] = message_class("unitree_hg/msg/BmsState")
-        node = self._participant.node
-        subscriptions = {
-            topic: node.create_subscription(
-                kind, TOPIC_NAMES[topic], never_called, qos.SAMPLE, callback_group=SampleGroup()
+            subscribed[RobotTopic.BATTERY] = "unitree_hg/msg/BmsState"
+        published = {
+            RobotTopic.LOWCMD: model.family.command.type_name,
+            RobotTopic.SWITCHER_REQUEST: _REQUEST,
+            RobotTopic.SPORT_REQUEST: _REQUEST,
+        }
+        with robot_network(settings.network_interface):
+            super().__init__(
+                _topics(subscribed),
+                _topics(published),
+                linked=linked,
+                driver_pid=os.getppid(),
+                domain_id=settings.domain_id,
             )
-            for topic, kind in kinds.items()
-        }
-        self._readers = {
-            subscription.handle.pointer: (topic, subscription.handle, kinds[topic])
-            for topic, subscription in subscriptions.items()
-        }
-        self._wait_set = MessageWaitSet(node, len(kinds))
-        self._heard: queue.SimpleQueue[Datagram] = queue.SimpleQueue()
-        self._signal = os.eventfd(0, os.EFD_NONBLOCK)
-        self._news: bytes | None = None
-        self._unnamed = 0
-        self._ending = threading.Event()
-        self.counts = {}
-        self._thread = threading.Thread(target=self._listen, name="robot", daemon=True)
-        self._thread.start()
-
-    @property
-    def descriptors(self) -> Sequence[int]:
-        """None: the node's process has a way of its own."""
-        return ()
-
-    def watched(self) -> Sequence[int]:
-        """Return the eventfd by which the thread signals."""
-        return (self._signal,)
-
-    def receive(self, ready: Collection[int]) -> Iterator[Datagram]:
-        """Return what has come."""
-        if self._signal in ready:
-            with suppress(BlockingIOError):
-                os.eventfd_read(self._signal)
-        while not self._heard.empty():
-            yield self._heard.get()
 
     def send(self, data: bytes) -> None:
         """Publish a frame.
@@ -161,63 +73,20 @@ class LinkTransport(RobotTransport):
         Raises:
             DriverError: The middleware refuses it.
         """
-        try:
-            self._participant.send(data)
-        # What the middleware raises is its own.
-        except Exception as error:  # noqa: BLE001
-            raise DriverError(f"{TOPIC_NAMES[RobotTopic(data[0])]}: {error}") from None
+        self.publish(TOPIC_NAMES[RobotTopic(data[0])], data[1:])
 
     def problems(self) -> tuple[str, ...]:
-        """Return that the network interface has no connection."""
-        name = self._settings.network_interface
+        """Return that the network interface has no connection; the robot judges the publishers."""
+        name = self._interface
         return (f"{name} is down: is the cable plugged in?",) if name and is_down(name) else ()
 
-    def keep_sending_half(self) -> None:
-        """Do nothing: this is the link process' transport."""
-
-    def close(self) -> None:
-        """End the thread and leave the robot's domain."""
-        self._ending.set()
-        self._thread.join()
-        self._participant.close()
-
-    def _listen(self) -> None:
-        handles = [handle for _, handle, _ in self._readers.values()]
-        look_s = 0.0
-        while not self._ending.is_set():
-            for pointer in self._wait_set.wait(handles, _LISTEN_NS):
-                topic, handle, kind = self._readers[pointer]
-                taken = take_message(handle, kind)
-                if taken is not None:
-                    self._hand_on(taken[0], ("dds", int(topic)))
-            if time.monotonic() >= look_s:
-                look_s = time.monotonic() + _LOOK_S
-                self._look()
-
-    def _hand_on(self, data: bytes, source: tuple[str, int]) -> None:
-        self._heard.put(Datagram(data, source, time.time_ns()))
-        os.eventfd_write(self._signal, 1)
-
-    def _look(self) -> None:
+    def looked(self) -> None:
         """Hand on which other nodes publish commands, and the state with which types."""
-        node = self._participant.node
-        names = [_name(info) for info in self._infos(RobotTopic.LOWCMD)]
-        own = [name for name in self._own if name in names]
-        for name in own:
-            names.remove(name)
-        # A node that comes or goes is without a name for a moment.
-        unnamed = names.count("")
-        names = [*filter(None, names), *[""] * min(unnamed, self._unnamed)]
-        self._unnamed = unnamed
-        types = sorted({info.topic_type for info in self._infos(RobotTopic.LOWSTATE)})
-        standby = f"/{self._standby}" in own
-        news = PublisherNews(tuple(sorted(names)), tuple(types), standby).pack()
-        if news != self._news and node.context.ok():
+        types = tuple(self.state_types())
+        news = PublisherNews(self.others, types, self.has_standby).pack()
+        if news != self._news:
             self._news = news
-            self._hand_on(news, (GRAPH, 0))
-
-    def _infos(self, topic: RobotTopic) -> list[Any]:
-        return list(self._participant.node.get_publishers_info_by_topic(TOPIC_NAMES[topic]))
+            self.hand_on(news, (GRAPH, 0))
 
 
 class NodeTransport(RobotTransport):
@@ -287,13 +156,10 @@ class NodeTransport(RobotTransport):
             self._socket.close()
         if self._process is not None:
             try:
-                self._process.wait(_START_S)
+                self._process.wait(_END_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-
-
-_START_S = 5.0
 
 
 def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) -> None:
@@ -303,25 +169,20 @@ def stand_by(model_name: str, settings: UnitreeSettings, node: socket.socket) ->
         model_name: Of one of MODELS.
         settings: As those of the link process.
         node: The node's end is a NodeTransport.
+
+    Raises:
+        DriverError: The middleware refuses a frame.
     """
     model = next(model for model in MODELS if model.name == model_name)
-    participant = RobotParticipant(model, settings, _node_name(model, "standby", os.getppid()))
+    topics = UnitreeTopics(model, settings, linked=False)
     try:
-        while True:
-            frame = node.recv(_LARGEST_FRAME_BYTES)
-            if not frame:
-                return
-            participant.send(frame)
+        while frame := node.recv(_LARGEST_FRAME_BYTES):
+            topics.send(frame)
     except ConnectionError:
         return
     finally:
-        participant.close()
+        topics.close()
 
 
-def _node_name(model: UnitreeFigures, part: str, node_pid: int) -> str:
-    """Return the name of a process' node, which its sister process knows, too."""
-    return f"{model.name.lower().replace('-', '_')}_{part}_{node_pid}"
-
-
-def _name(info: Any) -> str:
-    return "" if info.node_name in _UNNAMED else full_name(info)
+def _topics(types: dict[RobotTopic, str]) -> list[TypedTopic]:
+    return [TypedTopic(message_class(kind), TOPIC_NAMES[topic]) for topic, kind in types.items()]

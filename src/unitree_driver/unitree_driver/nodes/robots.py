@@ -5,7 +5,7 @@
 from collections.abc import Sequence
 
 from unitree_driver import figures as table
-from unitree_driver.nodes.dds import LinkTransport, NodeTransport
+from unitree_driver.nodes.dds import NodeTransport, UnitreeTopics
 from unitree_driver.robot import UnitreeRobot
 
 
@@ -21,9 +21,9 @@ class _DdsRobot(UnitreeRobot):
         """
         return NodeTransport(self.model, self.settings)
 
-    def adopt(self, descriptors: Sequence[int]) -> LinkTransport:
+    def adopt(self, descriptors: Sequence[int]) -> UnitreeTopics:
         """Return the link process' way to the robot."""
-        return LinkTransport(self.model, self.settings)
+        return UnitreeTopics(self.model, self.settings, linked=True)
 
 
 class Go2(_DdsRobot):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The contract of an ACT policy: what its checkpoint says, and what is said of its robot."""
+"""The contract of a policy of LeRobot: what its checkpoint says, and what is said of its robot."""
 
 from __future__ import annotations
 
@@ -16,15 +16,9 @@ import yaml
 
 from model_tools.files.lerobot.dataset_info import recorded_pairing
 from model_tools.files.lerobot.statistics import PolicyStatistics
-from model_tools.make.act.act_config import ACTION, STATE, ActConfig, CameraInput
-from model_tools.make.act.graphs import (
-    ACTIONS,
-    OUTSIDE,
-    STATES,
-    How,
-    encoder_name,
-    tensor_name,
-)
+from model_tools.make.act.checkpoint_config import ACTION, STATE, CameraInput, CheckpointConfig
+from model_tools.make.act.graphs import ACTIONS, OUTSIDE, STATES, How
+from model_tools.make.act.networks import Network, denoising_of
 from model_tools.make.act.robots import ActRobot, units_of
 from policy_inference.bundle.chunk_contract import (
     Camera,
@@ -106,7 +100,8 @@ class ActRequest:
 
 
 def make_contract(
-    config: ActConfig,
+    network: Network,
+    config: CheckpointConfig,
     statistics: PolicyStatistics,
     request: ActRequest,
     robot: ActRobot,
@@ -125,7 +120,7 @@ def make_contract(
         kind="chunk",
         name=request.name,
         version=request.version,
-        description="ACT policy of LeRobot.",
+        description=network.description,
         rate_hz=request.rate_hz,
         units=units,
         joints=_joints(robot, pose),
@@ -137,7 +132,11 @@ def make_contract(
         ),
         damp=Damp(damping=_of(robot, "damping")),
         cameras={
-            camera.name: _camera(config, statistics, camera, request.graphs, resize=request.resize)
+            camera.name: dataclasses.replace(
+                _camera(statistics, camera, resize=request.resize),
+                encoder=network.encoder(config, camera, request.graphs),
+                tensor=network.tensor(camera, request.graphs),
+            )
             for camera in config.cameras
         },
         state=None
@@ -171,6 +170,7 @@ def make_contract(
             steps=request.steps or config.n_action_steps,
             ensemble_coeff=config.ensemble_coeff,
         ),
+        denoising=denoising_of(config),
         graphs=dict(graphs),
         provenance=provenance,
         # An arm that goes limp drops what it holds, so a fault keeps it where it is.
@@ -203,16 +203,14 @@ def contract_text(contract: ChunkContract, robot: str) -> str:
     return _HEAD.format(robot=robot) + "".join(parts)
 
 
-def _camera(
-    config: ActConfig, statistics: PolicyStatistics, camera: CameraInput, how: How, *, resize: bool
-) -> Camera:
+def _camera(statistics: PolicyStatistics, camera: CameraInput, *, resize: bool) -> Camera:
+    """Return what does not depend on the network."""
     return Camera(
         feature=camera.observed,
         height=camera.height,
         width=camera.width,
         normalisation=statistics.scalings[camera.feature.name],
-        encoder=encoder_name(config, camera, how),
-        tensor=tensor_name(camera, how),
+        tensor=camera.name,
         resize=resize,
     )
 

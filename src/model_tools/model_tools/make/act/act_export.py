@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""From a checkpoint of LeRobot's ACT to the bundle of a chunk policy, whole or not at all."""
+"""From a checkpoint of LeRobot to the bundle of a chunk policy, whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from model_tools.files.lerobot.dataset_info import INFO
 from model_tools.files.lerobot.statistics import PolicyStatistics, read_statistics
 from model_tools.files.observation_sources import open_source
 from model_tools.files.outputs import new_folder
-from model_tools.make.act.act_config import ActConfig, read_act_config, renamed
 from model_tools.make.act.act_contract import ActRequest, contract_text, graph_entry, make_contract
 from model_tools.make.act.builder import Weights
+from model_tools.make.act.checkpoint_config import CheckpointConfig, renamed
 from model_tools.make.act.demonstrated import demonstrated
 from model_tools.make.act.golden_rows import (
     Reference,
@@ -32,7 +32,7 @@ from model_tools.make.act.golden_rows import (
     require_same,
     tolerance_of,
 )
-from model_tools.make.act.graphs import POLICY, VISION, WHOLE, write_graphs
+from model_tools.make.act.networks import NETWORKS, Network, network_of
 from model_tools.make.act.robots import ActRobot, of_size, read_arm
 from model_tools.make.act.suspicions import suspicions
 from model_tools.make.portable import simplified
@@ -59,7 +59,7 @@ class ExportedAct:
     warnings: Sequence[str]
 
 
-def export_act(
+def export_checkpoint(
     request: ActRequest, finish: Callable[[Path], object] = lambda folder: None
 ) -> ExportedAct:
     """Export a checkpoint, prove the graphs, and write the bundle.
@@ -75,20 +75,20 @@ def export_act(
         BundleError: The contract that comes of it does not hold.
         OSError: A file cannot be read or written.
     """
-    config = read_act_config(request.checkpoint)
+    network = network_of(request.checkpoint)
+    config = network.read(request.checkpoint)
     file = request.checkpoint / WEIGHTS
     if not file.is_file():
         raise ToolError(f"{file}: expected the weights beside config.json, found none")
     statistics = read_statistics(request.checkpoint, file, config.features)
     config = renamed(config, statistics.observed)
     robot = _robot(request, config)
-    models = write_graphs(
-        config, Weights(file, read_tensors(file)), opset=request.opset, how=request.graphs
-    )
+    weights = Weights(file, read_tensors(file), network.prefix)
+    models = network.write(config, weights, request.opset, request.graphs)
     with new_folder(
         request.output, marker=CONTRACT_FILE, force=request.force, owned=_owned(models)
     ) as folder:
-        draft = _contract(request, config, statistics, robot, _written(folder, models))
+        draft = _contract(request, network, config, statistics, robot, _written(folder, models))
         rows, checked = _rows(request, draft, models)
         if request.simplify:
             models = {name: _simplified(model) for name, model in models.items()}
@@ -103,7 +103,8 @@ def export_act(
         )
         text = contract_text(contract, request.robot)
         (folder / CONTRACT_FILE).write_text(text, encoding="utf-8")
-        write_board_files(folder, contract, rows.normalised[0].astype(np.float32))
+        if contract.denoising is None:  # D-Robotics' script runs the graphs of ACT
+            write_board_files(folder, contract, rows.normalised[0].astype(np.float32))
         load_bundle(folder, kind=ChunkBundle).golden()
         finish(folder)
     return ExportedAct(
@@ -123,7 +124,7 @@ class _Rows:
 
 def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     """Return patterns of the files that an export, or reports on it, wrote."""
-    graphs = dict.fromkeys((*models, VISION, f"{VISION}_*", POLICY, WHOLE))
+    graphs = dict.fromkeys((*models, *(name for each in NETWORKS.values() for name in each.graphs)))
     return (
         CONTRACT_FILE,
         SIGNATURE_FILE,
@@ -135,7 +136,7 @@ def _owned(models: Mapping[str, onnx.ModelProto]) -> tuple[str, ...]:
     )
 
 
-def _robot(request: ActRequest, config: ActConfig) -> ActRobot:
+def _robot(request: ActRequest, config: CheckpointConfig) -> ActRobot:
     """Return the robot of the policy, if it and the steps asked for fit the checkpoint."""
     steps, size = request.steps, config.action.shape[0]
     if steps is not None and not 1 <= steps <= config.chunk_size:
@@ -164,7 +165,8 @@ def _written(folder: Path, models: Mapping[str, onnx.ModelProto]) -> dict[str, G
 
 def _contract(
     request: ActRequest,
-    config: ActConfig,
+    network: Network,
+    config: CheckpointConfig,
     statistics: PolicyStatistics,
     robot: ActRobot,
     graphs: Mapping[str, Graph],
@@ -177,7 +179,7 @@ def _contract(
         date=today.isoformat(),
         checkpoint_sha256=sha256_of(request.checkpoint / WEIGHTS),
     )
-    return make_contract(config, statistics, request, robot, graphs, provenance)
+    return make_contract(network, config, statistics, request, robot, graphs, provenance)
 
 
 def _nominal(request: ActRequest, contract: ChunkContract) -> Nominal | None:

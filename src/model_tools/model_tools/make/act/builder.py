@@ -34,8 +34,8 @@ _IR_VERSIONS = {
 """Of the file format by opset: the oldest that runtimes of the opset's time read, and for 11 the
 one up to which D-Robotics' tools go."""
 PREFIX = "model."
-_UNUSED = ("vae_encoder",)
-"""Parts that only training needs."""
+_UNUSED, _COUNTERS = ("vae_encoder",), "num_batches_tracked"
+"""Parts that only training needs, by how their names begin and end."""
 
 
 class GraphBuilder:
@@ -141,15 +141,15 @@ def _info(name: str, shape: Sequence[int]) -> onnx.ValueInfoProto:
 
 
 class Weights:
-    """Tensors by their name below `model.`, and which of them were taken."""
+    """Tensors by their name below that of the network, and which of them were taken."""
 
-    def __init__(self, file: Path, tensors: Mapping[str, Tensor]) -> None:
-        """Keep the tensors; `file` is for messages."""
-        self._file = file
+    def __init__(self, file: Path, tensors: Mapping[str, Tensor], prefix: str = PREFIX) -> None:
+        """Keep the tensors whose names begin with `prefix`; `file` is for messages."""
+        self._file, self._prefix = file, prefix
         self._tensors = {
-            name.removeprefix(PREFIX): array
+            name.removeprefix(prefix): array
             for name, array in tensors.items()
-            if name.startswith(PREFIX)
+            if name.startswith(prefix)
         }
         self._taken = set[str]()
 
@@ -163,7 +163,7 @@ class Weights:
         Raises:
             ToolError: It is missing, of another shape, or holds NaN or infinite values.
         """
-        place, found = f"{self._file}: {PREFIX}{name}", self._tensors.get(name)
+        place, found = f"{self._file}: {self._prefix}{name}", self._tensors.get(name)
         if found is None:
             raise ToolError(
                 f"{place}: expected a tensor {list(shape)}, as config.json says, found "
@@ -190,7 +190,7 @@ class Weights:
     def wrong(self, name: str, expected: str, found: str) -> ToolError:
         """Return the error that says what a tensor holds instead of `expected`."""
         return ToolError(
-            f"{self._file}: {PREFIX}{name}: expected {expected}, found {found}; the "
+            f"{self._file}: {self._prefix}{name}: expected {expected}, found {found}; the "
             "file is damaged, or the training diverged"
         )
 
@@ -211,7 +211,9 @@ class Weights:
 
     def _left(self) -> Iterator[str]:
         return (
-            PREFIX + name
+            self._prefix + name
             for name in sorted(self._tensors)
-            if name not in self._taken and not name.startswith(_UNUSED)
+            if name not in self._taken
+            and not name.startswith(_UNUSED)
+            and not name.endswith(_COUNTERS)
         )

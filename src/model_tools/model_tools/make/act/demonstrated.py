@@ -13,7 +13,7 @@ import numpy as np
 from model_tools.errors import ToolError
 from model_tools.files.lerobot.dataset import Dataset
 from model_tools.files.observation_sources import joint_places
-from model_tools.make.act.act_config import ACTION
+from model_tools.make.act.checkpoint_config import ACTION
 from policy_inference.bundle.chunk_contract import ChunkContract, JointVector
 from policy_inference.bundle.expected import Nominal
 from policy_inference.core.chunks.normalise import Units

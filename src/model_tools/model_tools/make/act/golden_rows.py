@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from model_tools.errors import ToolError
-from model_tools.files.rows import ObservationSource, fitted
+from model_tools.files.rows import ObservationSource, RecordedObservation, fitted
 from model_tools.make.parity import between
 from policy_inference.bundle.chunk_contract import (
     GOLDEN_CAMERA,
@@ -24,8 +24,10 @@ from policy_inference.bundle.chunk_contract import (
     ChunkContract,
     Scaling,
 )
-from policy_inference.core.chunks.normalise import ImageNormaliser, VectorNormaliser
-from policy_inference.interfaces import F32, F64, Tensor
+from policy_inference.comparison.chunks import NORMALISED_CHUNK, drawn_noise, play_chunks
+from policy_inference.comparison.rows import Rows as GoldenRows
+from policy_inference.core.chunks.normalise import VectorNormaliser
+from policy_inference.interfaces import F32, F64, Backend, Tensor
 
 ROWS = 3
 _BLOCK = 16
@@ -53,7 +55,15 @@ def drawn_rows(contract: ChunkContract) -> dict[str, Tensor]:
         rows[GOLDEN_ENVIRONMENT] = _drawn(
             random, contract.environment_state.normalisation, contract.environment_state.size
         )
-    return rows
+    if contract.observation_steps > 1:
+        # The steps before see what the others' rows show, so that their order matters.
+        rows = {
+            name: np.stack(
+                [np.roll(array, step, axis=0) for step in range(contract.observation_steps)], 1
+            )
+            for name, array in rows.items()
+        }
+    return rows | drawn_noise(contract, ROWS)
 
 
 def are_drawn(contract: ChunkContract, rows: Mapping[str, Tensor]) -> bool:
@@ -76,16 +86,25 @@ def recorded_rows(contract: ChunkContract, source: ObservationSource) -> dict[st
     if not source.count:
         raise ToolError(f"{source.name}: expected observations, found none")
     wanted = np.unique(np.linspace(0, source.count - 1, ROWS).round().astype(int)).tolist()
-    found, rows = list(source.observations(wanted)), dict[str, Tensor]()
-    for name in contract.cameras:
-        rows[f"{GOLDEN_CAMERA}{name}"] = np.stack(
-            [fitted(contract.cameras[name], one.images[name]) for one in found]
+    steps, rows = contract.observation_steps, dict[str, Tensor]()
+    numbers = [[max(row - back, 0) for back in reversed(range(steps))] for row in wanted]
+    needed = sorted({number for row in numbers for number in row})
+    seen = dict(zip(needed, source.observations(needed), strict=True))
+
+    def stacked(value: Callable[[RecordedObservation], Any]) -> Tensor:
+        found = np.stack([np.stack([value(seen[number]) for number in row]) for row in numbers])
+        return found if steps > 1 else found[:, 0]
+
+    for name, camera in contract.cameras.items():
+        rows[f"{GOLDEN_CAMERA}{name}"] = stacked(
+            lambda one, name=name, camera=camera: fitted(camera, one.images[name])  # type: ignore[misc]  # bound now
         )
     if contract.state is not None:
-        rows[GOLDEN_STATE] = np.array([one.state for one in found], np.float32)
+        rows[GOLDEN_STATE] = stacked(lambda one: one.state).astype(np.float32)
     if contract.environment_state is not None:
-        rows[GOLDEN_ENVIRONMENT] = np.array([one.environment_state for one in found], np.float32)
-    return rows
+        outside = stacked(lambda one: one.environment_state)
+        rows[GOLDEN_ENVIRONMENT] = outside.astype(np.float32)
+    return rows | drawn_noise(contract, len(wanted))
 
 
 def _drawn(random: np.random.Generator, scaling: Scaling, size: int) -> F32:
@@ -101,6 +120,26 @@ class _Runner(Protocol):
     def run(self, output_names: Any, feed: Any) -> Any: ...
 
 
+class _ModelFile:
+    """A graph as a back end, in float32, or in float64 a hundred times slower."""
+
+    name = "reference"
+
+    def __init__(self, model: onnx.ModelProto, *, exact: bool) -> None:
+        self._runner = _widened(model) if exact else _session(model)
+        self.details: Mapping[str, str] = {}
+        self.inputs: Mapping[str, Tensor] = dict(_arrays(model.graph.input, exact=exact))
+        self.outputs: Mapping[str, Tensor] = dict(_arrays(model.graph.output, exact=exact))
+
+    def run(self) -> None:
+        found = self._runner.run([*self.outputs], dict(self.inputs))
+        for array, values in zip(self.outputs.values(), found, strict=True):
+            array[...] = values
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class Reference:
     """Runs the graphs of a policy on raw observations."""
 
@@ -114,50 +153,27 @@ class Reference:
             models: Its graphs, in float32.
             exact: Whether they are computed in float64, a hundred times slower.
         """
-        self._contract, self._dtype = contract, np.float64 if exact else np.float32
-        self._inputs = {name: model.graph.input[0].name for name, model in models.items()}
-        self._graphs = {
-            name: _widened(model) if exact else _session(model) for name, model in models.items()
+        self._contract = contract
+        self._graphs: Mapping[str, Backend] = {
+            f"graphs.{name}": _ModelFile(model, exact=exact) for name, model in models.items()
         }
 
     def normalised(self, rows: Rows) -> F64:
         """Return the normalised chunks [rows, steps, actions] of golden observations."""
-        count = len(next(iter(rows.values())))
-        return np.concatenate([self._one(rows, row) for row in range(count)])
+        given = GoldenRows(source="golden rows", inputs=dict(rows), outputs={})
+        played = play_chunks(self._contract, self._graphs, given)
+        return played[NORMALISED_CHUNK].astype(np.float64)
 
     def chunks(self, normalised: F64) -> F64:
         """Return chunks in the policy's units of normalised ones."""
         return action_normaliser(self._contract).undo(normalised)
 
-    def _one(self, rows: Rows, row: int) -> F64:
-        contract, feed = self._contract, dict[str, Tensor]()
-        for vector, key, size in (
-            (contract.state, GOLDEN_STATE, len(contract.state.joints) if contract.state else 0),
-            (
-                contract.environment_state,
-                GOLDEN_ENVIRONMENT,
-                contract.environment_state.size if contract.environment_state else 0,
-            ),
-        ):
-            if vector is not None:
-                values = rows[key][row : row + 1].astype(np.float64)
-                scaled = VectorNormaliser(vector.normalisation, size).apply(values)
-                feed[vector.tensor] = scaled.astype(np.float32)
-        for name, camera in contract.cameras.items():
-            image = np.zeros((1, 3, camera.height, camera.width), np.float32)
-            ImageNormaliser(camera, image).apply(rows[f"{GOLDEN_CAMERA}{name}"][row])
-            feed[camera.tensor] = (
-                image if camera.encoder is None else self._encoded(camera.encoder, image)
-            )
-        found = self._run(contract.policy_graph, [contract.action.tensor], feed)
-        return np.asarray(found, np.float64)
 
-    def _encoded(self, encoder: str, image: F32) -> Tensor:
-        return self._run(encoder, None, {self._inputs[encoder]: image})
-
-    def _run(self, graph: str, outputs: list[str] | None, feed: Mapping[str, Tensor]) -> Tensor:
-        given = {name: array.astype(self._dtype) for name, array in feed.items()}
-        return np.asarray(self._graphs[graph].run(outputs, given)[0])
+def _arrays(values: Iterable[onnx.ValueInfoProto], *, exact: bool) -> Iterator[tuple[str, Tensor]]:
+    dtype = np.float64 if exact else np.float32
+    for value in values:
+        shape = [axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        yield value.name, np.zeros(shape, dtype)
 
 
 def _session(model: onnx.ModelProto) -> _Runner:

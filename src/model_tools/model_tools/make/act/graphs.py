@@ -15,8 +15,9 @@ from typing import Literal
 import numpy as np
 import onnx
 
-from model_tools.make.act.act_config import ActConfig, CameraInput
+from model_tools.make.act.act_config import ActConfig
 from model_tools.make.act.builder import GraphBuilder, Value, Weights
+from model_tools.make.act.checkpoint_config import CameraInput
 from model_tools.make.act.resnet import Backbone
 from model_tools.make.act.transformer import Transformer, sine_positions
 from policy_inference.interfaces import F32

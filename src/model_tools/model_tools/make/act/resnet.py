@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""The ResNet of an ACT policy: from a normalised image to a map of features.
+"""The ResNet of a policy of LeRobot: from a normalised image to a map of features.
 
 He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride of a bottleneck
 in its 3 x 3 convolution, as torchvision has it. Batch norm is frozen, so it becomes part of the
@@ -11,7 +11,7 @@ A network that was trained narrow and widened with zeros, or pruned, becomes as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,6 +23,7 @@ from policy_inference.interfaces import F32
 _EPS = 1e-5
 _FIRST = 64
 _STAGES = (64, 128, 256, 512)
+_PER_GROUP = 16
 Convolution = tuple[F32, F32]
 """Weight [out, in, k, k] and bias [out], the batch norm in them."""
 Rows = npt.NDArray[np.intp]
@@ -69,6 +70,12 @@ class Backbone:
     network: ResNet
     dilated: bool
     """Whether the last stage is dilated, instead of a stride (`replace_final_stride_with_...`)."""
+    name_of: Callable[[str], str] = "backbone.{}".format
+    """Name of a layer in the checkpoint."""
+    group_norm: bool = False
+    """Whether there is group norm, 16 channels a group, instead of batch norm."""
+    norms: dict[str, Convolution] = field(default_factory=dict)
+    """Weight and bias of the group norm after each convolution."""
     known: dict[str, Convolution] = field(default_factory=dict)
     """Convolutions with weights, without channels that are zero for every image."""
     left: list[Rows] = field(default_factory=list)
@@ -87,7 +94,9 @@ class Backbone:
                 conv: self._folded(conv, norm, shape) for conv, norm, shape in self._convolutions()
             }
             layers = 3 if self.network.is_bottleneck else 2
-            known, left = without_silent(convolutions, self.network.blocks, layers)
+            known, left = convolutions, np.arange(self.network.channels)
+            if not self.group_norm:
+                known, left = without_silent(convolutions, self.network.blocks, layers)
             self.known.update(known)
             self.left.append(left)
         x = self._relu(self._conv(image, "conv1", stride=2))
@@ -141,7 +150,7 @@ class Backbone:
         weight, bias = self.known[conv]
         kernel = weight.shape[2]
         pad = dilation * (kernel // 2)
-        return self.graph.op(
+        made = self.graph.op(
             "Conv",
             x,
             weight,
@@ -151,24 +160,49 @@ class Backbone:
             pads=[pad] * 4,
             dilations=[dilation, dilation],
         )
+        if not self.group_norm:
+            return made
+        channels = len(bias)
+        shape = (1, channels, 1, 1)
+        scale, shift = (each.reshape(shape) for each in self.norms[conv])
+        return group_norm(self.graph, made, channels // _PER_GROUP, scale, shift)
 
     def _folded(self, conv: str, norm: str, shape: tuple[int, ...]) -> Convolution:
-        """Return weight and bias of a convolution with the batch norm that follows it."""
-        weight = self.weights.take(f"backbone.{conv}.weight", *shape).astype(np.float64)
+        """Return weight and bias of a convolution, with the batch norm that follows it in them."""
+        taken = self.weights.take(f"{self.name_of(conv)}.weight", *shape)
+        name = self.name_of(norm)
+        if self.group_norm:
+            self.norms[conv] = (
+                self.weights.take(f"{name}.weight", shape[0]),
+                self.weights.take(f"{name}.bias", shape[0]),
+            )
+            return taken, np.zeros(shape[0], np.float32)
+        weight = taken.astype(np.float64)
         scale, bias, mean, variance = (
-            self.weights.take(f"backbone.{norm}.{kind}", shape[0]).astype(np.float64)
+            self.weights.take(f"{name}.{kind}", shape[0]).astype(np.float64)
             for kind in ("weight", "bias", "running_mean", "running_var")
         )
         if variance.min() < 0.0:
-            raise self.weights.wrong(
-                f"backbone.{norm}.running_var", "values >= 0", f"{variance.min():g}"
-            )
+            raise self.weights.wrong(f"{name}.running_var", "values >= 0", f"{variance.min():g}")
         scale = scale / np.sqrt(variance + _EPS)
         folded = weight * scale[:, np.newaxis, np.newaxis, np.newaxis]
         return folded.astype(np.float32), (bias - mean * scale).astype(np.float32)
 
     def _relu(self, x: Value) -> Value:
         return self.graph.op("Relu", x)
+
+
+def group_norm(graph: GraphBuilder, x: Value, groups: int, weight: F32, bias: F32) -> Value:
+    """Return group norm of [1, channels, ...]; weight and bias have as many axes as `x`.
+
+    It is instance norm of the groups, an operator of every opset.
+    """
+    shape = graph.op("Shape", x)
+    split = graph.op("Reshape", x, np.array([1, groups, -1], np.int64))
+    ones, zeros = np.ones(groups, np.float32), np.zeros(groups, np.float32)
+    normed = graph.op("InstanceNormalization", split, ones, zeros, epsilon=_EPS)
+    whole = graph.op("Reshape", normed, shape)
+    return graph.op("Add", graph.op("Mul", whole, weight), bias)
 
 
 def without_silent(

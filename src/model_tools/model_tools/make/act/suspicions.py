@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What is legal in an ACT checkpoint and yet seldom meant."""
+"""What is legal in a checkpoint and yet seldom meant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from model_tools.files.lerobot.checkpoint import PolicyFeature
 from model_tools.files.lerobot.statistics import PolicyStatistics
-from model_tools.make.act.act_config import ACTION, STATE, ActConfig
+from model_tools.make.act.checkpoint_config import ACTION, STATE, CheckpointConfig
 from model_tools.make.act.robots import ActRobot
 from policy_inference.bundle.chunk_contract import Scaling
 
@@ -21,7 +21,7 @@ _NARROWEST, _WIDEST = 1e-6, 1e6
 
 
 def suspicions(
-    config: ActConfig, statistics: PolicyStatistics, robot: ActRobot, units: str
+    config: CheckpointConfig, statistics: PolicyStatistics, robot: ActRobot, units: str
 ) -> tuple[str, ...]:
     """Return a line for each."""
     return (
@@ -29,11 +29,16 @@ def suspicions(
         *_spreads(config, statistics, robot),
         *_units(statistics, robot, units),
         *_cameras(config),
-        *(f"{feature.name}: not exported, ACT does not look at it" for feature in config.ignored),
+        *(
+            f"{feature.name}: not exported, the policy does not look at it"
+            for feature in config.ignored
+        ),
     )
 
 
-def _still(config: ActConfig, statistics: PolicyStatistics, robot: ActRobot) -> Iterator[str]:
+def _still(
+    config: CheckpointConfig, statistics: PolicyStatistics, robot: ActRobot
+) -> Iterator[str]:
     for feature in config.features:
         names = _names(feature, robot)
         still = [
@@ -50,7 +55,9 @@ def _still(config: ActConfig, statistics: PolicyStatistics, robot: ActRobot) -> 
             yield f"{feature.name}: {', '.join(still)} never moved in the data (no spread): {what}"
 
 
-def _spreads(config: ActConfig, statistics: PolicyStatistics, robot: ActRobot) -> Iterator[str]:
+def _spreads(
+    config: CheckpointConfig, statistics: PolicyStatistics, robot: ActRobot
+) -> Iterator[str]:
     for feature in config.features:
         scaling = statistics.scalings[feature.name]
         widths = dict(zip(_names(feature, robot), _widths(scaling), strict=False))
@@ -113,7 +120,7 @@ def _units(statistics: PolicyStatistics, robot: ActRobot, units: str) -> Iterato
             )
 
 
-def _cameras(config: ActConfig) -> Iterator[str]:
+def _cameras(config: CheckpointConfig) -> Iterator[str]:
     for camera in config.cameras:
         if camera.observed.rpartition(".")[2] != camera.name:
             yield f"{camera.observed}: its topic is {camera.name}/image_raw"

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a URDF or an MJCF file says about joints, and what of it a source lacks."""
+"""What a robot's file or figures say about joints, and what of it a source lacks."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.make.importers.draft import TODO, Draft
 from policy_inference.bundle.joint_values import robot_names
+from robot_sim.figures import FILE, ROBOTS, BodyFigures, load_robot
 
 _SINGLE_DOF = ("revolute", "continuous", "prismatic")
 _FIELDS = ("position_min", "position_max", "velocity_limit", "effort_limit")
@@ -37,10 +38,16 @@ class JointFigures:
 def read_robot(path: Path) -> dict[str, JointFigures]:
     """Return the joints with one degree of freedom in the file's order.
 
+    Args:
+        path: URDF or MJCF file, name of a robot of robot_sim, such as go2, or a folder of figures.
+
     Raises:
-        ToolError: It is neither URDF nor MJCF, or has no such joint.
-        OSError: It cannot be read.
+        ToolError: A file is neither URDF nor MJCF, or has no such joint.
+        SimError: The figures cannot be read.
+        OSError: The file cannot be read.
     """
+    if (ROBOTS / path / FILE).is_file():
+        return _figures(load_robot(path).bodies)
     root = _parsed(path.read_bytes(), str(path))
     if root.tag not in ("robot", "mujoco"):
         raise ToolError(f"{path}: expected a URDF or MJCF file, found the element {root.tag}")
@@ -81,6 +88,24 @@ def _some(joints: dict[str, JointFigures], origin: str) -> dict[str, JointFigure
     if not joints:
         raise ToolError(f"{origin}: expected joints with one degree of freedom, found none")
     return joints
+
+
+def _figures(bodies: Sequence[BodyFigures]) -> dict[str, JointFigures]:
+    """Return the joints of figures, whose bodies come after the ones that carry them."""
+    above: dict[str, str | None] = {"": None}
+    found = {}
+    for body in bodies:
+        parent, joint = above[body.parent], body.joint
+        above[body.name] = parent if joint is None else joint.name
+        if joint is not None:
+            found[joint.name] = JointFigures(
+                parent=parent,
+                position_min=joint.lower,
+                position_max=joint.upper,
+                velocity_limit=joint.speed_radps,
+                effort_limit=joint.effort_nm,
+            )
+    return found
 
 
 def _urdf(root: ET.Element, origin: str) -> dict[str, JointFigures]:

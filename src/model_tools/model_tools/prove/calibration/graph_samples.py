@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from model_tools.errors import ToolError
+from model_tools.files.observation_sources import require_one_observation
 from model_tools.files.rows import ObservationSource, RecordedObservation
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_models
@@ -26,6 +27,7 @@ from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.bundle.contract import Graph
 from policy_inference.comparison.rows import evenly
+from policy_inference.core.chunks.denoising import Denoiser
 from policy_inference.core.chunks.normalise import ImageNormaliser, VectorNormaliser
 from policy_inference.core.images import Image
 from policy_inference.interfaces import F64, Tensor
@@ -84,6 +86,7 @@ def collect_samples(
             "%s: %d observations to calibrate with; %d to 400 are usual", source.name, count, _USUAL
         )
     contract, graphs = bundle.contract, bundle.contract.graphs
+    require_one_observation(contract, "calibration")
     seen_by = {
         name: [camera for camera, one in contract.cameras.items() if one.encoder == name]
         for name in graphs
@@ -108,6 +111,7 @@ def collect_samples(
             for name, camera in contract.cameras.items()
         ]
         vectors = list(_vectors(contract))
+        noisy = _DenoisingSamples(contract, encoders, policy) if contract.denoising else None
         for sample, observation in enumerate(
             source.observations(evenly(source.count, count).tolist())
         ):
@@ -115,6 +119,8 @@ def collect_samples(
                 one.take(sample, observation.images[one.name])
             for tensor, normaliser, value_of in vectors:
                 policy[tensor][sample] = normaliser.apply(value_of(observation))
+            if noisy is not None:
+                noisy.take(sample)
             progress(sample + 1, count)
     return {
         name: GraphSamples(inputs=rows[name], files=_files(contract, name, seen_by[name], count))
@@ -184,6 +190,58 @@ class _EncodedCamera:
         self._features[sample] = self._made[0]
 
 
+class _DenoisingSamples:
+    """What the graph of a denoising step gets beside the observation, along the way of a chunk.
+
+    Each sample is of the next step, so that all steps have as many, from noise to actions.
+    """
+
+    def __init__(
+        self,
+        contract: ChunkContract,
+        graphs: Mapping[str, BackendBase],
+        rows: Mapping[str, Tensor],
+    ) -> None:
+        denoising = contract.denoising
+        assert denoising is not None
+        self._backend, self._rows = graphs[contract.policy_graph], rows
+        self._own = (denoising.tensor, denoising.time.tensor)
+        self._step = _Step(self._backend)
+        self._denoiser = Denoiser(contract, self._step)
+        self._random = np.random.default_rng(0)
+
+    def take(self, sample: int) -> None:
+        """Make the chunk of a sample whose observation is in the rows already."""
+        for name, array in self._backend.inputs.items():
+            if name not in self._own:
+                array[0] = self._rows[name][sample]
+        self._step.wanted = sample % self._denoiser.steps
+        self._step.runs = 0
+        self._denoiser.chunk(self._random.standard_normal(self._denoiser.noise_shape, np.float32))
+        for name in self._own:
+            self._rows[name][sample] = self._step.given[name][0]
+
+
+class _Step:
+    """The graph of a step, which keeps what it was given in one of its runs."""
+
+    def __init__(self, backend: BackendBase) -> None:
+        self.name, self.details = backend.name, backend.details
+        self.inputs, self.outputs = backend.inputs, backend.outputs
+        self._backend = backend
+        self.wanted = self.runs = 0
+        self.given = dict[str, Tensor]()
+
+    def run(self) -> None:
+        if self.runs == self.wanted:
+            self.given = {name: array.copy() for name, array in self.inputs.items()}
+        self.runs += 1
+        self._backend.run()
+
+    def close(self) -> None:
+        """Do nothing: the graph is the caller's."""
+
+
 def _vectors(
     contract: ChunkContract,
 ) -> Iterator[tuple[str, VectorNormaliser, Callable[[RecordedObservation], F64]]]:
@@ -238,6 +296,9 @@ def _files(
             )
         }
     folders = {camera.tensor: name for name, camera in contract.cameras.items()}
+    if contract.denoising is not None:
+        for tensor in (contract.denoising.tensor, contract.denoising.time.tensor):
+            folders[tensor] = tensor
     for name, vector in (
         ("state", contract.state),
         ("environment_state", contract.environment_state),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model_tools.files.observation_sources import open_source
+from model_tools.files.observation_sources import open_source, require_one_observation
 from model_tools.files.rows import fitted
 from model_tools.make.act.golden_rows import are_drawn
 from model_tools.prove.comparison.candidates import Candidate
@@ -27,6 +27,7 @@ from policy_inference.bundle.chunk_contract import (
 from policy_inference.comparison.chunks import (
     FEATURES,
     NORMALISED_CHUNK,
+    drawn_noise,
     play_chunks,
     rad_difference,
     swapped_check,
@@ -148,6 +149,7 @@ def _pairs(contract: ChunkContract) -> Iterator[tuple[str, str]]:
 
 
 def _read(contract: ChunkContract, place: Path, topics: Mapping[str, str] | None) -> Rows:
+    require_one_observation(contract, "comparing on recorded observations")
     source = open_source(contract, place, topics)
     arrays: dict[str, list[Tensor]] = {}
     for one in source.observations(evenly(source.count, MOST_ROWS).tolist()):
@@ -159,4 +161,5 @@ def _read(contract: ChunkContract, place: Path, topics: Mapping[str, str] | None
             if values is not None:
                 arrays.setdefault(key, []).append(values)
     inputs = {name: np.stack(each) for name, each in arrays.items()}
+    inputs |= drawn_noise(contract, len(next(iter(inputs.values()))))
     return Rows(source=source.name, inputs=inputs, outputs={})

@@ -59,6 +59,13 @@ def describe_chunk_contract(contract: ChunkContract, report: InspectionReport) -
         f"{chunk.size} steps, {chunk.size / rate_hz:.3g} s; {chunk.steps} are "
         f"executed, {chunk.steps / rate_hz:.3g} s{ensemble}",
     )
+    if (denoising := contract.denoising) is not None:
+        several = (
+            f"; {denoising.observations} successive observations"
+            if denoising.observations > 1
+            else ""
+        )
+        report.row("denoising", f"{denoising.method}, {denoising.steps} steps a chunk{several}")
     report.row("pairing", _pairing(contract.pairing))
     for name, camera in contract.cameras.items():
         report.row(f"camera {name}", _camera(name, camera))

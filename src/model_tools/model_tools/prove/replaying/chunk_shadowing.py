@@ -8,7 +8,7 @@ flight; of one that needs none, the model is run.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -25,7 +25,6 @@ from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.core.chunks.graphs import Inference
 from policy_inference.core.chunks.observation_sync import Snapshot
-from policy_inference.core.chunks.worker import Run
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.flight.ring import InferenceResult, ShadowAnswer
 from policy_inference.interfaces import F64, Mode, ShadowMode
@@ -79,7 +78,7 @@ class ShadowedChunks:
         )
         self._models: OpenedModels | None = None
         self._inferences: Mapping[int, InferenceResult] = {}
-        self._compute: Run | None = None
+        self._compute: Callable[[Snapshot], F64] | None = None
         if problem := missing_images(recording, bundle):
             raise ToolError(problem)
         if not bundle.contract.cameras:

@@ -28,8 +28,11 @@ from policy_inference.errors import BundleError, PolicyError
 from policy_inference.kinds.opening import COMMAND_RANGE
 
 _PREFIX, _CHUNKS = "limits.", "chunks."
+_WHOLE = ("steps", "execution_horizon")
+"""Settings of chunks that are whole numbers where there is one."""
 _READ: dict[type, Callable[[str], Any]] = {
     str: str,
+    int: int,
     float: float,
     bool: {"True": True, "False": False}.__getitem__,
 }
@@ -169,7 +172,7 @@ def chunk_settings_of(recording: FlightRecording) -> ChunkSettings:
             if field.default is not None:
                 raise ToolError(f"{where}{field.name}: expected what was in force, found none")
             continue
-        read = _READ.get(type(field.default), float if field.name == "ensemble_coeff" else int)
+        read = _READ.get(type(field.default), int if field.name in _WHOLE else float)
         try:
             values[field.name] = read(text)
         except (KeyError, ValueError) as error:

@@ -22,7 +22,7 @@ from model_tools.files.bpu_files import BOARD_FOLDER
 from model_tools.files.lerobot.dataset_info import CONVERSION_REPORT, recorded_pairing
 from model_tools.files.observation_sources import open_source
 from model_tools.make.act.act_contract import ActRequest
-from model_tools.make.act.act_export import ExportedAct, export_act
+from model_tools.make.act.act_export import ExportedAct, export_checkpoint
 from model_tools.make.act.golden_rows import Reference, tolerance_of
 from model_tools.make.act.graphs import POLICY, VISION
 from policy_inference.bundle.bundle import ChunkBundle
@@ -62,7 +62,7 @@ def request(checkpoint: Path, **changed: Any) -> ActRequest:
 
 def exported(checkpoint: Path, **changed: Any) -> tuple[ChunkBundle, ExportedAct]:
     asked = request(checkpoint, **changed)
-    made = export_act(asked)
+    made = export_checkpoint(asked)
     return load_bundle(asked.output, kind=ChunkBundle), made
 
 
@@ -345,7 +345,7 @@ def test_no_statistics_or_two_places_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"type": "diffusion"}, "type: expected act, .*found diffusion; LeRobot itself runs it"),
+        ({"type": "pi0"}, "type: expected act or diffusion, .*found pi0; LeRobot itself runs it"),
         ({"type": "smolvla"}, "found smolvla; .*lerobot-record --robot.type=ros2 --policy.path"),
         ({"n_obs_steps": 2}, "n_obs_steps: expected 1"),
         ({"n_action_steps": 8}, "n_action_steps: expected at most chunk_size, 7"),

@@ -16,7 +16,7 @@ import pytest
 
 from model_tools.cli import main
 from model_tools.make.act.act_contract import ActRequest
-from model_tools.make.act.act_export import export_act
+from model_tools.make.act.act_export import export_checkpoint
 from model_tools.make.act.golden_rows import Reference
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
@@ -66,7 +66,7 @@ def opened(
     checkpoints: Path, name: str, output: Path, opset: int = 19
 ) -> tuple[ChunkContract, Reference]:
     """Export, and open what lies in the bundle."""
-    export_act(
+    export_checkpoint(
         ActRequest(
             checkpoint=checkpoints / name,
             output=output,

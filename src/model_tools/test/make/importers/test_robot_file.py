@@ -29,6 +29,19 @@ MJCF = """<mujoco>
 </mujoco>"""
 
 
+def test_figures_of_a_robot_of_the_simulation_give_all_limits() -> None:
+    joints = read_robot(Path("go2"))
+    assert len(joints) == 12
+    assert joints["RL_calf_joint"] == JointFigures(
+        parent="RL_thigh_joint",
+        position_min=-2.7227,
+        position_max=-0.83776,
+        velocity_limit=15.7,
+        effort_limit=45.43,
+    )
+    assert joints["FR_hip_joint"].parent is None
+
+
 def write(folder: Path, text: str) -> Path:
     file = folder / "robot.xml"
     file.write_text(text, encoding="utf-8")

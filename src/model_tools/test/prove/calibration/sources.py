@@ -16,7 +16,7 @@ PERIOD_S = 0.02
 
 
 class Made:
-    """Rows of arrays; `count` is known unless told otherwise."""
+    """Rows of arrays; `count` is known unless it is unset."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What holds of all kinds: each is told by its content, none clash, none falls over."""
+"""What holds of all kinds: each is recognised by its content, none clash, none falls over."""
 
 from __future__ import annotations
 

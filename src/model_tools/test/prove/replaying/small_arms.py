@@ -13,8 +13,8 @@ import numpy as np
 from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.core.chunks.controller import camera_input, chunk_controller, worker_of
-from policy_inference.core.chunks.observation_sync import Snapshot
 from policy_inference.core.chunks.settings import ChunkSettings
+from policy_inference.core.chunks.worker import Request
 from policy_inference.core.images import Frame
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.messages import state_reader
@@ -100,10 +100,11 @@ class ArmFlight:
     def _clock(self) -> int:
         return self.clock_ns
 
-    def _run(self, sensed: Snapshot) -> F64:
+    def _run(self, request: Request) -> F64:
         """Return a chunk from the pose of the observation on, with an error of its own."""
         if self.fails:
             raise BackendError("the device was removed")
+        sensed = request.sensed
         size, period_s = self.bundle.contract.chunk.size, self._period_ns * 1e-9
         names, joints = self.bundle.contract.joints.names, self.bundle.contract.action.joints
         pose = sensed.fields["joint_pos"][[names.index(name) for name in joints]]

@@ -15,7 +15,7 @@ from model_tools import cli
 from model_tools.errors import ToolError
 from model_tools.files.observation_sources import DatasetSource
 from model_tools.make.act.act_contract import ActRequest as ExportRequest
-from model_tools.make.act.act_export import export_act
+from model_tools.make.act.act_export import export_checkpoint
 from model_tools.prove.calibration.graph_samples import (
     GraphSamples,
     collect_samples,
@@ -221,7 +221,7 @@ def test_a_real_checkpoint_in_int8_stays_near_its_float32(
     shared_data: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "so100"
-    export_act(
+    export_checkpoint(
         ExportRequest(
             checkpoint=shared_data / "act/so100_new",
             output=folder,

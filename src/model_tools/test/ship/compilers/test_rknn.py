@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the compiler `rknn` refuses and tells, without the toolkit; test/rknn has it for real.
+"""What the compiler `rknn` refuses and reports, without the toolkit; test/rknn has it for real.
 
 In the toolkit's place is a program that leaves behind what the toolkit would.
 """

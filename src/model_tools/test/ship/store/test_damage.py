@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Roots in which somebody else was at work, and archives that nobody of us made."""
+"""Roots that another program has changed, and archives of unknown origin."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_link_without_any_version_is_found_by_verify(root: Path, model: Path) ->
 
 @pytest.fixture(params=["bytes", "folder", "text", "link", "size"])
 def damaged(request: pytest.FixtureRequest, model: Path, tmp_path: Path) -> Path:
-    """A record of activations that nobody can read."""
+    """A record of activations that cannot be read."""
     file = model / "activations"
     file.unlink()
     if request.param == "folder":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""Folders and archives that others made, installed by somebody who may read and write more."""
+"""Folders and archives that others made, installed by a user who may read and write more."""
 
 from __future__ import annotations
 

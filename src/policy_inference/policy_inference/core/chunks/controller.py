@@ -15,6 +15,7 @@ from policy_inference.core.chunks.queue import (
     AsynchronousQueue,
     ChunkQueue,
     EnsembleQueue,
+    RealTimeQueue,
     SynchronousQueue,
 )
 from policy_inference.core.chunks.settings import (
@@ -67,6 +68,7 @@ def chunk_controller(
     clock: Callable[[], int],
     settings: ChunkSettings,
     state: StateVector | None = None,
+    expected_s: float = 0.0,
 ) -> ChunkRuntime:
     """Return the controller of a chunk policy, and its parts.
 
@@ -81,6 +83,7 @@ def chunk_controller(
         clock: As for `Controller`; also the clock of the frames' times.
         settings: How chunks are executed.
         state: What is measured comes into it, by `state_sizes`; None makes one.
+        expected_s: How long an inference takes, until that is known from the first ones.
 
     Raises:
         PolicyError: The settings do not fit the policy.
@@ -94,7 +97,13 @@ def chunk_controller(
     }
     sync = ObservationSync(contract, state, inputs)
     policy = ChunkPolicy(
-        contract, queue_of(settings, contract), worker, sync, state["joint_pos"], clock
+        contract,
+        queue_of(settings, contract),
+        worker,
+        sync,
+        state["joint_pos"],
+        clock,
+        expected_s,
     )
     controller = Controller(
         contract,
@@ -119,7 +128,7 @@ def worker_of(
     """Return what computes the chunks of a policy.
 
     Args:
-        run: What is done with what was sensed, e.g. `Inference.run`.
+        run: Computes the chunk of a request, e.g. `Inference.answer`.
         clock: That of the ticks.
         settings: How chunks are executed.
         inline: Whether inference runs within the tick, for simulated time, and its outcome comes
@@ -135,6 +144,8 @@ def queue_of(settings: ChunkSettings, contract: ChunkContract) -> ChunkQueue:
     steps = steps_of(settings, contract)
     if settings.mode == "synchronous":
         return SynchronousQueue(steps)
+    if settings.mode == "rtc":
+        return RealTimeQueue(steps, settings.refill_threshold)
     if settings.mode == "ensemble":
         return EnsembleQueue(contract.chunk.size, ensemble_coeff_of(settings, contract))
     action = contract.action

@@ -2,8 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the robot sensed at one time: a frame of each camera, and the state of that time."""
 
+from __future__ import annotations
+
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from policy_inference.assembly.observation import ObservationAssembler, RecentMe
 from policy_inference.bundle.chunk_contract import Camera, ChunkContract
 from policy_inference.core.images import Frame
 from policy_inference.core.state import StateVector
+from policy_inference.errors import NoTargetError
 from policy_inference.interfaces import F64
 
 JOINTS = "joint_states"
@@ -85,6 +89,8 @@ class Snapshot:
     frames: Mapping[str, Frame]
     fields: Mapping[str, F64]
     """Copies, rad for `joint_pos`."""
+    earlier: tuple[Snapshot, ...] = ()
+    """Those of the steps before, the oldest first, where the policy gets several observations."""
 
 
 class ObservationSync:
@@ -111,6 +117,10 @@ class ObservationSync:
             for name, entry in self._cameras.items()
         }
         self._joint_pos = state["joint_pos"]
+        self._period_ns = contract.period_ns
+        self._steps = deque[tuple[int, Snapshot]](maxlen=contract.observation_steps - 1)
+        """Tick's time and observation of the steps before this one."""
+        self._newest: tuple[int, Snapshot] | None = None
         self._measured = [
             (state[field], inputs[name], recent[name]) for field, name in self._fields.items()
         ]
@@ -122,13 +132,49 @@ class ObservationSync:
             recent.add(now_ns if measured_ns is None else measured_ns, values.copy())
         for buffer in self.frames.values():
             buffer.note_joints(self._joint_pos)
+        if self._steps.maxlen:
+            self._record_step(now_ns)
 
     def snapshot(self, now_ns: int) -> Snapshot:
-        """Return the newest observation.
+        """Return the newest observation, with those of the steps before it.
+
+        Of steps that are not known the first known one takes the place, as in LeRobot.
 
         Raises:
             NoTargetError: A camera has no frame, or none near enough to the others'.
         """
+        if not self._steps.maxlen:
+            return self._observe(now_ns)
+        if self._newest is None or self._newest[0] != now_ns:
+            # The step could not be recorded: observing again says why.
+            return self._with_earlier(self._observe(now_ns))
+        return self._with_earlier(self._newest[1])
+
+    def forget_steps(self) -> None:
+        """Forget the observations of the steps before, where a run begins."""
+        self._steps.clear()
+        self._newest = None
+
+    def _record_step(self, now_ns: int) -> None:
+        """Keep what is observed in this tick; one step is lost where nothing can be."""
+        if self._newest is not None:
+            if now_ns - self._newest[0] > 1.5 * self._period_ns:
+                # Ticks were left out, as in HOLD without measurements: these are no neighbours.
+                self._steps.clear()
+            elif now_ns != self._newest[0]:
+                self._steps.append(self._newest)
+        try:
+            self._newest = now_ns, self._observe(now_ns)
+        except NoTargetError:
+            self.forget_steps()
+
+    def _with_earlier(self, newest: Snapshot) -> Snapshot:
+        known = [step for _, step in self._steps]
+        missing = (self._steps.maxlen or 0) - len(known)
+        first = known[0] if known else newest
+        return replace(newest, earlier=(*[first] * missing, *known))
+
+    def _observe(self, now_ns: int) -> Snapshot:
         time_ns, messages = self._assembler.observe(now_ns)
         return Snapshot(
             time_ns=time_ns,

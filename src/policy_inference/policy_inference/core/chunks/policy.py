@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A chunk policy in the control path: each tick takes a step of a chunk, none waits for one."""
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ import numpy as np
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.core.chunks.observation_sync import ObservationSync, Snapshot
 from policy_inference.core.chunks.oscillation import Oscillation
-from policy_inference.core.chunks.queue import ChunkQueue, TickCounter
+from policy_inference.core.chunks.queue import ChunkQueue, RealTimeQueue, TickCounter
+from policy_inference.core.chunks.real_time import ExecutedDelay, PlannedSteps
 from policy_inference.core.chunks.worker import Outcome, Request, Worker
 from policy_inference.core.guard import FIRST_AWAITED, Rule, healthy_of
 from policy_inference.core.latency import LatencyWindow
@@ -55,6 +57,7 @@ class ChunkPolicy:
         sync: ObservationSync,
         joint_pos: F64,
         clock: Callable[[], int],
+        expected_s: float = 0.0,
     ) -> None:
         """Tie the parts together.
 
@@ -65,6 +68,7 @@ class ChunkPolicy:
             sync: What the policy sees.
             joint_pos: The field of the state [joints], rad.
             clock: That of the ticks.
+            expected_s: How long an inference takes, until that is known.
         """
         self.action = ChunkCommand(contract)
         self.begins = True
@@ -76,6 +80,7 @@ class ChunkPolicy:
         """Whether the arm swings about one position."""
         self._queue, self._worker, self._sync = queue, worker, sync
         self._joint_pos, self._clock = joint_pos, clock
+        self._delay = ExecutedDelay(math.ceil(expected_s * contract.rate_hz))
         self._period_ns = contract.period_ns
         self._ticks = TickCounter(contract.period_ns)
         self._generation, self._sequence = 0, 0
@@ -92,6 +97,7 @@ class ChunkPolicy:
         """Number of the last tick in which a target was asked for; steps are counted by it."""
         self._now_ns = 0
         self._executed.clear()
+        self._sync.forget_steps()
         self._blind: NoTargetError | None = None
         self._failure: BackendError | RobotError | NoTargetError | None = None
 
@@ -158,8 +164,23 @@ class ChunkPolicy:
             self._blind = error
         else:
             self._worker.ask(
-                Request(sensed=sensed, generation=self._generation, asked_ns=self._now_ns)
+                Request(
+                    sensed=sensed,
+                    generation=self._generation,
+                    asked_ns=self._now_ns,
+                    planned=self._planned(sensed),
+                )
             )
+
+    def _planned(self, sensed: Snapshot) -> PlannedSteps | None:
+        """Return what the chunk of an observation is to continue; None where nothing is planned."""
+        if not isinstance(self._queue, RealTimeQueue):
+            return None
+        passed = self._passed(sensed.time_ns)
+        targets = self._queue.planned(self.tick - passed)
+        if targets is None:
+            return None
+        return PlannedSteps(targets=targets, delay=max(passed, self._delay.steps))
 
     def _collect(self) -> bool:
         """Take what the worker has finished; return whether all of it is finite.
@@ -185,6 +206,8 @@ class ChunkPolicy:
         time_ns = outcome.request.sensed.time_ns
         passed = self._passed(time_ns)
         first_tick = self.tick - passed
+        if outcome.request.planned is not None:
+            self._delay.add(passed)
         self._queue.add(chunk, first_tick, self.tick, self.action.target)
         if self._queue.left(self.tick) == 0:
             self._failure = NoTargetError(

@@ -163,6 +163,67 @@ class AsynchronousQueue:
         return max(0, end - tick)
 
 
+class RealTimeQueue:
+    """Executes the newest chunk, which was made to continue the one before, without a fade.
+
+    It keeps what was executed since a chunk's first step too, since the observation of the next
+    one may be older than the tick that asks for it.
+    """
+
+    memory = 0
+
+    def __init__(self, steps: int, refill_threshold: float) -> None:
+        """Prepare an empty queue; arguments as for `AsynchronousQueue`."""
+        self._steps, self._refill_below = steps, refill_threshold * steps
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._plan: F64 | None = None
+        self._first_tick = 0
+
+    def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
+        """Execute the chunk from this tick on; nothing changes where its steps have passed."""
+        passed = max(0, now_tick - first_tick)
+        if passed >= self._steps:
+            return
+        executed = self.planned(first_tick)
+        plan = chunk.copy()
+        if executed is not None:
+            executed = executed[:passed]
+            plan[: len(executed)] = executed
+        self._plan, self._first_tick = plan, first_tick
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether the share that is left is below the threshold."""
+        left = self.left(tick)
+        return left == 0 or left < self._refill_below
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the step that is meant for a tick."""
+        if self._plan is None or not self.left(tick):
+            return None
+        target: F64 = self._plan[max(0, tick - self._first_tick)]
+        return target
+
+    def advance(self, tick: int) -> None:
+        """Do nothing: ticks pass by themselves."""
+
+    def left(self, tick: int) -> int:
+        """Return how many steps from this tick on are executed unless a chunk comes."""
+        return 0 if self._plan is None else max(0, self._first_tick + self._steps - tick)
+
+    def planned(self, first_tick: int) -> F64 | None:
+        """Return the targets from a tick on [steps, actions], to the chunk's end; None for none.
+
+        Where the tick lies before the chunk, its first target stands for what was before.
+        """
+        if self._plan is None:
+            return None
+        ticks = np.arange(first_tick, self._first_tick + len(self._plan)) - self._first_tick
+        return self._plan.take(ticks, axis=0, mode="clip") if len(ticks) else None
+
+
 class EnsembleQueue:
     """Executes the weighted mean of what all chunks say of a tick, and asks for one at each tick.
 

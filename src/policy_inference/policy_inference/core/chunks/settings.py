@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from policy_inference.bundle.chunk_contract import LARGEST_ENSEMBLE_COEFF, ChunkContract
+from policy_inference.core.chunks.real_time import PREFIX_SCHEDULES, PrefixSchedule
 from policy_inference.errors import PolicyError
 
-ChunkMode = Literal["synchronous", "asynchronous", "ensemble"]
+ChunkMode = Literal["synchronous", "asynchronous", "ensemble", "rtc"]
 CHUNK_MODES: tuple[str, ...] = get_args(ChunkMode)
 _LONGEST_S = 60.0
 
@@ -21,13 +22,25 @@ class ChunkSettings:
     steps: int | None = None
     """How many steps of a chunk are executed at most; None: as many as the contract says."""
     refill_threshold: float = 0.5
-    """asynchronous: the next chunk is asked for once less than this share of the steps is left."""
+    """asynchronous, rtc: the next chunk is asked for once less than this share of the steps is
+    left."""
     fade_s: float = 0.2
     """asynchronous: time over which the old chunk's targets become the new one's."""
     realign: bool = False
     """asynchronous: shift a new chunk so that it begins at the last command."""
     ensemble_coeff: float | None = None
     """ensemble: coefficient of the weights; None: the contract's."""
+    prefix_schedule: PrefixSchedule = "linear"
+    """rtc: how the weight of the planned steps falls, from the delay to the horizon."""
+    execution_horizon: int | None = None
+    """rtc: step of a new chunk from which on it is free; None: as many as are planned."""
+    max_guidance_weight: float = 10.0
+    """rtc: largest weight of the correction."""
+    time_budget_s: float | None = None
+    """flow, diffusion: time that a chunk may take; fewer denoising steps than the contract's are
+    made where more would take longer. None: the contract's steps."""
+    noise_seed: int = 0
+    """flow, diffusion: of the noise that chunks are made of."""
     simulated_latency_s: float = 0.0
     """How long inference takes in simulated time."""
 
@@ -82,6 +95,13 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
     steps_of(settings, contract)
     if settings.mode == "ensemble":
         ensemble_coeff_of(settings, contract)
+    if settings.mode == "rtc":
+        _check_real_time(settings, contract)
+    if settings.time_budget_s is not None and contract.denoising is None:
+        raise PolicyError(
+            f"time_budget_s: expected a policy that makes chunks in denoising steps, found "
+            f"{contract.name}, whose chunk is one run of its graph; leave it out"
+        )
     if not 0.0 <= settings.refill_threshold <= 1.0:
         raise PolicyError(
             f"refill_threshold: expected a share from 0 to 1, found {settings.refill_threshold:g}"
@@ -91,6 +111,57 @@ def check_settings(settings: ChunkSettings, contract: ChunkContract) -> None:
             raise PolicyError(
                 f"{name}: expected 0 to {_LONGEST_S:g} s, found {getattr(settings, name):g}"
             )
+
+
+def _check_real_time(settings: ChunkSettings, contract: ChunkContract) -> None:
+    method = None if contract.denoising is None else contract.denoising.method
+    if method != "flow":
+        kind = "one run of its graph" if method is None else f"{method} steps"
+        raise PolicyError(
+            f"mode rtc: expected a flow policy, whose denoising steps can be guided, found "
+            f"{contract.name}, which makes a chunk in {kind}; choose the mode asynchronous"
+        )
+    if contract.observation_steps > 1:
+        raise PolicyError(
+            f"mode rtc: expected a policy of one observation, found {contract.observation_steps} "
+            f"in {contract.name}, whose first steps lie in the past; choose the mode asynchronous"
+        )
+    if settings.prefix_schedule not in PREFIX_SCHEDULES:
+        raise PolicyError(
+            f"prefix_schedule: expected one of {', '.join(PREFIX_SCHEDULES)}, found "
+            f"{settings.prefix_schedule!r}"
+        )
+    horizon = settings.execution_horizon
+    if horizon is not None and not 1 <= horizon <= contract.chunk.size:
+        raise PolicyError(
+            f"execution_horizon: expected 1 to {contract.chunk.size}, the steps of a chunk of "
+            f"{contract.name}, found {horizon}"
+        )
+    if not settings.max_guidance_weight > 0.0:
+        raise PolicyError(
+            f"max_guidance_weight: expected a number above 0, found "
+            f"{settings.max_guidance_weight:g}"
+        )
+
+
+def require_real_time_speed(inference_s: float, steps: int, contract: ChunkContract) -> None:
+    """Raise PolicyError unless a chunk comes before the steps of the one before are used up.
+
+    Args:
+        inference_s: How long a chunk takes, as measured.
+        steps: Of a chunk that are executed.
+        contract: States the rate.
+
+    Raises:
+        PolicyError: It takes as long as the steps, so that there is nothing left to continue.
+    """
+    if inference_s * contract.rate_hz >= steps:
+        raise PolicyError(
+            f"mode rtc: expected inference within the {steps} steps of a chunk, "
+            f"{steps / contract.rate_hz:.2f} s, found {inference_s:.2f} s; execute more steps "
+            "(n_action_steps), make fewer denoising steps (time_budget_s), or take a faster back "
+            "end"
+        )
 
 
 def require_ensemble_speed(inference_s: float, contract: ChunkContract) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.chunks.real_time import PlannedSteps
 from policy_inference.interfaces import F64
 
-Run = Callable[[Snapshot], F64]
 Clock = Callable[[], int]
 _OUTCOMES = 100
 """Far more than are made between two ticks."""
@@ -27,6 +27,11 @@ class Request:
     generation: int
     """Of the run that asks; an outcome for another one is of no use."""
     asked_ns: int
+    planned: PlannedSteps | None = None
+    """What the chunk is to continue; None for nothing."""
+
+
+Run = Callable[[Request], F64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -74,7 +79,7 @@ class ThreadWorker:
         """Start the thread.
 
         Args:
-            run: What is done with what was sensed; errors are handed over.
+            run: Computes the chunk of a request; errors are handed over.
             clock: Of the times of an outcome.
             name: Of the thread.
         """
@@ -204,7 +209,7 @@ def computed(run: Run, request: Request, clock: Clock) -> Outcome:
     began_ns = clock()
     chunk, found = None, None
     try:
-        chunk = run(request.sensed)
+        chunk = run(request)
     except BaseException as error:  # noqa: BLE001  # the tick's thread raises it, whatever it is
         found = error
     return Outcome(request=request, began_ns=began_ns, ended_ns=clock(), chunk=chunk, error=found)

@@ -59,7 +59,7 @@ class Gpu:
     contexts: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     calls: list[str] = field(default_factory=list)
     engines: WeakSet[Any] = field(default_factory=WeakSet)
-    """Engines of TensorRT and their contexts that nobody destroyed yet: they hold memory."""
+    """Engines of TensorRT and their contexts that were not destroyed yet: they hold memory."""
     plugins: bool = False
     """Whether TensorRT's own plugins were registered."""
     lock: Any = field(default_factory=threading.RLock)
@@ -100,7 +100,7 @@ class Gpu:
         return handle
 
     def put(self, stream: int, operation: Operation) -> None:
-        """Put an operation into a stream: it is done when somebody waits for it."""
+        """Put an operation into a stream: it is done when it is waited for."""
         if not stream:
             raise CudaError("cudaErrorInvalidResourceHandle")
         found = self.streams[stream]

@@ -4,7 +4,7 @@
 
 It has the names of one version and no others, and refuses what that version refuses: models
 (see `onnx_parser`), builds without the flags that a model needs, plans of another version or GPU,
-operators whose plugins nobody registered, runs without addresses, a recording before the first run.
+operators without registered plugins, runs without addresses, a recording before the first run.
 
 Not known without a GPU: the words of most refusals, and what is said where; a Python object that is
 kept alive by another one is so here as far as the samples and issues of TensorRT tell.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""An arm in simulated time around a chunk controller whose graphs do as they are told."""
+"""An arm in simulated time around a chunk controller whose graphs return what a test sets."""
 
 from __future__ import annotations
 
@@ -77,7 +77,10 @@ class Arm:
         self.limits = limits_in_force(self.contract, StricterLimits())
         self.tap = WorkerTap(
             worker_of(
-                Inference(self.contract, self.graphs).run, self.clock, self.settings, inline=inline
+                Inference(self.contract, self.graphs, self.settings).answer,
+                self.clock,
+                self.settings,
+                inline=inline,
             )
         )
         self.runtime = chunk_controller(
@@ -142,6 +145,6 @@ class Arm:
 
 
 def ramp(run: int, steps: int = STEPS, per_step: float = 0.01) -> F64:
-    """Return a chunk [1, steps, joints] that tells run and step: 0.1 run + 0.01 step."""
+    """Return a chunk [1, steps, joints] that shows run and step: 0.1 run + 0.01 step."""
     values = 0.1 * run + per_step * np.arange(steps)
     return np.repeat(values[np.newaxis, :, np.newaxis], 3, axis=2)

@@ -16,12 +16,12 @@ MS = 1_000_000
 
 
 def frame_with(value: int) -> Frame:
-    """Return a frame that can be told by its first byte."""
+    """Return a frame that its first byte identifies."""
     return frame_of(rgb8(plain(value, 0, 0, HEIGHT, WIDTH)), camera_of())
 
 
 class Seen:
-    """A sync with two cameras whose frames are told by their time in ms."""
+    """A sync with two cameras whose frames are identified by their time in ms."""
 
     def __init__(self, **pairing: object) -> None:
         self.state = StateVector({"joint_pos": 3})

@@ -499,7 +499,7 @@ def test_latency_is_that_of_inference() -> None:
         ),
         (
             dataclasses.replace(ChunkSettings(), mode="sync"),  # type: ignore[arg-type]
-            "expected one of synchronous, asynchronous, ensemble, found 'sync'",
+            "expected one of synchronous, asynchronous, ensemble, rtc, found 'sync'",
         ),
     ],
 )

@@ -18,7 +18,7 @@ TIMEOUT_S = 20.0
 
 
 def request_of(number: int, generation: int = 0) -> Request:
-    """Return a request that its outcome can be told by."""
+    """Return a request by which its outcome is recognised."""
     sensed = Snapshot(time_ns=number, frames={}, fields={})
     return Request(sensed=sensed, generation=generation, asked_ns=number)
 
@@ -30,11 +30,11 @@ class Gate:
         self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
         self.seen: list[int] = []
 
-    def run(self, sensed: Snapshot) -> F64:
-        self.seen.append(sensed.time_ns)
+    def run(self, request: Request) -> F64:
+        self.seen.append(request.sensed.time_ns)
         self.began.release()
         assert self.may_end.acquire(timeout=TIMEOUT_S)
-        return np.full((2, 1), float(sensed.time_ns))
+        return np.full((2, 1), float(request.sensed.time_ns))
 
     def wait_until_it_began(self) -> None:
         assert self.began.acquire(timeout=TIMEOUT_S)
@@ -114,7 +114,7 @@ def test_forget_drops_what_has_not_begun_and_the_rest_is_known_by_its_generation
 def test_errors_are_handed_over_and_the_worker_goes_on(error: BaseException) -> None:
     answers = iter([error, None])
 
-    def run(sensed: Snapshot) -> F64:
+    def run(request: Request) -> F64:
         if (found := next(answers)) is not None:
             raise found
         return np.zeros((1, 1))
@@ -132,7 +132,7 @@ def test_a_worker_whose_thread_has_ended_is_not_busy() -> None:
     def clock() -> int:
         raise SystemExit
 
-    worker = ThreadWorker(lambda sensed: np.zeros((1, 1)), clock)
+    worker = ThreadWorker(lambda request: np.zeros((1, 1)), clock)
     assert worker.alive
     worker.ask(request_of(1))
     wait_for(lambda: not worker.alive)
@@ -215,7 +215,9 @@ def test_a_controller_goes_on_ticking_while_its_worker_computes() -> None:
 
 
 def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
-    worker = InlineWorker(lambda sensed: np.full((1, 1), float(sensed.time_ns)), delay_ns=100)
+    worker = InlineWorker(
+        lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
+    )
     worker.ask(request_of(1000))
     assert worker.busy
     assert worker.take(1099) is None
@@ -227,13 +229,15 @@ def test_inline_hands_over_when_the_callers_clock_says_so() -> None:
 
 
 def test_inline_without_a_delay_hands_over_at_once() -> None:
-    worker = InlineWorker(lambda sensed: np.zeros((1, 1)))
+    worker = InlineWorker(lambda request: np.zeros((1, 1)))
     worker.ask(request_of(7))
     assert worker.take(7) is not None
 
 
 def test_inline_lets_the_latest_request_wait_for_the_one_before() -> None:
-    worker = InlineWorker(lambda sensed: np.full((1, 1), float(sensed.time_ns)), delay_ns=100)
+    worker = InlineWorker(
+        lambda request: np.full((1, 1), float(request.sensed.time_ns)), delay_ns=100
+    )
     for number in (0, 10, 20):
         worker.ask(request_of(number))
     ended = []

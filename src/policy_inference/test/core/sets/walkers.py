@@ -72,7 +72,7 @@ def resolved(
 
 
 class SetRobot(Robot):
-    """Feeds the controller of a set; its members' back ends do as they are told."""
+    """Feeds the controller of a set; its members' back ends return what a test sets."""
 
     def __init__(
         self,

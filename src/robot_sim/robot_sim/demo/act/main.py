@@ -22,7 +22,7 @@ from robot_sim.demo.processes import SUMMARY, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
-"""First seed of episodes outside the training: tools/train_act uses seeds from 100 000 on."""
+"""First seed of episodes outside the training: tools/train_arm uses seeds from 100 000 on."""
 _log = logging.getLogger("robot_sim_demo")
 
 
@@ -86,7 +86,7 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     )
     add(
         "--mode",
-        choices=("synchronous", "asynchronous", "ensemble"),
+        choices=("synchronous", "asynchronous", "ensemble", "rtc"),
         default="synchronous",
         help="how chunks are executed (default: %(default)s)",
     )

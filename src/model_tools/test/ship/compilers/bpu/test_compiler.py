@@ -409,7 +409,7 @@ def test_interrupted_command_ends_the_tool_and_leaves_nothing(
     with fifo.open() as tool:
         assert tool.readline() == "works\n"
         command.terminate()
-        assert tool.read() == ""  # nobody holds the other end any more
+        assert tool.read() == ""  # no process holds the other end any more
 
     assert command.wait(30) == 143
     assert not (tmp_path / "made").exists()

@@ -139,7 +139,7 @@ def _dnn_error(what: str) -> str:
 
 
 def _terminate(what: str) -> None:
-    """Do as an exception on a thread of C++ does that nobody catches."""
+    """Do as an exception does that no code catches, on a thread of C++."""
     say("terminate called after throwing an instance of 'std::runtime_error'")
     say(f"  what():  {what}")
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write what healthy episodes of `make demo-act` asked for into a bundle, as its `nominal`.
 
-    python -m tools.train_act.nominal --bundle config/bundles/so101_reach out/demo-act/trace.npz
+    python -m tools.train_arm.nominal --bundle config/bundles/so101_reach out/demo-act/trace.npz
 
 The bundle that made the traces must not have had a `nominal`, which clips.
 """
@@ -22,7 +22,7 @@ from policy_inference.interfaces import F64, Mode
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_world import JOINTS
 
-_log = logging.getLogger("train_act")
+_log = logging.getLogger("train_arm")
 
 
 def healthy(traces: Iterable[ArmTrace]) -> Iterator[tuple[F64, F64]]:
@@ -77,7 +77,7 @@ def main(args: Sequence[str] | None = None) -> int:
     try:
         count = write_nominal(given.bundle, given.traces)
     except (PolicyError, OSError) as error:
-        _log.error("train_act.nominal: %s", error)
+        _log.error("train_arm.nominal: %s", error)
         return 1
     _log.info("%s: nominal of %d episodes", given.bundle, count)
     return 0

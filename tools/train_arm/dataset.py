@@ -9,8 +9,8 @@ from lerobot.datasets.lerobot_dataset import LeRobotDataset
 
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import IMAGE_SIZE
-from tools.train_act.demonstrations import RATE_HZ, TASK, Demonstration
-from tools.train_act.policy import ACTION, CUBE, IMAGES, STATE
+from tools.train_arm.demonstrations import RATE_HZ, TASK, Demonstration
+from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE
 
 
 def write_dataset(episodes: Iterable[Demonstration], folder: Path) -> None:

@@ -14,7 +14,7 @@ from policy_inference.bundle.bundle import ChunkBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.interfaces import Mode
 from robot_sim.arm_episodes import ArmTrace
-from tools.train_act.nominal import main
+from tools.train_arm.nominal import main
 
 SHIPPED = Path(__file__).parents[2] / "config/bundles/so101_reach"
 TICKS, STIFFNESS = 20, 17.8

@@ -8,8 +8,11 @@ stay zero through every layer. An export can leave zero channels out again.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import onnx
 import torch
+from onnx import numpy_helper
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
@@ -36,6 +39,38 @@ class NarrowResNet(nn.Module):
         for index in range(4):
             x = self.get_submodule(f"layer{index + 1}")(x)
         return x
+
+
+def encoder_of(bundle: Path) -> NarrowResNet:
+    """Return the image encoder of a bundle whose policy `tools.train_arm` trained.
+
+    Its export has made each batch norm part of the convolution before it, so those here do nothing
+    but add the bias.
+
+    Raises:
+        FileNotFoundError: The bundle has no such encoder.
+        RuntimeError: It is a network of another shape.
+    """
+    (file,) = sorted(bundle.glob("*VisionEncoder/*.onnx"))[:1] or [bundle / "VisionEncoder"]
+    graph = onnx.load(file).graph
+    arrays = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    nodes = [node for node in graph.node if node.op_type == "Conv"]
+    network = NarrowResNet()
+    filled = network.state_dict()
+    norms = [
+        (name, module)
+        for name, module in network.named_modules()
+        if isinstance(module, nn.BatchNorm2d)
+    ]
+    # The export writes the layers in the order in which torchvision names them.
+    for (name, norm), node in zip(norms, nodes, strict=False):
+        weight, bias = (torch.from_numpy(arrays[each].copy()) for each in node.input[1:])
+        conv = name.replace("bn", "conv").replace("downsample.1", "downsample.0")
+        filled[f"{conv}.weight"], filled[f"{name}.bias"] = weight, bias
+        filled[f"{name}.running_var"] = torch.full_like(bias, 1.0 - norm.eps)
+    network.load_state_dict(filled)
+    network.eval()
+    return network
 
 
 def _stage(before: int, width: int, stride: int) -> nn.Sequential:

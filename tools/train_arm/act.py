@@ -17,19 +17,12 @@ from lerobot.policies.act.processor_act import make_act_pre_post_processors
 from torch import Tensor, nn
 
 from robot_sim.arm_world import IMAGE_SIZE, JOINTS
-from tools.train_act.demonstrations import Demonstration
-from tools.train_act.encoder import MEAN, STD, normalised
-from tools.train_act.narrow import NarrowResNet, widened
-from tools.train_act.scenes import CAMERAS
+from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE, Frames, Statistics
+from tools.train_arm.narrow import NarrowResNet, widened
 
-STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
-IMAGES = {name: f"observation.images.{name}" for name in CAMERAS}
 CHUNK = 60
-EVERY = 3
-"""Frames from one that is learned from to the next; those between look alike."""
 _BATCH, _RATE, _WARM, _DECAY = 32, 5e-4, 100, 1e-4
-_log = logging.getLogger("train_act")
-Statistics = dict[str, dict[str, Tensor]]
+_log = logging.getLogger("train_arm")
 
 
 def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
@@ -74,38 +67,14 @@ def new_policy(encoder: NarrowResNet | None, steps: int = CHUNK) -> ACTPolicy:
     return policy
 
 
-def statistics(episodes: list[Demonstration]) -> Statistics:
-    """Return mean and standard deviation of every feature; ImageNet's for images."""
-    found: Statistics = {}
-    for key, part in ((STATE, "state"), (ACTION, "action"), (CUBE, "cube")):
-        values = torch.from_numpy(np.concatenate([getattr(one, part) for one in episodes]))
-        # The cube's height never changes; a deviation of 1 mm leaves it near 0.
-        std = values.std(0, correction=0).clamp(min=1e-3)
-        found[key] = {"mean": values.mean(0), "std": std}
-    colours = {
-        name: torch.tensor(values).view(3, 1, 1) for name, values in (("mean", MEAN), ("std", STD))
-    }
-    found |= dict.fromkeys(IMAGES.values(), colours)
-    return found
-
-
-def train(
-    policy: ACTPolicy,
-    encoder: NarrowResNet | None,
-    episodes: list[Demonstration],
-    stats: Statistics,
-    *,
-    steps: int,
-    seed: int,
-) -> list[list[float]]:
-    """Train the policy by LeRobot's own loss, the frozen encoder's features computed once.
+def train(policy: ACTPolicy, frames: Frames, *, steps: int, seed: int) -> list[list[float]]:
+    """Train the policy by LeRobot's own loss; `frames` have `CHUNK` actions.
 
     Returns:
         Rows of the loss's curve: step and mean L1 since the row before.
     """
-    frames = _Frames(episodes, encoder, stats)
     backbone: Any = getattr(policy.model, "backbone", None)
-    if encoder is not None:
+    if backbone is not None:
         policy.model.backbone = _Cached(backbone.conv1.weight.shape[0] * 8)
     learned = [value for value in policy.parameters() if value.requires_grad]
     optimiser = torch.optim.AdamW(learned, lr=_RATE, weight_decay=_DECAY)
@@ -119,7 +88,7 @@ def train(
     policy.train()
     began = time.monotonic()
     for step in range(1, steps + 1):
-        loss, _ = policy.forward(frames.batch(random.integers(frames.count, size=_BATCH)))
+        loss, _ = policy.forward(frames.batch(random, _BATCH))
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(learned, 10.0)
@@ -156,50 +125,3 @@ class _Cached(nn.Module):
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         missing = self._channels - features.shape[1]
         return {"feature_map": nn.functional.pad(features, (0, 0, 0, 0, 0, missing))}
-
-
-class _Frames:
-    """The demonstrations as tensors, normalised; chunks may begin at every third frame."""
-
-    def __init__(
-        self, episodes: list[Demonstration], encoder: NarrowResNet | None, stats: Statistics
-    ) -> None:
-        def values(part: str, key: str) -> Tensor:
-            joined = torch.from_numpy(np.concatenate([getattr(one, part) for one in episodes]))
-            return (joined - stats[key]["mean"]) / (stats[key]["std"] + 1e-8)
-
-        self._action = values("action", ACTION)
-        ends = np.cumsum([len(one.state) for one in episodes])
-        begins = ends - [len(one.state) for one in episodes]
-        self._at = torch.cat(
-            [torch.arange(begin, end, EVERY) for begin, end in zip(begins, ends, strict=True)]
-        )
-        self._last = torch.from_numpy(ends[np.searchsorted(ends, self._at, "right")] - 1)
-        self._inputs = {STATE: values("state", STATE)[self._at]}
-        if encoder is None:
-            self._inputs[CUBE] = values("cube", CUBE)[self._at]
-        else:
-            for name, key in IMAGES.items():
-                self._inputs[key] = torch.cat(
-                    [_features(encoder, one.images[name][::EVERY]) for one in episodes]
-                )
-        self.count = len(self._at)
-
-    def batch(self, rows: np.ndarray) -> dict[str, Any]:
-        """Return LeRobot's batch of these."""
-        ahead = self._at[rows][:, None] + torch.arange(CHUNK)
-        last = self._last[rows][:, None]
-        inputs = {key: values[rows].float() for key, values in self._inputs.items()}
-        return {
-            **inputs,
-            ACTION: self._action[torch.minimum(ahead, last)],
-            "action_is_pad": ahead > last,
-        }
-
-
-@torch.no_grad()
-def _features(encoder: NarrowResNet, images: np.ndarray) -> Tensor:
-    """Return the feature maps of an episode's images, in half precision."""
-    return torch.cat(
-        [encoder(normalised(part)).half() for part in torch.from_numpy(images).split(64)]
-    )

@@ -2,22 +2,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success of a policy in closed loop: the world, LeRobot's own code, no ROS."""
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from lerobot.policies.act.modeling_act import ACTPolicy
 from lerobot.processor import PolicyProcessorPipeline
 from lerobot.processor.converters import policy_action_to_transition, transition_to_policy_action
+from torch import Tensor
 
 from robot_sim.arm_expert import EPISODE_NS, ReachJudge
 from robot_sim.arm_world import ArmWorld
-from tools.train_act.demonstrations import advance_period, to_policy, to_rad
-from tools.train_act.policy import CUBE, IMAGES, STATE
+from tools.train_arm import unet
+from tools.train_arm.demonstrations import advance_period, to_policy, to_rad
+from tools.train_arm.frames import CUBE, IMAGES, STATE
+
+Kind = Literal["act", "diffusion", "flow"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +38,22 @@ class RolloutOutcome:
 class Runner:
     """A checkpoint as LeRobot runs it: processors, network, queue."""
 
-    def __init__(self, folder: Path, steps: int | None = None) -> None:
+    def __init__(self, kind: Kind, folder: Path, steps: int | None = None) -> None:
         """Load a checkpoint.
 
         Args:
-            folder: Made by `policy.save`.
+            kind: Of the policy.
+            folder: The checkpoint.
             steps: Of a chunk to execute, if not what the checkpoint says.
         """
-        self._policy = ACTPolicy.from_pretrained(folder)
-        self._policy.config.n_action_steps = steps or self._policy.config.n_action_steps
+        self._policy: Any
+        self._sampler: unet.Sampler | None = None
+        if kind == "act":
+            self._policy = ACTPolicy.from_pretrained(folder)
+        else:
+            self._policy = unet.load(kind, folder)
+            self._sampler = unet.Sampler(self._policy, kind)
+        self._steps = steps or self._policy.config.n_action_steps
         self._before: Any = PolicyProcessorPipeline.from_pretrained(
             folder, config_filename="policy_preprocessor.json"
         )
@@ -51,25 +63,30 @@ class Runner:
             to_transition=policy_action_to_transition,
             to_output=transition_to_policy_action,
         )
+        self._queue = deque[np.ndarray]()
+        self._random = np.random.default_rng(0)
+
+    @property
+    def noise_shape(self) -> tuple[int, ...]:
+        """Shape of the noise of a chunk; empty where a policy needs none."""
+        return (unet.HORIZON, self._policy.config.action_feature.shape[0]) if self._sampler else ()
 
     def reset(self) -> None:
-        """Forget the queue, as before every episode."""
-        self._policy.reset()
+        """Forget what was seen, and the queue, as before every episode."""
+        self._queue.clear()
+        if self._sampler:
+            self._sampler.reset()
 
     def __call__(self, world: ArmWorld) -> np.ndarray:
         """Return positions to command [6], rad."""
-        with torch.inference_mode():
-            action = self._after(self._policy.select_action(self._observe(world)))
-        return to_rad(action.squeeze(0).numpy())
+        observation = self.see(world)
+        if not self._queue:
+            noise = self._random.standard_normal(self.noise_shape, np.float32)
+            self._queue.extend(to_rad(self.chunk(observation, noise)[: self._steps]))
+        return self._queue.popleft()
 
-    def chunk(self, world: ArmWorld) -> np.ndarray:
-        """Return what the network answers now [steps, 6], degrees and percent."""
-        with torch.inference_mode():
-            chunk = self._after(self._policy.predict_action_chunk(self._observe(world)))
-        return np.asarray(chunk.squeeze(0).numpy())
-
-    def _observe(self, world: ArmWorld) -> Any:
-        """Return the network's inputs, made by LeRobot's processors."""
+    def see(self, world: ArmWorld) -> dict[str, Tensor]:
+        """Return the network's inputs, made by LeRobot's processors; they count as seen."""
         sensed, wanted = world.sense(), self._policy.config.input_features
         observation = {STATE: torch.from_numpy(to_policy(sensed.joint_pos))}
         if CUBE in wanted:
@@ -78,7 +95,24 @@ class Runner:
             if key in wanted:
                 image = world.render(name).transpose(2, 0, 1).astype(np.float32) / 255.0
                 observation[key] = torch.from_numpy(image)
-        return self._before(observation)
+        made: dict[str, Tensor] = self._before(observation)
+        if self._sampler:
+            self._sampler.see(made)
+        return made
+
+    def chunk(self, observation: dict[str, Tensor], noise: np.ndarray) -> np.ndarray:
+        """Return what the network answers [steps, 6], degrees and percent.
+
+        Args:
+            observation: What `see` returned last.
+            noise: Of `noise_shape`.
+        """
+        with torch.inference_mode():
+            if self._sampler is None:
+                chunk = self._policy.predict_action_chunk(observation)
+            else:
+                chunk = self._sampler.chunk(torch.from_numpy(noise)[None])
+            return np.asarray(self._after(chunk).squeeze(0).numpy())
 
 
 def judge(

@@ -13,7 +13,7 @@ from robot_sim.arm_expert import ReachExpert, cube_top, minimum_jerk, solve
 from robot_sim.arm_figures import SO101
 from robot_sim.arm_world import JOINTS, ArmSensors, ArmWorld, arm_command
 from robot_sim.driven import NS_PER_S
-from tools.train_act.scenes import CAMERAS
+from tools.train_arm.scenes import CAMERAS
 
 RATE_HZ, STAY_S = 30, 1.5
 TASK = "Move the gripper's tip over the red cube."

@@ -7,27 +7,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from lerobot.datasets.lerobot_dataset import LeRobotDataset
 from lerobot.policies.act.modeling_act import ACTPolicy
+from onnx import numpy_helper
 
 from robot_sim.arm_figures import SO101
-from tools.train_act.dataset import write_dataset
-from tools.train_act.demonstrations import Demonstration, demonstrations, to_policy, to_rad
-from tools.train_act.narrow import WIDTHS, NarrowResNet
-from tools.train_act.policy import (
-    ACTION,
-    CHUNK,
-    IMAGES,
-    STATE,
-    new_policy,
-    save,
-    statistics,
-    train,
-)
-from tools.train_act.rollout import Runner, judge
-from tools.train_act.scenes import CAMERAS, random_scenes
+from tools.train_arm import unet
+from tools.train_arm.act import CHUNK, new_policy, save, train
+from tools.train_arm.dataset import write_dataset
+from tools.train_arm.demonstrations import Demonstration, demonstrations, to_policy, to_rad
+from tools.train_arm.frames import ACTION, IMAGES, STATE, Frames
+from tools.train_arm.narrow import WIDTHS, NarrowResNet, encoder_of
+from tools.train_arm.rollout import Kind, Runner, judge
+from tools.train_arm.scenes import CAMERAS, random_scenes
 
 
 @pytest.fixture(scope="module")
@@ -78,16 +74,16 @@ def test_scenes_show_the_cube_to_both_cameras() -> None:
 def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
     tmp_path: Path, encoder: NarrowResNet, episodes: list[Demonstration]
 ) -> None:
-    policy, stats = new_policy(encoder), statistics(episodes)
+    policy, frames = new_policy(encoder), Frames(episodes, encoder, rows=CHUNK)
     before = {name: value.clone() for name, value in policy.model.backbone.state_dict().items()}
 
-    first = train(policy, encoder, episodes, stats, steps=1, seed=1)[0][1]
-    last = train(policy, encoder, episodes, stats, steps=40, seed=1)[-1][1]
+    first = train(policy, frames, steps=1, seed=1)[0][1]
+    last = train(policy, frames, steps=40, seed=1)[-1][1]
 
     assert last < 0.8 * first
     for name, value in policy.model.backbone.state_dict().items():
         assert torch.equal(value, before[name])
-    save(policy, stats, tmp_path / "checkpoint")
+    save(policy, frames.statistics, tmp_path / "checkpoint")
     again = ACTPolicy.from_pretrained(tmp_path / "checkpoint")
     images = {key: torch.rand(1, 3, 96, 128) for key in IMAGES.values()}
     batch = {STATE: torch.zeros(1, 6), **images}
@@ -96,12 +92,72 @@ def test_training_lowers_the_loss_and_a_checkpoint_answers_alike(
     assert torch.equal(chunk, policy.predict_action_chunk(batch))
 
 
-def test_a_checkpoint_that_learned_nothing_is_judged_so(
-    tmp_path: Path, episodes: list[Demonstration]
+KINDS: tuple[unet.Kind, ...] = ("diffusion", "flow")
+
+
+def frames_of(
+    kind: unet.Kind, episodes: list[Demonstration], encoder: NarrowResNet | None
+) -> Frames:
+    return Frames(
+        episodes,
+        encoder,
+        rows=unet.HORIZON,
+        observations=unet.observations(kind),
+        bounded=kind == "diffusion",
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training_of_a_sampled_policy_lowers_the_loss_and_its_checkpoint_answers_alike(
+    tmp_path: Path, encoder: NarrowResNet, episodes: list[Demonstration], kind: unet.Kind
 ) -> None:
-    policy = new_policy(None)
-    save(policy, statistics(episodes), tmp_path / "checkpoint")
-    runner = Runner(tmp_path / "checkpoint")
+    torch.manual_seed(1)
+    policy, frames = unet.new_policy(kind, encoder), frames_of(kind, episodes, encoder)
+
+    first = unet.train(policy, kind, frames, steps=1, seed=1)[0][1]
+    last = unet.train(policy, kind, frames, steps=25, seed=1)[-1][1]
+
+    assert last < 0.9 * first
+    unet.save(policy, kind, frames.statistics, tmp_path / "checkpoint")
+    chunks = []
+    for each in (policy, unet.load(kind, tmp_path / "checkpoint")):
+        sampler = unet.Sampler(each, kind)
+        sampler.see(
+            {STATE: torch.zeros(1, 6), **{k: torch.zeros(1, 3, 96, 128) for k in IMAGES.values()}}
+        )
+        chunks.append(sampler.chunk(torch.ones(1, unet.HORIZON, 6)))
+    assert torch.equal(*chunks)
+    assert chunks[0].shape == (1, unet.HORIZON - unet.observations(kind) + 1, 6)
+
+
+def test_the_encoder_of_a_bundle_is_the_one_that_was_exported() -> None:
+    bundle = Path(__file__).parents[2] / "config" / "bundles" / "so101_reach"
+    (file,) = bundle.glob("*VisionEncoder/*.onnx")
+    model = onnx.load(file)
+    arrays = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    last = model.graph.node[-1]
+    weight, bias = (torch.from_numpy(arrays[name].copy()) for name in last.input[1:])
+    images = torch.randn(2, 3, 96, 128)
+
+    with torch.no_grad():
+        features = torch.conv2d(encoder_of(bundle)(images), weight, bias)
+
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    for image, found in zip(images, features, strict=True):
+        (wanted,) = session.run(None, {"images": image[None].numpy()})
+        np.testing.assert_allclose(found[None].numpy(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["act", *KINDS])
+def test_a_checkpoint_that_learned_nothing_is_judged_so(
+    tmp_path: Path, episodes: list[Demonstration], kind: Kind
+) -> None:
+    if kind == "act":
+        save(new_policy(None), Frames(episodes, None, rows=CHUNK).statistics, tmp_path / "c")
+    else:
+        statistics = frames_of(kind, episodes, None).statistics
+        unet.save(unet.new_policy(kind, None), kind, statistics, tmp_path / "c")
+    runner = Runner(kind, tmp_path / "c")
 
     outcome = judge(runner, [1], runner.reset)[0]
 

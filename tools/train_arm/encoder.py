@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tools.train_act.narrow import WIDTHS, NarrowResNet
-from tools.train_act.scenes import CAMERAS, Scenes, random_scenes
+from tools.train_arm.narrow import WIDTHS, NarrowResNet
+from tools.train_arm.scenes import CAMERAS, Scenes, random_scenes
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's images, by which LeRobot normalises cameras by default."""
 _CELLS, _CENTRE_M, _SCALE_M = 3 * 4, (0.2, 0.0, 0.015), 0.05
 _BATCH, _RATE, _WARM = 64, 2e-3, 50
-_log = logging.getLogger("train_act")
+_log = logging.getLogger("train_arm")
 
 
 class Locator(nn.Module):

@@ -1,0 +1,338 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Export a policy of LeRobot from its checkpoint to a bundle, without LeRobot and torch.
+
+ACT, Diffusion Policy, and flows with its network; `config.json` says which. The bundle has a graph
+of encoders and one of the policy (of one denoising step, where it makes chunks of noise), and is
+verified on rows of raw images. Options give what a checkpoint does not contain: --robot and
+--units.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from model_tools.errors import ToolError
+from model_tools.make.act.choices import KNOWN, UNITS
+
+if TYPE_CHECKING:  # --help loads no ONNX
+    from model_tools.make.act.act_export import ExportedAct
+
+TYPES = ("bayes", "bayes-e", "nash-e", "nash-m", "nash-p")
+OPSETS = range(11, 21)
+USUAL_FPS = 30.0
+UNKNOWN_LICENCE = "NOASSERTION"
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser, checkpoint: str = "--policy-path") -> None:
+    """Declare the arguments; `checkpoint` is the flag of the checkpoint's folder."""
+    parser.add_argument(
+        checkpoint,
+        dest="checkpoint",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="the checkpoint: config.json, model.safetensors, and from LeRobot 0.4 "
+        "on the processors' files",
+    )
+    parser.add_argument(
+        "--export-path", type=Path, required=True, metavar="FOLDER", help="bundle to write"
+    )
+    parser.add_argument(
+        "--units",
+        choices=UNITS,
+        required=True,
+        help="units of the policy's values, which no checkpoint states: degrees "
+        "(LeRobot's default since 0.4), range (-100 to 100 of the calibrated "
+        "range, the default until 0.3), radians; in the first two a gripper "
+        "has 0 to 100",
+    )
+    parser.add_argument(
+        "--robot",
+        default="so101",
+        metavar="NAME",
+        help=f"{', '.join(KNOWN)} (default so101), or a YAML file with the joints "
+        "in the order of training; twice as many in the policy are two arms, "
+        "left first",
+    )
+    parser.add_argument(
+        "--joint-prefix", default="", metavar="TEXT", help="before the names of the joints"
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="HZ",
+        help="steps per second, as in the data; else what --dataset or the "
+        f"checkpoint says, else {USUAL_FPS:g}, with a note",
+    )
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        metavar="FOLDER",
+        help="the training's dataset, LeRobot v3: states the rate, gives the golden "
+        "rows, the largest steps and torques (nominal) and the rule of its frames "
+        "(pairing), and calibrates with --type",
+    )
+    parser.add_argument(
+        "--max-relative-target",
+        type=_reach,
+        metavar="RAD",
+        help="largest distance of a target from the measured position, rad: one "
+        "number, or JOINT=RAD,... for all joints",
+    )
+    parser.add_argument(
+        "--n-action-steps",
+        type=int,
+        metavar="N",
+        help="steps of a chunk that are executed (default: the checkpoint's)",
+    )
+    parser.add_argument(
+        "--resize",
+        action="store_true",
+        help="stretch images of another size than that of the training, those "
+        "of --dataset and of the robot's cameras",
+    )
+    parser.add_argument(
+        "--graphs",
+        choices=("two", "one"),
+        default="two",
+        help="encoders and the policy (default), or one graph, of ACT only",
+    )
+    parser.add_argument(
+        "--type",
+        choices=TYPES,
+        metavar="MARCH",
+        help="also make the workspace for the compiler of D-Robotics' BPUs: "
+        f"{', '.join(TYPES)}; needs --dataset",
+    )
+    parser.add_argument(
+        "--cal-num",
+        type=int,
+        metavar="N",
+        help="samples of the dataset to calibrate the BPU's models with (default "
+        "200, or all where there are fewer)",
+    )
+    parser.add_argument(
+        "--combine-jobs",
+        type=int,
+        default=6,
+        metavar="N",
+        help="processes of the BPU's compiler (default 6)",
+    )
+    parser.add_argument(
+        "--opset",
+        type=int,
+        choices=OPSETS,
+        metavar="N",
+        help="version of ONNX's operators, 11 to 20 (default 11 for bayes, else 19)",
+    )
+    parser.add_argument(
+        "--onnx-sim", action="store_true", help="simplify the graphs with onnxsim, and compare"
+    )
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        metavar="NPZ",
+        help="rows that the training answered (cameras.NAME, state, chunk, and noise that chunks "
+        "are made of), to compare with and to keep; else rows are drawn",
+    )
+    parser.add_argument("--name", help="of the policy (default: the bundle's folder)")
+    parser.add_argument(
+        "--policy-version", default="0.1.0", metavar="VERSION", help="of the policy (default 0.1.0)"
+    )
+    parser.add_argument(
+        "--licence",
+        metavar="SPDX",
+        help="identifier of the weights' licence (default: the checkpoint's, else "
+        f"{UNKNOWN_LICENCE})",
+    )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace the bundle that is there; a folder with files that no export "
+        "wrote, such as compiled models, stays as it is",
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """Export, and print what was made.
+
+    Raises:
+        PolicyError: The checkpoint cannot be used, or its bundle gives other outputs.
+        OSError: A file cannot be read or written.
+    """
+    from model_tools.make.act.act_contract import ActRequest
+    from model_tools.make.act.act_export import export_checkpoint
+
+    if given.type and given.dataset is None:
+        raise ToolError(
+            "--type: expected --dataset as well, since a BPU's models are calibrated, found none"
+        )
+    bayes = (given.type or "").startswith("bayes")
+    taken = list[int]()
+    finish = _workspace(given, taken) if given.type else lambda folder: None
+    exported = export_checkpoint(
+        ActRequest(
+            checkpoint=given.checkpoint,
+            output=given.export_path,
+            robot=given.robot,
+            units=given.units,
+            prefix=given.joint_prefix,
+            rate_hz=_rate_hz(given),
+            steps=given.n_action_steps,
+            name=given.name or _name(given.export_path),
+            version=given.policy_version,
+            graphs=given.graphs,
+            opset=given.opset or (11 if bayes else 19),
+            simplify=given.onnx_sim,
+            golden=given.golden,
+            dataset=given.dataset,
+            force=given.force,
+            resize=given.resize,
+            max_relative_target=given.max_relative_target,
+            licence=given.licence or _licence(given.checkpoint),
+        ),
+        finish,
+    )
+    _say(given.export_path, exported)
+    if given.type:
+        _say_how_to_compile(given, taken[0])
+    return 0
+
+
+def _workspace(given: argparse.Namespace, taken: list[int]) -> Callable[[Path], None]:
+    """Return what makes the workspace in the folder of a bundle, and notes the samples."""
+    from model_tools.commands.arguments import progress_bar
+    from model_tools.ship.compilers.bpu_workspace import prepare_workspace
+
+    def make(folder: Path) -> None:
+        with progress_bar("samples") as progress:
+            taken.append(
+                prepare_workspace(
+                    folder, given.type, given.dataset, given.cal_num, given.combine_jobs, progress
+                )
+            )
+
+    return make
+
+
+def _say_how_to_compile(given: argparse.Namespace, samples: int) -> None:
+    from model_tools.files.bpu_files import MARCHES
+    from model_tools.ship.compilers.bpu_workspace import PRECISION, container_command
+
+    output, toolchain = given.export_path, MARCHES[given.type]
+    taken = [
+        "model_tools",
+        "compile",
+        "bpu",
+        "--bundle",
+        output,
+        "--precision",
+        PRECISION,
+        "--target",
+        given.type,
+        "--dataset",
+        given.dataset,
+        "--cal-num",
+        samples,
+        "--option",
+        f"compiled={output}",
+        "--output",
+        f"{output}_{given.type}",
+    ]
+    _log.info(
+        "%s: workspace for %s. Next, where the container is:\n  %s\n"
+        "and then here, which makes the bundle for the board:\n  %s",
+        output,
+        toolchain.tool,
+        container_command(output, toolchain.image),
+        shlex.join(map(str, taken)),
+    )
+
+
+def _say(output: Path, exported: ExportedAct) -> None:
+    contract = exported.contract
+    for line in exported.warnings:
+        _log.warning("warning: %s", line)
+    for line in exported.checked:
+        _log.info("difference, %s", line)
+    cameras = (
+        ", ".join(
+            f"{name} {camera.width} x {camera.height}" for name, camera in contract.cameras.items()
+        )
+        or "none"
+    )
+    if contract.denoising is not None:
+        _log.info(
+            "denoising: %s, %d steps, observations: %d",
+            contract.denoising.method,
+            contract.denoising.steps,
+            contract.denoising.observations,
+        )
+    _log.info(
+        "joints: %s\ncameras: %s\nchunk: %d steps at %g Hz, of which %d are executed\n%s",
+        ", ".join(contract.joints.names),
+        cameras,
+        contract.chunk.size,
+        contract.rate_hz,
+        contract.chunk.steps,
+        output,
+    )
+
+
+def _rate_hz(given: argparse.Namespace) -> float:
+    from model_tools.files.foreign import read_json
+    from model_tools.files.lerobot.dataset_info import INFO
+
+    if given.fps is not None:
+        return float(given.fps)
+    if given.dataset is not None and (given.dataset / INFO).is_file():
+        return read_json(given.dataset / INFO)["fps"].positive()
+    training = given.checkpoint / "train_config.json"
+    if training.is_file():
+        environment = read_json(training).get("env")
+        fps = environment.get("fps") if environment else None
+        if fps is not None:
+            return fps.positive()
+    _log.info("rate: %g Hz, since neither --fps nor --dataset states one", USUAL_FPS)
+    return USUAL_FPS
+
+
+def _licence(checkpoint: Path) -> str:
+    """Return what LeRobot keeps of a policy that was published."""
+    from model_tools.files.foreign import read_json
+
+    config = checkpoint / "config.json"
+    found = read_json(config).get("license") if config.is_file() else None
+    return found.text() if found else UNKNOWN_LICENCE
+
+
+def _reach(text: str) -> float | dict[str, float]:
+    """Read one number above 0, or one for each of several joints."""
+    names, values = zip(*(entry.rpartition("=")[::2] for entry in text.split(",")), strict=True)
+    try:
+        found = [float(value) for value in values]
+    except ValueError:
+        found = []
+    if (
+        not found
+        or not all(0.0 < value < math.inf for value in found)
+        or (len(set(names)) < len(names) or (len(names) > 1 and "" in names))
+    ):
+        raise argparse.ArgumentTypeError(
+            f"expected a number above 0, or JOINT=RAD,... with each joint once, found {text!r}"
+        )
+    return found[0] if names == ("",) else dict(zip(names, found, strict=True))
+
+
+def _name(output: Path) -> str:
+    name = re.sub(r"[^a-z0-9_]", "_", output.resolve().name.lower())
+    return name if re.match("[a-z]", name) else f"policy_{name}"

@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the configurations of all policies of LeRobot have in common: features, steps, cameras."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from model_tools.errors import ToolError
+from model_tools.files.foreign import Node
+from model_tools.files.lerobot.checkpoint import CONFIG_FILE, PolicyFeature, read_config
+
+STATE, ENVIRONMENT, ACTION = "observation.state", "observation.environment_state", "action"
+_IMAGES = re.compile(r"observation\.(images\.)?")
+LARGEST_SIDE = 8192
+"""Of an image, as a contract allows it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CameraInput:
+    """A camera: its name where names are those of topics and tensors, and its feature."""
+
+    name: str
+    feature: PolicyFeature
+    observed: str
+    """Name of the feature in what a robot observes; another one where the checkpoint renames."""
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointConfig:
+    """What a policy gets and answers; features in the order of training."""
+
+    file: Path
+    cameras: tuple[CameraInput, ...]
+    state: PolicyFeature | None
+    environment: PolicyFeature | None
+    action: PolicyFeature
+    chunk_size: int
+    """Steps of a chunk from the newest observation on."""
+    n_action_steps: int
+    ensemble_coeff: float | None = None
+    ignored: tuple[PolicyFeature, ...]
+    """Inputs that the network does not look at."""
+
+    @property
+    def features(self) -> tuple[PolicyFeature, ...]:
+        """Inputs of the network, and its output."""
+        vectors = [feature for feature in (self.state, self.environment) if feature]
+        return (*vectors, *(camera.feature for camera in self.cameras), self.action)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of the images, each size once."""
+        return tuple(dict.fromkeys((camera.height, camera.width) for camera in self.cameras))
+
+
+C = TypeVar("C", bound=CheckpointConfig)
+
+
+def read_root(folder: Path) -> Node:
+    """Read `config.json` of a checkpoint.
+
+    Raises:
+        ToolError: There is none, it is of 2024, or no JSON.
+        OSError: It cannot be read.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise ToolError(
+            f"{folder}: expected a checkpoint of LeRobot with {CONFIG_FILE}, found "
+            "none; with LeRobot's training it is checkpoints/STEP/pretrained_model"
+        )
+    return read_config(folder).root
+
+
+def read_features(folder: Path) -> dict[str, Any]:
+    """Return the fields of `CheckpointConfig` that are features, and the file.
+
+    Raises:
+        ToolError: They are not those of a policy that can be run.
+        OSError: The file cannot be read.
+    """
+    config = read_config(folder)
+    root = config.root
+    by_name = {feature.name: feature for feature in config.features}
+    state, environment, action = by_name.get(STATE), by_name.get(ENVIRONMENT), by_name.get(ACTION)
+    if action is None:
+        raise root["output_features"].wrong(f"the output {ACTION}")
+    vectors = [vector for vector in (state, environment, action) if vector]
+    for vector in vectors:
+        if len(vector.shape) != 1:
+            raise ToolError(
+                f"{root.file}: {vector.name}: expected a shape with one axis, found "
+                f"{list(vector.shape)}"
+            )
+    images = [feature for feature in config.features if feature.kind == "VISUAL"]
+    if not images and environment is None:
+        raise root["input_features"].wrong(f"a camera or {ENVIRONMENT}")
+    used = {feature.name for feature in (*vectors, *images)}
+    file = folder / CONFIG_FILE
+    return {
+        "file": file,
+        "cameras": _cameras(file, images, {}),
+        "state": state,
+        "environment": environment,
+        "action": action,
+        "ignored": tuple(feature for feature in config.features if feature.name not in used),
+    }
+
+
+def flag(root: Node, name: str) -> bool:
+    """Return a flag, false where it is absent; another word for true must not count as false."""
+    found = root.get(name)
+    return found is not None and found.boolean()
+
+
+def count(node: Node) -> int:
+    """Return a whole number above 0."""
+    if node.whole() < 1:
+        raise node.wrong("a number above 0")
+    return node.whole()
+
+
+def renamed(config: C, observed: Mapping[str, str]) -> C:
+    """Return it with cameras named as on the robot; `observed` has those by feature, if others."""
+    images = [camera.feature for camera in config.cameras]
+    return dataclasses.replace(config, cameras=_cameras(config.file, images, observed))
+
+
+def _cameras(
+    file: Path, images: Sequence[PolicyFeature], observed: Mapping[str, str]
+) -> tuple[CameraInput, ...]:
+    cameras, taken = list[CameraInput](), Counter[str]()
+    for feature in images:
+        if len(feature.shape) != 3 or feature.shape[0] != 3 or min(feature.shape) < 1:
+            raise ToolError(
+                f"{file}: {feature.name}: expected a shape [3, height, width], found "
+                f"{list(feature.shape)}"
+            )
+        if max(feature.shape) > LARGEST_SIDE:
+            raise ToolError(
+                f"{file}: {feature.name}: expected images of at most {LARGEST_SIDE} "
+                f"pixels a side, found {list(feature.shape)}"
+            )
+        source = observed.get(feature.name, feature.name)
+        name = plain_name(source)
+        taken[name] += 1
+        cameras.append(
+            CameraInput(
+                name=name if taken[name] == 1 else f"{name}_{taken[name]}",
+                feature=feature,
+                observed=source,
+                height=feature.shape[1],
+                width=feature.shape[2],
+            )
+        )
+    return tuple(cameras)
+
+
+def plain_name(feature: str) -> str:
+    """Return the name of a camera as topics and tensors can have it: letters, digits and _."""
+    name = re.sub(r"\W", "_", _IMAGES.sub("", feature, count=1), flags=re.ASCII)
+    return name if name[:1].isalpha() else f"camera_{name}"

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the parts of the conformance suite share: a driver in a stated condition, and its frames."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import pytest
+from policy_msgs.msg import RobotStatus
+from sensor_msgs.msg import JointState
+
+from policy_inference.testing.domains import private_ros_domain
+from robot_driver.interfaces import NS_PER_S
+from robot_driver.testing.case import DriverCase, Heard
+from robot_driver.testing.stage import DriverProcess, Stage
+
+RESTING_FRAMES = 20
+PRESSED = "the e-stop was pressed"
+TWO_SENDERS = "2 publishers on joint_command (/listener, /listener), expected one"
+
+
+class DriverFixtures:
+    """A driver and its robot's double; see `DriverConformance`."""
+
+    case: ClassVar[DriverCase]
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _own_ros_domain(cls) -> Iterator[None]:
+        """Keep to a domain on this host that no other test uses meanwhile."""
+        with private_ros_domain():
+            yield
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def stage(
+        cls, _own_ros_domain: None, tmp_path_factory: pytest.TempPathFactory
+    ) -> Iterator[Stage]:
+        """Start drivers; all ends with the class."""
+        stage = Stage(cls.case, tmp_path_factory.mktemp("stage"))
+        yield stage
+        stage.close()
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def driver(cls, stage: Stage) -> DriverProcess:
+        """Start the driver that the tests of the class share."""
+        return stage.driver()
+
+    @pytest.fixture
+    def listening(self, driver: DriverProcess) -> DriverProcess:
+        """Let the driver have no control, and no reason to refuse it."""
+        driver.until(lambda: driver.statuses, "a status")
+        driver.gives_back_control()
+        assert driver.ask("reset").success
+        driver.may_be_taken()
+        return driver
+
+    @pytest.fixture
+    def in_control(self, driver: DriverProcess) -> DriverProcess:
+        """Let the driver have control, and follow nothing yet."""
+        driver.until(lambda: driver.statuses, "a status")
+        assert driver.ask("reset").success
+        if driver.status.state in (RobotStatus.FOLLOWING, RobotStatus.DAMPING):
+            assert driver.ask("damp").success
+            driver.rests("")
+        else:
+            driver.gives_back_control()
+            driver.takes_control()
+        return driver
+
+
+def frames_since(driver: DriverProcess, place: int) -> list[Heard]:
+    """Return what the robot has heard since then; a test asks a whole list, not a growing one."""
+    return list(driver.robot.heard[place:])
+
+
+def stamps_ns(messages: list[JointState]) -> list[int]:
+    """Return the stamps of messages."""
+    return [each.header.stamp.sec * NS_PER_S + each.header.stamp.nanosec for each in messages]

@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a driver in control follows, what it refuses, and what brings the robot to rest."""
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from policy_msgs.msg import JointCommand, RobotStatus
+
+from robot_driver.interfaces import MODE_DAMP
+from robot_driver.testing.case import COMMANDED
+from robot_driver.testing.fixtures import (
+    PRESSED,
+    RESTING_FRAMES,
+    TWO_SENDERS,
+    DriverFixtures,
+    frames_since,
+)
+from robot_driver.testing.stage import DEEP, DriverProcess, Stage
+
+
+class FollowingConformance(DriverFixtures):
+    """In control."""
+
+    def test_robot_rests_until_a_command_in_its_mode_of_rest_has_come(
+        self, listening: DriverProcess
+    ) -> None:
+        robot = listening.robot
+        before = len(robot.heard)
+        listening.takes_control()
+        commands = [each for each in frames_since(listening, before) if each.what == COMMANDED]
+        assert commands
+        assert all(each.rests for each in commands)
+        self._nothing_ends_the_rest(listening)
+        listening.follows()
+
+    def test_values_reach_their_joints_whatever_their_order(
+        self, in_control: DriverProcess
+    ) -> None:
+        in_control.follows()
+        figures, robot = self.case.figures, in_control.robot
+        forward = in_control.command()
+        target = in_control.followed_pose.copy()
+        target[0] = robot.pose[0]
+        arrays = {**_arrays(forward), "position": target.tolist()}
+        reverse = {field: values[::-1] for field, values in arrays.items()}
+        place = len(robot.heard)
+        in_control.sends_until(
+            lambda: any(in_control.is_at(each, target) for each in frames_since(in_control, place)),
+            "a frame with these positions",
+            names=list(figures.joint_names)[::-1],
+            **reverse,
+        )
+
+    def test_command_that_expires_brings_to_rest_and_is_latched(
+        self, in_control: DriverProcess
+    ) -> None:
+        in_control.follows()
+        in_control.rests("expired")
+        self._nothing_ends_the_rest(in_control)
+        in_control.follows()
+
+    @pytest.mark.parametrize("field", ["position", "velocity", "effort", "stiffness", "damping"])
+    @pytest.mark.parametrize("number", [np.nan, np.inf], ids=str)
+    def test_number_that_is_not_finite_is_refused(
+        self, in_control: DriverProcess, field: str, number: float
+    ) -> None:
+        values = getattr(in_control.command(), field).tolist()
+        self._is_refused(in_control, "command_refused", **{field: [number, *values[1:]]})
+
+    @pytest.mark.parametrize("valid_for_s", [0.0, 1.5])
+    def test_command_without_an_end_is_refused(
+        self, in_control: DriverProcess, valid_for_s: float
+    ) -> None:
+        self._is_refused(in_control, "command_refused", valid_for_s=valid_for_s)
+
+    @pytest.mark.parametrize("field", ["stiffness", "damping", "effort_limit"])
+    def test_negative_gain_is_refused(self, in_control: DriverProcess, field: str) -> None:
+        values = getattr(in_control.command(), field).tolist()
+        self._is_refused(in_control, "command_refused", **{field: [-1.0, *values[1:]]})
+
+    def test_position_outside_the_range_is_refused(self, in_control: DriverProcess) -> None:
+        figures = self.case.figures
+        beyond = figures.highest_rad + 2.0 * figures.position_margin_rad + 0.1
+        self._is_refused(in_control, "command_refused", position=beyond.tolist())
+
+    def test_gains_beyond_the_figures_are_refused(self, in_control: DriverProcess) -> None:
+        figures = self.case.figures
+        stiff = [2.0 * figures.largest_stiffness] * len(figures.joint_names)
+        self._is_refused(in_control, "command_refused", stiffness=stiff)
+
+    def test_command_that_names_other_joints_is_refused(self, in_control: DriverProcess) -> None:
+        names = list(self.case.figures.joint_names)
+        arrays = _arrays(in_control.command())
+        missing = {field: values[1:] for field, values in arrays.items()}
+        more = {field: [*values, 0.0] for field, values in arrays.items()}
+        self._is_refused(in_control, "command_unfit", names=names[1:], **missing)
+        self._is_refused(in_control, "command_unfit", names=[*names, "tail"], **more)
+        self._is_refused(in_control, "command_unfit", names=[names[0], names[0], *names[2:]])
+        self._is_refused(in_control, "command_unfit", effort=[0.0])
+
+    def test_refused_command_in_the_mode_of_rest_brings_to_rest(
+        self, in_control: DriverProcess
+    ) -> None:
+        in_control.follows()
+        in_control.send_rest(valid_for_s=1.5)
+        in_control.rests("was refused: valid_for is 1.5 s")
+
+    def test_first_command_far_from_the_pose_brings_to_rest(
+        self, in_control: DriverProcess
+    ) -> None:
+        figures, robot = self.case.figures, in_control.robot
+        upwards = figures.highest_rad - robot.pose > robot.pose - figures.lowest_rad
+        far = np.where(upwards, figures.highest_rad, figures.lowest_rad)
+        place = len(robot.heard)
+        if figures.rest_mode == MODE_DAMP:
+            in_control.send_rest()
+            in_control.is_in(RobotStatus.FOLLOWING)
+            in_control.send(position=far.tolist())
+        else:
+            # Its mode of rest has a stiffness already.
+            in_control.send_rest(position=far.tolist())
+        in_control.rests("the first command with so much stiffness wants")
+        assert not any(in_control.is_at(each, far) for each in frames_since(in_control, place))
+
+    def test_sequence_of_another_sender_brings_to_rest(self, in_control: DriverProcess) -> None:
+        in_control.follows()
+        in_control.skip(10_000_000)
+        in_control.send()
+        in_control.rests("another sender of joint_command")
+        in_control.follows()
+
+    def test_second_publisher_brings_to_rest_until_it_is_gone(
+        self, in_control: DriverProcess, stage: Stage
+    ) -> None:
+        in_control.follows()
+        other = stage.node.create_publisher(JointCommand, f"/{in_control.name}/joint_command", DEEP)
+        in_control.rests(TWO_SENDERS)
+        self._nothing_is_followed(in_control)
+        stage.node.destroy_publisher(other)
+        in_control.rests("the other publisher on joint_command is gone")
+        self._nothing_ends_the_rest(in_control)
+        in_control.follows()
+
+    def test_estop_brings_to_rest_until_it_is_reset(self, in_control: DriverProcess) -> None:
+        in_control.follows()
+        in_control.presses_estop(pressed=False)
+        in_control.follows()
+        in_control.presses_estop()
+        in_control.rests(PRESSED)
+        self._nothing_is_followed(in_control)
+        in_control.presses_estop(pressed=False)
+        self._nothing_is_followed(in_control)
+        assert in_control.ask("reset").success
+        in_control.rests("the e-stop was released")
+        self._nothing_ends_the_rest(in_control)
+        in_control.follows()
+
+    def test_request_to_damp_brings_to_rest(self, in_control: DriverProcess) -> None:
+        in_control.follows()
+        response = in_control.ask("damp")
+        assert response.success, response.message
+        in_control.rests("asked for by service")
+        self._nothing_ends_the_rest(in_control)
+        in_control.follows()
+
+    def test_control_that_was_taken_is_not_taken_again(self, in_control: DriverProcess) -> None:
+        in_control.refuses_control("already")
+
+    def _is_refused(self, driver: DriverProcess, counter: str, **changes: Any) -> None:
+        """Send a wrong command until it is counted, after a right one, which is followed on."""
+        driver.follows()
+        place, before = len(driver.robot.heard), int(driver.details[counter])
+        driver.sends_until(lambda: int(driver.details[counter]) > before, counter, **changes)
+        for each in frames_since(driver, place):
+            assert each.rests or driver.is_followed(each)
+        driver.follows()
+
+    def _nothing_ends_the_rest(self, driver: DriverProcess) -> None:
+        """Send commands near the pose: nothing is followed before one in the mode of rest."""
+        self._watch(driver, itertools.repeat(driver.send))
+
+    def _nothing_is_followed(self, driver: DriverProcess) -> None:
+        """Send commands in the mode of rest, too, but not last: none is on its way then."""
+        self._watch(driver, itertools.cycle((driver.send_rest, driver.send)))
+        self._nothing_ends_the_rest(driver)
+
+    def _watch(self, driver: DriverProcess, senders: Iterator[Any]) -> None:
+        place = len(driver.robot.heard)
+
+        def act() -> bool:
+            next(senders)()
+            return len(driver.robot.heard) > place + RESTING_FRAMES
+
+        driver.until(act, "frames to the robot")
+        assert all(each.rests for each in frames_since(driver, place))
+
+
+def _arrays(command: JointCommand) -> dict[str, list[float]]:
+    fields = ("position", "velocity", "effort", "stiffness", "damping", "effort_limit")
+    return {field: getattr(command, field).tolist() for field in fields}

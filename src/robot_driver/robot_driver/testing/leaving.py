@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""How a driver gives control back: on request, without the robot's state, on every way out."""
+
+import itertools
+import signal
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from policy_msgs.msg import RobotStatus
+
+from robot_driver.testing.case import GIVEN_BACK, TAKEN
+from robot_driver.testing.fixtures import RESTING_FRAMES, DriverFixtures
+from robot_driver.testing.stage import DriverProcess, Stage
+
+
+class LeavingConformance(DriverFixtures):
+    """Control goes back."""
+
+    def test_lost_state_brings_to_rest_then_control_goes_back(
+        self, in_control: DriverProcess
+    ) -> None:
+        robot = in_control.robot
+        in_control.follows()
+        robot.silent = True
+        in_control.sends_until(
+            lambda: in_control.status.state != RobotStatus.FOLLOWING, "the end of following"
+        )
+        in_control.is_in(RobotStatus.LISTENING)
+        robot.silent = False
+        # A robot that answers each frame is given back once it answers again.
+        in_control.until(lambda: robot.heard[-1].what == GIVEN_BACK, "the end of control")
+        reasons = [status.reason for status in in_control.statuses]
+        assert any("the robot's state has been lost" in reason for reason in reasons)
+        in_control.may_be_taken()
+
+    def test_robot_that_is_restarted_is_given_back_and_can_be_taken_again(
+        self, in_control: DriverProcess
+    ) -> None:
+        if not self.case.reports_restart:
+            pytest.skip("nothing shows that the robot was restarted")
+        in_control.follows()
+        in_control.robot.restart()
+        in_control.is_in(RobotStatus.LISTENING)
+        assert "restarted" in in_control.status.reason
+        in_control.takes_control()
+        in_control.follows()
+
+    def test_control_is_given_back_on_request_and_nothing_is_sent_then(
+        self, in_control: DriverProcess
+    ) -> None:
+        in_control.follows()
+        answers = [in_control.asked("release_control") for _ in range(2)]
+        for answer in answers:
+            in_control.until(answer.done, "an answer to release_control")
+            assert answer.result().success, answer.result().message
+        in_control.is_in(RobotStatus.LISTENING)
+        self._left_well(in_control)
+        received = int(in_control.details["command_received"])
+        in_control.sends_until(
+            lambda: int(in_control.details["command_received"]) > received, "a command"
+        )
+        assert in_control.robot.heard[-1].what == GIVEN_BACK
+
+    def test_control_is_given_back_by_every_way_out(self, stage: Stage) -> None:
+        interrupted, terminated, killed, halved, deactivated = drivers = [
+            stage.driver() for _ in range(5)
+        ]
+        stage.take_control(*drivers)
+        for driver in drivers:
+            driver.follows()
+        interrupted.process.send_signal(signal.SIGINT)
+        terminated.process.send_signal(signal.SIGTERM)
+        killed.process.send_signal(signal.SIGKILL)
+        halved.kill_link()
+        deactivated.changes(Transition.TRANSITION_DEACTIVATE)
+        for driver in drivers:
+            self._left_well(driver, link_died=driver is halved)
+        assert interrupted.ended() == 0
+        assert terminated.ended() == 0
+        assert halved.ended() == 2
+        assert "SIGKILL" in halved.is_in(RobotStatus.LISTENING).reason
+        for driver in (interrupted, terminated, halved, deactivated):
+            assert "Traceback" not in driver.log
+            assert "terminate called" not in driver.log
+        assert deactivated.process.poll() is None
+        response = deactivated.ask("take_control")
+        assert not response.success
+        assert "not active" in response.message
+        again = stage.driver(killed.robot)
+        again.takes_control()
+        again.follows()
+        for driver in (*drivers, again):
+            driver.close()
+
+    def _left_well(self, driver: DriverProcess, *, link_died: bool = False) -> None:
+        """Require that it followed, brought the robot to rest and gave control back at the end."""
+        driver.until(lambda: driver.robot.heard[-1].what == GIVEN_BACK, "the end of control")
+        *before, _ = driver.robot.heard
+        before = [each for each in before if each.what not in (GIVEN_BACK, TAKEN)]
+        resting = list(itertools.takewhile(lambda each: each.rests, reversed(before)))
+        enough = int(not link_died) if self.case.holds_by_itself else RESTING_FRAMES
+        assert enough <= len(resting) < len(before), "it followed commands until then"

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The driver of LeRobot's arms does what every driver must do, with emulated servos on their bus.
+
+LeRobot's own classes talk to the servos, which stay where they are whatever they are asked.
+"""
+
+import json
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lerobot_arm_driver.arms import ARMS, GRIPPER, TORQUE_OFF, figures_of
+from robot_driver.interfaces import COMMAND_FIELDS, F64, POSITION
+from robot_driver.testing.case import COMMANDED, GIVEN_BACK, OTHER, TAKEN, DriverCase, RobotDouble
+from robot_driver.testing.conformance import DriverConformance
+from robot_sim.arm_servos import ArmServos
+from robot_sim.arm_world import ArmWorld
+from robot_sim.servo_bus import ServoBus, ServoReply
+from robot_sim.servo_port import ServoPort
+from robot_sim.servo_wire import SYNC_WRITE, WRITE, FeetechWire, Instruction
+from robot_sim.servos import STS3215, TURN_TICKS
+
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
+ARM = ARMS["so101"]
+GOAL, TORQUE, LOCK = (STS3215.registers[name][0] for name in ("goal", "torque_on", "lock"))
+COUNT_RAD = 2.0 * math.pi / TURN_TICKS
+
+
+class ServoDouble(RobotDouble):
+    """The servos' end of a bus of its own, and the calibration file of this arm."""
+
+    def __init__(self) -> None:
+        servos = ArmServos()
+        servos.hold(ArmWorld())
+        self._folder = Path(tempfile.mkdtemp())
+        file = self._folder / "follower.json"
+        servos.save_calibration(file)
+        self._calibration: Mapping[str, Mapping[str, int]] = json.loads(file.read_text("utf-8"))
+        at = [servo.get("position") for servo in servos.bus.servos]
+        super().__init__(figures_of(ARM), self._rad(at))
+        self._bus = HeardBus(servos.bus, self)
+        self._port: ServoPort | None = None
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        assert self._port is not None
+        return {"port": self._port.name, "calibration_dir": str(self._folder)}
+
+    def start(self) -> None:
+        self._port = ServoPort(self._bus)
+
+    def restart(self) -> None:
+        raise AssertionError("servos do not report that they were restarted")
+
+    def close(self) -> None:
+        if self._port is not None:
+            self._port.close()
+            self._port = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def take(self, asked: Instruction) -> None:
+        """Keep what an instruction changes; readings change nothing."""
+        if asked.code == WRITE:
+            address, value, *_ = asked.parameters
+            if address == TORQUE:
+                self.hear(TAKEN if value else GIVEN_BACK)
+            elif address != LOCK:  # which LeRobot writes after each change of the torque
+                self.hear(OTHER)
+        elif asked.code == SYNC_WRITE:
+            address, count, *rows = asked.parameters
+            assert address == GOAL
+            goals = np.array(rows).reshape(-1, 1 + count)[:, 1:] @ 256 ** np.arange(count)
+            values = np.zeros((len(goals), len(COMMAND_FIELDS)))
+            values[:, POSITION] = self._rad(goals.tolist())
+            self.hear(COMMANDED, values)
+
+    def _rad(self, counts: Sequence[int]) -> F64:
+        """Return positions [6], rad: 0 is the middle of a joint's range, as LeRobot counts."""
+        found = []
+        for count, (joint, range_rad) in zip(counts, ARM.range_rad.items(), strict=True):
+            low, high = (self._calibration[joint][f"range_{end}"] for end in ("min", "max"))
+            if joint == GRIPPER:
+                found.append(float(np.interp(count, (low, high), range_rad)))
+            else:
+                found.append((count - 0.5 * (low + high)) * COUNT_RAD)
+        return np.array(found)
+
+
+class HeardBus(ServoBus):
+    """A bus whose instructions a double hears before its servos do."""
+
+    def __init__(self, bus: ServoBus, double: ServoDouble) -> None:
+        super().__init__(bus.servos)
+        self._double, self._ear = double, FeetechWire()
+
+    def exchange(self, data: bytes, baud: int) -> list[ServoReply]:
+        for instruction in self._ear.feed(data):
+            self._double.take(instruction)
+        answers = super().exchange(data, baud)
+        return [] if self._double.silent else answers
+
+
+class TestConformance(DriverConformance):
+    case = DriverCase(
+        command=["lerobot_arm_driver"],
+        node="lerobot_arm_driver",
+        robot=ServoDouble,
+        figures=figures_of(ARM),
+        parameters={
+            "robot": "so101",
+            "lerobot_python": sys.executable,
+            "way_out": TORQUE_OFF,
+            "state_timeout_s": 0.5,
+        },
+        joint_state_rate_hz=60.0,
+        command_rate_hz=60.0,
+        imu="",
+        reports_restart=False,
+        tolerance_rad=2.0 * COUNT_RAD,
+        holds_by_itself=True,
+        # LeRobot takes seconds to import, and five drivers at once several times as long.
+        deadline_s=120.0,
+    )

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Bundles of LeRobot's Diffusion Policy, and of a flow, answer as the networks of the training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from model_tools.make.act.act_contract import ActRequest
+from model_tools.make.act.act_export import export_checkpoint
+from robot_sim.arm_world import ArmWorld
+from tools.train_arm import unet
+from tools.train_arm.demonstrations import demonstrations
+from tools.train_arm.frames import Frames
+from tools.train_arm.golden import write_golden
+from tools.train_arm.narrow import encoder_of
+from tools.train_arm.rollout import Runner
+
+BUNDLES = Path(__file__).parents[2] / "config" / "bundles"
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "flow"])
+def test_a_bundle_answers_as_the_training_for_the_same_noise(
+    tmp_path: Path, kind: unet.Kind
+) -> None:
+    torch.manual_seed(2)
+    encoder = encoder_of(BUNDLES / "so101_reach")
+    frames = Frames(
+        demonstrations(1),
+        encoder,
+        rows=unet.HORIZON,
+        observations=unet.observations(kind),
+        bounded=kind == "diffusion",
+    )
+    unet.save(unet.new_policy(kind, encoder), kind, frames.statistics, tmp_path / "c")
+    runner = Runner(kind, tmp_path / "c")
+    write_golden(runner, tmp_path / "golden.npz", unet.observations(kind))
+
+    exported = export_checkpoint(
+        ActRequest(
+            checkpoint=tmp_path / "c",
+            output=tmp_path / "bundle",
+            robot="so101",
+            units="degrees",
+            rate_hz=30.0,
+            name=kind,
+            golden=tmp_path / "golden.npz",
+        )
+    )
+
+    # The export itself refuses a bundle that differs by more than rounding.
+    assert "golden.npz" in exported.checked[0]
+    assert exported.contract.denoising is not None
+    assert exported.contract.denoising.method == ("flow" if kind == "flow" else "ddim")
+
+
+def test_a_runner_makes_another_chunk_of_other_noise(tmp_path: Path) -> None:
+    frames = Frames(demonstrations(1, images=False), None, rows=unet.HORIZON)
+    unet.save(unet.new_policy("flow", None), "flow", frames.statistics, tmp_path / "c")
+    runner, world = Runner("flow", tmp_path / "c"), ArmWorld()
+    world.reset(seed=1)
+    seen = runner.see(world)
+    one, other = (
+        runner.chunk(seen, np.full(runner.noise_shape, value, np.float32)) for value in (0.0, 1.0)
+    )
+    world.close()
+    assert np.abs(one - other).max() > 1.0

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train a policy that moves an SO-101 to a cube it sees, on a CPU, and judge it.
+
+    .venv-lerobot/bin/python -m tools.train_arm --kind flow --output out/train_arm/flow_seed1
+
+Writes `checkpoint/`, as LeRobot does; `golden.npz`, its answers to some observations; `encoder.csv`
+and `policy.csv`, the curves; `episodes.csv`, what came of each judged episode.
+"""
+
+import argparse
+import csv
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from robot_sim.errors import SimError
+from tools.arguments import positive_count, seed
+from tools.train_arm import act, unet
+from tools.train_arm.dataset import write_dataset
+from tools.train_arm.demonstrations import demonstrations
+from tools.train_arm.encoder import train_encoder
+from tools.train_arm.frames import Frames
+from tools.train_arm.golden import write_golden
+from tools.train_arm.narrow import NarrowResNet, encoder_of
+from tools.train_arm.rollout import Kind, RolloutOutcome, Runner, judge
+
+CHECKPOINT = "checkpoint"
+_STEPS: dict[Kind, int] = {"act": 2000, "diffusion": 2000, "flow": 2000}
+_log = logging.getLogger("train_arm")
+
+
+def run(given: argparse.Namespace) -> None:
+    """Train and judge."""
+    torch.manual_seed(given.seed)
+    torch.set_num_threads(given.threads)
+    output: Path = given.output
+    output.mkdir(parents=True)
+    runner = Runner(given.kind, _trained(given, _encoder(given)))
+    if not given.state_only:
+        write_golden(runner, output / "golden.npz", _observations(given.kind))
+    outcomes = judge(runner, range(1, given.judged + 1), runner.reset)
+    names = [field.name for field in fields(RolloutOutcome)]
+    _write(output / "episodes.csv", names, map(astuple, outcomes))
+    _log.info(
+        "%d of %d episodes succeeded, median %.1f mm; %s",
+        sum(one.succeeded for one in outcomes),
+        len(outcomes),
+        1e3 * median(one.closest_m for one in outcomes),
+        output / CHECKPOINT,
+    )
+
+
+def _encoder(given: argparse.Namespace) -> NarrowResNet | None:
+    """Return the image encoder, of a bundle or trained now; None for a policy without images."""
+    if given.state_only:
+        return None
+    if given.encoder_of is not None:
+        return encoder_of(given.encoder_of)
+    encoder, curve = train_encoder(given.scenes, given.encoder_steps, given.seed)
+    _write(given.output / "encoder.csv", ("step", "front_error_m", "wrist_error_m"), curve)
+    return encoder
+
+
+def _trained(given: argparse.Namespace, encoder: NarrowResNet | None) -> Path:
+    """Train the policy; return its checkpoint."""
+    kind: Kind = given.kind
+    folder: Path = given.output / CHECKPOINT
+    steps = given.steps or _STEPS[kind]
+    frames = Frames(
+        demonstrations(given.episodes, images=encoder is not None),
+        encoder,
+        rows=act.CHUNK if kind == "act" else unet.HORIZON,
+        observations=_observations(kind),
+        bounded=kind == "diffusion",
+    )
+    _log.info("policy: %d demonstrations, %d frames", given.episodes, frames.frames)
+    if kind == "act":
+        policy = act.new_policy(encoder)
+        curve = act.train(policy, frames, steps=steps, seed=given.seed)
+        act.save(policy, frames.statistics, folder)
+    else:
+        network = unet.new_policy(kind, encoder)
+        curve = unet.train(network, kind, frames, steps=steps, seed=given.seed)
+        unet.save(network, kind, frames.statistics, folder)
+    _write(given.output / "policy.csv", ("step", "loss"), curve)
+    return folder
+
+
+def _observations(kind: Kind) -> int:
+    return 1 if kind == "act" else unet.observations(kind)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    given = _parser().parse_args(args)
+    for folder in (given.output, given.dataset_only):
+        if folder is not None and folder.exists():
+            _log.error(
+                "train_arm: %s: expected no such folder yet, found one; choose another", folder
+            )
+            return 1
+    try:
+        if given.dataset_only is not None:
+            write_dataset(demonstrations(given.episodes), given.dataset_only)
+        else:
+            run(given)
+    except SimError as error:
+        _log.error("train_arm: %s", error)
+        return 1
+    return 0
+
+
+def _write(file: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([names, *rows])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--output", type=Path, help="folder to make")
+    what.add_argument(
+        "--dataset-only",
+        type=Path,
+        metavar="FOLDER",
+        help="write the demonstrations as a LeRobot dataset instead",
+    )
+    parser.add_argument(
+        "--kind", choices=tuple(_STEPS), default="act", help="of the policy (default act)"
+    )
+    parser.add_argument(
+        "--encoder-of",
+        type=Path,
+        metavar="BUNDLE",
+        help="take the image encoder of a bundle of this training, instead of training one",
+    )
+    parser.add_argument("--seed", type=seed, default=1, help="of everything random (default 1)")
+    parser.add_argument(
+        "--state-only",
+        action="store_true",
+        help="give the policy the position of the cube instead of images",
+    )
+    parser.add_argument(
+        "--steps",
+        type=positive_count,
+        metavar="N",
+        help="updates of the policy (default: "
+        + ", ".join(f"{kind} {steps}" for kind, steps in _STEPS.items())
+        + ")",
+    )
+    for name, default, help_text in (
+        ("scenes", 10_000, "random scenes for the encoder"),
+        ("encoder-steps", 900, "updates of the encoder"),
+        ("episodes", 250, "demonstrations"),
+        ("judged", 40, "episodes to judge it by"),
+        ("threads", 1, "of PyTorch"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            type=positive_count,
+            default=default,
+            metavar="N",
+            help=f"{help_text} (default {default})",
+        )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

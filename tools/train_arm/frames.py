@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The demonstrations as tensors: vectors, the frozen encoder's features, chunks of actions."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tools.train_arm.demonstrations import Demonstration
+from tools.train_arm.encoder import MEAN, STD, normalised
+from tools.train_arm.narrow import NarrowResNet
+from tools.train_arm.scenes import CAMERAS
+
+STATE, ACTION, CUBE = "observation.state", "action", "observation.environment_state"
+IMAGES = {name: f"observation.images.{name}" for name in CAMERAS}
+EVERY = 3
+"""Frames from one that is learned from to the next; those between look alike."""
+Statistics = dict[str, dict[str, Tensor]]
+
+
+class Frames:
+    """The demonstrations; chunks may begin at every third frame.
+
+    Images are features as soon as they are seen, since all of them would need 2 GB.
+    """
+
+    def __init__(
+        self,
+        episodes: Iterable[Demonstration],
+        encoder: NarrowResNet | None,
+        *,
+        rows: int,
+        observations: int = 1,
+        bounded: bool = False,
+    ) -> None:
+        """Go through the demonstrations once.
+
+        Args:
+            episodes: The demonstrations.
+            encoder: Makes features of the images; None for a policy of the cube's position.
+            rows: Actions that are learned together.
+            observations: How many successive observations a policy gets, the newest last. The
+                first action belongs to the oldest of them, as LeRobot has it.
+            bounded: Whether actions are scaled to -1 ... 1, instead of mean 0 and deviation 1.
+        """
+        self._rows, self._bounded = rows, bounded
+        vectors: dict[str, list[np.ndarray]] = {STATE: [], ACTION: [], CUBE: []}
+        features: dict[str, list[Tensor]] = {key: [] for key in IMAGES.values()}
+        seen, first, last = list[np.ndarray](), list[np.ndarray](), list[np.ndarray]()
+        begin = 0
+        for one in episodes:
+            for key, values in ((STATE, one.state), (ACTION, one.action), (CUBE, one.cube)):
+                vectors[key].append(values)
+            at = np.arange(0, len(one.state), EVERY)[:, None]
+            moments = np.maximum(at - np.arange(observations)[::-1], 0)
+            if encoder is not None:
+                for name, key in IMAGES.items():
+                    made = _features(encoder, one.images[name][moments.ravel()])
+                    features[key].append(made.unflatten(0, moments.shape))
+            seen.append(begin + moments)
+            first.append(begin + at[:, 0] - observations + 1)
+            last.append(np.full(len(at), begin + len(one.state) - 1))
+            begin += len(one.state)
+        self._vectors = {
+            key: torch.from_numpy(np.concatenate(values)) for key, values in vectors.items()
+        }
+        self._features = {key: torch.cat(values) for key, values in features.items() if values}
+        self._seen, self._first, self._last = (
+            torch.from_numpy(np.concatenate(each)) for each in (seen, first, last)
+        )
+        self.frames, self.count = begin, len(self._last)
+        self.statistics = self._statistics()
+
+    def batch(self, random: np.random.Generator, size: int) -> dict[str, Any]:
+        """Return LeRobot's batch of `size` random chunks, with the values as networks take them.
+
+        Each observation is [size, observations, ...], without that axis where there is one. The
+        position of the cube is there in any case.
+        """
+        rows = torch.from_numpy(random.integers(0, self.count, size))
+        ahead = self._first[rows][:, None] + torch.arange(self._rows)
+        last, within = self._last[rows][:, None], torch.maximum(ahead, self._seen[rows][:, :1])
+        inputs = {key: self._normalised(key, self._seen[rows]) for key in (STATE, CUBE)}
+        inputs |= {key: values[rows].float() for key, values in self._features.items()}
+        if self._seen.shape[1] == 1:
+            inputs = {key: values.squeeze(1) for key, values in inputs.items()}
+        return {
+            **inputs,
+            ACTION: self._normalised(ACTION, torch.minimum(within, last)),
+            "action_is_pad": ahead > last,
+        }
+
+    def _normalised(self, key: str, rows: Tensor) -> Tensor:
+        stats, values = self.statistics[key], self._vectors[key][rows]
+        if key == ACTION and self._bounded:
+            return 2.0 * (values - stats["min"]) / (stats["max"] - stats["min"]) - 1.0
+        return (values - stats["mean"]) / (stats["std"] + 1e-8)
+
+    def _statistics(self) -> Statistics:
+        """Return mean, deviation, least and largest value of each feature; ImageNet's of images."""
+        found: Statistics = {}
+        for key, values in self._vectors.items():
+            # The cube's height never changes; a deviation of 1 mm leaves it near 0.
+            std = values.std(0, correction=0).clamp(min=1e-3)
+            found[key] = {
+                "mean": values.mean(0),
+                "std": std,
+                "min": values.min(0).values,
+                "max": values.max(0).values,
+            }
+        colours = {
+            name: torch.tensor(values).view(3, 1, 1)
+            for name, values in (("mean", MEAN), ("std", STD))
+        }
+        found |= dict.fromkeys(IMAGES.values(), colours)
+        return found
+
+
+@torch.no_grad()
+def _features(encoder: NarrowResNet, images: np.ndarray) -> Tensor:
+    """Return the feature maps of images, in half precision."""
+    return torch.cat(
+        [encoder(normalised(part)).half() for part in torch.from_numpy(images).split(64)]
+    )

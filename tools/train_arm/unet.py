@@ -1,0 +1,269 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Policies that make a chunk from noise: LeRobot's Diffusion Policy, and its network as a flow.
+
+Both have the image encoder and the U-Net of LeRobot's Diffusion Policy. A flow learns the velocity
+noise - actions at x = t noise + (1 - t) actions, where t = 1 is noise, as in SmolVLA and pi0.
+"""
+
+import json
+import logging
+import math
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from lerobot.configs.types import FeatureType, NormalizationMode, PolicyFeature
+from lerobot.policies.diffusion.configuration_diffusion import DiffusionConfig
+from lerobot.policies.diffusion.modeling_diffusion import DiffusionPolicy
+from lerobot.policies.diffusion.processor_diffusion import make_diffusion_pre_post_processors
+from safetensors.torch import load_model
+from torch import Tensor, nn
+
+from robot_sim.arm_world import IMAGE_SIZE, JOINTS
+from tools.train_arm.frames import ACTION, CUBE, IMAGES, STATE, Frames, Statistics
+from tools.train_arm.narrow import NarrowResNet, widened
+
+Kind = Literal["diffusion", "flow"]
+HORIZON, EXECUTED, STEPS = 64, 30, 10
+"""Actions that are made together, how many of them are executed, denoising steps."""
+OBJECTIVE = "objective"
+"""Key of config.json: `flow_matching` for a flow, as LeRobot's multi_task_dit calls it."""
+TIME_SCALE = 100.0
+"""The network gets the time of a flow, 0 to 1, times this: the range of LeRobot's timesteps."""
+_BATCH, _RATE, _WARM, _DECAY, _AVERAGED = 64, 1e-3, 100, 1e-4, 0.998
+_log = logging.getLogger("train_arm")
+
+
+def observations(kind: Kind) -> int:
+    """Return how many successive observations a policy of this kind gets."""
+    return 2 if kind == "diffusion" else 1
+
+
+def new_policy(kind: Kind, encoder: NarrowResNet | None) -> DiffusionPolicy:
+    """Return an untrained policy that sees through `encoder`, or gets the position of the cube."""
+    inputs = {STATE: PolicyFeature(FeatureType.STATE, (JOINTS,))}
+    if encoder is None:
+        inputs[CUBE] = PolicyFeature(FeatureType.ENV, (3,))
+    else:
+        inputs |= {
+            key: PolicyFeature(FeatureType.VISUAL, (3, *IMAGE_SIZE)) for key in IMAGES.values()
+        }
+    scaled = NormalizationMode.MEAN_STD
+    config = DiffusionConfig(
+        input_features=inputs,
+        output_features={ACTION: PolicyFeature(FeatureType.ACTION, (JOINTS,))},
+        device="cpu",
+        push_to_hub=False,
+        n_obs_steps=observations(kind),
+        horizon=HORIZON,
+        n_action_steps=EXECUTED,
+        use_group_norm=False,
+        down_dims=(64, 128),
+        kernel_size=3,
+        diffusion_step_embed_dim=64,
+        noise_scheduler_type="DDIM",
+        prediction_type="sample",
+        num_inference_steps=STEPS,
+        normalization_mapping={
+            "VISUAL": scaled,
+            "STATE": scaled,
+            "ENV": scaled,
+            "ACTION": NormalizationMode.MIN_MAX if kind == "diffusion" else scaled,
+        },
+    )
+    policy = DiffusionPolicy(config)
+    if encoder is not None:
+        backbone = policy.diffusion.rgb_encoder.backbone
+        backbone.load_state_dict(_widened(encoder, backbone))
+        backbone.requires_grad_(False)
+    return policy.eval()
+
+
+def train(
+    policy: DiffusionPolicy, kind: Kind, frames: Frames, *, steps: int, seed: int
+) -> list[list[float]]:
+    """Train the policy; its weights become the average of those of the last steps.
+
+    Where it sees, a guess of the cube's position from the features is learned beside it, so that
+    the encoder's last layers soon say where the cube is.
+
+    Returns:
+        Rows of the loss's curve: step and mean squared error since the row before.
+    """
+    torch.manual_seed(seed)
+    sees = hasattr(policy.diffusion, "rgb_encoder")
+    learned = [value for value in policy.parameters() if value.requires_grad]
+    guess = nn.Linear(policy.diffusion.rgb_encoder.feature_dim, 3) if sees else None
+    if sees:
+        backbone = policy.diffusion.rgb_encoder.backbone
+        policy.diffusion.rgb_encoder.backbone = _Cached(policy.diffusion.rgb_encoder.pool)
+    optimiser = torch.optim.AdamW(
+        [*learned, *(guess.parameters() if guess else ())], lr=_RATE, weight_decay=_DECAY
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser,
+        lambda step: min(
+            (step + 1) / _WARM, 0.5 + 0.5 * math.cos(math.pi * min(step / steps, 1.0))
+        ),
+    )
+    random, curve, losses = np.random.default_rng(seed), [], []
+    averages = [value.detach().clone() for value in learned]
+    began = time.monotonic()
+    for step in range(1, steps + 1):
+        batch = frames.batch(random, _BATCH)
+        loss = _loss(policy, kind, batch)
+        losses.append(float(loss.detach()))
+        if guess is not None:
+            loss = loss + _miss(policy, guess, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimiser.step()
+        schedule.step()
+        kept = min(_AVERAGED, step / (step + 10.0))
+        for average, value in zip(averages, learned, strict=True):
+            average.lerp_(value.detach(), 1.0 - kept)
+        if step % 200 == 0 or step == steps:
+            curve.append([step, float(np.mean(losses))])
+            losses.clear()
+            _log.info(
+                "policy: step %d, squared error %.5f, %.0f s", *curve[-1], time.monotonic() - began
+            )
+    with torch.no_grad():
+        for average, value in zip(averages, learned, strict=True):
+            value.copy_(average)
+    if sees:
+        policy.diffusion.rgb_encoder.backbone = backbone
+    policy.eval()
+    return curve
+
+
+def _loss(policy: DiffusionPolicy, kind: Kind, batch: dict[str, Any]) -> Tensor:
+    """Return LeRobot's loss of a Diffusion Policy, or that of a flow."""
+    model, batch = policy.diffusion, dict(batch)
+    if kind == "diffusion":
+        if not policy.config.env_state_feature:
+            del batch[CUBE]
+        loss, _ = policy.forward(batch)
+        return loss
+    actions = batch[ACTION]
+    # More often near the noise, as SmolVLA and pi0 draw it.
+    at = 0.999 * torch.distributions.Beta(1.5, 1.0).sample((len(actions),)) + 0.001
+    noise = torch.randn_like(actions)
+    between = at[:, None, None] * noise + (1.0 - at[:, None, None]) * actions
+    velocity = model.unet(between, TIME_SCALE * at, global_cond=_condition(policy, batch))
+    return nn.functional.mse_loss(velocity, noise - actions)
+
+
+def _condition(policy: DiffusionPolicy, batch: dict[str, Any]) -> Tensor:
+    """Return what the U-Net is conditioned on, of one observation."""
+    inputs = {key: values[:, None] for key, values in batch.items() if key in (STATE, CUBE)}
+    if policy.config.image_features:
+        keys = policy.config.image_features
+        inputs["observation.images"] = torch.stack([batch[key] for key in keys], dim=1)[:, None]
+    found: Tensor = policy.diffusion._prepare_global_conditioning(inputs)
+    return found
+
+
+def _miss(policy: DiffusionPolicy, guess: nn.Linear, batch: dict[str, Any]) -> Tensor:
+    """Return how far the cube is from where the front camera's features say it is."""
+    features, cube = batch[IMAGES["front"]], batch[CUBE]
+    if features.ndim == 5:
+        features, cube = features[:, -1], cube[:, -1]
+    return nn.functional.l1_loss(guess(policy.diffusion.rgb_encoder(features)), cube)
+
+
+def save(policy: DiffusionPolicy, kind: Kind, stats: Statistics, folder: Path) -> None:
+    """Write the policy and its processors by LeRobot's own API; a flow is marked as one."""
+    wanted = {**policy.config.input_features, **policy.config.output_features}
+    before, after = make_diffusion_pre_post_processors(
+        policy.config, {key: values for key, values in stats.items() if key in wanted}
+    )
+    for part in (policy, before, after):
+        part.save_pretrained(folder)
+    if kind == "flow":
+        file = folder / "config.json"
+        config = json.loads(file.read_text("utf-8"))
+        file.write_text(json.dumps(config | {OBJECTIVE: "flow_matching"}, indent=4), "utf-8")
+
+
+def load(kind: Kind, folder: Path) -> DiffusionPolicy:
+    """Return the policy of a checkpoint."""
+    if kind == "diffusion":
+        return DiffusionPolicy.from_pretrained(folder)
+    # LeRobot refuses a key that it does not know, as it must: it would run a flow as diffusion.
+    sees = "observation.images" in (folder / "config.json").read_text("utf-8")
+    policy = new_policy(kind, NarrowResNet() if sees else None)
+    load_model(policy, folder / "model.safetensors")
+    return policy.eval()
+
+
+class Sampler:
+    """What a policy sees, and the chunk that it makes of noise."""
+
+    def __init__(self, policy: DiffusionPolicy, kind: Kind) -> None:
+        """Begin without an observation."""
+        self._policy, self._kind = policy, kind
+        self._seen = deque[dict[str, Tensor]](maxlen=policy.config.n_obs_steps)
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._seen.clear()
+
+    def see(self, observation: dict[str, Tensor]) -> None:
+        """Take the observation of a step, as LeRobot's processors make it; the first counts often.
+
+        LeRobot fills its queues in the same way.
+        """
+        self._seen.append(observation)
+        while len(self._seen) < self._policy.config.n_obs_steps:
+            self._seen.append(observation)
+
+    @torch.inference_mode()
+    def chunk(self, noise: Tensor) -> Tensor:
+        """Return normalised actions [1, rows, joints], the first for now, of noise [1, ...]."""
+        config, model = self._policy.config, self._policy.diffusion
+        batch = {
+            key: torch.stack([one[key] for one in self._seen], 1)
+            for key in (STATE, CUBE)
+            if key in config.input_features
+        }
+        if keys := list(config.image_features):
+            batch["observation.images"] = torch.stack(
+                [torch.stack([one[key] for key in keys], 1) for one in self._seen], 1
+            )
+        condition = model._prepare_global_conditioning(batch)
+        if self._kind == "diffusion":
+            x = model.conditional_sample(1, global_cond=condition, noise=noise)
+        else:
+            x = noise
+            for step in range(STEPS):
+                at = torch.tensor([1.0 - step / STEPS])
+                x = x - model.unet(x, TIME_SCALE * at, global_cond=condition) / STEPS
+        return x[:, config.n_obs_steps - 1 :]
+
+
+class _Cached(nn.Module):
+    """Stands in for the backbone in training: its input is the encoder's features already."""
+
+    def __init__(self, pool: nn.Module) -> None:
+        super().__init__()
+        self._channels = pool.nets.weight.shape[1]
+
+    def forward(self, features: Tensor) -> Tensor:
+        missing = self._channels - features.shape[1]
+        return nn.functional.pad(features, (0, 0, 0, 0, 0, missing))
+
+
+def _widened(encoder: NarrowResNet, backbone: nn.Module) -> dict[str, Tensor]:
+    """Return the encoder's weights by the names of LeRobot's backbone, which only numbers them."""
+    numbers = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
+    named = {}
+    for name, value in encoder.state_dict().items():
+        layer, _, rest = name.partition(".")
+        named[f"{numbers[layer]}.{rest}"] = value
+    return widened(named, backbone.state_dict())
