@@ -25,6 +25,7 @@ DEMO_ARGS := --robot $(ROBOT) $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEN
   $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(SECONDS),--seconds $(SECONDS)) $(if $(filter no,$(IMAGES)),--no-images) --output out/demo
 DEMO_ACT_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(BACKEND),--backend "$(BACKEND)") \
+  $(if $(BACKEND_OPTIONS),--backend-options "$(BACKEND_OPTIONS)") \
   $(if $(MODE),--mode $(MODE)) $(if $(EPISODES),--episodes $(EPISODES)) --output out/demo-act
 DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switches $(SWITCHES)) \
   $(if $(filter no,$(IMAGES)),--no-images) --output out/demo-set
@@ -124,7 +125,7 @@ train-arm: setup-lerobot  ## Train a policy that reaches for a cube it sees; a L
 demo: setup  ## A simulated robot walks; results in out/demo (ROBOT=lite3|go2|g1|go2_emulator BUNDLE=dir BACKEND=name SECONDS=n IMAGES=no)
 	@$(IN_WORKSPACE) robot_sim_demo $(DEMO_ARGS)
 
-demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name MODE=asynchronous EPISODES=n)
+demo-act: setup  ## A simulated arm with cameras reaches; results in out/demo-act (BUNDLE=dir BACKEND=name BACKEND_OPTIONS=... MODE=asynchronous EPISODES=n)
 	@$(IN_WORKSPACE) robot_sim_demo_act $(DEMO_ACT_ARGS)
 
 demo-fleet: setup  ## Three releases to six simulated robots; results in out/demo-fleet (ROBOTS=n INTERRUPTIONS=n)

@@ -61,6 +61,7 @@ setup(
         "console_scripts": ["model_tools = model_tools.cli:main"],
         "model_tools.compilers": [
             "bpu = model_tools.ship.compilers.bpu:BpuCompiler",
+            "oip = model_tools.ship.compilers.oip:OipCompiler",
             "onnx = model_tools.ship.compilers.onnx:OnnxCompiler",
             "rknn = model_tools.ship.compilers.rknn:RknnCompiler",
             "tensorrt = model_tools.ship.compilers.tensorrt:TensorRtCompiler",

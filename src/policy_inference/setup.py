@@ -42,7 +42,12 @@ setup(
     ],
     # With this extra, `colcon test` runs pytest; without it, unittest, which finds nothing.
     # `testing`: what the tests need that other packages' back ends inherit.
-    extras_require={"test": ["pytest"], "testing": ["onnx", "pytest"]},
+    # `remote`: what the back ends `oip` and `openpi` and `serve --open-inference` need.
+    extras_require={
+        "remote": ["grpcio", "msgpack>=1.0.5", "protobuf>=4.22", "websockets>=15"],
+        "test": ["pytest"],
+        "testing": ["onnx", "pytest"],
+    },
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -65,7 +70,9 @@ setup(
         ],
         "policy_inference.backends": [
             "bpu = policy_inference.backends.bpu.hbm:BpuBackend",
+            "oip = policy_inference.backends.remote.oip:OipBackend",
             "onnx = policy_inference.backends.onnx:OnnxBackend",
+            "openpi = policy_inference.backends.remote.openpi:OpenpiBackend",
             "rknn = policy_inference.backends.rknn.backend:RknnBackend",
             "rknn_sim = policy_inference.backends.rknn_sim:RknnSimBackend",
             "tensorrt = policy_inference.backends.tensorrt.backend:TensorRtBackend",

@@ -32,6 +32,7 @@ ROSDEP_KEYS = {
 }
 WITHOUT_ROSDEP_KEY = {
     "backports": "backports.zstd",
+    "grpc": "grpcio",
     "imageio_ffmpeg": "imageio-ffmpeg",
 }
 _STANDARD = {*sys.stdlib_module_names, "compression"}

@@ -27,7 +27,9 @@ _log = logging.getLogger("model_tools")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("compiler", help="name of an installed compiler: onnx, rknn, tensorrt, bpu")
+    parser.add_argument(
+        "compiler", help="name of an installed compiler: onnx, oip, rknn, tensorrt, bpu"
+    )
     parser.add_argument("--bundle", type=Path, required=True, help="folder or name of the bundle")
     parser.add_argument(
         "--precision",

@@ -27,6 +27,8 @@ THIS_MACHINE = Machine()
 WARM_UP_S = 5.0
 """How long first runs may take together: a large ACT takes seconds for one."""
 FEWEST_WARM_UP_RUNS = 3
+ANSWER_WITHIN_S = 5.0
+"""How long a run may wait for another process or machine, where the host states nothing else."""
 _UNNOTICED_S = 1.0
 _log = logging.getLogger("policy_inference")
 
@@ -48,6 +50,9 @@ class BackendBase(ABC):
     """Whether a run that fails may end the process: then the runtime runs in a child process."""
     builds_from: str | None = None
     """Back end whose artifact this one builds its own file from, where the bundle has none."""
+    is_remote = False
+    """Whether another machine runs the model: it is opened with a deadline, `deadline_s`, and a
+    `problem` may end by itself."""
     simulates: bool = False
     """Whether it computes what a device would, and says nothing about its speed."""
     simulated_by: str | None = None
@@ -71,6 +76,7 @@ class BackendBase(ABC):
         options: Mapping[str, str] | None = None,
         place: Callable[[TensorSpec], Tensor] = TensorSpec.empty,
         content: Path | None = None,
+        deadline_s: float = ANSWER_WITHIN_S,
     ) -> None:
         """Open the model and run it once on zeros, which proves that it runs; see `warm_up`.
 
@@ -84,6 +90,7 @@ class BackendBase(ABC):
             place: Makes the array of a tensor, inputs first.
             content: A copy of that file, hash already verified, which is opened instead; it need
                 be there only until this returns. The file itself if absent.
+            deadline_s: After which an answer is of no use; for back ends that wait for others.
 
         Raises:
             BackendError: Package, library or device is missing, the file does not load, its
@@ -91,8 +98,10 @@ class BackendBase(ABC):
                 whatever else.
         """
         self.file, content, self._closed = file, content or file, False
-        self._tensors = tuple(inputs), tuple(outputs)
+        self.specs = tuple(inputs), tuple(outputs)
+        """Of inputs and outputs, as the contract states them."""
         self._precision, self._target, self._given = precision, target, dict(options or {})
+        self._deadline_s = deadline_s
         try:
             self.check_options(self._given)
             found_inputs, found_outputs, self.details = self._open(content)
@@ -232,7 +241,7 @@ class BackendBase(ABC):
         return self.read_device(THIS_MACHINE)
 
     def problem(self) -> str:
-        """Return why no run can succeed any more; empty where one can."""
+        """Return why no run can succeed now; empty where one can. It lasts, unless `is_remote`."""
         return ""
 
     def run(self) -> None:

@@ -20,14 +20,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from policy_inference.backends.base import THIS_MACHINE, WARM_UP_S, BackendBase
+from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, WARM_UP_S, BackendBase
 from policy_inference.backends.child_process import ChildProcess, talk_through
 from policy_inference.backends.shared_arrays import FAILED, OK, Bell, SharedArrays
 from policy_inference.errors import BackendError
 from policy_inference.interfaces import TensorSpec
 from policy_inference.processes import end_with_parent
 
-OPEN_TIMEOUT_S, RUN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 5.0, 2.0
+OPEN_TIMEOUT_S, ENDED_WITHIN_S = 600.0, 2.0
 _SAID_WITHIN_S = 0.2
 _SAID = 2000
 """Characters of the child's last words that an error repeats."""
@@ -49,7 +49,7 @@ class ChildBackend(BackendBase):
         target: str | None = None,
         options: Mapping[str, str] | None = None,
         content: Path | None = None,
-        run_timeout_s: float = RUN_TIMEOUT_S,
+        run_timeout_s: float = ANSWER_WITHIN_S,
     ) -> None:
         """Start the child and let it open the model; arguments as those of `BackendBase`.
 
@@ -69,10 +69,10 @@ class ChildBackend(BackendBase):
             BackendError: What the class raises in the child; or the child does not start, or ends.
         """
         self.name, self.warm_up_runs = cls.name, cls.warm_up_runs
-        self._cls, self._tensors = cls, (tuple(inputs), tuple(outputs))
+        self._cls, self.specs = cls, (tuple(inputs), tuple(outputs))
         self._process: ChildProcess | None = None
         self._bell: Bell | None = None
-        self._reply_pending, self._run_timeout_s = False, RUN_TIMEOUT_S
+        self._reply_pending, self._run_timeout_s = False, ANSWER_WITHIN_S
         self._arrays = SharedArrays([*inputs, *outputs])
         super().__init__(
             file,
@@ -110,7 +110,7 @@ class ChildBackend(BackendBase):
         if answer != OK:
             raise self._failure(answer, f"opening {self.file}", ENDED_WITHIN_S)
         found = json.loads((self._process.folder / _DETAILS).read_text("utf-8"))
-        return *self._tensors, found | {"process": f"child {self.pid}"}
+        return *self.specs, found | {"process": f"child {self.pid}"}
 
     def _start(self, file: Path) -> tuple[ChildProcess, Bell]:
         interpreter = self._cls.interpreter()
@@ -121,8 +121,8 @@ class ChildBackend(BackendBase):
             "cls": f"{self._cls.__module__}:{self._cls.__qualname__}",
             "file": str(self.file.resolve()),
             "content": str(file.resolve()),
-            "inputs": list(map(asdict, self._tensors[0])),
-            "outputs": list(map(asdict, self._tensors[1])),
+            "inputs": list(map(asdict, self.specs[0])),
+            "outputs": list(map(asdict, self.specs[1])),
             "precision": self._precision,
             "target": self._target,
             "options": self._given,
@@ -148,7 +148,7 @@ class ChildBackend(BackendBase):
 
     def warm_up(self, limit_s: float = WARM_UP_S) -> None:
         """As `BackendBase`; a first run may take longer than one at the policy's rate."""
-        run_timeout_s, self._run_timeout_s = self._run_timeout_s, RUN_TIMEOUT_S
+        run_timeout_s, self._run_timeout_s = self._run_timeout_s, ANSWER_WITHIN_S
         super().warm_up(limit_s)
         self._run_timeout_s = run_timeout_s
 

@@ -5,13 +5,13 @@
 import dataclasses
 import logging
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from policy_inference.backends.base import THIS_MACHINE, BackendBase
-from policy_inference.backends.child import RUN_TIMEOUT_S, ChildBackend
+from policy_inference.backends.base import ANSWER_WITHIN_S, THIS_MACHINE, BackendBase
+from policy_inference.backends.child import ChildBackend
 from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.bundle.bundle import Bundle, JointBundle, ModelFiles
 from policy_inference.bundle.contract import Artifact
@@ -73,7 +73,7 @@ def open_backend(
     names: Sequence[str],
     options: Options | None = None,
     *,
-    run_timeout_s: float = RUN_TIMEOUT_S,
+    run_timeout_s: float = ANSWER_WITHIN_S,
 ) -> tuple[BackendBase, tuple[str, ...]]:
     """Open a joint policy's model with the first backend of the list that works.
 
@@ -91,7 +91,8 @@ def open_models(
     names: Sequence[str],
     options: Options | None = None,
     *,
-    run_timeout_s: float = RUN_TIMEOUT_S,
+    run_timeout_s: float = ANSWER_WITHIN_S,
+    deadline_s: float = ANSWER_WITHIN_S,
 ) -> OpenedModels:
     """Open models with the first backend of the list that opens each of them.
 
@@ -100,12 +101,14 @@ def open_models(
         names: Of the backends, the preferred one first.
         options: Values of their options, by backend.
         run_timeout_s: After which a run in another process is an error.
+        deadline_s: After which the answer of another machine is of no use.
 
     Raises:
         BackendError: None of the backends opens; one line for each says why. Or an option is wrong.
         BundleError: A model file is missing or is not the one the contract means.
     """
     known, reasons, options = _known(models, names), list[str](), options or {}
+    limits_s = {"run_timeout_s": run_timeout_s, "deadline_s": deadline_s}
     others = ", ".join(sorted(set(options) - set(names)))
     if others:
         raise BackendError(
@@ -115,7 +118,7 @@ def open_models(
     _check_options(known, options)
     for name in names:
         try:
-            opened = _open_all(models, known[name], options.get(name, {}), run_timeout_s)
+            opened = _open_all(models, known[name], options.get(name, {}), limits_s)
         except BackendError as error:
             if len(names) == 1:
                 raise
@@ -206,12 +209,12 @@ def _open_all(
     models: Sequence[ModelFiles],
     entry: EntryPoint,
     options: Mapping[str, str],
-    run_timeout_s: float,
+    limits_s: Mapping[str, float],
 ) -> dict[str, BackendBase]:
     opened = dict[str, BackendBase]()
     try:
         for model in models:
-            opened[model.key] = _open(model, entry, options, run_timeout_s)
+            opened[model.key] = _open(model, entry, options, **limits_s)
     except BaseException:
         for backend in opened.values():
             backend.close()
@@ -220,7 +223,12 @@ def _open_all(
 
 
 def _open(
-    model: ModelFiles, entry: EntryPoint, options: Mapping[str, str], run_timeout_s: float
+    model: ModelFiles,
+    entry: EntryPoint,
+    options: Mapping[str, str],
+    *,
+    run_timeout_s: float,
+    deadline_s: float,
 ) -> BackendBase:
     cls: type[BackendBase] = loaded(entry, BackendError)
     artifact = _entry(model, entry.name, cls)
@@ -232,7 +240,11 @@ def _open(
         content = verified_copy(model.folder, artifact, folder.path)
         cls = cls.for_file(file, options)
         apart = cls.holds_gil or cls.ends_process or cls.interpreter() != sys.executable
-        opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s) if apart else cls
+        opened: Callable[..., BackendBase] = cls
+        if apart:
+            opened = partial(ChildBackend, cls, run_timeout_s=run_timeout_s)
+        elif cls.is_remote:
+            opened = partial(cls, deadline_s=deadline_s)
         return opened(
             file,
             model.model.input_specs,

@@ -32,7 +32,7 @@ def read_statistics(
     file, content = folder / normalisation.file, verified_bytes(folder, normalisation)
     size, reader = math.prod(shape), Reader(str(file))
     limit = 2 * (size * _LARGEST_NUMBER_BYTES + _HEADER_BYTES)
-    arrays = _arrays(file, content, ("mean", "std"), limit)
+    arrays = unpacked_arrays(file, content, ("mean", "std"), limit)
     for key in ("mean", "std"):
         array = arrays.get(key)
         if array is None or array.size != size or not np.issubdtype(array.dtype, np.number):
@@ -56,7 +56,7 @@ def read_rows(
         BundleError: The file is missing, is not the one the contract means, or has others.
     """
     file, content = folder / entry.file, verified_bytes(folder, entry)
-    reader, arrays = Reader(str(file)), _arrays(file, content, shapes, LARGEST_BYTES)
+    reader, arrays = Reader(str(file)), unpacked_arrays(file, content, shapes, LARGEST_BYTES)
     rows = next((len(a) for a in map(arrays.get, shapes) if a is not None and a.ndim), 0)
     for name, one in shapes.items():
         array, shape = arrays.get(name), (rows, *one)
@@ -86,14 +86,25 @@ def check_observations(file: Path, rows: Mapping[str, Tensor], cameras: str) -> 
         raise BundleError(reader.problems)
 
 
-def _arrays(
-    file: Path, content: bytes, names: Iterable[str], limit_bytes: int
+def unpacked_arrays(
+    file: Path, content: bytes, names: Iterable[str] | None, limit_bytes: int
 ) -> dict[str, Tensor]:
-    """Return those arrays of a file that are there, which unpacked have at most so many bytes."""
+    """Return those arrays of a file that are there, which unpacked have at most so many bytes.
+
+    Args:
+        file: For messages.
+        content: Of the file, npz.
+        names: Of the arrays; None for all that it has.
+        limit_bytes: As above.
+
+    Raises:
+        BundleError: It is no such file, or its arrays are larger.
+    """
     found = "no zip archive"
     if zipfile.is_zipfile(io.BytesIO(content)):
         try:
             with np.load(io.BytesIO(content)) as data:
+                names = data.files if names is None else names
                 sizes = {info.filename: info.file_size for info in data.zip.infolist()}
                 size = sum(sizes.get(name, 0) + sizes.get(f"{name}.npy", 0) for name in names)
                 kinds = {info.compress_type for info in data.zip.infolist()}

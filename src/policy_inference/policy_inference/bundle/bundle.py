@@ -300,6 +300,15 @@ def model_sha256(contract: AnyContract, backend: str) -> str | None:
     return joint_hash(hashes) if hashes else None
 
 
+def served_name(contract: AnyContract, key: str) -> str:
+    """Return what a model server calls the model that has this key in the contract.
+
+    It is the policy's name; of several graphs with that of the graph after it.
+    """
+    several = len(contract.models) > 1
+    return f"{contract.name}_{key.removeprefix('graphs.')}" if several else contract.name
+
+
 def joint_hash(hashes: Sequence[str]) -> str:
     """Return the hash that stands for the files of a model.
 

@@ -276,8 +276,8 @@ class Tensor:
     """Shape and type of a tensor of the model."""
 
     shape: tuple[int, ...] = entry("size of each axis, batch included", minItems=1, minimum=1)
-    dtype: Literal["float32", "float16", "int64", "int32"] = entry(
-        "element type", default="float32"
+    dtype: Literal["float32", "float16", "int64", "int32", "uint8"] = entry(
+        "element type; uint8 for images as they are", default="float32"
     )
 
 

@@ -92,7 +92,7 @@ class _JointValidator(BodyValidator):
                 continue
             size_of_term = len(term_names(term, self.contract))
             self._term(where, term, spec, observation)
-            if tensor is not None and tensor.dtype.startswith("int") and spec.field != "tick":
+            if tensor is not None and not tensor.dtype.startswith("float") and spec.field != "tick":
                 self.reader.problem(
                     where, f"the term tick, since the input is {tensor.dtype}", term.term
                 )
@@ -210,7 +210,7 @@ class _JointValidator(BodyValidator):
             self.known(f"action.terms[{i}].joints", term.joints)
             self.ordered(f"action.terms[{i}].clip", term.clip)
         tensor = self.contract.model.outputs.get(action.output)
-        if tensor is not None and tensor.dtype.startswith("int"):
+        if tensor is not None and not tensor.dtype.startswith("float"):
             self.reader.problem(
                 f"model.outputs.{action.output}.dtype",
                 "float32 or float16 for the output that commands joints",

@@ -247,11 +247,23 @@ class _ChunkValidator(BodyValidator):
                 (1, contract.rows, len(action.joints)),
                 "as a chunk of actions",
             )
+        as_they_are = {
+            camera.tensor
+            for camera in contract.cameras.values()
+            if camera.encoder is None and camera.normalisation.mode == "identity"
+        }
         for name, tensors in contract.graphs.items():
             for tensor, found in {**tensors.inputs, **tensors.outputs}.items():
-                if found.dtype.startswith("int"):
+                if found.dtype == "uint8" and name == self._policies[0] and tensor in as_they_are:
+                    continue
+                if not found.dtype.startswith("float"):
                     self.reader.problem(
-                        f"graphs.{name}.{tensor}.dtype", "float32 or float16", found.dtype
+                        f"graphs.{name}.{tensor}.dtype",
+                        "float32 or float16",
+                        found.dtype,
+                        "uint8 is for the image of a camera that is normalised by identity"
+                        if found.dtype == "uint8"
+                        else "",
                     )
 
     def _inputs(self) -> Iterator[tuple[str, tuple[int, ...] | None]]:

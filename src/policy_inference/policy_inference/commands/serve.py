@@ -7,7 +7,9 @@
 --socket and --tcp speak the raw protocol: the observation as float32 in, the action as float32
 out. --framed-socket and --framed-tcp speak one that names errors and refuses clients that were
 built for another policy. Without any of them it is a framed socket, policy.sock in the runtime
-directory. docs/service_protocol.md has the formats. It ends with Ctrl-C or SIGTERM, status 0.
+directory. docs/service_protocol.md has the formats. --open-inference speaks the Open Inference
+Protocol (gRPC) instead, to which robots connect with `backend:=oip`. It ends with Ctrl-C or
+SIGTERM, status 0.
 """
 
 from __future__ import annotations
@@ -97,6 +99,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--framed-tcp", type=_place, metavar="HOST:PORT", help="TCP, framed protocol"
     )
     places.add_argument(
+        "--open-inference",
+        type=_place,
+        metavar="HOST:PORT",
+        help="gRPC, Open Inference Protocol version 2: the tensors of the model, or of each "
+        "graph of a chunk policy; needs grpcio and protobuf, and is the only endpoint",
+    )
+    places.add_argument(
         "--socket-group",
         default="",
         metavar="GROUP",
@@ -122,8 +131,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tls-cert",
         type=_file,
         metavar="FILE",
-        help="certificate of --framed-tcp, PEM; needed beyond this machine, with "
-        "--tls-client-ca or --token-file",
+        help="certificate of --framed-tcp or --open-inference, PEM; needed beyond this machine, "
+        "with --tls-client-ca or --token-file",
     )
     places.add_argument(
         "--tls-key",
@@ -200,8 +209,11 @@ def _contradiction(given: argparse.Namespace) -> str:
         return "--tls-cert and --tls-key belong together"
     if given.tls_client_ca and not given.tls_cert:
         return "--tls-client-ca needs --tls-cert"
-    if given.tls_cert and not given.framed_tcp:
-        return "--tls-cert needs --framed-tcp"
+    if given.tls_cert and not (given.framed_tcp or given.open_inference):
+        return "--tls-cert needs --framed-tcp or --open-inference"
+    sockets = given.socket or given.tcp or given.framed_socket or given.framed_tcp
+    if given.open_inference and (sockets or given.metrics or given.spin_us):
+        return "--open-inference: expected no other endpoint, and neither --metrics nor --spin-us"
     if given.insecure_tcp and not given.tcp:
         return "--insecure-tcp needs --tcp"
     is_raw_only = (given.socket or given.tcp) and not (given.framed_socket or given.framed_tcp)

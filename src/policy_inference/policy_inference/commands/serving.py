@@ -12,6 +12,7 @@ import os
 import signal
 import ssl
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from importlib.metadata import version
@@ -19,6 +20,7 @@ from importlib.metadata import version
 import numpy as np
 
 from policy_inference.backends.registry import parse_options
+from policy_inference.errors import BackendError
 from policy_inference.log_pump import pump_log
 from policy_inference.machine.scheduling import lock_memory, set_cpu_affinity, set_realtime_priority
 from policy_inference.processes import stopped_by_signals
@@ -27,10 +29,12 @@ from policy_inference.service.endpoints import EndpointOptions, Listener, open_l
 from policy_inference.service.loop import ServiceLoop
 from policy_inference.service.monitor import Monitor
 from policy_inference.service.notify import Notifier
-from policy_inference.service.opening import ServeRequest, open_served
+from policy_inference.service.open_inference_server import GrpcEndpoint, OpenInferenceServer
+from policy_inference.service.opening import ServeRequest, open_graphs, open_served
 from policy_inference.service.serving import ServedModel
 from policy_inference.service.unix_stream import INTERRUPTS_CLOSE
 
+_WATCHDOG_S = 1.0
 _SWITCH_INTERVAL_S = 0.0002
 """How long another thread may keep the interpreter from the loop."""
 _log = logging.getLogger("policy_inference")
@@ -50,11 +54,13 @@ def serve(given: argparse.Namespace) -> int:
     token = read_token(given.token_file, clients) if given.token_file else b""
     tls = _tls(given, clients)
     notifier = Notifier()
+    if given.open_inference:
+        return _serve_open_inference(given, token, notifier)
     # Its handler interrupts the waits of close, not this process.
     signal.signal(INTERRUPTS_CLOSE, lambda *_: None)
     with (
         closing(notifier),
-        closing(_open_model(given)) as model,
+        closing(open_served(_serve_request(given))) as model,
         _monitored(given, model, notifier) as monitor,
     ):
         # Clients find the socket when the model can answer, not before.
@@ -94,6 +100,50 @@ def serve(given: argparse.Namespace) -> int:
             notifier.ready(f"serves {model.name} {model.version}")
             loop.run()
             notifier.stopping()
+    _log.info("ended")
+    return 0
+
+
+def _serve_open_inference(given: argparse.Namespace, token: bytes, notifier: Notifier) -> int:
+    """Serve over gRPC, whose threads answer; this one only waits for the end."""
+    certificate, key, client_ca = (
+        file.read_bytes() if file is not None else None  # checked already
+        for file in (given.tls_cert, given.tls_key, given.tls_client_ca)
+    )
+    ended, problems = threading.Event(), list[BackendError]()
+
+    def failed(problem: BackendError) -> None:
+        problems.append(problem)
+        ended.set()
+
+    with ExitStack() as opened:
+        opened.callback(notifier.close)
+        models = open_graphs(_serve_request(given), opened)
+        np.seterr(all="ignore")
+        endpoint = GrpcEndpoint(
+            place=given.open_inference,
+            certificate=certificate,
+            key=key,
+            client_ca=client_ca,
+            token=token,
+            clients=given.clients,
+        )
+        server = opened.enter_context(closing(OpenInferenceServer(endpoint, models, failed)))
+        for refused in _real_time(given):
+            _log.warning("%s", refused)
+        for name, model in models.items():
+            details = ", ".join(model.backend.details.values())
+            _log.info("serves %s %s (sha256 %s): %s", name, model.version, model.sha256, details)
+        _log.info("%s: Open Inference Protocol%s", server.where, ", TLS" if certificate else "")
+        with stopped_by_signals(ended.set):
+            notifier.ready(f"serves {', '.join(models)}")
+            _log.info("ready")
+            while not ended.wait(_WATCHDOG_S):
+                if all(model.answers_within(_WATCHDOG_S) for model in models.values()):
+                    notifier.alive()
+            notifier.stopping()
+    if problems:
+        raise problems[0]
     _log.info("ended")
     return 0
 
@@ -160,21 +210,19 @@ def _tls(given: argparse.Namespace, client_group: int | None) -> ssl.SSLContext 
     return context
 
 
-def _open_model(given: argparse.Namespace) -> ServedModel:
-    return open_served(
-        ServeRequest(
-            bundle=given.bundle,
-            model=given.model,
-            obs_stats=given.obs_stats,
-            obs_dim=given.obs_dim,
-            act_dim=given.act_dim,
-            precision=given.precision,
-            backends=given.backend.split(","),
-            options=parse_options(given.backend_option),
-            public_key=given.public_key,
-            batch=given.batch,
-            warmup=given.warmup,
-        )
+def _serve_request(given: argparse.Namespace) -> ServeRequest:
+    return ServeRequest(
+        bundle=given.bundle,
+        model=given.model,
+        obs_stats=given.obs_stats,
+        obs_dim=given.obs_dim,
+        act_dim=given.act_dim,
+        precision=given.precision,
+        backends=given.backend.split(","),
+        options=parse_options(given.backend_option),
+        public_key=given.public_key,
+        batch=given.batch,
+        warmup=given.warmup,
     )
 
 

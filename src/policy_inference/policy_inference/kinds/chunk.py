@@ -159,8 +159,12 @@ class ChunkKind:
             WARM_UP_S,
         )
         with ExitStack() as opened:
-            models = opened.enter_context(open_models(bundle.models, request.backends, options))
             check_settings(settings, contract)
+            # A chunk that comes later has no step left.
+            horizon_s = steps_of(settings, contract) / contract.rate_hz
+            models = opened.enter_context(
+                open_models(bundle.models, request.backends, options, deadline_s=horizon_s)
+            )
             inference, inference_s = within_budget(contract, models, settings)
             takes_s = settings.simulated_latency_s if self._simulated_time else inference_s
             require_patience(takes_s, limits)

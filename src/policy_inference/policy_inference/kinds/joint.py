@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.bundle import CONTRACT_FILE, JointBundle
-from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.contract import Artifact, JointContract
 from policy_inference.comparison.limits import Check, open_loop_limits, state_limits
 from policy_inference.comparison.open_loop import Difference, joint_differences, judge
 from policy_inference.comparison.rows import Rows, play
@@ -35,6 +35,11 @@ class OpenedJointPolicy(OpenedPolicy[JointBundle]):
     def observed(self) -> DistributionWatch | None:
         """Return what compares the observation with the healthy run's."""
         return DistributionWatch(watched_inputs(self.bundle.contract, self.backend.inputs))
+
+
+def deadline_in_tick_s(contract: JointContract) -> float:
+    """Return how long a tick waits for another machine, s: half of it, the rest is its own."""
+    return 0.5e-9 * contract.period_ns
 
 
 class JointKind:
@@ -69,6 +74,7 @@ class JointKind:
             request.backends,
             options,
             run_timeout_s=limits.longest_gap_ns * 1e-9,
+            deadline_s=deadline_in_tick_s(bundle.contract),
         )
         models.warm_up()
         tap = Tap(models.first)

@@ -28,7 +28,7 @@ from policy_inference.core.sets.controller import (
 from policy_inference.core.sets.policy import PolicySet, SetReport
 from policy_inference.flight.tap import SetTap
 from policy_inference.interfaces import Backend, Tensor
-from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.joint import JointKind, deadline_in_tick_s
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 from policy_inference.kinds.parity import require_parity
 
@@ -98,6 +98,7 @@ class SetKind:
                     request.backends,
                     options,
                     run_timeout_s=limits.longest_gap_ns * 1e-9,
+                    deadline_s=deadline_in_tick_s(member.contract),
                 )
                 members[name] = opened.enter_context(models)
                 require_parity(self._joint, member, models, self._joint.golden_rows(member))

@@ -10,22 +10,29 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from policy_inference.backends.base import timed_runs
+from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.backends.opened_models import OpenedModels
-from policy_inference.backends.registry import Options, open_models
-from policy_inference.bundle.bundle import ModelFiles
+from policy_inference.backends.registry import Options, artifacts_for, open_models
+from policy_inference.bundle.bundle import AnyBundle, ModelFiles, served_name
+from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import trusted_keys
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.interfaces import Tensor
 from policy_inference.kinds.joint import JointKind
+from policy_inference.kinds.kinds import kind_of
 from policy_inference.kinds.parity import require_parity
 from policy_inference.service.batch_isolation import require_isolation
 from policy_inference.service.batching import batch_axes, with_rows
 from policy_inference.service.model_file import ModelFile
+from policy_inference.service.open_inference_server import GraphService
 from policy_inference.service.policy import ServedPolicy, policy_of
 from policy_inference.service.serving import ServedModel
 
+_NO_GOLDEN = (
+    "%s: no golden rows, so it is unknown whether the model computes here what it should; "
+    "`model_tools complete` adds them"
+)
 _log = logging.getLogger("policy_inference")
 
 
@@ -89,24 +96,82 @@ def _open_bundle(request: ServeRequest, opened: ExitStack) -> ServedModel:
         request.bundle,
         trusted_keys(request.public_key),
         kind=kind.bundle,
-        instead="act_policy_node runs this policy; observations of cameras go by ROS topics",
+        instead="act_policy_node runs this policy, and --open-inference serves its graphs",
     )
-    models = _opened(bundle.models[0], request, request.backends, opened)
+    models = _opened(bundle.models, request, request.backends, opened)
     golden: Mapping[str, Tensor] = {}
     if bundle.contract.model.golden:
         rows = kind.golden_rows(bundle)
         require_parity(kind, bundle, models, rows)
         golden = rows.inputs
     else:
-        _log.warning(
-            "%s: no golden rows, so it is unknown whether the model computes here what it "
-            "should; `model_tools complete` adds them",
-            bundle.path,
-        )
+        _log.warning(_NO_GOLDEN, bundle.path)
     return _served(policy_of(bundle), bundle.models[0], request, models, opened, golden)
 
 
+def open_graphs(request: ServeRequest, opened: ExitStack) -> dict[str, GraphService]:
+    """Open each model of what is to be served, for clients that fill its tensors themselves.
+
+    Args:
+        request: What is to be served; of a bundle of any kind but a policy set.
+        opened: Closes the models.
+
+    Raises:
+        ServeRequestError: What is asked for contradicts itself.
+        PolicyError: It cannot be served, with the reason.
+        OSError: A file cannot be read.
+    """
+    _require_consistent(request)
+    if request.batch != 1 or request.obs_stats:
+        option, found = (
+            ("--batch", request.batch)
+            if request.batch != 1
+            else (
+                "--obs-stats",
+                request.obs_stats,
+            )
+        )
+        raise ServeRequestError(
+            f"{option}: expected none with --open-inference, whose clients fill the model's "
+            f"tensors, found {found}"
+        )
+    if not request.bundle:
+        policy, files = _read_file(request)
+        models = _opened([files], request, request.backends, opened)
+        (backend,) = models.values()
+        return {policy.name: _graph(policy.name, "", policy.sha256.hex(), backend, request)}
+    bundle = load_bundle(request.bundle, trusted_keys(request.public_key))
+    if not isinstance(bundle, AnyBundle):
+        raise ServeRequestError(f"{bundle.path}: expected the bundle of a policy, found a set")
+    models = _opened(bundle.models, request, request.backends, opened)
+    contract = bundle.contract
+    if contract.golden if isinstance(contract, ChunkContract) else contract.model.golden:
+        kind = kind_of(bundle)
+        require_parity(kind, bundle, models, kind.golden_rows(bundle))
+    else:
+        _log.warning(_NO_GOLDEN, bundle.path)
+    files_of = artifacts_for(bundle, models.name)
+    names = {key: served_name(contract, key) for key in models}
+    return {
+        names[key]: _graph(names[key], contract.version, files_of[key][0].sha256, backend, request)
+        for key, backend in models.items()
+    }
+
+
+def _graph(
+    name: str, version: str, sha256: str, backend: BackendBase, request: ServeRequest
+) -> GraphService:
+    timed_runs(backend.run, request.warmup)
+    return GraphService(name=name, version=version, sha256=sha256, backend=backend)
+
+
 def _open_file(request: ServeRequest, opened: ExitStack) -> ServedModel:
+    policy, files = _read_file(request)
+    models = _opened([files], request, request.backends, opened)
+    return _served(policy, files, request, models, opened, {})
+
+
+def _read_file(request: ServeRequest) -> tuple[ServedPolicy, ModelFiles]:
     assert request.model is not None  # since there is no bundle
     if len(request.backends) != 1:
         raise BackendError(
@@ -120,20 +185,21 @@ def _open_file(request: ServeRequest, opened: ExitStack) -> ServedModel:
         obs_dim=request.obs_dim,
         act_dim=request.act_dim,
     )
-    policy, files = file.read(request.backends[0])
-    models = _opened(files, request, request.backends, opened)
-    return _served(policy, files, request, models, opened, {})
+    return file.read(request.backends[0])
 
 
 def _opened(
-    files: ModelFiles, request: ServeRequest, names: Sequence[str], opened: ExitStack
+    files: Sequence[ModelFiles],
+    request: ServeRequest,
+    names: Sequence[str],
+    opened: ExitStack,
 ) -> OpenedModels:
     options = {
         name: given
         for name, given in request.options.items()
         if name in names or name not in request.backends
     }
-    models = opened.enter_context(open_models((files,), names, options))
+    models = opened.enter_context(open_models(files, names, options))
     for reason in models.skipped:
         _log.warning("falls back to another back end: %s", reason)
     models.warm_up()
@@ -158,7 +224,7 @@ def _served(
     carried = {name for pair in states for name in (pair.input, pair.output)}
     axes = batch_axes(alone.name, alone.file, carried)
     of_batch = with_rows(files, axes, request.batch)
-    several = _opened(of_batch, request, [alone.name], opened).first
+    several = _opened([of_batch], request, [alone.name], opened).first
     require_isolation(policy, alone, several, axes, request.batch, golden)
     served = ServedModel(policy, alone, (several, axes, request.batch))
     for backend in (alone, several):

@@ -139,6 +139,8 @@ class ServedModel:
     @property
     def problem(self) -> str:
         """Why no inference can succeed any more; empty where one can."""
+        if self.backend.is_remote:
+            return ""
         return self.backend.problem() or self._together[0].problem()
 
     def answer_dim(self, answer: Answer) -> int:

@@ -21,6 +21,7 @@ from policy_inference.testing.models import save_quantised
 from . import rknnlite_double
 from .bpu.cases import BPU, PYEASY_IN_CHILD
 from .nvidia import cases as nvidia
+from .remote.cases import OIP
 
 
 def _raise(*_: object, **__: object) -> None:
@@ -63,7 +64,7 @@ RKNN = BackendCase(
     },
     failing_close=lambda monkeypatch: monkeypatch.setattr(LITE, "release", _raise),
 )
-CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT}
+CASES = {"onnx": ONNX, "bpu": BPU, "rknn": RKNN, "tensorrt": nvidia.TENSORRT, "oip": OIP}
 VARIANTS = {
     # Any backend may run in a process of its own.
     "onnx in a child": replace(ONNX, backend=partial(ChildBackend, OnnxBackend), failing_runs={}),
@@ -71,8 +72,12 @@ VARIANTS = {
     **nvidia.MORE,
 }
 IN_CHILDREN = ["onnx in a child", "bpu with pyeasy_dnn"]
-# Where the case of a back end is that needs more than `make setup` brings.
-ELSEWHERE = {"rknn_sim": "test/rknn/test_conformance.py"}
+# Where the tests of a back end are that needs more than `make setup` brings, or has tensors of its
+# own.
+ELSEWHERE = {
+    "rknn_sim": "test/rknn/test_conformance.py",
+    "openpi": "src/policy_inference/test/backends/remote/test_openpi.py",
+}
 ROOT = Path(__file__).resolve().parents[4]
 
 

@@ -124,7 +124,7 @@ WRONG_WORDS: list[Rejection] = [
     ),
     ("environment_state.topic", "/goal", "expected text like "),
     ("pairing.rule", "oldest", "expected one of frame_time, newest, found 'oldest'"),
-    (f"{POLICY}.inputs.states.dtype", "uint8", "expected one of float32, float16, int64, int32"),
+    (f"{POLICY}.inputs.states.dtype", "float64", "expected one of float32, float16, int64, int32"),
     (f"{ENCODER}.artifacts.onnx.sha256", "cafe", "expected text like ^[0-9a-f]{64}$, found "),
     ("safety.on_fault", "stop", "expected one of damp, hold_measured, torque_off, found 'stop'"),
 ]

@@ -240,6 +240,10 @@ TENSORS: list[Contradiction] = [
         f"{POLICY}.states.dtype: expected float32 or float16, found 'int32'",
     ),
     (
+        {f"{POLICY}.inputs.states.dtype": "uint8"},
+        f"{POLICY}.states.dtype: expected float32 or float16, found 'uint8'; uint8 is for ",
+    ),
+    (
         {f"{ENCODER}.outputs.Vision_Features.dtype": "int64"},
         f"{ENCODER}.Vision_Features.dtype: expected float32 or float16, found 'int64'",
     ),

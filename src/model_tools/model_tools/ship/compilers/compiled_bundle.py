@@ -27,9 +27,10 @@ from model_tools.ship.compilers.models_to_compile import (
 )
 from policy_inference.bundle.bundle import (
     CONTRACT_FILE,
+    AnyBundle,
     AnyContract,
-    Bundle,
     file_entry,
+    served_name,
     stated_hashes,
 )
 from policy_inference.bundle.contract import Artifact, Calibration, File
@@ -89,7 +90,7 @@ def compile_bundle(request: CompileRequest, progress: Progress = lambda seen, to
 def _orders(
     request: CompileRequest,
     compiler: Compiler,
-    bundle: Bundle,
+    bundle: AnyBundle,
     kind: ModelsToCompile,
     files: Mapping[str, Path],
     folder: Path,
@@ -103,6 +104,7 @@ def _orders(
         place = kind.place(key, file)
         orders[key] = CompileOrder(
             name=kind.name(key),
+            served_name=served_name(bundle.contract, key),
             model=file,
             inputs=model.model.input_specs,
             outputs=model.model.output_specs,

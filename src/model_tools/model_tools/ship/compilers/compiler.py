@@ -59,6 +59,7 @@ class CompileOrder:
 
     Attributes:
         name: Of the graph; a joint policy has one.
+        served_name: What a model server calls it.
         model: The reference model, ONNX in fp32.
         inputs, outputs: Its tensors as the contract states them.
         output: The file to write.
@@ -84,6 +85,7 @@ class CompileOrder:
     options: Mapping[str, str] = field(default_factory=dict)
     force: bool = False
     name: str = "policy"
+    served_name: str = "policy"
     golden: Mapping[str, Tensor] | None = None
     sample_files: Mapping[str, Sequence[str]] = field(default_factory=dict)
 

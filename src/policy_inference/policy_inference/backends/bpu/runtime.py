@@ -72,7 +72,7 @@ class BpuRuntime(BackendBase):
         with self._failures(f"{file}: expected a model that {self.package} loads"):
             inputs, outputs, details = self._load(file, core, priority)
         self._described = inputs, outputs
-        wanted = [{spec.name: spec for spec in side} for side in self._tensors]
+        wanted = [{spec.name: spec for spec in side} for side in self.specs]
         found = [
             [tensor.spec(specs.get(tensor.name)) for tensor in tensors]
             for tensors, specs in zip(self._described, wanted, strict=True)

@@ -37,11 +37,13 @@ class ImageNormaliser:
 
         Args:
             camera: Its size and its statistics.
-            out: The backend's buffer [1, 3, height, width], float32 or float16.
+            out: The backend's buffer [1, 3, height, width], float32 or float16; uint8 for images
+                as they are.
         """
         self._size = camera.width, camera.height
         self._tables = image_tables(camera.normalisation)
         self._out = out[0]
+        self._is_raw = out.dtype == np.uint8
         shape = (camera.height, camera.width)
         self._channels = [np.zeros(shape, np.uint8) for _ in range(3)]
         # OpenCV writes into an array only if it is one that it would have made itself.
@@ -52,6 +54,9 @@ class ImageNormaliser:
         """Write an image [h, w, 3]; one of another size is stretched to the camera's."""
         if image.shape[:2] != self._size[::-1]:
             image = resized(image, self._size)
+        if self._is_raw:
+            np.copyto(self._out, image.transpose(2, 0, 1))
+            return
         cv2.split(image, self._channels)
         for channel, table, plane in zip(self._channels, self._tables, self._planes, strict=True):
             cv2.LUT(channel, table, plane)

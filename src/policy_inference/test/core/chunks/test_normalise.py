@@ -55,6 +55,13 @@ def test_half_floats_get_the_same_rounded() -> None:
     np.testing.assert_array_equal(found, normalised(MEAN_STD, coloured()).astype(np.float16))
 
 
+def test_images_in_uint8_stay_as_they_are() -> None:
+    image = coloured()
+    out = np.zeros((1, 3, 48, 64), np.uint8)
+    ImageNormaliser(camera_of(48, 64, scaling=IDENTITY), out).apply(image)
+    np.testing.assert_array_equal(out[0], image.transpose(2, 0, 1))
+
+
 def test_red_goes_to_the_first_channel() -> None:
     found = normalised(IDENTITY, plain(255, 0, 0))
     assert [channel.mean() for channel in found] == [1.0, 0.0, 0.0]

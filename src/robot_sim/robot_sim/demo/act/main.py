@@ -43,6 +43,7 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
         DemoOptions(
             bundle=given.bundle,
             backend=given.backend,
+            backend_options=given.backend_options,
             mode=given.mode,
             episodes=given.episodes,
             seed=given.seed,
@@ -78,6 +79,11 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--bundle", default="so101_reach", help="folder of a bundle, or name of an installed one")
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
+    add(
+        "--backend-options",
+        default="",
+        help="options of backends, such as oip.endpoint=127.0.0.1:8001, comma-separated",
+    )
     add(
         "--mode",
         choices=("synchronous", "asynchronous", "ensemble", "rtc"),

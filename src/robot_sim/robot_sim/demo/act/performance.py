@@ -31,6 +31,7 @@ class DemoOptions:
     Attributes:
         bundle: Folder of a bundle, or name of an installed one.
         backend: Backend, or several in order of preference, comma-separated.
+        backend_options: Options of backends, comma-separated.
         mode: How chunks are executed.
         episodes: Number of episodes.
         seed: Seed of the first one.
@@ -39,6 +40,7 @@ class DemoOptions:
 
     bundle: str
     backend: str
+    backend_options: str
     mode: str
     episodes: int
     seed: int
@@ -101,6 +103,7 @@ def perform(output: Path, options: DemoOptions) -> DemoResult:
             {
                 "bundle": options.bundle,
                 "backend": options.backend,
+                "backend_options": options.backend_options,
                 "mode": options.mode,
                 "use_sim_time": options.lockstep,
             },

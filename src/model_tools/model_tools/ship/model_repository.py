@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A model repository for Triton, made from a bundle; and what KServe needs to serve it.
+
+Each model of the bundle becomes one of the repository, without a batch axis of its own: shapes are
+those of the contract. A chunk policy with encoders also becomes an ensemble, which goes from the
+images to the chunk in one request.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+
+from model_tools.files.outputs import new_folder
+from policy_inference.backends.registry import artifacts_for
+from policy_inference.bundle.bundle import AnyBundle, ChunkBundle, served_name
+from policy_inference.bundle.contract import Tensor
+from policy_inference.errors import BackendError
+from policy_inference.open_inference import POLICY_SHA256
+
+MODEL, KSERVE = "onnx", "kserve.yaml"
+DEVICES: Mapping[str, str] = {"cpu": "KIND_CPU", "gpu": "KIND_GPU", "auto": "KIND_AUTO"}
+_TYPES = {
+    "float32": "TYPE_FP32",
+    "float16": "TYPE_FP16",
+    "int64": "TYPE_INT64",
+    "int32": "TYPE_INT32",
+    "uint8": "TYPE_UINT8",
+}
+_OWNED = ("*/config.pbtxt", "*/*/model.onnx", "*/*/.keep", KSERVE)
+Tensors = Mapping[str, Tensor]
+
+
+def write_repository(
+    bundle: AnyBundle,
+    output: Path,
+    *,
+    version: int = 1,
+    instances: int = 1,
+    device: str = "auto",
+    storage: str = "",
+    force: bool = False,
+) -> list[str]:
+    """Write a model repository; return the names of its models.
+
+    Args:
+        bundle: Whose ONNX models are served.
+        output: Folder of the repository.
+        version: Of the models there, a number as Triton wants one; the policy's own version is
+            among the parameters.
+        instances: How many runs of a model go on at once.
+        device: Among `DEVICES`.
+        storage: URI under which KServe finds the repository.
+        force: Whether a repository that is there may be replaced.
+
+    Raises:
+        BackendError: The bundle has no ONNX models.
+        ToolError: The folder is there, or cannot be written.
+        OSError: A file cannot be read or written.
+    """
+    contract, names = bundle.contract, list[str]()
+    with new_folder(output, marker=KSERVE, force=force, owned=_OWNED) as folder:
+        for key, (artifact, file) in artifacts_for(bundle, MODEL).items():
+            name, graph = served_name(contract, key), contract.models[key]
+            place = folder / name / str(version)
+            place.mkdir(parents=True)
+            shutil.copyfile(file, place / "model.onnx")
+            parameters = {
+                POLICY_SHA256: artifact.sha256,
+                "policy": contract.name,
+                "policy_version": contract.version,
+            }
+            lines = [
+                f"name: {_quoted(name)}",
+                'backend: "onnxruntime"',
+                *_tensors(graph.inputs, graph.outputs),
+                *_common(version, parameters),
+                f"instance_group [ {{ count: {instances} kind: {DEVICES[device]} }} ]",
+                *_warm_up(graph.inputs),
+            ]
+            _write(folder / name / "config.pbtxt", lines)
+            names.append(name)
+        if isinstance(bundle, ChunkBundle) and len(names) > 1:
+            place = folder / contract.name / str(version)
+            place.mkdir(parents=True)
+            (place / ".keep").touch()  # object stores have no empty folders
+            _write(folder / contract.name / "config.pbtxt", _ensemble(bundle, version))
+            names.append(contract.name)
+        served = _kserve(contract.name, storage or f"pvc://models/{contract.name}")
+        (folder / KSERVE).write_text(served, "utf-8")
+    return names
+
+
+def _write(file: Path, lines: Iterable[str]) -> None:
+    file.write_text("\n".join([*lines, ""]), "utf-8")
+
+
+def _quoted(text: str) -> str:
+    """Return a text as protobuf's text format has it, which is JSON's for names."""
+    return json.dumps(text)
+
+
+def _tensors(inputs: Tensors, outputs: Tensors) -> Iterable[str]:
+    yield "max_batch_size: 0"
+    for side, tensors in (("input", inputs), ("output", outputs)):
+        for name, tensor in tensors.items():
+            yield (
+                f"{side} [ {{ name: {_quoted(name)} data_type: {_TYPES[tensor.dtype]} "
+                f"dims: {_dims(tensor)} }} ]"
+            )
+
+
+def _dims(tensor: Tensor) -> str:
+    return f"[ {', '.join(map(str, tensor.shape))} ]"
+
+
+def _common(version: int, parameters: Mapping[str, str]) -> Iterable[str]:
+    yield f"version_policy {{ specific {{ versions: [ {version} ] }} }}"
+    yield "response_cache { enable: false }"
+    for key, value in parameters.items():
+        yield (f"parameters {{ key: {_quoted(key)} value {{ string_value: {_quoted(value)} }} }}")
+
+
+def _warm_up(inputs: Tensors) -> Iterable[str]:
+    """Yield a request that is made before a model is ready: its first runs are slow."""
+    yield "model_warmup [ {"
+    yield '  name: "zeros" batch_size: 1 count: 3'
+    for name, tensor in inputs.items():
+        yield (
+            f"  inputs {{ key: {_quoted(name)} value {{ data_type: {_TYPES[tensor.dtype]} "
+            f"dims: {_dims(tensor)} zero_data: true }} }}"
+        )
+    yield "} ]"
+
+
+def _ensemble(bundle: ChunkBundle, version: int) -> Iterable[str]:
+    contract = bundle.contract
+    policy, encoders = contract.graphs[contract.policy_graph], contract.cameras
+    inputs, steps = dict[str, Tensor](), list[str]()
+    fed = {camera.tensor: name for name, camera in encoders.items() if camera.encoder}
+    for name, camera in encoders.items():
+        if camera.encoder is None:
+            continue
+        graph = contract.graphs[camera.encoder]
+        ((image, tensor),), (features,) = graph.inputs.items(), graph.outputs
+        inputs[f"{name}_image"] = tensor
+        steps += _step(
+            served_name(contract, f"graphs.{camera.encoder}"),
+            {image: f"{name}_image"},
+            {features: f"{name}_features"},
+        )
+    inputs |= {name: tensor for name, tensor in policy.inputs.items() if name not in fed}
+    steps += _step(
+        served_name(contract, f"graphs.{contract.policy_graph}"),
+        {name: f"{fed[name]}_features" if name in fed else name for name in policy.inputs},
+        {name: name for name in policy.outputs},
+    )
+    yield f"name: {_quoted(contract.name)}"
+    yield 'platform: "ensemble"'
+    yield from _tensors(inputs, policy.outputs)
+    parameters = {"policy": contract.name, "policy_version": contract.version}
+    yield from _common(version, parameters)
+    yield "ensemble_scheduling {"
+    yield from steps
+    yield "}"
+
+
+def _step(model: str, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> list[str]:
+    maps = [
+        f"    {side} {{ key: {_quoted(key)} value: {_quoted(value)} }}"
+        for side, entries in (("input_map", inputs), ("output_map", outputs))
+        for key, value in entries.items()
+    ]
+    return [f"  step [ {{ model_name: {_quoted(model)} model_version: -1", *maps, "  } ]"]
+
+
+def _kserve(name: str, storage: str) -> str:
+    service = {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name.replace("_", "-")},
+        "spec": {
+            "predictor": {
+                "model": {
+                    "modelFormat": {"name": "onnx"},
+                    "protocolVersion": "v2",
+                    "runtime": "kserve-tritonserver",
+                    "storageUri": storage,
+                    "ports": [{"name": "h2c", "containerPort": 9000, "protocol": "TCP"}],
+                }
+            }
+        },
+    }
+    text: str = yaml.safe_dump(service, sort_keys=False)
+    return text
+
+
+def require_servable(bundle: object) -> AnyBundle:
+    """Return a bundle of one policy.
+
+    Raises:
+        BackendError: It is a set of policies.
+    """
+    if not isinstance(bundle, AnyBundle):
+        raise BackendError(
+            "expected the bundle of a policy, found a policy set: deploy its members"
+        )
+    return bundle

@@ -1,0 +1,359 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What all models on other machines share: deadlines, the proof at every connect, reconnecting.
+
+No run waits for a connection. A run without one fails at once, and a thread beside it connects
+again, with growing pauses; what it finds is proven before the next run may use it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+from policy_inference.backends.base import BackendBase, timed_runs
+from policy_inference.errors import BackendError, PolicyError
+from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.safe_files import read_at_most
+
+CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+"""Between two attempts to connect."""
+MOST_LATE = 5
+"""Answers in a row; then the server is taken for one that hangs."""
+_BUDGET_RUNS, _BUDGET_S = 20, 2.0
+_BLOCKING_S = 0.1
+"""A shorter deadline is that of a policy which is asked in each tick."""
+_LARGEST_SECRET_BYTES = 1 << 16
+_log = logging.getLogger("policy_inference")
+Arrays = Mapping[str, Tensor]
+
+
+class LateError(BackendError):
+    """There was no answer in time."""
+
+
+class LostError(BackendError):
+    """The connection cannot be used any more: it ended, or what is there is not to be trusted."""
+
+
+class Connection(ABC):
+    """A connection to a server; it is used by one thread at a time.
+
+    Attributes:
+        inputs: Tensors that the server takes; -1: an open axis.
+        outputs: Tensors that it answers.
+        details: What the server reports about itself.
+        lost: Why it has ended; empty while it has not.
+        survives_late: Whether another request may follow one that was not answered in time.
+    """
+
+    inputs: Sequence[TensorSpec] = ()
+    outputs: Sequence[TensorSpec] = ()
+    details: Mapping[str, str] = {}
+    lost = ""
+    survives_late = True
+
+    @abstractmethod
+    def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
+        """Write the answer to `inputs` into `outputs`.
+
+        Raises:
+            LateError: It did not come within that time.
+            LostError: The connection ended, or the answer is not to this request.
+            BackendError: The server refused the request, or failed.
+        """
+
+    @abstractmethod
+    def prove(self, inputs: Arrays, outputs: Arrays) -> None:
+        """Ask what is known already; the arrays are overwritten.
+
+        Raises:
+            BackendError: Something else is served there.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it; any thread may call this, and more than once."""
+
+
+Connect = Callable[[Callable[[Connection], None]], Connection]
+"""Connects, and returns a connection that is not proven yet; is given what to call when one of them
+ends by itself. Raises BackendError."""
+
+
+class RemoteLink:
+    """The way to a server: a proven connection, or a thread that tries to get one."""
+
+    def __init__(self, where: str, connect: Connect, prove: Callable[[Connection], None]) -> None:
+        """Connect for the first time, and prove nothing yet.
+
+        Args:
+            where: The server, for people.
+            connect: Connects.
+            prove: Raises BackendError where a connection leads to something else.
+
+        Raises:
+            BackendError: There is no connection.
+        """
+        self._where, self._connect, self._prove = where, connect, prove
+        self._changed, self._is_closed, self._late = threading.Condition(), False, 0
+        self._why = ""
+        self._connection: Connection | None = None
+        self._thread: threading.Thread | None = None
+        self.first = connect(self._lose)
+
+    @property
+    def problem(self) -> str:
+        """Why no run can succeed now; empty where one can."""
+        return f"no connection to {self._where}: {self._why}" if self._why else ""
+
+    def start(self) -> None:
+        """Prove the first connection, and use it.
+
+        Raises:
+            BackendError: Something else is served there.
+        """
+        self._prove(self.first)
+        self._use(self.first)
+        self._thread = threading.Thread(target=self._work, name="remote", daemon=True)
+        self._thread.start()
+
+    def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
+        """Ask as `Connection.ask`; without a connection it fails at once."""
+        connection = self._connection
+        if connection is None:
+            raise LostError(self.problem)
+        try:
+            connection.ask(inputs, outputs, within_s)
+        except LostError as error:
+            self._lose(connection, str(error))
+            raise
+        except LateError as error:
+            self._late += 1
+            if self._late >= MOST_LATE or not connection.survives_late:
+                self._lose(connection, str(error))
+            raise
+        self._late = 0
+
+    def close(self) -> None:
+        """End the thread and the connection."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            # It may be connecting; what it gets then it closes.
+            self._thread.join(CONNECT_WITHIN_S + 1.0)
+        for connection in (self.first, self._connection):
+            if connection is not None:
+                connection.close()
+
+    def _use(self, connection: Connection) -> None:
+        with self._changed:
+            self._connection, self._why, self._late = connection, "", 0
+        if connection.lost:  # before it was known here
+            self._lose(connection)
+
+    def _lose(self, connection: Connection, why: str = "") -> None:
+        with self._changed:
+            if connection is self._connection:
+                self._connection, self._why = None, why or connection.lost
+                self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                lost = self._connection
+                self._changed.wait_for(lambda: self._is_closed or self._connection is None)
+                if self._is_closed:
+                    return
+            if lost is not None:
+                lost.close()
+            _log.warning("%s: %s; connects again", self._where, self._why)
+            self._again()
+
+    def _again(self) -> None:
+        began_s, pause_s, said = time.monotonic(), FIRST_PAUSE_S, self._why
+        while not self._closed_within(pause_s):
+            connection = None
+            try:
+                connection = self._connect(self._lose)
+                self._prove(connection)
+            except BackendError as error:
+                if connection is not None:
+                    connection.close()
+                self._why, pause_s = str(error), min(2 * pause_s, LONGEST_PAUSE_S)
+                if said != self._why:
+                    _log.warning("%s: %s; connects again", self._where, self._why)
+                said = self._why
+                continue
+            if self._closed_within(0.0):
+                connection.close()
+                return
+            _log.info("%s: connected again, after %.1f s", self._where, time.monotonic() - began_s)
+            self._use(connection)
+            return
+
+    def _closed_within(self, time_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_closed, time_s)
+
+
+class RemoteBackend(BackendBase):
+    """A model of another machine, behind a `RemoteLink`.
+
+    A subclass implements `_prepare` and `_connect`.
+    """
+
+    is_remote = True
+    warm_up_runs = 1  # the server's business; what it takes is measured when it is opened
+    _link: RemoteLink | None = None
+    _within_s = PROOF_WITHIN_S
+    """For the next run: the first one is part of opening."""
+    where = ""
+    """The server, for people."""
+
+    @abstractmethod
+    def _prepare(self, file: Path) -> None:
+        """Read the file and the options, import the packages, set `where`."""
+
+    @abstractmethod
+    def _connect(self, lose: Callable[[Connection], None]) -> Connection:
+        """Connect; see `Connect`."""
+
+    def problem(self) -> str:
+        """Return why no run can succeed now."""
+        return self._link.problem if self._link is not None else ""
+
+    def _open(
+        self, file: Path
+    ) -> tuple[Sequence[TensorSpec], Sequence[TensorSpec], Mapping[str, str]]:
+        self._prepare(file)
+        self._deadline_s = self._number("deadline_ms", 1e3 * self._deadline_s) * 1e-3
+        self._link = RemoteLink(self.where, self._connected, self._proven)
+        first = self._link.first
+        return first.inputs, first.outputs, {**first.details, "device": f"server {self.where}"}
+
+    def _bind(self) -> None:
+        assert self._link is not None
+        self._link.start()
+        self.details = {**self.details, "round_trip": self._budget(self._link)}
+
+    def _run(self) -> None:
+        assert self._link is not None
+        within_s, self._within_s = self._within_s, self._deadline_s
+        try:
+            self._link.ask(self.inputs, self.outputs, within_s)
+        except BackendError as error:
+            raise BackendError(f"{self.name}: {self.where}: {error}") from error
+
+    def _close(self) -> None:
+        if self._link is not None:
+            self._link.close()
+
+    def _connected(self, lose: Callable[[Connection], None]) -> Connection:
+        try:
+            return self._connect(lose)
+        except BackendError as error:
+            raise BackendError(f"{self.name}: {self.where}: {error}") from error
+
+    def _proven(self, connection: Connection) -> None:
+        """Raise unless a connection leads to the model of the file, with the contract's tensors."""
+        inputs, outputs = self.specs
+        for what, ours, theirs in (
+            ("inputs", self._link_first.inputs, connection.inputs),
+            ("outputs", self._link_first.outputs, connection.outputs),
+        ):
+            if {*ours} != {*theirs}:
+                raise BackendError(
+                    f"{what}: expected {', '.join(map(str, ours))} as when it was opened, found "
+                    f"{', '.join(map(str, theirs))}"
+                )
+        connection.prove(
+            {spec.name: spec.empty() for spec in inputs},
+            {spec.name: spec.empty() for spec in outputs},
+        )
+
+    @property
+    def _link_first(self) -> Connection:
+        assert self._link is not None
+        return self._link.first
+
+    def _budget(self, link: RemoteLink) -> str:
+        """Measure how long answers take; return it in words.
+
+        Raises:
+            BackendError: Most answers would come too late.
+        """
+        took_s = timed_runs(
+            lambda: link.ask(self.inputs, self.outputs, PROOF_WITHIN_S), _BUDGET_RUNS, _BUDGET_S
+        )
+        usual_s, text = median(took_s), ""
+        text = f"{usual_s * 1e3:.3g} ms, slowest of {len(took_s)} {max(took_s) * 1e3:.3g} ms"
+        if usual_s >= self._deadline_s:
+            raise BackendError(
+                f"{self.name}: {self.where}: expected answers within the deadline of "
+                f"{self._deadline_s * 1e3:g} ms, found {text}; use a faster or nearer server, or "
+                f"raise {self.name}.deadline_ms as far as the policy can wait"
+            )
+        if self._deadline_s < _BLOCKING_S:
+            _log.warning(
+                "%s: each tick waits for %s: an answer takes %s; each one that takes longer than "
+                "%g ms is a tick without a target (HOLD)",
+                self.name,
+                self.where,
+                text,
+                self._deadline_s * 1e3,
+            )
+        return f"{text}; deadline {self._deadline_s * 1e3:g} ms"
+
+    def _number(self, option: str, default: float) -> float:
+        """Return a positive number that was given as an option."""
+        text = self._given.get(option, "")
+        try:
+            number = float(text) if text else default
+        except ValueError:
+            number = 0.0
+        if not 0.0 < number < 1e6:
+            raise BackendError(f"{self.name}: {option}: expected a positive number, found {text!r}")
+        return number
+
+    def _secret(self, option: str) -> str:
+        """Return the text in a file that an option names, without spaces around it; "" if none."""
+        return self._bytes_of(option).decode("ascii", "replace").strip()
+
+    def _bytes_of(self, option: str) -> bytes:
+        """Return what is in a file that an option names; empty where it names none."""
+        file = self._given.get(option, "")
+        if not file:
+            return b""
+        try:
+            return read_at_most(Path(file), _LARGEST_SECRET_BYTES)
+        except (OSError, PolicyError) as error:
+            raise BackendError(
+                f"{self.name}: {option}: expected a file that can be read, found {error}"
+            ) from error
+
+    def _require_private(self, host: str, *, is_encrypted: bool, option: str) -> None:
+        """Raise where a secret would go to another machine for all to read."""
+        if not is_encrypted and self._given.get(option) and not is_this_machine(host):
+            raise BackendError(
+                f"{self.name}: {option}: expected TLS to {host}, since others could read the "
+                "secret on its way, found none"
+            )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host, as a name or an address, is certainly this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,70 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Arrays in msgpack, as openpi's servers write them: maps with keys that are bytes; no pickle."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+
+from policy_inference.errors import PolicyError
+
+_ARRAY, _NUMBER = b"__ndarray__", b"__npgeneric__"
+_DTYPE = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+"""Numbers; what else numpy knows may hold objects, or be of any size."""
+
+
+def packed(value: Any) -> bytes:
+    """Return the bytes of a value made of maps, lists, texts, numbers and arrays.
+
+    Raises:
+        ImportError: msgpack is not installed.
+    """
+    import msgpack
+
+    content: bytes = msgpack.packb(value, default=_plain)
+    return content
+
+
+def unpacked(content: bytes) -> Any:
+    """Return the value that bytes are of; its arrays are read-only.
+
+    Raises:
+        PolicyError: They are none, or an array is not one of numbers.
+    """
+    import msgpack
+
+    try:
+        return msgpack.unpackb(content, object_hook=_array)
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise PolicyError(
+            f"expected msgpack with arrays of numbers, found {len(content)} bytes: "
+            f"{error or type(error).__name__}"
+        ) from error
+
+
+def _plain(value: Any) -> dict[bytes, Any]:
+    if isinstance(value, np.ndarray):
+        return {
+            _ARRAY: True,
+            b"data": value.tobytes(),
+            b"dtype": value.dtype.str,
+            b"shape": value.shape,
+        }
+    if isinstance(value, np.generic):
+        return {_NUMBER: True, b"data": value.item(), b"dtype": value.dtype.str}
+    raise TypeError(f"expected what msgpack has, or numpy, found {type(value).__name__}")
+
+
+def _array(value: dict[Any, Any]) -> Any:
+    if _ARRAY not in value and _NUMBER not in value:
+        return value
+    dtype = value.get(b"dtype", b"")
+    dtype = dtype.decode("ascii", "replace") if isinstance(dtype, bytes) else dtype
+    if not isinstance(dtype, str) or not _DTYPE.fullmatch(dtype):
+        raise ValueError(f"an array of the type {dtype!r}")
+    if _NUMBER in value:
+        return np.dtype(dtype).type(value.get(b"data"))
+    return np.ndarray(value.get(b"shape", ()), dtype, value.get(b"data", b""))

@@ -1,0 +1,289 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Chunk policies behind the websocket protocol of openpi's servers.
+
+Images and state go out, actions come back. The server has tokens and normalisation; the contract
+has no statistics (`identity`). It answers in order and without numbers: after an answer that came
+too late, the next one could be it. So then the connection is closed.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from policy_inference.backends.remote.link import (
+    CONNECT_WITHIN_S,
+    Arrays,
+    Connection,
+    LateError,
+    LostError,
+    RemoteBackend,
+)
+from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
+from policy_inference.bundle.contract import Artifact
+from policy_inference.bundle.schema import Reader, entry, load_yaml
+from policy_inference.errors import BackendError, BundleError, PolicyError
+from policy_inference.machine.finding import Finding
+from policy_inference.machine.machine import Machine
+
+_PACKAGES = "pip install websockets msgpack, or policy_inference[remote]"
+_LARGEST_ANSWER = 64 << 20
+_CLOSE_WITHIN_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenpiModel:
+    """The artifact of the back end `openpi`, a YAML file: what the server takes, and what it is."""
+
+    images: dict[str, str] = entry(
+        "tensor of a camera's image by the policy's key for it; a dot begins a map in a map",
+        default={},
+    )
+    state: dict[str, str] = entry("tensor of a vector by the policy's key for it", default={})
+    prompt: str = entry("the task in words; none if empty", default="")
+    prompt_key: str = entry("the policy's key for that", default="prompt")
+    actions: str = entry("key of the chunk in the answer", default="actions")
+    channels_first: bool = entry(
+        "whether images go as [3, height, width] instead of [height, width, 3]", default=False
+    )
+    metadata: dict[str, str] = entry(
+        "entries that the server's metadata must have, which tell this policy from others",
+        default={},
+    )
+    endpoint: str = entry("ws://HOST:PORT where the option names none", default="")
+
+
+class OpenpiBackend(RemoteBackend):
+    """A policy of a server that speaks openpi's protocol."""
+
+    name = "openpi"
+    options: Mapping[str, str] = {
+        "endpoint": "ws://HOST:PORT or wss://HOST:PORT of the server",
+        "deadline_ms": "longest wait for a chunk; the time that its steps take if absent",
+        "prompt": "the task in words, instead of the bundle's",
+        "key_file": "file with the API key, which a proxy before the server checks",
+        "ca_file": "certificates that must have signed the server's (wss), PEM",
+        "unproven": "yes: take whatever policy is served, where the bundle states no metadata",
+    }
+
+    @classmethod
+    def examine(cls, machine: Machine, artifact: Artifact | None) -> list[Finding]:
+        """Return whether the packages are there."""
+        try:
+            import msgpack
+            import websockets.sync.client
+        except ImportError as error:
+            return [Finding.error("websockets, msgpack", str(error), _PACKAGES)]
+        versions = f"{websockets.__version__}, {'.'.join(map(str, msgpack.version))}"
+        return [Finding(name="websockets, msgpack", found=versions)]
+
+    def _prepare(self, file: Path) -> None:
+        try:
+            import msgpack  # noqa: F401  # found missing now, not in a run
+            import websockets.sync.client  # noqa: F401
+        except ImportError as error:
+            raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
+        self.served = _read(file)
+        self._check_tensors_of(self.served)
+        self.where = self._given.get("endpoint", "") or self.served.endpoint
+        scheme, _, rest = self.where.partition("://")
+        host = rest.partition("/")[0].rpartition(":")[0]
+        if scheme not in ("ws", "wss") or not host:
+            raise BackendError(
+                f"{self.name}: endpoint: expected ws://HOST:PORT or wss://HOST:PORT, as in "
+                f"backend_options:={self.name}.endpoint=ws://192.168.1.20:8000, found "
+                f"{self.where or 'nothing'}"
+            )
+        self._require_private(host.strip("[]"), is_encrypted=scheme == "wss", option="key_file")
+        self.is_unproven = self._given.get("unproven") == "yes"
+        if not self.served.metadata and not self.is_unproven:
+            raise BackendError(
+                f"{self.file}: metadata: expected entries of the server's metadata that tell this "
+                f"policy from others, found none; add some, or take whatever is served there: "
+                f"{self.name}.unproven=yes"
+            )
+        self._tls = self._tls_context() if scheme == "wss" else None
+        key = self._secret("key_file")
+        self._headers = {"Authorization": f"Api-Key {key}"} if key else {}
+        self.prompt = self._given.get("prompt", self.served.prompt)
+
+    def _tls_context(self) -> ssl.SSLContext:
+        try:
+            return ssl.create_default_context(
+                cadata=self._bytes_of("ca_file").decode("ascii", "replace") or None
+            )
+        except ssl.SSLError as error:
+            raise BackendError(
+                f"{self.name}: ca_file: expected certificates, PEM, found: {error.reason}"
+            ) from error
+
+    def _check_tensors_of(self, served: OpenpiModel) -> None:
+        inputs, outputs = self.specs
+        stated = sorted([*served.images.values(), *served.state.values()])
+        if stated != sorted(spec.name for spec in inputs) or len(outputs) != 1:
+            raise BackendError(
+                f"{self.file}: images and state: expected each input of the graph once "
+                f"({', '.join(map(str, inputs))}) and one output, found {', '.join(stated)} and "
+                f"{len(outputs)} outputs"
+            )
+        for spec in inputs:
+            if (spec.name in served.images.values()) != (spec.dtype == "uint8"):
+                raise BackendError(
+                    f"{self.file}: expected images in uint8, and vectors in another type, found "
+                    f"{spec}"
+                )
+
+    def _connect(self, lose: Callable[[Connection], None]) -> Connection:
+        return _OpenpiConnection(self)
+
+    def open_socket(self) -> Any:
+        """Return a websocket that is connected.
+
+        Raises:
+            OSError: There is none.
+            websockets.exceptions.WebSocketException: What is there speaks another protocol.
+        """
+        from websockets.sync.client import connect
+
+        return connect(
+            self.where,
+            ssl=self._tls,
+            additional_headers=self._headers,
+            compression=None,
+            proxy=None,
+            max_size=_LARGEST_ANSWER,
+            # A server that computes answers no pings: only the deadline judges it.
+            ping_interval=None,
+            open_timeout=CONNECT_WITHIN_S,
+            close_timeout=_CLOSE_WITHIN_S,
+        )
+
+
+class _OpenpiConnection(Connection):
+    """A websocket whose server has said what it is."""
+
+    survives_late = False
+
+    def __init__(self, backend: OpenpiBackend) -> None:
+        from websockets.exceptions import WebSocketException
+
+        self._served, self._prompt = backend.served, backend.prompt
+        self._is_unproven, self._metadata = backend.is_unproven, dict[str, Any]()
+        self.inputs, self.outputs = backend.specs
+        try:
+            self._socket = backend.open_socket()
+        except (OSError, WebSocketException) as error:
+            text = str(error) or type(error).__name__
+            raise BackendError(f"expected a server of openpi, found: {text}") from error
+        try:
+            found = self._receive(CONNECT_WITHIN_S)
+            if not isinstance(found, dict):
+                raise BackendError(f"metadata: expected a map, found {type(found).__name__}")
+            self._metadata = found
+        except BaseException:
+            self.close()
+            raise
+        policy = "not proven (option unproven)" if self._is_unproven else "as stated in metadata"
+        self.details = {"runtime": "openpi protocol", "policy": policy}
+
+    def prove(self, inputs: Arrays, outputs: Arrays) -> None:
+        for key, expected in self._served.metadata.items():
+            found = self._metadata.get(key, "nothing")
+            if str(found) != expected:
+                raise BackendError(
+                    f"metadata: {key}: expected {expected}, found {found}: another policy is "
+                    "served there"
+                )
+        self.ask(inputs, outputs, 10 * CONNECT_WITHIN_S)
+
+    def ask(self, inputs: Arrays, outputs: Arrays, within_s: float) -> None:
+        from websockets.exceptions import WebSocketException
+
+        request = self._request(inputs)
+        try:
+            # Not of this request: nothing was asked.
+            self._socket.recv(timeout=0)
+        except TimeoutError:
+            pass
+        except (OSError, WebSocketException) as error:
+            raise LostError(f"the connection ended: {error}") from error
+        else:
+            raise LostError("expected no answer before a request, found one")
+        try:
+            self._socket.send(packed(request))
+        except (OSError, WebSocketException) as error:
+            raise LostError(f"the connection ended: {error}") from error
+        self._take(self._receive(within_s), outputs)
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _request(self, inputs: Arrays) -> dict[str, Any]:
+        request = dict[str, Any]()
+        for key, tensor in self._served.images.items():
+            image = inputs[tensor][0]
+            _put(request, key, image if self._served.channels_first else image.transpose(1, 2, 0))
+        for key, tensor in self._served.state.items():
+            _put(request, key, inputs[tensor][0])
+        if self._prompt:
+            _put(request, self._served.prompt_key, self._prompt)
+        return request
+
+    def _take(self, answer: Any, outputs: Arrays) -> None:
+        ((name, chunk),) = outputs.items()
+        found = answer.get(self._served.actions) if isinstance(answer, dict) else None
+        if not isinstance(found, np.ndarray) or found.shape != chunk.shape[1:]:
+            what = f"{found.dtype}{list(found.shape)}" if isinstance(found, np.ndarray) else "none"
+            raise BackendError(
+                f"answer: {self._served.actions}: expected an array {list(chunk.shape[1:])} for "
+                f"{name}, found {what}"
+            )
+        if found.dtype.kind != "f":
+            raise BackendError(
+                f"answer: {self._served.actions}: expected floats, found {found.dtype}"
+            )
+        chunk[0] = found
+
+    def _receive(self, within_s: float) -> Any:
+        from websockets.exceptions import WebSocketException
+
+        try:
+            content = self._socket.recv(timeout=within_s)
+        except TimeoutError as error:
+            raise LateError(f"no answer within {within_s * 1e3:g} ms") from error
+        except (OSError, WebSocketException) as error:
+            raise LostError(f"the connection ended: {error}") from error
+        if isinstance(content, str):
+            last = content.strip().rpartition("\n")[2][:300]
+            raise LostError(f"the server failed: {last}")
+        try:
+            return unpacked(content)
+        except PolicyError as error:
+            raise LostError(str(error)) from error
+
+
+def _put(into: dict[str, Any], key: str, value: Any) -> None:
+    """Write an entry; of a key with dots into a map in the map."""
+    *maps, last = key.split(".")
+    for one in maps:
+        into = into.setdefault(one, {})
+    into[last] = value
+
+
+def _read(file: Path) -> OpenpiModel:
+    try:
+        content = load_yaml(file)
+        reader = Reader(str(file))
+        model = reader.section(OpenpiModel, content, "")
+    except (OSError, BundleError) as error:
+        raise BackendError(f"{file}: expected a file of this back end, found: {error}") from error
+    if reader.problems:
+        raise BackendError(str(BundleError(reader.problems)))
+    found: OpenpiModel = model
+    return found

@@ -1,0 +1,291 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Models behind the Open Inference Protocol over gRPC: each asks tensors in, and gets tensors out.
+
+A request has nothing of a session: the client keeps recurrent state, and no robot waits for the
+state of another one.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from policy_inference.backends.base import BackendBase
+from policy_inference.errors import BackendError, PolicyError
+from policy_inference.interfaces import Tensor
+from policy_inference.open_inference import (
+    METHODS,
+    POLICY_SHA256,
+    SERVICE,
+    WireTensors,
+    message_bytes,
+    message_classes,
+)
+from policy_inference.peers import listen_tcp
+
+_THREADS = 4
+"""Questions about the server are answered while a model runs."""
+_SMALLEST_LIMIT = 1 << 20
+"""Of a message, bytes."""
+_GRACE_S = 1.0
+_log = logging.getLogger("policy_inference")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class GraphService:
+    """A model that is served.
+
+    Attributes:
+        name: Of the model, for clients.
+        version: Of it; clients may ask for it.
+        sha256: Of its file.
+        backend: It, opened; used by one request at a time.
+        inputs: Its inputs in messages.
+        outputs: Its outputs in messages.
+    """
+
+    name: str
+    version: str
+    sha256: str
+    backend: BackendBase
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    inputs: WireTensors = field(init=False)
+    outputs: WireTensors = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Know the tensors of the model."""
+        self.inputs, self.outputs = map(WireTensors, self.backend.specs)
+
+    def answers_within(self, time_s: float) -> bool:
+        """Whether a run that goes on ends within that time; True where there is none."""
+        if not self.lock.acquire(timeout=time_s):
+            return False
+        self.lock.release()
+        return True
+
+    def run(self, write: Callable[[Mapping[str, Tensor]], None]) -> dict[str, Tensor]:
+        """Let `write` fill the inputs, run, and return copies of the outputs.
+
+        Raises:
+            PolicyError: What `write` raises.
+            BackendError: The model failed.
+        """
+        with self.lock:
+            write(self.backend.inputs)
+            self.backend.run()
+            return {name: array.copy() for name, array in self.backend.outputs.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrpcEndpoint:
+    """Where a server listens, and for whom.
+
+    Attributes:
+        place: Host and port; port 0 takes a free one.
+        certificate: Of the server, PEM; None for no TLS.
+        key: Its key, PEM.
+        client_ca: CA that must have signed a client's certificate, PEM; None asks for none.
+        token: That clients must send as `authorization: Bearer TOKEN`; empty for none.
+        clients: Most requests at once.
+    """
+
+    place: tuple[str, int]
+    certificate: bytes | None = None
+    key: bytes | None = None
+    client_ca: bytes | None = None
+    token: bytes = b""
+    clients: int = 64
+
+
+class OpenInferenceServer:
+    """Serves models until it is closed."""
+
+    def __init__(
+        self,
+        endpoint: GrpcEndpoint,
+        models: Mapping[str, GraphService],
+        failed: Callable[[BackendError], None] = lambda error: None,
+    ) -> None:
+        """Listen.
+
+        Args:
+            endpoint: Where, and for whom.
+            models: By name; one that is added later is served too.
+            failed: Called when a model can answer no client any more.
+
+        Raises:
+            PolicyError: gRPC is not installed, or the endpoint cannot be opened, or is not safe.
+        """
+        try:
+            import grpc
+
+            self._classes = message_classes()
+        except ImportError as error:
+            raise PolicyError(
+                f"--open-inference: {error}; pip install grpcio protobuf, or "
+                "policy_inference[remote]"
+            ) from error
+        self._grpc, self._models, self._failed = grpc, models, failed
+        self._token = b"Bearer " + endpoint.token if endpoint.token else b""
+        self._pool = ThreadPoolExecutor(_THREADS, "open inference")
+        self._server = grpc.server(
+            self._pool,
+            options=[
+                ("grpc.max_receive_message_length", self._longest()),
+                ("grpc.max_send_message_length", -1),
+                # Two services on one port would share its clients without a word.
+                ("grpc.so_reuseport", 0),
+            ],
+            maximum_concurrent_rpcs=endpoint.clients,
+        )
+        handlers = {method: self._handler(method) for method in METHODS}
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(SERVICE, handlers),)
+        )
+        self.where, self.port = self._listen(endpoint)
+        self._server.start()
+
+    def close(self) -> None:
+        """Answer what has begun, and end."""
+        self._server.stop(_GRACE_S).wait()
+        self._pool.shutdown()
+
+    def _longest(self) -> int:
+        lengths = [message_bytes([*one.backend.specs[0]]) for one in self._models.values()]
+        return max(_SMALLEST_LIMIT, *lengths) if lengths else _SMALLEST_LIMIT
+
+    def _listen(self, endpoint: GrpcEndpoint) -> tuple[str, int]:
+        has_tls = endpoint.certificate is not None
+        knows_clients = has_tls and bool(endpoint.client_ca or endpoint.token)
+        where, listening, _ = listen_tcp(
+            "--open-inference",
+            endpoint.place,
+            needs_secret=not knows_clients,
+            remedy="add --tls-cert and --tls-key, and --tls-client-ca or --token-file",
+        )
+        port: int = listening.getsockname()[1]
+        listening.close()  # gRPC takes no socket, it opens its own
+        try:
+            if has_tls:
+                credentials = self._grpc.ssl_server_credentials(
+                    [(endpoint.key, endpoint.certificate)],
+                    endpoint.client_ca,
+                    endpoint.client_ca is not None,
+                )
+                self._server.add_secure_port(where, credentials)
+            else:
+                self._server.add_insecure_port(where)
+        except RuntimeError as error:
+            raise PolicyError(
+                f"--open-inference {where}: expected an address and a port that are free, "
+                f"found: {error}"
+            ) from error
+        return where, port
+
+    def _handler(self, method: str) -> Any:
+        answer: Callable[[Any, Any, Any], None] = {
+            "ServerLive": lambda request, context, into: setattr(into, "live", True),
+            "ServerReady": lambda request, context, into: setattr(into, "ready", True),
+            "ServerMetadata": self._describe_server,
+            "ModelReady": self._model_ready,
+            "ModelMetadata": self._describe_model,
+            "ModelInfer": self._infer,
+        }[method]
+        response = self._classes[f"{method}Response"]
+
+        def handle(request: Any, context: Any) -> Any:
+            self._require_allowed(context)
+            into = response()
+            answer(request, context, into)
+            return into
+
+        return self._grpc.unary_unary_rpc_method_handler(
+            handle,
+            request_deserializer=self._classes[f"{method}Request"].FromString,
+            response_serializer=response.SerializeToString,
+        )
+
+    def _require_allowed(self, context: Any) -> None:
+        if not self._token:
+            return
+        given = dict(context.invocation_metadata()).get("authorization", "")
+        if not hmac.compare_digest(given.encode(), self._token):
+            self._refuse(
+                context,
+                "UNAUTHENTICATED",
+                "expected `authorization: Bearer` with the token of this service, found "
+                + ("another one" if given else "none"),
+            )
+
+    def _describe_server(self, request: Any, context: Any, into: Any) -> None:
+        into.name, into.version = "policy_inference", version("policy_inference")
+
+    def _model_ready(self, request: Any, context: Any, into: Any) -> None:
+        into.ready = not self._model(request.name, request.version, context).backend.problem()
+
+    def _describe_model(self, request: Any, context: Any, into: Any) -> None:
+        model = self._model(request.name, request.version, context)
+        into.name, into.platform = model.name, f"policy_inference {model.backend.name}"
+        if model.version:
+            into.versions.append(model.version)
+        model.inputs.describe(into.inputs)
+        model.outputs.describe(into.outputs)
+
+    def _infer(self, request: Any, context: Any, into: Any) -> None:
+        model = self._model(request.model_name, request.model_version, context)
+
+        def write(inputs: Mapping[str, Tensor]) -> None:
+            left_s = context.time_remaining()
+            if left_s is not None and left_s <= 0.0:
+                self._refuse(context, "DEADLINE_EXCEEDED", "the client waits no longer")
+            model.inputs.read(request.inputs, request.raw_input_contents, inputs)
+
+        outputs: Mapping[str, Tensor] = {}
+        try:
+            outputs = model.run(write)
+        except BackendError as error:
+            if (problem := model.backend.problem()) and not model.backend.is_remote:
+                self._failed(BackendError(problem))
+            self._refuse(context, "INTERNAL", str(error))
+        except PolicyError as error:
+            self._refuse(context, "INVALID_ARGUMENT", f"model {model.name}: {error}")
+        asked = {one.name for one in request.outputs} or {*outputs}
+        if unknown := ", ".join(sorted(asked - {*outputs})):
+            self._refuse(
+                context,
+                "INVALID_ARGUMENT",
+                f"model {model.name}: expected outputs among {', '.join(outputs)}, found {unknown}",
+            )
+        into.model_name, into.model_version, into.id = model.name, model.version, request.id
+        into.parameters[POLICY_SHA256].string_param = model.sha256
+        model.outputs.describe(into.outputs, asked)
+        model.outputs.write(into.raw_output_contents, outputs, asked)
+
+    def _model(self, name: str, wanted: str, context: Any) -> GraphService:
+        model = self._models.get(name)
+        if model is None:
+            self._refuse(
+                context,
+                "NOT_FOUND",
+                f"expected a model among {', '.join(self._models) or 'none'}, found {name!r}",
+            )
+        elif wanted not in ("", model.version):
+            self._refuse(
+                context,
+                "NOT_FOUND",
+                f"model {name}: expected version {model.version or 'none'}, found {wanted!r}",
+            )
+        assert model is not None
+        return model
+
+    def _refuse(self, context: Any, code: str, text: str) -> NoReturn:
+        _log.debug("refused %s: %s: %s", context.peer(), code, text)
+        context.abort(getattr(self._grpc.StatusCode, code), text)
+        raise AssertionError("abort raises")

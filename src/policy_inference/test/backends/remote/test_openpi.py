@@ -1,0 +1,351 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The back end `openpi`; the conformance suite (name="openpi") has models, not its servers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from policy_inference.backends.registry import open_models
+from policy_inference.backends.remote import link
+from policy_inference.backends.remote.openpi import OpenpiBackend
+from policy_inference.bundle.bundle import ChunkBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.chunks.graphs import ChunkGraphs, ChunkObservation
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+from policy_inference.testing.chunk_bundles import write_chunk_bundle
+
+pytest.importorskip("msgpack", reason="msgpack is not installed")
+pytest.importorskip("websockets.sync.server", reason="websockets is not installed")
+
+from .openpi_server import JOINTS, STEPS, OpenpiServer, packed, right
+
+IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
+STATE = TensorSpec(name="state", shape=(1, JOINTS))
+CHUNK = TensorSpec(name="actions", shape=(1, STEPS, JOINTS))
+ARTIFACT = """
+images: {observation/image: image}
+state: {observation/state: state}
+prompt: reach
+metadata: {policy: reach, version: "3"}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.1)
+
+
+@pytest.fixture
+def server() -> Iterator[OpenpiServer]:
+    with closing(OpenpiServer()) as running:
+        yield running
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.openpi.yaml"
+    path.write_text(ARTIFACT)
+    return path
+
+
+@pytest.fixture
+def opened(file: Path, server: OpenpiServer) -> Iterator[Callable[..., OpenpiBackend]]:
+    with ExitStack() as stack:
+
+        def apply(**options: str) -> OpenpiBackend:
+            given = {"endpoint": f"ws://127.0.0.1:{server.port}", **options}
+            backend = OpenpiBackend(file, [IMAGE, STATE], [CHUNK], options=given)
+            return stack.enter_context(closing(backend))
+
+        yield apply
+
+
+def until(condition: Callable[[], bool]) -> None:
+    given_up = time.monotonic() + 20.0
+    while not condition():
+        assert time.monotonic() < given_up
+        time.sleep(0.005)
+
+
+def runs(backend: OpenpiBackend) -> bool:
+    try:
+        backend.run()
+    except BackendError:
+        return False
+    return True
+
+
+def test_chunk_of_the_server_answers_image_state_and_prompt(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+) -> None:
+    backend, rng = opened(), np.random.default_rng(1)
+    image = rng.integers(0, 256, (1, 3, 6, 8), np.uint8)
+    backend.inputs["image"][:], backend.inputs["state"][:] = image, [0.5, -0.5]
+
+    backend.run()
+
+    seen = server.seen[-1]
+    np.testing.assert_array_equal(seen["observation/image"], image[0].transpose(1, 2, 0))
+    assert seen["observation/image"].dtype == np.uint8
+    assert seen["prompt"] == "reach"
+    expected = right(
+        {"observation/image": image, "observation/state": np.array([0.5, -0.5]), "prompt": "reach"}
+    )["actions"]
+    np.testing.assert_allclose(backend.outputs["actions"][0], expected, rtol=1e-6)
+
+
+def test_bundle_whose_images_go_as_they_are_runs_from_the_image_to_the_chunk(
+    server: OpenpiServer, tmp_path: Path
+) -> None:
+    """The contract of docs/remote_models.md: uint8, identity, one graph."""
+    text = ARTIFACT.replace(": image}", ": front}")
+    identity, tensor = {"mode": "identity"}, {"file": "policy.openpi.yaml", "precision": "fp32"}
+    graph = {
+        "inputs": {
+            "front": {"shape": [1, 3, 16, 24], "dtype": "uint8"},
+            "states": {"shape": [1, 3]},
+        },
+        "outputs": {"Actions": {"shape": [1, 8, 3]}},
+        "artifacts": {
+            "openpi": {**tensor, "sha256": hashlib.sha256(_of_states(text).encode()).hexdigest()}
+        },
+    }
+    folder = write_chunk_bundle(tmp_path / "arm", sizes={"front": (16, 24)}, encoders=False)
+    (folder / "policy.openpi.yaml").write_text(_of_states(text))
+    contract = yaml.safe_load((folder / "policy.yaml").read_text())
+    contract["cameras"]["front"] |= {"tensor": "front", "normalisation": identity}
+    contract["state"]["normalisation"] = contract["action"]["normalisation"] = identity
+    contract["graphs"] = {"policy": graph}
+    del contract["golden"]
+    (folder / "policy.yaml").write_text(yaml.safe_dump(contract))
+    bundle = load_bundle(folder, kind=ChunkBundle)
+    server.policy = lambda seen: {
+        "actions": seen["observation/state"] + np.arange(8.0)[:, np.newaxis]
+    }
+    image = np.arange(16 * 24 * 3, dtype=np.uint8).reshape(16, 24, 3)
+    state = np.array([1.0, 2.0, 3.0])
+    options = {"openpi": {"endpoint": f"ws://127.0.0.1:{server.port}"}}
+
+    with open_models(bundle.models, ["openpi"], options) as models:
+        graphs = ChunkGraphs(bundle.contract, models)
+        chunk = graphs.run(ChunkObservation(images={"front": image}, state=state))
+
+    np.testing.assert_array_equal(server.seen[-1]["observation/image"], image)
+    np.testing.assert_allclose(chunk, state + np.arange(8.0)[:, np.newaxis])
+
+
+def _of_states(text: str) -> str:
+    return text.replace(": state}", ": states}")
+
+
+def test_prompt_of_the_option_replaces_that_of_the_bundle(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+) -> None:
+    opened(prompt="lift the cube").run()
+
+    assert server.seen[-1]["prompt"] == "lift the cube"
+
+
+def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer, file: Path
+) -> None:
+    file.write_text(
+        "images: {images.cam_high: image}\nstate: {state: state}\nchannels_first: true\n"
+        "metadata: {policy: reach}\n"
+    )
+    server.policy = lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.float32)}
+
+    opened().run()
+
+    assert server.seen[-1]["images"]["cam_high"].shape == (3, 6, 8)
+    assert "prompt" not in server.seen[-1]
+
+
+def test_api_key_is_sent(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("abc123\n")
+
+    opened(key_file=str(tmp_path / "key"))
+
+    assert server.headers["Authorization"] == "Api-Key abc123"
+
+
+def test_api_key_is_not_sent_to_another_machine_without_tls(
+    opened: Callable[..., OpenpiBackend], tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_text("abc123\n")
+
+    with pytest.raises(BackendError, match=r"expected TLS to 192\.0\.2\.1"):
+        opened(endpoint="ws://192.0.2.1:8000", key_file=str(tmp_path / "key"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "says"),
+    [
+        (lambda seen: {"actions": np.zeros((STEPS, 3))}, r"expected an array \[4, 2\].*\[4, 3\]"),
+        (lambda seen: {"actions": np.zeros((9, JOINTS))}, r"found float64\[9, 2\]"),
+        (lambda seen: {"actions": [[0.0, 0.0]] * STEPS}, "found none"),
+        (lambda seen: {"action": np.zeros((STEPS, JOINTS))}, "found none"),
+        (lambda seen: {"actions": np.zeros((STEPS, JOINTS), np.int64)}, "expected floats"),
+        (lambda seen: "Traceback:\nKeyError: 'observation/wrist'", "KeyError: 'observation/wrist'"),
+        (lambda seen: 1 / 0, "ZeroDivisionError"),
+        (lambda seen: b"\xc1\xff", "expected msgpack"),
+        (
+            lambda seen: (
+                b"\x81\xa7actions\x84\xc4\x0b__ndarray__\xc3\xc4\x04data\xc4\x01."
+                b"\xc4\x05dtype\xa1O\xc4\x05shape\x91\x01"
+            ),
+            "an array of the type 'O'",
+        ),
+    ],
+    ids=[
+        "joints",
+        "steps",
+        "list",
+        "key",
+        "integers",
+        "error",
+        "exception",
+        "not msgpack",
+        "Python objects",
+    ],
+)
+def test_answer_that_cannot_be_right_is_refused_and_the_next_right_one_is_taken(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer, policy: Any, says: str
+) -> None:
+    backend = opened()
+    server.policy = policy
+
+    with pytest.raises(BackendError, match=says):
+        backend.run()
+    server.policy = right
+
+    until(lambda: runs(backend))
+
+
+def test_late_answer_is_never_taken_for_the_next_request(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+) -> None:
+    def slow(seen: dict[str, Any]) -> Any:
+        time.sleep(0.3)
+        return {"actions": np.full((STEPS, JOINTS), 7.0)}
+
+    backend = opened(deadline_ms="100")
+    server.policy = slow
+    with pytest.raises(BackendError, match="no answer within 100 ms"):
+        backend.run()
+    server.policy = right
+
+    until(lambda: runs(backend))
+    time.sleep(0.3)
+    backend.run()
+
+    assert (backend.outputs["actions"] != 7.0).all()
+
+
+def test_answer_that_was_not_asked_for_is_refused(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+) -> None:
+    backend = opened()
+    server.policy = lambda seen: _twice(server, right(seen))
+
+    with pytest.raises(BackendError, match="found one"):
+        until(partial(_ran, backend))
+    server.policy = right
+    until(lambda: runs(backend))
+
+
+def _ran(backend: OpenpiBackend) -> bool:
+    backend.run()
+    return False
+
+
+def _twice(server: OpenpiServer, answer: Any) -> Any:
+    server.connection.send(packed(answer))
+    return answer
+
+
+def test_server_that_ends_is_an_error_at_once_and_is_used_again(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+) -> None:
+    backend = opened()
+    server.close()
+
+    with pytest.raises(BackendError, match="the connection ended"):
+        backend.run()
+    until(lambda: "expected a server of openpi" in backend.problem())
+    with closing(OpenpiServer(port=server.port)):
+        until(lambda: runs(backend))
+
+
+def test_other_policy_after_a_restart_is_refused(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer
+) -> None:
+    backend = opened()
+    server.close()
+    runs(backend)
+
+    with closing(OpenpiServer({"policy": "reach", "version": 4}, port=server.port)):
+        until(lambda: "version: expected 3, found 4" in backend.problem())
+        assert not runs(backend)
+
+
+def test_policy_that_its_server_does_not_name_needs_an_option(
+    opened: Callable[..., OpenpiBackend], file: Path
+) -> None:
+    file.write_text(ARTIFACT.partition("metadata")[0])
+
+    with pytest.raises(BackendError, match=r"openpi\.unproven=yes"):
+        opened()
+    assert "not proven" in opened(unproven="yes").details["policy"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("images: {a: image}", "expected each input of the graph once"),
+        ("images: {a: image, b: state}", "expected images in uint8"),
+        ("colour: red", "an unknown key"),
+        ("- 1", "a mapping with the keys of OpenpiModel"),
+        ("{", "expected YAML"),
+    ],
+)
+def test_artifact_that_makes_no_sense_is_refused(
+    opened: Callable[..., OpenpiBackend], file: Path, text: str, says: str
+) -> None:
+    file.write_text(text)
+
+    with pytest.raises(BackendError, match=says) as caught:
+        opened()
+    assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("endpoint", ["", "127.0.0.1:8000", "http://127.0.0.1:8000", "ws://"])
+def test_endpoint_that_is_none_is_refused(
+    opened: Callable[..., OpenpiBackend], endpoint: str
+) -> None:
+    with pytest.raises(BackendError, match="expected ws://HOST:PORT"):
+        opened(endpoint=endpoint)
+
+
+def test_proxy_of_the_environment_is_not_used(
+    opened: Callable[..., OpenpiBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    monkeypatch.setenv("ws_proxy", "http://127.0.0.1:9")
+
+    assert runs(opened())
