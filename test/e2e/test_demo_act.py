@@ -84,6 +84,17 @@ def test_the_shipped_policy_stays_within_its_nominal(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_real_time_chunking_runs_the_flow_policy_that_ships(tmp_path: Path) -> None:
+    command = ["robot_sim_demo_act", "--mode", "rtc", "--episodes", "1", "--no-images"]
+    process = subprocess.run(
+        [*command, "--output", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert (summary["bundle"], summary["successes"]) == ("so101_reach_flow", 1)
+
+
+@pytest.mark.slow
 def test_a_policy_that_faults_fails_the_demo_and_each_episode_is_reported(tmp_path: Path) -> None:
     blind = write_reach(tmp_path / "blind", needs_red=2.0)
     status, output = demo(blind, tmp_path / "out", "--episodes", "2", "--no-images")

@@ -77,7 +77,11 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandParser(prog="robot_sim_demo_act", description=__doc__)
     parser.add_version("robot-sim")
     add = parser.add_argument
-    add("--bundle", default="so101_reach", help="folder of a bundle, or name of an installed one")
+    add(
+        "--bundle",
+        help="folder of a bundle, or name of an installed one (default: so101_reach, an ACT; with "
+        "--mode rtc so101_reach_flow, since an ACT cannot be guided)",
+    )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
     add(
         "--backend-options",
@@ -104,7 +108,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="by the clock, instead of simulated time that waits for each command",
     )
     add("--no-images", action="store_false", dest="images", help="write no plots and no video")
-    return parser.parse_args(args)
+    given = parser.parse_args(args)
+    if given.bundle is None:
+        given.bundle = "so101_reach_flow" if given.mode == "rtc" else "so101_reach"
+    return given
 
 
 def _count(text: str) -> int:
