@@ -20,7 +20,6 @@ from model_tools.commands.bundle_arguments import (
     completion_of,
     note_suspicions,
 )
-from model_tools.errors import ToolError
 
 _ORDERS = ("listed", "breadth_first", "sdk")  # as in importers.joints, which loads numpy
 _SHORT = {
@@ -99,7 +98,6 @@ def run(given: argparse.Namespace) -> int:
         import_bundle,
     )
 
-    _refuse_checkpoint(given.source)
     answers = [
         f"{key}={_quoted(value)}"
         for flag, key in _SHORT.items()
@@ -141,24 +139,6 @@ def run(given: argparse.Namespace) -> int:
         return 1
     note_suspicions(given.output)
     return 0
-
-
-def _refuse_checkpoint(source: Path) -> None:
-    """Raise an error for weights, which do not describe a robot.
-
-    Raises:
-        ToolError: The file is a checkpoint or a TorchScript program.
-    """
-    from model_tools.prove.inspect import models
-
-    kinds = {models.CHECKPOINT: models.is_checkpoint, models.TORCHSCRIPT: models.is_torchscript}
-    for kind, is_kind in kinds.items():
-        if source.is_file() and is_kind(source):
-            raise ToolError(
-                f"{source}: expected the file in which the training describes the robot (YAML, or "
-                f"ONNX with metadata), found a {kind}; `model_tools export {source} --output "
-                "policy.onnx` makes the model that --model takes"
-            )
 
 
 def _quoted(text: str) -> str:

@@ -84,5 +84,6 @@ def test_weights_are_not_imported_but_exported(
         file.writestr("agent/data.pkl", pickle.dumps({"model": 1}))
         file.writestr("agent/version", "3")
     assert cli.main(["import", str(checkpoint), "--output", str(tmp_path / "new")]) == 1
-    assert f"`model_tools export {checkpoint} --output policy.onnx`" in caplog.text
+    assert "found a checkpoint of PyTorch; this makes one of it" in caplog.text
+    assert f"model_tools export {checkpoint} --config network.yaml" in caplog.text
     assert not (tmp_path / "new").exists()

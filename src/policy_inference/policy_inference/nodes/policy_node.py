@@ -228,7 +228,10 @@ class PolicyNode(LifecycleBase, Generic[P]):
                 response.message = "the node is not active; activate it first"
                 return response
             try:
-                mode = act()
+                # Not between the samples of a tick and what it does with them: a recording has
+                # each request before the samples of its tick.
+                with self.loop.between_ticks() if needs_active else nullcontext():
+                    mode = act()
             except RefusedError as error:
                 response.message = str(error)
             else:

@@ -98,7 +98,8 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
             response.message = "the node is not active; activate it first"
             return response
         try:
-            self.policy.requests.switch(request.state)
+            with self.loop.between_ticks():
+                self.policy.requests.switch(request.state)
         except RefusedError as error:
             response.message = str(error)
         else:
@@ -111,7 +112,9 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
         try:
             if not self.running:
                 raise RefusedError("the node is not active; activate it first")
-            self.policy.requests.switch(self._decode(data).data)
+            state = self._decode(data).data
+            with self.loop.between_ticks():
+                self.policy.requests.switch(state)
         except (RefusedError, RobotError) as error:
             self.get_logger().warning(f"switch_to: {error}", throttle_duration_sec=1.0)
         self.report()
