@@ -63,14 +63,15 @@ class CommandParser(argparse.ArgumentParser):
     ) -> tuple[argparse.Namespace, list[str]]:
         """Parse, as argparse does; `SystemExit` (2) also for an option that there is not."""
         words = list(sys.argv[1:] if args is None else args)
-        known, ends = self._option_string_actions, {"--"}
+        known, ends, has_verbs = self._option_string_actions, {"--"}, False
         for action in self._actions:
             if isinstance(action, argparse._SubParsersAction):
-                ends.update(action.choices)
+                has_verbs = True
             elif action.nargs == argparse.REMAINDER:
                 ends.update(action.option_strings)
         for word in words:
-            if word in ends:  # what follows is not for this parser
+            # What follows is not for this parser: also after a verb with a typing error.
+            if word in ends or (has_verbs and not word.startswith("-")):
                 break
             option = word.partition("=")[0]
             if option.startswith("--") and " " not in option and option not in known:
