@@ -8,6 +8,7 @@ import errno
 import gzip
 import lzma
 import os
+import re
 import stat
 import tarfile
 import zlib
@@ -86,7 +87,9 @@ def opened(path: Path, room: int) -> Iterator[BundleSource]:
                 raise tarfile.ReadError(str(error)) from error
             yield source
     except _BROKEN as error:
-        reason = str(error).partition("\n")[0].rstrip(":")  # tarfile lists all compressions
+        # tarfile lists what each compression says of it; only the plain one's word is of use.
+        plain = re.search(r"^- method tar: \w+\((['\"])(.*)\1\)$", str(error), re.MULTILINE)
+        reason = plain[2] if plain else str(error)
         raise ToolError(
             f"{path}: expected a whole archive (tar, compressed or not) or the folder of a bundle, "
             f"found one that cannot be read: {reason}; copy it again"
