@@ -87,7 +87,7 @@ def opened(path: Path, room: int) -> Iterator[BundleSource]:
                 raise tarfile.ReadError(str(error)) from error
             yield source
     except _BROKEN as error:
-        # tarfile lists what each compression says of it; only the plain one's word is of use.
+        # tarfile lists a reason for each compression; only that of none is of use.
         plain = re.search(r"^- method tar: \w+\((['\"])(.*)\1\)$", str(error), re.MULTILINE)
         reason = plain[2] if plain else str(error)
         raise ToolError(
