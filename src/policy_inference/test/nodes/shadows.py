@@ -42,9 +42,9 @@ FAULTS = [
 ]
 """Of `shadow_backends.Faulty`, and signals to its process; with the problem that is reported."""
 MISCHIEF = [
-    # What it hits is chance: the node gives up, or gets no answers any more.
+    # What these two hit is chance: the node gives up, or gets no answers any more.
     ("garbage", "shadow: "),
-    ("answers", "shadow: gave up"),
+    ("answers", "shadow: "),
     ("prints", ""),
     ("forks", ""),
     ("closes", "shadow: "),
