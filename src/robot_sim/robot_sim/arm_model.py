@@ -48,14 +48,25 @@ def build_arm_model() -> mujoco.MjModel:
     option.integrator = mujoco.mjtIntegrator.mjINT_IMPLICITFAST
     option.cone = mujoco.mjtCone.mjCONE_ELLIPTIC
     _add_scene(spec)
-    parent = spec.worldbody.add_body(name="base")
+    add_arm(spec, spec.worldbody)
+    _add_cube(spec)
+    _add_cameras(spec)
+    return spec.compile()
+
+
+def add_arm(spec: Spec, carrier: Body, pos: Vec3 = (0.0, 0.0, 0.0)) -> None:
+    """Add the arm to a body that carries it, with a base that weighs nothing.
+
+    Args:
+        spec: What the body is part of; it has the materials of `COLOURS`.
+        carrier: The body.
+        pos: Where the arm's base is, m, in the frame of the body.
+    """
+    parent = carrier.add_body(name="base", pos=pos)
     _add_shapes(parent)
     for link in SO101.links:
         parent = _add_link(spec, parent, link)
     spec.body("gripper").add_site(name="tip", pos=SO101.tip)
-    _add_cube(spec)
-    _add_cameras(spec)
-    return spec.compile()
 
 
 def _add_scene(spec: Spec) -> None:

@@ -153,7 +153,7 @@ class World(WalkingWorld):
         if payload_kg < least_kg:
             raise SimError(f"payload_kg: expected at least {least_kg:.1f}, got {payload_kg}")
         self._ground, self._robot = ground, robot
-        super().__init__(build_model(robot, friction=friction, ground=ground))
+        super().__init__(self._model_of(robot, friction, ground))
         self.foot_names = robot.foot_names
         self.effort_limit_nm = robot.effort_limit_nm
         self.fallen_height_m = robot.fallen_height_m
@@ -163,6 +163,10 @@ class World(WalkingWorld):
             self.model.body_mass[self._base] += payload_kg
             mujoco.mj_setConst(self.model, self._data)
         self.reset(pose=pose, seed=seed)
+
+    def _model_of(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
+        """Return the model, whose first joints are the robot's."""
+        return build_model(robot, friction=friction, ground=ground)
 
     @property
     def fallen(self) -> bool:
@@ -182,7 +186,7 @@ class World(WalkingWorld):
         mujoco.mju_mulQuat(quat_wxyz, self._ground.quat_wxyz, np.array(start.quat_wxyz))
         jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
         self._data.qpos[:3] = height_m * self._ground.normal
-        self._data.qpos[3:7], self._data.qpos[7:] = quat_wxyz, joints + jitter
+        self._data.qpos[3:7], self._data.qpos[7 : 7 + len(joints)] = quat_wxyz, joints + jitter
         self.reset_saturated_share()
         self._push_n, self._push_ends_ns = np.zeros(3), 0
         self._turn: _Turn | None = None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from model_tools.errors import ToolError
 from model_tools.simulation.robot import LITE3, SimulatedRobot
 from policy_inference.bundle.bundle import JointBundle, SetBundle
 from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
@@ -25,6 +26,7 @@ from policy_inference.core.sets.controller import (
     SetRequests,
     policy_set_of,
     set_controller,
+    set_inputs,
 )
 from policy_inference.core.sets.policy import PolicySet
 from policy_inference.core.state import StateVector
@@ -184,15 +186,18 @@ class ControlledSet(ControlledRobot):
             robot: What is simulated.
 
         Raises:
-            PolicyError: A member needs joints or a topic that the simulated robot does not have.
+            PolicyError: A member needs joints or a topic that the simulated robot does not have, or
+                is a chunk policy.
         """
         self.policy_set: PolicySet
 
         def controller_of(limits: Limits, clock: Callable[[], int]) -> Controller:
-            state = SensedState(bundle.contract, limits)
-            self.policy_set = policy_set_of(bundle, backends, state)
-            return set_controller(bundle.contract, self.policy_set, state, limits, clock)
+            contract, state = bundle.contract, SensedState(bundle.contract, limits)
+            inputs = set_inputs(contract, state, limits)
+            self.policy_set = policy_set_of(bundle, backends, state, inputs, clock)
+            return set_controller(contract, self.policy_set, state, inputs, limits, clock)
 
+        joint_members_of(bundle)
         super().__init__(bundle, controller_of, stricter_limits, robot)
         self.requests = SetRequests(bundle.contract, self.controller, self.policy_set)
 
@@ -201,6 +206,23 @@ class ControlledSet(ControlledRobot):
         drive = super().__call__(sensors, command)
         self.requests.tick(self._now_ns)
         return drive
+
+
+def joint_members_of(bundle: SetBundle) -> dict[str, JointBundle]:
+    """Return the members of a set of joint policies alone.
+
+    Raises:
+        ToolError: One is a chunk policy, whose images are neither simulated here nor recorded.
+    """
+    found = dict[str, JointBundle]()
+    for name, member in bundle.members.items():
+        if not isinstance(member, JointBundle):
+            raise ToolError(
+                f"{bundle.file}: expected joint policies alone, found {name}, a chunk policy; the "
+                "set runs in policy_set_node, and cannot be replayed or simulated without it"
+            )
+        found[name] = member
+    return found
 
 
 class SensedRobot:

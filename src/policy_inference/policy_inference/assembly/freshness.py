@@ -32,10 +32,17 @@ class Input:
     That is believed once a second, so that old messages which come again and again are not new.
     """
 
-    def __init__(self, name: str, timeout_ns: int | None) -> None:
-        """Begin without a message; `timeout_ns` None never makes the input stale."""
+    def __init__(self, name: str, timeout_ns: int | None, *, stops_all: bool = True) -> None:
+        """Begin without a message.
+
+        Args:
+            name: Its topic.
+            timeout_ns: Age beyond which it is stale; None: never.
+            stops_all: Whether the whole robot is held where it is stale; else the policy that
+                reads it acts on that.
+        """
         self.name = name
-        self.timeout_ns = timeout_ns
+        self.timeout_ns, self.stops_all = timeout_ns, stops_all
         self.reset()
 
     def reset(self) -> None:
@@ -149,10 +156,9 @@ class Input:
         self.problem = problem
 
     def continue_from(self, before: Input) -> None:
-        """Take over what came to the same input of another controller; the time-out stays."""
-        name, timeout_ns = self.name, self.timeout_ns
-        vars(self).update(vars(before))
-        self.name, self.timeout_ns = name, timeout_ns
+        """Take over what came to the same input of another controller, but no limit."""
+        own = {key: getattr(self, key) for key in ("name", "timeout_ns", "stops_all")}
+        vars(self).update({**vars(before), **own})
 
     def age_ns(self, now_ns: int) -> int | None:
         """Return the age, None before the first usable message."""

@@ -235,7 +235,7 @@ class SetBundle(Bundle):
     """A policy set, whose members' bundles have the contracts that it states."""
 
     contract: SetContract
-    members: Mapping[str, JointBundle]
+    members: Mapping[str, AnyBundle]
     """By their names in the set."""
 
     @property

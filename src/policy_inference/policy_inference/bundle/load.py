@@ -248,7 +248,7 @@ def _loaded_set(file: Path, content: bytes, signed_by: str | None) -> SetBundle:
     if stated is None:
         raise BundleError(reader.problems)
     validate_set(stated, reader)
-    members = dict[str, JointBundle]()
+    members = dict[str, AnyBundle]()
     for name, member in stated.members.items():
         try:
             members[name] = _loaded_member(file, f"members.{name}", member)
@@ -278,7 +278,7 @@ def member_folder(folder: Path, bundle: str) -> Path:
     return folder / bundle
 
 
-def _loaded_member(file: Path, key: str, member: SetMember) -> JointBundle:
+def _loaded_member(file: Path, key: str, member: SetMember) -> AnyBundle:
     """Return the bundle of a member, whose contract is the one that the set means."""
     folder = member_folder(file.parent, member.bundle)
     content = read_bytes(folder / CONTRACT_FILE)
@@ -295,12 +295,7 @@ def _loaded_member(file: Path, key: str, member: SetMember) -> JointBundle:
                 )
             ]
         )
-    return load_bundle(
-        folder,
-        kind=JointBundle,
-        sha256=member.sha256,
-        instead="the members of a set are joint policies so far",
-    )
+    return load_bundle(folder, sha256=member.sha256)
 
 
 def _other_kind(file: object, found: str, wanted: type[Any] | None, instead: str) -> BundleError:

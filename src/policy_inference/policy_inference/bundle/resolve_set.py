@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
 
+from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import (
     Damp,
     JointContract,
     Joints,
     Safety,
     StandingUp,
+    Term,
     VelocityCommand,
     Via,
 )
@@ -36,10 +39,12 @@ V = TypeVar("V")
 _ROBOT = ("position_min", "position_max", "velocity_limit", "effort_limit")
 """What says which robot a joint belongs to: the same in all members."""
 _RATE_TOLERANCE = 1e-6
+_LARGEST_DENOMINATOR = 1000
+AnyMember = JointContract | ChunkContract
 
 
 def resolve_set(
-    stated: SetFile, contracts: Mapping[str, JointContract], reader: Reader
+    stated: SetFile, contracts: Mapping[str, AnyMember], reader: Reader
 ) -> SetContract | None:
     """Return the contract of a set; None, or problems in `reader`, where its parts do not fit.
 
@@ -54,9 +59,7 @@ def resolve_set(
 class _SetResolver:
     """Makes one body of several, and arrays of names."""
 
-    def __init__(
-        self, stated: SetFile, contracts: Mapping[str, JointContract], reader: Reader
-    ) -> None:
+    def __init__(self, stated: SetFile, contracts: Mapping[str, AnyMember], reader: Reader) -> None:
         self._stated, self._contracts, self._reader = stated, contracts, reader
         first = stated.states[stated.initial].members
         self._order = [*first, *(name for name in contracts if name not in first)]
@@ -126,28 +129,12 @@ class _SetResolver:
 
     def _member(self, name: str, rate_hz: float) -> MemberContract:
         contract, own = self._contracts[name], self._on_robot[name]
-        every = rate_hz / contract.rate_hz
-        if abs(every - round(every)) > _RATE_TOLERANCE * every:
-            self._reader.problem(
-                f"members.{name}.bundle",
-                f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
-                Found(f"{contract.rate_hz:g} Hz"),
-                "export the policy for another rate",
-            )
         followed = self._stated.members[name].starts == "followed"
-        remembers = [
-            *("recurrent state" for _ in contract.state[:1]),
-            *(
-                f"the term {term.term}"
-                for observation in contract.observations.values()
-                for term in observation.terms
-                if term.term == "last_output"
-            ),
-        ]
+        remembers = [*dict.fromkeys(_remembered(contract))]
         if followed and remembers:
             self._reader.problem(
                 f"members.{name}.starts",
-                f"clean for a policy with {', '.join(dict.fromkeys(remembers))}",
+                f"clean for a policy with {', '.join(remembers)}",
                 "followed",
                 "only its own model can go on with that",
             )
@@ -157,9 +144,28 @@ class _SetResolver:
             commanded=np.array(
                 [own.index(joint) for joint in self._commanded[name]], dtype=np.intp
             ),
-            every=round(every),
+            every=self._every(name, rate_hz),
             is_followed=followed,
         )
+
+    def _every(self, name: str, rate_hz: float) -> Fraction:
+        """Return how many ticks of the set a member's period has.
+
+        What a joint policy remembers is spaced by its period, so that has to be whole ticks. A step
+        of a chunk belongs to a time.
+        """
+        contract = self._contracts[name]
+        every = rate_hz / contract.rate_hz
+        if abs(every - round(every)) <= _RATE_TOLERANCE * every:
+            return Fraction(round(every))
+        if isinstance(contract, JointContract) or contract.observation_steps > 1:
+            self._reader.problem(
+                f"members.{name}.bundle",
+                f"a rate that {rate_hz:g} Hz, the fastest of the set, is a multiple of",
+                Found(f"{contract.rate_hz:g} Hz"),
+                "export the policy for another rate",
+            )
+        return Fraction(every).limit_denominator(_LARGEST_DENOMINATOR)
 
     def _check_robot(self) -> None:
         """Check that all members are made for one robot, which behaves in one way after a fault."""
@@ -172,11 +178,21 @@ class _SetResolver:
                         self._differs(
                             name, f"{field} of {joint}", f"{expected:g}", having[0], f"{value:g}"
                         )
-        first = self._order[0]
-        on_fault = self._contracts[first].safety.on_fault
-        for name in self._order[1:]:
-            if (found := self._contracts[name].safety.on_fault) != on_fault:
-                self._differs(name, "safety.on_fault", on_fault, first, found)
+        self._check_on_fault({name: self._contracts[name].safety.on_fault for name in self._order})
+
+    def _check_on_fault(self, members: Mapping[str, str]) -> None:
+        stated, known = self._stated.on_fault, [*dict.fromkeys(members.values())]
+        if stated is not None and stated not in known:
+            self._reader.problem("on_fault", f"what a member says ({listed(known)})", stated)
+        elif stated is None and len(known) > 1:
+            said = ", ".join(f"{on_fault} of {name}" for name, on_fault in members.items())
+            self._reader.problem(
+                "on_fault",
+                "what replaces all targets after a fault, since the members differ",
+                Found(f"nothing ({said})"),
+                "state it, for a robot whose parts differ; else correct the policy.yaml that is "
+                "wrong",
+            )
 
     def _differs(self, name: str, what: str, expected: str, as_in: str, found: str) -> None:
         self._reader.problem(
@@ -207,10 +223,11 @@ class _SetResolver:
         }
 
     def _kinds_of(self, name: str) -> dict[str, Kind]:
-        joints = self._contracts[name].joints
+        contract = self._contracts[name]
+        terms = contract.action.terms if isinstance(contract, JointContract) else ()
         driven = {
-            joints.robot_names[joint]: Kind(term.kind)
-            for term in self._contracts[name].action.terms
+            contract.joints.robot_names[joint]: Kind(term.kind)
+            for term in terms
             for joint in term.joints
         }
         return {joint: driven.get(joint, Kind.POSITION) for joint in self._commanded[name]}
@@ -261,12 +278,7 @@ class _SetResolver:
         self, key: str, when: EntryConditions, leaving: Sequence[str]
     ) -> EntryConditions:
         """Return conditions with arrays; check that what they look at is there."""
-        terms = [
-            term
-            for name in leaving
-            for observation in self._contracts[name].observations.values()
-            for term in observation.terms
-        ]
+        terms = [term for name in leaving for term in _terms(self._contracts[name])]
         if when.gait_phase is not None and not any(term.period_s for term in terms):
             self._reader.problem(
                 f"{key}.gait_phase",
@@ -293,7 +305,7 @@ class _SetResolver:
         }
         return Joints(names=self._names, robot_names={name: name for name in self._names}, **values)
 
-    def _owned(self, values: Callable[[JointContract], F64]) -> F64:
+    def _owned(self, values: Callable[[AnyMember], F64]) -> F64:
         """Return a value per joint of the set, from the member whose values count for the joint."""
         found = np.array(
             [
@@ -335,7 +347,7 @@ class _SetResolver:
         initial = self._stated.states[self._stated.initial].members
         tilts = [safety.max_tilt_rad for safety in every if safety.max_tilt_rad is not None]
         return Safety(
-            on_fault=every[0].on_fault,
+            on_fault=self._stated.on_fault or every[0].on_fault,
             max_tilt_rad=min(tilts, default=None),
             state_timeout_s=min(
                 contract.safety.state_timeout_s or 2.0 / contract.rate_hz
@@ -374,7 +386,7 @@ class _SetResolver:
         ranges = [
             contract.velocity_command
             for contract in self._contracts.values()
-            if contract.velocity_command is not None
+            if isinstance(contract, JointContract) and contract.velocity_command is not None
         ]
         if not ranges:
             return None
@@ -390,3 +402,22 @@ class _SetResolver:
             expected, found = error.args
             self._reader.problem(key, expected, Found(found))
             return None
+
+
+def _terms(contract: AnyMember) -> Iterator[Term]:
+    """Yield the terms of what a policy observes."""
+    if isinstance(contract, JointContract):
+        for observation in contract.observations.values():
+            yield from observation.terms
+
+
+def _remembered(contract: AnyMember) -> Iterator[str]:
+    """Yield what a policy remembers that it cannot learn while others command."""
+    if isinstance(contract, ChunkContract):
+        yield "chunks"
+        return
+    if contract.state:
+        yield "recurrent state"
+    for term in _terms(contract):
+        if term.term == "last_output":
+            yield f"the term {term.term}"

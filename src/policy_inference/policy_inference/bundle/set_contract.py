@@ -8,8 +8,10 @@ other. What it says about the robot follows from its members. No file is touched
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
+from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import (
     NAME,
     SHA256,
@@ -162,6 +164,10 @@ class SetFile:
     members: dict[str, SetMember] = entry("policies by a name of their own", minProperties=1)
     initial: str = entry("state in which RUN begins; the robot may stand up from it (`stand`)")
     states: dict[str, SetState] = entry("states by name", minProperties=1)
+    on_fault: Literal["damp", "hold_measured", "torque_off"] | None = entry(
+        "what replaces all targets after a fault; needed where the members do not say the same",
+        default=None,
+    )
     silence_s: float | None = entry(
         "time without a new velocity command after which the robot goes back to standing, s; never "
         "if absent",
@@ -180,14 +186,15 @@ class MemberContract:
         contract: Its own.
         places: Index in the set's joints of each of its joints [its joints].
         commanded: Index in its own joints of those that it commands here.
-        every: Ticks of the set from one of its ticks to the next.
+        every: Ticks of the set from one of its ticks to the next, whole for a joint policy. A step
+            that falls between two ticks is made in the later one.
         is_followed: Whether it remembers what it observed while it did not command.
     """
 
-    contract: JointContract
+    contract: JointContract | ChunkContract
     places: Index
     commanded: Index
-    every: int
+    every: Fraction
     is_followed: bool
 
 

@@ -29,7 +29,8 @@ class MotionPrechecks:
         """Judge `state`; with `max_tilt_rad` it must have `gravity_body`."""
         self._names = body.joints.names
         self._state = state
-        self._watched = tuple(i for i in inputs.values() if i.timeout_ns is not None)
+        self._needed = tuple(i for i in inputs.values() if i.timeout_ns is not None)
+        self._watched = tuple(i for i in self._needed if i.stops_all)
         self._max_tilt_rad = max_tilt_rad
         # Where less than the limit, no angle has to be computed.
         self._upright_z = -math.cos(max_tilt_rad or 0.0)
@@ -43,7 +44,7 @@ class MotionPrechecks:
         return "" if self._state.is_finite() else ", ".join(self._state.not_finite())
 
     def stale(self, now_ns: int) -> str:
-        """Name the first input that is too old to act on."""
+        """Name the first input that is too old for the robot to go on."""
         for watched in self._watched:
             if watched.is_stale(now_ns):
                 return watched.describe(now_ns)
@@ -64,7 +65,7 @@ class MotionPrechecks:
 
     def problems(self, now_ns: int) -> list[str]:
         """Return all reasons to refuse leaving DAMP or READY."""
-        stale = [i.describe(now_ns) for i in self._watched if i.is_stale(now_ns) or i.problem]
+        stale = [i.describe(now_ns) for i in self._needed if i.is_stale(now_ns) or i.problem]
         if stale:
             return stale
         self._state.derive()

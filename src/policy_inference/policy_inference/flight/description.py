@@ -120,12 +120,18 @@ def settings_of(
     }
     found = {
         **{f"limits.{name}": value for name, value in dataclasses.asdict(limits).items()},
-        **{
-            f"chunks.{name}": value
-            for name, value in (dataclasses.asdict(chunks) if chunks else {}).items()
-        },
+        **(chunk_settings(chunks) if chunks else {}),
         **{f"version.{name}": version for name, version in versions.items()},
         **{f"backend.{name}": value for name, value in backend.details.items()},
         **system,
     }
     return {name: str(value) for name, value in found.items() if value is not None}
+
+
+def chunk_settings(settings: ChunkSettings) -> dict[str, str]:
+    """Return how chunks are executed as texts by name."""
+    return {
+        f"chunks.{name}": str(value)
+        for name, value in dataclasses.asdict(settings).items()
+        if value is not None
+    }

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from policy_inference.backends.base import WARM_UP_S, timed_runs
+from policy_inference.backends.opened_models import OpenedModels
 from policy_inference.backends.registry import Options, open_models
 from policy_inference.bundle.bundle import CONTRACT_FILE, ChunkBundle
 from policy_inference.bundle.chunk_contract import GOLDEN_CHUNK, ChunkContract
@@ -37,7 +38,7 @@ from policy_inference.core.chunks.controller import (
     worker_of,
 )
 from policy_inference.core.chunks.graphs import Inference
-from policy_inference.core.chunks.observation_sync import Snapshot
+from policy_inference.core.chunks.observation_sync import FrameBuffer, Snapshot
 from policy_inference.core.chunks.settings import (
     ChunkSettings,
     check_settings,
@@ -55,9 +56,35 @@ from policy_inference.interfaces import Backend, Tensor
 from policy_inference.kinds.opening import OpenedPolicy, OpenRequest
 
 FEWEST_ROWS = 2
+ENDED_WORKER = "the thread of inference has ended; configure the node again"
 _RUNS = 50
 """First chunks, if there is time: the later half of them is as fast as chunks get."""
 _log = logging.getLogger("policy_inference")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OpenedInference:
+    """Graphs that are open, and what computes chunks with them.
+
+    Attributes:
+        models: The graphs.
+        worker: Computes chunks.
+        takes_s: How long a chunk takes here, from images to targets, measured.
+        expected_s: How long one seems to take: in simulated time what the settings say.
+        denoising_steps: Of a chunk; 0 where one run of the graph answers it.
+    """
+
+    models: OpenedModels
+    worker: WorkerTap
+    takes_s: float
+    expected_s: float
+    denoising_steps: int
+
+    def close(self) -> None:
+        """End the worker, then close the graphs; those in which a run hangs stay open."""
+        self.worker.close()
+        if not self.worker.busy:
+            self.models.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,10 +104,15 @@ class OpenedChunkPolicy(OpenedPolicy[ChunkBundle]):
     denoising_steps: int = 0
 
     @property
+    def frames(self) -> Mapping[str, Sequence[FrameBuffer]]:
+        """By camera: where new frames go."""
+        return {camera: (buffer,) for camera, buffer in self.runtime.frames.items()}
+
+    @property
     def problem(self) -> str:
         """Why no run can succeed any more; empty where one can."""
         if not self.runtime.worker.alive:
-            return "the thread of inference has ended; configure the node again"
+            return ENDED_WORKER
         return super(OpenedChunkPolicy, self).problem
 
     @property
@@ -150,6 +182,44 @@ class ChunkKind:
         Raises:
             PolicyError: They cannot be used, with the reason; nothing is open then.
         """
+        inference = self.open_inference(request, options, bundle, limits, clock)
+        with ExitStack() as opened:
+            opened.callback(inference.close)
+            runtime = chunk_controller(
+                bundle,
+                inference.worker,
+                limits,
+                clock,
+                self._settings,
+                expected_s=inference.expected_s,
+            )
+            opened.pop_all()
+        return OpenedChunkPolicy(
+            request=request,
+            bundle=bundle,
+            limits=limits,
+            models=inference.models,
+            controller=runtime.controller,
+            tap=inference.worker,
+            runtime=runtime,
+            settings=self._settings,
+            inference_s=inference.takes_s,
+            denoising_steps=inference.denoising_steps,
+        )
+
+    def open_inference(
+        self,
+        request: OpenRequest,
+        options: Options,
+        bundle: ChunkBundle,
+        limits: Limits,
+        clock: Callable[[], int],
+    ) -> OpenedInference:
+        """Open the graphs of a bundle, and measure how long a chunk takes; arguments as `open`.
+
+        Raises:
+            PolicyError: They cannot be used, with the reason; nothing is open then.
+        """
         contract, settings = bundle.contract, self._settings
         _log.info(
             "opening %s: %d graphs, then trial runs for %g s at most, which measure how long a "
@@ -165,29 +235,20 @@ class ChunkKind:
             models = opened.enter_context(
                 open_models(bundle.models, request.backends, options, deadline_s=horizon_s)
             )
-            inference, inference_s = within_budget(contract, models, settings)
-            takes_s = settings.simulated_latency_s if self._simulated_time else inference_s
-            require_patience(takes_s, limits)
+            inference, takes_s = within_budget(contract, models, settings)
+            expected_s = settings.simulated_latency_s if self._simulated_time else takes_s
+            require_patience(expected_s, limits)
             if settings.mode == "ensemble":
-                require_ensemble_speed(takes_s, contract)
+                require_ensemble_speed(expected_s, contract)
             if settings.mode == "rtc":
-                require_real_time_speed(takes_s, steps_of(settings, contract), contract)
-            tap = WorkerTap(
-                worker_of(inference.answer, clock, settings, inline=self._simulated_time)
-            )
-            opened.callback(tap.close)
-            runtime = chunk_controller(bundle, tap, limits, clock, settings, expected_s=takes_s)
+                require_real_time_speed(expected_s, steps_of(settings, contract), contract)
+            worker = worker_of(inference.answer, clock, settings, inline=self._simulated_time)
             opened.pop_all()
-        return OpenedChunkPolicy(
-            request=request,
-            bundle=bundle,
-            limits=limits,
+        return OpenedInference(
             models=models,
-            controller=runtime.controller,
-            tap=tap,
-            runtime=runtime,
-            settings=settings,
-            inference_s=inference_s,
+            worker=WorkerTap(worker),
+            takes_s=takes_s,
+            expected_s=expected_s,
             denoising_steps=inference.denoising_steps,
         )
 

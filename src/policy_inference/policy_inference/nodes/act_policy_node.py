@@ -17,13 +17,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from policy_inference.core.chunks.settings import ChunkSettings
 from policy_inference.interfaces import Mode
 from policy_inference.kinds.chunk import ChunkKind, OpenedChunkPolicy
-from policy_inference.nodes.camera_sampler import ChunkSampler, subscribe_chunks
+from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.chunk_reports import ChunkReports
 from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.pacing import Tick
@@ -32,7 +30,7 @@ from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
 from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup
-from policy_inference.nodes.settings import ACT_PARAMETERS
+from policy_inference.nodes.settings import ACT_PARAMETERS, chunk_settings_given
 from policy_inference.nodes.tick_observer import TickObservers
 
 if TYPE_CHECKING:  # a node without a shadow needs nothing of it
@@ -51,15 +49,19 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
         """Return what opens chunk policies with the settings of the parameters."""
         self._run_for_ns = round(values["run_for_s"] * 1e9)
         simulated_time = bool(self.get_parameter("use_sim_time").value)
-        return ChunkKind(settings_of(values), simulated_time=simulated_time)
+        return ChunkKind(chunk_settings_given(values), simulated_time=simulated_time)
 
     def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
         """Subscribe to joints, environment state and cameras."""
-        return subscribe_chunks(self, group, self.policy.runtime, values["image_transport"])
+        return subscribe_with_cameras(
+            self, group, self.controller, self.policy.frames, values["image_transport"]
+        )
 
     def sampler_of(self, policy: OpenedChunkPolicy) -> Sampler:
         """Return what fills state and frames of the policy."""
-        return ChunkSampler(self.topics, policy.runtime, policy.bundle.contract.joints.on_robot())
+        return CameraSampler(
+            self.topics, policy.controller, policy.frames, policy.bundle.contract.joints.on_robot()
+        )
 
     def observer_of(
         self, policy: OpenedChunkPolicy, group: SampleGroup, values: Mapping[str, Any]
@@ -108,16 +110,6 @@ class ActPolicyNode(PolicyNode[OpenedChunkPolicy]):
             self._run_ends_ns = tick.now_ns + self._run_for_ns
         elif tick.now_ns >= self._run_ends_ns:
             self.controller.damp(f"ran for {self._run_for_ns * 1e-9:g} s, as asked (run_for_s)")
-
-
-def settings_of(values: Mapping[str, Any]) -> ChunkSettings:
-    """Return what the parameters say of the execution of chunks."""
-    given = {
-        field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
-    }
-    for name in ("execution_horizon", "time_budget_s"):
-        given[name] = given[name] or None  # 0: the usual one
-    return ChunkSettings(**given, steps=values["n_action_steps"] or None)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -4,9 +4,11 @@
 
 Subscribes (best effort, depth 1, as far as a member's contract needs them): `joint_states`
 (sensor_msgs/JointState), `imu/data` (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `cmd_vel`
-(geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray); `estop`
-(std_msgs/Bool, reliable); `~/switch_to` (std_msgs/String, reliable, depth 1), as the service
-`~/switch`, with a refusal in the log. Under `use_sim_time`: `/clock`.
+(geometry_msgs/Twist or TwistStamped), external vectors (std_msgs/Float32MultiArray), per camera
+`CAMERA/image_raw` (sensor_msgs/Image) or `CAMERA/image_raw/compressed`
+(sensor_msgs/CompressedImage); `estop` (std_msgs/Bool, reliable); `~/switch_to` (std_msgs/String,
+reliable, depth 1), as the service `~/switch`, with a refusal in the log. Under `use_sim_time`:
+`/clock`.
 Publishes: the chosen output (reliable, depth 1), `~/status` (policy_msgs/PolicyStatus, reliable,
 transient local), `/diagnostics`.
 Serves: `~/switch` (policy_msgs/SwitchState); (std_srvs/Trigger) `~/stand`, `~/run`, `~/damp`,
@@ -18,25 +20,28 @@ see `nodes.flight`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from policy_msgs.srv import SwitchState
 from std_msgs.msg import String
 
+from policy_inference.core.guard import FIRST_AWAITED
+from policy_inference.core.sets.chunk_member import ChunkMember
 from policy_inference.errors import RefusedError, RobotError
-from policy_inference.interfaces import JointTargets
+from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.kinds.policy_set import OpenedPolicySet, SetKind
 from policy_inference.nodes import qos
+from policy_inference.nodes.camera_sampler import CameraSampler, subscribe_with_cameras
 from policy_inference.nodes.flight import NodeRecorder
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.parameters import refuse_arguments
 from policy_inference.nodes.policy_node import PolicyNode
 from policy_inference.nodes.process import run_node
 from policy_inference.nodes.rclpy_gaps import Logger
-from policy_inference.nodes.sampler import Sampler, subscribe
+from policy_inference.nodes.sampler import Sampler
 from policy_inference.nodes.sampling import Sampled, SampleGroup, decoder_for
-from policy_inference.nodes.settings import SET_PARAMETERS
+from policy_inference.nodes.settings import SET_PARAMETERS, chunk_settings_given
 from policy_inference.nodes.tick_observer import Prepared, TickObservers
 
 
@@ -61,18 +66,26 @@ class PolicySetNode(PolicyNode[OpenedPolicySet]):
         self._closers.callback(self.destroy_subscription, topic)
 
     def kind_of(self, values: Mapping[str, Any]) -> SetKind:
-        """Return what opens policy sets."""
-        return SetKind()
+        """Return what opens policy sets, chunk policies with the settings of the parameters."""
+        simulated_time = bool(self.get_parameter("use_sim_time").value)
+        return SetKind(chunk_settings_given(values), simulated_time=simulated_time)
 
     def subscribe(self, group: SampleGroup, values: Mapping[str, Any]) -> dict[str, Sampled[Any]]:
         """Subscribe to what the members need."""
-        return subscribe(
-            self, group, self.controller.inputs, stamped_command=values["stamped_command"]
+        return subscribe_with_cameras(
+            self,
+            group,
+            self.controller,
+            self.policy.frames,
+            values["image_transport"],
+            stamped_command=values["stamped_command"],
         )
 
     def sampler_of(self, policy: OpenedPolicySet) -> Sampler:
-        """Return what fills the state of a set."""
-        return Sampler(self.topics, policy.controller, policy.bundle.contract.joints.on_robot())
+        """Return what fills the state of a set, and the frames of its members."""
+        return CameraSampler(
+            self.topics, policy.controller, policy.frames, policy.bundle.contract.joints.on_robot()
+        )
 
     def observer_of(
         self, policy: OpenedPolicySet, group: SampleGroup, values: Mapping[str, Any]
@@ -124,11 +137,28 @@ class SwitchObserver:
     """Reports on the switches of a set; goes on with its way back to standing after each tick."""
 
     left_behind = False
-    problem = ""
 
     def __init__(self, policy: OpenedPolicySet, logger: Logger) -> None:
         """Observe this set from the next tick on."""
         self._policy, self._logger = policy, logger
+        self._held = frozenset[str]()
+
+    def _commanding(self) -> list[ChunkMember]:
+        """Return the chunk policies that command now."""
+        if self._policy.controller.mode is not Mode.RUN:
+            return []
+        state = self._policy.bundle.contract.states[self._policy.switching().state]
+        return [member for member in self._policy.chunk_members if member.name in state.members]
+
+    @property
+    def problem(self) -> str:
+        """What keeps chunks away from members that command; and which joints swing."""
+        found = []
+        for member in self._commanding():
+            why = member.held or member.policy.problem
+            found += [f"{member.name}: {why}"] if why and why != FIRST_AWAITED else []
+            found += [f"{member.name}: {each}" for each in member.policy.oscillation.problems]
+        return "; ".join(found)
 
     def prepared(self, policy: OpenedPolicySet) -> Prepared:
         """Return nothing to start: another set needs no preparation."""
@@ -155,10 +185,14 @@ class SwitchObserver:
         """A tick that failed is seen by the next one."""
 
     def log(self) -> None:
-        """Log the requests that were not granted since the last call."""
+        """Log the requests that were not granted since the last call, and which joints are held."""
         refusals = self._policy.policy_set.refusals
         while refusals:
             self._logger.warning(refusals.popleft())
+        held = {each.name: each.held for each in self._commanding() if each.held}
+        for name in sorted(held.keys() - self._held):
+            self._logger.warning(f"{name}: its joints are held: {held[name]}")
+        self._held = frozenset(held)
 
     def diagnostics(self) -> Mapping[str, str]:
         """Return the state, what is asked for, and figures of the last switch."""
@@ -171,6 +205,7 @@ class SwitchObserver:
             "set.fallbacks": str(report.fallbacks),
             "set.last_switch": " -> ".join(report.last[:2]),
             "set.last_step_ratio": f"{report.step_ratio:.2f}",
+            **{key: text for each in self._policy.chunk_members for key, text in _figures(each)},
         }
 
     def stop(self) -> None:
@@ -179,6 +214,15 @@ class SwitchObserver:
 
     def close(self) -> None:
         """Nothing was created."""
+
+
+def _figures(member: ChunkMember) -> Iterator[tuple[str, str]]:
+    """Yield what `/diagnostics` says of a chunk policy."""
+    key, latency = f"set.{member.name}", member.policy.latency.summary()
+    yield f"{key}.held", member.held
+    yield f"{key}.steps_left", str(member.policy.left)
+    yield f"{key}.inference_p50_s", f"{latency.p50_s:.6f}"
+    yield f"{key}.inference_p99_s", f"{latency.p99_s:.6f}"
 
 
 def main(args: Sequence[str] | None = None) -> None:

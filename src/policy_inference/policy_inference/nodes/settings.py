@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parameters of the policy nodes."""
 
+from collections.abc import Mapping
 from dataclasses import fields
+from typing import Any
 
 from policy_inference.core.chunks.real_time import PREFIX_SCHEDULES
 from policy_inference.core.chunks.settings import CHUNK_MODES, ChunkSettings
@@ -157,15 +159,8 @@ _TICKS = (
     ),
     _valid_for(0.1),
 )
-_ALL_NODES = (*_REPORTS, *REALTIME, *_FLIGHT, *_SAFETY)
-PARAMETERS = (*_TICKS, *_SHADOW, *_ALL_NODES)
-"""Of the joint policy node."""
-SET_PARAMETERS = (*_TICKS, *_ALL_NODES)
-"""Of the policy set node."""
-
 _CHUNKS = ChunkSettings()
-ACT_PARAMETERS = (
-    *_POLICY,
+_CHUNK_SPECS = (
     Spec(
         name="mode",
         type=str,
@@ -258,6 +253,15 @@ ACT_PARAMETERS = (
         maximum=60.0,
         doc="How long an inference takes under use_sim_time, s",
     ),
+)
+_ALL_NODES = (*_REPORTS, *REALTIME, *_FLIGHT, *_SAFETY)
+PARAMETERS = (*_TICKS, *_SHADOW, *_ALL_NODES)
+"""Of the joint policy node."""
+SET_PARAMETERS = (*_TICKS, *_CHUNK_SPECS, *_ALL_NODES)
+"""Of the policy set node, whose members may be chunk policies."""
+ACT_PARAMETERS = (
+    *_POLICY,
+    *_CHUNK_SPECS,
     Spec(
         name="run_for_s",
         type=float,
@@ -271,3 +275,13 @@ ACT_PARAMETERS = (
     *_ALL_NODES,
 )
 """Of the ACT policy node."""
+
+
+def chunk_settings_given(values: Mapping[str, Any]) -> ChunkSettings:
+    """Return what the parameters of a node say of the execution of chunks."""
+    given = {
+        field.name: values[field.name] for field in fields(ChunkSettings) if field.name in values
+    }
+    for name in ("execution_horizon", "time_budget_s"):
+        given[name] = given[name] or None  # 0: the usual one
+    return ChunkSettings(**given, steps=values["n_action_steps"] or None)

@@ -6,6 +6,7 @@ import base64
 import copy
 import shutil
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from policy_inference.bundle.bundle import Bundle, JointBundle, SetBundle
+from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.signature import TrustedKeys, fingerprint
 from policy_inference.errors import BundleError
@@ -225,7 +226,11 @@ WRONG_MEMBERS: list[tuple[Change, str]] = [
         "members.two.bundle: expected effort_limit of left_knee 20, as in the member one, found 30",
     ),
     ({"rate_hz": 30}, "members.two.bundle: expected a rate that 50 Hz, the fastest of the set, is"),
-    ({"safety.on_fault": "torque_off"}, "members.two.bundle: expected safety.on_fault damp"),
+    (
+        {"safety.on_fault": "torque_off"},
+        "on_fault: expected what replaces all targets after a fault, since the members differ, "
+        "found nothing (damp of one, torque_off of two)",
+    ),
     (
         {"action.terms.1.kind": "position"},
         "members.two.bundle: expected right_knee commanded by velocity, as in the member one, "
@@ -277,13 +282,79 @@ def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
     assert problem.startswith("members.two.starts: expected clean for a policy with the term last")
 
 
-def test_a_chunk_policy_is_no_member_so_far(write: Write, chunk_template: Path) -> None:
-    folder = write({"members.two.bundle": str(chunk_template)})
-    stated = yaml.safe_load((folder / "set.yaml").read_text())
-    stated["members"]["two"]["sha256"] = sha256(chunk_template / "policy.yaml")
-    (folder / "set.yaml").write_text(yaml.safe_dump(stated))
-    (problem,) = problems_of(folder)
-    assert "expected joint, found chunk; the members of a set are joint policies so far" in problem
+WITH_AN_ARM: Change = {
+    "members.arm": {"bundle": "../arm"},
+    "states": {
+        "first": {"members": ["one", "arm"], "stand": True, "to": {"second": {}}},
+        "second": {
+            "members": ["two"],
+            "held": ["gripper", "shoulder_pan", "elbow_flex"],
+            "to": {"first": {}},
+            "way_back": "first",
+        },
+    },
+    "poses": {},
+    "on_fault": "damp",
+}
+
+
+@pytest.fixture
+def write_with_arm(write: Write, chunk_template: Path, tmp_path: Path) -> Write:
+    """Write a set of two joint policies and a chunk policy; return its folder."""
+
+    def write_with_arm(change: Change | None = None, *, arm: Change | None = None) -> Path:
+        folder = shutil.copytree(chunk_template, tmp_path / "arm")
+        contract = yaml.safe_load((folder / "policy.yaml").read_text("utf-8"))
+        for key, value in (arm or {}).items():
+            set_key(contract, key, value)
+        (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
+        pinned = {"members.arm.sha256": sha256(folder / "policy.yaml")}
+        return write({**WITH_AN_ARM, **pinned, **(change or {})})
+
+    return write_with_arm
+
+
+def test_a_chunk_policy_is_a_member_with_joints_and_limits_of_its_own(
+    write_with_arm: Write,
+) -> None:
+    loaded = load_bundle(write_with_arm(), kind=SetBundle)
+    contract = loaded.contract
+    assert contract.joints.names[2:] == ("gripper", "shoulder_pan", "elbow_flex")
+    assert isinstance(loaded.members["arm"], ChunkBundle)
+    assert (contract.rate_hz, contract.members["arm"].every) == (50.0, Fraction(5, 3))
+    assert contract.safety.on_fault == "damp"
+    assert contract.joints.effort_limit.tolist()[2:] == [3.0] * 3
+    assert contract.stand.position.tolist()[2:] == [0.8, 0.0, 0.0]
+    assert {key.partition(".")[0] for key in contract.models} == {"one", "two", "arm"}
+    loaded.verify()
+
+
+def test_members_that_end_a_fault_otherwise_need_a_word_of_the_set(write_with_arm: Write) -> None:
+    (problem,) = problems_of(write_with_arm({"on_fault": None}))
+    assert problem == (
+        "on_fault: expected what replaces all targets after a fault, since the members differ, "
+        "found nothing (damp of one, hold_measured of arm, damp of two); state it, for a robot "
+        "whose parts differ; else correct the policy.yaml that is wrong"
+    )
+
+
+def test_a_set_cannot_ask_for_what_no_member_says_after_a_fault(write_with_arm: Write) -> None:
+    (problem,) = problems_of(write_with_arm({"on_fault": "torque_off"}))
+    assert problem.startswith("on_fault: expected what a member says (damp, hold_measured), found")
+
+
+def test_a_chunk_policy_starts_clean(write_with_arm: Write) -> None:
+    (problem,) = problems_of(write_with_arm({"members.arm.starts": "followed"}))
+    assert problem.startswith("members.arm.starts: expected clean for a policy with chunks, found")
+
+
+def test_the_fastest_rate_is_one_that_joint_policies_can_keep(write_with_arm: Write) -> None:
+    problems = problems_of(write_with_arm(arm={"rate_hz": 60}))
+    expected = "expected a rate that 60 Hz, the fastest of the set, is a multiple of, found 50 Hz"
+    assert [problem.partition(";")[0] for problem in problems] == [
+        f"members.one.bundle: {expected}",
+        f"members.two.bundle: {expected}",
+    ]
 
 
 def test_a_signed_set_covers_its_members_by_their_hashes(write: Write, tmp_path: Path) -> None:

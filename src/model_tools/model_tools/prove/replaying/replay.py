@@ -42,6 +42,7 @@ from model_tools.prove.replaying.which_bundle import (
     recorded_contract,
     recorded_set,
 )
+from model_tools.simulation.controlled import joint_members_of
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import (
     Bundle,
@@ -300,7 +301,8 @@ def _set_again(
 ) -> _Again:
     """Prepare a policy set, and open the models of its members."""
     info, models = recording.info, dict[str, Backend]()
-    for name, member in bundle.members.items():
+    joint_members = joint_members_of(bundle)
+    for name, member in joint_members.items():
         wanted = [name for name in (backends or info.backend).split(",") if name]
         models[name], _ = open_backend(member, wanted, options)
         opened.callback(models[name].close)
@@ -328,7 +330,7 @@ def _set_again(
         return tuple(
             check
             for name, model in models.items()
-            for check in _checks(outputs, bundle.members[name], model, of=f"{name}.")
+            for check in _checks(outputs, joint_members[name], model, of=f"{name}.")
         )
 
     because = "; ".join(others) or "the same machine, back end and models"

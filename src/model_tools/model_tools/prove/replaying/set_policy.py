@@ -16,6 +16,7 @@ from model_tools.prove.replaying.recorded_inputs import fit, input_names, output
 from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedState
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
+from model_tools.simulation.controlled import joint_members_of
 from policy_inference.bundle.bundle import SetBundle
 from policy_inference.core.limits import Limits
 from policy_inference.core.sets.controller import (
@@ -24,6 +25,7 @@ from policy_inference.core.sets.controller import (
     SensedState,
     policy_set_of,
     set_controller,
+    set_inputs,
 )
 from policy_inference.core.sets.policy import LATE, NOT_FINITE
 from policy_inference.interfaces import Backend, Tensor
@@ -69,16 +71,18 @@ class RecordedSetPolicy:
         self._contract, self._courses = contract, outputs
         self.state = RecordedSetState(contract, limits)
         self._models = {name: RecordedBackend(each, clock) for name, each in backends.items()}
-        policy_set = policy_set_of(bundle, self._models, self.state)
-        self.controller = set_controller(contract, policy_set, self.state, limits, clock)
+        inputs = set_inputs(contract, self.state, limits)
+        policy_set = policy_set_of(bundle, self._models, self.state, inputs, clock)
+        self.controller = set_controller(contract, policy_set, self.state, inputs, limits, clock)
         self.requests: Mapping[str, Callable[[], object]] = {
             WAY_BACK: policy_set.go_back,
             **{f"{SWITCH} {state}": partial(policy_set.ask, state) for state in contract.states},
         }
+        members = joint_members_of(bundle)
         self._inputs, self._outputs = dict[str, Tensor](), dict[str, Tensor]()
         self._names = dict[str, list[str]]()
         for name, model in self._models.items():
-            member = bundle.members[name].contract
+            member = members[name].contract
             for tensor, array in model.built.items():
                 self._add(self._inputs, name, tensor, array, input_names(member, tensor))
             for tensor, array in model.answered.items():

@@ -51,11 +51,6 @@ class ChunkRuntime:
         """Finished chunks, the oldest first, to be popped from the left and published."""
         return self.policy.chunks
 
-    def forget_frames(self) -> None:
-        """Forget all frames, after a clock reset."""
-        for buffer in self.frames.values():
-            buffer.clear()
-
     def close(self) -> None:
         """End the worker; the backends may be closed after that, unless it is still busy."""
         self.worker.close()
@@ -95,16 +90,7 @@ def chunk_controller(
         name: Input(name, timeout_ns)
         for name, timeout_ns in chunk_timeouts_ns(contract, limits).items()
     }
-    sync = ObservationSync(contract, state, inputs)
-    policy = ChunkPolicy(
-        contract,
-        queue_of(settings, contract),
-        worker,
-        sync,
-        state["joint_pos"],
-        clock,
-        expected_s,
-    )
+    policy, frames = chunk_policy_of(contract, worker, state, inputs, clock, settings, expected_s)
     controller = Controller(
         contract,
         policy,
@@ -116,10 +102,33 @@ def chunk_controller(
     )
     return ChunkRuntime(
         controller=controller,
-        frames=sync.frames,
+        frames=frames,
         policy=policy,
         worker=worker,
     )
+
+
+def chunk_policy_of(
+    contract: ChunkContract,
+    worker: Worker,
+    state: StateVector,
+    inputs: Mapping[str, Input],
+    clock: Callable[[], int],
+    settings: ChunkSettings,
+    expected_s: float,
+) -> tuple[ChunkPolicy, Mapping[str, FrameBuffer]]:
+    """Return a chunk policy, and by camera where new frames go; arguments as `chunk_controller`."""
+    sync = ObservationSync(contract, state, inputs)
+    policy = ChunkPolicy(
+        contract,
+        queue_of(settings, contract),
+        worker,
+        sync,
+        state["joint_pos"],
+        clock,
+        expected_s,
+    )
+    return policy, sync.frames
 
 
 def worker_of(

@@ -7,13 +7,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from policy_inference.assembly.freshness import Input
-from policy_inference.bundle.bundle import SetBundle
+from policy_inference.bundle.bundle import ChunkBundle, JointBundle, SetBundle
+from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.set_contract import SetContract
 from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
+from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns, state_sizes
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
 from policy_inference.core.limits import Limits, input_timeouts_ns
 from policy_inference.core.rotation import gravity_body
+from policy_inference.core.sets.chunk_member import ChunkMember, ChunkRunner
+from policy_inference.core.sets.joint_member import JointMember
 from policy_inference.core.sets.member import JoinedTargets, MemberPolicy
 from policy_inference.core.sets.policy import PolicySet
 from policy_inference.core.state import RobotState, StateVector
@@ -44,29 +49,73 @@ class SensedState(StateVector):
             gravity_body(self._quat, self._gravity)
 
 
+def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
+    """Return the inputs of all members, by topic.
+
+    A camera that is silent stops the member that sees it, and nothing else.
+    """
+    timeouts_ns = dict[str, int | None]()
+    for member in contract.members.values():
+        # An input counts for as long as each member that reads it lets it.
+        for name, own_ns in _timeouts_ns(member.contract, limits).items():
+            known_ns = timeouts_ns.get(name, own_ns)
+            is_any = own_ns is None or known_ns is None
+            timeouts_ns[name] = None if is_any else min(known_ns, own_ns)  # type: ignore[type-var]
+    inputs = {
+        name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns)) for name in state.inputs
+    }
+    for name in cameras_of(contract):
+        topic = camera_input(name)
+        inputs[topic] = Input(topic, timeouts_ns[topic], stops_all=False)
+    return inputs
+
+
+def cameras_of(contract: SetContract) -> tuple[str, ...]:
+    """Return the cameras of all members, each once."""
+    return tuple(
+        dict.fromkeys(
+            camera
+            for member in contract.members.values()
+            if isinstance(member.contract, ChunkContract)
+            for camera in member.contract.cameras
+        )
+    )
+
+
 def policy_set_of(
-    bundle: SetBundle, backends: Mapping[str, Backend], state: SensedState
+    bundle: SetBundle,
+    runners: Mapping[str, Backend | ChunkRunner],
+    state: SensedState,
+    inputs: Mapping[str, Input],
+    clock: Callable[[], int],
 ) -> PolicySet:
     """Return a policy set on opened models.
 
     Args:
         bundle: Of the set.
-        backends: Opened model of each member; they stay the caller's to close.
+        runners: What each member runs on: the opened model of a joint policy. They stay the
+            caller's to close.
         state: What is measured comes into it.
+        inputs: Ages of what the members see, as `set_inputs` returns them.
+        clock: As for `Controller`.
     """
-    contract = bundle.contract
-    targets = JoinedTargets(contract)
-    members = {
-        name: MemberPolicy(name, bundle.members[name], member, backends[name], state, targets)
-        for name, member in contract.members.items()
-    }
-    return PolicySet(contract, members, targets, state)
+    members, targets = dict[str, MemberPolicy](), JoinedTargets(bundle.contract)
+    for name, place in bundle.contract.members.items():
+        member, runner = bundle.members[name], runners[name]
+        if isinstance(runner, ChunkRunner):
+            assert isinstance(member, ChunkBundle)
+            members[name] = ChunkMember(name, member, place, runner, state, targets, inputs, clock)
+        else:
+            assert isinstance(member, JointBundle)
+            members[name] = JointMember(name, member, place, runner, state, targets)
+    return PolicySet(bundle.contract, members, targets, state)
 
 
 def set_controller(
     contract: SetContract,
     policy: Policy,
     state: SensedState,
+    inputs: Mapping[str, Input],
     limits: Limits,
     clock: Callable[[], int],
 ) -> Controller:
@@ -76,19 +125,10 @@ def set_controller(
         contract: Of the set.
         policy: The set, or what passes everything on to it.
         state: What is measured comes into it.
+        inputs: As `set_inputs` returns them.
         limits: Limits in force.
         clock: As for `Controller`.
     """
-    timeouts_ns = dict[str, int | None]()
-    for member in contract.members.values():
-        # An external vector counts for as long as each member that reads it lets it.
-        for name, own_ns in input_timeouts_ns(member.contract).items():
-            known_ns = timeouts_ns.get(name, own_ns)
-            is_any = own_ns is None or known_ns is None
-            timeouts_ns[name] = None if is_any else min(known_ns, own_ns)  # type: ignore[type-var]
-    inputs = {
-        name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns)) for name in state.inputs
-    }
     command = CommandFader(state.get("velocity_command"), contract.velocity_command, limits)
     return Controller(contract, policy, state, inputs, command, limits, clock)
 
@@ -173,9 +213,8 @@ def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
     joints = len(contract.joints.names)
     sizes = {"joint_pos": joints, "joint_vel": joints}
     for member in contract.members.values():
-        state = RobotState(member.contract)
-        for name in state.sensed:
-            sizes.setdefault(name, state[name].size)
+        for name, size in _sensed_sizes(member.contract).items():
+            sizes.setdefault(name, size)
     conditions = [
         transition.when for state in contract.states.values() for transition in state.to.values()
     ]
@@ -185,7 +224,24 @@ def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
     if any(when.body_rate_rad_s is not None for when in conditions):
         needed.append("ang_vel_body")
     for name in needed:
-        size = STATE_FIELDS[name].size
-        assert isinstance(size, int)
-        sizes.setdefault(name, size)
+        fixed = STATE_FIELDS[name].size
+        assert isinstance(fixed, int)
+        sizes.setdefault(name, fixed)
     return sizes
+
+
+def _sensed_sizes(contract: JointContract | ChunkContract) -> dict[str, int]:
+    """Return the fields of the state that a member senses."""
+    if isinstance(contract, ChunkContract):
+        return state_sizes(contract)
+    state = RobotState(contract)
+    return {name: state[name].size for name in state.sensed}
+
+
+def _timeouts_ns(
+    contract: JointContract | ChunkContract, limits: Limits
+) -> Mapping[str, int | None]:
+    """Return the time-outs of a member's inputs that have one of their own."""
+    if isinstance(contract, ChunkContract):
+        return chunk_timeouts_ns(contract, limits)
+    return input_timeouts_ns(contract)

@@ -22,7 +22,7 @@ from policy_inference.core.action import JointRows
 from policy_inference.core.sets.member import JoinedTargets, MemberPolicy
 from policy_inference.core.sets.state import CommandingState
 from policy_inference.core.state import StateVector
-from policy_inference.errors import BackendError, RefusedError
+from policy_inference.errors import BackendError, NoTargetError, RefusedError
 from policy_inference.interfaces import F64
 
 LATE = "inference came too late"
@@ -65,9 +65,9 @@ class PolicySet:
     """Runs the members of a set; see `Policy`.
 
     `ask` and `go_back` are called between two ticks, by `Controller.request`; `report` may be read
-    from any thread. `refusals` holds the latest requests that were not granted in a tick, in words,
-    the oldest first, to be popped from the left; `change` is the switch that the last `commit`
-    began.
+    from any thread. `members` are all, by name. `refusals` holds the latest requests that were not
+    granted in a tick, in words, the oldest first, to be popped from the left; `change` is the
+    switch that the last `commit` began.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class PolicySet:
             targets: Last targets of all members.
             state: What the set senses.
         """
-        self._members = [*members.values()]
+        self.members, self._members = members, [*members.values()]
         self._followed = [member for member in self._members if member.member.is_followed]
         self._flat, self._rate_hz = targets.flat, contract.rate_hz
         self._states = {
@@ -122,7 +122,9 @@ class PolicySet:
         self._refused = self.change = self._entered = ""
 
     def pause(self, duration_ns: int) -> None:
-        """Do nothing: ticks count, not the time between them."""
+        """Leave out a time in which the last targets were held."""
+        for member in self._running:
+            member.pause(duration_ns)
 
     @property
     def report(self) -> SetReport:
@@ -177,6 +179,7 @@ class PolicySet:
 
         Raises:
             BackendError: A runtime failed, and the state has no fallback.
+            NoTargetError: A member has had no target for too long, and the state has no fallback.
         """
         self.begins = self._ticks == 0
         for member in self._members:
@@ -197,12 +200,10 @@ class PolicySet:
         running = self._running
         clipped: tuple[str, ...] = ()
         for member in self._members:
-            if member not in running:
+            if member in running:
+                clipped = member.commit() or clipped
+            else:
                 member.rest()
-                continue
-            if member.has_answered:
-                clipped = clipped or member.policy.action.clipped
-            member.commit()
         action = self.action
         action.clipped = clipped
         action.is_rescaled = False
@@ -274,13 +275,12 @@ class PolicySet:
         """Run the members that would enter; return why they may not."""
         state, check = self._states[to], self._state.checks[to]
         for member in entering:
-            if not member.member.is_followed:
-                member.reset()
+            member.enter(self.action.command)
             try:
                 finite = member.infer()
             except BackendError as error:
                 return [f"{member.name}: {error}"]
-            target = member.policy.action.decode() if finite else None
+            target = member.first_target() if finite else None
             if target is None or not math.isfinite(target.dot(target)):
                 return [f"{member.name}: {NOT_FINITE}"]
             member.command[:] = target
@@ -326,8 +326,8 @@ class PolicySet:
             return False
         state = self._states[name]
         for member in state.members:
-            if member not in self._running and not member.member.is_followed:
-                member.reset()
+            if member not in self._running:
+                member.enter(self.action.command)
             member.run_now()
         failed = self._state.name
         transition = self._state.stated.to.get(name)
@@ -344,13 +344,14 @@ class PolicySet:
 
         Raises:
             BackendError: A runtime failed, and no fallback is left.
+            NoTargetError: A member has had no target for too long, and no fallback is left.
         """
         tried = set[str]()
         while True:
-            failed: BackendError | None = None
+            failed: BackendError | NoTargetError | None = None
             try:
                 finite = self._infer_all()
-            except BackendError as error:
+            except (BackendError, NoTargetError) as error:
                 finite, failed = False, error
             if finite:
                 return True
@@ -367,6 +368,7 @@ class PolicySet:
 
         Raises:
             BackendError: The runtime of one of the state's members failed.
+            NoTargetError: One of them has had no target for too long.
         """
         for member in self._state.members:
             if member.is_due and not member.has_answered and not member.infer():
@@ -378,7 +380,7 @@ class PolicySet:
                 continue
             try:
                 finite = member.infer()
-            except BackendError:
+            except (BackendError, NoTargetError):
                 finite = False
             if not finite:
                 # One that is left anyway need not answer: the rest of the blend is without it.

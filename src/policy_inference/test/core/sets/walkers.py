@@ -19,6 +19,7 @@ from policy_inference.core.sets.controller import (
     SetRequests,
     policy_set_of,
     set_controller,
+    set_inputs,
 )
 from policy_inference.interfaces import F64, Mode
 
@@ -96,10 +97,14 @@ class SetRobot(Robot):
         self.now_ns = 1_000_000_000
         limits = limits_in_force(contract, stricter_limits or StricterLimits())
         state = SensedState(contract, limits)
-        self.policy = policy_set_of(bundle, self.backends, state)
-        self.controller = set_controller(contract, self.policy, state, limits, lambda: self.now_ns)
+        inputs = set_inputs(contract, state, limits)
+        self.policy = policy_set_of(bundle, self.backends, state, inputs, self.clock)
+        self.controller = set_controller(contract, self.policy, state, inputs, limits, self.clock)
         self.requests = SetRequests(contract, self.controller, self.policy)
         self.sensed = dict(SENSED)
+
+    def clock(self) -> int:
+        return self.now_ns
 
     @property
     def state(self) -> str:

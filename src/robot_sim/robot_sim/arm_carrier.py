@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A Lite3 that carries an SO-101 with its table on its back: deterministic, without ROS.
+
+The arm's links have their masses, and are moved by the robot that carries them; table, cube, cameras
+and the arm's base weigh nothing. What the cameras see is the arm's own scene, since all of it moves
+with the robot: only what would be seen beyond the table does not.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+
+from robot_sim.arm_figures import SO101
+from robot_sim.arm_model import COLOURS, POLICY_CAMERAS, SERVO, SHELL, add_arm
+from robot_sim.arm_world import IMAGE_SIZE, ArmSensors, ArmWorld
+from robot_sim.figures import LITE3, LeggedRobot, Pose, Vec3
+from robot_sim.ground import Ground, add_ground
+from robot_sim.model import build_spec
+from robot_sim.offscreen import Frame
+from robot_sim.world import World
+
+ARM_AT: Vec3 = (0.0, 0.0, 0.08)
+"""Base of the arm in the frame of the torso, m: on its back, towards its front."""
+_LEG_JOINTS = len(LITE3.joint_names)
+
+
+class ArmCarrier(World):
+    """A simulated Lite3 with an arm: joint arrays are [18], legs first.
+
+    Until the first command, all drives damp.
+    """
+
+    def __init__(
+        self,
+        *,
+        friction: float = 1.0,
+        seed: int = 0,
+        pose: Pose | None = None,
+        image_size: tuple[int, int] = IMAGE_SIZE,
+    ) -> None:
+        """Put the robot on the floor, and the arm near its home.
+
+        Args:
+            friction: As for `World`.
+            seed: As for `World`; also says where the cube is, as for `ArmWorld`.
+            pose: As for `World`.
+            image_size: Height and width of the cameras' images.
+
+        Raises:
+            SimError: As `World` and `ArmWorld`.
+        """
+        self._table = ArmWorld(seed=seed, image_size=image_size)
+        super().__init__(friction=friction, seed=seed, pose=pose)
+        stall_nm = np.full(len(SO101.joint_names), SO101.servo.stall_nm)
+        self.effort_limit_nm = np.concatenate([LITE3.effort_limit_nm, stall_nm])
+
+    def _model_of(self, robot: LeggedRobot, friction: float, ground: Ground) -> mujoco.MjModel:
+        spec = build_spec(robot, friction=friction)
+        add_ground(spec, ground, friction=friction)
+        for name in (SHELL, SERVO):
+            spec.add_material(name=name, rgba=COLOURS[name], specular=0.2, shininess=0.3)
+        add_arm(spec, spec.body(robot.base.name), ARM_AT)
+        return spec.compile()
+
+    def reset(self, *, pose: Pose | None = None, seed: int = 0) -> None:
+        """Start again at time 0, as `World` and `ArmWorld`."""
+        super().reset(pose=pose, seed=seed)
+        self._table.reset(seed=seed)
+        self._data.qpos[7 + _LEG_JOINTS :] = self._table.sense().joint_pos
+        mujoco.mj_forward(self.model, self._data)
+
+    def move_cube(self, seed: int) -> None:
+        """Put the cube where `reset` with this seed puts it; all else goes on."""
+        self._table.move_cube(seed)
+
+    def sense_arm(self) -> ArmSensors:
+        """Return what the arm's sensors show now; places in the frame of the arm's base."""
+        self._show()
+        legs, data = _LEG_JOINTS, self._data
+        return dataclasses.replace(
+            self._table.sense(),
+            time_ns=self.time_ns,
+            joint_vel=data.qvel[6 + legs :].copy(),
+            joint_effort=data.qfrc_actuator[6 + legs :].copy(),
+        )
+
+    def images(self) -> Mapping[str, Frame]:
+        """Return what the arm's cameras see now, by name; see `ArmWorld.render`."""
+        self._show()
+        return {name: self._table.render(name) for name in POLICY_CAMERAS}
+
+    def close(self) -> None:
+        """Free what `images` opened, on the thread that called it."""
+        self._table.close()
+
+    def _show(self) -> None:
+        cube = self._table.pose[len(SO101.joint_names) :]
+        self._table.show([*self._data.qpos[7 + _LEG_JOINTS :], *cube])
