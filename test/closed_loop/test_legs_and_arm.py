@@ -131,7 +131,8 @@ class Carrier:
 
     def _see(self, now_ns: int) -> None:
         self._seen_ns = now_ns
-        for name, image in self._world.images().items():
+        for name, buffers in self.policy.frames.items():
+            image = self._world.render(name)
             height, width, channels = image.shape
             frame = Frame(
                 encoding="rgb8",
@@ -140,7 +141,7 @@ class Carrier:
                 step=channels * width,
                 data=memoryview(image.tobytes()),
             )
-            for buffer in self.policy.frames[name]:
+            for buffer in buffers:
                 buffer.add(frame, now_ns)
             self.controller.inputs[camera_input(name)].accept(now_ns, now_ns or None, now_ns)
 
@@ -207,7 +208,6 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(
     robot.close()
     together = measure(trace, effort_limit_nm=world.effort_limit_nm)
     alone = walked_alone()
-    print(together, alone, robot.reached)
     assert robot.controller.mode is Mode.RUN
     assert robot.policy.switching().switches == 0
     assert together.falls == alone.falls == 0

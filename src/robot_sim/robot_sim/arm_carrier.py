@@ -2,19 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A Lite3 that carries an SO-101 with its table on its back: deterministic, without ROS.
 
-The arm's links have their masses, and are moved by the robot that carries them; table, cube, cameras
-and the arm's base weigh nothing. What the cameras see is the arm's own scene, since all of it moves
-with the robot: only what would be seen beyond the table does not.
+The arm's links have their masses, and are moved by the robot that carries them; table, cube,
+cameras and the arm's base weigh nothing. What the cameras see is the arm's own scene, since all of
+it moves with the robot: only what would be seen beyond the table does not.
 """
 
 import dataclasses
-from collections.abc import Mapping
 
 import mujoco
 import numpy as np
 
 from robot_sim.arm_figures import SO101
-from robot_sim.arm_model import COLOURS, POLICY_CAMERAS, SERVO, SHELL, add_arm
+from robot_sim.arm_model import COLOURS, SERVO, SHELL, add_arm
 from robot_sim.arm_world import IMAGE_SIZE, ArmSensors, ArmWorld
 from robot_sim.figures import LITE3, LeggedRobot, Pose, Vec3
 from robot_sim.ground import Ground, add_ground
@@ -87,13 +86,13 @@ class ArmCarrier(World):
             joint_effort=data.qfrc_actuator[6 + legs :].copy(),
         )
 
-    def images(self) -> Mapping[str, Frame]:
-        """Return what the arm's cameras see now, by name; see `ArmWorld.render`."""
+    def render(self, camera: str) -> Frame:
+        """Return what a camera of the arm sees now, as `ArmWorld.render`."""
         self._show()
-        return {name: self._table.render(name) for name in POLICY_CAMERAS}
+        return self._table.render(camera)
 
     def close(self) -> None:
-        """Free what `images` opened, on the thread that called it."""
+        """Free what `render` opened, on the thread that rendered."""
         self._table.close()
 
     def _show(self) -> None:

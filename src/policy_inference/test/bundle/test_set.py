@@ -309,7 +309,7 @@ def write_with_arm(write: Write, chunk_template: Path, tmp_path: Path) -> Write:
             set_key(contract, key, value)
         (folder / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
         pinned = {"members.arm.sha256": sha256(folder / "policy.yaml")}
-        return write({**WITH_AN_ARM, **pinned, **(change or {})})
+        return write({**copy.deepcopy(dict(WITH_AN_ARM)), **pinned, **(change or {})})
 
     return write_with_arm
 

@@ -35,7 +35,7 @@ from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.arm_world import JOINTS, ArmWorld
 from robot_sim.driven import NS_PER_S, whole_steps
 from robot_sim.drives import DriveCommand
-from robot_sim.nodes.messages import CompressedWriter, ImageWriter
+from robot_sim.nodes.camera_topics import CameraTopics
 from robot_sim.nodes.parameters import ARM_SIM_NODE, Parameters
 from robot_sim.nodes.robot_node import NEWEST, RECORD, RobotNode, run_node
 
@@ -67,13 +67,9 @@ class ArmSimNode(RobotNode):
                 for name in ("joint_state_rate_hz", "camera_rate_hz")
             },
         )
-        writer = CompressedWriter if self._get("compressed") else ImageWriter
-        self._writers = {name: writer(name, size) for name in POLICY_CAMERAS}
-        self._cameras = {
-            name: self.create_publisher(writer.MESSAGE, f"{name}/{writer.TOPIC}", NEWEST)
-            for name in POLICY_CAMERAS
-        }
-        self._shown_at = -1
+        self._cameras = CameraTopics(
+            self, self.world.render, size, compressed=self._get("compressed")
+        )
         self._environment = (
             self.create_publisher(Float32MultiArray, "environment_state", NEWEST)
             if self._get("environment_state")
@@ -128,14 +124,7 @@ class ArmSimNode(RobotNode):
             if self._environment is not None:
                 self._environment.publish(Float32MultiArray(data=sensed.cube_world.tolist()))
         if "camera_rate_hz" in due:
-            self._publish_images(stamp)
-
-    def _publish_images(self, stamp: Any) -> None:
-        for name, writer in self._writers.items():
-            if self._shown_at != self.world.steps:  # a repetition shows the same image
-                writer.draw(self.world.render(name))
-            self._cameras[name].publish(writer.stamped(stamp))
-        self._shown_at = self.world.steps
+            self._cameras.publish(self.world.steps, stamp)
 
     def _describe(self, ended: Result) -> str:
         results = self._episodes.results

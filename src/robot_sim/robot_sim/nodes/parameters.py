@@ -35,6 +35,12 @@ _ON_LEGS: Parameters = {
     "seed": (0, "Varies the start pose and the noise; 0 is the exact pose"),
     "faults": ([""], "Faults, e.g. 'drop:imu@4+0.5', 'push:left@5+0.1=100'; see robot_sim.faults"),
 }
+_CAMERAS: Parameters = {
+    "camera_rate_hz": (30.0, "Rate of the cameras in real time, Hz"),
+    "image_height": (96, "Height of the cameras' images"),
+    "image_width": (128, "Width of the cameras' images"),
+    "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
+}
 SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
     "period_s": (0.02, "Time between ticks in lockstep, and between rows of the trace, s"),
@@ -43,6 +49,8 @@ SIM_NODE: Parameters = {
     "contact_rate_hz": (100.0, "Rate of contact_forces and odom in real time, Hz"),
     "robot": ("lite3", "Which robot: lite3, go2, g1, or a folder of figures"),
     "payload_kg": (0.0, "Mass added at the base's centre, kg"),
+    "arm": (False, "Let the Lite3 carry an SO-101, its cameras and a table with a cube"),
+    **_CAMERAS,
     **_ON_LEGS,
     "pose": ("", "How the robot starts: lying or standing; empty: a G1 stands, others lie"),
 }
@@ -65,10 +73,7 @@ ARM_SIM_NODE: Parameters = {
     **_EVERY_ROBOT,
     "rate_hz": (30.0, "Ticks per second in lockstep, and rows of the trace, Hz"),
     "joint_state_rate_hz": (120.0, "Rate of joint_states in real time, Hz"),
-    "camera_rate_hz": (30.0, "Rate of the cameras in real time, Hz"),
-    "image_height": (96, "Height of the cameras' images"),
-    "image_width": (128, "Width of the cameras' images"),
-    "compressed": (False, "Publish CAMERA/image_raw/compressed (JPEG) instead of CAMERA/image_raw"),
+    **_CAMERAS,
     "environment_state": (True, "Publish the cube's position, m, world, on environment_state"),
     "seed": (1, "Where the first episode's cube lies; 0 is straight ahead"),
     "episode_s": (8.0, "Time in which an episode has to succeed, s"),

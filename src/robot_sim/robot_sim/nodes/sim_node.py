@@ -4,7 +4,9 @@
 
 Publishes (reliable, depth 1): `joint_states` (sensor_msgs/JointState), `imu/data`
 (sensor_msgs/Imu), `odom` (nav_msgs/Odometry), `contact_forces` (policy_msgs/ContactForces); in
-lockstep also `/clock`.
+lockstep also `/clock`. With `arm`, a Lite3 carries an SO-101, whose joints are among the others:
+`front/image_raw` and `wrist/image_raw` (sensor_msgs/Image, rgb8) or `.../image_raw/compressed`
+(sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
 (geometry_msgs/Twist), which is only recorded.
 
@@ -23,10 +25,14 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu
 
+from robot_sim.arm_carrier import ArmCarrier
+from robot_sim.arm_model import POLICY_CAMERAS
 from robot_sim.driven import NS_PER_S, whole_steps
 from robot_sim.drives import DriveCommand
+from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
 from robot_sim.figures import load_robot
+from robot_sim.nodes.camera_topics import CameraTopics
 from robot_sim.nodes.messages import (
     contact_message,
     imu_message,
@@ -52,29 +58,73 @@ class SimNode(RobotNode):
             SimError: A parameter does not fit.
         """
         super().__init__("sim_node", SIM_NODE)
-        seed = self._get("seed")
-        self.world = World(
-            load_robot(self._get("robot")),
-            friction=self._get("friction"),
-            payload_kg=self._get("payload_kg"),
-            seed=seed,
-            pose=self._get("pose") or None,
-        )
+        self.world = self._carrier() if self._get("arm") else self._robot()
         self.world.latency_ns = round(self._get("latency_s") * NS_PER_S)
         self._plan = self._planned(self._get("faults"), 0)
         self._record = WalkRecord(self._get("trace_file"))
         record_velocity(self, self._record)
+        streams = {
+            name: whole_steps(name, 1.0 / self._get(name), self.world)
+            for name in ("joint_state_rate_hz", "imu_rate_hz", "contact_rate_hz")
+        }
+        self._cameras: CameraTopics | None = None
+        if isinstance(self.world, ArmCarrier):
+            steps = round(self.world.steps_per_s / self._get("camera_rate_hz"))
+            streams["camera_rate_hz"] = max(1, steps)
+            self._cameras = CameraTopics(
+                self, self.world.render, self._image_size(), compressed=self._get("compressed")
+            )
         self.connect(
             period_steps=whole_steps("period_s", self._get("period_s"), self.world),
-            stream_steps={
-                name: whole_steps(name, 1.0 / self._get(name), self.world)
-                for name in ("joint_state_rate_hz", "imu_rate_hz", "contact_rate_hz")
-            },
+            stream_steps=streams,
         )
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)
         self._odom = self.create_publisher(Odometry, "odom", NEWEST)
         self._contacts = self.create_publisher(ContactForces, "contact_forces", NEWEST)
         self.add_on_set_parameters_callback(self._on_set)
+
+    def _robot(self) -> World:
+        return World(
+            load_robot(self._get("robot")),
+            friction=self._get("friction"),
+            payload_kg=self._get("payload_kg"),
+            seed=self._get("seed"),
+            pose=self._get("pose") or None,
+        )
+
+    def _carrier(self) -> ArmCarrier:
+        """Return a Lite3 with an arm.
+
+        Raises:
+            SimError: Another robot, or a payload, is asked for.
+        """
+        if self._get("robot") != "lite3" or self._get("payload_kg"):
+            raise SimError(
+                f"arm: expected the robot lite3 without a payload, found {self._get('robot')} with "
+                f"{self._get('payload_kg'):g} kg"
+            )
+        return ArmCarrier(
+            friction=self._get("friction"),
+            seed=self._get("seed"),
+            pose=self._get("pose") or None,
+            image_size=self._image_size(),
+        )
+
+    def _image_size(self) -> tuple[int, int]:
+        return self._get("image_height"), self._get("image_width")
+
+    def run(self) -> None:
+        """Simulate until `stop` or until the duration is over."""
+        world = self.world
+        if not isinstance(world, ArmCarrier):
+            super().run()
+            return
+        # OpenGL belongs to the thread that renders first. It opens here, before time starts.
+        world.render(POLICY_CAMERAS[0])
+        try:
+            super().run()
+        finally:
+            world.close()
 
     def save(self) -> None:
         """Write the trace, if one was asked for and there is anything in it."""
@@ -106,6 +156,8 @@ class SimNode(RobotNode):
             self._contacts.publish(
                 contact_message(seen, self.world.foot_names, time_of(seen.time_ns + offset_ns))
             )
+        if "camera_rate_hz" in due and self._cameras is not None:
+            self._cameras.publish(self.world.steps, stamp)
         if "contact_rate_hz" in due and (seen := streams.odom):
             self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
 

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import Image
 
+from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
 from robot_sim.trace import Trace
@@ -276,3 +278,18 @@ class TestRealTime:
 def test_bad_parameter_is_refused(stage: Stage, parameters: dict[str, object], said: str) -> None:
     with pytest.raises(SimError, match=said):
         stage.make(**parameters)
+
+
+def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(stage: Stage) -> None:
+    images = list[Image]()
+    stage.listener.create_subscription(Image, "front/image_raw", images.append, 10)
+    stage.run(lockstep=True, arm=True)
+    stage.until(lambda: images and stage.joint_states, "joints and an image")
+    assert [*stage.joint_states[0].name] == [*LITE3.joint_names, *SO101.joint_names]
+    assert (images[0].height, images[0].width) == (96, 128)
+    assert set(stamps_ns(images)) == {0}
+
+
+def test_another_robot_carries_no_arm(stage: Stage) -> None:
+    with pytest.raises(SimError, match="expected the robot lite3 without a payload, found g1"):
+        stage.run(arm=True, robot="g1")

@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The cameras of a simulated arm on their topics."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.node import Node
+
+from robot_sim.arm_model import POLICY_CAMERAS
+from robot_sim.nodes.messages import CompressedWriter, ImageWriter
+from robot_sim.nodes.robot_node import NEWEST
+from robot_sim.offscreen import Frame
+
+
+class CameraTopics:
+    """Publishes `CAMERA/image_raw`, or `CAMERA/image_raw/compressed`, for each camera."""
+
+    def __init__(
+        self,
+        node: Node,
+        render: Callable[[str], Frame],
+        size: tuple[int, int],
+        *,
+        compressed: bool,
+    ) -> None:
+        """Create the publishers.
+
+        Args:
+            node: Publishes.
+            render: Returns what a camera sees now.
+            size: Height and width of the images.
+            compressed: Whether JPEG is published instead of pixels.
+        """
+        writer = CompressedWriter if compressed else ImageWriter
+        self._render, self._shown_at = render, -1
+        self._writers = {name: writer(name, size) for name in POLICY_CAMERAS}
+        self._publishers = {
+            name: node.create_publisher(writer.MESSAGE, f"{name}/{writer.TOPIC}", NEWEST)
+            for name in POLICY_CAMERAS
+        }
+
+    def publish(self, step: int, stamp: Any) -> None:
+        """Publish what the cameras see.
+
+        Args:
+            step: Of the world; a repetition shows the same image.
+            stamp: Of the messages.
+        """
+        for name, writer in self._writers.items():
+            if self._shown_at != step:
+                writer.draw(self._render(name))
+            self._publishers[name].publish(writer.stamped(stamp))
+        self._shown_at = step
