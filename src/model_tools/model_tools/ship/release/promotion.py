@@ -25,7 +25,7 @@ from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.bundle.verified import sha256_of
 
-EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": 2}
+EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
 _MOST_REASONS = 20
 
 

@@ -37,8 +37,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if a release ended in another stage than it should, a robot does not walk at the end
-        of a roll-out, or something is missing; 130 after Ctrl-C.
+        0; 1 if a release ended in another stage than it should; 4 if a robot does not walk at the
+        end of a roll-out, or something is missing; 130 after Ctrl-C.
     """
     given = _parse(args)
     return run_demo("robot_sim_demo_fleet", given, (SUMMARY, TIMELINE, PAGE), _demonstrate)
