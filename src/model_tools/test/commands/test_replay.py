@@ -105,7 +105,7 @@ def test_another_robots_policy_is_an_error(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = make_bundle(tmp_path / "tiny")
-    assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 1
+    assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 4
     assert "expected a policy for the joints of the recording" in caplog.text
 
 
