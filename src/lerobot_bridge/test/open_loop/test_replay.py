@@ -293,7 +293,7 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     assert all(word in text for word in ("shoulder_pan, deg", "gripper, 0..100", "chunk begins"))
     assert "http" not in text
 
-    assert replay(dataset, "--report", str(page))[0] == 1
+    assert replay(dataset, "--report", str(page))[0] == 4
     assert "--force replaces it" in caplog.text
     assert replay(dataset, "--report", str(page), "--force")[0] == 0
 

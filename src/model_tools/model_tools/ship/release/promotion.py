@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, VerdictError
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.release.evidence import Judged, read_report
 from model_tools.ship.release.release_file import (
@@ -196,7 +196,7 @@ def promote(file: Path, by: str) -> Release:
     """Let the next stage begin; return the release as it is then.
 
     Raises:
-        ToolError: With everything that is missing.
+        VerdictError: With everything that is missing.
         OSError: The file cannot be written.
     """
     release = read_release(file)
@@ -212,7 +212,7 @@ def promote(file: Path, by: str) -> Release:
     if missing:
         shown = missing[:_MOST_REASONS]
         more = [f"and {len(missing) - len(shown)} more"] if len(missing) > len(shown) else []
-        raise ToolError(
+        raise VerdictError(
             f"{file}: {release.name} {release.version} stays in {release.stage}; expected what "
             "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in (*shown, *more))
         )
