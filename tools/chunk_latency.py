@@ -95,7 +95,8 @@ class EpisodeRunner:
         world, policy, judge = self._world, self._runtime.policy, ReachJudge()
         world.reset(seed=seed)
         policy.reset()
-        self._runtime.forget_frames()
+        for buffer in self._runtime.frames.values():
+            buffer.clear()
         sensed = world.sense()
         policy.action.command[:] = command = sensed.joint_pos.copy()
         commands, arrivals, held, seen = list[F64](), list[int](), 0, 0

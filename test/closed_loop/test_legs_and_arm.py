@@ -4,14 +4,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 
 from model_tools.simulation.arm import ReachCase, try_reach
 from model_tools.simulation.controlled import ControlledPolicy, SensedRobot, drive_command
@@ -34,20 +31,6 @@ from robot_sim.world import Sensors, World
 
 pytestmark = pytest.mark.slow
 BUNDLES = Path(__file__).resolve().parents[2] / "config" / "bundles"
-STATES = {
-    "both": {
-        "members": ["walk", "reach"],
-        "stand": True,
-        "to": {"walk": {"blend_s": 2.0}},
-        "fallback": "walk",
-    },
-    "walk": {
-        "members": ["walk"],
-        "held": ["shoulder_.*", "elbow_flex", "wrist_.*", "gripper"],
-        "stand": True,
-        "to": {"both": {}},
-    },
-}
 INFERENCE_S = 0.05
 FRAME_NS = 33_000_000
 FIRST_S, EACH_S = 5.0, 5.0
@@ -56,25 +39,10 @@ DURATION_S = FIRST_S + EACH_S * len(SEEDS)
 COMMANDS: Schedule = [(FIRST_S, (0.5, 0.0, 0.0)), (10.0, (0.3, 0.0, 0.4)), (15.0, (0.0, 0.3, 0.0))]
 
 
-@pytest.fixture(scope="module")
-def legs_and_arm(tmp_path_factory: pytest.TempPathFactory) -> SetBundle:
-    """The walk and the reach that ship."""
-    folder = tmp_path_factory.mktemp("set")
-    stated: dict[str, Any] = {
-        "schema_version": 1,
-        "kind": "set",
-        "name": "lite3_so101",
-        "version": "1.0.0",
-        "members": {},
-        "on_fault": "damp",
-        "initial": "both",
-        "states": STATES,
-    }
-    for name, bundle in (("walk", "lite3_walk"), ("reach", "so101_reach")):
-        sha256 = hashlib.sha256((BUNDLES / bundle / "policy.yaml").read_bytes()).hexdigest()
-        stated["members"][name] = {"bundle": str(BUNDLES / bundle), "sha256": sha256}
-    (folder / "set.yaml").write_text(yaml.safe_dump(stated), "utf-8")
-    return load_bundle(folder, kind=SetBundle)
+@pytest.fixture
+def legs_and_arm() -> SetBundle:
+    """The walk and the reach that ship, as a set."""
+    return load_bundle(BUNDLES / "lite3_so101", kind=SetBundle)
 
 
 class Carrier:

@@ -217,7 +217,7 @@ class SwitchObserver:
 
 
 def _figures(member: ChunkMember) -> Iterator[tuple[str, str]]:
-    """Yield what `/diagnostics` says of a chunk policy."""
+    """Yield the figures of a chunk policy for `/diagnostics`."""
     key, latency = f"set.{member.name}", member.policy.latency.summary()
     yield f"{key}.held", member.held
     yield f"{key}.steps_left", str(member.policy.left)
