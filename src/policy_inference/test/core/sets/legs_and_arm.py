@@ -27,7 +27,7 @@ from policy_inference.core.sets.controller import (
     set_controller,
     set_inputs,
 )
-from policy_inference.interfaces import F64
+from policy_inference.interfaces import F64, Backend
 
 from ..chunks.arms import ScriptedGraph
 from ..chunks.contracts import HEIGHT, STEPS, WIDTH
@@ -108,7 +108,7 @@ class LegsAndArm(Robot):
         limits = limits_in_force(contract, StricterLimits())
         state = SensedState(contract, limits)
         inputs = set_inputs(contract, state, limits)
-        runners = {"legs": self.backend, "arm": runner}
+        runners: Mapping[str, Backend | ChunkRunner] = {"legs": self.backend, "arm": runner}
         self.policy = policy_set_of(bundle, runners, state, inputs, self.clock)
         arm_member = self.policy.members["arm"]
         assert isinstance(arm_member, ChunkMember)

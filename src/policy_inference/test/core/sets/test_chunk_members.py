@@ -24,9 +24,9 @@ def walking(robot: LegsAndArm) -> LegsAndArm:
     return robot
 
 
-def synchronous(**settings: float) -> LegsAndArm:
+def synchronous(simulated_latency_s: float = 0.0) -> LegsAndArm:
     """Return a robot whose arm executes one chunk after the other, from a ramp."""
-    robot = LegsAndArm(mode="synchronous", **settings)
+    robot = LegsAndArm(mode="synchronous", simulated_latency_s=simulated_latency_s)
     robot.chunk = steps_of_chunks
     return robot
 
