@@ -282,8 +282,8 @@ def test_bad_parameter_is_refused(stage: Stage, parameters: dict[str, object], s
 
 def test_a_lite3_with_an_arm_publishes_its_joints_and_its_cameras(stage: Stage) -> None:
     images = list[Image]()
-    stage.listener.create_subscription(Image, "front/image_raw", images.append, 10)
     stage.run(lockstep=True, arm=True)
+    stage.listener.create_subscription(Image, "front/image_raw", images.append, 10)
     stage.until(lambda: images and stage.joint_states, "joints and an image")
     assert [*stage.joint_states[0].name] == [*LITE3.joint_names, *SO101.joint_names]
     assert (images[0].height, images[0].width) == (96, 128)
