@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from model_tools.simulation.controlled import ControlledSet
+from model_tools.simulation.controlled import ControlledSet, joint_members_of
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
@@ -117,7 +117,7 @@ class SwitchingRobot(ControlledSet):
 def backends(policies: SetBundle) -> Iterator[dict[str, Backend]]:
     with ExitStack() as opened:
         found: dict[str, Backend] = {}
-        for name, member in policies.members.items():
+        for name, member in joint_members_of(policies).items():
             found[name], _ = open_backend(member, ["onnx"])
             opened.callback(found[name].close)
         yield found
@@ -243,7 +243,7 @@ def test_250_random_switches_lead_to_no_fall(
     world = World(friction=friction)
     world.latency_ns = latency_ms * 1_000_000
     with ExitStack() as opened:
-        backends = {name: _opened(member, opened) for name, member in gaits.members.items()}
+        backends = {name: _opened(member, opened) for name, member in joint_members_of(gaits).items()}
         robot = randomly_switched(gaits, backends, world, switches=250, seed=latency_ms)
     report = robot.policy_set.report
     assert not world.fallen
@@ -260,7 +260,7 @@ def test_a_member_that_fails_again_and_again_leads_to_no_fall(
 ) -> None:
     world, random = World(friction=friction), np.random.default_rng(1)
     with ExitStack() as opened:
-        backends = {name: _opened(member, opened) for name, member in gaits.members.items()}
+        backends = {name: _opened(member, opened) for name, member in joint_members_of(gaits).items()}
         backends["crouch"] = OftenFailingBackend(backends["crouch"], random)
         robot = randomly_switched(gaits, backends, world, switches=100, seed=2)
     report = robot.policy_set.report

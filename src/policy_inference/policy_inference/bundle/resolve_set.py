@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from policy_inference.bundle.bundle import AnyContract
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.contract import (
     Damp,
@@ -40,11 +41,10 @@ _ROBOT = ("position_min", "position_max", "velocity_limit", "effort_limit")
 """What says which robot a joint belongs to: the same in all members."""
 _RATE_TOLERANCE = 1e-6
 _LARGEST_DENOMINATOR = 1000
-AnyMember = JointContract | ChunkContract
 
 
 def resolve_set(
-    stated: SetFile, contracts: Mapping[str, AnyMember], reader: Reader
+    stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
 ) -> SetContract | None:
     """Return the contract of a set; None, or problems in `reader`, where its parts do not fit.
 
@@ -59,7 +59,9 @@ def resolve_set(
 class _SetResolver:
     """Makes one body of several, and arrays of names."""
 
-    def __init__(self, stated: SetFile, contracts: Mapping[str, AnyMember], reader: Reader) -> None:
+    def __init__(
+        self, stated: SetFile, contracts: Mapping[str, AnyContract], reader: Reader
+    ) -> None:
         self._stated, self._contracts, self._reader = stated, contracts, reader
         first = stated.states[stated.initial].members
         self._order = [*first, *(name for name in contracts if name not in first)]
@@ -305,7 +307,7 @@ class _SetResolver:
         }
         return Joints(names=self._names, robot_names={name: name for name in self._names}, **values)
 
-    def _owned(self, values: Callable[[AnyMember], F64]) -> F64:
+    def _owned(self, values: Callable[[AnyContract], F64]) -> F64:
         """Return a value per joint of the set, from the member whose values count for the joint."""
         found = np.array(
             [
@@ -404,14 +406,14 @@ class _SetResolver:
             return None
 
 
-def _terms(contract: AnyMember) -> Iterator[Term]:
+def _terms(contract: AnyContract) -> Iterator[Term]:
     """Yield the terms of what a policy observes."""
     if isinstance(contract, JointContract):
         for observation in contract.observations.values():
             yield from observation.terms
 
 
-def _remembered(contract: AnyMember) -> Iterator[str]:
+def _remembered(contract: AnyContract) -> Iterator[str]:
     """Yield what a policy remembers that it cannot learn while others command."""
     if isinstance(contract, ChunkContract):
         yield "chunks"

@@ -84,7 +84,7 @@ def test_a_set_has_the_joints_of_its_members_and_a_body_for_the_guard(write: Wri
     contract = loaded.contract
     assert contract.joints.names == ("left_knee", "right_knee")
     assert contract.kinds == (Kind.POSITION, Kind.VELOCITY)
-    assert (contract.rate_hz, contract.members["two"].every) == (50.0, 2)
+    assert (contract.rate_hz, contract.members["two"].every) == (50.0, Fraction(2))
     assert contract.joints.stiffness.tolist() == [30.0, 30.0]
     assert contract.stand.position.tolist() == [0.5, 0.5]
     assert contract.stand.longest_s == 1.5

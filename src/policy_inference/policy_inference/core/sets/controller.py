@@ -7,9 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from policy_inference.assembly.freshness import Input
-from policy_inference.bundle.bundle import ChunkBundle, JointBundle, SetBundle
+from policy_inference.bundle.bundle import AnyContract, ChunkBundle, JointBundle, SetBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
-from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.set_contract import SetContract
 from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
 from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns, state_sizes
@@ -230,7 +229,7 @@ def _sizes(contract: SetContract, *, orientation: bool) -> dict[str, int]:
     return sizes
 
 
-def _sensed_sizes(contract: JointContract | ChunkContract) -> dict[str, int]:
+def _sensed_sizes(contract: AnyContract) -> dict[str, int]:
     """Return the fields of the state that a member senses."""
     if isinstance(contract, ChunkContract):
         return state_sizes(contract)
@@ -238,9 +237,7 @@ def _sensed_sizes(contract: JointContract | ChunkContract) -> dict[str, int]:
     return {name: state[name].size for name in state.sensed}
 
 
-def _timeouts_ns(
-    contract: JointContract | ChunkContract, limits: Limits
-) -> Mapping[str, int | None]:
+def _timeouts_ns(contract: AnyContract, limits: Limits) -> Mapping[str, int | None]:
     """Return the time-outs of a member's inputs that have one of their own."""
     if isinstance(contract, ChunkContract):
         return chunk_timeouts_ns(contract, limits)

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from policy_inference.bundle.bundle import SetBundle
-from policy_inference.bundle.contract import JointContract
+from policy_inference.bundle.bundle import AnyContract, SetBundle
 from policy_inference.bundle.resolve_set import resolve_set
 from policy_inference.bundle.schema import Reader
 from policy_inference.bundle.set_contract import SetContract, SetFile
@@ -59,7 +58,7 @@ def stated(changes: Changes | None = None) -> dict[str, Any]:
 
 
 def resolved(
-    raw: Mapping[str, Any], contracts: Mapping[str, JointContract]
+    raw: Mapping[str, Any], contracts: Mapping[str, AnyContract]
 ) -> tuple[SetContract | None, list[str]]:
     """Return the contract of a set, and the problems as texts without the file's name."""
     reader = Reader("set.yaml")

@@ -36,6 +36,7 @@ def failing_set(bundle: SetBundle, name: str, folder: Path) -> SetBundle:
         place = folder / key
         shutil.copytree(member.path, place)
         if key == name:
+            assert isinstance(member, JointBundle)
             _make_failing(member, place)
         sha256 = hashlib.sha256((place / CONTRACT_FILE).read_bytes()).hexdigest()
         stated["members"][key] |= {"bundle": f"../{key}", "sha256": sha256}
