@@ -243,7 +243,9 @@ def test_250_random_switches_lead_to_no_fall(
     world = World(friction=friction)
     world.latency_ns = latency_ms * 1_000_000
     with ExitStack() as opened:
-        backends = {name: _opened(member, opened) for name, member in joint_members_of(gaits).items()}
+        backends = {
+            name: _opened(member, opened) for name, member in joint_members_of(gaits).items()
+        }
         robot = randomly_switched(gaits, backends, world, switches=250, seed=latency_ms)
     report = robot.policy_set.report
     assert not world.fallen
@@ -260,7 +262,9 @@ def test_a_member_that_fails_again_and_again_leads_to_no_fall(
 ) -> None:
     world, random = World(friction=friction), np.random.default_rng(1)
     with ExitStack() as opened:
-        backends = {name: _opened(member, opened) for name, member in joint_members_of(gaits).items()}
+        backends = {
+            name: _opened(member, opened) for name, member in joint_members_of(gaits).items()
+        }
         backends["crouch"] = OftenFailingBackend(backends["crouch"], random)
         robot = randomly_switched(gaits, backends, world, switches=100, seed=2)
     report = robot.policy_set.report
