@@ -345,9 +345,7 @@ class TestTrouble:
         assert text.endswith("not recorded: not_finite: joint_vel")
         assert "of free space" in robot.recorder.problem
 
-    def test_full_disk_leaves_nothing_and_is_reported(
-        self, tmp_path: Path, disk: Path
-    ) -> None:
+    def test_full_disk_leaves_nothing_and_is_reported(self, tmp_path: Path, disk: Path) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
                 return os.urandom(60_000), None

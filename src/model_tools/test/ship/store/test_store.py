@@ -538,9 +538,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
-def test_full_disk_leaves_what_was_there(
-    disk: Path, bundles: Bundles, caplog: Caplog
-) -> None:
+def test_full_disk_leaves_what_was_there(disk: Path, bundles: Bundles, caplog: Caplog) -> None:
     assert run("install", bundles("1.0.0"), "--activate", "--root", disk) == 0
     large = bundles("2.0.0")
     (large / "calibration.npz").write_bytes(bytes(100_000))
