@@ -128,13 +128,16 @@ class ShadowedReach:
         controller = self._policy.controller
         self._tick()
         controller.stand()
-        while controller.mode is not Mode.READY:
+        while not self._is_in(Mode.READY):
             self._tick()
         controller.run()
         for _ in range(ticks):
             self._tick()
-        assert controller.mode is Mode.RUN, controller.snapshot().reason
+        assert self._is_in(Mode.RUN), controller.snapshot().reason
         return self
+
+    def _is_in(self, *modes: Mode) -> bool:
+        return self._policy.controller.mode in modes
 
     def _tick(self) -> None:
         self._world.step(self._period_ns)
@@ -143,7 +146,7 @@ class ShadowedReach:
         controller.state["joint_pos"][:] = sensed.joint_pos
         for entry in controller.inputs.values():
             entry.accept(now_ns, now_ns, now_ns)
-        if controller.mode in (Mode.READY, Mode.RUN):
+        if self._is_in(Mode.READY, Mode.RUN):
             for name, buffer in self._policy.runtime.frames.items():
                 buffer.add(frame_of(self._world.render(name)), now_ns)
         targets = controller.tick(now_ns, now_ns + self._period_ns)
@@ -276,10 +279,9 @@ def on_what_was_seen(
     bundle: ChunkBundle, chunks: Sequence[InferredChunk], folder: Path
 ) -> ChunkBundle:
     """Return the bundle with golden rows that are what it saw in a flight, and answered."""
-    contract = bundle.contract
-    of_state, of_action = (
-        Units(contract.units, each.joints) for each in (contract.state, contract.action)
-    )
+    contract, state = bundle.contract, bundle.contract.state
+    assert state is not None
+    of_state, of_action = (Units(contract.units, each.joints) for each in (state, contract.action))
     observed: list[Snapshot] = [chunk.sensed for chunk in chunks]
     rows: Mapping[str, Tensor] = {
         **{
