@@ -153,7 +153,7 @@ def walked_alone() -> WalkMetrics:
     backend, _ = open_backend(bundle, ["onnx"])
     try:
         policy = ControlledPolicy(bundle, backend)
-        return measure(walk(World(), policy, COMMANDS, duration_s=DURATION_S))
+        return measure(walk(World(), policy, COMMANDS, duration_s=DURATION_S, until=None))
     finally:
         backend.close()
 
@@ -172,7 +172,7 @@ def reached_alone() -> list[bool]:
 def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(
     robot: Carrier, world: ArmCarrier
 ) -> None:
-    trace = walk(world, robot, COMMANDS, duration_s=DURATION_S)
+    trace = walk(world, robot, COMMANDS, duration_s=DURATION_S, until=None)
     robot.close()
     together = measure(trace, effort_limit_nm=world.effort_limit_nm)
     alone = walked_alone()
@@ -187,9 +187,9 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(
 def test_cameras_that_stop_leave_the_arm_to_the_fallback_and_the_robot_walks_on(
     robot: Carrier, world: ArmCarrier
 ) -> None:
-    walk(world, robot, COMMANDS, duration_s=7.0)
+    walk(world, robot, COMMANDS, duration_s=7.0, until=None)
     robot.blind = True
-    walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=5.0)
+    walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=5.0, until=None)
     report = robot.policy.switching()
     assert (report.state, report.fallbacks) == ("walk", 1)
     assert robot.controller.mode is Mode.RUN
