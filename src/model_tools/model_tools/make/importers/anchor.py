@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ def _model(robot: Path) -> Any:
         for part in (*spec.geoms, *spec.meshes):
             spec.delete(part)
         for each in spec.bodies[1:]:
-            each.explicitinertial, each.mass, each.inertia = True, 1.0, [1.0, 1.0, 1.0]
+            each.explicitinertial, each.fullinertia = True, [math.nan] * 6
+            each.mass, each.inertia = 1.0, [1.0, 1.0, 1.0]
         spec.compiler.fusestatic = False
         return spec.compile()
     except ValueError as error:

@@ -203,7 +203,8 @@ def test_a_command_with_a_history_is_refused(tmp_path: Path) -> None:
 def test_the_robot_s_file_gives_the_way_to_the_anchor(tmp_path: Path) -> None:
     names = {"joint_names": "yaw,pitch", "anchor_body_name": "torso"}
     robot = tmp_path / "robot.xml"
-    robot.write_text(ROBOT, "utf-8")
+    mesh = ('<geom type="mesh" mesh="absent"/>', '<mesh name="absent" file="absent.stl"/>')
+    robot.write_text(ROBOT.replace(mesh[0], '<geom size="0.1"/>').replace(mesh[1], ""), "utf-8")
     request = ImportRequest(source=save_tracker(tmp_path / "policy.onnx", **names), robot=robot)
     chain = make_draft(request).find("motion.anchor.chain")
     assert [link["joint"] for link in chain[:2]] == ["yaw", "pitch"]
