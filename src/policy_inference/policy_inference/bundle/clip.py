@@ -89,7 +89,8 @@ def _clip(
     if len(found) < len(values):
         return None
     if frames < _FEWEST_FRAMES:
-        return reader.problem("joint_pos", f"at least {_FEWEST_FRAMES} frames", frames)
+        reader.problem("joint_pos", f"at least {_FEWEST_FRAMES} frames", frames)
+        return None
     pos, quat = (array[:, bodies[0]] for array in found[2:]) if bodies else _nowhere()
     clip = MotionClip(
         joint_pos=found[0][:, joints],
@@ -123,12 +124,13 @@ def _places(
     array = arrays.get(key)
     if array is None or array.ndim != 1 or array.dtype.kind != "U":
         what = {"joint_names": "joints", "body_names": "bodies"}[key]
-        return reader.problem(
+        reader.problem(
             key,
             f"the names of the {what}, in their order",
             _found(array),
             f"the order of {what} differs between tools; {_CONVERT}",
         )
+        return None
     names = [str(name) for name in array]
     doubled = sorted({name for name in names if names.count(name) > 1})
     wanted = _wanted(key, contract)
@@ -158,14 +160,16 @@ def _numbers(
 ) -> F64 | None:
     array = arrays.get(name)
     if array is None or array.shape != shape or not np.issubdtype(array.dtype, np.floating):
-        return reader.problem(name, f"floating-point numbers {[*shape]}", _found(array))
+        reader.problem(name, f"floating-point numbers {[*shape]}", _found(array))
+        return None
     frames = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
     if frames.size:
-        return reader.problem(
+        reader.problem(
             name,
             "finite values",
             Found(f"NaN or infinity in {frames.size} frames, first in frame {frames[0]}"),
         )
+        return None
     return array.astype(np.float64)
 
 

@@ -144,7 +144,8 @@ class RobotState(StateVector):
         """Let the phases go on with the ticks, and what plays the reference motion."""
         phases = self.phases.values()
         self._clocks: list[Phase | ClipPlayer] = [*phases, *players]
-        self._derived = [*(phase for phase in phases if phase.is_commanded), *players]
+        commanded = [phase for phase in phases if phase.is_commanded]
+        self._derived: list[Phase | ClipPlayer] = [*commanded, *players]
 
     def restart(self) -> None:
         """Reset the policy's own fields: last action and outputs, clocks, number of ticks."""

@@ -28,10 +28,10 @@ def arrays(**changes: Any) -> dict[str, Any]:
         "fps": np.array([50]),
         "joint_names": np.array(["tail", "right_knee", "left_knee"]),
         "joint_pos": np.tile(np.float32([9.0, STAND[1], STAND[0]]), (FRAMES, 1)),
-        "joint_vel": np.tile(np.float32([9.0, 2.0, 1.0]), (FRAMES, 1)),
+        "joint_vel": np.tile(np.array([9.0, 2.0, 1.0], np.float32), (FRAMES, 1)),
         "body_names": np.array(["pelvis", "torso"]),
         "body_pos_w": np.ones((FRAMES, 2, 3), np.float32),
-        "body_quat_w": np.tile(np.float32([0.0, 0.6, 0.0, 0.8]), (FRAMES, 2, 1)),
+        "body_quat_w": np.tile(np.array([0.0, 0.6, 0.0, 0.8], np.float32), (FRAMES, 2, 1)),
     }
     found |= changes
     return {name: array for name, array in found.items() if array is not None}

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from policy_inference.bundle.clip import MotionClip
@@ -42,9 +43,9 @@ class Tracker:
 
     def measure(
         self,
-        quat: Sequence[float] = UPRIGHT,
-        pos: Sequence[float] = (0.0, 0.0, 0.0),
-        joints: Sequence[float] = DEFAULT,
+        quat: npt.ArrayLike = UPRIGHT,
+        pos: npt.ArrayLike = (0.0, 0.0, 0.0),
+        joints: npt.ArrayLike = DEFAULT,
     ) -> None:
         self.state["joint_pos"][:], self.state["joint_vel"][:] = joints, 0.0
         self.state["quat_xyzw"][:] = quat
@@ -99,7 +100,10 @@ def test_a_term_looks_ahead_to_the_end_and_beyond(end: str, frames: list[int]) -
 
 def test_terms_with_and_without_ahead_are_kept_apart() -> None:
     clip = clip_of(FRAMES)
-    terms = [{"term": "motion_joint_pos"}, {"term": "motion_joint_pos", "ahead": 1}]
+    terms: list[Mapping[str, object]] = [
+        {"term": "motion_joint_pos"},
+        {"term": "motion_joint_pos", "ahead": 1},
+    ]
     seen = Tracker(clip, terms).tick()
     np.testing.assert_allclose(seen, clip.joint_pos[:2].ravel(), atol=1e-6)
 
@@ -182,7 +186,7 @@ CHAIN = (
 )
 
 
-def anchor_pose(quat: Sequence[float], pos: Sequence[float], joints: F64) -> tuple[F64, F64]:
+def anchor_pose(quat: Sequence[float], pos: npt.ArrayLike, joints: F64) -> tuple[F64, F64]:
     """Return orientation and position of the anchor at the end of `CHAIN`."""
     turn, place = matrix(quat), np.array(pos)
     place = place + turn @ (0.1, 0.0, 0.4)

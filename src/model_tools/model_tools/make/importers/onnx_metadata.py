@@ -198,14 +198,13 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
         )
         if len(lengths) != len(names):
             raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
-        stated = [_term(term, length) for term, length in zip(names, lengths, strict=True)]
-        if _ANCHOR in root.mapping():
-            stated = [
-                part
-                for term in stated
-                for part in (motion_command(term) if term.name in _COMMANDS else [term])
-            ]
-        put_observation(draft, name, width, stated, TermLayout(origin=terms.key))
+        commands = _COMMANDS if _ANCHOR in root.mapping() else ()
+        found = [
+            part
+            for term in map(_term, names, lengths)
+            for part in (motion_command(term) if term.name in commands else [term])
+        ]
+        put_observation(draft, name, width, found, TermLayout(origin=terms.key))
         return
     values = "its values" if width is None else f"its {width} values"
     draft.put(
