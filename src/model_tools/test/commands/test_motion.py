@@ -141,7 +141,7 @@ def test_the_pose_of_an_anchor_follows_from_the_base_and_the_joints(tmp_path: Pa
 
 
 def with_nan() -> F64:
-    values = motion()["joint_pos"].astype(np.float64)
+    values: F64 = motion()["joint_pos"].astype(np.float64)
     values[7, 0] = np.nan
     return values
 

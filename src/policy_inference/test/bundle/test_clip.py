@@ -27,7 +27,7 @@ def arrays(**changes: Any) -> dict[str, Any]:
     found: dict[str, Any] = {
         "fps": np.array([50]),
         "joint_names": np.array(["tail", "right_knee", "left_knee"]),
-        "joint_pos": np.tile(np.float32([9.0, STAND[1], STAND[0]]), (FRAMES, 1)),
+        "joint_pos": np.tile(np.array([9.0, STAND[1], STAND[0]], np.float32), (FRAMES, 1)),
         "joint_vel": np.tile(np.array([9.0, 2.0, 1.0], np.float32), (FRAMES, 1)),
         "body_names": np.array(["pelvis", "torso"]),
         "body_pos_w": np.ones((FRAMES, 2, 3), np.float32),
