@@ -16,6 +16,7 @@ from model_tools.errors import ToolError
 from model_tools.files.arrays import write_arrays
 from model_tools.make.importers.anchor import anchor_chain
 from model_tools.make.importers.import_bundle import ImportRequest, import_bundle, make_draft
+from model_tools.prove.inspect.registry import inspect_path
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.clip import MotionClip
 from policy_inference.bundle.contract import Anchor, ChainLink, ReferenceMotion
@@ -70,6 +71,21 @@ ROBOT = """
   </worldbody>
   <asset><mesh name="absent" file="absent.stl"/></asset>
 </mujoco>
+"""
+
+URDF = """
+<robot name="bare">
+  <link name="base"/><link name="waist"/><link name="plate"/><link name="torso"/>
+  <joint name="yaw" type="continuous">
+    <parent link="base"/><child link="waist"/><origin xyz="0 0 0.2"/><axis xyz="0 0 1"/>
+  </joint>
+  <joint name="bolt" type="fixed">
+    <parent link="waist"/><child link="plate"/><origin xyz="0.1 0 0"/>
+  </joint>
+  <joint name="pitch" type="continuous">
+    <parent link="plate"/><child link="torso"/><origin xyz="0 0 0.3"/><axis xyz="0 1 0"/>
+  </joint>
+</robot>
 """
 
 
@@ -138,6 +154,15 @@ def test_the_motion_inside_a_model_becomes_the_bundle_s_clip(tmp_path: Path) -> 
     assert terms[:3] == ["motion_joint_pos", "motion_joint_vel", "motion_anchor_ori_b"]
 
 
+def test_a_bundle_s_motion_is_shown(tmp_path: Path) -> None:
+    chain = "motion.anchor.chain=[{joint: hip, position_m: [0, 0, 1]}]"
+    model = save_tracker(tmp_path / "policy.onnx")
+    request = ImportRequest(source=model, answers=[*answers(), *OWN, chain])
+    import_bundle(request, tmp_path / "bundle")
+    rows = dict(inspect_path(tmp_path / "bundle").rows)
+    assert rows["motion"] == "motion.npz; hold after the last frame; anchor trunk behind hip"
+
+
 def test_golden_rows_go_through_the_motion(tmp_path: Path) -> None:
     """In each of them the model answers with the frame of its tick."""
     model = save_tracker(tmp_path / "policy.onnx")
@@ -199,12 +224,13 @@ def test_a_command_with_a_history_is_refused(tmp_path: Path) -> None:
 
 def test_the_robot_s_file_gives_the_way_to_the_anchor(tmp_path: Path) -> None:
     names = {"joint_names": "yaw,pitch", "anchor_body_name": "torso"}
-    robot = tmp_path / "robot.xml"
-    mesh = ('<geom type="mesh" mesh="absent"/>', '<mesh name="absent" file="absent.stl"/>')
-    robot.write_text(ROBOT.replace(mesh[0], '<geom size="0.1"/>').replace(mesh[1], ""), "utf-8")
+    robot = tmp_path / "robot.urdf"
+    robot.write_text(URDF, "utf-8")
     request = ImportRequest(source=save_tracker(tmp_path / "policy.onnx", **names), robot=robot)
-    chain = make_draft(request).find("motion.anchor.chain")
-    assert [link["joint"] for link in chain[:2]] == ["yaw", "pitch"]
+    assert make_draft(request).find("motion.anchor.chain") == [
+        {"joint": "yaw", "position_m": [0.0, 0.0, 0.2], "axis": [0.0, 0.0, 1.0]},
+        {"joint": "pitch", "position_m": [0.1, 0.0, 0.3], "axis": [0.0, 1.0, 0.0]},
+    ]
 
 
 def pose_at(chain: Sequence[dict[str, object]], names: Sequence[str], joint_pos: F64) -> F64:
