@@ -41,7 +41,7 @@ def run_demo(
         demonstrate: Does the work; returns the failure, or None after success.
 
     Returns:
-        The exit status: 0; 1 after a failure or an error; 130 after Ctrl-C.
+        The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
     """
     _log.addHandler(logging.StreamHandler(sys.stdout))
     _log.setLevel(logging.INFO)
@@ -57,7 +57,8 @@ def run_demo(
             (given.output / name).unlink(missing_ok=True)
         failure = demonstrate(given)
     except (SimError, PolicyError) as error:
-        failure = str(error)
+        _log.error("%s: %s", command, error)
+        return PolicyError.exit_status
     except KeyboardInterrupt:
         _log.error("%s: interrupted; the nodes have ended", command)
         return INTERRUPTED

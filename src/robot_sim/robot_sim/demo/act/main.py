@@ -30,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if no episode succeeded, a fault ended one, a node ended or refused; 130 after
+        0; 1 if no episode succeeded or a fault ended one; 4 if a node ended or refused; 130 after
         Ctrl-C.
     """
     given, files = _parse(args), (TRACE, SUMMARY, VIDEO, ENDS, PLOTS)

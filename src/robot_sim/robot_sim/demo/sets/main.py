@@ -26,7 +26,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if the robot fell, a step was too large, or a node ended or refused; 130 after Ctrl-C.
+        0; 1 if the robot fell or a step was too large; 4 if a node ended or refused; 130 after
+        Ctrl-C.
     """
     return run_demo("robot_sim_demo_set", _parse(args), (SUMMARY, TIMELINE, VIDEO), _demonstrate)
 
