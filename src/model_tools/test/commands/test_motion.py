@@ -182,7 +182,7 @@ def test_a_motion_that_is_not_whole_is_refused(
 ) -> None:
     source, output = npz(tmp_path / "walk.npz", **changes), tmp_path / "clip.npz"
     args = ["motion", str(source), "--output", str(output), "--rate-hz", "50", *options]
-    assert cli.main(args) == 1
+    assert cli.main(args) == 4
     assert message in caplog.text
     assert not output.exists()
 
@@ -202,5 +202,5 @@ def test_a_csv_that_is_none_is_refused(
     source = tmp_path / "walk.csv"
     source.write_text(text, "utf-8")
     args = ["motion", str(source), "--output", str(tmp_path / "clip.npz"), "--rate-hz", "50"]
-    assert cli.main([*args, "--fps", "30"]) == 1
+    assert cli.main([*args, "--fps", "30"]) == 4
     assert message in caplog.text
