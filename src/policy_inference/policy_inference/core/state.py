@@ -114,11 +114,7 @@ class RobotState(StateVector):
             if name.startswith(LAST_OUTPUT)
         }
         """Fields that repeat an output of the model, by its name."""
-        self.motions = {
-            name: term
-            for term in _terms(contract)
-            if is_of_motion(term) and (name := field_name(term))
-        }
+        self.motions = {field_name(term): term for term in _terms(contract) if is_of_motion(term)}
         """The fields of the reference motion, with a term that reads each."""
         self._joint_names, self._motion = contract.joints.names, contract.motion
         self._go_by()
