@@ -84,8 +84,8 @@ def put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> No
                 todo("joints in the order of the motion's file, which this file does not state"),
             )
     for command in root.section("commands"):
-        if _is_motion(command["class_type"].last_name()):
-            anchor = command["anchor_body_name"]
+        anchor = command.get("anchor_body_name")
+        if anchor and _is_motion(command["class_type"].last_name()):
             draft.put("motion.anchor.body", anchor.text(), anchor.key)
 
 
