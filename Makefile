@@ -103,6 +103,8 @@ test-torch: setup-torch  ## The tests that need PyTorch
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
 	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal test/rknn $(PYTEST_ARGS)
 
+# The libraries of its servos spin while they wait.
+test-lerobot: WORKERS := $(CORES)
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
 	@$(call tests,$(IN_LEROBOT),not acceptance,-p no:cacheprovider,test/lerobot)
 
