@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +97,21 @@ def _later_cases(items: Sequence[pytest.Item]) -> list[pytest.Item]:
         if seen[name] > QUICK_CASES:
             later.append(item)
     return later
+
+
+_crashed: set[str] = set()
+
+
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_handlecrashitem(crashitem: str, report: pytest.TestReport, sched: Any) -> None:
+    """List a test that ended its worker as RERUN, where `--reruns` allows it, and not as failed.
+
+    Another worker runs it again with the rest of its file, which pytest-rerunfailures does not know
+    of pytest-xdist's scheduling by files. A test that crashes twice has failed.
+    """
+    if sched.config.option.reruns and crashitem not in _crashed:
+        report.outcome = "rerun"  # type: ignore[assignment]  # of pytest-rerunfailures
+    _crashed.add(crashitem)
 
 
 def _leave_out(

@@ -59,6 +59,7 @@ setup(
     ],
     entry_points={
         "console_scripts": ["model_tools = model_tools.cli:main"],
+        "ros2cli.command": ["policy = model_tools.ros2_policy:PolicyCommand"],
         "model_tools.compilers": [
             "bpu = model_tools.ship.compilers.bpu:BpuCompiler",
             "oip = model_tools.ship.compilers.oip:OipCompiler",

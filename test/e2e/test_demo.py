@@ -70,7 +70,7 @@ def test_the_demo_says_why_a_node_died_and_fails(tmp_path: Path) -> None:
     bundle = empty_bundle(tmp_path)
     process = demo(tmp_path, "--bundle", str(bundle))
     output, _ = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 4
     assert "joint_policy_node: ended with status 2" in output
     assert f"{bundle}/policy.yaml: expected" in output
 
@@ -85,7 +85,7 @@ def test_a_bundle_that_there_is_not_costs_no_results_of_an_earlier_demo(tmp_path
     (tmp_path / "summary.json").write_text("earlier")
     process = demo(tmp_path, "--bundle", "no_such_bundle")
     output, _ = process.communicate()
-    assert process.returncode == 1
+    assert process.returncode == 4
     assert "found 'no_such_bundle'" in output
     assert (tmp_path / "summary.json").read_text() == "earlier"
 

@@ -114,12 +114,12 @@ def test_a_camera_that_the_arm_lacks_is_named(bundle: Path, tmp_path: Path) -> N
     (other / "policy.yaml").write_text(yaml.safe_dump(contract, sort_keys=False), "utf-8")
     (other / "policy.onnx").write_bytes((bundle / "policy.onnx").read_bytes())
     status, output = demo(other, tmp_path / "out")
-    assert status == 1
+    assert status == 4
     assert "expected cameras among front, wrist" in output
     assert "it needs top" in output
 
 
 def test_a_bundle_that_is_not_there_is_named(tmp_path: Path) -> None:
     status, output = demo(tmp_path / "no_such_bundle", tmp_path)
-    assert status == 1
+    assert status == 4
     assert "no_such_bundle" in output

@@ -156,4 +156,4 @@ def test_a_prometheus_without_our_rules_or_robots_proves_no_health(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Prometheus(tmp_path, {}, rules=False) as prometheus:
-        assert fleet_status(capsys, "--prometheus", prometheus.url) == (2, {})
+        assert fleet_status(capsys, "--prometheus", prometheus.url) == (4, {})

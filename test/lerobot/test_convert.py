@@ -457,7 +457,7 @@ def test_interrupted_it_says_where_it_goes_on_and_meanwhile_no_other_run_works_t
     target = tmp_path / "cubes"
 
     with begun(session, target) as running:
-        assert converted(session, target, "--force") == 1
+        assert converted(session, target, "--force") == 4
         assert "expected no other command that converts into the same folder" in caplog.text
         running.send_signal(signal.SIGINT)
         said = running.communicate(timeout=60)[1]
@@ -492,7 +492,7 @@ def test_a_full_disk_is_said_and_leaves_what_is_finished(session: Path, tmp_path
         timeout=200,
     )
 
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert "File too large" in done.stderr
     assert not target.exists()
     assert main(words) == 0

@@ -93,7 +93,7 @@ def test_a_service_that_cannot_start_says_why_and_fails(tmp_path: Path) -> None:
     place = tmp_path / "policy.sock"
     place.write_text("somebody's letter")
     with served("--framed-socket", str(place)) as service:
-        assert service.end() == 1
+        assert service.end() == 4
     assert str(place) in service.log
     assert "Traceback" not in service.log
     assert place.read_text() == "somebody's letter"
@@ -112,6 +112,6 @@ def test_two_services_do_not_share_a_socket(tmp_path: Path) -> None:
     place = str(tmp_path / "policy.sock")
     with served("--framed-socket", place):
         second = Served("--bundle", str(BUNDLE), "--framed-socket", place)
-        assert second.end() == 1
+        assert second.end() == 4
         assert "in use" in second.log
         connect(place).close()

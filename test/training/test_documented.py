@@ -122,5 +122,5 @@ def test_the_workflow_fails_where_a_limit_does_not_hold(tmp_path: Path) -> None:
 def test_the_workflow_says_which_file_is_missing(tmp_path: Path, name: str) -> None:
     (_, done), *others = workflow(tmp_path / "policy", **{name: str(tmp_path / "nowhere")})
     assert not others
-    assert done.returncode == 1
+    assert done.returncode == 4
     assert f"{tmp_path / 'nowhere'}: expected" in done.stdout

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from policy_inference.processes import environment
 from tools.digests.bundles import seeded_chunks
 from tools.digests.digest import Case
 from tools.digests.messages import (
@@ -20,7 +21,7 @@ from tools.digests.messages import (
     tapped_stages,
 )
 from tools.digests.robots import FollowingJoints, LockstepRobot
-from tools.digests.ros_robot import RosRobot, environment
+from tools.digests.ros_robot import RosRobot
 from tools.digests.seeded_backend import FAULT, TAP
 from tools.digests.texts import inspections, replayed
 
@@ -51,7 +52,7 @@ def execute(folder: Path) -> Iterator[tuple[str, Case]]:
             **parameters,
         }
         with (
-            environment(**{TAP: str(tap), FAULT: str(fault)}),
+            environment({TAP: str(tap), FAULT: str(fault)}),
             RosRobot("act_policy_node", asked, place) as robot,
         ):
             arm = LockstepArm(robot, compressed=parameters.get("image_transport") == "compressed")

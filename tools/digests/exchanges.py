@@ -19,10 +19,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from policy_inference.processes import environment
 from tools.digests.bundles import seeded_walk
 from tools.digests.digest import Case, CaseError
 from tools.digests.robots import on_grid, wave
-from tools.digests.ros_robot import environment
 from tools.digests.seeded_backend import FAULT, TAP
 from tools.digests.texts import plain_lines
 
@@ -45,7 +45,7 @@ def exchange(folder: Path) -> Iterator[tuple[str, Case]]:
     token.write_text("a token of this test alone", "utf-8")
     token.chmod(0o600)
     raw, framed, guarded = folder / "raw", folder / "framed", folder / "guarded"
-    with environment(**{FAULT: str(fault), TAP: str(tap)}):
+    with environment({FAULT: str(fault), TAP: str(tap)}):
         serving = Service(bundle, "--socket", raw, "--framed-socket", framed)
     with serving:
         for scaling in (_PHYSICAL, _SCALED, _NORMALISED):

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from policy_inference.processes import environment
 from tools.digests.bundles import seeded_walk
 from tools.digests.digest import Case
 from tools.digests.messages import FlightContent, command_stages, recordings_in
 from tools.digests.robots import LEGS, FollowingJoints, LockstepRobot, turn, wave
-from tools.digests.ros_robot import RosRobot, environment
+from tools.digests.ros_robot import RosRobot
 from tools.digests.seeded_backend import FAULT
 from tools.digests.texts import inspections, replayed
 
@@ -44,7 +45,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Case]]:
         "flight.duration_s": float(_RING_S),
     }
     with (
-        environment(**{FAULT: str(fault)}),
+        environment({FAULT: str(fault)}),
         RosRobot("joint_policy_node", parameters, folder) as robot,
     ):
         walker = Walker(robot, fault, other)

@@ -89,7 +89,7 @@ def test_a_mapping_that_does_not_fit_is_refused(
 ) -> None:
     mapping_file.write_text(mapping_file.read_text().replace("range_0_100", "percent"))
 
-    assert main(["check", "--mapping", str(mapping_file)]) == 1
+    assert main(["check", "--mapping", str(mapping_file)]) == 4
     assert "arm.yaml: joints.gripper.unit: expected one of" in caplog.text
 
 
@@ -399,7 +399,7 @@ def test_a_session_brings_its_mapping_along(mapping_file: Path, tmp_path: Path) 
     session, other = tmp_path / "session", tmp_path / "other"
     for folder in (session, other):
         folder.mkdir()
-    assert main(["check", str(session)]) == 1  # none is named
+    assert main(["check", str(session)]) == 4  # none is named
 
     (session / "mapping.yaml").write_bytes(mapping_file.read_bytes())
     given = argparse.Namespace(mapping=None, recordings=[session, other])
@@ -414,7 +414,7 @@ def test_a_session_brings_its_mapping_along(mapping_file: Path, tmp_path: Path) 
 def test_a_mapping_that_is_given_as_a_recording_is_reported(
     mapping_file: Path, more: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert main(["check", str(mapping_file), *more]) == 1
+    assert main(["check", str(mapping_file), *more]) == 4
     assert (
         "arm.yaml: expected a recording, or a folder of recordings, found what looks like a "
         f"mapping; that is given with --mapping {mapping_file}"

@@ -9,6 +9,12 @@ class ToolError(PolicyError):
     """Input that a tool cannot use: says where, expected, found and the remedy."""
 
 
+class VerdictError(ToolError):
+    """What was judged does not pass, so nothing was written: says why, and what would pass."""
+
+    exit_status = 1
+
+
 class UnfinishedError(ToolError):
     """What can be done here is done, and the rest is for another machine: says what, and how."""
 

@@ -101,7 +101,7 @@ def test_an_error_that_a_user_can_mend_is_one_line(
     def fail() -> int:
         raise error
 
-    assert run(fail) == 1
+    assert run(fail) == 4
     assert caplog.messages == [f"model_tools try: {words}"]
 
 

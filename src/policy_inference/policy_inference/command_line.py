@@ -147,7 +147,7 @@ def run_command(
                 return error.exit_status
             if isinstance(error, OSError):
                 log.error("%s %s: %s", name, given.verb, _words(error))
-                return 1
+                return PolicyError.exit_status
             raise
 
 

@@ -16,8 +16,8 @@ _LONGEST = 600
 class PolicyError(Exception):
     """Base of every error that has a cause outside this code: a file, a device, a robot."""
 
-    exit_status = 1
-    """Of a command that ends with it; 2 means wrong arguments."""
+    exit_status = 4
+    """Of a command that ends with it. Others: 0 done, 1 a verdict, 2 wrong arguments."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

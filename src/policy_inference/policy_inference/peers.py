@@ -71,9 +71,14 @@ def source_of(client: str) -> str:
     return str(ipaddress.ip_network((address, 64), strict=False))
 
 
-def is_loopback(address: str) -> bool:
-    """Whether an address of IP is reached from this machine alone."""
-    return ipaddress.ip_address(address.partition("%")[0]).is_loopback
+def is_loopback(host: str) -> bool:
+    """Whether a host, as a name or an address of IP, is reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:  # another name
+        return False
 
 
 class PeerSlots(Generic[T]):

@@ -13,8 +13,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from model_tools.errors import ToolError
 from policy_inference.errors import PolicyError
+from policy_inference.processes import environment
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -78,7 +78,7 @@ def run_apart(
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([needs])
     crew = _Crew(work, jobs, context, log, on_progress)
-    with _environment(_ALONE):
+    with environment(_ALONE):
         try:
             crew.run(at_once)
         finally:
@@ -184,18 +184,3 @@ def _reason(status: int | None) -> str:
     if status == -signal.SIGKILL:
         return "probably for lack of memory; use a smaller --processes"
     return "an error of the program"
-
-
-@contextmanager
-def _environment(names: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes that start in this context."""
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(names)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -30,7 +30,7 @@ def test_without_lerobot_it_says_how_to_get_it(
 
     monkeypatch.setattr(importlib.metadata, "version", missing)
 
-    assert converted(tmp_path) == 1
+    assert converted(tmp_path) == 4
     assert "expected LeRobot, which writes datasets, found none" in caplog.text
     assert "make setup-lerobot" in caplog.text
     assert "pip install lerobot==0.4.4" in caplog.text
@@ -76,7 +76,7 @@ def test_wrong_arguments_are_named(
 ) -> None:
     monkeypatch.setattr(importlib.metadata, "version", lambda name: "0.4.4")
 
-    assert converted(tmp_path, *words) == 1
+    assert converted(tmp_path, *words) == 4
     assert said in caplog.text
 
 
@@ -100,7 +100,7 @@ def test_a_report_that_cannot_be_written_is_said_before_the_work(
     write_bag(tmp_path / "wave", [*joints(tt), *joints(tt, "/leader/joint_states")])
     (tmp_path / "old.json").write_text("{}")
 
-    assert converted(tmp_path, "--task", "wave", "--report", str(tmp_path / report)) == 1
+    assert converted(tmp_path, "--task", "wave", "--report", str(tmp_path / report)) == 4
     assert said in caplog.text
     assert sorted(each.name for each in tmp_path.iterdir()) == ["old.json", "wave"]
 

@@ -119,7 +119,7 @@ def test_a_joint_of_another_name_is_refused(
         write_frames(tmp_path / "dataset", [columns(golden, followed(golden, 4))], names)
     )
 
-    assert (status, found) == (1, None)
+    assert (status, found) == (4, None)
     assert "action: expected the joints shoulder_pan, elbow_flex, gripper" in caplog.text
     assert "found shoulder_pan.pos, elbow_flex.pos, jaw.pos" in caplog.text
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_is_refused(
 ) -> None:
     dataset = write_frames(tmp_path / "dataset", [columns(golden, followed(golden, 4))], VECTORS)
 
-    assert replay(dataset, *arguments) == (1, None)
+    assert replay(dataset, *arguments) == (4, None)
     assert said in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "dataset"]
 
@@ -194,7 +194,7 @@ def test_a_dataset_of_something_else_is_refused(
         given[smaller] = given[smaller][:, :8, :8]
     dataset = write_frames(tmp_path / "dataset", [given], VECTORS, **change)
 
-    assert replay(dataset) == (1, None)
+    assert replay(dataset) == (4, None)
     assert said in caplog.text
 
 
@@ -245,7 +245,7 @@ def test_frames_in_which_a_person_drove_are_left_out_and_counted(
     assert (found["frames"], found["frames_left_out"]) == (2 * len(driven), 0)
     assert found["joints"]["gripper"]["error"]["largest"] == pytest.approx(20.0, abs=3e-4)
 
-    assert replay(dataset, "--episodes", "1", "--force")[0] == 1
+    assert replay(dataset, "--episodes", "1", "--force")[0] == 4
     assert "expected frames in which the policy drove" in caplog.text
 
 
@@ -293,7 +293,7 @@ def test_the_page_has_all_and_refers_to_nothing_outside(
     assert all(word in text for word in ("shoulder_pan, deg", "gripper, 0..100", "chunk begins"))
     assert "http" not in text
 
-    assert replay(dataset, "--report", str(page))[0] == 1
+    assert replay(dataset, "--report", str(page))[0] == 4
     assert "--force replaces it" in caplog.text
     assert replay(dataset, "--report", str(page), "--force")[0] == 0
 

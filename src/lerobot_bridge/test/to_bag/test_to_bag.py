@@ -398,7 +398,7 @@ def test_what_does_not_fit_is_refused_and_leaves_nothing(
     mapping: dict[str, Any],
     said: str,
 ) -> None:
-    assert to_bag(dataset_of(tmp_path / "dataset"), mapping=mapping) == 1
+    assert to_bag(dataset_of(tmp_path / "dataset"), mapping=mapping) == 4
     assert said in caplog.text
     assert sorted(path.name for path in tmp_path.iterdir()) == ["dataset", "given.yaml"]
 
@@ -451,9 +451,9 @@ def test_a_session_is_replaced_only_by_force(
 ) -> None:
     dataset = dataset_of(tmp_path / "dataset")
     assert to_bag(dataset) == 0
-    assert to_bag(dataset) == 1
+    assert to_bag(dataset) == 4
     assert "--force replaces it" in caplog.text
 
     (tmp_path / "session" / "episode_0000" / "notes.txt").write_text("mine", "utf-8")
-    assert to_bag(dataset, "--force") == 1
+    assert to_bag(dataset, "--force") == 4
     assert "notes.txt" in caplog.text

@@ -26,7 +26,7 @@ from policy_inference.bundle.schema import load_yaml
 from policy_inference.errors import printable
 
 HEALTHY, BAD, UNKNOWN = "healthy", "bad", "unknown"
-EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: 2}
+EXIT_STATUS = {HEALTHY: 0, BAD: 1, UNKNOWN: ToolError.exit_status}
 RULES = "policy_inference"
 """Group of the alert rules that judge a robot; `deploy/prometheus` has it."""
 _PREFIX = "policy_inference"
@@ -67,8 +67,6 @@ class Remark(NamedTuple):
 
 class NoAnswerError(ToolError):
     """Metrics cannot be read: that is no data, and no verdict on a robot."""
-
-    exit_status = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from model_tools.errors import ToolError
+from policy_inference.peers import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -201,16 +201,6 @@ def _ask_for_tunnel(
         response.begin()
         if response.status != 200:
             raise OSError(f"the proxy refuses with {response.status} {response.reason}"[:200])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def proxy_of(scheme: str, host: str) -> SplitResult | None:

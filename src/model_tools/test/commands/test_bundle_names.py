@@ -61,7 +61,7 @@ def test_a_bundle_is_found_by_its_name(command: str, caplog: pytest.LogCaptureFi
 def test_an_unknown_name_lists_those_there_are(
     command: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert cli.main(words(command, "unnamed")) == 1
+    assert cli.main(words(command, "unnamed")) == 4
     assert "one of the installed bundles (named), found 'unnamed'" in caplog.text
 
 
@@ -83,7 +83,7 @@ def test_weights_are_not_imported_but_exported(
     with zipfile.ZipFile(checkpoint, "w") as file:
         file.writestr("agent/data.pkl", pickle.dumps({"model": 1}))
         file.writestr("agent/version", "3")
-    assert cli.main(["import", str(checkpoint), "--output", str(tmp_path / "new")]) == 1
+    assert cli.main(["import", str(checkpoint), "--output", str(tmp_path / "new")]) == 4
     assert "found a checkpoint of PyTorch; this makes one of it" in caplog.text
     assert f"model_tools export {checkpoint} --config network.yaml" in caplog.text
     assert not (tmp_path / "new").exists()

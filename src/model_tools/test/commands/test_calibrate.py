@@ -302,7 +302,7 @@ def test_an_environment_that_stands_still_is_refused(
 def test_an_environment_that_does_not_fit_is_one_clear_error(
     run: Run, caplog: pytest.LogCaptureFixture, env: str, found: str
 ) -> None:
-    assert run("--env", f"our_env:{env}", "--report", "report") == 1
+    assert run("--env", f"our_env:{env}", "--report", "report") == 4
     only(found, caplog)
 
 
@@ -318,7 +318,7 @@ def test_an_environment_that_does_not_fit_is_one_clear_error(
 def test_a_policy_that_does_not_fit_is_one_clear_error(
     run: Run, caplog: pytest.LogCaptureFixture, policy: str, found: str
 ) -> None:
-    assert run("--env", "our_env:Env", "--policy", f"our_env:{policy}") == 1
+    assert run("--env", "our_env:Env", "--policy", f"our_env:{policy}") == 4
     only(found, caplog)
 
 
@@ -342,7 +342,7 @@ def test_a_policy_that_does_not_fit_is_one_clear_error(
 def test_arguments_that_do_not_go_together_are_refused(
     run: Run, caplog: pytest.LogCaptureFixture, args: tuple[str, ...], found: str
 ) -> None:
-    assert run(*args) == 1
+    assert run(*args) == 4
     only(found, caplog)
 
 
@@ -384,7 +384,7 @@ def test_a_half_written_file_of_rows_is_one_clear_error(
     content = whole.read_bytes()
     whole.write_bytes(content[: int(left * len(content))])
 
-    assert run("--rows", whole) == 1
+    assert run("--rows", whole) == 4
 
     only(f"log{suffix}: expected numpy arrays", caplog)
 
@@ -412,7 +412,7 @@ def test_rows_of_another_kind_are_one_clear_error(
     run: Run, caplog: pytest.LogCaptureFixture, arrays: dict[str, np.ndarray], found: str
 ) -> None:
     np.savez("log.npz", **arrays)  # type: ignore[arg-type]  # numpy takes any of them for its own
-    assert run("--rows", "log.npz") == 1
+    assert run("--rows", "log.npz") == 4
     only(found, caplog)
 
 

@@ -107,10 +107,10 @@ def test_a_folder_that_is_there_is_replaced_by_force_alone(
 ) -> None:
     note = calibrate() / "note.txt"
 
-    calibrate("--format", "rknn", status=1)
+    calibrate("--format", "rknn", status=4)
     assert "expected nothing there yet, found a folder; --force replaces it" in caplog.text
     note.touch()
-    calibrate("--force", status=1)
+    calibrate("--force", status=4)
     assert note.exists()
     note.unlink()
     calibrate("--format", "rknn", "--force")
@@ -134,7 +134,7 @@ def test_a_folder_that_is_there_is_replaced_by_force_alone(
 def test_options_of_joint_policies_are_refused(
     calibrate: Calibrate, caplog: pytest.LogCaptureFixture, more: tuple[str, ...], expected: str
 ) -> None:
-    output = calibrate(*more, status=1)
+    output = calibrate(*more, status=4)
 
     assert expected in caplog.text
     assert not output.exists()
@@ -180,7 +180,7 @@ def test_a_dataset_is_not_for_joint_policies(
         ]
     )
 
-    assert status == 1
+    assert status == 4
     assert "expected a chunk policy for --dataset and --cal-num, found the joint policy tiny" in (
         caplog.text
     )

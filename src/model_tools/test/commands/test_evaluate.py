@@ -36,7 +36,7 @@ def test_an_evaluation_writes_results_summary_and_page_and_goes_on(
     page = (output / "report.html").read_text("utf-8")
     assert "Evaluation on lite3" in page
     assert "http" not in page
-    assert main([*words, "--output", str(output)]) == 1
+    assert main([*words, "--output", str(output)]) == 4
     assert "--resume goes on with it" in caplog.text
     plan_file(tmp_path, seeds=3)
     assert main([*words, "--output", str(output), "--resume", "--workers", "2"]) == 0
@@ -52,7 +52,7 @@ def test_a_folder_with_other_files_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path))]
-    assert main([*words, "--output", str(tmp_path)]) == 1
+    assert main([*words, "--output", str(tmp_path)]) == 4
     assert "name another --output" in caplog.text
 
 
@@ -61,6 +61,6 @@ def test_ray_that_is_not_installed_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     words = ["evaluate", str(BUNDLE), "--plan", str(plan_file(tmp_path))]
-    assert main([*words, "--output", str(tmp_path / "out"), "--ray", "127.0.0.2:6379"]) == 1
+    assert main([*words, "--output", str(tmp_path / "out"), "--ray", "127.0.0.2:6379"]) == 4
     assert "--ray: expected the package ray" in caplog.text
     assert not (tmp_path / "out").exists()

@@ -93,12 +93,12 @@ def test_a_set_that_cannot_be_pinned_is_refused(
     text = STATED.replace(old, new)
     assert text != STATED
     (folder / "set.yaml").write_text(text, "utf-8")
-    assert cli.main(["pin", str(folder)]) == 1
+    assert cli.main(["pin", str(folder)]) == 4
     assert words in caplog.text
 
 
 def test_a_folder_without_a_set_is_refused(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert cli.main(["pin", str(folder.parent / "one")]) == 1
+    assert cli.main(["pin", str(folder.parent / "one")]) == 4
     assert "expected a policy set" in caplog.text
 
 

@@ -90,7 +90,7 @@ def test_an_output_that_exists_is_replaced_only_if_asked(
     arguments = ["replay", str(fall), "--output", str(tmp_path / "report")]
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "replay.json").write_text("{}", "utf-8")
-    assert cli.main(arguments) == 1
+    assert cli.main(arguments) == 4
     assert "--force" in caplog.text
     assert cli.main([*arguments, "--force"]) == 0
     assert "timeline" in (tmp_path / "report" / "replay.json").read_text("utf-8")
@@ -105,7 +105,7 @@ def test_another_robots_policy_is_an_error(
     fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = make_bundle(tmp_path / "tiny")
-    assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 1
+    assert cli.main(["replay", str(fall), "--bundle", str(other)]) == 4
     assert "expected a policy for the joints of the recording" in caplog.text
 
 

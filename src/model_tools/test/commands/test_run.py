@@ -128,7 +128,7 @@ def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
         == 0
     )
 
-    assert run("fp16", "--steps", 64) == 1
+    assert run("fp16", "--steps", 64) == 4
 
     assert "expected a reference in fp32, found fp16" in caplog.text
     assert "--reference" in caplog.text
@@ -137,7 +137,7 @@ def test_a_model_that_is_not_the_reference_is_not_held_against_itself(
 def test_an_observation_that_is_not_the_contract_s_fails_the_run(
     run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run("tiny", "--output", "rollout.npz", env="our_env:forgets") == 1
+    assert run("tiny", "--output", "rollout.npz", env="our_env:forgets") == 4
 
     assert "our_env:forgets: step 1: obs, columns 4 to 5 (last_action): expected" in caplog.text
     assert not Path("rollout.npz").exists()
@@ -148,7 +148,7 @@ def test_a_run_that_fails_writes_nothing_and_says_where_in_the_users_code(
 ) -> None:
     before = set(tmp_path.iterdir())
 
-    assert run("tiny", "--output", "rollout.npz", env="our_env:fails") == 1
+    assert run("tiny", "--output", "rollout.npz", env="our_env:fails") == 4
 
     assert "our_env:fails: step 0: ZeroDivisionError: division by zero (our_env, line 23)" in (
         caplog.text
@@ -174,7 +174,7 @@ def test_what_cannot_run_is_refused_before_the_environment_is_made(
 ) -> None:
     make_bundle(tmp_path / "recurrent", recurrent=True)
 
-    assert run(*args) == 1
+    assert run(*args) == 4
 
     assert message in caplog.text
     assert "our_env" not in sys.modules

@@ -118,7 +118,7 @@ def test_a_model_that_lacks_a_joint_is_refused_by_name(
                     str(tmp_path / "whole"),
                 ]
             )
-            == 1
+            == 4
         )
     assert "expected the policy's joints, missing knee; the model has hip, ankle" in caplog.text
     assert not (tmp_path / "whole").exists()
@@ -160,7 +160,7 @@ def test_a_robot_that_stands_whatever_is_commanded_is_refused(
                     str(tmp_path / "whole"),
                 ]
             )
-            == 1
+            == 4
         )
     assert "expected a robot that follows its commands within" in caplog.text
     assert f" {unit} in the mean, found 0." in caplog.text

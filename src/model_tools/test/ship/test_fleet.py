@@ -479,8 +479,8 @@ def test_exit_status_says_healthy_bad_or_not_enough_data(
     command = ["fleet", "status", "--inventory", str(inventory)]
     assert main([*command, "--limit", "wave_1"]) == 0
     assert main([*command, "--limit", "wave_2"]) == 1
-    assert main([*command, "--limit", "wave_1", "--run-s", "60", "--wait-s", "0.1"]) == 2
-    assert main(["fleet", "status", "--prometheus", "http://127.0.0.1:9"]) == 2
+    assert main([*command, "--limit", "wave_1", "--run-s", "60", "--wait-s", "0.1"]) == 4
+    assert main(["fleet", "status", "--prometheus", "http://127.0.0.1:9"]) == 4
     assert "holds a fault" in capsys.readouterr().out
 
 
@@ -503,4 +503,4 @@ def test_fleet_is_shown_as_table_json_and_page(
 def test_without_a_source_the_command_says_what_it_needs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["fleet", "status"]) == 1
+    assert main(["fleet", "status"]) == 4

@@ -83,7 +83,7 @@ def test_tolerance_that_is_no_share_is_refused(
     arguments = ["--bundle", str(make_bundle(tmp_path / "tiny")), "--precision", "fp32"]
     output = ["--output", str(tmp_path / "made"), "--option", "tolerance=all"]
 
-    assert main(["compile", "oip", *arguments, *output]) == 1
+    assert main(["compile", "oip", *arguments, *output]) == 4
     assert "expected a share between 0 and 1, found 'all'" in caplog.text
 
 
@@ -152,7 +152,7 @@ def test_repository_that_exists_is_replaced_with_force_only(
     arguments = ["deploy", "triton", str(bundle), "--output", str(repository)]
     assert main(arguments) == 0
 
-    assert main(arguments) == 1
+    assert main(arguments) == 4
     assert str(repository) in caplog.text
     assert main([*arguments, "--force", "--storage-uri", "s3://fleet/tiny"]) == 0
     assert "s3://fleet/tiny" in (repository / "kserve.yaml").read_text()
@@ -165,5 +165,5 @@ def test_number_below_one_is_refused(
     bundle = make_bundle(tmp_path / "tiny")
     output = ["--output", str(tmp_path / "repository")]
 
-    assert main(["deploy", "triton", str(bundle), *output, option, "0"]) == 1
+    assert main(["deploy", "triton", str(bundle), *output, option, "0"]) == 4
     assert f"{option}: expected 1 or more, found 0" in caplog.text

@@ -218,7 +218,7 @@ def _list(given: Sequence[str]) -> int:
             sys.stdout.write(f"{line}\n")
     except (PolicyError, OSError) as error:
         sys.stderr.write(f"usb_camera --list: {error}\n")
-        return 1
+        return PolicyError.exit_status
     return 0
 
 

@@ -52,7 +52,7 @@ class TestRefused:
     def test_what_does_not_fit_the_contract_is_named_before_anything_starts(
         self, bundle: Path, caplog: pytest.LogCaptureFixture, given: list[str], said: str
     ) -> None:
-        assert main(["act", "--bpu-act-path", str(bundle), *given]) == 1
+        assert main(["act", "--bpu-act-path", str(bundle), *given]) == 4
         assert re.search(said, caplog.text)
 
     def test_mode_that_is_none_is_refused_before_anything_starts(
@@ -68,7 +68,7 @@ class TestRefused:
     def test_joint_policy_is_sent_to_its_own_node(self, caplog: pytest.LogCaptureFixture) -> None:
         walk = Path(__file__).parents[4] / "config" / "bundles" / "lite3_walk"
 
-        assert main(["act", "--bundle", str(walk)]) == 1
+        assert main(["act", "--bundle", str(walk)]) == 4
         assert "joint_policy_node" in caplog.text
 
     def test_machine_without_ros_gets_the_advice_to_source_one(
@@ -76,7 +76,7 @@ class TestRefused:
     ) -> None:
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
-        assert main(["act", "--bpu-act-path", str(bundle)]) == 1
+        assert main(["act", "--bpu-act-path", str(bundle)]) == 4
         assert "expected ROS 2, found no rclpy; source it" in caplog.text
 
 

@@ -233,7 +233,7 @@ def test_file_that_is_there_is_replaced_with_force_only(
     file = tmp_path / "doctor.json"
     file.write_text("mine")
 
-    assert main(["doctor", WALK, "--json", str(file)]) == 1
+    assert main(["doctor", WALK, "--json", str(file)]) == 4
     assert (file.read_text(), "--force" in caplog.text) == ("mine", True)
     assert not capsys.readouterr().out  # said before anything is looked at
     assert main(["doctor", WALK, "--json", str(file), "--force"]) == 0
@@ -251,5 +251,5 @@ def test_file_that_is_there_is_replaced_with_force_only(
 def test_wrong_arguments_are_named(
     args: list[str], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert main(["doctor", *args]) == 1
+    assert main(["doctor", *args]) == 4
     assert said in caplog.text

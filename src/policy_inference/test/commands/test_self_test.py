@@ -52,7 +52,7 @@ def test_the_report_is_named_after_bundle_and_back_end(
 def test_a_back_end_that_is_not_there_leaves_no_report(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(bundle, backend="onx") == 1
+    assert run(bundle, backend="onx") == 4
 
     assert "expected an installed back end (" in caplog.text
     assert "found 'onx'" in caplog.text
@@ -65,7 +65,7 @@ def test_a_report_is_replaced_by_force_alone(
     file = Path("mine.json")
     file.write_text("precious", "utf-8")
 
-    assert run(bundle, "--output", "mine.json") == 1
+    assert run(bundle, "--output", "mine.json") == 4
     assert file.read_text("utf-8") == "precious"
     assert "mine.json: expected a file that is not there yet, found one" in caplog.text
 
@@ -77,7 +77,7 @@ def test_a_report_is_replaced_by_force_alone(
 def test_a_folder_for_the_report_must_be_there(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(bundle, "--output", "nowhere/mine.json") == 1
+    assert run(bundle, "--output", "nowhere/mine.json") == 4
 
     assert "nowhere: expected a folder that can be written to, found: No such file" in caplog.text
 
@@ -85,7 +85,7 @@ def test_a_folder_for_the_report_must_be_there(
 def test_name_that_is_too_long_is_refused_before_anything_is_measured(
     bundle: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(bundle, "--output", "n" * 999) == 1
+    assert run(bundle, "--output", "n" * 999) == 4
 
     assert "File name too long" in caplog.text
     assert not capsys.readouterr().out
@@ -103,7 +103,7 @@ def test_file_that_comes_meanwhile_is_kept_and_the_findings_are_shown(
 
     monkeypatch.setattr(OnnxBackend, "close", write_and_close)
 
-    assert run(bundle, "--output", str(file)) == 1
+    assert run(bundle, "--output", str(file)) == 4
 
     assert file.read_text("utf-8") == "precious"
     assert capsys.readouterr().out.splitlines()[-1].startswith("verdict")
@@ -125,14 +125,14 @@ def test_terminal_without_the_characters_of_a_message_shows_them_escaped(
 def test_options_of_another_back_end_are_refused(
     bundle: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(bundle, "--backend-option", "rknn.core_mask=0") == 1
+    assert run(bundle, "--backend-option", "rknn.core_mask=0") == 4
 
     assert "expected options of onnx, found options of rknn" in caplog.text
     assert not list(Path().glob("*.json"))
 
 
 def test_a_bundle_that_is_nowhere_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    assert run(Path("no_such_bundle")) == 1
+    assert run(Path("no_such_bundle")) == 4
 
     assert "expected a bundle folder or one of the installed bundles" in caplog.text
 

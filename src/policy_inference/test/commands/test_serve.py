@@ -74,7 +74,7 @@ def test_a_token_that_others_can_read_ends_with_status_1_before_the_model_opens(
     token.write_text(TOKEN, "utf-8")
     token.chmod(0o644)
 
-    assert main(["serve", "--bundle", "no such bundle", "--token-file", str(token)]) == 1
+    assert main(["serve", "--bundle", "no such bundle", "--token-file", str(token)]) == 4
     assert f"{token}: expected a file that others" in caplog.text
 
 
@@ -94,7 +94,7 @@ def test_a_token_that_clients_of_the_unix_socket_can_read_ends_with_status_1(
     os.chown(token, -1, os.getegid())
     token.chmod(0o640)
 
-    assert main(["serve", "--bundle", "no such bundle", "--token-file", str(token), *endpoint]) == 1
+    assert main(["serve", "--bundle", "no such bundle", "--token-file", str(token), *endpoint]) == 4
     assert refused in caplog.text
 
 
@@ -105,7 +105,7 @@ def test_a_credential_of_systemd_is_read_from_its_folder(
     (tmp_path / "token").chmod(0o400)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
 
-    assert main(["serve", "--bundle", "none", "--token-file", "credential:token"]) == 1
+    assert main(["serve", "--bundle", "none", "--token-file", "credential:token"]) == 4
     assert f"{tmp_path}/token: expected a token of 16 to 256 bytes, found 9" in caplog.text
 
 
@@ -142,7 +142,7 @@ def test_a_socket_in_use_ends_with_status_1(
         other.bind(str(path))
         other.listen()
 
-        assert main(["serve", "--bundle", str(bundle), "--socket", str(path)]) == 1
+        assert main(["serve", "--bundle", str(bundle), "--socket", str(path)]) == 4
     assert f"{path}: expected a socket that no process uses, found one in use" in caplog.text
 
 
@@ -152,7 +152,7 @@ def test_a_socket_in_use_ends_with_status_1(
 def test_what_is_not_safe_ends_with_status_1(
     bundle: Path, arguments: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert main(["serve", "--bundle", str(bundle), *arguments]) == 1
+    assert main(["serve", "--bundle", str(bundle), *arguments]) == 4
     assert "expected an address of this machine alone" in caplog.text
 
 
@@ -162,7 +162,7 @@ def test_a_port_of_metrics_that_is_taken_ends_with_status_1(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         place = f"127.0.0.1:{taken.getsockname()[1]}"
 
-        assert main(["serve", "--bundle", str(bundle), "--metrics", place]) == 1
+        assert main(["serve", "--bundle", str(bundle), "--metrics", place]) == 4
     assert f"--metrics {place}: " in caplog.text
     assert "choose another port" in caplog.text
 

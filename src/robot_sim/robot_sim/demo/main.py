@@ -25,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if the walk failed (see `verdict`), a node ended or the policy node refused; 130
+        0; 1 if the walk failed (see `verdict`); 4 if a node ended or the policy node refused; 130
         after Ctrl-C.
     """
     given, files = _parse(args), (TRACE, SUMMARY, *IMAGE_FILES)

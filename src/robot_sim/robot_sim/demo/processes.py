@@ -41,7 +41,7 @@ def run_demo(
         demonstrate: Does the work; returns the failure, or None after success.
 
     Returns:
-        The exit status: 0; 1 after a failure or an error; 130 after Ctrl-C.
+        The exit status: 0; 1 after a failure; 4 after an error; 130 after Ctrl-C.
     """
     _log.addHandler(logging.StreamHandler(sys.stdout))
     _log.setLevel(logging.INFO)
@@ -57,7 +57,8 @@ def run_demo(
             (given.output / name).unlink(missing_ok=True)
         failure = demonstrate(given)
     except (SimError, PolicyError) as error:
-        failure = str(error)
+        _log.error("%s: %s", command, error)
+        return PolicyError.exit_status
     except KeyboardInterrupt:
         _log.error("%s: interrupted; the nodes have ended", command)
         return INTERRUPTED
@@ -65,6 +66,24 @@ def run_demo(
         return 0
     _log.error("%s: %s", command, failure)
     return 1
+
+
+def number_within(least: int, most: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `least` to `most` in an argument."""
+
+    def read(text: str) -> int:
+        with suppress(ValueError):
+            if least <= (value := int(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"expected a number from {least} to {most}, found {text}")
+
+    return read
+
+
+def aligned(lines: Sequence[tuple[str, str]]) -> str:
+    """Return names and what they have, in two columns."""
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
 
 
 class OwnProcess:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_sim.demo.processes import aligned
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, LeggedRobot
 from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
@@ -141,8 +142,7 @@ def table(metrics: WalkMetrics, reported: ReportedTiming) -> str:
         ("ticks", f"{reported.ticks} since activation, {reported.ticks_missed} missed"),
         ("latency", f"p50 {p50:.2f} ms, p99 {p99:.2f} ms, max {longest:.2f} ms"),
     ]
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+    return aligned(lines)
 
 
 def measured(trace: Trace, reported: ReportedTiming, robot: LeggedRobot = LITE3) -> WalkMetrics:

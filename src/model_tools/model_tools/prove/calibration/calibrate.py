@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, VerdictError
 from model_tools.files.outputs import new_file, new_folder
 from model_tools.files.rows import Row, RowSource
 from model_tools.prove.calibration import calibration_files
@@ -104,7 +104,7 @@ def calibrate(
                 write_html(found, folder / HTML_FILE)
         show(found)
         if not found.verdict and not request.allow_poor:
-            raise ToolError(
+            raise VerdictError(
                 f"{name}: expected rows that are usable for calibration, found: "
                 f"{'; '.join(found.verdict.problems)}; --allow-poor writes them "
                 "nevertheless"

@@ -5,19 +5,18 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, Protocol, TypeVar
 
 from policy_inference.errors import PolicyError
+from policy_inference.processes import environment
 from robot_sim.errors import SimError
 
 ATTEMPTS = 3
@@ -137,7 +136,7 @@ class _Worker(Generic[T, R]):
         self._process: BaseProcess = context.Process(
             target=_serve, args=(theirs, work), daemon=True
         )
-        with _environment(ONE_THREAD):
+        with environment(ONE_THREAD):
             self._process.start()
         theirs.close()
         self.attempt: _Attempt[T] | None = None
@@ -217,18 +216,3 @@ def _died(deaths: Sequence[str]) -> str:
     each = ", ".join(dict.fromkeys(deaths))
     times = "once" if len(deaths) == 1 else f"{len(deaths)} times"
     return f"its process ended {times} in the middle ({each})"
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Set variables that a process inherits which is started meanwhile."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import ipaddress
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 from model_tools.errors import ToolError
 from model_tools.prove.evaluation.pool import ATTEMPTS, NotDone, Results, done_or_not
 from model_tools.prove.evaluation.trials import EvaluatedPolicy, TrialRow, TrialTask, run_trial
+from policy_inference.peers import is_loopback
 
 _AHEAD = 2
 """Trials for each processor that are on their way: none waits for the driver."""
@@ -96,7 +96,7 @@ class RayPool:
         """Connect; give the number of processors, of which there is one or more."""
         ray, host = self._ray, self._address.rpartition(":")[0]
         # Ray takes the address of a network for that of this machine, where both are loopback.
-        own = {"_node_ip_address": host} if _is_loopback(host) else {}
+        own = {"_node_ip_address": host} if is_loopback(host) else {}
         try:
             ray.init(
                 address=self._address,
@@ -149,13 +149,6 @@ def _files_of(folder: Path) -> Files:
         for file in sorted(folder.rglob("*"))
         if file.is_file()
     }
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _imported() -> Any:

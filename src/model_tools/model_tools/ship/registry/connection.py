@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import IO
 from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
 
-from model_tools.ship.http_access import Deadline, basic, is_loopback, open_http, tls_context
+from model_tools.ship.http_access import Deadline, basic, open_http, tls_context
 from model_tools.ship.registry.access import (
     PASSWORD_VARIABLE,
     USER_VARIABLE,
@@ -28,6 +28,7 @@ from model_tools.ship.registry.access import (
     UnavailableError,
     credentials,
 )
+from policy_inference.peers import is_loopback
 
 MOST_REDIRECTS = 5
 SLOWEST_BYTES_PER_S = 1000

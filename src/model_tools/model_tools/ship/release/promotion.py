@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_tools.errors import ToolError
+from model_tools.errors import ToolError, VerdictError
 from model_tools.ship.registry.push import bundle_digest
 from model_tools.ship.release.evidence import Judged, read_report
 from model_tools.ship.release.release_file import (
@@ -25,7 +25,7 @@ from policy_inference.bundle.bundle import SIGNATURE_FILE
 from policy_inference.bundle.load import bundle_folder, load_bundle
 from policy_inference.bundle.verified import sha256_of
 
-EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": 2}
+EXIT_STATUS: Mapping[Health, int] = {"healthy": 0, "bad": 1, "not_enough": ToolError.exit_status}
 _MOST_REASONS = 20
 
 
@@ -196,7 +196,7 @@ def promote(file: Path, by: str) -> Release:
     """Let the next stage begin; return the release as it is then.
 
     Raises:
-        ToolError: With everything that is missing.
+        VerdictError: With everything that is missing.
         OSError: The file cannot be written.
     """
     release = read_release(file)
@@ -212,7 +212,7 @@ def promote(file: Path, by: str) -> Release:
     if missing:
         shown = missing[:_MOST_REASONS]
         more = [f"and {len(missing) - len(shown)} more"] if len(missing) > len(shown) else []
-        raise ToolError(
+        raise VerdictError(
             f"{file}: {release.name} {release.version} stays in {release.stage}; expected what "
             "promotion needs, found missing:\n" + "\n".join(f"  {one}" for one in (*shown, *more))
         )

@@ -583,7 +583,7 @@ def test_a_workspace_that_cannot_be_made_leaves_nothing_in_the_way(
         "--dataset",
         str(write_dataset(tmp_path / "data")),
     ]
-    assert main([*asked, "--cal-num", "999"]) == 1
+    assert main([*asked, "--cal-num", "999"]) == 4
     assert not (tmp_path / "b").exists()
     assert main([*asked, "--cal-num", "4"]) == 0
     assert f"docker run --rm --shm-size=15g -v {tmp_path / 'b'}:" in caplog.text
@@ -670,7 +670,7 @@ def test_the_reach_of_targets_is_stated(tmp_path: Path, text: str, expected: Any
         "--robot",
         str(small_arm(tmp_path)),
     ]
-    assert main([*asked, "--max-relative-target", "shoulder_pan=0.1"]) == 1
+    assert main([*asked, "--max-relative-target", "shoulder_pan=0.1"]) == 4
     assert main([*asked, "--max-relative-target", text]) == 0
     reach = load_bundle(tmp_path / "b", kind=ChunkBundle).contract.action.max_relative_target
     assert reach is not None
@@ -717,7 +717,7 @@ def test_the_command_writes_a_bundle_and_asks_for_units(
     assert contract.provenance.licence == "NOASSERTION"
     model = onnx.load(str(tmp_path / "Reach-1" / POLICY / f"{POLICY}.onnx"))
     assert model.opset_import[0].version == 11
-    assert main([*asked, "--units", "degrees"]) == 1
+    assert main([*asked, "--units", "degrees"]) == 4
 
 
 def test_the_rate_is_that_of_a_training_in_simulation(checkpoint: Path, tmp_path: Path) -> None:

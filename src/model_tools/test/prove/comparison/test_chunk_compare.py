@@ -275,7 +275,7 @@ def test_bundles_of_both_kinds_are_refused(
 ) -> None:
     joint = make_bundle(tmp_path / "joint")
 
-    assert cli.main(["compare", str(reference), str(joint)]) == 1
+    assert cli.main(["compare", str(reference), str(joint)]) == 4
     assert "expected bundles of one kind, found joint policies and chunk policies" in caplog.text
 
 
@@ -284,7 +284,7 @@ def test_walks_of_a_chunk_policy_are_refused(
 ) -> None:
     same = changed(tmp_path / "same", again)
 
-    assert cli.main(["compare", str(reference), str(same), "--closed-loop"]) == 1
+    assert cli.main(["compare", str(reference), str(same), "--closed-loop"]) == 4
     assert "--closed-loop: expected joint policies, which walk, found a chunk policy" in caplog.text
 
 
@@ -311,7 +311,7 @@ def test_report_is_written_kept_and_inspected(
     load_bundle(same, kind=ChunkBundle).verify()
     rows = dict(inspect_path(same).rows)
     assert rows["report onnx"].endswith("limits hold")
-    assert cli.main(["compare", str(reference), str(same), "--record"]) == 1  # is there already
+    assert cli.main(["compare", str(reference), str(same), "--record"]) == 4  # is there already
 
 
 def test_kept_report_about_other_graphs_is_said(reference: Path, tmp_path: Path) -> None:
@@ -335,7 +335,7 @@ def test_bundle_without_golden_rows_needs_a_dataset(
 ) -> None:
     bare = write_chunk_bundle(tmp_path / "bare", sizes=SIZES, golden=None)
 
-    assert cli.main(["compare", str(bare), str(changed(tmp_path / "same", again))]) == 1
+    assert cli.main(["compare", str(bare), str(changed(tmp_path / "same", again))]) == 4
     assert "found no golden rows; give a dataset or a recording (--rows)" in caplog.text
 
 

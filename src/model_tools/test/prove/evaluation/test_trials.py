@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""A trial is a pure function of its task, and its key says of which."""
+"""A trial is a pure function of its task, and its key identifies the task."""
 
 from __future__ import annotations
 

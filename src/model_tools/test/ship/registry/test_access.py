@@ -66,7 +66,7 @@ def test_password_comes_from_the_configuration_of_docker(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     place = f"{protected.host}/{NAME}"
-    assert run("push", bundles(), place) == 1
+    assert run("push", bundles(), place) == 4
     assert "expected credentials, found none; `docker login" in caplog.text
     log_in(tmp_path, protected.host)
     push(bundles(), place)
@@ -78,7 +78,7 @@ def test_password_comes_from_the_environment(
 ) -> None:
     monkeypatch.setenv(USER_VARIABLE, USER)
     monkeypatch.setenv(PASSWORD_VARIABLE, "wrong")
-    assert run("push", bundles(), f"{protected.host}/{NAME}") == 1
+    assert run("push", bundles(), f"{protected.host}/{NAME}") == 4
     monkeypatch.setenv(PASSWORD_VARIABLE, PASSWORD)
     push(bundles(), f"{protected.host}/{NAME}")
 

@@ -63,6 +63,6 @@ def test_another_bundle_is_not_walked(
     tmp_path: Path, keys: Keys, caplog: pytest.LogCaptureFixture
 ) -> None:
     _, file = begun(tmp_path, keys)
-    assert run("release", "record", file, "simulation", "--bundle", LITE3) == 1
+    assert run("release", "record", file, "simulation", "--bundle", LITE3) == 4
     assert "expected lite3_walk 0.3.0" in caplog.text
-    assert run("release", "record", file, "shadow", "--bundle", LITE3) == 1
+    assert run("release", "record", file, "shadow", "--bundle", LITE3) == 4

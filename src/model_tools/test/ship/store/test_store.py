@@ -96,9 +96,9 @@ def test_a_version_is_named_with_an_at_sign_too(
     run("install", bundles("1.0.0"), "--root", tmp_path)
     assert run("verify", f"{NAME}@1.0.0", "--root", tmp_path) == 0
     assert f"{NAME}/1.0.0: whole" in caplog.text
-    assert run("verify", f"{NAME}@1.0.0", "2.0.0", "--root", tmp_path) == 1
+    assert run("verify", f"{NAME}@1.0.0", "2.0.0", "--root", tmp_path) == 4
     assert f"expected one version, found {NAME}@1.0.0 and 2.0.0" in said(caplog)
-    assert run("activate", NAME, "--root", tmp_path) == 1
+    assert run("activate", NAME, "--root", tmp_path) == 4
     assert f"{NAME}: expected NAME@VERSION, found no version" in said(caplog)
 
 
@@ -237,7 +237,7 @@ def test_archive_that_cannot_be_trusted_is_refused_and_writes_nothing(
     make, expected = EVIL[kind]
     file = make(tmp_path / "b.tar.gz")
     before = tree(tmp_path)
-    assert run("install", file, "--root", tmp_path / "models") == 1
+    assert run("install", file, "--root", tmp_path / "models") == 4
     assert expected in said(caplog)
     assert versions(tmp_path / "models") == []
     assert {
@@ -272,7 +272,7 @@ def test_bundle_that_is_not_whole_is_refused_under_its_own_path(
 ) -> None:
     bundle, before = bundles("3.0.0"), tree(root)
     spoil(bundle)
-    assert run("install", bundle, "--root", root) == 1
+    assert run("install", bundle, "--root", root) == 4
     assert expected in said(caplog)
     assert str(bundle) in said(caplog)
     assert ".installing" not in said(caplog)
@@ -280,7 +280,7 @@ def test_bundle_that_is_not_whole_is_refused_under_its_own_path(
 
 
 def test_bundle_without_a_name_is_refused(root: Path, bundles: Bundles, caplog: Caplog) -> None:
-    assert run("install", bundles("3.0.0", ("name: tiny\n", "")), "--root", root) == 1
+    assert run("install", bundles("3.0.0", ("name: tiny\n", "")), "--root", root) == 4
     assert "policy.yaml: name: expected name of the policy, found nothing" in said(caplog)
 
 
@@ -291,7 +291,7 @@ def test_same_content_again_is_no_error_and_other_content_is(
     before = tree(root)
     assert run("install", bundles("1.1.0"), "--root", root) == 0
     assert "was installed before, with the same content" in said(caplog)
-    assert run("install", bundles("1.1.0", ("source: a test", "source: mine")), "--root", root) == 1
+    assert run("install", bundles("1.1.0", ("source: a test", "source: mine")), "--root", root) == 4
     assert "found that these differ: policy.yaml; give the bundle another version" in said(caplog)
     assert tree(root) == before
 
@@ -302,7 +302,7 @@ def test_way_back_goes_one_further_each_time_and_ends(root: Path, caplog: Caplog
     assert in_use(root) == ("1.1.0", ["1.0.0"])
     assert run("rollback", NAME, "--root", root) == 0
     assert in_use(root) == ("1.0.0", [])
-    assert run("rollback", NAME, "--root", root) == 1
+    assert run("rollback", NAME, "--root", root) == 4
     assert "expected a version that was in use before 1.0.0, found none" in said(caplog)
 
 
@@ -339,7 +339,7 @@ def test_version_that_was_linked_by_hand_counts(root: Path, bundles: Bundles) ->
 def test_what_is_not_there_is_named(
     root: Path, caplog: Caplog, args: tuple[str, ...], expected: str
 ) -> None:
-    assert run(*args, "--root", root) == 1
+    assert run(*args, "--root", root) == 4
     assert expected in said(caplog)
 
 
@@ -397,11 +397,11 @@ def test_damage_is_found_and_not_put_into_use(root: Path, caplog: Caplog, kind: 
     found = [message for message in caplog.messages if expected in message]
     assert len(found) == 1
     assert version in found[0]
-    assert run("activate", NAME, version, "--root", root) == 1
+    assert run("activate", NAME, version, "--root", root) == 4
     assert expected in said(caplog)
     assert in_use(root)[0] == "1.2.0"
     if version == "1.1.0":
-        assert run("rollback", NAME, "--root", root) == 1
+        assert run("rollback", NAME, "--root", root) == 4
         assert in_use(root)[0] == "1.2.0"
     assert run("verify", NAME, "1.0.0", "--root", root) == 0
 
@@ -521,7 +521,7 @@ def test_second_installer_is_refused_with_who_is_at_work(
             ["rollback", NAME],
             ["prune", NAME, "--force"],
         ):
-            assert run(*args, "--root", root) == 1
+            assert run(*args, "--root", root) == 4
             assert f"expected that no other process changes it, found process {pid};" in said(
                 caplog
             )
@@ -561,14 +561,14 @@ def test_full_disk_leaves_what_was_there(
     large = bundles("2.0.0")
     (large / "calibration.npz").write_bytes(bytes(100_000))
     before = tree(small_disk)
-    assert run("install", large, "--root", small_disk) == 1
+    assert run("install", large, "--root", small_disk) == 4
     assert f"{large}: expected a bundle for which there is room, 0.0 MB, found" in said(caplog)
     assert tree(small_disk) == before
     assert problems(small_disk) == []
     fill = small_disk / "fill"
     assert run("install", bundles("1.1.0"), "--root", small_disk) == 0
     fill_up(fill)
-    assert run("activate", NAME, "1.1.0", "--root", small_disk) == 1
+    assert run("activate", NAME, "1.1.0", "--root", small_disk) == 4
     assert f"{small_disk}: expected room to write, found: No space left" in said(caplog)
     assert in_use(small_disk) == ("1.0.0", [])
     fill.unlink()
@@ -630,7 +630,7 @@ def test_root_of_another_user_is_one_clear_line(
         return run(*args, "--root", root)
 
     capfd.readouterr()
-    assert in_child(as_nobody) == 1
+    assert in_child(as_nobody) == 4
     err = capfd.readouterr().err
     assert "expected a place that this user can write, found: Permission denied; run it w" in err
     assert "sudo chown" in err
@@ -643,7 +643,7 @@ def test_what_is_in_use_is_verified_alone(root: Path) -> None:
     assert run("verify", NAME, "--root", root) == 1
     assert run("verify", NAME, "current", "--root", root) == 0
     (root / NAME / "current").unlink()
-    assert run("verify", NAME, "current", "--root", root) == 1
+    assert run("verify", NAME, "current", "--root", root) == 4
 
 
 def test_versions_are_ordered_as_semantic_versioning_says() -> None:

@@ -95,13 +95,13 @@ def test_status_without_a_trial(root: Path, capsys: pytest.CaptureFixture[str]) 
     }
     assert run("trial", "status", NAME, "--root", root) == 0
     assert "no trial; 1.2.0 is in use" in capsys.readouterr().out
-    assert run("trial", "status", "other", "--root", root) == 1
+    assert run("trial", "status", "other", "--root", root) == 4
 
 
 def test_version_that_passed_is_kept(
     tried: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run("trial", "keep", NAME, "--root", tried) == 1
+    assert run("trial", "keep", NAME, "--root", tried) == 4
     assert "expected a version that passed its trial, found 1.3.0: on trial" in caplog.text
     happens(tried, TrialEvent.PASSED, counts={"run_time_s": 60.0})
     assert status(tried, capsys)["state"] == "passed"
@@ -122,7 +122,7 @@ def test_version_that_was_kept_and_left_on_purpose_is_not_kept_again(
     assert run("trial", "keep", NAME, "--root", tried) == 0
     assert run(left[0], NAME, *left[1:], "--root", tried) == 0
     before = in_use(tried)
-    assert run("trial", "keep", NAME, "--root", tried) == 1
+    assert run("trial", "keep", NAME, "--root", tried) == 4
     assert "expected a version that passed its trial, found 1.3.0: trial ended" in caplog.text
     assert in_use(tried) == before
 
@@ -136,7 +136,7 @@ def test_trial_is_ended_by_a_person(
     found = status(tried, capsys)
     assert (found["state"], found["nodes_take"]) == ("ended", "1.2.0")
     assert "by a person" in found["reason"]
-    assert run("trial", "end", NAME, "--root", tried) == 1
+    assert run("trial", "end", NAME, "--root", tried) == 4
 
 
 def test_failed_version_is_not_activated_again_without_a_newer_order(
@@ -151,7 +151,7 @@ def test_failed_version_is_not_activated_again_without_a_newer_order(
         ["install", source, "--trial", trial],
     ):
         caplog.clear()
-        assert run(*args, "--root", tried) == 1
+        assert run(*args, "--root", tried) == 4
         message = caplog.text
         assert "tiny 1.3.0: expected a version that did not fail its trial" in message
         assert "tilt_rad 0.6, limit 0.5; --again allows it again" in message
@@ -187,7 +187,7 @@ def test_first_version_has_no_trial(
     tmp_path: Path, bundles: Bundles, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     root = tmp_path / "empty"
-    assert run("install", bundles("1.0.0"), "--trial", trial, "--root", root) == 1
+    assert run("install", bundles("1.0.0"), "--trial", trial, "--root", root) == 4
     assert "expected a version in use, to which a trial that fails goes back" in caplog.text
     assert in_use(root) == (None, [])
     assert not (root / NAME / RECORD).exists()
@@ -205,7 +205,7 @@ def test_trial_that_is_not_valid_changes_nothing(
     root: Path, trial: Path, text: str, found: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     trial.write_text(text)
-    assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", root) == 1
+    assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", root) == 4
     assert found in caplog.text
     assert in_use(root) == ("1.2.0", ["1.1.0", "1.0.0"])
     assert newest_trial(root / NAME) is None
@@ -214,7 +214,7 @@ def test_trial_that_is_not_valid_changes_nothing(
 def test_version_in_use_is_not_tried(
     root: Path, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run("activate", NAME, "1.2.0", "--trial", trial, "--root", root) == 1
+    assert run("activate", NAME, "1.2.0", "--trial", trial, "--root", root) == 4
     assert "expected another version than the one in use" in caplog.text
 
 
@@ -224,7 +224,7 @@ def test_broken_way_back_is_found_before_the_trial(
     model = root / NAME / "1.2.0" / "policy.onnx"
     model.chmod(0o644)
     model.write_bytes(b"other")
-    assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", root) == 1
+    assert run("activate", NAME, "1.1.0", "--trial", trial, "--root", root) == 4
     assert "1.2.0/policy.onnx" in caplog.text
     assert newest_trial(root / NAME) is None
 
@@ -261,7 +261,7 @@ def test_unknown_user_of_the_node_is_refused(
     root: Path, trial: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     args = ["activate", NAME, "1.1.0", "--trial", trial, "--node-user", "no-such-user"]
-    assert run(*args, "--root", root) == 1
+    assert run(*args, "--root", root) == 4
     assert "--node-user: expected a user of this machine" in caplog.text
 
 

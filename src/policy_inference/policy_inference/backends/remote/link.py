@@ -8,7 +8,6 @@ again, with growing pauses; what it finds is proven before the next run may use 
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import threading
 import time
@@ -20,6 +19,7 @@ from statistics import median
 from policy_inference.backends.base import BackendBase, timed_runs
 from policy_inference.errors import BackendError, PolicyError
 from policy_inference.interfaces import Tensor, TensorSpec
+from policy_inference.peers import is_loopback
 from policy_inference.safe_files import read_at_most
 
 CONNECT_WITHIN_S, PROOF_WITHIN_S = 3.0, 30.0
@@ -294,7 +294,7 @@ class RemoteBackend(BackendBase):
         took_s = timed_runs(
             lambda: link.ask(self.inputs, self.outputs, PROOF_WITHIN_S), _BUDGET_RUNS, _BUDGET_S
         )
-        usual_s, text = median(took_s), ""
+        usual_s = median(took_s)
         text = f"{usual_s * 1e3:.3g} ms, slowest of {len(took_s)} {max(took_s) * 1e3:.3g} ms"
         if usual_s >= self._deadline_s:
             raise BackendError(
@@ -342,18 +342,8 @@ class RemoteBackend(BackendBase):
 
     def _require_private(self, host: str, *, is_encrypted: bool, option: str) -> None:
         """Raise where a secret would go to another machine for all to read."""
-        if not is_encrypted and self._given.get(option) and not is_this_machine(host):
+        if not is_encrypted and self._given.get(option) and not is_loopback(host):
             raise BackendError(
                 f"{self.name}: {option}: expected TLS to {host}, since others could read the "
                 "secret on its way, found none"
             )
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host, as a name or an address, is certainly this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

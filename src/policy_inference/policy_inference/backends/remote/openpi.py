@@ -151,7 +151,7 @@ class OpenpiBackend(RemoteBackend):
         """
         from websockets.sync.client import connect
 
-        return connect(
+        socket = connect(
             self.where,
             ssl=self._tls,
             additional_headers=self._headers,
@@ -163,6 +163,8 @@ class OpenpiBackend(RemoteBackend):
             open_timeout=CONNECT_WITHIN_S,
             close_timeout=_CLOSE_WITHIN_S,
         )
+        # From websockets 17.1 on a connection that is used outside its context warns.
+        return socket.__enter__()
 
 
 class _OpenpiConnection(Connection):

@@ -6,6 +6,7 @@ Ticks are numbered, so that each step of a chunk belongs to one tick, whatever a
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -86,7 +87,45 @@ class SynchronousQueue:
         return len(self._queue)
 
 
-class AsynchronousQueue:
+class _Plan(ABC):
+    """Targets of ticks that follow one another; the next chunk is asked for before they end."""
+
+    def __init__(self, steps: int, refill_threshold: float) -> None:
+        """Prepare an empty queue.
+
+        Args:
+            steps: How many steps of a chunk may be executed.
+            refill_threshold: Share of them below which the next chunk is asked for.
+        """
+        self._steps, self._refill_below = steps, refill_threshold * steps
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all chunks."""
+        self._plan: F64 | None = None
+        self._first_tick = 0
+
+    def wants_chunk(self, tick: int) -> bool:
+        """Return whether the share that is left is below the threshold."""
+        left = self.left(tick)
+        return left == 0 or left < self._refill_below
+
+    def target(self, tick: int) -> F64 | None:
+        """Return the step that is meant for a tick."""
+        if self._plan is None or not self.left(tick):
+            return None
+        target: F64 = self._plan[max(0, tick - self._first_tick)]
+        return target
+
+    def advance(self, tick: int) -> None:  # noqa: B027  # nothing to do is right for both
+        """Do nothing: ticks pass by themselves."""
+
+    @abstractmethod
+    def left(self, tick: int) -> int:
+        """Return for how many ticks from this one on there are targets."""
+
+
+class AsynchronousQueue(_Plan):
     """Executes the newest chunk, and asks for the next one while there are steps left.
 
     Of a chunk that comes, the steps whose ticks have passed are dropped. Over the next `fade`
@@ -112,17 +151,11 @@ class AsynchronousQueue:
             grippers: Columns of a chunk that neither fade nor are shifted.
             realign: Whether a chunk is shifted to begin at the last target.
         """
-        self._steps, self._refill_below = steps, refill_threshold * steps
+        super().__init__(steps, refill_threshold)
         # Of the new chunk; the one after these would be 1.
         self._shares = np.arange(1, fade + 1, dtype=np.float64)[:, np.newaxis] / (fade + 1)
         self._grippers, self._realign = list(grippers), realign
         self.memory = fade
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all chunks."""
-        self._plan: F64 | None = None
-        self._first_tick = 0
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
         """Plan the chunk's steps from this tick on; nothing changes where all have passed."""
@@ -142,28 +175,13 @@ class AsynchronousQueue:
         new[:, self._grippers] = grippers
         self._plan, self._first_tick = new, now_tick
 
-    def wants_chunk(self, tick: int) -> bool:
-        """Return whether the share that is left is below the threshold."""
-        left = self.left(tick)
-        return left == 0 or left < self._refill_below
-
-    def target(self, tick: int) -> F64 | None:
-        """Return the step that is meant for a tick."""
-        if self._plan is None or not self.left(tick):
-            return None
-        target: F64 = self._plan[max(0, tick - self._first_tick)]
-        return target
-
-    def advance(self, tick: int) -> None:
-        """Do nothing: ticks pass by themselves."""
-
     def left(self, tick: int) -> int:
         """Return how many steps from this tick on are planned."""
         end = self._first_tick + len(self._plan) if self._plan is not None else tick
         return max(0, end - tick)
 
 
-class RealTimeQueue:
+class RealTimeQueue(_Plan):
     """Executes the newest chunk, which was made to continue the one before, without a fade.
 
     It keeps what was executed since a chunk's first step too, since the observation of the next
@@ -171,16 +189,6 @@ class RealTimeQueue:
     """
 
     memory = 0
-
-    def __init__(self, steps: int, refill_threshold: float) -> None:
-        """Prepare an empty queue; arguments as for `AsynchronousQueue`."""
-        self._steps, self._refill_below = steps, refill_threshold * steps
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all chunks."""
-        self._plan: F64 | None = None
-        self._first_tick = 0
 
     def add(self, chunk: F64, first_tick: int, now_tick: int, last_target: F64) -> None:
         """Execute the chunk from this tick on; nothing changes where its steps have passed."""
@@ -193,21 +201,6 @@ class RealTimeQueue:
             executed = executed[:passed]
             plan[: len(executed)] = executed
         self._plan, self._first_tick = plan, first_tick
-
-    def wants_chunk(self, tick: int) -> bool:
-        """Return whether the share that is left is below the threshold."""
-        left = self.left(tick)
-        return left == 0 or left < self._refill_below
-
-    def target(self, tick: int) -> F64 | None:
-        """Return the step that is meant for a tick."""
-        if self._plan is None or not self.left(tick):
-            return None
-        target: F64 = self._plan[max(0, tick - self._first_tick)]
-        return target
-
-    def advance(self, tick: int) -> None:
-        """Do nothing: ticks pass by themselves."""
 
     def left(self, tick: int) -> int:
         """Return how many steps from this tick on are executed unless a chunk comes."""

@@ -18,7 +18,7 @@ from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
-from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.demo.processes import SUMMARY, number_within, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001
@@ -30,7 +30,7 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if no episode succeeded, a fault ended one, a node ended or refused; 130 after
+        0; 1 if no episode succeeded or a fault ended one; 4 if a node ended or refused; 130 after
         Ctrl-C.
     """
     given, files = _parse(args), (TRACE, SUMMARY, VIDEO, ENDS, PLOTS)
@@ -94,10 +94,15 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         default="synchronous",
         help="how chunks are executed (default: %(default)s)",
     )
-    add("--episodes", type=_count, default=10, help="how many (default: %(default)s)")
+    add(
+        "--episodes",
+        type=number_within(1, 99_999),
+        default=10,
+        help="how many (default: %(default)s)",
+    )
     add(
         "--seed",
-        type=_count,
+        type=number_within(1, 99_999),
         default=FIRST_SEED,
         help="of the first episode; the others count up (default: %(default)s)",
     )
@@ -112,13 +117,3 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     if given.bundle is None:
         given.bundle = "so101_reach_flow" if given.mode == "rtc" else "so101_reach"
     return given
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < 100_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 99999, found {text}")
-    return value

@@ -9,6 +9,7 @@ import numpy as np
 
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.demo.act.performance import DemoResult
+from robot_sim.demo.processes import aligned
 
 _HOLD_MODE = 4
 """JointCommand.MODE_HOLD."""
@@ -93,8 +94,7 @@ def table(summary: dict[str, Any]) -> str:
         ("tick", f"p50 {tick['p50']} ms, p99 {tick['p99']} ms, max {tick['max']} ms"),
         ("time", f"{summary['simulated_s']} s simulated in {summary['wall_s']} s"),
     ]
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+    return aligned(lines)
 
 
 def verdict(summary: dict[str, Any]) -> str | None:

@@ -228,7 +228,7 @@ class Fleet:
             raise SimError(f"{shown}: ended with status {answer.status}:\n" + "\n".join(lines))
         return answer
 
-    def ask(self, *words: object, accepted: Sequence[int] = (0, 1, 2)) -> Any:
+    def ask(self, *words: object, accepted: Sequence[int] = (0, 1, 4)) -> Any:
         """Run `model_tools` with these arguments and `--json`; return what it says."""
         return json.loads(self.run(*words, "--json", accepted=accepted).output)
 

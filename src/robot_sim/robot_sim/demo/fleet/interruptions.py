@@ -194,6 +194,6 @@ class Interrupter:
     def _is_known(self, robot: DemoRobot) -> bool:
         """Whether a robot runs the version that its store names, and all in its store is whole."""
         words = ("verify", BUNDLE, "--root", robot.models)
-        whole = self._fleet.run(*words, accepted=(0, 1, 2), environment=robot.environment)
+        whole = self._fleet.run(*words, accepted=(0, 1, 4), environment=robot.environment)
         is_wanted = robot.view.version == robot.wanted_version
         return whole.status == 0 and is_wanted and robot.wanted_version in self._fleet.published

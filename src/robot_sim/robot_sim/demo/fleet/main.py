@@ -24,7 +24,7 @@ from robot_sim.demo.fleet.interruptions import Interrupter
 from robot_sim.demo.fleet.releases import ReleaseManager, ReleaseResult
 from robot_sim.demo.fleet.servers import require_programs
 from robot_sim.demo.fleet.timeline import TIMELINE, draw
-from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.demo.processes import SUMMARY, number_within, run_demo
 from robot_sim.errors import SimError
 
 PAGE = "fleet.html"
@@ -37,8 +37,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if a release ended in another stage than it should, a robot does not walk at the end
-        of a roll-out, or something is missing; 130 after Ctrl-C.
+        0; 1 if a release ended in another stage than it should; 4 if a robot does not walk at the
+        end of a roll-out, or something is missing; 130 after Ctrl-C.
     """
     given = _parse(args)
     return run_demo("robot_sim_demo_fleet", given, (SUMMARY, TIMELINE, PAGE), _demonstrate)
@@ -64,7 +64,7 @@ def _demonstrate(given: argparse.Namespace) -> str | None:
         (work / "timeline.json").write_text(json.dumps(fleet.timeline.document()), "utf-8")
         words = ("fleet", "status", "--prometheus", fleet.prometheus_url)
         page = ("--html", given.output / PAGE)
-        _log.info("\n%s", fleet.run(*words, *page, accepted=(0, 1, 2)).output)
+        _log.info("\n%s", fleet.run(*words, *page, accepted=(0, 1, 4)).output)
     return verdict(summary)
 
 
@@ -135,10 +135,10 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     parser.set_defaults(backend="onnx")
     add = parser.add_argument
     add("--bundle", default=BUNDLE, help="bundle of a Lite3 from which all versions are made")
-    add("--robots", type=_count(1), default=6, help="how many (default: %(default)s)")
+    add("--robots", type=number_within(1, 100), default=6, help="how many (default: %(default)s)")
     add(
         "--interruptions",
-        type=_count(0),
+        type=number_within(0, 100),
         default=10,
         help="registry killed, network cut, power cut: how many (default: %(default)s)",
     )
@@ -152,16 +152,6 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
     add("--deploy", type=Path, default=Path("deploy"), help="the suite's folder `deploy`")
     add("--output", type=Path, default=Path("out/demo-fleet"), help="folder for results")
     return parser.parse_args(args)
-
-
-def _count(least: int) -> Any:
-    def parsed(text: str) -> int:
-        value = int(text) if text.isdecimal() else -1
-        if not least <= value <= 100:
-            raise argparse.ArgumentTypeError(f"expected a number from {least} to 100, found {text}")
-        return value
-
-    return parsed
 
 
 if __name__ == "__main__":

@@ -131,7 +131,7 @@ class ReleaseManager:
         self, file: Path, candidate: ReleaseCandidate, baseline: ReleaseCandidate
     ) -> None:
         words = ("release", "record", file, "simulation", "--bundle", candidate.folder)
-        self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 2))
+        self._fleet.run(*words, "--baseline", baseline.folder, "--by", _BY, accepted=(0, 1, 4))
 
     def _shadow(self, file: Path, candidate: ReleaseCandidate, digest: str) -> None:
         """Let it run beside the version in use on one robot, and replay what was recorded."""
@@ -201,7 +201,7 @@ class ReleaseManager:
 
     def _record(self, file: Path, stage: str, *evidence: object) -> None:
         words = ("release", "record", file, stage, *evidence, "--by", _BY)
-        self._fleet.run(*words, accepted=(0, 1, 2))
+        self._fleet.run(*words, accepted=(0, 1, 4))
 
     def _say(self, candidate: ReleaseCandidate, stage: str) -> None:
         _log.info(

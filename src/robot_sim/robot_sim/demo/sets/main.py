@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from policy_inference.command_line import CommandParser
-from robot_sim.demo.processes import SUMMARY, run_demo
+from robot_sim.demo.processes import SUMMARY, number_within, run_demo
 from robot_sim.demo.sets.performance import SetDemoOptions, perform
 from robot_sim.demo.sets.summary import summarise, table, verdict
 from robot_sim.demo.sets.timeline import TIMELINE, VIDEO, write_timeline, write_walk
@@ -26,7 +26,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the demo.
 
     Returns:
-        0; 1 if the robot fell, a step was too large, or a node ended or refused; 130 after Ctrl-C.
+        0; 1 if the robot fell or a step was too large; 4 if a node ended or refused; 130 after
+        Ctrl-C.
     """
     return run_demo("robot_sim_demo_set", _parse(args), (SUMMARY, TIMELINE, VIDEO), _demonstrate)
 
@@ -59,18 +60,18 @@ def _parse(args: Sequence[str] | None) -> argparse.Namespace:
         help="folder of a policy set, or name of an installed one (default: %(default)s)",
     )
     add("--backend", default="onnx", help="backend, or several in order of preference: a,b")
-    add("--switches", type=_count, default=48, help="how many, in all (default: %(default)s)")
-    add("--seed", type=_count, default=1, help="of all that is random (default: %(default)s)")
+    add(
+        "--switches",
+        type=number_within(1, 99_999),
+        default=48,
+        help="how many, in all (default: %(default)s)",
+    )
+    add(
+        "--seed",
+        type=number_within(1, 99_999),
+        default=1,
+        help="of all that is random (default: %(default)s)",
+    )
     add("--output", type=Path, default=Path("out/demo-set"), help="folder for results")
     add("--no-images", action="store_false", dest="images", help="write no image and no video")
     return parser.parse_args(args)
-
-
-def _count(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < 100_000:
-        raise argparse.ArgumentTypeError(f"expected a number from 1 to 99999, found {text}")
-    return value

@@ -5,6 +5,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from robot_sim.demo.processes import aligned
 from robot_sim.demo.sets.performance import SetDemoResult, SwitchEvent, SwitchRound
 from robot_sim.demo.summary import walked
 from robot_sim.metrics import measure
@@ -103,8 +104,7 @@ def table(summary: dict[str, Any]) -> str:
         ("in all", f"{summary['switches']} switches, {summary['falls']} falls"),
         ("time", f"{summary['simulated_s']} s simulated in {summary['wall_s']} s"),
     ]
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
+    return aligned(lines)
 
 
 def verdict(summary: dict[str, Any]) -> str | None:

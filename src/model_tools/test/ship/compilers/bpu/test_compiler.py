@@ -366,7 +366,7 @@ def test_command_ends_with_a_status_of_its_own_where_the_rest_is_for_another_mac
         tmp_path / "made",
     ]
 
-    assert cli.main(list(map(str, arguments))) == 1
+    assert cli.main(list(map(str, arguments))) == 4
     arguments += ["--option", f"workspace={tmp_path / 'work'}"]
     assert cli.main(list(map(str, arguments))) == 3
     assert not (tmp_path / "made").exists()
