@@ -29,6 +29,7 @@ from model_tools.ship.store.activation import activate
 from model_tools.ship.store.install import install
 from policy_inference.bundle.store import current_version
 from policy_inference.nodes import qos
+from policy_inference.testing.disks import small_disk
 from robot_sim.demo.fleet.servers import free_port
 from robot_sim.demo.processes import Processes
 
@@ -201,6 +202,20 @@ def test_a_robot_that_refuses_the_version_stops_the_rollout(fleet: Fleet, tmp_pa
     status, output = fleet.rollout()
     assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
     assert "bundle.tar.gz" in output
+
+
+@pytest.mark.slow
+def test_a_full_disk_in_the_second_wave_takes_the_first_one_back_too(
+    fleet: Fleet, tmp_path: Path
+) -> None:
+    with small_disk(tmp_path / "disk", 600) as disk:  # room for one version, and for no other
+        install(tmp_path / f"bundle_{OLD}", disk)
+        activate(disk, NAME, OLD)
+        fleet.robots["r3"].models = disk
+        fleet.hosts["r3"]["policy_models_root"] = str(disk)
+        status, output = fleet.rollout()
+        assert (status, fleet.versions) == (1, [OLD, OLD, OLD]), output
+        assert "there is room" in output
 
 
 @pytest.mark.slow

@@ -5,11 +5,12 @@
 import mujoco
 import numpy as np
 import pytest
+import yaml
 
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.faults import FaultPlan
-from robot_sim.figures import Array, BodyFigures, LeggedRobot, Vec3, load_robot
+from robot_sim.figures import FILE, ROBOTS, Array, BodyFigures, LeggedRobot, Vec3, load_robot
 from robot_sim.model import build_model
 from robot_sim.world import World
 
@@ -109,6 +110,13 @@ def posed(robot: LeggedRobot, seed: int) -> tuple[Array, mujoco.MjModel, mujoco.
     data.qpos[:3], data.qpos[7:] = 0.0, joint_pos
     mujoco.mj_forward(model, data)
     return joint_pos, model, data
+
+
+def test_every_robot_on_legs_is_tried_here() -> None:
+    files = ROBOTS.glob(f"*/{FILE}")
+    on_legs = {file.parent.name for file in files if "feet" in yaml.safe_load(file.read_text())}
+
+    assert on_legs == MASSES_KG.keys() == GAINS.keys()
 
 
 def test_the_masses_are_the_published_ones(name: str, robot: LeggedRobot) -> None:

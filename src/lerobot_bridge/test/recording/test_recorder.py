@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,20 +19,16 @@ from lerobot_bridge.recording.folder import SessionFolder
 from lerobot_bridge.recording.session import State
 from policy_inference.bundle.schema import parse_yaml
 from policy_inference.errors import PolicyError, RefusedError
+from policy_inference.testing.disks import small_disk
 
 from .sessions import MAPPING, MS, TEXT, TOPIC, Fed, until
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 8 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a small disk")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 8 MiB."""
+    with small_disk(tmp_path / "disk", 8192) as folder:
+        yield folder
 
 
 def count(episode: Path) -> int:
@@ -113,13 +108,13 @@ def test_start_is_refused_until_there_is_simulated_time(tmp_path: Path) -> None:
     fed.close()
 
 
-def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) -> None:
-    fed = Fed(small_disk / "session", min_free_mb=4.0, message_bytes=10_000, episode_s=2.0)
+def test_full_disk_ends_the_episode_which_is_kept_up_to_there(disk: Path) -> None:
+    fed = Fed(disk / "session", min_free_mb=4.0, message_bytes=10_000, episode_s=2.0)
     fed.start()
     fed.send(10)
     fed.stop()
     fed.start()
-    (small_disk / "of_another").write_bytes(bytes(3_500_000))
+    (disk / "of_another").write_bytes(bytes(3_500_000))
     while fed.recorder.session.state is State.EPISODE:
         fed.send()
         until(lambda: not fed.disk.waiting_bytes)
@@ -128,38 +123,38 @@ def test_full_disk_ends_the_episode_which_is_kept_up_to_there(small_disk: Path) 
 
     assert "expected 4 MB of free space, found" in fed.all_said
     assert "episode 1 ends here: the disk is full" in fed.all_said
-    session = small_disk / "session"
+    session = disk / "session"
     assert count(session / "episode_0000") == 10
     assert count(session / "episode_0001") >= 1
     assert "the disk is full" in read_sidecar(session / "episode_0001").ended
     with fed.recorder.at() as at, pytest.raises(RefusedError, match="MB of free space, found 4"):
         at.start(fed.now_ns)
 
-    (small_disk / "of_another").unlink()
+    (disk / "of_another").unlink()
     fed.start()
     fed.stop()
     fed.close()
     assert (session / "episode_0002").is_dir()
 
 
-def test_disk_that_fills_up_at_once_costs_one_episode(small_disk: Path) -> None:
-    fed = Fed(small_disk / "session", message_bytes=100_000, episode_s=0.3)
+def test_disk_that_fills_up_at_once_costs_one_episode(disk: Path) -> None:
+    fed = Fed(disk / "session", message_bytes=100_000, episode_s=0.3)
     fed.start()
     fed.send(10)
     fed.stop()
     fed.start()
-    (small_disk / "of_another").write_bytes(bytes(6_500_000))
+    (disk / "of_another").write_bytes(bytes(6_500_000))
     fed.send(25)
     fed.hears("episode 1 is lost: No space left on device")
 
     assert fed.recorder.session.state is State.IDLE
     assert fed.recorder.session.done == 1
-    session = small_disk / "session"
+    session = disk / "session"
     assert sorted(path.name for path in session.glob("episode_*")) == ["episode_0000"]
     assert [*(session / ".unfinished").iterdir()] == []
     assert count(session / "episode_0000") == 10
 
-    (small_disk / "of_another").unlink()
+    (disk / "of_another").unlink()
     fed.start()
     fed.send(3)
     fed.stop()
@@ -167,20 +162,20 @@ def test_disk_that_fills_up_at_once_costs_one_episode(small_disk: Path) -> None:
     assert count(session / "episode_0002") == 3
 
 
-def test_disk_without_a_byte_left_costs_an_episode_of_small_messages(small_disk: Path) -> None:
-    fed = Fed(small_disk / "session", message_bytes=100)
+def test_disk_without_a_byte_left_costs_an_episode_of_small_messages(disk: Path) -> None:
+    fed = Fed(disk / "session", message_bytes=100)
     fed.start()
-    (small_disk / "of_another").write_bytes(bytes(4_000_000))
+    (disk / "of_another").write_bytes(bytes(4_000_000))
     with pytest.raises(OSError, match="No space left"):
-        (small_disk / "rest").write_bytes(bytes(9_000_000))
+        (disk / "rest").write_bytes(bytes(9_000_000))
     fed.send(200)
     fed.stop()
     fed.hears("episode 0 is lost: No space left on device")
     assert (fed.recorder.session.done, fed.recorder.session.writing) == (0, set())
     assert "episode 0 is lost" in fed.recorder.gone
 
-    session = small_disk / "session"
-    (small_disk / "of_another").unlink()
+    session = disk / "session"
+    (disk / "of_another").unlink()
     for number in (1, 2):
         fed.start()
         fed.send(3)
@@ -219,8 +214,8 @@ def test_end_of_the_thread_before_its_time_is_reported(tmp_path: Path) -> None:
     assert not disk.close()
 
 
-def test_start_is_refused_where_the_episode_would_not_fit(small_disk: Path) -> None:
-    fed = Fed(small_disk / "session", min_free_mb=1.0, message_bytes=20_000, episode_s=30.0)
+def test_start_is_refused_where_the_episode_would_not_fit(disk: Path) -> None:
+    fed = Fed(disk / "session", min_free_mb=1.0, message_bytes=20_000, episode_s=30.0)
     fed.send(200)  # 2 MB/s
 
     with pytest.raises(RefusedError, match=r"expected 61 MB of free space, found 8"):

@@ -38,7 +38,7 @@ _LOOK_S = 0.1
 """How often the opening process is looked at, whether it has ended."""
 _LAST_WORDS_S = 0.5
 _SILENT_S = 2.0
-"""So long without an answer that is owed is reported."""
+"""So long without an answer, while one is owed, is reported."""
 _MODULE = "policy_inference.shadow.shadow_main"
 ABOUT = "shadow.json"
 """In the process's folder: what it found when it opened the bundle."""
@@ -127,7 +127,7 @@ class ShadowProcess:
         self._given = self._taken = self._first = self._answered = 0
         self._numbers = [0] * SLOTS
         self._lost, self._lost_before, self._begins = list[ShadowAnswer](), 0, False
-        self._answered_s = 0.0
+        self._owed_since_s = 0.0
         self._over = ""
 
     def _await_opening(self, bundle: str) -> None:
@@ -148,7 +148,7 @@ class ShadowProcess:
         self._first, self._begins = self._given, False
         self._lost.clear()
         self._lost_before, self._slots.text = 0, ""
-        self._answered_s = time.monotonic()
+        self._owed_since_s = time.monotonic()
 
     def give(
         self,
@@ -178,6 +178,8 @@ class ShadowProcess:
             self._lost_before += 1
             self._lost.append(ShadowAnswer(tick, ShadowOutcome.LOST))
             return
+        if self._given == self._taken:
+            self._owed_since_s = time.monotonic()
         slot = self._given % SLOTS
         slots = self._slots
         slots.ticks[slot] = tick, self._lost_before, self._begins
@@ -209,7 +211,7 @@ class ShadowProcess:
                     raise ValueError(f"no answer to the tick that was asked: {answer.tick}")
                 found.append(answer)
             self._taken += 1
-            self._answered_s = time.monotonic()
+            self._owed_since_s = time.monotonic()
         return tuple(found)
 
     def _answer(self, slot: int) -> ShadowAnswer:
@@ -227,8 +229,8 @@ class ShadowProcess:
         """Return why it does not run, or does not answer; empty while it does. Not for ticks."""
         if not self._over and self._process.status() is not None:
             self._over = self._ended("shadow")
-        silent_s = time.monotonic() - self._answered_s
-        if not self._over and self.pending and silent_s > _SILENT_S:
+        silent_s = time.monotonic() - self._owed_since_s if self.pending else 0.0
+        if not self._over and silent_s > _SILENT_S:
             return f"shadow: no answer for {silent_s:.0f} s; it hangs, or gets no processor time"
         failed = self._slots.text
         return self._over or (failed and f"shadow: {failed}")

@@ -45,8 +45,8 @@ class BackendCase:
     """Under which the back end is registered (entry point)."""
     backend: Callable[..., BackendBase]
     """Class of the back end; or ``partial(ChildBackend, cls)``, as one that `holds_gil` is run."""
-    package: str
-    """Python module of the runtime, which may be absent on a robot."""
+    package: str | None
+    """Python module of the runtime, which may be absent on a robot; None if it needs none."""
     prepare: Change = _nothing
     """Replace a runtime that is not here by a double; before each test."""
     compile: Callable[[Path], Path] = lambda onnx: onnx

@@ -26,6 +26,7 @@ from policy_inference.flight.recording_folder import RecordingFolder, recording_
 from policy_inference.flight.recording_writer import News, RecordingWriter
 from policy_inference.flight.ring import FlightTick
 from policy_inference.interfaces import Mode
+from policy_inference.testing.disks import small_disk
 
 from ..core.robots import BOTH, PERIOD_NS
 from .flying import RING_SIZE, STAMP_OFFSET_NS, TYPES, Flyer, Recorded, hidden, read, visible
@@ -52,15 +53,10 @@ signal.pause()
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 4 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a small disk")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 4 MiB."""
+    with small_disk(tmp_path / "disk", 4096) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -349,29 +345,27 @@ class TestTrouble:
         assert text.endswith("not recorded: not_finite: joint_vel")
         assert "of free space" in robot.recorder.problem
 
-    def test_full_disk_leaves_nothing_and_is_reported(
-        self, tmp_path: Path, small_disk: Path
-    ) -> None:
+    def test_full_disk_leaves_nothing_and_is_reported(self, tmp_path: Path, disk: Path) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
                 return os.urandom(60_000), None
 
-        filler = small_disk / "filler"
+        filler = disk / "filler"
         filler.write_bytes(bytes(3_000_000))
-        robot = Talker(tmp_path, folder=small_disk)
+        robot = Talker(tmp_path, folder=disk)
         robot.run(50)
         robot.tick(joint_vel=NAN)
         robot.recorder.stop()
-        assert [*small_disk.iterdir()] == [filler]
+        assert [*disk.iterdir()] == [filler]
         assert "No space left" in robot.recorder.problem
         assert (True, robot.recorder.problem) in robot.recorder.news
 
-    def test_run_ends_whole_before_the_disk_is_full(self, tmp_path: Path, small_disk: Path) -> None:
+    def test_run_ends_whole_before_the_disk_is_full(self, tmp_path: Path, disk: Path) -> None:
         class Talker(Recorded):
             def wire(self) -> tuple[bytes | None, ...]:
                 return os.urandom(20_000), None
 
-        robot = Talker(tmp_path, folder=small_disk, min_free_mb=2.0)
+        robot = Talker(tmp_path, folder=disk, min_free_mb=2.0)
         robot.run(5)
         place = robot.recorder.begin_run()
         ends_s = time.monotonic() + 15.0

@@ -23,7 +23,7 @@ from policy_inference.nodes.act_policy_node import ActPolicyNode
 from .arm import Arm
 from .colour_bundle import JOINTS, SIZE, write_colours
 from .harness import StageOf
-from .shadows import FAULTS, assert_commands_stay, register_faulty, settled
+from .shadows import FAULTS, MISCHIEF, assert_commands_stay, register_faulty, settled
 
 pytestmark = pytest.mark.ros
 ArmStage = StageOf[Arm, ActPolicyNode]
@@ -163,7 +163,7 @@ class TestChunkShadow:
         assert {m.tick for m in inferences} <= {m.tick for m in shadows}
 
 
-@pytest.mark.parametrize(("fault", "reason"), FAULTS)
+@pytest.mark.parametrize(("fault", "reason"), [*FAULTS, *MISCHIEF])
 def test_commands_are_bit_for_bit_those_without_a_shadow(
     stage: ArmStage, bundle: Path, tmp_path: Path, fault: str, reason: str
 ) -> None:

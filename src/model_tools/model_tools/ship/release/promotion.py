@@ -53,7 +53,7 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
         left_out: Stages without evidence.
 
     Raises:
-        ToolError: The bundle is not signed, or a stage cannot be left out.
+        ToolError: The bundle is not signed, or is no other version for the same robot.
         PolicyError: A bundle is not whole.
     """
     loaded = load_bundle(bundle)
@@ -69,6 +69,13 @@ def new_release(bundle: Path, baseline: str, left_out: Sequence[str]) -> Release
             raise ToolError(
                 f"{baseline}: expected another version of {contract.name}, found "
                 f"{old.contract.name} {old.contract.version}"
+            )
+        ours, theirs = (sorted(one.joints.on_robot()) for one in (contract, old.contract))
+        if ours != theirs:
+            raise ToolError(
+                f"{bundle}: expected the joints of the version before, {', '.join(theirs)}, found "
+                f"{', '.join(ours)}; a release is for the robots that run its baseline: name "
+                "another --baseline"
             )
         before = Baseline(version=old.contract.version, sha256=old.sha256)
     defaults = ReleaseStages()

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -32,6 +31,7 @@ from model_tools.prove.calibration.calibration_files import (
 from model_tools.prove.calibration.calibration_report import Calibrated
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.testing.disks import small_disk
 
 from ...tiny_bundle import make_bundle, observations
 from .sources import Made, silent
@@ -286,28 +286,18 @@ def test_an_interrupted_run_leaves_nothing(write: Calibrate, tmp_path: Path) -> 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder with room for 256 KiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"a small disk cannot be mounted here: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 KiB."""
+    with small_disk(tmp_path / "disk", 256) as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("count", [2000, 5000], ids=["for the output", "for the rows"])
-def test_a_full_disk_is_one_clear_error(write: Calibrate, small_disk: Path, count: int) -> None:
-    output = small_disk / "calib.npz"
+def test_a_full_disk_is_one_clear_error(write: Calibrate, disk: Path, count: int) -> None:
+    output = disk / "calib.npz"
     with pytest.raises(ToolError, match=r"calib\.npz: expected room to write it, found: No space"):
         write(str(output), made(count), force=True)
-    assert list(small_disk.iterdir()) == []
+    assert list(disk.iterdir()) == []
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from model_tools.ship.registry.manifest import Layer
 from model_tools.ship.registry.push import bundle_digest
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
+from policy_inference.testing.disks import fill_up, small_disk
 
 from ..store.conftest import Bundles
 from ..store.stores import NAME, hidden_names, in_use, problems, run, versions
@@ -185,6 +186,34 @@ def test_full_disk_is_refused_and_leaves_what_was_there(
             pull(f"{place}:1.3.0", root=root)
     assert in_use(root)[0] == "1.2.0"
     assert pull(f"{place}:1.3.0", root=root).is_new
+
+
+@pytest.mark.parametrize("kib_left", [0, 4, 12])
+def test_disk_that_fills_up_during_a_pull_keeps_what_is_in_use(
+    bundles: Bundles,
+    place: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kib_left: int,
+) -> None:
+    for version in ("1.0.0", "1.1.0"):
+        push(bundles(version), place)
+    with small_disk(tmp_path / "disk", 128) as disk:
+        pulls = ("pull", f"{place}:1.1.0", "--install", "--activate", "--root", disk)
+        assert run("install", bundles("1.0.0"), "--activate", "--root", disk) == 0
+        fill_up(disk / "of_others", 1024 * kib_left)
+        with monkeypatch.context() as patch:  # others write what was free a moment ago
+            for module in ("registry.pull", "store.install"):
+                patch.setattr(f"model_tools.ship.{module}.room_bytes", lambda _: 1 << 30)
+            assert run(*pulls) == 4
+        assert "No space left on device" in caplog.text
+        assert in_use(disk) == ("1.0.0", [])
+        (disk / "of_others").unlink()
+        assert run(*pulls) == 0
+        assert in_use(disk) == ("1.1.0", ["1.0.0"])
+        assert problems(disk) == []
+        assert hidden_names(disk) == []
 
 
 def test_pull_needs_only_what_a_robot_has(tmp_path: Path, bundles: Bundles, place: str) -> None:

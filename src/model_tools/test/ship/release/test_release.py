@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,31 @@ def test_release_goes_through_all_stages(desk: Desk, capsys: pytest.CaptureFixtu
     assert release.digest == bundle_digest(load_bundle(desk.bundle))
     assert release.sha256 == desk.sha256
     assert desk.promote() == 1  # there is no stage after it
+
+
+class JumpingClock(datetime):
+    """A clock that stands in 1970 and in 2106 by turns."""
+
+    years = cycle([1970, 2106])
+
+    @classmethod
+    def now(cls, tz: Any = None) -> JumpingClock:
+        """Return the next time."""
+        return cls(next(cls.years), 1, 1, tzinfo=tz)
+
+
+def test_clock_that_is_wrong_decides_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(release_file, "datetime", JumpingClock)
+    for stage, report in (
+        ("simulation", desk.simulation()),
+        ("shadow", desk.shadow()),
+        ("canary", desk.trial()),
+    ):
+        assert desk.record(stage, f"r1={desk.report(stage, report)}") == 0
+        assert desk.promote() == 0
+    release = read_release(desk.file)
+    assert release.stage == "production"
+    assert {event.at[:4] for event in release.history} == {"1970", "2106"}
 
 
 def test_release_of_a_chunk_policy_has_a_shadow_stage(tmp_path: Path, keys: Keys) -> None:
@@ -405,6 +432,18 @@ def test_release_is_of_a_signed_bundle_and_of_another_than_before(
     assert run("release", "new", desk.bundle, "--baseline", desk.bundle, *output) == 4
     assert "expected another version of tiny" in caplog.text
     assert run("release", "new", desk.bundle, "--output", desk.file) == 4  # is there
+
+
+def test_release_is_for_the_robot_of_its_baseline(
+    desk: Desk, bundles: Bundles, caplog: Caplog, tmp_path: Path
+) -> None:
+    wheeled = bundles(
+        "0.9.0", ("{names: [hip, knee],", "{names: [hip, knee], robot_names: {knee: wheel},")
+    )
+    output = ("--output", tmp_path / "x.yaml")
+    assert run("release", "new", desk.bundle, "--baseline", wheeled, *output) == 4
+    assert "expected the joints of the version before, hip, wheel, found hip, knee" in caplog.text
+    assert not (tmp_path / "x.yaml").exists()
 
 
 def test_status_is_text_for_people(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,11 +9,10 @@ import itertools
 import json
 import os
 import stat
-import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -22,6 +21,7 @@ from model_tools.ship.store.activation import is_older
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
+from policy_inference.testing.disks import fill_up, small_disk
 
 from .conftest import VERSIONS, Bundles
 from .stores import (
@@ -532,63 +532,45 @@ def test_second_installer_is_refused_with_who_is_at_work(
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with little room."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        pytest.skip(f"this user cannot mount a tmpfs: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    with small_disk(tmp_path / "disk", 64) as folder:
+        yield folder
 
 
-def fill_up(file: Path) -> None:
-    with suppress(OSError), file.open("wb", buffering=0) as growing:
-        while growing.write(bytes(512)):
-            pass
-
-
-def test_full_disk_leaves_what_was_there(
-    small_disk: Path, bundles: Bundles, caplog: Caplog
-) -> None:
-    assert run("install", bundles("1.0.0"), "--activate", "--root", small_disk) == 0
+def test_full_disk_leaves_what_was_there(disk: Path, bundles: Bundles, caplog: Caplog) -> None:
+    assert run("install", bundles("1.0.0"), "--activate", "--root", disk) == 0
     large = bundles("2.0.0")
     (large / "calibration.npz").write_bytes(bytes(100_000))
-    before = tree(small_disk)
-    assert run("install", large, "--root", small_disk) == 4
+    before = tree(disk)
+    assert run("install", large, "--root", disk) == 4
     assert f"{large}: expected a bundle for which there is room, 0.0 MB, found" in said(caplog)
-    assert tree(small_disk) == before
-    assert problems(small_disk) == []
-    fill = small_disk / "fill"
-    assert run("install", bundles("1.1.0"), "--root", small_disk) == 0
+    assert tree(disk) == before
+    assert problems(disk) == []
+    fill = disk / "fill"
+    assert run("install", bundles("1.1.0"), "--root", disk) == 0
     fill_up(fill)
-    assert run("activate", NAME, "1.1.0", "--root", small_disk) == 4
-    assert f"{small_disk}: expected room to write, found: No space left" in said(caplog)
-    assert in_use(small_disk) == ("1.0.0", [])
+    assert run("activate", NAME, "1.1.0", "--root", disk) == 4
+    assert f"{disk}: expected room to write, found: No space left" in said(caplog)
+    assert in_use(disk) == ("1.0.0", [])
     fill.unlink()
-    assert run("activate", NAME, "1.1.0", "--root", small_disk) == 0
-    assert in_use(small_disk) == ("1.1.0", ["1.0.0"])
+    assert run("activate", NAME, "1.1.0", "--root", disk) == 0
+    assert in_use(disk) == ("1.1.0", ["1.0.0"])
 
 
-def test_full_disk_is_pruned(small_disk: Path, bundles: Bundles, caplog: Caplog) -> None:
+def test_full_disk_is_pruned(disk: Path, bundles: Bundles, caplog: Caplog) -> None:
     """The record of activations needs room to be written, which there is only afterwards."""
     for version in VERSIONS:
-        assert run("install", bundles(version), "--activate", "--root", small_disk) == 0
+        assert run("install", bundles(version), "--activate", "--root", disk) == 0
     for _ in range(2):
-        assert run("rollback", NAME, "--root", small_disk) == 0
-    fill_up(small_disk / "fill")
+        assert run("rollback", NAME, "--root", disk) == 0
+    fill_up(disk / "fill")
 
-    assert run("prune", NAME, "--keep", "0", "--force", "--root", small_disk) == 0
+    assert run("prune", NAME, "--keep", "0", "--force", "--root", disk) == 0
 
-    assert not (small_disk / NAME / "1.2.0").exists()
-    assert in_use(small_disk) == ("1.0.0", [])
-    assert run("verify", "--root", small_disk) == 0
+    assert not (disk / NAME / "1.2.0").exists()
+    assert in_use(disk) == ("1.0.0", [])
+    assert run("verify", "--root", disk) == 0
 
 
 @pytest.fixture

@@ -91,6 +91,16 @@ def test_trial_goes_from_begun_to_kept(file: Path) -> None:
     assert (newest(file).state, newest(file).nodes_take_it) == (TrialState.KEPT, False)
 
 
+def test_clock_that_is_wrong_decides_nothing(file: Path) -> None:
+    """It stands in 1970 after a boot without a network, or jumps."""
+    future, past = "2106-01-01T00:00:00Z", "1970-01-01T00:00:00Z"
+    append_event(file, 1, TrialEvent.PASSED, counts={"run_time_s": 60.0}, time=future)
+    append_event(file, 1, TrialEvent.KEPT, time=past)
+    assert (newest(file).state, newest(file).changed_time) == (TrialState.KEPT, past)
+    append_event(file, 2, TrialEvent.BEGUN, **{**BEGUN, "version": "1.2.0"}, time=past)
+    assert (newest(file).version, newest(file).nodes_take_it) == ("1.2.0", True)
+
+
 def test_broken_gate_is_on_record_with_its_figures(file: Path) -> None:
     append_event(file, 1, TrialEvent.GATE_BROKE, **BROKE)
     append_event(file, 1, TrialEvent.ROLLED_BACK, version="1.0.0")

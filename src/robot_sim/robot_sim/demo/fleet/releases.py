@@ -165,7 +165,7 @@ class ReleaseManager:
             robot.restart_policy("")
 
     def _wait_until_it_walks(self, robot: DemoRobot) -> None:
-        ends_s = time.monotonic() + 120.0
+        ends_s = time.monotonic() + _ASKED_WITHIN_S
         while not robot.walks:
             if time.monotonic() > ends_s:
                 raise SimError(f"{robot.name}: expected it to walk, found {robot.view}")

@@ -36,9 +36,10 @@ WALKING_MPS = 0.8
 STANDING_M = 0.2
 _LOOKED_EVERY_S = 0.3
 _SILENT_S = 3.0
-_FED_WITHIN_S = 60.0
+_FED_WITHIN_S = 180.0
+"""For a node that starts: on a machine that does much else, more than a minute."""
 _ANSWER_TIMEOUT_S = 30.0
-_RESTARTED_WITHIN_S = 120.0
+_RESTARTED_WITHIN_S = 240.0
 _SIMULATION_WAITS_S = 30.0
 """For a command: longer than any pause of a machine that does much else."""
 _POLICY = "joint_policy_node"

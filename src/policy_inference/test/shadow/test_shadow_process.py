@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""What is said of a shadow's process by the node that asks it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.load import load_bundle
+from policy_inference.core.limits import StricterLimits
+from policy_inference.core.state import RobotState
+from policy_inference.interfaces import ShadowMode
+from policy_inference.kinds.opening import OpenRequest
+from policy_inference.shadow.shadow_process import ShadowProcess
+from policy_inference.testing.process import children
+
+from ..nodes.bundles import write_version
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> JointBundle:
+    """A bundle with golden rows."""
+    return load_bundle(write_version(tmp_path / "two_joints", "1.2.3"), kind=JointBundle)
+
+
+@pytest.fixture
+def hanging(bundle: JointBundle) -> Iterator[ShadowProcess]:
+    """A shadow that is stopped before the first tick."""
+    before, state = children(), RobotState(bundle.contract)
+    request = OpenRequest(
+        bundle=str(bundle.path),
+        public_key="",
+        backends=["onnx"],
+        options={},
+        stricter_limits=StricterLimits(),
+        output="joint_command",
+    )
+    process = ShadowProcess(request, bundle, state, ShadowMode.FOLLOWED)
+    (pid,) = children() - before
+    os.kill(pid, signal.SIGSTOP)
+    process.start()
+    yield process
+    process.close()
+
+
+def test_shadow_hangs_since_it_was_asked_and_not_since_the_robot_rests(
+    hanging: ShadowProcess, bundle: JointBundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state, begun_s, ahead_s = RobotState(bundle.contract), time.monotonic(), 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: begun_s + ahead_s)
+    ahead_s = 100.0  # in READY
+    assert not hanging.problem()
+    hanging.give(0, state.flat, np.zeros(2), begins=True)
+    assert not hanging.problem()
+    ahead_s += 3.0
+    assert hanging.problem().startswith("shadow: no answer for 3 s; it hangs")
