@@ -14,7 +14,7 @@ from model_tools.make.unrecorded import simulated_walks
 from model_tools.prove.replaying.replay import Judgement
 from model_tools.prove.trial import WalkOutcome, try_case
 from model_tools.simulation.controlled import ControlledPolicy
-from model_tools.simulation.robot import WalkCase, WalkLimits, steady
+from model_tools.simulation.robot import SimulatedRobot, WalkCase, WalkLimits, steady
 from policy_inference.backends.base import BackendBase
 from policy_inference.backends.registry import open_backend
 from policy_inference.bundle.bundle import JointBundle
@@ -33,6 +33,8 @@ from tools.acceptance.tables import gates_table
 ROOT = Path(__file__).resolve().parents[2]
 BUNDLES = ROOT / "config" / "bundles"
 OURS, VENDORS = BUNDLES / "lite3_walk", BUNDLES / "lite3_deeprobotics"
+GO2 = BUNDLES / "go2_walk"
+ROBOTS = {OURS: SimulatedRobot(), GO2: SimulatedRobot(figures="go2")}
 
 
 def named(cases: Sequence[WalkCase]) -> list[object]:
@@ -42,19 +44,19 @@ def named(cases: Sequence[WalkCase]) -> list[object]:
 class Walker:
     """A bundle that can be tried."""
 
-    def __init__(self, bundle: JointBundle, backend: BackendBase) -> None:
-        self._bundle, self._backend = bundle, backend
+    def __init__(self, bundle: JointBundle, backend: BackendBase, robot: SimulatedRobot) -> None:
+        self._bundle, self._backend, self._robot = bundle, backend, robot
 
     def try_case(self, case: WalkCase) -> WalkOutcome:
-        return try_case(self._bundle, self._backend, case)[0]
+        return try_case(self._bundle, self._backend, case, robot=self._robot)[0]
 
 
-@pytest.fixture(scope="module")
-def ours() -> Iterator[Walker]:
-    """The policy that ships with the suite."""
-    bundle = load_bundle(OURS, kind=JointBundle)
+@pytest.fixture(scope="module", params=ROBOTS, ids=lambda path: path.name)
+def ours(request: pytest.FixtureRequest) -> Iterator[Walker]:
+    """A policy that ships with the suite."""
+    bundle = load_bundle(request.param, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
-    yield Walker(bundle, backend)
+    yield Walker(bundle, backend, ROBOTS[request.param])
     backend.close()
 
 
@@ -115,12 +117,13 @@ def test_no_sample_of_a_healthy_walk_is_refused(velocity: tuple[float, float, fl
 
 
 @pytest.mark.acceptance
-def test_our_policy_is_accepted() -> None:
-    results = ROOT / "out" / "acceptance" / "lite3_walk"
+@pytest.mark.parametrize("policy", ROBOTS, ids=lambda path: path.name)
+def test_our_policy_is_accepted(policy: Path) -> None:
+    results = ROOT / "out" / "acceptance" / policy.name
     results.mkdir(parents=True, exist_ok=True)
-    outcomes = accept(OURS, results)
+    outcomes = accept(policy, results, robot=ROBOTS[policy])
     assert [outcome for outcome in outcomes if outcome.passed is False] == []
-    replayed = replay_recording(OURS, results)
+    replayed = replay_recording(policy, results)
     assert replayed, replayed.first
     assert replayed.judgement is Judgement.EXACT
     assert replayed.flight.seconds_by_mode["RUN"] == pytest.approx(600.0, abs=0.1)
@@ -137,14 +140,15 @@ def test_the_vendors_policy_walks_as_its_report_says(vendors: Path, tmp_path: Pa
         assert outcome.tilt_deg == pytest.approx(reported.tilt_deg, abs=2.0), outcome.name
 
 
-def test_the_reports_of_both_policies_are_of_todays_cases() -> None:
-    for folder in (OURS, VENDORS):
-        found = [outcome.name for outcome in read_figures(folder / REPORT)]
-        assert found == [case.name for case in all_cases()]
+@pytest.mark.parametrize("policy", [OURS, VENDORS, GO2], ids=lambda path: path.name)
+def test_the_report_of_a_policy_is_of_todays_cases(policy: Path) -> None:
+    found = [outcome.name for outcome in read_figures(policy / REPORT)]
+    assert found == [case.name for case in all_cases()]
 
 
-def test_our_report_says_that_every_gate_holds() -> None:
-    outcomes = read_figures(OURS / REPORT)
+@pytest.mark.parametrize("policy", ROBOTS, ids=lambda path: path.name)
+def test_our_report_says_that_every_gate_holds(policy: Path) -> None:
+    outcomes = read_figures(policy / REPORT)
     gates = [outcome for outcome, case in zip(outcomes, all_cases(), strict=True) if case.limits]
     assert len(gates) == 23
     assert all(outcome.passed for outcome in gates)

@@ -25,12 +25,14 @@ def demo(output: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def test_the_demo_walks_and_writes_its_summary(tmp_path: Path) -> None:
-    process = demo(tmp_path, "--seconds", "15")
+@pytest.mark.parametrize("robot", ["lite3", "go2"])
+def test_the_demo_walks_and_writes_its_summary(robot: str, tmp_path: Path) -> None:
+    process = demo(tmp_path, "--robot", robot, "--seconds", "15")
     output, _ = process.communicate()
     assert process.returncode == 0, output
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert (summary["bundle"], summary["backend"], summary["falls"]) == ("lite3_walk", "onnx", 0)
+    found = summary["bundle"], summary["backend"], summary["falls"]
+    assert found == (f"{robot}_walk", "onnx", 0)
     assert summary["duration_s"] > 14.0
     assert summary["distance_m"] > 3.0
     assert summary["ticks_since_activation"] > 750

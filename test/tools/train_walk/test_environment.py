@@ -73,8 +73,9 @@ def test_the_contract_says_what_is_trained(robot: TrainedRobot) -> None:
         np.testing.assert_equal(dataclasses.asdict(found), dataclasses.asdict(observation))
 
 
-def test_the_policy_is_trained_on_what_the_product_shows_it() -> None:
-    robot = load_trained_robot("lite3")
+@pytest.mark.parametrize("name", ["lite3", "go2"])
+def test_the_policy_is_trained_on_what_the_product_shows_it(name: str) -> None:
+    robot = load_trained_robot(name)
     bundle = load_bundle(BUNDLES / robot.bundle, kind=JointBundle)
     backend, _ = open_backend(bundle, ["onnx"])
     recorder = RecordingBackend(backend)

@@ -58,8 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--robot",
         type=Path,
         metavar="ROBOT",
-        help="for limits of joints that the source does not state: URDF or MJCF file, or go2, "
-        "g1 or lite3 for the figures of robot_sim",
+        help="for what the source does not state of joints' limits and the way to a motion's "
+        "anchor: URDF or MJCF file, or go2, g1 or lite3 for the figures of robot_sim",
+    )
+    parser.add_argument(
+        "--motion",
+        type=Path,
+        metavar="NPZ",
+        help="clip of the motion that the policy tracks, with names of joints and bodies; for a "
+        "model without its own",
     )
     parser.add_argument(
         "--set",
@@ -111,6 +118,7 @@ def run(given: argparse.Namespace) -> int:
             joints=given.joints,
             joint_order=given.joint_order,
             robot=given.robot,
+            motion=given.motion,
             dropped=given.drop,
             answers=[*answers, *given.answers],
             answer_file=given.answer_file,

@@ -20,6 +20,7 @@ from policy_inference.bundle.chunk_contract import (
     GOLDEN_STATE,
     ChunkContract,
 )
+from policy_inference.bundle.clip import MotionClip
 from policy_inference.bundle.contract import Artifact, File, Graph, JointContract, Normalisation
 from policy_inference.bundle.set_contract import SetContract
 from policy_inference.bundle.verified import sha256_of, verified, verified_bytes
@@ -158,6 +159,8 @@ class JointBundle(Bundle):
     contract: JointContract
     statistics: Mapping[str, tuple[F64, F64]]
     """Mean and divisor [input size] for each model input that is normalised."""
+    clip: MotionClip | None = None
+    """Of the motion that the policy tracks."""
 
     def entry(self, backend: str) -> Artifact:
         """Return the contract's entry for a back end's model, as `ModelFiles.entry`."""
@@ -339,6 +342,7 @@ def _entries(
     if isinstance(contract, JointContract):
         entries.append(contract.model.golden)
         entries += [one.normalisation for one in contract.observations.values()]
+        entries.append(contract.motion.clip if contract.motion else None)
     return [entry for entry in entries if entry is not None]
 
 

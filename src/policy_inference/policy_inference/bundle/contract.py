@@ -169,6 +169,11 @@ class Term:
     output: str | None = entry(
         "output of the model that `last_output` repeats in the next tick", default=None
     )
+    ahead: int | None = entry(
+        "ticks by which a term of the reference motion looks ahead; 0 if absent",
+        default=None,
+        minimum=0,
+    )
     period_s: float | None = entry("period of a phase, s", default=None, exclusiveMinimum=0)
     offsets: tuple[float, ...] | None = entry(
         "start of each phase, one per foot, in periods; a single 0 if absent",
@@ -261,6 +266,41 @@ class StatePair:
 
     input: str = entry("input tensor of the model")
     output: str = entry("output tensor of the model, same shape")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainLink:
+    """One step from the robot's base to its anchor: a fixed offset, then the turn of a joint."""
+
+    joint: str | None = entry("joint that turns what follows; absent: none does", default=None)
+    position_m: tuple[float, ...] = entry("offset in the frame before, m", length=3)
+    quat_xyzw: tuple[float, ...] = entry(
+        "rotation of the offset, to the frame before", default=(0.0, 0.0, 0.0, 1.0), length=4
+    )
+    axis: tuple[float, ...] = entry(
+        "axis of the joint in the frame after the offset", default=(0.0, 0.0, 1.0), length=3
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchor:
+    """The body whose pose is compared with that of the reference."""
+
+    body: str = entry("name of the body in the clip", pattern=r"^\S+$", maxLength=LONGEST_NAME)
+    chain: tuple[ChainLink, ...] = entry(
+        "the way to it from the base, whose pose is measured; empty where it is the base"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceMotion:
+    """The motion that the policy tracks."""
+
+    clip: File = entry("npz with names, rate and frames; docs/motion.md has its arrays")
+    at_end: Literal["hold", "loop"] = entry(
+        "after the last frame: hold its pose at rest, or begin again from where the clip ended"
+    )
+    anchor: Anchor | None = entry("body of the terms motion_anchor_...", default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,6 +449,7 @@ class JointContract:
     action: Action = entry("what the model's output commands")
     state: tuple[StatePair, ...] = entry("recurrent state", default=())
     velocity_command: VelocityCommand | None = entry("range of commands", default=None)
+    motion: ReferenceMotion | None = entry("motion that the policy tracks", default=None)
     model: Model = entry("tensors and files")
     nominal: Nominal | None = entry("measured healthy behaviour", default=None)
     limits: dict[str, ComparisonLimits] = entry("limits of comparison by artifact", default={})

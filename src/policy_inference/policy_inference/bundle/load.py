@@ -23,6 +23,7 @@ from policy_inference.bundle.bundle import (
     SetBundle,
 )
 from policy_inference.bundle.chunk_contract import ChunkContract
+from policy_inference.bundle.clip import read_clip
 from policy_inference.bundle.contract import NAME, JointContract
 from policy_inference.bundle.joint_values import pattern_characters
 from policy_inference.bundle.record import require_recorded
@@ -233,7 +234,12 @@ def _loaded(
         if observation.normalisation
     }
     return JointBundle(
-        path=folder, contract=contract, content=content, statistics=statistics, signed_by=signed_by
+        path=folder,
+        contract=contract,
+        content=content,
+        statistics=statistics,
+        clip=read_clip(folder, contract),
+        signed_by=signed_by,
     )
 
 

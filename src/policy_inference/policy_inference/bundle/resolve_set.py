@@ -151,6 +151,13 @@ class _SetResolver:
                 "followed",
                 "only its own model can go on with that",
             )
+        if followed and contract.motion:
+            self._reader.problem(
+                f"members.{name}.starts",
+                "clean for a policy that tracks a motion",
+                "followed",
+                "the motion would go on while others command",
+            )
         return MemberContract(
             contract=contract,
             places=np.array([self._names.index(joint) for joint in own], dtype=np.intp),

@@ -16,7 +16,16 @@ from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.state_fields import STATE_FIELDS, StateField
 
 Size = Literal["joints", "actions", "external", "phase", "output"] | int
-OWN_FIELDS = ("last_action", "last_output", "phase", "tick")
+OWN_FIELDS = (
+    "last_action",
+    "last_output",
+    "phase",
+    "tick",
+    "motion_joint_pos",
+    "motion_joint_vel",
+    "motion_anchor_pos",
+    "motion_anchor_ori",
+)
 """Fields of the state that the policy makes itself, from tick to tick."""
 
 
@@ -65,10 +74,37 @@ TERMS: dict[str, TermSpec] = {
         doc="sin, then cos, of 2 pi (t / period_s + offset) of each offset, t since RUN began",
     ),
     "tick": TermSpec(field="tick", size=1, doc="Ticks since RUN began, 0 at the first"),
+    "motion_joint_pos": TermSpec(
+        field="motion_joint_pos", size="joints", doc="Positions of the reference motion, rad"
+    ),
+    "motion_joint_vel": TermSpec(
+        field="motion_joint_vel", size="joints", doc="Velocities of the reference motion, rad/s"
+    ),
+    "motion_anchor_pos_b": TermSpec(
+        field="motion_anchor_pos",
+        size=3,
+        doc="Position of the reference's anchor, in the frame of the robot's anchor, m",
+    ),
+    "motion_anchor_ori_b": TermSpec(
+        field="motion_anchor_ori",
+        size=6,
+        doc="Orientation of the reference's anchor, in the frame of the robot's anchor: the first "
+        "two columns of the rotation matrix, row by row",
+    ),
     "external": TermSpec(
         field="external", size="external", doc="Vector of `size` values from the topic `topic`"
     ),
 }
+
+
+def is_of_motion(term: Term) -> bool:
+    """Return whether a registered term shows the reference motion."""
+    return TERMS[term.term].field.startswith("motion_")
+
+
+def is_of_anchor(term: Term) -> bool:
+    """Return whether a registered term compares the anchor with that of the reference motion."""
+    return TERMS[term.term].field.startswith("motion_anchor_")
 
 
 def term_names(term: Term, contract: JointContract) -> Sequence[str]:

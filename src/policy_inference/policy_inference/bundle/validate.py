@@ -10,6 +10,7 @@ from policy_inference.bundle.contract import (
     Action,
     JointContract,
     Observation,
+    ReferenceMotion,
     Tensor,
     Term,
     VelocityCommand,
@@ -17,7 +18,7 @@ from policy_inference.bundle.contract import (
 from policy_inference.bundle.expected import Nominal
 from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.state_fields import STATE_TOPICS
-from policy_inference.bundle.terms import TERMS, TermSpec, term_names
+from policy_inference.bundle.terms import TERMS, TermSpec, is_of_anchor, is_of_motion, term_names
 from policy_inference.bundle.validate_body import BodyValidator, listed
 
 # An external vector has its own type of message, so it cannot share a topic with these.
@@ -35,6 +36,7 @@ def validate(contract: JointContract, reader: Reader) -> None:
     check.topics()
     check.action(contract.action)
     check.velocity_command(contract.velocity_command)
+    check.motion(contract.motion)
     if contract.nominal:
         check.observed(contract.nominal)
     check.files()
@@ -120,6 +122,7 @@ class _JointValidator(BodyValidator):
             "size": spec.size == "external",
             "timeout_s": spec.size == "external",
             "output": spec.size == "output",
+            "ahead": is_of_motion(term),
             "period_s": spec.size == "phase",
             "offsets": spec.size == "phase",
             "standing": spec.size == "phase",
@@ -202,6 +205,33 @@ class _JointValidator(BodyValidator):
                     [low, high],
                 )
 
+    def motion(self, motion: ReferenceMotion | None) -> None:
+        """Check that terms that show a reference motion have one, with an anchor on this robot."""
+        terms = [term for o in self.contract.observations.values() for term in o.terms]
+        shown = [term for term in terms if term.term in TERMS and is_of_motion(term)]
+        if motion is None or not shown:
+            if motion is not None:
+                self.reader.problem(
+                    "motion",
+                    "a term that shows it, such as motion_joint_pos, or no such section",
+                    Found("none"),
+                )
+            elif shown:
+                self.reader.problem(
+                    "motion", f"the reference motion of the term {shown[0].term}", Found("nothing")
+                )
+            return
+        anchored = [term.term for term in shown if is_of_anchor(term)]
+        if anchored and motion.anchor is None:
+            self.reader.problem("motion.anchor", f"the body of {anchored[0]}", Found("nothing"))
+        for i, link in enumerate(motion.anchor.chain if motion.anchor else ()):
+            key = f"motion.anchor.chain[{i}]"
+            if link.joint is not None:
+                self.known(f"{key}.joint", [link.joint])
+            for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
+                if not any(values):
+                    self.reader.problem(f"{key}.{name}", "a length > 0", list(values))
+
     def action(self, action: Action) -> None:
         """Check that the terms use up the output and command each joint once."""
         driven = [joint for term in action.terms for joint in term.joints]
@@ -253,6 +283,8 @@ class _JointValidator(BodyValidator):
             for key, o in contract.observations.items()
             if o.normalisation
         }
+        if contract.motion:
+            paths["motion.clip"] = contract.motion.clip.file
         if contract.model.golden:
             paths["model.golden"] = contract.model.golden.file
         self.paths(paths)

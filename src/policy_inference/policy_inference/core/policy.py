@@ -30,6 +30,8 @@ class JointPolicy:
         contract = bundle.contract
         self.action = ActionDecoder(contract, backend.outputs[contract.action.output])
         self._state = state
+        if bundle.clip is not None:
+            state.play(bundle.clip)
         self._backend = backend
         self._observations = [
             ObservationBuilder(
@@ -48,7 +50,7 @@ class JointPolicy:
         """Whether history, last action and recurrent state were clean at the last `infer`."""
 
     def reset(self) -> None:
-        """Start clean: history, last action, recurrent state, phase."""
+        """Start clean: history, last action, recurrent state, phase, reference motion."""
         self._tick = 0
         self._state.restart()
         self._recurrent.reset()

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from policy_inference.bundle.clip import MotionClip
 from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.state_fields import STATE_FIELDS, is_per_joint
-from policy_inference.bundle.terms import TERMS, term_names
+from policy_inference.bundle.terms import TERMS, is_of_anchor, is_of_motion, term_names, term_places
+from policy_inference.core.clip_player import ClipPlayer
 from policy_inference.core.phase import Phase, phase_name
 from policy_inference.core.rotation import gravity_body
 from policy_inference.interfaces import F64, Index
@@ -29,6 +31,8 @@ def field_name(term: Term) -> str:
         return f"{EXTERNAL}{term.topic}"
     if field == "last_output":
         return f"{LAST_OUTPUT}{term.output}"
+    if term.ahead:
+        return f"{field}+{term.ahead}"
     return phase_name(term) if field == "phase" else field
 
 
@@ -110,7 +114,10 @@ class RobotState(StateVector):
             if name.startswith(LAST_OUTPUT)
         }
         """Fields that repeat an output of the model, by its name."""
-        self._commanded = [phase for phase in self.phases.values() if phase.is_commanded]
+        self.motions = {field_name(term): term for term in _terms(contract) if is_of_motion(term)}
+        """The fields of the reference motion, with a term that reads each."""
+        self._joint_names, self._motion = contract.joints.names, contract.motion
+        self._go_by()
         self._orientation = "gravity_body" in self.slices
         if self._orientation:
             self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
@@ -119,29 +126,46 @@ class RobotState(StateVector):
             command[:] = 0.0
         self.restart()
 
+    def play(self, clip: MotionClip) -> None:
+        """Show this clip, which is the contract's reference motion, from its first frame on."""
+        assert self._motion is not None
+        outputs = {
+            (TERMS[term.term].field, term.ahead or 0): self[name]
+            for name, term in self.motions.items()
+        }
+        fields = {name: self[name] for name in self.slices}
+        self._go_by(ClipPlayer(clip, self._motion, self._joint_names, fields, outputs))
+
+    def _go_by(self, *players: ClipPlayer) -> None:
+        """Let the phases go on with the ticks, and what plays the reference motion."""
+        phases = self.phases.values()
+        self._clocks: list[Phase | ClipPlayer] = [*phases, *players]
+        commanded = [phase for phase in phases if phase.is_commanded]
+        self._derived: list[Phase | ClipPlayer] = [*commanded, *players]
+
     def restart(self) -> None:
-        """Reset the policy's own fields: last action and outputs, phases, number of ticks."""
+        """Reset the policy's own fields: last action and outputs, clocks, number of ticks."""
         self["last_action"][:] = 0.0
         for output in self.last_outputs.values():
             output[:] = 0.0
         if self._tick is not None:
             self._tick[0] = 0.0
-        for phase in self.phases.values():
-            phase.restart()
+        for clock in self._clocks:
+            clock.restart()
 
     def advance(self) -> None:
-        """Go on to the next tick since RUN began: its number, and the phases."""
+        """Go on to the next tick since RUN began: its number, phases, the reference motion."""
         if self._tick is not None:
             self._tick[0] += 1.0
-        for phase in self.phases.values():
-            phase.advance()
+        for clock in self._clocks:
+            clock.advance()
 
     def derive(self) -> None:
         """Compute the fields that follow from others."""
         if self._orientation:
             gravity_body(self._quat, self._gravity)
-        for phase in self._commanded:
-            phase.write()
+        for part in self._derived:
+            part.write()
 
 
 class SensedCopy:
@@ -207,6 +231,12 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
             yield name, len(term_names(term, contract))
         elif name == "tick":
             yield name, 1
+        elif is_of_motion(term):
+            yield name, len(term_places(term, contract)) if is_of_anchor(term) else joints
+            if is_of_anchor(term):
+                yield _sized("quat_xyzw", joints)
+            if TERMS[term.term].field == "motion_anchor_pos":
+                yield _sized("pos_world", joints)
 
 
 def _sized(field: str, joints: int) -> tuple[str, int]:

@@ -277,6 +277,23 @@ def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
     assert problem.startswith("members.two.starts: expected clean for a policy with the term last")
 
 
+def test_a_member_that_tracks_a_motion_cannot_be_followed(write: Write, tmp_path: Path) -> None:
+    clip = tmp_path / "motion.npz"
+    names, pose = np.array(["left_knee", "right_knee"]), np.full((3, 2), 0.5)
+    np.savez(clip, fps=np.array(50), joint_names=names, joint_pos=pose, joint_vel=0 * pose)
+    folder = write(
+        {"members.two.starts": "followed"},
+        two={
+            "observations": {"obs": {"terms": [{"term": "motion_joint_pos"}]}},
+            "model.inputs.obs.shape": [1, 2],
+            "motion": {"clip": {"file": clip.name, "sha256": sha256(clip)}, "at_end": "hold"},
+        },
+    )
+    shutil.copy(clip, tmp_path / "two")
+    (problem,) = problems_of(folder)
+    assert problem.startswith("members.two.starts: expected clean for a policy that tracks a mot")
+
+
 def test_a_chunk_policy_is_no_member_so_far(write: Write, chunk_template: Path) -> None:
     folder = write({"members.two.bundle": str(chunk_template)})
     stated = yaml.safe_load((folder / "set.yaml").read_text())

@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.clip import MotionClip
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.load import parse_contract
 from policy_inference.bundle.resolve import resolve
@@ -63,6 +66,11 @@ CONTRACT: Mapping[str, Any] = {
     "safety": {"on_fault": "damp", "max_tilt_rad": 1.0},
     "provenance": {"source": "made for tests", "licence": "Apache-2.0"},
 }
+MOTION: Mapping[str, Any] = {
+    "clip": {"file": "motion.npz", "sha256": "0" * 64},
+    "at_end": "hold",
+    "anchor": {"body": "trunk", "chain": []},
+}
 NOMINAL = {"source": "made for tests", "ticks": 1, "target_step": 0.2, "effort_demand": 9.0}
 
 
@@ -99,21 +107,48 @@ def _size(contract: JointContract, name: str) -> int:
 
 
 def bundle_of(
-    contract: JointContract, statistics: Mapping[str, tuple[F64, F64]] | None = None
+    contract: JointContract,
+    statistics: Mapping[str, tuple[F64, F64]] | None = None,
+    clip: MotionClip | None = None,
 ) -> JointBundle:
     """Return a bundle without files."""
-    return JointBundle(path=Path(), contract=contract, content=b"", statistics=statistics or {})
+    return JointBundle(
+        path=Path(), contract=contract, content=b"", statistics=statistics or {}, clip=clip
+    )
 
 
 def observed(terms: Sequence[Mapping[str, object]], **options: object) -> JointContract:
     """Return a contract whose only input `obs` has these terms and options.
 
-    An output that a term observes has two values.
+    An output that a term observes has two values; terms of a reference motion have `MOTION`.
     """
     outputs = {
         f"model.outputs.{term['output']}": {"shape": [1, 2]} for term in terms if "output" in term
     }
-    return contract_of({"observations": {"obs": {"terms": list(terms), **options}}, **outputs})
+    shows_motion = any(str(term["term"]).startswith("motion_") for term in terms)
+    motion = {"motion": MOTION} if shows_motion else {}
+    observations = {"obs": {"terms": list(terms), **options}}
+    return contract_of({"observations": observations, **outputs, **motion})
+
+
+def clip_of(frames: int, *, turn_rad: float = 0.0, step_m: float = 0.0) -> MotionClip:
+    """Return a clip whose first frame is the stand pose of `CONTRACT`, and whose anchor walks.
+
+    Each frame moves joint i by 0.01 i + 0.01, and the anchor turns and steps forward once.
+    """
+    count = np.arange(frames)
+    moved = np.outer(count, [0.01, 0.02, 0.03])
+    yaw = turn_rad * count
+    steps = step_m * np.stack([np.cos(yaw), np.sin(yaw)], axis=1)
+    steps[0] = (5.0, 7.0)
+    places = np.cumsum(steps, axis=0)
+    zero = np.zeros(frames)
+    return MotionClip(
+        joint_pos=np.array(DEFAULT) + moved,
+        joint_vel=np.ones_like(moved) * [0.5, 1.0, 1.5],
+        anchor_pos=np.column_stack([places, np.full(frames, 0.8)]),
+        anchor_quat_xyzw=np.stack([zero, zero, np.sin(yaw / 2), np.cos(yaw / 2)], axis=1),
+    )
 
 
 def quat_xyzw(roll: float, pitch: float, yaw: float) -> tuple[float, float, float, float]:

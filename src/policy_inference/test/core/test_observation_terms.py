@@ -13,7 +13,7 @@ from policy_inference.core.observation import ObservationBuilder
 from policy_inference.core.state import RobotState
 from policy_inference.interfaces import F64, Tensor
 
-from .contracts import contract_of, observed, quat_xyzw
+from .contracts import DEFAULT, clip_of, contract_of, observed, quat_xyzw
 
 JOINT_POS = np.array([0.25, -0.75, 1.25])
 JOINT_VEL = np.array([4.0, -2.0, 0.5])
@@ -25,6 +25,7 @@ SENSED: Mapping[str, npt.ArrayLike] = {
     "last_action": LAST_ACTION,
     "quat_xyzw": QUAT,
     "ang_vel_body": (0.5, -1.5, 2.5),
+    "pos_world": (1.5, -2.5, 0.3),
     "lin_vel_body": (0.7, 0.8, -0.9),
     "velocity_command": (0.4, -0.3, 0.2),
     "external:height_scan": (1.0, 2.0, 3.0, 4.0),
@@ -34,6 +35,8 @@ SENSED: Mapping[str, npt.ArrayLike] = {
 
 def state_of(contract: JointContract, tick: int = 0) -> RobotState:
     state = RobotState(contract)
+    if contract.motion:
+        state.play(clip_of(50))
     for field, values in SENSED.items():
         if state.get(field) is not None:
             state[field][:] = values
@@ -57,9 +60,10 @@ def written(
     return out.reshape(-1).astype(np.float64)
 
 
-# phase and tick are below: they depend on time.
+# phase and tick are below, the reference motion is in test_clip_player: they depend on time.
 VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "base_ang_vel"}, [0.5, -1.5, 2.5]),
+    ({"term": "base_pos"}, [1.5, -2.5, 0.3]),
     ({"term": "base_lin_vel"}, [0.7, 0.8, -0.9]),
     ({"term": "base_quat_xyzw"}, QUAT),
     ({"term": "base_quat_wxyz"}, [QUAT[3], *QUAT[:3]]),
@@ -76,6 +80,19 @@ VALUES: list[tuple[dict[str, object], Sequence[float]]] = [
     ({"term": "last_output", "output": "speed"}, [0.0, 0.0]),
     ({"term": "phase", "period_s": 0.8}, [0.0, 1.0]),
     ({"term": "tick"}, [0.0]),
+    ({"term": "motion_joint_pos"}, DEFAULT),
+    ({"term": "motion_joint_pos", "ahead": 10}, [0.1, 0.7, -0.2]),
+    ({"term": "motion_joint_vel"}, [0.5, 1.0, 1.5]),
+    ({"term": "motion_anchor_pos_b"}, [0.0, 0.0, 0.0]),
+    # Upright, with the robot's heading: the inverse of its roll and pitch, two columns by row.
+    (
+        {"term": "motion_anchor_ori_b"},
+        [
+            *(math.cos(0.4), 0.0),
+            *(-math.sin(0.4) * math.sin(0.3), math.cos(0.3)),
+            *(-math.sin(0.4) * math.cos(0.3), -math.sin(0.3)),
+        ],
+    ),
 ]
 
 

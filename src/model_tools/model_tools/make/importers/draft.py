@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
@@ -38,8 +39,8 @@ class Draft:
         self.origins: dict[Path, str] = {}
         self.remarks: list[str] = []
         self.model_file = FilePath()
-        self.beside: dict[str, FilePath] = {}
-        """Other files that the bundle needs, by their name in it."""
+        self.beside: dict[str, FilePath | bytes] = {}
+        """Other files that the bundle needs, or what they hold, by their name in it."""
 
     def put(self, key: Key, value: Any, origin: str = "") -> None:
         """Set a value, with a word about where it comes from.
@@ -56,6 +57,12 @@ class Draft:
         place[path[-1]] = value
         if origin:
             self.origins[path] = origin
+
+    def keep(self, key: Key, name: str, content: bytes, origin: str) -> None:
+        """Let the bundle have a file of this name, and set the key to its entry."""
+        self.beside[name] = content
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.put(key, {"file": name, "sha256": sha256}, origin)
 
     def ask(self, key: Key, question: str) -> None:
         """Leave a question open, unless there is a value already."""

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 
 from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
-from model_tools.make.importers.draft import Draft
+from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.joints import is_pattern, resolve_names
 from model_tools.make.importers.observation import (
     SourceTerm,
     frames,
+    motion_command,
     phase_settings,
     scales,
     term_of,
@@ -62,7 +63,35 @@ def policy_terms(
     if not simulator_order:
         for _, term in terms:
             _refuse_simulator_order(term)
-    return [_term(draft, root, name, term, names, common) for name, term in terms]
+    found = [_term(draft, root, name, term, names, common) for name, term in terms]
+    return [
+        part
+        for term in found
+        for part in (motion_command(term) if _is_motion(term.function) else [term])
+    ]
+
+
+def put_motion_command(draft: Draft, root: Node, *, simulator_order: bool) -> None:
+    """Write the anchor of the motion that the environment tracks, where it tracks one.
+
+    The command has the joints of the motion's file. That is the simulator's order, in which the
+    training's own tools write it; where `joints.names` have another one, it is asked for.
+    """
+    for path, term in draft.terms():
+        if not simulator_order and str(term["term"]).startswith("motion_joint_"):
+            draft.put(
+                (*path, "joints"),
+                todo("joints in the order of the motion's file, which this file does not state"),
+            )
+    for command in root.section("commands"):
+        anchor = command.get("anchor_body_name")
+        if anchor and _is_motion(command["class_type"].last_name()):
+            draft.put("motion.anchor.body", anchor.text(), anchor.key)
+
+
+def _is_motion(kind: str) -> bool:
+    """Return whether a command is that of BeyondMimic and its relatives, by its class."""
+    return kind.endswith("MotionCommand")
 
 
 def _refuse_sorted(root: Node, group: Node) -> None:

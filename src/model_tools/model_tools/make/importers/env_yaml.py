@@ -15,7 +15,7 @@ from model_tools.errors import ToolError
 from model_tools.files.foreign import Node
 from model_tools.make.importers.action import KINDS, SourceAction, put_action, put_velocity_range
 from model_tools.make.importers.draft import Draft
-from model_tools.make.importers.env_terms import policy_terms
+from model_tools.make.importers.env_terms import policy_terms, put_motion_command
 from model_tools.make.importers.joints import (
     is_pattern,
     resolve_names,
@@ -74,6 +74,7 @@ def read(source: TrainingSource, given: Given) -> Draft:
     name, width = single_input(model, tensors)
     terms = policy_terms(draft, root, names, simulator_order=given.joints is not None)
     put_observation(draft, name, width, terms, TermLayout(origin="observations.policy"))
+    put_motion_command(draft, root, simulator_order=given.joints is not None)
     put_velocity_range(draft, root.section("commands"))
     return draft
 

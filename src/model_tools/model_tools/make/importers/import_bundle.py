@@ -26,6 +26,7 @@ from model_tools.make.importers import (
 from model_tools.make.importers.answers import answer_all, ask_what_follows, drop, note_oddities
 from model_tools.make.importers.draft import TODO, Draft, draft_text
 from model_tools.make.importers.joints import given_joints, joints_file
+from model_tools.make.importers.motion import put_motion
 from model_tools.make.importers.onnx_metadata import require_same_joints
 from model_tools.make.importers.robot_file import (
     ask_robot_names,
@@ -57,6 +58,7 @@ class ImportRequest:
     joints: str | None = None
     joint_order: str | None = None
     robot: Path | None = None
+    motion: Path | None = None
     answers: Sequence[str] = ()
     """`KEY=VALUE` each."""
     answer_file: Path | None = None
@@ -90,6 +92,7 @@ def make_draft(request: ImportRequest) -> Draft:
     answer_all(draft, request.answers, request.answer_file)
     if robot is not None:  # whose joints an answer may have named
         _put_robot(draft, robot)
+    put_motion(draft, model, request.motion, robot)
     ask_what_follows(draft)
     note_oddities(draft)
     for key in request.dropped:
@@ -123,7 +126,10 @@ def import_bundle(
     with new_folder(output, marker=CONTRACT_FILE, force=force) as folder:
         _copy_model(draft, folder / MODEL_FILE)
         for name, beside in draft.beside.items():
-            shutil.copyfile(beside, folder / name)
+            if isinstance(beside, bytes):
+                (folder / name).write_bytes(beside)
+            else:
+                shutil.copyfile(beside, folder / name)
         file = folder / CONTRACT_FILE
         file.write_text(draft_text(draft), encoding="utf-8")
         if not draft.todos():

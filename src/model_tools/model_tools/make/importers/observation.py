@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from model_tools.errors import ToolError
@@ -26,6 +26,15 @@ _KNOWN = {
     "joint_vel_rel": "joint_vel",
     "last_action": "last_action",
     "gait_phase": "phase",
+    **{
+        name: name
+        for name in (
+            "motion_joint_pos",
+            "motion_joint_vel",
+            "motion_anchor_pos_b",
+            "motion_anchor_ori_b",
+        )
+    },
 }
 _PERIODS = ("period", "cycle_time")
 _ANY_COMMANDS = ("command", "generated_commands")
@@ -51,8 +60,6 @@ _UNCLEAR = {
 }
 """Questions about names that do not say enough."""
 _EXTERNAL_SIZES = {
-    "motion_anchor_pos_b": 3,
-    "motion_anchor_ori_b": 6,
     "root_pos_w": 3,
     "root_quat_w": 4,
 }
@@ -78,6 +85,23 @@ class SourceTerm:
     topic: str = ""
     doubt: str = ""
     """Question about which term this is, where the source leaves it open."""
+
+
+def motion_command(term: SourceTerm) -> list[SourceTerm]:
+    """Return the terms of a motion command: its joints' positions, then their velocities.
+
+    Raises:
+        ToolError: It has a history, in which both alternate, or a scale of each value.
+    """
+    if term.history > 1 or (term.scale is not None and len(set(term.scale)) > 1):
+        raise ToolError(
+            f"{term.name}: expected a motion command of one frame and one scale, found several: "
+            "write the contract by hand"
+        )
+    return [
+        replace(term, name=f"{term.name}.{part}", function=f"motion_{part}")
+        for part in ("joint_pos", "joint_vel")
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from model_tools.make.importers.draft import Draft, todo
 from model_tools.make.importers.observation import (
     SourceTerm,
     TermLayout,
+    motion_command,
     put_observation,
 )
 from model_tools.make.importers.robot_file import put_robot_limits, read_urdf
@@ -36,6 +37,8 @@ _KEYS = {
 }
 _SCALE, _URDF = "action_scale", "robot_urdf"
 _LENGTHS = "observation_history_lengths"
+_ANCHOR, _BODIES, _COMMANDS = "anchor_body_name", "body_names", ("command", "motion_command")
+"""What BeyondMimic's exporter and its relatives say of a motion; names of its term."""
 _DOUBTS = {"joint_pos": "joint_pos_rel, if the default position is subtracted; else joint_pos"}
 _FUNCTIONS = {"actions": "last_action"}
 
@@ -68,6 +71,8 @@ def read(source: TrainingSource, given: Given) -> Draft:
         _put_values(draft, root, field, f"joints.{key}", names)
     if run := root.get("run_path"):
         draft.put("provenance.source", run.text(), run.key)
+    if anchor := root.get(_ANCHOR):
+        draft.put("motion.anchor.body", anchor.text(), anchor.key)
     tensors = put_model(draft, model)
     _put_action(draft, model, root, tensors.action, names)
     _put_observation(draft, root, *single_input(model, tensors))
@@ -106,6 +111,14 @@ def stated_action(metadata: Mapping[str, str]) -> tuple[F64 | None, F64 | None]:
     except ToolError:  # another program's words: what they say is not needed here
         return None, None
     return (None if scale is None else np.array(scale)), (None if pose is None else np.array(pose))
+
+
+def stated_names(metadata: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Return the names of joints and of bodies that a model's metadata state, each may be empty."""
+    root = Node("metadata", metadata)
+    joints = next((root[key] for key in _KEYS["names"] if key in metadata), None)
+    bodies = root[_BODIES] if _BODIES in metadata else None
+    return _list(joints).texts() if joints else [], _list(bodies).texts() if bodies else []
 
 
 def _first(root: Node, field: str) -> Node:
@@ -185,9 +198,13 @@ def _put_observation(draft: Draft, root: Node, name: str, width: int | None) -> 
         )
         if len(lengths) != len(names):
             raise root[_LENGTHS].wrong(f"{len(names)} values, one for each of {terms.key}")
-        put_observation(
-            draft, name, width, list(map(_term, names, lengths)), TermLayout(origin=terms.key)
-        )
+        commands = _COMMANDS if _ANCHOR in root.mapping() else ()
+        found = [
+            part
+            for term in map(_term, names, lengths)
+            for part in (motion_command(term) if term.name in commands else [term])
+        ]
+        put_observation(draft, name, width, found, TermLayout(origin=terms.key))
         return
     values = "its values" if width is None else f"its {width} values"
     draft.put(

@@ -70,6 +70,7 @@ def _joint_meaning(bundle: JointBundle) -> Iterator[tuple[str, object]]:
         yield from _fields(f"action.terms[{i}]", term)
     yield "state", {pair.input: pair.output for pair in contract.state}
     yield "velocity_command", contract.velocity_command
+    yield "motion", contract.motion
     for key in ("inputs", "outputs"):
         for name, tensor in getattr(contract.model, key).items():
             yield f"model.{key}.{name}", (tensor.dtype, *tensor.shape)

@@ -21,6 +21,7 @@ from policy_inference.bundle.contract import (
     Joints,
     Observation,
     PhaseStand,
+    ReferenceMotion,
     Term,
 )
 from policy_inference.bundle.expected import ComparisonLimits
@@ -39,6 +40,8 @@ def describe_contract(contract: JointContract, report: InspectionReport) -> None
             f"{', '.join(f'{value:g}' for value in command.min)} to "
             f"{', '.join(f'{value:g}' for value in command.max)}",
         )
+    if contract.motion:
+        report.row("motion", _motion(contract.motion))
     for name, observation in contract.observations.items():
         report.row(f"observation {name}", _terms(observation))
         report.row(f"normalisation {name}", _normalisation(observation))
@@ -247,6 +250,8 @@ def _details(term: Term) -> Iterator[str]:
         yield f"too old after {term.timeout_s:g} s"
     if term.output is not None:
         yield f"output {term.output} of the tick before"
+    if term.ahead:
+        yield f"{term.ahead} ticks ahead"
     chosen = term.joints or term.parts
     if chosen:
         yield f"only {', '.join(chosen)}"
@@ -258,6 +263,15 @@ def _details(term: Term) -> Iterator[str]:
         yield _standing(term.standing)
     if term.history_length is not None:
         yield f"{term.history_length} frames"
+
+
+def _motion(motion: ReferenceMotion) -> str:
+    words = [motion.clip.file, f"{motion.at_end} after the last frame"]
+    if motion.anchor:
+        joints = [link.joint for link in motion.anchor.chain if link.joint]
+        way = f" behind {', '.join(joints)}" if joints else ""
+        words.append(f"anchor {motion.anchor.body}{way}")
+    return "; ".join(words)
 
 
 def _standing(stated: PhaseStand) -> str:

@@ -15,6 +15,7 @@ from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedS
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.terms import is_of_anchor
 from policy_inference.comparison.open_loop import joints
 from policy_inference.core.limits import Limits
 from policy_inference.core.policy import joint_controller
@@ -183,7 +184,7 @@ class RecordedJointPolicy:
             self._carried = self._target_known = self._own_known = True
 
     def own_fields(self, tick: RecordedTick, sensed: Collection[str]) -> set[str]:
-        """Return the last action and outputs, phases and the number of the tick, where known."""
+        """Return what ticks, the last action and the last outputs decide, where it is known."""
         if not tick.ran:
             return set()
         found = set[str]()
@@ -192,6 +193,9 @@ class RecordedJointPolicy:
             phases = self.state.phases.items()
             found = {name for name, phase in phases if commanded or not phase.is_commanded}
             found.add("tick")
+            pose_known = {"quat_xyzw", "pos_world"} & self.state.slices.keys() <= {*sensed}
+            motions = self.state.motions.items()
+            found |= {name for name, term in motions if pose_known or not is_of_anchor(term)}
         if self._own_known and self._seeded:
             found |= {"last_action", *map(f"{LAST_OUTPUT}{{}}".format, self.state.last_outputs)}
         return found

@@ -128,14 +128,25 @@ def test_a_file_that_was_cut_off_is_refused(request_for: MakeRequest) -> None:
 def test_a_command_that_is_no_velocity_comes_from_a_topic_as_wide_as_the_model_says(
     request_for: MakeRequest,
 ) -> None:
-    source = ENV.replace("velocity_command:UniformVelocityCommand", "motion:MotionCommand")
+    source = ENV.replace("velocity_command:UniformVelocityCommand", "pose:PoseCommand")
     draft = make_draft(request_for(source, ENV_WIDTH + 4, joints=JOINTS))
     assert draft.find("observations.obs.terms")[1] == {
         "term": "external",
         "topic": "base_velocity_command",
         "size": 7,
     }
-    assert any("MotionCommand" in remark for remark in draft.remarks)
+    assert any("PoseCommand" in remark for remark in draft.remarks)
+
+
+def test_a_motion_command_is_the_reference_s_positions_and_velocities(
+    request_for: MakeRequest,
+) -> None:
+    source = ENV.replace("velocity_command:UniformVelocityCommand", "motion:MotionCommand")
+    draft = make_draft(request_for(source, ENV_WIDTH + 1, joints=JOINTS))
+    terms = draft.find("observations.obs.terms")
+    assert [term["term"] for term in terms[1:3]] == ["motion_joint_pos", "motion_joint_vel"]
+    assert {"motion.clip", "motion.at_end"} <= {*draft.todos()}
+    assert draft.find("motion.anchor") is None
 
 
 LISTED = ENV.replace("joint_names: .*\n", "joint_names: [knee, hip]\n").replace(

@@ -7,9 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model_tools.prove.replaying.replay import ReplayedFlight
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.verified import sha256_of
 
 from ...tiny_bundle import make_bundle
 
@@ -27,6 +30,9 @@ SEEING = {
     "phase": "{terms: [{term: joint_pos}, {term: phase, period_s: 0.7}, {term: last_action}]}",
     "standing": "{terms: [{term: joint_pos}, {term: phase, period_s: 0.7, offsets: [0.0, 0.5], "
     "parts: [cos, sin], standing: {below: 0.3, phase: 0.5, clock: stops}}]}",
+    "motion": "{terms: [{term: motion_joint_pos}, {term: motion_joint_vel, ahead: 3}, "
+    "{term: joint_pos}]}",
+    "anchor of a motion": "{terms: [{term: motion_anchor_ori_b}]}",
 }
 
 
@@ -36,7 +42,29 @@ def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> JointBundl
     edit(folder, PLAIN, observation)
     if "velocity_command" in observation or "standing" in observation:
         edit(folder, "safety: {", f"{RANGE}\nsafety: {{")
+    if "motion_" in observation:
+        edit(folder, "safety: {", f"motion: {_motion(folder)}\nsafety: {{")
     return load_bundle(folder, kind=JointBundle)
+
+
+def _motion(folder: Path) -> str:
+    """Write a clip of 20 frames, in which the robot turns; return what the contract says of it."""
+    half, zero = np.linspace(0.0, 0.5, 20), np.zeros(20)
+    np.savez(
+        folder / "motion.npz",
+        fps=np.array(50),
+        joint_names=np.array(["knee", "hip"]),
+        joint_pos=np.outer(np.linspace(0.0, 0.3, 20), [1.0, -1.0]),
+        joint_vel=np.full((20, 2), 0.8),
+        body_names=np.array(["trunk"]),
+        body_pos_w=np.zeros((20, 1, 3)),
+        body_quat_w=np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)[:, None],
+    )
+    chain = "[{joint: hip, position_m: [0, 0, 0.1], axis: [0, 1, 0]}]"
+    return (
+        f"{{clip: {{file: motion.npz, sha256: {sha256_of(folder / 'motion.npz')}}}, "
+        f"at_end: loop, anchor: {{body: trunk, chain: {chain}}}}}"
+    )
 
 
 def edit(folder: Path, before: str, after: str) -> Path:

@@ -22,7 +22,7 @@ from policy_inference.core.sets.controller import (
 )
 from policy_inference.interfaces import F64, Mode
 
-from ..contracts import NOMINAL, bundle_of, contract_of
+from ..contracts import NOMINAL, bundle_of, clip_of, contract_of
 from ..robots import Robot, ScriptedBackend
 
 Changes = Mapping[str, object]
@@ -72,7 +72,10 @@ def resolved(
 
 
 class SetRobot(Robot):
-    """Feeds the controller of a set; its members' back ends return what a test sets."""
+    """Feeds the controller of a set; its members' back ends return what a test sets.
+
+    A member that tracks a motion has `clip_of(10)`.
+    """
 
     def __init__(
         self,
@@ -90,7 +93,10 @@ class SetRobot(Robot):
             path=Path(),
             contract=contract,
             content=b"",
-            members={name: bundle_of(each) for name, each in contracts.items()},
+            members={
+                name: bundle_of(each, clip=clip_of(10) if each.motion else None)
+                for name, each in contracts.items()
+            },
         )
         self.backends = {name: ScriptedBackend(each) for name, each in contracts.items()}
         self.now_ns = 1_000_000_000

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""Make the clip of a policy that tracks a motion: named, cut, at the policy's rate.
+
+    model_tools motion walk.csv --fps 30 --rate-hz 50 --bodies pelvis --robot g1
+        --anchor torso_link --output motion.npz
+
+The source is an .npz of a training (BeyondMimic, mjlab), or a .csv with a frame per line: x, y, z,
+qx, qy, qz, qw of the base, then the joints, rad. A source without names is refused unless --joints
+and --bodies give them. docs/motion.md has the arrays of the clip.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+_log = logging.getLogger("model_tools")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("source", type=Path, help="motion, .npz or .csv")
+    parser.add_argument("--output", type=Path, required=True, help="the clip, .npz")
+    parser.add_argument(
+        "--rate-hz", type=float, required=True, help="rate of the policy; frames are interpolated"
+    )
+    parser.add_argument("--fps", type=float, help="rate of a source that does not state it")
+    parser.add_argument(
+        "--joints", metavar="NAMES", help="joints of a source without names, commas between"
+    )
+    parser.add_argument(
+        "--bodies", metavar="NAMES", help="bodies of a source without names; of a .csv the base"
+    )
+    parser.add_argument("--frames", metavar="FIRST:END", help="part of the source, in its frames")
+    parser.add_argument(
+        "--anchor", metavar="BODY", help="body to add, where the source has the base alone"
+    )
+    parser.add_argument(
+        "--robot",
+        type=Path,
+        metavar="ROBOT",
+        help="for its pose: URDF or MJCF file, or go2, g1 or lite3 for the figures of robot_sim",
+    )
+    parser.add_argument("--force", action="store_true", help="replace what exists")
+
+
+def run(given: argparse.Namespace) -> int:
+    """Make the clip; return the exit status."""
+    from model_tools.files.arrays import write_arrays
+    from model_tools.files.outputs import new_file
+    from model_tools.make.motion_clip import as_frames, make_clip, named
+
+    clip = make_clip(
+        given.source,
+        rate_hz=given.rate_hz,
+        fps=given.fps,
+        joints=named(given.joints),
+        bodies=named(given.bodies),
+        frames=as_frames(given.frames),
+        robot=given.robot,
+        anchor=given.anchor,
+    )
+    with new_file(given.output, force=given.force) as growing:
+        write_arrays(growing, clip)
+    frames, names = len(clip["joint_pos"]), clip.get("body_names", ())
+    _log.info(
+        "%s: %d frames, %.2f s at %g Hz, %d joints; bodies: %s",
+        given.output,
+        frames,
+        (frames - 1) / given.rate_hz,
+        given.rate_hz,
+        len(clip["joint_names"]),
+        ", ".join(map(str, names)) or "none",
+    )
+    return 0

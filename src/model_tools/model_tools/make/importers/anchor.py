@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""A body's pose on a robot, by the robot's description: the way to the anchor of a motion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model_tools.errors import ToolError
+from policy_inference.interfaces import F64
+from robot_sim.figures import FILE, ROBOTS, load_robot
+
+_DIGITS = 9
+_LEVEL: F64 = np.array([1.0, 0.0, 0.0, 0.0])
+"""No turn: w, x, y, z."""
+
+
+def anchor_chain(robot: Path, body: str) -> list[dict[str, Any]]:
+    """Return the offsets and joints from the base to a body, as `motion.anchor.chain` has them.
+
+    The base is the body that carries all others; MuJoCo reads the file.
+
+    Args:
+        robot: URDF or MJCF file, name of a robot of robot_sim, such as g1, or a folder of figures.
+        body: Name of the body.
+
+    Raises:
+        ToolError: MuJoCo cannot read the file, it has no such body, or a joint on the way slides
+            or turns in more than one way.
+        SimError: The figures cannot be read.
+    """
+    import mujoco
+
+    model = _model(robot)
+    way = _way(robot, model, body)
+    chain, position, quat = list[dict[str, Any]](), np.zeros(3), _LEVEL
+    for i in way[1:]:
+        position, quat = _after(position, quat, model.body_pos[i], model.body_quat[i])
+        for joint in range(*_joints(model, i)):
+            name = model.joint(joint).name
+            if model.jnt_type[joint] != mujoco.mjtJoint.mjJNT_HINGE:
+                raise ToolError(
+                    f"{robot}: expected hinges on the way from {model.body(way[0]).name} to "
+                    f"{body}, found the joint {name}; choose an anchor before it"
+                )
+            position, quat = _after(position, quat, model.jnt_pos[joint], _LEVEL)
+            axis = _listed(model.jnt_axis[joint])
+            chain.append({"joint": name, **_offset(position, quat), "axis": axis})
+            position, quat = -model.jnt_pos[joint], _LEVEL
+    if np.any(position) or not np.allclose(np.abs(quat), _LEVEL):
+        chain.append(_offset(position, quat))
+    return chain
+
+
+def base_of(robot: Path) -> str:
+    """Return the name of the body that carries all others.
+
+    Raises:
+        ToolError: As `anchor_chain`; or several bodies stand on the ground.
+        SimError: As `anchor_chain`.
+    """
+    model = _model(robot)
+    roots = [model.body(i).name for i in range(1, model.nbody) if not model.body_parentid[i]]
+    if len(roots) != 1:
+        raise ToolError(f"{robot}: expected one body that carries all, found {', '.join(roots)}")
+    return str(roots[0])
+
+
+def body_poses(
+    robot: Path, body: str, names: Sequence[str], joint_pos: F64, base_pos: F64, base_quat: F64
+) -> tuple[F64, F64]:
+    """Return positions [frames, 3] and orientations [frames, 4], w first, of a body.
+
+    Args:
+        robot: As for `anchor_chain`.
+        body: Its name.
+        names: Of the joints.
+        joint_pos: Their positions [frames, joints], rad; joints that are not named are at 0.
+        base_pos: Positions of the base [frames, 3], m.
+        base_quat: Its orientations [frames, 4], w first.
+
+    Raises:
+        ToolError: As `anchor_chain`, or the robot does not have one of the joints.
+        SimError: As `anchor_chain`.
+    """
+    import mujoco
+
+    model = _model(robot)
+    data, base = mujoco.MjData(model), _way(robot, model, body)[0]
+    known = {model.joint(i).name: i for i in range(model.njnt)}
+    if missing := [name for name in names if name not in known]:
+        raise ToolError(
+            f"{robot}: expected the joints of the motion, found none named {', '.join(missing)}"
+        )
+    places = [int(model.jnt_qposadr[known[name]]) for name in names]
+    pos, quat = np.zeros((len(joint_pos), 3)), np.zeros((len(joint_pos), 4))
+    inverse, place, turn = np.zeros(4), np.zeros(3), np.zeros(4)
+    for frame, angles in enumerate(joint_pos):
+        data.qpos[places] = angles
+        mujoco.mj_kinematics(model, data)
+        mujoco.mju_negQuat(inverse, data.xquat[base])
+        mujoco.mju_rotVecQuat(place, data.body(body).xpos - data.xpos[base], inverse)
+        mujoco.mju_mulQuat(turn, inverse, data.body(body).xquat)
+        pos[frame], quat[frame] = _after(base_pos[frame], base_quat[frame], place, turn)
+    return pos, quat
+
+
+def _way(robot: Path, model: Any, body: str) -> list[int]:
+    """Return the bodies from the base to this one."""
+    names = [model.body(i).name for i in range(1, model.nbody)]
+    if body not in names:
+        raise ToolError(
+            f"{robot}: expected the body {body}, the anchor of the motion, found {', '.join(names)}"
+        )
+    way = [int(model.body(body).id)]
+    while model.body_parentid[way[0]]:
+        way.insert(0, int(model.body_parentid[way[0]]))
+    return way
+
+
+def _model(robot: Path) -> Any:
+    """Return bodies and joints of a robot, without anything else that its file has."""
+    import mujoco
+
+    from robot_sim.model import build_spec
+
+    figures = (ROBOTS / robot / FILE).is_file()
+    try:
+        spec = build_spec(load_robot(robot)) if figures else mujoco.MjSpec.from_file(str(robot))
+        for kind in ("sensors", "actuators", "keys", "equalities", "tendons", "excludes", "pairs"):
+            for part in list(getattr(spec, kind)):
+                spec.delete(part)
+        for part in (*spec.geoms, *spec.meshes):
+            spec.delete(part)
+        for each in spec.bodies[1:]:
+            each.explicitinertial, each.fullinertia = True, [math.nan] * 6
+            each.mass, each.inertia = 1.0, [1.0, 1.0, 1.0]
+        spec.compiler.fusestatic = False
+        return spec.compile()
+    except ValueError as error:
+        text = " ".join(str(error).split())
+        raise ToolError(
+            f"{robot}: expected a URDF or MJCF file that MuJoCo loads, found {text}"
+        ) from error
+
+
+def _joints(model: Any, body: int) -> tuple[int, int]:
+    """Return the range of the joints of a body."""
+    first = int(model.body_jntadr[body])
+    return first, first + int(model.body_jntnum[body])
+
+
+def _after(position: F64, quat: F64, offset: F64, turn: F64) -> tuple[F64, F64]:
+    """Return what is the offset and the turn, w first, after another pose."""
+    import mujoco
+
+    rotated, both = np.zeros(3), np.zeros(4)
+    mujoco.mju_rotVecQuat(rotated, offset, quat)
+    mujoco.mju_mulQuat(both, quat, turn)
+    return position + rotated, both
+
+
+def _offset(position: F64, quat: F64) -> dict[str, Any]:
+    found: dict[str, Any] = {"position_m": _listed(position)}
+    if not np.allclose(np.abs(quat), _LEVEL):
+        found["quat_xyzw"] = _listed(np.roll(quat, -1))
+    return found
+
+
+def _listed(values: F64) -> list[float]:
+    return [round(float(value), _DIGITS) + 0.0 for value in values]
