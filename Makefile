@@ -32,13 +32,15 @@ DEMO_SET_ARGS := $(if $(BUNDLE),--bundle "$(BUNDLE)") $(if $(SWITCHES),--switche
 DEMO_FLEET_ARGS := $(if $(ROBOTS),--robots $(ROBOTS)) \
   $(if $(INTERRUPTIONS),--interruptions $(INTERRUPTIONS)) --output out/demo-fleet
 
-# Tests with this marker: on all cores, and two more at a time, since those over ROS mostly wait;
-# then those that go by the clock, alone. Status 5: there is no such test.
-tests = $(IN_WORKSPACE) status=0; ran=; \
-  run() { local of=0; python -m pytest "$$@" $(PYTEST_ARGS) || of=$$?; \
+# Tests: by this Python, of this marker, with these options, in this folder (or in all that belong to
+# the workspace). First on all cores, and two more at a time, since those over ROS mostly wait; then
+# those that go by the clock, alone. Status 5: there is no such test.
+tests = status=0; ran=; \
+  run() { local of=0; $(1) -m pytest "$$@" $(3) $(PYTEST_ARGS) || of=$$?; \
     [ $$of = 0 ] || [ $$of = 5 ] || status=$$of; ran="$$ran$$of "; }; \
-  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(1) and not real_time" $(2); \
-  run -n 0 -m "$(1) and real_time" $(2) $$(grep -rl 'mark\.real_time' --include='test_*.py' --exclude-dir=lerobot src test); \
+  run -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "$(2) and not real_time" $(4); \
+  run -n 0 -m "$(2) and real_time" \
+    $$(grep -rl 'mark\.real_time' --include='test_*.py' $(or $(4),--exclude-dir=lerobot src test)); \
   [[ $$ran == *0* ]] || status=$${status/\#0/5}; exit $$status
 
 .DEFAULT_GOAL := help
@@ -74,10 +76,10 @@ lint: setup  ## Style, types, import rules, plain English
 	@$(IN_WORKSPACE) python -m tools.plain_english
 
 test: setup  ## That it works here: every feature, in minutes (PYTEST_ARGS="-k guard")
-	@$(call tests,not slow,--quick)
+	@$(call tests,$(IN_WORKSPACE) python,not slow,--quick)
 
 test-all: setup  ## Every test, as CI runs them: half an hour on two cores
-	@status=0; ($(call tests,not acceptance)) || status=$$?; \
+	@status=0; ($(call tests,$(IN_WORKSPACE) python,not acceptance)) || status=$$?; \
 	for target in test-cpp test-torch test-rknn test-lerobot; do \
 	  $(MAKE) --no-print-directory $$target || status=$$?; done; exit $$status
 
@@ -96,13 +98,15 @@ test-cpp: setup  ## Build and test the C++ client, as released and with sanitize
 	  (cd $$folder && ctest --output-on-failure $(CTEST_ARGS)) || exit 1; done
 
 test-torch: setup-torch  ## The tests that need PyTorch
-	@$(IN_WORKSPACE) .venv-torch/bin/python -m pytest -n $(CORES) --dist loadfile test/training $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE .venv-torch/bin/python -m pytest -n $(CORES) --dist worksteal test/training $(PYTEST_ARGS)
 
 test-rknn: setup-rknn  ## The tests that need RKNN Toolkit2
-	@$(IN_WORKSPACE) python -m pytest -n $(CORES) --dist loadfile test/rknn $(PYTEST_ARGS)
+	@$(IN_WORKSPACE) OMP_WAIT_POLICY=PASSIVE python -m pytest -n $(CORES) --dist worksteal test/rknn $(PYTEST_ARGS)
 
+# The libraries of its servos spin while they wait.
+test-lerobot: WORKERS := $(CORES)
 test-lerobot: setup-lerobot  ## The tests that need LeRobot
-	@$(IN_LEROBOT) -m pytest -p no:cacheprovider test/lerobot $(PYTEST_ARGS)
+	@$(call tests,$(IN_LEROBOT),not acceptance,-p no:cacheprovider,test/lerobot)
 
 acceptance: setup  ## The long tests of the whole suite
 	@$(IN_WORKSPACE) python -m pytest -m "acceptance or fuzz" --hypothesis-profile long $(PYTEST_ARGS)

@@ -27,7 +27,8 @@ from robot_sim.servo_port import ServoPort
 from robot_sim.servo_wire import SYNC_WRITE, WRITE, FeetechWire, Instruction
 from robot_sim.servos import STS3215, TURN_TICKS
 
-pytestmark = [pytest.mark.ros, pytest.mark.slow]
+# Alone: on a machine that is busy servos answer later than LeRobot waits.
+pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.real_time]
 ARM = ARMS["so101"]
 GOAL, TORQUE, LOCK = (STS3215.registers[name][0] for name in ("goal", "torque_on", "lock"))
 COUNT_RAD = 2.0 * math.pi / TURN_TICKS

@@ -32,6 +32,8 @@ from robot_driver.supervisor import LinkSupervisor
 
 from .emulated_arm import DYNAMIXEL, FEETECH, EmulatedArm
 
+# Alone: on a machine that is busy servos answer later than LeRobot waits.
+pytestmark = pytest.mark.real_time
 RUN = 3
 WITHOUT_LEROBOT = str(Path(__file__).parents[2] / ".venv" / "bin" / "python")
 SOON_S = 60.0

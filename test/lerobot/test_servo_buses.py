@@ -21,6 +21,8 @@ from lerobot.robots.so_follower import SO101FollowerConfig
 
 from .emulated_arm import DYNAMIXEL, FEETECH, JOINTS, EmulatedArm
 
+# Alone: on a machine that is busy servos answer later than LeRobot waits.
+pytestmark = pytest.mark.real_time
 CONFIGS = {FEETECH: SO101FollowerConfig, DYNAMIXEL: KochFollowerConfig}
 SOON_S = 10.0
 BODY = slice(0, 5)
