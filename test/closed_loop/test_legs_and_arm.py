@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from model_tools.simulation.arm import ReachCase, try_reach
@@ -69,7 +70,7 @@ class Carrier:
         self._names = bundle.contract.joints.on_robot()
         self._robot = SensedRobot(self._names, self.controller.state)
         self._period_ns = bundle.contract.period_ns
-        self._asked_to_stand = False
+        self._asked_to_stand = self.blind = False
         self._reach: ReachJudge | None = None
         self.reached = list[bool]()
         self._cubes = [*SEEDS]
@@ -84,7 +85,7 @@ class Carrier:
         for name, entry in controller.inputs.items():
             if name not in cameras:
                 entry.accept(now_ns, now_ns or None, now_ns)
-        if now_ns - self._seen_ns >= FRAME_NS:
+        if not self.blind and now_ns - self._seen_ns >= FRAME_NS:
             self._see(now_ns)
         if not self._asked_to_stand:
             self._asked_to_stand = True
@@ -181,3 +182,18 @@ def test_the_legs_walk_and_the_arm_reaches_as_each_does_alone(
     assert together.mean_velocity_error_mps < alone.mean_velocity_error_mps + 0.05
     assert together.mean_turn_error_radps < alone.mean_turn_error_radps + 0.05
     assert sum(robot.reached) >= sum(reached_alone()) - 1
+
+
+def test_cameras_that_stop_leave_the_arm_to_the_fallback_and_the_robot_walks_on(
+    robot: Carrier, world: ArmCarrier
+) -> None:
+    walk(world, robot, COMMANDS, duration_s=7.0, until=None)
+    robot.blind = True
+    walk(world, robot, [(0.0, (0.5, 0.0, 0.0))], duration_s=5.0, until=None)
+    report = robot.policy.switching()
+    assert (report.state, report.fallbacks) == ("walk", 1)
+    assert robot.controller.mode is Mode.RUN
+    assert not world.fallen
+    np.testing.assert_allclose(
+        world.sense_arm().joint_pos, [0.0, -1.0, 0.6, 1.4, -1.5708, 0.0], atol=0.1
+    )
