@@ -15,7 +15,6 @@ from lite3_driver.wire import (
     code_of,
     read_state,
 )
-from robot_driver.interfaces import NS_PER_S
 from robot_driver.reception import Source, StateBounds, StateReception
 
 # IMUs of such robots measure to 2000 deg/s and 16 g; which unit the host sends is not known before
@@ -33,8 +32,6 @@ _AHEAD_SHARE = 0.5
 wrong tick within it makes the host's own frames old for that long, which ends before they would
 count as lost."""
 _CODES_KEPT = 8
-_FROZEN_S = 0.05
-"""An IMU has something new 100 times a second at least."""
 
 
 def in_si(state: Lite3State, settings: Lite3Settings) -> Lite3State:
@@ -68,7 +65,6 @@ class Lite3Reception(StateReception[Lite3State]):
         super().__init__(settings, [*own, *(oddity.value for oddity in Oddity)])
         self._settings = settings
         self._port = -1
-        self._imu, self._imu_ns = b"", 0
         self.other_codes: list[int] = []
 
     def receive(self, data: bytes, source: Source, now_ns: int) -> Lite3State | None:
@@ -89,7 +85,7 @@ class Lite3Reception(StateReception[Lite3State]):
         problem = _BOUNDS.implausible(state, state.ang_vel, state.lin_acc, state.rpy)
         if problem := problem or (self._leap(state, ahead, now_ns) if fresh else ""):
             return self.reject("implausible", problem)
-        if self._imu_stands_still(data, now_ns):
+        if self.imu_stands_still(data[IMU_BYTES], now_ns):
             return self.reject("frozen_imu")
         self.restarted = ahead >= TICKS // 2
         if fresh:
@@ -131,12 +127,6 @@ class Lite3Reception(StateReception[Lite3State]):
         if ahead / TICKS_PER_S > passed_s + _AHEAD_SHARE * self._settings.state_timeout_s:
             return f"its tick is {ahead} ahead after {1e3 * passed_s:.0f} ms"
         return "" if self.state is None else _BOUNDS.jump(self.state, state, passed_s)
-
-    def _imu_stands_still(self, data: bytes, now_ns: int) -> bool:
-        imu = data[IMU_BYTES]
-        if imu != self._imu:
-            self._imu, self._imu_ns = imu, now_ns
-        return now_ns - self._imu_ns > _FROZEN_S * NS_PER_S
 
     def _note_code(self, data: bytes) -> None:
         code = code_of(data)

@@ -19,6 +19,8 @@ Source = tuple[str, int]
 # neither turns nor carries so much.
 _BEYOND_RANGE_RAD = 0.5
 _BEYOND_RATED_SPEED, _BEYOND_RATED_TORQUE = 2.0, 3.0
+_FROZEN_S = 0.05
+"""An IMU that has measured the same for so long measures no more: a real one has noise."""
 _NOISE_RAD = 0.1
 """By how much two positions may differ at once: encoders' noise, frames that come in a burst."""
 
@@ -64,6 +66,7 @@ class StateReception(ABC, Generic[StateT]):
         self.rate = Rate()
         self.counts = {"received": 0, **dict.fromkeys(counts, 0)}
         self.restarted, self.instead = False, ""
+        self._imu, self._imu_ns = b"", 0
 
     @abstractmethod
     def receive(self, data: bytes, source: Source, now_ns: int) -> StateT | None:
@@ -87,6 +90,12 @@ class StateReception(ABC, Generic[StateT]):
         self.counts["received"] += 1
         self.rate.add(now_ns)
         return state
+
+    def imu_stands_still(self, imu: bytes, now_ns: int) -> bool:
+        """Return whether what the IMU sends has not changed for 50 ms, not even its noise."""
+        if imu != self._imu:
+            self._imu, self._imu_ns = imu, now_ns
+        return now_ns - self._imu_ns > _FROZEN_S * NS_PER_S
 
     def reject(self, what: str, why: str = "") -> StateT | None:
         """Count a datagram that is no state, and return None."""

@@ -31,6 +31,8 @@ def low_state(
 ) -> bytes:
     """Return a LowState of a robot that rests, level, at a yaw (rad); `changes` are of the record.
 
+    Its accelerometer has noise, as a real one's.
+
     A change is a value for a field, by its path: `imu__quaternion`.
     """
     record: Any = np.zeros((), model.family.state.record)
@@ -41,7 +43,7 @@ def low_state(
     imu = record["imu"]
     imu["quaternion"] = np.cos(0.5 * yaw), 0.0, 0.0, np.sin(0.5 * yaw)
     imu["rpy"] = 0.0, 0.0, yaw
-    imu["accelerometer"] = 0.0, 0.0, 9.81
+    imu["accelerometer"] = 0.0, 0.0, 9.81 + 1e-5 * ((tick - 1000) % 1009)
     record["tick"] = tick & 0xFFFFFFFF
     record["wireless_remote"] = np.frombuffer(wire.write_remote(remote), np.uint8)
     if model.family is HG:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from robot_driver.interfaces import DriverPhase
-from unitree_driver.figures import G1, GO2, H1, H1_2, MODELS, UnitreeFigures
+from unitree_driver.figures import G1, GO2, H1, H1_2, MODELS, UnitreeFigures, UnitreeSettings
 from unitree_driver.reception import (
     PublisherNews,
     StateOddity,
+    UnitreeReception,
     UnitreeState,
     read_battery,
     read_state,
@@ -232,6 +233,26 @@ def test_tick_that_falls_after_a_silence_is_a_restart_and_gives_control_back() -
 
     assert scene.phase() is DriverPhase.RELEASING
     assert "restarted" in scene.link.reason
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.name)
+def test_a_robot_whose_imu_stands_still_is_not_seen(model: UnitreeFigures) -> None:
+    reception = UnitreeReception(model, UnitreeSettings())
+    frozen = {"imu__accelerometer": (0.1, 0.0, 9.8)}
+    pose = 0.5 * (model.figures.lowest_rad + model.figures.highest_rad)
+
+    def receive(now_ms: int, **imu: Any) -> UnitreeState | None:
+        return reception.receive(
+            low_state(model, tick=now_ms, joint_pos=pose, **imu), ("/lowstate", 0), now_ms * MS
+        )
+
+    assert all(receive(now_ms) is not None for now_ms in range(0, 100, 2))
+    assert [receive(now_ms, **frozen) is None for now_ms in range(100, 300, 2)] == (
+        [False] * 26 + [True] * 74
+    )
+    assert reception.instead == "`frozen_imu`"
+    assert not reception.fresh(300 * MS)
+    assert receive(302) is not None
 
 
 def test_joint_that_jumps_is_no_state() -> None:

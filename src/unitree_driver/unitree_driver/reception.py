@@ -107,7 +107,8 @@ class UnitreeReception(StateReception[UnitreeState]):
     """Believes LowState messages of this kind of robot only, and only newer ones than before.
 
     A message counts if its length, checksum, motors, quaternion and `mode_machine` are right, its
-    tick is higher than that of the one before, and its joints can be where they are. After
+    tick is higher than that of the one before, its joints can be where they are, and its IMU has
+    measured something new within 50 ms. After
     `state_timeout_s` without one, any tick is accepted: the robot has been restarted.
 
     Attributes:
@@ -118,8 +119,8 @@ class UnitreeReception(StateReception[UnitreeState]):
 
     def __init__(self, model: UnitreeFigures, settings: UnitreeSettings) -> None:
         """Begin with nothing."""
-        own = ["missed", "old", "implausible", "foreign", *(oddity.value for oddity in StateOddity)]
-        super().__init__(settings, own)
+        own = ["missed", "old", "implausible", "foreign", "frozen_imu"]
+        super().__init__(settings, [*own, *(oddity.value for oddity in StateOddity)])
         self._model = model
         self._bounds = StateBounds(
             model.figures, [("angular velocity", 50.0), ("acceleration", 20.0 * 9.81)]
@@ -176,6 +177,8 @@ class UnitreeReception(StateReception[UnitreeState]):
             problem = self._bounds.jump(self.state, found, self.age_s(now_ns))
         if problem:
             return self.reject("implausible", problem)
+        if self.imu_stands_still(_imu(data, self._model), now_ns):
+            return self.reject("frozen_imu")
         self.restarted = ahead >= wire.TICKS // 2
         if fresh:
             # At 500 Hz each second tick is a message; what is missed is counted in ticks.
@@ -203,6 +206,13 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
         return StateOddity.CRC, "its checksum is not that of its content"
     problem = _problem(record, model)
     return decode_state(data, model) if problem is None else problem
+
+
+def _imu(data: bytes, model: UnitreeFigures) -> bytes:
+    """Return what the IMU measures, as it is on the wire."""
+    layout = model.family.state
+    imu = layout.from_wire(data[: layout.wire_bytes])["imu"]
+    return b"".join(imu[name].tobytes() for name in ("quaternion", "gyroscope", "accelerometer"))
 
 
 def decode_state(data: bytes, model: UnitreeFigures) -> UnitreeState:
