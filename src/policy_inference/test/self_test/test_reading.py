@@ -50,9 +50,9 @@ def test_a_bundle_that_takes_too_long_is_refused(bundle: Path) -> None:
     content = load_text((bundle / "policy.yaml").read_text())
     assert isinstance(content, dict)
     content["joints"]["names"] = ["".join(chance.choices("ab", k=64)) for _ in range(128)]
-    content["observations"]["obs"]["terms"][0]["joints"] = [
-        f".*a{'.' * (30 + i)}[ab]{'.' * (80 - i)}" for i in range(32)
-    ]
+    patterns = [f".*a{'.' * (30 + i)}[ab]{'.' * (80 - i)}" for i in range(32)]
+    terms = content["observations"]["obs"]["terms"]
+    terms[:] = [{"term": "joint_pos", "joints": patterns}] * 8
     (bundle / "policy.yaml").write_text(yaml.safe_dump(content))
 
     with pytest.raises(RefusedError, match="found more than 1 s of computing; what runs stays"):
