@@ -24,7 +24,13 @@ from policy_inference.testing.case import (
     reference,
 )
 from policy_inference.testing.models import save_linear
-from policy_inference.testing.process import children, more_threads_than, open_descriptors, threads
+from policy_inference.testing.process import (
+    children,
+    more_descriptors_than,
+    more_threads_than,
+    open_descriptors,
+    threads,
+)
 
 
 class OpeningConformance(ConformanceFixtures):
@@ -171,4 +177,4 @@ class OpeningConformance(ConformanceFixtures):
         assert more_threads_than(running) == 0
         assert children() <= processes
         del closed  # shared arrays may be read after closing, and have a descriptor until then
-        assert not open_descriptors() - descriptors
+        assert not more_descriptors_than(descriptors)

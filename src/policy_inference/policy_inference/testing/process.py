@@ -42,6 +42,14 @@ def more_threads_than(before: int) -> int:
     return max(0, threads() - before)
 
 
+def more_descriptors_than(before: Counter[str]) -> Counter[str]:
+    """Return what is open beyond `before`, once a library's own threads have closed theirs."""
+    given_up = time.monotonic() + _SETTLED_WITHIN_S
+    while (more := open_descriptors() - before) and time.monotonic() < given_up:
+        os.sched_yield()
+    return more
+
+
 def children() -> set[int]:
     """Return the processes that this one started and that it has not seen end."""
     found = set[int]()

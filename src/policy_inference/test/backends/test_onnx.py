@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only ONNX Runtime's files can be."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -24,6 +25,34 @@ from ..machine_tree import machine
 
 OBS = TensorSpec(name="obs", shape=(1, 4))
 ACTIONS = TensorSpec(name="actions", shape=(1, 4))
+
+
+_OPENED = """
+import sys
+from pathlib import Path
+from policy_inference.backends.onnx import OnnxBackend
+from policy_inference.interfaces import TensorSpec
+obs, actions = (TensorSpec(name=name, shape=(1, 4)) for name in ("obs", "actions"))
+OnnxBackend(Path(sys.argv[1]), [obs], [actions]).run()
+"""
+
+
+@pytest.mark.parametrize("asked", ["", "0"])
+def test_nothing_is_kept_for_the_maker_of_the_runtime_unless_that_is_asked_for(
+    asked: str, tmp_path: Path
+) -> None:
+    file, home = save_linear(tmp_path / "linear.onnx", 4, 4), tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    del environment["ORT_DISABLE_TELEMETRY"]
+    if asked:
+        environment["ORT_DISABLE_TELEMETRY"] = asked
+
+    code = f"{_OPENED}import os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    said = subprocess.check_output([sys.executable, "-c", code, file], env=environment, text=True)
+
+    assert said.strip() == (asked or "1")
+    assert asked or not [*home.rglob("*")]
 
 
 def test_outputs_of_another_size_than_declared_are_found_when_opening(tmp_path: Path) -> None:
