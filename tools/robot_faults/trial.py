@@ -62,7 +62,7 @@ def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
         )
         said = _said(robot, began_ns)
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
-        # The policy may run on: nobody follows until control is taken again and it damps.
+        # The policy may run on: the driver follows again only from a command in MODE_DAMP on.
         given_up = robot.phase != "FOLLOWING"
     damped = damped_ns is not None and not again
     wanted = walks if case.walks_on else given_up if case.taken_over else damped
