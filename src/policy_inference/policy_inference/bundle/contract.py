@@ -6,7 +6,7 @@ Units are rad, s, N·m; values per joint are in the order of `joints.names` unle
 by name. The doc of each field is what the JSON Schema and the error messages show.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -461,6 +461,11 @@ class JointContract:
     def period_ns(self) -> int:
         """Time between two ticks, ns."""
         return round(1e9 / self.rate_hz)
+
+    @property
+    def terms(self) -> Iterator[Term]:
+        """The terms of all observations, one after another."""
+        return (term for observation in self.observations.values() for term in observation.terms)
 
     @property
     def commands(self) -> frozenset[str]:

@@ -416,8 +416,7 @@ class _SetResolver:
 def _terms(contract: AnyContract) -> Iterator[Term]:
     """Yield the terms of what a policy observes."""
     if isinstance(contract, JointContract):
-        for observation in contract.observations.values():
-            yield from observation.terms
+        yield from contract.terms
 
 
 def _remembered(contract: AnyContract) -> Iterator[str]:

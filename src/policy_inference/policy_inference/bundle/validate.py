@@ -188,7 +188,7 @@ class _JointValidator(BodyValidator):
 
     def velocity_command(self, command: VelocityCommand | None) -> None:
         """Check that a policy that is commanded states its range, and that it holds zero."""
-        terms = [term for o in self.contract.observations.values() for term in o.terms]
+        terms = [*self.contract.terms]
         if command is None:
             if any(term.term == "velocity_command" or term.standing for term in terms):
                 self.reader.problem(
@@ -207,19 +207,19 @@ class _JointValidator(BodyValidator):
 
     def motion(self, motion: ReferenceMotion | None) -> None:
         """Check that terms that show a reference motion have one, with an anchor on this robot."""
-        terms = [term for o in self.contract.observations.values() for term in o.terms]
-        shown = [term for term in terms if term.term in TERMS and is_of_motion(term)]
-        if motion is None or not shown:
-            if motion is not None:
-                self.reader.problem(
-                    "motion",
-                    "a term that shows it, such as motion_joint_pos, or no such section",
-                    Found("none"),
-                )
-            elif shown:
+        shown = [term for term in self.contract.terms if term.term in TERMS and is_of_motion(term)]
+        if motion is None:
+            if shown:
                 self.reader.problem(
                     "motion", f"the reference motion of the term {shown[0].term}", Found("nothing")
                 )
+            return
+        if not shown:
+            self.reader.problem(
+                "motion",
+                "a term that shows it, such as motion_joint_pos, or no such section",
+                Found("none"),
+            )
             return
         anchored = [term.term for term in shown if is_of_anchor(term)]
         if anchored and motion.anchor is None:

@@ -103,11 +103,10 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
     A velocity command fades instead; an external vector may come at a rate of its own.
     """
     timeouts_ns: dict[str, int | None] = {COMMAND: None}
-    for observation in contract.observations.values():
-        for term in observation.terms:
-            if term.topic and term.timeout_s:
-                own_ns = _ns(term.timeout_s)
-                timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
+    for term in contract.terms:
+        if term.topic and term.timeout_s:
+            own_ns = _ns(term.timeout_s)
+            timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
     return timeouts_ns
 
 

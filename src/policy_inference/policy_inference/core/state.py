@@ -104,7 +104,7 @@ class RobotState(StateVector):
         command = self.get("velocity_command")
         self.phases = {
             name: Phase(term, self[name], contract.rate_hz, command)
-            for term in _terms(contract)
+            for term in contract.terms
             if (name := field_name(term)).startswith("phase:")
         }
         """The fields that are phases."""
@@ -114,7 +114,7 @@ class RobotState(StateVector):
             if name.startswith(LAST_OUTPUT)
         }
         """Fields that repeat an output of the model, by its name."""
-        self.motions = {field_name(term): term for term in _terms(contract) if is_of_motion(term)}
+        self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
         """The fields of the reference motion, with a term that reads each."""
         self._joint_names, self._motion = contract.joints.names, contract.motion
         self._go_by()
@@ -210,7 +210,7 @@ def _input_of(field: str) -> str:
 
 def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, int]]:
     """Return the fields and their sizes, the joints' first."""
-    joints, terms = len(contract.joints.names), list(_terms(contract))
+    joints, terms = len(contract.joints.names), list(contract.terms)
     yield "joint_pos", joints
     yield "joint_vel", joints
     yield "last_action", sum(len(term.joints) for term in contract.action.terms)
@@ -242,8 +242,3 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
 def _sized(field: str, joints: int) -> tuple[str, int]:
     size = STATE_FIELDS[field].size
     return field, joints if size == "joints" else size
-
-
-def _terms(contract: JointContract) -> Iterator[Term]:
-    for observation in contract.observations.values():
-        yield from observation.terms

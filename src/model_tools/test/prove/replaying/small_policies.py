@@ -48,7 +48,7 @@ def seeing(folder: Path, observation: str = PLAIN, **options: Any) -> JointBundl
 
 
 def _motion(folder: Path) -> str:
-    """Write a clip of 20 frames, in which the robot turns; return what the contract says of it."""
+    """Write a clip of 20 frames, in which the robot turns; return its section of the contract."""
     half, zero = np.linspace(0.0, 0.5, 20), np.zeros(20)
     np.savez(
         folder / "motion.npz",
