@@ -12,6 +12,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn, Protocol
 
@@ -85,6 +86,18 @@ class CommandParser(argparse.ArgumentParser):
             choices = [one.strip(" '") for one in choice[2].split(",")]
             message += _did_you_mean(choice[1], choices)
         super().error(message)
+
+
+def number_within(least: int, most: int) -> Callable[[str], int]:
+    """Return what reads a whole number from `least` to `most` in an argument."""
+
+    def read(text: str) -> int:
+        with suppress(ValueError):
+            if least <= (value := int(text)) <= most:
+                return value
+        raise argparse.ArgumentTypeError(f"expected a number from {least} to {most}, found {text}")
+
+    return read
 
 
 class _Version(argparse.Action):

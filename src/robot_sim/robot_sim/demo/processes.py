@@ -68,24 +68,6 @@ def run_demo(
     return 1
 
 
-def number_within(least: int, most: int) -> Callable[[str], int]:
-    """Return what reads a whole number from `least` to `most` in an argument."""
-
-    def read(text: str) -> int:
-        with suppress(ValueError):
-            if least <= (value := int(text)) <= most:
-                return value
-        raise argparse.ArgumentTypeError(f"expected a number from {least} to {most}, found {text}")
-
-    return read
-
-
-def aligned(lines: Sequence[tuple[str, str]]) -> str:
-    """Return names and what they have, in two columns."""
-    width = max(len(name) for name, _ in lines)
-    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)
-
-
 class OwnProcess:
     """A process in a group of its own, so that Ctrl-C in a terminal does not end it."""
 

@@ -3,13 +3,13 @@
 """The demo in figures: `summary.json`, the table that is shown, and whether the walk was good."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from robot_sim.demo.processes import aligned
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, LeggedRobot
 from robot_sim.metrics import SETTLE_S, WalkMetrics, fallen, measure
@@ -242,3 +242,9 @@ def _remedy(reported: ReportedTiming, *, lockstep: bool) -> list[str]:
     if reported.left_run and not reported.reason.startswith(_SIGNS_OF_A_WRONG_CONTRACT):
         return []
     return [_CONTRACT]
+
+
+def aligned(lines: Sequence[tuple[str, str]]) -> str:
+    """Return names and what they have, in two columns."""
+    width = max(len(name) for name, _ in lines)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in lines)

@@ -12,13 +12,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.command_line import CommandParser
+from policy_inference.command_line import CommandParser, number_within
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.arm_render import write_ends, write_episodes
 from robot_sim.demo.act.performance import TRACE, DemoOptions, perform
 from robot_sim.demo.act.plots import write_arm_plots
 from robot_sim.demo.act.summary import summarise, table, verdict
-from robot_sim.demo.processes import SUMMARY, number_within, run_demo
+from robot_sim.demo.processes import SUMMARY, run_demo
 
 VIDEO, ENDS, PLOTS = "episodes.mp4", "ends.png", "plots.png"
 FIRST_SEED = 1001

@@ -9,7 +9,7 @@ import numpy as np
 
 from robot_sim.arm_episodes import ArmTrace
 from robot_sim.demo.act.performance import DemoResult
-from robot_sim.demo.processes import aligned
+from robot_sim.demo.summary import aligned
 
 _HOLD_MODE = 4
 """JointCommand.MODE_HOLD."""

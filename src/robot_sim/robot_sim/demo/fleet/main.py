@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from policy_inference.bundle.load import bundle_folder
-from policy_inference.command_line import CommandParser
+from policy_inference.command_line import CommandParser, number_within
 from robot_sim.demo.fleet.candidates import LIMPING, WRONG_SCALE
 from robot_sim.demo.fleet.fleet import BASELINE, BUNDLE, Fleet
 from robot_sim.demo.fleet.interruptions import Interrupter
 from robot_sim.demo.fleet.releases import ReleaseManager, ReleaseResult
 from robot_sim.demo.fleet.servers import require_programs
 from robot_sim.demo.fleet.timeline import TIMELINE, draw
-from robot_sim.demo.processes import SUMMARY, number_within, run_demo
+from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.errors import SimError
 
 PAGE = "fleet.html"

@@ -13,8 +13,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from policy_inference.command_line import CommandParser
-from robot_sim.demo.processes import SUMMARY, number_within, run_demo
+from policy_inference.command_line import CommandParser, number_within
+from robot_sim.demo.processes import SUMMARY, run_demo
 from robot_sim.demo.sets.performance import SetDemoOptions, perform
 from robot_sim.demo.sets.summary import summarise, table, verdict
 from robot_sim.demo.sets.timeline import TIMELINE, VIDEO, write_timeline, write_walk

@@ -5,9 +5,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from robot_sim.demo.processes import aligned
 from robot_sim.demo.sets.performance import SetDemoResult, SwitchEvent, SwitchRound
-from robot_sim.demo.summary import walked
+from robot_sim.demo.summary import aligned, walked
 from robot_sim.metrics import measure
 
 LARGEST_STEP_RATIO = 1.5
