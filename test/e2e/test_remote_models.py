@@ -93,7 +93,7 @@ def test_policy_on_a_server_reaches_without_a_tick_of_hold(
     server: Server, bundle: Path, tmp_path: Path
 ) -> None:
     command = ["robot_sim_demo_act", "--bundle", str(bundle), "--output", str(tmp_path)]
-    remote = ["--backend", "oip", "--backend-options", f"oip.endpoint=127.0.0.1:{server.port}"]
+    remote = ["--backend", "oip", "--backend-option", f"oip.endpoint=127.0.0.1:{server.port}"]
     episode = ["--episodes", "1", "--seed", "3001", "--no-images"]
 
     done = subprocess.run([*command, *remote, *episode], capture_output=True, text=True)

@@ -17,12 +17,13 @@ other commands. The output folder gets report.html, which shows what happened, a
 from __future__ import annotations
 
 import argparse
-import json
 import logging
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-from model_tools.commands.arguments import add_backend_options
+from policy_inference.command_line import CommandResult, add_backend_options
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
 _log = logging.getLogger("model_tools")
@@ -47,14 +48,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
     parser.add_argument("--output", type=Path, help="folder for the report")
-    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Replay; return the exit status."""
-    from rich.console import Console
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Replay; the status is 1 if the same policy gives other commands.
 
+    Returns:
+        As replay.json.
+    """
     from model_tools.files.outputs import new_folder
     from model_tools.prove.replaying import replay_report
     from model_tools.prove.replaying.chunk_shadowing import missing_images
@@ -68,7 +70,6 @@ def run(given: argparse.Namespace) -> int:
     )
     from policy_inference.backends.registry import parse_options
     from policy_inference.bundle.bundle import ChunkBundle, SetBundle
-    from policy_inference.errors import printable
     from policy_inference.interfaces import ShadowMode
 
     # Opened first: an output that cannot be written is found before the work, not after.
@@ -96,29 +97,17 @@ def run(given: argparse.Namespace) -> int:
             if given.bundle is not None and not problem and not isinstance(found.bundle, SetBundle)
             else None
         )
-        console = Console()
         more = {} if shadow is None else {"shadow": shadow_document(shadow)}
-        if given.json:
-            figures = replay_report.document(found) | more
-            console.print_json(json.dumps(figures, allow_nan=False))
-        else:
-            console.print(
-                *map(printable, replay_report.lines(found)),
-                sep="\n",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-            console.print(replay_report.table(found))
-            if shadow is not None:
-                console.print(shadow_table(shadow))
-                console.print(
-                    shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True
-                )
         if folder is not None:
             replay_report.write_json(found, folder / JSON_FILE, more)
             write_html(found, folder / HTML_FILE, shadow)
+    text: list[object] = [*replay_report.lines(found), replay_report.table(found)]
+    if shadow is not None:
+        text += [shadow_table(shadow), shadow_line(shadow.divergence)]
     if given.output is not None:
-        _log.info("report in %s", given.output)
-    (_log.info if found else _log.error)("%s", replay_report.verdict(found))
-    return 0 if found else 1
+        text.append(f"report in {given.output}")
+    return CommandResult(
+        document=replay_report.document(found) | more,
+        text=[*text, replay_report.verdict(found)],
+        status=0 if found else 1,
+    )

@@ -181,6 +181,4 @@ def test_a_dataset_is_not_for_joint_policies(
     )
 
     assert status == 4
-    assert "expected a chunk policy for --dataset and --cal-num, found the joint policy tiny" in (
-        caplog.text
-    )
+    assert "--dataset: expected a chunk policy, found the joint policy tiny" in (caplog.text)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from model_tools import cli
 from model_tools.commands import import_policy
 from model_tools.errors import ToolError
 from model_tools.make.importers.joints import ORDERS
@@ -25,9 +26,7 @@ from ..make.importers.small_runs import DEPLOY, DEPLOY_WIDTH
 
 
 def run(*args: str) -> int:
-    parser = argparse.ArgumentParser()
-    import_policy.add_arguments(parser)
-    return import_policy.run(parser.parse_args(args))
+    return cli.main(["import", *args])
 
 
 @pytest.fixture
