@@ -24,7 +24,7 @@ _STAGES = ("simulation", "shadow", "canary", "production")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseResult:
+class ReleaseState:
     """A release as it is now.
 
     Attributes:
@@ -59,7 +59,7 @@ class ReleaseVerb:
         self,
         text: str,
         declare: Callable[[argparse.ArgumentParser], None],
-        does: Callable[[argparse.Namespace], CommandResult[ReleaseResult]],
+        does: Callable[[argparse.Namespace], CommandResult[ReleaseState]],
     ) -> None:
         """Take what the verb says, declares and does."""
         self.__doc__ = text
@@ -69,7 +69,7 @@ class ReleaseVerb:
         """Declare the arguments."""
         self._declare(parser)
 
-    def run(self, given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+    def run(self, given: argparse.Namespace) -> CommandResult[ReleaseState]:
         """Do it."""
         return self._does(given)
 
@@ -97,7 +97,7 @@ def _add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, help="file (default NAME-VERSION.release.yaml)")
 
 
-def _new(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+def _new(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import new_release
     from model_tools.ship.release.release_file import write_new_release
 
@@ -109,7 +109,7 @@ def _new(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
     )
 
 
-def _status(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+def _status(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.release_file import read_release
 
     return _judged(given.file, read_release(given.file))
@@ -144,7 +144,7 @@ def _add_record(parser: argparse.ArgumentParser) -> None:
     _add_by(parser)
 
 
-def _record(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+def _record(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.errors import ToolError
     from model_tools.ship.release.promotion import record
     from model_tools.ship.release.release_file import read_release
@@ -172,7 +172,7 @@ def _add_promote(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--by", required=True, metavar="NAME", help="who looked, and approves")
 
 
-def _promote(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+def _promote(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import promote
 
     release = promote(given.file, given.by)
@@ -186,7 +186,7 @@ def _add_end(parser: argparse.ArgumentParser) -> None:
     _add_by(parser)
 
 
-def _halt(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+def _halt(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import halt
 
     release = halt(given.file, given.reason, given.by)
@@ -194,7 +194,7 @@ def _halt(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
     return _result(given.file, release, text)
 
 
-def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
+def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import roll_back_release
 
     release = roll_back_release(given.file, given.reason, given.by)
@@ -206,7 +206,7 @@ def _rollback(given: argparse.Namespace) -> CommandResult[ReleaseResult]:
     return _result(given.file, release, text)
 
 
-def _judged(file: Path, release: Release) -> CommandResult[ReleaseResult]:
+def _judged(file: Path, release: Release) -> CommandResult[ReleaseState]:
     """Return a release with the verdict on its present stage, which is the status."""
     from model_tools.ship.release.promotion import EXIT_STATUS, verdict
 
@@ -233,11 +233,11 @@ def _described(release: Release) -> Iterator[str]:
 
 def _result(
     file: Path, release: Release, *text: str, status: int = 0
-) -> CommandResult[ReleaseResult]:
+) -> CommandResult[ReleaseState]:
     from model_tools.ship.release.promotion import verdict
 
     ended, found = release.ended, verdict(release)
-    result = ReleaseResult(
+    result = ReleaseState(
         file=file,
         name=release.name,
         version=release.version,

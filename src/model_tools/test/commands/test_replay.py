@@ -47,16 +47,15 @@ def fall(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_fall_is_shown_with_its_reason_and_the_same_commands(
-    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    fall: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level("INFO", "model_tools")
     output = tmp_path / "report"
     assert cli.main(["replay", str(fall), "--output", str(output)]) == 0
+    shown = capsys.readouterr().out
     assert re.search(
-        r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here",
-        capsys.readouterr().out,
+        r"3\.\d+ s  DAMP   attitude: tilt 1\.\d+ rad, limit 1\.00 rad   <-- here", shown
     )
-    assert "the same commands again, bit for bit" in caplog.text
+    assert "the same commands again, bit for bit" in shown
     figures = json.loads((output / "replay.json").read_text("utf-8"))
     assert figures["replayed"]["same"] is True
     assert figures["timeline"][-1]["trip"] is True
