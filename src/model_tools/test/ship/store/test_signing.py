@@ -64,6 +64,7 @@ def test_signed_bundle_is_installed_used_and_verified(
         assert run("install", bundle, "--activate", "--root", root) == 0
     assert run("rollback", NAME, "--root", root) == 0
     assert run("verify", "--root", root) == 0
+    capsys.readouterr()
     run("list", "--root", root)
     trusted = trusted_keys()
     assert trusted
