@@ -267,7 +267,7 @@ class World(WalkingWorld):
         )
 
     def hang(self) -> None:
-        """Hold the base where it is now, as people and a hoist hold a humanoid, until `let_down`."""
+        """Hold the base where it is now, as a hoist holds a humanoid, until `let_down`."""
         held, place, quat_wxyz = self.model.equality(HOIST), np.zeros(3), np.zeros(4)
         base_m, base_wxyz = self._data.qpos[:3], self._data.qpos[3:7]
         mujoco.mju_negPose(place, quat_wxyz, base_m, base_wxyz)
