@@ -194,7 +194,9 @@ def test_ensemble_answers_images_and_state_with_the_chunk(
             one.inputs[name][...] = array
         one.run()
 
-        np.testing.assert_allclose(one.outputs["Actions"], chunk, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            one.outputs["Actions"].astype(np.float64), chunk, rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.fixture(scope="module")

@@ -87,7 +87,7 @@ class PaddedSquare:
     def __call__(self, image: Tensor) -> Tensor:
         """Return the square of an image, uint8 [height, width, 3] both."""
         new, how = (self._width, self._height), self._pillow.Resampling.BILINEAR
-        small = self._pillow.fromarray(np.ascontiguousarray(image)).resize(new, how)
+        small = np.asarray(self._pillow.fromarray(np.ascontiguousarray(image)).resize(new, how))
         square = np.zeros((self._size, self._size, 3), np.uint8)
         top, left = (self._size - self._height) // 2, (self._size - self._width) // 2
         square[top : top + self._height, left : left + self._width] = small
@@ -153,11 +153,11 @@ class OpenpiBackend(RemoteBackend):
         """Return what makes the images of a tensor small; empty where they go as they are."""
         if not served.image_size:
             return {}
-        sizes = {spec.name: spec.shape[2:] for spec in self.specs[0]}
+        images = [spec for spec in self.specs[0] if spec.name in served.images.values()]
         try:
             return {
-                name: PaddedSquare(*sizes[name], served.image_size)
-                for name in served.images.values()
+                spec.name: PaddedSquare(spec.shape[2], spec.shape[3], served.image_size)
+                for spec in images
             }
         except ImportError as error:
             raise BackendError(
