@@ -62,6 +62,17 @@ class ClipPlayer:
         self._cycle_step = self._step_of_cycle() if self._loops and self._anchors else _Placement()
         self.restart()
 
+    @property
+    def first_pose(self) -> F64:
+        """Joints of the first frame [joints], rad."""
+        first: F64 = self._clip.joint_pos[0]
+        return first
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether each frame has been that of a tick; never for a clip that begins again."""
+        return not self._loops and self._tick > self._last
+
     def restart(self) -> None:
         """Begin at the first frame, where the robot is at the next `write`."""
         self._tick, self._placement, self._cycle = 0, _Placement(), 0

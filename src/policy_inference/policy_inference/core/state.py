@@ -116,7 +116,9 @@ class RobotState(StateVector):
         """Fields that repeat an output of the model, by its name."""
         self.motions = {field_name(term): term for term in contract.terms if is_of_motion(term)}
         """The fields of the reference motion, with a term that reads each."""
-        self._joint_names, self._motion = contract.joints.names, contract.motion
+        self._joint_names, self._reference = contract.joints.names, contract.motion
+        self.motion: ClipPlayer | None = None
+        """The reference motion that is played."""
         self._go_by()
         self._orientation = "gravity_body" in self.slices
         if self._orientation:
@@ -128,13 +130,14 @@ class RobotState(StateVector):
 
     def play(self, clip: MotionClip) -> None:
         """Show this clip, which is the contract's reference motion, from its first frame on."""
-        assert self._motion is not None
+        assert self._reference is not None
         outputs = {
             (TERMS[term.term].field, term.ahead or 0): self[name]
             for name, term in self.motions.items()
         }
         fields = {name: self[name] for name in self.slices}
-        self._go_by(ClipPlayer(clip, self._motion, self._joint_names, fields, outputs))
+        self.motion = ClipPlayer(clip, self._reference, self._joint_names, fields, outputs)
+        self._go_by(self.motion)
 
     def _go_by(self, *players: ClipPlayer) -> None:
         """Let the phases go on with the ticks, and what plays the reference motion."""

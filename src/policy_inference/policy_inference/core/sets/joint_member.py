@@ -47,6 +47,7 @@ class JointMember(MemberPolicy):
         self._velocity = self._state.get("velocity_command") if trained else None
         self._lowest: F64 = np.array(trained.min if trained else (0.0,) * 3)
         self._highest: F64 = np.array(trained.max if trained else (0.0,) * 3)
+        self.motion = self._state.motion
         self.phases = tuple(self._state[name] for name in self._state.phases)
         self.reset()
 
