@@ -287,14 +287,18 @@ def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
 
 
 def write_tracking(
-    write: Write, change: Change, at_end: str = "hold", **arrays: npt.ArrayLike
+    write: Write,
+    change: Change,
+    at_end: str = "hold",
+    arrays: Mapping[str, npt.ArrayLike] | None = None,
 ) -> Path:
     """Write a set whose member `two` tracks a clip of three frames, with other arrays."""
     clip = Path("motion.npz")
     names, pose = np.array(["left_knee", "right_knee"]), np.full((3, 2), 0.5)
     content = io.BytesIO()
-    found = {"fps": 50, "joint_names": names, "joint_pos": pose, "joint_vel": 0 * pose, **arrays}
-    np.savez(content, **{name: np.array(array) for name, array in found.items()})
+    found: dict[str, npt.ArrayLike] = {"fps": 50, "joint_names": names, "joint_pos": pose}
+    found |= {"joint_vel": 0 * pose, **(arrays or {})}
+    np.savez(content, **{name: np.array(array) for name, array in found.items()})  # type: ignore[arg-type]  # numpy's annotations take any of the arrays for its own keyword
     digest = hashlib.sha256(content.getvalue()).hexdigest()
     folder = write(
         change,
@@ -332,7 +336,7 @@ def test_a_member_that_tracks_a_motion_cannot_be_followed(write: Write) -> None:
 def test_a_member_whose_clip_is_wrong_is_named_by_its_file(
     write: Write, arrays: Mapping[str, npt.ArrayLike], problem: str
 ) -> None:
-    folder = write_tracking(write, {}, **arrays)
+    folder = write_tracking(write, {}, arrays=arrays)
     with pytest.raises(BundleError) as caught:
         load_bundle(folder, kind=SetBundle)
     assert f"two/motion.npz: {problem}" in str(caught.value)
