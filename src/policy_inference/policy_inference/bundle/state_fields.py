@@ -127,7 +127,7 @@ def _at(part: str, names: Sequence[str]) -> Callable[[Any], Sequence[float]]:
 JOINT_STATES = StateTopic(name="joint_states", types=("sensor_msgs/msg/JointState",))
 IMU = StateTopic(name="imu/data", types=("sensor_msgs/msg/Imu",))
 ODOMETRY = StateTopic(name="odom", types=("nav_msgs/msg/Odometry",))
-MOTION_JOINTS = StateTopic(name="motion/joint_states", types=("sensor_msgs/msg/JointState",))
+MOTION_JOINTS = StateTopic(name="motion/joints", types=("sensor_msgs/msg/JointState",))
 MOTION_ANCHOR = StateTopic(name="motion/anchor", types=("geometry_msgs/msg/PoseStamped",))
 MOTION_TOPICS = (MOTION_JOINTS.name, MOTION_ANCHOR.name)
 """Topics of a live reference motion, which only the policy that tracks it needs."""

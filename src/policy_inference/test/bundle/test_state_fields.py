@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from policy_inference.bundle.state_fields import (
+    JOINT_STATES,
+    MOTION_JOINTS,
     MOTION_TOPICS,
     STATE_FIELDS,
     STATE_TOPICS,
@@ -60,7 +62,7 @@ def test_a_field_that_no_message_has_follows_from_another_of_its_topic(field: St
 def test_fields_of_a_topic_share_it(field: StateField) -> None:
     assert field.topic is STATE_TOPICS[field.topic.name]
     assert field in fields_of(field.topic.name)
-    assert is_per_joint(field.name) == (field.topic.name.endswith("joint_states"))
+    assert is_per_joint(field.name) == (field.topic in (JOINT_STATES, MOTION_JOINTS))
 
 
 def test_what_is_no_field_has_neither_topic_nor_joints() -> None:

@@ -298,6 +298,6 @@ def test_a_live_motion_is_placed_again_in_each_run() -> None:
 
 def test_a_live_motion_needs_the_topics_of_its_terms() -> None:
     joints, anchor = (RobotState(live_contract(terms)) for terms in (JOINTS[:1], ANCHOR))
-    assert joints.inputs == ("joint_states", "motion/joint_states")
+    assert joints.inputs == ("joint_states", "motion/joints")
     assert "live_joint_vel" not in joints.slices
     assert set(anchor.inputs) == {"joint_states", "imu/data", "odom", "motion/anchor"}

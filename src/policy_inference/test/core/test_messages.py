@@ -198,7 +198,7 @@ def frame_of(names: Sequence[str], position: object, velocity: object = (0.0,) *
 def test_a_live_motion_is_matched_by_name_and_may_have_more_joints() -> None:
     state = RobotState(contract_of(LIVE))
     names = ["tail", *reversed(JOINTS)]
-    reader = state_reader("motion/joint_states", JOINTS, state)
+    reader = state_reader("motion/joints", JOINTS, state)
     reader.read(frame_of(names, [9.0, 0.3, 0.2, 0.1], [9.0, 3.0, 2.0, 1.0]))
     assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
     assert state["live_joint_vel"].tolist() == [1.0, 2.0, 3.0]
@@ -222,7 +222,7 @@ def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(
     frame: object, problem: str
 ) -> None:
     state = RobotState(contract_of(LIVE))
-    reader = state_reader("motion/joint_states", JOINTS, state)
+    reader = state_reader("motion/joints", JOINTS, state)
     reader.read(frame_of(JOINTS, [0.1, 0.2, 0.3]))
     with pytest.raises(RobotError, match=problem):
         reader.read(frame)

@@ -23,7 +23,7 @@ from .bundles import JOINTS, MISSING, STAND, write_bundle
 from .harness import Robot, StageOf, stamp
 
 pytestmark = pytest.mark.ros
-JOINTS_TOPIC, ANCHOR_TOPIC = "motion/joint_states", "motion/anchor"
+JOINTS_TOPIC, ANCHOR_TOPIC = "motion/joints", "motion/anchor"
 TERMS = [{"term": "motion_joint_pos"}, {"term": "motion_anchor_ori_b"}]
 SIZE = len(JOINTS) + 6
 TIMEOUT_TICKS = 5

@@ -109,7 +109,7 @@ def test_a_motion_is_entered_near_its_first_frame_only() -> None:
 
 
 LIVE = {"live": {"timeout_s": 0.1}, "anchor": MOTION["anchor"]}
-SILENT = ["motion/joint_states"]
+SILENT = ["motion/joints"]
 TRACKED = [0.1, 0.6, -0.4]
 
 
@@ -145,7 +145,7 @@ def test_a_state_whose_live_motion_is_silent_is_not_entered() -> None:
     robot.tick(silent=SILENT)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
     (refusal,) = robot.policy.refusals
-    assert "crouch: motion/joint_states: 420 ms old, limit 100 ms" in refusal
+    assert "crouch: motion/joints: 420 ms old, limit 100 ms" in refusal
 
 
 def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
@@ -156,7 +156,7 @@ def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
         assert robot.state == "crouch"
         robot.tick(silent=SILENT)
     assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
-    assert "motion/joint_states: 120 ms old, limit 100 ms" in robot.policy.report.last[2]
+    assert "motion/joints: 120 ms old, limit 100 ms" in robot.policy.report.last[2]
 
 
 def test_without_a_fallback_a_silent_live_motion_holds_the_robot_and_then_damps() -> None:
@@ -166,11 +166,11 @@ def test_without_a_fallback_a_silent_live_motion_holds_the_robot_and_then_damps(
     for _ in range(7):
         robot.tick(silent=SILENT)
     assert robot.is_in(Mode.HOLD)
-    assert "crouch: motion/joint_states: 120 ms old, limit 100 ms" in robot.reason
+    assert "crouch: motion/joints: 120 ms old, limit 100 ms" in robot.reason
     while robot.is_in(Mode.HOLD):
         robot.tick(silent=SILENT)
     assert robot.is_in(Mode.DAMP)
-    assert "motion/joint_states" in robot.reason
+    assert "motion/joints" in robot.reason
 
 
 def test_a_live_motion_that_comes_back_ends_the_hold() -> None:
@@ -187,5 +187,5 @@ def test_a_robot_stands_up_when_all_inputs_are_there() -> None:
     tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": LIVE}
     robot = SetRobot(members={"crouch": tracker})
     robot.tick(silent=SILENT)
-    with pytest.raises(RefusedError, match=r"STAND refused: motion/joint_states: no message"):
+    with pytest.raises(RefusedError, match=r"STAND refused: motion/joints: no message"):
         robot.controller.stand()
