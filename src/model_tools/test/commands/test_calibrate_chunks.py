@@ -123,7 +123,7 @@ def test_a_folder_that_is_there_is_replaced_by_force_alone(
             ("--format", "npz"),
             "expected a format among npy, rknn, bpu_bin, bpu_npy for a chunk policy",
         ),
-        (("--bag", "walk"), "expected one --dataset, --rows or --bag to calibrate a chunk policy with"),
+        (("--bag", "walk"), "expected one --dataset, --rows or --bag to calibrate a chunk"),
         (
             ("--every", "2", "--live"),
             "small_arm, found --live, --every; it takes --dataset, --rows or --bag",
