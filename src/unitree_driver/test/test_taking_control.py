@@ -314,6 +314,19 @@ def test_publisher_of_commands_that_appears_damps(commanders: tuple[str, ...]) -
     assert scene.phase() is DriverPhase.FOLLOWING
 
 
+def test_fault_is_named_beside_what_nothing_is_followed_for_already() -> None:
+    scene = Lockstep()
+    scene.in_control()
+    scene.graph(PublisherNews(("/other",), ("unitree_go/msg/LowState",), True))
+    scene.run(0.02)
+    assert scene.phase() is DriverPhase.DAMPING
+    assert scene.link.reason.startswith("control has been taken; another publisher on /lowcmd")
+
+    scene.graph(QUIET)
+    scene.run(0.02)
+    assert "another publisher" not in scene.link.reason
+
+
 def test_stop_keys_of_the_remote_damp_within_one_message() -> None:
     scene = Lockstep()
     scene.in_control(RUN)
