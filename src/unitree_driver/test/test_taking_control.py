@@ -222,6 +222,18 @@ def test_missing_standby_process_refuses_control() -> None:
     assert "standby process" in refusal(scene)
 
 
+def test_standby_process_that_ends_under_control_is_named_and_the_robot_walks_on() -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+    assert "standby" not in scene.link.report(scene.now_ns).details
+
+    scene.graph(QUIET._replace(standby=False))
+    scene.run(0.1)
+
+    assert "standby process" in str(scene.link.report(scene.now_ns).details["standby"])
+    assert scene.phase() is DriverPhase.FOLLOWING
+
+
 def test_tilted_robot_refuses_control() -> None:
     scene = Lockstep()
     half = 0.5 * 0.7
