@@ -3,10 +3,12 @@
 """Write the hashes of its members into a policy set, and check the set as a whole.
 
     model_tools pin my_set
+    model_tools pin my_set --output out/my_set
 
 Each member's sha256 in set.yaml becomes that of the policy.yaml that its bundle has now; comments
 and order stay. A set is loaded only with the members that it states, so run this after a member
-has changed, then sign the set again.
+has changed, then sign the set again. --output writes the set with all its members into a new
+folder, which is signed, installed and pushed as one version.
 """
 
 from __future__ import annotations
@@ -51,13 +53,19 @@ class PinResult:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("folder", type=Path, help="folder of the policy set")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help="new folder for the set with all its members (default: change set.yaml where it is)",
+    )
 
 
 def run(given: argparse.Namespace) -> CommandResult[PinResult]:
     """Write the hashes."""
     from model_tools.make.pinned_set import pin
 
-    bundle, changed = pin(given.folder)
+    bundle, changed = pin(given.folder, given.output)
     members = {
         name: PinnedMember(
             policy=member.contract.name,
@@ -68,7 +76,7 @@ def run(given: argparse.Namespace) -> CommandResult[PinResult]:
         for name, member in bundle.members.items()
     }
     return CommandResult(
-        document=PinResult(folder=given.folder, members=members),
+        document=PinResult(folder=given.output or given.folder, members=members),
         text=[
             f"{name}: {one.policy} {one.version}, {one.sha256}{' (new)' if one.is_new else ''}"
             for name, one in members.items()
