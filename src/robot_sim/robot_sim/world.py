@@ -11,10 +11,10 @@ import numpy.typing as npt
 from robot_sim.driven import NS_PER_S, DrivenWorld
 from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
-from robot_sim.figures import LITE3, Array, LeggedRobot, Pose
+from robot_sim.figures import LITE3, Array, LeggedRobot, Pose, StartPose
 from robot_sim.ground import LEVEL, Ground
-from robot_sim.model import build_model
-from robot_sim.rotation import tilt_rad
+from robot_sim.model import HOIST, build_model
+from robot_sim.rotation import tilt_rad, yaw_rad
 
 __all__ = [
     "NS_PER_S",
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
+_WELD = 11  # of the numbers that MuJoCo has for any kind of hold
 UPRIGHT_TILT_RAD = np.pi / 3
 # A hand's gains on the base's heading, N m/rad and N m s/rad: far above the belly's friction.
 _HAND_STIFFNESS, _HAND_DAMPING = 1000.0, 50.0
@@ -180,18 +181,36 @@ class World(WalkingWorld):
         Raises:
             SimError: `pose` is unknown.
         """
-        start = self._robot.start(pose or self._robot.starts)
+        self._start = self._robot.start(pose or self._robot.starts)
         self._start_again()
-        joints, height_m, quat_wxyz = start.joint_pos, start.height_m, np.zeros(4)
-        mujoco.mju_mulQuat(quat_wxyz, self._ground.quat_wxyz, np.array(start.quat_wxyz))
-        jitter = np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
-        self._data.qpos[:3] = height_m * self._ground.normal
-        self._data.qpos[3:7], self._data.qpos[7 : 7 + len(joints)] = quat_wxyz, joints + jitter
+        self._place(self._start, np.zeros(3), 0.0)
+        joints = self._data.qpos[7 : 7 + len(self._start.joint_pos)]
+        joints += np.random.default_rng(seed).uniform(-0.01, 0.01, len(joints)) if seed else 0.0
         self.reset_saturated_share()
         self._push_n, self._push_ends_ns = np.zeros(3), 0
         self._turn: _Turn | None = None
         self.motors_on()
         mujoco.mj_forward(self.model, self._data)
+
+    def set_upright(self) -> None:
+        """Put the robot down where it is, in the pose in which it started and with its heading.
+
+        As people do with one that has fallen. Time goes on, and the command stays in force.
+        """
+        self._data.qvel[:] = 0.0
+        heading_rad = float(yaw_rad(self._quat_xyzw()))
+        self._place(self._start, self._data.qpos[:3].copy(), heading_rad)
+        mujoco.mj_forward(self.model, self._data)
+
+    def _place(self, start: StartPose, place_m: Array, heading_rad: float) -> None:
+        """Put the base on the ground where the line through a place [3] meets it, and the legs."""
+        normal, heading, quat_wxyz = self._ground.normal, np.zeros(4), np.zeros(4)
+        mujoco.mju_axisAngle2Quat(heading, np.array([0.0, 0.0, 1.0]), heading_rad)
+        mujoco.mju_mulQuat(quat_wxyz, heading, np.array(start.quat_wxyz))
+        mujoco.mju_mulQuat(quat_wxyz, np.array(self._ground.quat_wxyz), quat_wxyz.copy())
+        self._data.qpos[:3] = place_m + (start.height_m - place_m @ normal) * normal
+        self._data.qpos[3:7] = quat_wxyz
+        self._data.qpos[7 : 7 + len(start.joint_pos)] = start.joint_pos
 
     def sense(self) -> Sensors:
         """Return what all sensors show now."""
@@ -246,6 +265,19 @@ class World(WalkingWorld):
             began_ns=now_ns,
             ends_ns=now_ns + round(duration_s * NS_PER_S),
         )
+
+    def hang(self) -> None:
+        """Hold the base where it is now, as a hoist holds a humanoid, until `let_down`."""
+        held, place, quat_wxyz = self.model.equality(HOIST), np.zeros(3), np.zeros(4)
+        base_m, base_wxyz = self._data.qpos[:3], self._data.qpos[3:7]
+        mujoco.mju_negPose(place, quat_wxyz, base_m, base_wxyz)
+        # Of a weld: where it acts, where the world is, seen from the base, and a scale of torques.
+        held.data[:_WELD] = [*np.zeros(3), *place, *quat_wxyz, 1.0]
+        self._data.eq_active[held.id] = True
+
+    def let_down(self) -> None:
+        """Let the base go that `hang` holds."""
+        self._data.eq_active[self.model.equality(HOIST).id] = False
 
     def motor_off(self, joint_name: str) -> None:
         """Switch one motor off: it neither drives nor brakes.

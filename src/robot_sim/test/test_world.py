@@ -10,6 +10,7 @@ import pytest
 
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3
+from robot_sim.ground import Ground
 from robot_sim.world import DriveCommand, World, position_command
 
 MS = 1_000_000
@@ -124,6 +125,25 @@ def test_seeds_vary_the_start() -> None:
     poses = [World(seed=seed).sense().joint_pos for seed in (0, 1, 2)]
     assert 0.001 < np.abs(poses[0] - poses[1]).max() < 0.011
     assert np.abs(poses[1] - poses[2]).max() > 0.001
+
+
+@pytest.mark.parametrize("ground", [Ground(slope_rad=0.2), Ground()])
+def test_robot_that_lies_on_its_back_is_set_upright_where_it_is(ground: Ground) -> None:
+    world = World(ground=ground, pose="standing")
+    world.push([0.0, 900.0, 0.0], 0.3)
+    world.step(3_000 * MS)
+    assert not world.upright
+    before = world.sense()
+
+    world.set_upright()
+
+    after = world.sense()
+    assert after.time_ns == before.time_ns
+    np.testing.assert_allclose(after.pos_world[:2], before.pos_world[:2], atol=0.1)
+    np.testing.assert_array_equal(after.joint_pos, World(pose="standing").sense().joint_pos)
+    assert world.tilt_rad == pytest.approx(ground.slope_rad)
+    world.step(TICK_NS)
+    assert not world.fallen
 
 
 def test_reset_starts_again_exactly() -> None:

@@ -27,11 +27,14 @@ from policy_inference.bundle.expected import Nominal
 from policy_inference.bundle.joint_values import matched, per_joint
 from policy_inference.bundle.schema import Found, Reader
 from policy_inference.bundle.set_contract import (
+    FIRST_FRAME,
     EntryConditions,
     MemberContract,
     SetContract,
     SetFile,
     SetState,
+    ends_by_itself,
+    tracks_clip,
 )
 from policy_inference.bundle.validate_body import listed
 from policy_inference.interfaces import F64, Kind
@@ -274,19 +277,32 @@ class _SetResolver:
                 Found(f"none for {', '.join(missing)} (of {', '.join(owners)})"),
                 "list the joints that stay in the stand pose in `held`",
             )
+        ending = map(ends_by_itself, map(self._contracts.__getitem__, state.members))
+        if state.ends is not None and state.ends.after_s is None and not any(ending):
+            self._reader.problem(
+                f"{key}.ends.after_s",
+                "the time after which the state ends, s",
+                Found(f"nothing, and no motion of {listed(state.members)} that ends"),
+                "state it, or let a member track a motion with `at_end: hold`",
+            )
         to = {
             target: dataclasses.replace(
-                transition,
-                when=self._conditions(f"{key}.to.{target}.when", transition.when, state.members),
+                transition, when=self._conditions(f"{key}.to.{target}.when", name, target)
             )
             for target, transition in state.to.items()
         }
         return dataclasses.replace(state, held=tuple(held), to=to)
 
-    def _conditions(
-        self, key: str, when: EntryConditions, leaving: Sequence[str]
-    ) -> EntryConditions:
+    def _conditions(self, key: str, name: str, to: str) -> EntryConditions:
         """Return conditions with arrays; check that what they look at is there."""
+        states = self._stated.states
+        when, leaving, entering = states[name].to[to].when, states[name].members, states[to].members
+        if when.pose == FIRST_FRAME and not any(
+            tracks_clip(self._contracts[member]) for member in entering
+        ):
+            self._reader.problem(
+                f"{key}.pose", f"a member of {to} that tracks a clip", Found(listed(entering))
+            )
         terms = [term for name in leaving for term in _terms(self._contracts[name])]
         if when.gait_phase is not None and not any(term.period_s for term in terms):
             self._reader.problem(

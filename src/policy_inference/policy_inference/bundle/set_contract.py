@@ -29,8 +29,9 @@ from policy_inference.bundle.expected import Nominal
 from policy_inference.bundle.schema import PerJoint, entry
 from policy_inference.interfaces import Index, Kind
 
-STAND, FIRST_TARGET = "stand", "first_target"
-"""Poses that each set has: that of standing up, and what the entering members would command."""
+STAND, FIRST_TARGET, FIRST_FRAME = "stand", "first_target", "first_frame"
+"""Poses that each set has: that of standing up, what the entering members would command, and where
+the clips that they track begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ class EntryConditions:
 
     pose: str | None = entry(
         f"pose that the joints must be near: {STAND}, {FIRST_TARGET} (what the entering members "
-        "command first) or one of `poses`",
+        f"command first), {FIRST_FRAME} (of the clips that they track) or one of `poses`",
         default=None,
     )
     pose_within: PerJoint = entry(
@@ -120,9 +121,15 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateEnd:
-    """After which time a state ends by itself."""
+    """When a state ends by itself."""
 
-    after_s: float = entry("time since the state was entered, s", exclusiveMinimum=0, maximum=86400)
+    after_s: float | None = entry(
+        "time since the state was entered, s; if absent, it ends when the motions that its members "
+        "track have ended",
+        default=None,
+        exclusiveMinimum=0,
+        maximum=86400,
+    )
     to: str = entry("state to ask for then; again in each tick until it is entered")
 
 
@@ -176,6 +183,18 @@ class SetFile:
         maximum=86400,
     )
     poses: dict[str, PerJoint] = entry("poses that conditions refer to, rad", default={})
+
+
+def ends_by_itself(contract: JointContract | ChunkContract) -> bool:
+    """Return whether a member tracks a motion that ends."""
+    motion = contract.motion if isinstance(contract, JointContract) else None
+    return motion is not None and motion.at_end == "hold"
+
+
+def tracks_clip(contract: JointContract | ChunkContract) -> bool:
+    """Return whether a member tracks a motion that is in its bundle."""
+    motion = contract.motion if isinstance(contract, JointContract) else None
+    return motion is not None and motion.clip is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -7,8 +7,17 @@ from collections.abc import Iterator
 
 from policy_inference.bundle.contract import NAME
 from policy_inference.bundle.schema import Found, Reader
-from policy_inference.bundle.set_contract import FIRST_TARGET, STAND, SetFile, SetState, Transition
+from policy_inference.bundle.set_contract import (
+    FIRST_FRAME,
+    FIRST_TARGET,
+    STAND,
+    SetFile,
+    SetState,
+    Transition,
+)
 from policy_inference.bundle.validate_body import listed
+
+_OWN_POSES = (STAND, FIRST_TARGET, FIRST_FRAME)
 
 
 def validate_set(stated: SetFile, reader: Reader) -> None:
@@ -33,7 +42,7 @@ class _SetValidator:
             for name in getattr(self._stated, section):
                 if not re.fullmatch(NAME, name):
                     self._reader.problem(f"{section}.{name}", f"a name like {NAME}", name)
-        for name in {STAND, FIRST_TARGET} & self._stated.poses.keys():
+        for name in {*_OWN_POSES} & self._stated.poses.keys():
             self._reader.problem(
                 f"poses.{name}", "another name, since each set has such a pose", name
             )
@@ -90,7 +99,7 @@ class _SetValidator:
                     "only a request that waits (otherwise: wait) can wait for too long",
                 )
         pose = transition.when.pose
-        known = (STAND, FIRST_TARGET, *self._stated.poses)
+        known = (*_OWN_POSES, *self._stated.poses)
         if pose is not None and pose not in known:
             self._reader.problem(f"{key}.when.pose", f"one of {', '.join(known)}", pose)
 

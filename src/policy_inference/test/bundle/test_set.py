@@ -4,6 +4,8 @@
 
 import base64
 import copy
+import hashlib
+import io
 import shutil
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -11,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from policy_inference.bundle.bundle import Bundle, ChunkBundle, JointBundle, SetBundle
 from policy_inference.bundle.load import load_bundle
+from policy_inference.bundle.set_contract import StateEnd
 from policy_inference.bundle.signature import TrustedKeys, fingerprint
 from policy_inference.errors import BundleError
 from policy_inference.interfaces import Kind
@@ -282,21 +286,92 @@ def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
     assert problem.startswith("members.two.starts: expected clean for a policy with the term last")
 
 
-def test_a_member_that_tracks_a_motion_cannot_be_followed(write: Write, tmp_path: Path) -> None:
-    clip = tmp_path / "motion.npz"
+def write_tracking(
+    write: Write,
+    change: Change,
+    at_end: str = "hold",
+    arrays: Mapping[str, npt.ArrayLike] | None = None,
+) -> Path:
+    """Write a set whose member `two` tracks a clip of three frames, with other arrays."""
+    clip = Path("motion.npz")
     names, pose = np.array(["left_knee", "right_knee"]), np.full((3, 2), 0.5)
-    np.savez(clip, fps=np.array(50), joint_names=names, joint_pos=pose, joint_vel=0 * pose)
+    content = io.BytesIO()
+    found: dict[str, npt.ArrayLike] = {"fps": 50, "joint_names": names, "joint_pos": pose}
+    found |= {"joint_vel": 0 * pose, **(arrays or {})}
+    np.savez(content, **{name: np.array(array) for name, array in found.items()})  # type: ignore[arg-type]  # numpy's annotations take any of the arrays for its own keyword
+    digest = hashlib.sha256(content.getvalue()).hexdigest()
     folder = write(
-        {"members.two.starts": "followed"},
+        change,
         two={
             "observations": {"obs": {"terms": [{"term": "motion_joint_pos"}]}},
             "model.inputs.obs.shape": [1, 2],
-            "motion": {"clip": {"file": clip.name, "sha256": sha256(clip)}, "at_end": "hold"},
+            "motion": {"clip": {"file": clip.name, "sha256": digest}, "at_end": at_end},
         },
     )
-    shutil.copy(clip, tmp_path / "two")
-    (problem,) = problems_of(folder)
+    (folder.parent / "two" / clip).write_bytes(content.getvalue())
+    return folder
+
+
+def test_a_member_that_tracks_a_motion_cannot_be_followed(write: Write) -> None:
+    (problem,) = problems_of(write_tracking(write, {"members.two.starts": "followed"}))
     assert problem.startswith("members.two.starts: expected clean for a policy that tracks a mot")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "problem"),
+    [
+        (
+            {"joint_names": ["left_wing", "right_wing"]},
+            "joint_names: expected a clip of this robot, with left_knee, right_knee, found left_w",
+        ),
+        (
+            {"joint_pos": [[0.5, 0.5], [0.5, np.nan], [0.5, 0.5]]},
+            "joint_pos: expected finite values, found NaN or infinity in 1 frames, first in fr",
+        ),
+        ({"joint_pos": [[0.5, 0.5]], "joint_vel": [[0.0, 0.0]]}, "joint_pos: expected at least 2"),
+        ({"fps": 30}, "fps: expected 50 Hz, the policy's rate, found 30"),
+    ],
+    ids=["another robot", "NaN", "one frame", "another rate"],
+)
+def test_a_member_whose_clip_is_wrong_is_named_by_its_file(
+    write: Write, arrays: Mapping[str, npt.ArrayLike], problem: str
+) -> None:
+    folder = write_tracking(write, {}, arrays=arrays)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder, kind=SetBundle)
+    assert f"two/motion.npz: {problem}" in str(caught.value)
+
+
+def test_a_state_without_a_time_ends_with_a_motion_that_ends(write: Write) -> None:
+    ends = {"states.second.ends": {"to": "first"}}
+    contract = load_bundle(write_tracking(write, ends), kind=SetBundle).contract
+    assert contract.states["second"].ends == StateEnd(to="first")
+
+
+@pytest.mark.parametrize("state", ["first", "second"])
+def test_a_state_without_a_time_or_a_motion_that_ends_is_refused(write: Write, state: str) -> None:
+    other = {"first": "second", "second": "first"}[state]
+    folder = write_tracking(write, {f"states.{state}.ends": {"to": other}}, at_end="loop")
+    (problem,) = problems_of(folder)
+    member = {"first": "one", "second": "two"}[state]
+    assert problem.startswith(
+        f"states.{state}.ends.after_s: expected the time after which the state ends, s, found "
+        f"nothing, and no motion of {member} that ends; state it, or let a member track"
+    )
+
+
+def test_only_a_state_that_tracks_a_clip_has_a_first_frame(write: Write) -> None:
+    folder = write_tracking(
+        write,
+        {
+            "states.first.to.second.when": {"pose": "first_frame"},
+            "states.second.to.first.when": {"pose": "first_frame"},
+        },
+    )
+    (problem,) = problems_of(folder)
+    assert problem.startswith(
+        "states.second.to.first.when.pose: expected a member of first that tracks a clip, found one"
+    )
 
 
 WITH_AN_ARM: Change = {

@@ -4,16 +4,20 @@
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from nav_msgs.msg import Odometry
 from policy_msgs.msg import PolicyStatus
 from rclpy.qos import QoSProfile
+from std_srvs.srv import Trigger
 
 from robot_operator.nodes.client import Operator
 from robot_sim.driven import NS_PER_S
 from robot_sim.nodes.messages import nanoseconds
+from robot_sim.rotation import tilt_rad
 
 _NEWEST = QoSProfile(depth=1)
 
@@ -44,6 +48,7 @@ class FleetOperator(Operator):
         """Join the ROS 2 domain of the environment; more arguments as those of `Operator`."""
         self.received_s = 0.0
         super().__init__(policy_node=f"/{namespace}/joint_policy_node", **more)
+        self._upright = self.node.create_client(Trigger, f"/{namespace}/sim_node/set_upright")
 
     def wait_for_new_status(self, timeout_s: float) -> None:
         """Wait for the first status of a policy node that has just been started.
@@ -53,6 +58,14 @@ class FleetOperator(Operator):
         """
         since_s = time.monotonic()
         self.wait_until(lambda: self.received_s > since_s, "a status", timeout_s)
+
+    def set_upright(self) -> None:
+        """Put the robot down where it is, as people do with one that has fallen.
+
+        Raises:
+            OperatorError: No answer within `answer_timeout_s`.
+        """
+        self.call(self._upright, "set_upright")
 
     def wait_for_shadow(self, ticks: int, timeout_s: float) -> None:
         """Wait until the shadow was compared in so many ticks; it has what others leave of a core.
@@ -72,29 +85,46 @@ class FleetOperator(Operator):
         Raises:
             OperatorError: That time does not pass within `timeout_s` of the steady clock.
         """
-        places: list[tuple[int, float, float, float]] = []
+        seen = self._watch(duration_s, f"{duration_s:g} s of simulated time", timeout_s)
+        places = [message.pose.pose.position for message in seen]
+        first, last = places[0], places[-1]
+        return Stroll(
+            duration_s=_between_s(seen),
+            distance_m=math.hypot(last.x - first.x, last.y - first.y),
+            lowest_m=min(place.z for place in places),
+        )
+
+    def tilt_rad(self) -> float:
+        """Return the angle between the body's z axis and the vertical, now.
+
+        Raises:
+            OperatorError: The simulator does not say within `answer_timeout_s`.
+        """
+        seen = self._watch(0.0, "odom of the simulator", self.answer_timeout_s)
+        q = seen[-1].pose.pose.orientation
+        return float(tilt_rad(np.array([q.x, q.y, q.z, q.w])))
+
+    def _watch(self, duration_s: float, what: str, timeout_s: float) -> list[Odometry]:
+        """Return the odometry of some simulated time, of one message at least."""
+        seen = list[Odometry]()
 
         def see(message: Odometry) -> None:
-            place = message.pose.pose.position
-            places.append((nanoseconds(message.header.stamp), place.x, place.y, place.z))
+            seen.append(message)
             self.notify()
 
         odometry = self.node.create_subscription(Odometry, "odom", see, _NEWEST)
         try:
-            self.wait_until(
-                lambda: bool(places) and places[-1][0] - places[0][0] >= duration_s * NS_PER_S,
-                f"{duration_s:g} s of simulated time",
-                timeout_s,
-            )
+            self.wait_until(lambda: bool(seen) and _between_s(seen) >= duration_s, what, timeout_s)
         finally:
             self.node.destroy_subscription(odometry)
-        first, last = places[0], places[-1]
-        return Stroll(
-            duration_s=(last[0] - first[0]) / NS_PER_S,
-            distance_m=math.hypot(last[1] - first[1], last[2] - first[2]),
-            lowest_m=min(place[3] for place in places),
-        )
+        return seen
 
     def _on_status(self, message: PolicyStatus) -> None:
         self.received_s = time.monotonic()
         super()._on_status(message)
+
+
+def _between_s(seen: Sequence[Odometry]) -> float:
+    """Return the simulated time between the first and the last message."""
+    first_ns, last_ns = (nanoseconds(seen[at].header.stamp) for at in (0, -1))
+    return (last_ns - first_ns) / NS_PER_S

@@ -9,6 +9,7 @@ lockstep also `/clock`. With `arm`, a Lite3 carries an SO-101, whose joints are 
 (sensor_msgs/CompressedImage, JPEG), in lockstep at each tick.
 Subscribes: `joint_command` (policy_msgs/JointCommand, reliable, depth 1) and `cmd_vel`
 (geometry_msgs/Twist), which is only recorded.
+The service `~/set_upright` (std_srvs/Trigger) puts a fallen robot down where it is, as people do.
 
 In real time the drives damp when a command expires. In lockstep the node publishes the sensors
 of tick k stamped t_k, then /clock = t_k, and waits for the JointCommand stamped t_k before it
@@ -24,6 +25,7 @@ from policy_msgs.msg import ContactForces, JointCommand
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Imu
+from std_srvs.srv import Trigger
 
 from robot_sim.arm_carrier import ArmCarrier
 from robot_sim.arm_model import POLICY_CAMERAS
@@ -81,6 +83,8 @@ class SimNode(RobotNode):
         self._imu = self.create_publisher(Imu, "imu/data", NEWEST)
         self._odom = self.create_publisher(Odometry, "odom", NEWEST)
         self._contacts = self.create_publisher(ContactForces, "contact_forces", NEWEST)
+        self._to_set_upright = False
+        self.create_service(Trigger, "~/set_upright", self._on_set_upright)
         self.add_on_set_parameters_callback(self._on_set)
 
     def _robot(self) -> World:
@@ -131,7 +135,10 @@ class SimNode(RobotNode):
         self._record.save()
 
     def before_step(self) -> None:
-        """Let the faults act."""
+        """Put the robot down, if that was asked for; let the faults act."""
+        if self._to_set_upright:
+            self._to_set_upright = False
+            self.world.set_upright()
         self._plan.act(self.world)
 
     def applied(self, command: DriveCommand, message: JointCommand) -> None:
@@ -160,6 +167,12 @@ class SimNode(RobotNode):
             self._cameras.publish(self.world.steps, stamp)
         if "contact_rate_hz" in due and (seen := streams.odom):
             self._odom.publish(odometry_message(seen, time_of(seen.time_ns + offset_ns)))
+
+    def _on_set_upright(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        # The world belongs to the thread that steps it.
+        self._to_set_upright = True
+        response.success, response.message = True, "put down before the next step"
+        return response
 
     def _on_set(self, parameters: list[Parameter]) -> SetParametersResult:
         """Switch faults; everything else is read at the start only."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sensor_msgs.msg import Image
+from std_srvs.srv import Trigger
 
 from robot_sim.arm_figures import SO101
 from robot_sim.errors import SimError
@@ -84,6 +85,17 @@ class TestLockstep:
             return not node.world.damped
 
         stage.until(answers, "drives that follow again")
+
+    def test_service_puts_a_fallen_robot_down_and_time_goes_on(self, stage: Stage) -> None:
+        node = stage.run(lockstep=True, faults=["push:left+0.3=900"])
+        stage.ticks(60)
+        assert not node.world.upright
+        client = stage.listener.create_client(Trigger, "sim_node/set_upright")
+        answer = client.call_async(Trigger.Request())
+        stage.until(answer.done, "an answer")
+        assert answer.result().success
+        stage.ticks(1, first=60)
+        assert node.world.tilt_rad < 0.1
 
     def test_node_ends_after_its_duration_and_leaves_a_trace(
         self, stage: Stage, tmp_path: Path

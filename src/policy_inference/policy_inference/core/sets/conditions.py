@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from policy_inference.bundle.set_contract import (
+    FIRST_FRAME,
     FIRST_TARGET,
     STAND,
     EntryConditions,
@@ -34,7 +35,7 @@ class EntryCheck:
         contract: SetContract,
         state: StateVector,
         leaving: Sequence[MemberPolicy],
-        entered: Index,
+        entering: Sequence[MemberPolicy],
     ) -> None:
         """Turn names into arrays, once.
 
@@ -43,9 +44,10 @@ class EntryCheck:
             contract: Of the set.
             state: What the set senses.
             leaving: Members that command before the switch.
-            entered: Joints that are commanded after it, whose pose is judged.
+            entering: Members that command after it, whose joints are judged.
         """
-        self._when, self._names, self._joints = when, contract.joints.names, entered
+        self._when, self._names = when, contract.joints.names
+        self._joints = _commanded_by(entering)
         self._joint_pos, self._joint_vel = state["joint_pos"], state["joint_vel"]
         self._gravity, self._rate = state.get("gravity_body"), state.get("ang_vel_body")
         self._command = state.get("velocity_command")
@@ -54,7 +56,11 @@ class EntryCheck:
         self._ticks = round(when.time_in_state_s * contract.rate_hz)
         self.needs_target = when.pose == FIRST_TARGET
         self._pose: F64 | None = None
-        if when.pose is not None and not self.needs_target:
+        self._posed = self._joints
+        if when.pose == FIRST_FRAME:
+            tracking = [member for member in entering if member.motion is not None]
+            self._pose, self._posed = _first_frame(tracking, contract), _commanded_by(tracking)
+        elif when.pose is not None and not self.needs_target:
             self._pose = (
                 contract.stand.position if when.pose == STAND else contract.poses[when.pose]
             )
@@ -71,7 +77,8 @@ class EntryCheck:
         if self._pose is not None:
             found += self._far_off(self._pose, f"the pose {when.pose}")
         if when.joint_speed is not None:
-            found += self._beyond(np.abs(self._joint_vel), when.joint_speed, "moves at", "rad/s")
+            speed = np.abs(self._joint_vel)
+            found += self._beyond(self._joints, speed, when.joint_speed, "moves at", "rad/s")
         if when.tilt_rad is not None and self._gravity is not None:
             found += _above("tilt", tilt_rad(self._gravity), when.tilt_rad, "rad")
         if when.body_rate_rad_s is not None and self._rate is not None:
@@ -91,13 +98,17 @@ class EntryCheck:
 
     def _far_off(self, pose: F64, name: str) -> list[str]:
         return self._beyond(
-            np.abs(self._joint_pos - pose), self._when.pose_within, f"is off {name} by", "rad"
+            self._posed,
+            np.abs(self._joint_pos - pose),
+            self._when.pose_within,
+            f"is off {name} by",
+            "rad",
         )
 
-    def _beyond(self, values: F64, largest: F64, what: str, unit: str) -> list[str]:
+    def _beyond(self, joints: Index, values: F64, largest: F64, what: str, unit: str) -> list[str]:
         return [
             f"{self._names[i]} {what} {values[i]:.2f} {unit}, limit {largest[i]:.2f} {unit}"
-            for i in self._joints
+            for i in joints
             if not values[i] <= largest[i]
         ]
 
@@ -105,6 +116,21 @@ class EntryCheck:
         phase = _phase_of(self._phases[0])
         within = begin <= phase <= end if begin <= end else phase >= begin or phase <= end
         return [] if within else [f"gait phase {phase:.2f}, expected {begin:g} to {end:g}"]
+
+
+def _commanded_by(members: Sequence[MemberPolicy]) -> Index:
+    """Return the joints of the set that members command, in their order."""
+    places = [each.member.places[each.member.commanded] for each in members]
+    return np.sort(np.concatenate(places))
+
+
+def _first_frame(tracking: Sequence[MemberPolicy], contract: SetContract) -> F64:
+    """Return where the clips of members begin [joints of the set], rad; elsewhere stand."""
+    pose: F64 = contract.stand.position.copy()
+    for each in tracking:
+        assert each.motion is not None
+        pose[each.member.places] = each.motion.first_pose
+    return pose
 
 
 def _phase_of(sines_and_cosines: F64) -> float:

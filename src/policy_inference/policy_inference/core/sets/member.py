@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from policy_inference.bundle.set_contract import MemberContract, SetContract
+from policy_inference.core.clip_player import ClipPlayer
 from policy_inference.interfaces import F64, Index, Kind
 
 
@@ -57,6 +58,8 @@ class MemberPolicy(ABC):
     """
 
     phases: tuple[F64, ...] = ()
+    motion: ClipPlayer | None = None
+    """What it tracks; None for nothing."""
 
     def __init__(self, name: str, member: MemberContract, targets: JoinedTargets) -> None:
         """Begin with nothing remembered.

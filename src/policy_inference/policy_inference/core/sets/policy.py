@@ -254,7 +254,7 @@ class PolicySet:
                 self._returning = False
                 return None
             return _Request(stated.way_back, "on the way back to standing", None, None)
-        if stated.ends is None or self._ticks_in_state < self._state.ends_after:
+        if stated.ends is None or not self._state.ends_now(self._ticks_in_state):
             return None
         return _Request(stated.ends.to, "the state has ended", None, None)
 
@@ -278,7 +278,7 @@ class PolicySet:
             member.enter(self.action.command)
             try:
                 finite = member.infer()
-            except BackendError as error:
+            except (BackendError, NoTargetError) as error:
                 return [f"{member.name}: {error}"]
             target = member.first_target() if finite else None
             if target is None or not math.isfinite(target.dot(target)):

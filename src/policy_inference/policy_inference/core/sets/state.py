@@ -6,15 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
-from policy_inference.bundle.set_contract import SetContract, SetState, Transition
+from policy_inference.bundle.set_contract import SetContract, Transition, ends_by_itself
 from policy_inference.core.action import JointRows
 from policy_inference.core.guard import healthy_of
 from policy_inference.core.sets.conditions import EntryCheck
 from policy_inference.core.sets.member import JoinedTargets, MemberPolicy
 from policy_inference.core.state import StateVector
-from policy_inference.interfaces import Index
 
 
 class CommandingState:
@@ -23,7 +20,6 @@ class CommandingState:
     Attributes:
         name: Of the state.
         stated: What the contract says about it.
-        ends_after: Ticks of the set after which it ends by itself, where it does.
         members: Those that command.
         sources: Where in `JoinedTargets.flat` the target of each joint is.
         rows: Gains and healthy values of each joint, as of `Command`.
@@ -40,10 +36,14 @@ class CommandingState:
     ) -> None:
         """Make what a switch to this state, and from it, needs."""
         self.name, self.stated = name, contract.states[name]
-        self.ends_after = (
-            round(self.stated.ends.after_s * contract.rate_hz) if self.stated.ends else 0
-        )
         self.members = [members[member] for member in self.stated.members]
+        after_s = self.stated.ends.after_s if self.stated.ends else None
+        self._ends_after = None if after_s is None else round(after_s * contract.rate_hz)
+        self._ending = [
+            (member, member.motion)
+            for member in self.members
+            if member.motion is not None and ends_by_itself(member.member.contract)
+        ]
         self.sources = targets.sources(contract, name)
         stiffness, damping = contract.stand.stiffness.copy(), contract.stand.damping.copy()
         healthy = healthy_of(contract)
@@ -60,17 +60,24 @@ class CommandingState:
                 contract,
                 state,
                 self.members,
-                _commanded_in(contract.states[to], contract),
+                [members[member] for member in contract.states[to].members],
             )
             for to, transition in self.stated.to.items()
         }
 
+    def ends_now(self, ticks: int) -> bool:
+        """Return whether it ends by itself in this tick.
+
+        Args:
+            ticks: So many of the set have passed since it was entered.
+        """
+        if self.stated.ends is None:
+            return False
+        if self._ends_after is not None:
+            return ticks >= self._ends_after
+        # A slower member shows its last frame until its next tick would begin.
+        return all(member.is_due and motion.has_ended for member, motion in self._ending)
+
     def transition(self, to: str) -> Transition:
         """Return the transition to another state."""
         return self.stated.to[to]
-
-
-def _commanded_in(state: SetState, contract: SetContract) -> Index:
-    """Return the joints of the set that members command in a state, in their order."""
-    members = [contract.members[name] for name in state.members]
-    return np.sort(np.concatenate([each.places[each.commanded] for each in members]))

@@ -3,22 +3,24 @@
 """A motion as a member of a set: it begins where the robot is, and the set goes on at its end."""
 
 import numpy as np
+import pytest
 
+from policy_inference.errors import RefusedError
 from policy_inference.interfaces import F64, Mode
 
 from ..contracts import MOTION, clip_of, quat_xyzw
-from .walkers import CROUCH, SetRobot
+from .walkers import CROUCH, TRANSITION, Changes, SetRobot
 
 FRAMES = 10
 TERMS = [{"term": "motion_joint_pos"}, {"term": "motion_anchor_ori_b"}]
 LEVEL = [1.0, 0.0, 0.0, 1.0, 0.0, 0.0]
 
 
-def dancing() -> SetRobot:
+def dancing(changes: Changes | None = None, **bow: object) -> SetRobot:
     """Return a robot that walks, in a set whose other state is a motion of ten frames at 50 Hz."""
-    bow = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": MOTION}
-    ends = {"after_s": FRAMES / 50, "to": "walk"}
-    return SetRobot({"states.crouch.ends": ends}, {"crouch": bow}).walking()
+    tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": MOTION, **bow}
+    ends = {"states.crouch.ends": {"to": "walk"}}
+    return SetRobot({**ends, **(changes or {})}, {"crouch": tracker}).walking()
 
 
 def shown(robot: SetRobot) -> list[F64]:
@@ -47,3 +49,143 @@ def test_a_motion_begins_with_the_heading_that_the_robot_has_then() -> None:
         robot.sensed["quat_xyzw"] = quat_xyzw(0.0, 0.0, yaw)
         robot.ticks(20)
         np.testing.assert_allclose([row[3:] for row in shown(robot)], [LEVEL] * FRAMES, atol=1e-6)
+
+
+def test_a_state_ends_when_its_motion_has_ended() -> None:
+    robot = dancing()
+    assert len(shown(robot)) == FRAMES
+    assert robot.policy.report.last == ("crouch", "walk", "the state has ended")
+
+
+def test_a_stated_time_counts_instead_of_the_motion() -> None:
+    robot = dancing({"states.crouch.ends": {"after_s": 0.1, "to": "walk"}})
+    assert len(shown(robot)) == 5
+
+
+def test_a_slower_motion_ends_after_the_time_of_its_last_frame() -> None:
+    robot = dancing(rate_hz=25)
+    assert len(shown(robot)) == 2 * FRAMES
+
+
+def test_ticks_of_a_hold_do_not_shorten_the_motion() -> None:
+    robot = dancing()
+    robot.requests.switch("crouch")
+    robot.ticks(4)
+    while not robot.is_in(Mode.HOLD):
+        robot.tick(silent=["joint_states"])
+    robot.tick(silent=["joint_states"])
+    seen = robot.observed_by("crouch")[:3]
+    ticks = 0
+    while robot.state == "crouch":
+        robot.ticks(1)
+        ticks += 1
+    before = np.abs(clip_of(FRAMES).joint_pos - seen).max(axis=1).argmin()
+    assert ticks == FRAMES - before
+
+
+def test_a_state_that_has_ended_waits_for_the_conditions_of_its_transition() -> None:
+    level = {"states.crouch.to": {"walk": {**TRANSITION, "when": {"tilt_rad": 0.1}}}}
+    robot = dancing(level)
+    robot.requests.switch("crouch")
+    robot.sensed["quat_xyzw"] = quat_xyzw(0.2, 0.0, 0.0)
+    robot.ticks(FRAMES + 5)
+    assert (robot.state, robot.policy.report.asked) == ("crouch", "walk")
+    assert "tilt 0.20 rad" in robot.policy.report.refused
+    robot.sensed["quat_xyzw"] = quat_xyzw(0.0, 0.0, 0.0)
+    robot.ticks(1)
+    assert robot.state == "walk"
+
+
+def test_a_motion_is_entered_near_its_first_frame_only() -> None:
+    near = {"when": {"pose": "first_frame", "pose_within": 0.1}, "blend_s": 0.1}
+    robot = dancing({"states.walk.to": {"crouch": near}})
+    robot.tick(joint_pos=np.add(clip_of(FRAMES).joint_pos[0], [0.0, 0.2, 0.0]))
+    with pytest.raises(RefusedError, match=r"knee is off the pose first_frame by 0\.20 rad"):
+        robot.requests.switch("crouch")
+    robot.tick(joint_pos=clip_of(FRAMES).joint_pos[0])
+    robot.requests.switch("crouch")
+    robot.ticks(1)
+    assert robot.state == "crouch"
+
+
+LIVE = {"live": {"timeout_s": 0.1}, "anchor": MOTION["anchor"]}
+SILENT = ["motion/joints"]
+TRACKED = [0.1, 0.6, -0.4]
+
+
+def following(changes: Changes | None = None) -> SetRobot:
+    """Return a robot that walks, in a set whose other state tracks a live motion."""
+    changes = {"states.crouch.ends": {"after_s": 60, "to": "walk"}, **(changes or {})}
+    robot = dancing(changes, motion=LIVE)
+    robot.sense({"live_joint_pos": TRACKED, "live_anchor_quat_xyzw": quat_xyzw(0.0, 0.0, 0.5)})
+    return robot
+
+
+def test_a_live_motion_is_shown_while_its_member_commands() -> None:
+    robot = following()
+    robot.requests.switch("crouch")
+    robot.ticks(3)
+    np.testing.assert_allclose(robot.observed_by("crouch"), [*TRACKED, *LEVEL], atol=1e-6)
+    robot.tick(live_joint_pos=[0.2, 0.6, -0.4])
+    assert robot.observed_by("crouch")[0] == pytest.approx(0.2)
+
+
+def test_a_silent_live_motion_does_not_stop_other_members() -> None:
+    robot = following()
+    for _ in range(20):
+        robot.tick(silent=SILENT)
+    assert robot.is_in(Mode.RUN)
+
+
+def test_a_state_whose_live_motion_is_silent_is_not_entered() -> None:
+    robot = following()
+    for _ in range(20):
+        robot.tick(silent=SILENT)
+    robot.requests.switch("crouch")
+    robot.tick(silent=SILENT)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
+    (refusal,) = robot.policy.refusals
+    assert "crouch: motion/joints: 420 ms old, limit 100 ms" in refusal
+
+
+def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
+    robot = following({"states.crouch.fallback": "walk"})
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    for _ in range(6):
+        assert robot.state == "crouch"
+        robot.tick(silent=SILENT)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
+    assert "motion/joints: 120 ms old, limit 100 ms" in robot.policy.report.last[2]
+
+
+def test_without_a_fallback_a_silent_live_motion_holds_the_robot_and_then_damps() -> None:
+    robot = following()
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    for _ in range(7):
+        robot.tick(silent=SILENT)
+    assert robot.is_in(Mode.HOLD)
+    assert "crouch: motion/joints: 120 ms old, limit 100 ms" in robot.reason
+    while robot.is_in(Mode.HOLD):
+        robot.tick(silent=SILENT)
+    assert robot.is_in(Mode.DAMP)
+    assert "motion/joints" in robot.reason
+
+
+def test_a_live_motion_that_comes_back_ends_the_hold() -> None:
+    robot = following()
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    for _ in range(7):
+        robot.tick(silent=SILENT)
+    robot.ticks(1)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "crouch")
+
+
+def test_a_robot_stands_up_when_all_inputs_are_there() -> None:
+    tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": LIVE}
+    robot = SetRobot(members={"crouch": tracker})
+    robot.tick(silent=SILENT)
+    with pytest.raises(RefusedError, match=r"STAND refused: motion/joints: no message"):
+        robot.controller.stand()

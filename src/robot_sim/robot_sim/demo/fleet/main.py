@@ -84,11 +84,18 @@ def _show(fleet: Fleet, given: argparse.Namespace) -> dict[str, Any]:
     }
     interrupter = Interrupter(fleet, releases, given.seed)
     interrupter.run(given.interruptions, lambda number: workshop.make("good", f"1.4.{number}"))
-    return summarise(outcomes, interrupter, len(fleet.robots), fleet.timeline.now_s)
+    robots, lasted_s = fleet.robots.values(), fleet.timeline.now_s
+    falls = sum(robot.falls for robot in robots)
+    return summarise(outcomes, interrupter, robots=len(robots), falls=falls, duration_s=lasted_s)
 
 
 def summarise(
-    outcomes: dict[str, ReleaseResult], interrupter: Interrupter, robots: int, duration_s: float
+    outcomes: dict[str, ReleaseResult],
+    interrupter: Interrupter,
+    *,
+    robots: int,
+    falls: int,
+    duration_s: float,
 ) -> dict[str, Any]:
     """Return the content of `summary.json`."""
     aftermaths = interrupter.aftermaths
@@ -100,6 +107,7 @@ def summarise(
         "interruptions": len(interrupter.interruptions),
         "robots_on_known_version": known,
         "robots_walking": walking,
+        "falls": falls,
         "duration_s": round(duration_s, 1),
         "releases": {
             name: {

@@ -3,8 +3,9 @@
 """A robot of the fleet: simulated world, policy node and metrics as processes, and who drives it.
 
 The driver wants one thing: that the robot walks with the version that its store names. It looks a
-few times a second: after a fault it resets, in DAMP it lets the robot stand up, in READY it lets
-the policy run, and where the store names another version it lets the robot lie down and load it.
+few times a second: after a fault it resets; in DAMP it lets the robot stand up, or sets it upright
+if it has fallen; in READY it lets the policy run; and where the store names another version it lets
+the robot lie down and load it.
 """
 
 import os
@@ -28,6 +29,7 @@ from robot_sim.demo.fleet.servers import Network, free_port
 from robot_sim.demo.processes import NodeProcess
 from robot_sim.errors import SimError
 from robot_sim.nodes.fleet_operator import FleetOperator, Stroll
+from robot_sim.world import UPRIGHT_TILT_RAD
 
 MARK = "POLICY_INFERENCE_DEMO_FLEET"
 """Environment variable by which all processes of a robot are found, and of the demo."""
@@ -72,6 +74,7 @@ class DemoRobot:
         models: Root of its installed bundles.
         payload_kg: That it carries.
         to_registry, to_metrics: Its network, for its installer and for Prometheus.
+        falls: How often it was set upright after a fall.
     """
 
     def __init__(
@@ -107,6 +110,7 @@ class DemoRobot:
         self.to_registry = Network(registry_port)
         self._metrics_port = free_port()
         self.to_metrics = Network(self._metrics_port)
+        self.falls = 0
         self._starts, self._space = 0, ""
         self._running = dict[str, NodeProcess]()
         self._operator: FleetOperator | None = None
@@ -334,6 +338,9 @@ class DemoRobot:
             if mode != "DAMP":  # while it stands, a version with other limits is refused
                 _lie_down(operator)
             operator.load(self._bundle)
+        elif mode == "DAMP" and operator.tilt_rad() > UPRIGHT_TILT_RAD:
+            operator.set_upright()
+            self.falls += 1
         elif mode == "DAMP":
             operator.stand()
         elif mode == "READY":

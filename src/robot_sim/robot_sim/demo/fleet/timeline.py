@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.textpath import TextPath
 
 from robot_sim.demo.fleet.robot import DemoRobot, RobotView
 from robot_sim.demo.plots import GREY, INK, STYLE
@@ -42,6 +43,10 @@ _MARKERS = {
 }
 _FLEET = "fleet"
 """The row of what concerns all robots."""
+_WIDTH_IN = 13.0
+_TEXT_POINTS = 7.0
+_LANES = 4
+"""How many lines of text that row has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +136,13 @@ def draw(timeline: Timeline, titles: Mapping[str, str], path: Path) -> None:
     """
     colours = {version: _COLOURS[number % len(_COLOURS)] for number, version in enumerate(titles)}
     with mpl.rc_context({**STYLE, "hatch.linewidth": 0.7}):
-        figure = Figure(figsize=(13.0, 6.4), layout="constrained")
+        figure = Figure(figsize=(_WIDTH_IN, 6.4), layout="constrained")
         axes = figure.subplots()
         rows = {name: row for row, name in enumerate([*timeline.spans, _FLEET])}
         end_s = timeline.now_s
         for robot, spans in timeline.spans.items():
             _draw_robot(axes, rows[robot], spans, end_s, colours)
-        _draw_events(axes, rows, timeline.events)
+        _draw_events(axes, rows, timeline.events, end_s)
         axes.set_yticks([*rows.values()], [*rows])
         axes.set_ylim(len(rows) - 0.4, -0.9)
         axes.set_xlim(0.0, end_s)
@@ -173,8 +178,12 @@ def _draw_robot(
         )
 
 
-def _draw_events(axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent]) -> None:
-    low = 0
+def _draw_events(
+    axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineEvent], end_s: float
+) -> None:
+    # Points on the paper per second; a little fewer than there are, as names of robots take some.
+    points_per_s = 0.85 * 72.0 * _WIDTH_IN / max(end_s, 1.0)
+    lanes_end_s = [0.0] * _LANES
     for event in events:
         if event.kind in _MARKERS:
             shape, _ = _MARKERS[event.kind]
@@ -185,16 +194,24 @@ def _draw_events(axes: Axes, rows: Mapping[str, int], events: Sequence[TimelineE
             continue
         colour = "#b02a2a" if event.kind == "stopped" else GREY
         axes.axvline(event.at_s, color=colour, linewidth=0.9, zorder=0.5)
+        text = TextPath((0.0, 0.0), event.text, size=_TEXT_POINTS)
+        lane = _first_free(lanes_end_s, event.at_s)
+        lanes_end_s[lane] = event.at_s + (text.get_extents().width + 9.0) / points_per_s
         axes.annotate(
             event.text,
-            (event.at_s, rows[_FLEET] - 0.25 + 0.2 * (low % 3)),
+            (event.at_s, rows[_FLEET] - 0.25 + 0.6 * lane / (_LANES - 1)),
             xytext=(3, 0),
             textcoords="offset points",
             color=colour if event.kind == "stopped" else INK,
-            fontsize=7.0,
+            fontsize=_TEXT_POINTS,
             va="center",
         )
-        low += 1
+
+
+def _first_free(lanes_end_s: Sequence[float], at_s: float) -> int:
+    """Return the first lane that is free at `at_s`, or the one that is free first."""
+    free = [lane for lane, end_s in enumerate(lanes_end_s) if end_s <= at_s]
+    return free[0] if free else lanes_end_s.index(min(lanes_end_s))
 
 
 def _write_legend(
