@@ -150,6 +150,14 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
     return read
 
 
+def seconds(text: str) -> float:
+    """Read a time in an argument, s; NaN is neither longer nor shorter than any other time."""
+    with suppress(ValueError):
+        if 0.0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a time of 0 s or more, found {text}")
+
+
 class _Version(argparse.Action):
     """Prints the version of a package, which is looked up only then."""
 

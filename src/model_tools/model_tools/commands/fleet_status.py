@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
-from policy_inference.command_line import CommandResult
+from policy_inference.command_line import CommandResult, seconds
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot
@@ -58,11 +58,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", default="", metavar="NAME@VERSION", help="what each robot must run"
     )
     parser.add_argument(
-        "--run-s", type=float, default=0.0, metavar="S", help="RUN time that it needs with it"
+        "--run-s", type=seconds, default=0.0, metavar="S", help="RUN time that it needs with it"
     )
     parser.add_argument(
         "--wait-s",
-        type=float,
+        type=seconds,
         default=0.0,
         metavar="S",
         help="look again until all are healthy or one is bad, for at most this time",
