@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Send a request to the episode recorder, or print its status; works without the `ros2` command.
 
-episode_operator start
-episode_operator success
-episode_operator status
+    episode_operator start
+    episode_operator success
+    episode_operator status
+
+The recorder's node must run; its answer is printed.
 """
 
 from __future__ import annotations
