@@ -1,24 +1,27 @@
 # SPDX-FileCopyrightText: 2026 The policy_inference authors
 # SPDX-License-Identifier: Apache-2.0
-"""What the back end `oip` adds to a request, against the least that gRPC's own client does for it.
+"""What the back ends `oip` and `openpi` add to a request, against the least that a client does.
 
-Both ask the same server, in turns: 45 numbers, and two images of 640 x 480 in float16. The model
-takes one number of each input. `python -m bench.remote` measures these figures alone; with a folder
-more it is the server.
+Both ask the same server, in turns: 45 numbers, and two images of 640 x 480, in float16 by `oip`, in
+uint8 by `openpi`. The models take the first numbers of their inputs. `python -m bench.remote`
+measures these figures alone; with a folder more it is the servers.
 """
 
+import json
 import logging
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 from onnx import TensorProto, helper, save
 
 from bench.figures import Figure, Summary, summarise, table
@@ -27,6 +30,7 @@ from bench.timing import in_turns_us
 from policy_inference.backends.onnx import OnnxBackend
 from policy_inference.backends.remote.oip import OipBackend
 from policy_inference.backends.remote.oip_model import OipModel, write_oip_model
+from policy_inference.backends.remote.openpi import OpenpiBackend
 from policy_inference.interfaces import TensorSpec
 from policy_inference.open_inference import SERVICE, message_classes
 from policy_inference.service.open_inference_server import (
@@ -41,16 +45,23 @@ _CASES: Mapping[str, tuple[dict[str, tuple[int, ...]], str, int]] = {
 }
 """Inputs, their type, and how often each is asked."""
 _REPETITIONS, _WANTED = 5, 1.2
+_CHUNK = TensorSpec(name="actions", shape=(1, 50, 6))
+"""What a policy of openpi answers."""
 
 
 def measure() -> list[Figure]:
-    """Measure the ratio of both for each case."""
+    """Measure the ratio of both for each back end and case."""
     try:
-        import grpc  # noqa: F401  # the client and the server need it
+        import grpc  # noqa: F401  # the client and the server need them
+        import msgpack  # noqa: F401
+        import websockets.sync.server  # noqa: F401
     except ImportError as error:
-        raise BenchError(f"{error}; pip install grpcio") from error
-    with tempfile.TemporaryDirectory() as name, _serving(Path(name)) as port:
-        return [_figure(case, Path(name), port) for case in _CASES]
+        raise BenchError(f"{error}; pip install grpcio websockets msgpack") from error
+    with tempfile.TemporaryDirectory() as name, _serving(Path(name)) as (grpc_port, openpi_port):
+        return [
+            *(_figure(case, Path(name), grpc_port) for case in _CASES),
+            *(_openpi_figure(case, Path(name), openpi_port) for case in _CASES),
+        ]
 
 
 def _figure(case: str, folder: Path, port: int) -> Figure:
@@ -63,16 +74,68 @@ def _figure(case: str, folder: Path, port: int) -> Figure:
     }
     model = OipModel(model=case, endpoint=f"127.0.0.1:{port}")
     write_oip_model(file, model, zeros, {"first": np.zeros((1, len(inputs)), dtype)})
+    backend, bare = OipBackend(file, inputs, [output]), _BareClient(case, inputs, port)
+    with closing(backend), closing(bare):
+        return _compared(f"remote_{case}_ratio", calls, backend.run, bare)
+
+
+def _openpi_figure(case: str, folder: Path, port: int) -> Figure:
+    shapes, _, calls = _CASES[case]
+    images = [*shapes] if case == "images" else []
+    dtype = "uint8" if images else "float32"
+    inputs = [TensorSpec(name=name, shape=shape, dtype=dtype) for name, shape in shapes.items()]
+    file = folder / f"{case}.openpi.yaml"
+    served = {
+        "endpoint": f"ws://127.0.0.1:{port}",
+        "images": {name: name for name in images},
+        "state": {name: name for name in shapes if name not in images},
+        "metadata": {"policy": "first"},
+    }
+    file.write_text(yaml.safe_dump(served))
+    backend = OpenpiBackend(file, inputs, [_CHUNK])
+    with closing(backend), _bare_openpi(port, backend.inputs) as bare:
+        return _compared(f"openpi_{case}_ratio", calls, backend.run, bare)
+
+
+def _compared(
+    name: str, calls: int, ours_runs: Callable[[], object], bare: Callable[[], object]
+) -> Figure:
     ours, baseline = list[Summary](), list[Summary]()
-    bare = _BareClient(case, inputs, port)
-    with closing(OipBackend(file, inputs, [output])) as backend, closing(bare):
-        for _ in range(_REPETITIONS):
-            through, beside = in_turns_us(calls, 0.0, [backend.run, bare])
-            ours.append(summarise(through))
-            baseline.append(summarise(beside))
-    return Figure(
-        name=f"remote_{case}_ratio", unit="us", ours=ours, baseline=baseline, wanted=_WANTED
-    )
+    for _ in range(_REPETITIONS):
+        through, beside = in_turns_us(calls, 0.0, [ours_runs, bare])
+        ours.append(summarise(through))
+        baseline.append(summarise(beside))
+    return Figure(name=name, unit="us", ours=ours, baseline=baseline, wanted=_WANTED)
+
+
+@contextmanager
+def _bare_openpi(port: int, arrays: Mapping[str, npt.NDArray[Any]]) -> Iterator[Callable[[], None]]:
+    """Ask as a program does that knows websockets, msgpack and openpi's arrays in it."""
+    import msgpack
+    from websockets.sync.client import connect
+
+    seen = {name: array[0] for name, array in arrays.items()}
+    seen = {name: one.transpose(1, 2, 0) if one.ndim > 1 else one for name, one in seen.items()}
+    where = f"ws://127.0.0.1:{port}"
+    with connect(where, compression=None, max_size=None, ping_interval=None, proxy=None) as socket:
+        socket.recv()
+
+        def ask() -> None:
+            socket.send(msgpack.packb(seen, default=_plain))
+            msgpack.unpackb(socket.recv(), object_hook=_array)
+
+        yield ask
+
+
+def _plain(array: npt.NDArray[Any]) -> dict[bytes, Any]:
+    known = {b"data": array.tobytes(), b"dtype": array.dtype.str, b"shape": array.shape}
+    return {b"__ndarray__": True, **known}
+
+
+def _array(value: dict[Any, Any]) -> Any:
+    if b"__ndarray__" not in value:
+        return value
+    return np.ndarray(value[b"shape"], value[b"dtype"], value[b"data"])
 
 
 class _BareClient:
@@ -107,17 +170,19 @@ class _BareClient:
 
 
 @contextmanager
-def _serving(folder: Path) -> Iterator[int]:
-    file = folder / "port"
+def _serving(folder: Path) -> Iterator[tuple[int, int]]:
+    """Start the servers; yield the ports of gRPC and of openpi."""
+    file = folder / "ports"
     with running([sys.executable, "-m", "bench.remote", str(folder)]) as child:
         while not file.exists():
             child.check()
             time.sleep(0.01)
-        yield int(file.read_text())
+        grpc_port, openpi_port = json.loads(file.read_text())
+        yield grpc_port, openpi_port
 
 
 def serve(folder: Path) -> None:
-    """Serve the model of each case until the process is ended; write the port into the folder."""
+    """Serve the model of each case until the process is ended; write the ports into the folder."""
     models = dict[str, GraphService]()
     for case, (shapes, dtype, _) in _CASES.items():
         inputs = [TensorSpec(name=name, shape=shape, dtype=dtype) for name, shape in shapes.items()]
@@ -125,10 +190,31 @@ def serve(folder: Path) -> None:
         backend = OnnxBackend(_model(folder / f"{case}.onnx", inputs, output), inputs, [output])
         models[case] = GraphService(name=case, version="", sha256="", backend=backend)
     server = OpenInferenceServer(GrpcEndpoint(place=("127.0.0.1", 0)), models)
-    unfinished = folder / "port.unfinished"
-    unfinished.write_text(str(server.port))
-    unfinished.rename(folder / "port")
-    signal.pause()
+    with ExitStack() as stack:
+        ports = [server.port, stack.enter_context(_openpi_server())]
+        unfinished = folder / "ports.unfinished"
+        unfinished.write_text(json.dumps(ports))
+        unfinished.rename(folder / "ports")
+        signal.pause()
+
+
+@contextmanager
+def _openpi_server() -> Iterator[int]:
+    """Answer each observation with a chunk of its first number, as openpi's server does."""
+    import msgpack
+    from websockets.sync.server import ServerConnection, serve
+
+    def handle(connection: ServerConnection) -> None:
+        connection.send(msgpack.packb({"policy": "first"}))
+        for content in connection:
+            seen = msgpack.unpackb(content, object_hook=_array)
+            first = next(iter(seen.values())).flat[0]
+            chunk = np.full(_CHUNK.shape[1:], first, np.float32)
+            connection.send(msgpack.packb({"actions": chunk}, default=_plain))
+
+    with serve(handle, "127.0.0.1", 0, compression=None, max_size=None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.socket.getsockname()[1]
 
 
 def _model(file: Path, inputs: list[TensorSpec], output: TensorSpec) -> Path:

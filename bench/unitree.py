@@ -48,6 +48,7 @@ _ANSWER_NS = 200_000_000
 _LOST_SHARE = 0.05
 _MARK = 2.0**-10
 """Marks are multiples of it, which float32 holds exactly."""
+_NOISE_RADPS = 1e-3
 _DEEP = QoSProfile(depth=2000)
 _RATE_HZ = 500.0
 _NAMES = GO2.figures.joint_names
@@ -204,6 +205,8 @@ class Rig:
         record = self._record
         # Not the time: of two messages in one turn of joint_states the driver's node gets one.
         record["tick"] += _TICKS
+        # Without noise it would count as an IMU that stands still.
+        record["imu"]["gyroscope"][0] = _NOISE_RADPS * (record["tick"] // _TICKS % 2)
         record["motors"]["dq"][0] = mark
         return GO2.family.state.to_wire(record)
 

@@ -44,7 +44,7 @@ setup(
     # `testing`: what the tests need that other packages' back ends inherit.
     # `remote`: what the back ends `oip` and `openpi` and `serve --open-inference` need.
     extras_require={
-        "remote": ["grpcio", "msgpack>=1.0.5", "protobuf>=4.22", "websockets>=15"],
+        "remote": ["grpcio", "msgpack>=1.0.5", "pillow", "protobuf>=4.22", "websockets>=15"],
         "test": ["pytest"],
         "testing": ["onnx", "pytest"],
     },

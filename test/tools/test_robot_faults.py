@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import re
+import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,14 +19,15 @@ from robot_sim.lite3_host import Lite3Fault
 from robot_sim.unitree_state import UnitreeFault
 from tools.robot_faults import go2, lite3
 from tools.robot_faults.__main__ import main
+from tools.robot_faults.cases import Case
 from tools.robot_faults.table import page, verdict
-from tools.robot_faults.trial import Ending
+from tools.robot_faults.trial import Ending, try_case
 
 pytestmark = pytest.mark.ros
 
 ROBOTS = {"lite3": (lite3, Lite3Fault), "go2": (go2, UnitreeFault)}
-# `mode_machine` is in the messages of a G1, and to turn a robot is no fault.
-UNTRIED = {"machine", "turned"}
+# `mode_machine` is in the messages of a G1; to turn or to hold a robot is no fault.
+UNTRIED = {"machine", "turned", "hung"}
 
 
 @pytest.fixture(params=ROBOTS)
@@ -83,6 +87,31 @@ def test_page_has_a_row_for_each_ending_and_shows_what_went_wrong() -> None:
     assert r"| driver killed | **watchdog \| late** | 1003 |" in text
     assert verdict([WELL]) == "all 1 ended as they should"
     assert verdict([WELL, SLOW]) == "1 of 2 did not end as they should: driver killed"
+
+
+def test_emulator_that_ends_is_named_and_not_as_it_should(tmp_path: Path) -> None:
+    class EndedRobot:
+        """A robot that is damped, and whose emulator then ends with a status."""
+
+        phase, events = "LISTENING", [SimpleNamespace(event="damped", unix_ns=2_000_000_000)]
+        driver, policy = SimpleNamespace(status=0), SimpleNamespace(status=0)
+        operator = SimpleNamespace(wait=lambda time_s: None, mode="DAMP")
+
+        def __init__(self, status: int | None) -> None:
+            self.emulator = SimpleNamespace(status=status)
+
+        walk = expect_deaths = lambda self: None
+
+        def events_since(self, start_ns: int) -> list[SimpleNamespace]:
+            return self.events
+
+    def ended(status: int | None) -> Ending:
+        case = Case(group="processes", what="driver: Ctrl-C", act=lambda robot: time.time_ns())
+        return try_case(lambda folder: nullcontext(EndedRobot(status)), case, tmp_path)  # type: ignore[arg-type, return-value]  # a double
+
+    assert ended(None).as_wanted
+    assert not ended(1).as_wanted
+    assert ended(1).ended.startswith("emulator ended with status 1; driver ended with status 0")
 
 
 def test_a_pattern_without_a_case_is_refused(

@@ -64,13 +64,14 @@ def try_case(make: MakeStack, case: Case, folder: Path) -> Ending:
         walks = damped_ns is None and robot.operator.mode == "RUN" and robot.phase == "FOLLOWING"
         # The policy may run on: the driver follows again only from a command in MODE_DAMP on.
         given_up = robot.phase != "FOLLOWING"
+        emulated = robot.emulator.status is None
     damped = damped_ns is not None and not again
     wanted = walks if case.walks_on else given_up if case.taken_over else damped
     first = ["moved again"] if again else ["walks on"] if walks else []
     return Ending(
         group=case.group,
         what=case.what,
-        as_wanted=wanted,
+        as_wanted=wanted and emulated,
         ended="; ".join([*first, *said]),
         damped_ms=None
         if damped_ns is None
@@ -138,6 +139,8 @@ def _wait_for_damping(robot: Stack, began_ns: int) -> int | None:
 def _said(robot: Stack, began_ns: int) -> list[str]:
     """Return what the driver, the policy node and the host report."""
     said = []
+    if robot.emulator.status is not None:
+        said.append(f"emulator ended with status {robot.emulator.status}")
     if robot.driver.status is not None:
         said.append(f"driver ended with status {robot.driver.status}")
     elif robot.driver_status is not None:

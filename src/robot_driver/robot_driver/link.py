@@ -52,6 +52,8 @@ class Link(Generic[StateT]):
         self._period_ns = round(NS_PER_S / settings.command_rate_hz)
         self._since_ns = now_ns
         """When control was asked for or taken, or when the shutdown sequence began."""
+        self._fault = ""
+        """Why nothing may be followed now, beside what ended it first; while in control."""
         self._resting: F64 | None = None
         """Values that bring the robot to rest from where that began; None while it follows."""
         self._acknowledgement = CommandAcknowledgement(
@@ -220,7 +222,9 @@ class Link(Generic[StateT]):
             return self._reason
         if not self._acknowledgement.known:
             return f"it is found out whether {self._robot.host} obeys"
-        return f"{self._follower.latch}; a command in {rest_mode_name(self._figures)} is waited for"
+        latch, mode = self._follower.latch, rest_mode_name(self._figures)
+        beside = f"; {self._fault}" if self._fault and self._fault != latch else ""
+        return f"{latch}{beside}; a command in {mode} is waited for"
 
     @property
     def answers_wait(self) -> bool:
@@ -297,10 +301,10 @@ class Link(Generic[StateT]):
 
     def _watch_control(self, now_ns: int) -> None:
         follower, acknowledgement = self._follower, self._acknowledgement
-        fault = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
-        fault = fault or self._robot.fault()
-        if fault and follower.latch is None:
-            follower.hold(fault)
+        lost = "" if self._reception.fresh(now_ns) else "the robot's state has been lost"
+        self._fault = lost or self._robot.fault()
+        if self._fault and follower.latch is None:
+            follower.hold(self._fault)
             self.next_ns = now_ns
         was_known, problem = acknowledgement.known, acknowledgement.problem(now_ns)
         if acknowledgement.known and not was_known:

@@ -32,6 +32,8 @@ from robot_sim.figures import (
 )
 from robot_sim.ground import LEVEL, Ground, add_ground
 
+HOIST = "hoist"
+"""Name of the weld that holds the base where a world wants it; it is not there at the start."""
 TIMESTEP_S = 0.001
 # Time constant and damping ratio of contacts: rubber on a hard floor. A static load of a quarter of
 # the robot sinks a foot by 0.1 mm; five steps per time constant keep it well resolved.
@@ -170,6 +172,13 @@ def _add_robot(spec: Spec, robot: LeggedRobot, friction: float) -> None:
         _add_shapes(added, robot, *mirrored[body.name])
         if free:
             _add_sun(added)
+            spec.add_equality(
+                name=HOIST,
+                type=mujoco.mjtEq.mjEQ_WELD,
+                objtype=mujoco.mjtObj.mjOBJ_BODY,
+                name1=body.name,
+                active=False,
+            )
     for foot in robot.feet:
         _add_foot(spec.body(foot.body), foot, friction)
 

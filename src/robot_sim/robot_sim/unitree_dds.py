@@ -71,6 +71,8 @@ def _as_bytes(kind: Any) -> Any:
     kind.__init__ = begin
     kind.serialize = lambda sample, *_, **__: sample.data
     kind.deserialize = classmethod(lambda own, data, *_, **__: own(data))
+    # For the sample without fields that says that a writer has gone.
+    kind.deserialize_key = kind.deserialize
     return kind
 
 

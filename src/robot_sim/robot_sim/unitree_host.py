@@ -33,6 +33,7 @@ Its faults are those of `robot_sim.host_faults`, and:
 `returned:host`             the robot's own controller comes back, and stays
 `stubborn:host`             ReleaseMode is answered, and has no effect
 `turned:host`               a person turns the robot by 90 degrees within 2 s
+`hung:host`                 the base is held where it is; at the end it is let down
 ==========================  ======================================================================
 """
 
@@ -212,6 +213,13 @@ class UnitreeHost(RobotHost):
             self._select(self._own_mode, "mode_returned")
         elif fault.kind == "turned":
             self.world.turn(_TURN_RAD, _TURN_S)
+        elif fault.kind == "hung":
+            self.world.hang()
+
+    def _end(self, fault: HostFault) -> None:
+        super()._end(fault)
+        if fault.kind == "hung":
+            self.world.let_down()
 
     def _obey(self, data: bytes) -> None:
         """Give a LowCmd to the drives, if it counts."""

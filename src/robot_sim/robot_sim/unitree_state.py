@@ -234,7 +234,7 @@ class UnitreeFault(HostFault):
         **HostFault.targets,
         **dict.fromkeys(_OF_STATE, ("state",)),
         **dict.fromkeys(("degrees", "not_unit", "xyzw"), ("imu",)),
-        **dict.fromkeys(("returned", "stubborn", "turned"), ("host",)),
+        **dict.fromkeys(("returned", "stubborn", "turned", "hung"), ("host",)),
         "off": ("remote",),
         "press": messages.BUTTONS,
         "stick": tuple(_WAYS),

@@ -13,7 +13,7 @@ from robot_sim.drives import DriveCommand, position_command
 from robot_sim.errors import SimError
 from robot_sim.figures import LITE3, Array, LeggedRobot, Pose, StartPose
 from robot_sim.ground import LEVEL, Ground
-from robot_sim.model import build_model
+from robot_sim.model import HOIST, build_model
 from robot_sim.rotation import tilt_rad, yaw_rad
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 _XYZW = [4, 5, 6, 3]  # where they are in MuJoCo's positions
+_WELD = 11  # of the numbers that MuJoCo has for any kind of hold
 UPRIGHT_TILT_RAD = np.pi / 3
 # A hand's gains on the base's heading, N m/rad and N m s/rad: far above the belly's friction.
 _HAND_STIFFNESS, _HAND_DAMPING = 1000.0, 50.0
@@ -264,6 +265,19 @@ class World(WalkingWorld):
             began_ns=now_ns,
             ends_ns=now_ns + round(duration_s * NS_PER_S),
         )
+
+    def hang(self) -> None:
+        """Hold the base where it is now, as a hoist holds a humanoid, until `let_down`."""
+        held, place, quat_wxyz = self.model.equality(HOIST), np.zeros(3), np.zeros(4)
+        base_m, base_wxyz = self._data.qpos[:3], self._data.qpos[3:7]
+        mujoco.mju_negPose(place, quat_wxyz, base_m, base_wxyz)
+        # Of a weld: where it acts, where the world is, seen from the base, and a scale of torques.
+        held.data[:_WELD] = [*np.zeros(3), *place, *quat_wxyz, 1.0]
+        self._data.eq_active[held.id] = True
+
+    def let_down(self) -> None:
+        """Let the base go that `hang` holds."""
+        self._data.eq_active[self.model.equality(HOIST).id] = False
 
     def motor_off(self, joint_name: str) -> None:
         """Switch one motor off: it neither drives nor brakes.

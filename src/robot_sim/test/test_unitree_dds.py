@@ -154,6 +154,23 @@ class TestProcess:
         assert "messages ignored so far: wrong_crc" in log
         assert "Traceback" not in log
 
+    def test_a_driver_that_has_gone_leaves_a_robot_that_goes_on(
+        self, go2: Client, tmp_path: Path
+    ) -> None:
+        events = tmp_path / "events.jsonl"
+        process = go2.start("--event-file", str(events))
+        go2.state()
+        early = low_cmd("go", FOLDED, stiffness=60.0, damping=3.0)
+        go2.until(
+            lambda: events.is_file() and "not_released" in events.read_text(),
+            "the event",
+            each=lambda: go2.send(early),
+        )
+        go2.leave()
+        ticks = [int(go2.state()["tick"]) for _ in range(500)]
+        assert ticks[-1] > ticks[0]
+        assert "Traceback" not in go2.end(process)
+
     def test_a_g1_has_a_second_imu_and_a_battery(self, g1: Client) -> None:
         torso = g1.reader(SECONDARY_IMU, "hg.IMUState")
         battery = g1.reader(BATTERY, "hg.BmsState")

@@ -468,3 +468,19 @@ def test_bad_faults_are_refused_with_what_is_known(text: str, message: str) -> N
 def test_bad_parameter_is_refused(robot: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(SimError, match=message):
         UnitreeHost(robot, **options)
+
+
+def test_humanoid_that_hangs_stays_upright_without_its_controller_until_it_is_let_down() -> None:
+    fault = UnitreeFault.parse_all(["hung:host@0+1.5"])
+    host = UnitreeHost("g1", mode="ai", faults=fault)
+    host.receive("motion_switcher", ApiRequest(number=1, api=RELEASE))
+
+    def run(seconds: float) -> float:
+        for _ in range(round(1000 * seconds)):
+            host.act()
+            host.step()
+        return host.world.tilt_rad
+
+    assert run(1.5) < 0.05
+    assert not host.mode
+    assert run(1.5) > 1.0

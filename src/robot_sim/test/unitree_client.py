@@ -81,6 +81,10 @@ class Client:
         """Publish a LowCmd."""
         self._commands.write(self._commands.data_type(data))
 
+    def leave(self) -> None:
+        """Publish commands no more, as a driver that ends."""
+        del self._commands
+
     def ask(self, api: int, parameter: str = "{}", service: str = "motion_switcher") -> Any:
         """Ask a service, again and again until it answers; return the answer."""
         if service not in self._services:

@@ -222,6 +222,18 @@ def test_missing_standby_process_refuses_control() -> None:
     assert "standby process" in refusal(scene)
 
 
+def test_standby_process_that_ends_under_control_is_named_and_the_robot_walks_on() -> None:
+    scene = Lockstep()
+    scene.in_control(RUN)
+    assert "standby" not in scene.link.report(scene.now_ns).details
+
+    scene.graph(QUIET._replace(standby=False))
+    scene.run(0.1)
+
+    assert "standby process" in str(scene.link.report(scene.now_ns).details["standby"])
+    assert scene.phase() is DriverPhase.FOLLOWING
+
+
 def test_tilted_robot_refuses_control() -> None:
     scene = Lockstep()
     half = 0.5 * 0.7
@@ -312,6 +324,19 @@ def test_publisher_of_commands_that_appears_damps(commanders: tuple[str, ...]) -
     scene.mode = DAMP
     scene.run(0.1)
     assert scene.phase() is DriverPhase.FOLLOWING
+
+
+def test_fault_is_named_beside_what_nothing_is_followed_for_already() -> None:
+    scene = Lockstep()
+    scene.in_control()
+    scene.graph(PublisherNews(("/other",), ("unitree_go/msg/LowState",), True))
+    scene.run(0.02)
+    assert scene.phase() is DriverPhase.DAMPING
+    assert scene.link.reason.startswith("control has been taken; another publisher on /lowcmd")
+
+    scene.graph(QUIET)
+    scene.run(0.02)
+    assert "another publisher" not in scene.link.reason
 
 
 def test_stop_keys_of_the_remote_damp_within_one_message() -> None:

@@ -189,6 +189,8 @@ class UnitreeReception(StateReception[UnitreeState]):
 
 _TICKS_BETWEEN = 2
 _SHOWN = 3
+_IMU_BYTES = 4 * (4 + 3 + 3)
+"""Of quaternion, gyroscope and accelerometer, one after the other."""
 _XYZW = np.array([1, 2, 3, 0])
 """Where the wire, on which w is first, has x, y, z and w."""
 
@@ -205,20 +207,22 @@ def read_state(data: bytes, model: UnitreeFigures) -> UnitreeState | tuple[State
     if wire.crc(record.tobytes()) != record["crc"]:
         return StateOddity.CRC, "its checksum is not that of its content"
     problem = _problem(record, model)
-    return decode_state(data, model) if problem is None else problem
+    return _state_of(record, model) if problem is None else problem
 
 
 def _imu(data: bytes, model: UnitreeFigures) -> bytes:
-    """Return what the IMU measures, as it is on the wire."""
-    layout = model.family.state
-    imu = layout.from_wire(data[: layout.wire_bytes])["imu"]
-    return b"".join(imu[name].tobytes() for name in ("quaternion", "gyroscope", "accelerometer"))
+    """Return what the IMU measures, as it is on the wire: it lies before the motors."""
+    begin = len(wire.HEADER) + model.family.state.offset("imu")
+    return data[begin : begin + _IMU_BYTES]
 
 
 def decode_state(data: bytes, model: UnitreeFigures) -> UnitreeState:
     """Return the state in a LowState in which `read_state` has found one."""
     layout = model.family.state
-    record = layout.from_wire(data[: layout.wire_bytes])
+    return _state_of(layout.from_wire(data[: layout.wire_bytes]), model)
+
+
+def _state_of(record: npt.NDArray[Any], model: UnitreeFigures) -> UnitreeState:
     motors, imu = record["motors"][list(model.slots)], record["imu"]
     is_hg = model.family is HG
     temperature = motors["temperature"].astype(np.float64)

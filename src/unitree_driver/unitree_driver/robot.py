@@ -29,6 +29,7 @@ _SHOWN = 8
 """So many of the nodes that publish commands are named."""
 _RELEASED = "released_mode"
 """Among the notes: which controller was released here."""
+_NO_STANDBY = "the standby process, which damps if the link process dies, is not there"
 
 
 class UnitreeRobot(RobotInterface[UnitreeState]):
@@ -96,7 +97,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         settings, state = self.settings, self.reception.state
         found = [*self._imu_problems(), *self._commander_problems()]
         if not self.reception.news.standby:
-            found.append("the standby process, which damps if the link process dies, is not there")
+            found.append(_NO_STANDBY)
         if self._stop_held:
             found.append(f"{'+'.join(STOP_KEYS)} of the wireless remote is held")
         if settings.remote_required and not self._remote_seen:
@@ -133,7 +134,7 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
         return "; ".join(found)
 
     def notes(self) -> dict[str, str | float]:
-        """Return the built-in controller, the battery, motor errors and the check of the unit."""
+        """Return the built-in controller, a lost standby process, battery, motors, the unit."""
         service, battery = self._service, self.reception.battery
         notes: dict[str, str | float] = {}
         if service.active is not None:
@@ -142,6 +143,9 @@ class UnitreeRobot(RobotInterface[UnitreeState]):
             notes[_RELEASED] = service.released
         if service.error:
             notes["motion_service_error"] = service.error
+        # No fault: a robot that walks would fall for it.
+        if self._taking and not self.reception.news.standby:
+            notes["standby"] = _NO_STANDBY
         if battery is not None:
             notes["battery_percent"] = battery.percent
         state = self.reception.state

@@ -135,14 +135,19 @@ class MessageLayout:
     def __init__(self, type_name: str, fields: _Fields, motors: str) -> None:
         """Take the fields in order; `motors` names that of the motors."""
         self.type_name, self.record = type_name, np.dtype(fields, align=True)
-        assert self.record.fields is not None
-        self._memory = int(self.record.fields[motors][1])
+        self._memory = self.offset(motors)
         before = fields[[field[0] for field in fields].index(motors) - 1][0]
-        kind, offset, *_ = self.record.fields[before]
-        self._wire = int(offset) + (kind.itemsize if kind.names is None else _used_bytes(kind))
+        kind = self.record[before]
+        used = kind.itemsize if kind.names is None else _used_bytes(kind)
+        self._wire = self.offset(before) + used
         self.wire_bytes = self.record.itemsize
         """By chance the 4 bytes that CDR saves are as many as the encapsulation has."""
         self._used = np.frombuffer(_used(self.record), np.uint8)
+
+    def offset(self, field: str) -> int:
+        """Return where a field is in the record, and on the wire behind its header up to motors."""
+        assert self.record.fields is not None
+        return int(self.record.fields[field][1])
 
     def from_wire(self, data: bytes) -> npt.NDArray[Any]:
         """Return the record [] of a message of `wire_bytes`, with zeros as padding."""

@@ -116,10 +116,11 @@ class SimulatedRobot:
     def velocity(self, contract: JointContract, of_lite3: Velocity) -> Velocity:
         """Return a command of a Lite3's walk as one within what another policy was trained for."""
         trained = contract.velocity_command
-        if self.model is None:
-            return of_lite3
         if trained is None:
-            return 0.0, 0.0, 0.0
+            return of_lite3 if self.model is None else (0.0, 0.0, 0.0)
+        if self.model is None:
+            vx, vy, wz = np.clip(of_lite3, trained.min, trained.max).tolist()
+            return vx, vy, wz
         ends = zip(of_lite3, trained.min, trained.max, strict=True)
         vx, vy, wz = (
             abs(value) / _LITE3_MOST * (high if value > 0.0 else low) + 0.0

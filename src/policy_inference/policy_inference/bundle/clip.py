@@ -47,14 +47,14 @@ class MotionClip:
 
 
 def read_clip(folder: Path, contract: JointContract) -> MotionClip | None:
-    """Return the clip of a contract's reference motion, None where it has no such motion.
+    """Return the clip of a contract's reference motion, None where it has no clip.
 
     Raises:
         BundleError: With everything that is wrong: the file is missing, is not the one the contract
             means, or has no names; the clip is of another robot or rate, is not finite, or begins
             too far from the stand pose.
     """
-    if contract.motion is None:
+    if contract.motion is None or contract.motion.clip is None:
         return None
     file = folder / contract.motion.clip.file
     content = verified_bytes(folder, contract.motion.clip)

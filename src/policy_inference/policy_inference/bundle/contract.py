@@ -293,13 +293,29 @@ class Anchor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LiveMotion:
+    """A motion whose newest frame comes on topics; docs/motion.md names them."""
+
+    timeout_s: float = entry(
+        "age of the newest frame beyond which the policy is held, s",
+        exclusiveMinimum=0,
+        maximum=5,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceMotion:
     """The motion that the policy tracks."""
 
-    clip: File = entry("npz with names, rate and frames; docs/motion.md has its arrays")
-    at_end: Literal["hold", "loop"] = entry(
-        "after the last frame: hold its pose at rest, or begin again from where the clip ended"
+    clip: File | None = entry(
+        "npz with names, rate and frames; docs/motion.md has its arrays", default=None
     )
+    at_end: Literal["hold", "loop"] | None = entry(
+        "after the last frame of the clip: hold its pose at rest, or begin again from where it "
+        "ended",
+        default=None,
+    )
+    live: LiveMotion | None = entry("instead of a clip: topics that bring the frames", default=None)
     anchor: Anchor | None = entry("body of the terms motion_anchor_...", default=None)
 
 

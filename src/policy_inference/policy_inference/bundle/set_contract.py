@@ -193,7 +193,8 @@ def ends_by_itself(contract: JointContract | ChunkContract) -> bool:
 
 def tracks_clip(contract: JointContract | ChunkContract) -> bool:
     """Return whether a member tracks a motion that is in its bundle."""
-    return isinstance(contract, JointContract) and contract.motion is not None
+    motion = contract.motion if isinstance(contract, JointContract) else None
+    return motion is not None and motion.clip is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -48,7 +48,7 @@ class StateField:
 
     Attributes:
         name: In `RobotState`, in rollouts (`.npz`) and in recordings.
-        term: The observation term that has the field's values as they are.
+        term: The observation term that has the field's values as they are; empty where none has.
         doc: What it is, in a few words.
         unit: Of its values; empty where they have none.
         frame: In which frame they are; empty where there is none.
@@ -66,7 +66,7 @@ class StateField:
     """
 
     name: str
-    term: str
+    term: str = ""
     doc: str
     unit: str
     frame: str = ""
@@ -107,6 +107,18 @@ def require_orientation(message: Any) -> None:
         )
 
 
+def require_pose(message: Any) -> None:
+    """Raise RobotError unless a geometry_msgs/PoseStamped has a pose, with finite numbers."""
+    p, q = message.pose.position, message.pose.orientation
+    if not all(map(math.isfinite, (p.x, p.y, p.z, q.x, q.y, q.z, q.w))):
+        raise RobotError("expected finite numbers, found NaN or infinite ones")
+    norm = math.sqrt(q.x * q.x + q.y * q.y + q.z * q.z + q.w * q.w)
+    if not _NORM_RANGE[0] < norm < _NORM_RANGE[1]:
+        raise RobotError(
+            f"expected an orientation of length 1, found {q.x:g}, {q.y:g}, {q.z:g}, {q.w:g}"
+        )
+
+
 def _at(part: str, names: Sequence[str]) -> Callable[[Any], Sequence[float]]:
     """Return what reads two or more values of a part of a message, by their names there."""
     return attrgetter(*(f"{part}.{name}" for name in names))
@@ -115,6 +127,10 @@ def _at(part: str, names: Sequence[str]) -> Callable[[Any], Sequence[float]]:
 JOINT_STATES = StateTopic(name="joint_states", types=("sensor_msgs/msg/JointState",))
 IMU = StateTopic(name="imu/data", types=("sensor_msgs/msg/Imu",))
 ODOMETRY = StateTopic(name="odom", types=("nav_msgs/msg/Odometry",))
+MOTION_JOINTS = StateTopic(name="motion/joints", types=("sensor_msgs/msg/JointState",))
+MOTION_ANCHOR = StateTopic(name="motion/anchor", types=("geometry_msgs/msg/PoseStamped",))
+MOTION_TOPICS = (MOTION_JOINTS.name, MOTION_ANCHOR.name)
+"""Topics of a live reference motion, which only the policy that tracks it needs."""
 VELOCITY_COMMAND = StateTopic(name=COMMAND, types=(TWIST, TWIST_STAMPED))
 
 _ROWS = (
@@ -216,6 +232,47 @@ _ROWS = (
         topic=VELOCITY_COMMAND,
         read=velocity_of,
         aliases={"command": (0, 1, 2)},
+    ),
+    StateField(
+        name="live_joint_pos",
+        doc="Joint positions of a live reference motion",
+        unit="rad",
+        size="joints",
+        topic=MOTION_JOINTS,
+        read=attrgetter("position"),
+        drawn_std=0.1,
+    ),
+    StateField(
+        name="live_joint_vel",
+        doc="Joint velocities of a live reference motion",
+        unit="rad/s",
+        size="joints",
+        topic=MOTION_JOINTS,
+        read=attrgetter("velocity"),
+        drawn_std=1.0,
+    ),
+    StateField(
+        name="live_anchor_pos",
+        doc="Position of the anchor of a live reference motion",
+        unit="m",
+        frame="that of the reference",
+        size=3,
+        parts=_XYZ,
+        topic=MOTION_ANCHOR,
+        read=_at("pose.position", _XYZ),
+        require=require_pose,
+        drawn_std=0.3,
+    ),
+    StateField(
+        name="live_anchor_quat_xyzw",
+        doc="Orientation of the anchor of a live reference motion",
+        unit="quaternion",
+        frame="anchor to that of the reference",
+        size=4,
+        topic=MOTION_ANCHOR,
+        read=_at("pose.orientation", "xyzw"),
+        at_rest=(0.0, 0.0, 0.0, 1.0),
+        drawn_std=0.05,
     ),
 )
 

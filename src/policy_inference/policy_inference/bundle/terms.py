@@ -54,7 +54,7 @@ def _plain(field: StateField) -> TermSpec:
 
 
 TERMS: dict[str, TermSpec] = {
-    **{field.term: _plain(field) for field in STATE_FIELDS.values()},
+    **{field.term: _plain(field) for field in STATE_FIELDS.values() if field.term},
     "base_quat_wxyz": TermSpec(
         field="quat_xyzw", size=4, order=(3, 0, 1, 2), doc="Orientation, body to world, w first"
     ),

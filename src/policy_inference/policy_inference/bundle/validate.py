@@ -221,6 +221,7 @@ class _JointValidator(BodyValidator):
                 Found("none"),
             )
             return
+        self._source_of_motion(motion, shown)
         anchored = [term.term for term in shown if is_of_anchor(term)]
         if anchored and motion.anchor is None:
             self.reader.problem("motion.anchor", f"the body of {anchored[0]}", Found("nothing"))
@@ -231,6 +232,27 @@ class _JointValidator(BodyValidator):
             for name, values in (("axis", link.axis), ("quat_xyzw", link.quat_xyzw)):
                 if not any(values):
                     self.reader.problem(f"{key}.{name}", "a length > 0", list(values))
+
+    def _source_of_motion(self, motion: ReferenceMotion, shown: Sequence[Term]) -> None:
+        """Check that the frames are either in a clip or live, and what follows from that."""
+        if (motion.clip is None) == (motion.live is None):
+            found = "nothing" if motion.live is None else "both"
+            self.reader.problem("motion", "either `clip` or `live`", Found(found))
+        elif motion.live is None:
+            if motion.at_end is None:
+                self.reader.problem("motion.at_end", "hold or loop, for a clip", Found("nothing"))
+            return
+        elif motion.at_end is not None:
+            self.reader.problem(
+                "motion.at_end", "nothing, since a live motion has no last frame", motion.at_end
+            )
+        for term in shown:
+            if motion.live is not None and term.ahead:
+                self.reader.problem(
+                    f"observations: ahead of {term.term}",
+                    "0, since of a live motion only the newest frame is known",
+                    term.ahead,
+                )
 
     def action(self, action: Action) -> None:
         """Check that the terms use up the output and command each joint once."""
@@ -283,7 +305,7 @@ class _JointValidator(BodyValidator):
             for key, o in contract.observations.items()
             if o.normalisation
         }
-        if contract.motion:
+        if contract.motion and contract.motion.clip:
             paths["motion.clip"] = contract.motion.clip.file
         if contract.model.golden:
             paths["model.golden"] = contract.model.golden.file

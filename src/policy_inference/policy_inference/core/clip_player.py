@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference motion of a policy, frame by frame, as the observation of its terms needs it.
 
-At the first tick of RUN the clip is moved and turned about the vertical, so that the anchor of its
-first frame is where the robot's anchor is, with the same heading. Roll and pitch stay the clip's.
-The deployment of BeyondMimic (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does
-the same, and the terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
+The frames are those of a clip, or the newest one is measured. At the first tick of RUN the motion
+is moved and turned about the vertical, so that the anchor of its first frame is where the robot's
+anchor is, with the same heading. Roll and pitch stay those of the motion. The deployment of
+BeyondMimic (HybridRobotics/motion_tracking_controller, `MotionCommandTerm`) does the same, and the
+terms are those of its training (`motion_anchor_pos_b`, `motion_anchor_ori_b`).
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ class ClipPlayer:
         """Write the anchor's terms for what is measured now."""
         if not self._anchors:
             return
-        quat, base = self._measured["quat_xyzw"].tolist(), self._measured.get("pos_world")
-        robot_quat, offset = self._chain.pose(_unit(quat), self._measured["joint_pos"])
-        robot_pos = _ORIGIN if base is None else _sum(base.tolist(), offset)
+        robot_quat, robot_pos = _anchor_of_robot(self._measured, self._chain)
         if not self._is_placed:
             self._place(robot_quat, robot_pos)
         inverse = _conjugate(robot_quat)
@@ -147,6 +146,60 @@ class ClipPlayer:
         return placement
 
 
+class LivePlayer:
+    """Writes the newest frame of a live motion into fields of the state; as `ClipPlayer`.
+
+    The frame of the first tick of RUN is put where the robot is, as the first one of a clip.
+    """
+
+    def __init__(
+        self,
+        motion: ReferenceMotion,
+        joint_names: Sequence[str],
+        state: Mapping[str, F64],
+        outputs: Mapping[tuple[str, int], F64],
+    ) -> None:
+        """Find the arrays; see `ClipPlayer`. The newest frame is in the `live_` fields."""
+        self._measured, self._chain = state, _Chain(motion.anchor, joint_names)
+        self._joints = [
+            (state[field.replace("motion_", "live_")], out)
+            for (field, _), out in outputs.items()
+            if field in ("motion_joint_pos", "motion_joint_vel")
+        ]
+        self._pos, self._ori = (
+            outputs.get((field, 0)) for field in ("motion_anchor_pos", "motion_anchor_ori")
+        )
+        self.restart()
+
+    def restart(self) -> None:
+        """Put the frame of the next `write` where the robot is then."""
+        self._placement: _Placement | None = None
+
+    def advance(self) -> None:
+        """Do nothing: the newest frame counts."""
+
+    def write(self) -> None:
+        """Write what came last, for what is measured now."""
+        for newest, out in self._joints:
+            out[:] = newest
+        if self._pos is None and self._ori is None:
+            return
+        measured = self._measured
+        robot_quat, robot_pos = _anchor_of_robot(measured, self._chain)
+        quat = _unit(measured["live_anchor_quat_xyzw"].tolist())
+        pos = measured["live_anchor_pos"].tolist()
+        placement = self._placement
+        if placement is None:
+            placement = _Placement.between(quat, pos, robot_quat, robot_pos)
+            if placement.is_finite():
+                self._placement = placement
+        inverse = _conjugate(robot_quat)
+        if self._pos is not None:
+            self._pos[:] = _rotate(inverse, _difference(placement.position(pos), robot_pos))
+        if self._ori is not None:
+            self._ori[:] = _two_columns(_product(inverse, placement.orientation(quat)))
+
+
 class _Placement:
     """A turn about the vertical, then a shift: from the clip's world to the robot's."""
 
@@ -201,6 +254,13 @@ class _Chain:
                 cosine = math.cos(half) if math.isfinite(half) else math.nan
                 quat = _product(quat, (u * sine, v * sine, w * sine, cosine))
         return quat, offset
+
+
+def _anchor_of_robot(measured: Mapping[str, F64], chain: _Chain) -> tuple[_Quat, _Vector]:
+    """Return the measured pose of the robot's anchor; at the origin where none is measured."""
+    base = measured.get("pos_world")
+    quat, offset = chain.pose(_unit(measured["quat_xyzw"].tolist()), measured["joint_pos"])
+    return quat, _ORIGIN if base is None else _sum(base.tolist(), offset)
 
 
 def _unit(quat: Sequence[float]) -> _Quat:

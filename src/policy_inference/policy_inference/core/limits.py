@@ -9,7 +9,7 @@ from typing import Any
 from policy_inference.bundle.body import Body
 from policy_inference.bundle.contract import JointContract
 from policy_inference.bundle.schema import entry
-from policy_inference.bundle.state_fields import COMMAND
+from policy_inference.bundle.state_fields import COMMAND, MOTION_TOPICS
 from policy_inference.errors import PolicyError
 from policy_inference.interfaces import F64
 
@@ -107,6 +107,9 @@ def input_timeouts_ns(contract: JointContract) -> dict[str, int | None]:
         if term.topic and term.timeout_s:
             own_ns = _ns(term.timeout_s)
             timeouts_ns[term.topic] = min(own_ns, timeouts_ns.get(term.topic) or own_ns)
+    if contract.motion and contract.motion.live:
+        own_ns = _ns(contract.motion.live.timeout_s)
+        timeouts_ns |= dict.fromkeys(MOTION_TOPICS, own_ns)
     return timeouts_ns
 
 

@@ -6,13 +6,20 @@ No ROS package is needed: a message is any object with the attributes of the ROS
 reader names, whether rclpy, a decoder of the wire or a reader of bags made it.
 """
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS, StateTopic, fields_of
+from policy_inference.bundle.state_fields import (
+    JOINT_STATES,
+    MOTION_JOINTS,
+    STATE_TOPICS,
+    StateTopic,
+    fields_of,
+)
 from policy_inference.core.joint_check import JointCheck
 from policy_inference.core.joint_order import JointOrder
 from policy_inference.core.state import EXTERNAL, StateVector
@@ -82,6 +89,34 @@ class JointStateReader:
             self._velocity[...] = self._read_velocity
 
 
+class MotionReader:
+    """sensor_msgs/JointState: the joints of the newest frame of a live reference motion."""
+
+    message = MOTION_JOINTS.types[0]
+
+    def __init__(self, names: Sequence[str], state: StateVector) -> None:
+        """Write to those of the topic's fields that the contract needs, in the order of `names`."""
+        self._order = JointOrder(names)
+        self._fields = [
+            (field, state[field.name], np.zeros(len(names)))
+            for field in fields_of(MOTION_JOINTS.name)
+            if field.name in state.slices
+        ]
+
+    def read(self, message: Any) -> None:
+        """Write all of them or none."""
+        for field, _, taken in self._fields:
+            assert field.read is not None
+            values = np.asarray(field.read(message))
+            if len(values) == 0:
+                raise RobotError(f"expected {field.doc.lower()}, found none; the policy needs them")
+            self._order.take(message.name, values, taken)
+            if not math.isfinite(taken.dot(taken)):
+                raise RobotError("expected finite numbers, found NaN or infinite ones")
+        for _, out, taken in self._fields:
+            out[:] = taken
+
+
 class RobotReader:
     """A message whose fields are of the whole robot, such as sensor_msgs/Imu."""
 
@@ -139,6 +174,8 @@ def state_reader(
     """
     if name == JOINT_STATES.name:
         return JointStateReader(names, state, check)
+    if name == MOTION_JOINTS.name:
+        return MotionReader(names, state)
     if name in STATE_TOPICS:
         return RobotReader(STATE_TOPICS[name], state)
     return VectorReader(name, state)

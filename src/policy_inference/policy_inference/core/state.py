@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from policy_inference.bundle.clip import MotionClip
 from policy_inference.bundle.contract import JointContract, Term
 from policy_inference.bundle.state_fields import STATE_FIELDS, is_per_joint
 from policy_inference.bundle.terms import TERMS, is_of_anchor, is_of_motion, term_names, term_places
-from policy_inference.core.clip_player import ClipPlayer
+from policy_inference.core.clip_player import ClipPlayer, LivePlayer
 from policy_inference.core.phase import Phase, phase_name
 from policy_inference.core.rotation import gravity_body
 from policy_inference.interfaces import F64, Index
@@ -120,6 +120,8 @@ class RobotState(StateVector):
         self.motion: ClipPlayer | None = None
         """The reference motion that is played."""
         self._go_by()
+        if contract.motion and contract.motion.live:
+            self._go_by(LivePlayer(contract.motion, *self._for_player()))
         self._orientation = "gravity_body" in self.slices
         if self._orientation:
             self._quat, self._gravity = self["quat_xyzw"], self["gravity_body"]
@@ -131,20 +133,25 @@ class RobotState(StateVector):
     def play(self, clip: MotionClip) -> None:
         """Show this clip, which is the contract's reference motion, from its first frame on."""
         assert self._reference is not None
+        self.motion = ClipPlayer(clip, self._reference, *self._for_player())
+        self._go_by(self.motion)
+
+    def _for_player(
+        self,
+    ) -> tuple[Sequence[str], Mapping[str, F64], Mapping[tuple[str, int], F64]]:
+        """Return what plays a motion: names of joints, all fields, and those that it writes."""
         outputs = {
             (TERMS[term.term].field, term.ahead or 0): self[name]
             for name, term in self.motions.items()
         }
-        fields = {name: self[name] for name in self.slices}
-        self.motion = ClipPlayer(clip, self._reference, self._joint_names, fields, outputs)
-        self._go_by(self.motion)
+        return self._joint_names, {name: self[name] for name in self.slices}, outputs
 
-    def _go_by(self, *players: ClipPlayer) -> None:
+    def _go_by(self, *players: ClipPlayer | LivePlayer) -> None:
         """Let the phases go on with the ticks, and what plays the reference motion."""
         phases = self.phases.values()
-        self._clocks: list[Phase | ClipPlayer] = [*phases, *players]
+        self._clocks: list[Phase | ClipPlayer | LivePlayer] = [*phases, *players]
         commanded = [phase for phase in phases if phase.is_commanded]
-        self._derived: list[Phase | ClipPlayer] = [*commanded, *players]
+        self._derived: list[Phase | ClipPlayer | LivePlayer] = [*commanded, *players]
 
     def restart(self) -> None:
         """Reset the policy's own fields: last action and outputs, clocks, number of ticks."""
@@ -236,10 +243,21 @@ def _needed(contract: JointContract, orientation: bool) -> Iterator[tuple[str, i
             yield name, 1
         elif is_of_motion(term):
             yield name, len(term_places(term, contract)) if is_of_anchor(term) else joints
+            for field in _live_fields(term, contract):
+                yield _sized(field, joints)
             if is_of_anchor(term):
                 yield _sized("quat_xyzw", joints)
             if TERMS[term.term].field == "motion_anchor_pos":
                 yield _sized("pos_world", joints)
+
+
+def _live_fields(term: Term, contract: JointContract) -> Sequence[str]:
+    """Return the measured fields that a term of a live motion is made of."""
+    if contract.motion is None or contract.motion.live is None:
+        return ()
+    if is_of_anchor(term):
+        return "live_anchor_pos", "live_anchor_quat_xyzw"
+    return (TERMS[term.term].field.replace("motion_", "live_"),)
 
 
 def _sized(field: str, joints: int) -> tuple[str, int]:

@@ -39,9 +39,10 @@ block who answers."""
 
 
 class NoEvents:
-    """Event callbacks for a subscription that need not match every publisher: no warnings.
+    """Event callbacks of a reader or publisher that need not match every other: no warnings.
 
-    Replaces rclpy's SubscriptionEventCallbacks, which moved between distributions.
+    Replaces rclpy's SubscriptionEventCallbacks and PublisherEventCallbacks, which moved between
+    distributions.
     """
 
     def create_event_handlers(self, *_: object) -> list[object]:

@@ -15,6 +15,8 @@ from rclpy.node import Node
 
 Logger = RcutilsLogger
 """Type of `Node.get_logger()`."""
+UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
+"""What ROS calls the node of an endpoint that has none, or of which it does not know it yet."""
 
 
 class MessageWaitSet:

@@ -13,6 +13,8 @@ from policy_inference.bundle.bundle import JointBundle, file_entry
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 
+from .editing import MISSING
+
 Edit = Callable[[Mapping[str, object]], Path]
 FRAMES, STAND = 6, (0.4, -0.8)
 TERMS = [
@@ -171,3 +173,48 @@ def test_what_the_contract_says_of_a_motion_is_checked(
 ) -> None:
     with pytest.raises(BundleError, match=message):
         load_bundle(tracking(changes))
+
+
+LIVE: Mapping[str, object] = {"live": {"timeout_s": 0.1}, "anchor": {"body": "torso", "chain": []}}
+
+
+def test_a_live_motion_needs_no_clip(tracking: Callable[..., Path]) -> None:
+    bundle = load_bundle(tracking({"motion": LIVE}), kind=JointBundle)
+    assert bundle.clip is None
+    assert bundle.contract.motion is not None
+    assert bundle.contract.motion.live is not None
+
+
+@pytest.mark.parametrize(
+    ("edits", "problem"),
+    [
+        (
+            {"motion": {"anchor": LIVE["anchor"]}},
+            "motion: expected either `clip` or `live`, found no",
+        ),
+        ({"motion.live": LIVE["live"]}, "motion: expected either `clip` or `live`, found both"),
+        (
+            {"motion.at_end": MISSING},
+            "motion.at_end: expected hold or loop, for a clip, found noth",
+        ),
+        (
+            {"motion": {**LIVE, "at_end": "loop"}},
+            "motion.at_end: expected nothing, since a live motion has no last frame, found 'loop'",
+        ),
+        (
+            {"motion": LIVE, "observations.obs.terms.0.ahead": 2},
+            "observations: ahead of motion_joint_pos: expected 0, since of a live motion only the ",
+        ),
+        (
+            {"motion": {**LIVE, "live": {"timeout_s": 0}}},
+            "motion.live.timeout_s: expected a number > 0, found 0",
+        ),
+    ],
+    ids=["neither", "both", "no end", "live with an end", "ahead", "no time-out"],
+)
+def test_a_motion_is_either_a_clip_or_live(
+    tracking: Callable[..., Path], edits: Mapping[str, object], problem: str
+) -> None:
+    with pytest.raises(BundleError) as caught:
+        load_bundle(tracking(edits), kind=JointBundle)
+    assert problem in str(caught.value)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -285,12 +286,19 @@ def test_a_recurrent_member_cannot_be_followed(write: Write) -> None:
     assert problem.startswith("members.two.starts: expected clean for a policy with the term last")
 
 
-def write_tracking(write: Write, change: Change, at_end: str = "hold") -> Path:
-    """Write a set whose member `two` tracks a clip of three frames."""
+def write_tracking(
+    write: Write,
+    change: Change,
+    at_end: str = "hold",
+    arrays: Mapping[str, npt.ArrayLike] | None = None,
+) -> Path:
+    """Write a set whose member `two` tracks a clip of three frames, with other arrays."""
     clip = Path("motion.npz")
     names, pose = np.array(["left_knee", "right_knee"]), np.full((3, 2), 0.5)
     content = io.BytesIO()
-    np.savez(content, fps=np.array(50), joint_names=names, joint_pos=pose, joint_vel=0 * pose)
+    found: dict[str, npt.ArrayLike] = {"fps": 50, "joint_names": names, "joint_pos": pose}
+    found |= {"joint_vel": 0 * pose, **(arrays or {})}
+    np.savez(content, **{name: np.array(array) for name, array in found.items()})  # type: ignore[arg-type]  # numpy's annotations take any of the arrays for its own keyword
     digest = hashlib.sha256(content.getvalue()).hexdigest()
     folder = write(
         change,
@@ -307,6 +315,31 @@ def write_tracking(write: Write, change: Change, at_end: str = "hold") -> Path:
 def test_a_member_that_tracks_a_motion_cannot_be_followed(write: Write) -> None:
     (problem,) = problems_of(write_tracking(write, {"members.two.starts": "followed"}))
     assert problem.startswith("members.two.starts: expected clean for a policy that tracks a mot")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "problem"),
+    [
+        (
+            {"joint_names": ["left_wing", "right_wing"]},
+            "joint_names: expected a clip of this robot, with left_knee, right_knee, found left_w",
+        ),
+        (
+            {"joint_pos": [[0.5, 0.5], [0.5, np.nan], [0.5, 0.5]]},
+            "joint_pos: expected finite values, found NaN or infinity in 1 frames, first in fr",
+        ),
+        ({"joint_pos": [[0.5, 0.5]], "joint_vel": [[0.0, 0.0]]}, "joint_pos: expected at least 2"),
+        ({"fps": 30}, "fps: expected 50 Hz, the policy's rate, found 30"),
+    ],
+    ids=["another robot", "NaN", "one frame", "another rate"],
+)
+def test_a_member_whose_clip_is_wrong_is_named_by_its_file(
+    write: Write, arrays: Mapping[str, npt.ArrayLike], problem: str
+) -> None:
+    folder = write_tracking(write, {}, arrays=arrays)
+    with pytest.raises(BundleError) as caught:
+        load_bundle(folder, kind=SetBundle)
+    assert f"two/motion.npz: {problem}" in str(caught.value)
 
 
 def test_a_state_without_a_time_ends_with_a_motion_that_ends(write: Write) -> None:

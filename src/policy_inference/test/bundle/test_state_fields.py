@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from policy_inference.bundle.state_fields import (
+    JOINT_STATES,
+    MOTION_JOINTS,
+    MOTION_TOPICS,
     STATE_FIELDS,
     STATE_TOPICS,
     StateField,
@@ -18,9 +21,11 @@ from policy_inference.bundle.terms import OWN_FIELDS, TERMS
 PACKAGE = Path(__file__).resolve().parents[2]
 GUIDE = PACKAGE.parents[1] / "docs" / "bundle.md"
 every_field = pytest.mark.parametrize("field", STATE_FIELDS.values(), ids=STATE_FIELDS.keys())
+SHOWN = {name: field for name, field in STATE_FIELDS.items() if field.term}
+every_shown_field = pytest.mark.parametrize("field", SHOWN.values(), ids=SHOWN.keys())
 
 
-@every_field
+@every_shown_field
 def test_the_term_of_a_field_has_its_values_as_they_are(field: StateField) -> None:
     term = TERMS[field.term]
     assert (term.field, term.size, term.parts) == (field.name, field.size, field.parts)
@@ -29,7 +34,12 @@ def test_the_term_of_a_field_has_its_values_as_they_are(field: StateField) -> No
 
 
 def test_every_term_reads_a_known_field() -> None:
-    assert {term.field for term in TERMS.values()} == {*STATE_FIELDS, *OWN_FIELDS, "external"}
+    assert {term.field for term in TERMS.values()} == {*SHOWN, *OWN_FIELDS, "external"}
+
+
+def test_only_live_motions_have_fields_that_no_term_shows_as_they_are() -> None:
+    others = [STATE_FIELDS[name] for name in STATE_FIELDS.keys() - SHOWN.keys()]
+    assert {field.topic.name for field in others} == {*MOTION_TOPICS}
 
 
 @every_field
@@ -52,7 +62,7 @@ def test_a_field_that_no_message_has_follows_from_another_of_its_topic(field: St
 def test_fields_of_a_topic_share_it(field: StateField) -> None:
     assert field.topic is STATE_TOPICS[field.topic.name]
     assert field in fields_of(field.topic.name)
-    assert is_per_joint(field.name) == (field.topic.name == "joint_states")
+    assert is_per_joint(field.name) == (field.topic in (JOINT_STATES, MOTION_JOINTS))
 
 
 def test_what_is_no_field_has_neither_topic_nor_joints() -> None:
@@ -60,7 +70,7 @@ def test_what_is_no_field_has_neither_topic_nor_joints() -> None:
     assert not is_per_joint("last_action")
 
 
-@every_field
+@every_shown_field
 def test_the_guide_says_where_a_term_comes_from_and_how_it_is_recorded(field: StateField) -> None:
     lines = GUIDE.read_text("utf-8").partition("## Observation terms")[2].split("\n")
     rows = [line.split("|")[1:-1] for line in lines if line.startswith("|")]

@@ -62,6 +62,12 @@ class Tracker:
         return seen
 
 
+def live_contract(terms: Sequence[Mapping[str, object]]) -> JointContract:
+    """Return a contract whose motion comes on topics."""
+    motion = {"live": {"timeout_s": 0.1}, "anchor": MOTION["anchor"]}
+    return contract_of({"observations": {"obs": {"terms": list(terms)}}, "motion": motion})
+
+
 def at_end(value: str) -> dict[str, object]:
     return {**MOTION, "at_end": value}
 
@@ -243,3 +249,55 @@ def test_orientation_alone_needs_no_odometry() -> None:
     assert RobotState(contract).inputs == ("joint_states", "imu/data")
     contract = Tracker(clip_of(FRAMES), ANCHOR).contract
     assert RobotState(contract).inputs == ("joint_states", "imu/data", "odom")
+
+
+class LiveTracker(Tracker):
+    """A policy that tracks a live motion."""
+
+    def __init__(self, terms: Sequence[Mapping[str, object]]) -> None:
+        self.contract = live_contract(terms)
+        self.backend = ScriptedBackend(self.contract)
+        self.state = RobotState(self.contract, orientation=True)
+        self.policy = JointPolicy(bundle_of(self.contract), self.backend, self.state)
+        self.measure()
+        self.policy.reset()
+
+    def brings(self, **fields: npt.ArrayLike) -> None:
+        """Bring a frame: `joint_pos`, `joint_vel`, `anchor_pos`, `anchor_quat_xyzw`."""
+        for name, values in fields.items():
+            self.state[f"live_{name}"][:] = values
+
+
+def test_a_live_motion_shows_the_newest_frame_in_each_tick() -> None:
+    tracker = LiveTracker(JOINTS)
+    for frame in ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6]):
+        tracker.brings(joint_pos=frame, joint_vel=np.multiply(frame, 2.0))
+        for _ in range(2):
+            np.testing.assert_allclose(tracker.tick(), [*frame, *np.multiply(frame, 2.0)])
+
+
+def test_a_live_motion_begins_where_the_robot_is() -> None:
+    tracker = LiveTracker(ANCHOR)
+    tracker.measure(quat_xyzw(0.0, 0.0, 1.0), pos=(3.0, -2.0, 0.5))
+    tracker.brings(anchor_pos=(7.0, 8.0, 0.9), anchor_quat_xyzw=quat_xyzw(0.0, 0.0, -2.0))
+    np.testing.assert_allclose(tracker.tick(), [0, 0, 0, 1, 0, 0, 1, 0, 0], atol=1e-6)
+    # A step of the reference along its own heading is one along the robot's.
+    step = (7.0 + math.cos(-2.0), 8.0 + math.sin(-2.0), 0.9)
+    tracker.brings(anchor_pos=step, anchor_quat_xyzw=quat_xyzw(0.0, 0.0, -1.5))
+    c, s = math.cos(0.5), math.sin(0.5)
+    np.testing.assert_allclose(tracker.tick(), [1, 0, 0, c, -s, s, c, 0, 0], atol=1e-6)
+
+
+def test_a_live_motion_is_placed_again_in_each_run() -> None:
+    tracker = LiveTracker(ANCHOR)
+    for yaw in (0.3, -1.2):
+        tracker.brings(anchor_pos=(yaw, 0.0, 0.8), anchor_quat_xyzw=quat_xyzw(0.0, 0.0, yaw))
+        tracker.policy.reset()
+        np.testing.assert_allclose(tracker.tick(), [0, 0, 0, 1, 0, 0, 1, 0, 0], atol=1e-6)
+
+
+def test_a_live_motion_needs_the_topics_of_its_terms() -> None:
+    joints, anchor = (RobotState(live_contract(terms)) for terms in (JOINTS[:1], ANCHOR))
+    assert joints.inputs == ("joint_states", "motion/joints")
+    assert "live_joint_vel" not in joints.slices
+    assert set(anchor.inputs) == {"joint_states", "imu/data", "odom", "motion/anchor"}

@@ -22,7 +22,7 @@ from policy_inference.core.messages import (
 from policy_inference.core.state import RobotState
 from policy_inference.errors import RobotError
 
-from .contracts import contract_of, observed
+from .contracts import JOINTS, contract_of, observed
 
 NAN = math.nan
 NAMES = ["left", "right"]
@@ -181,6 +181,80 @@ def test_external_vector_of_another_size_is_refused(values: list[float]) -> None
     with pytest.raises(RobotError, match=f"expected 3 values, found {len(values)}"):
         reader.read(scan(values))
     assert state["external:scan"].tolist() == [1.0, 2.0, 3.0]
+
+
+LIVE = {
+    "observations": {
+        "obs": {"terms": [{"term": "motion_joint_pos"}, {"term": "motion_joint_vel"}]}
+    },
+    "motion": {"live": {"timeout_s": 0.1}},
+}
+
+
+def frame_of(names: Sequence[str], position: object, velocity: object = (0.0,) * 3) -> object:
+    return SimpleNamespace(name=list(names), position=position, velocity=velocity)
+
+
+def test_a_live_motion_is_matched_by_name_and_may_have_more_joints() -> None:
+    state = RobotState(contract_of(LIVE))
+    names = ["tail", *reversed(JOINTS)]
+    reader = state_reader("motion/joints", JOINTS, state)
+    reader.read(frame_of(names, [9.0, 0.3, 0.2, 0.1], [9.0, 3.0, 2.0, 1.0]))
+    assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
+    assert state["live_joint_vel"].tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("frame", "problem"),
+    [
+        (frame_of(["tail", *JOINTS[1:]], [0.5] * 3), "missing: hip; the message has tail, knee"),
+        (frame_of(JOINTS, [0.5, math.nan, 0.5]), "expected finite numbers, found NaN"),
+        (frame_of(JOINTS, [0.5] * 3, [0.0, math.inf, 0.0]), "expected finite numbers, found NaN"),
+        (
+            frame_of(JOINTS, [0.5] * 3, []),
+            "expected joint velocities of a live reference motion, fo",
+        ),
+        (frame_of(JOINTS, [0.5] * 2), "expected 3 values, one per name, found 2"),
+    ],
+    ids=["other joints", "NaN", "infinite", "no velocities", "too few"],
+)
+def test_a_frame_of_a_live_motion_that_does_not_fit_changes_nothing(
+    frame: object, problem: str
+) -> None:
+    state = RobotState(contract_of(LIVE))
+    reader = state_reader("motion/joints", JOINTS, state)
+    reader.read(frame_of(JOINTS, [0.1, 0.2, 0.3]))
+    with pytest.raises(RobotError, match=problem):
+        reader.read(frame)
+    assert state["live_joint_pos"].tolist() == [0.1, 0.2, 0.3]
+
+
+@pytest.mark.parametrize(
+    ("quat", "problem"),
+    [
+        ((0.0, 0.0, 0.0, 0.0), "expected an orientation of length 1, found 0, 0, 0, 0"),
+        ((0.0, 0.0, math.nan, 1.0), "expected finite numbers, found NaN"),
+    ],
+)
+def test_a_pose_of_a_live_motion_that_is_none_is_refused(
+    quat: Sequence[float], problem: str
+) -> None:
+    terms = {"observations": {"obs": {"terms": [{"term": "motion_anchor_ori_b"}]}}}
+    motion = {"live": {"timeout_s": 0.1}, "anchor": {"body": "trunk", "chain": []}}
+    state = RobotState(contract_of({**terms, "motion": motion}))
+    reader = state_reader("motion/anchor", JOINTS, state)
+
+    def pose(values: Sequence[float]) -> object:
+        orientation = SimpleNamespace(**dict(zip("xyzw", values, strict=True)))
+        return SimpleNamespace(
+            pose=SimpleNamespace(position=vector(1.0, 2.0, 3.0), orientation=orientation)
+        )
+
+    reader.read(pose((0.0, 0.0, 0.6, 0.8)))
+    with pytest.raises(RobotError, match=problem):
+        reader.read(pose(quat))
+    assert state["live_anchor_pos"].tolist() == [1.0, 2.0, 3.0]
+    assert state["live_anchor_quat_xyzw"].tolist() == [0.0, 0.0, 0.6, 0.8]
 
 
 def test_every_input_of_a_contract_has_a_reader_of_its_type() -> None:

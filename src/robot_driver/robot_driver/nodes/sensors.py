@@ -35,12 +35,14 @@ class SensorTopic:
         rate: Parameter of the node, at most `joint_state_rate_hz`; at 0 there is no such topic.
         fill: Returns the message for a state and its receipt (ns, the system's clock), in the form
             of the wire; None where there is nothing to publish.
+        warns: Whether ROS warns of a reader whose QoS does not match.
     """
 
     message: type[Any]
     name: str
     rate: str
     fill: Callable[[Any, int], bytes | None]
+    warns: bool = True
 
 
 class SensorTopics:
@@ -72,7 +74,13 @@ class SensorTopics:
         self._node, self._topics = node, topics
         self._shares = [parameters[topic.rate] / highest_hz for topic in topics]
         self._publishers = [
-            node.create_publisher(topic.message, topic.name, qos.COMMAND) for topic in topics
+            node.create_publisher(
+                topic.message,
+                topic.name,
+                qos.COMMAND,
+                event_callbacks=None if topic.warns else qos.NoEvents(),
+            )
+            for topic in topics
         ]
         self._due = [1.0] * len(topics)
         """Messages that are due; one is published when this reaches 1."""

@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from policy_inference.nodes import qos
 from policy_inference.nodes.rclpy_gaps import (
+    UNNAMED,
     MessageWaitSet,
     full_name,
     never_called,
@@ -33,8 +34,6 @@ _LISTEN_NS = 50_000_000
 _LOOK_S = 0.25
 _ACKNOWLEDGED_S = 0.3
 _MOST_HELD = 1000
-_UNNAMED = ("_CREATED_BY_BARE_DDS_APP_", "_NODE_NAME_UNKNOWN_")
-"""What ROS calls the node of a publisher that has none."""
 
 
 class TypedTopic(NamedTuple):
@@ -231,4 +230,4 @@ class TopicTransport(RobotTransport):
 
 
 def _name(info: Any) -> str:
-    return "" if info.node_name in _UNNAMED else full_name(info)
+    return "" if info.node_name in UNNAMED else full_name(info)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node, NodeNameNonExistentError
 
-from policy_inference.nodes.rclpy_gaps import full_name
+from policy_inference.nodes.rclpy_gaps import UNNAMED, full_name
 from robot_operator.nodes.own_node import own_node
 from robot_operator.requests import OperatorError
 
@@ -19,8 +19,6 @@ POLICY_NODE, DRIVER = "policy node", "robot's driver"
 _STATUSES = {POLICY_NODE: "policy_msgs/msg/PolicyStatus", DRIVER: "policy_msgs/msg/RobotStatus"}
 _COMMAND, _JOINT_STATES = "policy_msgs/msg/JointCommand", "sensor_msgs/msg/JointState"
 _OPTIONS = {POLICY_NODE: "--node", DRIVER: "--driver"}
-_UNKNOWN = "_NODE_NAME_UNKNOWN_"
-"""What ROS calls a node whose publisher it has met, and whose name it has not yet heard."""
 _SECOND_WITHIN_S = 1.0
 _LOOK_AROUND_S = 0.02
 
@@ -183,7 +181,7 @@ def require_sole_publisher(node: Node, topic: str) -> None:
     """
     ends_s = time.monotonic() + _SECOND_WITHIN_S
     others: list[str] = []
-    while time.monotonic() < ends_s and (not others or _UNKNOWN in "".join(others)):
+    while time.monotonic() < ends_s and (not all(map(_is_named, others)) or not others):
         time.sleep(_LOOK_AROUND_S)
         others = other_publishers(node, topic)
     if others:
@@ -280,12 +278,16 @@ def _output_types() -> set[str]:
 def _topics_of(node: Node, name: str) -> list[tuple[str, list[str]]]:
     """Return what a node publishes, as far as is known by now."""
     space, _, base = name.rpartition("/")
-    if _UNKNOWN in name:
+    if not _is_named(name):
         return []
     try:
         return list(node.get_publisher_names_and_types_by_node(base, space or "/"))
     except NodeNameNonExistentError:
         return []
+
+
+def _is_named(name: str) -> bool:
+    return not any(text in name for text in UNNAMED)
 
 
 def _is_simulator(node: Node, name: str) -> bool:

@@ -67,6 +67,21 @@ def test_state_and_remote_of_the_robot_are_on_its_topics(
     driver.until(lambda: heard["joy"][-1].buttons[1] == 1, "button B of the remote")
 
 
+def test_operator_whose_estop_is_kept_brings_no_warning(
+    stage_of: Callable[[DriverCase], Stage],
+) -> None:
+    stage, robot = stage_of(GO2_CASE), started(UnitreeDouble(GO2))
+    kept = stage.node.create_publisher(Bool, "/go2/estop", qos.STATUS)
+    driver = stage.driver(robot, name="go2")
+
+    # One reader for what was pressed before it was there, beside the two that are always there.
+    driver.until(lambda: kept.get_subscription_count() == 3, "the readers")
+    kept.publish(Bool(data=True))
+
+    driver.has_obstacle("e-stop was pressed")
+    assert "incompatible QoS" not in driver.log
+
+
 def test_key_of_the_remote_is_wanted_before_control(
     stage_of: Callable[[DriverCase], Stage],
 ) -> None:

@@ -173,7 +173,10 @@ def _sensor_topics(robot_type: type[UnitreeRobot]) -> list[SensorTopic]:
     topics = [
         joint_states_topic(robot_type.figures.joint_names),
         imu_topic(lambda state: state.quat_xyzw.tolist()),
-        SensorTopic(message=Bool, name="estop", rate="estop_rate_hz", fill=_fill_estop),
+        # One of the readers of each listener is for publishers that keep what they said.
+        SensorTopic(
+            message=Bool, name="estop", rate="estop_rate_hz", fill=_fill_estop, warns=False
+        ),
         SensorTopic(message=Joy, name="joy", rate="joy_rate_hz", fill=_fill_joy),
     ]
     if robot_type.model.family is GO:

@@ -266,7 +266,11 @@ def _details(term: Term) -> Iterator[str]:
 
 
 def _motion(motion: ReferenceMotion) -> str:
-    words = [motion.clip.file, f"{motion.at_end} after the last frame"]
+    words = []
+    if motion.clip:
+        words += [motion.clip.file, f"{motion.at_end} after the last frame"]
+    if motion.live:
+        words.append(f"live, {motion.live.timeout_s:g} s")
     if motion.anchor:
         joints = [link.joint for link in motion.anchor.chain if link.joint]
         way = f" behind {', '.join(joints)}" if joints else ""

@@ -19,7 +19,13 @@ from model_tools.files.bags.topics import is_named
 from model_tools.prove.inspect.inspection import InspectionReport
 from model_tools.prove.replaying.recording import TICK, FlightRecording
 from model_tools.prove.replaying.shadowing import recorded_divergence, shadow_line
-from policy_inference.bundle.state_fields import JOINT_STATES, STATE_TOPICS, StateField, fields_of
+from policy_inference.bundle.state_fields import (
+    JOINT_STATES,
+    MOTION_TOPICS,
+    STATE_TOPICS,
+    StateField,
+    fields_of,
+)
 from policy_inference.core.messages import VectorReader, stamp_ns
 from policy_inference.errors import RobotError
 from policy_inference.interfaces import F64, Mode
@@ -118,6 +124,8 @@ def _suspect_gap(name: str, stream: Stream, report: InspectionReport) -> None:
 def _suspect_names(bag: Bag, report: InspectionReport) -> None:
     """Note topics that could be an input of a policy, and are not called so."""
     for name, known in STATE_TOPICS.items():
+        if name in MOTION_TOPICS:
+            continue
         alike = [topic for topic, entry in bag.topics.items() if entry.type in known.types]
         if alike and not any(is_named(topic, name) for topic in alike):
             report.suspect(f"no {name}; it may be --topic {name}={' or '.join(sorted(alike))}")

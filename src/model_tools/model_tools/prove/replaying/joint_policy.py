@@ -15,6 +15,7 @@ from model_tools.prove.replaying.recorded_policy import RecordedClock, RecordedS
 from model_tools.prove.replaying.recorded_ticks import RecordedTick
 from model_tools.prove.replaying.stages import INPUTS, OUTPUTS, StageCourse, TickStages
 from policy_inference.bundle.bundle import JointBundle
+from policy_inference.bundle.state_fields import MOTION_TOPICS, fields_of
 from policy_inference.bundle.terms import is_of_anchor
 from policy_inference.comparison.open_loop import joints
 from policy_inference.core.limits import Limits
@@ -193,9 +194,14 @@ class RecordedJointPolicy:
             phases = self.state.phases.items()
             found = {name for name, phase in phases if commanded or not phase.is_commanded}
             found.add("tick")
+            live = {field.name for topic in MOTION_TOPICS for field in fields_of(topic)}
+            live_known = live & self.state.slices.keys() <= {*sensed}
             pose_known = {"quat_xyzw", "pos_world"} & self.state.slices.keys() <= {*sensed}
-            motions = self.state.motions.items()
-            found |= {name for name, term in motions if pose_known or not is_of_anchor(term)}
+            found |= {
+                name
+                for name, term in self.state.motions.items()
+                if live_known and (pose_known or not is_of_anchor(term))
+            }
         if self._own_known and self._seeded:
             found |= {"last_action", *map(f"{LAST_OUTPUT}{{}}".format, self.state.last_outputs)}
         return found

@@ -240,7 +240,6 @@ def pose_at(chain: Sequence[dict[str, object]], names: Sequence[str], joint_pos:
     """
     links = tuple(ChainLink(**link) for link in chain)  # type: ignore[arg-type]  # as YAML gives it
     motion = ReferenceMotion(
-        clip=None,  # type: ignore[arg-type]  # nothing is read
         at_end="hold",
         anchor=Anchor(body="a", chain=links),
     )

@@ -29,12 +29,14 @@ from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
 from policy_inference.bundle.contract import Artifact
 from policy_inference.bundle.schema import Reader, entry, load_yaml
 from policy_inference.errors import BackendError, BundleError, PolicyError
+from policy_inference.interfaces import Tensor
 from policy_inference.machine.finding import Finding
 from policy_inference.machine.machine import Machine
 
-_PACKAGES = "pip install websockets msgpack, or policy_inference[remote]"
+_PACKAGES = "pip install websockets msgpack pillow, or policy_inference[remote]"
 _LARGEST_ANSWER = 64 << 20
 _CLOSE_WITHIN_S = 0.5
+_IMAGE_AXES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +54,44 @@ class OpenpiModel:
     channels_first: bool = entry(
         "whether images go as [3, height, width] instead of [height, width, 3]", default=False
     )
+    image_size: int = entry(
+        "height and width, pixels, of the square that images are made into before they are sent, "
+        "with black bars instead of stretching; 0: they are sent as they are",
+        default=0,
+        minimum=0,
+    )
     metadata: dict[str, str] = entry(
         "entries that the server's metadata must have, which tell this policy from others",
         default={},
     )
     endpoint: str = entry("ws://HOST:PORT where the option names none", default="")
+
+
+class PaddedSquare:
+    """Makes images of a camera square, with black bars: not stretched, as openpi's policies want.
+
+    It is what `resize_with_pad` of openpi's client does, pixel by pixel.
+    """
+
+    def __init__(self, height: int, width: int, size: int) -> None:
+        """Take the size of the images, and that of what is made of them, pixels.
+
+        Raises:
+            ImportError: Pillow is not installed.
+        """
+        from PIL import Image
+
+        self._pillow, self._size, longest = Image, size, max(height, width)
+        self._height, self._width = height * size // longest, width * size // longest
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Return the square of an image, uint8 [height, width, 3] both."""
+        new, how = (self._width, self._height), self._pillow.Resampling.BILINEAR
+        small = np.asarray(self._pillow.fromarray(np.ascontiguousarray(image)).resize(new, how))
+        square = np.zeros((self._size, self._size, 3), np.uint8)
+        top, left = (self._size - self._height) // 2, (self._size - self._width) // 2
+        square[top : top + self._height, left : left + self._width] = small
+        return square
 
 
 class OpenpiBackend(RemoteBackend):
@@ -91,6 +126,7 @@ class OpenpiBackend(RemoteBackend):
             raise BackendError(f"{self.name}: {error}; {_PACKAGES}: install them") from error
         self.served = _read(file)
         self._check_tensors_of(self.served)
+        self.shrinks = self._shrinks_of(self.served)
         self.where = self._given.get("endpoint", "") or self.served.endpoint
         scheme, _, rest = self.where.partition("://")
         host = rest.partition("/")[0].rpartition(":")[0]
@@ -113,6 +149,21 @@ class OpenpiBackend(RemoteBackend):
         self._headers = {"Authorization": f"Api-Key {key}"} if key else {}
         self.prompt = self._given.get("prompt", self.served.prompt)
 
+    def _shrinks_of(self, served: OpenpiModel) -> dict[str, PaddedSquare]:
+        """Return what makes the images of a tensor small; empty where they go as they are."""
+        if not served.image_size:
+            return {}
+        images = [spec for spec in self.specs[0] if spec.name in served.images.values()]
+        try:
+            return {
+                spec.name: PaddedSquare(spec.shape[2], spec.shape[3], served.image_size)
+                for spec in images
+            }
+        except ImportError as error:
+            raise BackendError(
+                f"{self.file}: image_size: {error}; {_PACKAGES}: install them"
+            ) from error
+
     def _tls_context(self) -> ssl.SSLContext:
         try:
             return ssl.create_default_context(
@@ -133,10 +184,11 @@ class OpenpiBackend(RemoteBackend):
                 f"{len(outputs)} outputs"
             )
         for spec in inputs:
-            if (spec.name in served.images.values()) != (spec.dtype == "uint8"):
+            is_image = spec.dtype == "uint8" and len(spec.shape) == _IMAGE_AXES
+            if (spec.name in served.images.values()) != is_image:
                 raise BackendError(
-                    f"{self.file}: expected images in uint8, and vectors in another type, found "
-                    f"{spec}"
+                    f"{self.file}: expected images uint8[1, 3, height, width], and vectors "
+                    f"of another type, found {spec}"
                 )
 
     def _connect(self, lose: Callable[[Connection], None]) -> Connection:
@@ -176,6 +228,7 @@ class _OpenpiConnection(Connection):
         from websockets.exceptions import WebSocketException
 
         self._served, self._prompt = backend.served, backend.prompt
+        self._shrinks = backend.shrinks
         self._is_unproven, self._metadata = backend.is_unproven, dict[str, Any]()
         self.inputs, self.outputs = backend.specs
         try:
@@ -229,8 +282,10 @@ class _OpenpiConnection(Connection):
     def _request(self, inputs: Arrays) -> dict[str, Any]:
         request = dict[str, Any]()
         for key, tensor in self._served.images.items():
-            image = inputs[tensor][0]
-            _put(request, key, image if self._served.channels_first else image.transpose(1, 2, 0))
+            image = inputs[tensor][0].transpose(1, 2, 0)
+            if tensor in self._shrinks:
+                image = self._shrinks[tensor](image)
+            _put(request, key, image.transpose(2, 0, 1) if self._served.channels_first else image)
         for key, tensor in self._served.state.items():
             _put(request, key, inputs[tensor][0])
         if self._prompt:

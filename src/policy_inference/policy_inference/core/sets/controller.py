@@ -10,7 +10,7 @@ from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import AnyContract, ChunkBundle, JointBundle, SetBundle
 from policy_inference.bundle.chunk_contract import ChunkContract
 from policy_inference.bundle.set_contract import SetContract
-from policy_inference.bundle.state_fields import COMMAND, STATE_FIELDS
+from policy_inference.bundle.state_fields import COMMAND, MOTION_TOPICS, STATE_FIELDS, fields_of
 from policy_inference.core.chunks.controller import camera_input, chunk_timeouts_ns, state_sizes
 from policy_inference.core.command import CommandFader
 from policy_inference.core.controller import Controller
@@ -37,6 +37,10 @@ class SensedState(StateVector):
     def __init__(self, contract: SetContract, limits: Limits) -> None:
         """Lay out the fields, NaN until they are measured; the velocity command is zero."""
         super().__init__(_sizes(contract, orientation=limits.max_tilt_rad is not None))
+        # The guard looks at all fields, and only the member that tracks a live motion needs these.
+        for field in (each for topic in MOTION_TOPICS for each in fields_of(topic)):
+            if (values := self.get(field.name)) is not None:
+                values[:] = field.at_rest or 0.0
         self._quat, self._gravity = self.get("quat_xyzw"), self.get("gravity_body")
         command = self.get("velocity_command")
         if command is not None:
@@ -51,7 +55,7 @@ class SensedState(StateVector):
 def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dict[str, Input]:
     """Return the inputs of all members, by topic.
 
-    A camera that is silent stops the member that sees it, and nothing else.
+    A camera that is silent stops the member that sees it, and nothing else; so does a live motion.
     """
     timeouts_ns = dict[str, int | None]()
     for member in contract.members.values():
@@ -61,7 +65,12 @@ def set_inputs(contract: SetContract, state: SensedState, limits: Limits) -> dic
             is_any = own_ns is None or known_ns is None
             timeouts_ns[name] = None if is_any else min(known_ns, own_ns)  # type: ignore[type-var]
     inputs = {
-        name: Input(name, timeouts_ns.get(name, limits.state_timeout_ns)) for name in state.inputs
+        name: Input(
+            name,
+            timeouts_ns.get(name, limits.state_timeout_ns),
+            stops_all=name not in MOTION_TOPICS,
+        )
+        for name in state.inputs
     }
     for name in cameras_of(contract):
         topic = camera_input(name)
@@ -106,7 +115,7 @@ def policy_set_of(
             members[name] = ChunkMember(name, member, place, runner, state, targets, inputs, clock)
         else:
             assert isinstance(member, JointBundle)
-            members[name] = JointMember(name, member, place, runner, state, targets)
+            members[name] = JointMember(name, member, place, runner, state, targets, inputs, clock)
     return PolicySet(bundle.contract, members, targets, state)
 
 

@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 
+from policy_inference.assembly.freshness import Input
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.set_contract import MemberContract
+from policy_inference.bundle.state_fields import MOTION_TOPICS
 from policy_inference.core.policy import JointPolicy
 from policy_inference.core.sets.member import JoinedTargets, MemberPolicy
 from policy_inference.core.state import RobotState, SensedCopy, StateVector
+from policy_inference.errors import NoTargetError
 from policy_inference.interfaces import F64, Backend
 
 
@@ -25,6 +30,8 @@ class JointMember(MemberPolicy):
         backend: Backend,
         state: StateVector,
         targets: JoinedTargets,
+        inputs: Mapping[str, Input],
+        clock: Callable[[], int],
     ) -> None:
         """Tie the parts together.
 
@@ -35,11 +42,15 @@ class JointMember(MemberPolicy):
             backend: Its opened model; stays the caller's to close.
             state: What the set senses.
             targets: Where its targets go.
+            inputs: Those of the set.
+            clock: That of the ticks.
         """
         super().__init__(name, member, targets)
         contract = bundle.contract
         self._state = RobotState(contract)
         self._policy = JointPolicy(bundle, backend, self._state)
+        self._clock = clock
+        self._live = [inputs[name] for name in self._state.inputs if name in MOTION_TOPICS]
         self._sensed = SensedCopy(state, self._state, member.places)
         self._last_action = self._state["last_action"]
         self._commanded: F64 = np.zeros(member.places.size)
@@ -69,7 +80,11 @@ class JointMember(MemberPolicy):
 
         Raises:
             BackendError: The runtime failed.
+            NoTargetError: The live motion that it tracks is silent.
         """
+        for entry in self._live:
+            if entry.is_stale(now_ns := self._clock()):
+                raise NoTargetError(f"{self.name}: {entry.describe(now_ns)}")
         self._look()
         finite = self._policy.infer()
         self.has_answered = True

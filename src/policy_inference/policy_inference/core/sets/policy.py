@@ -278,7 +278,7 @@ class PolicySet:
             member.enter(self.action.command)
             try:
                 finite = member.infer()
-            except BackendError as error:
+            except (BackendError, NoTargetError) as error:
                 return [f"{member.name}: {error}"]
             target = member.first_target() if finite else None
             if target is None or not math.isfinite(target.dot(target)):

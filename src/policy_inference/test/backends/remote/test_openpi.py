@@ -174,6 +174,21 @@ def test_keys_with_dots_are_maps_and_images_may_have_channels_first(
     assert "prompt" not in server.seen[-1]
 
 
+def test_images_are_made_square_with_black_bars(
+    opened: Callable[..., OpenpiBackend], server: OpenpiServer, file: Path
+) -> None:
+    pytest.importorskip("PIL", reason="pillow is not installed")
+    file.write_text(f"{ARTIFACT}image_size: 4\n")
+    backend = opened()
+    backend.inputs["image"][:] = np.array([10, 20, 30], np.uint8).reshape(1, 3, 1, 1)
+
+    backend.run()
+
+    seen = server.seen[-1]["observation/image"]
+    np.testing.assert_array_equal(seen[:3], np.broadcast_to([10, 20, 30], (3, 4, 3)))
+    np.testing.assert_array_equal(seen[3:], np.zeros((1, 4, 3)))
+
+
 def test_api_key_is_sent(
     opened: Callable[..., OpenpiBackend], server: OpenpiServer, tmp_path: Path
 ) -> None:
@@ -318,7 +333,8 @@ def test_policy_that_its_server_does_not_name_needs_an_option(
     ("text", "says"),
     [
         ("images: {a: image}", "expected each input of the graph once"),
-        ("images: {a: image, b: state}", "expected images in uint8"),
+        ("images: {a: image, b: state}", r"expected images uint8\[1, 3, height, width\]"),
+        (f"{ARTIFACT}image_size: -1", "a whole number >= 0"),
         ("colour: red", "an unknown key"),
         ("- 1", "a mapping with the keys of OpenpiModel"),
         ("{", "expected YAML"),

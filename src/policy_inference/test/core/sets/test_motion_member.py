@@ -106,3 +106,86 @@ def test_a_motion_is_entered_near_its_first_frame_only() -> None:
     robot.requests.switch("crouch")
     robot.ticks(1)
     assert robot.state == "crouch"
+
+
+LIVE = {"live": {"timeout_s": 0.1}, "anchor": MOTION["anchor"]}
+SILENT = ["motion/joints"]
+TRACKED = [0.1, 0.6, -0.4]
+
+
+def following(changes: Changes | None = None) -> SetRobot:
+    """Return a robot that walks, in a set whose other state tracks a live motion."""
+    changes = {"states.crouch.ends": {"after_s": 60, "to": "walk"}, **(changes or {})}
+    robot = dancing(changes, motion=LIVE)
+    robot.sense({"live_joint_pos": TRACKED, "live_anchor_quat_xyzw": quat_xyzw(0.0, 0.0, 0.5)})
+    return robot
+
+
+def test_a_live_motion_is_shown_while_its_member_commands() -> None:
+    robot = following()
+    robot.requests.switch("crouch")
+    robot.ticks(3)
+    np.testing.assert_allclose(robot.observed_by("crouch"), [*TRACKED, *LEVEL], atol=1e-6)
+    robot.tick(live_joint_pos=[0.2, 0.6, -0.4])
+    assert robot.observed_by("crouch")[0] == pytest.approx(0.2)
+
+
+def test_a_silent_live_motion_does_not_stop_other_members() -> None:
+    robot = following()
+    for _ in range(20):
+        robot.tick(silent=SILENT)
+    assert robot.is_in(Mode.RUN)
+
+
+def test_a_state_whose_live_motion_is_silent_is_not_entered() -> None:
+    robot = following()
+    for _ in range(20):
+        robot.tick(silent=SILENT)
+    robot.requests.switch("crouch")
+    robot.tick(silent=SILENT)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
+    (refusal,) = robot.policy.refusals
+    assert "crouch: motion/joints: 420 ms old, limit 100 ms" in refusal
+
+
+def test_a_live_motion_that_falls_silent_leads_to_the_fallback() -> None:
+    robot = following({"states.crouch.fallback": "walk"})
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    for _ in range(6):
+        assert robot.state == "crouch"
+        robot.tick(silent=SILENT)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "walk")
+    assert "motion/joints: 120 ms old, limit 100 ms" in robot.policy.report.last[2]
+
+
+def test_without_a_fallback_a_silent_live_motion_holds_the_robot_and_then_damps() -> None:
+    robot = following()
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    for _ in range(7):
+        robot.tick(silent=SILENT)
+    assert robot.is_in(Mode.HOLD)
+    assert "crouch: motion/joints: 120 ms old, limit 100 ms" in robot.reason
+    while robot.is_in(Mode.HOLD):
+        robot.tick(silent=SILENT)
+    assert robot.is_in(Mode.DAMP)
+    assert "motion/joints" in robot.reason
+
+
+def test_a_live_motion_that_comes_back_ends_the_hold() -> None:
+    robot = following()
+    robot.requests.switch("crouch")
+    robot.ticks(20)
+    for _ in range(7):
+        robot.tick(silent=SILENT)
+    robot.ticks(1)
+    assert (robot.is_in(Mode.RUN), robot.state) == (True, "crouch")
+
+
+def test_a_robot_stands_up_when_all_inputs_are_there() -> None:
+    tracker = {**CROUCH, "observations": {"obs": {"terms": TERMS}}, "motion": LIVE}
+    robot = SetRobot(members={"crouch": tracker})
+    robot.tick(silent=SILENT)
+    with pytest.raises(RefusedError, match=r"STAND refused: motion/joints: no message"):
+        robot.controller.stand()

@@ -10,7 +10,7 @@ from typing import Any
 from policy_inference.bundle.bundle import AnyContract, SetBundle
 from policy_inference.bundle.resolve_set import resolve_set
 from policy_inference.bundle.schema import Reader
-from policy_inference.bundle.set_contract import SetContract, SetFile
+from policy_inference.bundle.set_contract import SetContract, SetFile, tracks_clip
 from policy_inference.bundle.validate_set import validate_set
 from policy_inference.core.limits import StricterLimits, limits_in_force
 from policy_inference.core.sets.controller import (
@@ -74,7 +74,7 @@ def resolved(
 class SetRobot(Robot):
     """Feeds the controller of a set; its members' back ends return what a test sets.
 
-    A member that tracks a motion has `clip_of(10)`.
+    A member that tracks a clip has `clip_of(10)`.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class SetRobot(Robot):
             contract=contract,
             content=b"",
             members={
-                name: bundle_of(each, clip=clip_of(10) if each.motion else None)
+                name: bundle_of(each, clip=clip_of(10) if tracks_clip(each) else None)
                 for name, each in contracts.items()
             },
         )

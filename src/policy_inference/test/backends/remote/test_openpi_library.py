@@ -1,0 +1,244 @@
+# SPDX-FileCopyrightText: 2026 The policy_inference authors
+# SPDX-License-Identifier: Apache-2.0
+"""The back end `openpi` and openpi's own client and server.
+
+OPENPI names a checkout of https://github.com/Physical-Intelligence/openpi; nothing of it is
+installed. Its server imports no more than its client does.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from policy_inference.backends.remote import link
+from policy_inference.backends.remote.openpi import OpenpiBackend, PaddedSquare
+from policy_inference.errors import BackendError
+from policy_inference.interfaces import TensorSpec
+
+pytest.importorskip("msgpack", reason="msgpack is not installed")
+pytest.importorskip("websockets.sync.server", reason="websockets is not installed")
+
+from policy_inference.backends.remote.msgpack_arrays import packed, unpacked
+
+from .openpi_library import FAILS, SLOW, STEPS
+from .openpi_server import JOINTS, OpenpiServer
+
+CHECKOUT = Path(os.environ.get("OPENPI", ""))
+CLIENT = CHECKOUT / "packages" / "openpi-client" / "src"
+SERVER = CHECKOUT / "src" / "openpi" / "serving" / "websocket_policy_server.py"
+pytestmark = pytest.mark.skipif(
+    not SERVER.is_file(), reason="OPENPI does not name a checkout of openpi"
+)
+
+IMAGE = TensorSpec(name="image", shape=(1, 3, 6, 8), dtype="uint8")
+STATE = TensorSpec(name="state", shape=(1, JOINTS))
+CHUNK = TensorSpec(name="actions", shape=(1, STEPS, JOINTS))
+ARTIFACT = """
+images: {observation/image: image}
+state: {observation/state: state}
+prompt: reach
+metadata: {policy: reach, version: "3"}
+"""
+
+
+class Server:
+    """openpi's server, always on the same port."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        script = Path(__file__).with_name("openpi_library.py")
+        paths = os.pathsep.join([str(CLIENT), *filter(None, sys.path)])
+        self._process = subprocess.Popen(
+            [sys.executable, script, SERVER, str(self.port)],
+            env={**os.environ, "PYTHONPATH": paths},
+            stderr=subprocess.DEVNULL,
+        )
+        until(self._is_there)
+
+    def _is_there(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with direct.open(f"http://127.0.0.1:{self.port}/healthz") as answer:
+                return bool(answer.read() == b"OK\n")
+        except urllib.error.URLError:
+            return False
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    running = Server()
+    running.start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def openpi_client(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Import a module of openpi's client."""
+    pytest.importorskip("typing_extensions", reason="typing_extensions is not installed")
+    pytest.importorskip("PIL", reason="pillow is not installed")
+    monkeypatch.syspath_prepend(CLIENT)
+    return lambda name: importlib.import_module(f"openpi_client.{name}")
+
+
+@pytest.fixture
+def opened(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., OpenpiBackend]]:
+    monkeypatch.setattr(link, "FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(link, "LONGEST_PAUSE_S", 0.1)
+    file = tmp_path / "policy.openpi.yaml"
+    with ExitStack() as stack:
+
+        def apply(text: str = ARTIFACT, **options: str) -> OpenpiBackend:
+            file.write_text(text)
+            given = {"endpoint": f"ws://127.0.0.1:{server.port}", **options}
+            backend = OpenpiBackend(file, [IMAGE, STATE], [CHUNK], options=given)
+            return stack.enter_context(closing(backend))
+
+        yield apply
+
+
+def until(condition: Callable[[], bool]) -> None:
+    given_up = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < given_up
+        time.sleep(0.02)
+
+
+def runs(backend: OpenpiBackend) -> bool:
+    try:
+        backend.run()
+    except BackendError:
+        return False
+    return True
+
+
+def test_requests_are_the_bytes_of_openpis_client(openpi_client: Callable[[str], Any]) -> None:
+    theirs, rng = openpi_client("msgpack_numpy"), np.random.default_rng(1)
+    request = {
+        "observation/image": rng.integers(0, 256, (6, 8, 3), np.uint8),
+        "observation/state": rng.normal(size=7).astype(np.float32),
+        "images": {"cam_high": rng.integers(0, 256, (3, 6, 8), np.uint8).transpose(1, 2, 0)},
+        "prompt": "pick up the cube",
+        "step": np.int64(3),
+    }
+
+    assert packed(request) == theirs.packb(request)
+    answer = {
+        "actions": rng.normal(size=(4, 7)),
+        "half": rng.normal(size=3).astype(np.float16),
+        "server_timing": {"infer_ms": 1.5, "steps": np.float32(2.5)},
+    }
+    read = unpacked(theirs.packb(answer))
+    np.testing.assert_array_equal(read["actions"], answer["actions"])
+    np.testing.assert_array_equal(read["half"], answer["half"])
+    assert read["server_timing"] == answer["server_timing"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (640, 480), (96, 128), (224, 224)])
+def test_images_of_a_size_are_those_of_openpis_client(
+    openpi_client: Callable[[str], Any], height: int, width: int
+) -> None:
+    image = np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8)
+
+    expected = openpi_client("image_tools").resize_with_pad(image, 224, 224)
+
+    np.testing.assert_array_equal(PaddedSquare(height, width, 224)(image), expected)
+
+
+def test_server_answers_with_its_chunk(opened: Callable[..., OpenpiBackend]) -> None:
+    backend = opened()
+    backend.inputs["image"][:], backend.inputs["state"][:] = 7, [0.5, -0.5]
+
+    backend.run()
+
+    expected = np.array([0.5, -0.5]) + 12.0 * np.arange(STEPS)[:, np.newaxis]
+    np.testing.assert_allclose(backend.outputs["actions"][0], expected)
+
+
+def test_other_policy_is_refused_by_its_metadata(opened: Callable[..., OpenpiBackend]) -> None:
+    with pytest.raises(BackendError, match="version: expected 4, found 3"):
+        opened(ARTIFACT.replace('"3"', '"4"'))
+
+
+def test_error_of_the_policy_is_named_and_the_next_request_is_answered(
+    opened: Callable[..., OpenpiBackend],
+) -> None:
+    backend = opened()
+    backend.inputs["state"][0, 0] = FAILS
+
+    with pytest.raises(BackendError, match="the server failed: KeyError: 'observation/wrist'"):
+        backend.run()
+    backend.inputs["state"][0, 0] = 1.0
+
+    until(lambda: runs(backend))
+
+
+def test_late_answer_is_never_taken_for_the_next_request(
+    opened: Callable[..., OpenpiBackend],
+) -> None:
+    backend = opened(deadline_ms="300")
+    backend.inputs["state"][0, 0] = SLOW
+
+    with pytest.raises(BackendError, match="no answer within 300 ms"):
+        backend.run()
+    backend.inputs["state"][0, 0] = 2.0
+    until(lambda: runs(backend))
+
+    assert backend.outputs["actions"][0, 0, 0] == 2.0
+
+
+def test_server_that_is_killed_is_used_again(
+    opened: Callable[..., OpenpiBackend], server: Server
+) -> None:
+    backend = opened()
+    server.kill()
+
+    with pytest.raises(BackendError, match="the connection ended"):
+        backend.run()
+    server.start()
+
+    until(lambda: runs(backend))
+
+
+def test_server_of_our_tests_is_one_to_openpis_client(
+    openpi_client: Callable[[str], Any],
+) -> None:
+    policy_class = openpi_client("websocket_client_policy").WebsocketClientPolicy
+    image = np.full((6, 8, 3), 7, np.uint8)
+    seen = {"observation/image": image, "observation/state": np.zeros(JOINTS), "prompt": "reach"}
+    with closing(OpenpiServer()) as double:
+        policy = policy_class("127.0.0.1", double.port)
+
+        answer = policy.infer(seen)
+
+        assert policy.get_server_metadata() == {"policy": "reach", "version": 3}
+        np.testing.assert_allclose(answer["actions"][:, 0], 12.0 * np.arange(STEPS))
+        with pytest.raises(RuntimeError, match="KeyError"):
+            policy.infer({"prompt": "reach"})
