@@ -181,6 +181,18 @@ def test_a_good_version_comes_to_all_waves(fleet: Fleet) -> None:
 
 
 @pytest.mark.slow
+def test_a_rollout_that_is_repeated_takes_no_robot_back(fleet: Fleet, tmp_path: Path) -> None:
+    trial = tmp_path / "trial.yaml"
+    trial.write_text("run_time_s: 60\n", "utf-8")
+    for name, robot in fleet.robots.items():
+        fleet.hosts[name]["policy_trial"] = str(trial)
+        install(tmp_path / f"bundle_{NEW}", robot.models)
+        activate(robot.models, NAME, NEW)
+    status, output = fleet.rollout()
+    assert (status, fleet.versions) == (0, [NEW, NEW, NEW]), output
+
+
+@pytest.mark.slow
 def test_a_fault_in_the_second_wave_takes_the_first_one_back_too(fleet: Fleet) -> None:
     fleet.robots["r3"].limps_with = NEW
     status, output = fleet.rollout()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import gc
 import logging
+import math
 import os
 import re
 import signal
@@ -98,6 +99,14 @@ def number_within(least: int, most: int) -> Callable[[str], int]:
         raise argparse.ArgumentTypeError(f"expected a number from {least} to {most}, found {text}")
 
     return read
+
+
+def seconds(text: str) -> float:
+    """Read a time in an argument, s; NaN is neither longer nor shorter than any other time."""
+    with suppress(ValueError):
+        if 0.0 <= (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"expected a time of 0 s or more, found {text}")
 
 
 class _Version(argparse.Action):

@@ -7,7 +7,7 @@
 
 With --prometheus, the alert rules in deploy/prometheus judge. With --inventory alone, each robot
 is asked for its own metrics, and its nodes judge. With both, the robots of the inventory must be
-in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 2 if there is
+in Prometheus. The exit status is 0 if all robots are healthy, 1 if one is bad, and 4 if there is
 not enough data to call them healthy.
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.errors import ToolError
+from policy_inference.command_line import seconds
 
 if TYPE_CHECKING:
     from model_tools.ship.fleet import FleetReading, FleetRobot
@@ -45,11 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", default="", metavar="NAME@VERSION", help="what each robot must run"
     )
     parser.add_argument(
-        "--run-s", type=float, default=0.0, metavar="S", help="RUN time that it needs with it"
+        "--run-s", type=seconds, default=0.0, metavar="S", help="RUN time that it needs with it"
     )
     parser.add_argument(
         "--wait-s",
-        type=float,
+        type=seconds,
         default=0.0,
         metavar="S",
         help="look again until all are healthy or one is bad, for at most this time",

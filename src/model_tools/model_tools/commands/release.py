@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages of a release: one file per release, with limits, evidence and approvals.
 
-`release status` and `record` end with the status of the present stage: 0 healthy, 1 bad, 2 not
+`release status` and `record` end with the status of the present stage: 0 healthy, 1 bad, 4 not
 enough data; the other verbs with 0, or 1 where they are refused.
 """
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import json
@@ -18,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from model_tools.ship.store.activation import is_older
+from model_tools.ship.store.durable import write_text
 from policy_inference.bundle.bundle import JointBundle
 from policy_inference.bundle.load import load_bundle
 from policy_inference.bundle.verified import sha256_of
@@ -573,6 +575,24 @@ def test_full_disk_is_pruned(disk: Path, bundles: Bundles, caplog: Caplog) -> No
     assert run("verify", "--root", disk) == 0
 
 
+def test_full_disk_brings_back_the_version_in_use_before(disk: Path, bundles: Bundles) -> None:
+    """The link is there in time; that the record is in order again waits for room."""
+    for version in VERSIONS:
+        assert run("install", bundles(version), "--activate", "--root", disk) == 0
+    real = write_text
+
+    def full_after_the_switch(file: Path, text: str) -> None:
+        if in_use(disk)[0] == "1.0.0":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(file, text)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("model_tools.ship.store.activation.write_text", full_after_the_switch)
+        assert run("activate", NAME, "1.0.0", "--root", disk) == 0
+    assert in_use(disk) == ("1.0.0", ["1.2.0", "1.1.0"])
+    assert problems(disk) == []
+
+
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user can enter, unlike those of pytest."""
@@ -630,9 +650,11 @@ def test_what_is_in_use_is_verified_alone(root: Path) -> None:
 
 def test_versions_are_ordered_as_semantic_versioning_says() -> None:
     parts = ("alpha", "alpha.1", "alpha.beta", "beta", "beta.2", "beta.11", "rc.9", "rc.10")
-    released = ("1.0.0", "1.0.1", "1.9.0", "1.10.0", "10.0.0")
+    long = ("1.10.9999999999999999999", "1.10.10000000000000000000")
+    released = ("1.0.0", "1.0.1", "1.9.0", "1.10.0", *long, "10.0.0")
     ordered = [*(f"1.0.0-{part}" for part in parts), *released]
     for older, newer in itertools.combinations(ordered, 2):
         assert is_older(older, newer)
         assert not is_older(newer, older)
     assert not is_older("1.0.0+a", "1.0.0+b")
+    assert is_older("1.0.00000000000000000000001", "1.0.2")
