@@ -3,6 +3,7 @@
 """Run a recording of the flight recorder through its bundle again: are the commands the same?
 
     model_tools replay ~/.ros/flights/my_policy-20260101T120000Z-attitude --output report
+    model_tools replay ~/.ros/flights/* --output reports --workers 4
 
 The recorded messages, ages and requests drive the real controller. State, observation, model,
 target, command and mode are compared with what was recorded: bit for bit on the same machine and
@@ -19,18 +20,33 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from contextlib import nullcontext
+import os
+from contextlib import closing, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import add_backend_options
+from model_tools.commands.arguments import add_backend_options, progress_bar
+from policy_inference.command_line import number_within
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from model_tools.prove.replaying.replay import ReplayedFlight
+    from model_tools.prove.replaying.shadowing import ShadowedFlight
 
 JSON_FILE, HTML_FILE = "replay.json", "report.html"
+_OF_EACH = ("bundle", "mode", "backend", "backend_option")
+"""Arguments that hold for each of several recordings."""
+_LONGEST_S = 3600.0
+"""That a recording may take."""
 _log = logging.getLogger("model_tools")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("recording", type=Path, help="folder of the recording, or its .mcap file")
+    parser.add_argument(
+        "recording", type=Path, nargs="+", help="folder of the recording, or its .mcap file"
+    )
     parser.add_argument(
         "--bundle",
         type=Path,
@@ -46,6 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--backend", default="", help="back end (default: the one that ran)")
     add_backend_options(parser)
+    parser.add_argument(
+        "--workers",
+        type=number_within(1, 1024),
+        metavar="N",
+        help="of several recordings, how many at a time (default: one for each core)",
+    )
     parser.add_argument("--output", type=Path, help="folder for the report")
     parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
@@ -53,72 +75,140 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> int:
     """Replay; return the exit status."""
-    from rich.console import Console
-
-    from model_tools.files.outputs import new_folder
+    if len(given.recording) > 1:
+        return _run_several(given)
+    (given.recording,) = given.recording
     from model_tools.prove.replaying import replay_report
-    from model_tools.prove.replaying.chunk_shadowing import missing_images
-    from model_tools.prove.replaying.replay import replay
-    from model_tools.prove.replaying.replay_page import write_html
-    from model_tools.prove.replaying.shadowing import (
-        shadow_document,
-        shadow_flight,
-        shadow_line,
-        shadow_table,
-    )
-    from policy_inference.backends.registry import parse_options
-    from policy_inference.bundle.bundle import ChunkBundle, SetBundle
-    from policy_inference.errors import printable
-    from policy_inference.interfaces import ShadowMode
 
     # Opened first: an output that cannot be written is found before the work, not after.
-    output = (
-        nullcontext()
-        if given.output is None
-        else new_folder(
-            given.output, marker=JSON_FILE, owned=(JSON_FILE, HTML_FILE), force=given.force
-        )
-    )
-    with output as folder:
-        options = parse_options(given.backend_option)
-        found = replay(given.recording, given.bundle, given.backend, options)
-        problem = (
-            missing_images(found.recording, found.bundle)
-            if given.bundle is not None and isinstance(found.bundle, ChunkBundle)
-            else ""
-        )
-        if problem:
-            _log.warning("no figures of a shadow: %s", problem)
-        shadow = (
-            shadow_flight(
-                found.recording, found.bundle, [found.backend], options, ShadowMode(given.mode)
-            )
-            if given.bundle is not None and not problem and not isinstance(found.bundle, SetBundle)
-            else None
-        )
-        console = Console()
-        more = {} if shadow is None else {"shadow": shadow_document(shadow)}
-        if given.json:
-            figures = replay_report.document(found) | more
-            console.print_json(json.dumps(figures, allow_nan=False))
-        else:
-            console.print(
-                *map(printable, replay_report.lines(found)),
-                sep="\n",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
-            console.print(replay_report.table(found))
-            if shadow is not None:
-                console.print(shadow_table(shadow))
-                console.print(
-                    shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True
-                )
+    with _output(given, JSON_FILE, HTML_FILE) as folder:
+        found, shadow = _replayed(given)
+        _show(found, shadow, as_json=given.json)
         if folder is not None:
-            replay_report.write_json(found, folder / JSON_FILE, more)
-            write_html(found, folder / HTML_FILE, shadow)
+            _write(found, shadow, folder)
     if given.output is not None:
         _log.info("report in %s", given.output)
     (_log.info if found else _log.error)("%s", replay_report.verdict(found))
     return 0 if found else 1
+
+
+def _run_several(given: argparse.Namespace) -> int:
+    """Replay each recording in a process of its own, and say how each ended."""
+    from rich.console import Console
+
+    from model_tools.errors import ToolError
+    from model_tools.prove.evaluation.pool import LocalPool, NotDone
+
+    names = [path.resolve().name for path in given.recording]
+    if len(set(names)) < len(names):
+        raise ToolError(
+            "expected recordings whose folders have different names, since their reports do, found "
+            + ", ".join(sorted({name for name in names if names.count(name) > 1}))
+        )
+    verdicts, not_done = dict[str, dict[str, Any]](), dict[str, str]()
+    with _output(given, JSON_FILE, f"*/{JSON_FILE}", f"*/{HTML_FILE}") as folder:
+        shared = {name: getattr(given, name) for name in _OF_EACH}
+        tasks = [
+            argparse.Namespace(recording=path, output=folder and folder / name, **shared)
+            for path, name in zip(given.recording, names, strict=True)
+        ]
+        workers = given.workers or len(os.sched_getaffinity(0))
+        pool = LocalPool(_replay_one, min(workers, len(tasks)), time_limit_s=_LONGEST_S)
+        with progress_bar("recordings") as progress, closing(pool.run(tasks)) as results:
+            for task, result in results:
+                name = task.recording.resolve().name
+                if isinstance(result, NotDone):
+                    not_done[name] = result.reason
+                else:
+                    verdicts[name] = result
+                progress(len(verdicts) + len(not_done), len(tasks))
+        ended = {name: verdicts.get(name) or {"error": not_done[name]} for name in names}
+        text = json.dumps(ended, indent=2)
+        if folder is not None:
+            (folder / JSON_FILE).write_text(f"{text}\n", "utf-8")
+    if given.json:
+        Console().print_json(text)
+    for name, one in verdicts.items():
+        (_log.info if one["same"] else _log.error)("%s: %s", name, one["verdict"])
+    if not_done:
+        raise ToolError("\n".join(f"{name}: {why}" for name, why in not_done.items()))
+    return 0 if all(one["same"] for one in verdicts.values()) else 1
+
+
+def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
+    """Replay a recording, write its report, and return how it ended; runs in another process."""
+    from model_tools.prove.replaying import replay_report
+
+    found, shadow = _replayed(given)
+    if given.output is not None:
+        given.output.mkdir()
+        _write(found, shadow, given.output)
+    return {"same": bool(found), "verdict": replay_report.verdict(found)}
+
+
+def _output(given: argparse.Namespace, *owned: str) -> AbstractContextManager[Path | None]:
+    from model_tools.files.outputs import new_folder
+
+    if given.output is None:
+        return nullcontext()
+    return new_folder(given.output, marker=JSON_FILE, owned=owned, force=given.force)
+
+
+def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight | None]:
+    """Return what came of a recording, and with another bundle what that did as a shadow."""
+    from model_tools.prove.replaying.chunk_shadowing import missing_images
+    from model_tools.prove.replaying.replay import replay
+    from model_tools.prove.replaying.shadowing import shadow_flight
+    from policy_inference.backends.registry import parse_options
+    from policy_inference.bundle.bundle import ChunkBundle, SetBundle
+    from policy_inference.interfaces import ShadowMode
+
+    options = parse_options(given.backend_option)
+    found = replay(given.recording, given.bundle, given.backend, options)
+    problem = (
+        missing_images(found.recording, found.bundle)
+        if given.bundle is not None and isinstance(found.bundle, ChunkBundle)
+        else ""
+    )
+    if problem:
+        _log.warning("no figures of a shadow: %s", problem)
+    if given.bundle is None or problem or isinstance(found.bundle, SetBundle):
+        return found, None
+    mode = ShadowMode(given.mode)
+    return found, shadow_flight(found.recording, found.bundle, [found.backend], options, mode)
+
+
+def _show(found: ReplayedFlight, shadow: ShadowedFlight | None, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.shadowing import shadow_document, shadow_line, shadow_table
+    from policy_inference.errors import printable
+
+    console = Console()
+    if as_json:
+        more = {} if shadow is None else {"shadow": shadow_document(shadow)}
+        figures = replay_report.document(found) | more
+        console.print_json(json.dumps(figures, allow_nan=False))
+        return
+    console.print(
+        *map(printable, replay_report.lines(found)),
+        sep="\n",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print(replay_report.table(found))
+    if shadow is not None:
+        console.print(shadow_table(shadow))
+        console.print(shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True)
+
+
+def _write(found: ReplayedFlight, shadow: ShadowedFlight | None, folder: Path) -> None:
+    from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.replay_page import write_html
+    from model_tools.prove.replaying.shadowing import shadow_document
+
+    more = {} if shadow is None else {"shadow": shadow_document(shadow)}
+    replay_report.write_json(found, folder / JSON_FILE, more)
+    write_html(found, folder / HTML_FILE, shadow)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,42 @@ def test_inspect_says_what_a_flight_is(fall: Path, capsys: pytest.CaptureFixture
     assert "attitude: a test" in shown
     assert re.search(r"200 in 3\.98 s: DAMP \d+, STAND 125, READY 1, RUN \d+", shown)
     assert "DAMP: attitude: tilt" in shown
+
+
+def test_several_recordings_are_replayed_at_once_each_with_its_report(
+    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "model_tools")
+    again, output = tmp_path / "again", tmp_path / "reports"
+    shutil.copytree(fall, again)
+
+    assert cli.main(["replay", str(fall), str(again), "--output", str(output)]) == 0
+
+    ended = json.loads((output / "replay.json").read_text("utf-8"))
+    assert [*ended] == ["fall", "again"]
+    assert all(one["same"] for one in ended.values())
+    for name in ended:
+        assert json.loads((output / name / "replay.json").read_text("utf-8"))["replayed"]["same"]
+        assert (output / name / "report.html").exists()
+        assert f"{name}: the same commands again, bit for bit" in caplog.text
+
+
+def test_recording_that_cannot_be_read_loses_no_other(
+    fall: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    output = tmp_path / "reports"
+    arguments = ["replay", str(fall), str(tmp_path / "nothing"), "--output", str(output)]
+
+    assert cli.main([*arguments, "--workers", "1"]) == 4
+
+    ended = json.loads((output / "replay.json").read_text("utf-8"))
+    assert ended["fall"]["same"]
+    assert "nothing" in ended["nothing"]["error"]
+    assert "nothing: " in caplog.text
+
+
+def test_recordings_of_the_same_name_are_refused(
+    fall: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert cli.main(["replay", str(fall), str(fall)]) == 4
+    assert "different names, since their reports do, found fall" in caplog.text
