@@ -7,10 +7,10 @@ import math
 from collections.abc import Sequence
 
 from policy_inference.command_line import CommandParser
-from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OperatorRequest
+from robot_operator.requests import ANSWER_TIMEOUT_S, OF_DRIVER, OF_SET, OperatorRequest
 
 RECORD, STATUS = "record", "status"
-REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER)
+REQUESTS = tuple(request.value for request in OperatorRequest if request not in OF_DRIVER | OF_SET)
 _ABOUT = """Ask a policy node for modes, states, recordings, another policy; drive.
 
 Without an action it is the operator's node, with its screen, in this terminal.

@@ -5,7 +5,8 @@
     model_tools install my_bundle --activate
 
 The source is the folder of a bundle or an archive of one (.tar.gz). It is copied to
-ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. Without
+ROOT/NAME/VERSION, as its policy.yaml states; an installed version never changes. A policy set
+(set.yaml) is one version together with its members (model_tools pin --output). Without
 --activate, the version in use does not change. With --trial FILE the new version is on trial: nodes
 take it, and go back to the version in use when a gate breaks (docs/trial.md).
 """

@@ -29,9 +29,9 @@ from model_tools.ship.store.installed import (
 )
 from model_tools.ship.store.statements import require_kept_whole
 from model_tools.ship.store.trials import trial_words
-from policy_inference.bundle.bundle import SIGNATURE_FILE
+from policy_inference.bundle.bundle import HOSTED_FILES
 from policy_inference.bundle.record import read_record
-from policy_inference.bundle.signature import TrustedKeys
+from policy_inference.bundle.signature import TrustedKeys, signature_of
 from policy_inference.bundle.store import CURRENT, current_version, versions_of
 from policy_inference.core.trial.record import newest_trial
 from policy_inference.errors import BundleError, PolicyError
@@ -211,7 +211,7 @@ def _listed_version(folder: Path) -> dict[str, Any]:
         "version": folder.name,
         "folder": str(folder),
         "size_bytes": size,
-        "is_signed": (folder / SIGNATURE_FILE).is_file(),
+        "is_signed": any(signature_of(folder / name).is_file() for name in HOSTED_FILES),
         "signed_by": record.get("signed_by"),
         "installed_time": record.get("installed_time"),
         "installed_from": record.get("installed_from"),

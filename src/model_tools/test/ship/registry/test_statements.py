@@ -18,9 +18,8 @@ from model_tools.ship.store.statements import parse_statement
 from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 
-from ..store.conftest import Bundles
+from ..store.conftest import Bundles, Keys
 from ..store.stores import NAME, in_use, run, versions
-from ..store.test_signing import Keys
 from .conftest import Pull, Signer, push
 
 NOW = datetime.now(timezone.utc)

@@ -21,9 +21,8 @@ from policy_inference.bundle.load import load_bundle
 from policy_inference.errors import BundleError
 from policy_inference.testing.chunk_bundles import write_chunk_bundle
 
-from ..store.conftest import Bundles
+from ..store.conftest import Bundles, Keys
 from ..store.stores import run
-from ..store.test_signing import Keys
 from .conftest import Desk
 
 Caplog = pytest.LogCaptureFixture

@@ -7,45 +7,22 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
 )
 
 from policy_inference.bundle.signature import PUBLIC_KEY_VARIABLE, trusted_keys
 from policy_inference.errors import PolicyError
 
-from .conftest import Bundles
+from .conftest import Bundles, Keys
 from .stores import NAME, in_use, problems, run
 
-Keys = Callable[..., tuple[Path, Path]]
 Caplog = pytest.LogCaptureFixture
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    """Return what makes a private key and its public one."""
-
-    def make(name: str = "team", password: str = "") -> tuple[Path, Path]:
-        key = Ed25519PrivateKey.generate()
-        private, public = tmp_path / f"{name}.key", tmp_path / f"{name}.pem"
-        cipher = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, cipher))
-        public.write_bytes(
-            key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        )
-        return private, public
-
-    return make
 
 
 def test_signed_bundle_is_installed_used_and_verified(
