@@ -198,7 +198,7 @@ def test_a_rollout_that_is_repeated_takes_no_robot_back(fleet: Fleet, tmp_path: 
         fleet.hosts[name]["policy_trial"] = str(trial)
         install(tmp_path / f"bundle_{NEW}", robot.models)
         activate(robot.models, NAME, NEW)
-    status, output = fleet.rollout()
+    status, output = fleet.rollout("-w", "60")
     assert (status, fleet.versions) == (0, [NEW, NEW, NEW]), output
 
 

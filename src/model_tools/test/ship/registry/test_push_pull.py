@@ -36,6 +36,7 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bundle, root = signer.sign(two_backends()), tmp_path / "models"
+    capsys.readouterr()
     push(bundle, place)
     digest = bundle_digest(load_bundle(bundle))
     assert capsys.readouterr().out == f"{place}:1.0.0 {digest}\n"

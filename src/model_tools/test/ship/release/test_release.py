@@ -428,11 +428,15 @@ def test_full_disk_leaves_the_release_as_it_was(
     assert sorted(path.name for path in desk.folder.iterdir()) == ["sim.json", desk.file.name]
 
 
-def test_release_that_ended_takes_no_evidence(desk: Desk, caplog: Caplog) -> None:
+def test_release_that_ended_takes_no_evidence(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
     to(desk, "canary")
-    caplog.set_level("INFO", "model_tools")
     assert run("release", "rollback", desk.file, "--reason", "it limps", "--by", "Bo") == 0
-    assert "version before: 1.0.0; on each robot: `model_tools rollback tiny`" in caplog.text
+    assert (
+        "version before: 1.0.0; on each robot: `model_tools rollback tiny`"
+        in capsys.readouterr().out
+    )
     assert desk.record("canary", desk.report("r1", desk.trial())) == 4
     assert desk.promote() == 1
     assert run("release", "rollback", desk.file, "--reason", "again") == 4

@@ -149,16 +149,16 @@ def is_alive(process: str, file: Path) -> bool:
     """Return whether a process is there.
 
     Args:
-        process: Named as by `this_process`.
+        process: Named as by `this_process`; without a namespace it is in this one.
         file: Record in which it shows its presence.
     """
-    found = re.fullmatch(r"(\S+) ([0-9]{1,9}) [0-9]+ (\S+)", process)
+    found = re.fullmatch(r"((\S+) ([0-9]{1,9}) [0-9]+)(?: (\S+))?", process)
     try:
-        if found is None or found[1] != _boot():
+        if found is None or found[2] != _boot():
             return False
-        if found[3] != _namespace():
+        if found[4] not in (None, _namespace()):
             return _is_present(process, file)
-        return _process(int(found[2])) == process
+        return _process(int(found[3])).rpartition(" ")[0] == found[1]
     except OSError:
         return False
 
