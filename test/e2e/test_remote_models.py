@@ -97,7 +97,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reached(bundle: Path, port: int, output: Path) -> dict[str, Any]:
     """Let the arm reach once with its models behind a port; return the summary."""
     command = ["robot_sim_demo_act", "--bundle", str(bundle), "--output", str(output)]
-    remote = ["--backend", "oip", "--backend-options", f"oip.endpoint=127.0.0.1:{port}"]
+    remote = ["--backend", "oip", "--backend-option", f"oip.endpoint=127.0.0.1:{port}"]
     episode = ["--episodes", "1", "--seed", "3001", "--no-images"]
     done = subprocess.run([*command, *remote, *episode], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -21,12 +21,13 @@ import argparse
 import json
 import logging
 import os
+from collections.abc import Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from model_tools.commands.arguments import add_backend_options, progress_bar
-from policy_inference.command_line import number_within
+from model_tools.commands.arguments import progress_bar
+from policy_inference.command_line import CommandResult, add_backend_options, number_within
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -50,8 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="folder of a bundle (default: the one that ran, if it is still there); another policy "
-        "of the same robot is followed: it observes what was measured and commanded",
+        help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
+        "is still there); another policy of the same robot is followed: it observes what was "
+        "measured and commanded",
     )
     parser.add_argument(
         "--mode",
@@ -69,33 +71,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of several recordings, how many at a time (default: one for each core)",
     )
     parser.add_argument("--output", type=Path, help="folder for the report")
-    parser.add_argument("--json", action="store_true", help="print all figures as JSON")
     parser.add_argument("--force", action="store_true", help="replace an output that exists")
 
 
-def run(given: argparse.Namespace) -> int:
-    """Replay; return the exit status."""
+def run(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
+    """Replay; the status is 1 if the same policy gives other commands.
+
+    Returns:
+        As replay.json; of several recordings by name `same` and `verdict`, or the `error`.
+    """
     if len(given.recording) > 1:
         return _run_several(given)
     (given.recording,) = given.recording
     from model_tools.prove.replaying import replay_report
+    from model_tools.prove.replaying.shadowing import shadow_line, shadow_table
 
     # Opened first: an output that cannot be written is found before the work, not after.
     with _output(given, JSON_FILE, HTML_FILE) as folder:
         found, shadow = _replayed(given)
-        _show(found, shadow, as_json=given.json)
         if folder is not None:
             _write(found, shadow, folder)
+    text: list[object] = [*replay_report.lines(found), replay_report.table(found)]
+    if shadow is not None:
+        text += [shadow_table(shadow), shadow_line(shadow.divergence)]
     if given.output is not None:
-        _log.info("report in %s", given.output)
-    (_log.info if found else _log.error)("%s", replay_report.verdict(found))
-    return 0 if found else 1
+        text.append(f"report in {given.output}")
+    return CommandResult(
+        document=replay_report.document(found) | _figures_of(shadow),
+        text=[*text, replay_report.verdict(found)],
+        status=0 if found else 1,
+    )
 
 
-def _run_several(given: argparse.Namespace) -> int:
+def _run_several(given: argparse.Namespace) -> CommandResult[Mapping[str, Any]]:
     """Replay each recording in a process of its own, and say how each ended."""
-    from rich.console import Console
-
     from model_tools.errors import ToolError
     from model_tools.prove.evaluation.pool import LocalPool, NotDone
 
@@ -123,16 +132,16 @@ def _run_several(given: argparse.Namespace) -> int:
                     verdicts[name] = result
                 progress(len(verdicts) + len(not_done), len(tasks))
         ended = {name: verdicts.get(name) or {"error": not_done[name]} for name in names}
-        text = json.dumps(ended, indent=2)
         if folder is not None:
-            (folder / JSON_FILE).write_text(f"{text}\n", "utf-8")
-    if given.json:
-        Console().print_json(text)
-    for name, one in verdicts.items():
-        (_log.info if one["same"] else _log.error)("%s: %s", name, one["verdict"])
-    if not_done:
-        raise ToolError("\n".join(f"{name}: {why}" for name, why in not_done.items()))
-    return 0 if all(one["same"] for one in verdicts.values()) else 1
+            (folder / JSON_FILE).write_text(f"{json.dumps(ended, indent=2)}\n", "utf-8")
+    lines = [f"{name}: {one['verdict']}" for name, one in verdicts.items()]
+    failed = "\n".join(f"{name}: {why}" for name, why in not_done.items())
+    return CommandResult(
+        document=ended,
+        text=lines,
+        status=0 if all(one["same"] for one in verdicts.values()) else 1,
+        error=ToolError(failed) if failed else None,
+    )
 
 
 def _replay_one(given: argparse.Namespace) -> dict[str, Any]:
@@ -178,37 +187,15 @@ def _replayed(given: argparse.Namespace) -> tuple[ReplayedFlight, ShadowedFlight
     return found, shadow_flight(found.recording, found.bundle, [found.backend], options, mode)
 
 
-def _show(found: ReplayedFlight, shadow: ShadowedFlight | None, *, as_json: bool) -> None:
-    from rich.console import Console
-
-    from model_tools.prove.replaying import replay_report
-    from model_tools.prove.replaying.shadowing import shadow_document, shadow_line, shadow_table
-    from policy_inference.errors import printable
-
-    console = Console()
-    if as_json:
-        more = {} if shadow is None else {"shadow": shadow_document(shadow)}
-        figures = replay_report.document(found) | more
-        console.print_json(json.dumps(figures, allow_nan=False))
-        return
-    console.print(
-        *map(printable, replay_report.lines(found)),
-        sep="\n",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
-    console.print(replay_report.table(found))
-    if shadow is not None:
-        console.print(shadow_table(shadow))
-        console.print(shadow_line(shadow.divergence), markup=False, highlight=False, soft_wrap=True)
-
-
 def _write(found: ReplayedFlight, shadow: ShadowedFlight | None, folder: Path) -> None:
     from model_tools.prove.replaying import replay_report
     from model_tools.prove.replaying.replay_page import write_html
+
+    replay_report.write_json(found, folder / JSON_FILE, _figures_of(shadow))
+    write_html(found, folder / HTML_FILE, shadow)
+
+
+def _figures_of(shadow: ShadowedFlight | None) -> dict[str, Any]:
     from model_tools.prove.replaying.shadowing import shadow_document
 
-    more = {} if shadow is None else {"shadow": shadow_document(shadow)}
-    replay_report.write_json(found, folder / JSON_FILE, more)
-    write_html(found, folder / HTML_FILE, shadow)
+    return {} if shadow is None else {"shadow": shadow_document(shadow)}

@@ -420,17 +420,27 @@ def _found(name_or_path: str) -> tuple[Path, bool]:
         installed = installed_folder(name, version)
         if installed is not None:
             return installed, True
-    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
-    shipped = next((path for prefix in prefixes if (path := Path(prefix, _SHARE)).is_dir()), None)
+    shipped = _shipped()
     if shipped and (shipped / name_or_path).is_dir():
         return shipped / name_or_path, False
-    names = {entry.name for entry in shipped.iterdir() if entry.is_dir()} if shipped else set()
-    listed = sorted(names | _in_use()) or ["none; source the workspace"]
+    listed = sorted({*shipped_names(), *_in_use()}) or ["none; source the workspace"]
     raise PolicyError(
         f"bundle: expected a bundle folder or one of the installed bundles "
         f"({', '.join(listed)}), found {name_or_path!r}, which is not in "
         f"{Path.cwd()} either"
     )
+
+
+def shipped_names() -> list[str]:
+    """Return the names of the bundles that come with this package."""
+    shipped = _shipped()
+    return sorted(entry.name for entry in shipped.iterdir() if entry.is_dir()) if shipped else []
+
+
+def _shipped() -> Path | None:
+    """Return the folder of these bundles, in the first prefix that has it."""
+    prefixes = [prefix for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(":") if prefix]
+    return next((path for prefix in prefixes if (path := Path(prefix, _SHARE)).is_dir()), None)
 
 
 def _in_use() -> set[str]:

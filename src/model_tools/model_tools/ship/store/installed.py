@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from model_tools.errors import ToolError
-from model_tools.ship.store.durable import is_hidden
+from model_tools.ship.store.durable import is_hidden, is_locked
 from policy_inference.bundle.bundle import Bundle, HostedContract, hosted_file
 from policy_inference.bundle.contract import NAME
 from policy_inference.bundle.load import load_bundle
@@ -100,8 +100,15 @@ def hashes_of(folder: Path) -> dict[str, str]:
 
 
 def leftovers(model: Path) -> list[Path]:
-    """Return what killed installers left, and what one that is at work has in the making."""
-    return sorted(entry for entry in model.iterdir() if is_hidden(entry.name))
+    """Return what killed installers left, and what one that is at work has in the making.
+
+    Without what a pull is writing now: it locks its own folder, since it may take hours.
+    """
+    return sorted(
+        entry
+        for entry in model.iterdir()
+        if is_hidden(entry.name) and not (entry.is_dir() and is_locked(entry))
+    )
 
 
 def record_of(

@@ -27,6 +27,7 @@ from model_tools.ship.store.installed import (
     models_in,
     version_folder,
 )
+from model_tools.ship.store.statements import require_kept_whole
 from model_tools.ship.store.trials import trial_words
 from policy_inference.bundle.bundle import HOSTED_FILES
 from policy_inference.bundle.record import read_record
@@ -117,7 +118,7 @@ def _version(folder: Path, trusted: TrustedKeys | None) -> Verified:
 
 def _model(model: Path) -> Verified:
     problems, notes = list[str](), list[str]()
-    for look in (_left, _gone, _unlinked, _tried):
+    for look in (_left, _gone, _unlinked, _tried, _stated):
         try:
             notes += look(model)
         except PolicyError as error:
@@ -162,6 +163,16 @@ def _tried(model: Path) -> list[str]:
         PolicyError: It is not.
     """
     newest_trial(model)
+    return []
+
+
+def _stated(model: Path) -> list[str]:
+    """Return nothing; the statements that were accepted must be readable.
+
+    Raises:
+        PolicyError: One is not.
+    """
+    require_kept_whole(model)
     return []
 
 

@@ -36,6 +36,7 @@ def test_bundle_is_pushed_pulled_verified_and_put_into_use(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     bundle, root = signer.sign(two_backends()), tmp_path / "models"
+    capsys.readouterr()
     push(bundle, place)
     digest = bundle_digest(load_bundle(bundle))
     assert capsys.readouterr().out == f"{place}:1.0.0 {digest}\n"
@@ -238,6 +239,28 @@ def test_two_pulls_of_one_bundle_do_not_meet(
 
     monkeypatch.setattr(client.RegistryRepository, "download", meets)
     assert pull(f"{place}:1.0.0").is_new
+
+
+def test_what_a_pull_is_writing_is_no_leftover(
+    bundles: Bundles,
+    place: str,
+    pull: Pull,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    push(bundles("1.3.0"), place)
+    real = client.RegistryRepository.download
+
+    def meets(self: client.RegistryRepository, *args: object) -> None:
+        assert run("verify", "--root", root) == 0
+        assert "killed" not in caplog.text
+        assert run("prune", NAME, "--force", "--root", root) == 0
+        real(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(client.RegistryRepository, "download", meets)
+    assert pull(f"{place}:1.3.0", root=root).is_new
+    assert hidden_names(root) == []
 
 
 @pytest.mark.parametrize(
