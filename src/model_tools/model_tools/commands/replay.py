@@ -51,8 +51,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bundle",
         type=Path,
-        help="folder of a bundle (default: the one that ran, if it is still there); another policy "
-        "of the same robot is followed: it observes what was measured and commanded",
+        help="folder of a bundle, or name of an installed one (default: the one that ran, if it "
+        "is still there); another policy of the same robot is followed: it observes what was "
+        "measured and commanded",
     )
     parser.add_argument(
         "--mode",
