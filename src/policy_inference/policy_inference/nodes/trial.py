@@ -18,7 +18,7 @@ from policy_inference.core.trial.journal import TrialEvent, this_process
 from policy_inference.core.trial.record import TrialState, VersionTrial, trial_of_bundle
 from policy_inference.core.trial.running import RunningTrial
 from policy_inference.errors import PolicyError
-from policy_inference.interfaces import JointTargets
+from policy_inference.interfaces import JointTargets, Mode
 from policy_inference.kinds.opening import OpenedPolicy
 from policy_inference.nodes.pacing import Tick
 from policy_inference.nodes.temperatures import Temperatures
@@ -154,9 +154,10 @@ class NodeTrial:
         """Return the reasons of the trial to refuse `stand`, or `run`.
 
         A version whose trial has failed or was ended is replaced first: that begins here if it has
-        not begun.
+        not begun. But a robot that moves may always stand still, with the version that moves it.
         """
-        if self._running is None:
+        moves = self._node.controller.mode in (Mode.RUN, Mode.HOLD)
+        if self._running is None or (moves and not run):
             return []
         try:
             trial = self._running.refresh()

@@ -238,6 +238,19 @@ def test_trial_that_was_ended_meanwhile_is_replaced_before_the_next_motion(
     tried.runs()
 
 
+def test_robot_that_runs_may_stand_although_its_trial_was_ended_meanwhile(
+    tried: Robot, store: Path
+) -> None:
+    tried.runs()
+    append_event(store / RECORD, 1, TrialEvent.ENDED, reason="rolled back by a person")
+    tried.request("stand")
+    tried.until(lambda: tried.tick().mode == Mode.READY, "READY")
+    answer = tried.ask("run")
+    assert not answer.success
+    assert "the version in use is loaded first" in answer.message
+    tried.until(lambda: newest(tried).bundle_version == BEFORE, "the version before")
+
+
 def test_run_that_was_cut_has_failed_when_the_node_configures(
     active: Callable[..., JointPolicyNode], robot: Robot, store: Path, begin: Begin
 ) -> None:
